@@ -1,0 +1,22 @@
+"""`python -m seedance_mcp` and the `seedance-mcp` command.
+
+Without arguments it serves MCP on stdio; that path loads nothing of the command line for people.
+"""
+
+import sys
+
+
+def main() -> None:
+    """Serve, or run a command."""
+    if len(sys.argv) == 1:
+        from seedance_mcp.serving import serve  # each path loads only its own face
+
+        serve()
+    else:
+        from seedance_mcp.cli import run
+
+        run()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,130 @@
+"""The face for people: the `seedance-mcp` command.
+
+Words go to stderr; stdout carries only what was asked for, so that it can be piped.
+"""
+
+import json
+import os
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import Annotated, Literal
+
+import anyio
+import typer
+from rich.console import Console
+
+from seedance_mcp import __version__
+from seedance_mcp.config import SANDBOX_PORT, read_settings
+from seedance_mcp.embedded import prepare_wallet, start_sandbox
+from seedance_mcp.errors import ConfigError, SeedanceError
+from seedance_mcp.serving import configure_logging
+
+app = typer.Typer(
+    help="Turn a still image into a video, paid once and within your limits. Without a command: serve MCP on stdio.",
+    no_args_is_help=False,
+    pretty_exceptions_enable=False,
+    add_completion=True,
+    rich_markup_mode=None,
+)
+words = Console(stderr=True, highlight=False, soft_wrap=True)
+
+Contract = Annotated[Literal["current", "classic"], typer.Option(help="Which dialect the sandbox studio speaks.")]
+JobSeconds = Annotated[float, typer.Option(min=0.1, max=3600, help="How long a sandbox job takes.")]
+
+
+def run() -> None:
+    """Run a command; an expected failure is one line and a code of its own."""
+    configure_logging("WARNING")
+    try:
+        app()
+    except SeedanceError as exc:
+        words.print(f"seedance-mcp: {exc}", style="red", markup=False)
+        sys.exit(2 if isinstance(exc, ConfigError) else 1)
+
+
+@app.callback(invoke_without_command=True)
+def main(
+    ctx: typer.Context,
+    version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
+) -> None:
+    """Serve, where no command is given."""
+    if version:
+        typer.echo(__version__)
+    elif ctx.invoked_subcommand is None:
+        from seedance_mcp.serving import serve
+
+        serve()
+
+
+@app.command()
+def demo(
+    image: Annotated[Path | None, typer.Argument(help="Your picture; a bundled one if left out.")] = None,
+    prompt: Annotated[
+        str, typer.Option(help="What should move.")
+    ] = "The boat drifts out of the harbour, water glitters",
+    last_image: Annotated[Path | None, typer.Option(help="Picture of the last frame.")] = None,
+    model: Annotated[Literal["seedance-fast", "seedance"], typer.Option(help="Which model.")] = "seedance-fast",
+    duration: Annotated[int, typer.Option(help="Seconds.")] = 4,
+    resolution: Annotated[Literal["480p", "720p", "1080p"], typer.Option(help="Size.")] = "480p",
+    contract: Contract = "current",
+    job_seconds: JobSeconds = 5,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+) -> None:
+    """See the whole job happen without money: quote, upload, pay, wait, save, in the sandbox."""
+    from seedance_mcp.demo import run_demo  # loads the MCP client
+
+    arguments: dict[str, object] = {"prompt": prompt, "model": model, "duration": duration, "resolution": resolution}
+    if image is not None:
+        arguments["image"] = str(image)
+    if last_image is not None:
+        arguments["last_image"] = str(last_image)
+    result = anyio.run(lambda: run_demo(arguments, contract=contract, job_seconds=job_seconds, quiet=as_json))
+    if as_json:
+        typer.echo(json.dumps(result))
+
+
+@app.command()
+def sandbox(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 for a free one.")] = SANDBOX_PORT,
+    contract: Contract = "current",
+    job_seconds: JobSeconds = 6,
+    fault: Annotated[
+        list[str] | None, typer.Option(help="A named misbehaviour, e.g. drop_after_settle:1; repeatable.")
+    ] = None,
+) -> None:
+    """Run a standing sandbox studio, and print a ready-to-paste mcp.json block for it."""
+    environ = {**os.environ, "SEEDANCE_PROFILE": "sandbox"}
+    environ.pop("SEEDANCE_STUDIO_URL", None)
+    settings = read_settings(environ)
+    address = prepare_wallet(None, settings.wallet_file)
+    studio = start_sandbox(
+        wallet=address, port=port, contract=contract, job_seconds=job_seconds, faults=tuple(fault or ())
+    )
+    words.print(f"A sandbox studio ({contract}) stands at {studio.url}. No real money can move here.")
+    words.print(f"Its wallet {address} holds $100 of play money. Paste this into your MCP host; Ctrl-C ends it.\n")
+    typer.echo(json.dumps(build_mcp_json(studio.url, settings.wallet_file), indent=2))
+    sys.stdout.flush()
+    stop = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: stop.set())
+    stop.wait()
+    studio.stop()
+
+
+def build_mcp_json(studio_url: str, wallet_file: Path) -> dict[str, object]:
+    """What an MCP host needs in order to talk to a standing sandbox."""
+    return {
+        "mcpServers": {
+            "seedance": {
+                "command": sys.executable,
+                "args": ["-m", "seedance_mcp"],
+                "env": {
+                    "SEEDANCE_PROFILE": "sandbox",
+                    "SEEDANCE_STUDIO_URL": studio_url,
+                    "SEEDANCE_WALLET_FILE": str(wallet_file),
+                },
+            }
+        }
+    }

@@ -1,0 +1,149 @@
+"""The demo: the whole job, for somebody who has just arrived and has no wallet.
+
+Starts a sandbox studio in this process and the real MCP server in another, talks to it over stdio as any host does,
+and shows what happens on the way. Nothing in here is a short cut: the payment is signed, verified and settled.
+"""
+
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, cast
+
+from mcp import Client, StdioServerParameters
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from seedance_mcp.config import read_settings
+from seedance_mcp.embedded import prepare_wallet, start_sandbox
+from seedance_mcp.errors import SeedanceError
+
+CALLS_MAX = 20
+"""A demo that needs more calls than this is stuck."""
+
+
+class DemoError(SeedanceError):
+    """A tool of the demo's server said no; the text is the tool's own."""
+
+    code = "demo"
+
+    def __str__(self) -> str:
+        return self.what
+
+
+async def run_demo(
+    arguments: Mapping[str, object], *, contract: str, job_seconds: float, quiet: bool
+) -> dict[str, object]:
+    """Animate a picture in the sandbox over MCP.
+
+    Args:
+        arguments: Of `animate_image`; without `image`, a bundled picture is used.
+        contract: Which dialect the sandbox speaks.
+        job_seconds: How long its job takes.
+        quiet: Say nothing on the way.
+
+    Returns:
+        `job_id`, `file`, `price_micro_usdc`, `rail`, `receipt`, `seconds`.
+
+    Raises:
+        SeedanceError: With the tool's own text.
+    """
+    words = Console(stderr=True, highlight=False, quiet=quiet, soft_wrap=True)
+    started_at = time.monotonic()
+    base = read_settings({**_own_environ(), "SEEDANCE_PROFILE": "sandbox"}).data_dir
+    base.mkdir(parents=True, exist_ok=True)
+    folder = Path(tempfile.mkdtemp(prefix="demo-", dir=base))
+    wallet_file = folder / "wallet.json"
+    address = await _in_thread(lambda: prepare_wallet(None, wallet_file))
+    sandbox = await _in_thread(lambda: start_sandbox(wallet=address, contract=contract, job_seconds=job_seconds))
+    arguments = dict(arguments)
+    if "image" not in arguments:
+        from seedance_mcp.sandbox import EXAMPLE_IMAGE  # it came with the sandbox
+
+        arguments["image"] = str(EXAMPLE_IMAGE)
+    for name in ("image", "last_image"):
+        if name in arguments:
+            arguments[name] = str(Path(str(arguments[name])).expanduser().absolute())
+    folders = {str(Path(str(arguments[name])).parent) for name in ("image", "last_image") if name in arguments}
+    server = StdioServerParameters(
+        command=sys.executable,
+        args=["-m", "seedance_mcp"],
+        env={
+            **_own_environ(),
+            "SEEDANCE_PROFILE": "sandbox",
+            "SEEDANCE_STUDIO_URL": sandbox.url,
+            "SEEDANCE_WALLET_FILE": str(wallet_file),
+            "SEEDANCE_DATA_DIR": str(folder),
+            "SEEDANCE_IMAGE_DIRS": os.pathsep.join(sorted(folders)),
+        },
+    )
+    words.print(f"Sandbox studio ({contract} dialect) at {sandbox.url}; wallet {address} with $100 of play money.")
+    failure: SeedanceError | None = None
+    job: dict[str, Any] = {}
+    try:
+        async with Client(server) as client:
+            try:
+                job = await _tell(client, arguments, words)
+            except DemoError as exc:  # carried past the client's task group, which would wrap it
+                failure = exc
+    finally:
+        await _in_thread(sandbox.stop)
+    if failure is not None:
+        raise failure
+    if job["status"] != "complete":
+        raise DemoError(f"The job ended as {job['status']}: {job['error']}")
+    seconds = round(time.monotonic() - started_at, 1)
+    words.print(f"\nDone in {seconds} s. Your video: [bold]{job['file']}[/bold]")
+    return {key: job[key] for key in ("job_id", "file", "price_micro_usdc", "rail", "receipt")} | {"seconds": seconds}
+
+
+async def _tell(client: Client, arguments: Mapping[str, object], words: Console) -> dict[str, Any]:
+    """The whole job over MCP, told step by step."""
+    quote = await _call(client, "quote_price", arguments)
+    source = "" if quote["exact"] else " (from the price table)"
+    words.print(f"quote_price    ${quote['price_usd']}{source}, upload ${quote['upload_price_usd']}")
+    upload = await _call(client, "upload_image", {"image": arguments["image"]})
+    words.print(f"upload_image   ${upload['price_usd']}, {upload['size_bytes']} bytes, {upload['media_type']}")
+    job = await _watch(client, arguments, words)
+    if job["status"] == "complete":
+        words.print(f"animate_image  ${job['price_usd']} on {job['rail']}, receipt {job['receipt']['transaction']}")
+    return job
+
+
+async def _watch(client: Client, arguments: Mapping[str, object], words: Console) -> dict[str, Any]:
+    """Buy and wait, with a bar."""
+    columns = (TextColumn("animate_image "), BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
+    with Progress(*columns, console=words, transient=True) as bar:
+        task = bar.add_task("", total=100)
+
+        async def show(progress: float, total: float | None, message: str | None) -> None:
+            bar.update(task, completed=progress, total=total, description=message or "")
+
+        job = await _call(client, "animate_image", arguments, show)
+        for _ in range(CALLS_MAX):
+            if job["status"] in ("complete", "failed") and (job["file"] or job["status"] == "failed"):
+                break
+            again = ("get_job", {"job_id": job["job_id"]}) if job["job_id"] else ("animate_image", arguments)
+            job = await _call(client, *again, show)
+    return job
+
+
+async def _call(client: Client, tool: str, arguments: Mapping[str, object], show: Any = None) -> dict[str, Any]:
+    result = await client.call_tool(tool, dict(arguments), progress_callback=show)
+    if result.structured_content is None:
+        raise DemoError(" ".join(getattr(part, "text", "") for part in result.content))
+    return cast("dict[str, Any]", result.structured_content)
+
+
+def _own_environ() -> dict[str, str]:
+    """The environment without the settings of a real studio: a demo must not meet a real wallet."""
+    kept = ("SEEDANCE_DATA_DIR", "SEEDANCE_LOG_LEVEL")
+    return {name: value for name, value in os.environ.items() if not name.startswith("SEEDANCE_") or name in kept}
+
+
+async def _in_thread(work: Any) -> Any:
+    import anyio.to_thread
+
+    return await anyio.to_thread.run_sync(work)

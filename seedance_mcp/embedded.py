@@ -1,0 +1,81 @@
+"""The embedded sandbox: a studio in this very process, for whoever has neither money nor a standing sandbox.
+
+Used by the faces only. It imports the sandbox when asked to and not before; the two houses still speak over HTTP.
+"""
+
+import asyncio
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from seedance_mcp.config import Settings
+from seedance_mcp.errors import ConfigError
+from seedance_mcp.wallet import create_key_file, open_wallet
+
+if TYPE_CHECKING:
+    from seedance_mcp.sandbox import Sandbox, SandboxSettings
+
+FUNDED_MICRO_USDC = 100_000_000
+"""What a rehearsal's wallet holds: $100 of a token that exists nowhere."""
+
+
+def settle(settings: Settings) -> Settings:
+    """Bring up a sandbox where the settings ask for an embedded one; its wallet is made and funded.
+
+    Raises:
+        ConfigError: The sandbox is not installed.
+    """
+    if not settings.embedded:
+        return settings
+    sandbox = start_sandbox(wallet=prepare_wallet(settings.wallet_key, settings.wallet_file))
+    return settings.at_studio(sandbox.url)
+
+
+def prepare_wallet(key: str | None, file: Path) -> str:
+    """The address of the rehearsal's wallet, made on first use.
+
+    Raises:
+        ConfigError: The key or its file cannot be used.
+    """
+    if key is None and not file.exists():
+        create_key_file(file)
+    return asyncio.run(_address_of(key, file))
+
+
+async def _address_of(key: str | None, file: Path) -> str:
+    return (await open_wallet(key, file)).address
+
+
+def start_sandbox(*, wallet: str, port: int = 0, **wishes: object) -> "Sandbox":
+    """Start a sandbox studio in a thread; it ends with the process.
+
+    Args:
+        wallet: Address that gets `FUNDED_MICRO_USDC`.
+        port: Port on the loopback address; 0 for a free one.
+        wishes: Further fields of `SandboxSettings`.
+
+    Raises:
+        ConfigError: Not installed, the port is taken, or a wish is wrong.
+    """
+    Sandbox, SandboxSettings = _load()  # noqa: N806 - these are classes
+    try:
+        settings = SandboxSettings(funded={wallet: FUNDED_MICRO_USDC}, **wishes)  # type: ignore[arg-type]  # checked there
+        sandbox = Sandbox(settings, port=port)
+        sandbox.start()
+    except ValueError as exc:
+        raise ConfigError(f"The sandbox cannot be started: {exc}.") from exc
+    except OSError as exc:
+        raise ConfigError(
+            f"The sandbox cannot use port {port}: {exc.strerror or exc}.", "Choose another --port."
+        ) from exc
+    return sandbox
+
+
+def _load() -> "tuple[type[Sandbox], type[SandboxSettings]]":
+    try:
+        from seedance_mcp.sandbox import Sandbox, SandboxSettings  # heavy, and an extra: only when asked for
+    except ImportError as exc:
+        raise ConfigError(
+            f"The sandbox studio is not installed ({exc.name} is missing).",
+            "Install it with: pip install 'seedance-mcp[sandbox]'",
+        ) from exc
+    return Sandbox, SandboxSettings

@@ -1,0 +1,115 @@
+"""The engine room's door: from the owner's settings to a working `Animator`, opened when a tool first needs it.
+
+A host sees our tools before the HTTP client, the key or the ledger are loaded. A broken setting or a missing wallet
+is the first call's error, not a server that does not start.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.to_thread
+
+from seedance_mcp.config import Settings, read_settings
+
+if TYPE_CHECKING:
+    from seedance_mcp.animator import Animator
+
+Start = Callable[[Callable[[], Awaitable[None]]], None]
+
+
+class Engine:
+    """Opens everything once, and closes it with the server.
+
+    Args:
+        environ: The process environment.
+        settle: Turns settings into those to use; brings up an embedded sandbox where they ask for one.
+        start: Starts a background task.
+    """
+
+    def __init__(self, environ: Mapping[str, str], *, settle: Callable[[Settings], Settings], start: Start) -> None:
+        self._environ = environ
+        self._settle = settle
+        self._start = start
+        self._stack = AsyncExitStack()
+        self._lock = anyio.Lock()
+        self._settings: Settings | None = None
+        self._animator: Animator | None = None
+        self._window: Animator | None = None
+
+    async def settings(self) -> Settings:
+        """The owner's settings.
+
+        Raises:
+            ConfigError: They are wrong.
+        """
+        if self._settings is None:
+            self._settings = await anyio.to_thread.run_sync(lambda: self._settle(read_settings(self._environ)))
+        return self._settings
+
+    async def animator(self) -> "Animator":
+        """The animator with the owner's wallet.
+
+        Raises:
+            ConfigError: No wallet, or a wrong setting.
+            LedgerError: The ledger cannot be opened.
+        """
+        async with self._lock:
+            if self._animator is None:
+                settings = await self.settings()
+                self._animator = await self._open(settings, spending=True)
+                self._start(self._animator.resume)
+            return self._animator
+
+    async def window_shopper(self) -> "Animator":
+        """An animator that can ask for prices even where no wallet is set: its key is thrown away with it."""
+        from seedance_mcp.errors import ConfigError
+
+        try:
+            return await self.animator()
+        except ConfigError:
+            async with self._lock:
+                if self._window is None:
+                    self._window = await self._open(await self.settings(), spending=False)
+                return self._window
+
+    async def _open(self, settings: Settings, *, spending: bool) -> "Animator":
+        # These load the HTTP client and the signing library: a second of imports that no handshake should wait for.
+        def load() -> None:
+            import seedance_mcp.animator
+            import seedance_mcp.ledger.sqlite  # noqa: F401 - loaded for the lines below
+
+        await anyio.to_thread.run_sync(load)
+        from seedance_mcp.animator import Animator
+        from seedance_mcp.ledger.sqlite import SQLiteLedger
+        from seedance_mcp.studio import Address, Studio
+        from seedance_mcp.wallet import open_throwaway_wallet, open_wallet
+
+        wallet = (
+            await open_wallet(settings.wallet_key, settings.wallet_file) if spending else await open_throwaway_wallet()
+        )
+
+        async def sign_in(build: Callable[[str], str]) -> tuple[str, str]:
+            return wallet.address, await wallet.sign_in(build(wallet.address))
+
+        profile = settings.profile
+        ledger = SQLiteLedger(settings.ledger_file)
+        self._stack.callback(ledger.close)
+        studio = await self._stack.enter_async_context(
+            Studio(
+                Address(
+                    studio_url=profile.studio_url,
+                    blob_url=profile.blob_url,
+                    rpc_url=profile.rpc_url,
+                    chain_id=profile.sign_in_chain,
+                    allow_loopback_http=profile.allow_loopback_http,
+                ),
+                sign_in,
+            )
+        )
+        return Animator(settings=settings, wallet=wallet, ledger=ledger, studio=studio, start=self._start)
+
+    async def close(self) -> None:
+        """Close what was opened."""
+        await self._stack.aclose()

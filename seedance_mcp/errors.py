@@ -1,0 +1,233 @@
+"""What can go wrong, in one tree, and what each failure says about money.
+
+SeedanceError
+├── ConfigError                     the owner's settings or wallet need a change
+├── ImageError                      the picture cannot be used
+├── RequestError                    the arguments cannot be had from this studio
+├── PolicyError                     the owner's limits forbid it; nothing was signed
+│   ├── PriceTooHighError
+│   ├── BudgetExceededError
+│   └── UnacceptableOfferError
+├── StudioError                     the studio did not do its part, outside a payment
+│   ├── StudioUnreachableError
+│   ├── StudioRejectedError
+│   └── StudioProtocolError
+├── PaymentError                    a credential left this machine
+│   ├── PaymentRefusedError         the studio refused it; the hold stays until it expires
+│   ├── PaymentOutcomeUnknownError  nobody can say yet; the hold stays
+│   └── PurchaseUnderwayError       the same purchase is being made already; nothing more was signed
+├── JobError
+│   ├── JobNotFoundError
+│   ├── JobFailedError
+│   └── VideoUnsavedError           the clip is finished but not on disk yet
+└── LedgerError                     the books cannot be written; nothing may be signed
+
+Every text answers three questions in this order: what failed, was I charged, what now. Only the faces (`server`,
+`cli`) turn an error into text; nothing else prints one.
+"""
+
+from __future__ import annotations
+
+from typing import ClassVar, Literal
+
+from seedance_mcp.money import format_usdc
+
+Charge = Literal["none", "held", "settled"]
+
+QUOTED_CHARACTERS_MAX = 300
+"""How much of a stranger's text we repeat. It is data, not instructions, and it costs the reader tokens."""
+
+
+def quote_text(text: object, characters_max: int = QUOTED_CHARACTERS_MAX) -> str:
+    """A stranger's text as one bounded, quoted line without control characters."""
+    flat = "".join(c if c.isprintable() else " " for c in str(text)[: characters_max * 4])
+    flat = " ".join(flat.split())
+    if len(flat) > characters_max:
+        flat = flat[: characters_max - 1] + "…"
+    return f"«{flat}»"
+
+
+class SeedanceError(Exception):
+    """The root; raise one of its children.
+
+    Args:
+        what: What failed, as a sentence.
+        hint: What to do now, as a sentence.
+        charge: `none` (no money moved or can move), `held` (a credential may still be used), `settled`.
+        amount_micro_usdc: The amount held or settled.
+        payment_id: The ledger's number of the payment, where there is one.
+        held_until: Unix seconds at which the hold ends by itself, where known.
+    """
+
+    code: ClassVar[str] = "error"
+
+    def __init__(
+        self,
+        what: str,
+        hint: str = "",
+        *,
+        charge: Charge = "none",
+        amount_micro_usdc: int = 0,
+        payment_id: int | None = None,
+        held_until: int | None = None,
+    ) -> None:
+        super().__init__(what)
+        self.what = what
+        self.hint = hint
+        self.charge: Charge = charge
+        self.amount_micro_usdc = amount_micro_usdc
+        self.payment_id = payment_id
+        self.held_until = held_until
+        self.upload_micro_usdc = 0
+        """What an image upload just before this failure cost; the upload is kept and used again."""
+
+    def __str__(self) -> str:
+        """The three answers, in order."""
+        return " ".join(part for part in (self.what, self._money_sentence(), self.hint) if part)
+
+    def _money_sentence(self) -> str:
+        amount = f"${format_usdc(self.amount_micro_usdc)}"
+        number = f" (payment {self.payment_id})" if self.payment_id is not None else ""
+        match self.charge:
+            case "none" if self.upload_micro_usdc:
+                return f"The image upload before it cost ${format_usdc(self.upload_micro_usdc)} and is kept for the next call."
+            case "none":
+                return "Nothing was paid."
+            case "settled":
+                return f"{amount} was paid{number}."
+            case "held":
+                until = f" until {_clock_text(self.held_until)}" if self.held_until is not None else ""
+                return f"Up to {amount} is held{until}{number}."
+
+
+def _clock_text(unix_seconds: int) -> str:
+    minutes = unix_seconds // 60 % 1440
+    return f"{minutes // 60:02d}:{minutes % 60:02d} UTC"
+
+
+class ConfigError(SeedanceError):
+    """A setting or the wallet needs the owner's hand. Never holds a secret's value."""
+
+    code = "config"
+
+
+class ImageError(SeedanceError):
+    """The picture is missing, unreadable, too large, or not a picture."""
+
+    code = "image"
+
+
+class RequestError(SeedanceError):
+    """The arguments ask for what the studio's dialect or model cannot give."""
+
+    code = "request"
+
+
+class PolicyError(SeedanceError):
+    """The owner's limits forbid it."""
+
+    code = "policy"
+
+
+class PriceTooHighError(PolicyError):
+    """One price is above a cap, or above what was quoted."""
+
+    code = "price_too_high"
+
+
+class BudgetExceededError(PolicyError):
+    """A day's or the wallet's budget has no room for it."""
+
+    code = "budget_exceeded"
+
+
+class UnacceptableOfferError(PolicyError):
+    """No offer of the studio is one that we may sign."""
+
+    code = "unacceptable_offer"
+
+
+class StudioError(SeedanceError):
+    """The studio did not do its part."""
+
+    code = "studio"
+
+
+class StudioUnreachableError(StudioError):
+    """No connection, no answer in time, or an overloaded studio."""
+
+    code = "studio_unreachable"
+
+    def __init__(self, what: str, hint: str = "", *, retry_after_seconds: float | None = None) -> None:
+        super().__init__(what, hint)
+        self.retry_after_seconds = retry_after_seconds
+
+
+class StudioRejectedError(StudioError):
+    """The studio understood us and said no."""
+
+    code = "studio_rejected"
+
+    def __init__(self, what: str, hint: str = "", *, status: int, charge: Charge = "none") -> None:
+        super().__init__(what, hint, charge=charge)
+        self.status = status
+
+
+class StudioProtocolError(StudioError):
+    """The studio's answer is not one that the contract allows."""
+
+    code = "studio_protocol"
+
+
+class PaymentError(SeedanceError):
+    """A credential left this machine."""
+
+    code = "payment"
+
+
+class PaymentRefusedError(PaymentError):
+    """The studio refused the credential. It settled nothing by this sending, yet still has it."""
+
+    code = "payment_refused"
+
+
+class PaymentOutcomeUnknownError(PaymentError):
+    """The answer was lost. The same credential may be sent again; another must not be signed."""
+
+    code = "payment_outcome_unknown"
+
+
+class PurchaseUnderwayError(PaymentError):
+    """The same purchase is unfinished in this process or another; it is joined, never made twice."""
+
+    code = "purchase_underway"
+
+
+class JobError(SeedanceError):
+    """Something about one job."""
+
+    code = "job"
+
+
+class JobNotFoundError(JobError):
+    """Neither our ledger nor the studio knows the job."""
+
+    code = "job_not_found"
+
+
+class JobFailedError(JobError):
+    """The studio gave up on the job."""
+
+    code = "job_failed"
+
+
+class VideoUnsavedError(JobError):
+    """The clip is finished at the studio but not on disk yet; asking again tries again."""
+
+    code = "video_unsaved"
+
+
+class LedgerError(SeedanceError):
+    """The ledger cannot be read or written. Without books there is no signing."""
+
+    code = "ledger"

@@ -1,0 +1,68 @@
+"""Flights: one piece of work per key, joined by whoever asks for it, left by whoever must go.
+
+Owns no step of any work. A flight runs in the background and survives its callers; its end is told to all of them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+import anyio
+
+from seedance_mcp.errors import SeedanceError
+
+T = TypeVar("T")
+
+Start = Callable[[Callable[[], Awaitable[None]]], None]
+"""Starts a background task that outlives the caller; the face owns the task group and its crashes."""
+
+
+@dataclass(slots=True)
+class _Flight(Generic[T]):
+    done: anyio.Event = field(default_factory=anyio.Event)
+    values: list[T] = field(default_factory=list["T"])
+    error: SeedanceError | None = None
+
+
+class Flights(Generic[T]):
+    """The work that is under way in this process.
+
+    Args:
+        start: Starts a background task.
+    """
+
+    def __init__(self, start: Start) -> None:
+        self._start = start
+        self._flights: dict[str, _Flight[T]] = {}
+
+    async def join(self, key: str, work: Callable[[], Awaitable[T]]) -> T:
+        """Wait for the flight of this key, starting it if there is none.
+
+        Args:
+            key: What the work is about.
+            work: Does it; called at most once while a flight of this key is under way.
+
+        Raises:
+            SeedanceError: What the work raised, told to everybody who waits.
+        """
+        flight = self._flights.get(key)
+        if flight is None:
+            self._flights[key] = flight = _Flight[T]()
+            self._start(lambda: self._fly(key, flight, work))
+        await flight.done.wait()
+        if flight.error is not None:
+            raise flight.error
+        if not flight.values:
+            raise SeedanceError("The work was broken off.", "Make the same call again.")
+        return flight.values[0]
+
+    async def _fly(self, key: str, flight: _Flight[T], work: Callable[[], Awaitable[T]]) -> None:
+        try:
+            flight.values.append(await work())
+        except SeedanceError as exc:
+            flight.error = exc
+        finally:
+            del self._flights[key]
+            flight.done.set()

@@ -1,0 +1,201 @@
+"""Hosting: from what the caller calls an image to a URL that the studio can read.
+
+An https URL is used as it is. A local picture is uploaded once ($0.01) and found again by its bytes. The three steps
+of an upload (buy a place, PUT the bytes, confirm) can be taken up where a crash left them: the bought ticket is in the
+ledger.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from seedance_mcp import media, policy
+from seedance_mcp.errors import ImageError, StudioError, StudioRejectedError
+from seedance_mcp.flights import Flights
+from seedance_mcp.ledger import Ledger, Payment, Upload
+from seedance_mcp.media import Image
+from seedance_mcp.purchase import Buyer, refused_error, unknown_error
+from seedance_mcp.recovery import Recovery
+from seedance_mcp.studio import Studio
+from seedance_mcp.wire.encoding import encode_json
+from seedance_mcp.wire.exchange import PaidRequest, describe_answer
+from seedance_mcp.wire.jobs import read_upload_ticket
+from seedance_mcp.wire.offers import read_offers
+
+UPLOAD_PRICE_MICRO_USDC = 10_000
+"""Source: contract section 4."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """An image that the caller named, decoded.
+
+    Attributes:
+        sha256: Of its bytes: its identity, wherever it comes from.
+        url: Where anybody can read it already, or None.
+        image: Its bytes, or None where it is an upload of ours.
+    """
+
+    sha256: str
+    url: str | None
+    width: int
+    height: int
+    image: Image | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Hosted:
+    """A hosted picture, and what hosting it cost this time."""
+
+    upload: Upload
+    paid_micro_usdc: int
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Hosting:
+    """Hosts pictures at the studio, each at most once.
+
+    Attributes:
+        flights: Uploads under way, by their fingerprint.
+        image_dirs: Folders that local pictures may come from.
+    """
+
+    buyer: Buyer
+    recovery: Recovery
+    ledger: Ledger
+    studio: Studio
+    flights: Flights[Hosted]
+    image_dirs: tuple[Path, ...]
+    now: Callable[[], float]
+
+    async def load(self, image: str) -> Picture:
+        """Read what the caller calls an image: a local path, an https URL, or a URL that we uploaded to.
+
+        Raises:
+            ImageError: Not there, not allowed, too large, or not a picture.
+            StudioUnreachableError: The URL's host does not answer.
+        """
+        if not image.strip():
+            raise ImageError("No image was named.", "Give the absolute path of a picture, or an https URL.")
+        if image.lower().startswith(("http://", "https://")):
+            return await self._load_url(image)
+        found = await media.read_image(image, self.image_dirs)
+        return Picture(sha256=found.sha256, url=None, width=found.width, height=found.height, image=found)
+
+    async def _load_url(self, url: str) -> Picture:
+        upload = self.ledger.find_upload_by_url(url, studio=self.studio.origin)
+        if upload is not None:
+            return Picture(sha256=upload.sha256, url=url, width=upload.width, height=upload.height, image=None)
+        try:
+            data = await self.studio.fetch_image(url, bytes_max=media.IMAGE_BYTES_MAX)
+        except StudioRejectedError as exc:
+            raise ImageError(exc.what, "Give an https URL that anybody can open, or a local path.") from exc
+        image = await media.decode_image(data, "The picture at that URL")
+        return Picture(sha256=image.sha256, url=url, width=image.width, height=image.height, image=image)
+
+    async def find(self, picture: Picture) -> Upload | None:
+        """The hosted copy of a picture, if the studio still has it."""
+        upload = self.ledger.find_upload(picture.sha256, studio=self.studio.origin, wallet=self.buyer.wallet.address)
+        if upload is not None and not await self.studio.is_hosted(upload.image_url):
+            self.ledger.forget_upload(upload.image_url)
+            return None
+        return upload
+
+    async def host(self, picture: Picture) -> Hosted:
+        """Host a picture, buying an upload only where there is none.
+
+        Raises:
+            PolicyError: The limits forbid it.
+            PaymentError: See `Buyer.buy`.
+            StudioError: The studio did not do its part; a bought ticket is taken up by the next call.
+        """
+        upload = await self.find(picture)
+        if upload is not None:
+            return Hosted(upload=upload, paid_micro_usdc=0)
+        image = picture.image
+        if image is None:
+            raise ImageError("The studio does not host this image any more.", "Upload the picture again.")
+        fingerprint = self._fingerprint(image)
+        return await self.flights.join(fingerprint, lambda: self._buy(image, fingerprint))
+
+    def _fingerprint(self, image: Image) -> str:
+        parts = ("upload", self.studio.origin, self.buyer.wallet.address.lower(), image.sha256)
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+    async def _buy(self, image: Image, fingerprint: str) -> Hosted:
+        notes: tuple[str, ...] = ()
+        earlier = self.ledger.find_latest_payment(fingerprint)
+        if earlier is not None:
+            earlier = await self._take_up(earlier)
+            upload = await self._finish(earlier, image)
+            if upload is not None:
+                return Hosted(upload=upload, paid_micro_usdc=earlier.amount_micro_usdc)
+            if earlier.state == "settled" and self.ledger.find_upload_of(earlier) is None:
+                notes = (
+                    "An earlier upload of this picture was paid but its answer was lost; it was bought once more.",
+                )
+        body = encode_json({"filename": image.file_name, "contentType": image.media_type, "size": image.size_bytes})
+        request = PaidRequest(
+            purpose="upload",
+            fingerprint=fingerprint,
+            url=f"{self.studio.origin}/api/upload",
+            body=body,
+            arguments={"sha256": image.sha256, "media_type": image.media_type, "size_bytes": image.size_bytes},
+        )
+        answer = await self.studio.send(request)
+        if answer.status != 402:
+            raise StudioRejectedError(
+                f"The studio named no price for an upload: {describe_answer(answer)}.", status=answer.status
+            )
+        offers = read_offers(answer.status, answer.headers, answer.body)
+        payment = await self.buyer.buy(request, offers, policy.UPLOAD_APPROVAL, supersedes=earlier)
+        try:
+            upload = await self._finish(payment, image)
+            if upload is None:
+                raise StudioRejectedError("The studio's upload ticket cannot be used.", "Try again.", status=502)
+        except StudioError as exc:
+            exc.upload_micro_usdc = payment.amount_micro_usdc
+            raise
+        return Hosted(upload=upload, paid_micro_usdc=payment.amount_micro_usdc, notes=notes)
+
+    async def _take_up(self, earlier: Payment) -> Payment:
+        """Look into an earlier payment of the same upload; returns it once it is over.
+
+        Raises:
+            PaymentError: It is not over yet.
+        """
+        if earlier.holds(self.now()):
+            earlier = await self.recovery.recover(earlier)
+        if earlier.holds(self.now()):
+            raise refused_error(earlier) if earlier.state == "refused" else unknown_error(earlier)
+        return earlier
+
+    async def _finish(self, payment: Payment, image: Image) -> Upload | None:
+        """PUT the bytes to the bought place, confirm, and write it down; None where the ticket is of no more use."""
+        if payment.state != "settled" or not payment.answer or self.ledger.find_upload_of(payment) is not None:
+            return None
+        try:
+            ticket = read_upload_ticket(payment.answer)
+            image_url = await self.studio.put_blob(ticket, image.data, image.media_type)
+        except StudioRejectedError:
+            return None
+        await self.studio.confirm_upload(ticket, image_url)
+        upload = Upload(
+            sha256=image.sha256,
+            studio=self.studio.origin,
+            wallet=self.buyer.wallet.address,
+            image_url=image_url,
+            upload_id=ticket.upload_id,
+            media_type=image.media_type,
+            size_bytes=image.size_bytes,
+            width=image.width,
+            height=image.height,
+            payment_id=payment.id,
+            created_at=self.now(),
+        )
+        self.ledger.record_upload(upload)
+        return upload

@@ -1,0 +1,279 @@
+"""The ledger: what was bought, what it cost, and what may still be paid.
+
+Theory of operation
+-------------------
+
+A payment is written down *before* anything that could make it real, and its answer is written down before anyone
+interprets it. The states are
+
+    reserved ──▶ signed ──▶ settled
+       │            └─────▶ refused
+       └ lapses by itself
+
+* `reserved`: budget is taken, nothing is signed. If the process dies here, the reservation lapses in a minute.
+* `signed`: the credential may have left the house. There is no "unknown" state: a signed row whose call is over *is*
+  the unknown. It counts against the budget until somebody can say what became of it, not merely until it expires,
+  because a settlement that nobody told us about is still a settlement.
+* `settled`: the money moved. The raw answer is kept with the receipt.
+* `refused`: the studio settled nothing by that sending. It still has the credential, so the row keeps its hold until
+  the credential expires; after that the chain is asked once whether it was used after all.
+
+The budget is the sum over settled rows and over every other row that may still become one.
+
+Two processes may share one ledger: `writing()` is a single writer's transaction, in which the budget is summed, the
+policy is asked and the reservation is made, so that no two processes can both spend the last dollar.
+
+The ledger never holds a key, a signature or a credential. A signed row keeps the *unsigned* payment; signing is
+deterministic, and the hash beside it proves that a resent credential is the same bytes.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field
+from typing import Literal, Protocol
+
+from seedance_mcp.policy import Spend
+from seedance_mcp.wire.encoding import Json
+from seedance_mcp.wire.exchange import PaidRequest, Purpose, Receipt, Refused, Settled
+from seedance_mcp.wire.jobs import JobStatus, Status
+from seedance_mcp.wire.offers import Offer, Rail
+
+State = Literal["reserved", "signed", "settled", "refused"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Payment:
+    """One row: one purchase.
+
+    Attributes:
+        hold_until: Unix seconds until which a `reserved` or `refused` row holds budget; for a `signed` row the
+            credential's own expiry.
+        lease_until: Unix seconds until which one process is busy with it.
+        document: The unsigned payment, once it was signed.
+        credential_sha256: Hash of the credential that was signed.
+        answer: The studio's paid answer, verbatim.
+        chain_checked: Whether the chain was asked after the credential's expiry.
+    """
+
+    id: int
+    purpose: Purpose
+    fingerprint: str
+    url: str
+    body: bytes = field(repr=False)
+    arguments: Json = field(repr=False)
+    wallet: str
+    rail: Rail
+    network: str
+    pay_to: str
+    amount_micro_usdc: int
+    state: State
+    hold_until: int
+    lease_until: float
+    created_at: float
+    signed_at: float | None
+    document: Json | None = field(repr=False)
+    credential_sha256: str | None
+    receipt: Receipt | None
+    answer: bytes | None = field(repr=False)
+    reason: str | None
+    chain_checked: bool
+
+    @property
+    def request(self) -> PaidRequest:
+        """What was to be bought."""
+        return PaidRequest(
+            purpose=self.purpose,
+            fingerprint=self.fingerprint,
+            url=self.url,
+            body=self.body,
+            arguments=self.arguments,
+        )
+
+    def holds(self, now: float) -> bool:
+        """Whether it may still become a settlement."""
+        return self.state == "signed" or (self.state in ("reserved", "refused") and self.hold_until > now)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Upload:
+    """An image that the studio hosts for us."""
+
+    sha256: str
+    studio: str
+    wallet: str
+    image_url: str
+    upload_id: str
+    media_type: str
+    size_bytes: int
+    width: int
+    height: int
+    payment_id: int
+    created_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """A job that was paid for.
+
+    Attributes:
+        arguments: What the caller asked, for people to read.
+        file: Absolute path of the saved video, once it is saved.
+        thumbnail: Absolute path of the saved thumbnail.
+        created_at, ended_at: Unix seconds; `ended_at` when the studio said complete or failed.
+    """
+
+    job_id: str
+    studio: str
+    wallet: str
+    payment_id: int
+    fingerprint: str
+    arguments: Json
+    status: Status
+    progress: int
+    error: str | None
+    video_url: str | None
+    thumbnail_url: str | None
+    file: str | None
+    thumbnail: str | None
+    created_at: float
+    ended_at: float | None
+    price_micro_usdc: int
+    rail: Rail
+    receipt: Receipt | None
+
+    @property
+    def finished(self) -> bool:
+        """Whether there is nothing left to do for it: failed, or complete and saved."""
+        return self.status == "failed" or (self.status == "complete" and self.file is not None)
+
+
+class Books(Protocol):
+    """What one writer may do inside a transaction."""
+
+    def spend(self, now: float) -> Spend:
+        """Sum the budget: settled rows and every row that still may settle."""
+        ...
+
+    def find_payment(self, fingerprint: str) -> Payment | None:
+        """The latest payment of a fingerprint that is not a lapsed reservation or a finished refusal."""
+        ...
+
+    def reserve(self, request: PaidRequest, offer: Offer, *, wallet: str, hold_until: int, now: float) -> Payment:
+        """Take budget for a purchase that is about to be signed."""
+        ...
+
+
+class Ledger(Protocol):
+    """The books of one profile. Every method raises `LedgerError` where they cannot be read or written."""
+
+    def writing(self) -> AbstractContextManager[Books]:
+        """One writer's transaction; committed at the end of the block, undone by an exception."""
+        ...
+
+    def record_signed(
+        self,
+        payment: Payment,
+        document: Json,
+        *,
+        credential_sha256: str,
+        hold_until: int,
+        lease_until: float,
+        now: float,
+    ) -> Payment:
+        """Write down that a credential exists; on disk before this returns, and before it is sent."""
+        ...
+
+    def claim(self, payment: Payment, *, lease_until: float, now: float) -> Payment | None:
+        """Take the lease of an unfinished payment, or None where another process has it or it has ended."""
+        ...
+
+    def release(self, payment: Payment) -> None:
+        """Give the lease back: this process is done with it for now."""
+        ...
+
+    def conclude(
+        self, payment: Payment, outcome: Settled | Refused, *, now: float, chain_checked: bool = False
+    ) -> Payment:
+        """Write the end of a payment with its raw answer, in one transaction."""
+        ...
+
+    def find_payment(self, payment_id: int) -> Payment | None:
+        """A payment by its number."""
+        ...
+
+    def unfinished_payments(self, wallet: str, now: float) -> list[Payment]:
+        """Signed payments, and refused ones whose credential expired before the chain was asked."""
+        ...
+
+    def settled_without_result(self, wallet: str) -> list[Payment]:
+        """Settled generations from whose answer no job was made yet."""
+        ...
+
+    def spend(self, now: float) -> Spend:
+        """Sum the budget."""
+        ...
+
+    def add_job(self, payment: Payment, job_id: str, *, studio: str, status: Status, now: float) -> Job:
+        """Write down a job; doing it twice is the same as doing it once."""
+        ...
+
+    def update_job(self, seen: JobStatus, *, now: float) -> Job | None:
+        """Write what the studio says of a job now; None for a job that is not ours. An ended job stays ended."""
+        ...
+
+    def finish_job(self, job_id: str, *, file: str, thumbnail: str | None) -> Job:
+        """Write where the video was saved."""
+        ...
+
+    def find_job(self, job_id: str) -> Job | None:
+        """A job by the studio's id."""
+        ...
+
+    def find_job_by_fingerprint(self, fingerprint: str) -> Job | None:
+        """The latest job of a purchase."""
+        ...
+
+    def unfinished_jobs(self, studio: str) -> list[Job]:
+        """Jobs of a studio that are not failed and not saved."""
+        ...
+
+    def recent_jobs(self, limit: int) -> list[Job]:
+        """The latest jobs, newest first."""
+        ...
+
+    def find_latest_payment(self, fingerprint: str) -> Payment | None:
+        """The latest payment of a purchase."""
+        ...
+
+    def typical_seconds(self, arguments: Json) -> float | None:
+        """How long the latest jobs of this model, length and resolution took, or None where there were none."""
+        ...
+
+    def record_upload(self, upload: Upload) -> None:
+        """Write down a hosted image."""
+        ...
+
+    def find_upload(self, sha256: str, *, studio: str, wallet: str) -> Upload | None:
+        """The hosted copy of these bytes."""
+        ...
+
+    def find_upload_by_url(self, image_url: str, *, studio: str) -> Upload | None:
+        """The upload behind one of our own hosted URLs."""
+        ...
+
+    def find_upload_of(self, payment: Payment) -> Upload | None:
+        """What an upload payment bought, whether or not the studio still hosts it."""
+        ...
+
+    def latest_upload(self, *, studio: str, wallet: str) -> Upload | None:
+        """Any hosted image of ours, to ask for a price with."""
+        ...
+
+    def forget_upload(self, image_url: str) -> None:
+        """The studio does not host it any more."""
+        ...
+
+    def close(self) -> None:
+        """Close the books."""
+        ...

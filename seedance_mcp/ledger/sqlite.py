@@ -1,0 +1,431 @@
+"""The ledger in one SQLite file: the embedded default.
+
+WAL, so that readers never wait; `synchronous=FULL`, so that a written row survives the plug being pulled, because the
+next thing after a write is often an HTTP request that spends money. Every write is one `BEGIN IMMEDIATE`.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from seedance_mcp.errors import LedgerError
+from seedance_mcp.ledger import Job, Payment, Upload
+from seedance_mcp.policy import DAY_SECONDS, Spend
+from seedance_mcp.wire.encoding import Json
+from seedance_mcp.wire.exchange import PaidRequest, Receipt, Refused, Settled
+from seedance_mcp.wire.jobs import JobStatus, Status
+from seedance_mcp.wire.offers import Offer
+
+BUSY_SECONDS = 10
+"""How long a writer waits for another process's transaction; each takes milliseconds."""
+
+
+def m001_initial(db: sqlite3.Connection) -> None:
+    """Payments, jobs and uploads."""
+    db.execute("""
+        CREATE TABLE payments (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            purpose TEXT NOT NULL CHECK (purpose IN ('upload', 'generation')),
+            fingerprint TEXT NOT NULL,
+            url TEXT NOT NULL,
+            body BLOB NOT NULL,
+            arguments TEXT NOT NULL,
+            wallet TEXT NOT NULL,
+            rail TEXT NOT NULL,
+            network TEXT NOT NULL,
+            pay_to TEXT NOT NULL,
+            amount_micro_usdc INTEGER NOT NULL CHECK (amount_micro_usdc > 0),
+            state TEXT NOT NULL CHECK (state IN ('reserved', 'signed', 'settled', 'refused')),
+            hold_until INTEGER NOT NULL,
+            lease_until REAL NOT NULL DEFAULT 0,
+            created_at REAL NOT NULL,
+            signed_at REAL,
+            concluded_at REAL,
+            document TEXT,
+            credential_sha256 TEXT,
+            receipt_network TEXT,
+            receipt_transaction TEXT,
+            answer BLOB,
+            reason TEXT,
+            chain_checked INTEGER NOT NULL DEFAULT 0
+        ) STRICT""")
+    db.execute("CREATE INDEX payments_by_fingerprint ON payments (fingerprint, id)")
+    db.execute("CREATE INDEX payments_by_time ON payments (created_at)")
+    db.execute("""
+        CREATE TABLE jobs (
+            job_id TEXT PRIMARY KEY,
+            studio TEXT NOT NULL,
+            payment_id INTEGER NOT NULL UNIQUE REFERENCES payments (id),
+            status TEXT NOT NULL CHECK (status IN ('pending', 'loading', 'complete', 'failed')),
+            progress INTEGER NOT NULL,
+            error TEXT,
+            video_url TEXT,
+            thumbnail_url TEXT,
+            file TEXT,
+            thumbnail TEXT,
+            created_at REAL NOT NULL,
+            ended_at REAL
+        ) STRICT""")
+    db.execute("""
+        CREATE TABLE uploads (
+            image_url TEXT PRIMARY KEY,
+            sha256 TEXT NOT NULL,
+            studio TEXT NOT NULL,
+            wallet TEXT NOT NULL,
+            upload_id TEXT NOT NULL,
+            media_type TEXT NOT NULL,
+            size_bytes INTEGER NOT NULL,
+            width INTEGER NOT NULL,
+            height INTEGER NOT NULL,
+            payment_id INTEGER NOT NULL REFERENCES payments (id),
+            created_at REAL NOT NULL,
+            gone INTEGER NOT NULL DEFAULT 0
+        ) STRICT""")
+    db.execute("CREATE INDEX uploads_by_sha256 ON uploads (sha256)")
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (m001_initial,)
+"""Append only: `PRAGMA user_version` counts how many a file has had."""
+
+_JOB = """
+    SELECT jobs.*, wallet, fingerprint, arguments, amount_micro_usdc, rail, receipt_network, receipt_transaction
+    FROM jobs JOIN payments ON payments.id = jobs.payment_id"""
+
+
+class SQLiteBooks:
+    """What one writer may do inside a transaction: the `Books` protocol."""
+
+    def __init__(self, db: sqlite3.Connection) -> None:
+        self._db = db
+
+    def spend(self, now: float) -> Spend:
+        """Sum the budget. A signed row counts until it is concluded, whatever the clock says."""
+        counted = """
+            FROM payments WHERE (state IN ('settled', 'signed')
+                                 OR (state IN ('reserved', 'refused') AND hold_until > :now))"""
+        total = self._sum(f"SELECT sum(amount_micro_usdc) {counted}", now)
+        day = self._sum(f"SELECT sum(amount_micro_usdc) {counted} AND created_at > :now - {DAY_SECONDS}", now)
+        return Spend(last_day_micro_usdc=day, total_micro_usdc=total)
+
+    def _sum(self, query: str, now: float) -> int:
+        return int(self._db.execute(query, {"now": now}).fetchone()[0] or 0)
+
+    def find_payment(self, fingerprint: str) -> Payment | None:
+        """The latest payment of a fingerprint."""
+        row = self._db.execute(
+            "SELECT * FROM payments WHERE fingerprint = ? ORDER BY id DESC LIMIT 1", (fingerprint,)
+        ).fetchone()
+        return None if row is None else _payment(row)
+
+    def reserve(self, request: PaidRequest, offer: Offer, *, wallet: str, hold_until: int, now: float) -> Payment:
+        """Take budget for a purchase that is about to be signed."""
+        row = self._db.execute(
+            """INSERT INTO payments (purpose, fingerprint, url, body, arguments, wallet, rail, network, pay_to,
+                                     amount_micro_usdc, state, hold_until, created_at)
+               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'reserved', ?, ?) RETURNING *""",
+            (
+                request.purpose, request.fingerprint, request.url, request.body, json.dumps(request.arguments), wallet,
+                offer.rail, offer.network, offer.pay_to, offer.amount_micro_usdc, hold_until, now,
+            ),
+        ).fetchone()  # fmt: skip
+        return _payment(row)
+
+
+class SQLiteLedger:
+    """The `Ledger` protocol on one file."""
+
+    def __init__(self, file: Path) -> None:
+        """Open or create the file and bring its schema up to date.
+
+        Raises:
+            LedgerError: Not writable, not a ledger, damaged, or written by a newer version.
+        """
+        self._file = file
+        with self._translating():
+            file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            if not file.exists():
+                os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
+            self._db = sqlite3.connect(file, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+            self._db.row_factory = sqlite3.Row
+            self._db.execute("PRAGMA journal_mode = WAL")
+            self._db.execute("PRAGMA synchronous = FULL")
+            self._db.execute("PRAGMA foreign_keys = ON")
+        self._migrate()
+
+    def _migrate(self) -> None:
+        with self._atomic() as db:
+            applied = int(db.execute("PRAGMA user_version").fetchone()[0])
+            if applied > len(MIGRATIONS):
+                raise LedgerError(
+                    f"The ledger {self._file} was written by a newer version of seedance-mcp.", "Update seedance-mcp."
+                )
+            for number, migrate in enumerate(MIGRATIONS[applied:], start=applied + 1):
+                migrate(db)
+                db.execute(f"PRAGMA user_version = {number}")
+
+    @contextmanager
+    def _translating(self) -> Iterator[None]:
+        try:
+            yield
+        except (sqlite3.Error, OSError) as exc:
+            raise LedgerError(
+                f"The ledger {self._file} cannot be used: {exc}.",
+                "Nothing is signed without it. Check the disk and the file's permissions; if it is damaged, restore it.",
+            ) from exc
+
+    @contextmanager
+    def _atomic(self) -> Iterator[sqlite3.Connection]:
+        with self._translating():
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                yield self._db
+            except BaseException:
+                self._db.execute("ROLLBACK")
+                raise
+            self._db.execute("COMMIT")
+
+    def _all(self, query: str, *parameters: object) -> list[sqlite3.Row]:
+        with self._translating():
+            return self._db.execute(query, parameters).fetchall()
+
+    def _one(self, query: str, *parameters: object) -> sqlite3.Row | None:
+        rows = self._all(query, *parameters)
+        return rows[0] if rows else None
+
+    @contextmanager
+    def writing(self) -> Iterator[SQLiteBooks]:
+        """One writer's transaction."""
+        with self._atomic() as db:
+            yield SQLiteBooks(db)
+
+    def spend(self, now: float) -> Spend:
+        """Sum the budget."""
+        with self._translating():
+            return SQLiteBooks(self._db).spend(now)
+
+    def record_signed(
+        self,
+        payment: Payment,
+        document: Json,
+        *,
+        credential_sha256: str,
+        hold_until: int,
+        lease_until: float,
+        now: float,
+    ) -> Payment:
+        """Write down that a credential exists; on disk before this returns."""
+        with self._atomic() as db:
+            row = db.execute(
+                """UPDATE payments SET state = 'signed', document = ?, credential_sha256 = ?, hold_until = ?,
+                                       lease_until = ?, signed_at = ?
+                   WHERE id = ? AND state = 'reserved' RETURNING *""",
+                (json.dumps(document), credential_sha256, hold_until, lease_until, now, payment.id),
+            ).fetchone()
+            if row is None:
+                raise LedgerError(f"Payment {payment.id} is not reserved any more.", "Call again.")
+        return _payment(row)
+
+    def claim(self, payment: Payment, *, lease_until: float, now: float) -> Payment | None:
+        """Take the lease of an unfinished payment."""
+        with self._atomic() as db:
+            row = db.execute(
+                """UPDATE payments SET lease_until = ?
+                   WHERE id = ? AND state IN ('signed', 'refused') AND lease_until <= ? RETURNING *""",
+                (lease_until, payment.id, now),
+            ).fetchone()
+        return None if row is None else _payment(row)
+
+    def release(self, payment: Payment) -> None:
+        """Give the lease back."""
+        with self._atomic() as db:
+            db.execute("UPDATE payments SET lease_until = 0 WHERE id = ?", (payment.id,))
+
+    def conclude(
+        self, payment: Payment, outcome: Settled | Refused, *, now: float, chain_checked: bool = False
+    ) -> Payment:
+        """Write the end of a payment with its raw answer. A settled payment stays settled."""
+        if isinstance(outcome, Settled):
+            state, reason, receipt, answer = "settled", None, outcome.receipt, outcome.answer
+        else:
+            state, reason, receipt, answer = "refused", outcome.reason, None, None
+        with self._atomic() as db:
+            db.execute(
+                """UPDATE payments SET state = ?, reason = ?, receipt_network = ?, receipt_transaction = ?, answer = ?,
+                                       concluded_at = ?, chain_checked = ?, lease_until = 0
+                   WHERE id = ? AND state IN ('signed', 'refused')""",
+                (
+                    state, reason, receipt.network if receipt else None, receipt.transaction if receipt else None,
+                    answer, now, int(chain_checked), payment.id,
+                ),
+            )  # fmt: skip
+            return _payment(db.execute("SELECT * FROM payments WHERE id = ?", (payment.id,)).fetchone())
+
+    def find_payment(self, payment_id: int) -> Payment | None:
+        """A payment by its number."""
+        row = self._one("SELECT * FROM payments WHERE id = ?", payment_id)
+        return None if row is None else _payment(row)
+
+    def unfinished_payments(self, wallet: str, now: float) -> list[Payment]:
+        """Signed payments, and refused ones whose credential expired before the chain was asked."""
+        rows = self._all(
+            """SELECT * FROM payments WHERE wallet = ? AND (state = 'signed'
+               OR (state = 'refused' AND chain_checked = 0 AND hold_until <= ?)) ORDER BY id""",
+            wallet,
+            now,
+        )
+        return [_payment(row) for row in rows]
+
+    def settled_without_result(self, wallet: str) -> list[Payment]:
+        """Settled generations from whose answer no job was made yet."""
+        rows = self._all(
+            """SELECT payments.* FROM payments LEFT JOIN jobs ON jobs.payment_id = payments.id
+               WHERE wallet = ? AND purpose = 'generation' AND state = 'settled' AND jobs.job_id IS NULL""",
+            wallet,
+        )
+        return [_payment(row) for row in rows]
+
+    def add_job(self, payment: Payment, job_id: str, *, studio: str, status: Status, now: float) -> Job:
+        """Write down a job; doing it twice is the same as doing it once."""
+        with self._atomic() as db:
+            db.execute(
+                """INSERT INTO jobs (job_id, studio, payment_id, status, progress, created_at)
+                   VALUES (?, ?, ?, ?, 0, ?) ON CONFLICT DO NOTHING""",
+                (job_id, studio, payment.id, status, now),
+            )
+            row = db.execute(f"{_JOB} WHERE payment_id = ?", (payment.id,)).fetchone()
+        if row is None:
+            raise LedgerError(f"The studio's job {job_id} belongs to another payment already.", "Tell the owner.")
+        return _job(row)
+
+    def update_job(self, seen: JobStatus, *, now: float) -> Job | None:
+        """Write what the studio says of a job now. An ended job stays ended; its URLs may be renewed."""
+        with self._atomic() as db:
+            db.execute(
+                """UPDATE jobs SET
+                       status = CASE WHEN ended_at IS NULL THEN :status ELSE status END,
+                       progress = max(progress, :progress),
+                       error = CASE WHEN ended_at IS NULL THEN :error ELSE error END,
+                       video_url = coalesce(:video_url, video_url),
+                       thumbnail_url = coalesce(:thumbnail_url, thumbnail_url),
+                       ended_at = CASE WHEN ended_at IS NULL AND :ended THEN :now ELSE ended_at END
+                   WHERE job_id = :job_id""",
+                {
+                    "status": seen.status, "progress": seen.progress, "error": seen.error, "now": now,
+                    "video_url": seen.video_url, "thumbnail_url": seen.thumbnail_url, "ended": seen.ended,
+                    "job_id": seen.job_id,
+                },
+            )  # fmt: skip
+        return self.find_job(seen.job_id)
+
+    def finish_job(self, job_id: str, *, file: str, thumbnail: str | None) -> Job:
+        """Write where the video was saved."""
+        with self._atomic() as db:
+            db.execute("UPDATE jobs SET file = ?, thumbnail = ? WHERE job_id = ?", (file, thumbnail, job_id))
+            return _job(db.execute(f"{_JOB} WHERE job_id = ?", (job_id,)).fetchone())
+
+    def find_job(self, job_id: str) -> Job | None:
+        """A job by the studio's id."""
+        row = self._one(f"{_JOB} WHERE job_id = ?", job_id)
+        return None if row is None else _job(row)
+
+    def find_job_by_fingerprint(self, fingerprint: str) -> Job | None:
+        """The latest job of a purchase."""
+        row = self._one(f"{_JOB} WHERE fingerprint = ? ORDER BY payment_id DESC LIMIT 1", fingerprint)
+        return None if row is None else _job(row)
+
+    def unfinished_jobs(self, studio: str) -> list[Job]:
+        """Jobs of a studio that are not failed and not saved."""
+        rows = self._all(f"{_JOB} WHERE studio = ? AND status <> 'failed' AND file IS NULL ORDER BY payment_id", studio)
+        return [_job(row) for row in rows]
+
+    def recent_jobs(self, limit: int) -> list[Job]:
+        """The latest jobs, newest first."""
+        return [_job(row) for row in self._all(f"{_JOB} ORDER BY payment_id DESC LIMIT ?", limit)]
+
+    def find_latest_payment(self, fingerprint: str) -> Payment | None:
+        """The latest payment of a purchase."""
+        with self._translating():
+            return SQLiteBooks(self._db).find_payment(fingerprint)
+
+    def typical_seconds(self, arguments: Json) -> float | None:
+        """The median of the latest ten such jobs."""
+        rows = self._all(
+            """SELECT ended_at - jobs.created_at AS seconds FROM jobs JOIN payments ON payments.id = jobs.payment_id
+               WHERE jobs.status = 'complete' AND arguments ->> 'model' = ? AND arguments ->> 'duration' = ?
+                     AND arguments ->> 'resolution' = ? ORDER BY payment_id DESC LIMIT 10""",
+            *(arguments.get(name) for name in ("model", "duration", "resolution")),
+        )
+        seconds = sorted(row["seconds"] for row in rows)
+        return seconds[len(seconds) // 2] if seconds else None
+
+    def record_upload(self, upload: Upload) -> None:
+        """Write down a hosted image."""
+        with self._atomic() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO uploads VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
+                (
+                    upload.image_url, upload.sha256, upload.studio, upload.wallet, upload.upload_id, upload.media_type,
+                    upload.size_bytes, upload.width, upload.height, upload.payment_id, upload.created_at,
+                ),
+            )  # fmt: skip
+
+    def find_upload(self, sha256: str, *, studio: str, wallet: str) -> Upload | None:
+        """The hosted copy of these bytes."""
+        return self._upload("sha256 = ? AND studio = ? AND wallet = ? AND NOT gone", sha256, studio, wallet)
+
+    def find_upload_by_url(self, image_url: str, *, studio: str) -> Upload | None:
+        """The upload behind one of our own hosted URLs."""
+        return self._upload("image_url = ? AND studio = ? AND NOT gone", image_url, studio)
+
+    def find_upload_of(self, payment: Payment) -> Upload | None:
+        """What an upload payment bought."""
+        return self._upload("payment_id = ?", payment.id)
+
+    def latest_upload(self, *, studio: str, wallet: str) -> Upload | None:
+        """Any hosted image of ours."""
+        return self._upload("studio = ? AND wallet = ? AND NOT gone", studio, wallet)
+
+    def _upload(self, where: str, *parameters: object) -> Upload | None:
+        row = self._one(f"SELECT * FROM uploads WHERE {where} ORDER BY created_at DESC LIMIT 1", *parameters)
+        return None if row is None else Upload(**{name: row[name] for name in Upload.__dataclass_fields__})
+
+    def forget_upload(self, image_url: str) -> None:
+        """The studio does not host it any more."""
+        with self._atomic() as db:
+            db.execute("UPDATE uploads SET gone = 1 WHERE image_url = ?", (image_url,))
+
+    def close(self) -> None:
+        """Close the books."""
+        self._db.close()
+
+
+def _receipt(row: sqlite3.Row) -> Receipt | None:
+    if row["receipt_network"] is None:
+        return None
+    return Receipt(rail=row["rail"], network=row["receipt_network"], transaction=row["receipt_transaction"])
+
+
+def _payment(row: sqlite3.Row) -> Payment:
+    names = set(Payment.__dataclass_fields__) - {"arguments", "document", "receipt", "chain_checked"}
+    return Payment(
+        **{name: row[name] for name in names},
+        arguments=json.loads(row["arguments"]),
+        document=json.loads(row["document"]) if row["document"] else None,
+        receipt=_receipt(row),
+        chain_checked=bool(row["chain_checked"]),
+    )
+
+
+def _job(row: sqlite3.Row) -> Job:
+    names = set(Job.__dataclass_fields__) - {"arguments", "price_micro_usdc", "receipt"}
+    return Job(
+        **{name: row[name] for name in names},
+        arguments=json.loads(row["arguments"]),
+        price_micro_usdc=row["amount_micro_usdc"],
+        receipt=_receipt(row),
+    )

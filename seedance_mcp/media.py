@@ -1,0 +1,258 @@
+"""Media: the user's files, and only those the owner opened.
+
+Reads an image from disk or takes its bytes from the network's room, and says what it *is*: by decoding it, never by
+its name. Saves a finished video whole or not at all, under a name of our own. A file that is not a picture never
+leaves the disk, whatever its name says.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+import secrets
+import warnings
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import anyio
+import anyio.to_thread
+
+from seedance_mcp.errors import ImageError, VideoUnsavedError
+from seedance_mcp.wire.generation import ASPECT_RATIOS, AspectRatio
+
+IMAGE_BYTES_MAX = 10_000_000
+"""Source: contract section 2, media rules."""
+IMAGE_PIXELS_MAX = 100_000_000
+VIDEO_BYTES_MAX = 512 * 1024 * 1024
+THUMBNAIL_BYTES_MAX = 64 * 1024
+THUMBNAIL_SIDE_MAX = 512
+MP4_BOXES_MAX = 10_000
+SLUG_CHARACTERS_MAX = 40
+
+_MEDIA_TYPES = {"JPEG": "image/jpeg", "MPO": "image/jpeg", "PNG": "image/png", "GIF": "image/gif", "WEBP": "image/webp"}
+_EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png", "image/gif": "gif", "image/webp": "webp"}
+_SYSTEM_DIRS = ("/etc", "/proc", "/sys", "/dev", "/boot", "/run", "/var/run", "/private/etc")
+_DIMENSION_FLIPPING_ORIENTATIONS = range(5, 9)
+"""EXIF orientations that turn a picture by a quarter. Source: Exif 2.32, tag 0x0112."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Image:
+    """A picture's bytes and what decoding them says; width and height are as a person sees it."""
+
+    data: bytes = field(repr=False)
+    sha256: str
+    media_type: str
+    width: int
+    height: int
+
+    @property
+    def size_bytes(self) -> int:
+        """How many bytes it has."""
+        return len(self.data)
+
+    @property
+    def file_name(self) -> str:
+        """The name that the studio gets to see: ours, never the user's path."""
+        return f"{self.sha256[:16]}.{_EXTENSIONS[self.media_type]}"
+
+
+async def read_image(path: str, image_dirs: tuple[Path, ...]) -> Image:
+    """Read and decode a local picture.
+
+    Args:
+        path: A path or a `file://` URL.
+        image_dirs: Resolved folders that it must be in; empty: anywhere but hidden and system folders.
+
+    Raises:
+        ImageError: Missing, not a file, not allowed, too large, or not a picture.
+    """
+    return await anyio.to_thread.run_sync(_read_image, path, image_dirs)
+
+
+async def decode_image(data: bytes, name: str) -> Image:
+    """Say what these bytes are.
+
+    Raises:
+        ImageError: Not a picture in one of the four formats.
+    """
+    return await anyio.to_thread.run_sync(_decode, data, name)
+
+
+def nearest_aspect_ratio(width: int, height: int) -> AspectRatio:
+    """The studio's aspect ratio that is nearest to a picture's own shape."""
+
+    def distance(ratio: AspectRatio) -> int:
+        # |log| without floats: compare w*b with h*a by their quotient in either direction, scaled to whole numbers.
+        a, b = (int(part) for part in ratio.split(":"))
+        one, other = width * b, height * a
+        return max(one, other) * 1_000_000 // min(one, other)
+
+    return min(ASPECT_RATIOS, key=distance)
+
+
+def _read_image(text: str, image_dirs: tuple[Path, ...]) -> Image:
+    path = Path(unquote(urlsplit(text).path) if text.startswith("file://") else text).expanduser()
+    try:
+        path = path.resolve(strict=True)
+        _check_place(path, image_dirs)
+        if not path.is_file():
+            raise ImageError(f"{path} is not a file.", "Give the path of a picture.")
+        with path.open("rb") as file:
+            data = file.read(IMAGE_BYTES_MAX + 1)
+    except FileNotFoundError:
+        raise ImageError(f"There is no file {path}.", "Give the absolute path of a picture, or an https URL.") from None
+    except (OSError, ValueError, RuntimeError) as exc:  # RuntimeError: a loop of symlinks
+        raise ImageError(f"{path} cannot be read: {getattr(exc, 'strerror', None) or type(exc).__name__}.") from exc
+    return _decode(data, str(path))
+
+
+def _check_place(path: Path, image_dirs: tuple[Path, ...]) -> None:
+    if image_dirs:
+        if not any(path.is_relative_to(folder) for folder in image_dirs):
+            raise ImageError(
+                f"{path} is outside the folders that the owner opened.",
+                f"Use a picture below {', '.join(str(folder) for folder in image_dirs[:5])}.",
+            )
+        return
+    if any(part.startswith(".") for part in path.parts[1:]) or str(path).startswith(_SYSTEM_DIRS):
+        raise ImageError(
+            f"{path} is in a hidden or system folder.",
+            "Copy the picture elsewhere, or let the owner open its folder with SEEDANCE_IMAGE_DIRS.",
+        )
+
+
+def _decode(data: bytes, name: str) -> Image:
+    if not data:
+        raise ImageError(f"{name} is empty.")
+    if len(data) > IMAGE_BYTES_MAX:
+        raise ImageError(f"{name} is larger than {IMAGE_BYTES_MAX // 1_000_000} MB.", "Make it smaller and try again.")
+    import PIL.Image  # a tenth of a second to load: only once there is a picture
+
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
+            with PIL.Image.open(io.BytesIO(data), formats=tuple(_MEDIA_TYPES)) as picture:
+                media_type = _MEDIA_TYPES[picture.format or ""]
+                width, height = picture.size
+                if width * height > IMAGE_PIXELS_MAX:
+                    raise ImageError(f"{name} has more than {IMAGE_PIXELS_MAX // 1_000_000} million pixels.")
+                orientation = picture.getexif().get(0x0112)
+                picture.load()
+    # The decoder's own errors are many and undocumented (SyntaxError and struct.error among them); these are all.
+    except (
+        OSError,
+        ValueError,
+        SyntaxError,
+        TypeError,
+        KeyError,
+        IndexError,
+        EOFError,
+        ArithmeticError,
+        Warning,
+    ) as exc:
+        raise ImageError(
+            f"{name} is not a readable JPEG, PNG, GIF or WebP picture.", "Convert it to PNG or JPEG."
+        ) from exc
+    if orientation in _DIMENSION_FLIPPING_ORIENTATIONS:
+        width, height = height, width
+    return Image(data=data, sha256=hashlib.sha256(data).hexdigest(), media_type=media_type, width=width, height=height)
+
+
+def name_video(payment_id: int, job_id: str, prompt: str) -> str:
+    """A file name of our own: readable, unique, without a character that the studio chose."""
+    slug = re.sub(r"[^a-z0-9]+", "-", prompt.lower())[:SLUG_CHARACTERS_MAX].strip("-") or "clip"
+    return f"{payment_id:04d}-{slug}-{hashlib.sha256(job_id.encode()).hexdigest()[:6]}"
+
+
+async def save_video(chunks: AsyncIterator[bytes], folder: Path, name: str) -> Path:
+    """Save a stream as `<name>.mp4`: written to a `.part` file, checked to be a whole MP4, then renamed.
+
+    Raises:
+        VideoUnsavedError: Too large, not a whole MP4, or the disk says no. Nothing half-written stays behind.
+    """
+    target = folder / f"{name}.mp4"
+    partial = folder / f".{name}.{secrets.token_hex(4)}.part"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        size = 0
+        async with await anyio.open_file(partial, "wb") as file:
+            async for chunk in chunks:
+                size += len(chunk)
+                if size > VIDEO_BYTES_MAX:
+                    raise VideoUnsavedError(f"The video is larger than {VIDEO_BYTES_MAX // 1024 // 1024} MiB.")
+                await file.write(chunk)
+            await file.flush()
+            await anyio.to_thread.run_sync(os.fsync, file.wrapped.fileno())
+        await anyio.to_thread.run_sync(_check_mp4, partial)
+        partial.replace(target)
+    except OSError as exc:
+        raise VideoUnsavedError(
+            f"The video cannot be saved in {folder}: {exc.strerror}.", "Make room there and call get_job again."
+        ) from exc
+    finally:
+        partial.unlink(missing_ok=True)
+    return target
+
+
+def _check_mp4(file: Path) -> None:
+    """Walk the top-level boxes: they must tile the file exactly and hold both the index and the media.
+
+    Source: ISO/IEC 14496-12, section 4.2 (box structure).
+    """
+    size = file.stat().st_size
+    kinds: set[bytes] = set()
+    position = 0
+    with file.open("rb") as opened:
+        for _ in range(MP4_BOXES_MAX):
+            if position == size:
+                break
+            opened.seek(position)
+            header = opened.read(16)
+            length, kind = int.from_bytes(header[:4]), header[4:8]
+            if length == 1:
+                length = int.from_bytes(header[8:16])
+            elif length == 0:
+                length = size - position
+            if len(header) < 8 or length < 8 or position + length > size or (position == 0 and kind != b"ftyp"):
+                raise VideoUnsavedError("The studio's result is not a whole MP4 video.")
+            kinds.add(kind)
+            position += length
+    if not {b"ftyp", b"moov", b"mdat"} <= kinds:
+        raise VideoUnsavedError("The studio's result is not a whole MP4 video.")
+
+
+async def save_thumbnail(data: bytes, folder: Path, name: str) -> Path:
+    """Save a picture as a small JPEG `<name>.jpg` of at most `THUMBNAIL_BYTES_MAX`.
+
+    Raises:
+        ImageError: Not a picture.
+        OSError: The disk says no.
+    """
+    await decode_image(data, "The thumbnail")
+    small = await anyio.to_thread.run_sync(_shrink, data)
+    target, partial = folder / f"{name}.jpg", folder / f".{name}.{secrets.token_hex(4)}.part"
+    try:
+        await anyio.Path(partial).write_bytes(small)
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+    return target
+
+
+def _shrink(data: bytes) -> bytes:
+    import PIL.Image  # loaded already, by `_decode`
+
+    with PIL.Image.open(io.BytesIO(data)) as picture:
+        small = picture.convert("RGB")
+    small.thumbnail((THUMBNAIL_SIDE_MAX, THUMBNAIL_SIDE_MAX))
+    for quality in (85, 70, 50, 30):
+        buffer = io.BytesIO()
+        small.save(buffer, "JPEG", quality=quality, optimize=True)
+        if buffer.tell() <= THUMBNAIL_BYTES_MAX:
+            break
+    return buffer.getvalue()

@@ -1,0 +1,156 @@
+"""Pricing: what a clip costs at this studio now, by asking it without paying.
+
+Owns the studio's route contract (which dialect it speaks), cached with a lifetime and read again when an answer says
+that we may be wrong. A quote equal to the route's ceiling is the studio's way of saying "I cannot read your request";
+it is reported as that and is never a price.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from seedance_mcp.errors import StudioProtocolError, StudioRejectedError
+from seedance_mcp.money import MicroUSDC, format_usdc
+from seedance_mcp.studio import Studio
+from seedance_mcp.wire.exchange import PaidRequest, describe_answer
+from seedance_mcp.wire.generation import (
+    GenerationRequest,
+    Model,
+    RouteContract,
+    encode_generation,
+    estimate_price,
+    generation_path,
+    is_ceiling,
+    read_route_contract,
+    warn_far_above,
+)
+from seedance_mcp.wire.offers import Offers, read_offers
+
+CONTRACT_SECONDS = 600
+"""How long a studio's declaration is believed."""
+PLACEHOLDER_URL = "https://example.invalid/image.png"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Priced:
+    """A request with its price: the bytes that were quoted are the bytes to pay for.
+
+    Attributes:
+        request: Ready to be bought.
+        offers: The payment challenge.
+        estimate_micro_usdc: What the price table knows, or None.
+        notes: What the caller should know about the request.
+        warning: Where the price is far above the table's.
+    """
+
+    request: PaidRequest
+    offers: Offers
+    estimate_micro_usdc: MicroUSDC | None
+    notes: tuple[str, ...]
+    warning: str | None
+
+    @property
+    def price_micro_usdc(self) -> int | None:
+        """The lowest price that the challenge names."""
+        return min((offer.amount_micro_usdc for offer in self.offers.offers), default=None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Estimate:
+    """What the price table knows of a request that cannot be quoted yet."""
+
+    price_micro_usdc: MicroUSDC | None
+    notes: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class Pricing:
+    """Asks one studio for prices.
+
+    Attributes:
+        studio: Is asked.
+        wallet: The paying address: part of a purchase's identity.
+        now: Unix seconds.
+    """
+
+    studio: Studio
+    wallet: str
+    now: Callable[[], float]
+    _openapi: tuple[float, bytes] | None = None
+
+    async def route_contract(self, model: Model, *, fresh: bool = False) -> RouteContract:
+        """What the studio declares for a model's route.
+
+        Raises:
+            StudioError: It cannot be had.
+        """
+        if fresh or self._openapi is None or self._openapi[0] + CONTRACT_SECONDS < self.now():
+            self._openapi = (self.now(), await self.studio.fetch_openapi())
+        return read_route_contract(self._openapi[1], model)
+
+    async def estimate(self, request: GenerationRequest) -> Estimate:
+        """Check that the studio's dialect can carry a request, and look its price up in the table.
+
+        Raises:
+            RequestError: It cannot.
+            StudioError: The studio's declaration cannot be had.
+        """
+        contract = await self.route_contract(request.model)
+        body = encode_generation(
+            request, contract, image_url=PLACEHOLDER_URL, last_image_url=PLACEHOLDER_URL if request.last_image else None
+        )
+        return Estimate(price_micro_usdc=estimate_price(contract.dialect, request), notes=body.notes)
+
+    async def ask(self, request: GenerationRequest, *, image_url: str, last_image_url: str | None) -> Priced:
+        """Ask the studio for the price, in its dialect.
+
+        Raises:
+            RequestError: The dialect cannot carry the request.
+            StudioRejectedError: It does not take it; status 400 where it cannot read an image's URL.
+            StudioProtocolError: It quotes the ceiling, or answers what the contract does not allow.
+            StudioUnreachableError: It does not answer.
+        """
+        contract = await self.route_contract(request.model)
+        try:
+            return await self._ask(request, contract, image_url, last_image_url)
+        except (StudioRejectedError, StudioProtocolError):
+            # Perhaps the studio has changed its dialect since we looked.
+            fresh = await self.route_contract(request.model, fresh=True)
+            if fresh == contract:
+                raise
+            return await self._ask(request, fresh, image_url, last_image_url)
+
+    async def _ask(
+        self, request: GenerationRequest, contract: RouteContract, image_url: str, last_image_url: str | None
+    ) -> Priced:
+        body = encode_generation(request, contract, image_url=image_url, last_image_url=last_image_url)
+        paid_request = PaidRequest(
+            purpose="generation",
+            fingerprint=request.fingerprint(wallet=self.wallet, studio=self.studio.origin),
+            url=self.studio.origin + generation_path(request.model),
+            body=body.data,
+            arguments=request.arguments(),
+        )
+        answer = await self.studio.send(paid_request)
+        if answer.status != 402:
+            raise StudioRejectedError(
+                f"The studio does not take the request: {describe_answer(answer)}.", status=answer.status
+            )
+        offers = read_offers(answer.status, answer.headers, answer.body)
+        estimate = estimate_price(contract.dialect, request)
+        amounts = [offer.amount_micro_usdc for offer in offers.offers]
+        for amount in amounts:
+            if is_ceiling(amount, contract, estimate):
+                raise StudioProtocolError(
+                    f"Our request is wrong: the studio quotes its ceiling of ${format_usdc(amount)}, which it does for "
+                    "a request that it cannot read.",
+                    "Do not pay this. Update seedance-mcp, or tell the owner.",
+                )
+        return Priced(
+            request=paid_request,
+            offers=offers,
+            estimate_micro_usdc=estimate,
+            notes=body.notes,
+            warning=warn_far_above(max(amounts), estimate) if amounts else None,
+        )

@@ -1,0 +1,217 @@
+"""Purchase: the only coroutines that spend money.
+
+Theory of operation
+-------------------
+
+A purchase is a straight line with two durable marks in it:
+
+    choose ▸ check ▸ RESERVE ▸ sign ▸ RECORD ▸ send ▸ conclude
+
+* Everything that can say no (the offer's terms, the price, the budget) says it before RESERVE, inside one writer's
+  transaction.
+* Nothing is sent before RECORD is on disk, so a process that dies can be told afterwards what it may have paid.
+* From RECORD on no cancellation reaches us: the caller may leave, the line is walked to its end.
+* The answer is stored verbatim before anyone looks for a job in it.
+
+There is one signature per purchase. Whatever happens after it, the answer to a doubt is to send *the same* credential
+again (`resend`), to ask the studio, or to ask the chain; those live in `recovery`. It is never a second signature.
+
+`buy` does not know what it buys.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import anyio
+
+from seedance_mcp import policy
+from seedance_mcp.errors import (
+    PaymentOutcomeUnknownError,
+    PaymentRefusedError,
+    PolicyError,
+    PurchaseUnderwayError,
+    StudioError,
+)
+from seedance_mcp.ledger import Ledger, Payment
+from seedance_mcp.policy import Approval, Limits, Pins
+from seedance_mcp.studio import Studio
+from seedance_mcp.wallet import Wallet
+from seedance_mcp.wire.exchange import PaidRequest, Refused, Settled, read_outcome
+from seedance_mcp.wire.offers import Credential, Offers
+from seedance_mcp.wire.x402 import Authorization, TokenDomain, build_payment
+
+SEND_SECONDS = 60
+"""How long we wait for the answer to a paid request; verification and settlement take a few seconds."""
+LEASE_SECONDS = SEND_SECONDS + 15
+"""How long other processes leave a payment alone while one of them is busy with it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Buyer:
+    """Buys within limits, exactly once.
+
+    Attributes:
+        wallet: Signs.
+        ledger: Remembers.
+        studio: Sends.
+        limits: What the owner allows.
+        pins: What the owner pays in, and where.
+        now: Unix seconds.
+    """
+
+    wallet: Wallet
+    ledger: Ledger
+    studio: Studio
+    limits: Limits
+    pins: Pins
+    now: Callable[[], float]
+
+    async def buy(
+        self, request: PaidRequest, offers: Offers, approval: Approval, *, supersedes: Payment | None = None
+    ) -> Payment:
+        """Pay for a request, once.
+
+        Args:
+            request: What is bought; its body is the one that was quoted, byte for byte.
+            offers: The challenge that the unpaid request was answered with.
+            approval: The most that was agreed for it.
+            supersedes: An earlier payment of the same fingerprint that is over and was looked at.
+
+        Returns:
+            The settled payment with the studio's raw answer.
+
+        Raises:
+            PolicyError: The owner's limits forbid it; nothing was signed.
+            PurchaseUnderwayError: The same purchase is unfinished; nothing was signed.
+            PaymentRefusedError: The studio settled nothing; the hold stays until the credential expires.
+            PaymentOutcomeUnknownError: The answer is lost; see `recovery`.
+            LedgerError: The books cannot be written; nothing was sent.
+        """
+        now = self.now()
+        offer = policy.choose_offer(offers, self.limits, self.pins, payer=self.wallet.address)
+        with self.ledger.writing() as books:  # one writer: two servers, one budget
+            _check_unbought(books.find_payment(request.fingerprint), supersedes, now)
+            policy.check_price(offer.amount_micro_usdc, self.limits, spend=books.spend(now), approval=approval)
+            payment = books.reserve(
+                request, offer, wallet=self.wallet.address, hold_until=policy.hold_until(now), now=now
+            )
+        valid_after, valid_before = policy.authorization_window(offer, now)
+        document = build_payment(
+            Authorization(
+                payer=self.wallet.address,
+                pay_to=offer.pay_to,
+                amount_micro_usdc=offer.amount_micro_usdc,
+                valid_after=valid_after,
+                valid_before=valid_before,
+                nonce="0x" + secrets.token_hex(32),
+            ),
+            offer,
+            offers,
+        )
+        with anyio.CancelScope(shield=True):
+            credential = await self.wallet.sign_payment(document, self._token)
+            payment = self.ledger.record_signed(  # on disk BEFORE it is sent
+                payment,
+                document,
+                credential_sha256=_digest(credential),
+                hold_until=valid_before,
+                lease_until=now + LEASE_SECONDS,
+                now=now,
+            )
+            try:
+                return await self._send(payment, credential)
+            except PaymentOutcomeUnknownError:
+                self.ledger.release(payment)  # whoever comes next may look into it at once
+                raise
+
+    async def resend(self, payment: Payment) -> Payment:
+        """Send the credential of an unfinished payment again: the same bytes, which can settle at most once.
+
+        Args:
+            payment: A signed payment whose lease we hold.
+
+        Returns:
+            The settled payment.
+
+        Raises:
+            PaymentRefusedError: This sending settled nothing.
+            PaymentOutcomeUnknownError: Still unknown, or the wallet is not the one that signed.
+        """
+        if payment.document is None or payment.wallet != self.wallet.address:
+            raise unknown_error(payment, "It was signed by another wallet.")
+        with anyio.CancelScope(shield=True):
+            credential = await self.wallet.sign_payment(payment.document, self._token)
+            if _digest(credential) != payment.credential_sha256:
+                # Another library version signs otherwise. Two signatures over one nonce still settle at most once,
+                # but we promised the same bytes.
+                raise unknown_error(payment, "Its credential cannot be made again.")
+            return await self._send(payment, credential, again=True)
+
+    async def _send(self, payment: Payment, credential: Credential, *, again: bool = False) -> Payment:
+        """Send and conclude. The caller shields us: from here on a doubt stays in the ledger, never in the air."""
+        try:
+            with anyio.fail_after(SEND_SECONDS):
+                response = await self.studio.send_paid(payment.request, credential)
+        except (StudioError, TimeoutError) as exc:
+            raise unknown_error(payment, exc.what if isinstance(exc, StudioError) else "It did not answer in time.") from exc
+        outcome = read_outcome(response, payment.rail)
+        if isinstance(outcome, Settled):
+            return self.ledger.conclude(payment, outcome, now=self.now())
+        if isinstance(outcome, Refused) and not again:
+            payment = self.ledger.conclude(payment, outcome, now=self.now())
+            raise refused_error(payment)
+        # A refusal of a *second* sending says nothing about the first one.
+        raise unknown_error(payment, f"It answered {outcome.reason}.")
+
+    @property
+    def _token(self) -> TokenDomain:
+        if self.pins.x402 is None:
+            raise PolicyError("This profile pins no token.", "Add one to it.")
+        return self.pins.x402
+
+
+def _check_unbought(latest: Payment | None, supersedes: Payment | None, now: float) -> None:
+    """Raise unless nothing of this fingerprint can still settle, or has settled unseen."""
+    if latest is None:
+        return
+    if latest.holds(now) or (latest.state == "settled" and (supersedes is None or supersedes.id != latest.id)):
+        raise PurchaseUnderwayError(
+            "The same purchase is being made already.",
+            "Call again with the same arguments to join it.",
+            charge="settled" if latest.state == "settled" else "held",
+            amount_micro_usdc=latest.amount_micro_usdc,
+            payment_id=latest.id,
+            held_until=None if latest.state == "settled" else latest.hold_until,
+        )
+
+
+def _digest(credential: Credential) -> str:
+    return hashlib.sha256(f"{credential.header}: {credential.value}".encode()).hexdigest()
+
+
+def refused_error(payment: Payment) -> PaymentRefusedError:
+    """The studio settled nothing by that sending, yet still has the credential."""
+    return PaymentRefusedError(
+        f"The studio refused the payment: {payment.reason}.",
+        "It took nothing, but it has the credential until then. Mend the cause; the same call works after that.",
+        charge="held",
+        amount_micro_usdc=payment.amount_micro_usdc,
+        payment_id=payment.id,
+        held_until=payment.hold_until,
+    )
+
+
+def unknown_error(payment: Payment, why: str = "It is being looked into.") -> PaymentOutcomeUnknownError:
+    """Nobody can say yet whether this payment settled."""
+    return PaymentOutcomeUnknownError(
+        f"The outcome of a payment is not known yet. {why}",
+        "Do not change the request. Make the same call again: it takes up this payment, never a second one.",
+        charge="held",
+        amount_micro_usdc=payment.amount_micro_usdc,
+        payment_id=payment.id,
+        held_until=payment.hold_until,
+    )

@@ -1,0 +1,177 @@
+"""Recovery: driving an unfinished payment to its end without ever signing a second one.
+
+Three askings, in this order:
+
+1. **the studio, by the same credential** (`Buyer.resend`): an EIP-3009 nonce settles at most once, so this can only
+   finish what was begun, and its answer holds what was bought;
+2. **the studio's list of jobs**: a job of ours, made from the very body that we sent, that no other payment made;
+3. **the chain** (`authorizationState`): used means that the money moved; unused at a block after the credential's
+   expiry means that it never will.
+
+What none of them can say stays held, and is asked again later.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import cast
+
+from seedance_mcp.errors import PaymentError, StudioError
+from seedance_mcp.ledger import Ledger, Payment
+from seedance_mcp.policy import Pins
+from seedance_mcp.purchase import LEASE_SECONDS, Buyer
+from seedance_mcp.studio import Studio
+from seedance_mcp.wire.exchange import Receipt, Refused, Settled
+from seedance_mcp.wire.generation import same_body
+from seedance_mcp.wire.jobs import JobStatus, read_submitted_job
+from seedance_mcp.wire.x402 import build_authorization_state_call, read_authorization, read_word
+
+LIST_PAGES_MAX = 10
+LIST_SKEW_SECONDS = 300
+"""How much earlier than our signature a job of ours may seem to be: the studio's clock is not ours."""
+RESEND_MARGIN_SECONDS = 10
+"""A credential with less life left than this is not sent again; a verifier would call it expired."""
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """Looks into unfinished payments of one wallet at one studio.
+
+    Attributes:
+        buyer: Sends the same credential again.
+        ledger: Remembers.
+        studio: Is asked for jobs, and for the chain's word.
+        pins: Which token the chain is asked about.
+        now: Unix seconds.
+    """
+
+    buyer: Buyer
+    ledger: Ledger
+    studio: Studio
+    pins: Pins
+    now: Callable[[], float]
+
+    async def recover(self, payment: Payment) -> Payment:
+        """Ask what became of a payment, as far as anyone can say now.
+
+        Returns:
+            The payment as it stands afterwards: `settled`, `refused`, or still `signed`. A job that was found is in
+            the ledger.
+
+        Raises:
+            LedgerError: The books cannot be written.
+        """
+        claimed = self.ledger.claim(payment, lease_until=self.now() + LEASE_SECONDS, now=self.now())
+        if claimed is None:  # another process is at it, or it has ended
+            return self.ledger.find_payment(payment.id) or payment
+        try:
+            return await self._ask(claimed)
+        finally:
+            self.ledger.release(claimed)
+
+    async def _ask(self, payment: Payment) -> Payment:
+        if payment.state == "signed" and payment.hold_until > self.now() + RESEND_MARGIN_SECONDS:
+            try:
+                payment = await self.buyer.resend(payment)
+            except PaymentError:
+                pass  # it may still have settled: the next two can say
+        if payment.state == "settled":
+            self.add_job(payment)
+            return payment
+        try:
+            found = await self.find_job(payment)
+        except StudioError:
+            found = None
+        used = await self.was_used(payment)
+        if found is not None:
+            self.ledger.add_job(payment, found.job_id, studio=self.studio.origin, status=found.status, now=self.now())
+            used = True if self.pins.x402 is None or (used is None and payment.hold_until <= self.now()) else used
+        return self._conclude(payment, used)
+
+    def _conclude(self, payment: Payment, used: bool | None) -> Payment:
+        if used is None:
+            return payment
+        outcome: Settled | Refused
+        if used:
+            outcome = Settled(receipt=Receipt(rail=payment.rail, network=payment.network, transaction=""), answer=b"")
+        else:
+            outcome = Refused(reason=payment.reason or "it expired unused")
+        return self.ledger.conclude(payment, outcome, now=self.now(), chain_checked=True)
+
+    def add_job(self, payment: Payment) -> None:
+        """Make the job row of a settled generation from its stored answer; no network needed.
+
+        An answer in which no job can be read leaves the row to `find_job`.
+        """
+        if payment.purpose != "generation" or not payment.answer:
+            return
+        try:
+            submitted = read_submitted_job(payment.answer)
+        except StudioError:
+            return
+        self.ledger.add_job(
+            payment, submitted.job_id, studio=self.studio.origin, status=submitted.status, now=self.now()
+        )
+
+    async def find_job(self, payment: Payment) -> JobStatus | None:
+        """A job at the studio that this payment's request made and that no payment of ours owns yet.
+
+        Matched by the request's body where the studio repeats it; where it does not, by type and time, and then only
+        if a single job fits.
+
+        Raises:
+            StudioError: The list cannot be had.
+        """
+        if payment.purpose != "generation" or payment.signed_at is None:
+            return None
+        exact: list[JobStatus] = []
+        likely: list[JobStatus] = []
+        cursor: str | None = None
+        for _ in range(LIST_PAGES_MAX):
+            page = await self.studio.list_jobs(cursor=cursor)
+            for job in page.jobs:
+                made_at = job.created_at
+                if made_at is not None and made_at < payment.signed_at - LIST_SKEW_SECONDS:
+                    continue
+                if self.ledger.find_job(job.job_id) is not None:
+                    continue
+                if job.input is not None and same_body(payment.body, job.input):
+                    exact.append(job)
+                elif job.input is None and made_at is not None and _same_type(payment, job):
+                    likely.append(job)
+            cursor = page.next_cursor
+            if cursor is None or not page.jobs or _is_older(page.jobs[-1], payment.signed_at):
+                break
+        if exact:
+            return min(exact, key=lambda job: job.created_at or 0)
+        return likely[0] if len(likely) == 1 else None
+
+    async def was_used(self, payment: Payment) -> bool | None:
+        """The chain's word: True, the authorization was used; False, it never will be; None, cannot be said now."""
+        token = self.pins.x402
+        if token is None or payment.document is None:
+            return None
+        authorization = read_authorization(payment.document)
+        call = build_authorization_state_call(authorization, token)
+        try:
+            # The block first, the state second and at that block or later: "unused" is then final.
+            block = await self.studio.call_rpc("eth_getBlockByNumber", ["latest", False])
+            if not isinstance(block, Mapping):
+                return None
+            chain_time = read_word(cast("Mapping[str, object]", block).get("timestamp"))
+            used = read_word(await self.studio.call_rpc("eth_call", call)) != 0
+        except StudioError:
+            return None
+        if used:
+            return True
+        return False if chain_time >= authorization.valid_before else None
+
+
+def _same_type(payment: Payment, job: JobStatus) -> bool:
+    """`seedance-fast-i2v` is what `/api/generate/seedance-fast/i2v` makes. Source: contract section 3."""
+    return job.type is not None and payment.url.endswith(f"/{job.type.removesuffix('-i2v')}/i2v")
+
+
+def _is_older(job: JobStatus, signed_at: float) -> bool:
+    return job.created_at is not None and job.created_at < signed_at - LIST_SKEW_SECONDS

@@ -1,0 +1,403 @@
+"""The studio's API: uploads, generation, jobs, discovery.
+
+The room reads requests, asks the rooms that know, and shapes answers. Which work comes before which money is
+the paywall's business; who is asking is the doorkeeper's.
+
+Source: the studio's OpenAPI document of 2026-09-19 and wire captures of the makers' framework.
+"""
+
+from collections.abc import Awaitable, Callable
+from typing import Any
+from urllib.parse import unquote
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from seedance_mcp.sandbox.answers import (
+    RefusalError,
+    TruncatedAnswer,
+    build_edge_fault,
+    build_json,
+    build_refusal,
+    build_request_id,
+    dump_json,
+    encode_header,
+    read_origin,
+)
+from seedance_mcp.sandbox.blob import BlobError, Slot
+from seedance_mcp.sandbox.contract import (
+    CONFIRM_SCHEMA,
+    UPLOAD_PRICE_MICRO_USDC,
+    UPLOAD_SCHEMA,
+    GenerateRoute,
+    Order,
+)
+from seedance_mcp.sandbox.control import build_control_routes
+from seedance_mcp.sandbox.discovery import JOB_STATUSES, build_guidance, build_openapi
+from seedance_mcp.sandbox.media import find_pathname
+from seedance_mcp.sandbox.paywall import Resource, build_agent_identity
+from seedance_mcp.sandbox.schema import check_body, read_json_object
+from seedance_mcp.sandbox.signin import format_time
+from seedance_mcp.sandbox.studio import Studio
+
+BODY_BYTES_MAX = 1024 * 1024
+BLOB_BYTES_MAX = 32 * 1024 * 1024
+PAGE_DEFAULT, PAGE_MAX = 20, 100
+
+Endpoint = Callable[[Studio, Request], Awaitable[Response]]
+
+_UPLOAD_TITLE = "Buy an upload slot: returns a client token for one image upload"
+_EDGE_FAULTS = ("server_error", "rate_limited", "not_json")
+_CORS = {
+    "access-control-allow-origin": "*",
+    "access-control-allow-methods": "GET, POST, DELETE, PUT, PATCH, OPTIONS",
+    "access-control-allow-headers": (
+        "Content-Type, Authorization, X-API-Key, SIGN-IN-WITH-X, X-Agent-Identity"
+    ),
+}
+
+
+def build_app(studio: Studio) -> Starlette:
+    """Build the ASGI application of a studio."""
+    table: list[tuple[str, str, Endpoint]] = [
+        ("POST", "/api/upload", buy_upload),
+        ("POST", "/api/upload/confirm", confirm_upload),
+        *(("POST", route.path, _sell(route)) for route in studio.routes),
+        ("GET", "/api/jobs", list_jobs),
+        ("GET", "/api/jobs/{job_id}", show_job),
+        ("DELETE", "/api/jobs/{job_id}", delete_job),
+        ("PUT", "/api/blob/", put_blob),
+        ("GET", "/uploads/{name:path}", show_upload),
+        ("GET", "/videos/{job_id}/output.mp4", show_video),
+        ("GET", "/videos/{job_id}/thumbnail.jpg", show_thumbnail),
+        ("GET", "/openapi.json", show_openapi),
+        ("GET", "/llms.txt", show_guidance),
+    ]
+    by_path: dict[str, dict[str, Endpoint]] = {}
+    for method, path, endpoint in table:
+        by_path.setdefault(path, {})[method] = endpoint
+    routes = [_build_route(studio, path, endpoints) for path, endpoints in by_path.items()]
+    return Starlette(
+        routes=[*routes, *build_control_routes(studio)], exception_handlers={404: _answer_unknown_route}
+    )
+
+
+def _build_route(studio: Studio, path: str, endpoints: dict[str, Endpoint]) -> Route:
+    """Count, break and answer the requests to one path."""
+    is_api = path.startswith("/api/") and path != "/api/blob/"
+
+    async def serve(request: Request) -> Response:
+        method = "GET" if request.method == "HEAD" else request.method
+        studio.count(request.method, path)
+        fault = next(filter(None, map(studio.faults.take, _EDGE_FAULTS)), None) if is_api else None
+        try:
+            response = build_edge_fault(fault) if fault else await endpoints[method](studio, request)
+        except RefusalError as refusal:
+            response = build_refusal(refusal)
+        if is_api:
+            response.headers["x-request-id"] = build_request_id()
+        return response
+
+    return Route(path, serve, methods=list(endpoints))
+
+
+async def _answer_unknown_route(request: Request, _: Exception) -> Response:
+    origin = read_origin(request)
+    body = {
+        "success": False,
+        "code": "route_not_found",
+        "error": "Route not found. Rediscover this origin and retry with the current discovery document.",
+        "requestedUrl": str(request.url),
+        "discovery": {"openapi": f"{origin}/openapi.json", "llmsTxt": f"{origin}/llms.txt"},
+    }
+    return build_json(body, 404, headers=_CORS)
+
+
+async def buy_upload(studio: Studio, request: Request) -> Response:
+    """Sell an upload slot. The price is fixed, so the unpaid body is not even looked at."""
+    resource = Resource(
+        url=str(request.url),
+        path=request.url.path,
+        description=_UPLOAD_TITLE,
+        tag="Upload",
+        body_schema=UPLOAD_SCHEMA,
+        ceiling_micro_usdc=UPLOAD_PRICE_MICRO_USDC,
+    )
+    raw = await read_body(request, BODY_BYTES_MAX)
+    rail = studio.paywall.find_rail(request)
+    if rail is None:
+        return studio.paywall.challenge(resource, UPLOAD_PRICE_MICRO_USDC)
+    body = read_json_object(raw)
+    check_body(UPLOAD_SCHEMA, body)
+    wanted = body or {}
+
+    async def serve(payer: str) -> dict[str, Any]:
+        slot = studio.blobs.sell_slot(
+            payer,
+            filename=wanted["filename"],
+            content_type=wanted["contentType"],
+            size_bytes=wanted.get("size"),
+        )
+        return _build_ticket(slot, read_origin(request))
+
+    return await studio.paywall.charge(
+        request, rail, resource=resource, price_micro_usdc=UPLOAD_PRICE_MICRO_USDC, serve=serve
+    )
+
+
+def _build_ticket(slot: Slot, origin: str) -> dict[str, Any]:
+    escaped = slot.pathname.replace("/", "%2F")
+    example = (
+        f"curl -X PUT '{origin}/api/blob/?pathname={escaped}' -H 'authorization: Bearer {slot.client_token}' "
+        f"-H 'x-content-type: {slot.content_type}' -H 'x-api-version: 11' --data-binary @{slot.filename!r}"
+    )
+    return {
+        "uploadId": slot.id,
+        "clientToken": slot.client_token,
+        "pathname": slot.pathname,
+        "expiresAt": format_time(slot.expires_at),
+        "curlExample": example,
+    }
+
+
+async def confirm_upload(studio: Studio, request: Request) -> Response:
+    """Confirm that the file of a slot is in the store."""
+    owner = studio.doorkeeper.read_caller(request)
+    if owner is None:
+        return _challenge_caller(studio, request, "Confirm a finished upload")
+    body = read_json_object(await read_body(request, BODY_BYTES_MAX))
+    check_body(CONFIRM_SCHEMA, body)
+    wanted = body or {}
+    pathname = find_pathname(wanted["blobUrl"], read_origin(request))
+    slot = studio.blobs.confirm(wanted["uploadId"], owner=owner, pathname=pathname)
+    upload = {
+        "id": slot.id,
+        "blobUrl": wanted["blobUrl"],
+        "filename": slot.filename,
+        "mediaType": slot.content_type,
+    }
+    return build_json({"success": True, "upload": upload})
+
+
+def _sell(route: GenerateRoute) -> Endpoint:
+    async def generate(studio: Studio, request: Request) -> Response:
+        """Sell one generation."""
+        return await _generate(studio, request, route)
+
+    return generate
+
+
+async def _generate(studio: Studio, request: Request, route: GenerateRoute) -> Response:
+    resource = Resource(
+        url=str(request.url),
+        path=route.path,
+        description=route.title,
+        tag="Generate",
+        body_schema=route.schema,
+        ceiling_micro_usdc=route.ceiling_micro_usdc,
+    )
+    origin = read_origin(request)
+    raw = await read_body(request, BODY_BYTES_MAX)
+    rail = studio.paywall.find_rail(request)
+    if rail is None:
+        order = _read_early(route, raw)
+        if order is None:
+            return studio.paywall.challenge(resource, route.ceiling_micro_usdc)
+        await studio.media.read(order.image_urls, origin)
+        return studio.paywall.challenge(resource, order.price_micro_usdc)
+    order = route.read_order(raw)
+
+    async def serve(payer: str) -> dict[str, Any]:
+        pictures = await studio.media.read(order.image_urls, origin)
+        job = studio.jobs.start(order, pictures, owner=payer, kind=route.kind, path=route.path)
+        return {
+            "success": True,
+            "jobId": job.id,
+            "status": "pending",
+            "type": job.kind,
+            "pollUrl": f"{origin}/api/jobs/{job.id}",
+        }
+
+    return await studio.paywall.charge(
+        request, rail, resource=resource, price_micro_usdc=order.price_micro_usdc, serve=serve
+    )
+
+
+def _read_early(route: GenerateRoute, raw: bytes) -> Order | None:
+    """Read an unpaid body.
+
+    The framework treats a body that does not validate as no body at all, and no body costs the ceiling. This
+    is the trap of the twenty dollars, and it is here on purpose.
+    """
+    try:
+        return route.read_order(raw)
+    except RefusalError:
+        return None
+
+
+async def show_job(studio: Studio, request: Request) -> Response:
+    """Show one job to the wallet that paid for it."""
+    owner = studio.doorkeeper.read_caller(request)
+    if owner is None:
+        return _challenge_caller(studio, request, "Job status")
+    job = studio.jobs.find(request.path_params["job_id"])
+    if job is None:
+        raise RefusalError(404, "Job not found")
+    if job.owner.lower() != owner.lower():
+        raise RefusalError(403, "Job belongs to another wallet")
+    return build_json(studio.jobs.build_document(job, read_origin(request)))
+
+
+async def delete_job(studio: Studio, request: Request) -> Response:
+    """Hide a failed job."""
+    owner = studio.doorkeeper.read_caller(request)
+    if owner is None:
+        return _challenge_caller(studio, request, "Hide a failed job")
+    job = studio.jobs.find(request.path_params["job_id"])
+    if job is None:
+        raise RefusalError(404, "Job not found")
+    if job.owner.lower() != owner.lower():
+        raise RefusalError(403, "Job belongs to another wallet")
+    if studio.jobs.read_state(job).status != "failed":
+        raise RefusalError(409, "Only failed jobs can be deleted")
+    job.deleted = True
+    return build_json({"success": True})
+
+
+async def list_jobs(studio: Studio, request: Request) -> Response:
+    """List the caller's jobs, newest first."""
+    owner = studio.doorkeeper.read_caller(request)
+    if owner is None:
+        return _challenge_caller(studio, request, "List the caller's jobs")
+    query = request.query_params
+    page, cursor = studio.jobs.page(
+        owner,
+        limit=_read_limit(query.get("limit")),
+        status=_read_status(query.get("status")),
+        cursor=query.get("cursor"),
+    )
+    origin = read_origin(request)
+    return build_json(
+        {"items": [studio.jobs.build_document(job, origin) for job in page], "nextCursor": cursor}
+    )
+
+
+def _read_limit(text: str | None) -> int:
+    if text is None:
+        return PAGE_DEFAULT
+    issue: dict[str, Any]
+    if not text.isascii() or not text.isdigit() or len(text) > 9:
+        issue = {"expected": "number", "code": "invalid_type", "received": "NaN"}
+        issue |= {"path": ["limit"], "message": "Invalid input: expected number, received NaN"}
+    elif int(text) < 1:
+        issue = {"origin": "number", "code": "too_small", "minimum": 1, "inclusive": True}
+        issue |= {"path": ["limit"], "message": "Too small: expected number to be >=1"}
+    elif int(text) > PAGE_MAX:
+        issue = {"origin": "number", "code": "too_big", "maximum": PAGE_MAX, "inclusive": True}
+        issue |= {"path": ["limit"], "message": f"Too big: expected number to be <={PAGE_MAX}"}
+    else:
+        return int(text)
+    raise RefusalError(400, "Validation failed", issues=[issue])
+
+
+def _read_status(text: str | None) -> str | None:
+    if text is not None:
+        check_body(
+            {"type": "object", "properties": {"status": {"type": "string", "enum": list(JOB_STATUSES)}}},
+            {"status": text},
+        )
+    return text
+
+
+async def put_blob(studio: Studio, request: Request) -> Response:
+    """Store a file, as Vercel Blob does."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    pathname = request.query_params.get("pathname", "")
+    content_type = request.headers.get("x-content-type") or request.headers.get("content-type", "")
+    if scheme.lower() != "bearer":
+        token = ""
+    content = await read_body(request, BLOB_BYTES_MAX)
+    blob = studio.blobs.put(pathname, content, token=token, content_type=content_type)
+    url = f"{read_origin(request)}/{blob.pathname}"
+    return build_json(
+        {
+            "url": url,
+            "downloadUrl": f"{url}?download=1",
+            "pathname": blob.pathname,
+            "contentType": blob.content_type,
+            "contentDisposition": blob.disposition,
+        }
+    )
+
+
+async def show_upload(studio: Studio, request: Request) -> Response:
+    """Serve a stored file."""
+    blob = studio.blobs.find_blob(unquote(request.url.path).lstrip("/"))
+    if blob is None:
+        raise BlobError(404, "not_found", "The requested blob does not exist.")
+    headers = {"content-type": blob.content_type, "content-disposition": blob.disposition}
+    return Response(blob.content, headers=headers)
+
+
+async def show_video(studio: Studio, request: Request) -> Response:
+    """Serve a clip while its URL lives."""
+    clip, status = studio.jobs.find_clip(
+        request.path_params["job_id"], request.query_params.get("expires", "")
+    )
+    if clip is None:
+        return Response(b"", status)
+    headers = {"accept-ranges": "none", "content-type": "video/mp4"}
+    if request.method == "GET" and studio.faults.take("truncated_video"):
+        return TruncatedAnswer(clip.video, headers=headers)
+    return Response(clip.video, headers=headers)
+
+
+async def show_thumbnail(studio: Studio, request: Request) -> Response:
+    """Serve a clip's still while its URL lives."""
+    clip, status = studio.jobs.find_clip(
+        request.path_params["job_id"], request.query_params.get("expires", "")
+    )
+    if clip is None:
+        return Response(b"", status)
+    return Response(clip.thumbnail, headers={"accept-ranges": "none", "content-type": "image/jpeg"})
+
+
+async def show_openapi(studio: Studio, request: Request) -> Response:
+    """Serve the discovery document."""
+    settings = studio.settings
+    return build_json(
+        build_openapi(settings.contract, studio.routes, origin=read_origin(request), rails=settings.rails)
+    )
+
+
+async def show_guidance(studio: Studio, request: Request) -> Response:
+    """Serve llms.txt."""
+    return Response(build_guidance(studio.settings.contract, read_origin(request)), media_type="text/plain")
+
+
+async def read_body(request: Request, bytes_max: int) -> bytes:
+    """Read a request's body.
+
+    Raises:
+        RefusalError: 413 if it is larger than the bound.
+    """
+    content = bytearray()
+    async for chunk in request.stream():
+        content += chunk
+        if len(content) > bytes_max:
+            raise RefusalError(413, "Request body too large")
+    return bytes(content)
+
+
+def _challenge_caller(studio: Studio, request: Request, description: str) -> Response:
+    """Answer 402 with a sign-in challenge: the same document in header and body."""
+    document = studio.doorkeeper.build_challenge(request, description)
+    headers = {
+        "cache-control": "no-store",
+        "content-type": "application/json",
+        "payment-required": encode_header(document),
+        "x-agent-identity": build_agent_identity(str(request.url)),
+    }
+    return Response(dump_json(document), 402, headers)

@@ -1,0 +1,389 @@
+"""A ledger that behaves like one USDC contract on one chain, held in memory.
+
+Theory of operation. There is a single token contract, which keeps balances and, for every signer, the set of
+authorization nonces that were ever used. It knows one way to move money, EIP-3009
+`transferWithAuthorization`, and applies its rules in the order of the deployed FiatToken: the window, the
+nonce, the signature, the balance. A block is as old as a second: its number is the number of seconds since
+the chain began, so a client that waits for an authorization to lapse can ask the chain what time it is.
+
+The room owns balances, nonces, receipts and the chain's clock. It never decides what anything costs and never
+speaks HTTP. Every method may be called from any thread.
+
+Source: EIP-3009 (transferWithAuthorization), EIP-712 (the signed digest), FiatTokenV2_2 (revert reasons).
+"""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from eth_account import Account
+from eth_account.messages import encode_typed_data
+from eth_keys.exceptions import BadSignature
+from eth_utils.address import is_address, to_checksum_address
+from eth_utils.crypto import keccak
+from eth_utils.exceptions import ValidationError
+from x402.mechanisms.evm.types import (  # pyright: ignore[reportMissingTypeStubs]  # typed, but not marked so
+    TransactionReceipt,
+)
+
+CHAIN_ID = 402402
+NETWORK = f"eip155:{CHAIN_ID}"
+TOKEN_ADDRESS = "0x5A4dB0c500000000000000000000000000000402"  # noqa: S105  # a public contract
+TOKEN_NAME = "Sandbox USDC"  # noqa: S105  # an EIP-712 domain
+TOKEN_VERSION = "1"  # noqa: S105  # an EIP-712 domain
+TOKEN_DECIMALS = 6
+
+# The account that pays for gas. It holds no tokens and signs nothing: blocks here need no signature.
+FACILITATOR_ADDRESS = "0x402402000000000000000000000000000000Fac1"
+TRANSFER_TOPIC = "0x" + keccak(text="Transfer(address,address,uint256)").hex()
+AMOUNT_MICRO_USDC_MAX = 10**15
+_UINT256_MAX = 2**256 - 1
+# EIP-2: a signature with s in the upper half of the curve order is a copy of another one. FiatToken refuses
+# it.
+_S_MAX = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
+
+_AUTHORIZATION_FIELDS = [
+    {"name": "from", "type": "address"},
+    {"name": "to", "type": "address"},
+    {"name": "value", "type": "uint256"},
+    {"name": "validAfter", "type": "uint256"},
+    {"name": "validBefore", "type": "uint256"},
+    {"name": "nonce", "type": "bytes32"},
+]
+
+
+class RevertError(Exception):
+    """The token contract refused a call; the text is what a node would report."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(f"execution reverted: {reason}")
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Authorization:
+    """One EIP-3009 transfer authorization, its amount in micro-USDC and its times in Unix seconds."""
+
+    payer: str
+    recipient: str
+    amount_micro_usdc: int
+    valid_after: int
+    valid_before: int
+    nonce: bytes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """One transfer that happened."""
+
+    transaction: str
+    payer: str
+    recipient: str
+    amount_micro_usdc: int
+    nonce: str
+    block_number: int
+    at: float
+
+
+class LocalChain:
+    """One USDC contract with its balances, nonces and receipts."""
+
+    def __init__(
+        self, funded: Mapping[str, int] | None = None, *, clock: Callable[[], float] = time.time
+    ) -> None:
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._born_at = int(clock())
+        self._balances: dict[str, int] = {}
+        self._used_nonces: set[tuple[str, bytes]] = set()
+        self._settlements: dict[str, Settlement] = {}
+        for address, amount in (funded or {}).items():
+            self.mint(address, amount)
+
+    def mint(self, address: str, amount_micro_usdc: int) -> None:
+        """Give an address tokens that did not exist before.
+
+        Raises:
+            ValueError: If the address is not one, or the amount is not between 0 and a billion USDC.
+        """
+        if not is_address(address):
+            raise ValueError(f"not an address: {address!r}")
+        if not 0 <= amount_micro_usdc <= AMOUNT_MICRO_USDC_MAX:
+            raise ValueError(f"not an amount in micro-USDC: {amount_micro_usdc!r}")
+        with self._lock:
+            self._balances[address.lower()] = self.balance_of(address) + amount_micro_usdc
+
+    def balance_of(self, address: str) -> int:
+        """Return an address's balance in micro-USDC."""
+        with self._lock:
+            return self._balances.get(address.lower(), 0)
+
+    def balances(self) -> dict[str, int]:
+        """Return every known address, checksummed, with its balance in micro-USDC."""
+        with self._lock:
+            return {to_checksum_address(address): amount for address, amount in self._balances.items()}
+
+    def supply(self) -> int:
+        """Return the sum of all balances in micro-USDC."""
+        with self._lock:
+            return sum(self._balances.values())
+
+    def authorization_state(self, authorizer: str, nonce: bytes) -> bool:
+        """Say whether an authorizer's nonce was used.
+
+        Source: EIP-3009, `authorizationState`.
+        """
+        with self._lock:
+            return (authorizer.lower(), nonce) in self._used_nonces
+
+    def settlements(self) -> tuple[Settlement, ...]:
+        """Return every transfer so far, oldest first."""
+        with self._lock:
+            return tuple(self._settlements.values())
+
+    def find_settlement(self, transaction: str) -> Settlement | None:
+        """Return the transfer with this transaction hash, if there is one."""
+        with self._lock:
+            return self._settlements.get(transaction.lower())
+
+    def timestamp(self) -> int:
+        """Return the latest block's time in Unix seconds."""
+        return int(self._clock())
+
+    def block_number(self, timestamp: int | None = None) -> int:
+        """Return the number of the latest block, or of the block of a given second."""
+        return 1 + max(0, (self.timestamp() if timestamp is None else timestamp) - self._born_at)
+
+    def block_timestamp(self, number: int) -> int | None:
+        """Return the time of a block in Unix seconds, or None for one that is not there yet."""
+        if not 0 <= number <= self.block_number():
+            return None
+        return self._born_at + max(0, number - 1)
+
+    def check_transfer(self, authorization: Authorization, signature: bytes) -> None:
+        """Run `transferWithAuthorization` without keeping its effect, as `eth_call` does.
+
+        Raises:
+            RevertError: If the contract would refuse it.
+        """
+        payer = authorization.payer.lower()
+        now = self.timestamp()
+        # EIP-3009: "require(now > validAfter)" and "require(now < validBefore)", both strict.
+        if now <= authorization.valid_after:
+            raise RevertError("FiatTokenV2: authorization is not yet valid")
+        if now >= authorization.valid_before:
+            raise RevertError("FiatTokenV2: authorization is expired")
+        if self.authorization_state(payer, authorization.nonce):
+            raise RevertError("FiatTokenV2: authorization is used or canceled")
+        if recover_authorizer(authorization, signature) != payer:
+            raise RevertError("FiatTokenV2: invalid signature")
+        if self.balance_of(payer) < authorization.amount_micro_usdc:
+            raise RevertError("ERC20: transfer amount exceeds balance")
+
+    def transfer(self, authorization: Authorization, signature: bytes) -> str:
+        """Move the money an authorization allows, once, and return the transaction hash.
+
+        Raises:
+            RevertError: If the contract refuses it; nothing moved then.
+        """
+        with self._lock:
+            self.check_transfer(authorization, signature)
+            payer, recipient = authorization.payer.lower(), authorization.recipient.lower()
+            self._used_nonces.add((payer, authorization.nonce))
+            self._balances[payer] -= authorization.amount_micro_usdc
+            self._balances[recipient] = self.balance_of(recipient) + authorization.amount_micro_usdc
+            transaction = (
+                "0x" + keccak(CHAIN_ID.to_bytes(8) + bytes.fromhex(payer[2:]) + authorization.nonce).hex()
+            )
+            self._settlements[transaction] = Settlement(
+                transaction=transaction,
+                payer=to_checksum_address(payer),
+                recipient=to_checksum_address(recipient),
+                amount_micro_usdc=authorization.amount_micro_usdc,
+                nonce="0x" + authorization.nonce.hex(),
+                block_number=self.block_number(),
+                at=self._clock(),
+            )
+            return transaction
+
+
+def recover_authorizer(authorization: Authorization, signature: bytes) -> str | None:
+    """Return the lower-case address that signed an authorization, or None when nobody can have.
+
+    Source: EIP-3009 typehash under EIP-712; EIP-2 for the bound on `s`.
+    """
+    if len(signature) != 65 or int.from_bytes(signature[32:64]) > _S_MAX:
+        return None
+    document: dict[str, Any] = {
+        "types": {
+            "EIP712Domain": [
+                {"name": "name", "type": "string"},
+                {"name": "version", "type": "string"},
+                {"name": "chainId", "type": "uint256"},
+                {"name": "verifyingContract", "type": "address"},
+            ],
+            "TransferWithAuthorization": _AUTHORIZATION_FIELDS,
+        },
+        "primaryType": "TransferWithAuthorization",
+        "domain": {
+            "name": TOKEN_NAME,
+            "version": TOKEN_VERSION,
+            "chainId": CHAIN_ID,
+            "verifyingContract": TOKEN_ADDRESS,
+        },
+        "message": {
+            "from": authorization.payer,
+            "to": authorization.recipient,
+            "value": authorization.amount_micro_usdc,
+            "validAfter": authorization.valid_after,
+            "validBefore": authorization.valid_before,
+            "nonce": authorization.nonce,
+        },
+    }
+    # On chain, ecrecover never reverts: it yields the zero address. eth-account raises instead, each of its
+    # layers in its own way.
+    recover: Callable[..., str] = Account.recover_message  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]  # untyped upstream
+    try:
+        return recover(encode_typed_data(full_message=document), signature=signature).lower()
+    except (BadSignature, ValidationError, ValueError):
+        return None
+
+
+class ChainSigner:
+    """The chain as the official facilitator code wants to see it: a `FacilitatorEvmSigner`.
+
+    Source: x402 Python SDK, `x402.mechanisms.evm.signer.FacilitatorEvmSigner`.
+    """
+
+    def __init__(self, chain: LocalChain) -> None:
+        self._chain = chain
+
+    def get_addresses(self) -> list[str]:
+        """Return the facilitator's own addresses."""
+        return [FACILITATOR_ADDRESS]
+
+    def get_chain_id(self) -> int:
+        """Return the chain's id."""
+        return CHAIN_ID
+
+    def get_code(self, address: str) -> bytes:
+        """Return a stand-in for the token's bytecode; every other address is a person and has none."""
+        return b"\x60\x80" if _is_token(address) else b""
+
+    def get_balance(self, address: str, token_address: str) -> int:
+        """Return a balance in micro-USDC."""
+        return self._chain.balance_of(address) if _is_token(token_address) else 0
+
+    def verify_typed_data(self, *_: Any, **__: Any) -> bool:
+        """Refuse: only smart wallets and Permit2 ask for this, and this chain has neither."""
+        return False
+
+    def read_contract(self, address: str, abi: list[dict[str, Any]], function_name: str, *args: Any) -> Any:
+        """Answer an `eth_call` to the token.
+
+        Raises:
+            RevertError: For another contract, an unknown function, or a transfer that would fail.
+        """
+        del abi  # the token knows its own functions
+        if not _is_token(address):
+            raise RevertError("call to an address without code")
+        match function_name, args:
+            case "balanceOf", (owner,):
+                return self._chain.balance_of(str(owner))
+            case "authorizationState", (authorizer, nonce):
+                return self._chain.authorization_state(str(authorizer), bytes(nonce))
+            case "name", ():
+                return TOKEN_NAME
+            case "version", ():
+                return TOKEN_VERSION
+            case "decimals", ():
+                return TOKEN_DECIMALS
+            case "transferWithAuthorization", _:
+                self._chain.check_transfer(*_read_transfer(args))
+                return None
+            case _:
+                raise RevertError(f"the token has no function {function_name}")
+
+    def write_contract(
+        self,
+        address: str,
+        abi: list[dict[str, Any]],
+        function_name: str,
+        *args: Any,
+        data_suffix: str | None = None,
+    ) -> str:
+        """Send a transfer to the token and return its transaction hash.
+
+        Raises:
+            RevertError: If the token refuses it.
+        """
+        del abi, data_suffix
+        if not _is_token(address) or function_name != "transferWithAuthorization":
+            raise RevertError(f"no such call: {function_name}")
+        return self._chain.transfer(*_read_transfer(args))
+
+    def send_transaction(self, to: str, data: bytes) -> str:
+        """Refuse: there is nothing to deploy here.
+
+        Raises:
+            RevertError: Always.
+        """
+        del to, data
+        raise RevertError("this chain runs no other contracts")
+
+    def wait_for_transaction_receipt(self, tx_hash: str) -> TransactionReceipt:
+        """Return a transfer's receipt with its Transfer log; blocks here are immediate.
+
+        Raises:
+            LookupError: If there is no such transaction.
+        """
+        settlement = self._chain.find_settlement(tx_hash)
+        if settlement is None:
+            raise LookupError(f"no transaction {tx_hash}")
+        return TransactionReceipt(
+            status=1,
+            block_number=settlement.block_number,
+            tx_hash=tx_hash,
+            logs=[build_transfer_log(settlement)],
+        )
+
+
+def build_transfer_log(settlement: Settlement) -> dict[str, Any]:
+    """Build the ERC-20 Transfer event of a settlement, as a node's JSON shows it."""
+    return {
+        "address": TOKEN_ADDRESS,
+        "topics": [TRANSFER_TOPIC, *(_pad_address(who) for who in (settlement.payer, settlement.recipient))],
+        "data": "0x" + settlement.amount_micro_usdc.to_bytes(32).hex(),
+        "blockNumber": hex(settlement.block_number),
+        "transactionHash": settlement.transaction,
+        "logIndex": "0x0",
+    }
+
+
+def _read_transfer(args: tuple[Any, ...]) -> tuple[Authorization, bytes]:
+    """Read the arguments of either overload of `transferWithAuthorization` (v, r, s or one bytes value)."""
+    payer, recipient, value, valid_after, valid_before, nonce, *rest = args
+    signature = bytes(rest[1]) + bytes(rest[2]) + bytes([rest[0]]) if len(rest) == 3 else bytes(rest[0])
+    if not all(0 <= number <= _UINT256_MAX for number in (value, valid_after, valid_before)):
+        raise RevertError("a number does not fit uint256")
+    return (
+        Authorization(
+            payer=str(payer),
+            recipient=str(recipient),
+            amount_micro_usdc=value,
+            valid_after=valid_after,
+            valid_before=valid_before,
+            nonce=bytes(nonce),
+        ),
+        signature,
+    )
+
+
+def _is_token(address: str) -> bool:
+    return address.lower() == TOKEN_ADDRESS.lower()
+
+
+def _pad_address(address: str) -> str:
+    return "0x" + address[2:].lower().rjust(64, "0")

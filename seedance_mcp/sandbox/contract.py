@@ -1,0 +1,284 @@
+"""The studio's two dialects: what a generate body may say, and what it costs.
+
+`classic` is the contract of spring 2026 (Seedance 1.x, a price per second whatever the resolution), `current`
+the one since June 2026 (Seedance 2, a price per second and resolution). Each generate route knows its schema,
+its ceiling and how to read a valid body into an `Order`. All prices are int micro-USDC; nothing here sends or
+stores.
+
+Source: the studio's published OpenAPI document and price notes of 2026-09-19; earlier skill texts for
+`classic`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from seedance_mcp.sandbox.answers import RefusalError
+from seedance_mcp.sandbox.schema import Schema, check_body, fill_defaults, read_json_object
+from seedance_mcp.sandbox.settings import Contract
+
+UPLOAD_PRICE_MICRO_USDC = 10_000
+UPLOAD_BYTES_MAX = 20_971_520
+IMAGE_TYPES = ("image/jpeg", "image/jpg", "image/png", "image/gif", "image/webp")
+
+CLASSIC_MICRO_USDC_PER_SECOND = {"seedance": 82_500, "seedance-fast": 10_000}
+CURRENT_MICRO_USDC_PER_SECOND: dict[str, dict[str, int]] = {
+    "seedance": {"480p": 90_000, "720p": 240_000, "1080p": 540_000},
+    "seedance-fast": {"480p": 80_000, "720p": 168_000},
+}
+CURRENT_CEILING_MICRO_USDC = 20_000_000
+# Our own choice: the live price of a 4k clip is only described as "significantly more expensive".
+UPSCALE_FACTOR = 2
+
+TITLES = {"seedance": "Seedance image to video", "seedance-fast": "Seedance Fast image to video"}
+ASPECT_RATIOS = {
+    "16:9": (16, 9),
+    "9:16": (9, 16),
+    "4:3": (4, 3),
+    "3:4": (3, 4),
+    "1:1": (1, 1),
+    "21:9": (21, 9),
+}
+EXACT_SIZES = ("720x720", "720x960", "960x720", "1280x720", "720x1280", "1280x540")
+SHORT_SIDES = {"480p": 480, "720p": 720, "1080p": 1080}
+_SAFE_INTEGER = 9_007_199_254_740_991
+
+UPLOAD_SCHEMA: Schema = {
+    "type": "object",
+    "properties": {
+        "filename": {"type": "string", "minLength": 1, "maxLength": 255},
+        "contentType": {"type": "string", "enum": list(IMAGE_TYPES)},
+        "size": {"type": "integer", "minimum": 1, "maximum": UPLOAD_BYTES_MAX},
+    },
+    "required": ["filename", "contentType"],
+    "additionalProperties": False,
+}
+CONFIRM_SCHEMA: Schema = {
+    "type": "object",
+    "properties": {
+        "uploadId": {"type": "string", "minLength": 1},
+        "blobUrl": {"type": "string", "format": "uri"},
+    },
+    "required": ["uploadId", "blobUrl"],
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What one valid generate body asks for.
+
+    Attributes:
+        image_urls: The first frame and, where there is one, the last.
+        short_side: Pixels of the shorter side.
+        aspect_ratio: Width and height in proportion, or None for the image's own shape.
+        size: Exact width and height in pixels, which wins over the two above.
+    """
+
+    body: Mapping[str, Any]
+    image_urls: tuple[str, ...]
+    duration_seconds: int
+    short_side: int
+    aspect_ratio: tuple[int, int] | None
+    size: tuple[int, int] | None
+    audio: bool
+    price_micro_usdc: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerateRoute:
+    """One paid generate route in one dialect; `min_usd` and `max_usd` are the published range."""
+
+    model: str
+    schema: Schema
+    ceiling_micro_usdc: int
+    min_usd: str
+    max_usd: str
+    order: Callable[[str, dict[str, Any]], Order]
+
+    @property
+    def path(self) -> str:
+        """The route's path."""
+        return f"/api/generate/{self.model}/i2v"
+
+    @property
+    def kind(self) -> str:
+        """The `type` of the jobs it makes."""
+        return f"{self.model}-i2v"
+
+    @property
+    def title(self) -> str:
+        """The route's one-line description."""
+        return TITLES[self.model]
+
+    def read_order(self, raw: bytes) -> Order:
+        """Read a body and price it.
+
+        Raises:
+            RefusalError: 400 when the body is not valid in this dialect.
+        """
+        body = read_json_object(raw)
+        check_body(self.schema, body)
+        return self.order(self.model, body or {})
+
+
+def build_generate_routes(contract: Contract) -> tuple[GenerateRoute, ...]:
+    """Return the generate routes of a dialect."""
+    if contract == "classic":
+        return tuple(_build_classic_route(model) for model in TITLES)
+    return tuple(
+        GenerateRoute(
+            model=model,
+            schema=_build_current_schema(list(rates)),
+            ceiling_micro_usdc=CURRENT_CEILING_MICRO_USDC,
+            min_usd="0",
+            max_usd="20.00",
+            order=_read_current,
+        )
+        for model, rates in CURRENT_MICRO_USDC_PER_SECOND.items()
+    )
+
+
+def _build_classic_route(model: str) -> GenerateRoute:
+    rate = CLASSIC_MICRO_USDC_PER_SECOND[model]
+    return GenerateRoute(
+        model=model,
+        schema=_CLASSIC_SCHEMA,
+        ceiling_micro_usdc=12 * rate,
+        min_usd=_format_cents(4 * rate),
+        max_usd=_format_cents(12 * rate),
+        order=_read_classic,
+    )
+
+
+def _read_classic(model: str, body: dict[str, Any]) -> Order:
+    filled = fill_defaults(_CLASSIC_SCHEMA, body)
+    duration_seconds = int(filled["duration"])
+    last = (filled["last_image"],) if "last_image" in filled else ()
+    return Order(
+        body=body,
+        image_urls=(filled["image"], *last),
+        duration_seconds=duration_seconds,
+        short_side=SHORT_SIDES[filled["resolution"]],
+        aspect_ratio=ASPECT_RATIOS.get(filled["aspect_ratio"]),
+        size=None,
+        audio=filled["generate_audio"],
+        price_micro_usdc=duration_seconds * CLASSIC_MICRO_USDC_PER_SECOND[model],
+    )
+
+
+def _read_current(model: str, body: dict[str, Any]) -> Order:
+    rates = CURRENT_MICRO_USDC_PER_SECOND[model]
+    filled = fill_defaults(_build_current_schema(list(rates)), body)
+    _check_current_media(filled)
+    duration_seconds = int(filled["duration"])
+    price_micro_usdc = duration_seconds * rates[filled["outputResolution"]]
+    exact = filled.get("resolution")
+    return Order(
+        body=body,
+        # A reference clip takes up to twelve pictures; this studio only ever animates the first.
+        image_urls=tuple(filled["urls"] if filled["mode"] == "keyframe" else filled["urls"][:1]),
+        duration_seconds=duration_seconds,
+        short_side=SHORT_SIDES[filled["outputResolution"]],
+        aspect_ratio=ASPECT_RATIOS[filled["aspectRatio"]],
+        size=_read_size(exact) if exact else None,
+        audio=True,  # Seedance 2 clips carry native audio; there is no switch
+        price_micro_usdc=price_micro_usdc * (UPSCALE_FACTOR if "upscaleResolution" in filled else 1),
+    )
+
+
+def _check_current_media(filled: dict[str, Any]) -> None:
+    """Check what a JSON Schema cannot say about `urls`.
+
+    Source: the published schema's texts: "one per url", and [0] and [1] are the frames in keyframe mode.
+    """
+    issues: list[dict[str, Any]] = []
+    kinds: list[str] = filled.get("urlMediaTypes", [])
+    if kinds and len(kinds) != len(filled["urls"]):
+        message = "urlMediaTypes must have one entry per url"
+        issues.append({"code": "custom", "path": ["urlMediaTypes"], "message": message})
+    if filled["mode"] == "keyframe" and (len(filled["urls"]) > 2 or "video" in kinds):
+        message = "keyframe mode takes a first and an optional last image"
+        issues.append({"code": "custom", "path": ["urls"], "message": message})
+    if issues:
+        raise RefusalError(400, "Validation failed", issues=issues)
+
+
+def _read_size(text: str) -> tuple[int, int]:
+    width, height = text.split("x")
+    return int(width), int(height)
+
+
+def _format_cents(amount_micro_usdc: int) -> str:
+    cents = amount_micro_usdc // 10_000
+    return f"{cents // 100}.{cents % 100:02d}"
+
+
+def _list_seconds(last: int) -> list[str]:
+    return [str(seconds) for seconds in range(4, last + 1)]
+
+
+_PROMPT: Schema = {
+    "type": "string",
+    "minLength": 1,
+    "maxLength": 4000,
+    "description": "What should happen in the video",
+}
+
+_CLASSIC_SCHEMA: Schema = {
+    "type": "object",
+    "properties": {
+        "prompt": _PROMPT,
+        "image": {"type": "string", "format": "uri", "description": "First frame"},
+        "last_image": {"type": "string", "format": "uri", "description": "Optional last frame"},
+        "duration": {
+            "default": "5",
+            "description": "Length in seconds, as a string",
+            "type": "string",
+            "enum": _list_seconds(12),
+        },
+        "resolution": {"default": "720p", "type": "string", "enum": list(SHORT_SIDES)},
+        "aspect_ratio": {"default": "16:9", "type": "string", "enum": [*ASPECT_RATIOS, "auto"]},
+        "camera_fixed": {"default": False, "type": "boolean"},
+        "generate_audio": {"default": False, "type": "boolean"},
+        "seed": {"type": "integer", "minimum": -_SAFE_INTEGER, "maximum": _SAFE_INTEGER},
+    },
+    "required": ["prompt", "image"],
+    "additionalProperties": False,
+}
+
+
+def _build_current_schema(resolutions: list[str]) -> Schema:
+    return {
+        "type": "object",
+        "properties": {
+            "prompt": _PROMPT,
+            "urls": {
+                "minItems": 1,
+                "maxItems": 12,
+                "type": "array",
+                "items": {"type": "string", "format": "uri"},
+                "description": "Public URLs. In keyframe mode the first frame, then an optional last frame",
+            },
+            "mode": {"default": "keyframe", "type": "string", "enum": ["keyframe", "reference"]},
+            "urlMediaTypes": {
+                "maxItems": 12,
+                "type": "array",
+                "items": {"type": "string", "enum": ["image", "video"]},
+                "description": "One per url; inferred when left out and checked before any charge",
+            },
+            "duration": {
+                "default": "5",
+                "description": "Length in seconds, as a string",
+                "type": "string",
+                "enum": _list_seconds(15),
+            },
+            "aspectRatio": {"default": "16:9", "type": "string", "enum": list(ASPECT_RATIOS)},
+            "outputResolution": {"default": "720p", "type": "string", "enum": resolutions},
+            "resolution": {"type": "string", "enum": list(EXACT_SIZES), "description": "Exact pixels"},
+            "upscaleResolution": {"type": "string", "enum": ["4k"]},
+            "audioUrls": {"maxItems": 3, "type": "array", "items": {"type": "string", "format": "uri"}},
+            "callBackUrl": {"type": "string", "format": "uri"},
+        },
+        "required": ["prompt", "urls"],
+        "additionalProperties": False,
+    }

@@ -1,0 +1,150 @@
+"""What a rehearsal needs and a real studio does not have: its state, free money, faults, the chain's door.
+
+Everything is under `/_sandbox/`, apart from the JSON-RPC endpoint `/rpc`. Nothing here is guarded: the
+sandbox listens on the loopback address and its money is worthless.
+"""
+
+import dataclasses
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from seedance_mcp.sandbox.answers import RefusalError, build_json, build_refusal
+from seedance_mcp.sandbox.chain import NETWORK
+from seedance_mcp.sandbox.rpc import answer_rpc, build_parse_error, build_receipt
+from seedance_mcp.sandbox.signin import format_time
+from seedance_mcp.sandbox.studio import Studio
+
+Control = Callable[[Studio, Request], Awaitable[Response]]
+
+
+def build_control_routes(studio: Studio) -> list[Route]:
+    """Build the routes that only a sandbox has."""
+    return [
+        _build_route(studio, "/_sandbox/state", show_state, "GET"),
+        _build_route(studio, "/_sandbox/fund", fund, "POST"),
+        _build_route(studio, "/_sandbox/faults", replace_faults, "POST"),
+        _build_route(studio, "/_sandbox/tx/{transaction}", show_transaction, "GET"),
+        _build_route(studio, "/rpc", serve_rpc, "POST"),
+    ]
+
+
+def _build_route(studio: Studio, path: str, control: Control, method: str) -> Route:
+    async def serve(request: Request) -> Response:
+        try:
+            return await control(studio, request)
+        except RefusalError as refusal:
+            return build_refusal(refusal)
+
+    return Route(path, serve, methods=[method])
+
+
+async def show_state(studio: Studio, _: Request) -> Response:
+    """Show everything that happened so far."""
+    settings = dataclasses.asdict(dataclasses.replace(studio.settings, funded=dict(studio.settings.funded)))
+    return build_json(
+        {
+            "settings": settings,
+            "network": NETWORK,
+            "balances": studio.chain.balances(),
+            "settlements": [
+                _describe_settlement(studio, one.transaction) for one in studio.chain.settlements()
+            ],
+            "payments_seen": studio.paywall.sightings,
+            "jobs": _describe_jobs(studio),
+            "uploads": studio.blobs.describe(),
+            "requests": studio.requests(),
+            "faults": studio.faults.spellings(),
+        }
+    )
+
+
+async def fund(studio: Studio, request: Request) -> Response:
+    """Mint worthless money for an address."""
+    match await _read_json(request):
+        case {"address": str(address), "amount_micro_usdc": int(amount)}:
+            pass
+        case _:
+            raise RefusalError(400, "Expected {address, amount_micro_usdc}")
+    try:
+        studio.chain.mint(address, amount)
+    except ValueError as exc:
+        raise RefusalError(400, str(exc)) from exc
+    return build_json({"address": address, "balance_micro_usdc": studio.chain.balance_of(address)})
+
+
+async def replace_faults(studio: Studio, request: Request) -> Response:
+    """Switch on exactly the faults that are listed."""
+    match await _read_json(request):
+        case {"faults": [*spellings]}:
+            pass
+        case _:
+            raise RefusalError(400, "Expected {faults: [...]}")
+    try:
+        studio.faults.replace([str(spelling) for spelling in spellings])
+    except ValueError as exc:
+        raise RefusalError(400, str(exc)) from exc
+    return build_json({"faults": studio.faults.spellings()})
+
+
+async def show_transaction(studio: Studio, request: Request) -> Response:
+    """Show one transaction: our block explorer."""
+    settlement = studio.chain.find_settlement(request.path_params["transaction"])
+    if settlement is None:
+        raise RefusalError(404, "Transaction not found")
+    return build_json(
+        _describe_settlement(studio, settlement.transaction) | {"receipt": build_receipt(settlement)}
+    )
+
+
+async def serve_rpc(studio: Studio, request: Request) -> Response:
+    """Answer JSON-RPC."""
+    try:
+        decoded = json.loads(await request.body())
+    except (ValueError, RecursionError):
+        return build_json(build_parse_error())
+    return build_json(answer_rpc(studio.chain, decoded))
+
+
+async def _read_json(request: Request) -> Any:
+    try:
+        return json.loads(await request.body())
+    except (ValueError, RecursionError) as exc:
+        raise RefusalError(400, "Invalid JSON", issues=[]) from exc
+
+
+def _describe_settlement(studio: Studio, transaction: str) -> dict[str, Any]:
+    settlement = studio.chain.find_settlement(transaction)
+    if settlement is None:
+        raise RefusalError(404, "Transaction not found")
+    return {
+        "transaction": settlement.transaction,
+        "network": NETWORK,
+        "from": settlement.payer,
+        "to": settlement.recipient,
+        "amount_micro_usdc": settlement.amount_micro_usdc,
+        "nonce": settlement.nonce,
+        "path": studio.paywall.purposes.get(settlement.transaction),
+        "block_number": settlement.block_number,
+        "at": format_time(settlement.at),
+    }
+
+
+def _describe_jobs(studio: Studio) -> list[dict[str, Any]]:
+    return [
+        {
+            "id": job.id,
+            "owner": job.owner,
+            "type": job.kind,
+            "path": job.path,
+            "status": studio.jobs.read_state(job).status,
+            "price_micro_usdc": job.order.price_micro_usdc,
+            "created_at": format_time(job.created_at),
+            "deleted": job.deleted,
+        }
+        for job in studio.jobs.jobs()
+    ]

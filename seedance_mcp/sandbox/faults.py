@@ -1,0 +1,133 @@
+"""Named misbehaviours of the studio, switched on for a rehearsal or a test.
+
+A fault is written `name[=argument][:times]`: `slow_job` is on until it is taken back, `slow_job:2` befalls
+the next two jobs, `tampered_offer=permit2:1` the next offer. The room owns the table of names and the
+countdown; what a fault does is done where it hurts, by the room that asks `take(name)`.
+"""
+
+import re
+import threading
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+TIMES_MAX = 10_000
+SECONDS_MAX = 600.0
+
+_SPELLING = re.compile(r"(?P<name>[a-z_0-9]+)(=(?P<argument>[a-z_0-9.]+))?(:(?P<times>[1-9][0-9]*))?")
+
+FAULTS: dict[str, str] = {
+    "slow_job": "the job takes ten times as long",
+    "failed_job": "the job fails with a moderation text; it is charged all the same",
+    "stuck_job": "the job stays in loading for ever",
+    "drop_after_settle": "money moves and the job exists, then the connection closes without an answer",
+    "hang_after_settle": "money moves and the job exists, then the connection stays open without an answer",
+    "second_402": "a valid paid request is answered by a fresh challenge; nothing is settled, no job is made",
+    "settle_then_500": "money moves and the job exists, then the answer is 500 Settlement failed",
+    "fail_settlement": "the job exists, no money moves; after two retries: 500 Settlement failed",
+    "slow_settle": "=SECONDS pass between the job and the settlement of a paid request",
+    "slow_answer": "=SECONDS pass between the settlement and the answer of a paid request",
+    "server_error": "an API call is answered by 500 before anything happens",
+    "rate_limited": "an API call is answered by 429 with Retry-After: 1 before anything happens",
+    "not_json": "an API call is answered by 200 and a page of HTML before anything happens",
+    "dead_result_url": "a job's first result URLs answer 404; the next poll gives good ones",
+    "truncated_video": "a video download breaks off in the middle",
+    "tampered_offer": "=KIND the offer is changed before it is sent, and honoured if it is signed",
+}
+
+OFFER_TAMPERINGS: dict[str, str] = {
+    "price_x100": "the amount is a hundred times the price",
+    "ceiling": "the amount is the route's ceiling although the body is valid",
+    "other_asset": "the asset is a token that is not the pinned one",
+    "other_network": "the network is Base, where money is real",
+    "other_domain_name": "the EIP-712 domain is that of another token",
+    "other_recipient": "the money goes to a stranger",
+    "permit2": "the transfer method is Permit2 instead of EIP-3009",
+    "long_lifetime": "the authorization shall stay valid for ten years",
+}
+
+_TAKES_SECONDS = frozenset({"slow_settle", "slow_answer"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fault:
+    """One switched-on misbehaviour; `times` is what is left of its countdown, or None for always."""
+
+    name: str
+    argument: str | None = None
+    times: int | None = None
+
+    @property
+    def seconds(self) -> float:
+        """The argument of a fault that waits."""
+        return float(self.argument or 0)
+
+    def __str__(self) -> str:
+        argument = "" if self.argument is None else f"={self.argument}"
+        times = "" if self.times is None else f":{self.times}"
+        return f"{self.name}{argument}{times}"
+
+
+def read_fault(spelling: str) -> Fault:
+    """Read one `name[=argument][:times]`.
+
+    Raises:
+        ValueError: If the name, the argument or the count is not one this studio knows; the text lists what
+        is.
+    """
+    match = _SPELLING.fullmatch(spelling.strip())
+    if match is None or match["name"] not in FAULTS:
+        raise ValueError(f"unknown fault {spelling!r}; choose from: {', '.join(sorted(FAULTS))}")
+    fault = Fault(
+        name=match["name"], argument=match["argument"], times=int(match["times"]) if match["times"] else None
+    )
+    if fault.times is not None and fault.times > TIMES_MAX:
+        raise ValueError(f"{spelling!r}: at most {TIMES_MAX} times")
+    _check_argument(fault)
+    return fault
+
+
+def _check_argument(fault: Fault) -> None:
+    if fault.name == "tampered_offer":
+        if fault.argument not in OFFER_TAMPERINGS:
+            raise ValueError(f"tampered_offer needs one of: {', '.join(sorted(OFFER_TAMPERINGS))}")
+    elif fault.name in _TAKES_SECONDS:
+        if re.fullmatch(r"[0-9]+(\.[0-9]+)?", fault.argument or "") is None or fault.seconds > SECONDS_MAX:
+            raise ValueError(f"{fault.name} needs seconds, as in {fault.name}=2.5, at most {SECONDS_MAX:.0f}")
+    elif fault.argument is not None:
+        raise ValueError(f"{fault.name} takes no argument")
+
+
+class FaultBoard:
+    """The faults that are switched on now; safe to change while the studio runs."""
+
+    def __init__(self, spellings: Iterable[str] = ()) -> None:
+        self._lock = threading.Lock()
+        self._faults: dict[str, Fault] = {}
+        self.replace(spellings)
+
+    def replace(self, spellings: Iterable[str]) -> None:
+        """Switch on exactly these faults; an empty list ends all of them.
+
+        Raises:
+            ValueError: If one is unknown; then nothing changes.
+        """
+        faults = {fault.name: fault for fault in map(read_fault, spellings)}
+        with self._lock:
+            self._faults = faults
+
+    def take(self, name: str) -> Fault | None:
+        """Return the fault if it is on, and count it down once."""
+        with self._lock:
+            fault = self._faults.get(name)
+            if fault is None or fault.times is None:
+                return fault
+            if fault.times == 1:
+                del self._faults[name]
+            else:
+                self._faults[name] = replace(fault, times=fault.times - 1)
+            return fault
+
+    def spellings(self) -> list[str]:
+        """Return what is on, in the spelling that would switch it on."""
+        with self._lock:
+            return [str(fault) for fault in self._faults.values()]

@@ -1,0 +1,229 @@
+"""The studio's jobs: made by a paid request, rendered in a worker thread, finished by the clock.
+
+A job's status is a function of its age: pending, then loading with growing progress, then complete or failed.
+The rendering starts with the job, so the clip is normally there when the clock says so; if it is late, the
+job stays in loading until it is. The room owns jobs, their clips and the URLs that lead to them; it never
+takes money.
+
+Source: job fields of the studio's published OpenAPI document; statuses and URL lifetime as observed.
+"""
+
+import secrets
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import Any
+
+from seedance_mcp.sandbox.clip import Clip, ClipError, ClipPlan, render_clip
+from seedance_mcp.sandbox.contract import Order
+from seedance_mcp.sandbox.faults import FaultBoard
+from seedance_mcp.sandbox.signin import format_time
+
+SLOW_FACTOR = 10
+PENDING_SHARE = 0.15
+WORKERS = 2
+JOBS_MAX = 10_000
+PAGE_MAX = 100
+MODERATION_TEXT = "Generation failed: the prompt or image was rejected by content moderation"
+
+_ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
+
+
+@dataclass(slots=True, kw_only=True)
+class ResultLink:
+    """One minted pair of result URLs; `expires_ms` is both its key and when it ends."""
+
+    expires_ms: int
+    dead: bool
+
+
+@dataclass(slots=True, kw_only=True)
+class Job:
+    """One unit of work. `fate` is what it will end as; `stuck` never ends."""
+
+    id: str
+    kind: str
+    path: str
+    owner: str
+    order: Order
+    created_at: float
+    seconds: float
+    fate: str
+    rendering: Future[Clip] | None = field(repr=False, default=None)
+    links: list[ResultLink] = field(default_factory=list[ResultLink])
+    deleted: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobState:
+    """What a job's age makes of it."""
+
+    status: str
+    progress: int
+    error: str | None
+    updated_at: float
+
+
+class JobBoard:
+    """Every job of a studio."""
+
+    def __init__(
+        self,
+        faults: FaultBoard,
+        *,
+        job_seconds: float,
+        result_seconds: float,
+        clock: Callable[[], float] = time.time,
+    ) -> None:
+        self._faults = faults
+        self._job_seconds = job_seconds
+        self._result_seconds = result_seconds
+        self._clock = clock
+        self._jobs: dict[str, Job] = {}
+        self._stopped = threading.Event()
+        self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="sandbox-clip")
+
+    def start(self, order: Order, pictures: list[bytes], *, owner: str, kind: str, path: str) -> Job:
+        """Make a job and begin to render its clip."""
+        slow = self._faults.take("slow_job")
+        fate = "complete"
+        for name, outcome in (("stuck_job", "stuck"), ("failed_job", "failed")):
+            if self._faults.take(name):
+                fate = outcome
+        job = Job(
+            id=build_job_id(self._clock()),
+            kind=kind,
+            path=path,
+            owner=owner,
+            order=order,
+            created_at=self._clock(),
+            seconds=self._job_seconds * (SLOW_FACTOR if slow else 1),
+            fate=fate,
+        )
+        if fate == "complete":
+            plan = ClipPlan(
+                duration_seconds=order.duration_seconds,
+                short_side=order.short_side,
+                aspect_ratio=order.aspect_ratio,
+                size=order.size,
+                audio=order.audio,
+            )
+            job.rendering = self._workers.submit(render_clip, pictures, plan, cancelled=self._stopped.is_set)
+        self._jobs[job.id] = job
+        if len(self._jobs) > JOBS_MAX:
+            del self._jobs[next(iter(self._jobs))]
+        return job
+
+    def stop(self) -> None:
+        """Call off what is being rendered and wait for it to end."""
+        self._stopped.set()
+        self._workers.shutdown(cancel_futures=True)
+
+    def find(self, job_id: str) -> Job | None:
+        """Return a job that was not deleted."""
+        job = self._jobs.get(job_id)
+        return None if job is None or job.deleted else job
+
+    def jobs(self) -> list[Job]:
+        """Return every job, deleted ones too, oldest first."""
+        return list(self._jobs.values())
+
+    def page(
+        self, owner: str, *, limit: int, status: str | None = None, cursor: str | None = None
+    ) -> tuple[list[Job], str | None]:
+        """Return a page of a wallet's jobs, newest first, and the cursor of the next one, if any."""
+        mine = [
+            job
+            for job in reversed(self._jobs.values())
+            if job.owner.lower() == owner.lower()
+            and not job.deleted
+            and (status is None or self.read_state(job).status == status)
+        ]
+        if cursor is not None:
+            mine = mine[next((index + 1 for index, job in enumerate(mine) if job.id == cursor), len(mine)) :]
+        page = mine[: min(limit, PAGE_MAX)]
+        return page, page[-1].id if len(mine) > len(page) else None
+
+    def read_state(self, job: Job) -> JobState:
+        """Return what a job is now."""
+        age_seconds = self._clock() - job.created_at
+        share = age_seconds / job.seconds
+        if share < PENDING_SHARE:
+            return JobState(status="pending", progress=0, error=None, updated_at=job.created_at)
+        ended_at = job.created_at + job.seconds
+        if share >= 1 and job.fate == "failed":
+            return JobState(status="failed", progress=100, error=MODERATION_TEXT, updated_at=ended_at)
+        if share >= 1 and job.rendering is not None and job.rendering.done():
+            error = None if job.rendering.cancelled() else job.rendering.exception()
+            if isinstance(error, ClipError):
+                text = f"Generation failed: {error}"
+                return JobState(status="failed", progress=100, error=text, updated_at=ended_at)
+            if error is not None:
+                raise error
+            return JobState(status="complete", progress=100, error=None, updated_at=ended_at)
+        progress = min(99, int(100 * (share - PENDING_SHARE) / (1 - PENDING_SHARE)))
+        return JobState(status="loading", progress=progress, error=None, updated_at=self._clock())
+
+    def build_document(self, job: Job, origin: str) -> dict[str, Any]:
+        """Build the job object that the API shows."""
+        state = self.read_state(job)
+        return {
+            "id": job.id,
+            "jobId": job.id,
+            "type": job.kind,
+            "input": dict(job.order.body),
+            "status": state.status,
+            "progress": state.progress,
+            "result": self._build_result(job, origin) if state.status == "complete" else None,
+            "error": state.error,
+            "createdAt": format_time(job.created_at),
+            "updatedAt": format_time(state.updated_at),
+        }
+
+    def find_clip(self, job_id: str, expires: str) -> tuple[Clip | None, int]:
+        """Return what a result URL leads to, or the status that says why not.
+
+        Returns:
+            The clip and 200, or None and 403 (expired, or never minted) or 404 (dead, or no such job).
+        """
+        job = self.find(job_id)
+        if job is None or job.rendering is None:
+            return None, 404
+        link = next((link for link in job.links if str(link.expires_ms) == expires), None)
+        if link is None or link.expires_ms <= self._clock() * 1000:
+            return None, 403
+        return (None, 404) if link.dead else (job.rendering.result(timeout=0), 200)
+
+    def _build_result(self, job: Job, origin: str) -> dict[str, str]:
+        """Return live result URLs: the last ones while they live, else fresh ones."""
+        now_ms = int(self._clock() * 1000)
+        link = job.links[-1] if job.links else None
+        if link is None or link.dead or link.expires_ms <= now_ms:
+            expires_ms = now_ms + int(self._result_seconds * 1000)
+            first = link is None
+            link = ResultLink(
+                expires_ms=max(expires_ms, 1 + (link.expires_ms if link else 0)),
+                dead=first and self._faults.take("dead_result_url") is not None,
+            )
+            job.links.append(link)
+        base = f"{origin}/videos/{job.id}"
+        return {
+            "videoUrl": f"{base}/output.mp4?expires={link.expires_ms}",
+            "thumbnailUrl": f"{base}/thumbnail.jpg?expires={link.expires_ms}",
+        }
+
+
+def build_job_id(unix_seconds: float) -> str:
+    """Build an id that looks like a cuid: c, the time, and randomness, 25 characters of base 36.
+
+    The leading "cm" of the real ones is the time of these years; ours say it outright.
+    """
+    number = int(unix_seconds * 1000)
+    digits = ""
+    while number:
+        number, digit = divmod(number, 36)
+        digits = _ALPHABET[digit] + digits
+    tail = "".join(secrets.choice(_ALPHABET) for _ in range(16))
+    return f"cm{digits[-7:]}{tail}"

@@ -1,0 +1,93 @@
+"""Fetches the images that a generate body points to, and refuses what is not one before anything is charged.
+
+The room reads the studio's own uploads directly and everything else over HTTP, within bounds of size and
+time. It judges by content, not by name or header.
+
+Source: the studio's published media rules: any public URL, jpeg/png/gif/webp, at most 10 MB, checked before a
+charge.
+"""
+
+import httpx
+from anyio import fail_after
+
+from seedance_mcp.sandbox.answers import RefusalError
+from seedance_mcp.sandbox.blob import BlobStore
+
+IMAGE_BYTES_MAX = 10 * 1024 * 1024
+FETCH_SECONDS = 15.0
+REDIRECTS_MAX = 3
+UPLOADS_PREFIX = "uploads/"
+
+
+def find_media_type(content: bytes) -> str | None:
+    """Return the image type that the first bytes say, or None for anything else."""
+    if content.startswith(b"\xff\xd8\xff"):
+        return "image/jpeg"
+    if content.startswith(b"\x89PNG\r\n\x1a\n"):
+        return "image/png"
+    if content.startswith((b"GIF87a", b"GIF89a")):
+        return "image/gif"
+    if content[:4] == b"RIFF" and content[8:12] == b"WEBP":
+        return "image/webp"
+    return None
+
+
+def find_pathname(url: str, origin: str) -> str | None:
+    """Return the store's pathname of one of our own URLs, or None for any other URL."""
+    prefix = f"{origin}/{UPLOADS_PREFIX}"
+    return url[len(origin) + 1 :].partition("?")[0] if url.startswith(prefix) else None
+
+
+class MediaReader:
+    """Reads images by URL."""
+
+    def __init__(self, blobs: BlobStore) -> None:
+        self._blobs = blobs
+        # The default context trusts the file that SSL_CERT_FILE names, so a test may serve images over TLS.
+        self._client = httpx.AsyncClient(
+            timeout=FETCH_SECONDS,
+            follow_redirects=True,
+            max_redirects=REDIRECTS_MAX,
+            headers={"accept": "image/*"},
+        )
+
+    async def read(self, urls: tuple[str, ...], origin: str) -> list[bytes]:
+        """Return the images behind some URLs.
+
+        Raises:
+            RefusalError: 400 if one cannot be reached, is no image, or is too large.
+        """
+        return [await self._read_one(url, origin) for url in urls]
+
+    async def close(self) -> None:
+        """Close the connections to other hosts."""
+        await self._client.aclose()
+
+    async def _read_one(self, url: str, origin: str) -> bytes:
+        pathname = find_pathname(url, origin)
+        if pathname is None:
+            content = await self._fetch(url)
+        else:
+            blob = self._blobs.find_blob(pathname)
+            if blob is None:
+                raise RefusalError(400, f"Media URL is not reachable: {url}")
+            content = blob.content
+        if len(content) > IMAGE_BYTES_MAX:
+            raise RefusalError(400, f"Media is larger than 10 MB: {url}")
+        if find_media_type(content) is None:
+            raise RefusalError(400, f"Media is not a JPEG, PNG, GIF or WebP image: {url}")
+        return content
+
+    async def _fetch(self, url: str) -> bytes:
+        content = bytearray()
+        try:
+            with fail_after(FETCH_SECONDS):
+                async with self._client.stream("GET", url) as response:
+                    response.raise_for_status()
+                    async for chunk in response.aiter_bytes():
+                        content += chunk
+                        if len(content) > IMAGE_BYTES_MAX:
+                            break
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError) as exc:
+            raise RefusalError(400, f"Media URL is not reachable: {url}") from exc
+        return bytes(content)

@@ -1,0 +1,187 @@
+"""The order of work on a paid route, whatever the rail.
+
+Unpaid: price the body and answer 402 with one offer per rail. Paid: read the body (400), verify the payment
+(402 with `error` and `reason`, and a fresh challenge), run the handler (its own refusals), settle (500),
+answer. Nothing is settled unless the handler succeeded, and what the handler made stays when the settlement
+fails: that is how the makers' framework does it, and where it hurts its clients.
+
+A rail knows one payment protocol. The room owns this order and the faults that sit between its steps; it
+never looks into a payment.
+
+Source: `@agentcash/router` 1.20.0 (order of steps, bodies and headers of refusals).
+"""
+
+import base64
+import secrets
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+from anyio import Event, sleep
+from starlette.requests import Request
+from starlette.responses import Response
+
+from seedance_mcp.sandbox.answers import (
+    DroppedAnswer,
+    HungAnswer,
+    RefusalError,
+    build_json,
+    dump_json,
+)
+from seedance_mcp.sandbox.faults import FaultBoard
+from seedance_mcp.sandbox.schema import Schema
+
+SIGHTINGS_MAX = 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resource:
+    """What is for sale: one route, as one request sees it."""
+
+    url: str
+    path: str
+    description: str
+    tag: str
+    body_schema: Schema
+    ceiling_micro_usdc: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verified:
+    """A payment that would settle, and who makes it."""
+
+    payer: str
+    payment: Any
+
+
+class PaymentRejectedError(Exception):
+    """A payment that failed verification. `reason` is a code."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class Rail(Protocol):
+    """One way to be paid."""
+
+    name: str
+
+    def carries_payment(self, request: Request) -> bool:
+        """Say whether a request pays on this rail."""
+        ...
+
+    def build_challenge(self, resource: Resource, price_micro_usdc: int) -> dict[str, str]:
+        """Build the headers that offer a resource for a price."""
+        ...
+
+    async def verify(self, request: Request, resource: Resource, price_micro_usdc: int) -> Verified:
+        """Verify the payment of a request, or raise `PaymentRejectedError`."""
+        ...
+
+    async def settle(self, payment: Any, *, broken: bool = False) -> tuple[str, dict[str, str]] | None:
+        """Settle and return the transaction and the answer's headers, or None if no money moved."""
+        ...
+
+    def describe_payment(self, request: Request) -> dict[str, Any]:
+        """Describe what a request's payment authorizes, without its signature."""
+        ...
+
+
+class Paywall:
+    """Sells resources for payments on any of its rails."""
+
+    def __init__(self, rails: Sequence[Rail], faults: FaultBoard, stopping: Event) -> None:
+        self._rails = tuple(rails)
+        self._faults = faults
+        self._stopping = stopping
+        self.purposes: dict[str, str] = {}
+        """The path each settled transaction paid for."""
+        self.sightings: list[dict[str, Any]] = []
+        """Every signed payment that was ever shown to this studio, settled or not."""
+
+    def find_rail(self, request: Request) -> Rail | None:
+        """Return the rail a request pays on; the first one wins, as in the framework."""
+        for rail in self._rails:
+            if rail.carries_payment(request):
+                self.sightings = [
+                    *self.sightings[-SIGHTINGS_MAX:],
+                    {"path": request.url.path, **rail.describe_payment(request)},
+                ]
+                return rail
+        return None
+
+    def challenge(
+        self, resource: Resource, price_micro_usdc: int, *, rejected: PaymentRejectedError | None = None
+    ) -> Response:
+        """Build a payment challenge: terms in headers, and a body only if a payment was rejected."""
+        headers = {
+            "cache-control": "no-store",
+            "content-type": "application/json",
+            "x-agent-identity": build_agent_identity(resource.url),
+        }
+        for rail in self._rails:
+            headers |= rail.build_challenge(resource, price_micro_usdc)
+        if rejected is None:
+            return Response(b"", 402, headers)
+        body = {"error": f"Payment rejected ({rejected.reason}): {rejected}", "reason": rejected.reason}
+        return Response(dump_json(body), 402, headers)
+
+    async def charge(
+        self,
+        request: Request,
+        rail: Rail,
+        *,
+        resource: Resource,
+        price_micro_usdc: int,
+        serve: Callable[[str], Awaitable[dict[str, Any]]],
+    ) -> Response:
+        """Sell to a paid request whose body is already known to be valid.
+
+        Args:
+            request: The paid request.
+            rail: The rail it pays on.
+            resource: What is sold.
+            price_micro_usdc: For how much.
+            serve: Called with the payer's address; makes what is sold and returns the answer's body.
+
+        Raises:
+            RefusalError: If the handler refuses, or 500 if the settlement fails.
+        """
+        try:
+            verified = await rail.verify(request, resource, price_micro_usdc)
+        except PaymentRejectedError as rejected:
+            return self.challenge(resource, price_micro_usdc, rejected=rejected)
+        if self._faults.take("second_402"):
+            return self.challenge(resource, price_micro_usdc)
+        body = await serve(verified.payer)
+        if fault := self._faults.take("slow_settle"):
+            await sleep(fault.seconds)
+        broken = self._faults.take("fail_settlement") is not None
+        settled = await rail.settle(verified.payment, broken=broken)
+        if settled is None:
+            raise RefusalError(500, "Settlement failed")
+        transaction, headers = settled
+        self.purposes[transaction] = resource.path
+        return await self._answer(body, headers)
+
+    async def _answer(self, body: dict[str, Any], headers: dict[str, str]) -> Response:
+        """Answer a settled request, or fail to."""
+        if fault := self._faults.take("slow_answer"):
+            await sleep(fault.seconds)
+        if self._faults.take("settle_then_500"):
+            raise RefusalError(500, "Settlement failed")
+        if self._faults.take("drop_after_settle"):
+            return DroppedAnswer()
+        if self._faults.take("hang_after_settle"):
+            return HungAnswer(self._stopping)
+        return build_json(body, headers={"cache-control": "private", **headers})
+
+
+def build_agent_identity(url: str) -> str:
+    """Build the optional identity challenge that every 402 challenge carries and every client may ignore.
+
+    Source: captures show about 300 characters of unpadded base64url; what is inside is our own choice.
+    """
+    challenge = dump_json({"type": "did-challenge", "nonce": secrets.token_hex(32), "audience": url})
+    return base64.urlsafe_b64encode(challenge).rstrip(b"=").decode()

@@ -1,0 +1,182 @@
+"""The chain's JSON-RPC door: the few methods a payer needs to find out what became of an authorization.
+
+Source: JSON-RPC 2.0 (envelope and error codes); Ethereum execution API (methods, hex quantities).
+"""
+
+import re
+from collections.abc import Callable
+from typing import Any, cast
+
+from eth_abi.abi import encode
+from eth_utils.crypto import keccak
+
+from seedance_mcp.sandbox.chain import (
+    CHAIN_ID,
+    TOKEN_ADDRESS,
+    TOKEN_DECIMALS,
+    TOKEN_NAME,
+    TOKEN_VERSION,
+    LocalChain,
+    Settlement,
+    build_transfer_log,
+)
+
+BATCH_MAX = 50
+
+_PARSE_ERROR, _INVALID_REQUEST, _NO_METHOD, _INVALID_PARAMS, _REVERTED = -32700, -32600, -32601, -32602, 3
+_QUANTITY = re.compile(r"0x[0-9a-fA-F]{1,16}")
+_DATA = re.compile(r"0x([0-9a-fA-F]{2})*")
+
+
+class RpcError(Exception):
+    """An answer with an `error` member."""
+
+    def __init__(self, code: int, message: str) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def answer_rpc(chain: LocalChain, request: Any) -> Any:
+    """Answer one decoded JSON-RPC request, or a batch of them."""
+    if isinstance(request, list):
+        if not 0 < len(request) <= BATCH_MAX:  # pyright: ignore[reportUnknownArgumentType]  # any JSON
+            return _build_error(None, RpcError(_INVALID_REQUEST, "invalid batch"))
+        return [_answer_one(chain, single) for single in request]  # pyright: ignore[reportUnknownVariableType]  # any JSON
+    return _answer_one(chain, request)
+
+
+def build_parse_error() -> dict[str, Any]:
+    """Build the answer to a body that is not JSON."""
+    return _build_error(None, RpcError(_PARSE_ERROR, "parse error"))
+
+
+def _answer_one(chain: LocalChain, request: Any) -> dict[str, Any]:
+    match request:
+        case {"jsonrpc": "2.0", "method": str(method)}:
+            identity = request.get("id")
+            params: Any = request.get("params", [])
+        case _:
+            return _build_error(None, RpcError(_INVALID_REQUEST, "invalid request"))
+    find = _METHODS.get(method)
+    try:
+        if find is None:
+            raise RpcError(_NO_METHOD, f"the method {method} does not exist/is not available")
+        if not isinstance(params, list):
+            raise RpcError(_INVALID_PARAMS, "params must be an array")
+        return {"jsonrpc": "2.0", "id": identity, "result": find(chain, cast("list[Any]", params))}
+    except RpcError as error:
+        return _build_error(identity, error)
+
+
+def _build_error(identity: Any, error: RpcError) -> dict[str, Any]:
+    return {"jsonrpc": "2.0", "id": identity, "error": {"code": error.code, "message": str(error)}}
+
+
+def _get_block(chain: LocalChain, params: list[Any]) -> dict[str, Any] | None:
+    match params:
+        case [("latest" | "safe" | "finalized" | "pending"), *_]:
+            number = chain.block_number()
+        case ["earliest", *_]:
+            number = 0
+        case [str(text), *_] if _QUANTITY.fullmatch(text):
+            number = int(text, 16)
+        case _:
+            raise RpcError(_INVALID_PARAMS, "expected a block number or tag")
+    timestamp = chain.block_timestamp(number)
+    if timestamp is None:
+        return None
+    transactions = [one.transaction for one in chain.settlements() if one.block_number == number]
+    return {
+        "number": hex(number),
+        "hash": _hash_block(number),
+        "parentHash": _hash_block(number - 1),
+        "timestamp": hex(timestamp),
+        "transactions": transactions,
+    }
+
+
+def _get_receipt(chain: LocalChain, params: list[Any]) -> dict[str, Any] | None:
+    match params:
+        case [str(transaction)]:
+            settlement = chain.find_settlement(transaction)
+            return None if settlement is None else build_receipt(settlement)
+        case _:
+            raise RpcError(_INVALID_PARAMS, "expected a transaction hash")
+
+
+def build_receipt(settlement: Settlement) -> dict[str, Any]:
+    """Build the receipt of a settlement as a node's JSON shows it."""
+    return {
+        "status": "0x1",
+        "transactionHash": settlement.transaction,
+        "blockNumber": hex(settlement.block_number),
+        "blockHash": _hash_block(settlement.block_number),
+        "to": TOKEN_ADDRESS,
+        "logs": [build_transfer_log(settlement)],
+    }
+
+
+def _call(chain: LocalChain, params: list[Any]) -> str:
+    match params:
+        case [{"to": str(to), **call}, *_]:
+            data = call.get("data") or call.get("input")
+        case _:
+            raise RpcError(_INVALID_PARAMS, "expected a call object with `to` and `data`")
+    if not isinstance(data, str) or not _DATA.fullmatch(data):
+        raise RpcError(_INVALID_PARAMS, "call data must be hex")
+    if to.lower() != TOKEN_ADDRESS.lower():
+        return "0x"  # as a node answers for an address without code
+    raw = bytes.fromhex(data[2:])
+    function = _FUNCTIONS.get(raw[:4])
+    if function is None:
+        raise RpcError(_REVERTED, "execution reverted")
+    return "0x" + function(chain, raw[4:]).hex()
+
+
+def _balance_of(chain: LocalChain, arguments: bytes) -> bytes:
+    return encode(["uint256"], [chain.balance_of(_read_address(arguments, 0))])
+
+
+def _authorization_state(chain: LocalChain, arguments: bytes) -> bytes:
+    used = chain.authorization_state(_read_address(arguments, 0), _read_word(arguments, 1))
+    return encode(["bool"], [used])
+
+
+def _read_address(arguments: bytes, index: int) -> str:
+    word = _read_word(arguments, index)
+    if any(word[:12]):
+        raise RpcError(_REVERTED, "execution reverted")
+    return "0x" + word[12:].hex()
+
+
+def _read_word(arguments: bytes, index: int) -> bytes:
+    word = arguments[32 * index : 32 * index + 32]
+    if len(word) != 32:
+        raise RpcError(_REVERTED, "execution reverted")
+    return word
+
+
+def _hash_block(number: int) -> str:
+    return "0x" + keccak(text=f"{CHAIN_ID}/{number}").hex()
+
+
+def _select(signature: str) -> bytes:
+    return keccak(text=signature)[:4]
+
+
+_FUNCTIONS: dict[bytes, Callable[[LocalChain, bytes], bytes]] = {
+    _select("balanceOf(address)"): _balance_of,
+    _select("authorizationState(address,bytes32)"): _authorization_state,
+    _select("decimals()"): lambda _, __: encode(["uint8"], [TOKEN_DECIMALS]),
+    _select("name()"): lambda _, __: encode(["string"], [TOKEN_NAME]),
+    _select("version()"): lambda _, __: encode(["string"], [TOKEN_VERSION]),
+    _select("symbol()"): lambda _, __: encode(["string"], ["USDC"]),
+}
+
+_METHODS: dict[str, Callable[[LocalChain, list[Any]], Any]] = {
+    "eth_chainId": lambda _, __: hex(CHAIN_ID),
+    "eth_blockNumber": lambda chain, _: hex(chain.block_number()),
+    "eth_getBlockByNumber": _get_block,
+    "eth_getTransactionReceipt": _get_receipt,
+    "eth_call": _call,
+}

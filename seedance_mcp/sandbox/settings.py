@@ -1,0 +1,58 @@
+"""What can be chosen about a sandbox studio."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+from eth_utils.address import is_address
+
+from seedance_mcp.sandbox.faults import read_fault
+
+Contract = Literal["current", "classic"]
+
+HOST = "127.0.0.1"
+PORT = 8402
+PAY_TO = "0x1b4D22336de7D544309C3316E7966B33aCeed1c1"
+JOB_SECONDS_MAX = 3600.0
+# The ways to be paid that this studio can offer. A second one joins here and in `paywall.Rail`.
+RAILS = ("x402",)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SandboxSettings:
+    """How one studio behaves.
+
+    Attributes:
+        contract: The dialect of the generate routes and their price table.
+        rails: The ways to pay that are offered.
+        job_seconds: How long a job takes.
+        result_seconds: How long a result URL lives.
+        faults: What is broken from the start, each as `name[=argument][:times]`.
+        funded: Micro-USDC minted at the start, by address.
+        pay_to: Who is paid.
+    """
+
+    contract: Contract = "current"
+    rails: tuple[str, ...] = ("x402",)
+    job_seconds: float = 6.0
+    result_seconds: float = 1200.0
+    faults: tuple[str, ...] = ()
+    funded: Mapping[str, int] = field(default_factory=dict[str, int])
+    pay_to: str = PAY_TO
+
+    def __post_init__(self) -> None:
+        if self.contract not in get_args(Contract):
+            raise ValueError(
+                f"unknown contract {self.contract!r}; choose from: {', '.join(get_args(Contract))}"
+            )
+        if not self.rails or not set(self.rails) <= set(RAILS):
+            raise ValueError(f"unknown rails {self.rails!r}; choose from: {', '.join(RAILS)}")
+        if not 0 < self.job_seconds <= JOB_SECONDS_MAX or self.result_seconds <= 0:
+            raise ValueError(
+                f"job_seconds is above 0 and at most {JOB_SECONDS_MAX:.0f}, result_seconds above 0"
+            )
+        for spelling in self.faults:
+            read_fault(spelling)
+        for address in (*self.funded, self.pay_to):
+            if not is_address(address):
+                raise ValueError(f"not an address: {address!r}")

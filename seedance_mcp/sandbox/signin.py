@@ -1,0 +1,213 @@
+"""Sign-in with a wallet: issues SIWX challenges and judges the proofs that come back.
+
+The message is written and the signature recovered by `signinwithethereum`, an EIP-4361 implementation that
+shares nothing with the client under test. The room owns the nonces it has seen; it never learns what a route
+does.
+
+Source: CAIP-122 / EIP-4361 for the message; wire captures of `@agentcash/router` 1.20.0 for the envelope, for
+the bare host in `domain`, and for the order and wording of refusals.
+"""
+
+import secrets
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, NoReturn
+
+from eth_utils.address import is_address, to_checksum_address
+from pydantic import ValidationError
+from siwe import (  # pyright: ignore[reportMissingTypeStubs]  # typed, but not marked so
+    ExpiredMessage,
+    SiweMessage,
+    VerificationError,
+)
+from starlette.requests import Request
+from x402.extensions.sign_in_with_x.parse import parse_siwx_header
+from x402.extensions.sign_in_with_x.schema import build_siwx_schema
+from x402.extensions.sign_in_with_x.types import SIWxPayload
+
+from seedance_mcp.sandbox.answers import RefusalError, read_origin
+from seedance_mcp.sandbox.chain import CHAIN_ID, NETWORK
+
+HEADER = "sign-in-with-x"
+EXTENSION = "sign-in-with-x"
+STATEMENT = "Sign in to verify your wallet identity"
+LIFETIME_SECONDS = 300
+HEADER_CHARACTERS_MAX = 8192
+NONCES_MAX = 100_000
+
+_MESSAGES = {
+    "siwx_malformed": "Malformed SIWX payload",
+    "siwx_expired": "SIWX message expired — request a new challenge",
+    "siwx_nonce_used": "Nonce already used — request a new challenge",
+    "siwx_invalid_signature": "Invalid signature — wallet mismatch or corrupted proof",
+}
+
+
+class SignInError(RefusalError):
+    """A proof that was not accepted: a 402 that carries no new challenge."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(402, code)
+        self.body = {"error": code, "message": _MESSAGES[code]}
+
+
+class Doorkeeper:
+    """Knows who a caller is, by the proofs it has checked."""
+
+    def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._seen: dict[str, float] = {}
+
+    def build_challenge(self, request: Request, description: str) -> dict[str, Any]:
+        """Build the 402 document of a signed-in route, with a fresh nonce."""
+        now = self._clock()
+        info = {
+            "domain": request.url.hostname or "",
+            "uri": str(request.url),
+            "version": "1",
+            "chainId": NETWORK,
+            "type": "eip191",
+            "nonce": secrets.token_hex(16),
+            "issuedAt": format_time(now),
+            "expirationTime": format_time(now + LIFETIME_SECONDS),
+            "statement": STATEMENT,
+        }
+        # The framework nests its whole declaration under `schema`, one level deeper than the specification.
+        declaration: dict[str, Any] = {
+            "info": {"version": "1"},
+            "supportedChains": [],
+            "schema": build_siwx_schema(),
+            "_options": {},
+        }
+        return {
+            "x402Version": 2,
+            "error": "SIWX authentication required",
+            "resource": {"url": str(request.url), "description": description, "mimeType": "application/json"},
+            "accepts": [],
+            "extensions": {
+                EXTENSION: {
+                    "info": info,
+                    "supportedChains": [{"chainId": NETWORK, "type": "eip191"}],
+                    "schema": {EXTENSION: declaration},
+                }
+            },
+        }
+
+    def read_caller(self, request: Request) -> str | None:
+        """Return the checksummed address a request proves to come from, or None when it proves nothing.
+
+        Raises:
+            SignInError: If there is a proof and it is not accepted.
+        """
+        header = request.headers.get(HEADER)
+        if header is None:
+            return None
+        proof = _read_proof(header)
+        _check_place(proof, request)
+        self._check_times(proof)
+        if proof.nonce in self._seen:
+            raise SignInError("siwx_nonce_used")
+        _check_signature(proof)
+        self._remember(proof.nonce)
+        return proof.address
+
+    def _check_times(self, proof: SIWxPayload) -> None:
+        now = self._clock()
+        age_seconds = now - _read_time(proof.issued_at)
+        if age_seconds < 0:
+            _refuse("siwx_malformed")
+        if age_seconds > LIFETIME_SECONDS or (
+            proof.expiration_time and _read_time(proof.expiration_time) <= now
+        ):
+            _refuse("siwx_expired")
+        if proof.not_before and _read_time(proof.not_before) > now:
+            _refuse("siwx_malformed")
+
+    def _remember(self, nonce: str) -> None:
+        """Remember a used nonce for as long as a message with it could still pass."""
+        now = self._clock()
+        if len(self._seen) >= NONCES_MAX:
+            self._seen = {nonce: until for nonce, until in self._seen.items() if until > now}
+        self._seen[nonce] = now + 2 * LIFETIME_SECONDS
+
+
+def format_time(unix_seconds: float) -> str:
+    """Format a time as the studio does: UTC, milliseconds, Z."""
+    return datetime.fromtimestamp(unix_seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _read_proof(header: str) -> SIWxPayload:
+    """Decode the header.
+
+    Raises:
+        SignInError: `siwx_malformed` for anything that is not the structured JSON, plain EIP-4361 text
+        included.
+    """
+    if len(header) > HEADER_CHARACTERS_MAX:
+        _refuse("siwx_malformed")
+    try:
+        return parse_siwx_header(header)
+    except (ValueError, RecursionError) as exc:  # binascii.Error and UnicodeDecodeError are ValueErrors
+        raise SignInError("siwx_malformed") from exc
+
+
+def _check_place(proof: SIWxPayload, request: Request) -> None:
+    """Check that the proof was made for this host and this chain.
+
+    Source: captures: `domain` is the bare host, without a port, and `uri` only has to start with the origin.
+    """
+    origin = read_origin(request)
+    if (
+        proof.domain != request.url.hostname
+        or not (proof.uri == origin or proof.uri.startswith(f"{origin}/"))
+        or proof.chain_id != NETWORK
+        or proof.type != "eip191"
+    ):
+        _refuse("siwx_malformed")
+
+
+def _check_signature(proof: SIWxPayload) -> None:
+    # The framework rebuilds the message with the EIP-55 form, so a lower-case address never matches what was
+    # signed.
+    if not is_address(proof.address) or to_checksum_address(proof.address) != proof.address:
+        _refuse("siwx_invalid_signature")
+    try:
+        message = SiweMessage.model_validate(
+            {
+                "domain": proof.domain,
+                "address": proof.address,
+                "statement": proof.statement,
+                "uri": proof.uri,
+                "version": proof.version,
+                "chain_id": CHAIN_ID,
+                "nonce": proof.nonce,
+                "issued_at": proof.issued_at,
+                "expiration_time": proof.expiration_time,
+                "not_before": proof.not_before,
+                "request_id": proof.request_id,
+                "resources": proof.resources,
+            }
+        )
+    except ValidationError as exc:
+        raise SignInError("siwx_malformed") from exc
+    try:
+        message.verify(
+            proof.signature, domain=proof.domain, nonce=proof.nonce, uri=proof.uri, chain_id=CHAIN_ID
+        )
+    except ExpiredMessage as exc:
+        raise SignInError("siwx_expired") from exc
+    except VerificationError as exc:
+        raise SignInError("siwx_invalid_signature") from exc
+
+
+def _read_time(text: str) -> float:
+    try:
+        time_read = datetime.fromisoformat(text)
+    except ValueError as exc:
+        raise SignInError("siwx_malformed") from exc
+    return (time_read if time_read.tzinfo else time_read.replace(tzinfo=UTC)).timestamp()
+
+
+def _refuse(code: str) -> NoReturn:
+    raise SignInError(code)

@@ -1,0 +1,140 @@
+"""One HTTP exchange as values: what we ask, what we pay with, what came back, and what that means for the money."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+
+from seedance_mcp.errors import StudioProtocolError, quote_text
+from seedance_mcp.wire.encoding import Headers, Json, find_header, find_text, parse_json_object
+from seedance_mcp.wire.jobs import read_studio_error
+from seedance_mcp.wire.offers import Rail
+from seedance_mcp.wire.x402 import PAYMENT_RESPONSE_HEADER, read_settlement
+
+Purpose = Literal["upload", "generation"]
+
+REFUSING_STATUSES = frozenset({400, 401, 402, 403, 404, 405, 409, 413, 415, 422})
+"""Answers by which this sending settled nothing: validation, verification and the handler come before settlement."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaidRequest:
+    """A POST that costs money. `body` is quoted and paid for byte for byte.
+
+    Attributes:
+        purpose: What is bought, for the books.
+        fingerprint: Identity of the purchase: the same fingerprint is never bought twice.
+        url: Full URL.
+        body: JSON bytes.
+        arguments: What the caller asked, for people to read later.
+    """
+
+    purpose: Purpose
+    fingerprint: str
+    url: str
+    body: bytes
+    arguments: Json = field(default_factory=dict[str, object])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Response:
+    """An answer, read whole within a bound. Header names are lower case."""
+
+    status: int
+    headers: Headers
+    body: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Receipt:
+    """Proof of settlement.
+
+    Attributes:
+        rail: Which rail was paid on.
+        network: CAIP-2 name of the chain.
+        transaction: Hash of the transfer; empty where the studio did not say.
+    """
+
+    rail: Rail
+    network: str
+    transaction: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settled:
+    """The money moved, and this is what was bought. `receipt` is None where the answer carries none."""
+
+    receipt: Receipt | None
+    answer: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refused:
+    """This sending settled nothing. The credential stays valid until it expires."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spent:
+    """The studio says that this very credential was used before: an earlier sending settled, its answer was lost."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unclear:
+    """Nobody can tell from this answer whether the money moved."""
+
+    reason: str
+
+
+Outcome = Settled | Refused | Spent | Unclear
+
+
+def read_outcome(response: Response, rail: Rail) -> Outcome:
+    """What an answer to a paid request means for the money. Tolerant: it never raises on an odd document.
+
+    Source: contract sections 6 and 13; the order of work of the studio's server framework.
+    """
+    status, body = response.status, response.body
+    if 200 <= status < 300:
+        return Settled(receipt=_find_receipt(response.headers, rail), answer=body)
+    reason = f"status {status}, {read_studio_error(body)}"
+    if status == 402 and "nonce_already_used" in _find_reason(body):
+        return Spent(reason=reason)
+    if status in REFUSING_STATUSES:
+        return Refused(reason=reason)
+    return Unclear(reason=reason)
+
+
+def _find_receipt(headers: Headers, rail: Rail) -> Receipt | None:
+    try:
+        header = find_header(headers, PAYMENT_RESPONSE_HEADER)
+        if header is None:
+            return None
+        settlement = read_settlement(header)
+    except StudioProtocolError:
+        return None
+    return Receipt(rail=rail, network=settlement.network, transaction=settlement.transaction)
+
+
+def _find_reason(body: bytes) -> str:
+    try:
+        return find_text(parse_json_object(body, "The refusal"), "reason") or ""
+    except StudioProtocolError:
+        return ""
+
+
+def describe_answer(response: Response) -> str:
+    """An unpaid answer in a few words, for an error's text."""
+    return (
+        f"status {response.status}, {read_studio_error(response.body)}"
+        if response.body
+        else f"status {response.status}"
+    )
+
+
+def quote_url(url: str) -> str:
+    """A URL of the studio's as quoted, bounded text without its query, which may hold a token."""
+    return quote_text(url.partition("?")[0], 120)

@@ -1,0 +1,320 @@
+"""The generation request: one vocabulary for our caller, two dialects for the studio.
+
+The *classic* dialect (`image`, `resolution`, `aspect_ratio`, …) and the *current* one (`urls`, `outputResolution`,
+`aspectRatio`, …) share routes, 402s, uploads and jobs; only this body and its price differ. Which one a studio speaks
+is what its own OpenAPI document declares for the route, never what we remember.
+
+What a caller asked for and the dialect cannot carry is refused here, before any payment, where it would change the
+clip; it becomes a note where it only restates what happens anyway.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Literal, cast, get_args
+
+from seedance_mcp.errors import RequestError, StudioProtocolError, quote_text
+from seedance_mcp.money import MicroUSDC, format_usdc, parse_usdc
+from seedance_mcp.wire.encoding import Json, encode_json, find_list, find_object, find_text, parse_json_object
+
+Model = Literal["seedance-fast", "seedance"]
+Resolution = Literal["480p", "720p", "1080p"]
+AspectRatio = Literal["16:9", "9:16", "4:3", "3:4", "1:1", "21:9"]
+Dialect = Literal["classic", "current"]
+
+MODELS: tuple[Model, ...] = get_args(Model)
+RESOLUTIONS: tuple[Resolution, ...] = get_args(Resolution)
+ASPECT_RATIOS: tuple[AspectRatio, ...] = get_args(AspectRatio)
+PROMPT_CHARACTERS_MAX = 4000
+DURATION_SECONDS_MIN, DURATION_SECONDS_MAX = 4, 15
+
+CEILING_MICRO_USDC_DEFAULT = MicroUSDC(20_000_000)
+"""What a route quotes for a body that it cannot read, where its OpenAPI does not say."""
+
+PRICE_MICRO_USDC_PER_SECOND: dict[tuple[Dialect, Model, Resolution], int] = {
+    ("classic", "seedance", "480p"): 82_500,
+    ("classic", "seedance", "720p"): 82_500,
+    ("classic", "seedance", "1080p"): 82_500,
+    ("classic", "seedance-fast", "480p"): 10_000,
+    ("classic", "seedance-fast", "720p"): 10_000,
+    ("classic", "seedance-fast", "1080p"): 10_000,
+    ("current", "seedance", "480p"): 90_000,
+    ("current", "seedance", "720p"): 240_000,
+    ("current", "seedance", "1080p"): 540_000,
+    ("current", "seedance-fast", "480p"): 80_000,
+    ("current", "seedance-fast", "720p"): 168_000,
+}
+"""What is known of prices: a sanity band and an estimate. The 402 is the price."""
+
+FAR_ABOVE_PERCENT = 150
+"""A quote of more than this share of the table's price needs the caller's explicit word."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationRequest:
+    """What the caller wants, in our one vocabulary.
+
+    Attributes:
+        image: SHA-256 of the first frame's bytes.
+        last_image: The same for the last frame, or None.
+        seed: Reproduces a take where the dialect knows seeds.
+        take: A number that makes an otherwise identical request another purchase.
+    """
+
+    model: Model
+    prompt: str
+    image: str
+    last_image: str | None
+    duration_seconds: int
+    resolution: Resolution
+    aspect_ratio: AspectRatio
+    camera_fixed: bool | None
+    generate_audio: bool | None
+    seed: int | None
+    take: int
+
+    def fingerprint(self, *, wallet: str, studio: str) -> str:
+        """The identity of this purchase, for this wallet at this studio: same fingerprint, same job, one bill.
+
+        It is taken from what was asked and from the picture's own bytes, not from the body that is sent, so that a
+        second upload or a studio that changes its dialect cannot turn one wish into two purchases.
+        """
+        parts = ("generation", studio, wallet.lower(), self)
+        return hashlib.sha256(repr(parts).encode()).hexdigest()
+
+    def arguments(self) -> dict[str, object]:
+        """What was asked, in the tool's own words, for people to read."""
+        return {
+            "model": self.model,
+            "prompt": self.prompt,
+            "image": self.image,
+            "last_image": self.last_image,
+            "duration": self.duration_seconds,
+            "resolution": self.resolution,
+            "aspect_ratio": self.aspect_ratio,
+            "camera_fixed": self.camera_fixed,
+            "generate_audio": self.generate_audio,
+            "seed": self.seed,
+            "take": self.take,
+        }
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RouteContract:
+    """What a studio's OpenAPI declares for one generation route.
+
+    Attributes:
+        dialect: Which body it takes.
+        ceiling_micro_usdc: The highest price of the route, which it also quotes for a body that it cannot read.
+        fields: Names of the request's properties.
+        choices: For each property with an enumeration, its values.
+    """
+
+    dialect: Dialect
+    ceiling_micro_usdc: MicroUSDC
+    fields: frozenset[str]
+    choices: dict[str, tuple[str, ...]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationBody:
+    """The bytes that are quoted and then paid for, byte for byte, and what the caller should know about them."""
+
+    data: bytes
+    notes: tuple[str, ...]
+
+
+def generation_path(model: Model) -> str:
+    """The route of a model. Source: contract section 1."""
+    return f"/api/generate/{model}/i2v"
+
+
+def read_route_contract(openapi: bytes, model: Model) -> RouteContract:
+    """Read which dialect a studio speaks on a route.
+
+    Args:
+        openapi: The body of `GET /openapi.json`.
+        model: Whose route.
+
+    Raises:
+        StudioProtocolError: Not an OpenAPI document, no such route, or neither dialect.
+    """
+    document = parse_json_object(openapi, "The studio's openapi.json")
+    operation = find_object(find_object(find_object(document, "paths"), generation_path(model)), "post")
+    media = find_object(find_object(operation, "requestBody"), "content")
+    schema = _resolve(document, find_object(find_object(media, "application/json"), "schema"))
+    properties = find_object(schema, "properties")
+    if "urls" in properties:
+        dialect: Dialect = "current"
+    elif "image" in properties:
+        dialect = "classic"
+    else:
+        raise StudioProtocolError(
+            f"The studio's openapi.json declares no image-to-video request for {model} that this version can write."
+        )
+    choices: dict[str, tuple[str, ...]] = {}
+    for name in properties:
+        values = find_list(_resolve(document, find_object(properties, name)), "enum")
+        if values:
+            choices[name] = tuple(value for value in values if isinstance(value, str))
+    price = find_object(find_object(operation, "x-payment-info"), "price")
+    return RouteContract(
+        dialect=dialect,
+        ceiling_micro_usdc=_read_ceiling(find_text(price, "max")),
+        fields=frozenset(properties),
+        choices=choices,
+    )
+
+
+def _resolve(document: Json, schema: Json) -> Json:
+    """Follow one `$ref` into the same document's components."""
+    reference = find_text(schema, "$ref")
+    if reference is None or not reference.startswith("#/components/schemas/"):
+        return schema
+    name = reference.removeprefix("#/components/schemas/")
+    return find_object(find_object(find_object(document, "components"), "schemas"), name)
+
+
+def _read_ceiling(text: str | None) -> MicroUSDC:
+    try:
+        return parse_usdc(text) if text is not None else CEILING_MICRO_USDC_DEFAULT
+    except ValueError:
+        return CEILING_MICRO_USDC_DEFAULT
+
+
+def check_request(request: GenerationRequest) -> None:
+    """Raise unless the request is one that some studio could carry.
+
+    Raises:
+        RequestError: With the argument that is wrong and its allowed values.
+    """
+    if not request.prompt.strip():
+        raise RequestError("The prompt is empty.", "Say in words what should move and how.")
+    if len(request.prompt) > PROMPT_CHARACTERS_MAX:
+        raise RequestError(
+            f"The prompt has {len(request.prompt)} characters; {PROMPT_CHARACTERS_MAX} are allowed.", "Shorten it."
+        )
+    if not DURATION_SECONDS_MIN <= request.duration_seconds <= DURATION_SECONDS_MAX:
+        raise RequestError(
+            f"duration is {request.duration_seconds}; allowed are {DURATION_SECONDS_MIN} to {DURATION_SECONDS_MAX} seconds."
+        )
+
+
+def encode_generation(
+    request: GenerationRequest, contract: RouteContract, *, image_url: str, last_image_url: str | None
+) -> GenerationBody:
+    """Write the request in the studio's dialect.
+
+    Args:
+        request: What the caller wants.
+        contract: What the studio's route declares.
+        image_url: Public URL of the first frame.
+        last_image_url: Public URL of the last frame, or None.
+
+    Raises:
+        RequestError: The dialect or the model cannot carry what was asked.
+
+    Source: contract, "Two dialects", and section 2 (every main field always sent, nothing extra).
+    """
+    names = _CURRENT_NAMES if contract.dialect == "current" else _CLASSIC_NAMES
+    body: dict[str, object] = {}
+    if contract.dialect == "classic":
+        body["image"] = image_url
+        if last_image_url is not None:
+            body["last_image"] = last_image_url
+    body["prompt"] = request.prompt
+    for argument, value in (
+        ("duration", str(request.duration_seconds)),
+        ("resolution", request.resolution),
+        ("aspect_ratio", request.aspect_ratio),
+    ):
+        body[names[argument]] = _choose(contract, names[argument], value, argument, request.model)
+    if contract.dialect == "current":
+        urls = [image_url] if last_image_url is None else [image_url, last_image_url]
+        body |= {"mode": "keyframe", "urls": urls, "urlMediaTypes": ["image"] * len(urls)}
+    notes: list[str] = []
+    for argument, wish in (
+        ("camera_fixed", request.camera_fixed),
+        ("generate_audio", request.generate_audio),
+        ("seed", request.seed),
+    ):
+        if wish is None:
+            continue
+        if names[argument] in contract.fields:
+            body[names[argument]] = wish
+        else:
+            notes += _note_or_refuse(argument, wish)
+    return GenerationBody(data=encode_json(body), notes=tuple(notes))
+
+
+_CLASSIC_NAMES = {
+    name: name for name in ("duration", "resolution", "aspect_ratio", "camera_fixed", "generate_audio", "seed")
+}
+_CURRENT_NAMES = {
+    "duration": "duration",
+    "resolution": "outputResolution",
+    "aspect_ratio": "aspectRatio",
+    "camera_fixed": "cameraFixed",
+    "generate_audio": "generateAudio",
+    "seed": "seed",
+}
+
+
+def _choose(contract: RouteContract, name: str, value: str, argument: str, model: Model) -> str:
+    choices = contract.choices.get(name, ())
+    if choices and value not in choices:
+        raise RequestError(
+            f"{argument} {value} is not available for {model} at this studio; it offers "
+            f"{', '.join(quote_text(choice, 12).strip('«»') for choice in choices[:20])}.",
+            "Choose one of these.",
+        )
+    return value
+
+
+def _note_or_refuse(argument: str, wish: object) -> list[str]:
+    if argument == "seed":
+        raise RequestError(
+            "This studio's Seedance has no seed, so a take cannot be reproduced.",
+            "Leave seed out; raise `take` to buy a different take of the same request.",
+        )
+    if argument == "camera_fixed" and wish is True:
+        raise RequestError(
+            "This studio's Seedance has no camera lock (camera_fixed).",
+            "Leave camera_fixed out and write it in the prompt, e.g. “locked-off static camera, no camera movement”.",
+        )
+    if argument == "generate_audio" and wish is False:
+        return ["Clips of this studio always carry native audio; generate_audio=false has no effect."]
+    return []
+
+
+def estimate_price(dialect: Dialect, request: GenerationRequest) -> MicroUSDC | None:
+    """The table's price of a request, or None where the table does not know."""
+    rate = PRICE_MICRO_USDC_PER_SECOND.get((dialect, request.model, request.resolution))
+    return None if rate is None else MicroUSDC(rate * request.duration_seconds)
+
+
+def is_ceiling(amount_micro_usdc: int, contract: RouteContract, estimate: MicroUSDC | None) -> bool:
+    """Whether a quote is the route's ceiling, which says that our body is wrong and is never a price.
+
+    The longest classic clip really costs the ceiling; a quote that the price table expects to the micro is a price.
+
+    Source: contract section 4, "The 20-dollar trap".
+    """
+    ceilings = {contract.ceiling_micro_usdc, CEILING_MICRO_USDC_DEFAULT}
+    return amount_micro_usdc in ceilings and amount_micro_usdc != estimate
+
+
+def warn_far_above(amount_micro_usdc: int, estimate: MicroUSDC | None) -> str | None:
+    """A sentence where a quote is far above what the price table knows, else None."""
+    if estimate is None or amount_micro_usdc * 100 <= estimate * FAR_ABOVE_PERCENT:
+        return None
+    return f"The studio asks ${format_usdc(amount_micro_usdc)}; such a clip was known to cost ${format_usdc(estimate)}."
+
+
+def same_body(sent: bytes, seen: object) -> bool:
+    """Whether a job's `input` is the body that we sent; extra fields of the studio's own are allowed."""
+    if not isinstance(seen, dict):
+        return False
+    body = parse_json_object(sent, "A stored request")
+    return all(cast("Json", seen).get(key) == value for key, value in body.items())

@@ -1,0 +1,190 @@
+"""Offers: the ways to pay that a 402 names.
+
+A 402 has four meanings (payment challenge, sign-in challenge, payment refused, sign-in refused), and only the first
+may ever lead to a signature over money. `read_offers` reads that one and raises on the other three.
+
+Reading is tolerant of entries that we do not know, so that one strange entry does not spoil the good ones; it is
+strict about the ones we do. Whether an offer may be *signed* is not judged here but in `policy`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal, cast
+
+from seedance_mcp.errors import StudioProtocolError, quote_text
+from seedance_mcp.money import MicroUSDC
+from seedance_mcp.wire.encoding import (
+    Headers,
+    Json,
+    decode_base64_json,
+    find_header,
+    find_list,
+    find_object,
+    find_text,
+    is_address,
+    parse_json,
+    read_amount,
+    read_text,
+)
+
+Rail = Literal["x402", "mpp"]
+
+PAYMENT_REQUIRED_HEADER = "payment-required"
+ACCEPTS_MAX = 32
+"""How many entries of one 402 we look at."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offer:
+    """One acceptable way to pay, as the studio wrote it.
+
+    Attributes:
+        rail: `x402` or `mpp`.
+        scheme: The rail's own word: `exact` for x402, `charge` for MPP.
+        network: CAIP-2 name of the chain, e.g. `eip155:8453`.
+        asset: The token's contract address, as written.
+        pay_to: The recipient's address, as written.
+        amount_micro_usdc: The price in the token's smallest unit.
+        lifetime_seconds: How long the studio would like a signature to live (`maxTimeoutSeconds`).
+        extra: What the rail says besides; for x402 the EIP-712 domain name and version.
+        terms: The entry verbatim, to be echoed in the credential.
+    """
+
+    rail: Rail
+    scheme: str
+    network: str
+    asset: str
+    pay_to: str
+    amount_micro_usdc: MicroUSDC
+    lifetime_seconds: int
+    extra: Json = field(default_factory=dict[str, object])
+    terms: Json = field(default_factory=dict[str, object])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credential:
+    """What is sent back for an offer: one request header. Whoever holds its value can bring it to the chain.
+
+    Attributes:
+        header: The header's name.
+        value: The header's value; a secret until it expires.
+    """
+
+    header: str
+    value: str = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Offers:
+    """Everything that one payment challenge says.
+
+    Attributes:
+        resource: The x402 `resource` object, verbatim, to be echoed; empty on a pure MPP challenge.
+        extensions: The x402 `extensions` object, verbatim.
+        offers: The entries that we could read, in the studio's order.
+        passed_over: One line for each entry that we could not read, for the error text.
+    """
+
+    resource: Json
+    extensions: Json
+    offers: tuple[Offer, ...]
+    passed_over: tuple[str, ...]
+
+    @property
+    def resource_url(self) -> str | None:
+        """The URL that the studio says this payment is for."""
+        return find_text(self.resource, "url")
+
+
+def read_offers(status: int, headers: Headers, body: bytes) -> Offers:
+    """Read the payment challenge of an unpaid request.
+
+    Args:
+        status: HTTP status of the answer.
+        headers: Response headers, names in lower case.
+        body: Response body; empty, a `checkout_session` for people, or a copy of the header's document.
+
+    Raises:
+        StudioProtocolError: Not a payment challenge: another status, a sign-in, a refusal, or nothing readable.
+
+    Source: x402 v2 specification, section 5.1 (PaymentRequired) and transports/http; contract section 13.
+    """
+    if status != 402:
+        raise StudioProtocolError(f"Expected a 402 with the price, got status {status}.")
+    document = _read_document(headers)
+    _check_body(body, document)
+    if document is None:
+        raise StudioProtocolError("The studio answered 402 without saying how to pay.")
+    if find_list(document, "accepts") == () or not document["accepts"]:
+        raise StudioProtocolError("The studio asks for a sign-in where a price was expected.")
+    offers: list[Offer] = []
+    passed_over: list[str] = []
+    for entry in find_list(document, "accepts")[:ACCEPTS_MAX]:
+        try:
+            offers.append(_read_entry(entry))
+        except StudioProtocolError as exc:
+            passed_over.append(exc.what)
+    return Offers(
+        resource=find_object(document, "resource"),
+        extensions=find_object(document, "extensions"),
+        offers=tuple(offers),
+        passed_over=tuple(passed_over),
+    )
+
+
+def _read_document(headers: Headers) -> Json | None:
+    header = find_header(headers, PAYMENT_REQUIRED_HEADER)
+    if header is None:
+        return None
+    document = decode_base64_json(header, "The PAYMENT-REQUIRED header")
+    if document.get("x402Version") != 2:
+        raise StudioProtocolError(
+            f"The studio speaks x402 version {quote_text(document.get('x402Version'), 20)}, not 2."
+        )
+    return document
+
+
+def _check_body(body: bytes, document: Json | None) -> None:
+    """Refuse a body that is a refusal, or that names other terms than the header does."""
+    if not body.strip():
+        return
+    try:
+        said = parse_json(body, "The 402 body")
+    except StudioProtocolError:
+        return  # a page for people: the terms are in the header
+    if not isinstance(said, dict):
+        return
+    said = cast("Json", said)
+    if "error" in said and ("reason" in said or "message" in said) and "accepts" not in said:
+        raise StudioProtocolError(f"The studio refused a payment that was not made: {quote_text(said['error'])}.")
+    if "accepts" in said and document is not None and said["accepts"] != document.get("accepts"):
+        raise StudioProtocolError("The studio's 402 names one price in its header and another in its body.")
+
+
+def _read_entry(entry: object) -> Offer:
+    """One entry of `accepts`; raises on anything that cannot be an EVM token transfer of a whole amount."""
+    if not isinstance(entry, Mapping):
+        raise StudioProtocolError("an entry that is not an object")
+    terms = cast("Json", entry)
+    scheme = read_text(terms, "scheme", "An entry of accepts")
+    network = read_text(terms, "network", "An entry of accepts")
+    name = f"{quote_text(scheme, 20)} on {quote_text(network, 60)}"
+    for key in ("asset", "payTo"):
+        if not is_address(terms.get(key)):
+            raise StudioProtocolError(f"{name}: {key} is not an EVM address")
+    lifetime = terms.get("maxTimeoutSeconds")
+    if not isinstance(lifetime, int) or isinstance(lifetime, bool):
+        raise StudioProtocolError(f"{name}: maxTimeoutSeconds is not a whole number")
+    return Offer(
+        rail="x402",
+        scheme=scheme,
+        network=network,
+        asset=str(terms["asset"]),
+        pay_to=str(terms["payTo"]),
+        amount_micro_usdc=MicroUSDC(read_amount(terms.get("amount"), f"{name}: amount")),
+        lifetime_seconds=lifetime,
+        extra=find_object(terms, "extra"),
+        terms=terms,
+    )

@@ -1,0 +1,230 @@
+"""The x402 rail: the authorization we sign, the PAYMENT-SIGNATURE we send, the PAYMENT-RESPONSE we get.
+
+An x402 payment of scheme `exact` is an EIP-3009 `TransferWithAuthorization`: a message that anyone may bring to the
+token contract once, between `validAfter` and `validBefore`. The contract keeps each nonce, which is what makes
+sending the same credential again safe and signing a second one dangerous.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import cast
+
+from seedance_mcp.errors import StudioProtocolError
+from seedance_mcp.wire.encoding import Json, decode_base64_json, encode_base64_json, find_text
+from seedance_mcp.wire.offers import Offer, Offers
+
+PAYMENT_SIGNATURE_HEADER = "PAYMENT-SIGNATURE"
+PAYMENT_RESPONSE_HEADER = "payment-response"
+PAYMENT_IDENTIFIER_EXTENSION = "payment-identifier"
+
+_TRANSFER_TYPES = {
+    "EIP712Domain": [
+        {"name": "name", "type": "string"},
+        {"name": "version", "type": "string"},
+        {"name": "chainId", "type": "uint256"},
+        {"name": "verifyingContract", "type": "address"},
+    ],
+    "TransferWithAuthorization": [
+        {"name": "from", "type": "address"},
+        {"name": "to", "type": "address"},
+        {"name": "value", "type": "uint256"},
+        {"name": "validAfter", "type": "uint256"},
+        {"name": "validBefore", "type": "uint256"},
+        {"name": "nonce", "type": "bytes32"},
+    ],
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenDomain:
+    """The EIP-712 domain of a token, from the owner's pins, never from an offer.
+
+    Attributes:
+        network: CAIP-2 name of an EVM chain, `eip155:<chain id>`.
+        asset: The token's contract address.
+        name: The token's EIP-712 name.
+        version: The token's EIP-712 version.
+    """
+
+    network: str
+    asset: str
+    name: str
+    version: str
+
+    @property
+    def chain_id(self) -> int:
+        """The number after `eip155:`."""
+        return int(self.network.removeprefix("eip155:"))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Authorization:
+    """An EIP-3009 transfer before its signature. Not a secret: it becomes money only when signed.
+
+    Attributes:
+        payer: Checksummed address that pays.
+        pay_to: Address that is paid.
+        amount_micro_usdc: Exact amount.
+        valid_after: Unix seconds; the transfer is void up to and including it.
+        valid_before: Unix seconds; the transfer is void from it on.
+        nonce: `0x` and 64 hexadecimal digits, chosen by us at random.
+    """
+
+    payer: str
+    pay_to: str
+    amount_micro_usdc: int
+    valid_after: int
+    valid_before: int
+    nonce: str
+
+
+def build_typed_data(authorization: Authorization, domain: TokenDomain) -> dict[str, object]:
+    """The EIP-712 document whose hash is signed.
+
+    Source: EIP-3009, `transferWithAuthorization`; EIP-712; x402 v2 scheme `exact` on EVM.
+    """
+    return {
+        "types": _TRANSFER_TYPES,
+        "primaryType": "TransferWithAuthorization",
+        "domain": {
+            "name": domain.name,
+            "version": domain.version,
+            "chainId": domain.chain_id,
+            "verifyingContract": domain.asset,
+        },
+        "message": {
+            "from": authorization.payer,
+            "to": authorization.pay_to,
+            "value": authorization.amount_micro_usdc,
+            "validAfter": authorization.valid_after,
+            "validBefore": authorization.valid_before,
+            "nonce": authorization.nonce,
+        },
+    }
+
+
+def build_payment(authorization: Authorization, offer: Offer, offers: Offers) -> dict[str, object]:
+    """The payment payload without its signature: what the ledger keeps, and what `encode_payment` completes.
+
+    `accepted` and `resource` echo the studio's own words, because it compares them with what it asked.
+
+    Source: x402 v2 specification, section 5.2 (PaymentPayload).
+    """
+    payment: dict[str, object] = {
+        "x402Version": 2,
+        "payload": {
+            "authorization": {
+                "from": authorization.payer,
+                "to": authorization.pay_to,
+                "value": str(authorization.amount_micro_usdc),
+                "validAfter": str(authorization.valid_after),
+                "validBefore": str(authorization.valid_before),
+                "nonce": authorization.nonce,
+            }
+        },
+        "accepted": dict(offer.terms),
+    }
+    if offers.resource:
+        payment["resource"] = dict(offers.resource)
+    extensions = dict(offers.extensions)
+    identified = extensions.get(PAYMENT_IDENTIFIER_EXTENSION)
+    if isinstance(identified, dict):
+        # The id is the nonce: one payment, one id, the same on every sending.
+        info = dict(cast("Json", cast("Json", identified).get("info") or {}))
+        extensions[PAYMENT_IDENTIFIER_EXTENSION] = {
+            **cast("Json", identified),
+            "info": {**info, "id": "pay_" + authorization.nonce.removeprefix("0x")},
+        }
+    if extensions:
+        payment["extensions"] = extensions
+    return payment
+
+
+def read_authorization(payment: Json) -> Authorization:
+    """The authorization inside a payment that `build_payment` made.
+
+    Raises:
+        StudioProtocolError: The document is not such a payment.
+    """
+    try:
+        fields = cast("dict[str, str]", cast("dict[str, Json]", payment["payload"])["authorization"])
+        return Authorization(
+            payer=fields["from"],
+            pay_to=fields["to"],
+            amount_micro_usdc=int(fields["value"]),
+            valid_after=int(fields["validAfter"]),
+            valid_before=int(fields["validBefore"]),
+            nonce=fields["nonce"],
+        )
+    except (KeyError, TypeError, ValueError) as exc:
+        raise StudioProtocolError("A stored payment has no readable authorization.") from exc
+
+
+def build_authorization_state_call(authorization: Authorization, domain: TokenDomain) -> list[object]:
+    """Parameters of the `eth_call` that asks the token whether an authorization was used.
+
+    Source: EIP-3009, `authorizationState(address,bytes32)`, selector 0xe94a0102; Ethereum JSON-RPC, `eth_call`.
+    """
+    payer = authorization.payer.lower().removeprefix("0x").rjust(64, "0")
+    data = "0xe94a0102" + payer + authorization.nonce.removeprefix("0x")
+    return [{"to": domain.asset, "data": data}, "latest"]
+
+
+def read_word(result: object) -> int:
+    """A 32-byte word, or a block's quantity, from a JSON-RPC result.
+
+    Raises:
+        StudioProtocolError: Not a hexadecimal number.
+    """
+    try:
+        if isinstance(result, str) and result.startswith("0x") and len(result) <= 66:
+            return int(result, 16)
+    except ValueError:
+        pass
+    raise StudioProtocolError("The chain's answer is not a number.")
+
+
+def encode_payment(payment: Json, signature: str) -> str:
+    """The value of the PAYMENT-SIGNATURE header.
+
+    Args:
+        payment: What `build_payment` made.
+        signature: `0x` and 130 hexadecimal digits.
+    """
+    payload = {"authorization": cast("Json", payment["payload"])["authorization"], "signature": signature}
+    return encode_base64_json({**payment, "payload": payload})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """What PAYMENT-RESPONSE says: x402 calls it the settlement response.
+
+    Attributes:
+        success: Whether the transfer is on the chain.
+        transaction: Its hash; empty where it failed.
+        network: CAIP-2 name of the chain.
+        payer: Who paid, where the studio says so.
+    """
+
+    success: bool
+    transaction: str
+    network: str
+    payer: str | None
+
+
+def read_settlement(header: str) -> Settlement:
+    """Read a PAYMENT-RESPONSE header.
+
+    Raises:
+        StudioProtocolError: Not base64 of a JSON object.
+
+    Source: x402 v2 specification, section 5.3 (SettlementResponse).
+    """
+    document = decode_base64_json(header, "The PAYMENT-RESPONSE header")
+    return Settlement(
+        success=document.get("success") is True,
+        transaction=find_text(document, "transaction") or "",
+        network=find_text(document, "network") or "",
+        payer=find_text(document, "payer"),
+    )

@@ -1,0 +1,56 @@
+"""Sandboxes on real ports, and buyers for them."""
+
+from collections.abc import AsyncIterator, Callable, Iterator
+from typing import Any
+
+import httpx
+import pytest
+from eth_account import Account
+from eth_account.signers.local import LocalAccount
+
+from seedance_mcp.sandbox import Sandbox, SandboxSettings
+
+from .buyer import FUNDS_MICRO_USDC, Buyer
+
+
+@pytest.fixture(scope="session")
+def account() -> LocalAccount:
+    return Account.create()
+
+
+@pytest.fixture
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture
+def open_sandbox(account: LocalAccount) -> Iterator[Callable[..., Sandbox]]:
+    """Start sandboxes with the buyer's wallet funded; all are stopped after the test."""
+    started: list[Sandbox] = []
+
+    def start(**settings: Any) -> Sandbox:
+        funded = {account.address: FUNDS_MICRO_USDC}
+        chosen: dict[str, Any] = {"job_seconds": 0.2, "funded": funded, **settings}
+        sandbox = Sandbox(SandboxSettings(**chosen))
+        sandbox.start()
+        started.append(sandbox)
+        return sandbox
+
+    yield start
+    for sandbox in started:
+        sandbox.stop()
+
+
+@pytest.fixture
+async def open_buyer(account: LocalAccount) -> AsyncIterator[Callable[..., Buyer]]:
+    """Make buyers for sandboxes; their connections are closed after the test."""
+    clients: list[httpx.AsyncClient] = []
+
+    def make(sandbox: Sandbox, signer: LocalAccount | None = None) -> Buyer:
+        client = httpx.AsyncClient(base_url=sandbox.url, timeout=10, trust_env=False)
+        clients.append(client)
+        return Buyer(client, signer or account)
+
+    yield make
+    for client in clients:
+        await client.aclose()

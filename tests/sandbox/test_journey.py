@@ -1,0 +1,97 @@
+"""The whole journey in both dialects, paid for by the official client SDK."""
+
+import base64
+import io
+import json
+from collections.abc import Callable
+
+import anyio
+import av
+import pytest
+
+from seedance_mcp.sandbox import Sandbox
+
+from .bodies import SEEDANCE, write_classic, write_current
+from .buyer import FUNDS_MICRO_USDC, Buyer, draw_image
+
+
+@pytest.mark.parametrize(
+    ("contract", "price_micro_usdc", "has_sound"), [("classic", 4 * 82_500, False), ("current", 4 * 90_000, True)]
+)
+async def test_an_uploaded_picture_becomes_a_paid_video(
+    open_sandbox: Callable[..., Sandbox],
+    open_buyer: Callable[..., Buyer],
+    contract: str,
+    price_micro_usdc: int,
+    has_sound: bool,
+) -> None:
+    sandbox = open_sandbox(contract=contract)
+    buyer = open_buyer(sandbox)
+    with anyio.fail_after(20):
+        url = await buyer.upload(draw_image())
+        body = write_classic(url) if contract == "classic" else write_current(url)
+
+        answer = await buyer.buy(SEEDANCE, body)
+
+        assert answer.status_code == 200, answer.text
+        receipt = json.loads(base64.b64decode(answer.headers["payment-response"]))
+        made = answer.json()
+        assert made["success"] is True
+        assert made["status"] == "pending"
+        assert made["type"] == "seedance-i2v"
+        assert made["jobId"].startswith("cm")
+        assert made["pollUrl"] == f"{sandbox.url}/api/jobs/{made['jobId']}"
+        assert receipt["payer"] == buyer.address
+        assert sandbox.chain.balance_of(buyer.address) == FUNDS_MICRO_USDC - 10_000 - price_micro_usdc
+
+        job = await buyer.wait_for(made["jobId"], "complete", "failed")
+        assert job["status"] == "complete", job
+        assert job["id"] == job["jobId"] == made["jobId"]
+        assert job["input"] == body
+        assert job["progress"] == 100
+        assert job["error"] is None
+        video = await buyer.http.get(job["result"]["videoUrl"])
+        thumbnail = await buyer.http.get(job["result"]["thumbnailUrl"])
+    assert video.headers["content-type"] == "video/mp4"
+    with av.open(io.BytesIO(video.content)) as container:
+        assert container.streams.video[0].width == 854
+        assert bool(container.streams.audio) is has_sound
+    assert thumbnail.content.startswith(b"\xff\xd8\xff")
+    state = await buyer.state()
+    assert state["settlements"][-1]["transaction"] == receipt["transaction"]
+    assert state["settlements"][-1]["path"] == SEEDANCE
+    assert [slot["confirmed"] for slot in state["uploads"]] == [True]
+    assert state["requests"][f"POST {SEEDANCE}"] == 2
+
+
+async def test_a_picture_of_another_house_needs_no_upload(
+    open_sandbox: Callable[..., Sandbox], open_buyer: Callable[..., Buyer]
+) -> None:
+    elsewhere = open_buyer(open_sandbox())
+    buyer = open_buyer(open_sandbox())
+    with anyio.fail_after(20):
+        url = await elsewhere.upload(draw_image())
+
+        answer = await buyer.buy(SEEDANCE, write_current(url))
+
+    assert answer.status_code == 200, answer.text
+
+
+async def test_a_job_grows_from_pending_through_loading_to_complete(
+    open_sandbox: Callable[..., Sandbox], open_buyer: Callable[..., Buyer]
+) -> None:
+    buyer = open_buyer(open_sandbox(job_seconds=1.2))
+    with anyio.fail_after(20):
+        url = await buyer.upload(draw_image())
+        job_id = (await buyer.buy(SEEDANCE, write_current(url))).json()["jobId"]
+        seen = [(await buyer.ask("GET", f"/api/jobs/{job_id}")).json()]
+        while seen[-1]["status"] != "complete":
+            seen.append((await buyer.ask("GET", f"/api/jobs/{job_id}")).json())
+
+    statuses = list(dict.fromkeys(job["status"] for job in seen))
+    progress = [job["progress"] for job in seen]
+    assert statuses == ["pending", "loading", "complete"]
+    assert progress == sorted(progress)
+    assert progress[0] == 0
+    assert progress[-1] == 100
+    assert all(job["result"] is None for job in seen[:-1])

@@ -1,0 +1,146 @@
+"""Who the studio believes to be calling."""
+
+import base64
+import json
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from eth_account import Account
+
+from seedance_mcp.sandbox import Sandbox
+
+from .buyer import Buyer, read_challenge
+
+
+async def test_a_signed_in_route_challenges_in_header_and_body_alike(
+    open_sandbox: Callable[..., Sandbox], open_buyer: Callable[..., Buyer]
+) -> None:
+    sandbox = open_sandbox()
+    buyer = open_buyer(sandbox)
+
+    answer = await buyer.http.get("/api/jobs", params={"limit": 5})
+
+    challenge = read_challenge(answer)
+    extension = challenge["extensions"]["sign-in-with-x"]
+    info = extension["info"]
+    assert answer.status_code == 402
+    assert answer.content == base64.b64decode(answer.headers["payment-required"])
+    assert challenge["accepts"] == []
+    assert challenge["error"] == "SIWX authentication required"
+    assert info["domain"] == "127.0.0.1"
+    assert info["uri"] == f"{sandbox.url}/api/jobs?limit=5"
+    assert info["chainId"] == "eip155:402402"
+    assert len(info["nonce"]) == 32
+    lifetime = datetime.fromisoformat(info["expirationTime"]) - datetime.fromisoformat(info["issuedAt"])
+    assert lifetime == timedelta(minutes=5)
+    assert extension["supportedChains"] == [{"chainId": "eip155:402402", "type": "eip191"}]
+    assert extension["schema"]["sign-in-with-x"]["schema"]["required"]
+
+
+async def test_every_challenge_has_its_own_nonce(
+    open_sandbox: Callable[..., Sandbox], open_buyer: Callable[..., Buyer]
+) -> None:
+    buyer = open_buyer(open_sandbox())
+    answers = [await buyer.http.get("/api/jobs") for _ in range(5)]
+
+    nonces = {read_challenge(one)["extensions"]["sign-in-with-x"]["info"]["nonce"] for one in answers}
+
+    assert len(nonces) == 5
+
+
+async def test_a_proof_works_once(open_sandbox: Callable[..., Sandbox], open_buyer: Callable[..., Buyer]) -> None:
+    buyer = open_buyer(open_sandbox())
+    proof = {"SIGN-IN-WITH-X": buyer.sign_in(await buyer.http.get("/api/jobs"))}
+
+    first = await buyer.http.get("/api/jobs", headers=proof)
+    second = await buyer.http.get("/api/jobs", headers=proof)
+
+    assert first.json() == {"items": [], "nextCursor": None}
+    assert second.status_code == 402
+    assert second.json() == {
+        "error": "siwx_nonce_used",
+        "message": "Nonce already used — request a new challenge",
+    }
+    assert "payment-required" not in second.headers
+
+
+async def test_a_nonce_the_studio_never_issued_is_accepted_once(
+    open_sandbox: Callable[..., Sandbox], open_buyer: Callable[..., Buyer]
+) -> None:
+    buyer = open_buyer(open_sandbox())
+    proof = {"SIGN-IN-WITH-X": buyer.sign_in(None)}
+
+    answers = [await buyer.http.get("/api/jobs", headers=proof) for _ in range(2)]
+
+    assert [answer.status_code for answer in answers] == [200, 402]
+
+
+def ago(**span: float) -> str:
+    moment = datetime.now(UTC) - timedelta(**span)
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"domain": "127.0.0.1:8402"}, "siwx_malformed"),
+        ({"domain": "stablestudio.dev"}, "siwx_malformed"),
+        ({"uri": "https://stablestudio.dev/api/jobs"}, "siwx_malformed"),
+        ({"chainId": "eip155:8453"}, "siwx_malformed"),
+        ({"issuedAt": "yesterday"}, "siwx_malformed"),
+        ({"nonce": "short"}, "siwx_malformed"),
+        ({"issuedAt": ago(minutes=-3)}, "siwx_malformed"),
+        ({"issuedAt": ago(minutes=6)}, "siwx_expired"),
+        ({"expirationTime": ago(seconds=1)}, "siwx_expired"),
+        ({"address": Account.create().address}, "siwx_invalid_signature"),
+    ],
+)
+async def test_a_wrong_proof_is_refused_without_a_new_challenge(
+    open_sandbox: Callable[..., Sandbox], open_buyer: Callable[..., Buyer], changes: dict[str, Any], code: str
+) -> None:
+    buyer = open_buyer(open_sandbox())
+    proof = buyer.sign_in(await buyer.http.get("/api/jobs"), **changes)
+
+    answer = await buyer.http.get("/api/jobs", headers={"SIGN-IN-WITH-X": proof})
+
+    assert answer.status_code == 402
+    assert answer.json()["error"] == code
+    assert set(answer.json()) == {"error", "message"}
+    assert "payment-required" not in answer.headers
+
+
+async def test_a_lower_case_address_is_an_invalid_signature(
+    open_sandbox: Callable[..., Sandbox], open_buyer: Callable[..., Buyer]
+) -> None:
+    buyer = open_buyer(open_sandbox())
+    proof = buyer.sign_in(await buyer.http.get("/api/jobs"), address=buyer.address.lower())
+
+    answer = await buyer.http.get("/api/jobs", headers={"SIGN-IN-WITH-X": proof})
+
+    assert answer.json()["error"] == "siwx_invalid_signature"
+
+
+async def test_a_changed_text_is_an_invalid_signature(
+    open_sandbox: Callable[..., Sandbox], open_buyer: Callable[..., Buyer]
+) -> None:
+    buyer = open_buyer(open_sandbox())
+    document = json.loads(base64.b64decode(buyer.sign_in(await buyer.http.get("/api/jobs"))))
+    document["statement"] = "Transfer everything"
+    proof = base64.b64encode(json.dumps(document).encode()).decode()
+
+    answer = await buyer.http.get("/api/jobs", headers={"SIGN-IN-WITH-X": proof})
+
+    assert answer.json()["error"] == "siwx_invalid_signature"
+
+
+@pytest.mark.parametrize("proof", ["", "%%%", "e30=", "bm90IGpzb24=", "/w==", "W10="])
+async def test_anything_but_the_structured_json_is_malformed(
+    open_sandbox: Callable[..., Sandbox], open_buyer: Callable[..., Buyer], proof: str
+) -> None:
+    buyer = open_buyer(open_sandbox())
+
+    answer = await buyer.http.get("/api/jobs", headers={"SIGN-IN-WITH-X": proof})
+
+    assert (answer.status_code, answer.json()["error"]) == (402, "siwx_malformed")

@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 from pathlib import Path
+from types import FrameType
 from typing import Annotated, Literal
 
 import anyio
@@ -77,9 +78,9 @@ def demo(
 
     arguments: dict[str, object] = {"prompt": prompt, "model": model, "duration": duration, "resolution": resolution}
     if image is not None:
-        arguments["image"] = str(image)
+        arguments["image"] = str(image.expanduser().absolute())
     if last_image is not None:
-        arguments["last_image"] = str(last_image)
+        arguments["last_image"] = str(last_image.expanduser().absolute())
     result = anyio.run(lambda: run_demo(arguments, contract=contract, job_seconds=job_seconds, quiet=as_json))
     if as_json:
         typer.echo(json.dumps(result))
@@ -107,8 +108,12 @@ def sandbox(
     typer.echo(json.dumps(build_mcp_json(studio.url, settings.wallet_file), indent=2))
     sys.stdout.flush()
     stop = threading.Event()
+
+    def leave(_number: int, _frame: FrameType | None) -> None:
+        stop.set()
+
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stop.set())
+        signal.signal(number, leave)
     stop.wait()
     studio.stop()
 

@@ -8,10 +8,11 @@ import os
 import sys
 import tempfile
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
+import anyio.to_thread
 from mcp import Client, StdioServerParameters
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
@@ -19,6 +20,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from seedance_mcp.config import read_settings
 from seedance_mcp.embedded import prepare_wallet, start_sandbox
 from seedance_mcp.errors import SeedanceError
+
+T = TypeVar("T")
 
 CALLS_MAX = 20
 """A demo that needs more calls than this is stuck."""
@@ -52,9 +55,7 @@ async def run_demo(
     """
     words = Console(stderr=True, highlight=False, quiet=quiet, soft_wrap=True)
     started_at = time.monotonic()
-    base = read_settings({**_own_environ(), "SEEDANCE_PROFILE": "sandbox"}).data_dir
-    base.mkdir(parents=True, exist_ok=True)
-    folder = Path(tempfile.mkdtemp(prefix="demo-", dir=base))
+    folder = await _in_thread(_make_folder)
     wallet_file = folder / "wallet.json"
     address = await _in_thread(lambda: prepare_wallet(None, wallet_file))
     sandbox = await _in_thread(lambda: start_sandbox(wallet=address, contract=contract, job_seconds=job_seconds))
@@ -63,9 +64,6 @@ async def run_demo(
         from seedance_mcp.sandbox import EXAMPLE_IMAGE  # it came with the sandbox
 
         arguments["image"] = str(EXAMPLE_IMAGE)
-    for name in ("image", "last_image"):
-        if name in arguments:
-            arguments[name] = str(Path(str(arguments[name])).expanduser().absolute())
     folders = {str(Path(str(arguments[name])).parent) for name in ("image", "last_image") if name in arguments}
     server = StdioServerParameters(
         command=sys.executable,
@@ -96,7 +94,8 @@ async def run_demo(
         raise DemoError(f"The job ended as {job['status']}: {job['error']}")
     seconds = round(time.monotonic() - started_at, 1)
     words.print(f"\nDone in {seconds} s. Your video: [bold]{job['file']}[/bold]")
-    return {key: job[key] for key in ("job_id", "file", "price_micro_usdc", "rail", "receipt")} | {"seconds": seconds}
+    shown: dict[str, object] = {name: job[name] for name in ("job_id", "file", "price_micro_usdc", "rail", "receipt")}
+    return {**shown, "seconds": seconds}
 
 
 async def _tell(client: Client, arguments: Mapping[str, object], words: Console) -> dict[str, Any]:
@@ -143,7 +142,12 @@ def _own_environ() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith("SEEDANCE_") or name in kept}
 
 
-async def _in_thread(work: Any) -> Any:
-    import anyio.to_thread
+def _make_folder() -> Path:
+    """A folder of this run's own: its wallet, ledger and clip."""
+    base = read_settings({**_own_environ(), "SEEDANCE_PROFILE": "sandbox"}).data_dir.parent / "demo"
+    base.mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix=time.strftime("%Y%m%d-%H%M%S-"), dir=base))
 
+
+async def _in_thread(work: Callable[[], T]) -> T:
     return await anyio.to_thread.run_sync(work)

@@ -4,6 +4,7 @@ A host sees our tools before the HTTP client, the key or the ledger are loaded. 
 is the first call's error, not a server that does not start.
 """
 
+import importlib
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING
@@ -12,11 +13,12 @@ import anyio
 import anyio.to_thread
 
 from seedance_mcp.config import Settings, read_settings
+from seedance_mcp.errors import ConfigError
 
 if TYPE_CHECKING:
     from seedance_mcp.animator import Animator
 
-Start = Callable[[Callable[[], Awaitable[None]]], None]
+Start = Callable[[Callable[[], Awaitable[None]]], object]
 
 
 class Engine:
@@ -64,8 +66,6 @@ class Engine:
 
     async def window_shopper(self) -> "Animator":
         """An animator that can ask for prices even where no wallet is set: its key is thrown away with it."""
-        from seedance_mcp.errors import ConfigError
-
         try:
             return await self.animator()
         except ConfigError:
@@ -75,12 +75,8 @@ class Engine:
                 return self._window
 
     async def _open(self, settings: Settings, *, spending: bool) -> "Animator":
-        # These load the HTTP client and the signing library: a second of imports that no handshake should wait for.
-        def load() -> None:
-            import seedance_mcp.animator
-            import seedance_mcp.ledger.sqlite  # noqa: F401 - loaded for the lines below
-
-        await anyio.to_thread.run_sync(load)
+        # These load the HTTP client: imports that no handshake should wait for, and no event loop.
+        await anyio.to_thread.run_sync(importlib.import_module, "seedance_mcp.animator")
         from seedance_mcp.animator import Animator
         from seedance_mcp.ledger.sqlite import SQLiteLedger
         from seedance_mcp.studio import Address, Studio

@@ -15,7 +15,7 @@ from seedance_mcp.errors import SeedanceError
 
 T = TypeVar("T")
 
-Start = Callable[[Callable[[], Awaitable[None]]], None]
+Start = Callable[[Callable[[], Awaitable[None]]], object]
 """Starts a background task that outlives the caller; the face owns the task group and its crashes."""
 
 

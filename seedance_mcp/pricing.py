@@ -7,7 +7,7 @@ it is reported as that and is never a price.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from seedance_mcp.errors import StudioProtocolError, StudioRejectedError
@@ -102,8 +102,12 @@ class Pricing:
         )
         return Estimate(price_micro_usdc=estimate_price(contract.dialect, request), notes=body.notes)
 
-    async def ask(self, request: GenerationRequest, *, image_url: str, last_image_url: str | None) -> Priced:
+    async def ask(self, request: GenerationRequest, urls: Sequence[str]) -> Priced:
         """Ask the studio for the price, in its dialect.
+
+        Args:
+            request: What is wanted.
+            urls: Public URLs of the first frame and, where one is wanted, the last frame.
 
         Raises:
             RequestError: The dialect cannot carry the request.
@@ -113,18 +117,18 @@ class Pricing:
         """
         contract = await self.route_contract(request.model)
         try:
-            return await self._ask(request, contract, image_url, last_image_url)
+            return await self._ask(request, contract, urls)
         except (StudioRejectedError, StudioProtocolError):
             # Perhaps the studio has changed its dialect since we looked.
             fresh = await self.route_contract(request.model, fresh=True)
             if fresh == contract:
                 raise
-            return await self._ask(request, fresh, image_url, last_image_url)
+            return await self._ask(request, fresh, urls)
 
-    async def _ask(
-        self, request: GenerationRequest, contract: RouteContract, image_url: str, last_image_url: str | None
-    ) -> Priced:
-        body = encode_generation(request, contract, image_url=image_url, last_image_url=last_image_url)
+    async def _ask(self, request: GenerationRequest, contract: RouteContract, urls: Sequence[str]) -> Priced:
+        body = encode_generation(
+            request, contract, image_url=urls[0], last_image_url=urls[1] if len(urls) > 1 else None
+        )
         paid_request = PaidRequest(
             purpose="generation",
             fingerprint=request.fingerprint(wallet=self.wallet, studio=self.studio.origin),

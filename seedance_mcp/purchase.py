@@ -123,10 +123,11 @@ class Buyer:
                 now=now,
             )
             try:
-                return await self._send(payment, credential)
+                payment = await self._send(payment, credential)
             except PaymentOutcomeUnknownError:
                 self.ledger.release(payment)  # whoever comes next may look into it at once
                 raise
+        return payment
 
     async def resend(self, payment: Payment) -> Payment:
         """Send the credential of an unfinished payment again: the same bytes, which can settle at most once.
@@ -149,7 +150,8 @@ class Buyer:
                 # Another library version signs otherwise. Two signatures over one nonce still settle at most once,
                 # but we promised the same bytes.
                 raise unknown_error(payment, "Its credential cannot be made again.")
-            return await self._send(payment, credential, again=True)
+            settled = await self._send(payment, credential, again=True)
+        return settled
 
     async def _send(self, payment: Payment, credential: Credential, *, again: bool = False) -> Payment:
         """Send and conclude. The caller shields us: from here on a doubt stays in the ledger, never in the air."""
@@ -157,7 +159,8 @@ class Buyer:
             with anyio.fail_after(SEND_SECONDS):
                 response = await self.studio.send_paid(payment.request, credential)
         except (StudioError, TimeoutError) as exc:
-            raise unknown_error(payment, exc.what if isinstance(exc, StudioError) else "It did not answer in time.") from exc
+            why = exc.what if isinstance(exc, StudioError) else "It did not answer in time."
+            raise unknown_error(payment, why) from exc
         outcome = read_outcome(response, payment.rail)
         if isinstance(outcome, Settled):
             return self.ledger.conclude(payment, outcome, now=self.now())

@@ -13,6 +13,7 @@ What none of them can say stays held, and is asked again later.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import cast
@@ -72,10 +73,8 @@ class Recovery:
 
     async def _ask(self, payment: Payment) -> Payment:
         if payment.state == "signed" and payment.hold_until > self.now() + RESEND_MARGIN_SECONDS:
-            try:
+            with contextlib.suppress(PaymentError):  # it may still have settled: the next two can say
                 payment = await self.buyer.resend(payment)
-            except PaymentError:
-                pass  # it may still have settled: the next two can say
         if payment.state == "settled":
             self.add_job(payment)
             return payment

@@ -12,10 +12,11 @@ from seedance_mcp.errors import quote_text
 from seedance_mcp.money import format_usdc
 
 if TYPE_CHECKING:  # the rooms behind these load when first needed
-    from seedance_mcp.animator import Animation, Quote
+    from seedance_mcp.animator import Animation
     from seedance_mcp.config import Profile
     from seedance_mcp.hosting import Hosted
     from seedance_mcp.ledger import Job
+    from seedance_mcp.quoting import Quote
     from seedance_mcp.wire.exchange import Receipt
 
 

@@ -5,26 +5,31 @@ a ledger or a network; `engine` opens those on the first call.
 """
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import anyio
+import anyio.to_thread
 from anyio.abc import TaskGroup
 from mcp.server import CacheHint, MCPServer
-from mcp.server.mcpserver import Context
+from mcp.server.mcpserver import AcceptedElicitation, Context, Elicit, ElicitationResult, Resolve
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp.types import CallToolResult, ResourceLink, TextContent, ToolAnnotations
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from seedance_mcp import __version__
 from seedance_mcp.config import Settings
 from seedance_mcp.engine import Engine
-from seedance_mcp.errors import RequestError, SeedanceError, quote_text
-from seedance_mcp.money import parse_usdc
+from seedance_mcp.errors import PriceTooHighError, RequestError, SeedanceError, quote_text
+from seedance_mcp.money import format_usdc, parse_usdc
 from seedance_mcp.results import JobResult, QuoteResult, UploadResult, show_animation, show_job, show_quote, show_upload
+
+if TYPE_CHECKING:
+    from seedance_mcp.order import Order
 
 log = logging.getLogger("seedance_mcp")
 
@@ -95,20 +100,73 @@ async def quote_price(
     wait_seconds: WaitSeconds = WAIT_SECONDS_DEFAULT,
 ) -> QuoteResult:
     """Tell what animate_image would cost with the same arguments, and whether the owner's limits allow it. Free."""
-    from seedance_mcp.animator import Order  # loads the HTTP client: not before a call
-
     animator = await _engine(ctx).window_shopper()
-    order = Order(
+    order = await _order(
         image=image, prompt=prompt, last_image=last_image, model=model, duration=duration, resolution=resolution,
         aspect_ratio=aspect_ratio, camera_fixed=camera_fixed, generate_audio=generate_audio, seed=seed, take=take,
     )  # fmt: skip
     return show_quote(await animator.quote_price(order, max_price_micro_usdc=_read_price(max_price_usd)))
 
 
+class Question(BaseModel):
+    """What a person is asked."""
+
+    approve: bool = Field(description="Tick to pay and start the video.")
+
+
+async def approve_price(
+    ctx: Ctx,
+    image: str,
+    prompt: str,
+    last_image: str | None,
+    model: ModelName,
+    duration: int,
+    resolution: Resolution,
+    aspect_ratio: AspectRatio,
+    camera_fixed: bool | None,
+    generate_audio: bool | None,
+    seed: int | None,
+    take: int,
+) -> Question | Elicit[Question]:
+    """Ask the person at the host about a price above the owner's `ask_above`; never spends, and may run twice.
+
+    The price is pinned by the quote, so that the question stays the same word for word between two rounds.
+    """
+    engine = _engine(ctx)
+    ask_above = (await engine.settings()).limits.ask_above_micro_usdc
+    if ask_above is None:
+        return Question(approve=True)
+    animator = await engine.animator()
+    order = await _order(
+        image=image, prompt=prompt, last_image=last_image, model=model, duration=duration, resolution=resolution,
+        aspect_ratio=aspect_ratio, camera_fixed=camera_fixed, generate_audio=generate_audio, seed=seed, take=take,
+    )  # fmt: skip
+    price = await animator.price_to_ask(order)
+    if price is None or price <= ask_above:
+        return Question(approve=True)
+    if not _can_ask(ctx):
+        raise PriceTooHighError(
+            f"${format_usdc(price)} is above the ${format_usdc(ask_above)} that the owner lets pass without a person's "
+            "yes, and this host cannot ask a person.",
+            "Only the owner can change that: SEEDANCE_ASK_ABOVE, or a host that shows questions (elicitation).",
+        )
+    return Elicit(f"Pay ${format_usdc(price)} for a {duration} s {resolution} video by {model}?", Question)
+
+
+def _can_ask(ctx: Ctx) -> bool:
+    """Whether the host can put a form before a person and send the answer back."""
+    capabilities = ctx.client_capabilities
+    form = capabilities.elicitation if capabilities else None
+    if form is None or (form.form is None and form.url is not None):
+        return False
+    return (ctx.protocol_version or "") >= "2026-07-28" or ctx.session.can_send_request
+
+
 async def animate_image(
     ctx: Ctx,
     image: Image,
     prompt: Prompt,
+    answer: Annotated[ElicitationResult[Question], Resolve(approve_price)],
     last_image: LastImage = None,
     model: ModelName = "seedance-fast",
     duration: Duration = 4,
@@ -126,14 +184,17 @@ async def animate_image(
         deadline = progress.started_at + wait_seconds
         engine = _engine(ctx)
         animator = await engine.animator()
-        from seedance_mcp.animator import Order  # loaded by the line above
-
-        order = Order(
+        order = await _order(
             image=image, prompt=prompt, last_image=last_image, model=model, duration=duration, resolution=resolution,
             aspect_ratio=aspect_ratio, camera_fixed=camera_fixed, generate_audio=generate_audio, seed=seed, take=take,
         )  # fmt: skip
+        if not (isinstance(answer, AcceptedElicitation) and answer.data.approve):
+            raise PriceTooHighError("The person at the host did not agree to the price.", "Do not ask again unasked.")
         animation = await animator.animate_image(
-            order, max_price_micro_usdc=_read_price(max_price_usd), deadline=deadline, report=progress.report
+            order,
+            max_price_micro_usdc=_read_price(max_price_usd),
+            deadline=deadline,
+            report=progress.report,
         )
         result = show_animation(animation, (await engine.settings()).profile)
     return _job_answer(result, is_error=result.status == "failed")
@@ -151,6 +212,17 @@ async def get_job(
         job = await animator.get_job(job_id, deadline=progress.started_at + wait_seconds, report=progress.report)
         result = show_job(job, (await engine.settings()).profile)
     return _job_answer(result, is_error=False)
+
+
+async def _order(**arguments: Any) -> "Order":
+    """What a caller asks for. The rooms behind it load with the first call, in a thread."""
+
+    def load() -> "type[Order]":
+        from seedance_mcp.order import Order
+
+        return Order
+
+    return (await anyio.to_thread.run_sync(load))(**arguments)
 
 
 def _engine(ctx: Ctx) -> Engine:
@@ -205,9 +277,7 @@ class _Progress:
 
 
 @asynccontextmanager
-async def _progress(ctx: Ctx, message: str) -> AsyncIterator[_Progress]:
-    import time
-
+async def _progress(ctx: Ctx, message: str) -> AsyncGenerator[_Progress]:
     progress = _Progress(ctx=ctx, message=message, started_at=time.time())
     errors: list[SeedanceError] = []
     async with anyio.create_task_group() as tasks:
@@ -230,7 +300,7 @@ class MoneyTool(Tool):
     @classmethod
     def make(cls, fn: Callable[..., Awaitable[Any]], *, title: str, annotations: ToolAnnotations) -> "MoneyTool":
         """Make a tool from a function of this module."""
-        tool = cls.from_function(fn, title=title, annotations=annotations)
+        tool = cast("MoneyTool", cls.from_function(fn, title=title, annotations=annotations))
         model = tool.fn_metadata.arg_model
         model.model_config["extra"] = "forbid"
         model.model_rebuild(force=True)
@@ -238,7 +308,7 @@ class MoneyTool(Tool):
         return tool
 
     async def run(self, arguments: dict[str, Any], context: Any, convert_result: bool = False) -> Any:
-        """Run, with every expected failure as `code: what. money. next.`"""
+        """Run; every expected failure reads: code, what failed, what became of the money, what to do now."""
         try:
             return await super().run(arguments, context, convert_result)
         except ToolError as exc:
@@ -267,17 +337,17 @@ def _describe_arguments(exc: ValidationError) -> str:
 
 def _trim(schema: dict[str, Any]) -> dict[str, Any]:
     """Drop generated titles from a schema: they say the name again, in tokens that every conversation pays for."""
-    return {key: _trim_value(value) for key, value in schema.items() if not (key == "title" and isinstance(value, str))}
+    return {name: _trim_value(value) for name, value in schema.items() if name != "title" or not isinstance(value, str)}
 
 
-def _trim_value(value: Any) -> Any:
+def _trim_value(value: object) -> object:
     if isinstance(value, dict):
-        return _trim(value)
-    return [_trim_value(item) for item in value] if isinstance(value, list) else value
+        return _trim(cast("dict[str, Any]", value))
+    return [_trim_value(item) for item in cast("list[object]", value)] if isinstance(value, list) else value
 
 
 def _tools() -> list[Tool]:
-    reading = {"read_only_hint": True, "open_world_hint": True}
+    reading = ToolAnnotations(read_only_hint=True, open_world_hint=True)
     return [
         MoneyTool.make(
             upload_image,
@@ -286,7 +356,7 @@ def _tools() -> list[Tool]:
                 read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=True
             ),
         ),
-        MoneyTool.make(quote_price, title="Quote price", annotations=ToolAnnotations(**reading)),
+        MoneyTool.make(quote_price, title="Quote price", annotations=reading),
         MoneyTool.make(
             animate_image,
             title="Animate image (spends money)",
@@ -294,7 +364,7 @@ def _tools() -> list[Tool]:
                 read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=True
             ),
         ),
-        MoneyTool.make(get_job, title="Get job", annotations=ToolAnnotations(**reading)),
+        MoneyTool.make(get_job, title="Get job", annotations=reading),
     ]
 
 
@@ -309,7 +379,7 @@ def build_server(
     """
 
     @asynccontextmanager
-    async def lifespan(_: MCPServer[State]) -> AsyncIterator[State]:
+    async def lifespan(_: MCPServer[State]) -> AsyncGenerator[State]:
         async with anyio.create_task_group() as tasks:
 
             async def guard(work: Callable[[], Awaitable[None]]) -> None:

@@ -21,6 +21,7 @@ from seedance_mcp.errors import (
     StudioRejectedError,
     StudioUnreachableError,
 )
+from seedance_mcp.flights import Start
 from seedance_mcp.ledger import Job, Ledger
 from seedance_mcp.studio import Studio
 from seedance_mcp.wire.jobs import JobStatus
@@ -74,7 +75,7 @@ class JobWatcher:
         studio: Studio,
         ledger: Ledger,
         save: Callable[[Job], Awaitable[Job]],
-        start: Callable[[Callable[[], Awaitable[None]]], None],
+        start: Start,
         expected_seconds: Callable[[Job], float],
         poll_seconds_min: float,
         now: Callable[[], float],

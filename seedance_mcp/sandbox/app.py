@@ -53,9 +53,7 @@ _EDGE_FAULTS = ("server_error", "rate_limited", "not_json")
 _CORS = {
     "access-control-allow-origin": "*",
     "access-control-allow-methods": "GET, POST, DELETE, PUT, PATCH, OPTIONS",
-    "access-control-allow-headers": (
-        "Content-Type, Authorization, X-API-Key, SIGN-IN-WITH-X, X-Agent-Identity"
-    ),
+    "access-control-allow-headers": ("Content-Type, Authorization, X-API-Key, SIGN-IN-WITH-X, X-Agent-Identity"),
 }
 
 
@@ -79,9 +77,7 @@ def build_app(studio: Studio) -> Starlette:
     for method, path, endpoint in table:
         by_path.setdefault(path, {})[method] = endpoint
     routes = [_build_route(studio, path, endpoints) for path, endpoints in by_path.items()]
-    return Starlette(
-        routes=[*routes, *build_control_routes(studio)], exception_handlers={404: _answer_unknown_route}
-    )
+    return Starlette(routes=[*routes, *build_control_routes(studio)], exception_handlers={404: _answer_unknown_route})
 
 
 def _build_route(studio: Studio, path: str, endpoints: dict[str, Endpoint]) -> Route:
@@ -279,9 +275,7 @@ async def list_jobs(studio: Studio, request: Request) -> Response:
         cursor=query.get("cursor"),
     )
     origin = read_origin(request)
-    return build_json(
-        {"items": [studio.jobs.build_document(job, origin) for job in page], "nextCursor": cursor}
-    )
+    return build_json({"items": [studio.jobs.build_document(job, origin) for job in page], "nextCursor": cursor})
 
 
 def _read_limit(text: str | None) -> int:
@@ -343,9 +337,7 @@ async def show_upload(studio: Studio, request: Request) -> Response:
 
 async def show_video(studio: Studio, request: Request) -> Response:
     """Serve a clip while its URL lives."""
-    clip, status = studio.jobs.find_clip(
-        request.path_params["job_id"], request.query_params.get("expires", "")
-    )
+    clip, status = studio.jobs.find_clip(request.path_params["job_id"], request.query_params.get("expires", ""))
     if clip is None:
         return Response(b"", status)
     headers = {"accept-ranges": "none", "content-type": "video/mp4"}
@@ -356,9 +348,7 @@ async def show_video(studio: Studio, request: Request) -> Response:
 
 async def show_thumbnail(studio: Studio, request: Request) -> Response:
     """Serve a clip's still while its URL lives."""
-    clip, status = studio.jobs.find_clip(
-        request.path_params["job_id"], request.query_params.get("expires", "")
-    )
+    clip, status = studio.jobs.find_clip(request.path_params["job_id"], request.query_params.get("expires", ""))
     if clip is None:
         return Response(b"", status)
     return Response(clip.thumbnail, headers={"accept-ranges": "none", "content-type": "image/jpeg"})

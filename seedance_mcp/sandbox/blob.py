@@ -75,9 +75,7 @@ class BlobStore:
 
     def sell_slot(self, owner: str, *, filename: str, content_type: str, size_bytes: int | None) -> Slot:
         """Make a slot for one file of one wallet."""
-        name = (
-            "".join(c if c.isalnum() or c in "._-" else "-" for c in PurePosixPath(filename).name) or "image"
-        )
+        name = "".join(c if c.isalnum() or c in "._-" else "-" for c in PurePosixPath(filename).name) or "image"
         expires_at = self._clock() + TOKEN_SECONDS
         pathname = f"uploads/{build_request_id()}/{name}"
         grant = {
@@ -190,9 +188,7 @@ class BlobStore:
         if not token.startswith(TOKEN_PREFIX):
             raise denied
         try:
-            signature, _, payload = (
-                base64.b64decode(token[len(TOKEN_PREFIX) :], validate=True).decode().partition(".")
-            )
+            signature, _, payload = base64.b64decode(token[len(TOKEN_PREFIX) :], validate=True).decode().partition(".")
         except ValueError as exc:
             raise denied from exc
         if not hmac.compare_digest(signature.encode(), self._sign(payload).encode()):

@@ -90,9 +90,7 @@ class Settlement:
 class LocalChain:
     """One USDC contract with its balances, nonces and receipts."""
 
-    def __init__(
-        self, funded: Mapping[str, int] | None = None, *, clock: Callable[[], float] = time.time
-    ) -> None:
+    def __init__(self, funded: Mapping[str, int] | None = None, *, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
         self._lock = threading.RLock()
         self._born_at = int(clock())
@@ -194,9 +192,7 @@ class LocalChain:
             self._used_nonces.add((payer, authorization.nonce))
             self._balances[payer] -= authorization.amount_micro_usdc
             self._balances[recipient] = self.balance_of(recipient) + authorization.amount_micro_usdc
-            transaction = (
-                "0x" + keccak(CHAIN_ID.to_bytes(8) + bytes.fromhex(payer[2:]) + authorization.nonce).hex()
-            )
+            transaction = "0x" + keccak(CHAIN_ID.to_bytes(8) + bytes.fromhex(payer[2:]) + authorization.nonce).hex()
             self._settlements[transaction] = Settlement(
                 transaction=transaction,
                 payer=to_checksum_address(payer),

@@ -94,9 +94,7 @@ def find_size(plan: ClipPlan, picture: Image.Image) -> tuple[int, int]:
     return width, height
 
 
-def render_clip(
-    pictures: list[bytes], plan: ClipPlan, *, cancelled: Callable[[], bool] = lambda: False
-) -> Clip:
+def render_clip(pictures: list[bytes], plan: ClipPlan, *, cancelled: Callable[[], bool] = lambda: False) -> Clip:
     """Render a clip from a first and an optional last picture.
 
     Args:
@@ -118,9 +116,7 @@ def render_clip(
         # A file and not a buffer: `faststart` moves the index to the front by reading back what was written.
         path = Path(folder) / "output.mp4"
         try:
-            _encode(
-                path, frames, size, sound_seconds=duration_seconds if plan.audio else 0, cancelled=cancelled
-            )
+            _encode(path, frames, size, sound_seconds=duration_seconds if plan.audio else 0, cancelled=cancelled)
         except FFmpegError as exc:
             raise ClipError("the video could not be encoded") from exc
         return Clip(video=path.read_bytes(), thumbnail=thumbnail)
@@ -210,9 +206,7 @@ def _tune_video(video: VideoStream, size: tuple[int, int]) -> None:
     context.color_range = ColorRange.MPEG
 
 
-def _compose_frames(
-    sources: list[Planes], size: tuple[int, int], duration_seconds: int
-) -> Iterator[VideoFrame]:
+def _compose_frames(sources: list[Planes], size: tuple[int, int], duration_seconds: int) -> Iterator[VideoFrame]:
     """Compose every frame of a clip.
 
     The longer the clip, the slower the camera: below a pixel a frame, the mean of two neighbours looks like

@@ -51,9 +51,7 @@ async def show_state(studio: Studio, _: Request) -> Response:
             "settings": settings,
             "network": NETWORK,
             "balances": studio.chain.balances(),
-            "settlements": [
-                _describe_settlement(studio, one.transaction) for one in studio.chain.settlements()
-            ],
+            "settlements": [_describe_settlement(studio, one.transaction) for one in studio.chain.settlements()],
             "payments_seen": studio.paywall.sightings,
             "jobs": _describe_jobs(studio),
             "uploads": studio.blobs.describe(),
@@ -96,9 +94,7 @@ async def show_transaction(studio: Studio, request: Request) -> Response:
     settlement = studio.chain.find_settlement(request.path_params["transaction"])
     if settlement is None:
         raise RefusalError(404, "Transaction not found")
-    return build_json(
-        _describe_settlement(studio, settlement.transaction) | {"receipt": build_receipt(settlement)}
-    )
+    return build_json(_describe_settlement(studio, settlement.transaction) | {"receipt": build_receipt(settlement)})
 
 
 async def serve_rpc(studio: Studio, request: Request) -> Response:

@@ -83,9 +83,7 @@ def build_openapi(
     for route in routes:
         dynamic = paid({"mode": "dynamic", "min": route.min_usd, "max": route.max_usd})
         name = f"generate_{route.model}_i2v"
-        paths[route.path] = {
-            "post": _build_operation(name, route.title, "Generate", body=route.schema, **dynamic)
-        }
+        paths[route.path] = {"post": _build_operation(name, route.title, "Generate", body=route.schema, **dynamic)}
     paths["/api/jobs/{jobId}"] = {
         "get": _build_operation("job_status", "Job status", "Jobs", **_SIWX),
         "delete": _build_operation("job_delete", "Hide a failed job", "Jobs", **_SIWX),
@@ -103,9 +101,7 @@ def build_openapi(
         },
         "servers": [{"url": origin}],
         "tags": [{"name": "Generate"}, {"name": "Jobs"}, {"name": "Upload"}],
-        "components": {
-            "securitySchemes": {"siwx": {"type": "apiKey", "in": "header", "name": "SIGN-IN-WITH-X"}}
-        },
+        "components": {"securitySchemes": {"siwx": {"type": "apiKey", "in": "header", "name": "SIGN-IN-WITH-X"}}},
         "paths": paths,
     }
 

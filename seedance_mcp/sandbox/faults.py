@@ -77,9 +77,7 @@ def read_fault(spelling: str) -> Fault:
     match = _SPELLING.fullmatch(spelling.strip())
     if match is None or match["name"] not in FAULTS:
         raise ValueError(f"unknown fault {spelling!r}; choose from: {', '.join(sorted(FAULTS))}")
-    fault = Fault(
-        name=match["name"], argument=match["argument"], times=int(match["times"]) if match["times"] else None
-    )
+    fault = Fault(name=match["name"], argument=match["argument"], times=int(match["times"]) if match["times"] else None)
     if fault.times is not None and fault.times > TIMES_MAX:
         raise ValueError(f"{spelling!r}: at most {TIMES_MAX} times")
     _check_argument(fault)

@@ -43,13 +43,7 @@ class MediaReader:
 
     def __init__(self, blobs: BlobStore) -> None:
         self._blobs = blobs
-        # The default context trusts the file that SSL_CERT_FILE names, so a test may serve images over TLS.
-        self._client = httpx.AsyncClient(
-            timeout=FETCH_SECONDS,
-            follow_redirects=True,
-            max_redirects=REDIRECTS_MAX,
-            headers={"accept": "image/*"},
-        )
+        self._client: httpx.AsyncClient | None = None
 
     async def read(self, urls: tuple[str, ...], origin: str) -> list[bytes]:
         """Return the images behind some URLs.
@@ -61,7 +55,8 @@ class MediaReader:
 
     async def close(self) -> None:
         """Close the connections to other hosts."""
-        await self._client.aclose()
+        if self._client is not None:
+            await self._client.aclose()
 
     async def _read_one(self, url: str, origin: str) -> bytes:
         pathname = find_pathname(url, origin)
@@ -79,6 +74,14 @@ class MediaReader:
         return content
 
     async def _fetch(self, url: str) -> bytes:
+        if self._client is None:  # made when first needed: reading the trusted certificates takes a while
+            # The default context trusts the file that SSL_CERT_FILE names, so a test may serve images over TLS.
+            self._client = httpx.AsyncClient(
+                timeout=FETCH_SECONDS,
+                follow_redirects=True,
+                max_redirects=REDIRECTS_MAX,
+                headers={"accept": "image/*"},
+            )
         content = bytearray()
         try:
             with fail_after(FETCH_SECONDS):

@@ -64,21 +64,15 @@ def find_issues(schema: Schema, value: Any, path: Path | None = None) -> list[Is
         case "object":
             return _find_object_issues(schema, value, path)
         case "array":
-            bounds = _find_bound_issues(
-                "array", len(value), schema.get("minItems"), schema.get("maxItems"), path
-            )
+            bounds = _find_bound_issues("array", len(value), schema.get("minItems"), schema.get("maxItems"), path)
             inner = (find_issues(schema["items"], item, [*path, index]) for index, item in enumerate(value))
             return bounds + [issue for found in inner for issue in found]
         case "integer":
             return _find_bound_issues("number", value, schema.get("minimum"), schema.get("maximum"), path)
         case "string":
-            found = _find_bound_issues(
-                "string", len(value), schema.get("minLength"), schema.get("maxLength"), path
-            )
+            found = _find_bound_issues("string", len(value), schema.get("minLength"), schema.get("maxLength"), path)
             if schema.get("format") == "uri" and not _is_url(value):
-                found.append(
-                    {"code": "invalid_format", "format": "url", "path": path, "message": "Invalid URL"}
-                )
+                found.append({"code": "invalid_format", "format": "url", "path": path, "message": "Invalid URL"})
             return found
         case _:
             return []
@@ -106,17 +100,11 @@ def _find_option_issues(schema: Schema, value: Any, path: Path) -> list[Issue]:
     if isinstance(value, str) and value in options:
         return []
     listed = "|".join(json.dumps(option) for option in options)
-    message = (
-        f"Invalid option: expected one of {listed}"
-        if len(options) > 1
-        else f"Invalid input: expected {listed}"
-    )
+    message = f"Invalid option: expected one of {listed}" if len(options) > 1 else f"Invalid input: expected {listed}"
     return [{"code": "invalid_value", "values": options, "path": path, "message": message}]
 
 
-def _find_bound_issues(
-    origin: str, size: int, least: int | None, most: int | None, path: Path
-) -> list[Issue]:
+def _find_bound_issues(origin: str, size: int, least: int | None, most: int | None, path: Path) -> list[Issue]:
     noun = {"string": " to have {} characters", "array": " to have {} items", "number": " to be {}"}[origin]
     if least is not None and size < least:
         message = f"Too small: expected {origin}{noun.format(f'>={least}')}"

@@ -3,9 +3,11 @@
 import asyncio
 import socket
 import threading
+from contextlib import suppress
 from typing import Self
 
 import uvicorn
+from anyio import move_on_after
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from seedance_mcp.sandbox.app import build_app
@@ -17,6 +19,8 @@ BACKLOG = 128
 START_SECONDS = 30.0
 STOP_SECONDS = 30.0
 GRACE_SECONDS = 1
+TICK_SECONDS = 0.1
+TICKS_MAX = 864_000  # a day of ticks, as in uvicorn
 
 
 class Sandbox:
@@ -77,7 +81,7 @@ class Sandbox:
         """Stop serving; returns when the port is free again."""
         if self._thread is not None:
             if self._server is not None:
-                self._server.should_exit = True
+                self._server.leave()
             self._thread.join(STOP_SECONDS)
 
     def __enter__(self) -> Self:
@@ -121,6 +125,22 @@ class _Server(uvicorn.Server):
         )
         self._studio = studio
         self._settled = settled
+        self._loop = asyncio.get_running_loop()
+        self._leaving = asyncio.Event()
+
+    def leave(self) -> None:
+        """Ask the server, from another thread, to stop."""
+        self.should_exit = True
+        with suppress(RuntimeError):  # its loop is closed: it has stopped by itself
+            self._loop.call_soon_threadsafe(self._leaving.set)
+
+    async def main_loop(self) -> None:
+        """Tick as uvicorn does, but leave at once when asked to."""
+        counter = 0
+        while not await self.on_tick(counter):
+            counter = (counter + 1) % TICKS_MAX
+            with move_on_after(TICK_SECONDS):
+                await self._leaving.wait()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Start to accept connections, and say so."""

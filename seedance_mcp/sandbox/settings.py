@@ -42,15 +42,11 @@ class SandboxSettings:
 
     def __post_init__(self) -> None:
         if self.contract not in get_args(Contract):
-            raise ValueError(
-                f"unknown contract {self.contract!r}; choose from: {', '.join(get_args(Contract))}"
-            )
+            raise ValueError(f"unknown contract {self.contract!r}; choose from: {', '.join(get_args(Contract))}")
         if not self.rails or not set(self.rails) <= set(RAILS):
             raise ValueError(f"unknown rails {self.rails!r}; choose from: {', '.join(RAILS)}")
         if not 0 < self.job_seconds <= JOB_SECONDS_MAX or self.result_seconds <= 0:
-            raise ValueError(
-                f"job_seconds is above 0 and at most {JOB_SECONDS_MAX:.0f}, result_seconds above 0"
-            )
+            raise ValueError(f"job_seconds is above 0 and at most {JOB_SECONDS_MAX:.0f}, result_seconds above 0")
         for spelling in self.faults:
             read_fault(spelling)
         for address in (*self.funded, self.pay_to):

@@ -117,9 +117,7 @@ class Doorkeeper:
         age_seconds = now - _read_time(proof.issued_at)
         if age_seconds < 0:
             _refuse("siwx_malformed")
-        if age_seconds > LIFETIME_SECONDS or (
-            proof.expiration_time and _read_time(proof.expiration_time) <= now
-        ):
+        if age_seconds > LIFETIME_SECONDS or (proof.expiration_time and _read_time(proof.expiration_time) <= now):
             _refuse("siwx_expired")
         if proof.not_before and _read_time(proof.not_before) > now:
             _refuse("siwx_malformed")
@@ -192,9 +190,7 @@ def _check_signature(proof: SIWxPayload) -> None:
     except ValidationError as exc:
         raise SignInError("siwx_malformed") from exc
     try:
-        message.verify(
-            proof.signature, domain=proof.domain, nonce=proof.nonce, uri=proof.uri, chain_id=CHAIN_ID
-        )
+        message.verify(proof.signature, domain=proof.domain, nonce=proof.nonce, uri=proof.uri, chain_id=CHAIN_ID)
     except ExpiredMessage as exc:
         raise SignInError("siwx_expired") from exc
     except VerificationError as exc:

@@ -32,9 +32,7 @@ class Studio:
         self.doorkeeper = Doorkeeper()
         self.blobs = BlobStore()
         self.media = MediaReader(self.blobs)
-        self.jobs = JobBoard(
-            self.faults, job_seconds=settings.job_seconds, result_seconds=settings.result_seconds
-        )
+        self.jobs = JobBoard(self.faults, job_seconds=settings.job_seconds, result_seconds=settings.result_seconds)
         rails = {"x402": lambda: X402Rail(chain, self.faults, pay_to=settings.pay_to)}
         self.paywall = Paywall([rails[name]() for name in settings.rails], self.faults, self.stopping)
         self._counted = threading.Lock()

@@ -143,18 +143,12 @@ class X402Rail:
             raise PaymentRejectedError("requirements_mismatch", message)
         try:
             result = await self._server.verify_payment(payload, requirements)
-        except (
-            KeyError,
-            TypeError,
-            ValueError,
-        ) as exc:  # the SDK reads a hostile payload without checking it
+        except (AttributeError, KeyError, TypeError, ValueError) as exc:  # the SDK trusts its input
             raise PaymentRejectedError("invalid_payload", "The payment payload could not be read") from exc
         if not result.is_valid:
             reason = result.invalid_reason or "invalid_payment"
             raise PaymentRejectedError(reason, result.invalid_message or reason)
-        return Verified(
-            payer=str(result.payer), payment=X402Payment(payload=payload, requirements=requirements)
-        )
+        return Verified(payer=str(result.payer), payment=X402Payment(payload=payload, requirements=requirements))
 
     async def settle(self, payment: Any, *, broken: bool = False) -> tuple[str, dict[str, str]] | None:
         """Settle a verified payment, with two retries.

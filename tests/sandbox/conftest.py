@@ -1,6 +1,8 @@
 """Sandboxes on real ports, and buyers for them."""
 
+import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import httpx
@@ -23,8 +25,15 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
+@pytest.fixture(scope="session")
+def stoppers() -> Iterator[ThreadPoolExecutor]:
+    """Threads that wait for sandboxes to stop, while the next test begins."""
+    with ThreadPoolExecutor(4) as pool:
+        yield pool
+
+
 @pytest.fixture
-def open_sandbox(account: LocalAccount) -> Iterator[Callable[..., Sandbox]]:
+def open_sandbox(account: LocalAccount, stoppers: ThreadPoolExecutor) -> Iterator[Callable[..., Sandbox]]:
     """Start sandboxes with the buyer's wallet funded; all are stopped after the test."""
     started: list[Sandbox] = []
 
@@ -38,16 +47,22 @@ def open_sandbox(account: LocalAccount) -> Iterator[Callable[..., Sandbox]]:
 
     yield start
     for sandbox in started:
-        sandbox.stop()
+        stoppers.submit(sandbox.stop)
+
+
+@pytest.fixture(scope="session")
+def trust() -> ssl.SSLContext:
+    """One context for all clients: reading the trusted certificates takes a while."""
+    return ssl.create_default_context()
 
 
 @pytest.fixture
-async def open_buyer(account: LocalAccount) -> AsyncIterator[Callable[..., Buyer]]:
+async def open_buyer(account: LocalAccount, trust: ssl.SSLContext) -> AsyncIterator[Callable[..., Buyer]]:
     """Make buyers for sandboxes; their connections are closed after the test."""
     clients: list[httpx.AsyncClient] = []
 
     def make(sandbox: Sandbox, signer: LocalAccount | None = None) -> Buyer:
-        client = httpx.AsyncClient(base_url=sandbox.url, timeout=10, trust_env=False)
+        client = httpx.AsyncClient(base_url=sandbox.url, timeout=10, trust_env=False, verify=trust)
         clients.append(client)
         return Buyer(client, signer or account)
 

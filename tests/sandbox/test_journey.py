@@ -53,7 +53,7 @@ async def test_an_uploaded_picture_becomes_a_paid_video(
         video = await buyer.http.get(job["result"]["videoUrl"])
         thumbnail = await buyer.http.get(job["result"]["thumbnailUrl"])
     assert video.headers["content-type"] == "video/mp4"
-    with av.open(io.BytesIO(video.content)) as container:
+    with av.open(io.BytesIO(video.content), "r") as container:
         assert container.streams.video[0].width == 854
         assert bool(container.streams.audio) is has_sound
     assert thumbnail.content.startswith(b"\xff\xd8\xff")

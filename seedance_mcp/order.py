@@ -1,0 +1,81 @@
+"""An order: what a caller asks for, and what it becomes once its pictures were read."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+from seedance_mcp import media
+from seedance_mcp.errors import PolicyError
+from seedance_mcp.hosting import Hosting, Picture
+from seedance_mcp.policy import Limits
+from seedance_mcp.wire.generation import AspectRatio, GenerationRequest, Model, Resolution, check_request
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Order:
+    """What a caller asks for, in the tools' words.
+
+    Attributes:
+        image: A local path or an https URL.
+        last_image: The same for the last frame, or None.
+        duration: Seconds.
+        aspect_ratio: `auto` is the image's own shape.
+        take: A number that makes an otherwise identical order another purchase.
+    """
+
+    image: str
+    prompt: str
+    last_image: str | None = None
+    model: Model = "seedance-fast"
+    duration: int = 4
+    resolution: Resolution = "480p"
+    aspect_ratio: AspectRatio | Literal["auto"] = "auto"
+    camera_fixed: bool | None = None
+    generate_audio: bool | None = None
+    seed: int | None = None
+    take: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PreparedOrder:
+    """An order whose pictures were read: its request has an identity now."""
+
+    request: GenerationRequest
+    pictures: tuple[Picture, ...]
+    fingerprint: str
+
+
+async def prepare(order: Order, *, hosting: Hosting, limits: Limits) -> PreparedOrder:
+    """Read an order's pictures and give it its identity; asks no studio and spends nothing.
+
+    Raises:
+        PolicyError: The owner does not allow the model.
+        RequestError: An argument is out of range.
+        ImageError: A picture is not there, not allowed, or not a picture.
+    """
+    if limits.models and order.model not in limits.models:
+        raise PolicyError(
+            f"The owner allows {', '.join(limits.models)}, not {order.model}.", "Choose an allowed model."
+        )
+    pictures = [await hosting.load(order.image)]
+    if order.last_image is not None:
+        pictures.append(await hosting.load(order.last_image))
+    first = pictures[0]
+    ratio = order.aspect_ratio
+    request = GenerationRequest(
+        model=order.model,
+        prompt=order.prompt,
+        image=first.sha256,
+        last_image=pictures[1].sha256 if len(pictures) > 1 else None,
+        duration_seconds=order.duration,
+        resolution=order.resolution,
+        aspect_ratio=media.nearest_aspect_ratio(first.width, first.height) if ratio == "auto" else ratio,
+        camera_fixed=order.camera_fixed,
+        generate_audio=order.generate_audio,
+        seed=order.seed,
+        take=order.take,
+    )
+    check_request(request)
+    fingerprint = request.fingerprint(wallet=hosting.buyer.wallet.address, studio=hosting.studio.origin)
+    return PreparedOrder(request=request, pictures=tuple(pictures), fingerprint=fingerprint)

@@ -1,0 +1,120 @@
+"""A clip is exactly what was ordered, as somebody else's decoder sees it."""
+
+import io
+from typing import Any
+
+import av
+import pytest
+from PIL import Image
+
+from seedance_mcp.sandbox import EXAMPLE_IMAGE
+from seedance_mcp.sandbox.clip import THUMBNAIL_BYTES_MAX, ClipError, ClipPlan, render_clip
+
+from .buyer import draw_image
+
+FRAME_SECONDS = 1 / 24
+SMALL = ClipPlan(duration_seconds=4, size=(320, 180), audio=False)
+
+
+def read_frame(video: bytes, *, last: bool = False) -> Image.Image:
+    with av.open(io.BytesIO(video), "r") as container:
+        frames: list[Any] = list(container.decode(video=0))
+    return frames[-1 if last else 0].to_image()
+
+
+def read_colour(picture: Image.Image) -> tuple[int, ...]:
+    pixel = picture.getpixel((picture.width // 2, picture.height // 2))
+    assert isinstance(pixel, tuple)
+    return pixel
+
+
+@pytest.mark.parametrize(
+    ("plan", "size"),
+    [
+        (ClipPlan(duration_seconds=4, short_side=480), (854, 480)),
+        (ClipPlan(duration_seconds=4, short_side=720, audio=False), (1280, 720)),
+        (ClipPlan(duration_seconds=4, short_side=480, aspect_ratio=(9, 16)), (480, 854)),
+        (ClipPlan(duration_seconds=5, short_side=480, aspect_ratio=(1, 1)), (480, 480)),
+        (ClipPlan(duration_seconds=4, short_side=480, aspect_ratio=(4, 3)), (640, 480)),
+        (ClipPlan(duration_seconds=4, short_side=480, aspect_ratio=(21, 9)), (1120, 480)),
+        (ClipPlan(duration_seconds=4, short_side=480, aspect_ratio=None), (480, 672)),
+        (ClipPlan(duration_seconds=13, size=(640, 270)), (640, 270)),
+    ],
+)
+def test_a_clip_has_the_ordered_length_size_and_sound(plan: ClipPlan, size: tuple[int, int]) -> None:
+    clip = render_clip([draw_image((250, 350), kind="JPEG")], plan)
+
+    with av.open(io.BytesIO(clip.video), "r") as container:
+        video = container.streams.video[0]
+        assert video.codec_context.name == "h264"
+        assert video.codec_context.pix_fmt == "yuv420p"
+        assert (video.width, video.height) == size
+        assert video.average_rate == 24
+        assert video.frames == plan.duration_seconds * 24
+        assert container.duration is not None
+        assert abs(container.duration / av.time_base - plan.duration_seconds) <= FRAME_SECONDS
+        assert [stream.codec_context.name for stream in container.streams.audio] == (["aac"] if plan.audio else [])
+    assert clip.video.index(b"moov") < clip.video.index(b"mdat")
+    with Image.open(io.BytesIO(clip.thumbnail)) as thumbnail:
+        assert thumbnail.format == "JPEG"
+        assert len(clip.thumbnail) <= THUMBNAIL_BYTES_MAX
+        assert abs(thumbnail.width / thumbnail.height - size[0] / size[1]) < 0.02
+
+
+def test_a_clip_begins_with_the_first_picture_and_ends_with_the_last() -> None:
+    clip = render_clip([draw_image(colour="red"), draw_image(colour="blue")], SMALL)
+
+    red, _, blue = read_colour(read_frame(clip.video))
+    assert (red > 200, blue < 60) == (True, True)
+    red, _, blue = read_colour(read_frame(clip.video, last=True))
+    assert (red < 60, blue > 200) == (True, True)
+
+
+def test_colours_survive() -> None:
+    clip = render_clip([draw_image(colour="#3a7d44")], SMALL)
+
+    seen = read_colour(read_frame(clip.video))
+
+    assert all(abs(one - other) <= 6 for one, other in zip(seen, (0x3A, 0x7D, 0x44), strict=True))
+
+
+def test_the_picture_moves() -> None:
+    clip = render_clip([EXAMPLE_IMAGE.read_bytes()], SMALL)
+
+    first, last = read_frame(clip.video), read_frame(clip.video, last=True)
+
+    assert first.tobytes() != last.tobytes()
+
+
+def test_a_photo_taken_sideways_is_turned_upright() -> None:
+    sideways = Image.new("RGB", (200, 100))
+    exif = sideways.getexif()
+    exif[0x0112] = 6
+    buffer = io.BytesIO()
+    sideways.save(buffer, "JPEG", exif=exif)
+
+    clip = render_clip([buffer.getvalue()], ClipPlan(duration_seconds=4, short_side=480, aspect_ratio=None))
+
+    with av.open(io.BytesIO(clip.video), "r") as container:
+        assert (container.streams.video[0].width, container.streams.video[0].height) == (480, 960)
+
+
+@pytest.mark.parametrize("mode", ["L", "LA", "P", "RGBA", "CMYK", "1", "I;16"])
+def test_pictures_of_every_mode_are_rendered(mode: str) -> None:
+    buffer = io.BytesIO()
+    Image.new(mode, (64, 48)).save(buffer, "TIFF" if mode == "CMYK" else "PNG")
+
+    clip = render_clip([buffer.getvalue()], ClipPlan(duration_seconds=4, size=(64, 48), audio=False))
+
+    assert clip.video
+
+
+@pytest.mark.parametrize("content", [b"", b"nonsense", b"\xff\xd8\xff" + bytes(99), draw_image()[:60]])
+def test_what_is_no_picture_is_a_clip_error(content: bytes) -> None:
+    with pytest.raises(ClipError):
+        render_clip([content], ClipPlan(duration_seconds=4))
+
+
+def test_a_rendering_can_be_called_off() -> None:
+    with pytest.raises(ClipError, match="called off"):
+        render_clip([draw_image()], ClipPlan(duration_seconds=4), cancelled=lambda: True)

@@ -1,0 +1,224 @@
+"""The doors that only a sandbox has: funding, transactions, JSON-RPC, and several houses at once."""
+
+import socket
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from eth_account import Account
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seedance_mcp.sandbox import EXAMPLE_IMAGE, LocalChain, Sandbox, SandboxSettings
+from seedance_mcp.sandbox.rpc import answer_rpc
+
+from .bodies import UPLOAD
+from .buyer import FUNDS_MICRO_USDC, Buyer
+
+TOKEN = "0x5A4dB0c500000000000000000000000000000402"
+
+
+async def call(buyer: Buyer, method: str, *params: Any) -> dict[str, Any]:
+    request = {"jsonrpc": "2.0", "id": 7, "method": method, "params": list(params)}
+    answer = (await buyer.http.post("/rpc", json=request)).json()
+    assert (answer["jsonrpc"], answer["id"]) == ("2.0", 7)
+    return answer
+
+
+def pad(address: str) -> str:
+    return address[2:].lower().rjust(64, "0")
+
+
+async def test_the_chain_answers_what_became_of_an_authorization(
+    open_sandbox: Callable[..., Sandbox], open_buyer: Callable[..., Buyer]
+) -> None:
+    buyer = open_buyer(open_sandbox())
+    await buyer.buy("/api/upload", UPLOAD)
+    [settlement] = (await buyer.state())["settlements"]
+    spent = {"to": TOKEN, "data": f"0xe94a0102{pad(buyer.address)}{settlement['nonce'][2:]}"}
+    unspent = {"to": TOKEN, "data": f"0xe94a0102{pad(buyer.address)}{'0' * 64}"}
+    balance = {"to": TOKEN.lower(), "data": f"0x70a08231{pad(buyer.address)}"}
+
+    assert (await call(buyer, "eth_chainId"))["result"] == hex(402402)
+    assert int((await call(buyer, "eth_call", spent, "latest"))["result"], 16) == 1
+    assert int((await call(buyer, "eth_call", unspent, "latest"))["result"], 16) == 0
+    assert int((await call(buyer, "eth_call", balance, "latest"))["result"], 16) == FUNDS_MICRO_USDC - 10_000
+    assert int((await call(buyer, "eth_call", {"to": TOKEN, "data": "0x313ce567"}, "latest"))["result"], 16) == 6
+    block = (await call(buyer, "eth_getBlockByNumber", "latest", False))["result"]
+    assert int(block["number"], 16) <= int((await call(buyer, "eth_blockNumber"))["result"], 16)
+    assert int(block["timestamp"], 16) >= 1_700_000_000
+    receipt = (await call(buyer, "eth_getTransactionReceipt", settlement["transaction"]))["result"]
+    assert receipt["status"] == "0x1"
+    assert int(receipt["logs"][0]["data"], 16) == 10_000
+
+
+@pytest.mark.parametrize(
+    ("method", "params", "code"),
+    [
+        ("eth_sendRawTransaction", ["0x00"], -32601),
+        ("eth_call", [], -32602),
+        ("eth_call", [{"to": TOKEN, "data": "0xzz"}, "latest"], -32602),
+        ("eth_call", [{"to": TOKEN, "data": "0x12345678"}, "latest"], 3),
+        ("eth_call", [{"to": TOKEN, "data": "0x70a08231"}, "latest"], 3),
+        ("eth_getBlockByNumber", ["soon", False], -32602),
+    ],
+)
+async def test_a_wrong_call_is_a_json_rpc_error(
+    open_sandbox: Callable[..., Sandbox], open_buyer: Callable[..., Buyer], method: str, params: list[Any], code: int
+) -> None:
+    answer = await call(open_buyer(open_sandbox()), method, *params)
+
+    assert answer["error"]["code"] == code
+    assert "result" not in answer
+
+
+async def test_a_batch_is_answered_in_order_and_nonsense_is_a_parse_error(
+    open_sandbox: Callable[..., Sandbox], open_buyer: Callable[..., Buyer]
+) -> None:
+    buyer = open_buyer(open_sandbox())
+    batch = [{"jsonrpc": "2.0", "id": n, "method": "eth_chainId"} for n in range(3)]
+
+    many = (await buyer.http.post("/rpc", json=batch)).json()
+    nonsense = (await buyer.http.post("/rpc", content=b"{")).json()
+
+    assert [one["id"] for one in many] == [0, 1, 2]
+    assert nonsense["error"]["code"] == -32700
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+CALLS = st.fixed_dictionaries(
+    {"jsonrpc": st.just("2.0"), "method": st.sampled_from(["eth_call", "eth_getBlockByNumber"]), "params": JSON}
+)
+
+
+@given(JSON | CALLS)
+def test_no_request_breaks_the_rpc(request: Any) -> None:
+    answer = answer_rpc(LocalChain(), request)
+
+    for one in answer if isinstance(answer, list) else [answer]:  # pyright: ignore[reportUnknownVariableType]  # any JSON
+        assert ("result" in one) != ("error" in one)
+
+
+async def test_anyone_can_be_funded(open_sandbox: Callable[..., Sandbox], open_buyer: Callable[..., Buyer]) -> None:
+    sandbox = open_sandbox()
+    poor = open_buyer(sandbox, Account.create())
+
+    answer = await poor.http.post("/_sandbox/fund", json={"address": poor.address, "amount_micro_usdc": 10_000})
+    wrong = await poor.http.post("/_sandbox/fund", json={"address": "me", "amount_micro_usdc": 1})
+
+    assert answer.json() == {"address": poor.address, "balance_micro_usdc": 10_000}
+    assert wrong.status_code == 400
+    assert (await poor.buy("/api/upload", UPLOAD)).status_code == 200
+    assert sandbox.chain.balance_of(poor.address) == 0
+
+
+async def test_a_transaction_can_be_looked_up(
+    open_sandbox: Callable[..., Sandbox], open_buyer: Callable[..., Buyer]
+) -> None:
+    buyer = open_buyer(open_sandbox())
+    await buyer.buy("/api/upload", UPLOAD)
+    [settlement] = (await buyer.state())["settlements"]
+
+    shown = (await buyer.http.get(f"/_sandbox/tx/{settlement['transaction']}")).json()
+    unknown = await buyer.http.get("/_sandbox/tx/0x00")
+
+    assert {key: shown[key] for key in settlement} == settlement
+    assert shown["path"] == "/api/upload"
+    assert shown["receipt"]["transactionHash"] == settlement["transaction"]
+    assert unknown.status_code == 404
+
+
+async def test_unknown_routes_and_methods_are_answered_as_the_framework_does(
+    open_sandbox: Callable[..., Sandbox], open_buyer: Callable[..., Buyer]
+) -> None:
+    sandbox = open_sandbox()
+    buyer = open_buyer(sandbox)
+
+    unknown = await buyer.http.get("/api/nothing")
+    method = await buyer.http.get("/api/upload")
+
+    assert unknown.status_code == 404
+    assert unknown.json()["code"] == "route_not_found"
+    assert unknown.json()["requestedUrl"] == f"{sandbox.url}/api/nothing"
+    assert method.status_code == 405
+
+
+@pytest.mark.parametrize(
+    ("contract", "field", "prices"),
+    [("classic", "image", ("0.33", "0.99", "0.04", "0.12")), ("current", "urls", ("0", "20.00", "0", "20.00"))],
+)
+async def test_the_discovery_document_declares_the_dialect_and_the_price_range(
+    open_sandbox: Callable[..., Sandbox],
+    open_buyer: Callable[..., Buyer],
+    contract: str,
+    field: str,
+    prices: tuple[str, ...],
+) -> None:
+    sandbox = open_sandbox(contract=contract)
+    buyer = open_buyer(sandbox)
+
+    document = (await buyer.http.get("/openapi.json")).json()
+    guidance = await buyer.http.get("/llms.txt")
+
+    operations = [document["paths"][f"/api/generate/{model}/i2v"]["post"] for model in ("seedance", "seedance-fast")]
+    schemas = [one["requestBody"]["content"]["application/json"]["schema"] for one in operations]
+    ranges = [one["x-payment-info"]["price"] for one in operations]
+    assert all(field in schema["required"] for schema in schemas)
+    assert tuple(price[end] for price in ranges for end in ("min", "max")) == prices
+    assert operations[0]["x-payment-info"]["protocols"] == [{"x402": {}}]
+    assert document["paths"]["/api/upload"]["post"]["x-payment-info"]["price"]["amount"] == "0.01"
+    assert document["servers"] == [{"url": sandbox.url}]
+    assert guidance.headers["content-type"].startswith("text/plain")
+
+
+async def test_several_houses_stand_side_by_side(
+    open_sandbox: Callable[..., Sandbox], open_buyer: Callable[..., Buyer]
+) -> None:
+    first, second = open_sandbox(contract="classic"), open_sandbox(contract="current")
+
+    await open_buyer(first).buy("/api/upload", UPLOAD)
+
+    assert first.url != second.url
+    assert (len(first.chain.settlements()), len(second.chain.settlements())) == (1, 0)
+
+
+def test_a_taken_port_is_an_os_error(open_sandbox: Callable[..., Sandbox]) -> None:
+    port = int(open_sandbox().url.rpartition(":")[2])
+
+    with pytest.raises(OSError, match="in use"):
+        Sandbox(SandboxSettings(), port=port).start()
+
+
+async def test_a_given_socket_is_served(open_buyer: Callable[..., Buyer]) -> None:
+    listening = socket.create_server(("127.0.0.1", 0))
+    port = listening.getsockname()[1]
+
+    with Sandbox(SandboxSettings(), sock=listening) as sandbox:
+        assert sandbox.url == f"http://127.0.0.1:{port}"
+        assert (await open_buyer(sandbox).http.get("/llms.txt")).status_code == 200
+
+
+def test_a_stopped_sandbox_leaves_its_port() -> None:
+    sandbox = Sandbox()
+    sandbox.start()
+    port = int(sandbox.url.rpartition(":")[2])
+    sandbox.stop()
+
+    socket.create_server(("127.0.0.1", port)).close()
+
+
+@pytest.mark.parametrize(
+    "settings", [{"contract": "old"}, {"rails": ("mpp",)}, {"rails": ()}, {"pay_to": "me"}, {"job_seconds": 0}]
+)
+def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"unknown|not an address|job_seconds"):
+        SandboxSettings(**settings)
+
+
+def test_the_example_picture_is_bundled() -> None:
+    assert EXAMPLE_IMAGE.read_bytes()[:3] == b"\xff\xd8\xff"
+    assert EXAMPLE_IMAGE.stat().st_size <= 150_000

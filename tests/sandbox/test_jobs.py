@@ -1,0 +1,143 @@
+"""Whose jobs are seen by whom, and how long their results live."""
+
+from collections.abc import Callable
+
+import anyio
+import pytest
+from eth_account import Account
+
+from seedance_mcp.sandbox import Sandbox
+
+from .bodies import SEEDANCE, write_current
+from .buyer import Buyer, draw_image
+
+
+async def make_jobs(buyer: Buyer, count: int) -> list[str]:
+    url = await buyer.upload(draw_image())
+    answers = [await buyer.buy(SEEDANCE, write_current(url, prompt=f"take {n}")) for n in range(count)]
+    return [answer.json()["jobId"] for answer in answers]
+
+
+async def test_a_job_is_shown_only_to_the_wallet_that_paid(
+    open_sandbox: Callable[..., Sandbox], open_buyer: Callable[..., Buyer]
+) -> None:
+    sandbox = open_sandbox(faults=("stuck_job",))
+    buyer, stranger = open_buyer(sandbox), open_buyer(sandbox, Account.create())
+    [job_id] = await make_jobs(buyer, 1)
+
+    foreign = await stranger.ask("GET", f"/api/jobs/{job_id}")
+    unknown = await buyer.ask("GET", "/api/jobs/cm0")
+    listed = await stranger.ask("GET", "/api/jobs")
+
+    assert (foreign.status_code, foreign.json()) == (403, {"success": False, "error": "Job belongs to another wallet"})
+    assert (unknown.status_code, unknown.json()) == (404, {"success": False, "error": "Job not found"})
+    assert listed.json() == {"items": [], "nextCursor": None}
+
+
+async def test_the_list_is_paged_newest_first(
+    open_sandbox: Callable[..., Sandbox], open_buyer: Callable[..., Buyer]
+) -> None:
+    buyer = open_buyer(open_sandbox(faults=("stuck_job",)))
+    made = await make_jobs(buyer, 5)
+
+    seen: list[str] = []
+    cursor: str | None = None
+    for _ in range(3):
+        query = {"limit": "2", **({"cursor": cursor} if cursor else {})}
+        page = (await buyer.ask("GET", "/api/jobs", params=query)).json()
+        seen += [job["id"] for job in page["items"]]
+        cursor = page["nextCursor"]
+
+    assert seen == list(reversed(made))
+    assert cursor is None
+
+
+async def test_the_list_is_filtered_by_status(
+    open_sandbox: Callable[..., Sandbox], open_buyer: Callable[..., Buyer]
+) -> None:
+    buyer = open_buyer(open_sandbox(job_seconds=0.01, faults=("failed_job:1", "stuck_job")))
+    made = await make_jobs(buyer, 2)
+
+    with anyio.fail_after(5):
+        await buyer.wait_for(made[1], "loading")
+        failed = (await buyer.ask("GET", "/api/jobs", params={"status": "failed"})).json()
+        complete = (await buyer.ask("GET", "/api/jobs", params={"status": "complete"})).json()
+
+    assert [job["status"] for job in failed["items"]] in ([], ["failed"])
+    assert complete["items"] == []
+
+
+@pytest.mark.parametrize(
+    "query", [{"limit": "abc"}, {"limit": "0"}, {"limit": "101"}, {"limit": "-1"}, {"status": "lost"}]
+)
+async def test_a_bad_query_is_refused_with_issues(
+    open_sandbox: Callable[..., Sandbox], open_buyer: Callable[..., Buyer], query: dict[str, str]
+) -> None:
+    buyer = open_buyer(open_sandbox())
+
+    answer = await buyer.ask("GET", "/api/jobs", params=query)
+
+    assert answer.status_code == 400
+    assert answer.json()["error"] == "Validation failed"
+    assert answer.json()["issues"][0]["path"] == [next(iter(query))]
+
+
+async def test_a_failed_job_can_be_hidden_and_a_running_one_cannot(
+    open_sandbox: Callable[..., Sandbox], open_buyer: Callable[..., Buyer]
+) -> None:
+    buyer = open_buyer(open_sandbox(job_seconds=1, faults=("failed_job:1", "stuck_job")))
+    failed_id, running_id = await make_jobs(buyer, 2)
+    with anyio.fail_after(8):
+        await buyer.wait_for(failed_id, "failed")
+
+    hidden = await buyer.ask("DELETE", f"/api/jobs/{failed_id}")
+    refused = await buyer.ask("DELETE", f"/api/jobs/{running_id}")
+    gone = await buyer.ask("GET", f"/api/jobs/{failed_id}")
+    listed = await buyer.ask("GET", "/api/jobs")
+
+    assert [answer.status_code for answer in (hidden, refused, gone)] == [200, 409, 404]
+    assert [job["id"] for job in listed.json()["items"]] == [running_id]
+
+
+async def test_a_result_url_dies_and_a_later_poll_mints_a_fresh_one(
+    open_sandbox: Callable[..., Sandbox], open_buyer: Callable[..., Buyer]
+) -> None:
+    buyer = open_buyer(open_sandbox(result_seconds=0.3))
+    [job_id] = await make_jobs(buyer, 1)
+    with anyio.fail_after(10):
+        first = (await buyer.wait_for(job_id, "complete", "failed"))["result"]["videoUrl"]
+        alive = await buyer.http.head(first)
+        while (dead := await buyer.http.head(first)).status_code == 200:
+            await anyio.lowlevel.checkpoint()
+        second = (await buyer.ask("GET", f"/api/jobs/{job_id}")).json()["result"]["videoUrl"]
+        fresh = await buyer.http.head(second)
+
+    assert (alive.status_code, dead.status_code, fresh.status_code) == (200, 403, 200)
+    assert first != second
+
+
+async def test_a_result_url_cannot_be_made_up(
+    open_sandbox: Callable[..., Sandbox], open_buyer: Callable[..., Buyer]
+) -> None:
+    buyer = open_buyer(open_sandbox())
+    [job_id] = await make_jobs(buyer, 1)
+    with anyio.fail_after(10):
+        await buyer.wait_for(job_id, "complete")
+
+    forged = await buyer.http.get(f"/videos/{job_id}/output.mp4?expires=99999999999999")
+    unknown = await buyer.http.get("/videos/cm0/output.mp4?expires=1")
+
+    assert (forged.status_code, unknown.status_code) == (403, 404)
+
+
+async def test_a_picture_that_cannot_be_decoded_fails_the_job(
+    open_sandbox: Callable[..., Sandbox], open_buyer: Callable[..., Buyer]
+) -> None:
+    buyer = open_buyer(open_sandbox())
+    with anyio.fail_after(10):
+        url = await buyer.upload(b"\x89PNG\r\n\x1a\n" + b"rubbish" * 9)
+        job_id = (await buyer.buy(SEEDANCE, write_current(url))).json()["jobId"]
+        job = await buyer.wait_for(job_id, "complete", "failed")
+
+    assert job["status"] == "failed"
+    assert "decoded" in job["error"]

@@ -122,7 +122,7 @@ def sandbox_profile(studio_url: str) -> Profile:
         token=SANDBOX_TOKEN,
         rpc_url=f"{studio_url}/rpc",
         explorer_url=f"{studio_url}/_sandbox/tx/",
-        job_seconds=6,
+        job_seconds=2,
         poll_seconds_min=0.3,
     )
 

@@ -34,6 +34,8 @@ MP4_BOXES_MAX = 10_000
 SLUG_CHARACTERS_MAX = 40
 
 _MEDIA_TYPES = {"JPEG": "image/jpeg", "MPO": "image/jpeg", "PNG": "image/png", "GIF": "image/gif", "WEBP": "image/webp"}
+_FORMATS = ("JPEG", "PNG", "GIF", "WEBP")
+"""What is tried; MPO, a JPEG with further pictures behind it, comes out of the JPEG reader by itself."""
 _EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png", "image/gif": "gif", "image/webp": "webp"}
 _SYSTEM_DIRS = ("/etc", "/proc", "/sys", "/dev", "/boot", "/run", "/var/run", "/private/etc")
 _DIMENSION_FLIPPING_ORIENTATIONS = range(5, 9)
@@ -136,7 +138,7 @@ def _decode(data: bytes, name: str) -> Image:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
-            with PIL.Image.open(io.BytesIO(data), formats=tuple(_MEDIA_TYPES)) as picture:
+            with PIL.Image.open(io.BytesIO(data), formats=_FORMATS) as picture:
                 media_type = _MEDIA_TYPES[picture.format or ""]
                 width, height = picture.size
                 if width * height > IMAGE_PIXELS_MAX:

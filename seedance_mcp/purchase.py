@@ -144,14 +144,15 @@ class Buyer:
         """
         if payment.document is None or payment.wallet != self.wallet.address:
             raise unknown_error(payment, "It was signed by another wallet.")
+        sent = payment
         with anyio.CancelScope(shield=True):
             credential = await self.wallet.sign_payment(payment.document, self._token)
             if _digest(credential) != payment.credential_sha256:
                 # Another library version signs otherwise. Two signatures over one nonce still settle at most once,
                 # but we promised the same bytes.
                 raise unknown_error(payment, "Its credential cannot be made again.")
-            settled = await self._send(payment, credential, again=True)
-        return settled
+            sent = await self._send(payment, credential, again=True)
+        return sent
 
     async def _send(self, payment: Payment, credential: Credential, *, again: bool = False) -> Payment:
         """Send and conclude. The caller shields us: from here on a doubt stays in the ledger, never in the air."""

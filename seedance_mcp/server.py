@@ -40,11 +40,11 @@ PROGRESS_SECONDS = 4
 """A host is told something at least this often."""
 
 INSTRUCTIONS = (
-    "Turns a still image into a short video for a few cents to dollars in USDC, paid by the owner's wallet. "
+    "Turns a still image into a short video, paid in USDC by the owner's wallet. "
     "Shortest path: animate_image(image, prompt), then get_job(job_id) until status is complete; `file` is the saved "
-    "MP4. quote_price tells the price for free. Repeating the same animate_image call never pays twice: it returns the "
-    "same job. After a timeout or an unclear error, repeat the same call; do not change its arguments. Every error says "
-    "whether money moved. Limits belong to the owner and cannot be raised here."
+    "MP4. quote_price tells the price for free. Repeating the same animate_image call never pays twice: it returns "
+    "the same job. After a timeout or an unclear error, repeat the same call; do not change its arguments. Every "
+    "error says whether money moved. Limits belong to the owner and cannot be raised here."
 )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from anyio import Event, create_task_group
-from starlette.requests import HTTPConnection
+from starlette.requests import HTTPConnection, Request
 from starlette.responses import Response
 from starlette.types import Receive, Scope, Send
 
@@ -67,6 +67,20 @@ def build_edge_fault(fault: Fault) -> Response:
 def read_origin(connection: HTTPConnection) -> str:
     """Read the origin the client thinks it talks to, without a trailing slash."""
     return str(connection.base_url).rstrip("/")
+
+
+async def read_body(request: Request, bytes_max: int) -> bytes:
+    """Read a request's body.
+
+    Raises:
+        RefusalError: 413 if it is larger than the bound.
+    """
+    content = bytearray()
+    async for chunk in request.stream():
+        content += chunk
+        if len(content) > bytes_max:
+            raise RefusalError(413, "Request body too large")
+    return bytes(content)
 
 
 class DroppedAnswer(Response):

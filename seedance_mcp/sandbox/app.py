@@ -8,7 +8,6 @@ Source: the studio's OpenAPI document of 2026-09-19 and wire captures of the mak
 
 from collections.abc import Awaitable, Callable
 from typing import Any
-from urllib.parse import unquote
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -17,16 +16,16 @@ from starlette.routing import Route
 
 from seedance_mcp.sandbox.answers import (
     RefusalError,
-    TruncatedAnswer,
     build_edge_fault,
     build_json,
     build_refusal,
     build_request_id,
     dump_json,
     encode_header,
+    read_body,
     read_origin,
 )
-from seedance_mcp.sandbox.blob import BlobError, Slot
+from seedance_mcp.sandbox.blob import Slot
 from seedance_mcp.sandbox.contract import (
     CONFIRM_SCHEMA,
     UPLOAD_PRICE_MICRO_USDC,
@@ -36,6 +35,7 @@ from seedance_mcp.sandbox.contract import (
 )
 from seedance_mcp.sandbox.control import build_control_routes
 from seedance_mcp.sandbox.discovery import JOB_STATUSES, build_guidance, build_openapi
+from seedance_mcp.sandbox.files import put_blob, show_thumbnail, show_upload, show_video
 from seedance_mcp.sandbox.media import find_pathname
 from seedance_mcp.sandbox.paywall import Resource, build_agent_identity
 from seedance_mcp.sandbox.schema import check_body, read_json_object
@@ -43,7 +43,6 @@ from seedance_mcp.sandbox.signin import format_time
 from seedance_mcp.sandbox.studio import Studio
 
 BODY_BYTES_MAX = 1024 * 1024
-BLOB_BYTES_MAX = 32 * 1024 * 1024
 PAGE_DEFAULT, PAGE_MAX = 20, 100
 
 Endpoint = Callable[[Studio, Request], Awaitable[Response]]
@@ -77,7 +76,9 @@ def build_app(studio: Studio) -> Starlette:
     for method, path, endpoint in table:
         by_path.setdefault(path, {})[method] = endpoint
     routes = [_build_route(studio, path, endpoints) for path, endpoints in by_path.items()]
-    return Starlette(routes=[*routes, *build_control_routes(studio)], exception_handlers={404: _answer_unknown_route})
+    app = Starlette(routes=[*routes, *build_control_routes(studio)], exception_handlers={404: _answer_unknown_route})
+    app.router.redirect_slashes = False  # a wrong path is to be found out here, not forgiven
+    return app
 
 
 def _build_route(studio: Studio, path: str, endpoints: dict[str, Endpoint]) -> Route:
@@ -305,55 +306,6 @@ def _read_status(text: str | None) -> str | None:
     return text
 
 
-async def put_blob(studio: Studio, request: Request) -> Response:
-    """Store a file, as Vercel Blob does."""
-    scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    pathname = request.query_params.get("pathname", "")
-    content_type = request.headers.get("x-content-type") or request.headers.get("content-type", "")
-    if scheme.lower() != "bearer":
-        token = ""
-    content = await read_body(request, BLOB_BYTES_MAX)
-    blob = studio.blobs.put(pathname, content, token=token, content_type=content_type)
-    url = f"{read_origin(request)}/{blob.pathname}"
-    return build_json(
-        {
-            "url": url,
-            "downloadUrl": f"{url}?download=1",
-            "pathname": blob.pathname,
-            "contentType": blob.content_type,
-            "contentDisposition": blob.disposition,
-        }
-    )
-
-
-async def show_upload(studio: Studio, request: Request) -> Response:
-    """Serve a stored file."""
-    blob = studio.blobs.find_blob(unquote(request.url.path).lstrip("/"))
-    if blob is None:
-        raise BlobError(404, "not_found", "The requested blob does not exist.")
-    headers = {"content-type": blob.content_type, "content-disposition": blob.disposition}
-    return Response(blob.content, headers=headers)
-
-
-async def show_video(studio: Studio, request: Request) -> Response:
-    """Serve a clip while its URL lives."""
-    clip, status = studio.jobs.find_clip(request.path_params["job_id"], request.query_params.get("expires", ""))
-    if clip is None:
-        return Response(b"", status)
-    headers = {"accept-ranges": "none", "content-type": "video/mp4"}
-    if request.method == "GET" and studio.faults.take("truncated_video"):
-        return TruncatedAnswer(clip.video, headers=headers)
-    return Response(clip.video, headers=headers)
-
-
-async def show_thumbnail(studio: Studio, request: Request) -> Response:
-    """Serve a clip's still while its URL lives."""
-    clip, status = studio.jobs.find_clip(request.path_params["job_id"], request.query_params.get("expires", ""))
-    if clip is None:
-        return Response(b"", status)
-    return Response(clip.thumbnail, headers={"accept-ranges": "none", "content-type": "image/jpeg"})
-
-
 async def show_openapi(studio: Studio, request: Request) -> Response:
     """Serve the discovery document."""
     settings = studio.settings
@@ -365,20 +317,6 @@ async def show_openapi(studio: Studio, request: Request) -> Response:
 async def show_guidance(studio: Studio, request: Request) -> Response:
     """Serve llms.txt."""
     return Response(build_guidance(studio.settings.contract, read_origin(request)), media_type="text/plain")
-
-
-async def read_body(request: Request, bytes_max: int) -> bytes:
-    """Read a request's body.
-
-    Raises:
-        RefusalError: 413 if it is larger than the bound.
-    """
-    content = bytearray()
-    async for chunk in request.stream():
-        content += chunk
-        if len(content) > bytes_max:
-            raise RefusalError(413, "Request body too large")
-    return bytes(content)
 
 
 def _challenge_caller(studio: Studio, request: Request, description: str) -> Response:

@@ -137,6 +137,7 @@ def _describe_jobs(studio: Studio) -> list[dict[str, Any]]:
             "owner": job.owner,
             "type": job.kind,
             "path": job.path,
+            "input": dict(job.order.body),
             "status": studio.jobs.read_state(job).status,
             "price_micro_usdc": job.order.price_micro_usdc,
             "created_at": format_time(job.created_at),

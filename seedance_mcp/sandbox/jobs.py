@@ -25,6 +25,7 @@ SLOW_FACTOR = 10
 PENDING_SHARE = 0.15
 WORKERS = 2
 JOBS_MAX = 10_000
+CLIPS_MAX = 200
 PAGE_MAX = 100
 MODERATION_TEXT = "Generation failed: the prompt or image was rejected by content moderation"
 
@@ -112,9 +113,16 @@ class JobBoard:
             )
             job.rendering = self._workers.submit(render_clip, pictures, plan, cancelled=self._stopped.is_set)
         self._jobs[job.id] = job
+        self._forget_old_clips()
         if len(self._jobs) > JOBS_MAX:
             del self._jobs[next(iter(self._jobs))]
         return job
+
+    def _forget_old_clips(self) -> None:
+        """Keep only the latest clips in memory; the URLs of the others answer 404."""
+        for job in list(self._jobs.values())[-CLIPS_MAX - WORKERS : -CLIPS_MAX]:
+            if job.rendering is not None and job.rendering.done() and job.rendering.exception() is None:
+                job.rendering = None
 
     def stop(self) -> None:
         """Call off what is being rendered and wait for it to end."""
@@ -155,8 +163,10 @@ class JobBoard:
         ended_at = job.created_at + job.seconds
         if share >= 1 and job.fate == "failed":
             return JobState(status="failed", progress=100, error=MODERATION_TEXT, updated_at=ended_at)
-        if share >= 1 and job.rendering is not None and job.rendering.done():
-            error = None if job.rendering.cancelled() else job.rendering.exception()
+        is_rendered = job.rendering is None or job.rendering.done()
+        if share >= 1 and job.fate == "complete" and is_rendered:
+            is_lost = job.rendering is None or job.rendering.cancelled()
+            error = None if is_lost or job.rendering is None else job.rendering.exception()
             if isinstance(error, ClipError):
                 text = f"Generation failed: {error}"
                 return JobState(status="failed", progress=100, error=text, updated_at=ended_at)

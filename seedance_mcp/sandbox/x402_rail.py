@@ -39,9 +39,9 @@ from seedance_mcp.sandbox.chain import (
     TOKEN_ADDRESS,
     TOKEN_NAME,
     TOKEN_VERSION,
-    ChainSigner,
     LocalChain,
 )
+from seedance_mcp.sandbox.chain_signer import ChainSigner
 from seedance_mcp.sandbox.faults import FaultBoard
 from seedance_mcp.sandbox.paywall import PaymentRejectedError, Resource, Verified
 from seedance_mcp.sandbox.schema import Schema

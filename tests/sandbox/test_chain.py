@@ -21,10 +21,10 @@ from seedance_mcp.sandbox.chain import (
     TOKEN_NAME,
     TOKEN_VERSION,
     Authorization,
-    ChainSigner,
     LocalChain,
     RevertError,
 )
+from seedance_mcp.sandbox.chain_signer import ChainSigner
 
 NOW = 1_800_000_000
 SIGNERS: list[LocalAccount] = [Account.from_key(f"0x{number:064x}") for number in (1, 2, 3)]

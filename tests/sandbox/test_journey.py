@@ -75,23 +75,3 @@ async def test_a_picture_of_another_house_needs_no_upload(
         answer = await buyer.buy(SEEDANCE, write_current(url))
 
     assert answer.status_code == 200, answer.text
-
-
-async def test_a_job_grows_from_pending_through_loading_to_complete(
-    open_sandbox: Callable[..., Sandbox], open_buyer: Callable[..., Buyer]
-) -> None:
-    buyer = open_buyer(open_sandbox(job_seconds=1.2))
-    with anyio.fail_after(20):
-        url = await buyer.upload(draw_image())
-        job_id = (await buyer.buy(SEEDANCE, write_current(url))).json()["jobId"]
-        seen = [(await buyer.ask("GET", f"/api/jobs/{job_id}")).json()]
-        while seen[-1]["status"] != "complete":
-            seen.append((await buyer.ask("GET", f"/api/jobs/{job_id}")).json())
-
-    statuses = list(dict.fromkeys(job["status"] for job in seen))
-    progress = [job["progress"] for job in seen]
-    assert statuses == ["pending", "loading", "complete"]
-    assert progress == sorted(progress)
-    assert progress[0] == 0
-    assert progress[-1] == 100
-    assert all(job["result"] is None for job in seen[:-1])

@@ -1,0 +1,66 @@
+"""Bytes in and out: the blob store's doors, and clips under URLs that die.
+
+Live these are other hosts than the API's, with manners of their own: no payments, no sign-in, no request ids.
+
+Source: wire captures of the blob service and of video downloads.
+"""
+
+from urllib.parse import unquote
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from seedance_mcp.sandbox.answers import TruncatedAnswer, build_json, read_body, read_origin
+from seedance_mcp.sandbox.blob import BlobError
+from seedance_mcp.sandbox.studio import Studio
+
+BLOB_BYTES_MAX = 32 * 1024 * 1024
+
+
+async def put_blob(studio: Studio, request: Request) -> Response:
+    """Store a file, as Vercel Blob does."""
+    scheme, _, token = request.headers.get("authorization", "").partition(" ")
+    pathname = request.query_params.get("pathname", "")
+    content_type = request.headers.get("x-content-type") or request.headers.get("content-type", "")
+    if scheme.lower() != "bearer":
+        token = ""
+    content = await read_body(request, BLOB_BYTES_MAX)
+    blob = studio.blobs.put(pathname, content, token=token, content_type=content_type)
+    url = f"{read_origin(request)}/{blob.pathname}"
+    return build_json(
+        {
+            "url": url,
+            "downloadUrl": f"{url}?download=1",
+            "pathname": blob.pathname,
+            "contentType": blob.content_type,
+            "contentDisposition": blob.disposition,
+        }
+    )
+
+
+async def show_upload(studio: Studio, request: Request) -> Response:
+    """Serve a stored file."""
+    blob = studio.blobs.find_blob(unquote(request.url.path).lstrip("/"))
+    if blob is None:
+        raise BlobError(404, "not_found", "The requested blob does not exist.")
+    headers = {"content-type": blob.content_type, "content-disposition": blob.disposition}
+    return Response(blob.content, headers=headers)
+
+
+async def show_video(studio: Studio, request: Request) -> Response:
+    """Serve a clip while its URL lives."""
+    clip, status = studio.jobs.find_clip(request.path_params["job_id"], request.query_params.get("expires", ""))
+    if clip is None:
+        return Response(b"", status)
+    headers = {"accept-ranges": "none", "content-type": "video/mp4"}
+    if request.method == "GET" and studio.faults.take("truncated_video"):
+        return TruncatedAnswer(clip.video, headers=headers)
+    return Response(clip.video, headers=headers)
+
+
+async def show_thumbnail(studio: Studio, request: Request) -> Response:
+    """Serve a clip's still while its URL lives."""
+    clip, status = studio.jobs.find_clip(request.path_params["job_id"], request.query_params.get("expires", ""))
+    if clip is None:
+        return Response(b"", status)
+    return Response(clip.thumbnail, headers={"accept-ranges": "none", "content-type": "image/jpeg"})

@@ -1,0 +1,41 @@
+"""Fixtures of the journeys."""
+
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from seedance_mcp.embedded import prepare_wallet
+from seedance_mcp.sandbox import Sandbox, SandboxSettings
+from tests.journeys.host import Bench, draw, run_in_thread
+
+FUNDED = 50_000_000
+
+
+@pytest.fixture
+def picture(tmp_path: Path) -> Path:
+    return draw(tmp_path / "picture.png")
+
+
+@pytest.fixture
+async def make_bench(tmp_path: Path) -> AsyncGenerator[Callable[..., Awaitable[Bench]]]:
+    """Starts sandboxes with a funded wallet; stops them in the end."""
+    started: list[Sandbox] = []
+
+    async def make(*, funded: int = FUNDED, job_seconds: float = 0.8, **wishes: object) -> Bench:
+        wallet_file = tmp_path / f"wallet{len(started)}.json"
+        address = await run_in_thread(lambda: prepare_wallet(None, wallet_file))
+        settings = SandboxSettings(funded={address: funded}, job_seconds=job_seconds, **wishes)  # type: ignore[arg-type]  # as the test wishes
+        sandbox = Sandbox(settings)
+        await run_in_thread(sandbox.start)
+        started.append(sandbox)
+        return Bench(sandbox=sandbox, wallet_file=wallet_file, address=address, folder=tmp_path)
+
+    yield make
+    for sandbox in started:
+        await run_in_thread(sandbox.stop)
+
+
+@pytest.fixture
+async def bench(make_bench: Callable[..., Awaitable[Bench]]) -> Bench:
+    return await make_bench()

@@ -1,0 +1,138 @@
+"""A host: starts the real server as a subprocess and talks to it with the SDK's own client, against a real sandbox."""
+
+from collections.abc import AsyncGenerator, Callable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import anyio.to_thread
+import httpx
+from mcp import Client, StdioServerParameters
+from mcp.types import CallToolResult
+from PIL import Image
+
+from seedance_mcp.sandbox import Sandbox
+
+CALL_SECONDS = 40
+
+
+@dataclass
+class Answer:
+    """What a host gets of one call."""
+
+    result: CallToolResult
+
+    @property
+    def failed(self) -> bool:
+        """Whether the tool said that it failed."""
+        return bool(self.result.is_error)
+
+    @property
+    def text(self) -> str:
+        """The text half."""
+        return " ".join(getattr(part, "text", "") for part in self.result.content)
+
+    def __getitem__(self, name: str) -> Any:
+        assert self.result.structured_content is not None, self.text
+        return self.result.structured_content[name]
+
+
+@dataclass
+class Host:
+    """One connection to one server process."""
+
+    client: Client
+    progress: list[tuple[float, str | None]] = field(default_factory=list[tuple[float, str | None]])
+
+    async def call(self, tool: str, **arguments: object) -> Answer:
+        """Call a tool as a host does."""
+
+        async def watch(progress: float, total: float | None, message: str | None) -> None:
+            self.progress.append((progress, message))
+
+        with anyio.fail_after(CALL_SECONDS):
+            result = await self.client.call_tool(tool, arguments, progress_callback=watch)
+        return Answer(cast("CallToolResult", result))
+
+    async def animate_to_the_end(self, **arguments: object) -> Answer:
+        """What a patient agent does: animate, then get_job until there is nothing to wait for."""
+        answer = await self.call("animate_image", **arguments)
+        for _ in range(10):
+            if answer.failed or answer["status"] == "failed" or answer["file"]:
+                break
+            answer = await self.call("get_job", job_id=answer["job_id"])
+        return answer
+
+
+@dataclass
+class Bench:
+    """A sandbox, a funded wallet and a data folder: what a journey needs."""
+
+    sandbox: Sandbox
+    wallet_file: Path
+    address: str
+    folder: Path
+
+    @property
+    def environ(self) -> dict[str, str]:
+        """Settings of a server that talks to this sandbox."""
+        return {
+            "SEEDANCE_PROFILE": "sandbox",
+            "SEEDANCE_STUDIO_URL": self.sandbox.url,
+            "SEEDANCE_WALLET_FILE": str(self.wallet_file),
+            "SEEDANCE_DATA_DIR": str(self.folder / "data"),
+        }
+
+    @asynccontextmanager
+    async def host(
+        self, *, mode: Any = "auto", elicitation: Any = None, **environ: str
+    ) -> AsyncGenerator[Host]:
+        """A server process on these settings, and a host connected to it."""
+        import os
+        import sys
+
+        plain = {name: value for name, value in os.environ.items() if not name.startswith("SEEDANCE_")}
+        server = StdioServerParameters(
+            command=sys.executable, args=["-m", "seedance_mcp"], env={**plain, **self.environ, **environ}
+        )
+        failure: BaseException | None = None
+        async with Client(server, mode=mode, elicitation_callback=elicitation) as client:
+            try:
+                yield Host(client)
+            except BaseException as exc:  # carried past the client's task group, which would wrap it
+                failure = exc
+        if failure is not None:
+            raise failure
+
+    async def break_with(self, *faults: str) -> None:
+        """Switch the sandbox's named faults on; none switches them off."""
+        async with httpx.AsyncClient() as http:
+            answer = await http.post(f"{self.sandbox.url}/_sandbox/faults", json={"faults": list(faults)})
+        answer.raise_for_status()
+
+    async def state(self) -> Mapping[str, Any]:
+        """The sandbox's own truth: settlements, jobs, uploads, balances."""
+        async with httpx.AsyncClient() as http:
+            return cast("Mapping[str, Any]", (await http.get(f"{self.sandbox.url}/_sandbox/state")).json())
+
+    async def paid(self) -> list[int]:
+        """The amounts that settled on the sandbox's chain, oldest first."""
+        return [entry["amount_micro_usdc"] for entry in (await self.state())["settlements"]]
+
+
+MakeBench = Callable[..., Any]
+
+
+def draw(path: Path, size: tuple[int, int] = (640, 360), colour: tuple[int, int, int] = (40, 90, 160)) -> Path:
+    """A small picture with something in it to see."""
+    picture = Image.new("RGB", size, colour)
+    for x in range(0, size[0], 40):
+        picture.paste((200, 180, 60), (x, size[1] // 3, x + 12, size[1] // 3 + 60))
+    picture.save(path)
+    return path
+
+
+async def run_in_thread(work: Callable[[], Any]) -> Any:
+    """Blocking work of a test, off its event loop."""
+    return await anyio.to_thread.run_sync(work)

@@ -95,6 +95,7 @@ class Animator:
             studio=studio,
             flights=Flights[Hosted](start),
             image_dirs=settings.image_dirs,
+            blob_url=profile.blob_url,
             now=now,
         )
         self._quoting = Quoting(

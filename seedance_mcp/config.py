@@ -2,6 +2,9 @@
 
 Owns every default and every pin (which token on which chain a profile pays in). Touches no network and opens no
 wallet; a wrong value names itself, its source and what is allowed. Values of secrets never appear in an error.
+
+A limit that its owner believes to be set must be set: what cannot be understood (a misspelt name, an empty list) is
+refused, never passed over.
 """
 
 from __future__ import annotations
@@ -10,6 +13,7 @@ import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from difflib import get_close_matches
 from pathlib import Path
 from typing import Literal, cast
 from urllib.parse import urlsplit
@@ -19,7 +23,7 @@ import platformdirs
 from seedance_mcp.errors import ConfigError
 from seedance_mcp.money import parse_usdc
 from seedance_mcp.policy import Limits, Pins
-from seedance_mcp.wire.encoding import is_address
+from seedance_mcp.wire.encoding import is_address, is_network
 from seedance_mcp.wire.generation import MODELS
 from seedance_mcp.wire.offers import Rail
 from seedance_mcp.wire.x402 import TokenDomain
@@ -30,6 +34,11 @@ PREFIX = "SEEDANCE_"
 SETTINGS_FILE = "settings.toml"
 SETTINGS_BYTES_MAX = 64 * 1024
 SANDBOX_PORT = 8402
+
+_LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
+_DEFAULT_PORTS = {"https": 443, "http": 80}
+_MISSPELT = 0.85
+"""How alike a variable's name must be to one of ours to be taken for a slip of the pen."""
 
 SETTINGS: dict[str, str] = {
     "PROFILE": "`live`, `sandbox` or `custom`",
@@ -72,11 +81,11 @@ class Profile:
         blob_url: Where image bytes are PUT.
         allow_loopback_http: Whether plain http and loopback addresses may be used at all.
         token: The x402 token, or None where the profile has no such rail.
-        rpc_url: JSON-RPC address of the token's chain, or None.
+        rpc_url: JSON-RPC address of the token's chain, or None; a provider's address often holds its key.
         explorer_url: Prefix of a transaction's page for people, or None.
         job_seconds: How long a job is expected to take before the ledger knows better.
         poll_seconds_min: The shortest pause between two questions about a job.
-        pay_to: Recipients that the profile allows; empty allows any.
+        pay_to: Recipients that the profile allows, in lower case; empty allows any.
     """
 
     name: ProfileName
@@ -84,7 +93,7 @@ class Profile:
     blob_url: str
     allow_loopback_http: bool
     token: TokenDomain | None
-    rpc_url: str | None
+    rpc_url: str | None = field(repr=False)
     explorer_url: str | None
     job_seconds: float = 60
     poll_seconds_min: float = 3
@@ -113,12 +122,12 @@ LIVE = Profile(
 
 
 def sandbox_profile(studio_url: str) -> Profile:
-    """The profile of a sandbox studio at this address."""
+    """The profile of a sandbox studio at this address. One elsewhere has no business with this machine's loopback."""
     return Profile(
         name="sandbox",
         studio_url=studio_url,
         blob_url=f"{studio_url}/api/blob/",
-        allow_loopback_http=True,
+        allow_loopback_http=urlsplit(studio_url).hostname in _LOOPBACK_HOSTS,
         token=SANDBOX_TOKEN,
         rpc_url=f"{studio_url}/rpc",
         explorer_url=f"{studio_url}/_sandbox/tx/",
@@ -184,7 +193,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         max_total_micro_usdc=source.amount_or_none("MAX_TOTAL"),
         ask_above_micro_usdc=source.amount_or_none("ASK_ABOVE"),
         rails=rails,
-        recipients=_read_recipients(source) or tuple(address.lower() for address in profile.pay_to),
+        recipients=_read_recipients(source) or profile.pay_to,
         models=source.choices("MODELS", MODELS),
     )
     data_dir = source.base_dir / profile.name
@@ -197,9 +206,9 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         limits=limits,
         data_dir=data_dir,
         wallet_key=source.text("WALLET_KEY"),
-        wallet_file=Path(wallet_file).expanduser() if wallet_file else data_dir / "wallet.json",
+        wallet_file=_expand(wallet_file, source.where("WALLET_FILE")) if wallet_file else data_dir / "wallet.json",
         image_dirs=tuple(
-            Path(part).expanduser().resolve() for part in (source.text("IMAGE_DIRS") or "").split(os.pathsep) if part
+            _expand(part, source.where("IMAGE_DIRS")).resolve() for part in source.parts("IMAGE_DIRS", os.pathsep)
         ),
         log_level=source.choice("LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "WARNING"),
     )
@@ -215,17 +224,23 @@ class _Source:
 
     @classmethod
     def open(cls, environ: Mapping[str, str]) -> _Source:
-        named = environ.get(f"{PREFIX}DATA_DIR", "")
+        _check_environ(environ)
+        named = environ.get(f"{PREFIX}DATA_DIR", "").strip()
         if named and not named.startswith("${"):
-            base_dir = Path(named).expanduser()
+            base_dir = _expand(named, f"{PREFIX}DATA_DIR (environment)")
         else:
             base_dir = platformdirs.user_data_path("seedance-mcp", appauthor=False)
-        document = _read_toml(base_dir / SETTINGS_FILE) if (base_dir / SETTINGS_FILE).exists() else {}
-        unknown = [key for key in document if key.upper() not in SETTINGS]
-        if unknown:
+        file = base_dir / SETTINGS_FILE
+        document = _read_toml(file, may_be_missing=True)
+        _check_keys(document, {name.lower() for name in SETTINGS}, str(file))
+        if "data_dir" in document:
             raise ConfigError(
-                f"{base_dir / SETTINGS_FILE} has an unknown setting {unknown[0]!r}.",
-                f"Known are: {', '.join(name.lower() for name in SETTINGS)}.",
+                f"data_dir is set in {file}, which lies in that very folder.", f"Set {PREFIX}DATA_DIR instead."
+            )
+        if "wallet_key" in document:
+            raise ConfigError(
+                f"A private key (wallet_key) is in {file}, which others may read.",
+                f"Put it into a file of mode 0600 and name that as wallet_file, or set {PREFIX}WALLET_KEY.",
             )
         return cls(environ=environ, document=document, base_dir=base_dir)
 
@@ -239,8 +254,11 @@ class _Source:
             return None
         if isinstance(stored, list):
             separator = os.pathsep if name == "IMAGE_DIRS" else ","
-            return separator.join(str(part) for part in cast("list[object]", stored))
-        return str(stored)
+            stored = separator.join(str(part) for part in cast("list[object]", stored)) or separator
+        text = str(stored)
+        if not text.isprintable():
+            raise ConfigError(f"{self.where(name)} holds control characters.", "Write it as one line of plain text.")
+        return text
 
     def where(self, name: str) -> str:
         """How a person finds the place of a setting."""
@@ -269,8 +287,18 @@ class _Source:
                 return value
         raise ConfigError(f"{self.where(name)} is {text[:60]!r}.", f"Allowed are: {', '.join(allowed)}.")
 
+    def parts(self, name: str, separator: str = ",") -> tuple[str, ...]:
+        """The parts of a list; empty only where it is not set, since an empty list would allow everything."""
+        text = self.text(name)
+        if text is None:
+            return ()
+        parts = tuple(part.strip() for part in text.split(separator) if part.strip())
+        if not parts:
+            raise ConfigError(f"{self.where(name)} names nothing.", "Name at least one, or take the setting away.")
+        return parts
+
     def choices(self, name: str, allowed: tuple[str, ...]) -> tuple[str, ...]:
-        parts = tuple(part.strip() for part in (self.text(name) or "").split(",") if part.strip())
+        parts = self.parts(name)
         for part in parts:
             if part not in allowed:
                 raise ConfigError(f"{self.where(name)} names {part[:60]!r}.", f"Allowed are: {', '.join(allowed)}.")
@@ -288,9 +316,10 @@ def _read_profile(source: _Source) -> tuple[Profile, bool]:
     if name == "live":
         profile = LIVE
     elif name == "sandbox":
-        url = (studio_url or f"http://127.0.0.1:{SANDBOX_PORT}").rstrip("/")
-        _check_origin(url, source.where("STUDIO_URL"), allow_loopback_http=True)
-        return sandbox_profile(url), studio_url is None
+        origin = _read_origin(
+            studio_url or f"http://127.0.0.1:{SANDBOX_PORT}", source.where("STUDIO_URL"), allow_loopback_http=True
+        )
+        return sandbox_profile(origin), studio_url is None  # its chain is its own: RPC_URL is the other profiles'
     else:
         profile = _read_custom(source)
     rpc_url = source.text("RPC_URL")
@@ -304,26 +333,26 @@ def _read_custom(source: _Source) -> Profile:
     named = source.text("PROFILE_FILE")
     if named is None:
         raise ConfigError("The profile is custom, but no profile file is named.", "Set SEEDANCE_PROFILE_FILE.")
-    path = Path(named).expanduser()
+    path = _expand(named, source.where("PROFILE_FILE"))
     document = _read_toml(path)
     where = str(path)
     _check_keys(document, {"studio_url", "blob_url", "allow_loopback_http", "x402", "mpp", "pay_to"}, where)
     allow_loopback_http = document.get("allow_loopback_http", False)
     if not isinstance(allow_loopback_http, bool):
-        raise ConfigError(f"allow_loopback_http in {where} is not true or false.")
-    studio_url = _require_text(document, "studio_url", where).rstrip("/")
-    _check_origin(studio_url, f"studio_url in {where}", allow_loopback_http=allow_loopback_http)
+        raise ConfigError(f"allow_loopback_http in {where} is not true or false.", "Write it without quotes.")
+    studio_url = _read_origin(
+        _require_text(document, "studio_url", where), f"studio_url in {where}", allow_loopback_http=allow_loopback_http
+    )
     blob_url = _require_text(document, "blob_url", where)
     _check_url(blob_url, f"blob_url in {where}", allow_loopback_http=allow_loopback_http)
+    if "?" in blob_url or "#" in blob_url:
+        raise ConfigError(f"blob_url in {where} has a query.", "Write it without; ours is added to it.")
     if urlsplit(blob_url).path in ("", "/"):
         blob_url = blob_url.rstrip("/") + "/api/blob/"
     x402 = document.get("x402")
     token, rpc_url = (None, None)
     if x402 is not None:
         token, rpc_url = _read_token(x402, where, allow_loopback_http=allow_loopback_http)
-    pay_to = document.get("pay_to", [])
-    if not isinstance(pay_to, list) or not all(is_address(address) for address in cast("list[object]", pay_to)):
-        raise ConfigError(f"pay_to in {where} is not a list of addresses.")
     return Profile(
         name="custom",
         studio_url=studio_url,
@@ -332,24 +361,37 @@ def _read_custom(source: _Source) -> Profile:
         token=token,
         rpc_url=rpc_url,
         explorer_url=None,
-        pay_to=tuple(str(address) for address in cast("list[object]", pay_to)),
+        pay_to=_read_pay_to(document, where),
     )
+
+
+def _read_pay_to(document: Mapping[str, object], where: str) -> tuple[str, ...]:
+    """The profile's recipients; no `pay_to` at all allows any, an empty one is a mistake."""
+    if "pay_to" not in document:
+        return ()
+    pay_to = document["pay_to"]
+    addresses = cast("list[object]", pay_to) if isinstance(pay_to, list) else []
+    if not addresses or not all(is_address(address) for address in addresses):
+        raise ConfigError(
+            f"pay_to in {where} is not a list of addresses.", 'Write pay_to = ["0x…"], or leave it out to allow any.'
+        )
+    return tuple(str(address).lower() for address in addresses)
 
 
 def _read_token(table: object, where: str, *, allow_loopback_http: bool) -> tuple[TokenDomain, str | None]:
     if not isinstance(table, dict):
-        raise ConfigError(f"[x402] in {where} is not a table.")
+        raise ConfigError(f"[x402] in {where} is not a table.", "Write [x402] on its own line, and its keys below.")
     fields = cast("dict[str, object]", table)
     where = f"[x402] in {where}"
     _check_keys(fields, {"network", "asset", "name", "version", "rpc_url"}, where)
     network, asset = _require_text(fields, "network", where), _require_text(fields, "asset", where)
-    if not network.startswith("eip155:") or not network.removeprefix("eip155:").isdigit():
+    if not is_network(network):
         raise ConfigError(f"network of {where} is {network[:60]!r}.", "Write eip155:<chain id>, such as eip155:8453.")
     if not is_address(asset):
-        raise ConfigError(f"asset of {where} is not an address.")
-    rpc_url = fields.get("rpc_url")
-    if rpc_url is not None:
-        rpc_url = str(rpc_url)
+        raise ConfigError(f"asset of {where} is not an address.", "Write the token's contract: 0x and 40 digits.")
+    rpc_url = None
+    if "rpc_url" in fields:
+        rpc_url = _require_text(fields, "rpc_url", where)
         _check_url(rpc_url, f"rpc_url of {where}", allow_loopback_http=allow_loopback_http)
     token = TokenDomain(
         network=network,
@@ -369,58 +411,93 @@ def _read_rails(source: _Source, profile: Profile) -> tuple[Rail, ...]:
 
 
 def _read_recipients(source: _Source) -> tuple[str, ...]:
-    parts = [part.strip() for part in (source.text("RECIPIENTS") or "").split(",") if part.strip()]
+    parts = source.parts("RECIPIENTS")
     for part in parts:
         if not is_address(part):
-            raise ConfigError(f"{source.where('RECIPIENTS')} names {part[:60]!r}, which is not an address.")
+            raise ConfigError(
+                f"{source.where('RECIPIENTS')} names {part[:60]!r}, which is not an address.",
+                "Write addresses (0x and 40 hexadecimal digits), separated by commas.",
+            )
     return tuple(part.lower() for part in parts)
 
 
-def _read_toml(path: Path) -> Mapping[str, object]:
+def _check_environ(environ: Mapping[str, str]) -> None:
+    """Refuse a variable whose name is nearly one of ours: a limit set by a misspelt name would not hold."""
+    for name in environ:
+        own = name.removeprefix(PREFIX)
+        if own == name or own in SETTINGS:
+            continue
+        meant = get_close_matches(own.upper(), SETTINGS, n=1, cutoff=_MISSPELT)
+        if meant:
+            raise ConfigError(f"{name[:80]} (environment) is not a setting.", f"Did you mean {PREFIX}{meant[0]}?")
+
+
+def _expand(text: str, where: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as exc:  # `~somebody` who does not exist
+        raise ConfigError(f"{where} is {text[:120]!r}, whose ~ cannot be resolved.", "Write the whole path.") from exc
+
+
+def _read_toml(path: Path, *, may_be_missing: bool = False) -> Mapping[str, object]:
     try:
         with path.open("rb") as file:
             data = file.read(SETTINGS_BYTES_MAX + 1)
         if len(data) > SETTINGS_BYTES_MAX:
-            raise ConfigError(f"{path} is larger than {SETTINGS_BYTES_MAX} bytes.")
+            raise ConfigError(f"{path} is larger than {SETTINGS_BYTES_MAX} bytes.", "Mend it or take it away.")
         return tomllib.loads(data.decode())
-    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as exc:
-        raise ConfigError(f"{path} cannot be read: {exc}.", "Mend it or take it away.") from exc
+    except FileNotFoundError as exc:
+        if may_be_missing:
+            return {}
+        raise ConfigError(f"{path} does not exist.", "Write it, or name another.") from exc
+    except OSError as exc:
+        raise ConfigError(f"{path} cannot be read: {exc.strerror}.", "Mend it or take it away.") from exc
+    except (ValueError, RecursionError) as exc:  # TOMLDecodeError and UnicodeDecodeError are ValueErrors
+        raise ConfigError(f"{path} is not TOML: {str(exc)[:200]}.", "Mend it or take it away.") from exc
 
 
 def _check_keys(document: Mapping[str, object], allowed: set[str], where: str) -> None:
     for key in document:
         if key not in allowed:
-            raise ConfigError(f"{where} has an unknown key {key!r}.", f"Known are: {', '.join(sorted(allowed))}.")
+            raise ConfigError(f"{where} has an unknown key {key[:60]!r}.", f"Known are: {', '.join(sorted(allowed))}.")
 
 
 def _require_text(document: Mapping[str, object], key: str, where: str) -> str:
-    value = document.get(key)
-    if not isinstance(value, str) or not value:
-        raise ConfigError(f"{key} is missing in {where}.")
+    if key not in document:
+        raise ConfigError(f"{key} is missing in {where}.", f'Add {key} = "…" to it.')
+    value = document[key]
+    if not isinstance(value, str) or not value or not value.isprintable():
+        raise ConfigError(f"{key} in {where} is not a line of text.", f'Write {key} = "…".')
     return value
 
 
-def _check_origin(url: str, where: str, *, allow_loopback_http: bool) -> None:
+def _read_origin(url: str, where: str, *, allow_loopback_http: bool) -> str:
+    """Scheme, host and port, written the one way: a studio spelt in two ways would get two ledgers, and two budgets."""
     _check_url(url, where, allow_loopback_http=allow_loopback_http)
-    parts = urlsplit(url)
-    if parts.path or parts.query or parts.fragment:
-        raise ConfigError(
-            f"{where} is {url[:80]!r}.", "Write only scheme, host and port, such as https://stablestudio.dev."
-        )
+    parts = urlsplit(url.rstrip("/"))
+    if parts.path or "?" in url or "#" in url:
+        raise ConfigError(f"{where} has a path or a query.", "Write only the origin, such as https://stablestudio.dev.")
+    host = (parts.hostname or "").rstrip(".")
+    host = f"[{host}]" if ":" in host else host
+    port = "" if parts.port in (None, _DEFAULT_PORTS[parts.scheme]) else f":{parts.port}"
+    return f"{parts.scheme}://{host}{port}"
 
 
 def _check_url(url: str, where: str, *, allow_loopback_http: bool) -> None:
-    """An https URL; plain http only to this machine, and only where the profile says so."""
+    """An https URL; plain http only to this machine, and only where the profile says so.
+
+    Never repeats it: a URL may hold a password or a provider's key.
+    """
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
-    except ValueError as exc:
-        raise ConfigError(f"{where} is not a URL.") from exc
-    if parts.username or parts.password or not host:
-        raise ConfigError(f"{where} is not a plain URL with a host.")
+    except ValueError:
+        parts, host = urlsplit(""), None
+    if not host or "@" in parts.netloc or not url.isascii() or " " in url or not url.isprintable() or "\\" in url:
+        raise ConfigError(f"{where} is not a plain URL with a host.", "Write it as https://host or https://host/path.")
     if parts.scheme == "https":
         return
-    if parts.scheme == "http" and allow_loopback_http and host in ("127.0.0.1", "localhost", "::1"):
+    if parts.scheme == "http" and allow_loopback_http and host in _LOOPBACK_HOSTS:
         return
     raise ConfigError(
         f"{where} is not https.", "Plain http is for this machine's loopback address, in a profile that allows it."

@@ -37,11 +37,14 @@ Charge = Literal["none", "held", "settled"]
 QUOTED_CHARACTERS_MAX = 300
 """How much of a stranger's text we repeat. It is data, not instructions, and it costs the reader tokens."""
 
+_QUOTES = str.maketrans("«»", "<>")
+"""A stranger's text cannot end its own quotation and go on in our voice."""
+
 
 def quote_text(text: object, characters_max: int = QUOTED_CHARACTERS_MAX) -> str:
     """A stranger's text as one bounded, quoted line without control characters."""
     flat = "".join(c if c.isprintable() else " " for c in str(text)[: characters_max * 4])
-    flat = " ".join(flat.split())
+    flat = " ".join(flat.translate(_QUOTES).split())
     if len(flat) > characters_max:
         flat = flat[: characters_max - 1] + "…"
     return f"«{flat}»"
@@ -52,7 +55,7 @@ class SeedanceError(Exception):
 
     Args:
         what: What failed, as a sentence.
-        hint: What to do now, as a sentence.
+        hint: What to do now, as a sentence; the class's own `default_hint` where none is given.
         charge: `none` (no money moved or can move), `held` (a credential may still be used), `settled`.
         amount_micro_usdc: The amount held or settled.
         payment_id: The ledger's number of the payment, where there is one.
@@ -60,6 +63,7 @@ class SeedanceError(Exception):
     """
 
     code: ClassVar[str] = "error"
+    default_hint: ClassVar[str] = "Do not retry; tell the owner."
 
     def __init__(
         self,
@@ -73,7 +77,7 @@ class SeedanceError(Exception):
     ) -> None:
         super().__init__(what)
         self.what = what
-        self.hint = hint
+        self.hint = hint or self.default_hint
         self.charge: Charge = charge
         self.amount_micro_usdc = amount_micro_usdc
         self.payment_id = payment_id
@@ -83,25 +87,31 @@ class SeedanceError(Exception):
 
     def __str__(self) -> str:
         """The three answers, in order."""
-        return " ".join(part for part in (self.what, self._money_sentence(), self.hint) if part)
+        return f"{self.what} {self._money_sentence()} {self.hint}"
 
     def _money_sentence(self) -> str:
         amount = f"${format_usdc(self.amount_micro_usdc)}"
         number = f" (payment {self.payment_id})" if self.payment_id is not None else ""
+        sentences: list[str] = []
         match self.charge:
             case "none" if self.upload_micro_usdc:
-                return f"The image upload before it cost ${format_usdc(self.upload_micro_usdc)} and is kept for the next call."
+                pass
             case "none":
-                return "Nothing was paid."
+                sentences.append("Nothing was paid.")
             case "settled":
-                return f"{amount} was paid{number}."
+                sentences.append(f"{amount} was paid{number}.")
             case "held":
                 until = f" until {_clock_text(self.held_until)}" if self.held_until is not None else ""
-                return f"Up to {amount} is held{until}{number}."
+                sentences.append(f"Up to {amount} is held{until}{number}.")
+        if self.upload_micro_usdc:
+            upload = f"${format_usdc(self.upload_micro_usdc)}"
+            sentences.append(f"The image upload before it cost {upload} and is kept for the next call.")
+        return " ".join(sentences)
 
 
 def _clock_text(unix_seconds: int) -> str:
-    minutes = unix_seconds // 60 % 1440
+    """The first full minute at which it is over: whoever comes back then does not come too early."""
+    minutes = -(-unix_seconds // 60) % 1440
     return f"{minutes // 60:02d}:{minutes % 60:02d} UTC"
 
 
@@ -109,24 +119,28 @@ class ConfigError(SeedanceError):
     """A setting or the wallet needs the owner's hand. Never holds a secret's value."""
 
     code = "config"
+    default_hint = "Only the owner can mend this, in the settings."
 
 
 class ImageError(SeedanceError):
     """The picture is missing, unreadable, too large, or not a picture."""
 
     code = "image"
+    default_hint = "Choose another picture, or convert this one."
 
 
 class RequestError(SeedanceError):
     """The arguments ask for what the studio's dialect or model cannot give."""
 
     code = "request"
+    default_hint = "Change the arguments and call again."
 
 
 class PolicyError(SeedanceError):
     """The owner's limits forbid it."""
 
     code = "policy"
+    default_hint = "Stop and tell the owner. Only the owner can change a limit."
 
 
 class PriceTooHighError(PolicyError):
@@ -157,6 +171,7 @@ class StudioUnreachableError(StudioError):
     """No connection, no answer in time, or an overloaded studio."""
 
     code = "studio_unreachable"
+    default_hint = "Try again in a minute."
 
     def __init__(self, what: str, hint: str = "", *, retry_after_seconds: float | None = None) -> None:
         super().__init__(what, hint)
@@ -167,6 +182,7 @@ class StudioRejectedError(StudioError):
     """The studio understood us and said no."""
 
     code = "studio_rejected"
+    default_hint = "Change what it objects to and call again; the same call gets the same answer."
 
     def __init__(self, what: str, hint: str = "", *, status: int, charge: Charge = "none") -> None:
         super().__init__(what, hint, charge=charge)
@@ -177,6 +193,7 @@ class StudioProtocolError(StudioError):
     """The studio's answer is not one that the contract allows."""
 
     code = "studio_protocol"
+    default_hint = "Do not retry at once; if it happens again, tell the owner."
 
 
 class PaymentError(SeedanceError):
@@ -189,18 +206,21 @@ class PaymentRefusedError(PaymentError):
     """The studio refused the credential. It settled nothing by this sending, yet still has it."""
 
     code = "payment_refused"
+    default_hint = "Mend the cause; the same call works once the hold is over."
 
 
 class PaymentOutcomeUnknownError(PaymentError):
     """The answer was lost. The same credential may be sent again; another must not be signed."""
 
     code = "payment_outcome_unknown"
+    default_hint = "Make the same call again: it takes up this payment, never a second one."
 
 
 class PurchaseUnderwayError(PaymentError):
     """The same purchase is unfinished in this process or another; it is joined, never made twice."""
 
     code = "purchase_underway"
+    default_hint = "Call again with the same arguments to join it."
 
 
 class JobError(SeedanceError):
@@ -213,21 +233,25 @@ class JobNotFoundError(JobError):
     """Neither our ledger nor the studio knows the job."""
 
     code = "job_not_found"
+    default_hint = "Check the job_id that animate_image gave."
 
 
 class JobFailedError(JobError):
     """The studio gave up on the job."""
 
     code = "job_failed"
+    default_hint = "It is not tried again by itself. To pay for another try, raise take by one."
 
 
 class VideoUnsavedError(JobError):
     """The clip is finished at the studio but not on disk yet; asking again tries again."""
 
     code = "video_unsaved"
+    default_hint = "Call get_job again soon: the clip's address dies about 20 minutes after completion."
 
 
 class LedgerError(SeedanceError):
     """The ledger cannot be read or written. Without books there is no signing."""
 
     code = "ledger"
+    default_hint = "Nothing is signed until the ledger can be written. Tell the owner."

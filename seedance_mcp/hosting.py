@@ -8,9 +8,12 @@ ledger.
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import urlsplit
+from urllib.parse import quote, urlsplit
 
 from seedance_mcp import media, policy
 from seedance_mcp.errors import ImageError, StudioError, StudioRejectedError
@@ -21,12 +24,15 @@ from seedance_mcp.purchase import Buyer, refused_error, unknown_error
 from seedance_mcp.recovery import Recovery
 from seedance_mcp.studio import Studio
 from seedance_mcp.wire.encoding import encode_json
-from seedance_mcp.wire.exchange import PaidRequest, describe_answer
-from seedance_mcp.wire.jobs import read_upload_ticket
+from seedance_mcp.wire.exchange import PaidRequest, describe_answer, quote_url
+from seedance_mcp.wire.jobs import UploadTicket, read_upload_ticket
 from seedance_mcp.wire.offers import read_offers
 
 UPLOAD_PRICE_MICRO_USDC = 10_000
 """Source: contract section 4."""
+VERCEL_HOST = "vercel.com"
+
+_STORE = re.compile(r"vercel_blob_client_(?P<id>[A-Za-z0-9]{1,63})_")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +68,7 @@ class Hosting:
     Attributes:
         flights: Uploads under way, by their fingerprint.
         image_dirs: Folders that local pictures may come from.
+        blob_url: Where the bytes go.
     """
 
     buyer: Buyer
@@ -70,6 +77,7 @@ class Hosting:
     studio: Studio
     flights: Flights[Hosted]
     image_dirs: tuple[Path, ...]
+    blob_url: str
     now: Callable[[], float]
 
     async def load(self, image: str) -> Picture:
@@ -87,6 +95,8 @@ class Hosting:
         return Picture(sha256=found.sha256, url=None, width=found.width, height=found.height, image=found)
 
     async def _load_url(self, url: str) -> Picture:
+        if not url.lower().startswith("https://") and not self._may_be_plain(url):
+            raise ImageError(f"{quote_url(url)} is plain http.", "Give an https URL, or a local path.")
         upload = self.ledger.find_upload_by_url(url, studio=self.studio.origin)
         if upload is not None:
             return Picture(sha256=upload.sha256, url=url, width=upload.width, height=upload.height, image=None)
@@ -96,6 +106,18 @@ class Hosting:
             raise ImageError(exc.what, "Give an https URL that anybody can open, or a local path.") from exc
         image = await media.decode_image(data, "The picture at that URL")
         return Picture(sha256=image.sha256, url=url, width=image.width, height=image.height, image=image)
+
+    def _may_be_plain(self, url: str) -> bool:
+        """Plain http is for this machine alone, and for a studio that is on it; `studio` checks the address."""
+        try:
+            return self.studio.allows_loopback and urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
+        except ValueError:
+            return False
+
+    def is_hosted(self, picture: Picture) -> bool:
+        """Whether the ledger knows a hosted copy; nobody is asked."""
+        wallet = self.buyer.wallet.address
+        return self.ledger.find_upload(picture.sha256, studio=self.studio.origin, wallet=wallet) is not None
 
     async def find(self, picture: Picture) -> Upload | None:
         """The hosted copy of a picture, if the studio still has it."""
@@ -178,12 +200,16 @@ class Hosting:
         """PUT the bytes to the bought place, confirm, and write it down; None where the ticket is of no more use."""
         if payment.state != "settled" or not payment.answer or self.ledger.find_upload_of(payment) is not None:
             return None
+        ticket = read_upload_ticket(payment.answer)
         try:
-            ticket = read_upload_ticket(payment.answer)
             image_url = await self.studio.put_blob(ticket, image.data, image.media_type)
         except StudioRejectedError:
-            return None
-        await self.studio.confirm_upload(ticket, image_url)
+            found = await self._find_stored(ticket)
+            if found is None:
+                return None
+            image_url = found
+        else:
+            await self.studio.confirm_upload(ticket, image_url)
         upload = Upload(
             sha256=image.sha256,
             studio=self.studio.origin,
@@ -199,3 +225,34 @@ class Hosting:
         )
         self.ledger.record_upload(upload)
         return upload
+
+    async def _find_stored(self, ticket: UploadTicket) -> str | None:
+        """The confirmed URL of bytes that were put to this place before; None where they were not.
+
+        A place takes its bytes once. A process that died between that and writing it down, or whose confirmation
+        failed, finds the place used: the picture is there, and another upload of it would be paid twice.
+        """
+        image_url = find_stored_url(ticket, self.blob_url)
+        if image_url is None or not await self.studio.is_hosted(image_url):
+            return None
+        try:
+            await self.studio.confirm_upload(ticket, image_url)
+        except StudioRejectedError as exc:
+            if exc.status not in (400, 404):  # it is we who are refused, not the picture
+                raise
+            return None
+        return image_url
+
+
+def find_stored_url(ticket: UploadTicket, blob_url: str) -> str | None:
+    """Where the bytes of a ticket are read once they are stored, as the blob service would name it.
+
+    Source: `@vercel/blob` 2.8.0, client tokens (`vercel_blob_client_<storeId>_...`) and `addRandomSuffix: false`; a
+    blob service that is not Vercel's serves what it stores itself.
+    """
+    service = urlsplit(blob_url)
+    pathname = quote(ticket.pathname, safe="/")
+    if service.hostname != VERCEL_HOST:
+        return f"{service.scheme}://{service.netloc}/{pathname}"
+    store = _STORE.match(ticket.client_token)
+    return None if store is None else f"https://{store['id'].lower()}.public.blob.vercel-storage.com/{pathname}"

@@ -12,34 +12,57 @@ import io
 import os
 import re
 import secrets
+import struct
+import threading
 import warnings
+import zlib
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import unquote, urlsplit
 
 import anyio
 import anyio.to_thread
 
-from seedance_mcp.errors import ImageError, VideoUnsavedError
+from seedance_mcp.errors import ImageError, VideoUnsavedError, quote_text
 from seedance_mcp.wire.generation import ASPECT_RATIOS, AspectRatio
+
+if TYPE_CHECKING:
+    import PIL.Image
 
 IMAGE_BYTES_MAX = 10_000_000
 """Source: contract section 2, media rules."""
-IMAGE_PIXELS_MAX = 100_000_000
+IMAGE_PIXELS_MAX = 80_000_000
+"""Decoded, each takes four bytes of memory. Below the number at which Pillow begins to warn."""
 VIDEO_BYTES_MAX = 512 * 1024 * 1024
 THUMBNAIL_BYTES_MAX = 64 * 1024
 THUMBNAIL_SIDE_MAX = 512
 MP4_BOXES_MAX = 10_000
 SLUG_CHARACTERS_MAX = 40
+PATH_CHARACTERS_MAX = 200
+"""How much of a path is repeated in an error."""
+
+DECODER_ERRORS = (
+    OSError, ValueError, SyntaxError, TypeError, KeyError, IndexError, AttributeError, EOFError, ArithmeticError,
+    RuntimeError, AssertionError, MemoryError, struct.error, zlib.error,
+)  # fmt: skip
+"""What Pillow's decoders raise on broken bytes: many, undocumented, and without a root of their own."""
 
 _MEDIA_TYPES = {"JPEG": "image/jpeg", "MPO": "image/jpeg", "PNG": "image/png", "GIF": "image/gif", "WEBP": "image/webp"}
 _FORMATS = ("JPEG", "PNG", "GIF", "WEBP")
 """What is tried; MPO, a JPEG with further pictures behind it, comes out of the JPEG reader by itself."""
 _EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png", "image/gif": "gif", "image/webp": "webp"}
 _SYSTEM_DIRS = ("/etc", "/proc", "/sys", "/dev", "/boot", "/run", "/var/run", "/private/etc")
+_MEDIA_MOUNTS = "/run/media"
+"""Where a Linux desktop mounts a person's card or stick."""
 _DIMENSION_FLIPPING_ORIENTATIONS = range(5, 9)
 """EXIF orientations that turn a picture by a quarter. Source: Exif 2.32, tag 0x0112."""
+
+
+_DECODER = threading.Lock()
+"""One picture is decoded at a time: it bounds memory, and `warnings.catch_warnings` is not safe in two threads."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -98,19 +121,30 @@ def nearest_aspect_ratio(width: int, height: int) -> AspectRatio:
 
 
 def _read_image(text: str, image_dirs: tuple[Path, ...]) -> Image:
-    path = Path(unquote(urlsplit(text).path) if text.startswith("file://") else text).expanduser()
+    named = quote_text(text, PATH_CHARACTERS_MAX)
     try:
-        path = path.resolve(strict=True)
-        _check_place(path, image_dirs)
+        path = _read_path(text).expanduser().resolve()
+        _check_place(path, image_dirs)  # before anything is said about what is there
+        if not path.exists():
+            raise ImageError(f"There is no file {path}.", "Give the absolute path of a picture, or an https URL.")
         if not path.is_file():
             raise ImageError(f"{path} is not a file.", "Give the path of a picture.")
         with path.open("rb") as file:
             data = file.read(IMAGE_BYTES_MAX + 1)
-    except FileNotFoundError:
-        raise ImageError(f"There is no file {path}.", "Give the absolute path of a picture, or an https URL.") from None
-    except (OSError, ValueError, RuntimeError) as exc:  # RuntimeError: a loop of symlinks
-        raise ImageError(f"{path} cannot be read: {getattr(exc, 'strerror', None) or type(exc).__name__}.") from exc
+    # ValueError: a NUL or a broken URL; RuntimeError: a loop of symlinks, or a home that nobody has.
+    except (OSError, ValueError, RuntimeError) as exc:
+        raise ImageError(f"{named} cannot be read: {getattr(exc, 'strerror', None) or exc}.") from exc
     return _decode(data, str(path))
+
+
+def _read_path(text: str) -> Path:
+    """A path, or a `file:` URL as a path. Source: RFC 8089, section 2."""
+    if not text.lower().startswith("file:"):
+        return Path(text)
+    parts = urlsplit(text)
+    if parts.netloc.lower() not in ("", "localhost"):
+        raise ImageError(f"{quote_text(text, PATH_CHARACTERS_MAX)} is on another machine.", "Give a local path.")
+    return Path(unquote(parts.path))
 
 
 def _check_place(path: Path, image_dirs: tuple[Path, ...]) -> None:
@@ -121,7 +155,8 @@ def _check_place(path: Path, image_dirs: tuple[Path, ...]) -> None:
                 f"Use a picture below {', '.join(str(folder) for folder in image_dirs[:5])}.",
             )
         return
-    if any(part.startswith(".") for part in path.parts[1:]) or str(path).startswith(_SYSTEM_DIRS):
+    system = any(path.is_relative_to(folder) for folder in _SYSTEM_DIRS) and not path.is_relative_to(_MEDIA_MOUNTS)
+    if system or any(part.startswith(".") for part in path.parts[1:]):
         raise ImageError(
             f"{path} is in a hidden or system folder.",
             "Copy the picture elsewhere, or let the owner open its folder with SEEDANCE_IMAGE_DIRS.",
@@ -136,33 +171,38 @@ def _decode(data: bytes, name: str) -> Image:
     import PIL.Image  # a tenth of a second to load: only once there is a picture
 
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", PIL.Image.DecompressionBombWarning)
-            with PIL.Image.open(io.BytesIO(data), formats=_FORMATS) as picture:
+        with _DECODER, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # Pillow thinks aloud about broken EXIF; its bound on pixels is not ours
+            with PIL.Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "GIF", "WEBP")) as picture:
                 media_type = _MEDIA_TYPES[picture.format or ""]
                 width, height = picture.size
                 if width * height > IMAGE_PIXELS_MAX:
-                    raise ImageError(f"{name} has more than {IMAGE_PIXELS_MAX // 1_000_000} million pixels.")
-                orientation = picture.getexif().get(0x0112)
+                    raise _too_many_pixels(name)
+                orientation = _read_orientation(picture)
                 picture.load()
-    # The decoder's own errors are many and undocumented (SyntaxError and struct.error among them); these are all.
-    except (
-        OSError,
-        ValueError,
-        SyntaxError,
-        TypeError,
-        KeyError,
-        IndexError,
-        EOFError,
-        ArithmeticError,
-        Warning,
-    ) as exc:
+    except PIL.Image.DecompressionBombError as exc:
+        raise _too_many_pixels(name) from exc
+    except DECODER_ERRORS as exc:
         raise ImageError(
             f"{name} is not a readable JPEG, PNG, GIF or WebP picture.", "Convert it to PNG or JPEG."
         ) from exc
     if orientation in _DIMENSION_FLIPPING_ORIENTATIONS:
         width, height = height, width
     return Image(data=data, sha256=hashlib.sha256(data).hexdigest(), media_type=media_type, width=width, height=height)
+
+
+def _too_many_pixels(name: str) -> ImageError:
+    return ImageError(
+        f"{name} has more than {IMAGE_PIXELS_MAX // 1_000_000} million pixels.", "Make it smaller and try again."
+    )
+
+
+def _read_orientation(picture: PIL.Image.Image) -> object:
+    """The EXIF orientation; none where the EXIF block is broken, which the picture itself need not be."""
+    try:
+        return picture.getexif().get(0x0112)
+    except DECODER_ERRORS:
+        return None
 
 
 def name_video(payment_id: int, job_id: str, prompt: str) -> str:
@@ -180,25 +220,48 @@ async def save_video(chunks: AsyncIterator[bytes], folder: Path, name: str) -> P
     target = folder / f"{name}.mp4"
     partial = folder / f".{name}.{secrets.token_hex(4)}.part"
     try:
-        folder.mkdir(parents=True, exist_ok=True)
-        size = 0
-        async with await anyio.open_file(partial, "wb") as file:
-            async for chunk in chunks:
-                size += len(chunk)
-                if size > VIDEO_BYTES_MAX:
-                    raise VideoUnsavedError(f"The video is larger than {VIDEO_BYTES_MAX // 1024 // 1024} MiB.")
-                await file.write(chunk)
-            await file.flush()
-            await anyio.to_thread.run_sync(os.fsync, file.wrapped.fileno())
+        await anyio.Path(folder).mkdir(parents=True, exist_ok=True)
+        await _write(chunks, partial)
         await anyio.to_thread.run_sync(_check_mp4, partial)
         partial.replace(target)
+        await anyio.to_thread.run_sync(_sync_folder, folder)
     except OSError as exc:
         raise VideoUnsavedError(
-            f"The video cannot be saved in {folder}: {exc.strerror}.", "Make room there and call get_job again."
+            f"The video cannot be saved in {folder}: {exc.strerror or type(exc).__name__}.",
+            "Make room there and call get_job again.",
         ) from exc
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):  # what went wrong first is what must be told
+            partial.unlink(missing_ok=True)
     return target
+
+
+async def _write(chunks: AsyncIterator[bytes], file: Path) -> None:
+    """Write a bounded stream, on disk before this returns."""
+    size = 0
+    opened = await anyio.open_file(file, "wb")
+    try:
+        async for chunk in chunks:
+            size += len(chunk)
+            if size > VIDEO_BYTES_MAX:
+                raise VideoUnsavedError(f"The video is larger than {VIDEO_BYTES_MAX // 1024 // 1024} MiB.")
+            await opened.write(chunk)
+        await opened.flush()
+        await anyio.to_thread.run_sync(os.fsync, opened.wrapped.fileno())
+    finally:
+        with anyio.CancelScope(shield=True):  # a caller who leaves must not leave a file open
+            await opened.aclose()
+
+
+def _sync_folder(folder: Path) -> None:
+    """Make a rename survive the plug being pulled; a folder cannot be opened on Windows."""
+    if os.name != "posix":
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _check_mp4(file: Path) -> None:
@@ -211,21 +274,22 @@ def _check_mp4(file: Path) -> None:
     position = 0
     with file.open("rb") as opened:
         for _ in range(MP4_BOXES_MAX):
-            if position == size:
-                break
             opened.seek(position)
             header = opened.read(16)
-            length, kind = int.from_bytes(header[:4]), header[4:8]
+            length, header_length = int.from_bytes(header[:4]), 8
             if length == 1:
-                length = int.from_bytes(header[8:16])
+                length, header_length = int.from_bytes(header[8:16]), 16
             elif length == 0:
                 length = size - position
-            if len(header) < 8 or length < 8 or position + length > size or (position == 0 and kind != b"ftyp"):
-                raise VideoUnsavedError("The studio's result is not a whole MP4 video.")
-            kinds.add(kind)
+            if len(header) < header_length or length < header_length or position + length > size:
+                break
+            if position == 0 and header[4:8] != b"ftyp":
+                break
+            kinds.add(header[4:8])
             position += length
-    if not {b"ftyp", b"moov", b"mdat"} <= kinds:
-        raise VideoUnsavedError("The studio's result is not a whole MP4 video.")
+            if position == size and {b"ftyp", b"moov", b"mdat"} <= kinds:
+                return
+    raise VideoUnsavedError(f"The studio's result is not a whole MP4 video ({size} bytes).")
 
 
 async def save_thumbnail(data: bytes, folder: Path, name: str) -> Path:
@@ -242,19 +306,22 @@ async def save_thumbnail(data: bytes, folder: Path, name: str) -> Path:
         await anyio.Path(partial).write_bytes(small)
         partial.replace(target)
     finally:
-        partial.unlink(missing_ok=True)
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
     return target
 
 
 def _shrink(data: bytes) -> bytes:
+    """A JPEG of at most `THUMBNAIL_BYTES_MAX`: first smaller, then coarser, then smaller again."""
     import PIL.Image  # loaded already, by `_decode`
 
-    with PIL.Image.open(io.BytesIO(data)) as picture:
+    with _DECODER, PIL.Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "GIF", "WEBP")) as picture:
+        picture.thumbnail((THUMBNAIL_SIDE_MAX, THUMBNAIL_SIDE_MAX))
         small = picture.convert("RGB")
-    small.thumbnail((THUMBNAIL_SIDE_MAX, THUMBNAIL_SIDE_MAX))
-    for quality in (85, 70, 50, 30):
+    for side, quality in ((THUMBNAIL_SIDE_MAX, 85), (THUMBNAIL_SIDE_MAX, 60), (256, 70), (128, 70)):
+        small.thumbnail((side, side))
         buffer = io.BytesIO()
         small.save(buffer, "JPEG", quality=quality, optimize=True)
         if buffer.tell() <= THUMBNAIL_BYTES_MAX:
-            break
-    return buffer.getvalue()
+            return buffer.getvalue()
+    raise ImageError("The thumbnail cannot be made small enough.")

@@ -1,20 +1,26 @@
 """Money: whole micro-USDC, and the two doors between them and text.
 
 Owns the unit. An amount is always an `int` of micro-USDC (1 USDC = 1_000_000), which is also the token's own
-smallest unit on Base and on Tempo, so nothing is ever rounded. `Decimal` appears here and nowhere else;
-`float` appears nowhere.
+smallest unit on Base and on Tempo, so nothing is ever rounded. There is no `float` and, so that no precision setting
+can round either, no `Decimal`: digits are moved as text.
 """
 
 from __future__ import annotations
 
-from decimal import Decimal, InvalidOperation
+import re
 from typing import NewType
 
 MicroUSDC = NewType("MicroUSDC", int)
 
 MICRO_PER_USDC = 1_000_000
+MICRO_USDC_MAX = 10**15
+"""A billion dollars. A larger amount, in an offer or in a setting, is an attack or a mistake; it also bounds the
+ledger's columns."""
 AMOUNT_CHARACTERS_MAX = 40
-"""No amount that we read or write is longer; a longer one is an attack or a mistake."""
+"""No amount that we read or write is longer."""
+
+_DECIMALS = 6
+_AMOUNT = re.compile(r"(?P<whole>[0-9]*)(?:\.(?P<fraction>[0-9]*))?")
 
 
 def parse_usdc(text: str) -> MicroUSDC:
@@ -27,15 +33,17 @@ def parse_usdc(text: str) -> MicroUSDC:
         ValueError: The text is not such an amount.
     """
     text = text.strip()
-    if len(text) > AMOUNT_CHARACTERS_MAX or not text.isascii() or not text.replace(".", "", 1).isdigit():
+    found = _AMOUNT.fullmatch(text) if len(text) <= AMOUNT_CHARACTERS_MAX else None
+    whole, fraction = (found["whole"], found["fraction"] or "") if found else ("", "")
+    if not whole + fraction:
         raise ValueError(f"{text[:AMOUNT_CHARACTERS_MAX]!r} is not an amount in US dollars such as 0.40")
-    try:
-        micro = Decimal(text) * MICRO_PER_USDC
-    except InvalidOperation as exc:
-        raise ValueError(f"{text!r} is not an amount in US dollars such as 0.40") from exc
-    if micro != micro.to_integral_value():
+    fraction = fraction.rstrip("0")
+    if len(fraction) > _DECIMALS:
         raise ValueError(f"{text!r} has more than six decimals; USDC has six")
-    return MicroUSDC(int(micro))
+    micro = int(whole or "0") * MICRO_PER_USDC + int(fraction.ljust(_DECIMALS, "0"))
+    if micro > MICRO_USDC_MAX:
+        raise ValueError(f"{text!r} is more than {MICRO_USDC_MAX // MICRO_PER_USDC} US dollars")
+    return MicroUSDC(micro)
 
 
 def format_usdc(amount_micro_usdc: int) -> str:

@@ -7,6 +7,7 @@ without complaint, so everything is checked here and only here, before a signatu
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
@@ -27,6 +28,8 @@ RESERVED_SECONDS = 60
 DAY_SECONDS = 24 * 3600
 
 _ZERO_ADDRESS = "0x" + "0" * 40
+_PLAIN_URL = re.compile(r"[\x21-\x7e]+")
+_DEFAULT_PORTS = {"https": ":443", "http": ":80"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,10 +90,12 @@ class Approval:
     Attributes:
         max_price_micro_usdc: Never sign more than this for it.
         reason: Who says so, for the error text.
+        hint: What to do about a higher price.
     """
 
     max_price_micro_usdc: int
     reason: str
+    hint: str = "A shorter clip, a lower resolution or seedance-fast costs less. Only the owner can raise a limit."
 
 
 def choose_offer(offers: Offers, limits: Limits, pins: Pins, *, payer: str) -> Offer:
@@ -123,7 +128,7 @@ def choose_offer(offers: Offers, limits: Limits, pins: Pins, *, payer: str) -> O
     ]
     raise UnacceptableOfferError(
         "The studio made no offer that the owner's settings allow to sign: "
-        + "; ".join(dict.fromkeys(reasons[:6]) or ["it named none"]) + ".",
+        + ("; ".join(list(dict.fromkeys(reasons))[:6]) or "it named none") + ".",
         "Do not retry; the owner can compare this with the settings.",
     )  # fmt: skip
 
@@ -133,24 +138,38 @@ def _terms(offer: Offer) -> tuple[object, ...]:
 
 
 def check_resource(offers: Offers, pins: Pins) -> None:
-    """Raise where the challenge is for something at another origin than the studio's.
+    """Raise where the challenge is for something at another origin than the studio's, or for nothing it names.
 
     Raises:
         UnacceptableOfferError: The resource's origin is not the one that we called.
+
+    Source: x402 v2 specification, section 5.1 (`resource` is required).
     """
     url = offers.resource_url
     if url is None:
-        return
+        raise UnacceptableOfferError("The studio asks for a payment but does not name what it is for (resource.url).")
+    if _find_origin(url) != _find_origin(pins.studio_origin):
+        raise UnacceptableOfferError(
+            f"The studio asks a payment for {quote_text(url, 120)}, which is not at {pins.studio_origin}."
+        )
+
+
+def _find_origin(url: str) -> str | None:
+    """Scheme, host and port in lower case, a default port left out; None where this is no plain URL.
+
+    Python's reader drops tabs and line breaks from inside a host's name and folds look-alike letters; here only
+    printable ASCII gets so far.
+    """
+    if _PLAIN_URL.fullmatch(url) is None:
+        return None
     try:
         parts = urlsplit(url)
-        origin = f"{parts.scheme}://{parts.netloc}".lower()
     except ValueError:
-        origin = ""
-    if origin != pins.studio_origin.lower():
-        raise UnacceptableOfferError(
-            f"The studio asks a payment for {quote_text(url, 120)}, which is not at {pins.studio_origin}.",
-            "Do not retry; tell the owner.",
-        )
+        return None
+    if not parts.netloc:
+        return None
+    netloc = parts.netloc.lower().removesuffix(_DEFAULT_PORTS.get(parts.scheme, ""))
+    return f"{parts.scheme}://{netloc}"
 
 
 def find_objection(offer: Offer, limits: Limits, pins: Pins, *, payer: str) -> str | None:
@@ -174,7 +193,8 @@ def find_objection(offer: Offer, limits: Limits, pins: Pins, *, payer: str) -> s
     if offer.amount_micro_usdc <= 0:
         return "its amount is not above zero"
     if not AUTHORIZATION_SECONDS_MIN <= offer.lifetime_seconds <= OFFERED_SECONDS_MAX:
-        return f"a lifetime of {offer.lifetime_seconds} s is outside {AUTHORIZATION_SECONDS_MIN} to {OFFERED_SECONDS_MAX} s"
+        allowed = f"{AUTHORIZATION_SECONDS_MIN} to {OFFERED_SECONDS_MAX} s"
+        return f"a lifetime of {offer.lifetime_seconds} s is outside {allowed}"
     if same_address(offer.pay_to, _ZERO_ADDRESS) or same_address(offer.pay_to, offer.asset):
         return "its recipient is nobody"
     if same_address(offer.pay_to, payer):
@@ -188,13 +208,25 @@ def agree_price(limits: Limits, *, max_price_micro_usdc: int | None, quoted_micr
     """The most that may be signed for one generation: the lowest of the cap, the caller's word and the quote."""
     agreed = [Approval(limits.max_price_per_video_micro_usdc, "the owner allows for one video (max_price_per_video)")]
     if max_price_micro_usdc is not None:
-        agreed.append(Approval(max_price_micro_usdc, "this call allows (max_price_usd)"))
+        agreed.append(
+            Approval(
+                max_price_micro_usdc,
+                "this call allows (max_price_usd)",
+                "If it is worth more, call again with a higher max_price_usd.",
+            )
+        )
     if quoted_micro_usdc is not None:
-        agreed.append(Approval(quoted_micro_usdc, "was quoted for it a moment ago"))
+        agreed.append(
+            Approval(
+                quoted_micro_usdc,
+                "was quoted for it a moment ago",
+                "The price has risen since. If the new one is all right, call again.",
+            )
+        )
     return min(agreed, key=lambda approval: approval.max_price_micro_usdc)
 
 
-UPLOAD_APPROVAL = Approval(20_000, "one image upload may cost")
+UPLOAD_APPROVAL = Approval(20_000, "one image upload may cost", "Do not retry; tell the owner.")
 """An upload costs $0.01. Source: contract section 4."""
 
 
@@ -202,14 +234,17 @@ def check_price(price_micro_usdc: int, limits: Limits, *, spend: Spend, approval
     """Raise unless this price fits the approval and every budget; called inside the ledger's write transaction.
 
     Raises:
+        UnacceptableOfferError: Not a price at all.
         PriceTooHighError: Above the approved price.
         BudgetExceededError: No room in the day's or the total budget.
     """
+    if price_micro_usdc <= 0:
+        raise UnacceptableOfferError(f"The price is ${format_usdc(price_micro_usdc)}, which is not above zero.")
     if price_micro_usdc > approval.max_price_micro_usdc:
         raise PriceTooHighError(
             f"The price is ${format_usdc(price_micro_usdc)}, above the "
             f"${format_usdc(approval.max_price_micro_usdc)} that {approval.reason}.",
-            "A shorter clip, a lower resolution or seedance-fast costs less. Only the owner can raise a limit.",
+            approval.hint,
         )
     for room, name in find_room(limits, spend):
         if price_micro_usdc > room:

@@ -122,7 +122,10 @@ class Quoting:
             PolicyError: It would not.
         """
         if estimate is not None:
-            uploads = UPLOAD_PRICE_MICRO_USDC * sum(picture.url is None for picture in prepared.pictures)
+            missing = [
+                picture for picture in prepared.pictures if picture.url is None and not self.hosting.is_hosted(picture)
+            ]
+            uploads = UPLOAD_PRICE_MICRO_USDC * len(missing)
             spend = self.ledger.spend(self.now()).plus(uploads)
             policy.check_price(
                 estimate, self.limits, spend=spend, approval=self.agree(prepared.fingerprint, max_price_micro_usdc)

@@ -148,6 +148,11 @@ class Studio:
         await self._client.aclose()
 
     @property
+    def allows_loopback(self) -> bool:
+        """Whether plain http to this machine is allowed."""
+        return self._address.allow_loopback_http
+
+    @property
     def origin(self) -> str:
         """Scheme, host and port of the studio."""
         return self._address.studio_url
@@ -297,7 +302,7 @@ class Studio:
                     raise StudioRejectedError(exc.what, status=413) from exc
 
     @asynccontextmanager
-    async def stream_video(self, url: str) -> AsyncIterator[AsyncIterator[bytes]]:
+    async def stream_video(self, url: str) -> AsyncGenerator[AsyncIterator[bytes], None]:
         """Stream a finished clip's bytes; the whole block takes at most `DOWNLOAD_SECONDS`.
 
         Raises:
@@ -318,7 +323,7 @@ class Studio:
                     yield chunks
 
     @asynccontextmanager
-    async def _stream(self, url: str) -> AsyncIterator[httpx.Response]:
+    async def _stream(self, url: str) -> AsyncGenerator[httpx.Response, None]:
         """A GET without any credential, following a bounded number of redirects, each of them judged anew."""
         loopback_allowed = self._address.allow_loopback_http
         for _ in range(REDIRECTS_MAX + 1):

@@ -8,6 +8,7 @@ gives the same bytes, so the ledger need not keep a signature in order to send t
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -90,13 +91,7 @@ async def open_wallet(key: str | None, file: Path) -> Wallet:
     """
     if key is not None:
         return await _load(key, "SEEDANCE_WALLET_KEY")
-    if not file.exists():
-        raise ConfigError(
-            "No wallet is set.",
-            f"Set SEEDANCE_WALLET_KEY, or put a key into {file} (mode 0600). "
-            "To try everything without money, set SEEDANCE_PROFILE=sandbox.",
-        )
-    return await _load(read_key_file(file), str(file))
+    return await _load(await anyio.to_thread.run_sync(read_key_file, file), str(file))
 
 
 async def open_throwaway_wallet() -> Wallet:
@@ -124,26 +119,52 @@ def read_key_file(file: Path) -> str:
     """Read a key file.
 
     Raises:
-        ConfigError: Unreadable, readable by others, or without a key.
+        ConfigError: Missing, unreadable, not a plain file, another user's, readable by others, or without a key.
     """
     try:
-        mode = file.stat().st_mode
-        if os.name == "posix" and stat.S_IMODE(mode) & 0o077:
-            raise ConfigError(f"The wallet file {file} can be read by others.", f"Run: chmod 600 {file}")
-        with file.open("r", encoding="utf-8") as opened:
-            text = opened.read(KEY_FILE_BYTES_MAX).strip()
-    except (OSError, UnicodeDecodeError) as exc:
-        raise ConfigError(f"The wallet file {file} cannot be read: {type(exc).__name__}.") from None
+        # Never waits for the writer of a pipe; what is judged is what was opened.
+        descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
+        with os.fdopen(descriptor, "rb") as opened:
+            _check_key_file(os.fstat(descriptor), file)
+            data = opened.read(KEY_FILE_BYTES_MAX + 1)
+        if len(data) > KEY_FILE_BYTES_MAX:
+            raise ConfigError(f"The wallet file {file} is larger than {KEY_FILE_BYTES_MAX} bytes.")
+        text = data.decode("utf-8-sig").strip()
+    except FileNotFoundError:
+        raise ConfigError(
+            "No wallet is set.",
+            f"Set SEEDANCE_WALLET_KEY, or put a key into {file} (mode 0600). "
+            "To try everything without money, set SEEDANCE_PROFILE=sandbox.",
+        ) from None
+    except OSError as exc:
+        raise ConfigError(f"The wallet file {file} cannot be read: {exc.strerror or type(exc).__name__}.") from None
+    except UnicodeDecodeError:
+        # Without `from exc`, here and below: the library's error holds the file's content.
+        raise ConfigError(f"The wallet file {file} is not text.") from None
     if not text.startswith("{"):
         return text
     try:
         document = cast("object", json.loads(text))
-    except ValueError:
+    except (ValueError, RecursionError):
         raise ConfigError(f"The wallet file {file} is not JSON.") from None
     found = cast("Json", document).get("private_key") if isinstance(document, dict) else None
     if not isinstance(found, str):
-        raise ConfigError(f"The wallet file {file} has no private_key.")
+        raise ConfigError(
+            f"The wallet file {file} has no private_key.",
+            "It holds the key as plain text, or as JSON with private_key; an encrypted keystore cannot be used.",
+        )
     return found
+
+
+def _check_key_file(status: os.stat_result, file: Path) -> None:
+    if not stat.S_ISREG(status.st_mode):
+        raise ConfigError(f"The wallet file {file} is not a file.")
+    if os.name != "posix":
+        return
+    if status.st_uid not in (0, os.geteuid()):
+        raise ConfigError(f"The wallet file {file} belongs to another user.", "Make a copy that is yours, mode 0600.")
+    if stat.S_IMODE(status.st_mode) & 0o077:
+        raise ConfigError(f"The wallet file {file} can be read by others.", f"Run: chmod 600 {file}")
 
 
 def create_key_file(file: Path) -> None:
@@ -154,14 +175,17 @@ def create_key_file(file: Path) -> None:
     """
     partial = file.with_name(f".{file.name}.{secrets.token_hex(4)}.part")
     try:
-        file.parent.mkdir(parents=True, exist_ok=True)
+        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
             json.dump({"private_key": "0x" + secrets.token_hex(32)}, opened)
+            opened.flush()
+            os.fsync(descriptor)  # somebody may send money to it in a moment
         os.link(partial, file)
     except FileExistsError:
         raise ConfigError(f"There is a wallet at {file} already.") from None
     except OSError as exc:
-        raise ConfigError(f"The wallet file {file} cannot be written: {exc.strerror}.") from None
+        raise ConfigError(f"The wallet file {file} cannot be written: {exc.strerror or type(exc).__name__}.") from None
     finally:
-        partial.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)

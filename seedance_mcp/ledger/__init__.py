@@ -16,7 +16,8 @@ interprets it. The states are
   because a settlement that nobody told us about is still a settlement.
 * `settled`: the money moved. The raw answer is kept with the receipt.
 * `refused`: the studio settled nothing by that sending. It still has the credential, so the row keeps its hold until
-  the credential expires; after that the chain is asked once whether it was used after all.
+  the credential expires; after that the chain is asked once whether it was used after all. Until the chain has
+  spoken it counts against the budget for a few minutes more.
 
 The budget is the sum over settled rows and over every other row that may still become one.
 
@@ -156,7 +157,7 @@ class Books(Protocol):
         ...
 
     def find_payment(self, fingerprint: str) -> Payment | None:
-        """The latest payment of a fingerprint that is not a lapsed reservation or a finished refusal."""
+        """The latest payment of a fingerprint, whatever became of it; `Payment.holds` says whether it is over."""
         ...
 
     def reserve(self, request: PaidRequest, offer: Offer, *, wallet: str, hold_until: int, now: float) -> Payment:
@@ -168,7 +169,10 @@ class Ledger(Protocol):
     """The books of one profile. Every method raises `LedgerError` where they cannot be read or written."""
 
     def writing(self) -> AbstractContextManager[Books]:
-        """One writer's transaction; committed at the end of the block, undone by an exception."""
+        """One writer's transaction; committed at the end of the block, undone by an exception.
+
+        Never wait for anything inside the block: other tasks of this process share the connection.
+        """
         ...
 
     def record_signed(
@@ -181,7 +185,19 @@ class Ledger(Protocol):
         lease_until: float,
         now: float,
     ) -> Payment:
-        """Write down that a credential exists; on disk before this returns, and before it is sent."""
+        """Write down that a credential exists; on disk before this returns, and before it is sent.
+
+        Args:
+            payment: A reservation.
+            document: The unsigned payment.
+            credential_sha256: Hash of the signed one.
+            hold_until: The credential's expiry, Unix seconds.
+            lease_until: Until when others leave it alone, Unix seconds.
+            now: The moment of this call, not of the reservation: a reservation that has lapsed is not signed for.
+
+        Raises:
+            LedgerError: The reservation has lapsed, or the books cannot be written. Nothing may be sent.
+        """
         ...
 
     def claim(self, payment: Payment, *, lease_until: float, now: float) -> Payment | None:
@@ -189,7 +205,7 @@ class Ledger(Protocol):
         ...
 
     def release(self, payment: Payment) -> None:
-        """Give the lease back: this process is done with it for now."""
+        """Give the lease back: this process is done with it for now. A lease that others took since stays theirs."""
         ...
 
     def conclude(

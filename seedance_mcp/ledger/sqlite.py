@@ -2,6 +2,9 @@
 
 WAL, so that readers never wait; `synchronous=FULL`, so that a written row survives the plug being pulled, because the
 next thing after a write is often an HTTP request that spends money. Every write is one `BEGIN IMMEDIATE`.
+
+A transaction that fails, wherever it fails, leaves the connection outside any transaction: the next call finds books
+that it can use, or says why not.
 """
 
 from __future__ import annotations
@@ -9,9 +12,10 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import cast
 
 from seedance_mcp.errors import LedgerError
 from seedance_mcp.ledger import Job, Payment, Upload
@@ -23,6 +27,10 @@ from seedance_mcp.wire.offers import Offer
 
 BUSY_SECONDS = 10
 """How long a writer waits for another process's transaction; each takes milliseconds."""
+CHAIN_SECONDS = 600
+"""For so long after its expiry a refused payment that the chain was not asked about still counts."""
+SQLITE_VERSION_MIN = (3, 37, 0)
+"""STRICT tables came with 3.37 (November 2021), RETURNING with 3.35."""
 
 
 def m001_initial(db: sqlite3.Connection) -> None:
@@ -104,10 +112,15 @@ class SQLiteBooks:
         self._db = db
 
     def spend(self, now: float) -> Spend:
-        """Sum the budget. A signed row counts until it is concluded, whatever the clock says."""
-        counted = """
-            FROM payments WHERE (state IN ('settled', 'signed')
-                                 OR (state IN ('reserved', 'refused') AND hold_until > :now))"""
+        """Sum the budget.
+
+        A signed row counts until it is concluded, whatever the clock says. A refused one counts a little longer than
+        its credential lives: a studio that says no and settles all the same is found out by the chain, and only then.
+        """
+        counted = f"""
+            FROM payments WHERE (state IN ('settled', 'signed') OR (state = 'reserved' AND hold_until > :now)
+                                 OR (state = 'refused' AND hold_until > :now)
+                                 OR (state = 'refused' AND NOT chain_checked AND hold_until > :now - {CHAIN_SECONDS}))"""
         total = self._sum(f"SELECT sum(amount_micro_usdc) {counted}", now)
         day = self._sum(f"SELECT sum(amount_micro_usdc) {counted} AND created_at > :now - {DAY_SECONDS}", now)
         return Spend(last_day_micro_usdc=day, total_micro_usdc=total)
@@ -123,7 +136,11 @@ class SQLiteBooks:
         return None if row is None else _payment(row)
 
     def reserve(self, request: PaidRequest, offer: Offer, *, wallet: str, hold_until: int, now: float) -> Payment:
-        """Take budget for a purchase that is about to be signed."""
+        """Take budget for a purchase that is about to be signed.
+
+        What lapsed gives its budget away for good: a clock that is set back later does not bring it to life again.
+        """
+        self._db.execute("UPDATE payments SET hold_until = 0 WHERE state = 'reserved' AND hold_until <= ?", (now,))
         row = self._db.execute(
             """INSERT INTO payments (purpose, fingerprint, url, body, arguments, wallet, rail, network, pay_to,
                                      amount_micro_usdc, state, hold_until, created_at)
@@ -146,20 +163,34 @@ class SQLiteLedger:
             LedgerError: Not writable, not a ledger, damaged, or written by a newer version.
         """
         self._file = file
+        if sqlite3.sqlite_version_info < SQLITE_VERSION_MIN:
+            needed = ".".join(str(part) for part in SQLITE_VERSION_MIN)
+            raise LedgerError(
+                f"This Python has SQLite {sqlite3.sqlite_version}; the ledger needs {needed} or newer.",
+                "Use a newer Python, such as uv's own.",
+            )
         with self._translating():
             file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             if not file.exists():
-                os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))
+                os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))  # SQLite gives -wal and -shm the same mode
             self._db = sqlite3.connect(file, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-            self._db.row_factory = sqlite3.Row
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = FULL")
-            self._db.execute("PRAGMA foreign_keys = ON")
-        self._migrate()
+        try:
+            with self._translating():
+                self._db.row_factory = sqlite3.Row
+                self._db.execute("PRAGMA journal_mode = WAL")
+                self._db.execute("PRAGMA synchronous = FULL")
+                self._db.execute("PRAGMA fullfsync = ON")  # on a Mac, fsync alone stops at the disk's own memory
+                self._db.execute("PRAGMA foreign_keys = ON")
+            self._migrate()
+        except BaseException:
+            self._db.close()
+            raise
 
     def _migrate(self) -> None:
         with self._atomic() as db:
             applied = int(db.execute("PRAGMA user_version").fetchone()[0])
+            if applied == 0 and db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is not None:
+                raise LedgerError(f"{self._file} is a database of something else.", "Move it away.")
             if applied > len(MIGRATIONS):
                 raise LedgerError(
                     f"The ledger {self._file} was written by a newer version of seedance-mcp.", "Update seedance-mcp."
@@ -169,25 +200,26 @@ class SQLiteLedger:
                 db.execute(f"PRAGMA user_version = {number}")
 
     @contextmanager
-    def _translating(self) -> Iterator[None]:
+    def _translating(self) -> Generator[None, None, None]:
         try:
             yield
-        except (sqlite3.Error, OSError) as exc:
+        except (sqlite3.Error, OSError, OverflowError) as exc:  # OverflowError: a number of more than 64 bits
             raise LedgerError(
                 f"The ledger {self._file} cannot be used: {exc}.",
-                "Nothing is signed without it. Check the disk and the file's permissions; if it is damaged, restore it.",
+                "Nothing is signed without it. Check the disk and the file's permissions, or restore a damaged file.",
             ) from exc
 
     @contextmanager
-    def _atomic(self) -> Iterator[sqlite3.Connection]:
+    def _atomic(self) -> Generator[sqlite3.Connection, None, None]:
         with self._translating():
             self._db.execute("BEGIN IMMEDIATE")
             try:
                 yield self._db
+                self._db.execute("COMMIT")
             except BaseException:
-                self._db.execute("ROLLBACK")
+                if self._db.in_transaction:  # a full disk, among others, has ended it already
+                    self._db.execute("ROLLBACK")
                 raise
-            self._db.execute("COMMIT")
 
     def _all(self, query: str, *parameters: object) -> list[sqlite3.Row]:
         with self._translating():
@@ -198,7 +230,7 @@ class SQLiteLedger:
         return rows[0] if rows else None
 
     @contextmanager
-    def writing(self) -> Iterator[SQLiteBooks]:
+    def writing(self) -> Generator[SQLiteBooks, None, None]:
         """One writer's transaction."""
         with self._atomic() as db:
             yield SQLiteBooks(db)
@@ -218,13 +250,17 @@ class SQLiteLedger:
         lease_until: float,
         now: float,
     ) -> Payment:
-        """Write down that a credential exists; on disk before this returns."""
+        """Write down that a credential exists; on disk before this returns.
+
+        A reservation that lapsed meanwhile (a suspended machine, a starved process) has given its budget away and may
+        not be signed for any more.
+        """
         with self._atomic() as db:
             row = db.execute(
                 """UPDATE payments SET state = 'signed', document = ?, credential_sha256 = ?, hold_until = ?,
                                        lease_until = ?, signed_at = ?
-                   WHERE id = ? AND state = 'reserved' RETURNING *""",
-                (json.dumps(document), credential_sha256, hold_until, lease_until, now, payment.id),
+                   WHERE id = ? AND state = 'reserved' AND hold_until > ? RETURNING *""",
+                (json.dumps(document), credential_sha256, hold_until, lease_until, now, payment.id, now),
             ).fetchone()
             if row is None:
                 raise LedgerError(f"Payment {payment.id} is not reserved any more.", "Call again.")
@@ -241,9 +277,12 @@ class SQLiteLedger:
         return None if row is None else _payment(row)
 
     def release(self, payment: Payment) -> None:
-        """Give the lease back."""
+        """Give the lease back, unless it has passed to somebody else."""
         with self._atomic() as db:
-            db.execute("UPDATE payments SET lease_until = 0 WHERE id = ?", (payment.id,))
+            db.execute(
+                "UPDATE payments SET lease_until = 0 WHERE id = ? AND lease_until = ?",
+                (payment.id, payment.lease_until),
+            )
 
     def conclude(
         self, payment: Payment, outcome: Settled | Refused, *, now: float, chain_checked: bool = False
@@ -256,14 +295,17 @@ class SQLiteLedger:
         with self._atomic() as db:
             db.execute(
                 """UPDATE payments SET state = ?, reason = ?, receipt_network = ?, receipt_transaction = ?, answer = ?,
-                                       concluded_at = ?, chain_checked = ?, lease_until = 0
+                                       concluded_at = ?, chain_checked = max(chain_checked, ?), lease_until = 0
                    WHERE id = ? AND state IN ('signed', 'refused')""",
                 (
-                    state, reason, receipt.network if receipt else None, receipt.transaction if receipt else None,
-                    answer, now, int(chain_checked), payment.id,
+                    state, _storable(reason), _storable(receipt.network) if receipt else None,
+                    _storable(receipt.transaction) if receipt else None, answer, now, int(chain_checked), payment.id,
                 ),
             )  # fmt: skip
-            return _payment(db.execute("SELECT * FROM payments WHERE id = ?", (payment.id,)).fetchone())
+            row = db.execute("SELECT * FROM payments WHERE id = ?", (payment.id,)).fetchone()
+            if row is None:
+                raise LedgerError(f"Payment {payment.id} is not in the ledger.")
+            return _payment(row)
 
     def find_payment(self, payment_id: int) -> Payment | None:
         """A payment by its number."""
@@ -315,9 +357,9 @@ class SQLiteLedger:
                        ended_at = CASE WHEN ended_at IS NULL AND :ended THEN :now ELSE ended_at END
                    WHERE job_id = :job_id""",
                 {
-                    "status": seen.status, "progress": seen.progress, "error": seen.error, "now": now,
-                    "video_url": seen.video_url, "thumbnail_url": seen.thumbnail_url, "ended": seen.ended,
-                    "job_id": seen.job_id,
+                    "status": seen.status, "progress": seen.progress, "error": _storable(seen.error), "now": now,
+                    "video_url": _storable(seen.video_url), "thumbnail_url": _storable(seen.thumbnail_url),
+                    "ended": seen.ended, "job_id": seen.job_id,
                 },
             )  # fmt: skip
         return self.find_job(seen.job_id)
@@ -326,7 +368,10 @@ class SQLiteLedger:
         """Write where the video was saved."""
         with self._atomic() as db:
             db.execute("UPDATE jobs SET file = ?, thumbnail = ? WHERE job_id = ?", (file, thumbnail, job_id))
-            return _job(db.execute(f"{_JOB} WHERE job_id = ?", (job_id,)).fetchone())
+            row = db.execute(f"{_JOB} WHERE job_id = ?", (job_id,)).fetchone()
+            if row is None:
+                raise LedgerError(f"Job {job_id} is not in the ledger.")
+            return _job(row)
 
     def find_job(self, job_id: str) -> Job | None:
         """A job by the studio's id."""
@@ -356,8 +401,9 @@ class SQLiteLedger:
         """The median of the latest ten such jobs."""
         rows = self._all(
             """SELECT ended_at - jobs.created_at AS seconds FROM jobs JOIN payments ON payments.id = jobs.payment_id
-               WHERE jobs.status = 'complete' AND arguments ->> 'model' = ? AND arguments ->> 'duration' = ?
-                     AND arguments ->> 'resolution' = ? ORDER BY payment_id DESC LIMIT 10""",
+               WHERE jobs.status = 'complete' AND json_extract(arguments, '$.model') = ?
+                     AND json_extract(arguments, '$.duration') = ? AND json_extract(arguments, '$.resolution') = ?
+               ORDER BY payment_id DESC LIMIT 10""",
             *(arguments.get(name) for name in ("model", "duration", "resolution")),
         )
         seconds = sorted(row["seconds"] for row in rows)
@@ -369,8 +415,9 @@ class SQLiteLedger:
             db.execute(
                 "INSERT OR REPLACE INTO uploads VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
                 (
-                    upload.image_url, upload.sha256, upload.studio, upload.wallet, upload.upload_id, upload.media_type,
-                    upload.size_bytes, upload.width, upload.height, upload.payment_id, upload.created_at,
+                    _storable(upload.image_url), upload.sha256, upload.studio, upload.wallet,
+                    _storable(upload.upload_id), upload.media_type, upload.size_bytes, upload.width, upload.height,
+                    upload.payment_id, upload.created_at,
                 ),
             )  # fmt: skip
 
@@ -391,7 +438,8 @@ class SQLiteLedger:
         return self._upload("studio = ? AND wallet = ? AND NOT gone", studio, wallet)
 
     def _upload(self, where: str, *parameters: object) -> Upload | None:
-        row = self._one(f"SELECT * FROM uploads WHERE {where} ORDER BY created_at DESC LIMIT 1", *parameters)
+        query = f"SELECT * FROM uploads WHERE {where} ORDER BY created_at DESC LIMIT 1"  # noqa: S608 - our own words
+        row = self._one(query, *parameters)
         return None if row is None else Upload(**{name: row[name] for name in Upload.__dataclass_fields__})
 
     def forget_upload(self, image_url: str) -> None:
@@ -404,6 +452,19 @@ class SQLiteLedger:
         self._db.close()
 
 
+def _storable(text: str | None) -> str | None:
+    """A stranger's text as SQLite takes it: JSON may hold half a surrogate pair, UTF-8 may not."""
+    return None if text is None else text.encode("utf-8", "replace").decode()
+
+
+def _read_json(text: str) -> Json:
+    try:
+        document = cast("object", json.loads(text))
+    except ValueError as exc:
+        raise LedgerError("A row of the ledger is damaged.", "Restore the ledger's file.") from exc
+    return cast("Json", document) if isinstance(document, dict) else {}
+
+
 def _receipt(row: sqlite3.Row) -> Receipt | None:
     if row["receipt_network"] is None:
         return None
@@ -414,8 +475,8 @@ def _payment(row: sqlite3.Row) -> Payment:
     names = set(Payment.__dataclass_fields__) - {"arguments", "document", "receipt", "chain_checked"}
     return Payment(
         **{name: row[name] for name in names},
-        arguments=json.loads(row["arguments"]),
-        document=json.loads(row["document"]) if row["document"] else None,
+        arguments=_read_json(row["arguments"]),
+        document=_read_json(row["document"]) if row["document"] else None,
         receipt=_receipt(row),
         chain_checked=bool(row["chain_checked"]),
     )
@@ -425,7 +486,7 @@ def _job(row: sqlite3.Row) -> Job:
     names = set(Job.__dataclass_fields__) - {"arguments", "price_micro_usdc", "receipt"}
     return Job(
         **{name: row[name] for name in names},
-        arguments=json.loads(row["arguments"]),
+        arguments=_read_json(row["arguments"]),
         price_micro_usdc=row["amount_micro_usdc"],
         receipt=_receipt(row),
     )

@@ -8,16 +8,20 @@ from __future__ import annotations
 import base64
 import binascii
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
-from typing import TypeVar, cast
+from typing import cast
 
 from seedance_mcp.errors import StudioProtocolError, quote_text
+from seedance_mcp.money import MICRO_USDC_MAX
 
 HEADER_CHARACTERS_MAX = 64 * 1024
 """The longest header value that we decode. A real challenge is about 3 KiB."""
 JSON_BYTES_MAX = 1024 * 1024
 """The largest document that we parse. A page of a hundred jobs is about 100 KiB."""
+JSON_DEPTH_MAX = 64
+"""The deepest document that we parse; an openapi.json is about 15 deep. A deeper one breaks whoever walks or writes it."""
 TEXT_CHARACTERS_MAX = 8192
 """The longest single text field that we keep."""
 
@@ -27,9 +31,9 @@ Headers = Sequence[tuple[str, str]]
 Json = Mapping[str, object]
 
 _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
-_DIGITS = re.compile(r"[0-9]{1,30}")
-
-T = TypeVar("T")
+_NETWORK = re.compile(r"eip155:[1-9][0-9]{0,17}")
+_DIGITS = re.compile(r"0|[1-9][0-9]{0,29}")
+_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def find_header(headers: Headers, name: str) -> str | None:
@@ -51,23 +55,77 @@ def find_header(headers: Headers, name: str) -> str | None:
 def parse_json(data: bytes | str, what: str) -> object:
     """Parse one JSON document of bounded size and depth; `what` names it in the error.
 
+    What is let through can be written again: the terms of an offer are echoed, so half a surrogate pair or a number
+    like `1e999` (infinity, once it is read) would break us later, with a payment reserved already.
+
     Raises:
-        StudioProtocolError: Not JSON, too large, too deep, or with numbers that JSON does not have.
+        StudioProtocolError: Not JSON, too large, too deep, or with text or numbers that cannot be written as JSON.
     """
     if len(data) > JSON_BYTES_MAX:
         raise StudioProtocolError(f"{what} is larger than {JSON_BYTES_MAX} bytes.")
+    return _load(data, what)
+
+
+def _load(data: bytes | str, what: str, *, unique: bool = False) -> object:
     try:
-        return json.loads(data, parse_constant=_refuse_constant)
+        value = cast(
+            "object",
+            json.loads(
+                data,
+                parse_constant=_refuse_constant,
+                parse_float=_read_float,
+                object_pairs_hook=_read_unique if unique else None,
+            ),
+        )
     except (ValueError, RecursionError) as exc:  # UnicodeDecodeError is a ValueError
         raise StudioProtocolError(f"{what} is not JSON: {quote_text(_decode(data), 80)}.") from exc
+    _check_tree(value, what)
+    return value
+
+
+def _check_tree(value: object, what: str) -> None:
+    """Raise on a document that is too deep, or whose text is not Unicode text."""
+    level = [value]
+    for _ in range(JSON_DEPTH_MAX):
+        below: list[object] = []
+        for item in level:
+            if isinstance(item, dict):
+                below += cast("dict[str, object]", item)
+                below += cast("dict[str, object]", item).values()
+            elif isinstance(item, list):
+                below += cast("list[object]", item)
+            elif isinstance(item, str) and _SURROGATE.search(item):
+                raise StudioProtocolError(f"{what} holds text that is not Unicode: {quote_text(item, 60)}.")
+        if not below:
+            return
+        level = below
+    raise StudioProtocolError(f"{what} is nested deeper than {JSON_DEPTH_MAX} levels.")
 
 
 def parse_json_object(data: bytes | str, what: str) -> Json:
     """Parse a JSON object, as `parse_json`."""
-    value = parse_json(data, what)
+    return _require_object(parse_json(data, what), what)
+
+
+def _require_object(value: object, what: str) -> Json:
     if not isinstance(value, dict):
         raise StudioProtocolError(f"{what} is JSON, but not an object.")
     return cast("Json", value)
+
+
+def _read_float(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text[:40]} is too large a number")
+    return value
+
+
+def _read_unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
+    """Two fields of one name say two things, and two readers may believe different ones."""
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise ValueError("a name is used twice")
+    return fields
 
 
 def _refuse_constant(name: str) -> object:
@@ -94,6 +152,8 @@ def encode_base64_json(value: Mapping[str, object]) -> str:
 def decode_base64_json(text: str, what: str) -> Json:
     """Read base64 over a JSON object; standard or URL-safe alphabet, padded or not.
 
+    Money and identity come in these headers, so a name that is used twice in one object is refused here.
+
     Raises:
         StudioProtocolError: Not base64, or not a JSON object.
     """
@@ -104,7 +164,7 @@ def decode_base64_json(text: str, what: str) -> Json:
         data = base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True)
     except (binascii.Error, ValueError) as exc:
         raise StudioProtocolError(f"{what} is not base64: {quote_text(text, 60)}.") from exc
-    return parse_json_object(data, what)
+    return _require_object(_load(data, what, unique=True), what)
 
 
 def read_text(document: Json, key: str, what: str) -> str:
@@ -140,17 +200,24 @@ def is_address(text: object) -> bool:
     return isinstance(text, str) and _ADDRESS.fullmatch(text) is not None
 
 
+def is_network(text: object) -> bool:
+    """Whether this is the CAIP-2 name of an EVM chain, such as `eip155:8453`."""
+    return isinstance(text, str) and _NETWORK.fullmatch(text) is not None
+
+
 def same_address(one: str, other: str) -> bool:
     """Compare two EVM addresses without case: a studio writes `payTo` in lower case and `asset` checksummed."""
     return one.lower() == other.lower()
 
 
 def read_amount(value: object, what: str) -> int:
-    """An amount in the token's smallest unit: a string of decimal digits, nothing else.
+    """An amount in the token's smallest unit: a string of decimal digits without leading zeros, nothing else.
 
     Raises:
-        StudioProtocolError: A sign, a fraction, an exponent, hexadecimal, a JSON number, or more than 30 digits.
+        StudioProtocolError: A sign, a fraction, an exponent, hexadecimal, a JSON number, or above a billion dollars.
     """
     if not isinstance(value, str) or _DIGITS.fullmatch(value) is None:
         raise StudioProtocolError(f"{what} is {quote_text(value, 40)}, not a whole amount in decimal digits.")
+    if int(value) > MICRO_USDC_MAX:
+        raise StudioProtocolError(f"{what} is {quote_text(value, 40)}, which nothing costs.")
     return int(value)

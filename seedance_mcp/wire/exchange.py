@@ -116,6 +116,8 @@ def _find_receipt(headers: Headers, rail: Rail) -> Receipt | None:
         settlement = read_settlement(header)
     except StudioProtocolError:
         return None
+    if not settlement.success:
+        return None  # no proof: the answer counts as paid, yet nothing on the chain says so
     return Receipt(rail=rail, network=settlement.network, transaction=settlement.transaction)
 
 

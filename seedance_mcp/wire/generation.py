@@ -28,6 +28,8 @@ RESOLUTIONS: tuple[Resolution, ...] = get_args(Resolution)
 ASPECT_RATIOS: tuple[AspectRatio, ...] = get_args(AspectRatio)
 PROMPT_CHARACTERS_MAX = 4000
 DURATION_SECONDS_MIN, DURATION_SECONDS_MAX = 4, 15
+SEED_MAX = 2**53 - 1
+"""The largest whole number that every JSON reader agrees on, and the studio's own bound."""
 
 CEILING_MICRO_USDC_DEFAULT = MicroUSDC(20_000_000)
 """What a route quotes for a body that it cannot read, where its OpenAPI does not say."""
@@ -161,7 +163,7 @@ def read_route_contract(openapi: bytes, model: Model) -> RouteContract:
     price = find_object(find_object(operation, "x-payment-info"), "price")
     return RouteContract(
         dialect=dialect,
-        ceiling_micro_usdc=_read_ceiling(find_text(price, "max")),
+        ceiling_micro_usdc=_read_ceiling(price.get("max")),
         fields=frozenset(properties),
         choices=choices,
     )
@@ -176,9 +178,10 @@ def _resolve(document: Json, schema: Json) -> Json:
     return find_object(find_object(find_object(document, "components"), "schemas"), name)
 
 
-def _read_ceiling(text: str | None) -> MicroUSDC:
+def _read_ceiling(price: object) -> MicroUSDC:
+    """The advertised maximum, a decimal string on every capture; a number of dollars is understood too."""
     try:
-        return parse_usdc(text) if text is not None else CEILING_MICRO_USDC_DEFAULT
+        return parse_usdc(str(price))
     except ValueError:
         return CEILING_MICRO_USDC_DEFAULT
 
@@ -191,14 +194,23 @@ def check_request(request: GenerationRequest) -> None:
     """
     if not request.prompt.strip():
         raise RequestError("The prompt is empty.", "Say in words what should move and how.")
-    if len(request.prompt) > PROMPT_CHARACTERS_MAX:
+    try:
+        # The studio counts UTF-16 units, and answers what it finds too long with its ceiling instead of a reason.
+        characters = len(request.prompt.encode("utf-16-le")) // 2
+    except UnicodeEncodeError as exc:
+        raise RequestError("The prompt holds characters that are not Unicode text.", "Write it again.") from exc
+    if characters > PROMPT_CHARACTERS_MAX:
         raise RequestError(
-            f"The prompt has {len(request.prompt)} characters; {PROMPT_CHARACTERS_MAX} are allowed.", "Shorten it."
+            f"The prompt has {characters} characters (an emoji counts as two); {PROMPT_CHARACTERS_MAX} are allowed.",
+            "Shorten it.",
         )
     if not DURATION_SECONDS_MIN <= request.duration_seconds <= DURATION_SECONDS_MAX:
         raise RequestError(
-            f"duration is {request.duration_seconds}; allowed are {DURATION_SECONDS_MIN} to {DURATION_SECONDS_MAX} seconds."
+            f"duration is {request.duration_seconds}; "
+            f"allowed are {DURATION_SECONDS_MIN} to {DURATION_SECONDS_MAX} seconds."
         )
+    if request.seed is not None and abs(request.seed) > SEED_MAX:
+        raise RequestError(f"seed is beyond {SEED_MAX}, the largest that the studio takes.", "Choose a smaller one.")
 
 
 def encode_generation(
@@ -224,12 +236,14 @@ def encode_generation(
         if last_image_url is not None:
             body["last_image"] = last_image_url
     body["prompt"] = request.prompt
-    for argument, value in (
-        ("duration", str(request.duration_seconds)),
-        ("resolution", request.resolution),
-        ("aspect_ratio", request.aspect_ratio),
-    ):
-        body[names[argument]] = _choose(contract, names[argument], value, argument, request.model)
+    values = {
+        "duration": str(request.duration_seconds),
+        "resolution": request.resolution,
+        "aspect_ratio": request.aspect_ratio,
+    }
+    for argument, name in names.items():  # in the order of the contract's examples
+        if argument in values:
+            body[name] = _choose(contract, name, values[argument], argument, request.model)
     if contract.dialect == "current":
         urls = [image_url] if last_image_url is None else [image_url, last_image_url]
         body |= {"mode": "keyframe", "urls": urls, "urlMediaTypes": ["image"] * len(urls)}
@@ -253,8 +267,8 @@ _CLASSIC_NAMES = {
 }
 _CURRENT_NAMES = {
     "duration": "duration",
-    "resolution": "outputResolution",
     "aspect_ratio": "aspectRatio",
+    "resolution": "outputResolution",
     "camera_fixed": "cameraFixed",
     "generate_audio": "generateAudio",
     "seed": "seed",
@@ -273,6 +287,10 @@ def _choose(contract: RouteContract, name: str, value: str, argument: str, model
 
 
 def _note_or_refuse(argument: str, wish: object) -> list[str]:
+    """Refuse what would silently change the clip; note what only restates how it is.
+
+    Source: contract, "Two dialects".
+    """
     if argument == "seed":
         raise RequestError(
             "This studio's Seedance has no seed, so a take cannot be reproduced.",
@@ -283,9 +301,11 @@ def _note_or_refuse(argument: str, wish: object) -> list[str]:
             "This studio's Seedance has no camera lock (camera_fixed).",
             "Leave camera_fixed out and write it in the prompt, e.g. “locked-off static camera, no camera movement”.",
         )
-    if argument == "generate_audio" and wish is False:
+    if argument == "camera_fixed":
+        return ["This studio's Seedance has no camera lock; camera_fixed=false changes nothing."]
+    if wish is False:
         return ["Clips of this studio always carry native audio; generate_audio=false has no effect."]
-    return []
+    return ["Clips of this studio always carry native audio; generate_audio=true changes nothing."]
 
 
 def estimate_price(dialect: Dialect, request: GenerationRequest) -> MicroUSDC | None:

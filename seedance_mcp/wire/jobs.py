@@ -127,14 +127,18 @@ def read_studio_error(body: bytes) -> str:
         document = parse_json_object(body, "The answer")
     except StudioProtocolError:
         return quote_text(body[:400].decode("utf-8", "replace"), 120)
-    error = document.get("error")
-    said = find_text(cast("Json", error), "message") if isinstance(error, dict) else find_text(document, "error")
+    said = _find_error(document)
     issues: list[str] = []
     for issue in find_list(document, "issues")[:3]:
         if isinstance(issue, Mapping):
             path = ".".join(str(part) for part in find_list(cast("Json", issue), "path")[:5])
             issues.append(f"{path}: {find_text(cast('Json', issue), 'message') or ''}".strip(": "))
     return quote_text("; ".join([said or "no reason given", *issues]))
+
+
+def _find_error(document: Json) -> str | None:
+    """`error` as text; the place for bytes writes an object with a `message` instead."""
+    return find_text(document, "error") or find_text(find_object(document, "error"), "message")
 
 
 def _read_job(document: Json) -> JobStatus:
@@ -145,7 +149,7 @@ def _read_job(document: Json) -> JobStatus:
         type=find_text(document, "type"),
         status=status,
         progress=100 if status == "complete" else _read_progress(document.get("progress")),
-        error=find_text(document, "error"),
+        error=_find_error(document),
         video_url=find_text(result, "videoUrl"),
         thumbnail_url=find_text(result, "thumbnailUrl"),
         input=find_object(document, "input") or None,

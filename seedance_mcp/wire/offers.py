@@ -9,7 +9,7 @@ strict about the ones we do. Whether an offer may be *signed* is not judged here
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, cast
 
@@ -20,7 +20,6 @@ from seedance_mcp.wire.encoding import (
     Json,
     decode_base64_json,
     find_header,
-    find_list,
     find_object,
     find_text,
     is_address,
@@ -32,8 +31,11 @@ from seedance_mcp.wire.encoding import (
 Rail = Literal["x402", "mpp"]
 
 PAYMENT_REQUIRED_HEADER = "payment-required"
+SIGN_IN_EXTENSION = "sign-in-with-x"
 ACCEPTS_MAX = 32
-"""How many entries of one 402 we look at."""
+"""How many entries one 402 may have."""
+LIFETIME_SECONDS_MAX = 10**9
+"""Thirty years: a whole number above this is not a time, whoever may sign it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,16 +118,14 @@ def read_offers(status: int, headers: Headers, body: bytes) -> Offers:
     document = _read_document(headers)
     _check_body(body, document)
     if document is None:
-        raise StudioProtocolError("The studio answered 402 without saying how to pay.")
-    if find_list(document, "accepts") == () or not document["accepts"]:
-        raise StudioProtocolError("The studio asks for a sign-in where a price was expected.")
+        raise StudioProtocolError(_describe_silence(headers, body))
     offers: list[Offer] = []
     passed_over: list[str] = []
-    for entry in find_list(document, "accepts")[:ACCEPTS_MAX]:
+    for entry in _read_accepts(document):
         try:
             offers.append(_read_entry(entry))
         except StudioProtocolError as exc:
-            passed_over.append(exc.what)
+            passed_over.append(exc.what.rstrip("."))
     return Offers(
         resource=find_object(document, "resource"),
         extensions=find_object(document, "extensions"),
@@ -139,28 +139,59 @@ def _read_document(headers: Headers) -> Json | None:
     if header is None:
         return None
     document = decode_base64_json(header, "The PAYMENT-REQUIRED header")
-    if document.get("x402Version") != 2:
-        raise StudioProtocolError(
-            f"The studio speaks x402 version {quote_text(document.get('x402Version'), 20)}, not 2."
-        )
+    _check_version(document)
     return document
 
 
+def _check_version(document: Json) -> None:
+    version = document.get("x402Version")
+    if version != 2 or not isinstance(version, int):
+        raise StudioProtocolError(f"The studio speaks x402 version {quote_text(version, 20)}, not 2.")
+
+
+def _read_accepts(document: Json) -> Sequence[object]:
+    """The entries of `accepts`: at least one, and no more than we are ready to compare with each other."""
+    accepts = document.get("accepts")
+    if not isinstance(accepts, list):
+        raise StudioProtocolError("The studio's 402 has no list of ways to pay.")
+    entries = cast("list[object]", accepts)
+    if not entries and SIGN_IN_EXTENSION in find_object(document, "extensions"):
+        raise StudioProtocolError("The studio asks for a sign-in where a price was expected.")
+    if not entries:
+        raise StudioProtocolError("The studio's 402 names no way to pay.")
+    if len(entries) > ACCEPTS_MAX:
+        raise StudioProtocolError(f"The studio's 402 names {len(entries)} ways to pay; at most {ACCEPTS_MAX} are read.")
+    return entries
+
+
+def _describe_silence(headers: Headers, body: bytes) -> str:
+    """Why a 402 without PAYMENT-REQUIRED cannot be paid, as far as it can be told."""
+    if any(name == "www-authenticate" and value.lower().startswith("payment ") for name, value in headers):
+        return "The studio offers only MPP (WWW-Authenticate: Payment), which this profile does not pay on."
+    if b'"x402Version"' in body[:4096]:
+        return "The studio names its price only in the body, as x402 version 1 did; this version reads the header."
+    return "The studio answered 402 without saying how to pay."
+
+
 def _check_body(body: bytes, document: Json | None) -> None:
-    """Refuse a body that is a refusal, or that names other terms than the header does."""
-    if not body.strip():
-        return
-    try:
-        said = parse_json(body, "The 402 body")
-    except StudioProtocolError:
-        return  # a page for people: the terms are in the header
+    """Refuse a body that is a refusal, or that names other terms than the header does.
+
+    Source: contract section 13: a payment refused is `error` and `reason`, a sign-in refused `error` and `message`.
+    """
+    text = body.strip()
+    if not text.startswith((b"{", b"[")):
+        return  # nothing, or a page for people: the terms are in the header
+    said = parse_json(text, "The 402 body")
     if not isinstance(said, dict):
         return
     said = cast("Json", said)
-    if "error" in said and ("reason" in said or "message" in said) and "accepts" not in said:
+    if "error" in said and ("reason" in said or ("message" in said and "accepts" not in said)):
         raise StudioProtocolError(f"The studio refused a payment that was not made: {quote_text(said['error'])}.")
-    if "accepts" in said and document is not None and said["accepts"] != document.get("accepts"):
-        raise StudioProtocolError("The studio's 402 names one price in its header and another in its body.")
+    if document is None:
+        return
+    for key in ("accepts", "resource", "x402Version"):
+        if key in said and said[key] != document.get(key):
+            raise StudioProtocolError(f"The studio's 402 says one thing in its header and another in its body ({key}).")
 
 
 def _read_entry(entry: object) -> Offer:
@@ -175,8 +206,8 @@ def _read_entry(entry: object) -> Offer:
         if not is_address(terms.get(key)):
             raise StudioProtocolError(f"{name}: {key} is not an EVM address")
     lifetime = terms.get("maxTimeoutSeconds")
-    if not isinstance(lifetime, int) or isinstance(lifetime, bool):
-        raise StudioProtocolError(f"{name}: maxTimeoutSeconds is not a whole number")
+    if not isinstance(lifetime, int) or isinstance(lifetime, bool) or abs(lifetime) > LIFETIME_SECONDS_MAX:
+        raise StudioProtocolError(f"{name}: maxTimeoutSeconds is not a whole number of seconds")
     return Offer(
         rail="x402",
         scheme=scheme,

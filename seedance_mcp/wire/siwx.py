@@ -10,25 +10,22 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import cast
 from urllib.parse import urlsplit
 
 from seedance_mcp.errors import StudioProtocolError, quote_text
 from seedance_mcp.wire.encoding import (
     Headers,
-    Json,
     decode_base64_json,
     encode_base64_json,
     find_header,
     find_object,
     find_text,
-    parse_json,
+    parse_json_object,
     read_text,
 )
-from seedance_mcp.wire.offers import PAYMENT_REQUIRED_HEADER
+from seedance_mcp.wire.offers import PAYMENT_REQUIRED_HEADER, SIGN_IN_EXTENSION
 
 SIGN_IN_HEADER = "SIGN-IN-WITH-X"
-SIGN_IN_EXTENSION = "sign-in-with-x"
 SIGN_IN_SECONDS_MAX = 15 * 60
 """The longest life of a sign-in that we put our name under; the studio's own is five minutes."""
 CLOCK_SKEW_SECONDS_MAX = 120
@@ -36,6 +33,8 @@ CLOCK_SKEW_SECONDS_MAX = 120
 
 _NONCE = re.compile(r"[0-9A-Za-z]{8,128}")
 _LINE = re.compile(r"[\x20-\x7e]*")
+_MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})")
+"""RFC 3339. Python's own reader lets any character stand for the `T`, even one that begins a new line of the text."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,8 +62,7 @@ def read_sign_in(headers: Headers, body: bytes) -> SignIn:
     if header is not None:
         document = decode_base64_json(header, "The PAYMENT-REQUIRED header")
     else:
-        parsed = parse_json(body, "The sign-in challenge")
-        document = cast("Json", parsed) if isinstance(parsed, dict) else {}
+        document = parse_json_object(body, "The sign-in challenge")
     if document.get("accepts"):
         raise StudioProtocolError("The studio asks for a payment on a route that is free.")
     extension = find_object(find_object(document, "extensions"), SIGN_IN_EXTENSION)
@@ -97,10 +95,13 @@ def check_sign_in(sign_in: SignIn, *, url: str, chain_id: str, now: float) -> No
     Raises:
         StudioProtocolError: With the first field that is wrong.
 
-    Source: EIP-4361, "Wallet Implementer Guidelines"; contract section 13 (the domain is the bare host, a port is legal).
+    Source: EIP-4361, "Wallet Implementer Guidelines"; contract section 13 (the bare host; a port is legal).
     """
     called = urlsplit(url)
-    if sign_in.domain.lower() not in {(called.hostname or "").lower(), called.netloc.lower()}:
+    if not sign_in.domain.isascii() or sign_in.domain.lower() not in {
+        (called.hostname or "").lower(),
+        called.netloc.lower(),
+    }:
         raise StudioProtocolError(
             f"A sign-in for the domain {quote_text(sign_in.domain, 80)} was asked by {called.netloc}."
         )
@@ -180,10 +181,11 @@ def encode_sign_in(sign_in: SignIn, address: str, signature: str) -> str:
 
 def _read_time(text: str) -> float:
     try:
-        moment = datetime.fromisoformat(text)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
-    except (ValueError, OverflowError) as exc:
-        raise StudioProtocolError(f"The sign-in's time {quote_text(text, 40)} is not ISO 8601.") from exc
+        if _MOMENT.fullmatch(text):
+            return datetime.fromisoformat(text).timestamp()
+    except (ValueError, OverflowError):
+        pass
+    raise StudioProtocolError(f"The sign-in's time {quote_text(text, 40)} is not one of RFC 3339.")
 
 
 def _write_time(unix_seconds: float) -> str:

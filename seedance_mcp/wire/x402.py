@@ -7,16 +7,31 @@ sending the same credential again safe and signing a second one dangerous.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from typing import cast
 
 from seedance_mcp.errors import StudioProtocolError
-from seedance_mcp.wire.encoding import Json, decode_base64_json, encode_base64_json, find_text
+from seedance_mcp.wire.encoding import (
+    Json,
+    decode_base64_json,
+    encode_base64_json,
+    find_object,
+    find_text,
+    is_address,
+    read_amount,
+    read_text,
+)
 from seedance_mcp.wire.offers import Offer, Offers
 
 PAYMENT_SIGNATURE_HEADER = "PAYMENT-SIGNATURE"
 PAYMENT_RESPONSE_HEADER = "payment-response"
 PAYMENT_IDENTIFIER_EXTENSION = "payment-identifier"
+
+_HASH = re.compile(r"0x[0-9a-fA-F]{64}")
+_QUANTITY = re.compile(r"0x[0-9a-fA-F]{1,64}")
+_NETWORK_NAME = re.compile(r"[-a-z0-9]{3,8}:[-_a-zA-Z0-9]{1,32}")
+"""Source: CAIP-2, "Syntax"."""
 
 _TRANSFER_TYPES = {
     "EIP712Domain": [
@@ -131,7 +146,7 @@ def build_payment(authorization: Authorization, offer: Offer, offers: Offers) ->
     identified = extensions.get(PAYMENT_IDENTIFIER_EXTENSION)
     if isinstance(identified, dict):
         # The id is the nonce: one payment, one id, the same on every sending.
-        info = dict(cast("Json", cast("Json", identified).get("info") or {}))
+        info = find_object(cast("Json", identified), "info")
         extensions[PAYMENT_IDENTIFIER_EXTENSION] = {
             **cast("Json", identified),
             "info": {**info, "id": "pay_" + authorization.nonce.removeprefix("0x")},
@@ -147,18 +162,19 @@ def read_authorization(payment: Json) -> Authorization:
     Raises:
         StudioProtocolError: The document is not such a payment.
     """
-    try:
-        fields = cast("dict[str, str]", cast("dict[str, Json]", payment["payload"])["authorization"])
-        return Authorization(
-            payer=fields["from"],
-            pay_to=fields["to"],
-            amount_micro_usdc=int(fields["value"]),
-            valid_after=int(fields["validAfter"]),
-            valid_before=int(fields["validBefore"]),
-            nonce=fields["nonce"],
-        )
-    except (KeyError, TypeError, ValueError) as exc:
-        raise StudioProtocolError("A stored payment has no readable authorization.") from exc
+    what = "A stored payment's authorization"
+    fields = find_object(find_object(payment, "payload"), "authorization")
+    payer, pay_to, nonce = (read_text(fields, key, what) for key in ("from", "to", "nonce"))
+    if not is_address(payer) or not is_address(pay_to) or _HASH.fullmatch(nonce) is None:
+        raise StudioProtocolError(f"{what} is damaged.")
+    return Authorization(
+        payer=payer,
+        pay_to=pay_to,
+        amount_micro_usdc=read_amount(fields.get("value"), what),
+        valid_after=read_amount(fields.get("validAfter"), what),
+        valid_before=read_amount(fields.get("validBefore"), what),
+        nonce=nonce,
+    )
 
 
 def build_authorization_state_call(authorization: Authorization, domain: TokenDomain) -> list[object]:
@@ -177,11 +193,8 @@ def read_word(result: object) -> int:
     Raises:
         StudioProtocolError: Not a hexadecimal number.
     """
-    try:
-        if isinstance(result, str) and result.startswith("0x") and len(result) <= 66:
-            return int(result, 16)
-    except ValueError:
-        pass
+    if isinstance(result, str) and _QUANTITY.fullmatch(result):
+        return int(result, 16)
     raise StudioProtocolError("The chain's answer is not a number.")
 
 
@@ -202,9 +215,9 @@ class Settlement:
 
     Attributes:
         success: Whether the transfer is on the chain.
-        transaction: Its hash; empty where it failed.
-        network: CAIP-2 name of the chain.
-        payer: Who paid, where the studio says so.
+        transaction: Its hash; empty where it failed, or where what is named is no hash.
+        network: CAIP-2 name of the chain; empty where what is named is none.
+        payer: Address that paid, where the studio says so.
     """
 
     success: bool
@@ -216,15 +229,22 @@ class Settlement:
 def read_settlement(header: str) -> Settlement:
     """Read a PAYMENT-RESPONSE header.
 
+    Its words end up in front of a reader and in a link, so only a hash is taken for a hash.
+
     Raises:
         StudioProtocolError: Not base64 of a JSON object.
 
     Source: x402 v2 specification, section 5.3 (SettlementResponse).
     """
     document = decode_base64_json(header, "The PAYMENT-RESPONSE header")
+    payer = find_text(document, "payer")
     return Settlement(
         success=document.get("success") is True,
-        transaction=find_text(document, "transaction") or "",
-        network=find_text(document, "network") or "",
-        payer=find_text(document, "payer"),
+        transaction=_matching(_HASH, find_text(document, "transaction")),
+        network=_matching(_NETWORK_NAME, find_text(document, "network")),
+        payer=payer if is_address(payer) else None,
     )
+
+
+def _matching(pattern: re.Pattern[str], text: str | None) -> str:
+    return text if text is not None and pattern.fullmatch(text) else ""

@@ -1,0 +1,352 @@
+"""Random kills: how often does a purchase that dies at a random moment end in double payment or loss?
+
+Usage: python benchmarks/kill_matrix.py --runs 200 [--seed 1] [--lanes 3] [--json]
+
+Each run is one journey (quote_price, upload_image, animate_image, get_job) of a new wallet with a new picture. The
+server is SIGKILLed from outside, at random moments, up to three times; in most runs the studio misbehaves once. After
+each death the server is started again and the same call is made again, until the journey is over. Then the client's
+ledger is compared with the sandbox's chain. Exits with 1 unless nothing was paid twice, lost or overspent.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import random
+import signal
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import anyio
+import anyio.to_thread
+import httpx
+from mcp import Client, StdioServerParameters
+from PIL import Image
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the stage is shared with the tests
+
+from seedance_mcp.sandbox import Sandbox, SandboxSettings
+from tests.kill.stage import Answer, Stage, call
+
+JOB_SECONDS = 0.5
+RUN_SECONDS = 180
+CALLS_MAX = 12
+"""How often one call is repeated before its journey counts as stuck."""
+KILLS_MAX = 3
+
+STEPS = ("quote_price", "upload_image", "animate_image", "get_job")
+FAULTS: dict[str, tuple[str, ...]] = {
+    "none": STEPS,
+    "drop_after_settle": ("upload_image", "animate_image"),
+    "settle_then_500": ("upload_image", "animate_image"),
+    "fail_settlement": ("upload_image", "animate_image"),
+    "slow_answer=1": ("upload_image", "animate_image"),
+    "slow_settle=1": ("upload_image", "animate_image"),
+    "second_402": ("upload_image", "animate_image"),
+    "truncated_video": ("animate_image",),
+    "dead_result_url": ("animate_image",),
+    "rate_limited": STEPS,
+    "server_error": STEPS,
+}
+"""Misbehaviours of the studio, and the calls before which each is switched on for one request."""
+KILL_SECONDS = {"quote_price": 0.6, "upload_image": 0.5, "animate_image": 0.8, "get_job": 0.3}
+"""Kills fall into this many seconds after the call is made, where most of its steps are."""
+LATE_KILL_SECONDS = 4.0
+LATE_KILLS = 0.3
+"""This share of the kills of `animate_image` falls into its whole length instead: polling and download."""
+PATIENCE = 0.7
+"""In this share of the restarts the agent waits until the dead server's lease has lapsed."""
+VERDICTS = ("paid twice", "job lost", "overspent", "stuck")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """What will happen to one journey; made from the seed and the run's number alone."""
+
+    run: int
+    fault: str
+    fault_step: str
+    kills: list[tuple[str, float]]
+    wait_seconds: int
+    restarts_patiently: list[bool]
+
+    @classmethod
+    def draw(cls, run: int, seed: int) -> Plan:
+        """Draw a journey's fate; each fault comes up equally often."""
+        chance = random.Random(f"{seed}/{run}")  # noqa: S311 - fate, not a secret
+        fault = list(FAULTS)[run % len(FAULTS)]
+        kills = [_draw_kill(chance) for _ in range(chance.choice((1, 1, 1, 2, 2, 3)))]
+        return cls(
+            run=run,
+            fault=fault,
+            fault_step=chance.choice(FAULTS[fault]),
+            kills=kills,
+            wait_seconds=chance.choice((0, 5, 30)),
+            restarts_patiently=[chance.random() < PATIENCE for _ in range(KILLS_MAX)],
+        )
+
+
+def _draw_kill(chance: random.Random) -> tuple[str, float]:
+    step = chance.choices(STEPS, weights=(1, 3, 5, 1))[0]
+    late = step == "animate_image" and chance.random() < LATE_KILLS
+    return step, chance.uniform(0, LATE_KILL_SECONDS if late else KILL_SECONDS[step])
+
+
+@dataclass(slots=True, kw_only=True)
+class Outcome:
+    """What became of one journey."""
+
+    plan: Plan
+    seconds: float = 0
+    killed_in: list[str] = field(default_factory=list[str])
+    calls: int = 0
+    generations: int = 0
+    uploads: int = 0
+    lost_uploads: int = 0
+    refused: bool = False
+    problems: list[str] = field(default_factory=list[str])
+    errors: list[str] = field(default_factory=list[str])
+
+
+class Journey:
+    """One agent on its way from a picture to a clip, with a server that keeps dying."""
+
+    def __init__(self, stage: Stage, plan: Plan, picture: Path) -> None:
+        self.stage = stage
+        self.outcome = Outcome(plan=plan)
+        self._plan = plan
+        self._picture = str(picture)
+        self._kills = list(plan.kills)
+        self._step = 0
+        self._armed = False
+        self._job_id: str | None = None
+        self._calls_of_step = 0
+
+    async def travel(self) -> Outcome:
+        """Go on, over as many servers as it takes, until the journey is over."""
+        while not self._is_over():
+            async with self._server() as (client, pid):
+                while not self._is_over():
+                    answer = await self._make_call(client, pid)
+                    if answer is None:
+                        break
+                    self._take(answer)
+            if self.outcome.killed_in and not self._is_over():
+                patient = self._plan.restarts_patiently[(len(self.outcome.killed_in) - 1) % KILLS_MAX]
+                if patient or self._calls_of_step > CALLS_MAX // 3:
+                    self.stage.let_leases_lapse()
+        await self._judge()
+        return self.outcome
+
+    def _is_over(self) -> bool:
+        return self._step >= len(STEPS) or self.outcome.refused or self._calls_of_step > CALLS_MAX
+
+    @asynccontextmanager
+    async def _server(self) -> AsyncGenerator[tuple[Client, int]]:
+        """`python -m seedance_mcp` as a host starts it, with its process id."""
+        pid_file = self.stage.folder / "server.pid"
+        parameters = StdioServerParameters(
+            command="/bin/sh",
+            args=["-c", 'echo $$ > "$0"; exec "$@"', str(pid_file), sys.executable, "-m", "seedance_mcp"],
+            env=self.stage.environ,
+        )
+        async with Client(parameters) as client:
+            yield client, int(await anyio.Path(pid_file).read_text())
+
+    async def _make_call(self, client: Client, pid: int) -> Answer | None:
+        """Make the step's call, with its fault armed once, and with its kill on the way."""
+        step = STEPS[self._step]
+        if step == self._plan.fault_step and not self._armed and self._plan.fault != "none":
+            self._armed = True
+            await self._arm(f"{self._plan.fault}:1")
+        self.outcome.calls += 1
+        self._calls_of_step += 1
+        kill = next((kill for kill in self._kills if kill[0] == step), None)
+        async with anyio.create_task_group() as tasks:
+            if kill is not None:
+                self._kills.remove(kill)
+                tasks.start_soon(self._kill, pid, step, kill[1])
+            answer = await call(client, step, **self._arguments(step))
+            tasks.cancel_scope.cancel()
+        return answer
+
+    def _arguments(self, step: str) -> dict[str, Any]:
+        match step:
+            case "upload_image":
+                return {"image": self._picture}
+            case "get_job":
+                return {"job_id": self._job_id}
+            case "animate_image":
+                return {"image": self._picture, "prompt": "It moves", "wait_seconds": self._plan.wait_seconds}
+            case _:
+                return {"image": self._picture, "prompt": "It moves"}
+
+    async def _arm(self, fault: str) -> None:
+        async with httpx.AsyncClient(base_url=self.stage.sandbox.url, trust_env=False) as studio:
+            (await studio.post("/_sandbox/faults", json={"faults": [fault]})).raise_for_status()
+
+    async def _kill(self, pid: int, step: str, seconds: float) -> None:
+        await anyio.sleep(seconds)
+        os.kill(pid, signal.SIGKILL)
+        self.outcome.killed_in.append(step)
+
+    def _take(self, answer: Answer) -> None:
+        """Go on to the next step, or note why not."""
+        step = STEPS[self._step]
+        if answer.is_error:
+            self.outcome.errors.append(answer.text)
+            if answer.text.startswith("payment_refused"):
+                self.outcome.refused = True
+            elif self._calls_of_step > CALLS_MAX // 3:
+                self.stage.let_leases_lapse()  # the agent waits a minute, as it was told to
+            return
+        if step == "animate_image":
+            self._job_id = answer.fields["job_id"]
+            if self._job_id is None:  # still being bought
+                self.stage.let_leases_lapse()
+                return
+        if step == "get_job" and answer.fields["status"] != "complete":
+            return
+        self._step += 1
+        self._calls_of_step = 0
+
+    async def _judge(self) -> None:
+        """Compare the books."""
+        outcome = self.outcome
+        audit = await self.stage.audit()
+        outcome.generations, outcome.uploads = audit.generations, audit.uploads
+        outcome.lost_uploads = audit.lost_uploads
+        outcome.problems += audit.problems
+        if outcome.refused:
+            last = STEPS[self._step]
+            if (last == "animate_image" and audit.generations) or (last == "upload_image" and audit.uploads):
+                outcome.problems.append(f"job lost: {last} was refused and settled all the same")
+        elif self._step < len(STEPS):
+            outcome.problems.append(f"stuck: {STEPS[self._step]} never ended: {outcome.errors[-1:]}")
+        elif audit.generations != 1:
+            outcome.problems.append(f"job lost: the journey ended with {audit.generations} settled generations")
+
+
+async def play(plan: Plan, sandbox: Sandbox, folder: Path) -> Outcome:
+    """Play one run to its end."""
+    started = time.monotonic()
+    stage = await Stage.set(sandbox, folder)
+    picture = folder / "picture.png"
+    colour = (plan.run % 256, plan.run // 256 % 256, 128)
+    await anyio.to_thread.run_sync(lambda: Image.new("RGB", (640, 360), colour).save(picture))
+    journey = Journey(stage, plan, picture)
+    try:
+        with anyio.fail_after(RUN_SECONDS):
+            await journey.travel()
+    except TimeoutError:
+        journey.outcome.problems.append(f"stuck: not over after {RUN_SECONDS} s: {journey.outcome.errors[-1:]}")
+    journey.outcome.seconds = time.monotonic() - started
+    return journey.outcome
+
+
+async def play_all(*, runs: int, seed: int, lanes: int, folder: Path) -> list[Outcome]:
+    """Play every run, in lanes side by side; a lane has its own studio, so that a fault befalls its own journey."""
+    outcomes: list[Outcome] = []
+    plans = iter([Plan.draw(run, seed) for run in range(runs)])
+
+    async def play_lane() -> None:
+        sandbox = Sandbox(SandboxSettings(job_seconds=JOB_SECONDS))
+        await anyio.to_thread.run_sync(sandbox.start)
+        for plan in plans:
+            outcomes.append(await play(plan, sandbox, folder / str(plan.run)))
+            if sys.stderr.isatty():
+                print(f"\r{len(outcomes)}/{runs}", end="", file=sys.stderr)
+        await anyio.to_thread.run_sync(sandbox.stop)
+        _look_again(sandbox, outcomes)
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(lanes):
+            tasks.start_soon(play_lane)
+    return sorted(outcomes, key=lambda outcome: outcome.plan.run)
+
+
+def _look_again(sandbox: Sandbox, outcomes: list[Outcome]) -> None:
+    """A request that a dead server left at the studio may settle late; no nonce may ever have done so twice."""
+    nonces = Counter((one.payer, one.nonce) for one in sandbox.chain.settlements())
+    for (payer, _), times in nonces.items():
+        if times > 1:
+            outcomes[-1].problems.append(f"paid twice: {payer} settled one nonce {times} times")
+
+
+def show(outcomes: list[Outcome], *, seconds: float, seed: int) -> dict[str, Any]:
+    """Everything that the table shows, as data."""
+    totals = Counter(problem.partition(":")[0] for outcome in outcomes for problem in outcome.problems)
+    by_fault: dict[str, Counter[str]] = {fault: Counter() for fault in FAULTS}
+    by_step: dict[str, Counter[str]] = {step: Counter() for step in STEPS}
+    for outcome in outcomes:
+        row = {
+            "runs": 1,
+            "kills": len(outcome.killed_in),
+            "calls": outcome.calls,
+            "clips bought": outcome.generations,
+            "uploads bought": outcome.uploads,
+            "upload answers lost": outcome.lost_uploads,
+            "refused": int(outcome.refused),
+            "problems": len(outcome.problems),
+        }
+        by_fault[outcome.plan.fault].update(row)
+        for step in outcome.killed_in:
+            by_step[step].update({"kills": 1, "problems": len(outcome.problems)})
+    return {
+        "seed": seed,
+        "runs": len(outcomes),
+        "seconds": round(seconds, 1),
+        "kills": sum(len(outcome.killed_in) for outcome in outcomes),
+        "totals": {verdict: totals[verdict] for verdict in VERDICTS},
+        "by_fault": {fault: dict(row) for fault, row in by_fault.items()},
+        "by_step": {step: dict(row) for step, row in by_step.items()},
+        "anomalies": [asdict(outcome) for outcome in outcomes if outcome.problems],
+    }
+
+
+def print_table(shown: dict[str, Any]) -> None:
+    """The figures, for people."""
+    columns = ("runs", "kills", "calls", "clips bought", "uploads bought", "upload answers lost", "refused", "problems")
+    print(f"{'fault':<20}" + "".join(f"{column:>{len(column) + 2}}" for column in columns))
+    for fault, row in shown["by_fault"].items():
+        print(f"{fault:<20}" + "".join(f"{row.get(column, 0):>{len(column) + 2}}" for column in columns))
+    print(f"\n{'killed in':<20}{'kills':>7}")
+    for step, row in shown["by_step"].items():
+        print(f"{step:<20}{row.get('kills', 0):>7}")
+    for anomaly in shown["anomalies"]:
+        print(f"\nrun {anomaly['plan']['run']}: {'; '.join(anomaly['problems'])}\n  {anomaly}")
+    print(f"\n{shown['runs']} journeys, {shown['kills']} kills, seed {shown['seed']}, {shown['seconds']} s")
+    print(", ".join(f"{verdict}: {count}" for verdict, count in shown["totals"].items()))
+
+
+def main() -> int:
+    """Read the arguments, play, show."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--runs", type=int, default=200)
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--lanes", type=int, default=3, help="journeys side by side")
+    parser.add_argument("--json", action="store_true", help="print data instead of a table")
+    arguments = parser.parse_args()
+    started = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="kill-matrix-") as folder:
+        outcomes = anyio.run(
+            lambda: play_all(runs=arguments.runs, seed=arguments.seed, lanes=arguments.lanes, folder=Path(folder))
+        )
+    shown = show(outcomes, seconds=time.monotonic() - started, seed=arguments.seed)
+    if arguments.json:
+        print(json.dumps(shown, indent=2))
+    else:
+        print_table(shown)
+    return int(any(shown["totals"].values()))
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,161 @@
+"""Fixtures for every test: a home of its own, real sandboxes, real pictures, and an https server on this machine.
+
+No test can touch the real home, wallet or ledger of whoever runs it (`_own_home`).
+"""
+
+import os
+import ssl
+from collections.abc import AsyncGenerator, Callable, Generator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.servers import Asked, RawServer, build_answer, serve_raw
+
+if TYPE_CHECKING:
+    import asyncio
+
+    import trustme
+
+    from seedance_mcp.sandbox import Sandbox
+
+FUNDED_MICRO_USDC = 100_000_000
+TEST_HOSTS = ("127.0.0.1", "localhost", "pictures.test")
+"""Names in the certificate of `https_server`."""
+
+
+@pytest.fixture(autouse=True)
+def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]  # autouse
+    """Point the home, the XDG folders and our own data folder at a temporary one; forget the owner's settings."""
+    for name in list(os.environ):
+        if name.startswith("SEEDANCE_") or name.lower().endswith("_proxy"):
+            monkeypatch.delenv(name)
+    home = tmp_path_factory.mktemp("home")
+    monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("USERPROFILE", str(home))
+    for name in ("XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME"):
+        monkeypatch.setenv(name, str(home / name.lower()))
+    monkeypatch.setenv("SEEDANCE_DATA_DIR", str(home / "seedance"))
+
+
+@pytest.fixture(scope="session")
+def anyio_backend() -> str:
+    return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def funded_key() -> str:
+    """A throwaway private key; its wallet holds $100 in every sandbox of these fixtures."""
+    return "0x" + os.urandom(32).hex()
+
+
+@pytest.fixture(scope="session")
+def funded_address(funded_key: str) -> str:
+    from eth_account import Account  # heavy: only for tests that ask
+
+    return Account.from_key(funded_key).address
+
+
+@pytest.fixture(scope="session")
+def studio_server(funded_address: str) -> Generator["Sandbox"]:
+    """One sandbox for the whole session, without faults; for tests that leave nothing strange behind."""
+    with _build_sandbox(funded_address) as sandbox:
+        yield sandbox
+
+
+@pytest.fixture
+def make_sandbox(funded_address: str) -> Generator[Callable[..., "Sandbox"]]:
+    """Start sandboxes with any `SandboxSettings`, `make_sandbox(contract="classic", faults=("not_json",))`."""
+    started: list[Sandbox] = []
+
+    def make(**settings: Any) -> "Sandbox":
+        sandbox = _build_sandbox(funded_address, **settings)
+        sandbox.start()
+        started.append(sandbox)
+        return sandbox
+
+    yield make
+    for sandbox in started:
+        sandbox.stop()
+
+
+def _build_sandbox(funded: str, **settings: Any) -> "Sandbox":
+    from seedance_mcp.sandbox import Sandbox, SandboxSettings  # heavy: only for tests that ask
+
+    return Sandbox(SandboxSettings(**{"job_seconds": 0.2, "funded": {funded: FUNDED_MICRO_USDC}, **settings}))
+
+
+@pytest.fixture
+def make_picture(tmp_path: Path) -> Callable[..., Path]:
+    """Draw a picture into `tmp_path`: `make_picture("cat.png", size=(640, 360), mode="RGB", **save_options)`."""
+    from PIL import Image
+
+    assert not any(part.startswith(".") for part in tmp_path.parts), "a hidden folder is refused by media"
+
+    def make(name: str = "picture.png", *, size: tuple[int, int] = (640, 360), mode: str = "RGB", **save: Any) -> Path:
+        file = tmp_path / name
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.new(mode, size, "teal" if mode != "CMYK" else (90, 10, 20, 30)).save(file, **save)
+        return file
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def authority() -> "trustme.CA":
+    """A certificate authority that only these tests trust."""
+    import trustme
+
+    return trustme.CA()
+
+
+@pytest.fixture
+def trusted(authority: "trustme.CA", tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Trust `authority` in this process and its children, by SSL_CERT_FILE; the file's path."""
+    file = tmp_path_factory.mktemp("authority") / "ca.pem"
+    authority.cert_pem.write_to_path(str(file))
+    monkeypatch.setenv("SSL_CERT_FILE", str(file))
+    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
+    return file
+
+
+@pytest.fixture(scope="session")
+def server_tls(authority: "trustme.CA") -> ssl.SSLContext:
+    """The server half, for `serve_raw(..., tls=server_tls)`."""
+    context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+    authority.issue_cert(*TEST_HOSTS).configure_cert(context)
+    return context
+
+
+class HttpsServer:
+    """Real https on this machine: `add` bytes or a redirect under a path, get its URL."""
+
+    def __init__(self, raw: RawServer, answers: dict[str, bytes]) -> None:
+        self.raw = raw
+        self._answers = answers
+
+    @property
+    def url(self) -> str:
+        return self.raw.url
+
+    def add(self, path: str, body: bytes = b"", *, status: int = 200, **headers: str) -> str:
+        """Serve this from now on; underscores in header names stand for hyphens."""
+        self._answers[path] = build_answer(status, body, **headers)
+        return self.url + path
+
+    def redirect(self, path: str, to: str) -> str:
+        return self.add(path, status=302, location=to)
+
+
+@pytest.fixture
+async def https_server(trusted: Path, server_tls: ssl.SSLContext) -> AsyncGenerator[HttpsServer]:
+    """An https server for pictures and redirects; reachable where loopback is allowed, trusted by SSL_CERT_FILE."""
+    assert trusted.exists()
+    answers: dict[str, bytes] = {}
+
+    async def answer(asked: Asked, writer: "asyncio.StreamWriter") -> None:
+        writer.write(answers.get(asked.target) or build_answer(404))
+
+    async with serve_raw(answer, tls=server_tls) as raw:
+        yield HttpsServer(raw, answers)

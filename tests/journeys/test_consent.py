@@ -1,0 +1,67 @@
+"""A person's yes above the owner's `ask_above`: on the newest protocol and on an older one, and where nobody can ask."""
+
+from pathlib import Path
+from typing import Any, Literal
+
+import pytest
+from mcp.types import ElicitResult
+
+from tests.journeys.host import Bench
+
+Action = Literal["accept", "decline", "cancel"]
+
+
+class Person:
+    """Answers the questions that a host shows, and remembers them."""
+
+    def __init__(self, action: Action, approve: bool | None = None) -> None:
+        self.questions: list[str] = []
+        self._answer = ElicitResult(action=action, content=None if approve is None else {"approve": approve})
+
+    async def __call__(self, _context: Any, params: Any) -> ElicitResult:
+        self.questions.append(params.message)
+        return self._answer
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_a_yes_buys_the_clip_at_the_price_that_was_shown(bench: Bench, picture: Path, mode: str) -> None:
+    person = Person("accept", approve=True)
+    async with bench.host(mode=mode, elicitation=person, SEEDANCE_ASK_ABOVE="0.10") as host:
+        clip = await host.animate_to_the_end(image=str(picture), prompt="x")
+
+    assert clip["status"] == "complete"
+    assert person.questions == ["Pay $0.32 for a 4 s 480p video by seedance-fast?"]
+    assert await bench.paid() == [10_000, 320_000]
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+@pytest.mark.parametrize("person", [("accept", False), ("decline", None), ("cancel", None)])
+async def test_anything_but_a_yes_buys_nothing(
+    bench: Bench, picture: Path, mode: str, person: tuple[Action, bool | None]
+) -> None:
+    async with bench.host(mode=mode, elicitation=Person(*person), SEEDANCE_ASK_ABOVE="0.10") as host:
+        answer = await host.call("animate_image", image=str(picture), prompt="x")
+
+    assert answer.failed
+    assert "Nothing was paid." in answer.text
+    assert await bench.paid() == []
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_a_price_below_the_threshold_asks_nobody(bench: Bench, picture: Path, mode: str) -> None:
+    person = Person("decline")
+    async with bench.host(mode=mode, elicitation=person, SEEDANCE_ASK_ABOVE="1") as host:
+        clip = await host.animate_to_the_end(image=str(picture), prompt="x")
+
+    assert clip["status"] == "complete"
+    assert person.questions == []
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_a_host_that_cannot_ask_is_told_the_setting(bench: Bench, picture: Path, mode: str) -> None:
+    async with bench.host(mode=mode, SEEDANCE_ASK_ABOVE="0.10") as host:
+        answer = await host.call("animate_image", image=str(picture), prompt="x", max_price_usd="1")
+
+    assert answer.text.startswith("price_too_high:")
+    assert "SEEDANCE_ASK_ABOVE" in answer.text
+    assert await bench.paid() == []

@@ -1,0 +1,166 @@
+"""Each named misbehaviour of the studio, met by the real server: what the agent is told, and what the chain says.
+
+After every journey the sandbox's own chain is asked: the clip is paid at most once, whatever happened.
+"""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import pytest
+
+from tests.journeys.host import Bench
+
+MakeBench = Callable[..., Awaitable[Bench]]
+UPLOAD, CLIP = 10_000, 320_000
+
+
+async def test_a_slow_job_is_waited_for_call_by_call(make_bench: MakeBench, picture: Path) -> None:
+    bench = await make_bench(job_seconds=0.4)
+    await bench.break_with("slow_job")
+    async with bench.host() as host:
+        first = await host.call("animate_image", image=str(picture), prompt="x", wait_seconds=1)
+        clip = await host.animate_to_the_end(image=str(picture), prompt="x")
+
+    assert first["status"] in ("pending", "loading")
+    assert clip["status"] == "complete"
+    assert await bench.paid() == [UPLOAD, CLIP]
+
+
+async def test_a_failed_job_is_told_with_its_price_and_not_bought_again(bench: Bench, picture: Path) -> None:
+    await bench.break_with("failed_job")
+    async with bench.host() as host:
+        first = await host.animate_to_the_end(image=str(picture), prompt="x")
+        again = await host.call("animate_image", image=str(picture), prompt="x")
+        read = await host.call("get_job", job_id=first["job_id"])
+
+    assert first.failed
+    assert (first["status"], first["price_micro_usdc"]) == ("failed", CLIP)
+    assert first["error"]
+    assert "take" in first["next_step"]
+    assert again["job_id"] == first["job_id"]
+    assert (read.failed, read["status"]) == (False, "failed")
+    assert await bench.paid() == [UPLOAD, CLIP]
+
+
+async def test_a_stuck_job_is_still_running_and_never_bought_again(bench: Bench, picture: Path) -> None:
+    await bench.break_with("stuck_job")
+    async with bench.host() as host:
+        first = await host.call("animate_image", image=str(picture), prompt="x", wait_seconds=2)
+        again = await host.call("animate_image", image=str(picture), prompt="x", wait_seconds=1)
+
+    assert first["status"] == again["status"] == "loading"
+    assert first["job_id"] == again["job_id"]
+    assert await bench.paid() == [UPLOAD, CLIP]
+
+
+@pytest.mark.parametrize("fault", ["drop_after_settle:1", "settle_then_500:1", "fail_settlement:1"])
+async def test_a_lost_answer_ends_with_the_clip_and_one_payment(bench: Bench, picture: Path, fault: str) -> None:
+    async with bench.host() as host:
+        await host.call("upload_image", image=str(picture))
+        await bench.break_with(fault)
+        clip = await host.animate_to_the_end(image=str(picture), prompt="x")
+
+    assert clip["status"] == "complete"
+    assert Path(clip["file"]).exists()
+    assert await bench.paid() == [UPLOAD, CLIP]
+
+
+@pytest.mark.parametrize("fault", ["drop_after_settle:1", "settle_then_500:1"])
+async def test_a_lost_upload_is_bought_once_more_and_the_result_says_so(
+    bench: Bench, picture: Path, fault: str
+) -> None:
+    await bench.break_with(fault)
+    async with bench.host() as host:
+        first = await host.call("upload_image", image=str(picture))
+        hosted = first if not first.failed else await host.call("upload_image", image=str(picture))
+        again = await host.call("upload_image", image=str(picture))
+
+    assert not hosted.failed
+    assert any("bought once more" in note for note in hosted["notes"])
+    assert again["price_micro_usdc"] == 0
+    assert await bench.paid() == [UPLOAD, UPLOAD]
+
+
+async def test_a_second_402_is_never_signed_for(bench: Bench, picture: Path) -> None:
+    async with bench.host() as host:
+        await host.call("upload_image", image=str(picture))
+        await bench.break_with("second_402:1")
+        first = await host.call("animate_image", image=str(picture), prompt="x")
+        again = await host.call("animate_image", image=str(picture), prompt="x")
+
+    for answer in (first, again):
+        assert answer.failed
+        assert answer.text.startswith("payment_refused:")
+        assert "Up to $0.32 is held until" in answer.text
+    assert await bench.paid() == [UPLOAD]
+
+
+async def test_an_overloaded_studio_is_asked_again_after_its_pause(bench: Bench, picture: Path) -> None:
+    async with bench.host() as host:
+        await bench.break_with("rate_limited:1")
+        clip = await host.animate_to_the_end(image=str(picture), prompt="x")
+
+    assert clip["status"] == "complete"
+    assert await bench.paid() == [UPLOAD, CLIP]
+
+
+async def test_a_studio_out_of_order_costs_nothing_and_works_afterwards(bench: Bench, picture: Path) -> None:
+    async with bench.host() as host:
+        await bench.break_with("server_error")
+        first = await host.call("animate_image", image=str(picture), prompt="x")
+        await bench.break_with()
+        clip = await host.animate_to_the_end(image=str(picture), prompt="x")
+
+    assert first.failed
+    assert first.text.startswith("studio_unreachable:")
+    assert "Nothing was paid." in first.text
+    assert clip["status"] == "complete"
+    assert await bench.paid() == [UPLOAD, CLIP]
+
+
+@pytest.mark.parametrize("fault", ["dead_result_url:1", "truncated_video:1"])
+async def test_a_broken_result_is_fetched_again_until_it_is_whole(bench: Bench, picture: Path, fault: str) -> None:
+    await bench.break_with(fault)
+    async with bench.host() as host:
+        clip = await host.animate_to_the_end(image=str(picture), prompt="x")
+
+    assert clip["status"] == "complete"
+    assert Path(clip["file"]).stat().st_size > 1000
+    assert [path.name for path in Path(clip["file"]).parent.iterdir() if path.name.endswith(".part")] == []
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "price_x100",
+        "ceiling",
+        "other_asset",
+        "other_network",
+        "other_domain_name",
+        "permit2",
+        "long_lifetime",
+    ],
+)
+async def test_a_tampered_offer_is_refused_before_a_signature(bench: Bench, picture: Path, kind: str) -> None:
+    async with bench.host() as host:
+        await host.call("upload_image", image=str(picture))
+        await bench.break_with(f"tampered_offer={kind}")
+        answer = await host.call("animate_image", image=str(picture), prompt="x")
+
+    assert answer.failed
+    assert "Nothing was paid." in answer.text
+    assert await bench.paid() == [UPLOAD]
+    signed = [payment["path"] for payment in (await bench.state())["payments_seen"]]
+    assert signed == ["/api/upload"]
+
+
+async def test_a_restarted_server_finishes_what_the_last_one_began(make_bench: MakeBench, picture: Path) -> None:
+    bench = await make_bench(job_seconds=2)
+    async with bench.host() as host:
+        begun = await host.call("animate_image", image=str(picture), prompt="x", wait_seconds=1)
+    async with bench.host() as host:
+        clip = await host.animate_to_the_end(image=str(picture), prompt="x")
+
+    assert clip["job_id"] == begun["job_id"]
+    assert clip["status"] == "complete"
+    assert await bench.paid() == [UPLOAD, CLIP]

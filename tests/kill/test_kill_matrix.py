@@ -1,0 +1,239 @@
+"""A server that is killed at any point of a purchase never pays twice, never overspends, and loses nothing paid.
+
+Every case: the trapdoor server dies in a journey of upload and animation; a fresh plain server on the same data folder
+takes over. In one half of the cases the agent repeats its call; in the other it does not, and the server has to clean
+up by itself. The sandbox's chain says what was paid.
+
+The cases run side by side, because each spends most of its time waiting for a process to load; the tests below are
+their verdicts.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+from mcp import Client
+
+from seedance_mcp.sandbox import EXAMPLE_IMAGE, Sandbox
+from tests.kill.stage import Answer, Audit, Stage, call
+from tests.kill.trapdoor import GENERATION_POINTS, POINTS, PURCHASE_POINTS, UPLOAD_POINTS
+
+CASE_SECONDS = 60
+LANES = 6
+CALLS_MAX = 6
+"""How often an agent repeats a call before it gives up."""
+PRICES_MICRO_USDC = {"upload": 10_000, "generation": 320_000}
+
+ANSWER_IS_LOST = ("during_post", "after_settlement_before_answer", "after_answer_before_ledger")
+"""Points after which a paid upload's ticket is nowhere: the money moved, and the studio never says it again."""
+NOTHING_IS_SIGNED = ("before_reserve", "after_reserve", "after_sign")
+"""Points before a credential was written down, so that none was sent either."""
+RESUMED_POINTS = (
+    "after_reserve",
+    "after_record",
+    "during_post",
+    "after_settlement_before_answer",
+    "after_answer_before_ledger",
+    "after_conclude_before_result",
+    "during_polling",
+    "during_download",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """Where the server dies, in the purchase of what, and whether the agent calls again."""
+
+    point: str
+    purpose: str
+    repeated: bool
+
+    def __str__(self) -> str:
+        return f"{self.point}-{self.purpose}-{'repeated' if self.repeated else 'resumed'}"
+
+    @property
+    def fatal_call(self) -> tuple[str, dict[str, Any]]:
+        """The call during which the server dies."""
+        if self.purpose == "upload":
+            return "upload_image", {"image": str(EXAMPLE_IMAGE)}
+        return "animate_image", {"image": str(EXAMPLE_IMAGE), "prompt": "The boat sails on"}
+
+
+@dataclass(slots=True)
+class Verdict:
+    """What became of a case: the books after the recovery, what the repeated calls said, and the jobs by `get_job`."""
+
+    audit: Audit
+    answers: list[Answer] = field(default_factory=list[Answer])
+    jobs: list[Answer] = field(default_factory=list[Answer])
+
+    @property
+    def notes(self) -> str:
+        """Everything that the agent was told besides."""
+        return " ".join(note for answer in self.answers for note in answer.fields.get("notes", []))
+
+
+CASES = [
+    *(Case(point, "upload", True) for point in PURCHASE_POINTS | UPLOAD_POINTS),
+    *(Case(point, "generation", True) for point in PURCHASE_POINTS | GENERATION_POINTS),
+    *(Case(point, "upload", False) for point in ("after_reserve", "after_record", "after_settlement_before_answer")),
+    *(Case(point, "generation", False) for point in RESUMED_POINTS),
+]
+
+
+@pytest.fixture(scope="module")
+async def verdicts(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    prompt_studio: Sandbox,
+    slow_to_settle: Sandbox,
+    slow_to_answer: Sandbox,
+) -> dict[Case, Verdict | Exception]:
+    """Every case that was selected, played to its end."""
+    studios = {"during_post": slow_to_settle, "after_settlement_before_answer": slow_to_answer}
+    folder = tmp_path_factory.mktemp("kill")
+    limiter = anyio.CapacityLimiter(LANES)
+    verdicts: dict[Case, Verdict | Exception] = {}
+
+    async def play_in_lane(case: Case) -> None:
+        async with limiter:
+            try:
+                with anyio.fail_after(CASE_SECONDS):
+                    verdicts[case] = await play(case, studios.get(case.point, prompt_studio), folder / str(case))
+            except Exception as exc:  # it belongs to the case's own test
+                verdicts[case] = exc
+
+    async with anyio.create_task_group() as tasks:
+        for case in _selected_cases(request.session.items):
+            tasks.start_soon(play_in_lane, case)
+    return verdicts
+
+
+def _selected_cases(items: list[pytest.Item]) -> list[Case]:
+    found = [
+        item.callspec.params.get("case")
+        for item in items
+        if isinstance(item, pytest.Function) and hasattr(item, "callspec")
+    ]
+    return [case for case in found if isinstance(case, Case)]
+
+
+async def play(case: Case, sandbox: Sandbox, folder: Path) -> Verdict:
+    """Die once, take over, and look at the books."""
+    stage = await Stage.set(sandbox, folder)
+    tool, arguments = case.fatal_call
+    async with stage.server(case.point, case.purpose) as client:
+        if case.purpose == "generation":
+            hosted = await _call(client, "upload_image", {"image": str(EXAMPLE_IMAGE)})
+            assert not hosted.is_error, hosted.text
+        assert await call(client, tool, **arguments) is None, "the trapdoor held"
+    before = await stage.audit()
+    assert before.generations <= 1
+    if case.repeated:
+        return await _repeat(stage, tool, arguments)
+    return await _resume(stage)
+
+
+async def _repeat(stage: Stage, tool: str, arguments: dict[str, Any]) -> Verdict:
+    """The agent calls again, once too early, and then until it has what it wants."""
+    async with stage.server() as client:
+        answers = [await _call(client, tool, arguments if tool == "upload_image" else {**arguments, "wait_seconds": 0})]
+        stage.let_leases_lapse()
+        for _ in range(CALLS_MAX):
+            answers.append(await _call(client, tool, arguments))
+            if not answers[-1].is_error and answers[-1].fields.get("status", "complete") == "complete":
+                break
+        await stage.wait_until_over()
+        return Verdict(audit=await stage.audit(), answers=answers, jobs=await _get_jobs(client, stage))
+
+
+async def _call(client: Client, tool: str, arguments: dict[str, Any]) -> Answer:
+    answer = await call(client, tool, **arguments)
+    assert answer is not None, "the plain server died"
+    return answer
+
+
+async def _resume(stage: Stage) -> Verdict:
+    """The agent does not call again. Any call opens the engine, which cleans up behind the caller's back."""
+    stage.let_leases_lapse()
+    async with stage.server() as client:
+        await _call(client, "get_job", {"job_id": "cm0000000000000000000none", "wait_seconds": 0})
+        await stage.wait_until_over()
+        return Verdict(audit=await stage.audit(), jobs=await _get_jobs(client, stage))
+
+
+async def _get_jobs(client: Client, stage: Stage) -> list[Answer]:
+    return [await _call(client, "get_job", {"job_id": job.job_id}) for job in stage.jobs()]
+
+
+def _find(verdicts: dict[Case, Verdict | Exception], case: Case) -> Verdict:
+    verdict = verdicts[case]
+    if isinstance(verdict, Exception):
+        raise verdict
+    return verdict
+
+
+def _pick(*, purpose: str, repeated: bool) -> Callable[[Any], Any]:
+    cases = [case for case in CASES if case.purpose == purpose and case.repeated == repeated]
+    return pytest.mark.parametrize("case", cases, ids=str)
+
+
+def test_every_point_is_in_the_matrix() -> None:
+    assert {case.point for case in CASES if case.repeated} == set(POINTS)
+
+
+@pytest.mark.slow
+@_pick(purpose="generation", repeated=True)
+async def test_a_repeated_animation_is_bought_once_and_saved(
+    verdicts: dict[Case, Verdict | Exception], case: Case
+) -> None:
+    verdict = _find(verdicts, case)
+    assert verdict.audit.problems == []
+    assert (verdict.audit.generations, verdict.audit.uploads) == (1, 1)
+    assert verdict.audit.ledger_micro_usdc == verdict.audit.chain_micro_usdc == sum(PRICES_MICRO_USDC.values())
+    assert [job.fields["file"] for job in verdict.jobs] == [verdict.answers[-1].fields["file"]]
+
+
+@pytest.mark.slow
+@_pick(purpose="upload", repeated=True)
+async def test_a_repeated_upload_is_bought_once_unless_its_answer_was_lost(
+    verdicts: dict[Case, Verdict | Exception], case: Case
+) -> None:
+    verdict = _find(verdicts, case)
+    assert verdict.audit.problems == []
+    assert not verdict.answers[-1].is_error, verdict.answers
+    assert verdict.audit.generations == 0
+    lost = case.point in ANSWER_IS_LOST
+    assert verdict.audit.uploads == (2 if lost else 1)
+    assert verdict.audit.ledger_micro_usdc == verdict.audit.chain_micro_usdc
+    assert ("it was bought once more" in verdict.notes) == lost
+
+
+@pytest.mark.slow
+@_pick(purpose="generation", repeated=False)
+async def test_a_server_finds_and_saves_a_paid_clip_that_nobody_asks_for_again(
+    verdicts: dict[Case, Verdict | Exception], case: Case
+) -> None:
+    verdict = _find(verdicts, case)
+    bought = case.point not in NOTHING_IS_SIGNED
+    assert verdict.audit.problems == []
+    assert (verdict.audit.generations, verdict.audit.uploads) == (int(bought), 1)
+    assert verdict.audit.ledger_micro_usdc == verdict.audit.chain_micro_usdc
+    assert [job.fields["status"] for job in verdict.jobs] == ["complete"] * int(bought)
+
+
+@pytest.mark.slow
+@_pick(purpose="upload", repeated=False)
+async def test_a_server_clears_the_books_of_an_upload_that_nobody_asks_for_again(
+    verdicts: dict[Case, Verdict | Exception], case: Case
+) -> None:
+    verdict = _find(verdicts, case)
+    assert verdict.audit.problems == []
+    assert verdict.audit.generations == 0
+    assert verdict.audit.uploads == (0 if case.point in NOTHING_IS_SIGNED else 1)
+    assert verdict.audit.ledger_micro_usdc == verdict.audit.chain_micro_usdc

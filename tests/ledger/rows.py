@@ -1,0 +1,56 @@
+"""What the ledger's tests buy: the smallest requests, offers and answers that are still real."""
+
+from seedance_mcp.ledger import Payment
+from seedance_mcp.ledger.sqlite import SQLiteLedger
+from seedance_mcp.policy import Approval, Limits, check_price
+from seedance_mcp.wire.exchange import PaidRequest, Purpose, Receipt, Settled
+from seedance_mcp.wire.offers import Offer
+
+WALLET = "0x00000000000000000000000000000000000000AA"
+STUDIO = "https://studio.test"
+NOW = 1_800_000_000.0
+
+
+def write_request(fingerprint: str = "f", *, purpose: Purpose = "generation", body: bytes = b"{}") -> PaidRequest:
+    arguments: dict[str, object] = {"model": "seedance-fast", "duration": 4, "resolution": "480p", "prompt": "ü ☃"}
+    return PaidRequest(purpose=purpose, fingerprint=fingerprint, url=f"{STUDIO}/api/x", body=body, arguments=arguments)
+
+
+def write_offer(amount_micro_usdc: int = 40_000) -> Offer:
+    return Offer(
+        rail="x402",
+        scheme="exact",
+        network="eip155:8453",
+        asset="0x" + "1" * 40,
+        pay_to="0x" + "2" * 40,
+        amount_micro_usdc=amount_micro_usdc,  # pyright: ignore[reportArgumentType]  # a NewType of int
+        lifetime_seconds=300,
+    )
+
+
+def reserve(
+    ledger: SQLiteLedger, amount: int = 40_000, *, cap: int = 10**12, now: float = NOW, fingerprint: str = "f"
+) -> Payment:
+    """What `Buyer.buy` does before it signs: sum, ask the policy, reserve, in one transaction."""
+    limits = Limits(max_per_day_micro_usdc=cap, max_total_micro_usdc=cap)
+    with ledger.writing() as books:
+        check_price(amount, limits, spend=books.spend(now), approval=Approval(amount, "a test says so"))
+        return books.reserve(
+            write_request(fingerprint), write_offer(amount), wallet=WALLET, hold_until=int(now) + 60, now=now
+        )
+
+
+def sign(ledger: SQLiteLedger, payment: Payment, *, now: float = NOW, lease: float = 75) -> Payment:
+    return ledger.record_signed(
+        payment,
+        {"payload": {"authorization": {"nonce": "0x00"}}},
+        credential_sha256="c" * 64,
+        hold_until=int(now) + 180,
+        lease_until=now + lease,
+        now=now,
+    )
+
+
+def settle(ledger: SQLiteLedger, payment: Payment, *, now: float = NOW, answer: bytes = b'{"jobId":"j"}') -> Payment:
+    receipt = Receipt(rail="x402", network="eip155:8453", transaction="0x" + "3" * 64)
+    return ledger.conclude(payment, Settled(receipt=receipt, answer=answer), now=now)

@@ -1,0 +1,421 @@
+"""The ledger on one SQLite file: durable, private, and usable after whatever went wrong."""
+
+import sqlite3
+import stat
+import subprocess
+import sys
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from seedance_mcp.errors import BudgetExceededError, LedgerError, PolicyError
+from seedance_mcp.ledger import Upload, sqlite
+from seedance_mcp.ledger.sqlite import CHAIN_SECONDS, MIGRATIONS, SQLiteLedger
+from seedance_mcp.policy import Spend
+from seedance_mcp.wire.exchange import Receipt, Refused, Settled
+from seedance_mcp.wire.jobs import JobStatus
+from tests.ledger.rows import NOW, STUDIO, WALLET, reserve, settle, sign, write_offer, write_request
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "data" / "ledger.sqlite3"
+
+
+@pytest.fixture
+def ledger(file: Path) -> Generator[SQLiteLedger]:
+    opened = SQLiteLedger(file)
+    yield opened
+    opened.close()
+
+
+def see(job_id: str = "j", **changes: object) -> JobStatus:
+    fields: dict[str, object] = {
+        "job_id": job_id, "type": None, "status": "loading", "progress": 10, "error": None, "video_url": None,
+        "thumbnail_url": None, "input": None, "created_at": None,
+    }  # fmt: skip
+    return JobStatus(**(fields | changes))  # type: ignore[arg-type]  # fields as the test wishes
+
+
+# ── the file ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_every_file_of_the_ledger_is_for_its_owner_alone(ledger: SQLiteLedger, file: Path) -> None:
+    reserve(ledger)
+    modes = {one.name: oct(stat.S_IMODE(one.stat().st_mode)) for one in file.parent.iterdir()}
+    assert modes == {"ledger.sqlite3": "0o600", "ledger.sqlite3-wal": "0o600", "ledger.sqlite3-shm": "0o600"}
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+
+
+def test_a_written_row_is_synced_to_the_disk_and_bound_to_its_payment(ledger: SQLiteLedger) -> None:
+    with ledger.writing() as books:
+        db = books._db  # pyright: ignore[reportPrivateUsage]  # what the connection was told
+    settings = {
+        name: db.execute(f"PRAGMA {name}").fetchone()[0]
+        for name in ("journal_mode", "synchronous", "foreign_keys", "fullfsync")
+    }
+    assert settings == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "fullfsync": 1}
+
+
+def test_what_was_written_is_there_after_reopening(ledger: SQLiteLedger, file: Path) -> None:
+    payment = settle(ledger, sign(ledger, reserve(ledger)))
+    again = SQLiteLedger(file)
+    assert again.find_payment(payment.id) == payment
+    again.close()
+
+
+def test_a_process_that_is_killed_leaves_what_it_wrote(file: Path) -> None:
+    script = (
+        "import os, sys; from pathlib import Path; from seedance_mcp.ledger.sqlite import SQLiteLedger;"
+        "from tests.ledger.rows import reserve, sign;"
+        f"ledger = SQLiteLedger(Path({str(file)!r})); sign(ledger, reserve(ledger)); os._exit(9)"
+    )
+    assert subprocess.run([sys.executable, "-c", script], check=False, timeout=20).returncode == 9
+    ledger = SQLiteLedger(file)
+    found = ledger.find_payment(1)
+    assert found is not None
+    assert found.state == "signed"
+    ledger.close()
+
+
+def test_a_ledger_of_a_newer_version_is_not_touched(file: Path, ledger: SQLiteLedger) -> None:
+    ledger.close()
+    with sqlite3.connect(file) as db:
+        db.execute(f"PRAGMA user_version = {len(MIGRATIONS) + 1}")
+    db.close()
+    with pytest.raises(LedgerError, match=r"newer version .* Update seedance-mcp"):
+        SQLiteLedger(file)
+
+
+def test_a_database_of_something_else_is_not_touched(tmp_path: Path) -> None:
+    file = tmp_path / "other.sqlite3"
+    with sqlite3.connect(file) as db:
+        db.execute("CREATE TABLE bookmarks (url)")
+    db.close()
+    with pytest.raises(LedgerError, match="database of something else"):
+        SQLiteLedger(file)
+
+
+def test_a_migration_that_fails_leaves_the_file_as_it_was(file: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def m002_breaks(db: sqlite3.Connection) -> None:
+        db.execute("CREATE TABLE half_done (x)")
+        db.execute("no such statement")
+
+    monkeypatch.setattr(sqlite, "MIGRATIONS", (*MIGRATIONS, m002_breaks))
+    with pytest.raises(LedgerError, match="syntax error"):
+        SQLiteLedger(file)
+    monkeypatch.undo()
+    ledger = SQLiteLedger(file)
+    with ledger.writing() as books:
+        tables = books._db.execute("SELECT name FROM sqlite_master").fetchall()  # pyright: ignore[reportPrivateUsage]
+    assert "half_done" not in {row["name"] for row in tables}
+    ledger.close()
+
+
+@pytest.mark.parametrize("content", [b"not a database at all" * 100, b"SQLite format 3\0" + b"\xff" * 4096])
+def test_a_damaged_file_is_a_clear_error(tmp_path: Path, content: bytes) -> None:
+    file = tmp_path / "ledger.sqlite3"
+    file.write_bytes(content)
+    with pytest.raises(LedgerError, match=r"cannot be used: .*Nothing was paid\. Nothing is signed without it"):
+        SQLiteLedger(file)
+
+
+def test_a_directory_in_place_of_the_file_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "ledger.sqlite3").mkdir()
+    with pytest.raises(LedgerError, match="unable to open database file"):
+        SQLiteLedger(tmp_path / "ledger.sqlite3")
+
+
+def test_a_file_in_place_of_the_folder_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "data").write_text("")
+    with pytest.raises(LedgerError, match="cannot be used"):
+        SQLiteLedger(tmp_path / "data" / "ledger.sqlite3")
+
+
+def test_a_sqlite_that_is_too_old_is_named_with_the_version_that_is_needed(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite3, "sqlite_version_info", (3, 36, 0))
+    with pytest.raises(LedgerError, match=r"needs 3\.37\.0 or newer"):
+        SQLiteLedger(file)
+
+
+def test_a_row_that_somebody_damaged_is_a_clear_error(ledger: SQLiteLedger, file: Path) -> None:
+    payment = reserve(ledger)
+    with sqlite3.connect(file) as db:
+        db.execute("UPDATE payments SET arguments = '{'")
+    db.close()
+    with pytest.raises(LedgerError, match="damaged"):
+        ledger.find_payment(payment.id)
+
+
+FULL_DISK = """
+import resource, sys
+from pathlib import Path
+from seedance_mcp.errors import LedgerError
+from seedance_mcp.ledger.sqlite import SQLiteLedger
+from tests.ledger.rows import NOW, WALLET, reserve, sign, write_offer, write_request
+
+ledger = SQLiteLedger(Path(sys.argv[1]))
+kept = reserve(ledger, fingerprint="kept")
+before = ledger.spend(NOW)
+soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
+for _ in range(3):
+    try:
+        with ledger.writing() as books:
+            request = write_request("big", body=bytes(500_000))
+            books.reserve(request, write_offer(), wallet=WALLET, hold_until=int(NOW) + 60, now=NOW)
+    except LedgerError as exc:
+        print(exc.what)
+    else:
+        print("WRITTEN")
+assert ledger.spend(NOW) == before
+resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+assert sign(ledger, kept).state == "signed"
+print("usable")
+"""
+
+
+def test_a_full_disk_is_an_error_and_the_ledger_works_again_afterwards(file: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", FULL_DISK, str(file)], capture_output=True, text=True, timeout=30, check=False
+    )
+    *failures, last = done.stdout.splitlines()
+    assert (last, len(failures)) == ("usable", 3), done.stderr
+    assert all("cannot be used" in failure and "transaction" not in failure for failure in failures)
+
+
+# ── transactions ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_refusal_inside_a_transaction_undoes_it(ledger: SQLiteLedger) -> None:
+    with pytest.raises(PolicyError, match="not today"), ledger.writing() as books:
+        books.reserve(write_request(), write_offer(), wallet=WALLET, hold_until=int(NOW) + 60, now=NOW)
+        raise PolicyError("not today")
+    assert ledger.spend(NOW) == Spend()
+    assert reserve(ledger).id == 1
+
+
+def test_a_commit_that_fails_is_an_error_and_the_connection_stays_usable(ledger: SQLiteLedger) -> None:
+    with pytest.raises(LedgerError, match="FOREIGN KEY"), ledger.writing() as books:
+        db = books._db  # pyright: ignore[reportPrivateUsage]  # no public way leads to a failing commit
+        db.execute("PRAGMA defer_foreign_keys = ON")
+        db.execute("INSERT INTO jobs VALUES ('j', 's', 999, 'pending', 0, NULL, NULL, NULL, NULL, NULL, 0, NULL)")
+    assert reserve(ledger).state == "reserved"
+    assert ledger.find_job("j") is None
+
+
+def test_an_error_that_ended_the_transaction_itself_is_told_as_it_was(ledger: SQLiteLedger) -> None:
+    with pytest.raises(PolicyError, match="first"), ledger.writing() as books:
+        books._db.execute("ROLLBACK")  # pyright: ignore[reportPrivateUsage]  # as a full disk does
+        raise PolicyError("first")
+    assert reserve(ledger).state == "reserved"
+
+
+def test_a_number_that_the_database_cannot_hold_is_our_error(ledger: SQLiteLedger) -> None:
+    with pytest.raises(LedgerError):
+        reserve(ledger, 2**70, cap=2**80)
+    assert ledger.spend(NOW) == Spend()
+
+
+def test_another_process_that_never_ends_its_transaction_is_waited_for_and_then_told(
+    file: Path, ledger: SQLiteLedger, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.05)
+    impatient = SQLiteLedger(file)
+    with ledger.writing(), pytest.raises(LedgerError, match="locked"):
+        reserve(impatient)
+    assert reserve(impatient).id == 1
+    impatient.close()
+
+
+# ── payments ─────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_payment_is_read_as_it_was_written(ledger: SQLiteLedger) -> None:
+    reserved = reserve(ledger, 123)
+    assert reserved.request == write_request()
+    signed = sign(ledger, reserved)
+    assert (signed.state, signed.document) == ("signed", {"payload": {"authorization": {"nonce": "0x00"}}})
+    settled = settle(ledger, signed)
+    assert (settled.state, settled.answer, settled.lease_until) == ("settled", b'{"jobId":"j"}', 0)
+    assert settled.receipt == Receipt(rail="x402", network="eip155:8453", transaction="0x" + "3" * 64)
+
+
+def test_a_reservation_that_lapsed_meanwhile_is_not_signed_for(ledger: SQLiteLedger) -> None:
+    payment = reserve(ledger)
+    with pytest.raises(LedgerError, match="not reserved any more"):
+        sign(ledger, payment, now=NOW + 60)
+
+
+def test_a_clock_that_is_set_back_does_not_bring_a_lapsed_reservation_to_life(ledger: SQLiteLedger) -> None:
+    sleeper = reserve(ledger, 100, cap=100, fingerprint="sleeper")
+    reserve(ledger, 100, cap=100, now=NOW + 61, fingerprint="other")
+    with pytest.raises(LedgerError, match="not reserved any more"):
+        sign(ledger, sleeper, now=NOW)
+    assert ledger.spend(NOW).total_micro_usdc == 100
+
+
+def test_a_payment_is_signed_once(ledger: SQLiteLedger) -> None:
+    payment = reserve(ledger)
+    sign(ledger, payment)
+    with pytest.raises(LedgerError, match="not reserved any more"):
+        sign(ledger, payment)
+
+
+def test_a_signed_payment_counts_whatever_the_clock_says(ledger: SQLiteLedger) -> None:
+    sign(ledger, reserve(ledger, 7))
+    years = 10 * 365 * 86_400
+    assert ledger.spend(NOW + years) == Spend(last_day_micro_usdc=0, total_micro_usdc=7)
+
+
+def test_a_refused_payment_counts_until_the_chain_was_asked(ledger: SQLiteLedger) -> None:
+    payment = sign(ledger, reserve(ledger, 7))
+    ledger.conclude(payment, Refused(reason="no"), now=NOW)
+    expired = payment.hold_until
+    assert ledger.spend(expired).total_micro_usdc == 7
+    assert ledger.spend(expired + CHAIN_SECONDS).total_micro_usdc == 0  # nobody to ask: it lapses in the end
+    ledger.conclude(payment, Refused(reason="no"), now=expired, chain_checked=True)
+    assert ledger.spend(expired).total_micro_usdc == 0
+
+
+def test_a_settled_payment_stays_settled(ledger: SQLiteLedger) -> None:
+    settled = settle(ledger, sign(ledger, reserve(ledger)))
+    assert ledger.conclude(settled, Refused(reason="no"), now=NOW + 5) == settled
+    assert ledger.conclude(settled, Settled(receipt=None, answer=b"other"), now=NOW + 5) == settled
+
+
+def test_a_refused_payment_that_the_chain_knows_becomes_settled(ledger: SQLiteLedger) -> None:
+    refused = ledger.conclude(sign(ledger, reserve(ledger)), Refused(reason="no"), now=NOW)
+    assert ledger.unfinished_payments(WALLET, refused.hold_until) == [refused]
+    settled = ledger.conclude(refused, Settled(receipt=None, answer=b""), now=NOW, chain_checked=True)
+    assert (settled.state, settled.reason) == ("settled", None)
+    assert ledger.unfinished_payments(WALLET, NOW + 10**6) == []
+
+
+def test_an_answer_of_the_chain_is_not_forgotten_by_a_later_refusal(ledger: SQLiteLedger) -> None:
+    payment = sign(ledger, reserve(ledger))
+    ledger.conclude(payment, Refused(reason="no"), now=NOW, chain_checked=True)
+    assert ledger.conclude(payment, Refused(reason="no"), now=NOW).chain_checked
+
+
+def test_one_process_at_a_time_has_the_lease(ledger: SQLiteLedger) -> None:
+    payment = sign(ledger, reserve(ledger))
+    assert ledger.claim(payment, lease_until=NOW + 100, now=NOW) is None
+    late = payment.lease_until
+    mine = ledger.claim(payment, lease_until=late + 100, now=late)
+    assert mine is not None
+    assert ledger.claim(payment, lease_until=late + 200, now=late + 1) is None
+    ledger.release(payment)  # its lease had passed to `mine`: it cannot give that away
+    assert ledger.claim(payment, lease_until=late + 200, now=late + 1) is None
+    ledger.release(mine)
+    assert ledger.claim(payment, lease_until=late + 200, now=late + 1) is not None
+
+
+def test_only_the_latest_payment_of_a_fingerprint_is_found(ledger: SQLiteLedger) -> None:
+    reserve(ledger, fingerprint="a")
+    second = reserve(ledger, now=NOW + 100, fingerprint="a")
+    reserve(ledger, fingerprint="b")
+    assert ledger.find_latest_payment("a") == second
+    assert ledger.find_latest_payment("c") is None
+
+
+def test_the_budget_is_kept_to_the_last_micro_usdc(ledger: SQLiteLedger) -> None:
+    reserve(ledger, 60, cap=100)
+    with pytest.raises(BudgetExceededError):
+        reserve(ledger, 41, cap=100)
+    reserve(ledger, 40, cap=100)
+    with pytest.raises(BudgetExceededError):
+        reserve(ledger, 1, cap=100)
+
+
+# ── jobs and uploads ─────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def add_job(ledger: SQLiteLedger, job_id: str = "j", fingerprint: str = "f") -> None:
+    payment = settle(ledger, sign(ledger, reserve(ledger, fingerprint=fingerprint)))
+    ledger.add_job(payment, job_id, studio=STUDIO, status="pending", now=NOW)
+
+
+def test_adding_a_job_twice_is_adding_it_once(ledger: SQLiteLedger) -> None:
+    payment = settle(ledger, sign(ledger, reserve(ledger)))
+    assert ledger.settled_without_result(WALLET) == [payment]
+    first = ledger.add_job(payment, "j", studio=STUDIO, status="pending", now=NOW)
+    assert ledger.add_job(payment, "j", studio=STUDIO, status="pending", now=NOW + 9) == first
+    assert ledger.settled_without_result(WALLET) == []
+
+
+def test_one_job_of_the_studio_cannot_be_the_fruit_of_two_payments(ledger: SQLiteLedger) -> None:
+    add_job(ledger, "j", "a")
+    with pytest.raises(LedgerError, match="belongs to another payment"):
+        add_job(ledger, "j", "b")
+
+
+def test_an_ended_job_stays_ended_and_its_addresses_are_renewed(ledger: SQLiteLedger) -> None:
+    add_job(ledger)
+    ledger.update_job(see(status="complete", progress=100, video_url="https://one"), now=NOW + 5)
+    job = ledger.update_job(see(status="failed", error="oops", video_url="https://two"), now=NOW + 9)
+    assert job is not None
+    assert (job.status, job.progress, job.error, job.video_url) == ("complete", 100, None, "https://two")
+    assert job.ended_at == NOW + 5
+
+
+def test_half_a_surrogate_pair_in_the_studios_words_is_stored_all_the_same(ledger: SQLiteLedger) -> None:
+    add_job(ledger)
+    job = ledger.update_job(see(status="failed", error="bad \ud800 face\0"), now=NOW)
+    assert job is not None
+    assert job.error == "bad ? face\0"
+
+
+def test_a_job_that_is_not_ours_is_not_written(ledger: SQLiteLedger) -> None:
+    assert ledger.update_job(see("stranger"), now=NOW) is None
+    with pytest.raises(LedgerError, match="not in the ledger"):
+        ledger.finish_job("stranger", file="/x.mp4", thumbnail=None)
+
+
+def test_a_finished_job_is_not_asked_for_any_more(ledger: SQLiteLedger) -> None:
+    add_job(ledger)
+    assert [job.job_id for job in ledger.unfinished_jobs(STUDIO)] == ["j"]
+    ledger.update_job(see(status="complete", progress=100), now=NOW + 50)
+    job = ledger.finish_job("j", file="/v.mp4", thumbnail="/v.jpg")
+    assert job.finished
+    assert ledger.unfinished_jobs(STUDIO) == []
+    assert ledger.recent_jobs(10) == [job]
+    assert ledger.find_job_by_fingerprint("f") == job
+
+
+def test_the_typical_time_is_the_median_of_like_jobs(ledger: SQLiteLedger) -> None:
+    for number, seconds in enumerate((5, 50, 7)):
+        add_job(ledger, f"j{number}", str(number))
+        ledger.update_job(see(f"j{number}", status="complete"), now=NOW + seconds)
+    arguments = dict(write_request().arguments)
+    assert ledger.typical_seconds(arguments) == 7
+    assert ledger.typical_seconds(arguments | {"duration": 5}) is None
+    assert ledger.typical_seconds({}) is None
+
+
+def test_an_upload_is_found_until_it_is_forgotten(ledger: SQLiteLedger) -> None:
+    payment = settle(ledger, sign(ledger, reserve(ledger)))
+    upload = Upload(
+        sha256="s", studio=STUDIO, wallet=WALLET, image_url="https://b/x.png", upload_id="u", media_type="image/png",
+        size_bytes=1, width=2, height=3, payment_id=payment.id, created_at=NOW,
+    )  # fmt: skip
+    ledger.record_upload(upload)
+    assert ledger.find_upload("s", studio=STUDIO, wallet=WALLET) == upload
+    assert ledger.find_upload("s", studio=STUDIO, wallet="other") is None
+    assert ledger.latest_upload(studio=STUDIO, wallet=WALLET) == upload
+    ledger.forget_upload(upload.image_url)
+    assert ledger.find_upload("s", studio=STUDIO, wallet=WALLET) is None
+    assert ledger.find_upload_by_url(upload.image_url, studio=STUDIO) is None
+    assert ledger.find_upload_of(payment) == upload
+
+
+def test_an_upload_without_its_payment_is_refused(ledger: SQLiteLedger) -> None:
+    upload = Upload(
+        sha256="s", studio=STUDIO, wallet=WALLET, image_url="https://b/x.png", upload_id="u", media_type="image/png",
+        size_bytes=1, width=2, height=3, payment_id=404, created_at=NOW,
+    )  # fmt: skip
+    with pytest.raises(LedgerError, match="FOREIGN KEY"):
+        ledger.record_upload(upload)

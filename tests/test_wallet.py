@@ -1,0 +1,204 @@
+"""The wallet: keys come in one way, never go out, and sign the same bytes every time."""
+
+import json
+import logging
+import os
+import stat
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+
+import anyio
+import pytest
+from eth_account import Account
+from eth_account.messages import encode_defunct
+
+from seedance_mcp.errors import ConfigError
+from seedance_mcp.wallet import KEY_FILE_BYTES_MAX, create_key_file, open_throwaway_wallet, open_wallet
+from seedance_mcp.wire.encoding import decode_base64_json
+from seedance_mcp.wire.offers import Offer, Offers
+from seedance_mcp.wire.x402 import Authorization, TokenDomain, build_payment, build_typed_data
+
+KEY = "4c0883a69102937d6231471b5dbb6204fe5129617082792ae468d01a3f362318"
+ADDRESS = "0x2c7536E3605D9C16a7a3D7b1898e529396a65c23"
+"""A known pair from the documentation of web3."""
+DOMAIN = TokenDomain(network="eip155:8453", asset="0x" + "ab" * 20, name="USD Coin", version="2")
+
+
+def write(file: Path, content: str | bytes, mode: int = 0o600) -> Path:
+    file.write_bytes(content.encode() if isinstance(content, str) else content)
+    file.chmod(mode)
+    return file
+
+
+def build_document() -> dict[str, object]:
+    terms = {"scheme": "exact", "note": "ümläut ☃", "extra": {"name": "USD Coin", "version": "2", "n": 1.5}}
+    offer = Offer(
+        rail="x402", scheme="exact", network=DOMAIN.network, asset=DOMAIN.asset, pay_to="0x" + "cd" * 20,
+        amount_micro_usdc=40_000, lifetime_seconds=300, terms=terms,
+    )  # fmt: skip  # pyright: ignore[reportArgumentType]  # a NewType of int
+    authorization = Authorization(
+        payer=ADDRESS, pay_to=offer.pay_to, amount_micro_usdc=40_000, valid_after=0, valid_before=1_800_000_180,
+        nonce="0x" + "01" * 32,
+    )  # fmt: skip
+    return build_payment(authorization, offer, Offers(resource={"url": "u"}, extensions={}, offers=(), passed_over=()))
+
+
+# ── opening ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("key", [KEY, f"0x{KEY}", f" 0x{KEY.upper().replace('X', 'x')}\n"])
+async def test_a_key_is_read_with_or_without_its_prefix(key: str, tmp_path: Path) -> None:
+    assert (await open_wallet(key, tmp_path / "unused")).address == ADDRESS
+
+
+@pytest.mark.parametrize(
+    "content", [KEY, f"0x{KEY}\n", json.dumps({"private_key": f"0x{KEY}"}), b"\xef\xbb\xbf" + KEY.encode()]
+)
+async def test_a_key_file_is_plain_text_or_json(content: str | bytes, tmp_path: Path) -> None:
+    assert (await open_wallet(None, write(tmp_path / "wallet", content))).address == ADDRESS
+
+
+async def test_a_link_to_a_key_file_of_ones_own_is_followed(tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(write(tmp_path / "wallet", KEY))
+    assert (await open_wallet(None, tmp_path / "link")).address == ADDRESS
+
+
+async def test_a_missing_wallet_says_how_to_get_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"No wallet is set\. .*SEEDANCE_WALLET_KEY.*SEEDANCE_PROFILE=sandbox"):
+        await open_wallet(None, tmp_path / "wallet.json")
+
+
+@pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644, 0o601], ids=lambda mode: f"{mode:o}")
+async def test_a_key_file_that_others_can_open_is_refused(mode: int, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"can be read by others\. .*chmod 600"):
+        await open_wallet(None, write(tmp_path / "wallet", KEY, mode))
+
+
+@pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give a file away")
+async def test_a_key_file_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = write(tmp_path / "wallet", KEY)
+    os.chown(file, 12345, 12345)
+    with pytest.raises(ConfigError, match="belongs to another user"):
+        await open_wallet(None, file)
+
+
+BAD_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
+    "empty": (lambda file: write(file, ""), "does not hold a private key"),
+    "words": (lambda file: write(file, f"my key is {KEY}"), "does not hold a private key"),
+    "short": (lambda file: write(file, KEY[:-1]), "does not hold a private key"),
+    "zero": (lambda file: write(file, "0" * 64), "does not hold a usable private key"),
+    "above the curve": (lambda file: write(file, "f" * 64), "does not hold a usable private key"),
+    "broken JSON": (lambda file: write(file, '{"private_key": "' + KEY), "is not JSON"),
+    "deep JSON": (lambda file: write(file, '{"a":' + "[" * 60_000), "is not JSON"),
+    "keystore": (lambda file: write(file, '{"crypto": {}}'), "has no private_key"),
+    "number": (lambda file: write(file, '{"private_key": 7}'), "has no private_key"),
+    "not text": (lambda file: write(file, KEY.encode() + b"\xff\xfe"), "is not text"),
+    "huge": (lambda file: write(file, KEY + " " * KEY_FILE_BYTES_MAX), "larger than"),
+    "folder": (lambda file: file.mkdir(mode=0o700), "is not a file|Is a directory"),
+    "pipe": (lambda file: os.mkfifo(file, 0o600), "is not a file"),
+    "dangling link": (lambda file: file.symlink_to(file.with_name("gone")), "No wallet is set"),
+    "loop of links": (lambda file: file.symlink_to(file), "cannot be read: Too many levels"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_FILES)
+async def test_a_bad_key_file_is_a_clear_error_that_never_says_the_key(name: str, tmp_path: Path) -> None:
+    make, text = BAD_FILES[name]
+    make(tmp_path / "wallet.json")
+    with anyio.fail_after(5), pytest.raises(ConfigError, match=text) as caught:
+        await open_wallet(None, tmp_path / "wallet.json")
+    told = "".join(traceback.format_exception(caught.value))
+    assert KEY[:-1] not in told
+    assert "f" * 64 not in told
+
+
+@pytest.mark.parametrize(
+    "key", ["", "0x", KEY + "0", KEY[:-1], "0" * 64, "f" * 64, "twelve words are not a key", f"{KEY}\n{KEY}"]
+)
+async def test_a_bad_key_in_the_environment_is_a_clear_error_that_never_says_it(key: str, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"SEEDANCE_WALLET_KEY does not hold a") as caught:
+        await open_wallet(key, tmp_path / "unused")
+    assert len(key) < 20 or key not in "".join(traceback.format_exception(caught.value))
+
+
+# ── making ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_new_key_file_is_for_its_owner_alone_and_can_be_opened(tmp_path: Path) -> None:
+    file = tmp_path / "new" / "wallet.json"
+    umask = os.umask(0)
+    try:
+        create_key_file(file)
+    finally:
+        os.umask(umask)
+    assert stat.S_IMODE(file.stat().st_mode) == 0o600
+    assert stat.S_IMODE(file.parent.stat().st_mode) == 0o700
+    assert [one.name for one in file.parent.iterdir()] == ["wallet.json"]
+    assert (await open_wallet(None, file)).address.startswith("0x")
+
+
+def test_a_key_file_is_never_overwritten(tmp_path: Path) -> None:
+    file = write(tmp_path / "wallet.json", KEY)
+    with pytest.raises(ConfigError, match="already"):
+        create_key_file(file)
+    assert file.read_text() == KEY
+    assert [one.name for one in tmp_path.iterdir()] == ["wallet.json"]
+
+
+def test_a_key_file_is_not_written_through_a_link(tmp_path: Path) -> None:
+    (tmp_path / "wallet.json").symlink_to(tmp_path / "elsewhere")
+    with pytest.raises(ConfigError, match="already"):
+        create_key_file(tmp_path / "wallet.json")
+    assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ConfigError, match="cannot be written|already"):
+        create_key_file(tmp_path / "file" / "wallet.json")
+
+
+async def test_two_throwaway_wallets_are_two(tmp_path: Path) -> None:
+    assert (await open_throwaway_wallet()).address != (await open_throwaway_wallet()).address
+
+
+# ── signing ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def test_the_same_payment_gives_the_same_bytes_also_after_it_was_stored(tmp_path: Path) -> None:
+    document = build_document()
+    first = await (await open_wallet(KEY, tmp_path)).sign_payment(document, DOMAIN)
+    again = await (await open_wallet(f"0x{KEY}", tmp_path)).sign_payment(json.loads(json.dumps(document)), DOMAIN)
+    assert (first.header, first.value) == (again.header, again.value)
+
+
+async def test_a_payments_signature_is_the_wallets_over_the_pinned_token(tmp_path: Path) -> None:
+    document = build_document()
+    credential = await (await open_wallet(KEY, tmp_path)).sign_payment(document, DOMAIN)
+    sent = decode_base64_json(credential.value, "the credential")
+    payload = sent["payload"]
+    assert isinstance(payload, dict)
+    fields = Authorization(
+        payer=ADDRESS, pay_to="0x" + "cd" * 20, amount_micro_usdc=40_000, valid_after=0, valid_before=1_800_000_180,
+        nonce="0x" + "01" * 32,
+    )  # fmt: skip
+    typed = Account.sign_typed_data(KEY, full_message=build_typed_data(fields, DOMAIN))
+    assert payload["signature"] == "0x" + typed.signature.hex().removeprefix("0x")
+
+
+async def test_a_sign_in_is_signed_as_personal_text(tmp_path: Path) -> None:
+    signature = await (await open_wallet(KEY, tmp_path)).sign_in("hello\nworld")
+    assert Account.recover_message(encode_defunct(text="hello\nworld"), signature=signature) == ADDRESS
+
+
+async def test_neither_the_wallet_nor_a_credential_shows_a_secret(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.DEBUG)
+    wallet = await open_wallet(KEY, tmp_path)
+    credential = await wallet.sign_payment(build_document(), DOMAIN)
+    shown = f"{wallet!r} {wallet} {credential!r} {caplog.text}"
+    assert KEY not in shown
+    assert credential.value not in shown
+    assert repr(wallet) == f"Wallet({ADDRESS})"

@@ -1,6 +1,6 @@
 """Random kills: how often does a purchase that dies at a random moment end in double payment or loss?
 
-Usage: python benchmarks/kill_matrix.py --runs 200 [--seed 1] [--lanes 3] [--json]
+Usage: python benchmarks/kill_matrix.py --runs 200 [--seed 1] [--first 0] [--lanes 3] [--json]
 
 Each run is one journey (quote_price, upload_image, animate_image, get_job) of a new wallet with a new picture. The
 server is SIGKILLed from outside, at random moments, up to three times; in most runs the studio misbehaves once. After
@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import logging
 import os
 import random
 import signal
@@ -170,13 +171,14 @@ class Journey:
         self.outcome.calls += 1
         self._calls_of_step += 1
         kill = next((kill for kill in self._kills if kill[0] == step), None)
+        answers: list[Answer | None] = []
         async with anyio.create_task_group() as tasks:
             if kill is not None:
                 self._kills.remove(kill)
                 tasks.start_soon(self._kill, pid, step, kill[1])
-            answer = await call(client, step, **self._arguments(step))
+            answers.append(await call(client, step, **self._arguments(step)))
             tasks.cancel_scope.cancel()
-        return answer
+        return answers[0]
 
     def _arguments(self, step: str) -> dict[str, Any]:
         match step:
@@ -252,10 +254,10 @@ async def play(plan: Plan, sandbox: Sandbox, folder: Path) -> Outcome:
     return journey.outcome
 
 
-async def play_all(*, runs: int, seed: int, lanes: int, folder: Path) -> list[Outcome]:
+async def play_all(numbers: range, *, seed: int, lanes: int, folder: Path) -> list[Outcome]:
     """Play every run, in lanes side by side; a lane has its own studio, so that a fault befalls its own journey."""
     outcomes: list[Outcome] = []
-    plans = iter([Plan.draw(run, seed) for run in range(runs)])
+    plans = iter([Plan.draw(run, seed) for run in numbers])
 
     async def play_lane() -> None:
         sandbox = Sandbox(SandboxSettings(job_seconds=JOB_SECONDS))
@@ -263,7 +265,7 @@ async def play_all(*, runs: int, seed: int, lanes: int, folder: Path) -> list[Ou
         for plan in plans:
             outcomes.append(await play(plan, sandbox, folder / str(plan.run)))
             if sys.stderr.isatty():
-                print(f"\r{len(outcomes)}/{runs}", end="", file=sys.stderr)
+                print(f"\r{len(outcomes)}/{len(numbers)}", end="", file=sys.stderr)
         await anyio.to_thread.run_sync(sandbox.stop)
         _look_again(sandbox, outcomes)
 
@@ -309,6 +311,7 @@ def show(outcomes: list[Outcome], *, seconds: float, seed: int) -> dict[str, Any
         "by_fault": {fault: dict(row) for fault, row in by_fault.items()},
         "by_step": {step: dict(row) for step, row in by_step.items()},
         "anomalies": [asdict(outcome) for outcome in outcomes if outcome.problems],
+        "journeys": [asdict(outcome) for outcome in outcomes],
     }
 
 
@@ -331,15 +334,16 @@ def main() -> int:
     """Read the arguments, play, show."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=200)
+    parser.add_argument("--first", type=int, default=0, help="number of the first run: replays one with --runs 1")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--lanes", type=int, default=3, help="journeys side by side")
     parser.add_argument("--json", action="store_true", help="print data instead of a table")
     arguments = parser.parse_args()
+    logging.getLogger("x402").setLevel(logging.ERROR)  # the studio's verifier warns of every refused credential
+    numbers = range(arguments.first, arguments.first + arguments.runs)
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="kill-matrix-") as folder:
-        outcomes = anyio.run(
-            lambda: play_all(runs=arguments.runs, seed=arguments.seed, lanes=arguments.lanes, folder=Path(folder))
-        )
+        outcomes = anyio.run(lambda: play_all(numbers, seed=arguments.seed, lanes=arguments.lanes, folder=Path(folder)))
     shown = show(outcomes, seconds=time.monotonic() - started, seed=arguments.seed)
     if arguments.json:
         print(json.dumps(shown, indent=2))

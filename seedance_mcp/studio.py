@@ -369,12 +369,15 @@ class Studio:
             parsed = httpx.URL(url)
         except (httpx.InvalidURL, UnicodeError) as exc:
             raise StudioRejectedError(f"{quote_url(url)} is not an https URL.", status=400) from exc
-        if parsed.scheme not in ("https", "http") or not parsed.host or parsed.userinfo:
+        if parsed.userinfo:  # not quoted: it may be a password
+            raise StudioRejectedError("A URL with a user's name in it is not called.", status=400)
+        port = 443 if parsed.port is None else parsed.port
+        if parsed.scheme not in ("https", "http") or not parsed.host or not 0 < port < 65536:
             raise StudioRejectedError(f"{quote_url(url)} is not an https URL.", status=400)
         host = parsed.raw_host.decode("ascii")
         try:
             with anyio.fail_after(CONNECT_SECONDS):
-                found = await anyio.getaddrinfo(host, parsed.port or 443, type=socket.SOCK_STREAM)
+                found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
         except (OSError, UnicodeError) as exc:
             if not self._proxied:
                 raise StudioUnreachableError(f"The name {quote_text(host, 80)} cannot be looked up.") from exc

@@ -83,7 +83,8 @@ def make_sandbox(funded_address: str) -> Generator[Callable[..., "Sandbox"]]:
 def _build_sandbox(funded: str, **settings: Any) -> "Sandbox":
     from seedance_mcp.sandbox import Sandbox, SandboxSettings  # heavy: only for tests that ask
 
-    return Sandbox(SandboxSettings(**{"job_seconds": 0.2, "funded": {funded: FUNDED_MICRO_USDC}, **settings}))
+    chosen: dict[str, Any] = {"job_seconds": 0.2, "funded": {funded: FUNDED_MICRO_USDC}, **settings}
+    return Sandbox(SandboxSettings(**chosen))
 
 
 @pytest.fixture
@@ -124,7 +125,7 @@ def trusted(authority: "trustme.CA", tmp_path_factory: pytest.TempPathFactory, m
 def server_tls(authority: "trustme.CA") -> ssl.SSLContext:
     """The server half, for `serve_raw(..., tls=server_tls)`."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
-    authority.issue_cert(*TEST_HOSTS).configure_cert(context)
+    authority.issue_cert(*TEST_HOSTS).configure_cert(context)  # pyright: ignore[reportUnknownMemberType]  # pyOpenSSL
     return context
 
 
@@ -151,7 +152,6 @@ class HttpsServer:
 @pytest.fixture
 async def https_server(trusted: Path, server_tls: ssl.SSLContext) -> AsyncGenerator[HttpsServer]:
     """An https server for pictures and redirects; reachable where loopback is allowed, trusted by SSL_CERT_FILE."""
-    assert trusted.exists()
     answers: dict[str, bytes] = {}
 
     async def answer(asked: Asked, writer: "asyncio.StreamWriter") -> None:

@@ -40,15 +40,22 @@ async def serve_raw(answer: Answer, *, tls: ssl.SSLContext | None = None) -> Asy
     """Serve one request per connection: read it whole, let `answer` write what it likes, close."""
     server = RawServer("http" if tls is None else "https")
 
+    tasks: set[asyncio.Task[object]] = set()
+
     async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        with suppress(OSError, asyncio.IncompleteReadError, ssl.SSLError):
+        task = asyncio.current_task()
+        assert task is not None
+        tasks.add(task)
+        # CancelledError ends here: the only one who cancels is the end of the test, below.
+        with suppress(asyncio.CancelledError, OSError, asyncio.IncompleteReadError, ssl.SSLError):
             asked = await _read_request(reader)
             server.asked.append(asked)
             await answer(asked, writer)
             await writer.drain()
         writer.close()
-        with suppress(OSError, ssl.SSLError, TimeoutError):
+        with suppress(asyncio.CancelledError, OSError, ssl.SSLError, TimeoutError):
             await asyncio.wait_for(writer.wait_closed(), 1)
+        tasks.discard(task)
 
     listening = await asyncio.start_server(handle, "127.0.0.1", 0, ssl=tls)
     server.port = listening.sockets[0].getsockname()[1]
@@ -56,10 +63,9 @@ async def serve_raw(answer: Answer, *, tls: ssl.SSLContext | None = None) -> Asy
         yield server
     finally:
         listening.close()
-        for task in asyncio.all_tasks():
-            if getattr(task.get_coro(), "__qualname__", "").endswith("handle"):
-                task.cancel()
-        await asyncio.sleep(0)
+        for task in tuple(tasks):
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 async def _read_request(reader: asyncio.StreamReader) -> Asked:

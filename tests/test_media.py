@@ -34,6 +34,10 @@ from seedance_mcp.media import (
 MakePicture = Callable[..., Path]
 
 
+def list_names(folder: Path) -> list[str]:
+    return sorted(one.name for one in folder.iterdir())
+
+
 def encode(picture: Image.Image, kind: str, **options: object) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, kind, **options)
@@ -330,14 +334,14 @@ async def test_a_whole_clip_is_saved_byte_for_byte(name: str, tmp_path: Path) ->
     file = await save_video(stream(data[:7], b"", data[7:]), tmp_path / "a" / "b", "0001-cat-abc")
     assert file == tmp_path / "a" / "b" / "0001-cat-abc.mp4"
     assert file.read_bytes() == data
-    assert [one.name for one in file.parent.iterdir()] == [file.name]
+    assert list_names(file.parent) == [file.name]
 
 
 @pytest.mark.parametrize("name", BAD_CLIPS)
 async def test_what_is_not_a_whole_clip_is_not_saved(name: str, tmp_path: Path) -> None:
     with pytest.raises(VideoUnsavedError, match="not a whole MP4"):
         await save_video(stream(BAD_CLIPS[name]), tmp_path, "clip")
-    assert list(tmp_path.iterdir()) == []
+    assert list_names(tmp_path) == []
 
 
 async def test_a_bad_clip_does_not_touch_a_good_one_of_the_same_name(tmp_path: Path) -> None:
@@ -356,7 +360,7 @@ async def test_a_clip_that_never_ends_is_cut_off(tmp_path: Path, monkeypatch: py
 
     with anyio.fail_after(5), pytest.raises(VideoUnsavedError, match="larger than 3 MiB"):
         await save_video(endless(), tmp_path, "clip")
-    assert list(tmp_path.iterdir()) == []
+    assert list_names(tmp_path) == []
 
 
 async def test_a_caller_who_leaves_leaves_no_file_behind(tmp_path: Path) -> None:
@@ -372,7 +376,7 @@ async def test_a_caller_who_leaves_leaves_no_file_behind(tmp_path: Path) -> None
             tasks.start_soon(save_video, slow(), tmp_path, "clip")
             await started.wait()
             tasks.cancel_scope.cancel()
-    assert list(tmp_path.iterdir()) == []
+    assert list_names(tmp_path) == []
 
 
 async def test_a_file_in_place_of_the_folder_is_a_clear_error(tmp_path: Path) -> None:
@@ -383,9 +387,9 @@ async def test_a_file_in_place_of_the_folder_is_a_clear_error(tmp_path: Path) ->
 
 async def test_a_folder_in_place_of_the_file_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "clip.mp4").mkdir()
-    with pytest.raises(VideoUnsavedError, match="cannot be saved in .*directory"):
+    with pytest.raises(VideoUnsavedError, match=r"cannot be saved in .*directory"):
         await save_video(stream(CLIP), tmp_path, "clip")
-    assert [one.name for one in tmp_path.iterdir()] == ["clip.mp4"]
+    assert list_names(tmp_path) == ["clip.mp4"]
 
 
 async def test_a_folder_that_cannot_be_written_is_a_clear_error() -> None:
@@ -423,7 +427,7 @@ def test_a_full_disk_is_a_clear_error_and_leaves_nothing_behind(tmp_path: Path) 
     assert "cannot be saved in" in done.stdout, done.stderr
     assert "File too large" in done.stdout
     assert "Make room there and call get_job again." in done.stdout
-    assert list(tmp_path.iterdir()) == []
+    assert list_names(tmp_path) == []
 
 
 @pytest.mark.parametrize("prompt", ["A cat, turning!", "", "../../etc/passwd", "ねこ", "x" * 5000, "-\0-\n"])
@@ -446,7 +450,7 @@ async def test_a_thumbnail_is_a_small_jpeg(mode: str, tmp_path: Path) -> None:
     assert file.stat().st_size <= THUMBNAIL_BYTES_MAX
     with Image.open(file) as small:
         assert (small.format, small.size, small.mode) == ("JPEG", (512, 230), "RGB")
-    assert [one.name for one in tmp_path.iterdir()] == ["clip.jpg"]
+    assert list_names(tmp_path) == ["clip.jpg"]
 
 
 async def test_even_noise_makes_a_small_thumbnail(tmp_path: Path) -> None:
@@ -457,7 +461,7 @@ async def test_even_noise_makes_a_small_thumbnail(tmp_path: Path) -> None:
 async def test_a_thumbnail_that_is_not_a_picture_is_not_saved(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="The thumbnail is not a readable"):
         await save_thumbnail(b"<html>", tmp_path, "clip")
-    assert list(tmp_path.iterdir()) == []
+    assert list_names(tmp_path) == []
 
 
 @pytest.mark.parametrize(

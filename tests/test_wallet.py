@@ -14,6 +14,7 @@ from eth_account import Account
 from eth_account.messages import encode_defunct
 
 from seedance_mcp.errors import ConfigError
+from seedance_mcp.money import MicroUSDC
 from seedance_mcp.wallet import KEY_FILE_BYTES_MAX, create_key_file, open_throwaway_wallet, open_wallet
 from seedance_mcp.wire.encoding import decode_base64_json
 from seedance_mcp.wire.offers import Offer, Offers
@@ -35,8 +36,8 @@ def build_document() -> dict[str, object]:
     terms = {"scheme": "exact", "note": "ümläut ☃", "extra": {"name": "USD Coin", "version": "2", "n": 1.5}}
     offer = Offer(
         rail="x402", scheme="exact", network=DOMAIN.network, asset=DOMAIN.asset, pay_to="0x" + "cd" * 20,
-        amount_micro_usdc=40_000, lifetime_seconds=300, terms=terms,
-    )  # fmt: skip  # pyright: ignore[reportArgumentType]  # a NewType of int
+        amount_micro_usdc=MicroUSDC(40_000), lifetime_seconds=300, terms=terms,
+    )  # fmt: skip
     authorization = Authorization(
         payer=ADDRESS, pay_to=offer.pay_to, amount_micro_usdc=40_000, valid_after=0, valid_before=1_800_000_180,
         nonce="0x" + "01" * 32,
@@ -155,7 +156,7 @@ def test_a_key_file_is_not_written_through_a_link(tmp_path: Path) -> None:
 
 def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    with pytest.raises(ConfigError, match="cannot be written|already"):
+    with pytest.raises(ConfigError, match=r"cannot be written|already"):
         create_key_file(tmp_path / "file" / "wallet.json")
 
 

@@ -118,9 +118,10 @@ class SQLiteBooks:
         its credential lives: a studio that says no and settles all the same is found out by the chain, and only then.
         """
         counted = f"""
-            FROM payments WHERE (state IN ('settled', 'signed') OR (state = 'reserved' AND hold_until > :now)
-                                 OR (state = 'refused' AND hold_until > :now)
-                                 OR (state = 'refused' AND NOT chain_checked AND hold_until > :now - {CHAIN_SECONDS}))"""
+            FROM payments WHERE (
+                state IN ('settled', 'signed')
+                OR (state IN ('reserved', 'refused') AND hold_until > :now)
+                OR (state = 'refused' AND NOT chain_checked AND hold_until > :now - {CHAIN_SECONDS}))"""
         total = self._sum(f"SELECT sum(amount_micro_usdc) {counted}", now)
         day = self._sum(f"SELECT sum(amount_micro_usdc) {counted} AND created_at > :now - {DAY_SECONDS}", now)
         return Spend(last_day_micro_usdc=day, total_micro_usdc=total)

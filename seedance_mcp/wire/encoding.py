@@ -21,7 +21,7 @@ HEADER_CHARACTERS_MAX = 64 * 1024
 JSON_BYTES_MAX = 1024 * 1024
 """The largest document that we parse. A page of a hundred jobs is about 100 KiB."""
 JSON_DEPTH_MAX = 64
-"""The deepest document that we parse; an openapi.json is about 15 deep. A deeper one breaks whoever walks or writes it."""
+"""The deepest document that we parse; an openapi.json is about 15 deep, and a deeper one breaks whoever writes it."""
 TEXT_CHARACTERS_MAX = 8192
 """The longest single text field that we keep."""
 

@@ -2,6 +2,7 @@
 
 from seedance_mcp.ledger import Payment
 from seedance_mcp.ledger.sqlite import SQLiteLedger
+from seedance_mcp.money import MicroUSDC
 from seedance_mcp.policy import Approval, Limits, check_price
 from seedance_mcp.wire.exchange import PaidRequest, Purpose, Receipt, Settled
 from seedance_mcp.wire.offers import Offer
@@ -23,7 +24,7 @@ def write_offer(amount_micro_usdc: int = 40_000) -> Offer:
         network="eip155:8453",
         asset="0x" + "1" * 40,
         pay_to="0x" + "2" * 40,
-        amount_micro_usdc=amount_micro_usdc,  # pyright: ignore[reportArgumentType]  # a NewType of int
+        amount_micro_usdc=MicroUSDC(amount_micro_usdc),
         lifetime_seconds=300,
     )
 

@@ -191,7 +191,7 @@ def test_a_full_disk_is_an_error_and_the_ledger_works_again_afterwards(file: Pat
 
 
 def test_a_refusal_inside_a_transaction_undoes_it(ledger: SQLiteLedger) -> None:
-    with pytest.raises(PolicyError, match="not today"), ledger.writing() as books:
+    with pytest.raises(PolicyError, match="not today"), ledger.writing() as books:  # noqa: PT012 - the block is the test
         books.reserve(write_request(), write_offer(), wallet=WALLET, hold_until=int(NOW) + 60, now=NOW)
         raise PolicyError("not today")
     assert ledger.spend(NOW) == Spend()
@@ -199,7 +199,7 @@ def test_a_refusal_inside_a_transaction_undoes_it(ledger: SQLiteLedger) -> None:
 
 
 def test_a_commit_that_fails_is_an_error_and_the_connection_stays_usable(ledger: SQLiteLedger) -> None:
-    with pytest.raises(LedgerError, match="FOREIGN KEY"), ledger.writing() as books:
+    with pytest.raises(LedgerError, match="FOREIGN KEY"), ledger.writing() as books:  # noqa: PT012 - the block is the test
         db = books._db  # pyright: ignore[reportPrivateUsage]  # no public way leads to a failing commit
         db.execute("PRAGMA defer_foreign_keys = ON")
         db.execute("INSERT INTO jobs VALUES ('j', 's', 999, 'pending', 0, NULL, NULL, NULL, NULL, NULL, 0, NULL)")
@@ -208,7 +208,7 @@ def test_a_commit_that_fails_is_an_error_and_the_connection_stays_usable(ledger:
 
 
 def test_an_error_that_ended_the_transaction_itself_is_told_as_it_was(ledger: SQLiteLedger) -> None:
-    with pytest.raises(PolicyError, match="first"), ledger.writing() as books:
+    with pytest.raises(PolicyError, match="first"), ledger.writing() as books:  # noqa: PT012 - the block is the test
         books._db.execute("ROLLBACK")  # pyright: ignore[reportPrivateUsage]  # as a full disk does
         raise PolicyError("first")
     assert reserve(ledger).state == "reserved"

@@ -1,0 +1,47 @@
+"""Secrets stay in their room: the whole journey with every logger open, and nothing to find afterwards."""
+
+import json
+import os
+import re
+import sys
+from pathlib import Path
+
+from mcp import Client, StdioServerParameters
+from mcp.client.stdio import stdio_client
+
+from tests.journeys.host import Bench, Host
+
+SIGNATURE = re.compile(rb"0x[0-9a-fA-F]{130}")
+CREDENTIAL = re.compile(rb"eyJ[A-Za-z0-9+/_-]{200,}")
+
+
+async def test_neither_logs_nor_results_nor_ledger_hold_key_signature_or_credential(
+    bench: Bench, picture: Path, tmp_path: Path
+) -> None:
+    key = str(json.loads(bench.wallet_file.read_text())["private_key"]).removeprefix("0x")
+    log = tmp_path / "stderr.txt"
+    said: list[str] = []
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("SEEDANCE_")}
+    server = StdioServerParameters(
+        command=sys.executable,
+        args=["-m", "seedance_mcp"],
+        env={**environ, **bench.environ, "SEEDANCE_LOG_LEVEL": "DEBUG", "SEEDANCE_WALLET_KEY": key},
+    )
+    with log.open("w") as errlog:
+        async with Client(stdio_client(server, errlog=errlog)) as client:
+            host = Host(client)
+            said.append((await host.animate_to_the_end(image=str(picture), prompt="x")).text)
+            for fault in ("failed_job", "second_402", "server_error", "not_json", "drop_after_settle:1"):
+                await bench.break_with(fault)
+                said.append((await host.call("animate_image", image=str(picture), prompt=fault, wait_seconds=3)).text)
+            await bench.break_with()
+            said.append((await host.call("get_job", job_id="unknown")).text)
+
+    stderr = log.read_bytes()
+    assert b" DEBUG " in stderr, "the loggers were not open"
+    ledger = b"".join(path.read_bytes() for path in (tmp_path / "data").rglob("ledger.sqlite3*"))
+    assert len(ledger) > 10_000
+    for name, data in {"stderr": stderr, "results": "\n".join(said).encode(), "ledger": ledger}.items():
+        assert key.encode() not in data.lower(), f"the key is in {name}"
+        assert SIGNATURE.search(data) is None, f"a signature is in {name}"
+        assert CREDENTIAL.search(data) is None, f"a credential is in {name}"

@@ -42,6 +42,8 @@ RUN_SECONDS = 180
 CALLS_MAX = 12
 """How often one call is repeated before its journey counts as stuck."""
 KILLS_MAX = 3
+WAIT_SECONDS = 10
+"""How long a repeated call waits; the first one may be in more of a hurry."""
 
 STEPS = ("quote_price", "upload_image", "animate_image", "get_job")
 FAULTS: dict[str, tuple[str, ...]] = {
@@ -56,6 +58,7 @@ FAULTS: dict[str, tuple[str, ...]] = {
     "dead_result_url": ("animate_image",),
     "rate_limited": STEPS,
     "server_error": STEPS,
+    "not_json": STEPS,
 }
 """Misbehaviours of the studio, and the calls before which each is switched on for one request."""
 KILL_SECONDS = {"quote_price": 0.6, "upload_image": 0.5, "animate_image": 0.8, "get_job": 0.3}
@@ -187,7 +190,8 @@ class Journey:
             case "get_job":
                 return {"job_id": self._job_id}
             case "animate_image":
-                return {"image": self._picture, "prompt": "It moves", "wait_seconds": self._plan.wait_seconds}
+                wait = self._plan.wait_seconds if self._calls_of_step == 1 else WAIT_SECONDS
+                return {"image": self._picture, "prompt": "It moves", "wait_seconds": wait}
             case _:
                 return {"image": self._picture, "prompt": "It moves"}
 
@@ -213,7 +217,6 @@ class Journey:
         if step == "animate_image":
             self._job_id = answer.fields["job_id"]
             if self._job_id is None:  # still being bought
-                self.stage.let_leases_lapse()
                 return
         if step == "get_job" and answer.fields["status"] != "complete":
             return

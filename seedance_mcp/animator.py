@@ -37,9 +37,6 @@ from seedance_mcp.watcher import JobWatcher, Report
 
 FRESH_SECONDS = 24 * 3600
 """For so long the same order is answered with the same job; `take` asks for another one."""
-TAKE_UP_SECONDS = 75
-"""How long we wait for another process that is busy with the same purchase."""
-TAKE_UP_POLL_SECONDS = 0.25
 RECOVERY_SECONDS_MIN, RECOVERY_SECONDS_MAX = 5, 120
 """Pauses between two rounds over the unfinished payments of this wallet."""
 
@@ -302,14 +299,7 @@ class Animator:
         Raises:
             PaymentError: It is not over, or it was paid and its job is not to be found yet.
         """
-        with anyio.move_on_after(TAKE_UP_SECONDS):
-            while payment.holds(self._now()) and payment.state != "refused":
-                if payment.lease_until > self._now() or payment.state == "reserved":
-                    await anyio.sleep(TAKE_UP_POLL_SECONDS)  # another process is at it
-                    payment = self._ledger.find_payment(payment.id) or payment
-                else:
-                    payment = await self._recovery.recover(payment)
-                    break
+        payment = await self._recovery.bring_to_end(payment)
         job = self._find_job_of(payment)
         if job is not None:
             self._watcher.watch(job)
@@ -364,6 +354,8 @@ class Animator:
         try:
             seen = await self._studio.fetch_job(job_id)
         except StudioRejectedError as exc:
+            if exc.status not in (403, 404):
+                raise
             raise JobNotFoundError(
                 f"No job {job_id[:80]!r} is known for this wallet.", "Check the id that animate_image gave."
             ) from exc

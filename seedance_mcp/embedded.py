@@ -37,7 +37,11 @@ def prepare_wallet(key: str | None, file: Path) -> str:
         ConfigError: The key or its file cannot be used.
     """
     if key is None and not file.exists():
-        create_key_file(file)
+        try:
+            create_key_file(file)
+        except ConfigError:
+            if not file.exists():  # else another server of the same host was quicker: its wallet is ours
+                raise
     return asyncio.run(_address_of(key, file))
 
 

@@ -12,11 +12,10 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import urlsplit
 from urllib.parse import quote, urlsplit
 
 from seedance_mcp import media, policy
-from seedance_mcp.errors import ImageError, StudioError, StudioRejectedError
+from seedance_mcp.errors import ImageError, StudioError, StudioProtocolError, StudioRejectedError
 from seedance_mcp.flights import Flights
 from seedance_mcp.ledger import Ledger, Payment, Upload
 from seedance_mcp.media import Image
@@ -190,8 +189,7 @@ class Hosting:
         Raises:
             PaymentError: It is not over yet.
         """
-        if earlier.holds(self.now()):
-            earlier = await self.recovery.recover(earlier)
+        earlier = await self.recovery.bring_to_end(earlier)
         if earlier.holds(self.now()):
             raise refused_error(earlier) if earlier.state == "refused" else unknown_error(earlier)
         return earlier
@@ -200,7 +198,10 @@ class Hosting:
         """PUT the bytes to the bought place, confirm, and write it down; None where the ticket is of no more use."""
         if payment.state != "settled" or not payment.answer or self.ledger.find_upload_of(payment) is not None:
             return None
-        ticket = read_upload_ticket(payment.answer)
+        try:
+            ticket = read_upload_ticket(payment.answer)
+        except StudioProtocolError:
+            return None
         try:
             image_url = await self.studio.put_blob(ticket, image.data, image.media_type)
         except StudioRejectedError:

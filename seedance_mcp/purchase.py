@@ -35,11 +35,13 @@ from seedance_mcp.errors import (
     PolicyError,
     PurchaseUnderwayError,
     StudioError,
+    StudioProtocolError,
 )
 from seedance_mcp.ledger import Ledger, Payment
 from seedance_mcp.policy import Approval, Limits, Pins
 from seedance_mcp.studio import Studio
 from seedance_mcp.wallet import Wallet
+from seedance_mcp.wire.encoding import parse_json_object
 from seedance_mcp.wire.exchange import PaidRequest, Refused, Settled, read_outcome
 from seedance_mcp.wire.offers import Credential, Offers
 from seedance_mcp.wire.x402 import Authorization, TokenDomain, build_payment
@@ -119,8 +121,8 @@ class Buyer:
                 document,
                 credential_sha256=_digest(credential),
                 hold_until=valid_before,
-                lease_until=now + LEASE_SECONDS,
-                now=now,
+                lease_until=self.now() + LEASE_SECONDS,
+                now=self.now(),  # not `now`: a reservation that lapsed while we slept must not be signed for
             )
             try:
                 payment = await self._send(payment, credential)
@@ -163,6 +165,9 @@ class Buyer:
             why = exc.what if isinstance(exc, StudioError) else "It did not answer in time."
             raise unknown_error(payment, why) from exc
         outcome = read_outcome(response, payment.rail)
+        if isinstance(outcome, Settled) and outcome.receipt is None and not _is_document(outcome.answer):
+            # A page of whatever stands before the studio, such as a bot check: it may never have got there.
+            raise unknown_error(payment, "It was answered by something that is neither a receipt nor a document.")
         if isinstance(outcome, Settled):
             return self.ledger.conclude(payment, outcome, now=self.now())
         if isinstance(outcome, Refused) and not again:
@@ -191,6 +196,14 @@ def _check_unbought(latest: Payment | None, supersedes: Payment | None, now: flo
             payment_id=latest.id,
             held_until=None if latest.state == "settled" else latest.hold_until,
         )
+
+
+def _is_document(answer: bytes) -> bool:
+    try:
+        parse_json_object(answer, "The paid answer")
+    except StudioProtocolError:
+        return False
+    return True
 
 
 def _digest(credential: Credential) -> str:

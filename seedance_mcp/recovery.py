@@ -18,6 +18,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import cast
 
+import anyio
+
 from seedance_mcp.errors import PaymentError, StudioError
 from seedance_mcp.ledger import Ledger, Payment
 from seedance_mcp.policy import Pins
@@ -31,6 +33,9 @@ from seedance_mcp.wire.x402 import build_authorization_state_call, read_authoriz
 LIST_PAGES_MAX = 10
 LIST_SKEW_SECONDS = 300
 """How much earlier than our signature a job of ours may seem to be: the studio's clock is not ours."""
+WAIT_SECONDS = 75
+"""How long we wait for another process that is busy with the same purchase."""
+WAIT_POLL_SECONDS = 0.25
 RESEND_MARGIN_SECONDS = 10
 """A credential with less life left than this is not sent again; a verifier would call it expired."""
 
@@ -71,7 +76,23 @@ class Recovery:
         finally:
             self.ledger.release(claimed)
 
+    async def bring_to_end(self, payment: Payment) -> Payment:
+        """Recover a payment whoever is at it: wait while another process is, then ask ourselves, once.
+
+        Returns:
+            The payment as it stands afterwards; still `signed` or `reserved` where nobody can say yet.
+        """
+        with anyio.move_on_after(WAIT_SECONDS):
+            while payment.holds(self.now()) and payment.state != "refused":
+                if payment.state == "signed" and payment.lease_until <= self.now():
+                    return await self.recover(payment)
+                await anyio.sleep(WAIT_POLL_SECONDS)
+                payment = self.ledger.find_payment(payment.id) or payment
+        return payment
+
     async def _ask(self, payment: Payment) -> Payment:
+        if payment.state == "refused":  # its credential has expired: was it used after all?
+            return self._conclude(payment, await self.was_used(payment))
         if payment.state == "signed" and payment.hold_until > self.now() + RESEND_MARGIN_SECONDS:
             with contextlib.suppress(PaymentError):  # it may still have settled: the next two can say
                 payment = await self.buyer.resend(payment)

@@ -280,10 +280,15 @@ class Studio:
     async def is_hosted(self, url: str) -> bool:
         """Whether a hosted image is still there; a studio that cannot say counts as yes."""
         try:
-            response = await self._exchange("HEAD", url)
+            with _translating(url), anyio.fail_after(ANSWER_SECONDS):
+                place = await self._locate(url, loopback_allowed=self._address.allow_loopback_http)
+                response = await self._open(place, method="HEAD")
+                await response.aclose()
         except StudioUnreachableError:
             return True
-        return response.status not in (403, 404, 410)
+        except StudioRejectedError:  # not a place that we would send anybody to
+            return False
+        return response.status_code not in (403, 404, 410)
 
     async def fetch_image(self, url: str, *, bytes_max: int) -> bytes:
         """GET an image that the caller named; every address on the way is checked, also after redirects.
@@ -339,14 +344,14 @@ class Studio:
                 await response.aclose()
         raise StudioRejectedError(f"{quote_url(url)} redirects more than {REDIRECTS_MAX} times.", status=310)
 
-    async def _open(self, place: _Place) -> httpx.Response:
+    async def _open(self, place: _Place, *, method: str = "GET") -> httpx.Response:
         """Connect to an address that was judged, as the host that was named: a name cannot change in between."""
         with _translating(str(place.url)):
             if not place.addresses:
-                return await self._client.send(self._client.build_request("GET", place.url), stream=True)
+                return await self._client.send(self._client.build_request(method, place.url), stream=True)
             for number, address in enumerate(place.addresses, start=1):
                 request = self._client.build_request(
-                    "GET",
+                    method,
                     place.url.copy_with(host=address),
                     # One connection each: two hosts at one address must not share what was verified for the other.
                     headers={"host": place.url.netloc.decode("ascii"), "connection": "close"},

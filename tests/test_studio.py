@@ -334,6 +334,17 @@ async def test_an_answer_that_was_compressed_unasked_is_read_all_the_same(encodi
         assert server.asked[0].headers["accept-encoding"] == "identity"
 
 
+async def test_a_hosted_picture_is_looked_for_only_where_it_may_be() -> None:
+    async with serve_raw(say(200)) as server:
+        async with open_studio(server.url) as studio:
+            assert await studio.is_hosted(f"{server.url}/x.png")
+            assert [asked.method for asked in server.asked] == ["HEAD"]
+            assert await studio.is_hosted("http://127.0.0.1:9/x.png"), "a studio that cannot say counts as yes"
+        async with open_studio("https://studio.test", loopback=False) as studio:
+            assert not await studio.is_hosted(f"{server.url}/x.png")
+        assert len(server.asked) == 1
+
+
 async def test_no_cookie_is_kept() -> None:
     answer = say(200, b"{}", set_cookie="id=you; Max-Age=999999")
     async with serve_raw(answer) as server, open_studio(server.url) as studio:

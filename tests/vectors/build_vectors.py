@@ -100,7 +100,10 @@ def build_sign_ins() -> dict[str, Any]:
                 "message": message.prepare_message(),
             }
         )
-    return {"origin": f"signinwithethereum {version('signinwithethereum')}, prepare_message; build_vectors.py", "rows": rows}
+    return {
+        "origin": f"signinwithethereum {version('signinwithethereum')}, prepare_message; build_vectors.py",
+        "rows": rows,
+    }
 
 
 BUILDERS = {"authorizations": build_authorizations, "sign_ins": build_sign_ins}

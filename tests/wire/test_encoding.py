@@ -143,7 +143,9 @@ def test_an_address_may_be_in_any_case() -> None:
         assert is_address("0x" + write("833589fCD6eDb6E08f4c7C32D4f71b54bdA02913"))
 
 
-@pytest.mark.parametrize("text", ["eip155:", "eip155:0", "eip155:01", "eip155:²", "eip155:1 ", "solana:5eykt4", 8453, None])
+@pytest.mark.parametrize(
+    "text", ["eip155:", "eip155:0", "eip155:01", "eip155:²", "eip155:1 ", "solana:5eykt4", 8453, None]
+)
 def test_only_an_evm_chain_in_plain_digits_is_a_network(text: object) -> None:
     assert not is_network(text)
     assert is_network("eip155:8453")

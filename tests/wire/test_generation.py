@@ -89,7 +89,9 @@ def test_a_wish_that_is_declared_is_written_and_one_that_was_not_made_is_left_ou
     classic = json.loads(write(read_recorded("classic"), last=True, seed=7, camera_fixed=True, generate_audio=True))
     assert (classic["last_image"], classic["seed"]) == (LAST_URL, 7)
     assert classic["camera_fixed"] is classic["generate_audio"] is True
-    assert not {"seed", "camera_fixed", "generate_audio", "last_image"} & set(json.loads(write(read_recorded("classic"))))
+    assert not {"seed", "camera_fixed", "generate_audio", "last_image"} & set(
+        json.loads(write(read_recorded("classic")))
+    )
     current = json.loads(write(read_recorded("current"), seed=7, generate_audio=False))
     assert (current["seed"], current["generateAudio"]) == (7, False)
 

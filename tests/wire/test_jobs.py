@@ -46,7 +46,9 @@ def test_the_recorded_job_is_read_at_each_of_its_stages() -> None:
     submitted = read_submitted_job(encode(CAPTURES["generate_answer"]))
     assert (submitted.job_id, submitted.status) == (job_id, "pending")
     assert submitted.poll_url == f"http://127.0.0.1:4020/api/jobs/{job_id}"
-    pending, loading, complete = (read_job(encode(CAPTURES[f"job_{word}"])) for word in ("pending", "loading", "complete"))
+    pending, loading, complete = (
+        read_job(encode(CAPTURES[f"job_{word}"])) for word in ("pending", "loading", "complete")
+    )
     assert [job.job_id for job in (pending, loading, complete)] == [job_id] * 3
     assert [job.status for job in (pending, loading, complete)] == ["pending", "loading", "complete"]
     assert [job.progress for job in (pending, loading, complete)] == [0, 23, 100]
@@ -61,7 +63,10 @@ def test_the_recorded_failure_keeps_the_studios_words() -> None:
     job = read_job(encode(CAPTURES["job_failed"]))
     assert (job.status, job.ended) == ("failed", True)
     assert job.error == "Generation failed: content policy violation"
-    assert read_job(encode({"id": "a", "status": "failed", "error": {"message": "Face detected"}})).error == "Face detected"
+    assert (
+        read_job(encode({"id": "a", "status": "failed", "error": {"message": "Face detected"}})).error
+        == "Face detected"
+    )
 
 
 def test_the_recorded_list_is_read_and_an_entry_that_is_no_job_is_passed_over() -> None:
@@ -81,11 +86,15 @@ def test_the_recorded_list_is_read_and_an_entry_that_is_no_job_is_passed_over() 
         ("succeeded", "complete"), ("error", "failed"), ("canceled", "failed"), ("dreaming", "loading"), (7, "pending"),
     ],
 )  # fmt: skip
-def test_every_word_for_a_state_is_read_as_one_of_four_and_an_unknown_one_has_not_ended(word: object, status: str) -> None:
+def test_every_word_for_a_state_is_read_as_one_of_four_and_an_unknown_one_has_not_ended(
+    word: object, status: str
+) -> None:
     assert read_job(encode({"id": "a", "status": word})).status == status
 
 
-@pytest.mark.parametrize(("progress", "read"), [(-5, 0), (250, 100), (10**40, 100), (12.7, 12), (True, 0), ("50", 0), (None, 0)])
+@pytest.mark.parametrize(
+    ("progress", "read"), [(-5, 0), (250, 100), (10**40, 100), (12.7, 12), (True, 0), ("50", 0), (None, 0)]
+)
 def test_progress_stays_between_0_and_100(progress: object, read: int) -> None:
     assert read_job(encode({"id": "a", "status": "loading", "progress": progress})).progress == read
 
@@ -101,7 +110,7 @@ def test_what_would_be_a_strange_part_of_a_url_or_a_file_name_is_no_job_id(job_i
 
 def test_a_refusals_own_words_are_quoted() -> None:
     said = read_studio_error(encode(CAPTURES["rejected_400"]))
-    assert said == '«Validation failed; duration: ' + CAPTURES["rejected_400"]["issues"][0]["message"] + "»"
+    assert said == "«Validation failed; duration: " + CAPTURES["rejected_400"]["issues"][0]["message"] + "»"
     assert read_studio_error(encode(CAPTURES["blob_expired_403"])) == "«Client token has expired.»"
     assert read_studio_error(encode({})) == "«no reason given»"
     assert read_studio_error(b"<html>\n502 Bad Gateway") == "«<html> 502 Bad Gateway»"

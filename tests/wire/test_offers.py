@@ -61,9 +61,7 @@ def test_a_strange_entry_is_passed_over_by_name_and_spoils_nothing() -> None:
     answer = edit(lambda challenge: challenge["accepts"].insert(0, solana))
     offers = read_offers(402, answer.headers, b"")
     assert [offer.network for offer in offers.offers] == ["eip155:8453"]
-    assert offers.passed_over == (
-        "«exact» on «solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp»: asset is not an EVM address",
-    )
+    assert offers.passed_over == ("«exact» on «solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp»: asset is not an EVM address",)
 
 
 def test_as_many_entries_as_the_bound_are_read_and_one_more_is_refused() -> None:
@@ -90,7 +88,10 @@ def test_a_credential_does_not_show_its_value() -> None:
 
 
 @settings(deadline=None)
-@given(document=mangled(build_challenge()), body=BODIES | mangled(build_challenge()).map(lambda said: json.dumps(said).encode()))
+@given(
+    document=mangled(build_challenge()),
+    body=BODIES | mangled(build_challenge()).map(lambda said: json.dumps(said).encode()),
+)
 def test_a_mangled_challenge_is_read_or_raises_only_our_error(document: Any, body: bytes) -> None:
     answer = answer_with(document)
     try:

@@ -59,7 +59,9 @@ def test_our_text_is_the_other_implementations_text(row: dict[str, Any]) -> None
         assert getattr(parsed, "statement", None) == row["fields"]["statement"]
 
 
-@pytest.mark.parametrize(("challenge", "proof"), [("sign_in_challenge", "sign_in_proof"), ("poll_challenge", "poll_proof")])
+@pytest.mark.parametrize(
+    ("challenge", "proof"), [("sign_in_challenge", "sign_in_proof"), ("poll_challenge", "poll_proof")]
+)
 async def test_a_recorded_sign_in_is_made_again_to_the_last_byte_of_its_signature(
     challenge: str, proof: str, tmp_path: Path
 ) -> None:

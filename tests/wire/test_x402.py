@@ -193,7 +193,23 @@ def test_the_chain_is_asked_for_the_payers_nonce_at_the_token() -> None:
 def test_a_word_of_the_chain_is_hexadecimal_and_nothing_else() -> None:
     assert read_word("0x" + "0" * 63 + "1") == 1
     assert read_word("0x6543") == 0x6543
-    for result in ("0x", "", "1", "0x_1", "0x1_0", "0x-1", "0x 1", "0x1\n", "0x" + "0" * 65, "0xg", None, 1, True, ["0x1"], {}):
+    for result in (
+        "0x",
+        "",
+        "1",
+        "0x_1",
+        "0x1_0",
+        "0x-1",
+        "0x 1",
+        "0x1\n",
+        "0x" + "0" * 65,
+        "0xg",
+        None,
+        1,
+        True,
+        ["0x1"],
+        {},
+    ):
         with pytest.raises(StudioProtocolError, match="not a number"):
             read_word(result)
 

@@ -253,6 +253,8 @@ async def play(plan: Plan, sandbox: Sandbox, folder: Path) -> Outcome:
             await journey.travel()
     except TimeoutError:
         journey.outcome.problems.append(f"stuck: not over after {RUN_SECONDS} s: {journey.outcome.errors[-1:]}")
+    except Exception as exc:  # one broken journey must not end the others
+        journey.outcome.problems.append(f"stuck: the journey itself broke: {exc!r}")
     journey.outcome.seconds = time.monotonic() - started
     return journey.outcome
 

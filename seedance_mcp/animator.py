@@ -7,6 +7,7 @@ job. Leaving stops the waiting, never the bookkeeping.
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -28,7 +29,7 @@ from seedance_mcp.hosting import Hosted, Hosting, Picture
 from seedance_mcp.ledger import Job, Ledger, Payment
 from seedance_mcp.order import Order, PreparedOrder, prepare
 from seedance_mcp.pricing import Pricing
-from seedance_mcp.purchase import Buyer, refused_error, unknown_error
+from seedance_mcp.purchase import JOIN_ATTEMPTS_MAX, Buyer, refused_error, unknown_error
 from seedance_mcp.quoting import Quote, Quoting
 from seedance_mcp.recovery import Recovery
 from seedance_mcp.studio import Studio
@@ -221,6 +222,13 @@ class Animator:
         return not job.finished or self._now() - job.created_at < FRESH_SECONDS
 
     async def _purchase(self, prepared: PreparedOrder, max_price_micro_usdc: int | None) -> Job:
+        """Buy, or join whoever is a moment ahead of us in another process."""
+        for _ in range(JOIN_ATTEMPTS_MAX - 1):
+            with contextlib.suppress(PurchaseUnderwayError):
+                return await self._buy_or_take_up(prepared, max_price_micro_usdc)
+        return await self._buy_or_take_up(prepared, max_price_micro_usdc)
+
+    async def _buy_or_take_up(self, prepared: PreparedOrder, max_price_micro_usdc: int | None) -> Job:
         """From a prepared order to a job in the ledger: take up an earlier payment, or host, price and buy."""
         earlier = self._ledger.find_latest_payment(prepared.fingerprint)
         if earlier is not None:

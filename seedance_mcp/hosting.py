@@ -7,6 +7,7 @@ ledger.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import re
 from collections.abc import Callable
@@ -15,11 +16,11 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from seedance_mcp import media, policy
-from seedance_mcp.errors import ImageError, StudioError, StudioProtocolError, StudioRejectedError
+from seedance_mcp.errors import ImageError, PurchaseUnderwayError, StudioError, StudioProtocolError, StudioRejectedError
 from seedance_mcp.flights import Flights
 from seedance_mcp.ledger import Ledger, Payment, Upload
 from seedance_mcp.media import Image
-from seedance_mcp.purchase import Buyer, refused_error, unknown_error
+from seedance_mcp.purchase import JOIN_ATTEMPTS_MAX, Buyer, refused_error, unknown_error
 from seedance_mcp.recovery import Recovery
 from seedance_mcp.studio import Studio
 from seedance_mcp.wire.encoding import encode_json
@@ -115,12 +116,15 @@ class Hosting:
 
     def is_hosted(self, picture: Picture) -> bool:
         """Whether the ledger knows a hosted copy; nobody is asked."""
+        return self._find_recorded(picture) is not None
+
+    def _find_recorded(self, picture: Picture | Image) -> Upload | None:
         wallet = self.buyer.wallet.address
-        return self.ledger.find_upload(picture.sha256, studio=self.studio.origin, wallet=wallet) is not None
+        return self.ledger.find_upload(picture.sha256, studio=self.studio.origin, wallet=wallet)
 
     async def find(self, picture: Picture) -> Upload | None:
         """The hosted copy of a picture, if the studio still has it."""
-        upload = self.ledger.find_upload(picture.sha256, studio=self.studio.origin, wallet=self.buyer.wallet.address)
+        upload = self._find_recorded(picture)
         if upload is not None and not await self.studio.is_hosted(upload.image_url):
             self.ledger.forget_upload(upload.image_url)
             return None
@@ -148,10 +152,20 @@ class Hosting:
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
     async def _buy(self, image: Image, fingerprint: str) -> Hosted:
+        """Buy, or join whoever is a moment ahead of us in another process."""
+        for _ in range(JOIN_ATTEMPTS_MAX - 1):
+            with contextlib.suppress(PurchaseUnderwayError):
+                return await self._buy_or_take_up(image, fingerprint)
+        return await self._buy_or_take_up(image, fingerprint)
+
+    async def _buy_or_take_up(self, image: Image, fingerprint: str) -> Hosted:
         notes: tuple[str, ...] = ()
         earlier = self.ledger.find_latest_payment(fingerprint)
         if earlier is not None:
             earlier = await self._take_up(earlier)
+            upload = self._find_recorded(image)
+            if upload is not None:
+                return Hosted(upload=upload, paid_micro_usdc=0)
             upload = await self._finish(earlier, image)
             if upload is not None:
                 return Hosted(upload=upload, paid_micro_usdc=earlier.amount_micro_usdc)

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from urllib.parse import urlsplit
 
-from seedance_mcp.errors import BudgetExceededError, PriceTooHighError, UnacceptableOfferError, quote_text
+from seedance_mcp.errors import BudgetExceededError, PolicyError, PriceTooHighError, UnacceptableOfferError, quote_text
 from seedance_mcp.money import format_usdc
 from seedance_mcp.wire.encoding import same_address
 from seedance_mcp.wire.offers import Offer, Offers, Rail
@@ -23,6 +23,8 @@ AUTHORIZATION_SECONDS_MAX = 180
 """How long a signature of ours lives at most, whatever the offer would like."""
 OFFERED_SECONDS_MAX = 3600
 """An offer that wants a signature for longer than this is not from our studio."""
+CLOCK_SKEW_SECONDS_MAX = 60
+"""How far this machine's clock may be from the studio's when we sign: much less than a signature lives."""
 RESERVED_SECONDS = 60
 """How long a reservation holds budget when nothing was signed: a process died in between."""
 DAY_SECONDS = 24 * 3600
@@ -135,6 +137,27 @@ def choose_offer(offers: Offers, limits: Limits, pins: Pins, *, payer: str) -> O
 
 def _terms(offer: Offer) -> tuple[object, ...]:
     return (offer.network, offer.asset.lower(), offer.pay_to.lower(), offer.amount_micro_usdc)
+
+
+def check_clock(offers: Offers, now: float) -> None:
+    """Raise where this machine's clock and the studio's are far apart: a signature's lifetime would not be what we say.
+
+    A clock that is ahead makes a signature that lives for longer than the owner's three minutes; one that is behind
+    makes one that is void already, and books that count the wrong day.
+
+    Raises:
+        PolicyError: By more than `CLOCK_SKEW_SECONDS_MAX`.
+    """
+    if offers.answered_at is None:
+        return
+    skew_seconds = int(now - offers.answered_at)
+    if abs(skew_seconds) > CLOCK_SKEW_SECONDS_MAX:
+        side = "ahead of" if skew_seconds > 0 else "behind"
+        raise PolicyError(
+            f"This machine's clock is {abs(skew_seconds)} s {side} the studio's; "
+            f"{CLOCK_SKEW_SECONDS_MAX} s are allowed.",
+            "Set the clock, then make the same call again.",
+        )
 
 
 def check_resource(offers: Offers, pins: Pins) -> None:

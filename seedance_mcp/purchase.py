@@ -48,6 +48,8 @@ from seedance_mcp.wire.x402 import Authorization, TokenDomain, build_payment
 
 SEND_SECONDS = 60
 """How long we wait for the answer to a paid request; verification and settlement take a few seconds."""
+JOIN_ATTEMPTS_MAX = 3
+"""How often a caller who finds the same purchase under way takes it up and looks again."""
 LEASE_SECONDS = SEND_SECONDS + 15
 """How long other processes leave a payment alone while one of them is busy with it."""
 
@@ -94,6 +96,7 @@ class Buyer:
             LedgerError: The books cannot be written; nothing was sent.
         """
         now = self.now()
+        policy.check_clock(offers, now)
         offer = policy.choose_offer(offers, self.limits, self.pins, payer=self.wallet.address)
         with self.ledger.writing() as books:  # one writer: two servers, one budget
             _check_unbought(books.find_payment(request.fingerprint), supersedes, now)

@@ -7,7 +7,7 @@ a ledger or a network; `engine` opens those on the first call.
 import logging
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
@@ -380,7 +380,7 @@ def build_server(
 
     @asynccontextmanager
     async def lifespan(_: MCPServer[State]) -> AsyncGenerator[State]:
-        async with anyio.create_task_group() as tasks:
+        async with AsyncExitStack() as stack, anyio.create_task_group() as tasks:
 
             async def guard(work: Callable[[], Awaitable[None]]) -> None:
                 try:
@@ -389,11 +389,11 @@ def build_server(
                     log.exception("a background task broke")
 
             engine = Engine(environ, settle=settle, start=lambda work: tasks.start_soon(guard, work))
+            stack.push_async_callback(engine.close)  # after the tasks: one of them may be sending a payment
             try:
                 yield State(engine=engine, tasks=tasks)
             finally:
                 tasks.cancel_scope.cancel()
-                await engine.close()
 
     hint = CacheHint(ttl_ms=300_000, scope="public")
     return MCPServer(

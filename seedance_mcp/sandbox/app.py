@@ -327,5 +327,6 @@ def _challenge_caller(studio: Studio, request: Request, description: str) -> Res
         "content-type": "application/json",
         "payment-required": encode_header(document),
         "x-agent-identity": build_agent_identity(str(request.url)),
+        **studio.paywall.build_sign_in_headers(str(request.url)),
     }
     return Response(dump_json(document), 402, headers)

@@ -43,6 +43,8 @@ OFFER_TAMPERINGS: dict[str, str] = {
     "other_recipient": "the money goes to a stranger",
     "permit2": "the transfer method is Permit2 instead of EIP-3009",
     "long_lifetime": "the authorization shall stay valid for ten years",
+    "other_realm": "an MPP challenge is made out for another host",
+    "split": "an MPP charge gives half of the amount to a stranger",
 }
 
 _TAKES_SECONDS = frozenset({"slow_settle", "slow_answer"})

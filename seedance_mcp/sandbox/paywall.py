@@ -28,7 +28,7 @@ from seedance_mcp.sandbox.answers import (
     build_json,
     dump_json,
 )
-from seedance_mcp.sandbox.faults import FaultBoard
+from seedance_mcp.sandbox.faults import Fault, FaultBoard
 from seedance_mcp.sandbox.schema import Schema
 
 SIGHTINGS_MAX = 10_000
@@ -55,11 +55,17 @@ class Verified:
 
 
 class PaymentRejectedError(Exception):
-    """A payment that failed verification. `reason` is a code."""
+    """A payment that failed verification.
 
-    def __init__(self, reason: str, message: str) -> None:
+    Attributes:
+        reason: A code.
+        silent: Whether the answer is the bare challenge again, as it is on MPP.
+    """
+
+    def __init__(self, reason: str, message: str, *, silent: bool = False) -> None:
         super().__init__(message)
         self.reason = reason
+        self.silent = silent
 
 
 class Rail(Protocol):
@@ -71,8 +77,14 @@ class Rail(Protocol):
         """Say whether a request pays on this rail."""
         ...
 
-    def build_challenge(self, resource: Resource, price_micro_usdc: int) -> dict[str, str]:
-        """Build the headers that offer a resource for a price."""
+    def build_challenge(
+        self, resource: Resource, price_micro_usdc: int, tampering: Fault | None = None
+    ) -> dict[str, str]:
+        """Build the headers that offer a resource for a price, changed by a fault where there is one."""
+        ...
+
+    def build_sign_in_headers(self, url: str) -> dict[str, str]:
+        """Build what this rail adds to a sign-in challenge."""
         ...
 
     async def verify(self, request: Request, resource: Resource, price_micro_usdc: int) -> Verified:
@@ -85,6 +97,10 @@ class Rail(Protocol):
 
     def describe_payment(self, request: Request) -> dict[str, Any]:
         """Describe what a request's payment authorizes, without its signature."""
+        ...
+
+    async def close(self) -> None:
+        """Let go of connections."""
         ...
 
 
@@ -120,12 +136,22 @@ class Paywall:
             "content-type": "application/json",
             "x-agent-identity": build_agent_identity(resource.url),
         }
+        tampering = self._faults.take("tampered_offer")
         for rail in self._rails:
-            headers |= rail.build_challenge(resource, price_micro_usdc)
-        if rejected is None:
+            headers |= rail.build_challenge(resource, price_micro_usdc, tampering)
+        if rejected is None or rejected.silent:
             return Response(b"", 402, headers)
         body = {"error": f"Payment rejected ({rejected.reason}): {rejected}", "reason": rejected.reason}
         return Response(dump_json(body), 402, headers)
+
+    def build_sign_in_headers(self, url: str) -> dict[str, str]:
+        """Build what the rails add to a sign-in challenge."""
+        return {name: value for rail in self._rails for name, value in rail.build_sign_in_headers(url).items()}
+
+    async def close(self) -> None:
+        """Let go of the rails' connections."""
+        for rail in self._rails:
+            await rail.close()
 
     async def charge(
         self,

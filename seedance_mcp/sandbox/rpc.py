@@ -4,8 +4,8 @@ Source: JSON-RPC 2.0 (envelope and error codes); Ethereum execution API (methods
 """
 
 import re
-from collections.abc import Callable
-from typing import Any, cast
+from collections.abc import Callable, Mapping
+from typing import Any, TypeVar, cast
 
 from eth_abi.abi import encode
 from eth_utils.crypto import keccak
@@ -21,9 +21,12 @@ from seedance_mcp.sandbox.chain import (
     build_transfer_log,
 )
 
+C = TypeVar("C")
+
 BATCH_MAX = 50
 
-_PARSE_ERROR, _INVALID_REQUEST, _NO_METHOD, _INVALID_PARAMS, _REVERTED = -32700, -32600, -32601, -32602, 3
+INVALID_PARAMS, REVERTED = -32602, 3
+_PARSE_ERROR, _INVALID_REQUEST, _NO_METHOD = -32700, -32600, -32601
 _QUANTITY = re.compile(r"0x[0-9a-fA-F]{1,16}")
 _DATA = re.compile(r"0x([0-9a-fA-F]{2})*")
 
@@ -37,12 +40,17 @@ class RpcError(Exception):
 
 
 def answer_rpc(chain: LocalChain, request: Any) -> Any:
-    """Answer one decoded JSON-RPC request, or a batch of them."""
+    """Answer one decoded JSON-RPC request to the local chain, or a batch of them."""
+    return answer_with(_METHODS, chain, request)
+
+
+def answer_with(methods: Mapping[str, Callable[[C, list[Any]], Any]], chain: C, request: Any) -> Any:
+    """Answer one decoded JSON-RPC request, or a batch of them, by these methods of a chain."""
     if isinstance(request, list):
         if not 0 < len(request) <= BATCH_MAX:  # pyright: ignore[reportUnknownArgumentType]  # any JSON
             return _build_error(None, RpcError(_INVALID_REQUEST, "invalid batch"))
-        return [_answer_one(chain, single) for single in request]  # pyright: ignore[reportUnknownVariableType]  # any JSON
-    return _answer_one(chain, request)
+        return [_answer_one(methods, chain, single) for single in request]  # pyright: ignore[reportUnknownVariableType]  # any JSON
+    return _answer_one(methods, chain, request)
 
 
 def build_parse_error() -> dict[str, Any]:
@@ -50,19 +58,21 @@ def build_parse_error() -> dict[str, Any]:
     return _build_error(None, RpcError(_PARSE_ERROR, "parse error"))
 
 
-def _answer_one(chain: LocalChain, request: Any) -> dict[str, Any]:
+def _answer_one(
+    methods: Mapping[str, Callable[[C, list[Any]], Any]], chain: C, request: Any
+) -> dict[str, Any]:
     match request:
         case {"jsonrpc": "2.0", "method": str(method)}:
             identity = request.get("id")
             params: Any = request.get("params", [])
         case _:
             return _build_error(None, RpcError(_INVALID_REQUEST, "invalid request"))
-    find = _METHODS.get(method)
+    find = methods.get(method)
     try:
         if find is None:
             raise RpcError(_NO_METHOD, f"the method {method} does not exist/is not available")
         if not isinstance(params, list):
-            raise RpcError(_INVALID_PARAMS, "params must be an array")
+            raise RpcError(INVALID_PARAMS, "params must be an array")
         return {"jsonrpc": "2.0", "id": identity, "result": find(chain, cast("list[Any]", params))}
     except RpcError as error:
         return _build_error(identity, error)
@@ -81,7 +91,7 @@ def _get_block(chain: LocalChain, params: list[Any]) -> dict[str, Any] | None:
         case [str(text), *_] if _QUANTITY.fullmatch(text):
             number = int(text, 16)
         case _:
-            raise RpcError(_INVALID_PARAMS, "expected a block number or tag")
+            raise RpcError(INVALID_PARAMS, "expected a block number or tag")
     timestamp = chain.block_timestamp(number)
     if timestamp is None:
         return None
@@ -101,7 +111,7 @@ def _get_receipt(chain: LocalChain, params: list[Any]) -> dict[str, Any] | None:
             settlement = chain.find_settlement(transaction)
             return None if settlement is None else build_receipt(settlement)
         case _:
-            raise RpcError(_INVALID_PARAMS, "expected a transaction hash")
+            raise RpcError(INVALID_PARAMS, "expected a transaction hash")
 
 
 def build_receipt(settlement: Settlement) -> dict[str, Any]:
@@ -121,38 +131,39 @@ def _call(chain: LocalChain, params: list[Any]) -> str:
         case [{"to": str(to), **call}, *_]:
             data = call.get("data") or call.get("input")
         case _:
-            raise RpcError(_INVALID_PARAMS, "expected a call object with `to` and `data`")
+            raise RpcError(INVALID_PARAMS, "expected a call object with `to` and `data`")
     if not isinstance(data, str) or not _DATA.fullmatch(data):
-        raise RpcError(_INVALID_PARAMS, "call data must be hex")
+        raise RpcError(INVALID_PARAMS, "call data must be hex")
     if to.lower() != TOKEN_ADDRESS.lower():
         return "0x"  # as a node answers for an address without code
     raw = bytes.fromhex(data[2:])
     function = _FUNCTIONS.get(raw[:4])
     if function is None:
-        raise RpcError(_REVERTED, "execution reverted")
+        raise RpcError(REVERTED, "execution reverted")
     return "0x" + function(chain, raw[4:]).hex()
 
 
 def _balance_of(chain: LocalChain, arguments: bytes) -> bytes:
-    return encode(["uint256"], [chain.balance_of(_read_address(arguments, 0))])
+    return encode(["uint256"], [chain.balance_of(read_address(arguments, 0))])
 
 
 def _authorization_state(chain: LocalChain, arguments: bytes) -> bytes:
-    used = chain.authorization_state(_read_address(arguments, 0), _read_word(arguments, 1))
+    used = chain.authorization_state(read_address(arguments, 0), _read_word(arguments, 1))
     return encode(["bool"], [used])
 
 
-def _read_address(arguments: bytes, index: int) -> str:
+def read_address(arguments: bytes, index: int) -> str:
+    """Read an address out of a call's arguments."""
     word = _read_word(arguments, index)
     if any(word[:12]):
-        raise RpcError(_REVERTED, "execution reverted")
+        raise RpcError(REVERTED, "execution reverted")
     return "0x" + word[12:].hex()
 
 
 def _read_word(arguments: bytes, index: int) -> bytes:
     word = arguments[32 * index : 32 * index + 32]
     if len(word) != 32:
-        raise RpcError(_REVERTED, "execution reverted")
+        raise RpcError(REVERTED, "execution reverted")
     return word
 
 

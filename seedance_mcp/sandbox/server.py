@@ -14,6 +14,7 @@ from seedance_mcp.sandbox.app import build_app
 from seedance_mcp.sandbox.chain import LocalChain
 from seedance_mcp.sandbox.settings import HOST, SandboxSettings
 from seedance_mcp.sandbox.studio import Studio
+from seedance_mcp.sandbox.tempo import TempoChain
 
 BACKLOG = 128
 START_SECONDS = 30.0
@@ -45,7 +46,9 @@ class Sandbox:
         sock: socket.socket | None = None,
     ) -> None:
         self.settings = settings or SandboxSettings()
-        self.chain = LocalChain(self.settings.funded)
+        funded, funded_on = self.settings.funded, self.settings.funded_on
+        self.chain = LocalChain(funded if "x402" in funded_on else {})
+        self.tempo = TempoChain(funded if "mpp" in funded_on else {})
         self._host = host
         self._port = port
         self._socket = sock
@@ -99,7 +102,7 @@ class Sandbox:
             self._settled.set()
 
     async def _serve(self, listening: socket.socket) -> None:
-        studio = Studio(self.settings, self.chain)
+        studio = Studio(self.settings, self.chain, self.tempo)
         self._server = _Server(studio, self._settled)
         try:
             await self._server.serve([listening])

@@ -14,8 +14,8 @@ HOST = "127.0.0.1"
 PORT = 8402
 PAY_TO = "0x1b4D22336de7D544309C3316E7966B33aCeed1c1"
 JOB_SECONDS_MAX = 3600.0
-# The ways to be paid that this studio can offer. A second one joins here and in `paywall.Rail`.
-RAILS = ("x402",)
+# The ways to be paid that this studio can offer.
+RAILS = ("x402", "mpp")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,6 +29,7 @@ class SandboxSettings:
         result_seconds: How long a result URL lives.
         faults: What is broken from the start, each as `name[=argument][:times]`.
         funded: Micro-USDC minted at the start, by address.
+        funded_on: On which rails' chains.
         pay_to: Who is paid.
     """
 
@@ -38,12 +39,13 @@ class SandboxSettings:
     result_seconds: float = 1200.0
     faults: tuple[str, ...] = ()
     funded: Mapping[str, int] = field(default_factory=dict[str, int])
+    funded_on: tuple[str, ...] = RAILS
     pay_to: str = PAY_TO
 
     def __post_init__(self) -> None:
         if self.contract not in get_args(Contract):
             raise ValueError(f"unknown contract {self.contract!r}; choose from: {', '.join(get_args(Contract))}")
-        if not self.rails or not set(self.rails) <= set(RAILS):
+        if not self.rails or not {*self.rails, *self.funded_on} <= set(RAILS):
             raise ValueError(f"unknown rails {self.rails!r}; choose from: {', '.join(RAILS)}")
         if not 0 < self.job_seconds <= JOB_SECONDS_MAX or self.result_seconds <= 0:
             raise ValueError(f"job_seconds is above 0 and at most {JOB_SECONDS_MAX:.0f}, result_seconds above 0")

@@ -14,18 +14,20 @@ from seedance_mcp.sandbox.contract import build_generate_routes
 from seedance_mcp.sandbox.faults import FaultBoard
 from seedance_mcp.sandbox.jobs import JobBoard
 from seedance_mcp.sandbox.media import MediaReader
-from seedance_mcp.sandbox.paywall import Paywall
+from seedance_mcp.sandbox.paywall import Paywall, Rail
 from seedance_mcp.sandbox.settings import SandboxSettings
 from seedance_mcp.sandbox.signin import Doorkeeper
+from seedance_mcp.sandbox.tempo import TempoChain
 from seedance_mcp.sandbox.x402_rail import X402Rail
 
 
 class Studio:
-    """Chain, paywall, doorkeeper, store and jobs of one sandbox."""
+    """Chains, paywall, doorkeeper, store and jobs of one sandbox."""
 
-    def __init__(self, settings: SandboxSettings, chain: LocalChain) -> None:
+    def __init__(self, settings: SandboxSettings, chain: LocalChain, tempo: TempoChain) -> None:
         self.settings = settings
         self.chain = chain
+        self.tempo = tempo
         self.stopping = Event()
         self.faults = FaultBoard(settings.faults)
         self.routes = build_generate_routes(settings.contract)
@@ -33,10 +35,16 @@ class Studio:
         self.blobs = BlobStore()
         self.media = MediaReader(self.blobs)
         self.jobs = JobBoard(self.faults, job_seconds=settings.job_seconds, result_seconds=settings.result_seconds)
-        rails = {"x402": lambda: X402Rail(chain, self.faults, pay_to=settings.pay_to)}
-        self.paywall = Paywall([rails[name]() for name in settings.rails], self.faults, self.stopping)
+        self.paywall = Paywall([self._build_rail(name) for name in settings.rails], self.faults, self.stopping)
         self._counted = threading.Lock()
         self._requests: Counter[str] = Counter()
+
+    def _build_rail(self, name: str) -> Rail:
+        if name == "x402":
+            return X402Rail(self.chain, pay_to=self.settings.pay_to)
+        from seedance_mcp.sandbox.mpp_rail import MppRail  # half a second to load: only where it is offered
+
+        return MppRail(self.tempo, pay_to=self.settings.pay_to)
 
     def count(self, method: str, template: str) -> None:
         """Count one request to a route."""
@@ -53,3 +61,4 @@ class Studio:
         self.stopping.set()
         self.jobs.stop()
         await self.media.close()
+        await self.paywall.close()

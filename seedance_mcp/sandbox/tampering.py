@@ -4,24 +4,52 @@ Each kind is one function in a table; `faults.OFFER_TAMPERINGS` says in words wh
 """
 
 from collections.abc import Callable
+from typing import Any
 
 from x402.schemas import PaymentRequirements
 
 STRANGER = "0x57a4632600000000000000000000000000000bad"
 BASE_NETWORK = "eip155:8453"
 OTHER_TOKEN = "0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913"  # noqa: S105  # USDC on Base, public
+TEMPO_TOKEN = "0x20c000000000000000000000b9537d11c60e8b50"  # noqa: S105  # USDC.e on Tempo, public
+TEMPO_CHAIN_ID = 4217
 TEN_YEARS_SECONDS = 10 * 365 * 24 * 3600
 
 
 def tamper_offer(offer: PaymentRequirements, kind: str, *, ceiling_micro_usdc: int) -> PaymentRequirements:
-    """Return a changed copy of an offer.
-
-    Raises:
-        KeyError: If there is no such kind.
-    """
+    """Return a changed copy of an offer; a kind that only another rail knows changes nothing."""
     if kind == "ceiling":
         return offer.model_copy(update={"amount": str(ceiling_micro_usdc)})
-    return offer.model_copy(update=_CHANGES[kind](offer))
+    change = _CHANGES.get(kind)
+    return offer if change is None else offer.model_copy(update=change(offer))
+
+
+def tamper_charge(
+    charge: dict[str, Any], realm: str, lifetime_seconds: int, kind: str, *, ceiling_micro_usdc: int
+) -> tuple[dict[str, Any], str, int]:
+    """Return a changed copy of an MPP charge, with the realm and the lifetime it is offered for."""
+    details = charge["methodDetails"]
+    match kind:
+        case "price_x100":
+            charge = {**charge, "amount": str(100 * int(charge["amount"]))}
+        case "ceiling":
+            charge = {**charge, "amount": str(ceiling_micro_usdc)}
+        case "other_asset":
+            charge = {**charge, "currency": TEMPO_TOKEN}
+        case "other_network":
+            charge = {**charge, "methodDetails": {**details, "chainId": TEMPO_CHAIN_ID}}
+        case "other_recipient":
+            charge = {**charge, "recipient": STRANGER}
+        case "split":
+            half = {"amount": str(int(charge["amount"]) // 2), "recipient": STRANGER}
+            charge = {**charge, "methodDetails": {**details, "splits": [half]}}
+        case "other_realm":
+            realm = "stablestudio.example"
+        case "long_lifetime":
+            lifetime_seconds = TEN_YEARS_SECONDS
+        case _:
+            pass
+    return charge, realm, lifetime_seconds
 
 
 _CHANGES: dict[str, Callable[[PaymentRequirements], dict[str, object]]] = {

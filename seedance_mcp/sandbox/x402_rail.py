@@ -42,7 +42,7 @@ from seedance_mcp.sandbox.chain import (
     LocalChain,
 )
 from seedance_mcp.sandbox.chain_signer import ChainSigner
-from seedance_mcp.sandbox.faults import FaultBoard
+from seedance_mcp.sandbox.faults import Fault
 from seedance_mcp.sandbox.paywall import PaymentRejectedError, Resource, Verified
 from seedance_mcp.sandbox.schema import Schema
 from seedance_mcp.sandbox.tampering import tamper_offer
@@ -91,9 +91,8 @@ class X402Rail:
 
     name = "x402"
 
-    def __init__(self, chain: LocalChain, faults: FaultBoard, *, pay_to: str) -> None:
+    def __init__(self, chain: LocalChain, *, pay_to: str) -> None:
         self._chain = chain
-        self._faults = faults
         self._pay_to = pay_to.lower()  # live, payTo is lower case while the asset is checksummed
         self._tampered: list[PaymentRequirements] = []
         self._server = x402ResourceServer(LocalFacilitator(chain))
@@ -105,12 +104,13 @@ class X402Rail:
         """Say whether a request pays on this rail."""
         return PAYMENT_HEADER in request.headers
 
-    def build_challenge(self, resource: Resource, price_micro_usdc: int) -> dict[str, str]:
+    def build_challenge(
+        self, resource: Resource, price_micro_usdc: int, tampering: Fault | None = None
+    ) -> dict[str, str]:
         """Build the header that offers a resource for a price."""
         [offer] = self._build_requirements(price_micro_usdc)
-        fault = self._faults.take("tampered_offer")
-        if fault is not None:
-            offer = tamper_offer(offer, str(fault.argument), ceiling_micro_usdc=resource.ceiling_micro_usdc)
+        if tampering is not None:
+            offer = tamper_offer(offer, str(tampering.argument), ceiling_micro_usdc=resource.ceiling_micro_usdc)
             self._tampered = [*self._tampered[-TAMPERED_MAX:], offer]
         info = ResourceInfo(
             url=resource.url,
@@ -127,6 +127,14 @@ class X402Rail:
             "extensions": {"bazaar": _build_bazaar(resource.body_schema)},
         }
         return {"payment-required": encode_header(document)}
+
+    def build_sign_in_headers(self, url: str) -> dict[str, str]:
+        """Add nothing: on this rail a sign-in is not a payment."""
+        del url
+        return {}
+
+    async def close(self) -> None:
+        """Close nothing: the chain is in this process."""
 
     async def verify(self, request: Request, resource: Resource, price_micro_usdc: int) -> Verified:
         """Verify the payment a request carries.

@@ -11,6 +11,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from email.utils import parsedate_to_datetime
 from typing import cast
 
 from seedance_mcp.errors import StudioProtocolError, quote_text
@@ -50,6 +51,18 @@ def find_header(headers: Headers, name: str) -> str | None:
     if len(values[0]) > HEADER_CHARACTERS_MAX:
         raise StudioProtocolError(f"The studio's {name} header is longer than {HEADER_CHARACTERS_MAX} characters.")
     return values[0]
+
+
+def find_date(headers: Headers) -> float | None:
+    """Unix seconds of the Date header, or None where there is none that can be read.
+
+    Source: RFC 9110, section 6.6.1.
+    """
+    values = [value for key, value in headers if key == "date"]
+    try:
+        return parsedate_to_datetime(values[0]).timestamp() if len(values) == 1 else None
+    except (ValueError, OverflowError, IndexError, TypeError):
+        return None
 
 
 def parse_json(data: bytes | str, what: str) -> object:

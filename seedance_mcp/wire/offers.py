@@ -19,6 +19,7 @@ from seedance_mcp.wire.encoding import (
     Headers,
     Json,
     decode_base64_json,
+    find_date,
     find_header,
     find_object,
     find_text,
@@ -87,12 +88,14 @@ class Offers:
         extensions: The x402 `extensions` object, verbatim.
         offers: The entries that we could read, in the studio's order.
         passed_over: One line for each entry that we could not read, for the error text.
+        answered_at: Unix seconds of the studio's clock when it answered, where it says.
     """
 
     resource: Json
     extensions: Json
     offers: tuple[Offer, ...]
     passed_over: tuple[str, ...]
+    answered_at: float | None = None
 
     @property
     def resource_url(self) -> str | None:
@@ -131,6 +134,7 @@ def read_offers(status: int, headers: Headers, body: bytes) -> Offers:
         extensions=find_object(document, "extensions"),
         offers=tuple(offers),
         passed_over=tuple(passed_over),
+        answered_at=find_date(headers),
     )
 
 

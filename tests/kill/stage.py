@@ -185,10 +185,12 @@ class Stage:
         return int(count)
 
     def _query(self, query: str, *parameters: object) -> list[tuple[Any, ...]]:
-        """Rows from the client's ledger; none where there is no ledger yet."""
+        """Rows from the client's ledger; none where there is no ledger yet, or one without tables."""
         if not self.ledger_file.exists():
             return []
         with closing(sqlite3.connect(self.ledger_file, timeout=10, isolation_level=None)) as db:
+            if db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'payments'").fetchone() is None:
+                return []
             return db.execute(query, parameters).fetchall()
 
     def _sum_ledger(self, settled_nonces: set[str]) -> tuple[int, int]:

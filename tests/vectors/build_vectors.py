@@ -14,9 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from eth_account import Account
-from siwe import SiweMessage
-from x402.mechanisms.evm.eip712 import hash_eip3009_authorization
-from x402.mechanisms.evm.types import ExactEIP3009Authorization
+from siwe import SiweMessage  # pyright: ignore[reportMissingTypeStubs]  # typed, but not marked so
+from x402.mechanisms.evm.eip712 import (  # pyright: ignore[reportMissingTypeStubs]  # typed, but not marked so
+    hash_eip3009_authorization,
+)
+from x402.mechanisms.evm.types import (  # pyright: ignore[reportMissingTypeStubs]  # typed, but not marked so
+    ExactEIP3009Authorization,
+)
 
 HERE = Path(__file__).parent
 KEYS = (
@@ -92,7 +96,7 @@ def build_sign_ins() -> dict[str, Any]:
             "expiration_time": "2026-11-23T16:32:56.616Z",
             "statement": statement,
         }
-        message = SiweMessage(address=address, version="1", chain_id=chain_id, **fields)
+        message = SiweMessage.model_validate({**fields, "address": address, "version": "1", "chain_id": chain_id})
         rows.append(
             {
                 "address": address,

@@ -57,10 +57,12 @@ def test_what_is_read_can_always_be_written_again(body: bytes) -> None:
 
 @given(st.text() | BODIES.map(lambda body: base64.b64encode(body).decode()))
 def test_hostile_headers_raise_only_our_errors(text: str) -> None:
+    said = ""
     try:
         decode_base64_json(text, "It")
     except StudioProtocolError as exc:
-        assert len(str(exc)) < 400
+        said = str(exc)
+    assert len(said) < 400
 
 
 @pytest.mark.parametrize(
@@ -130,7 +132,7 @@ def test_a_required_text_is_named_when_it_is_missing_empty_or_absurd() -> None:
     "text",
     [
         "", "0x", "0x" + "0" * 39, "0x" + "0" * 41, "0X" + "0" * 40, "0" * 42, "0x" + "g" * 40, "0x" + "0" * 40 + "\n",
-        " 0x" + "0" * 40, "0x" + "\uff10" * 40, "0x" + "0" * 39 + "\u0430", None, 0, b"0x" + b"0" * 40, ["0x" + "0" * 40],
+        " 0x" + "0" * 40, "0x" + "\uff10" * 40, "0x" + "0" * 39 + "\u0430", None, 0, b"0x" + b"0" * 40,
     ],
 )  # fmt: skip
 def test_only_0x_and_40_ascii_hexadecimal_digits_are_an_address(text: object) -> None:
@@ -158,13 +160,14 @@ def test_an_amount_is_read_as_written(amount: int) -> None:
 
 @given(st.text() | VALUES)
 def test_an_amount_is_canonical_digits_or_refused(value: object) -> None:
+    amount, said = 0, ""
     try:
         amount = read_amount(value, "It")
     except StudioProtocolError as exc:
-        assert len(str(exc)) < 300
-    else:
-        assert value == str(amount)
-        assert 0 <= amount <= 10**15
+        said = str(exc)
+    assert said or value == str(amount)
+    assert len(said) < 300
+    assert 0 <= amount <= 10**15
 
 
 def test_json_is_compact_and_in_the_given_order() -> None:

@@ -22,6 +22,8 @@ from tests.challenges import CAPTURES, encode_header
 
 from .hostile import BODIES, mangled
 
+RECEIPTS = st.text() | mangled(CAPTURES["upload_settlement"]).map(encode_header)
+
 
 def answer(status: int, document: object = None, settlement: object = None) -> Response:
     headers = () if settlement is None else (("payment-response", encode_header(settlement)),)
@@ -50,8 +52,14 @@ def test_a_settlement_that_failed_is_no_proof_yet_the_success_counts_as_paid() -
 
 @pytest.mark.parametrize(
     ("status", "name"),
-    [(400, "rejected_400"), (403, "rejected_403"), (402, "refusal_no_balance"), (402, "refusal_mismatch"), (402, "refusal_malformed")],
-)  # fmt: skip
+    [
+        (400, "rejected_400"),
+        (403, "rejected_403"),
+        (402, "refusal_no_balance"),
+        (402, "refusal_mismatch"),
+        (402, "refusal_malformed"),
+    ],
+)
 def test_a_recorded_refusal_settled_nothing_and_keeps_the_studios_words(status: int, name: str) -> None:
     outcome = read_outcome(answer(status, CAPTURES[name]), "x402")
     assert isinstance(outcome, Refused)
@@ -79,9 +87,9 @@ def test_what_no_studio_says_before_it_settles_is_unclear(status: int) -> None:
 
 @given(
     status=st.integers(min_value=100, max_value=599),
-    headers=st.lists(st.tuples(st.just("payment-response"), st.text() | mangled(CAPTURES["upload_settlement"]).map(encode_header)), max_size=2),
+    headers=st.lists(st.tuples(st.just("payment-response"), RECEIPTS), max_size=2),
     body=BODIES,
-)  # fmt: skip
+)
 def test_every_answer_is_one_of_four_outcomes_and_only_2xx_is_settled(
     status: int, headers: list[tuple[str, str]], body: bytes
 ) -> None:

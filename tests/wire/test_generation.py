@@ -8,13 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seedance_mcp.errors import RequestError, SeedanceError, StudioProtocolError
+from seedance_mcp.errors import RequestError, StudioProtocolError
 from seedance_mcp.wire.generation import (
     CEILING_MICRO_USDC_DEFAULT,
     FAR_ABOVE_PERCENT,
     MODELS,
     RESOLUTIONS,
     SEED_MAX,
+    GenerationBody,
     GenerationRequest,
     Model,
     RouteContract,
@@ -188,7 +189,10 @@ def test_a_schema_may_be_named_by_reference() -> None:
 
 @pytest.mark.parametrize(
     ("price", "ceiling"),
-    [("0.99", 990_000), (0.99, 990_000), (20, 20_000_000), (None, None), (True, None), ("much", None), ([], None), ("-1", None)],
+    [
+        ("0.99", 990_000), (0.99, 990_000), (20, 20_000_000), (None, None), (True, None), ("much", None), ([], None),
+        ("-1", None),
+    ],
 )  # fmt: skip
 def test_a_ceiling_that_is_not_said_in_dollars_is_the_default(price: object, ceiling: int | None) -> None:
     document = json.loads(json.dumps(CAPTURES["openapi_classic"]))
@@ -206,13 +210,14 @@ def test_a_studio_without_the_route_is_named_as_such(document: object) -> None:
 @settings(deadline=None)
 @given(BODIES | mangled(CAPTURES["openapi_classic"]).map(lambda document: json.dumps(document).encode()))
 def test_a_mangled_contract_is_read_or_raises_only_our_errors(openapi: bytes) -> None:
+    failure = None
     try:
         contract = read_route_contract(openapi, "seedance")
         body = encode_generation(REQUEST, contract, image_url=URL, last_image_url=None)
-    except SeedanceError as exc:
-        assert isinstance(exc, StudioProtocolError | RequestError)
-        assert len(str(exc)) < 1000
-        return
+    except (StudioProtocolError, RequestError) as exc:
+        failure = exc
+        contract, body = read_recorded("classic"), GenerationBody(data=b"{}", notes=())
+    assert failure is None or len(str(failure)) < 1000
     assert same_body(body.data, json.loads(body.data))
     assert 0 <= contract.ceiling_micro_usdc <= 10**15
 

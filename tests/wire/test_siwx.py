@@ -3,6 +3,7 @@
 import base64
 import dataclasses
 import json
+from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -10,8 +11,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from siwe import SiweMessage
-from siwe.parsed import ABNFParsedMessage, RegExpParsedMessage
+from siwe import SiweMessage  # pyright: ignore[reportMissingTypeStubs]  # typed, but not marked so
+from siwe.parsed import (  # pyright: ignore[reportMissingTypeStubs]  # typed, but not marked so
+    ABNFParsedMessage,
+    RegExpParsedMessage,
+)
 
 from seedance_mcp.errors import StudioProtocolError
 from seedance_mcp.wallet import open_wallet
@@ -52,7 +56,8 @@ def read(document: Any) -> SignIn:
 def test_our_text_is_the_other_implementations_text(row: dict[str, Any]) -> None:
     message = build_message(SignIn(**row["fields"]), row["address"])
     assert message == row["message"]
-    for parsed in (RegExpParsedMessage(message), ABNFParsedMessage(message)):
+    parsers: list[Callable[[str], Any]] = [RegExpParsedMessage, ABNFParsedMessage]
+    for parsed in (parse(message) for parse in parsers):
         assert parsed.domain == row["fields"]["domain"]
         assert parsed.uri == row["fields"]["uri"]
         assert parsed.nonce == row["fields"]["nonce"]

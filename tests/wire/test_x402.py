@@ -3,7 +3,7 @@
 import base64
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
 from eth_account import Account
@@ -11,14 +11,21 @@ from eth_account.messages import encode_typed_data
 from hypothesis import given
 from hypothesis import strategies as st
 from x402.http.utils import decode_payment_signature_header
-from x402.mechanisms.evm.eip712 import hash_eip3009_authorization
-from x402.mechanisms.evm.exact.client import ExactEvmScheme
-from x402.mechanisms.evm.types import ExactEIP3009Payload
+from x402.mechanisms.evm.eip712 import (  # pyright: ignore[reportMissingTypeStubs]  # typed, but not marked so
+    hash_eip3009_authorization,
+)
+from x402.mechanisms.evm.exact.client import (  # pyright: ignore[reportMissingTypeStubs]  # typed, but not marked so
+    ExactEvmScheme,
+)
+from x402.mechanisms.evm.types import (  # pyright: ignore[reportMissingTypeStubs]  # typed, but not marked so
+    ExactEIP3009Payload,
+)
 from x402.schemas import PaymentPayload, PaymentRequirements
 
 from seedance_mcp.config import LIVE_TOKEN
 from seedance_mcp.errors import StudioProtocolError
 from seedance_mcp.wallet import open_wallet
+from seedance_mcp.wire.encoding import Json
 from seedance_mcp.wire.offers import Offers, read_offers
 from seedance_mcp.wire.x402 import (
     Authorization,
@@ -144,7 +151,7 @@ def test_an_authorization_is_read_back_from_its_payment(
 @given(mangled(CAPTURES["upload_payment"]))
 def test_a_damaged_stored_payment_raises_only_our_error(payment: Any) -> None:
     try:
-        authorization = read_authorization(payment if isinstance(payment, dict) else {})
+        authorization = read_authorization(cast("Json", payment) if isinstance(payment, dict) else {})
     except StudioProtocolError:
         return
     assert build_authorization_state_call(authorization, LIVE_TOKEN)
@@ -193,23 +200,9 @@ def test_the_chain_is_asked_for_the_payers_nonce_at_the_token() -> None:
 def test_a_word_of_the_chain_is_hexadecimal_and_nothing_else() -> None:
     assert read_word("0x" + "0" * 63 + "1") == 1
     assert read_word("0x6543") == 0x6543
-    for result in (
-        "0x",
-        "",
-        "1",
-        "0x_1",
-        "0x1_0",
-        "0x-1",
-        "0x 1",
-        "0x1\n",
-        "0x" + "0" * 65,
-        "0xg",
-        None,
-        1,
-        True,
-        ["0x1"],
-        {},
-    ):
+    texts = ["0x", "", "1", "0x_1", "0x1_0", "0x-1", "0x 1", "0x1\n", "0x" + "0" * 65, "0xg"]
+    others: list[object] = [None, 1, True, ["0x1"]]
+    for result in texts + others:
         with pytest.raises(StudioProtocolError, match="not a number"):
             read_word(result)
 

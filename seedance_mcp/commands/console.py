@@ -1,0 +1,119 @@
+"""What all commands share: where words go, what `--sandbox` and `--json` mean, and how work is run and broken off.
+
+Words go to stderr; stdout carries only what was asked for, so that it can be piped.
+"""
+
+import json
+import logging
+import os
+import sys
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from typing import Annotated, TypeVar
+
+import anyio
+import typer
+from rich.console import Console
+
+from seedance_mcp import embedded
+from seedance_mcp.commands.exits import INTERRUPTED
+from seedance_mcp.config import Settings, read_settings
+from seedance_mcp.engine import Engine
+from seedance_mcp.errors import SeedanceError
+from seedance_mcp.wallet import is_locked, unlock
+
+T = TypeVar("T")
+
+log = logging.getLogger("seedance_mcp")
+words = Console(stderr=True, highlight=False, soft_wrap=True)
+shown = Console(highlight=False)
+
+Sandbox = Annotated[bool, typer.Option("--sandbox", help="Play money, a sandbox studio, and a wallet of its own.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on stdout.")]
+
+_REAL = ("WALLET_KEY", "WALLET_FILE", "WALLET_PASSWORD_FILE", "PROFILE_FILE", "RPC_URL", "RAILS", "RECIPIENTS")
+"""Settings of a real studio and wallet; a rehearsal must not meet them."""
+
+
+def read_environ(sandbox: bool) -> dict[str, str]:
+    """The environment of a command; with `--sandbox`, without whatever belongs to a real wallet."""
+    environ = dict(os.environ)
+    if sandbox and environ.get("SEEDANCE_PROFILE") != "sandbox":
+        for name in _REAL:
+            environ.pop(f"SEEDANCE_{name}", None)
+        environ["SEEDANCE_PROFILE"] = "sandbox"
+        environ["SEEDANCE_WALLET_FILE"] = str(read_settings(environ).data_dir / "wallet.json")
+    return environ
+
+
+def settle(settings: Settings) -> Settings:
+    """Bring up an embedded sandbox where one is asked for, and ask for the password of a locked wallet."""
+    settings = embedded.settle(settings)
+    if settings.wallet_key is None and settings.wallet_password_file is None and is_locked(settings.wallet_file):
+        if not sys.stdin.isatty():
+            return settings  # the wallet says itself what it needs
+        password = typer.prompt(f"Password of {settings.wallet_file}", hide_input=True, err=True)
+        return replace(settings, wallet_key=unlock(settings.wallet_file, password))
+    return settings
+
+
+def run(environ: Mapping[str, str], work: Callable[[Engine], Awaitable[T]], *, as_json: bool = False) -> T:
+    """Run work with an engine of its own; a payment under way is written down before the process ends.
+
+    Raises:
+        SeedanceError: What the work raised; with `as_json` it was printed as JSON already.
+        typer.Exit: It was broken off by Ctrl-C.
+    """
+    try:
+        return anyio.run(_run, environ, work)
+    except SeedanceError as exc:
+        if as_json:
+            typer.echo(json.dumps({"error": show_error(exc)}))
+        raise
+    except KeyboardInterrupt:
+        words.print("\nInterrupted. What was paid is written down: the same command goes on from there.")
+        raise typer.Exit(INTERRUPTED) from None
+
+
+async def _run(environ: Mapping[str, str], work: Callable[[Engine], Awaitable[T]]) -> T:
+    values: list[T] = []
+    errors: list[SeedanceError] = []
+
+    async def guard(task: Callable[[], Awaitable[None]]) -> None:
+        try:
+            await task()
+        except Exception:  # a background task's crash must not hide the result; what it did is in the ledger
+            log.exception("a background task broke")
+
+    engine = Engine(environ, settle=settle, start=lambda task: tasks.start_soon(guard, task))
+    try:
+        async with anyio.create_task_group() as tasks:
+            try:
+                values.append(await work(engine))
+            except SeedanceError as exc:  # carried past the task group, which would wrap it
+                errors.append(exc)
+            tasks.cancel_scope.cancel()
+    finally:
+        with anyio.CancelScope(shield=True):  # only now: a payment under way still writes to the ledger
+            await engine.close()
+    if errors:
+        raise errors[0]
+    return values[0]
+
+
+def show_error(exc: SeedanceError) -> dict[str, object]:
+    """A failure as data."""
+    return {
+        "code": exc.code,
+        "what": exc.what,
+        "charge": exc.charge,
+        "amount_micro_usdc": exc.amount_micro_usdc,
+        "payment_id": exc.payment_id,
+        "held_until": exc.held_until,
+        "hint": exc.hint,
+    }
+
+
+def say(result: object) -> None:
+    """Print a result as JSON on stdout."""
+    typer.echo(json.dumps(result, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None))

@@ -1,0 +1,48 @@
+"""Exit codes: what a script may conclude from the end of a command, above all about money."""
+
+from seedance_mcp.errors import (
+    ConfigError,
+    ImageError,
+    LedgerError,
+    PaymentError,
+    PolicyError,
+    RequestError,
+    SeedanceError,
+    VideoUnsavedError,
+)
+
+OK, FAILED, YOURS, REFUSED, HELD, UNFINISHED, INTERRUPTED = 0, 1, 2, 3, 4, 5, 130
+
+MEANINGS: dict[int, str] = {
+    OK: "done",
+    FAILED: "the studio or a check said no, or did not answer; nothing is open",
+    YOURS: "yours to mend: an argument, a picture, a setting, the wallet or the ledger; nothing was signed",
+    REFUSED: "your limits forbid it; nothing was signed",
+    HELD: "a payment is unclear or held; the same command takes it up and never pays twice",
+    UNFINISHED: "not finished yet; the same command goes on waiting",
+    INTERRUPTED: "interrupted by Ctrl-C; the same command goes on",
+}
+"""Every exit code; README and `--help` show this table."""
+
+_GRAVITY = (HELD, REFUSED, YOURS, FAILED, UNFINISHED, OK)
+
+
+def find_exit_code(exc: SeedanceError) -> int:
+    """The exit code of a failure. What may still cost money comes before everything else."""
+    if isinstance(exc, VideoUnsavedError):
+        return UNFINISHED
+    if isinstance(exc, PaymentError) or exc.charge == "held":
+        return HELD
+    if isinstance(exc, PolicyError):
+        return REFUSED
+    if isinstance(exc, ConfigError | ImageError | RequestError | LedgerError):
+        return YOURS
+    return FAILED
+
+
+def gravest(codes: list[int]) -> int:
+    """The exit code of a batch."""
+    return min(codes, key=_GRAVITY.index, default=OK)
+
+
+EPILOG = "Exit codes: " + "; ".join(f"{code} {meaning}" for code, meaning in MEANINGS.items()) + "."

@@ -1,0 +1,218 @@
+"""The MPP way of being paid: challenges, verification and settlement by the official SDK, on a Tempo chain in memory.
+
+Challenges, credentials and receipts are the SDK's types; its payment engine authenticates the echoed challenge, checks
+the transaction against it and broadcasts it. Ours are the chain below, the simulation before the handler, and the
+refusals of the makers' framework, which differ from the SDK's. The room never decides a price and never runs a
+handler.
+
+Source: `pympp` 0.16, server side; wire captures of `@agentcash/router` 1.20.0 (refusals, realm with the port, the
+zero-amount charge beside a sign-in).
+"""
+
+import base64
+import json
+import secrets
+import time
+from dataclasses import dataclass
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+import httpx
+from eth_utils.address import to_checksum_address
+from mpp import Challenge, Credential, MemoryStore
+from mpp.errors import PaymentError
+from mpp.methods.tempo import server as tempo
+from mpp.server import Mpp
+from starlette.requests import Request
+
+from seedance_mcp.sandbox.answers import RefusalError
+from seedance_mcp.sandbox.chain import RevertError
+from seedance_mcp.sandbox.faults import Fault
+from seedance_mcp.sandbox.paywall import PaymentRejectedError, Resource, Verified
+from seedance_mcp.sandbox.signin import format_time
+from seedance_mcp.sandbox.tampering import tamper_charge
+from seedance_mcp.sandbox.tempo import CHAIN_ID, NETWORK, TOKEN_ADDRESS, TempoChain, Transfer, read_transaction
+from seedance_mcp.sandbox.tempo_rpc import DOOR, TempoTransport
+
+LIFETIME_SECONDS = 300
+HEADER_CHARACTERS_MAX = 65_536
+TAMPERED_MAX = 1_000
+
+_SPENT = "MPP payment failed: Payment verification failed: Transaction hash has already been used."
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MppPayment:
+    """A verified payment that waits to be settled."""
+
+    engine: Mpp
+    credential: Credential
+
+
+class MppRail:
+    """Issues, verifies and settles MPP charges on Tempo."""
+
+    name = "mpp"
+
+    def __init__(self, chain: TempoChain, *, pay_to: str) -> None:
+        self._chain = chain
+        self._pay_to = pay_to.lower()
+        self._secret = secrets.token_hex(32)
+        self._tampered: list[dict[str, Any]] = []
+        self._engines: dict[str, Mpp] = {}
+        self._store = MemoryStore()
+        self._http = httpx.AsyncClient(transport=TempoTransport(chain))
+
+    def carries_payment(self, request: Request) -> bool:
+        """Say whether a request pays on this rail."""
+        return request.headers.get("authorization", "").lower().startswith("payment ")
+
+    def build_challenge(
+        self, resource: Resource, price_micro_usdc: int, tampering: Fault | None = None
+    ) -> dict[str, str]:
+        """Build the header that offers a resource for a price."""
+        charge = self._build_charge(price_micro_usdc)
+        realm, lifetime_seconds = urlsplit(resource.url).netloc, LIFETIME_SECONDS
+        if tampering is not None:
+            kind = str(tampering.argument)
+            charge, realm, lifetime_seconds = tamper_charge(
+                charge, realm, lifetime_seconds, kind, ceiling_micro_usdc=resource.ceiling_micro_usdc
+            )
+            self._tampered = [*self._tampered[-TAMPERED_MAX:], charge]
+        return {"www-authenticate": self._write_challenge(charge, realm, lifetime_seconds)}
+
+    def build_sign_in_headers(self, url: str) -> dict[str, str]:
+        """Build the zero-amount charge that stands beside a sign-in, and that nobody may answer with money."""
+        return {
+            "www-authenticate": self._write_challenge(self._build_charge(0), urlsplit(url).netloc, LIFETIME_SECONDS)
+        }
+
+    async def verify(self, request: Request, resource: Resource, price_micro_usdc: int) -> Verified:
+        """Verify the payment a request carries: its challenge, its transaction, and that it would be included now.
+
+        Raises:
+            PaymentRejectedError: If it is not a payment for this resource at this price, or would not settle.
+            RefusalError: 500 if it was settled before.
+        """
+        try:
+            credential = _read_credential(request.headers["authorization"])
+            charge = json.loads(_decode_base64url(credential.challenge.request))
+            transfer = _read_transfer(credential)
+        except (PaymentError, RevertError, AttributeError, KeyError, TypeError, ValueError) as exc:
+            raise PaymentRejectedError("malformed_credential", "not a readable credential", silent=True) from exc
+        if self._chain.find_settlement(transfer.transaction) is not None:
+            raise RefusalError(500, _SPENT)
+        # A tampered charge is honoured when it comes back signed: a thief would not refuse the money.
+        if charge not in [self._build_charge(price_micro_usdc), *self._tampered]:
+            raise PaymentRejectedError("charge_mismatch", "not a charge for this resource", silent=True)
+        engine = self._find_engine(credential.challenge.realm if charge in self._tampered else _realm_of(resource))
+        try:
+            validation = await engine.validate_credential(credential)
+            self._chain.check_transfer(transfer)
+        except (PaymentError, RevertError) as exc:
+            raise PaymentRejectedError("invalid_payment", str(exc), silent=True) from exc
+        payer = to_checksum_address(validation.payer or transfer.payer)
+        return Verified(payer=payer, payment=MppPayment(engine=engine, credential=credential))
+
+    async def settle(self, payment: Any, *, broken: bool = False) -> tuple[str, dict[str, str]] | None:
+        """Broadcast a verified payment.
+
+        Args:
+            payment: What `verify` returned.
+            broken: Pretend that the chain cannot be reached.
+
+        Returns:
+            The transaction and the headers of the answer, or None if the money did not move.
+        """
+        assert isinstance(payment, MppPayment)  # noqa: S101  # narrows the seam's Any to what our verify returned
+        if broken:
+            return None
+        try:
+            receipt = await payment.engine.broadcast_credential(payment.credential)
+        except PaymentError:
+            return None
+        return receipt.reference, {"payment-receipt": receipt.to_payment_receipt()}
+
+    def describe_payment(self, request: Request) -> dict[str, Any]:
+        """Describe what a request's payment authorizes, without its signature."""
+        try:
+            transfer = _read_transfer(_read_credential(request.headers["authorization"]))
+        except (PaymentError, RevertError, AttributeError, KeyError, TypeError, ValueError):
+            return {"rail": self.name, "problem": "malformed_credential"}
+        return {
+            "rail": self.name,
+            "network": f"eip155:{transfer.chain_id}",
+            "asset": transfer.token,
+            "authorization": {
+                "from": transfer.payer,
+                "to": transfer.recipient,
+                "value": str(transfer.amount_micro_usdc),
+                "validBefore": str(transfer.valid_before),
+                "nonce": transfer.transaction,  # a hash is settled at most once: it is this rail's nonce
+            },
+        }
+
+    async def close(self) -> None:
+        """Close the SDK's HTTP client."""
+        await self._http.aclose()
+
+    def _build_charge(self, price_micro_usdc: int) -> dict[str, Any]:
+        """Build the wire request of a charge. Source: captures."""
+        return {
+            "amount": str(price_micro_usdc),
+            "currency": TOKEN_ADDRESS.lower(),
+            "methodDetails": {"chainId": CHAIN_ID},
+            "recipient": self._pay_to,
+        }
+
+    def _write_challenge(self, charge: dict[str, Any], realm: str, lifetime_seconds: int) -> str:
+        challenge = Challenge.create(
+            secret_key=self._secret,
+            realm=realm,
+            method="tempo",
+            intent="charge",
+            request=charge,
+            expires=format_time(time.time() + lifetime_seconds),
+        )
+        return challenge.to_www_authenticate(realm)
+
+    def _find_engine(self, realm: str) -> Mpp:
+        """The SDK's engine for a realm; all of them know the same used transactions."""
+        if realm not in self._engines:
+            methods = tempo.charge(
+                recipient=self._pay_to,
+                chain_id=CHAIN_ID,
+                rpc_url=DOOR,
+                currencies=[TOKEN_ADDRESS.lower()],
+                store=self._store,
+                http_client=self._http,
+            )
+            self._engines[realm] = Mpp(methods=methods, realm=realm, secret_key=self._secret)
+        return self._engines[realm]
+
+
+def _realm_of(resource: Resource) -> str:
+    return urlsplit(resource.url).netloc
+
+
+def _read_credential(header: str) -> Credential:
+    if len(header) > HEADER_CHARACTERS_MAX:
+        raise ValueError("too long")
+    try:
+        return Credential.from_authorization(header)
+    except Exception as exc:  # noqa: BLE001 - the SDK's ParseError is private
+        raise ValueError("not a credential") from exc
+
+
+def _read_transfer(credential: Credential) -> Transfer:
+    payload = cast("dict[str, object]", credential.payload)
+    if payload["type"] != "transaction":
+        raise ValueError("only signed transactions are taken")
+    return read_transaction(bytes.fromhex(str(payload["signature"]).removeprefix("0x")))
+
+
+def _decode_base64url(text: str) -> bytes:
+    return base64.urlsafe_b64decode(text + "=" * (-len(text) % 4))
+
+
+__all__ = ["NETWORK", "MppPayment", "MppRail"]

@@ -1,0 +1,313 @@
+"""A chain of Tempo's kind in memory: one TIP-20 dollar, and type 0x76 transactions that are really signed.
+
+What a node would check is checked here: encoding, signature, chain, expiring nonce, validity window, the one call that
+this token knows, and a balance that covers the amount and the dearest fee that was signed for. A hash is included at
+most once.
+
+The chain and the token exist nowhere, so a transaction that is valid here is worthless on Tempo.
+
+Source: Tempo transaction (0x76) as `pytempo` encodes it; wire captures for the network fee, which the payer pays in
+the token itself.
+"""
+
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, cast
+
+import rlp
+from eth_account import Account
+from eth_keys.exceptions import BadSignature
+from eth_utils.address import is_address, to_checksum_address
+from eth_utils.crypto import keccak
+from eth_utils.exceptions import ValidationError
+from pytempo import Call, TempoTransaction  # pyright: ignore[reportMissingTypeStubs]  # typed, but not marked so
+from pytempo.models import Signature  # pyright: ignore[reportMissingTypeStubs]  # typed, but not marked so
+from rlp.exceptions import DecodingError
+
+from seedance_mcp.sandbox.chain import AMOUNT_MICRO_USDC_MAX, TRANSFER_TOPIC, RevertError
+
+CHAIN_ID = 4024217
+NETWORK = f"eip155:{CHAIN_ID}"
+TOKEN_ADDRESS = "0x20C0000000000000000000000000000004024217"  # noqa: S105  # a public contract
+TOKEN_DECIMALS = 6
+
+GAS_PRICE = 20_000_000_000
+"""In attodollars. Source: Tempo's base fee of 2 * 10^10."""
+GAS_USED = 278_800
+"""Of one transfer: with `GAS_PRICE` a fee of 5,576 micro-dollars, as captured."""
+ATTODOLLARS_PER_MICRODOLLAR = 10**12
+EXPIRING_NONCE_KEY = 2**256 - 1
+VALIDITY_SECONDS_MAX = 30
+"""Source: the newest hardfork that `@foundry-rs/anvil --network tempo` runs caps an expiring nonce's validity."""
+TRANSACTION_BYTES_MAX = 16_384
+
+TRANSFER_WITH_MEMO_TOPIC = "0x" + keccak(text="TransferWithMemo(address,address,uint256,bytes32)").hex()
+_TRANSFER = keccak(text="transfer(address,uint256)")[:4]
+_TRANSFER_WITH_MEMO = keccak(text="transferWithMemo(address,uint256,bytes32)")[:4]
+_FIELDS = 14  # thirteen of the body and the sender's signature; access keys are not for this chain
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transfer:
+    """A decoded transaction: who signed that how much may go where, until when, and for what fee at most.
+
+    Attributes:
+        transaction: Its hash, known as soon as it is signed.
+        memo: 32 bytes in hexadecimal, or None for a plain transfer.
+        fee_micro_usdc_max: Gas limit times gas price, rounded up.
+    """
+
+    transaction: str
+    chain_id: int
+    token: str
+    fee_token: str
+    payer: str
+    recipient: str
+    amount_micro_usdc: int
+    memo: str | None
+    nonce_key: int
+    nonce: int
+    valid_after: int
+    valid_before: int | None
+    gas_limit: int
+    gas_price: int
+    fee_micro_usdc_max: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TempoSettlement:
+    """One transfer that happened, and its fee."""
+
+    transaction: str
+    payer: str
+    recipient: str
+    amount_micro_usdc: int
+    fee_micro_usdc: int
+    gas_price: int
+    memo: str | None
+    block_number: int
+    at: float
+
+
+class TempoChain:
+    """One dollar token with its balances, included transactions and receipts."""
+
+    def __init__(self, funded: Mapping[str, int] | None = None, *, clock: Callable[[], float] = time.time) -> None:
+        self._clock = clock
+        self._lock = threading.RLock()
+        self._born_at = int(clock())
+        self._balances: dict[str, int] = {}
+        self._settlements: dict[str, TempoSettlement] = {}
+        for address, amount in (funded or {}).items():
+            self.mint(address, amount)
+
+    def mint(self, address: str, amount_micro_usdc: int) -> None:
+        """Give an address dollars that did not exist before.
+
+        Raises:
+            ValueError: If the address is not one, or the amount is not between 0 and a billion dollars.
+        """
+        if not is_address(address):
+            raise ValueError(f"not an address: {address!r}")
+        if not 0 <= amount_micro_usdc <= AMOUNT_MICRO_USDC_MAX:
+            raise ValueError(f"not an amount in micro-USDC: {amount_micro_usdc!r}")
+        with self._lock:
+            self._balances[address.lower()] = self.balance_of(address) + amount_micro_usdc
+
+    def balance_of(self, address: str) -> int:
+        """Return an address's balance in micro-dollars."""
+        with self._lock:
+            return self._balances.get(address.lower(), 0)
+
+    def balances(self) -> dict[str, int]:
+        """Return every known address, checksummed, with its balance in micro-dollars."""
+        with self._lock:
+            return {to_checksum_address(address): amount for address, amount in self._balances.items()}
+
+    def settlements(self) -> tuple[TempoSettlement, ...]:
+        """Return every transfer so far, oldest first."""
+        with self._lock:
+            return tuple(self._settlements.values())
+
+    def find_settlement(self, transaction: str) -> TempoSettlement | None:
+        """Return the transfer with this transaction hash, if there is one."""
+        with self._lock:
+            return self._settlements.get(transaction.lower())
+
+    def timestamp(self) -> int:
+        """Return the latest block's time in Unix seconds."""
+        return int(self._clock())
+
+    def block_number(self) -> int:
+        """Return the number of the latest block."""
+        return 1 + max(0, self.timestamp() - self._born_at)
+
+    def block_timestamp(self, number: int) -> int | None:
+        """Return the time of a block in Unix seconds, or None for one that is not there yet."""
+        if not 0 <= number <= self.block_number():
+            return None
+        return self._born_at + max(0, number - 1)
+
+    def check_transfer(self, transfer: Transfer) -> None:
+        """Say whether a transaction would be included now.
+
+        Raises:
+            RevertError: If it would not.
+        """
+        now = self.timestamp()
+        if transfer.chain_id != CHAIN_ID:
+            raise RevertError("invalid chain id")
+        if not _is_token(transfer.token) or not _is_token(transfer.fee_token):
+            raise RevertError("unknown token")
+        if transfer.nonce_key != EXPIRING_NONCE_KEY or transfer.nonce != 0 or transfer.valid_before is None:
+            raise RevertError("only expiring nonces are used here")
+        if now < transfer.valid_after or now >= transfer.valid_before:
+            raise RevertError("transaction is not valid now")
+        if transfer.valid_before > now + VALIDITY_SECONDS_MAX:
+            raise RevertError(f"expiring nonce is valid for more than {VALIDITY_SECONDS_MAX} seconds")
+        if transfer.gas_limit < GAS_USED or transfer.gas_price < GAS_PRICE:
+            raise RevertError("intrinsic gas or gas price too low")
+        with self._lock:
+            if transfer.transaction in self._settlements:
+                raise RevertError("already known")
+            if self.balance_of(transfer.payer) < transfer.amount_micro_usdc + transfer.fee_micro_usdc_max:
+                raise RevertError("InsufficientBalance")
+
+    def include(self, raw: bytes) -> TempoSettlement:
+        """Move the money a signed transaction allows, once, and take its fee.
+
+        Raises:
+            RevertError: If it is not included; nothing moved then.
+        """
+        transfer = read_transaction(raw)
+        with self._lock:
+            self.check_transfer(transfer)
+            fee = -(-GAS_USED * transfer.gas_price // ATTODOLLARS_PER_MICRODOLLAR)
+            payer, recipient = transfer.payer.lower(), transfer.recipient.lower()
+            self._balances[payer] -= transfer.amount_micro_usdc + fee
+            self._balances[recipient] = self.balance_of(recipient) + transfer.amount_micro_usdc
+            settlement = TempoSettlement(
+                transaction=transfer.transaction,
+                payer=to_checksum_address(payer),
+                recipient=to_checksum_address(recipient),
+                amount_micro_usdc=transfer.amount_micro_usdc,
+                fee_micro_usdc=fee,
+                gas_price=transfer.gas_price,
+                memo=transfer.memo,
+                block_number=self.block_number(),
+                at=self._clock(),
+            )
+            self._settlements[transfer.transaction] = settlement
+            return settlement
+
+
+def read_transaction(raw: bytes) -> Transfer:
+    """Decode a signed 0x76 transaction of one token transfer, and recover who signed it.
+
+    Raises:
+        RevertError: If it is not one, not in its one right encoding, or signed by nobody.
+    """
+    if not 0 < len(raw) <= TRANSACTION_BYTES_MAX or raw[0] != 0x76:
+        raise RevertError("not a Tempo transaction (0x76)")
+    try:
+        transaction = _decode(raw)
+        signature = Signature.from_bytes(_read_signature(raw))
+        signed = _with_signature(transaction, signature)
+        if signed.encode() != raw:
+            raise RevertError("not the canonical encoding")
+        recover = cast("Callable[..., str]", Account._recover_hash)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage, reportUnknownMemberType]  # what the SDK's own verifier uses
+        payer = recover(transaction.get_signing_hash(), signature=signature.to_bytes())
+        [call] = transaction.calls
+    except (BadSignature, ValidationError, DecodingError, TypeError, ValueError) as exc:
+        raise RevertError("the transaction cannot be decoded") from exc
+    if call.value:
+        raise RevertError("the token takes no value")
+    recipient, amount, memo = _read_call(call.data)
+    fee = -(-transaction.gas_limit * transaction.max_fee_per_gas // ATTODOLLARS_PER_MICRODOLLAR)
+    return Transfer(
+        transaction="0x" + keccak(raw).hex(),
+        chain_id=transaction.chain_id,
+        token=to_checksum_address(call.to),
+        fee_token=to_checksum_address(transaction.fee_token or call.to),
+        payer=payer,
+        recipient=recipient,
+        amount_micro_usdc=amount,
+        memo=memo,
+        nonce_key=transaction.nonce_key,
+        nonce=transaction.nonce,
+        valid_after=transaction.valid_after or 0,
+        valid_before=transaction.valid_before,
+        gas_limit=transaction.gas_limit,
+        gas_price=transaction.max_fee_per_gas,
+        fee_micro_usdc_max=fee,
+    )
+
+
+def _decode(raw: bytes) -> TempoTransaction:
+    fields: Any = rlp.decode(raw[1:])  # pyright: ignore[reportUnknownMemberType]  # untyped upstream
+    if not isinstance(fields, list) or len(cast("list[Any]", fields)) != _FIELDS:
+        raise RevertError("not a plain transaction of one account")
+    body = cast("list[Any]", fields)
+    numbers = [int.from_bytes(body[index], "big") for index in (0, 1, 2, 3, 6, 7)]
+    return TempoTransaction.create(
+        chain_id=numbers[0],
+        max_priority_fee_per_gas=numbers[1],
+        max_fee_per_gas=numbers[2],
+        gas_limit=numbers[3],
+        calls=tuple(Call.create(to=to, value=int.from_bytes(value, "big"), data=data) for to, value, data in body[4]),
+        nonce_key=numbers[4],
+        nonce=numbers[5],
+        valid_before=int.from_bytes(body[8], "big") if body[8] else None,
+        valid_after=int.from_bytes(body[9], "big") if body[9] else None,
+        fee_token=body[10] or None,
+    )
+
+
+def _read_signature(raw: bytes) -> bytes:
+    fields: Any = rlp.decode(raw[1:])  # pyright: ignore[reportUnknownMemberType]  # untyped upstream
+    signature = fields[-1]
+    if not isinstance(signature, bytes):
+        raise RevertError("not a signature")
+    return signature
+
+
+def _with_signature(transaction: TempoTransaction, signature: Signature) -> TempoTransaction:
+    import attrs  # pytempo's own value type
+
+    return attrs.evolve(transaction, sender_signature=signature)
+
+
+def _read_call(data: bytes) -> tuple[str, int, str | None]:
+    """The recipient, amount and memo of `transfer` or `transferWithMemo`."""
+    selector, arguments = data[:4], data[4:]
+    words = [arguments[index : index + 32] for index in range(0, len(arguments), 32)]
+    lengths = {_TRANSFER: 64, _TRANSFER_WITH_MEMO: 96}
+    if lengths.get(selector) != len(arguments) or any(words[0][:12]):
+        raise RevertError("the token has no such function")
+    memo = "0x" + words[2].hex() if selector == _TRANSFER_WITH_MEMO else None
+    return to_checksum_address(words[0][12:]), int.from_bytes(words[1], "big"), memo
+
+
+def build_logs(settlement: TempoSettlement) -> list[dict[str, Any]]:
+    """Build the events of a settlement, as a node's JSON shows them: a transfer, and its memo where it has one."""
+    place = {
+        "address": TOKEN_ADDRESS,
+        "data": "0x" + settlement.amount_micro_usdc.to_bytes(32).hex(),
+        "blockNumber": hex(settlement.block_number),
+        "transactionHash": settlement.transaction,
+    }
+    who = [_pad_address(settlement.payer), _pad_address(settlement.recipient)]
+    logs = [{**place, "topics": [TRANSFER_TOPIC, *who], "logIndex": "0x0"}]
+    if settlement.memo is not None:
+        logs.append({**place, "topics": [TRANSFER_WITH_MEMO_TOPIC, *who, settlement.memo], "logIndex": "0x1"})
+    return logs
+
+
+def _pad_address(address: str) -> str:
+    return "0x" + address[2:].lower().rjust(64, "0")
+
+
+def _is_token(address: str) -> bool:
+    return address.lower() == TOKEN_ADDRESS.lower()

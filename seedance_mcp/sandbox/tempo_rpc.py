@@ -1,0 +1,153 @@
+"""The Tempo chain's JSON-RPC door, and the same door for the SDK that lives in this process.
+
+The methods are those that the official server-side code calls, and those that a payer needs to choose a fee, to know
+its balance and to find out what became of its transaction.
+
+Source: JSON-RPC 2.0; Ethereum execution API; `eth_sendRawTransactionSync` (EIP-7966).
+"""
+
+import json
+import re
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+from eth_abi.abi import encode
+from eth_utils.crypto import keccak
+
+from seedance_mcp.sandbox.chain import RevertError
+from seedance_mcp.sandbox.rpc import INVALID_PARAMS, REVERTED, RpcError, answer_with, read_address
+from seedance_mcp.sandbox.tempo import (
+    CHAIN_ID,
+    GAS_PRICE,
+    GAS_USED,
+    TOKEN_ADDRESS,
+    TOKEN_DECIMALS,
+    TempoChain,
+    TempoSettlement,
+    build_logs,
+)
+
+DOOR = "http://tempo.invalid/"
+"""Where the in-process door would be; nobody listens there."""
+TRANSACTION_REJECTED = -32003
+
+_QUANTITY = re.compile(r"0x[0-9a-fA-F]{1,16}")
+_DATA = re.compile(r"0x([0-9a-fA-F]{2})+")
+
+
+def answer_tempo(chain: TempoChain, request: Any) -> Any:
+    """Answer one decoded JSON-RPC request, or a batch of them."""
+    return answer_with(_METHODS, chain, request)
+
+
+class TempoTransport(httpx.AsyncBaseTransport):
+    """Lets the official SDK talk to the chain by its own HTTP client, without a connection."""
+
+    def __init__(self, chain: TempoChain) -> None:
+        self._chain = chain
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        """Answer one request."""
+        return httpx.Response(200, json=answer_tempo(self._chain, json.loads(await request.aread())), request=request)
+
+
+def build_tempo_receipt(settlement: TempoSettlement) -> dict[str, Any]:
+    """Build the receipt of a settlement as a node's JSON shows it."""
+    return {
+        "status": "0x1",
+        "type": "0x76",
+        "transactionHash": settlement.transaction,
+        "blockNumber": hex(settlement.block_number),
+        "blockHash": _hash_block(settlement.block_number),
+        "from": settlement.payer,
+        "to": TOKEN_ADDRESS,
+        "gasUsed": hex(GAS_USED),
+        "effectiveGasPrice": hex(settlement.gas_price),
+        "feePayer": settlement.payer,
+        "feeToken": TOKEN_ADDRESS,
+        "logs": build_logs(settlement),
+    }
+
+
+def _send(chain: TempoChain, params: list[Any]) -> TempoSettlement:
+    match params:
+        case [str(text), *_] if _DATA.fullmatch(text):
+            raw = bytes.fromhex(text[2:])
+        case _:
+            raise RpcError(INVALID_PARAMS, "expected a signed transaction in hex")
+    try:
+        return chain.include(raw)
+    except RevertError as exc:
+        raise RpcError(TRANSACTION_REJECTED, exc.reason) from exc
+
+
+def _get_receipt(chain: TempoChain, params: list[Any]) -> dict[str, Any] | None:
+    match params:
+        case [str(transaction)]:
+            settlement = chain.find_settlement(transaction)
+            return None if settlement is None else build_tempo_receipt(settlement)
+        case _:
+            raise RpcError(INVALID_PARAMS, "expected a transaction hash")
+
+
+def _get_block(chain: TempoChain, params: list[Any]) -> dict[str, Any] | None:
+    match params:
+        case [("latest" | "safe" | "finalized" | "pending"), *_]:
+            number = chain.block_number()
+        case [str(text), *_] if _QUANTITY.fullmatch(text):
+            number = int(text, 16)
+        case _:
+            raise RpcError(INVALID_PARAMS, "expected a block number or tag")
+    timestamp = chain.block_timestamp(number)
+    if timestamp is None:
+        return None
+    return {
+        "number": hex(number),
+        "hash": _hash_block(number),
+        "timestamp": hex(timestamp),
+        "baseFeePerGas": hex(GAS_PRICE),
+        "transactions": [one.transaction for one in chain.settlements() if one.block_number == number],
+    }
+
+
+def _call(chain: TempoChain, params: list[Any]) -> str:
+    match params:
+        case [{"to": str(to), **call}, *_]:
+            data = call.get("data") or call.get("input")
+        case _:
+            raise RpcError(INVALID_PARAMS, "expected a call object with `to` and `data`")
+    if not isinstance(data, str) or not _DATA.fullmatch(data):
+        raise RpcError(INVALID_PARAMS, "call data must be hex")
+    if to.lower() != TOKEN_ADDRESS.lower():
+        return "0x"  # as a node answers for an address without code
+    raw = bytes.fromhex(data[2:])
+    function = _FUNCTIONS.get(raw[:4])
+    if function is None:
+        raise RpcError(REVERTED, "execution reverted")
+    return "0x" + function(chain, raw[4:]).hex()
+
+
+def _hash_block(number: int) -> str:
+    return "0x" + keccak(text=f"{CHAIN_ID}/{number}").hex()
+
+
+def _select(signature: str) -> bytes:
+    return keccak(text=signature)[:4]
+
+
+_FUNCTIONS: dict[bytes, Callable[[TempoChain, bytes], bytes]] = {
+    _select("balanceOf(address)"): lambda chain, data: encode(["uint256"], [chain.balance_of(read_address(data, 0))]),
+    _select("decimals()"): lambda _, __: encode(["uint8"], [TOKEN_DECIMALS]),
+}
+
+_METHODS: dict[str, Callable[[TempoChain, list[Any]], Any]] = {
+    "eth_chainId": lambda _, __: hex(CHAIN_ID),
+    "eth_gasPrice": lambda _, __: hex(GAS_PRICE),
+    "eth_blockNumber": lambda chain, _: hex(chain.block_number()),
+    "eth_getBlockByNumber": _get_block,
+    "eth_getTransactionReceipt": _get_receipt,
+    "eth_call": _call,
+    "eth_sendRawTransaction": lambda chain, params: _send(chain, params).transaction,
+    "eth_sendRawTransactionSync": lambda chain, params: build_tempo_receipt(_send(chain, params)),
+}

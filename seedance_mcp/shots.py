@@ -1,0 +1,171 @@
+"""Shots: many orders at once, from a list of pictures or from a file of rows.
+
+Reads and checks; buys nothing. A row that cannot be understood names itself, and then no row is bought.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal, cast
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+
+from seedance_mcp.errors import RequestError, quote_text
+from seedance_mcp.money import parse_usdc
+from seedance_mcp.order import Order
+from seedance_mcp.wire.generation import AspectRatio, Model, Resolution
+
+SHOTS_MAX = 500
+SHOTS_BYTES_MAX = 4 * 1024 * 1024
+
+
+class Row(BaseModel):
+    """One row: the tools' arguments, by the tools' names."""
+
+    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
+
+    image: Annotated[str, Field(min_length=1, max_length=4096)]
+    prompt: Annotated[str, Field(min_length=1, max_length=4000)]
+    last_image: str | None = None
+    model: Model = "seedance-fast"
+    duration: Annotated[int, Field(ge=4, le=15)] = 4
+    resolution: Resolution = "480p"
+    aspect_ratio: AspectRatio | Literal["auto"] = "auto"
+    camera_fixed: bool | None = None
+    generate_audio: bool | None = None
+    seed: Annotated[int | None, Field(ge=-(2**53) + 1, le=2**53 - 1)] = None
+    take: Annotated[int, Field(ge=1, le=1000)] = 1
+    max_price_usd: str | None = None
+
+    @field_validator("max_price_usd")
+    @classmethod
+    def _check_price(cls, value: str | None) -> str | None:
+        if value is not None:
+            parse_usdc(value)
+        return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Shot:
+    """One order, and how a person finds its place.
+
+    Attributes:
+        where: Such as `shots.csv line 3`.
+    """
+
+    where: str
+    order: Order
+    max_price_micro_usdc: int | None
+
+
+def build_shot(where: str, values: Mapping[str, object], *, folder: Path) -> Shot:
+    """One shot from the tools' arguments.
+
+    Args:
+        where: Named in errors.
+        values: By argument name; None and empty texts count as left out.
+        folder: What a relative path starts from.
+
+    Raises:
+        RequestError: What is wrong, and where.
+    """
+    given = {name: value for name, value in values.items() if value is not None and value != ""}
+    try:
+        row = Row.model_validate(given)
+    except ValidationError as exc:
+        error = exc.errors(include_url=False)[0]
+        name = ".".join(str(part) for part in error["loc"])
+        message = {
+            "missing": f"{name} is missing",
+            "extra_forbidden": f"there is no argument {quote_text(name, 60)}",
+        }.get(error["type"], f"{name} {quote_text(error['input'], 60)}: {error['msg'].removeprefix('Value error, ')}")
+        raise RequestError(f"{where}: {message}.", "Mend it and run the same command again.") from exc
+    fields = row.model_dump(exclude={"max_price_usd"})
+    for name in ("image", "last_image"):
+        path = fields[name]
+        if path is not None and not path.lower().startswith(("http://", "https://")):
+            fields[name] = str(folder / Path(path).expanduser())
+    price = None if row.max_price_usd is None else parse_usdc(row.max_price_usd)
+    return Shot(where=where, order=Order(**fields), max_price_micro_usdc=price)
+
+
+def read_shots(file: Path, defaults: Mapping[str, object]) -> list[Shot]:
+    """Read a CSV file with a header, or JSON lines; paths in it are relative to its own folder.
+
+    Args:
+        file: `.csv`, or `.jsonl` / `.ndjson`.
+        defaults: Arguments for rows that leave them out.
+
+    Raises:
+        RequestError: Unreadable, empty, too large, or a row that cannot be understood, named by its line.
+    """
+    try:
+        with file.open("rb") as opened:
+            data = opened.read(SHOTS_BYTES_MAX + 1)
+        text = data.decode("utf-8-sig")
+    except OSError as exc:
+        raise RequestError(f"{file} cannot be read: {exc.strerror or exc}.", "Name another file.") from exc
+    except UnicodeDecodeError as exc:
+        raise RequestError(f"{file} is not UTF-8 text.", "Save it as UTF-8.") from exc
+    if len(data) > SHOTS_BYTES_MAX:
+        raise RequestError(f"{file} is larger than {SHOTS_BYTES_MAX} bytes.", "Split it.")
+    rows = {".csv": _read_csv, ".jsonl": _read_json_lines, ".ndjson": _read_json_lines}.get(file.suffix.lower())
+    if rows is None:
+        raise RequestError(f"{file} is neither .csv nor .jsonl.", "Name a file of one of these kinds.")
+    folder = file.absolute().parent
+    shots: list[Shot] = []
+    for line, values in rows(file, text):
+        shots.append(build_shot(f"{file.name} line {line}", {**defaults, **values}, folder=folder))
+        if len(shots) > SHOTS_MAX:
+            raise RequestError(f"{file} has more than {SHOTS_MAX} rows.", "Split it.")
+    if not shots:
+        raise RequestError(f"{file} has no rows.", "Write one row for each clip.")
+    return shots
+
+
+def _read_csv(file: Path, text: str) -> Iterator[tuple[int, Mapping[str, object]]]:
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+    header: list[str] | None = None
+    try:
+        for row in reader:
+            cells = [cell.strip() for cell in row]
+            if not any(cells):
+                continue
+            if header is None:
+                header = cells
+                unknown = [name for name in header if name not in Row.model_fields]
+                if unknown or len(set(header)) < len(header):
+                    what = f"has no column {quote_text(unknown[0], 60)}" if unknown else "names a column twice"
+                    raise RequestError(
+                        f"{file.name} line {reader.line_num}: the header {what}.",
+                        f"Known are: {', '.join(Row.model_fields)}.",
+                    )
+            elif len(cells) != len(header):
+                raise RequestError(
+                    f"{file.name} line {reader.line_num}: {len(cells)} of {len(header)} columns; the row is not whole.",
+                    "Mend it (quote a text that holds a comma) and run the same command again.",
+                )
+            else:
+                yield reader.line_num, {name: cell for name, cell in zip(header, cells, strict=True) if cell}
+    except csv.Error as exc:
+        raise RequestError(f"{file.name} line {reader.line_num}: {exc}.", "Mend the row.") from exc
+
+
+def _read_json_lines(file: Path, text: str) -> Iterator[tuple[int, Mapping[str, object]]]:
+    for number, line in enumerate(text.splitlines(), start=1):
+        if not line.strip():
+            continue
+        try:
+            values = cast("object", json.loads(line))
+        except (ValueError, RecursionError) as exc:
+            raise RequestError(
+                f"{file.name} line {number}: this is not JSON; the row is not whole.", "Mend it."
+            ) from exc
+        if not isinstance(values, dict):
+            raise RequestError(f"{file.name} line {number}: this is not an object.", 'Write {"image": "…"}.')
+        yield number, cast("dict[str, object]", values)

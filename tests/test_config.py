@@ -1,0 +1,455 @@
+"""The owner's settings: every one, from both of its places, and every way to get one wrong."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from seedance_mcp.config import (
+    LIVE,
+    SANDBOX_TOKEN,
+    SETTINGS,
+    SETTINGS_BYTES_MAX,
+    SETTINGS_FILE,
+    Settings,
+    read_settings,
+    sandbox_profile,
+)
+from seedance_mcp.errors import ConfigError
+from seedance_mcp.policy import Limits
+
+ADDRESS = "0x07F067959297767c887dbfA3C72379c66E82a045"
+KEY = "0x" + "5eed" * 16
+CUSTOM = f"""
+studio_url = "https://studio.example"
+blob_url = "https://blob.example/put"
+pay_to = ["{ADDRESS}"]
+
+[x402]
+network = "eip155:84532"
+asset = "0x036CbD53842c5426634e7929541eC2318f3dCF7e"
+name = "USDC"
+version = "2"
+rpc_url = "https://rpc.example/v3/hunter2"
+"""
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    return tmp_path / "data"
+
+
+def read(folder: Path, file: str | bytes | None = None, **environ: str) -> Settings:
+    """Read settings from a folder whose settings.toml holds `file`, and from `SEEDANCE_<name>` variables."""
+    folder.mkdir(exist_ok=True)
+    if file is not None:
+        (folder / SETTINGS_FILE).write_bytes(file if isinstance(file, bytes) else file.encode())
+    named = {f"SEEDANCE_{name}": value for name, value in environ.items()}
+    return read_settings({"SEEDANCE_DATA_DIR": str(folder), **named})
+
+
+def read_custom(folder: Path, text: str) -> Settings:
+    folder.mkdir(exist_ok=True)
+    file = folder / "profile.toml"
+    file.write_text(text, encoding="utf-8")
+    return read(folder, PROFILE="custom", PROFILE_FILE=str(file))
+
+
+def refuse(folder: Path, file: str | bytes | None = None, **environ: str) -> str:
+    with pytest.raises(ConfigError) as caught:
+        read(folder, file, **environ)
+    assert caught.value.charge == "none"
+    assert caught.value.hint
+    text = str(caught.value)
+    assert text.isprintable()
+    assert len(text) < 1200
+    return text
+
+
+def test_nothing_set_is_the_live_studio_within_small_limits(folder: Path) -> None:
+    found = read(folder)
+    assert found.profile == LIVE
+    assert not found.embedded
+    assert found.limits == Limits()
+    assert found.limits.max_price_per_video_micro_usdc == 1_500_000
+    assert found.limits.max_per_day_micro_usdc == 5_000_000
+    assert found.limits.max_total_micro_usdc is found.limits.ask_above_micro_usdc is None
+    assert found.limits.rails == ("x402",)
+    assert found.data_dir == folder / "live"
+    assert found.wallet_file == folder / "live" / "wallet.json"
+    assert found.ledger_file == folder / "live" / "ledger.sqlite3"
+    assert found.videos_dir == folder / "live" / "videos"
+    assert found.wallet_key is None
+    assert found.image_dirs == ()
+    assert found.log_level == "WARNING"
+
+
+def test_without_a_folder_the_platforms_own_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_DATA_HOME", raising=False)
+    for environ in ({}, {"SEEDANCE_DATA_DIR": ""}, {"SEEDANCE_DATA_DIR": "${DATA_DIR}"}):
+        assert "seedance-mcp" in read_settings(environ).data_dir.parts
+
+
+# Each setting: its text in the environment, its line of TOML, how to see it, and what it must be.
+EACH: dict[str, tuple[str, str, Callable[[Settings], object], object]] = {
+    "PROFILE": ("sandbox", '"sandbox"', lambda found: found.profile.name, "sandbox"),
+    "MAX_PRICE_PER_VIDEO": ("0.30", "0.30", lambda found: found.limits.max_price_per_video_micro_usdc, 300_000),
+    "MAX_PER_DAY": ("2", "2", lambda found: found.limits.max_per_day_micro_usdc, 2_000_000),
+    "MAX_TOTAL": ("10.5", '"10.5"', lambda found: found.limits.max_total_micro_usdc, 10_500_000),
+    "ASK_ABOVE": ("0", "0", lambda found: found.limits.ask_above_micro_usdc, 0),
+    "RAILS": ("x402", '["x402"]', lambda found: found.limits.rails, ("x402",)),
+    "RECIPIENTS": (f"{ADDRESS} , ", f'["{ADDRESS}"]', lambda found: found.limits.recipients, (ADDRESS.lower(),)),
+    "MODELS": (
+        "seedance, seedance-fast", '["seedance", "seedance-fast"]',
+        lambda found: found.limits.models, ("seedance", "seedance-fast"),
+    ),
+    "RPC_URL": (
+        "https://rpc.example/key", '"https://rpc.example/key"',
+        lambda found: found.profile.rpc_url, "https://rpc.example/key",
+    ),
+    "WALLET_FILE": ("/keys/w.json", '"/keys/w.json"', lambda found: found.wallet_file, Path("/keys/w.json")),
+    "IMAGE_DIRS": (
+        f"/pictures{os.pathsep}/photos", '["/pictures", "/photos"]',
+        lambda found: found.image_dirs, (Path("/pictures"), Path("/photos")),
+    ),
+    "LOG_LEVEL": ("debug", '"debug"', lambda found: found.log_level, "DEBUG"),
+}  # fmt: skip
+ENVIRONMENT_ONLY = {"DATA_DIR", "WALLET_KEY"}
+TESTED_BELOW = {"STUDIO_URL", "PROFILE_FILE"}
+
+
+def test_every_setting_is_in_this_file() -> None:
+    assert set(EACH) | ENVIRONMENT_ONLY | TESTED_BELOW == set(SETTINGS)
+
+
+@pytest.mark.parametrize("name", EACH)
+def test_a_setting_is_read_from_either_place_and_the_environment_wins(name: str, folder: Path) -> None:
+    text, line, see, value = EACH[name]
+    assert see(read(folder, **{name: text})) == value
+    assert see(read(folder, f"{name.lower()} = {line}")) == value
+    assert see(read(folder, f'{name.lower()} = "nonsense\\u007f"', **{name: f"  {text} "})) == value
+
+
+@pytest.mark.parametrize("name", EACH)
+@pytest.mark.parametrize("unset", ["", "   ", "${NAME}", "${user_config.limit}"])
+def test_an_empty_text_or_a_hosts_placeholder_is_an_unset_variable(name: str, unset: str, folder: Path) -> None:
+    see = EACH[name][2]
+    assert see(read(folder, **{name: unset})) == see(read(folder))
+    assert see(read(folder, f"{name.lower()} = {EACH[name][1]}", **{name: unset})) == EACH[name][3]
+
+
+def test_a_home_is_written_with_a_tilde(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/ann")
+    found = read(folder, WALLET_FILE="~/key", IMAGE_DIRS="~/pictures")
+    assert (found.wallet_file, found.image_dirs) == (Path("/home/ann/key"), (Path("/home/ann/pictures"),))
+    for name in ("WALLET_FILE", "IMAGE_DIRS", "DATA_DIR"):
+        assert f"SEEDANCE_{name} (environment)" in refuse(folder, **{name: "~nobody-of-this-name/x"})
+
+
+WRONG: dict[str, tuple[str, tuple[str, ...]]] = {
+    "PROFILE": ("prod", ("'prod'", "live, sandbox, custom")),
+    "MAX_PRICE_PER_VIDEO": ("1,50", ("'1,50'", "such as 1.50")),
+    "MAX_PER_DAY": ("-1", ("'-1'", "US dollars")),
+    "MAX_TOTAL": ("0.0000001", ("six decimals",)),
+    "ASK_ABOVE": ("$1", ("'$1'", "US dollars")),
+    "RAILS": ("visa", ("'visa'", "Allowed are: x402")),
+    "RECIPIENTS": (f"{ADDRESS},0x12", ("'0x12'", "not an address")),
+    "MODELS": ("seedance,sora", ("'sora'", "seedance-fast, seedance")),
+    "RPC_URL": ("http://rpc.example", ("not https",)),
+    "LOG_LEVEL": ("LOUD", ("'LOUD'", "DEBUG, INFO, WARNING, ERROR")),
+    "STUDIO_URL": ("http://127.0.0.1:1", ("the profile is live", "SEEDANCE_PROFILE_FILE")),
+}
+
+
+@pytest.mark.parametrize("name", WRONG)
+def test_a_wrong_value_names_itself_its_place_and_what_is_allowed(name: str, folder: Path) -> None:
+    text, words = WRONG[name]
+    said = refuse(folder, **{name: text})
+    assert f"SEEDANCE_{name} (environment)" in said
+    assert all(word in said for word in words)
+    said = refuse(folder, f'{name.lower()} = "{text}"')
+    assert f"{name.lower()} in {folder / SETTINGS_FILE}" in said
+    assert all(word in said for word in words)
+
+
+@pytest.mark.parametrize("line", ["true", "nan", "inf", "-1", "1e-7", "[1, 2]", "{ a = 1 }", "2026-11-23", '"1\\n2"'])
+def test_a_limit_that_is_no_amount_is_never_no_limit(line: str, folder: Path) -> None:
+    assert "max_per_day" in refuse(folder, f"max_per_day = {line}")
+
+
+@pytest.mark.parametrize("name", ["RECIPIENTS", "MODELS", "RAILS", "IMAGE_DIRS"])
+def test_a_list_that_names_nothing_is_refused_since_it_would_allow_everything(name: str, folder: Path) -> None:
+    separator = os.pathsep if name == "IMAGE_DIRS" else ","
+    assert "names nothing" in refuse(folder, **{name: f" {separator} {separator}"})
+    assert "names nothing" in refuse(folder, f"{name.lower()} = []")
+
+
+@pytest.mark.parametrize(
+    "name", ["SEEDANCE_MAX_PER_DAYS", "SEEDANCE_MAXPERDAY", "SEEDANCE_max_per_day", "SEEDANCE_RECIPIENT"]
+)
+def test_a_misspelt_variable_is_refused_since_its_owner_believes_in_a_limit(name: str, folder: Path) -> None:
+    with pytest.raises(ConfigError, match="Did you mean SEEDANCE_"):
+        read_settings({"SEEDANCE_DATA_DIR": str(folder), name: "1"})
+
+
+def test_a_variable_of_some_other_program_is_none_of_our_business(folder: Path) -> None:
+    others = {"SEEDANCE_API_KEY": "x", "MAX_PER_DAY": "1", "PATH": "/bin", "SEEDANCE_": "x"}
+    assert read_settings({"SEEDANCE_DATA_DIR": str(folder), **others}).limits == Limits()
+
+
+@pytest.mark.parametrize("key", ["max_per_days", "MAX_PER_DAY", "Max_Per_Day", "seedance_max_per_day", "k" * 500])
+def test_an_unknown_key_of_the_file_is_refused_with_the_known_ones(key: str, folder: Path) -> None:
+    said = refuse(folder, f"{key} = 1")
+    assert "unknown key" in said
+    assert "max_per_day" in said
+
+
+def test_the_file_cannot_move_the_folder_that_it_lies_in(folder: Path) -> None:
+    assert "SEEDANCE_DATA_DIR" in refuse(folder, 'data_dir = "/elsewhere"')
+
+
+@pytest.mark.parametrize(
+    ("file", "says"),
+    [
+        (b"max_per_day", "is not TOML"),
+        (b"\xff\xfe", "is not TOML"),
+        (b"a = 1\na = 2", "is not TOML"),
+        (b"a = " + b"[" * 30_000, "is not TOML"),
+        (b"#" * (SETTINGS_BYTES_MAX + 1), "is larger than"),
+    ],
+)
+def test_a_file_that_is_not_settings_is_refused_by_name(file: bytes, says: str, folder: Path) -> None:
+    said = refuse(folder, file)
+    assert str(folder / SETTINGS_FILE) in said
+    assert says in said
+
+
+def test_a_folder_in_the_files_place_is_refused(folder: Path) -> None:
+    (folder / SETTINGS_FILE).mkdir(parents=True)
+    assert "cannot be read" in refuse(folder)
+
+
+LINES = st.tuples(
+    st.sampled_from([name.lower() for name in SETTINGS]),
+    st.sampled_from(["1", "1.5", "true", '"x"', "[]", "[1]", "{}", '"~x"', '"\\u0000"']),
+).map(lambda line: " = ".join(line).encode())
+
+
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    environ=st.dictionaries(st.sampled_from(sorted(set(SETTINGS) - {"DATA_DIR"})), st.text(max_size=30)),
+    file=st.binary(max_size=60) | LINES,
+)
+def test_hostile_settings_are_read_or_raise_only_our_error(
+    environ: dict[str, str], file: bytes, tmp_path: Path
+) -> None:
+    found, said = None, ""
+    try:
+        found = read(tmp_path, file, **environ)
+    except ConfigError as exc:
+        said = str(exc)
+    assert len(said) < 1500
+    assert found is None or found.limits.max_per_day_micro_usdc >= 0
+
+
+# ── secrets ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_a_wallet_key_is_never_shown(folder: Path) -> None:
+    found = read(folder, WALLET_KEY=KEY)
+    assert found.wallet_key == KEY
+    assert KEY[2:] not in repr(found)
+
+
+def test_a_wallet_key_in_the_file_is_refused_without_repeating_it(folder: Path) -> None:
+    said = refuse(folder, f'wallet_key = "{KEY}"')
+    assert "0600" in said
+    assert KEY[2:] not in said
+
+
+def test_a_wallet_key_is_in_no_error_about_another_setting(folder: Path) -> None:
+    for name, (text, _) in WRONG.items():
+        assert KEY[2:] not in refuse(folder, **{name: text, "WALLET_KEY": KEY})
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://ann:hunter2@rpc.example",
+        "http://rpc.example/hunter2",
+        "https://rpc.example /hunter2",
+        "ws://x/hunter2",
+        "hunter2",
+    ],
+)
+def test_a_key_in_an_address_is_in_no_text(url: str, folder: Path) -> None:
+    assert "hunter2" not in refuse(folder, RPC_URL=url)
+    assert "hunter2" not in repr(read(folder, RPC_URL="https://rpc.example/v3/hunter2"))
+
+
+# ── the studios ──────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def test_the_live_studio_is_spoken_to_over_tls_only(folder: Path) -> None:
+    assert not LIVE.allow_loopback_http
+    assert LIVE.studio_url.startswith("https://")
+    for url in ("http://127.0.0.1:8545", "http://localhost", "http://mainnet.base.org", "ftp://mainnet.base.org"):
+        assert "not https" in refuse(folder, RPC_URL=url)
+
+
+def test_the_sandbox_brings_its_own_studio_unless_one_is_named(folder: Path) -> None:
+    own = read(folder, PROFILE="sandbox")
+    assert own.embedded
+    assert own.profile == sandbox_profile("http://127.0.0.1:8402")
+    assert own.profile.token == SANDBOX_TOKEN != LIVE.token
+    assert own.data_dir == folder / "sandbox"
+    standing = read(folder, PROFILE="sandbox", STUDIO_URL="http://127.0.0.1:9000/")
+    assert not standing.embedded
+    assert standing.profile.studio_url == "http://127.0.0.1:9000"
+    assert standing.profile.blob_url == "http://127.0.0.1:9000/api/blob/"
+    assert standing.profile.allow_loopback_http
+    assert own.at_studio("http://127.0.0.1:9001").profile.studio_url == "http://127.0.0.1:9001"
+    assert not own.at_studio("http://127.0.0.1:9001").embedded
+
+
+def test_a_sandbox_elsewhere_is_kept_away_from_this_machines_own_addresses(folder: Path) -> None:
+    assert not read(folder, PROFILE="sandbox", STUDIO_URL="https://sandbox.example").profile.allow_loopback_http
+
+
+def test_a_sandbox_pays_on_its_own_chain_whatever_chain_the_owner_named(folder: Path) -> None:
+    assert read(folder, PROFILE="sandbox", RPC_URL="https://rpc.example").profile.rpc_url == "http://127.0.0.1:8402/rpc"
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["http://example.com", "http://127.0.0.1.example.com", "http://0.0.0.0:80", "http://127.0.0.1:99999", "http://a@127.0.0.1",
+     "http://127.0.0.1/path", "http://127.0.0.1?x", "http://127.0.0.1#x", "//127.0.0.1", "127.0.0.1:80", "http://", "http://[::1",
+     "http://127.0.0.1\\@evil.example", "http://loc\u0430lhost"],
+)  # fmt: skip
+def test_an_address_that_is_no_studios_is_refused(url: str, folder: Path) -> None:
+    assert "SEEDANCE_STUDIO_URL" in refuse(folder, PROFILE="sandbox", STUDIO_URL=url)
+
+
+def test_a_custom_profile_is_read_to_the_last_key(folder: Path) -> None:
+    found = read_custom(folder, CUSTOM)
+    profile = found.profile
+    assert (profile.name, profile.studio_url, profile.blob_url) == (
+        "custom",
+        "https://studio.example",
+        "https://blob.example/put/",
+    )
+    assert profile.token is not None
+    assert (profile.token.chain_id, profile.token.name, profile.token.version) == (84532, "USDC", "2")
+    assert profile.pins.x402 == profile.token
+    assert profile.pins.studio_origin == profile.studio_url
+    assert profile.sign_in_chain == "eip155:84532"
+    assert profile.rpc_url == "https://rpc.example/v3/hunter2"
+    assert not profile.allow_loopback_http
+    assert found.limits.recipients == (ADDRESS.lower(),)
+    assert found.data_dir == folder / "custom" / "studio.example"
+    assert "hunter2" not in repr(found)
+
+
+def test_the_owners_list_of_recipients_goes_before_the_profiles(folder: Path) -> None:
+    (folder / "p.toml").parent.mkdir()
+    (folder / "p.toml").write_text(CUSTOM)
+    other = "0x" + "e" * 40
+    found = read(folder, PROFILE="custom", PROFILE_FILE=str(folder / "p.toml"), RECIPIENTS=other)
+    assert found.limits.recipients == (other,)
+
+
+@pytest.mark.parametrize(
+    ("written", "used"),
+    [
+        ("https://blob.example", "https://blob.example/api/blob/"),
+        ("https://blob.example/", "https://blob.example/api/blob/"),
+        ("https://blob.example/put", "https://blob.example/put/"),
+        ("https://blob.example/put/", "https://blob.example/put/"),
+    ],
+)
+def test_a_place_for_bytes_without_a_path_gets_the_usual_one(written: str, used: str, folder: Path) -> None:
+    text = CUSTOM.replace("https://blob.example/put", written)
+    assert read_custom(folder, text).profile.blob_url == used
+
+
+@pytest.mark.parametrize(
+    "written",
+    ["https://Studio.Example", "https://studio.example/", "https://studio.example:443", "HTTPS://studio.example."],
+)
+def test_a_studio_spelt_in_two_ways_is_one_studio_with_one_ledger(written: str, folder: Path) -> None:
+    found = read_custom(folder, CUSTOM.replace("https://studio.example", written))
+    assert found.profile.studio_url == "https://studio.example"
+    assert found.data_dir == folder / "custom" / "studio.example"
+
+
+def test_a_custom_studio_on_this_machine_needs_a_word_for_it(folder: Path) -> None:
+    text = CUSTOM.replace("https://studio.example", "http://[::1]:4020")
+    with pytest.raises(ConfigError, match="not https"):
+        read_custom(folder, text)
+    found = read_custom(folder, "allow_loopback_http = true\n" + text)
+    assert found.profile.studio_url == "http://[::1]:4020"
+    assert found.profile.allow_loopback_http
+
+
+def test_a_table_for_another_rail_is_tolerated_beside_x402_and_is_not_enough_alone(folder: Path) -> None:
+    mpp = '\n[mpp]\nmethod = "tempo"\n'
+    assert read_custom(folder, CUSTOM + mpp).limits.rails == ("x402",)
+    with pytest.raises(ConfigError, match="no token to pay in"):
+        read_custom(folder, CUSTOM.partition("[x402]")[0] + mpp)
+
+
+BROKEN = {
+    "studio-missing": ('studio_url = "https://studio.example"', "", "studio_url is missing"),
+    "studio-number": ('"https://studio.example"', "7", "studio_url in"),
+    "studio-empty": ('"https://studio.example"', '""', "studio_url in"),
+    "studio-http": ("https://studio.example", "http://studio.example", "not https"),
+    "studio-path": ("https://studio.example", "https://studio.example/api", "has a path"),
+    "studio-user": ("https://studio.example", "https://me@studio.example", "not a plain URL"),
+    "studio-control": ("https://studio.example", "https://studio\\u0009.example", "studio_url in"),
+    "blob-missing": ('blob_url = "https://blob.example/put"', "", "blob_url is missing"),
+    "blob-http": ("https://blob.example", "http://blob.example", "not https"),
+    "blob-query": ("https://blob.example/put", "https://blob.example/put?x=1", "has a query"),
+    "loopback-text": ("pay_to", 'allow_loopback_http = "yes"\npay_to', "not true or false"),
+    "pay-to-text": (f'["{ADDRESS}"]', f'"{ADDRESS}"', "not a list of addresses"),
+    "pay-to-empty": (f'["{ADDRESS}"]', "[]", "not a list of addresses"),
+    "pay-to-short": (ADDRESS, ADDRESS[:-1], "not a list of addresses"),
+    "unknown-key": ("pay_to", "payto", "unknown key 'payto'"),
+    "x402-number": ("[x402]", "x402 = 1\n[mpp]", "not a table"),
+    "x402-unknown-key": ("version =", "versoin =", "unknown key 'versoin'"),
+    "network-name": ("eip155:84532", "base", "Write eip155:<chain id>"),
+    "network-zero": ("eip155:84532", "eip155:0", "Write eip155:<chain id>"),
+    "network-superscript": ("eip155:84532", "eip155:²", "Write eip155:<chain id>"),
+    "network-number": ('"eip155:84532"', "84532", "network in"),
+    "asset-short": ("dCF7e", "dCF7", "not an address"),
+    "name-missing": ('name = "USDC"', "", "name is missing"),
+    "version-number": ('version = "2"', "version = 2", "version in"),
+    "rpc-http": ("https://rpc.example", "http://rpc.example", "not https"),
+    "rpc-number": ('"https://rpc.example/v3/hunter2"', "8545", "rpc_url in"),
+}
+
+
+@pytest.mark.parametrize(("old", "new", "says"), BROKEN.values(), ids=BROKEN)
+def test_a_broken_profile_names_the_key_and_the_file(old: str, new: str, says: str, folder: Path) -> None:
+    assert CUSTOM.count(old) >= 1
+    with pytest.raises(ConfigError) as caught:
+        read_custom(folder, CUSTOM.replace(old, new, 1))
+    said = str(caught.value)
+    assert says in said
+    assert str(folder / "profile.toml") in said
+    assert "hunter2" not in said
+    assert caught.value.hint
+
+
+def test_a_profile_file_must_be_named_and_be_there(folder: Path) -> None:
+    assert "SEEDANCE_PROFILE_FILE" in refuse(folder, PROFILE="custom")
+    missing = folder / "missing.toml"
+    assert f"{missing} does not exist" in refuse(folder, PROFILE="custom", PROFILE_FILE=str(missing))
+
+
+def test_a_profile_without_recipients_may_pay_anyone(folder: Path) -> None:
+    text = CUSTOM.replace(f'pay_to = ["{ADDRESS}"]', "")
+    assert read_custom(folder, text).limits.recipients == ()

@@ -1,0 +1,212 @@
+"""What the owner allows, as arithmetic. The hostile offers are `test_hostile_offers.py`'s."""
+
+import dataclasses
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seedance_mcp import policy
+from seedance_mcp.config import LIVE
+from seedance_mcp.errors import BudgetExceededError, PolicyError, PriceTooHighError, UnacceptableOfferError
+from seedance_mcp.money import MicroUSDC, format_usdc
+from seedance_mcp.policy import Approval, Limits, Pins, Spend
+from seedance_mcp.wire.offers import Offer, Offers, read_offers
+from tests.challenges import PAYER, answer_with, build_challenge
+
+AMOUNT = st.integers(min_value=0, max_value=10**12)
+MAYBE = st.none() | AMOUNT
+
+
+def read_challenge(**changes: Any) -> Offers:
+    challenge = build_challenge()
+    challenge["accepts"][0] |= changes
+    answer = answer_with(challenge)
+    return read_offers(answer.status, answer.headers, answer.body)
+
+
+def build_offer(**changes: Any) -> Offer:
+    return dataclasses.replace(read_challenge().offers[0], **changes)
+
+
+@given(price=AMOUNT, cap=AMOUNT, day=AMOUNT, total=MAYBE, call=MAYBE, quote=MAYBE, spent=AMOUNT, ever=AMOUNT)
+def test_a_price_that_passes_is_above_zero_and_within_every_cap_to_the_micro(
+    price: int, cap: int, day: int, total: int | None, call: int | None, quote: int | None, spent: int, ever: int
+) -> None:
+    limits = Limits(max_price_per_video_micro_usdc=cap, max_per_day_micro_usdc=day, max_total_micro_usdc=total)
+    approval = policy.agree_price(limits, max_price_micro_usdc=call, quoted_micro_usdc=quote)
+    spend = Spend(last_day_micro_usdc=spent, total_micro_usdc=ever)
+    caps = [price <= cap, spent + price <= day]
+    caps += [price <= bound for bound in (call, quote) if bound is not None]
+    caps += [ever + price <= total] if total is not None else []
+    try:
+        policy.check_price(price, limits, spend=spend, approval=approval)
+        passed = True
+    except PolicyError:
+        passed = False
+    assert passed == (price > 0 and all(caps))
+
+
+@pytest.mark.parametrize("bound", ["cap", "call", "quote", "day", "total"])
+@given(amount=st.integers(min_value=2, max_value=10**9))
+def test_each_cap_allows_its_own_amount_and_not_one_micro_more(bound: str, amount: int) -> None:
+    wide = 10**13
+    limits = Limits(
+        max_price_per_video_micro_usdc=amount if bound == "cap" else wide,
+        max_per_day_micro_usdc=amount + 5 if bound == "day" else wide,
+        max_total_micro_usdc=amount + 7 if bound == "total" else None,
+    )
+    approval = policy.agree_price(
+        limits,
+        max_price_micro_usdc=amount if bound == "call" else None,
+        quoted_micro_usdc=amount if bound == "quote" else None,
+    )
+    spend = Spend(last_day_micro_usdc=5, total_micro_usdc=7)
+    policy.check_price(amount, limits, spend=spend, approval=approval)
+    expected = BudgetExceededError if bound in ("day", "total") else PriceTooHighError
+    with pytest.raises(expected) as caught:
+        policy.check_price(amount + 1, limits, spend=spend, approval=approval)
+    assert f"${format_usdc(amount + 1)}" in str(caught.value)
+    assert f"${format_usdc(amount)}" in str(caught.value)
+
+
+@pytest.mark.parametrize("price", [0, -1, -(10**9)])
+def test_a_price_of_nothing_or_less_is_never_within_a_budget(price: int) -> None:
+    with pytest.raises(UnacceptableOfferError, match="not above zero"):
+        policy.check_price(price, Limits(), spend=Spend(), approval=Approval(10**9, "x"))
+
+
+def test_a_limit_of_zero_allows_nothing() -> None:
+    for limits in (Limits(max_per_day_micro_usdc=0), Limits(max_total_micro_usdc=0)):
+        with pytest.raises(BudgetExceededError):
+            policy.check_price(1, limits, spend=Spend(), approval=Approval(10, "x"))
+    limits = Limits(max_price_per_video_micro_usdc=0)
+    approval = policy.agree_price(limits, max_price_micro_usdc=None, quoted_micro_usdc=None)
+    with pytest.raises(PriceTooHighError):
+        policy.check_price(1, limits, spend=Spend(), approval=approval)
+
+
+@given(cap=AMOUNT, call=MAYBE, quote=MAYBE)
+def test_the_agreed_price_is_the_lowest_and_says_whose_it_is(cap: int, call: int | None, quote: int | None) -> None:
+    limits = Limits(max_price_per_video_micro_usdc=cap)
+    approval = policy.agree_price(limits, max_price_micro_usdc=call, quoted_micro_usdc=quote)
+    named = {"max_price_per_video": cap, "max_price_usd": call, "was quoted": quote}
+    said = {word: amount for word, amount in named.items() if amount is not None}
+    assert approval.max_price_micro_usdc == min(said.values())
+    (word,) = [word for word in named if word in approval.reason]
+    assert said[word] == approval.max_price_micro_usdc
+
+
+def test_the_error_of_a_high_price_says_what_to_do_about_it() -> None:
+    def refuse(approval: Approval) -> str:
+        with pytest.raises(PriceTooHighError) as caught:
+            policy.check_price(10_000_000, Limits(), spend=Spend(), approval=approval)
+        return caught.value.hint
+
+    limits = Limits()
+    assert "Only the owner" in refuse(policy.agree_price(limits, max_price_micro_usdc=None, quoted_micro_usdc=None))
+    assert "max_price_usd" in refuse(policy.agree_price(limits, max_price_micro_usdc=1, quoted_micro_usdc=None))
+    assert "risen" in refuse(policy.agree_price(limits, max_price_micro_usdc=None, quoted_micro_usdc=1))
+    assert "shorter" not in refuse(policy.UPLOAD_APPROVAL)
+
+
+@given(day=AMOUNT, total=MAYBE, spent=AMOUNT, ever=AMOUNT)
+def test_the_room_of_a_budget_is_never_below_zero(day: int, total: int | None, spent: int, ever: int) -> None:
+    limits = Limits(max_per_day_micro_usdc=day, max_total_micro_usdc=total)
+    rooms = policy.find_room(limits, Spend(last_day_micro_usdc=spent, total_micro_usdc=ever))
+    assert [room for room, _ in rooms] == [max(0, day - spent)] + ([] if total is None else [max(0, total - ever)])
+
+
+@given(AMOUNT, AMOUNT, AMOUNT)
+def test_another_payment_counts_in_both_sums(day: int, total: int, amount: int) -> None:
+    after = Spend(last_day_micro_usdc=day, total_micro_usdc=total).plus(amount)
+    assert (after.last_day_micro_usdc, after.total_micro_usdc) == (day + amount, total + amount)
+
+
+@given(lifetime=st.integers(min_value=30, max_value=3600), now=st.floats(min_value=0, max_value=10**11))
+def test_a_signature_lives_no_longer_than_the_offer_likes_or_we_allow(lifetime: int, now: float) -> None:
+    after, before = policy.authorization_window(build_offer(lifetime_seconds=lifetime), now)
+    assert after == 0
+    assert before - now <= min(lifetime, policy.AUTHORIZATION_SECONDS_MAX)
+    assert before - now > min(lifetime, policy.AUTHORIZATION_SECONDS_MAX) - 1
+
+
+def test_a_reservation_lapses_by_itself_in_a_minute() -> None:
+    assert policy.hold_until(1000.9) == 1060
+
+
+def test_the_recorded_offer_has_no_objection_and_is_the_one_to_sign() -> None:
+    offers = read_challenge()
+    assert policy.find_objection(offers.offers[0], Limits(), LIVE.pins, payer=PAYER) is None
+    assert policy.choose_offer(offers, Limits(), LIVE.pins, payer=PAYER) is offers.offers[0]
+
+
+def test_a_lifetime_at_its_bounds_is_acceptable() -> None:
+    for lifetime in (policy.AUTHORIZATION_SECONDS_MIN, policy.OFFERED_SECONDS_MAX):
+        assert policy.find_objection(build_offer(lifetime_seconds=lifetime), Limits(), LIVE.pins, payer=PAYER) is None
+    for lifetime in (policy.AUTHORIZATION_SECONDS_MIN - 1, policy.OFFERED_SECONDS_MAX + 1):
+        assert policy.find_objection(build_offer(lifetime_seconds=lifetime), Limits(), LIVE.pins, payer=PAYER)
+
+
+def test_a_profile_without_a_token_signs_nothing_on_x402() -> None:
+    pins = Pins(studio_origin=LIVE.studio_url, x402=None)
+    with pytest.raises(UnacceptableOfferError, match="x402 is not a rail of this profile"):
+        policy.choose_offer(read_challenge(), Limits(), pins, payer=PAYER)
+
+
+def test_an_offer_on_a_rail_that_the_owner_does_not_allow_is_named() -> None:
+    with pytest.raises(UnacceptableOfferError, match="x402 is not among the allowed rails"):
+        policy.choose_offer(read_challenge(), Limits(rails=("mpp",)), LIVE.pins, payer=PAYER)
+    mpp = dataclasses.replace(read_challenge(), offers=(build_offer(rail="mpp", scheme="charge"),))
+    with pytest.raises(UnacceptableOfferError, match="mpp is not a rail of this profile"):
+        policy.choose_offer(mpp, Limits(rails=("mpp",)), LIVE.pins, payer=PAYER)
+
+
+def test_a_long_list_of_objections_is_cut_and_not_repeated() -> None:
+    entry = build_challenge()["accepts"][0]
+    answer = answer_with(
+        {**build_challenge(), "accepts": [{**entry, "network": f"eip155:{n % 9 + 1}"} for n in range(30)]}
+    )
+    offers = read_offers(answer.status, answer.headers, answer.body)
+    with pytest.raises(UnacceptableOfferError) as caught:
+        policy.choose_offer(offers, Limits(), LIVE.pins, payer=PAYER)
+    assert caught.value.what.count("is not eip155:8453") == 6
+
+
+@given(amounts=st.lists(st.sampled_from([1, 2]), min_size=1, max_size=4), bad=st.integers(min_value=0, max_value=3))
+def test_acceptable_offers_must_agree_and_the_others_do_not_matter(amounts: list[int], bad: int) -> None:
+    good = [build_offer(amount_micro_usdc=MicroUSDC(amount)) for amount in amounts]
+    others = [build_offer(network="eip155:1", amount_micro_usdc=MicroUSDC(9))] * bad
+    offers = dataclasses.replace(read_challenge(), offers=(*others, *good))
+    if len(set(amounts)) > 1:
+        with pytest.raises(UnacceptableOfferError, match="different prices"):
+            policy.choose_offer(offers, Limits(), LIVE.pins, payer=PAYER)
+    else:
+        assert policy.choose_offer(offers, Limits(), LIVE.pins, payer=PAYER) is good[0]
+
+
+@given(st.text() | st.text().map(lambda text: "https://stablestudio.dev" + text))
+def test_only_the_studios_own_origin_is_paid_for(url: str) -> None:
+    offers = dataclasses.replace(read_challenge(), resource={"url": url})
+    try:
+        policy.check_resource(offers, LIVE.pins)
+    except UnacceptableOfferError:
+        return
+    assert url.isascii()
+    assert url.removeprefix("https://stablestudio.dev").removeprefix(":443")[:1] in ("", "/", "?", "#")
+
+
+def test_a_studio_with_a_port_is_its_own_origin() -> None:
+    pins = Pins(studio_origin="http://127.0.0.1:8402", x402=LIVE.token)
+    for url, same in (
+        ("http://127.0.0.1:8402/a", True),
+        ("http://127.0.0.1:840/a", False),
+        ("http://127.0.0.1/a", False),
+    ):
+        offers = dataclasses.replace(read_challenge(), resource={"url": url})
+        if same:
+            policy.check_resource(offers, pins)
+        else:
+            with pytest.raises(UnacceptableOfferError):
+                policy.check_resource(offers, pins)

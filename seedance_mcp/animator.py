@@ -8,12 +8,14 @@ job. Leaving stops the waiting, never the bookkeeping.
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import anyio
 
+from seedance_mcp.account import Account, Standing
 from seedance_mcp.config import Settings
 from seedance_mcp.delivery import Delivery
 from seedance_mcp.errors import (
@@ -23,9 +25,12 @@ from seedance_mcp.errors import (
     SeedanceError,
     StudioError,
     StudioRejectedError,
+    StudioUnreachableError,
 )
 from seedance_mcp.flights import Flights, Start
-from seedance_mcp.hosting import Hosted, Hosting, Picture
+from seedance_mcp.funds import Funds
+from seedance_mcp.history import History, Recent
+from seedance_mcp.hosting import UPLOAD_PRICE_MICRO_USDC, Hosted, Hosting, Picture
 from seedance_mcp.ledger import Job, Ledger, Payment
 from seedance_mcp.order import Order, PreparedOrder, prepare
 from seedance_mcp.pricing import Pricing
@@ -34,10 +39,13 @@ from seedance_mcp.quoting import Quote, Quoting
 from seedance_mcp.recovery import Recovery
 from seedance_mcp.studio import Studio
 from seedance_mcp.wallet import Wallet
-from seedance_mcp.watcher import JobWatcher, Report
+from seedance_mcp.watcher import Changed, JobWatcher, Report
+from seedance_mcp.wire.jobs import JobStatus
 
 FRESH_SECONDS = 24 * 3600
 """For so long the same order is answered with the same job; `take` asks for another one."""
+FETCHED_SECONDS = 120
+"""For so long a picture is kept that came from a slow host after its caller had gone."""
 RECOVERY_SECONDS_MIN, RECOVERY_SECONDS_MAX = 5, 120
 """Pauses between two rounds over the unfinished payments of this wallet."""
 
@@ -48,10 +56,12 @@ class Animation:
 
     Attributes:
         job: The job, or None where it is still being bought.
+        begun: Whether the purchase has begun; if not, nothing is bought until the call is made again.
         notes: What the caller should know about the request.
     """
 
     job: Job | None
+    begun: bool = True
     notes: tuple[str, ...] = ()
 
 
@@ -64,6 +74,7 @@ class Animator:
         ledger: Remembers.
         studio: Is asked and paid.
         start: Starts a background task that outlives the call.
+        changed: Told the id of a job whenever something about it changes.
         now: Unix seconds.
     """
 
@@ -75,6 +86,7 @@ class Animator:
         ledger: Ledger,
         studio: Studio,
         start: Start,
+        changed: Changed = lambda _: None,
         now: Callable[[], float] = time.time,
     ) -> None:
         profile, limits = settings.profile, settings.limits
@@ -83,7 +95,10 @@ class Animator:
         self._ledger = ledger
         self._studio = studio
         self._now = now
-        self._buyer = Buyer(wallet=wallet, ledger=ledger, studio=studio, limits=limits, pins=profile.pins, now=now)
+        funds = Funds(studio=studio, pins=profile.pins, wallet=wallet.address, now=now)
+        self._buyer = Buyer(
+            wallet=wallet, ledger=ledger, studio=studio, limits=limits, pins=profile.pins, funds=funds, now=now
+        )
         self._recovery = Recovery(buyer=self._buyer, ledger=ledger, studio=studio, pins=profile.pins, now=now)
         self._pricing = Pricing(studio=studio, wallet=wallet.address, now=now)
         self._hosting = Hosting(
@@ -92,12 +107,19 @@ class Animator:
             ledger=ledger,
             studio=studio,
             flights=Flights[Hosted](start),
+            fetches=Flights[Picture](start, keep_seconds=FETCHED_SECONDS),
             image_dirs=settings.image_dirs,
             blob_url=profile.blob_url,
             now=now,
         )
         self._quoting = Quoting(
-            hosting=self._hosting, pricing=self._pricing, ledger=ledger, limits=limits, pins=profile.pins, now=now
+            hosting=self._hosting,
+            pricing=self._pricing,
+            ledger=ledger,
+            limits=limits,
+            pins=profile.pins,
+            funds=funds,
+            now=now,
         )
         self._flights = Flights[Job](start)
         delivery = Delivery(
@@ -110,18 +132,35 @@ class Animator:
             start=start,
             expected_seconds=self.expected_seconds,
             poll_seconds_min=profile.poll_seconds_min,
+            changed=changed,
             now=now,
+        )
+        self._account = Account(address=wallet.address, settings=settings, ledger=ledger, studio=studio, now=now)
+        self._history = History(
+            studio=studio, ledger=ledger, adopt=self._show_foreign, latest=self._watcher.latest, now=now
         )
 
     # ── what the tools do ────────────────────────────────────────────────────────────────────────────────────────
 
-    async def upload_image(self, image: str) -> Hosted:
+    async def upload_image(self, image: str, *, deadline: float = math.inf) -> Hosted:
         """Host a picture at the studio; the same bytes are paid for once.
+
+        Args:
+            image: A local path or an https URL.
+            deadline: Unix seconds at which to stop waiting; a purchase goes on.
 
         Raises:
             ImageError, PolicyError, PaymentError, StudioError: As their names say.
         """
-        return await self._hosting.host(await self._hosting.load(image))
+        picture = None
+        with anyio.move_on_after(max(deadline - self._now(), 0.001)):
+            picture = await self._hosting.load(image)
+            return await self._hosting.host(picture)
+        if picture is None:
+            raise StudioUnreachableError("The picture's host is slow.", "Make the same call again in a minute.")
+        raise PurchaseUnderwayError(
+            "The upload is still under way.", charge="held", amount_micro_usdc=UPLOAD_PRICE_MICRO_USDC
+        )
 
     async def quote_price(self, order: Order, *, max_price_micro_usdc: int | None = None) -> Quote:
         """Say what an order would cost; never spends, not even the upload.
@@ -150,24 +189,36 @@ class Animator:
         return pinned
 
     async def animate_image(
-        self, order: Order, *, max_price_micro_usdc: int | None, deadline: float, report: Report | None = None
+        self,
+        order: Order,
+        *,
+        max_price_micro_usdc: int | None,
+        prepare_until: float = math.inf,
+        deadline: float,
+        report: Report | None = None,
     ) -> Animation:
         """Buy a clip once and wait for it a while.
 
         Args:
             order: What to make.
             max_price_micro_usdc: The most that this call allows for the clip, or None.
+            prepare_until: Unix seconds at which to give up reading pictures; nothing is bought then.
             deadline: Unix seconds at which to stop waiting; the work goes on.
             report: Told how the job gets on.
 
         Raises:
             SeedanceError: Each says whether money moved.
         """
-        prepared = await self._prepare(order)
-        job = self._find_fresh_job(prepared.fingerprint)
+        prepared, job = None, None
         notes: tuple[str, ...] = ()
+        with anyio.move_on_after(max(prepare_until - self._now(), 0.001)):
+            prepared = await self._prepare(order)
+            job = self._find_fresh_job(prepared.fingerprint)
+            if job is None:
+                notes = (await self._pricing.estimate(prepared.request)).notes
+        if prepared is None:
+            return Animation(job=None, begun=False)
         if job is None:
-            notes = (await self._pricing.estimate(prepared.request)).notes
             with anyio.move_on_after(max(deadline - self._now(), 0.001)):
                 job = await self._flights.join(
                     prepared.fingerprint, lambda: self._purchase(prepared, max_price_micro_usdc)
@@ -187,6 +238,19 @@ class Animator:
         if job.finished or job.payment_id == 0:
             return job
         return await self._watcher.wait(job, deadline=deadline, report=report)
+
+    async def list_jobs(self, limit: int) -> Recent:
+        """Recent jobs, newest first: ours, and those that only the studio remembers."""
+        return await self._history.list_jobs(limit)
+
+    async def wallet_status(self) -> Standing:
+        """How the account stands: balances, limits, what was spent, what is not over."""
+        return await self._account.read()
+
+    def find_job(self, job_id: str) -> Job | None:
+        """The latest that is known here of a job of ours; nobody is asked."""
+        job = self._ledger.find_job(job_id)
+        return None if job is None else self._watcher.latest(job)
 
     async def resume(self) -> None:
         """Take up what an earlier process left, and keep looking into what is not over; runs until cancelled."""
@@ -367,6 +431,10 @@ class Animator:
             raise JobNotFoundError(
                 f"No job {job_id[:80]!r} is known for this wallet.", "Check the id that animate_image gave."
             ) from exc
+        return self._show_foreign(seen)
+
+    def _show_foreign(self, seen: JobStatus) -> Job:
+        """A job that is not in the ledger, to look at."""
         return Job(
             job_id=seen.job_id, studio=self._studio.origin, wallet=self.wallet.address, payment_id=0, fingerprint="",
             arguments=seen.input or {}, status=seen.status, progress=seen.progress, error=seen.error,

@@ -14,12 +14,14 @@ from typing import Annotated, Literal
 
 import anyio
 import typer
-from rich.console import Console
 
 from seedance_mcp import __version__
+from seedance_mcp.commands import clips, doctor, hosts, wallet
+from seedance_mcp.commands.console import words
+from seedance_mcp.commands.exits import EPILOG, find_exit_code
 from seedance_mcp.config import SANDBOX_PORT, read_settings
 from seedance_mcp.embedded import prepare_wallet, start_sandbox
-from seedance_mcp.errors import ConfigError, SeedanceError
+from seedance_mcp.errors import SeedanceError
 from seedance_mcp.serving import configure_logging
 
 app = typer.Typer(
@@ -28,10 +30,16 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     add_completion=True,
     rich_markup_mode=None,
+    epilog=EPILOG,
 )
-words = Console(stderr=True, highlight=False, soft_wrap=True)
+for verb in (
+    clips.animate, clips.quote, clips.upload, clips.get, clips.jobs, doctor.doctor, hosts.install, hosts.uninstall,
+):  # fmt: skip
+    app.command(epilog=EPILOG)(verb)
+app.add_typer(wallet.app, name="wallet")
 
 Contract = Annotated[Literal["current", "classic"], typer.Option(help="Which dialect the sandbox studio speaks.")]
+Rail = Annotated[Literal["x402", "mpp", "both"], typer.Option(help="What the sandbox studio takes; both: x402 first.")]
 JobSeconds = Annotated[float, typer.Option(min=0.1, max=3600, help="How long a sandbox job takes.")]
 
 
@@ -42,7 +50,7 @@ def run() -> None:
         app()
     except SeedanceError as exc:
         words.print(f"seedance-mcp: {exc}", style="red", markup=False)
-        sys.exit(2 if isinstance(exc, ConfigError) else 1)
+        sys.exit(find_exit_code(exc))
 
 
 @app.callback(invoke_without_command=True)
@@ -70,6 +78,7 @@ def demo(
     duration: Annotated[int, typer.Option(help="Seconds.")] = 4,
     resolution: Annotated[Literal["480p", "720p", "1080p"], typer.Option(help="Size.")] = "480p",
     contract: Contract = "current",
+    rail: Rail = "x402",
     job_seconds: JobSeconds = 5,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
@@ -81,7 +90,10 @@ def demo(
         arguments["image"] = str(image.expanduser().absolute())
     if last_image is not None:
         arguments["last_image"] = str(last_image.expanduser().absolute())
-    result = anyio.run(lambda: run_demo(arguments, contract=contract, job_seconds=job_seconds, quiet=as_json))
+    rails = ("x402", "mpp") if rail == "both" else (rail,)
+    result = anyio.run(
+        lambda: run_demo(arguments, contract=contract, rails=rails, job_seconds=job_seconds, quiet=as_json)
+    )
     if as_json:
         typer.echo(json.dumps(result))
 
@@ -90,6 +102,9 @@ def demo(
 def sandbox(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 for a free one.")] = SANDBOX_PORT,
     contract: Contract = "current",
+    rail: Annotated[
+        list[str] | None, typer.Option(help="A way to be paid, x402 or mpp; repeatable. x402 alone if left out.")
+    ] = None,
     job_seconds: JobSeconds = 6,
     fault: Annotated[
         list[str] | None, typer.Option(help="A named misbehaviour, e.g. drop_after_settle:1; repeatable.")
@@ -101,7 +116,12 @@ def sandbox(
     settings = read_settings(environ)
     address = prepare_wallet(None, settings.wallet_file)
     studio = start_sandbox(
-        wallet=address, port=port, contract=contract, job_seconds=job_seconds, faults=tuple(fault or ())
+        wallet=address,
+        port=port,
+        contract=contract,
+        rails=tuple(name.strip() for names in rail or ["x402"] for name in names.split(",")),
+        job_seconds=job_seconds,
+        faults=tuple(fault or ()),
     )
     words.print(f"A sandbox studio ({contract}) stands at {studio.url}. No real money can move here.")
     words.print(f"Its wallet {address} holds $100 of play money. Paste this into your MCP host; Ctrl-C ends it.\n")

@@ -25,6 +25,7 @@ from seedance_mcp.money import parse_usdc
 from seedance_mcp.policy import Limits, Pins
 from seedance_mcp.wire.encoding import is_address, is_network
 from seedance_mcp.wire.generation import MODELS
+from seedance_mcp.wire.mpp import MppPins
 from seedance_mcp.wire.offers import Rail
 from seedance_mcp.wire.x402 import TokenDomain
 
@@ -46,6 +47,7 @@ SETTINGS: dict[str, str] = {
     "STUDIO_URL": "address of a standing sandbox studio (sandbox profile only)",
     "WALLET_KEY": "private key of the paying wallet",
     "WALLET_FILE": "file with the private key, readable by its owner only",
+    "WALLET_PASSWORD_FILE": "file with the password of an encrypted wallet file, readable by its owner only",
     "DATA_DIR": "folder for the ledger, videos and wallet",
     "MAX_PRICE_PER_VIDEO": "most that one video may cost, in US dollars",
     "MAX_PER_DAY": "most that may be spent in any 24 hours, in US dollars",
@@ -55,7 +57,9 @@ SETTINGS: dict[str, str] = {
     "RECIPIENTS": "addresses that may be paid; any if unset",
     "MODELS": "models that may be used; any if unset",
     "IMAGE_DIRS": "folders that local images may come from",
-    "RPC_URL": "JSON-RPC address of the chain, to ask what became of a payment",
+    "RPC_URL": "JSON-RPC address of the x402 token's chain, to ask what became of a payment",
+    "TEMPO_RPC_URL": "JSON-RPC address of the Tempo chain, for the same on MPP",
+    "THUMBNAILS": "`on` or `off`: a small picture of the finished video in its result",
     "LOG_LEVEL": "DEBUG, INFO, WARNING or ERROR",
 }
 """Every setting and what it means: `SEEDANCE_<NAME>` in the environment, `<name>` in `settings.toml`."""
@@ -71,6 +75,16 @@ SANDBOX_TOKEN = TokenDomain(
 """A chain and a token that exist nowhere: a signature for them is worthless on Base."""
 
 
+LIVE_CHARGES = MppPins(
+    chain_id=4217,
+    currencies=("0x20c000000000000000000000b9537d11c60e8b50", "0x20c0000000000000000000000000000000000000"),
+)
+"""USDC.e and pathUSD on Tempo. Source: contract section 5; `mpp.methods.tempo` (both can pay the network's fee)."""
+
+SANDBOX_CHARGES = MppPins(chain_id=4024217, currencies=("0x20c0000000000000000000000000000004024217",))
+"""A Tempo chain and a dollar that exist nowhere."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
     """Whom we talk to and what we pay in.
@@ -83,6 +97,9 @@ class Profile:
         token: The x402 token, or None where the profile has no such rail.
         rpc_url: JSON-RPC address of the token's chain, or None; a provider's address often holds its key.
         explorer_url: Prefix of a transaction's page for people, or None.
+        charges: The chain and dollars of MPP charges, or None where the profile has no such rail.
+        tempo_rpc_url: JSON-RPC address of that chain, or None.
+        tempo_explorer_url: As `explorer_url`, for that chain.
         job_seconds: How long a job is expected to take before the ledger knows better.
         poll_seconds_min: The shortest pause between two questions about a job.
         pay_to: Recipients that the profile allows, in lower case; empty allows any.
@@ -95,6 +112,9 @@ class Profile:
     token: TokenDomain | None
     rpc_url: str | None = field(repr=False)
     explorer_url: str | None
+    charges: MppPins | None = None
+    tempo_rpc_url: str | None = field(default=None, repr=False)
+    tempo_explorer_url: str | None = None
     job_seconds: float = 60
     poll_seconds_min: float = 3
     pay_to: tuple[str, ...] = ()
@@ -104,10 +124,14 @@ class Profile:
         """The chain that a sign-in names. Source: contract section 7: the studio signs people in on Base."""
         return LIVE_TOKEN.network if self.token is None else self.token.network
 
+    def explorer_of(self, rail: Rail) -> str | None:
+        """Prefix of a transaction's page on a rail's chain."""
+        return self.explorer_url if rail == "x402" else self.tempo_explorer_url
+
     @property
     def pins(self) -> Pins:
         """What policy judges offers by."""
-        return Pins(studio_origin=self.studio_url, x402=self.token)
+        return Pins(studio_origin=self.studio_url, x402=self.token, mpp=self.charges)
 
 
 LIVE = Profile(
@@ -118,6 +142,9 @@ LIVE = Profile(
     token=LIVE_TOKEN,
     rpc_url="https://mainnet.base.org",
     explorer_url="https://basescan.org/tx/",
+    charges=LIVE_CHARGES,
+    tempo_rpc_url="https://rpc.tempo.xyz",
+    tempo_explorer_url="https://explore.tempo.xyz/tx/",
 )
 
 
@@ -131,6 +158,9 @@ def sandbox_profile(studio_url: str) -> Profile:
         token=SANDBOX_TOKEN,
         rpc_url=f"{studio_url}/rpc",
         explorer_url=f"{studio_url}/_sandbox/tx/",
+        charges=SANDBOX_CHARGES,
+        tempo_rpc_url=f"{studio_url}/tempo/rpc",
+        tempo_explorer_url=f"{studio_url}/_sandbox/tx/",
         job_seconds=2,
         poll_seconds_min=0.3,
     )
@@ -147,7 +177,9 @@ class Settings:
         data_dir: Folder of this profile: ledger, videos, wallet.
         wallet_key: A private key from the environment, or None.
         wallet_file: A key file that was named, or the profile's own.
+        wallet_password_file: A file with the password of an encrypted key file, or None.
         image_dirs: Resolved folders that local images may come from; empty: any but hidden and system folders.
+        thumbnails: Whether a finished job's result has a small picture in it.
         log_level: Name of a `logging` level.
     """
 
@@ -157,7 +189,9 @@ class Settings:
     data_dir: Path
     wallet_key: str | None = field(repr=False)
     wallet_file: Path
+    wallet_password_file: Path | None
     image_dirs: tuple[Path, ...]
+    thumbnails: bool
     log_level: str
 
     @property
@@ -200,6 +234,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
     if profile.name == "custom":
         data_dir /= urlsplit(profile.studio_url).netloc.replace(":", "_")
     wallet_file = source.text("WALLET_FILE")
+    password_file = source.text("WALLET_PASSWORD_FILE")
     return Settings(
         profile=profile,
         embedded=embedded,
@@ -207,11 +242,25 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         data_dir=data_dir,
         wallet_key=source.text("WALLET_KEY"),
         wallet_file=_expand(wallet_file, source.where("WALLET_FILE")) if wallet_file else data_dir / "wallet.json",
+        wallet_password_file=(
+            None if password_file is None else _expand(password_file, source.where("WALLET_PASSWORD_FILE"))
+        ),
         image_dirs=tuple(
             _expand(part, source.where("IMAGE_DIRS")).resolve() for part in source.parts("IMAGE_DIRS", os.pathsep)
         ),
+        thumbnails=source.choice("THUMBNAILS", ("on", "off"), "on") == "on",
         log_level=source.choice("LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "WARNING"),
     )
+
+
+def find_sources(environ: Mapping[str, str]) -> dict[str, str]:
+    """Where each setting that is set comes from, for people; never its value.
+
+    Raises:
+        ConfigError: As `read_settings`, for the settings file.
+    """
+    source = _Source.open(environ)
+    return {name: source.where(name) for name in SETTINGS if source.text(name) is not None}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -326,6 +375,10 @@ def _read_profile(source: _Source) -> tuple[Profile, bool]:
     if rpc_url is not None:
         _check_url(rpc_url, source.where("RPC_URL"), allow_loopback_http=profile.allow_loopback_http)
         profile = replace(profile, rpc_url=rpc_url)
+    tempo_rpc_url = source.text("TEMPO_RPC_URL")
+    if tempo_rpc_url is not None:
+        _check_url(tempo_rpc_url, source.where("TEMPO_RPC_URL"), allow_loopback_http=profile.allow_loopback_http)
+        profile = replace(profile, tempo_rpc_url=tempo_rpc_url)
     return profile, False
 
 
@@ -353,6 +406,9 @@ def _read_custom(source: _Source) -> Profile:
     token, rpc_url = (None, None)
     if x402 is not None:
         token, rpc_url = _read_token(x402, where, allow_loopback_http=allow_loopback_http)
+    charges, tempo_rpc_url = (None, None)
+    if document.get("mpp") is not None:
+        charges, tempo_rpc_url = _read_charges(document["mpp"], where, allow_loopback_http=allow_loopback_http)
     return Profile(
         name="custom",
         studio_url=studio_url,
@@ -361,6 +417,8 @@ def _read_custom(source: _Source) -> Profile:
         token=token,
         rpc_url=rpc_url,
         explorer_url=None,
+        charges=charges,
+        tempo_rpc_url=tempo_rpc_url,
         pay_to=_read_pay_to(document, where),
     )
 
@@ -402,12 +460,34 @@ def _read_token(table: object, where: str, *, allow_loopback_http: bool) -> tupl
     return token, rpc_url
 
 
+def _read_charges(table: object, where: str, *, allow_loopback_http: bool) -> tuple[MppPins, str | None]:
+    if not isinstance(table, dict):
+        raise ConfigError(f"[mpp] in {where} is not a table.", "Write [mpp] on its own line, and its keys below.")
+    fields = cast("dict[str, object]", table)
+    where = f"[mpp] in {where}"
+    _check_keys(fields, {"chain_id", "currencies", "rpc_url"}, where)
+    chain_id, listed = fields.get("chain_id"), fields.get("currencies")
+    if not isinstance(chain_id, int) or not is_network(f"eip155:{chain_id}"):
+        raise ConfigError(f"chain_id of {where} is not a chain's number.", "Write it without quotes, such as 4217.")
+    currencies = cast("list[object]", listed) if isinstance(listed, list) else []
+    if not currencies or not all(is_address(currency) for currency in currencies):
+        raise ConfigError(f"currencies of {where} is not a list of addresses.", 'Write currencies = ["0x…"].')
+    rpc_url = None
+    if "rpc_url" in fields:
+        rpc_url = _require_text(fields, "rpc_url", where)
+        _check_url(rpc_url, f"rpc_url of {where}", allow_loopback_http=allow_loopback_http)
+    lower = tuple(dict.fromkeys(str(currency).lower() for currency in currencies))
+    return MppPins(chain_id=chain_id, currencies=lower), rpc_url
+
+
 def _read_rails(source: _Source, profile: Profile) -> tuple[Rail, ...]:
-    available: tuple[Rail, ...] = ("x402",) if profile.token is not None else ()
+    pinned: dict[Rail, bool] = {"x402": profile.token is not None, "mpp": profile.charges is not None}
+    available = tuple(rail for rail, has_pins in pinned.items() if has_pins)
     if not available:
-        raise ConfigError(f"The {profile.name} profile names no token to pay in.", "Add an [x402] table to it.")
-    chosen = source.choices("RAILS", ("x402",))
-    return tuple(cast("Rail", rail) for rail in chosen) or available
+        raise ConfigError(
+            f"The {profile.name} profile names no token to pay in.", "Add an [x402] or an [mpp] table to it."
+        )
+    return tuple(cast("Rail", rail) for rail in source.choices("RAILS", available)) or available
 
 
 def _read_recipients(source: _Source) -> tuple[str, ...]:

@@ -37,13 +37,14 @@ class DemoError(SeedanceError):
 
 
 async def run_demo(
-    arguments: Mapping[str, object], *, contract: str, job_seconds: float, quiet: bool
+    arguments: Mapping[str, object], *, contract: str, rails: tuple[str, ...], job_seconds: float, quiet: bool
 ) -> dict[str, object]:
     """Animate a picture in the sandbox over MCP.
 
     Args:
         arguments: Of `animate_image`; without `image`, a bundled picture is used.
         contract: Which dialect the sandbox speaks.
+        rails: The ways to pay that it offers.
         job_seconds: How long its job takes.
         quiet: Say nothing on the way.
 
@@ -58,7 +59,8 @@ async def run_demo(
     folder = await _in_thread(_make_folder)
     wallet_file = folder / "wallet.json"
     address = await _in_thread(lambda: prepare_wallet(None, wallet_file))
-    sandbox = await _in_thread(lambda: start_sandbox(wallet=address, contract=contract, job_seconds=job_seconds))
+    wishes: dict[str, Any] = {"wallet": address, "contract": contract, "rails": rails, "job_seconds": job_seconds}
+    sandbox = await _in_thread(lambda: start_sandbox(**wishes))
     arguments = dict(arguments)
     if "image" not in arguments:
         from seedance_mcp.sandbox import EXAMPLE_IMAGE  # it came with the sandbox
@@ -77,7 +79,7 @@ async def run_demo(
             "SEEDANCE_IMAGE_DIRS": os.pathsep.join(sorted(folders)),
         },
     )
-    words.print(f"Sandbox studio ({contract} dialect) at {sandbox.url}; wallet {address} with $100 of play money.")
+    words.print(f"Sandbox studio ({contract} dialect, {' and '.join(rails)}) at {sandbox.url}; wallet {address} with $100 of play money.")
     failure: SeedanceError | None = None
     job: dict[str, Any] = {}
     try:

@@ -26,11 +26,12 @@ def settle(settings: Settings) -> Settings:
     """
     if not settings.embedded:
         return settings
-    sandbox = start_sandbox(wallet=prepare_wallet(settings.wallet_key, settings.wallet_file))
+    address = prepare_wallet(settings.wallet_key, settings.wallet_file, settings.wallet_password_file)
+    sandbox = start_sandbox(wallet=address)
     return settings.at_studio(sandbox.url)
 
 
-def prepare_wallet(key: str | None, file: Path) -> str:
+def prepare_wallet(key: str | None, file: Path, password_file: Path | None = None) -> str:
     """The address of the rehearsal's wallet, made on first use.
 
     Raises:
@@ -42,11 +43,11 @@ def prepare_wallet(key: str | None, file: Path) -> str:
         except ConfigError:
             if not file.exists():  # else another server of the same host was quicker: its wallet is ours
                 raise
-    return asyncio.run(_address_of(key, file))
+    return asyncio.run(_address_of(key, file, password_file))
 
 
-async def _address_of(key: str | None, file: Path) -> str:
-    return (await open_wallet(key, file)).address
+async def _address_of(key: str | None, file: Path, password_file: Path | None) -> str:
+    return (await open_wallet(key, file, password_file)).address
 
 
 def start_sandbox(*, wallet: str, port: int = 0, **wishes: object) -> "Sandbox":

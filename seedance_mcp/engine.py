@@ -7,6 +7,7 @@ is the first call's error, not a server that does not start.
 import importlib
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
@@ -17,6 +18,7 @@ from seedance_mcp.errors import ConfigError
 
 if TYPE_CHECKING:
     from seedance_mcp.animator import Animator
+    from seedance_mcp.ledger import Job
 
 Start = Callable[[Callable[[], Awaitable[None]]], object]
 
@@ -28,12 +30,21 @@ class Engine:
         environ: The process environment.
         settle: Turns settings into those to use; brings up an embedded sandbox where they ask for one.
         start: Starts a background task.
+        changed: Told the id of a job whenever something about it changes.
     """
 
-    def __init__(self, environ: Mapping[str, str], *, settle: Callable[[Settings], Settings], start: Start) -> None:
+    def __init__(
+        self,
+        environ: Mapping[str, str],
+        *,
+        settle: Callable[[Settings], Settings],
+        start: Start,
+        changed: Callable[[str], None] = lambda _: None,
+    ) -> None:
         self._environ = environ
         self._settle = settle
         self._start = start
+        self._changed = changed
         self._stack = AsyncExitStack()
         self._lock = anyio.Lock()
         self._settings: Settings | None = None
@@ -74,6 +85,14 @@ class Engine:
                     self._window = await self._open(await self.settings(), spending=False)
                 return self._window
 
+    async def find_thumbnail(self, job: "Job") -> bytes | None:
+        """The small JPEG of a finished job, unless the owner switched thumbnails off."""
+        if job.thumbnail is None or not (await self.settings()).thumbnails:
+            return None
+        from seedance_mcp.media import read_thumbnail  # loaded by now, with the animator
+
+        return await read_thumbnail(Path(job.thumbnail))
+
     async def _open(self, settings: Settings, *, spending: bool) -> "Animator":
         # These load the HTTP client: imports that no handshake should wait for, and no event loop.
         await anyio.to_thread.run_sync(importlib.import_module, "seedance_mcp.animator")
@@ -83,7 +102,9 @@ class Engine:
         from seedance_mcp.wallet import open_throwaway_wallet, open_wallet
 
         wallet = (
-            await open_wallet(settings.wallet_key, settings.wallet_file) if spending else await open_throwaway_wallet()
+            await open_wallet(settings.wallet_key, settings.wallet_file, settings.wallet_password_file)
+            if spending
+            else await open_throwaway_wallet()
         )
 
         async def sign_in(build: Callable[[str], str]) -> tuple[str, str]:
@@ -98,13 +119,16 @@ class Engine:
                     studio_url=profile.studio_url,
                     blob_url=profile.blob_url,
                     rpc_url=profile.rpc_url,
+                    tempo_rpc_url=profile.tempo_rpc_url,
                     chain_id=profile.sign_in_chain,
                     allow_loopback_http=profile.allow_loopback_http,
                 ),
                 sign_in,
             )
         )
-        return Animator(settings=settings, wallet=wallet, ledger=ledger, studio=studio, start=self._start)
+        return Animator(
+            settings=settings, wallet=wallet, ledger=ledger, studio=studio, start=self._start, changed=self._changed
+        )
 
     async def close(self) -> None:
         """Close what was opened."""

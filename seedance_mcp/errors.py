@@ -7,6 +7,7 @@ SeedanceError
 ├── PolicyError                     the owner's limits forbid it; nothing was signed
 │   ├── PriceTooHighError
 │   ├── BudgetExceededError
+│   ├── InsufficientBalanceError    the wallet does not hold what it costs
 │   └── UnacceptableOfferError
 ├── StudioError                     the studio did not do its part, outside a payment
 │   ├── StudioUnreachableError
@@ -153,6 +154,12 @@ class BudgetExceededError(PolicyError):
     """A day's or the wallet's budget has no room for it."""
 
     code = "budget_exceeded"
+
+
+class InsufficientBalanceError(PolicyError):
+    """The wallet holds too little of every token that could be paid in."""
+
+    code = "insufficient_balance"
 
 
 class UnacceptableOfferError(PolicyError):

@@ -22,6 +22,7 @@ Start = Callable[[Callable[[], Awaitable[None]]], object]
 @dataclass(slots=True)
 class _Flight(Generic[T]):
     done: anyio.Event = field(default_factory=anyio.Event)
+    waiting: int = 0
     values: list[T] = field(default_factory=list["T"])
     error: SeedanceError | None = None
 
@@ -31,10 +32,13 @@ class Flights(Generic[T]):
 
     Args:
         start: Starts a background task.
+        keep_seconds: How long a value that nobody was left to take is kept for the next who asks, once.
     """
 
-    def __init__(self, start: Start) -> None:
+    def __init__(self, start: Start, *, keep_seconds: float = 0) -> None:
         self._start = start
+        self._keep_seconds = keep_seconds
+        self._kept: dict[str, tuple[float, T]] = {}
         self._flights: dict[str, _Flight[T]] = {}
 
     async def join(self, key: str, work: Callable[[], Awaitable[T]]) -> T:
@@ -47,11 +51,19 @@ class Flights(Generic[T]):
         Raises:
             SeedanceError: What the work raised, told to everybody who waits.
         """
+        now = anyio.current_time()
+        self._kept = {name: kept for name, kept in self._kept.items() if kept[0] > now}
+        if key in self._kept:
+            return self._kept.pop(key)[1]
         flight = self._flights.get(key)
         if flight is None:
             self._flights[key] = flight = _Flight[T]()
             self._start(lambda: self._fly(key, flight, work))
-        await flight.done.wait()
+        flight.waiting += 1
+        try:
+            await flight.done.wait()
+        finally:
+            flight.waiting -= 1
         if flight.error is not None:
             raise flight.error
         if not flight.values:
@@ -60,7 +72,10 @@ class Flights(Generic[T]):
 
     async def _fly(self, key: str, flight: _Flight[T], work: Callable[[], Awaitable[T]]) -> None:
         try:
-            flight.values.append(await work())
+            value = await work()
+            flight.values.append(value)
+            if self._keep_seconds and not flight.waiting:
+                self._kept[key] = (anyio.current_time() + self._keep_seconds, value)
         except SeedanceError as exc:
             flight.error = exc
         finally:

@@ -67,6 +67,7 @@ class Hosting:
 
     Attributes:
         flights: Uploads under way, by their fingerprint.
+        fetches: Pictures of strangers that are being read, by their URL.
         image_dirs: Folders that local pictures may come from.
         blob_url: Where the bytes go.
     """
@@ -76,6 +77,7 @@ class Hosting:
     ledger: Ledger
     studio: Studio
     flights: Flights[Hosted]
+    fetches: Flights[Picture]
     image_dirs: tuple[Path, ...]
     blob_url: str
     now: Callable[[], float]
@@ -100,6 +102,10 @@ class Hosting:
         upload = self.ledger.find_upload_by_url(url, studio=self.studio.origin)
         if upload is not None:
             return Picture(sha256=upload.sha256, url=url, width=upload.width, height=upload.height, image=None)
+        # A slow host may take longer than one call: the reading goes on, and the next call finds it done.
+        return await self.fetches.join(url, lambda: self._fetch(url))
+
+    async def _fetch(self, url: str) -> Picture:
         try:
             data = await self.studio.fetch_image(url, bytes_max=media.IMAGE_BYTES_MAX)
         except StudioRejectedError as exc:

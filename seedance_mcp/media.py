@@ -311,6 +311,20 @@ async def save_thumbnail(data: bytes, folder: Path, name: str) -> Path:
     return target
 
 
+async def read_thumbnail(file: Path) -> bytes | None:
+    """A saved thumbnail's bytes; None where it is gone or is not as small as we made it."""
+
+    def read() -> bytes:
+        with file.open("rb") as opened:
+            return opened.read(THUMBNAIL_BYTES_MAX + 1)
+
+    try:
+        data = await anyio.to_thread.run_sync(read)
+    except OSError:
+        return None
+    return data if 0 < len(data) <= THUMBNAIL_BYTES_MAX else None
+
+
 def _shrink(data: bytes) -> bytes:
     """A JPEG of at most `THUMBNAIL_BYTES_MAX`: first smaller, then coarser, then smaller again."""
     import PIL.Image  # loaded already, by `_decode`

@@ -7,13 +7,23 @@ without complaint, so everything is checked here and only here, before a signatu
 
 from __future__ import annotations
 
+import math
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from urllib.parse import urlsplit
 
-from seedance_mcp.errors import BudgetExceededError, PolicyError, PriceTooHighError, UnacceptableOfferError, quote_text
+from seedance_mcp.errors import (
+    BudgetExceededError,
+    InsufficientBalanceError,
+    PolicyError,
+    PriceTooHighError,
+    UnacceptableOfferError,
+    quote_text,
+)
 from seedance_mcp.money import format_usdc
-from seedance_mcp.wire.encoding import same_address
+from seedance_mcp.wire.encoding import find_object, same_address
+from seedance_mcp.wire.mpp import GAS_PRICE_DEFAULT, MppPins, network_fee
 from seedance_mcp.wire.offers import Offer, Offers, Rail
 from seedance_mcp.wire.x402 import TokenDomain
 
@@ -23,12 +33,22 @@ AUTHORIZATION_SECONDS_MAX = 180
 """How long a signature of ours lives at most, whatever the offer would like."""
 OFFERED_SECONDS_MAX = 3600
 """An offer that wants a signature for longer than this is not from our studio."""
+CHARGE_SECONDS_MIN, CHARGE_SECONDS_MAX = 15, 25
+"""How long a Tempo charge of ours lives; the chain's newest rules take no expiring nonce of more than 30 s."""
+CHARGE_AGE_SECONDS_MAX = 5
+"""How much older than the studio's answer the moment may be that a charge's life is reckoned from."""
+NETWORK_FEE_MICRO_USDC_MAX = 50_000
+"""The most that Tempo may keep of one payment as its fee. It is two cents at most today, and about half a cent used."""
 CLOCK_SKEW_SECONDS_MAX = 60
 """How far this machine's clock may be from the studio's when we sign: much less than a signature lives."""
 RESERVED_SECONDS = 60
 """How long a reservation holds budget when nothing was signed: a process died in between."""
 DAY_SECONDS = 24 * 3600
 
+_CHARGE_FIELDS = frozenset({"amount", "currency", "recipient", "methodDetails", "description", "externalId"})
+_DETAIL_FIELDS = frozenset({"chainId", "feePayer", "supportedModes"})
+_CREDENTIAL_HEADERS = frozenset({"authorization", "payment-authorization"})
+_CHAIN_NAMES = {"eip155:8453": "Base", "eip155:4217": "Tempo"}
 _ZERO_ADDRESS = "0x" + "0" * 40
 _PLAIN_URL = re.compile(r"[\x21-\x7e]+")
 _DEFAULT_PORTS = {"https": ":443", "http": ":80"}
@@ -64,10 +84,41 @@ class Pins:
     Attributes:
         studio_origin: `https://host` or `http://127.0.0.1:port`, without a path.
         x402: The token that an x402 offer must name exactly, or None where the profile has no such rail.
+        mpp: The chain and the dollars of an MPP charge, or None where the profile has no such rail.
     """
 
     studio_origin: str
     x402: TokenDomain | None
+    mpp: MppPins | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purse:
+    """What the chains say before a choice, as far as they could be asked.
+
+    Attributes:
+        balances: Micro-USDC held, by `(network, token in lower case)`; what is missing is not known.
+        gas_price: Of the Tempo chain, in attodollars.
+    """
+
+    balances: Mapping[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
+    gas_price: int = GAS_PRICE_DEFAULT
+
+    def find_balance(self, offer: Offer) -> int | None:
+        """What the wallet holds of an offer's token, or None where nobody could say."""
+        return self.balances.get((offer.network, offer.asset.lower()))
+
+    def fee_of(self, offer: Offer) -> int:
+        """The most that the network may keep besides the price: nothing on x402, where the studio pays for gas."""
+        return network_fee(self.gas_price) if offer.rail == "mpp" else 0
+
+    def cost_of(self, offer: Offer) -> int:
+        """What paying an offer needs in the wallet."""
+        return offer.amount_micro_usdc + self.fee_of(offer)
+
+
+EMPTY_PURSE = Purse()
+"""Nobody was asked."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,20 +151,38 @@ class Approval:
     hint: str = "A shorter clip, a lower resolution or seedance-fast costs less. Only the owner can raise a limit."
 
 
-def choose_offer(offers: Offers, limits: Limits, pins: Pins, *, payer: str) -> Offer:
-    """The offer to sign: on the first of the owner's rails that has an acceptable one.
+def choose_offer(
+    offers: Offers,
+    limits: Limits,
+    pins: Pins,
+    *,
+    payer: str,
+    now: float = math.inf,
+    purse: Purse = EMPTY_PURSE,
+) -> Offer:
+    """The offer to sign: on the first of the owner's rails that has an acceptable one and the money for it.
+
+    Args:
+        offers: The challenge.
+        limits: What the owner allows.
+        pins: What the owner pays in.
+        payer: Our address.
+        now: Unix seconds; without it every absolute expiry has passed.
+        purse: What the wallet is known to hold; an unknown balance passes nothing over.
 
     Raises:
         UnacceptableOfferError: None may be signed, or two on one rail differ.
+        InsufficientBalanceError: Some may, and the wallet is known to hold too little for each of them.
     """
     check_resource(offers, pins)
     reasons: list[str] = list(offers.passed_over)
+    short: list[Offer] = []
     for rail in limits.rails:
         acceptable: list[Offer] = []
         for offer in offers.offers:
             if offer.rail != rail:
                 continue
-            reason = find_objection(offer, limits, pins, payer=payer)
+            reason = find_objection(offer, limits, pins, payer=payer, now=now, purse=purse)
             if reason is None:
                 acceptable.append(offer)
             else:
@@ -123,8 +192,13 @@ def choose_offer(offers: Offers, limits: Limits, pins: Pins, *, payer: str) -> O
                 f"The studio names {len(acceptable)} different prices or recipients for one thing on {rail}.",
                 "Do not retry; tell the owner.",
             )
-        if acceptable:
-            return acceptable[0]
+        for offer in sorted(acceptable, key=lambda offer: _preference(offer, pins)):
+            balance = purse.find_balance(offer)
+            if balance is None or balance >= purse.cost_of(offer):
+                return offer
+            short.append(offer)
+    if short:
+        raise _insufficient_error(short, purse, payer)
     reasons += [
         f"{offer.rail} is not among the allowed rails" for offer in offers.offers if offer.rail not in limits.rails
     ]
@@ -136,7 +210,33 @@ def choose_offer(offers: Offers, limits: Limits, pins: Pins, *, payer: str) -> O
 
 
 def _terms(offer: Offer) -> tuple[object, ...]:
-    return (offer.network, offer.asset.lower(), offer.pay_to.lower(), offer.amount_micro_usdc)
+    """What must not differ among the offers of one rail. All pinned dollars are alike, so the token is not among it."""
+    return (offer.network, offer.pay_to.lower(), offer.amount_micro_usdc)
+
+
+def _preference(offer: Offer, pins: Pins) -> int:
+    """The place of an offer's token on the owner's list."""
+    if pins.mpp is None or offer.rail != "mpp":
+        return 0
+    return pins.mpp.currencies.index(offer.asset.lower())
+
+
+def _insufficient_error(short: list[Offer], purse: Purse, payer: str) -> InsufficientBalanceError:
+    lacks: list[str] = []
+    for offer in short:
+        chain = _CHAIN_NAMES.get(offer.network, "the chain")
+        fee = purse.fee_of(offer)
+        with_fee = f" with the network fee (${format_usdc(fee)} at most)" if fee else ""
+        lacks.append(
+            f"${format_usdc(purse.cost_of(offer))}{with_fee} is needed and "
+            f"${format_usdc(purse.find_balance(offer) or 0)} is there of token {offer.asset} on {chain} "
+            f"({offer.network})"
+        )
+    return InsufficientBalanceError(
+        f"The wallet {payer} holds too little: {'; '.join(lacks)}.",
+        "Tell the owner to send the missing amount of that token, on that very chain, to this address "
+        "(in the sandbox: POST /_sandbox/fund), then make the same call again.",
+    )
 
 
 def check_clock(offers: Offers, now: float) -> None:
@@ -169,6 +269,8 @@ def check_resource(offers: Offers, pins: Pins) -> None:
     Source: x402 v2 specification, section 5.1 (`resource` is required).
     """
     url = offers.resource_url
+    if url is None and offers.is_mpp_alone:
+        return  # an MPP challenge names no URL: its realm is judged with its other terms
     if url is None:
         raise UnacceptableOfferError("The studio asks for a payment but does not name what it is for (resource.url).")
     if _find_origin(url) != _find_origin(pins.studio_origin):
@@ -195,14 +297,27 @@ def _find_origin(url: str) -> str | None:
     return f"{parts.scheme}://{netloc}"
 
 
-def find_objection(offer: Offer, limits: Limits, pins: Pins, *, payer: str) -> str | None:
-    """Why an offer's terms may not be signed, or None where they may. Prices and budgets are `check_price`'s.
+def find_objection(
+    offer: Offer,
+    limits: Limits,
+    pins: Pins,
+    *,
+    payer: str,
+    now: float = math.inf,
+    purse: Purse = EMPTY_PURSE,
+) -> str | None:
+    """Why an offer's terms may not be signed, or None where they may. Prices and budgets are `check_price`'s."""
+    if offer.rail == "x402" and pins.x402 is not None:
+        reason = _find_x402_objection(offer, pins.x402)
+    elif offer.rail == "mpp" and pins.mpp is not None:
+        reason = _find_mpp_objection(offer, pins.mpp, pins.studio_origin, now=now, purse=purse)
+    else:
+        reason = f"{offer.rail} is not a rail of this profile"
+    return reason or _find_recipient_objection(offer, limits, payer=payer)
 
-    Source: the x402 `exact` scheme on EVM; pins per profile.
-    """
-    token = pins.x402
-    if offer.rail != "x402" or token is None:
-        return f"{offer.rail} is not a rail of this profile"
+
+def _find_x402_objection(offer: Offer, token: TokenDomain) -> str | None:
+    """Source: the x402 `exact` scheme on EVM; pins per profile."""
     if offer.scheme != "exact":
         return f"scheme {quote_text(offer.scheme, 30)} is not exact"
     if offer.network != token.network:
@@ -218,6 +333,59 @@ def find_objection(offer: Offer, limits: Limits, pins: Pins, *, payer: str) -> s
     if not AUTHORIZATION_SECONDS_MIN <= offer.lifetime_seconds <= OFFERED_SECONDS_MAX:
         allowed = f"{AUTHORIZATION_SECONDS_MIN} to {OFFERED_SECONDS_MAX} s"
         return f"a lifetime of {offer.lifetime_seconds} s is outside {allowed}"
+    return None
+
+
+def _find_mpp_objection(offer: Offer, pins: MppPins, studio_origin: str, *, now: float, purse: Purse) -> str | None:
+    """Source: the Tempo method's `charge`; pins per profile."""
+    realm = str(offer.terms.get("realm", ""))
+    if realm.lower() not in _find_realms(studio_origin):
+        return f"realm {quote_text(realm, 80)} is not the studio's host"
+    if (offer.terms.get("method"), offer.scheme) != ("tempo", "charge"):
+        return "it is not a Tempo charge"
+    if offer.network != pins.network:
+        return f"network {quote_text(offer.network, 60)} is not {pins.network}"
+    if offer.asset.lower() not in pins.currencies:
+        return f"token {offer.asset} is not on the list of the profile"
+    if offer.amount_micro_usdc <= 0:
+        return "its amount is not above zero"
+    left_seconds = (offer.expires_at or 0) - now
+    if left_seconds < CHARGE_SECONDS_MIN:
+        return f"its challenge is over, or will be in less than {CHARGE_SECONDS_MIN} s"
+    if left_seconds > OFFERED_SECONDS_MAX:
+        return f"its challenge lives for more than {OFFERED_SECONDS_MAX} s"
+    if purse.fee_of(offer) > NETWORK_FEE_MICRO_USDC_MAX:
+        fee, most = format_usdc(purse.fee_of(offer)), format_usdc(NETWORK_FEE_MICRO_USDC_MAX)
+        return f"the network's fee may be ${fee}, above the ${most} that is allowed"
+    return _find_detail_objection(offer)
+
+
+def _find_detail_objection(offer: Offer) -> str | None:
+    """What a charge says besides: whatever could move other money, or ours in another way, is refused."""
+    details = find_object(offer.extra, "methodDetails")
+    if details.get("splits"):
+        return "it splits the amount among several recipients"
+    if details.get("feePayer", False) is not False:
+        return "it wants the network's fee paid by somebody else, who alone would know the transaction's hash"
+    modes = details.get("supportedModes", ["pull"])
+    if not isinstance(modes, list) or "pull" not in modes:
+        return "it takes only payments that were sent to the chain before"
+    unknown = sorted({*offer.extra} - _CHARGE_FIELDS | {*details} - _DETAIL_FIELDS - {"splits"})
+    if unknown:
+        return f"its field {quote_text(unknown[0], 30)} is not one that we know"
+    if str(offer.terms.get("header", "authorization")).lower() not in _CREDENTIAL_HEADERS:
+        return "it wants the credential in a header of its own"
+    return None
+
+
+def _find_realms(studio_origin: str) -> tuple[str, ...]:
+    """The studio's host, with its port and without. Source: contract section 13."""
+    parts = urlsplit(studio_origin)
+    host = (parts.hostname or "").lower()
+    return (host, parts.netloc.lower(), f"{host}{_DEFAULT_PORTS.get(parts.scheme, '')}")
+
+
+def _find_recipient_objection(offer: Offer, limits: Limits, *, payer: str) -> str | None:
     if same_address(offer.pay_to, _ZERO_ADDRESS) or same_address(offer.pay_to, offer.asset):
         return "its recipient is nobody"
     if same_address(offer.pay_to, payer):
@@ -253,8 +421,17 @@ UPLOAD_APPROVAL = Approval(20_000, "one image upload may cost", "Do not retry; t
 """An upload costs $0.01. Source: contract section 4."""
 
 
-def check_price(price_micro_usdc: int, limits: Limits, *, spend: Spend, approval: Approval) -> None:
+def check_price(
+    price_micro_usdc: int, limits: Limits, *, spend: Spend, approval: Approval, fee_micro_usdc: int = 0
+) -> None:
     """Raise unless this price fits the approval and every budget; called inside the ledger's write transaction.
+
+    Args:
+        price_micro_usdc: What the studio asks: what is quoted and agreed.
+        limits: What the owner allows. The network's fee counts here: no more leaves the wallet than the owner said.
+        spend: What was spent.
+        approval: The most that was agreed for the price.
+        fee_micro_usdc: The most that the network may keep besides.
 
     Raises:
         UnacceptableOfferError: Not a price at all.
@@ -269,10 +446,18 @@ def check_price(price_micro_usdc: int, limits: Limits, *, spend: Spend, approval
             f"${format_usdc(approval.max_price_micro_usdc)} that {approval.reason}.",
             approval.hint,
         )
+    cost = price_micro_usdc + fee_micro_usdc
+    if cost > limits.max_price_per_video_micro_usdc and fee_micro_usdc:
+        raise PriceTooHighError(
+            f"The price is ${format_usdc(price_micro_usdc)} and the network's fee up to "
+            f"${format_usdc(fee_micro_usdc)}, together above the ${format_usdc(limits.max_price_per_video_micro_usdc)} that the owner allows for one "
+            "video (max_price_per_video).",
+            "Only the owner can raise a limit.",
+        )
     for room, name in find_room(limits, spend):
-        if price_micro_usdc > room:
+        if cost > room:
             raise BudgetExceededError(
-                f"${format_usdc(price_micro_usdc)} is more than the ${format_usdc(room)} left of the owner's {name}.",
+                f"${format_usdc(cost)} is more than the ${format_usdc(room)} left of the owner's {name}.",
                 "Stop and tell the owner. Only the owner can raise a limit.",
             )
 
@@ -288,6 +473,15 @@ def find_room(limits: Limits, spend: Spend) -> list[tuple[int, str]]:
 def authorization_window(offer: Offer, now: float) -> tuple[int, int]:
     """`(valid_after, valid_before)` in Unix seconds: never longer than the offer likes, never longer than we allow."""
     return 0, int(now) + min(offer.lifetime_seconds, AUTHORIZATION_SECONDS_MAX)
+
+
+def charge_valid_before(offer: Offer, now: float, *, answered_at: float | None) -> int:
+    """When a Tempo charge of ours is void, in Unix seconds: before its challenge is, and in seconds.
+
+    The chain cares about seconds here, so the studio's clock is believed before ours where it says what it is.
+    """
+    moment = now if answered_at is None else min(max(now, answered_at), answered_at + CHARGE_AGE_SECONDS_MAX)
+    return min(int(moment) + CHARGE_SECONDS_MAX, int(offer.expires_at or 0))
 
 
 def hold_until(now: float) -> int:

@@ -23,28 +23,34 @@ from __future__ import annotations
 
 import hashlib
 import secrets
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
 
 import anyio
 
 from seedance_mcp import policy
 from seedance_mcp.errors import (
+    ConfigError,
+    InsufficientBalanceError,
     PaymentOutcomeUnknownError,
     PaymentRefusedError,
     PolicyError,
     PurchaseUnderwayError,
     StudioError,
     StudioProtocolError,
+    UnacceptableOfferError,
 )
+from seedance_mcp.funds import Funds
 from seedance_mcp.ledger import Ledger, Payment
-from seedance_mcp.policy import Approval, Limits, Pins
+from seedance_mcp.policy import Approval, Limits, Pins, Purse
 from seedance_mcp.studio import Studio
 from seedance_mcp.wallet import Wallet
 from seedance_mcp.wire.encoding import parse_json_object
 from seedance_mcp.wire.exchange import PaidRequest, Refused, Settled, read_outcome
-from seedance_mcp.wire.offers import Credential, Offers
-from seedance_mcp.wire.x402 import Authorization, TokenDomain, build_payment
+from seedance_mcp.wire.mpp import build_charge, find_transaction
+from seedance_mcp.wire.offers import Credential, Offer, Offers
+from seedance_mcp.wire.x402 import Authorization, build_payment
 
 SEND_SECONDS = 60
 """How long we wait for the answer to a paid request; verification and settlement take a few seconds."""
@@ -64,6 +70,7 @@ class Buyer:
         studio: Sends.
         limits: What the owner allows.
         pins: What the owner pays in, and where.
+        funds: Knows what the wallet holds.
         now: Unix seconds.
     """
 
@@ -72,6 +79,7 @@ class Buyer:
     studio: Studio
     limits: Limits
     pins: Pins
+    funds: Funds
     now: Callable[[], float]
 
     async def buy(
@@ -95,30 +103,29 @@ class Buyer:
             PaymentOutcomeUnknownError: The answer is lost; see `recovery`.
             LedgerError: The books cannot be written; nothing was sent.
         """
-        now = self.now()
-        policy.check_clock(offers, now)
-        offer = policy.choose_offer(offers, self.limits, self.pins, payer=self.wallet.address)
+        policy.check_clock(offers, self.now())
+        offer, purse = await self._choose(offers)
+        now, fee = self.now(), purse.fee_of(offer)
         with self.ledger.writing() as books:  # one writer: two servers, one budget
             _check_unbought(books.find_payment(request.fingerprint), supersedes, now)
-            policy.check_price(offer.amount_micro_usdc, self.limits, spend=books.spend(now), approval=approval)
-            payment = books.reserve(
-                request, offer, wallet=self.wallet.address, hold_until=policy.hold_until(now), now=now
+            policy.check_price(
+                offer.amount_micro_usdc,
+                self.limits,
+                spend=books.spend(now),
+                approval=approval,
+                fee_micro_usdc=fee,
             )
-        valid_after, valid_before = policy.authorization_window(offer, now)
-        document = build_payment(
-            Authorization(
-                payer=self.wallet.address,
-                pay_to=offer.pay_to,
-                amount_micro_usdc=offer.amount_micro_usdc,
-                valid_after=valid_after,
-                valid_before=valid_before,
-                nonce="0x" + secrets.token_hex(32),
-            ),
-            offer,
-            offers,
-        )
+            payment = books.reserve(
+                request,
+                offer,
+                wallet=self.wallet.address,
+                hold_until=policy.hold_until(now),
+                now=now,
+                fee_micro_usdc=fee,
+            )
+        document, valid_before = self._draw_up(offer, offers, purse, now)
         with anyio.CancelScope(shield=True):
-            credential = await self.wallet.sign_payment(document, self._token)
+            credential, document = await self._sign(payment, document)
             payment = self.ledger.record_signed(  # on disk BEFORE it is sent
                 payment,
                 document,
@@ -151,7 +158,7 @@ class Buyer:
             raise unknown_error(payment, "It was signed by another wallet.")
         sent = payment
         with anyio.CancelScope(shield=True):
-            credential = await self.wallet.sign_payment(payment.document, self._token)
+            credential, _ = await self._sign(payment, payment.document)
             if _digest(credential) != payment.credential_sha256:
                 # Another library version signs otherwise. Two signatures over one nonce still settle at most once,
                 # but we promised the same bytes.
@@ -167,23 +174,82 @@ class Buyer:
         except (StudioError, TimeoutError) as exc:
             why = exc.what if isinstance(exc, StudioError) else "It did not answer in time."
             raise unknown_error(payment, why) from exc
-        outcome = read_outcome(response, payment.rail)
+        outcome = read_outcome(response, payment.rail, payment.network)
         if isinstance(outcome, Settled) and outcome.receipt is None and not _is_document(outcome.answer):
             # A page of whatever stands before the studio, such as a bot check: it may never have got there.
             raise unknown_error(payment, "It was answered by something that is neither a receipt nor a document.")
         if isinstance(outcome, Settled):
-            return self.ledger.conclude(payment, outcome, now=self.now())
+            return await self._record_fee(self.ledger.conclude(payment, outcome, now=self.now()))
         if isinstance(outcome, Refused) and not again:
             payment = self.ledger.conclude(payment, outcome, now=self.now())
             raise refused_error(payment)
         # A refusal of a *second* sending says nothing about the first one.
         raise unknown_error(payment, f"It answered {outcome.reason}.")
 
-    @property
-    def _token(self) -> TokenDomain:
-        if self.pins.x402 is None:
-            raise PolicyError("This profile pins no token.", "Add one to it.")
-        return self.pins.x402
+    async def _choose(self, offers: Offers) -> tuple[Offer, Purse]:
+        """The offer to sign and what the chains said before it; the rail is chosen here, and never after.
+
+        Raises:
+            PolicyError: No offer may be signed, or none can be paid.
+            ConfigError: One could be, if its libraries were installed.
+        """
+        purse = await self.funds.look(offers)
+        limits = self.limits
+        if not self.wallet.can_charge:
+            limits = replace(limits, rails=tuple(rail for rail in limits.rails if rail != "mpp"))
+        choose = partial(policy.choose_offer, offers, pins=self.pins, payer=self.wallet.address, now=self.now())
+        try:
+            return choose(limits=limits, purse=purse), purse
+        except InsufficientBalanceError:
+            purse = await self.funds.look(offers, fresh=True)  # perhaps somebody has just sent what was missing
+            return choose(limits=limits, purse=purse), purse
+        except UnacceptableOfferError as exc:
+            if limits is self.limits:
+                raise
+            choose(limits=self.limits, purse=purse)  # raises where the missing rail would not have helped
+            raise ConfigError(
+                "The studio offers to be paid on MPP (Tempo), whose libraries are not installed.",
+                "Install them with: pip install 'seedance-mcp[tempo]'",
+            ) from exc
+
+    def _draw_up(self, offer: Offer, offers: Offers, purse: Purse, now: float) -> tuple[Mapping[str, object], int]:
+        """The payment without its signature, and when it expires."""
+        payer = self.wallet.address
+        if offer.rail == "mpp":
+            valid_before = policy.charge_valid_before(offer, now, answered_at=offers.answered_at)
+            document = build_charge(offer, payer=payer, valid_before=valid_before, gas_price=purse.gas_price)
+            return document, valid_before
+        valid_after, valid_before = policy.authorization_window(offer, now)
+        authorization = Authorization(
+            payer=payer,
+            pay_to=offer.pay_to,
+            amount_micro_usdc=offer.amount_micro_usdc,
+            valid_after=valid_after,
+            valid_before=valid_before,
+            nonce="0x" + secrets.token_hex(32),
+        )
+        return build_payment(authorization, offer, offers), valid_before
+
+    async def _sign(
+        self, payment: Payment, document: Mapping[str, object]
+    ) -> tuple[Credential, Mapping[str, object]]:
+        """The credential of a payment, and its document as the ledger keeps it."""
+        if payment.rail == "mpp" and self.pins.mpp is not None:
+            credential, transaction = await self.wallet.sign_charge(document, self.pins.mpp)
+            return credential, {**document, "hash": transaction}
+        if payment.rail == "x402" and self.pins.x402 is not None:
+            return await self.wallet.sign_payment(document, self.pins.x402), document
+        raise PolicyError(f"This profile pins no token on {payment.rail}.", "Add one to it.")
+
+    async def _record_fee(self, payment: Payment) -> Payment:
+        """Book what the network really kept, where the chain says it at once; else the most that it can be stays."""
+        self.funds.forget()
+        if payment.rail == "mpp" and payment.document is not None:
+            transaction = find_transaction(payment.document)
+            fee = None if transaction is None else await self.funds.find_fee(transaction)
+            if fee is not None:
+                return self.ledger.record_fee(payment, fee)
+        return payment
 
 
 def _check_unbought(latest: Payment | None, supersedes: Payment | None, now: float) -> None:
@@ -195,7 +261,7 @@ def _check_unbought(latest: Payment | None, supersedes: Payment | None, now: flo
             "The same purchase is being made already.",
             "Call again with the same arguments to join it.",
             charge="settled" if latest.state == "settled" else "held",
-            amount_micro_usdc=latest.amount_micro_usdc,
+            amount_micro_usdc=latest.cost_micro_usdc,
             payment_id=latest.id,
             held_until=None if latest.state == "settled" else latest.hold_until,
         )
@@ -219,7 +285,7 @@ def refused_error(payment: Payment) -> PaymentRefusedError:
         f"The studio refused the payment: {payment.reason}.",
         "It took nothing, but it has the credential until then. Mend the cause; the same call works after that.",
         charge="held",
-        amount_micro_usdc=payment.amount_micro_usdc,
+        amount_micro_usdc=payment.cost_micro_usdc,
         payment_id=payment.id,
         held_until=payment.hold_until,
     )
@@ -231,7 +297,7 @@ def unknown_error(payment: Payment, why: str = "It is being looked into.") -> Pa
         f"The outcome of a payment is not known yet. {why}",
         "Do not change the request. Make the same call again: it takes up this payment, never a second one.",
         charge="held",
-        amount_micro_usdc=payment.amount_micro_usdc,
+        amount_micro_usdc=payment.cost_micro_usdc,
         payment_id=payment.id,
         held_until=payment.hold_until,
     )

@@ -12,10 +12,12 @@ from dataclasses import dataclass, field
 
 from seedance_mcp import policy
 from seedance_mcp.errors import PolicyError, PriceTooHighError, StudioRejectedError
+from seedance_mcp.funds import Funds
 from seedance_mcp.hosting import UPLOAD_PRICE_MICRO_USDC, Hosting, Picture
 from seedance_mcp.ledger import Ledger
+from seedance_mcp.money import format_usdc
 from seedance_mcp.order import PreparedOrder
-from seedance_mcp.policy import Approval, Limits, Pins
+from seedance_mcp.policy import EMPTY_PURSE, Approval, Limits, Pins, Purse
 from seedance_mcp.pricing import Priced, Pricing
 from seedance_mcp.wire.offers import Offer
 
@@ -26,10 +28,17 @@ QUOTES_MAX = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JudgedOffer:
-    """An offer of the studio's, and why it may not be signed (None where it may)."""
+    """An offer of the studio's, why it may not be signed (None where it may), and what the wallet holds for it.
+
+    Attributes:
+        balance_micro_usdc: Of the offered token; None where nobody could say.
+        fee_micro_usdc: The most that the network may keep besides the price.
+    """
 
     offer: Offer
     objection: str | None
+    balance_micro_usdc: int | None
+    fee_micro_usdc: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +73,7 @@ class Quoting:
     ledger: Ledger
     limits: Limits
     pins: Pins
+    funds: Funds
     now: Callable[[], float]
     _quotes: OrderedDict[str, tuple[float, int]] = field(default_factory=OrderedDict[str, tuple[float, int]])
 
@@ -78,6 +88,7 @@ class Quoting:
         hosted = [picture.url or await self._find_hosted(picture) for picture in prepared.pictures]
         uploads = UPLOAD_PRICE_MICRO_USDC * sum(url is None for url in hosted)
         priced = await self._try_to_price(prepared, hosted)
+        purse = EMPTY_PURSE if priced is None else await self.funds.look(priced.offers)
         if priced is None:
             price, warning, notes = estimate.price_micro_usdc, None, estimate.notes
         else:
@@ -87,8 +98,8 @@ class Quoting:
             exact=priced is not None,
             price_micro_usdc=price,
             upload_micro_usdc=uploads,
-            offers=() if priced is None else tuple(self._judge(offer) for offer in priced.offers.offers),
-            refusal=self._find_refusal(priced, price, uploads, max_price_micro_usdc),
+            offers=() if priced is None else tuple(self._judge(offer, purse) for offer in priced.offers.offers),
+            refusal=self._find_refusal(priced, price, uploads, max_price_micro_usdc, purse),
             warning=warning,
             notes=notes,
             max_price_per_video_micro_usdc=self.limits.max_price_per_video_micro_usdc,
@@ -167,24 +178,43 @@ class Quoting:
                 return None
             return await self.pricing.ask(prepared.request, [stand_in] * len(urls))
 
-    def _judge(self, offer: Offer) -> JudgedOffer:
+    def _judge(self, offer: Offer, purse: Purse) -> JudgedOffer:
         payer = self.hosting.buyer.wallet.address
-        return JudgedOffer(offer=offer, objection=policy.find_objection(offer, self.limits, self.pins, payer=payer))
+        objection = policy.find_objection(offer, self.limits, self.pins, payer=payer, now=self.now(), purse=purse)
+        if objection is None and offer.rail not in self.limits.rails:
+            objection = f"{offer.rail} is not among the allowed rails"
+        if objection is None and offer.rail == "mpp" and not self.hosting.buyer.wallet.can_charge:
+            objection = "its libraries are not installed: pip install 'seedance-mcp[tempo]'"
+        balance = purse.find_balance(offer)
+        if objection is None and balance is not None and balance < purse.cost_of(offer):
+            objection = f"the wallet holds ${format_usdc(balance)} of its token"
+        return JudgedOffer(
+            offer=offer, objection=objection, balance_micro_usdc=balance, fee_micro_usdc=purse.fee_of(offer)
+        )
 
     def _find_refusal(
-        self, priced: Priced | None, price: int | None, uploads: int, max_price_micro_usdc: int | None
+        self,
+        priced: Priced | None,
+        price: int | None,
+        uploads: int,
+        max_price_micro_usdc: int | None,
+        purse: Purse,
     ) -> str | None:
         """Why the purchase would be refused now, by asking the same policy."""
+        fee = 0
         try:
             if priced is not None:
                 payer = self.hosting.buyer.wallet.address
-                price = policy.choose_offer(priced.offers, self.limits, self.pins, payer=payer).amount_micro_usdc
+                offer = policy.choose_offer(
+                    priced.offers, self.limits, self.pins, payer=payer, now=self.now(), purse=purse
+                )
+                price, fee = offer.amount_micro_usdc, purse.fee_of(offer)
             if price is not None:
                 approval = policy.agree_price(
                     self.limits, max_price_micro_usdc=max_price_micro_usdc, quoted_micro_usdc=None
                 )
                 spend = self.ledger.spend(self.now()).plus(uploads)
-                policy.check_price(price, self.limits, spend=spend, approval=approval)
+                policy.check_price(price, self.limits, spend=spend, approval=approval, fee_micro_usdc=fee)
         except PolicyError as exc:
             return f"{exc.what} {exc.hint}".strip()
         if priced is not None and priced.warning is not None and max_price_micro_usdc is None:

@@ -4,6 +4,7 @@ One set of field names for every tool and for `--json`; agents and scripts rely 
 decimal string for reading and as whole micro-USDC for arithmetic.
 """
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, Field
@@ -12,12 +13,18 @@ from seedance_mcp.errors import quote_text
 from seedance_mcp.money import format_usdc
 
 if TYPE_CHECKING:  # the rooms behind these load when first needed
+    from seedance_mcp.account import Standing
     from seedance_mcp.animator import Animation
     from seedance_mcp.config import Profile
+    from seedance_mcp.history import Recent
     from seedance_mcp.hosting import Hosted
     from seedance_mcp.ledger import Job
     from seedance_mcp.quoting import Quote
     from seedance_mcp.wire.exchange import Receipt
+
+
+PROMPT_CHARACTERS_MAX = 80
+"""How much of a prompt a list of jobs repeats."""
 
 
 class ReceiptResult(BaseModel):
@@ -36,7 +43,7 @@ class UploadResult(BaseModel):
     sha256: str
     media_type: str
     size_bytes: int
-    price_usd: str = Field(description="Paid for it now; 0.00 if hosted before")
+    price_usd: str = Field(description="Paid now")
     price_micro_usdc: int
     notes: list[str]
     next_step: str
@@ -48,6 +55,8 @@ class OfferResult(BaseModel):
     rail: str
     network: str
     price_usd: str
+    fee_usd: str = Field(description="Network's, at most")
+    balance_usd: str | None = Field(description="In the wallet")
     pay_to: str
     refused_because: str | None
 
@@ -55,10 +64,10 @@ class OfferResult(BaseModel):
 class QuoteResult(BaseModel):
     """What a clip would cost."""
 
-    exact: bool = Field(description="From the studio itself; else from a price table")
+    exact: bool = Field(description="Else from a table")
     price_usd: str | None
     price_micro_usdc: int | None
-    upload_price_usd: str = Field(description="Added if the image must be uploaded")
+    upload_price_usd: str = Field(description="Comes on top")
     offers: list[OfferResult]
     allowed: bool
     refused_because: str | None
@@ -74,8 +83,8 @@ class JobResult(BaseModel):
 
     job_id: str | None
     status: Literal["pending", "loading", "complete", "failed"]
-    progress: int = Field(description="0-100")
-    video_url: str | None = Field(description="Dies after about 20 minutes")
+    progress: int
+    video_url: str | None = Field(description="Dies in 20 minutes")
     thumbnail_url: str | None
     file: str | None = Field(description="Saved MP4")
     price_usd: str | None
@@ -84,6 +93,63 @@ class JobResult(BaseModel):
     receipt: ReceiptResult | None
     error: str | None
     notes: list[str]
+    next_step: str
+
+
+class JobLine(BaseModel):
+    """One job of a list."""
+
+    job_id: str
+    status: Literal["pending", "loading", "complete", "failed"]
+    progress: int
+    file: str | None
+    price_usd: str | None
+    prompt: str
+    created_at: str
+
+
+class JobsResult(BaseModel):
+    """Recent jobs."""
+
+    jobs: list[JobLine]
+    notes: list[str]
+    next_step: str
+
+
+class BalanceResult(BaseModel):
+    """What the wallet holds on one rail."""
+
+    rail: str
+    network: str
+    token: str
+    balance_usd: str | None
+    balance_micro_usdc: int | None
+
+
+class UnfinishedResult(BaseModel):
+    """A payment that may still settle."""
+
+    payment_id: int
+    purpose: str
+    state: str
+    amount_usd: str
+    held_until: str
+
+
+class WalletResult(BaseModel):
+    """How the account stands."""
+
+    profile: str
+    address: str | None
+    balances: list[BalanceResult]
+    max_price_per_video_usd: str
+    max_per_day_usd: str
+    max_total_usd: str | None
+    ask_above_usd: str | None
+    spent_24h_usd: str = Field(description="With holds")
+    spent_total_usd: str
+    left_today_usd: str
+    unfinished_payments: list[UnfinishedResult]
     next_step: str
 
 
@@ -116,6 +182,8 @@ def show_quote(quote: "Quote") -> QuoteResult:
                 rail=judged.offer.rail,
                 network=judged.offer.network,
                 price_usd=format_usdc(judged.offer.amount_micro_usdc),
+                fee_usd=format_usdc(judged.fee_micro_usdc),
+                balance_usd=None if judged.balance_micro_usdc is None else format_usdc(judged.balance_micro_usdc),
                 pay_to=judged.offer.pay_to,
                 refused_because=judged.objection,
             )
@@ -139,7 +207,8 @@ def show_receipt(receipt: "Receipt | None", profile: "Profile") -> ReceiptResult
     """A receipt with a link for people."""
     if receipt is None:
         return None
-    link = profile.explorer_url + receipt.transaction if profile.explorer_url and receipt.transaction else None
+    page = profile.explorer_of(receipt.rail)
+    link = page + receipt.transaction if page and receipt.transaction else None
     return ReceiptResult(network=receipt.network, transaction=receipt.transaction or None, explorer_url=link)
 
 
@@ -147,10 +216,14 @@ def show_animation(animation: "Animation", profile: "Profile") -> JobResult:
     """A clip that was asked for."""
     if animation.job is not None:
         return show_job(animation.job, profile, notes=animation.notes)
+    if animation.begun:
+        next_step = "Still being bought. Call animate_image again with the same arguments; it joins this purchase."
+    else:
+        next_step = "Nothing is bought yet: the image's host or the studio is slow. Make the same call again."
     return JobResult(
         job_id=None, status="pending", progress=0, video_url=None, thumbnail_url=None, file=None, price_usd=None,
         price_micro_usdc=None, rail=None, receipt=None, error=None, notes=list(animation.notes),
-        next_step="Still being bought. Call animate_image again with the same arguments; it joins this purchase.",
+        next_step=next_step,
     )  # fmt: skip
 
 
@@ -182,3 +255,83 @@ def show_job(job: "Job", profile: "Profile", *, notes: tuple[str, ...] = ()) -> 
         notes=list(notes),
         next_step=next_step,
     )
+
+
+def show_jobs(recent: "Recent") -> JobsResult:
+    """Recent jobs as a face shows them."""
+    lines = [
+        JobLine(
+            job_id=job.job_id,
+            status=job.status,
+            progress=job.progress,
+            file=job.file,
+            price_usd=format_usdc(job.price_micro_usdc) if job.payment_id else None,
+            prompt=quote_text(job.arguments.get("prompt") or "", PROMPT_CHARACTERS_MAX),
+            created_at=_write_time(job.created_at),
+        )
+        for job in recent.jobs
+    ]
+    open_jobs = any(
+        line.status in ("pending", "loading") or (line.status == "complete" and not line.file) for line in lines
+    )
+    next_step = "Call get_job with the job_id of one that has no file yet." if open_jobs else "Nothing is running."
+    return JobsResult(jobs=lines, notes=list(recent.notes), next_step=next_step)
+
+
+def show_wallet(standing: "Standing", *, problem: str | None = None) -> WalletResult:
+    """The account as a face shows it.
+
+    Args:
+        standing: What was found.
+        problem: Why there is no wallet, and what to do; None where there is one.
+    """
+    limits = standing.limits
+    return WalletResult(
+        profile=standing.profile.name,
+        address=None if problem else standing.address,
+        balances=[]
+        if problem
+        else [
+            BalanceResult(
+                rail=balance.rail,
+                network=balance.network,
+                token=balance.token,
+                balance_usd=_format(balance.amount_micro_usdc),
+                balance_micro_usdc=balance.amount_micro_usdc,
+            )
+            for balance in standing.balances
+        ],
+        max_price_per_video_usd=format_usdc(limits.max_price_per_video_micro_usdc),
+        max_per_day_usd=format_usdc(limits.max_per_day_micro_usdc),
+        max_total_usd=_format(limits.max_total_micro_usdc),
+        ask_above_usd=_format(limits.ask_above_micro_usdc),
+        spent_24h_usd=format_usdc(standing.spend.last_day_micro_usdc),
+        spent_total_usd=format_usdc(standing.spend.total_micro_usdc),
+        left_today_usd=format_usdc(standing.day_left_micro_usdc),
+        unfinished_payments=[
+            UnfinishedResult(
+                payment_id=payment.id,
+                purpose=payment.purpose,
+                state=payment.state,
+                amount_usd=format_usdc(payment.amount_micro_usdc),
+                held_until=_write_time(payment.hold_until),
+            )
+            for payment in (() if problem else standing.unfinished)
+        ],
+        next_step=problem or _say_how_to_fund(standing),
+    )
+
+
+def _say_how_to_fund(standing: "Standing") -> str:
+    if standing.profile.name == "sandbox":
+        return "This is play money of the sandbox; there is nothing to fund."
+    rails = " or ".join(f"{balance.network} (token {balance.token})" for balance in standing.balances)
+    return f"To fund it, the owner sends USDC on {rails} to {standing.address}. It needs no other coin."
+
+
+def _format(amount_micro_usdc: int | None) -> str | None:
+    return None if amount_micro_usdc is None else format_usdc(amount_micro_usdc)
+
+
+def _write_time(unix_seconds: float) -> str:
+    return datetime.fromtimestamp(unix_seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -43,7 +43,7 @@ from seedance_mcp.wire.encoding import JSON_BYTES_MAX, Json, encode_json, find_t
 from seedance_mcp.wire.exchange import PaidRequest, Response, describe_answer, quote_url
 from seedance_mcp.wire.jobs import JobPage, JobStatus, UploadTicket, is_job_id, read_job, read_job_page
 from seedance_mcp.wire.jobs import read_studio_error as read_error
-from seedance_mcp.wire.offers import Credential
+from seedance_mcp.wire.offers import Credential, Rail
 
 CONNECT_SECONDS = 10
 ANSWER_SECONDS = 30
@@ -85,6 +85,7 @@ class Address:
     rpc_url: str | None
     chain_id: str
     allow_loopback_http: bool
+    tempo_rpc_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -257,8 +258,8 @@ class Studio:
             raise self._rejected("The list of jobs", response)
         return read_job_page(response.body)
 
-    async def call_rpc(self, method: str, parameters: list[object]) -> object:
-        """One JSON-RPC call to the chain.
+    async def call_rpc(self, method: str, parameters: list[object], *, rail: Rail = "x402") -> object:
+        """One JSON-RPC call to a rail's chain.
 
         Returns:
             The `result`; None where no RPC address is set.
@@ -266,10 +267,11 @@ class Studio:
         Raises:
             StudioUnreachableError: No answer, or an error.
         """
-        if self._address.rpc_url is None:
+        rpc_url = self._address.rpc_url if rail == "x402" else self._address.tempo_rpc_url
+        if rpc_url is None:
             return None
         body = encode_json({"jsonrpc": "2.0", "id": 1, "method": method, "params": parameters})
-        response = await self._exchange("POST", self._address.rpc_url, body=body)
+        response = await self._exchange("POST", rpc_url, body=body)
         document: Json = parse_json_object(response.body, "The chain's answer") if response.status == 200 else {}
         if "result" not in document:
             raise StudioUnreachableError(f"The chain did not answer {method}: {describe_answer(response)}.")

@@ -1,23 +1,22 @@
 """The watcher: one poller for all running jobs.
 
 Callers do not poll; they wait here. One loop asks the studio, the job route for a single job and the list route for
-many, so that the number of questions does not grow with the number of jobs. It asks seldom at first, more often near
-the expected end, and backs off where the studio is slow, overloaded or away. It ends no job by itself: only the
-studio's word does.
+many. It asks seldom at first, more often near the expected end, and backs off where the studio is slow, overloaded or
+away. Every question to the studio buys a pause before the next, so that the questions per minute have a ceiling
+however many jobs there are. It ends no job by itself: only the studio's word does.
 """
 
 from __future__ import annotations
 
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import anyio
 
 from seedance_mcp.errors import (
     JobNotFoundError,
     SeedanceError,
-    StudioError,
     StudioRejectedError,
     StudioUnreachableError,
 )
@@ -35,6 +34,15 @@ WATCH_SECONDS_MAX = 6 * 3600
 """A job that runs for longer than this is asked for only when somebody calls for it."""
 LIST_FROM_JOBS = 2
 """From so many due jobs on, one page of the list is cheaper than asking for each."""
+LIST_PAGES_MAX = 10
+SINGLES_MAX = 5
+"""How many jobs that the list did not have are asked for one by one in a round; the others come next time."""
+GATHER_SHARE = 0.5
+"""A round takes along what is due within this share of the shortest pause."""
+SAVES_MAX = 4
+"""How many clips are downloaded at a time."""
+PROGRESS_STEP = 10
+"""Progress is written to disk in steps of this many points; what the caller is told is exact."""
 UNKNOWN_ANSWERS_MAX = 4
 """After so many 404s in a row we say that the studio does not know the job."""
 BACKOFF_SECONDS_MAX = 120
@@ -42,6 +50,8 @@ PROGRESS_SECONDS = 3
 """How often a waiting caller is told something, at least."""
 
 Report = Callable[[Job, float], Awaitable[None]]
+Changed = Callable[[str], None]
+"""Told the id of a job about which something changed."""
 
 
 @dataclass(slots=True)
@@ -54,6 +64,7 @@ class _Watched:
     problem: SeedanceError | None = None
     failures: int = 0
     saving: bool = False
+    asked_at: float = 0.0
 
 
 class JobWatcher:
@@ -66,6 +77,7 @@ class JobWatcher:
         start: Starts a background task.
         expected_seconds: How long such a job is expected to take.
         poll_seconds_min: The shortest pause between two questions.
+        changed: Told the id of a job whenever something about it changes.
         now: Unix seconds.
     """
 
@@ -78,6 +90,7 @@ class JobWatcher:
         start: Start,
         expected_seconds: Callable[[Job], float],
         poll_seconds_min: float,
+        changed: Changed = lambda _: None,
         now: Callable[[], float],
     ) -> None:
         self._studio = studio
@@ -87,7 +100,11 @@ class JobWatcher:
         self._expected_seconds = expected_seconds
         self._poll_seconds_min = poll_seconds_min
         self._now = now
+        self._changed = changed
         self._watched: dict[str, _Watched] = {}
+        self._saves = anyio.Semaphore(SAVES_MAX)
+        self._quiet_until = 0.0
+        self._typical: dict[tuple[object, ...], float] = {}
         self._wake = anyio.Event()
         self._running = False
 
@@ -98,13 +115,20 @@ class JobWatcher:
         watched = self._watched.get(job.job_id)
         if watched is None:
             self._watched[job.job_id] = watched = _Watched(job=job, due=0)
-            watched.due = self._next_due(watched)
+            age = self._now() - job.created_at
+            # An old one comes from an earlier process: nobody has asked for it lately.
+            watched.due = self._now() if age > POLL_SECONDS_MAX else self._next_due(watched)
         elif watched.problem is not None:  # somebody asks again: so do we
             watched.problem, watched.failures, watched.due = None, 0, self._now()
         if not self._running:
             self._running = True
             self._start(self._run)
         self._wake.set()
+
+    def latest(self, job: Job) -> Job:
+        """The job as this process knows it; the ledger may be a few points of progress behind."""
+        watched = self._watched.get(job.job_id)
+        return job if watched is None else watched.job
 
     async def wait(self, job: Job, *, deadline: float, report: Report | None = None) -> Job:
         """Wait until a job is finished or the deadline comes.
@@ -121,6 +145,10 @@ class JobWatcher:
             SeedanceError: The studio does not know the job, or its video could not be saved.
         """
         self.watch(job)
+        watched = self._watched.get(job.job_id)
+        if watched is not None and not watched.failures and self._now() - job.created_at > LATE_SECONDS:
+            # Somebody waits: the slow pace of a late job is not for them.
+            watched.due = min(watched.due, max(self._now(), watched.asked_at + POLL_SECONDS_MAX))
         while (watched := self._watched.get(job.job_id)) is not None:
             if watched.problem is not None:
                 raise watched.problem
@@ -128,7 +156,7 @@ class JobWatcher:
             if watched.job.finished or remaining <= 0:
                 return watched.job
             if report is not None:
-                await report(watched.job, self._expected_seconds(watched.job))
+                await report(watched.job, self._expect(watched.job))
             with anyio.move_on_after(min(remaining, PROGRESS_SECONDS)):
                 await watched.changed.wait()
         return self._ledger.find_job(job.job_id) or job
@@ -140,48 +168,74 @@ class JobWatcher:
                 self._wake = anyio.Event()
                 now = self._now()
                 waiting = [watched for watched in self._watched.values() if not watched.saving]
-                due = [watched for watched in waiting if watched.due <= now]
-                if due:
-                    await self._ask(due)
+                first = min((watched.due for watched in waiting), default=now + POLL_SECONDS_MAX)
+                pause = max(first, self._quiet_until) - now
+                if pause <= 0:
+                    until = now + self._poll_seconds_min * GATHER_SHARE
+                    asked = await self._ask([watched for watched in waiting if watched.due <= until])
+                    self._quiet_until = max(self._quiet_until, now + asked * self._poll_seconds_min)
                 else:
-                    pause = min((watched.due - now for watched in waiting), default=POLL_SECONDS_MAX)
                     with anyio.move_on_after(max(pause, 0.01)):
                         await self._wake.wait()
         finally:
             self._running = False
 
-    async def _ask(self, due: list[_Watched]) -> None:
-        """One round: the list for many, the job's own route for one or for those that the list did not have."""
-        seen: dict[str, JobStatus] = {}
-        if len(due) >= LIST_FROM_JOBS:
-            try:
-                seen = {job.job_id: job for job in (await self._studio.list_jobs()).jobs}
-            except StudioError as exc:
-                for watched in due:
-                    self._back_off(watched, exc)
-                return
-        for watched in due:
-            status = seen.get(watched.job.job_id)
-            try:
-                self._take(watched, status or await self._studio.fetch_job(watched.job.job_id))
-            except StudioError as exc:
+    async def _ask(self, due: list[_Watched]) -> int:
+        """One round: the list for many, the job's own route for one or for those that the list did not have.
+
+        Returns:
+            How many questions it took.
+        """
+        asked, missing = 0, {watched.job.job_id: watched for watched in due}
+        try:
+            if len(due) >= LIST_FROM_JOBS:
+                cursor: str | None = None
+                for _ in range(LIST_PAGES_MAX):
+                    asked += 1
+                    page = await self._studio.list_jobs(cursor=cursor)
+                    for status in page.jobs:
+                        watched = missing.pop(status.job_id, None) or self._watched.get(status.job_id)
+                        if watched is not None and not watched.saving:  # also one that was not due: it is told for free
+                            self._take(watched, status)
+                    cursor = page.next_cursor
+                    if cursor is None or not missing:
+                        break
+        except SeedanceError as exc:
+            for watched in missing.values():
                 self._back_off(watched, exc)
+            return asked
+        for watched in list(missing.values())[:SINGLES_MAX]:
+            asked += 1
+            try:
+                self._take(watched, await self._studio.fetch_job(watched.job.job_id))
+            except SeedanceError as exc:
+                self._back_off(watched, exc)
+        return asked
 
     def _take(self, watched: _Watched, status: JobStatus) -> None:
-        """Write down what the studio said, and wake those who wait."""
-        watched.job = self._ledger.update_job(status, now=self._now()) or watched.job
-        watched.failures, watched.problem = 0, None
+        """Keep what the studio said, and wake those who wait."""
+        before = watched.job
+        if _is_news(before, status):
+            watched.job = self._ledger.update_job(status, now=self._now()) or before
+        elif status.progress > before.progress:
+            watched.job = replace(before, progress=status.progress)
+        watched.failures, watched.problem, watched.asked_at = 0, None, self._now()
+        if status.ended:
+            self._typical.clear()
         watched.due = self._next_due(watched)
         if watched.job.status == "complete" and not watched.job.finished:
             watched.saving = True
             self._start(lambda: self._save_job(watched))
-        self._tell(watched)
+        if watched.job != before:
+            self._tell(watched)
         if watched.job.finished or self._now() - watched.job.created_at > WATCH_SECONDS_MAX:
             self._watched.pop(watched.job.job_id, None)
+            self._tell(watched)
 
     async def _save_job(self, watched: _Watched) -> None:
         try:
-            watched.job = await self._save(watched.job)
+            async with self._saves:
+                watched.job = await self._save(watched.job)
             self._watched.pop(watched.job.job_id, None)
         except SeedanceError as exc:
             watched.problem = exc
@@ -195,13 +249,17 @@ class JobWatcher:
     def _tell(self, watched: _Watched) -> None:
         watched.changed.set()
         watched.changed = anyio.Event()
+        self._changed(watched.job.job_id)
 
-    def _back_off(self, watched: _Watched, exc: StudioError) -> None:
+    def _back_off(self, watched: _Watched, exc: SeedanceError) -> None:
         """The studio is away or does not know the job; ask again later, and say so after a few times."""
         watched.failures += 1
         pause = self._backoff_seconds(watched)
         if isinstance(exc, StudioUnreachableError) and exc.retry_after_seconds is not None:
             pause = max(pause, exc.retry_after_seconds)
+            # It speaks of all our questions, also those that a caller's new call would ask at once.
+            self._quiet_until = max(self._quiet_until, self._now() + exc.retry_after_seconds)
+        watched.asked_at = self._now()
         watched.due = self._now() + pause
         if watched.failures < UNKNOWN_ANSWERS_MAX:
             return
@@ -229,7 +287,24 @@ class JobWatcher:
         if age > LATE_SECONDS:
             pause: float = LATE_POLL_SECONDS
         else:
-            to_go = self._expected_seconds(watched.job) - age
+            to_go = self._expect(watched.job) - age
             pause = to_go / 2 if to_go > 0 else -to_go / 4
             pause = min(max(pause, self._poll_seconds_min), POLL_SECONDS_MAX)
         return self._now() + pause * random.uniform(0.95, 1.05)  # noqa: S311 - jitter is not a secret
+
+    def _expect(self, job: Job) -> float:
+        """The expected seconds of such a job, looked up once until a job ends."""
+        key = tuple(job.arguments.get(name) for name in ("model", "duration", "resolution"))
+        if key not in self._typical:
+            self._typical[key] = self._expected_seconds(job)
+        return self._typical[key]
+
+
+def _is_news(job: Job, status: JobStatus) -> bool:
+    """Whether the ledger must know: a step of its life, an address, or a good deal of progress."""
+    return (
+        status.status != job.status
+        or status.progress >= job.progress + PROGRESS_STEP
+        or (status.video_url is not None and status.video_url != job.video_url)
+        or (status.thumbnail_url is not None and status.thumbnail_url != job.thumbnail_url)
+    )

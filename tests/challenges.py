@@ -44,6 +44,8 @@ REQUEST = GenerationRequest(
     seed=None,
     take=1,
 )
+NOW = 1_795_451_276.0
+"""2026-11-23, 16:27:56 UTC: when the challenge was recorded."""
 PRICE = 412_500
 """What the recorded studio asked for `REQUEST`."""
 CONTRACT = read_route_contract(json.dumps(CAPTURES["openapi_classic"]).encode(), "seedance")
@@ -94,6 +96,12 @@ def change(path: str, value: object) -> Answer:
     return edit(lambda challenge: _set(challenge, path.split("."), value))
 
 
+def dated(date: str) -> Answer:
+    """The good challenge with this Date header."""
+    answer = answer_with(build_challenge())
+    return Answer(headers=(*answer.headers, ("date", date)))
+
+
 def without(path: str) -> Answer:
     """The good challenge without one field."""
 
@@ -123,6 +131,7 @@ def judge(answer: Answer, owner: Owner | None = None) -> Offer:
     for offer in offers.offers:
         if is_ceiling(offer.amount_micro_usdc, CONTRACT, estimate_price("classic", REQUEST)):
             raise StudioProtocolError("The studio quotes its ceiling.")
+    policy.check_clock(offers, NOW)
     offer = policy.choose_offer(offers, owner.limits, LIVE.pins, payer=PAYER)
     policy.check_price(offer.amount_micro_usdc, owner.limits, spend=owner.spend, approval=owner.approval)
     return offer

@@ -10,9 +10,13 @@ import pytest
 PACKAGE = Path(__file__).parents[1] / "seedance_mcp"
 
 FLOORS: dict[str, tuple[str, ...]] = {
-    "faces": ("__main__", "cli", "demo", "embedded", "engine", "results", "server", "serving"),
+    "faces": (
+        "__main__", "call", "cli", "commands", "consent", "demo", "embedded", "engine", "money_tool", "parameters",
+        "prompts", "resources", "results", "schemas", "server", "serving", "shots", "tools",
+    ),
     "judgement": (
-        "animator", "delivery", "flights", "hosting", "order", "pricing", "purchase", "quoting", "recovery", "watcher",
+        "account", "animator", "delivery", "flights", "funds", "history", "hosting", "order", "pricing", "purchase",
+        "quoting", "recovery", "watcher",
     ),
     "hands": ("config", "ledger", "media", "studio", "wallet"),
     "pure": ("__init__", "errors", "money", "policy", "wire"),
@@ -20,13 +24,13 @@ FLOORS: dict[str, tuple[str, ...]] = {
 """Every room, from the top floor to the bottom; a room may import its own floor and those below."""
 
 LIBRARIES: dict[str, set[str]] = {
-    "mcp": {"server", "serving", "demo"},
+    "mcp": {"call", "consent", "demo", "money_tool", "prompts", "resources", "server", "serving", "tools"},
     "httpx": {"studio"},
     "eth_account": {"wallet"},
     "sqlite3": {"ledger"},
     "PIL": {"media"},
-    "typer": {"cli"},
-    "rich": {"cli", "demo"},
+    "typer": {"cli", "commands"},
+    "rich": {"commands", "demo"},
 }
 """Which room an outside library lives in."""
 

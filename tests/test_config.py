@@ -112,6 +112,8 @@ EACH: dict[str, tuple[str, str, Callable[[Settings], object], object]] = {
         lambda found: found.profile.rpc_url, "https://rpc.example/key",
     ),
     "WALLET_FILE": ("/keys/w.json", '"/keys/w.json"', lambda found: found.wallet_file, Path("/keys/w.json")),
+    "THUMBNAILS": ("off", '"off"', lambda found: found.thumbnails, False),
+    "WALLET_PASSWORD_FILE": ("/p.txt", '"/p.txt"', lambda found: found.wallet_password_file, Path("/p.txt")),
     "IMAGE_DIRS": (
         f"/pictures{os.pathsep}/photos", '["/pictures", "/photos"]',
         lambda found: found.image_dirs, (Path("/pictures"), Path("/photos")),
@@ -160,6 +162,7 @@ WRONG: dict[str, tuple[str, tuple[str, ...]]] = {
     "RECIPIENTS": (f"{ADDRESS},0x12", ("'0x12'", "not an address")),
     "MODELS": ("seedance,sora", ("'sora'", "seedance-fast, seedance")),
     "RPC_URL": ("http://rpc.example", ("not https",)),
+    "THUMBNAILS": ("maybe", ("'maybe'", "Allowed are: on, off")),
     "LOG_LEVEL": ("LOUD", ("'LOUD'", "DEBUG, INFO, WARNING, ERROR")),
     "STUDIO_URL": ("http://127.0.0.1:1", ("the profile is live", "SEEDANCE_PROFILE_FILE")),
 }

@@ -12,6 +12,7 @@ from mcp import Client, StdioServerParameters
 
 from seedance_mcp.config import SETTINGS
 from seedance_mcp.server import build_server
+from tests.test_hostile_offers import HOSTILE
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -77,6 +78,18 @@ async def test_the_example_file_works_when_pasted(tmp_path: Path, make_picture: 
     assert not quote.is_error
     assert not upload.is_error
     assert (upload.structured_content or {})["price_usd"] == "0.01"
+
+
+def test_the_safety_page_lists_every_hostile_offer() -> None:
+    text = (ROOT / "docs/safety.md").read_text().split("<!-- hostile -->", 1)[1].split("<!-- /hostile -->", 1)[0]
+    assert first_column(text) == [row.name for row in HOSTILE]
+
+
+def test_every_test_that_the_safety_page_names_is_there() -> None:
+    named = re.findall(r"\[(test_[a-z0-9_]+)\]\(\.\./([a-z0-9_/.]+)\)", (ROOT / "docs/safety.md").read_text())
+    assert len(named) > 20
+    for test, file in named:
+        assert f"def {test}(" in (ROOT / file).read_text(), f"{test} is not in {file}"
 
 
 @pytest.mark.parametrize("path", ["README.md", "CONTRIBUTING.md", "benchmarks/README.md", "docs/safety.md"])

@@ -13,6 +13,7 @@ from seedance_mcp import policy
 from seedance_mcp.config import LIVE
 from seedance_mcp.errors import (
     BudgetExceededError,
+    PolicyError,
     PriceTooHighError,
     SeedanceError,
     StudioProtocolError,
@@ -33,6 +34,7 @@ from tests.challenges import (
     answer_with,
     build_challenge,
     change,
+    dated,
     edit,
     encode_header,
     judge,
@@ -100,7 +102,7 @@ HOSTILE = [
     protocol("status-200", Answer(200, change("error", None).headers), "Expected a 402"),
     protocol("status-500", Answer(500, change("error", None).headers), "Expected a 402"),
     protocol("nothing-at-all", Answer(), "without saying how to pay"),
-    protocol("mpp-only", Answer(headers=(("www-authenticate", 'Payment id="x", method="tempo"'),)), "only MPP"),
+    offer("mpp-without-realm", Answer(headers=(("www-authenticate", 'Payment id="x", method="tempo"'),)), "realm"),
     protocol("version-1-in-body", Answer(body=b'{"x402Version":1,"accepts":[{}]}'), "version 1"),
     protocol("sign-in-challenge", answer_with(CAPTURES["sign_in_challenge"]), "a sign-in where a price"),
     protocol("refusal-with-challenge", edit(lambda _: None, body=CAPTURES["refusal_mismatch"]), "refused a payment"),
@@ -223,6 +225,9 @@ HOSTILE = [
     offer("lifetime-true", change("accepts.0.maxTimeoutSeconds", True), "not a whole number of seconds"),
     offer("lifetime-fraction", change("accepts.0.maxTimeoutSeconds", 300.5), "not a whole number of seconds"),
     offer("lifetime-missing", without("accepts.0.maxTimeoutSeconds"), "not a whole number of seconds"),
+    # The clock, by which a signature's lifetime is reckoned.
+    Hostile("clock-ahead", dated("Mon, 23 Nov 2026 16:17:56 GMT"), PolicyError, "600 s ahead of the studio's"),
+    Hostile("clock-behind", dated("Mon, 23 Nov 2026 16:37:56 GMT"), PolicyError, "600 s behind the studio's"),
     # Entries that differ.
     offer("two-prices", add_entry(amount="412499"), "2 different prices or recipients"),
     offer("two-recipients", add_entry(payTo="0x" + "e" * 40), "2 different prices or recipients"),
@@ -269,6 +274,9 @@ GOOD = {
         lambda challenge: challenge["extensions"].update(CAPTURES["sign_in_challenge"]["extensions"])
     ),
     "error-in-words": change("error", "Payment required"),
+    "dated": dated("Mon, 23 Nov 2026 16:27:56 GMT"),
+    "dated-in-no-zone": dated("Mon, 23 Nov 2026 16:27:56 -0000"),
+    "dated-by-nonsense": dated("yesterday"),
     "cheaper-than-quoted": change("accepts.0.amount", "1"),
     "transfer-method-eip3009": change("accepts.0.extra.assetTransferMethod", "eip3009"),
 }

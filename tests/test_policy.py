@@ -132,6 +132,18 @@ def test_a_signature_lives_no_longer_than_the_offer_likes_or_we_allow(lifetime: 
     assert before - now > min(lifetime, policy.AUTHORIZATION_SECONDS_MAX) - 1
 
 
+@given(skew=st.integers(min_value=-(10**6), max_value=10**6))
+def test_a_clock_may_be_wrong_by_its_bound_and_not_by_a_second_more(skew: int) -> None:
+    offers = dataclasses.replace(read_challenge(), answered_at=10.0**9)
+    try:
+        policy.check_clock(offers, 10.0**9 + skew)
+        passed = True
+    except PolicyError:
+        passed = False
+    assert passed == (abs(skew) <= policy.CLOCK_SKEW_SECONDS_MAX)
+    policy.check_clock(dataclasses.replace(offers, answered_at=None), 10.0**9 + skew)
+
+
 def test_a_reservation_lapses_by_itself_in_a_minute() -> None:
     assert policy.hold_until(1000.9) == 1060
 

@@ -26,7 +26,7 @@ T = TypeVar("T")
 
 log = logging.getLogger("seedance_mcp")
 words = Console(stderr=True, highlight=False, soft_wrap=True)
-shown = Console(highlight=False)
+shown = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 200)
 
 Sandbox = Annotated[bool, typer.Option("--sandbox", help="Play money, a sandbox studio, and a wallet of its own.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on stdout.")]

@@ -21,6 +21,11 @@ interprets it. The states are
 
 The budget is the sum over settled rows and over every other row that may still become one.
 
+On Tempo the payer also pays the network's fee. `amount_micro_usdc` stays the price; `fee_micro_usdc` beside it is the
+most that the signed transaction can cost besides, and the budget counts both. Once the chain has named the fee, that is
+what counts; where the chain says that a payment never was included, it is nothing. A transaction that the chain
+included and undid has cost its fee all the same, so a refused row's fee counts after the chain was asked.
+
 Two processes may share one ledger: `writing()` is a single writer's transaction, in which the budget is summed, the
 policy is asked and the reservation is made, so that no two processes can both spend the last dollar.
 
@@ -51,10 +56,12 @@ class Payment:
         hold_until: Unix seconds until which a `reserved` or `refused` row holds budget; for a `signed` row the
             credential's own expiry.
         lease_until: Unix seconds until which one process is busy with it.
-        document: The unsigned payment, once it was signed.
+        document: The unsigned payment, once it was signed; for a Tempo charge with the hash of the transaction,
+            which is how the chain is asked about it, and no secret once it was sent.
         credential_sha256: Hash of the credential that was signed.
         answer: The studio's paid answer, verbatim.
         chain_checked: Whether the chain was asked after the credential's expiry.
+        fee_micro_usdc: The network's fee on top of the price: at most, until the chain has named it.
     """
 
     id: int
@@ -79,6 +86,12 @@ class Payment:
     answer: bytes | None = field(repr=False)
     reason: str | None
     chain_checked: bool
+    fee_micro_usdc: int = 0
+
+    @property
+    def cost_micro_usdc(self) -> int:
+        """Price and fee: what it holds of the budget."""
+        return self.amount_micro_usdc + self.fee_micro_usdc
 
     @property
     def request(self) -> PaidRequest:
@@ -160,8 +173,10 @@ class Books(Protocol):
         """The latest payment of a fingerprint, whatever became of it; `Payment.holds` says whether it is over."""
         ...
 
-    def reserve(self, request: PaidRequest, offer: Offer, *, wallet: str, hold_until: int, now: float) -> Payment:
-        """Take budget for a purchase that is about to be signed."""
+    def reserve(
+        self, request: PaidRequest, offer: Offer, *, wallet: str, hold_until: int, now: float, fee_micro_usdc: int = 0
+    ) -> Payment:
+        """Take budget for a purchase that is about to be signed: its price, and the most that its fee can be."""
         ...
 
 
@@ -209,9 +224,19 @@ class Ledger(Protocol):
         ...
 
     def conclude(
-        self, payment: Payment, outcome: Settled | Refused, *, now: float, chain_checked: bool = False
+        self,
+        payment: Payment,
+        outcome: Settled | Refused,
+        *,
+        now: float,
+        chain_checked: bool = False,
+        fee_micro_usdc: int | None = None,
     ) -> Payment:
-        """Write the end of a payment with its raw answer, in one transaction."""
+        """Write the end of a payment with its raw answer, in one transaction; the fee where the chain has named it."""
+        ...
+
+    def record_fee(self, payment: Payment, fee_micro_usdc: int) -> Payment:
+        """Write what the network kept of a settled payment; never more than was held for it."""
         ...
 
     def find_payment(self, payment_id: int) -> Payment | None:

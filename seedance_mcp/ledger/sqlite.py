@@ -97,7 +97,12 @@ def m001_initial(db: sqlite3.Connection) -> None:
     db.execute("CREATE INDEX uploads_by_sha256 ON uploads (sha256)")
 
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (m001_initial,)
+def m002_network_fees(db: sqlite3.Connection) -> None:
+    """What the payer of a Tempo charge pays to the network."""
+    db.execute("ALTER TABLE payments ADD COLUMN fee_micro_usdc INTEGER NOT NULL DEFAULT 0 CHECK (fee_micro_usdc >= 0)")
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (m001_initial, m002_network_fees)
 """Append only: `PRAGMA user_version` counts how many a file has had."""
 
 _JOB = """
@@ -117,17 +122,22 @@ class SQLiteBooks:
         A signed row counts until it is concluded, whatever the clock says. A refused one counts a little longer than
         its credential lives: a studio that says no and settles all the same is found out by the chain, and only then.
         """
-        counted = f"""
-            FROM payments WHERE (
-                state IN ('settled', 'signed')
-                OR (state IN ('reserved', 'refused') AND hold_until > :now)
-                OR (state = 'refused' AND NOT chain_checked AND hold_until > :now - {CHAIN_SECONDS}))"""
-        total = self._sum(f"SELECT sum(amount_micro_usdc) {counted}", now)
-        day = self._sum(f"SELECT sum(amount_micro_usdc) {counted} AND created_at > :now - {DAY_SECONDS}", now)
+        day = self._sum(now, since=now - DAY_SECONDS)
+        total = self._sum(now, since=0)
         return Spend(last_day_micro_usdc=day, total_micro_usdc=total)
 
-    def _sum(self, query: str, now: float) -> int:
-        return int(self._db.execute(query, {"now": now}).fetchone()[0] or 0)
+    def _sum(self, now: float, *, since: float) -> int:
+        """Prices and fees of what was reserved since then. A refusal that the chain confirmed still cost its fee."""
+        row = self._db.execute(
+            """SELECT sum(fee_micro_usdc + amount_micro_usdc * (
+                   state <> 'refused' OR hold_until > :now OR (NOT chain_checked AND hold_until > :unasked)))
+               FROM payments WHERE created_at > :since AND (
+                   state IN ('settled', 'signed')
+                   OR (state IN ('reserved', 'refused') AND hold_until > :now)
+                   OR (state = 'refused' AND (chain_checked OR hold_until > :unasked)))""",
+            {"now": now, "unasked": now - CHAIN_SECONDS, "since": since},
+        ).fetchone()
+        return int(row[0] or 0)
 
     def find_payment(self, fingerprint: str) -> Payment | None:
         """The latest payment of a fingerprint."""
@@ -136,7 +146,9 @@ class SQLiteBooks:
         ).fetchone()
         return None if row is None else _payment(row)
 
-    def reserve(self, request: PaidRequest, offer: Offer, *, wallet: str, hold_until: int, now: float) -> Payment:
+    def reserve(
+        self, request: PaidRequest, offer: Offer, *, wallet: str, hold_until: int, now: float, fee_micro_usdc: int = 0
+    ) -> Payment:
         """Take budget for a purchase that is about to be signed.
 
         What lapsed gives its budget away for good: a clock that is set back later does not bring it to life again.
@@ -144,11 +156,11 @@ class SQLiteBooks:
         self._db.execute("UPDATE payments SET hold_until = 0 WHERE state = 'reserved' AND hold_until <= ?", (now,))
         row = self._db.execute(
             """INSERT INTO payments (purpose, fingerprint, url, body, arguments, wallet, rail, network, pay_to,
-                                     amount_micro_usdc, state, hold_until, created_at)
-               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'reserved', ?, ?) RETURNING *""",
+                                     amount_micro_usdc, fee_micro_usdc, state, hold_until, created_at)
+               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'reserved', ?, ?) RETURNING *""",
             (
                 request.purpose, request.fingerprint, request.url, request.body, json.dumps(request.arguments), wallet,
-                offer.rail, offer.network, offer.pay_to, offer.amount_micro_usdc, hold_until, now,
+                offer.rail, offer.network, offer.pay_to, offer.amount_micro_usdc, fee_micro_usdc, hold_until, now,
             ),
         ).fetchone()  # fmt: skip
         return _payment(row)
@@ -286,7 +298,13 @@ class SQLiteLedger:
             )
 
     def conclude(
-        self, payment: Payment, outcome: Settled | Refused, *, now: float, chain_checked: bool = False
+        self,
+        payment: Payment,
+        outcome: Settled | Refused,
+        *,
+        now: float,
+        chain_checked: bool = False,
+        fee_micro_usdc: int | None = None,
     ) -> Payment:
         """Write the end of a payment with its raw answer. A settled payment stays settled."""
         if isinstance(outcome, Settled):
@@ -296,14 +314,27 @@ class SQLiteLedger:
         with self._atomic() as db:
             db.execute(
                 """UPDATE payments SET state = ?, reason = ?, receipt_network = ?, receipt_transaction = ?, answer = ?,
-                                       concluded_at = ?, chain_checked = max(chain_checked, ?), lease_until = 0
+                                       concluded_at = ?, chain_checked = max(chain_checked, ?), lease_until = 0,
+                                       fee_micro_usdc = min(fee_micro_usdc, coalesce(?, fee_micro_usdc))
                    WHERE id = ? AND state IN ('signed', 'refused')""",
                 (
                     state, _storable(reason), _storable(receipt.network) if receipt else None,
-                    _storable(receipt.transaction) if receipt else None, answer, now, int(chain_checked), payment.id,
+                    _storable(receipt.transaction) if receipt else None, answer, now, int(chain_checked),
+                    fee_micro_usdc, payment.id,
                 ),
             )  # fmt: skip
             row = db.execute("SELECT * FROM payments WHERE id = ?", (payment.id,)).fetchone()
+            if row is None:
+                raise LedgerError(f"Payment {payment.id} is not in the ledger.")
+            return _payment(row)
+
+    def record_fee(self, payment: Payment, fee_micro_usdc: int) -> Payment:
+        """Write what the network kept of a settled payment; never more than was held for it."""
+        with self._atomic() as db:
+            row = db.execute(
+                "UPDATE payments SET fee_micro_usdc = min(fee_micro_usdc, ?) WHERE id = ? RETURNING *",
+                (fee_micro_usdc, payment.id),
+            ).fetchone()
             if row is None:
                 raise LedgerError(f"Payment {payment.id} is not in the ledger.")
             return _payment(row)

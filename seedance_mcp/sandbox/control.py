@@ -1,7 +1,7 @@
 """What a rehearsal needs and a real studio does not have: its state, free money, faults, the chain's door.
 
-Everything is under `/_sandbox/`, apart from the JSON-RPC endpoint `/rpc`. Nothing here is guarded: the
-sandbox listens on the loopback address and its money is worthless.
+Everything is under `/_sandbox/`, apart from the chains' JSON-RPC endpoints `/rpc` and `/tempo/rpc`. Nothing
+here is guarded: the sandbox listens on the loopback address and its money is worthless.
 """
 
 import dataclasses
@@ -14,10 +14,14 @@ from starlette.responses import Response
 from starlette.routing import Route
 
 from seedance_mcp.sandbox.answers import RefusalError, build_json, build_refusal
-from seedance_mcp.sandbox.chain import NETWORK
+from seedance_mcp.sandbox.chain import NETWORK, Settlement
 from seedance_mcp.sandbox.rpc import answer_rpc, build_parse_error, build_receipt
+from seedance_mcp.sandbox.settings import RAILS
 from seedance_mcp.sandbox.signin import format_time
 from seedance_mcp.sandbox.studio import Studio
+from seedance_mcp.sandbox.tempo import NETWORK as TEMPO_NETWORK
+from seedance_mcp.sandbox.tempo import TempoSettlement
+from seedance_mcp.sandbox.tempo_rpc import answer_tempo, build_tempo_receipt
 
 Control = Callable[[Studio, Request], Awaitable[Response]]
 
@@ -30,6 +34,7 @@ def build_control_routes(studio: Studio) -> list[Route]:
         _build_route(studio, "/_sandbox/faults", replace_faults, "POST"),
         _build_route(studio, "/_sandbox/tx/{transaction}", show_transaction, "GET"),
         _build_route(studio, "/rpc", serve_rpc, "POST"),
+        _build_route(studio, "/tempo/rpc", serve_tempo_rpc, "POST"),
     ]
 
 
@@ -51,7 +56,8 @@ async def show_state(studio: Studio, _: Request) -> Response:
             "settings": settings,
             "network": NETWORK,
             "balances": studio.chain.balances(),
-            "settlements": [_describe_settlement(studio, one.transaction) for one in studio.chain.settlements()],
+            "tempo_balances": studio.tempo.balances(),
+            "settlements": _describe_settlements(studio),
             "payments_seen": studio.paywall.sightings,
             "jobs": _describe_jobs(studio),
             "uploads": studio.blobs.describe(),
@@ -62,17 +68,21 @@ async def show_state(studio: Studio, _: Request) -> Response:
 
 
 async def fund(studio: Studio, request: Request) -> Response:
-    """Mint worthless money for an address."""
-    match await _read_json(request):
+    """Mint worthless money for an address, on one rail's chain."""
+    body = await _read_json(request)
+    match body:
         case {"address": str(address), "amount_micro_usdc": int(amount)}:
-            pass
+            rail = body.get("rail", "x402")
         case _:
-            raise RefusalError(400, "Expected {address, amount_micro_usdc}")
+            raise RefusalError(400, "Expected {address, amount_micro_usdc, rail?}")
+    if rail not in RAILS:
+        raise RefusalError(400, f"unknown rail; choose from: {', '.join(RAILS)}")
+    chain = studio.tempo if rail == "mpp" else studio.chain
     try:
-        studio.chain.mint(address, amount)
+        chain.mint(address, amount)
     except ValueError as exc:
         raise RefusalError(400, str(exc)) from exc
-    return build_json({"address": address, "balance_micro_usdc": studio.chain.balance_of(address)})
+    return build_json({"address": address, "balance_micro_usdc": chain.balance_of(address)})
 
 
 async def replace_faults(studio: Studio, request: Request) -> Response:
@@ -91,19 +101,32 @@ async def replace_faults(studio: Studio, request: Request) -> Response:
 
 async def show_transaction(studio: Studio, request: Request) -> Response:
     """Show one transaction: our block explorer."""
-    settlement = studio.chain.find_settlement(request.path_params["transaction"])
-    if settlement is None:
+    transaction = request.path_params["transaction"]
+    settlement = studio.chain.find_settlement(transaction)
+    if settlement is not None:
+        return build_json(_describe_settlement(studio, settlement) | {"receipt": build_receipt(settlement)})
+    charged = studio.tempo.find_settlement(transaction)
+    if charged is None:
         raise RefusalError(404, "Transaction not found")
-    return build_json(_describe_settlement(studio, settlement.transaction) | {"receipt": build_receipt(settlement)})
+    return build_json(_describe_charge(studio, charged) | {"receipt": build_tempo_receipt(charged)})
 
 
 async def serve_rpc(studio: Studio, request: Request) -> Response:
-    """Answer JSON-RPC."""
+    """Answer JSON-RPC to the x402 token's chain."""
+    return await _serve_rpc(request, lambda decoded: answer_rpc(studio.chain, decoded))
+
+
+async def serve_tempo_rpc(studio: Studio, request: Request) -> Response:
+    """Answer JSON-RPC to the Tempo chain."""
+    return await _serve_rpc(request, lambda decoded: answer_tempo(studio.tempo, decoded))
+
+
+async def _serve_rpc(request: Request, answer: Callable[[Any], Any]) -> Response:
     try:
         decoded = json.loads(await request.body())
     except (ValueError, RecursionError):
         return build_json(build_parse_error())
-    return build_json(answer_rpc(studio.chain, decoded))
+    return build_json(answer(decoded))
 
 
 async def _read_json(request: Request) -> Any:
@@ -113,11 +136,32 @@ async def _read_json(request: Request) -> Any:
         raise RefusalError(400, "Invalid JSON", issues=[]) from exc
 
 
-def _describe_settlement(studio: Studio, transaction: str) -> dict[str, Any]:
-    settlement = studio.chain.find_settlement(transaction)
-    if settlement is None:
-        raise RefusalError(404, "Transaction not found")
+def _describe_settlements(studio: Studio) -> list[dict[str, Any]]:
+    """Both chains' transfers in one row, oldest first."""
+    rows = [(one.at, _describe_settlement(studio, one)) for one in studio.chain.settlements()]
+    rows += [(one.at, _describe_charge(studio, one)) for one in studio.tempo.settlements()]
+    return [row for _, row in sorted(rows, key=lambda row: row[0])]
+
+
+def _describe_charge(studio: Studio, settlement: TempoSettlement) -> dict[str, Any]:
     return {
+        "rail": "mpp",
+        "transaction": settlement.transaction,
+        "network": TEMPO_NETWORK,
+        "from": settlement.payer,
+        "to": settlement.recipient,
+        "amount_micro_usdc": settlement.amount_micro_usdc,
+        "fee_micro_usdc": settlement.fee_micro_usdc,
+        "nonce": settlement.transaction,
+        "path": studio.paywall.purposes.get(settlement.transaction),
+        "block_number": settlement.block_number,
+        "at": format_time(settlement.at),
+    }
+
+
+def _describe_settlement(studio: Studio, settlement: Settlement) -> dict[str, Any]:
+    return {
+        "rail": "x402",
         "transaction": settlement.transaction,
         "network": NETWORK,
         "from": settlement.payer,

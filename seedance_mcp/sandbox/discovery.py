@@ -8,6 +8,7 @@ from typing import Any
 
 from seedance_mcp.sandbox.contract import CONFIRM_SCHEMA, UPLOAD_SCHEMA, GenerateRoute
 from seedance_mcp.sandbox.settings import Contract
+from seedance_mcp.sandbox.tempo import TOKEN_ADDRESS
 
 JOB_STATUSES = ("pending", "loading", "complete", "failed")
 LIST_PARAMETERS: list[dict[str, Any]] = [
@@ -20,6 +21,10 @@ LIST_PARAMETERS: list[dict[str, Any]] = [
     {"in": "query", "name": "cursor", "schema": {"type": "string"}},
 ]
 
+_PROTOCOLS: dict[str, dict[str, str]] = {
+    "x402": {},
+    "mpp": {"method": "tempo", "intent": "charge", "currency": TOKEN_ADDRESS.lower()},
+}
 _BODIES: dict[Contract, str] = {
     "classic": (
         '{prompt, image, last_image?, duration: "4".."12", resolution, aspect_ratio, camera_fixed?, '
@@ -64,7 +69,7 @@ def build_openapi(
     contract: Contract, routes: Sequence[GenerateRoute], *, origin: str, rails: Sequence[str]
 ) -> dict[str, Any]:
     """Build openapi.json for one origin."""
-    protocols: list[dict[str, Any]] = [{rail: {}} for rail in rails]
+    protocols: list[dict[str, Any]] = [{rail: _PROTOCOLS[rail]} for rail in rails]
 
     def paid(price: dict[str, Any]) -> dict[str, Any]:
         return {"x-payment-info": {"price": {"currency": "USD", **price}, "protocols": protocols}}

@@ -200,7 +200,7 @@ def _read_credential(header: str) -> Credential:
         raise ValueError("too long")
     try:
         return Credential.from_authorization(header)
-    except Exception as exc:  # noqa: BLE001 - the SDK's ParseError is private
+    except Exception as exc:
         raise ValueError("not a credential") from exc
 
 

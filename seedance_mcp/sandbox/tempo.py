@@ -217,7 +217,7 @@ def read_transaction(raw: bytes) -> Transfer:
         signed = _with_signature(transaction, signature)
         if signed.encode() != raw:
             raise RevertError("not the canonical encoding")
-        recover = cast("Callable[..., str]", Account._recover_hash)  # noqa: SLF001  # pyright: ignore[reportPrivateUsage, reportUnknownMemberType]  # what the SDK's own verifier uses
+        recover = cast("Callable[..., str]", Account._recover_hash)  # pyright: ignore[reportPrivateUsage, reportUnknownMemberType]  # what the SDK's own verifier uses
         payer = recover(transaction.get_signing_hash(), signature=signature.to_bytes())
         [call] = transaction.calls
     except (BadSignature, ValidationError, DecodingError, TypeError, ValueError) as exc:

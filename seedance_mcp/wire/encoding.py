@@ -11,6 +11,7 @@ import json
 import math
 import re
 from collections.abc import Mapping, Sequence
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import cast
 
@@ -19,6 +20,7 @@ from seedance_mcp.money import MICRO_USDC_MAX
 
 HEADER_CHARACTERS_MAX = 64 * 1024
 """The longest header value that we decode. A real challenge is about 3 KiB."""
+DATE_CHARACTERS_MAX = 64
 JSON_BYTES_MAX = 1024 * 1024
 """The largest document that we parse. A page of a hundred jobs is about 100 KiB."""
 JSON_DEPTH_MAX = 64
@@ -59,8 +61,11 @@ def find_date(headers: Headers) -> float | None:
     Source: RFC 9110, section 6.6.1.
     """
     values = [value for key, value in headers if key == "date"]
+    if len(values) != 1 or len(values[0]) > DATE_CHARACTERS_MAX:
+        return None
     try:
-        return parsedate_to_datetime(values[0]).timestamp() if len(values) == 1 else None
+        moment = parsedate_to_datetime(values[0])
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()  # never this machine's own zone
     except (ValueError, OverflowError, IndexError, TypeError):
         return None
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass, field
 from typing import Literal
 
 from seedance_mcp.errors import StudioProtocolError, quote_text
 from seedance_mcp.wire.encoding import Headers, Json, find_header, find_text, parse_json_object
 from seedance_mcp.wire.jobs import read_studio_error
+from seedance_mcp.wire.mpp import PAYMENT_RECEIPT_HEADER, read_payment_receipt
 from seedance_mcp.wire.offers import Rail
 from seedance_mcp.wire.x402 import PAYMENT_RESPONSE_HEADER, read_settlement
 
@@ -15,6 +17,9 @@ Purpose = Literal["upload", "generation"]
 
 REFUSING_STATUSES = frozenset({400, 401, 402, 403, 404, 405, 409, 413, 415, 422})
 """Answers by which this sending settled nothing: validation, verification and the handler come before settlement."""
+
+
+_SPENT_HASH = re.compile(r"transaction hash (has )?already (been )?used")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,24 +97,44 @@ class Unclear:
 Outcome = Settled | Refused | Spent | Unclear
 
 
-def read_outcome(response: Response, rail: Rail) -> Outcome:
+def read_outcome(response: Response, rail: Rail, network: str = "") -> Outcome:
     """What an answer to a paid request means for the money. Tolerant: it never raises on an odd document.
+
+    Args:
+        response: The answer.
+        rail: Which rail was paid on.
+        network: Of the payment: an MPP receipt does not name it.
 
     Source: contract sections 6 and 13; the order of work of the studio's server framework.
     """
     status, body = response.status, response.body
     if 200 <= status < 300:
-        return Settled(receipt=_find_receipt(response.headers, rail), answer=body)
+        return Settled(receipt=_find_receipt(response.headers, rail, network), answer=body)
     reason = f"status {status}, {read_studio_error(body)}"
-    if status == 402 and "nonce_already_used" in _find_reason(body):
+    if _says_spent(status, body, rail):
         return Spent(reason=reason)
     if status in REFUSING_STATUSES:
         return Refused(reason=reason)
     return Unclear(reason=reason)
 
 
-def _find_receipt(headers: Headers, rail: Rail) -> Receipt | None:
+def _says_spent(status: int, body: bytes, rail: Rail) -> bool:
+    """Whether an earlier sending of this credential was settled, by the studio's own word.
+
+    Source: contract section 13: 500 "Transaction hash has already been used" on MPP; `mpp.errors`: 403 with the same.
+    """
+    if rail == "x402":
+        return status == 402 and "nonce_already_used" in _find_field(body, "reason")
+    said = f"{_find_field(body, 'error')} {_find_field(body, 'detail')}".lower()
+    return status in (403, 409, 500) and _SPENT_HASH.search(said) is not None
+
+
+def _find_receipt(headers: Headers, rail: Rail, network: str) -> Receipt | None:
     try:
+        if rail == "mpp":
+            header = find_header(headers, PAYMENT_RECEIPT_HEADER)
+            transaction = None if header is None else read_payment_receipt(header)
+            return None if transaction is None else Receipt(rail=rail, network=network, transaction=transaction)
         header = find_header(headers, PAYMENT_RESPONSE_HEADER)
         if header is None:
             return None
@@ -121,9 +146,9 @@ def _find_receipt(headers: Headers, rail: Rail) -> Receipt | None:
     return Receipt(rail=rail, network=settlement.network, transaction=settlement.transaction)
 
 
-def _find_reason(body: bytes) -> str:
+def _find_field(body: bytes, name: str) -> str:
     try:
-        return find_text(parse_json_object(body, "The refusal"), "reason") or ""
+        return find_text(parse_json_object(body, "The refusal"), name) or ""
     except StudioProtocolError:
         return ""
 

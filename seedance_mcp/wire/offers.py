@@ -15,6 +15,7 @@ from typing import Literal, cast
 
 from seedance_mcp.errors import StudioProtocolError, quote_text
 from seedance_mcp.money import MicroUSDC
+from seedance_mcp.wire.challenges import Challenge, read_challenges
 from seedance_mcp.wire.encoding import (
     Headers,
     Json,
@@ -24,6 +25,7 @@ from seedance_mcp.wire.encoding import (
     find_object,
     find_text,
     is_address,
+    is_network,
     parse_json,
     read_amount,
     read_text,
@@ -50,9 +52,10 @@ class Offer:
         asset: The token's contract address, as written.
         pay_to: The recipient's address, as written.
         amount_micro_usdc: The price in the token's smallest unit.
-        lifetime_seconds: How long the studio would like a signature to live (`maxTimeoutSeconds`).
-        extra: What the rail says besides; for x402 the EIP-712 domain name and version.
-        terms: The entry verbatim, to be echoed in the credential.
+        lifetime_seconds: How long the studio would like a signature to live (`maxTimeoutSeconds`); 0 on MPP.
+        expires_at: Unix seconds at which an MPP challenge ends; None on x402.
+        extra: What the rail says besides; for x402 the EIP-712 domain name and version, for MPP the whole request.
+        terms: The entry verbatim, to be echoed in the credential; for MPP the challenge's parameters.
     """
 
     rail: Rail
@@ -62,6 +65,7 @@ class Offer:
     pay_to: str
     amount_micro_usdc: MicroUSDC
     lifetime_seconds: int
+    expires_at: float | None = None
     extra: Json = field(default_factory=dict[str, object])
     terms: Json = field(default_factory=dict[str, object])
 
@@ -98,6 +102,11 @@ class Offers:
     answered_at: float | None = None
 
     @property
+    def is_mpp_alone(self) -> bool:
+        """Whether no offer that we could read is on x402."""
+        return all(offer.rail == "mpp" for offer in self.offers)
+
+    @property
     def resource_url(self) -> str | None:
         """The URL that the studio says this payment is for."""
         return find_text(self.resource, "url")
@@ -114,24 +123,27 @@ def read_offers(status: int, headers: Headers, body: bytes) -> Offers:
     Raises:
         StudioProtocolError: Not a payment challenge: another status, a sign-in, a refusal, or nothing readable.
 
-    Source: x402 v2 specification, section 5.1 (PaymentRequired) and transports/http; contract section 13.
+    Source: x402 v2 specification, section 5.1 (PaymentRequired) and transports/http; MPP: `wire.challenges`; contract
+    section 13.
     """
     if status != 402:
         raise StudioProtocolError(f"Expected a 402 with the price, got status {status}.")
     document = _read_document(headers)
     _check_body(body, document)
-    if document is None:
-        raise StudioProtocolError(_describe_silence(headers, body))
+    challenges, passed_over = read_challenges(headers)
+    if document is None and not challenges and not passed_over:
+        raise StudioProtocolError(_describe_silence(body))
     offers: list[Offer] = []
-    passed_over: list[str] = []
-    for entry in _read_accepts(document):
-        try:
-            offers.append(_read_entry(entry))
-        except StudioProtocolError as exc:
-            passed_over.append(exc.what.rstrip("."))
+    entries = () if document is None else _read_accepts(document, may_be_empty=bool(challenges))
+    for read, given in ((_read_entry, entries), (_read_charge, challenges)):
+        for entry in given:
+            try:
+                offers.append(read(entry))
+            except StudioProtocolError as exc:
+                passed_over.append(exc.what.rstrip("."))
     return Offers(
-        resource=find_object(document, "resource"),
-        extensions=find_object(document, "extensions"),
+        resource={} if document is None else find_object(document, "resource"),
+        extensions={} if document is None else find_object(document, "extensions"),
         offers=tuple(offers),
         passed_over=tuple(passed_over),
         answered_at=find_date(headers),
@@ -153,25 +165,26 @@ def _check_version(document: Json) -> None:
         raise StudioProtocolError(f"The studio speaks x402 version {quote_text(version, 20)}, not 2.")
 
 
-def _read_accepts(document: Json) -> Sequence[object]:
-    """The entries of `accepts`: at least one, and no more than we are ready to compare with each other."""
+def _read_accepts(document: Json, *, may_be_empty: bool) -> Sequence[object]:
+    """The entries of `accepts`: at least one, and no more than we are ready to compare with each other.
+
+    An empty list beside a sign-in is a sign-in, whatever zero-amount charge stands beside it.
+    """
     accepts = document.get("accepts")
     if not isinstance(accepts, list):
         raise StudioProtocolError("The studio's 402 has no list of ways to pay.")
     entries = cast("list[object]", accepts)
     if not entries and SIGN_IN_EXTENSION in find_object(document, "extensions"):
         raise StudioProtocolError("The studio asks for a sign-in where a price was expected.")
-    if not entries:
+    if not entries and not may_be_empty:
         raise StudioProtocolError("The studio's 402 names no way to pay.")
     if len(entries) > ACCEPTS_MAX:
         raise StudioProtocolError(f"The studio's 402 names {len(entries)} ways to pay; at most {ACCEPTS_MAX} are read.")
     return entries
 
 
-def _describe_silence(headers: Headers, body: bytes) -> str:
-    """Why a 402 without PAYMENT-REQUIRED cannot be paid, as far as it can be told."""
-    if any(name == "www-authenticate" and value.lower().startswith("payment ") for name, value in headers):
-        return "The studio offers only MPP (WWW-Authenticate: Payment), which this profile does not pay on."
+def _describe_silence(body: bytes) -> str:
+    """Why a 402 without a challenge in its headers cannot be paid, as far as it can be told."""
     if b'"x402Version"' in body[:4096]:
         return "The studio names its price only in the body, as x402 version 1 did; this version reads the header."
     return "The studio answered 402 without saying how to pay."
@@ -196,6 +209,37 @@ def _check_body(body: bytes, document: Json | None) -> None:
     for key in ("accepts", "resource", "x402Version"):
         if key in said and said[key] != document.get(key):
             raise StudioProtocolError(f"The studio's 402 says one thing in its header and another in its body ({key}).")
+
+
+def _read_charge(challenge: object) -> Offer:
+    """One MPP challenge; raises on anything that cannot be a Tempo charge of a whole amount.
+
+    Source: the Tempo method's charge request: amount, currency, recipient, methodDetails.
+    """
+    if not isinstance(challenge, Challenge):
+        raise StudioProtocolError("an entry that is not a challenge")
+    if (challenge.method, challenge.intent) != ("tempo", "charge"):
+        method, intent = quote_text(challenge.method, 20), quote_text(challenge.intent, 20)
+        raise StudioProtocolError(f"an MPP challenge of method {method} and intent {intent}, not tempo and charge")
+    request = challenge.request
+    for key in ("currency", "recipient"):
+        if not is_address(request.get(key)):
+            raise StudioProtocolError(f"a Tempo charge whose {key} is not an address")
+    chain_id = find_object(request, "methodDetails").get("chainId")
+    if not isinstance(chain_id, int) or not is_network(f"eip155:{chain_id}"):
+        raise StudioProtocolError("a Tempo charge that names no chain")
+    return Offer(
+        rail="mpp",
+        scheme=challenge.intent,
+        network=f"eip155:{chain_id}",
+        asset=str(request["currency"]),
+        pay_to=str(request["recipient"]),
+        amount_micro_usdc=MicroUSDC(read_amount(request.get("amount"), "a Tempo charge's amount")),
+        lifetime_seconds=0,
+        expires_at=challenge.expires_at,
+        extra=request,
+        terms=challenge.parameters,
+    )
 
 
 def _read_entry(entry: object) -> Offer:

@@ -26,7 +26,7 @@ from seedance_mcp.ledger import Job
 from seedance_mcp.ledger.sqlite import SQLiteLedger
 from seedance_mcp.sandbox import Sandbox
 
-TRAPDOOR = Path(__file__).with_name("trapdoor.py")
+ROOT = Path(__file__).resolve().parent.parent.parent
 LOOK_SECONDS = 0.05
 LEASE_SECONDS = 80
 """Longer than any lease or reservation lives without its process."""
@@ -97,8 +97,8 @@ class Stage:
     @asynccontextmanager
     async def server(self, *arguments: str) -> AsyncGenerator[Client]:
         """The server as its own process: `python -m seedance_mcp`, or the trapdoor with these arguments."""
-        command = [str(TRAPDOOR), *arguments] if arguments else ["-m", "seedance_mcp"]
-        parameters = StdioServerParameters(command=sys.executable, args=command, env=self.environ)
+        module = ["tests.kill.trapdoor", *arguments] if arguments else ["seedance_mcp"]
+        parameters = StdioServerParameters(command=sys.executable, args=["-m", *module], env=self.environ, cwd=ROOT)
         async with Client(parameters) as client:
             yield client
 
@@ -121,10 +121,11 @@ class Stage:
             ledger.close()
 
     async def wait_until_over(self) -> None:
-        """Wait until no payment is open and every settled generation has its video. The caller bounds it."""
-        await wait_for(self._is_over)
+        """Wait until `is_over`. The caller bounds it."""
+        await wait_for(self.is_over)
 
-    def _is_over(self) -> bool:
+    def is_over(self) -> bool:
+        """Whether no payment is open and every settled generation has its video."""
         [(open_payments, unsaved)] = self._query(
             """SELECT count(*) FILTER (WHERE state = 'signed' OR (state = 'reserved' AND hold_until > ?)),
                       count(*) FILTER (WHERE state = 'settled' AND purpose = 'generation' AND file IS NULL)

@@ -1,6 +1,6 @@
 """The real server with a trapdoor: it SIGKILLs itself at a named point of a purchase.
 
-Usage: python tests/kill/trapdoor.py POINT upload|generation
+Usage: python -m tests.kill.trapdoor POINT upload|generation
 
 Nothing is mocked. At each point one real method is wrapped; it does all of its work before the kill, or none of it.
 Only the purchase of the named purpose falls through, so that a generation's trap lets the upload before it pass.

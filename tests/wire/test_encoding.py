@@ -2,6 +2,7 @@
 
 import base64
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -16,6 +17,7 @@ from seedance_mcp.wire.encoding import (
     decode_base64_json,
     encode_base64_json,
     encode_json,
+    find_date,
     find_header,
     find_list,
     find_object,
@@ -120,6 +122,23 @@ def test_a_field_of_another_type_is_as_good_as_absent(value: Any) -> None:
     assert find_text(document, "key") == (value if isinstance(value, str) and value else None)
     assert find_object(document, "key") == (value if isinstance(value, dict) else {})
     assert list(find_list(document, "key")) == (value if isinstance(value, list) else [])
+
+
+@given(st.lists(st.tuples(st.just("date"), st.text(max_size=80)), max_size=2))
+def test_a_date_that_cannot_be_read_is_no_date(headers: list[tuple[str, str]]) -> None:
+    assert find_date(headers) is None or len(headers) == 1
+
+
+def test_a_date_is_universal_time_wherever_this_machine_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", "Asia/Tokyo")
+    time.tzset()
+    try:
+        for zone in ("GMT", "+0000", "-0000"):
+            assert find_date([("date", f"Mon, 23 Nov 2026 16:27:56 {zone}")]) == 1_795_451_276
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    assert find_date([("date", "Mon, 23 Nov 2026 16:27:56 GMT")] * 2) is None
 
 
 def test_a_required_text_is_named_when_it_is_missing_empty_or_absurd() -> None:

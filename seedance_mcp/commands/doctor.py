@@ -1,0 +1,34 @@
+"""`doctor`: what is well, what is not, and what to do about it."""
+
+from dataclasses import asdict
+
+import anyio
+import typer
+from rich.text import Text
+
+from seedance_mcp.commands import exits
+from seedance_mcp.commands.console import AsJson, Sandbox, read_environ, say, shown
+from seedance_mcp.doctor import Finding, examine
+
+_MARKS = {"ok": ("✓", "green"), "note": ("!", "yellow"), "wrong": ("✗", "red"), "unknown": ("?", "dim")}
+
+
+def doctor(sandbox: Sandbox = False, as_json: AsJson = False) -> None:
+    """Look at everything that must be right, and say what to do. Spends and changes nothing; works offline."""
+    findings = anyio.run(examine, read_environ(sandbox))
+    if as_json:
+        say({"findings": [asdict(finding) for finding in findings], "exit_code": _code(findings)})
+    else:
+        for finding in findings:
+            mark, style = _MARKS[finding.health]
+            shown.print(Text.assemble((mark, style), f" {finding.topic}: {finding.text}"))
+            if finding.advice:
+                shown.print(Text(f"    {finding.advice}", style="dim"))
+    if _code(findings):
+        raise typer.Exit(_code(findings))
+
+
+def _code(findings: list[Finding]) -> int:
+    return exits.gravest(
+        [exits.FAILED if finding.remote else exits.YOURS for finding in findings if finding.health == "wrong"]
+    )

@@ -1,0 +1,269 @@
+"""The wallet from the command line: make it, see it, fill it, move it. No command prints a key."""
+
+import asyncio
+import sys
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import anyio
+import typer
+
+from seedance_mcp.commands.console import AsJson, Sandbox, read_environ, run, say, settle, words
+from seedance_mcp.commands.exits import UNFINISHED
+from seedance_mcp.config import Settings, read_settings
+from seedance_mcp.engine import Engine
+from seedance_mcp.errors import ConfigError
+from seedance_mcp.money import format_usdc
+from seedance_mcp.wallet import (
+    create_key_file,
+    is_locked,
+    list_sources,
+    lock,
+    make_key,
+    open_wallet,
+    read_key,
+    read_key_file,
+    unlock,
+)
+
+FUND_SECONDS_DEFAULT, FUND_SECONDS_MAX = 900, 24 * 3600
+FUND_POLL_SECONDS = 3
+PASSWORD_CHARACTERS_MIN = 8
+
+app = typer.Typer(help="Make, show, fill and move the wallet that pays.", no_args_is_help=True, rich_markup_mode=None)
+
+PasswordFile = Annotated[
+    Path | None, typer.Option(help="File (mode 0600) with the password; without it you are asked for one.")
+]
+Encrypt = Annotated[bool, typer.Option("--encrypt", help="Lock the file with a password (keystore, version 3).")]
+
+
+@app.command()
+def create(
+    encrypt: Encrypt = False, password_file: PasswordFile = None, sandbox: Sandbox = False, as_json: AsJson = False
+) -> None:
+    """Make a new key in a file that only you can read. Never overwrites one."""
+    settings = read_settings(read_environ(sandbox))
+    if settings.wallet_file.exists():  # before anybody is asked for a password
+        raise ConfigError(f"There is a wallet at {settings.wallet_file} already.", "Run: seedance-mcp wallet show")
+    content = lock(make_key(), _new_password(settings, password_file)) if encrypt or password_file else None
+    create_key_file(settings.wallet_file, content)
+    _show_new(settings, "made", password_file, as_json=as_json)
+
+
+@app.command(name="import")
+def import_key(
+    source: Annotated[
+        Path, typer.Argument(help="A key file, a keystore, an AgentCash wallet.json; - to type or pipe the key.")
+    ],
+    encrypt: Encrypt = False,
+    password_file: PasswordFile = None,
+    source_password_file: Annotated[
+        Path | None, typer.Option(help="File (mode 0600) with the password of a locked SOURCE.")
+    ] = None,
+    sandbox: Sandbox = False,
+    as_json: AsJson = False,
+) -> None:
+    """Copy a key that you have into the wallet file. Never overwrites one; SOURCE stays as it is."""
+    settings = read_settings(read_environ(sandbox))
+    if settings.wallet_file.exists():
+        raise ConfigError(f"There is a wallet at {settings.wallet_file} already.", "Move it away, or leave it.")
+    key = read_key(_read_source(source, source_password_file))
+    content = lock(key, _new_password(settings, password_file)) if encrypt or password_file else None
+    create_key_file(settings.wallet_file, content or f'{{"private_key": "{key}"}}')
+    _show_new(settings, "imported", password_file, as_json=as_json)
+
+
+@app.command()
+def show(sandbox: Sandbox = False, as_json: AsJson = False) -> None:
+    """Say which wallet pays, and where its key comes from; never the key."""
+    settings = read_settings(read_environ(sandbox))
+    sources = list_sources(settings.wallet_key, settings.wallet_file, settings.wallet_password_file)
+    used = next((source for source in sources if source.used), None)
+    address = None
+    if used is not None and (settings.wallet_key is not None or not _must_ask(settings)):
+        wallet = asyncio.run(open_wallet(settings.wallet_key, settings.wallet_file, settings.wallet_password_file))
+        address = wallet.address
+    if as_json:
+        say({
+            "address": address,
+            "sources": [{"name": source.name, "state": source.state, "used": source.used} for source in sources],
+        })  # fmt: skip
+        return
+    for number, source in enumerate(sources, start=1):
+        mark = "→" if source.used else " "
+        words.print(f"{mark} {number}. {source.name}: {source.state}", markup=False)
+    if used is None:
+        raise ConfigError("No wallet is set.", "Run: seedance-mcp wallet create")
+    if address is None:
+        words.print("Its address is known once it is unlocked; set SEEDANCE_WALLET_PASSWORD_FILE.")
+    else:
+        typer.echo(address)
+
+
+@app.command()
+def export(
+    file: Annotated[Path, typer.Argument(help="Where to write an encrypted keystore; must not be there yet.")],
+    password_file: PasswordFile = None,
+    sandbox: Sandbox = False,
+) -> None:
+    """Write the key into an encrypted keystore (version 3), which other wallets can read. Never prints it."""
+    settings = settle_offline(read_settings(read_environ(sandbox)))
+    key = read_key(settings.wallet_key or read_key_file(settings.wallet_file, settings.wallet_password_file))
+    create_key_file(file.expanduser().absolute(), lock(key, _new_password(settings, password_file)))
+    words.print(f"The key is in {file}, locked with that password.", markup=False)
+
+
+@app.command()
+def limits(sandbox: Sandbox = False, as_json: AsJson = False) -> None:
+    """Show your limits and what is left of them; needs neither a network nor a key."""
+    from seedance_mcp import policy  # the rooms behind it load only here
+    from seedance_mcp.ledger.sqlite import SQLiteLedger
+
+    settings = read_settings(read_environ(sandbox))
+    spend = policy.Spend()
+    if settings.ledger_file.exists():
+        ledger = SQLiteLedger(settings.ledger_file)
+        try:
+            spend = ledger.spend(time.time())
+        finally:
+            ledger.close()
+    chosen = settings.limits
+    rows = {
+        "max_price_per_video_micro_usdc": chosen.max_price_per_video_micro_usdc,
+        "max_per_day_micro_usdc": chosen.max_per_day_micro_usdc,
+        "spent_last_day_micro_usdc": spend.last_day_micro_usdc,
+        "max_total_micro_usdc": chosen.max_total_micro_usdc,
+        "spent_total_micro_usdc": spend.total_micro_usdc,
+        "ask_above_micro_usdc": chosen.ask_above_micro_usdc,
+    }
+    lists = {"rails": list(chosen.rails), "recipients": list(chosen.recipients), "models": list(chosen.models)}
+    if as_json:
+        say({**rows, **lists})
+        return
+    for name, amount in rows.items():
+        label = name.removesuffix("_micro_usdc").replace("_", " ")
+        typer.echo(f"{label:22} {'no limit' if amount is None else '$' + format_usdc(amount)}")
+    for name, allowed in lists.items():
+        typer.echo(f"{name:22} {', '.join(allowed) or 'any'}")
+    words.print("Settings are the only way to change them: SEEDANCE_MAX_PER_DAY and so on, see README.")
+
+
+@app.command()
+def fund(
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until money arrives.")] = False,
+    wait_seconds: Annotated[int, typer.Option(min=1, max=FUND_SECONDS_MAX, help="How long.")] = FUND_SECONDS_DEFAULT,
+    sandbox: Sandbox = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show where to send money: address, network, token, and a QR code of the address."""
+    environ = read_environ(sandbox)
+
+    async def work(engine: Engine) -> dict[str, Any]:
+        animator = await engine.animator()
+        token = (await engine.settings()).profile.token
+        if token is None:
+            raise ConfigError("This profile has no token to pay in.")
+        found: dict[str, Any] = {
+            "address": animator.wallet.address,
+            "network": token.network,
+            "token": token.name,
+            "token_address": token.asset,
+        }
+        if not as_json:
+            _show_deposit(found)
+        before = await _read_balance(animator)
+        words.print(f"Balance: {_amount(before)}")
+        if wait:
+            words.print("Waiting for money to arrive; Ctrl-C ends the waiting and nothing else.")
+            with anyio.fail_after(wait_seconds):
+                while (now := await _read_balance(animator)) is None or now <= (before or 0):
+                    before = now if before is None else before
+                    await anyio.sleep(FUND_POLL_SECONDS)
+            words.print(f"{_amount(now - (before or 0))} arrived. Balance: {_amount(now)}")
+            before = now
+        return {**found, "balance_micro_usdc": before}
+
+    try:
+        result = run(environ, work, as_json=as_json)
+    except TimeoutError:
+        words.print("Nothing arrived yet.")
+        raise typer.Exit(UNFINISHED) from None
+    if as_json:
+        say(result)
+
+
+async def _read_balance(animator: Any) -> int | None:
+    """What the chain says of the first rail, or None where it does not answer."""
+    balances = (await animator.wallet_status()).balances
+    return balances[0].amount_micro_usdc if balances else None
+
+
+def settle_offline(settings: Settings) -> Settings:
+    """The same settings with the key of a locked wallet, asked for at the terminal; brings up no sandbox."""
+    return settings if settings.embedded else settle(settings)
+
+
+def _must_ask(settings: Settings) -> bool:
+    return settings.wallet_password_file is None and is_locked(settings.wallet_file)
+
+
+def _amount(micro_usdc: int | None) -> str:
+    return "unknown" if micro_usdc is None else f"${format_usdc(micro_usdc)}"
+
+
+def _new_password(settings: Settings, password_file: Path | None) -> str:
+    file = password_file or settings.wallet_password_file
+    if file is not None:
+        password = read_key_file(file.expanduser())
+    elif sys.stdin.isatty():
+        password = typer.prompt("New password", hide_input=True, confirmation_prompt=True, err=True)
+    else:
+        raise ConfigError("There is no terminal to ask for a password at.", "Name a --password-file (mode 0600).")
+    if len(password) < PASSWORD_CHARACTERS_MIN:
+        raise ConfigError(f"The password is shorter than {PASSWORD_CHARACTERS_MIN} characters.", "Choose a longer one.")
+    return password
+
+
+def _read_source(source: Path, password_file: Path | None) -> str:
+    if str(source) == "-":
+        return typer.prompt("Private key", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline()
+    source = source.expanduser().absolute()
+    if password_file is None and is_locked(source):
+        if not sys.stdin.isatty():
+            raise ConfigError(f"{source} is locked.", "Name a --source-password-file (mode 0600).")
+        return unlock(source, typer.prompt(f"Password of {source}", hide_input=True, err=True))
+    return read_key_file(source, None if password_file is None else password_file.expanduser())
+
+
+def _show_new(settings: Settings, verb: str, password_file: Path | None, *, as_json: bool) -> None:
+    locked = is_locked(settings.wallet_file)
+    password_file = password_file or settings.wallet_password_file
+    address = None
+    if not locked or password_file is not None:
+        address = asyncio.run(open_wallet(None, settings.wallet_file, password_file)).address
+    if as_json:
+        say({"address": address, "file": str(settings.wallet_file), "locked": locked})
+        return
+    words.print(f"The wallet was {verb}: {settings.wallet_file}{' (locked)' if locked else ''}", markup=False)
+    if locked:
+        words.print("A host cannot ask for a password: name its file in SEEDANCE_WALLET_PASSWORD_FILE.")
+    words.print("Keep a copy of that file: who has it has the money, and without it the money is lost.")
+    words.print("Next: seedance-mcp wallet fund")
+    if address is not None:
+        typer.echo(address)
+
+
+def _show_deposit(found: dict[str, Any]) -> None:
+    import segno  # draws the QR code; loads only where one is shown
+
+    if sys.stderr.isatty():
+        segno.make(found["address"], micro=False).terminal(out=sys.stderr, compact=True)
+    words.print(f"Send {found['token']} on {_network_name(found['network'])} to this address, and nothing else:")
+    typer.echo(found["address"])
+    words.print(f"token contract {found['token_address']}")
+
+
+def _network_name(network: str) -> str:
+    return {"eip155:8453": "Base (eip155:8453)"}.get(network, network)

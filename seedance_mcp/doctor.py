@@ -1,0 +1,374 @@
+"""The doctor: looks at everything that a working installation needs, and says of each thing how it is and what to do.
+
+Spends nothing, signs nothing and changes nothing; works without a key and without a network. Every finding stands for
+itself: one that cannot be made never hides the others.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import platform
+import shutil
+import time
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+import anyio
+import anyio.to_thread
+
+from seedance_mcp import __version__
+from seedance_mcp.config import Settings, find_sources, read_settings
+from seedance_mcp.errors import ConfigError, SeedanceError, StudioRejectedError, StudioUnreachableError, quote_text
+from seedance_mcp.hosts import HOSTS, has_entry
+from seedance_mcp.money import format_usdc
+from seedance_mcp.wallet import is_locked, list_sources, open_wallet
+
+if TYPE_CHECKING:
+    from seedance_mcp.studio import Studio
+
+NETWORK_SECONDS = 30
+"""For so long the studio and the chains are waited for, all together."""
+SKEW_SECONDS_MAX = 30
+DISK_BYTES_MIN = 500 * 1024 * 1024
+PRICE_MICRO_USDC_TYPICAL = 330_000
+"""The default clip and its upload: a limit or a balance below this buys nothing."""
+
+Health = Literal["ok", "note", "wrong", "unknown"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finding:
+    """What was found about one thing.
+
+    Attributes:
+        topic: The thing.
+        health: `ok`; `note`, which works but should be known; `wrong`; `unknown`, which could not be looked at.
+        text: What is so.
+        advice: What to do, or empty.
+        remote: Whether the fault, if it is one, is elsewhere.
+    """
+
+    topic: str
+    health: Health
+    text: str
+    advice: str = ""
+    remote: bool = False
+
+
+async def examine(environ: Mapping[str, str]) -> list[Finding]:
+    """Look at everything."""
+    findings = [
+        Finding(topic="program", health="ok", text=f"seedance-mcp {__version__}, Python {platform.python_version()}")
+    ]
+    try:
+        sources = await anyio.to_thread.run_sync(find_sources, environ)
+        settings = await anyio.to_thread.run_sync(read_settings, environ)
+    except ConfigError as exc:
+        findings.append(Finding(topic="settings", health="wrong", text=exc.what, advice=exc.hint))
+        return findings + await anyio.to_thread.run_sync(_look_at_hosts)
+    findings += _look_at_settings(settings, sources)
+    address, found = await _look_at_wallet(settings)
+    findings += found
+    findings += await anyio.to_thread.run_sync(_look_at_disk, settings)
+    findings += await anyio.to_thread.run_sync(_look_at_ledger, settings, address)
+    findings += await _look_at_network(settings, address)
+    return findings + await anyio.to_thread.run_sync(_look_at_hosts)
+
+
+def _problem(topic: str, exc: SeedanceError) -> Finding:
+    remote = isinstance(exc, StudioUnreachableError | StudioRejectedError)
+    return Finding(topic=topic, health="wrong", text=exc.what, advice=exc.hint, remote=remote)
+
+
+def _look_at_settings(settings: Settings, sources: Mapping[str, str]) -> list[Finding]:
+    profile, limits = settings.profile, settings.limits
+    where = "; ".join(sources.values()) or "nothing is set, all defaults"
+    studio = "a sandbox of its own" if settings.embedded else profile.studio_url
+    day, video = limits.max_per_day_micro_usdc, limits.max_price_per_video_micro_usdc
+    text = f"${format_usdc(video)} a video, ${format_usdc(day)} a day"
+    if limits.max_total_micro_usdc is not None:
+        text += f", ${format_usdc(limits.max_total_micro_usdc)} in all"
+    small = min(day, video) < PRICE_MICRO_USDC_TYPICAL
+    return [
+        Finding(topic="settings", health="ok", text=f"profile {profile.name} at {studio}; {where}"),
+        Finding(
+            topic="limits",
+            health="note" if small else "ok",
+            text=text,
+            advice="The default clip with its upload costs $0.33: these limits do not let it pass." if small else "",
+        ),
+    ]
+
+
+async def _look_at_wallet(settings: Settings) -> tuple[str | None, list[Finding]]:
+    """The paying address, where it can be had without asking anybody."""
+    key, file, password_file = settings.wallet_key, settings.wallet_file, settings.wallet_password_file
+    sources = await anyio.to_thread.run_sync(list_sources, key, file, password_file)
+    used = next((source for source in sources if source.used), None)
+    if used is None:
+        advice = "" if settings.embedded else "Run: seedance-mcp wallet create, or wallet import FILE."
+        health: Health = "ok" if settings.embedded else "note"
+        text = "is made with the first call" if settings.embedded else "No wallet is set: prices can be asked, no more."
+        return None, [Finding(topic="wallet", health=health, text=text, advice=advice)]
+    if used.problem is not None:
+        return None, [_problem("wallet", used.problem)]
+    if key is None and password_file is None and await anyio.to_thread.run_sync(is_locked, file):
+        return None, [
+            Finding(
+                topic="wallet",
+                health="note",
+                text=f"{file} is locked with a password; a host cannot ask for it.",
+                advice="Set SEEDANCE_WALLET_PASSWORD_FILE to a file (mode 0600) that holds it.",
+            )
+        ]
+    try:
+        address = (await open_wallet(key, file, password_file)).address
+    except ConfigError as exc:
+        return None, [_problem("wallet", exc)]
+    return address, [Finding(topic="wallet", health="ok", text=f"{address}, from {used.name}")]
+
+
+def _look_at_disk(settings: Settings) -> list[Finding]:
+    folder = settings.data_dir
+    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    if not os.access(existing, os.W_OK) or not existing.is_dir():
+        return [
+            Finding(
+                topic="data folder",
+                health="wrong",
+                text=f"{existing} cannot be written to.",
+                advice="Make it yours, or name another in SEEDANCE_DATA_DIR.",
+            )
+        ]
+    free = shutil.disk_usage(existing).free
+    if free < DISK_BYTES_MIN:
+        return [
+            Finding(
+                topic="data folder",
+                health="wrong",
+                text=f"{folder} has only {free // 1024**2} MB left.",
+                advice="Make room: a paid clip that cannot be saved is lost after 20 minutes.",
+            )
+        ]
+    return [Finding(topic="data folder", health="ok", text=f"{folder}, {free // 1024**3} GB free")]
+
+
+def _look_at_ledger(settings: Settings, address: str | None) -> list[Finding]:
+    from seedance_mcp.ledger.sqlite import SQLiteLedger  # with its database, only where it is read
+
+    if not settings.ledger_file.exists():
+        return [Finding(topic="ledger", health="ok", text="none yet; it is made with the first purchase")]
+    now = time.time()
+    try:
+        ledger = SQLiteLedger(settings.ledger_file)
+        try:
+            spend = ledger.spend(now)
+            jobs = ledger.unfinished_jobs(settings.profile.studio_url)
+            open_payments = ledger.unfinished_payments(address, now) if address else []
+            lost = ledger.settled_without_result(address) if address else []
+        finally:
+            ledger.close()
+    except SeedanceError as exc:
+        return [_problem("ledger", exc)]
+    left = max(settings.limits.max_per_day_micro_usdc - spend.last_day_micro_usdc, 0)
+    findings = [
+        Finding(
+            topic="ledger",
+            health="ok" if left >= PRICE_MICRO_USDC_TYPICAL else "note",
+            text=f"${format_usdc(spend.last_day_micro_usdc)} in the last 24 hours, ${format_usdc(left)} left; "
+            f"${format_usdc(spend.total_micro_usdc)} in all",
+            advice="" if left >= PRICE_MICRO_USDC_TYPICAL else "The day's budget is used up; it frees by itself.",
+        )
+    ]
+    for payment in open_payments:
+        until = time.strftime("%H:%M UTC", time.gmtime(payment.hold_until))
+        findings.append(
+            Finding(
+                topic="payment",
+                health="note",
+                text=f"Payment {payment.id} of ${format_usdc(payment.amount_micro_usdc)} is {payment.state}, and holds "
+                f"budget; its credential ends at {until}.",
+                advice="A running server asks the studio and the chain by itself; or run the same command again.",
+            )
+        )
+    findings += [
+        Finding(
+            topic="payment",
+            health="note",
+            text=f"Payment {payment.id} of ${format_usdc(payment.amount_micro_usdc)} was paid; its job is not found.",
+            advice="Run the same command again; if it stays so, give the receipt to the studio's support.",
+        )
+        for payment in lost
+    ]
+    if jobs:
+        findings.append(
+            Finding(
+                topic="jobs",
+                health="note",
+                text=f"{len(jobs)} not finished or not saved: {', '.join(job.job_id for job in jobs[:5])}",
+                advice=f"Run: seedance-mcp get {jobs[0].job_id}",
+            )
+        )
+    return findings
+
+
+# ── the studio and the chains ────────────────────────────────────────────────────────────────────────────────────────
+
+
+async def _look_at_network(settings: Settings, address: str | None) -> list[Finding]:
+    if settings.embedded:
+        missing = [name for name in ("av", "siwe", "x402") if importlib.util.find_spec(name) is None]
+        if missing:
+            return [
+                Finding(
+                    topic="sandbox",
+                    health="wrong",
+                    text=f"The sandbox studio is not installed ({', '.join(missing)} missing).",
+                    advice="Run: pip install 'seedance-mcp[sandbox]'",
+                )
+            ]
+        return [Finding(topic="sandbox", health="ok", text="installed; every server and command brings its own")]
+    findings: list[Finding] = []
+    with anyio.move_on_after(NETWORK_SECONDS) as scope:
+        try:
+            async with _open_studio(settings) as studio:
+                findings += await _look_at_studio(studio, settings)
+                findings += await _look_at_chains(studio, settings, address)
+        except ConfigError as exc:
+            findings.append(_problem("network", exc))
+    if scope.cancelled_caught:
+        text = f"The rest was not answered within {NETWORK_SECONDS} s."
+        findings.append(
+            Finding(topic="network", health="wrong", text=text, advice="Try again in a minute.", remote=True)
+        )
+    return findings
+
+
+@asynccontextmanager
+async def _open_studio(settings: Settings) -> AsyncGenerator[Studio, None]:
+    from seedance_mcp.studio import Address, Studio  # the HTTP client, only where the network is looked at
+
+    async def refuse(_: object) -> tuple[str, str]:
+        raise ConfigError("The doctor signs nothing.")
+
+    profile = settings.profile
+    address = Address(
+        studio_url=profile.studio_url,
+        blob_url=profile.blob_url,
+        rpc_url=profile.rpc_url,
+        tempo_rpc_url=profile.tempo_rpc_url,
+        chain_id=profile.sign_in_chain,
+        allow_loopback_http=profile.allow_loopback_http,
+    )
+    async with Studio(address, refuse) as studio:
+        yield studio
+
+
+async def _look_at_studio(studio: Studio, settings: Settings) -> list[Finding]:
+    """Reachable, which dialect, and whether our request would be understood: asked unpaid, so it costs nothing."""
+    from seedance_mcp.pricing import PLACEHOLDER_URL, Pricing
+    from seedance_mcp.wire.generation import GenerationRequest
+
+    pricing = Pricing(studio=studio, wallet="0x" + "0" * 40, now=time.time)
+    try:
+        contract = await pricing.route_contract("seedance-fast")
+    except SeedanceError as exc:
+        return [_problem("studio", exc)]
+    findings = [
+        Finding(topic="studio", health="ok", text=f"{studio.origin} answers, and speaks the {contract.dialect} dialect")
+    ]
+    request = GenerationRequest(
+        model="seedance-fast", prompt="A test of the request; it is not paid.", image="0" * 64, last_image=None,
+        duration_seconds=4, resolution="480p", aspect_ratio="16:9", camera_fixed=None, generate_audio=None, seed=None,
+        take=1,
+    )  # fmt: skip
+    try:
+        priced = await pricing.ask(request, [PLACEHOLDER_URL])
+    except StudioRejectedError as exc:
+        if exc.status != 400:
+            return [*findings, _problem("request", exc)]
+        text = f"Whether our request is understood shows only with a picture of yours: {quote_text(exc.what, 160)}"
+        return [*findings, Finding(topic="request", health="unknown", text=text)]
+    except SeedanceError as exc:
+        return [*findings, _problem("request", exc)]
+    price = (
+        "no price that we can read" if priced.price_micro_usdc is None else f"${format_usdc(priced.price_micro_usdc)}"
+    )
+    rails = ", ".join(sorted({offer.rail for offer in priced.offers.offers})) or "no rail that we know"
+    findings.append(
+        Finding(topic="request", health="ok", text=f"understood; the default clip costs {price}, payable on {rails}")
+    )
+    answered_at = priced.offers.answered_at
+    if answered_at is not None:
+        skew = round(time.time() - answered_at)
+        wrong = abs(skew) > SKEW_SECONDS_MAX
+        findings.append(
+            Finding(
+                topic="clock",
+                health="wrong" if wrong else "ok",
+                text=f"{abs(skew)} s {'ahead of' if skew > 0 else 'behind'} the studio's" if wrong else "right",
+                advice="Set this machine's clock: a payment is valid for three minutes." if wrong else "",
+            )
+        )
+    return findings
+
+
+async def _look_at_chains(studio: Studio, settings: Settings, address: str | None) -> list[Finding]:
+    from seedance_mcp.wire.mpp import build_balance_call
+    from seedance_mcp.wire.x402 import read_word
+
+    profile, findings = settings.profile, list[Finding]()
+    tokens: list[tuple[Literal["x402", "mpp"], str, str]] = []
+    if profile.token is not None and "x402" in settings.limits.rails:
+        tokens.append(("x402", profile.token.network, profile.token.asset))
+    if profile.charges is not None and "mpp" in settings.limits.rails:
+        tokens.append(("mpp", profile.charges.network, profile.charges.currencies[0]))
+    balances: list[int] = []
+    for rail, network, token in tokens:
+        topic = f"chain {rail}"
+        try:
+            chain_id = await studio.call_rpc("eth_chainId", [], rail=rail)
+            if chain_id is None:
+                text = "no RPC address: what became of an unclear payment is asked only at the studio"
+                findings.append(Finding(topic=topic, health="note", text=text, advice="Set SEEDANCE_RPC_URL."))
+                continue
+            if f"eip155:{read_word(chain_id)}" != network:
+                text = f"The RPC address is of eip155:{read_word(chain_id)}, not of {network}."
+                findings.append(Finding(topic=topic, health="wrong", text=text, advice="Correct SEEDANCE_RPC_URL."))
+                continue
+            text = f"{network} answers"
+            if address is not None:
+                amount = read_word(await studio.call_rpc("eth_call", build_balance_call(token, address), rail=rail))
+                balances.append(amount)
+                text += f"; ${format_usdc(amount)} in the wallet"
+            findings.append(Finding(topic=topic, health="ok", text=text))
+        except SeedanceError as exc:
+            findings.append(_problem(topic, exc))
+    if balances and max(balances) < PRICE_MICRO_USDC_TYPICAL:
+        text = f"The wallet holds ${format_usdc(max(balances))}; the default clip with its upload costs $0.33."
+        findings.append(Finding(topic="balance", health="note", text=text, advice="Run: seedance-mcp wallet fund"))
+    return findings
+
+
+def _look_at_hosts() -> list[Finding]:
+    findings: list[Finding] = []
+    for host in HOSTS.values():
+        file = host.find_file()
+        try:
+            installed = has_entry(host, file)
+        except ConfigError as exc:
+            findings.append(_problem(f"host {host.name}", exc))
+            continue
+        if installed is not None:
+            text = f"our entry is in {file}" if installed else f"found, without our entry: {file}"
+            advice = "" if installed else f"Run: seedance-mcp install {host.name}"
+            findings.append(
+                Finding(topic=f"host {host.name}", health="ok" if installed else "note", text=text, advice=advice)
+            )
+    if not findings:
+        text = "No configuration of a known host was found."
+        findings.append(Finding(topic="hosts", health="note", text=text, advice="Run: seedance-mcp install HOST"))
+    return findings

@@ -1,0 +1,69 @@
+"""The history: recent jobs, ours and those that only the studio remembers, to find the thread of a lost session."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import anyio
+
+from seedance_mcp.errors import StudioError
+from seedance_mcp.ledger import Job, Ledger
+from seedance_mcp.studio import Studio
+from seedance_mcp.wire.jobs import JobStatus
+
+LIST_SECONDS = 8
+"""How long the studio is waited for; our own jobs are told without it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recent:
+    """Recent jobs, newest first.
+
+    Attributes:
+        jobs: Ours, and those that only the studio knows (`payment_id` 0).
+        notes: Why the list may lack something.
+    """
+
+    jobs: tuple[Job, ...]
+    notes: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class History:
+    """The jobs of one wallet at one studio.
+
+    Attributes:
+        adopt: Makes a job of ours to look at from what the studio says.
+        latest: The latest that this process knows of a job.
+        now: Unix seconds.
+    """
+
+    studio: Studio
+    ledger: Ledger
+    adopt: Callable[[JobStatus], Job]
+    latest: Callable[[Job], Job]
+    now: Callable[[], float]
+
+    async def list_jobs(self, limit: int) -> Recent:
+        """The latest jobs; the studio's word goes before ours for a job that was still running."""
+        jobs = {job.job_id: self.latest(job) for job in self.ledger.recent_jobs(limit)}
+        notes: tuple[str, ...] = ()
+        try:
+            with anyio.fail_after(LIST_SECONDS):
+                page = await self.studio.list_jobs(limit=limit)
+        except (StudioError, TimeoutError):
+            notes = ("The studio's own list could not be had; these are the jobs of this machine's ledger.",)
+        else:
+            for seen in page.jobs:
+                jobs[seen.job_id] = self._merge(seen)
+        newest = sorted(jobs.values(), key=lambda job: job.created_at, reverse=True)
+        return Recent(jobs=tuple(newest[:limit]), notes=notes)
+
+    def _merge(self, seen: JobStatus) -> Job:
+        known = self.ledger.find_job(seen.job_id)
+        if known is None:
+            return self.adopt(seen)
+        if known.finished or known.status == seen.status:
+            return self.latest(known)
+        return self.ledger.update_job(seen, now=self.now()) or known

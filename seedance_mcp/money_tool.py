@@ -1,0 +1,101 @@
+"""A tool that refuses what it does not know, and whose every failure is one text with a code.
+
+The SDK drops unknown arguments silently: on a paying tool a misspelt limit would vanish. It also lets an unexpected
+exception end in a text that says nothing of money.
+"""
+
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+
+from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
+from mcp.server.mcpserver.tools import Tool
+from mcp.types import CallToolResult, TextContent, ToolAnnotations
+from pydantic import BaseModel, ValidationError
+
+from seedance_mcp.call import begin_call
+from seedance_mcp.errors import SeedanceError, quote_text
+from seedance_mcp.schemas import compact_arguments, compact_result
+
+log = logging.getLogger("seedance_mcp")
+
+ERROR_KEY = "seedance-mcp/error"
+"""Where a failed result's `_meta` names its code and its money, for programs."""
+PROBLEMS_MAX = 5
+
+
+class MoneyTool(Tool):
+    """See the module."""
+
+    @classmethod
+    def make(
+        cls,
+        fn: Callable[..., Awaitable[Any]],
+        *,
+        title: str,
+        annotations: ToolAnnotations,
+        result: type[BaseModel],
+        brief: bool = False,
+    ) -> "MoneyTool":
+        """Make a tool from a function whose result is `Annotated[CallToolResult, result]`.
+
+        Args:
+            fn: What it does; its docstring is what a host reads.
+            title: What a person at the host reads.
+            annotations: True about money.
+            result: The model of its structured content.
+            brief: Whether its arguments are only named; another tool explains them.
+        """
+        tool = cast("MoneyTool", cls.from_function(fn, title=title, annotations=annotations))
+        model = tool.fn_metadata.arg_model
+        model.model_config["extra"] = "forbid"
+        model.model_rebuild(force=True)
+        tool.parameters = compact_arguments(model.model_json_schema(by_alias=True), brief=brief)
+        tool.fn_metadata.output_schema = compact_result(result.model_json_schema(mode="serialization"))
+        return tool
+
+    async def run(self, arguments: dict[str, Any], context: Any, convert_result: bool = False) -> Any:
+        """Run; every failure reads: code, what failed, what became of the money, what to do now."""
+        begin_call()
+        try:
+            return await super().run(arguments, context, convert_result)
+        except ToolError as exc:
+            cause = exc.__cause__
+            if isinstance(cause, ValidationError):
+                return _fail("request", f"{_describe_arguments(cause)} Nothing was paid.", charge="none")
+            if isinstance(cause, SeedanceError):
+                log.info("%s failed: %s", self.name, cause.code)
+                return _fail(
+                    cause.code,
+                    str(cause),
+                    charge=cause.charge,
+                    amount_micro_usdc=cause.amount_micro_usdc,
+                    payment_id=cause.payment_id,
+                )
+            if isinstance(exc, UnexpectedToolError):
+                log.error("%s broke unexpectedly", self.name, exc_info=exc.__cause__)
+                return _fail(
+                    "internal",
+                    f"{self.name} broke unexpectedly. What was paid is in the ledger and is taken up by the next call. "
+                    "Repeat the same call once; if it breaks again, tell the owner.",
+                )
+            raise
+
+
+def _fail(code: str, text: str, **facts: object) -> CallToolResult:
+    """A failure: one text for the model, and the same code for programs."""
+    return CallToolResult(
+        content=[TextContent(type="text", text=f"{code}: {text}")],
+        is_error=True,
+        _meta={ERROR_KEY: {"code": code, **facts}},
+    )
+
+
+def _describe_arguments(exc: ValidationError) -> str:
+    """What is wrong with the arguments, in a line each, without the validator's links."""
+    lines = [
+        f"{'.'.join(str(part) for part in error['loc'])}: {error['msg']}"
+        + (f", not {quote_text(error['input'], 40)}" if error["type"] not in ("missing", "extra_forbidden") else "")
+        for error in exc.errors(include_url=False)[:PROBLEMS_MAX]
+    ]
+    return "; ".join(lines).replace("Extra inputs are not permitted", "there is no such argument") + "."

@@ -1,0 +1,74 @@
+"""Prompts: what a person at a host may pick instead of typing, and completions for what has a few right values."""
+
+from typing import Annotated, get_args
+
+from mcp.server import MCPServer
+from mcp.server.mcpserver import UserMessage
+from mcp.types import Completion, CompletionArgument, CompletionContext, PromptReference, ResourceTemplateReference
+from pydantic import Field
+
+from seedance_mcp.call import State
+from seedance_mcp.parameters import AspectRatio, ModelName, Resolution
+
+MOTIONS = ("slow push-in", "gentle parallax", "orbit to the right", "handheld drift", "still camera, moving subject")
+SHOTS = ("2", "3", "4", "6")
+CHOICES: dict[str, tuple[str, ...]] = {
+    "model": get_args(ModelName),
+    "resolution": get_args(get_args(Resolution)[0]),
+    "aspect_ratio": get_args(AspectRatio),
+    "duration": tuple(str(seconds) for seconds in range(4, 16)),
+    "motion": MOTIONS,
+    "shots": SHOTS,
+}
+"""What an argument of that name may be, in any prompt."""
+
+
+def animate(
+    image: Annotated[str, Field(description="Absolute path or https URL of the picture")],
+    motion: Annotated[str, Field(description="What moves and how")] = MOTIONS[0],
+    model: Annotated[str, Field(description="seedance-fast or seedance")] = "seedance-fast",
+    resolution: Annotated[str, Field(description="480p, 720p or 1080p")] = "480p",
+    duration: Annotated[str, Field(description="Seconds, 4 to 15")] = "4",
+) -> list[UserMessage]:
+    """Quote, agree, animate one picture."""
+    return [
+        UserMessage(
+            f"Animate the picture {image}: {motion}. Use {model}, {resolution}, {duration} seconds. First call "
+            "quote_price and tell me the price; after my yes call animate_image with the same arguments and "
+            "max_price_usd set to that price, then get_job until the file is saved, and tell me where it is."
+        )
+    ]
+
+
+def storyboard(
+    images: Annotated[str, Field(description="Pictures in order, separated by commas")],
+    story: Annotated[str, Field(description="What happens, in a sentence or two")],
+    shots: Annotated[str, Field(description="How many clips")] = SHOTS[1],
+    resolution: Annotated[str, Field(description="480p, 720p or 1080p")] = "480p",
+) -> list[UserMessage]:
+    """Plan several clips that belong together, with one price for all of them."""
+    return [
+        UserMessage(
+            f"Make a storyboard of {shots} clips from these pictures: {images}. The story: {story}. For each clip "
+            "write one prompt of what moves and how the camera moves; where two pictures follow each other, use the "
+            f"second as last_image of the clip before it. Resolution {resolution}. Call quote_price for each clip, "
+            "show me a table of the clips with their prices and the sum, and wait for my yes. Then call animate_image "
+            "for every clip with wait_seconds 0, and get_job for each until all files are saved."
+        )
+    ]
+
+
+async def complete(
+    ref: PromptReference | ResourceTemplateReference, argument: CompletionArgument, context: CompletionContext | None
+) -> Completion | None:
+    """The values that an argument may have, by their beginning."""
+    del ref, context
+    values = [value for value in CHOICES.get(argument.name, ()) if value.startswith(argument.value)]
+    return Completion(values=values, total=len(values), has_more=False)
+
+
+def add_prompts(server: MCPServer[State]) -> None:
+    """Offer the prompts and their completions."""
+    server.prompt(title="Animate a picture")(animate)
+    server.prompt(title="Storyboard")(storyboard)
+    server.completion()(complete)

@@ -1,0 +1,72 @@
+"""Resources: a job as JSON that tells when it changes, and a saved clip's bytes for hosts that cannot open files."""
+
+from collections.abc import Callable
+from typing import Any, cast
+
+import anyio
+from mcp.server import MCPServer
+from mcp.server.mcpserver import Context
+from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
+from mcp.server.subscriptions import InMemorySubscriptionBus, ResourceUpdated
+
+from seedance_mcp.call import State
+from seedance_mcp.errors import SeedanceError
+from seedance_mcp.results import show_job
+
+VIDEO_BYTES_MAX = 8 * 1024 * 1024
+"""A larger clip is refused with the place of its file: hosts choke on long messages."""
+
+
+async def read_job(job_id: str, ctx: Context) -> dict[str, Any]:
+    """One job, as get_job tells it, without waiting."""
+    engine = _state(ctx).engine
+    try:
+        animator = await engine.animator()
+        job = animator.find_job(job_id)
+        if job is None:
+            raise ResourceNotFoundError(f"No job {job_id[:80]!r} is in this ledger. list_jobs shows what there is.")
+        return show_job(job, (await engine.settings()).profile).model_dump(mode="json")
+    except SeedanceError as exc:
+        raise ResourceError(f"{exc.code}: {exc}") from exc
+
+
+async def read_video(job_id: str, ctx: Context) -> bytes:
+    """The saved clip of a job, up to 8 MiB."""
+    try:
+        job = (await _state(ctx).engine.animator()).find_job(job_id)
+    except SeedanceError as exc:
+        raise ResourceError(f"{exc.code}: {exc}") from exc
+    if job is None or job.file is None:
+        raise ResourceNotFoundError(f"No clip of job {job_id[:80]!r} is saved here. get_job saves it.")
+    file = anyio.Path(job.file)
+    try:
+        size = (await file.stat()).st_size
+        if size <= VIDEO_BYTES_MAX:
+            return await file.read_bytes()
+    except OSError as exc:
+        raise ResourceNotFoundError(f"{job.file} cannot be read: {exc.strerror}.") from exc
+    raise ResourceError(f"The clip has {size} bytes, more than {VIDEO_BYTES_MAX}. Open the file itself: {job.file}")
+
+
+def _state(ctx: Context) -> State:
+    return cast("State", ctx.request_context.lifespan_context)
+
+
+def add_resources(server: MCPServer[State]) -> None:
+    """Offer both templates."""
+    server.resource("seedance://jobs/{job_id}", name="job", title="Job", mime_type="application/json")(read_job)
+    server.resource("seedance://videos/{job_id}", name="video", title="Video", mime_type="video/mp4")(read_video)
+
+
+def make_publisher(bus: InMemorySubscriptionBus, start: Callable[..., object]) -> Callable[[str], None]:
+    """What the watcher tells of a change, told on to whoever listens to that job's resource.
+
+    Args:
+        bus: Carries it.
+        start: Starts a background task.
+    """
+
+    def publish(job_id: str) -> None:
+        start(lambda: bus.publish(ResourceUpdated(uri=f"seedance://jobs/{job_id}")))
+
+    return publish

@@ -1,0 +1,64 @@
+"""Schemas: what a host is told of arguments and results, in as few tokens as say it.
+
+Every conversation pays for the list of tools, so a schema here says what a caller cannot guess and no more. What it
+leaves out is still checked, and a refusal says it in words. Two rules make it short: `quote_price` names and types
+the arguments that `animate_image` explains; and a result's field without a type is text, or null where it is not known.
+"""
+
+from collections.abc import Mapping
+from typing import Any, cast
+
+Schema = dict[str, Any]
+
+BIG = 2**31
+"""A bound beyond this is no news to a caller."""
+_TOLD = ("type", "description", "enum", "default")
+_BOUNDS = ("minimum", "maximum")
+_BRIEFLY = ("type",)
+
+
+def compact_arguments(schema: Schema, *, brief: bool = False) -> Schema:
+    """The schema of a tool's arguments: closed, and an optional one is simply not required.
+
+    Args:
+        schema: What pydantic made.
+        brief: Only names and types; another tool's schema says the rest.
+    """
+    properties: dict[str, Schema] = {}
+    for name, part in cast("dict[str, Schema]", schema.get("properties", {})).items():
+        whole = _merge(part, schema.get("$defs", {}))
+        told = _BRIEFLY if brief else _TOLD
+        kept = {key: whole[key] for key in told if whole.get(key) is not None}
+        if not brief:
+            kept |= {key: whole[key] for key in _BOUNDS if 1 < abs(whole.get(key, 0)) < BIG}
+        properties[name] = kept
+    compacted: Schema = {"type": "object", "properties": properties}
+    if schema.get("required"):
+        compacted["required"] = schema["required"]
+    return {**compacted, "additionalProperties": False}
+
+
+def compact_result(schema: Schema) -> Schema:
+    """The schema of a tool's result. Every field is always there; what is inside lists and objects says itself."""
+    properties: dict[str, Schema] = {}
+    for name, part in cast("dict[str, Schema]", schema["properties"]).items():
+        whole = _merge(part, schema.get("$defs", {}))
+        kept = {key: whole[key] for key in ("description", "enum") if key in part and key in whole}
+        if "enum" not in kept and whole["type"] != "string":
+            kept["type"] = [whole["type"], "null"] if _may_be_null(part) else whole["type"]
+        properties[name] = kept
+    return {"type": "object", "properties": properties}
+
+
+def _merge(part: Schema, definitions: Mapping[str, Schema]) -> Schema:
+    """One value's schema with its reference and its `X or null` put in their place."""
+    others = [choice for choice in part.get("anyOf", [part]) if choice.get("type") != "null"]
+    if len(others) != 1:
+        raise ValueError("a value is of one type, or null")
+    inner = others[0]
+    found = definitions[inner["$ref"].rpartition("/")[2]] if "$ref" in inner else inner
+    return {**found, **{key: value for key, value in part.items() if key != "anyOf"}}
+
+
+def _may_be_null(part: Schema) -> bool:
+    return any(choice.get("type") == "null" for choice in part.get("anyOf", ()))

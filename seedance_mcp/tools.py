@@ -1,0 +1,216 @@
+"""The six tools: what a model may call, and what it reads of each.
+
+Their docstrings, argument names and results are the product's words to a model. Each tool is bound by a deadline, says
+every fact twice (as data and as the same JSON in text), and never sends a video's bytes.
+"""
+
+import base64
+from typing import Annotated, Any
+
+from mcp.server.mcpserver import ElicitationResult, Resolve
+from mcp.server.mcpserver.tools import Tool
+from mcp.types import CallToolResult, ImageContent, ResourceLink, TextContent, ToolAnnotations
+from pydantic import BaseModel, Field
+
+from seedance_mcp.call import (
+    WAIT_SECONDS_DEFAULT,
+    WAIT_SECONDS_MAX,
+    Ctx,
+    find_engine,
+    read_deadlines,
+    telling_progress,
+)
+from seedance_mcp.consent import Question, approve_price, check_answer
+from seedance_mcp.errors import ConfigError
+from seedance_mcp.money_tool import MoneyTool
+from seedance_mcp.parameters import (
+    AspectRatio,
+    CameraFixed,
+    Duration,
+    Image,
+    LastImage,
+    MaxPrice,
+    ModelName,
+    Prompt,
+    Resolution,
+    Seed,
+    Take,
+    WaitSeconds,
+    make_order,
+    read_price,
+)
+from seedance_mcp.results import (
+    JobResult,
+    JobsResult,
+    QuoteResult,
+    UploadResult,
+    WalletResult,
+    show_animation,
+    show_job,
+    show_jobs,
+    show_quote,
+    show_upload,
+    show_wallet,
+)
+
+JOBS_DEFAULT, JOBS_MAX = 10, 50
+NO_WALLET = "Until then quote_price works, and nothing can be bought."
+
+
+async def upload_image(ctx: Ctx, image: Image) -> Annotated[CallToolResult, UploadResult]:
+    """Host an image at the studio. Costs $0.01, once per image. animate_image does it by itself."""
+    async with telling_progress(ctx, "Reading the image and hosting it"):
+        animator = await find_engine(ctx).animator()
+        hosted = await animator.upload_image(image, deadline=read_deadlines(WAIT_SECONDS_MAX).answer)
+    return _answer(show_upload(hosted))
+
+
+async def quote_price(
+    ctx: Ctx,
+    image: Image,
+    prompt: Prompt,
+    last_image: LastImage = None,
+    model: ModelName = "seedance-fast",
+    duration: Duration = 4,
+    resolution: Resolution = "480p",
+    aspect_ratio: AspectRatio = "auto",
+    camera_fixed: CameraFixed = None,
+    generate_audio: bool | None = None,
+    seed: Seed = None,
+    take: Take = 1,
+    max_price_usd: MaxPrice = None,
+    wait_seconds: WaitSeconds = WAIT_SECONDS_DEFAULT,
+) -> Annotated[CallToolResult, QuoteResult]:
+    """Price of animate_image with the same arguments, and whether the owner's limits allow it. Free."""
+    async with telling_progress(ctx, "Reading the image and asking the price"):
+        animator = await find_engine(ctx).window_shopper()
+        order = await make_order(
+            image=image, prompt=prompt, last_image=last_image, model=model, duration=duration, resolution=resolution,
+            aspect_ratio=aspect_ratio, camera_fixed=camera_fixed, generate_audio=generate_audio, seed=seed, take=take,
+        )  # fmt: skip
+        with read_deadlines(wait_seconds).bounding("Reading the picture and asking the price"):
+            quote = await animator.quote_price(order, max_price_micro_usdc=read_price(max_price_usd))
+    return _answer(show_quote(quote))
+
+
+async def animate_image(
+    ctx: Ctx,
+    image: Image,
+    prompt: Prompt,
+    answer: Annotated[ElicitationResult[Question], Resolve(approve_price)],
+    last_image: LastImage = None,
+    model: ModelName = "seedance-fast",
+    duration: Duration = 4,
+    resolution: Resolution = "480p",
+    aspect_ratio: AspectRatio = "auto",
+    camera_fixed: CameraFixed = None,
+    generate_audio: bool | None = None,
+    seed: Seed = None,
+    take: Take = 1,
+    max_price_usd: MaxPrice = None,
+    wait_seconds: WaitSeconds = WAIT_SECONDS_DEFAULT,
+) -> Annotated[CallToolResult, JobResult]:
+    """Buy a video made from an image and wait for it. SPENDS MONEY, once: a repeated call joins the first."""
+    check_answer(answer)
+    async with telling_progress(ctx, "Reading the image and asking the price") as progress:
+        engine = find_engine(ctx)
+        animator = await engine.animator()
+        order = await make_order(
+            image=image, prompt=prompt, last_image=last_image, model=model, duration=duration, resolution=resolution,
+            aspect_ratio=aspect_ratio, camera_fixed=camera_fixed, generate_audio=generate_audio, seed=seed, take=take,
+        )  # fmt: skip
+        deadlines = read_deadlines(wait_seconds)
+        animation = await animator.animate_image(
+            order,
+            max_price_micro_usdc=read_price(max_price_usd),
+            prepare_until=deadlines.answer,
+            deadline=deadlines.job,
+            report=progress.report,
+        )
+        result = show_animation(animation, (await engine.settings()).profile)
+        thumbnail = None if animation.job is None else await engine.find_thumbnail(animation.job)
+    return _answer(result, file=result.file, thumbnail=thumbnail, is_error=result.status == "failed")
+
+
+async def get_job(
+    ctx: Ctx,
+    job_id: Annotated[str, Field(max_length=200)],
+    wait_seconds: WaitSeconds = WAIT_SECONDS_DEFAULT,
+) -> Annotated[CallToolResult, JobResult]:
+    """Wait for a job; saves its video to `file` once complete. Free."""
+    async with telling_progress(ctx, "Asking the studio") as progress:
+        engine = find_engine(ctx)
+        animator = await engine.animator()
+        deadlines = read_deadlines(wait_seconds)
+        with deadlines.bounding("The studio's answer"):
+            job = await animator.get_job(job_id, deadline=deadlines.job, report=progress.report)
+        result = show_job(job, (await engine.settings()).profile)
+        thumbnail = await engine.find_thumbnail(job)
+    return _answer(result, file=result.file, thumbnail=thumbnail)
+
+
+async def list_jobs(
+    ctx: Ctx, limit: Annotated[int, Field(ge=1, le=JOBS_MAX)] = JOBS_DEFAULT
+) -> Annotated[CallToolResult, JobsResult]:
+    """Recent jobs, newest first, also those of lost sessions. Free."""
+    async with telling_progress(ctx, "Asking the studio"):
+        animator = await find_engine(ctx).animator()
+        recent = await animator.list_jobs(limit)
+    return _answer(show_jobs(recent))
+
+
+async def wallet_status(ctx: Ctx) -> Annotated[CallToolResult, WalletResult]:
+    """Address, balances, limits, spending, unfinished payments, and how to fund. Free."""
+    engine = find_engine(ctx)
+    try:
+        animator, problem = await engine.animator(), None
+    except ConfigError as exc:
+        animator, problem = await engine.window_shopper(), f"{exc.what} {exc.hint} {NO_WALLET}"
+    return _answer(show_wallet(await animator.wallet_status(), problem=problem))
+
+
+def _answer(
+    result: BaseModel, *, file: str | None = None, thumbnail: bytes | None = None, is_error: bool = False
+) -> CallToolResult:
+    """The same facts as data and as text; the saved file as a link, and a small picture of it."""
+    content: list[Any] = [TextContent(type="text", text=result.model_dump_json())]
+    if file is not None:
+        uri = "file://" + file if file.startswith("/") else "file:///" + file.replace("\\", "/")
+        content.append(
+            ResourceLink(
+                type="resource_link", uri=uri, name=uri.rpartition("/")[2], title="Video", mime_type="video/mp4"
+            )
+        )
+    if thumbnail is not None:
+        content.append(
+            ImageContent(type="image", data=base64.b64encode(thumbnail).decode("ascii"), mime_type="image/jpeg")
+        )
+    return CallToolResult(content=content, structured_content=result.model_dump(mode="json"), is_error=is_error)
+
+
+def build_tools() -> list[Tool]:
+    """All tools, the most useful first."""
+    reading = ToolAnnotations(read_only_hint=True, open_world_hint=True)
+    return [
+        MoneyTool.make(
+            animate_image,
+            title="Animate image (spends money)",
+            annotations=ToolAnnotations(
+                read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=True
+            ),
+            result=JobResult,
+        ),
+        MoneyTool.make(get_job, title="Get job", annotations=reading, result=JobResult),
+        MoneyTool.make(quote_price, title="Quote price", annotations=reading, result=QuoteResult, brief=True),
+        MoneyTool.make(
+            upload_image,
+            title="Upload image ($0.01)",
+            annotations=ToolAnnotations(
+                read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=True
+            ),
+            result=UploadResult,
+            brief=True,
+        ),
+        MoneyTool.make(list_jobs, title="List jobs", annotations=reading, result=JobsResult),
+        MoneyTool.make(wallet_status, title="Wallet status", annotations=reading, result=WalletResult),
+    ]

@@ -1,0 +1,102 @@
+"""Fixtures of the face for people: the real command in a process of its own, in an empty home."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from tests.journeys.host import draw
+
+if TYPE_CHECKING:
+    from seedance_mcp.sandbox import Sandbox
+
+COMMAND_SECONDS = 60
+
+
+@dataclass
+class Ended:
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """What it printed, as JSON."""
+        return json.loads(self.out)
+
+    @property
+    def one_line(self) -> str:
+        """Its last word on stderr; a failure is one line and no traceback."""
+        assert "Traceback" not in self.err
+        return self.err.strip().splitlines()[-1]
+
+
+@dataclass
+class Person:
+    """Somebody at a terminal."""
+
+    folder: Path
+    environ: dict[str, str]
+
+    @property
+    def data_dir(self) -> Path:
+        return Path(os.environ["SEEDANCE_DATA_DIR"])
+
+    def _popen(self, *words: str, stdin: int = subprocess.DEVNULL, **environ: str) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            [sys.executable, "-m", "seedance_mcp", *words],
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=self.folder,
+            env={**os.environ, **self.environ, **environ},
+        )
+
+    def run(self, *words: str, typed: str | None = None, **environ: str) -> Ended:
+        """Run a command to its end."""
+        with self._popen(*words, stdin=subprocess.DEVNULL if typed is None else subprocess.PIPE, **environ) as process:
+            out, err = process.communicate(typed, COMMAND_SECONDS)
+            return Ended(process.returncode, out, err)
+
+    def interrupt(self, *words: str, when: Callable[[], bool]) -> Ended:
+        """Run a command and press Ctrl-C as soon as `when` says so."""
+        with self._popen(*words) as process:
+            end = time.monotonic() + COMMAND_SECONDS
+            while not when() and process.poll() is None and time.monotonic() < end:
+                time.sleep(0.05)
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=COMMAND_SECONDS)
+            return Ended(process.returncode, out, err)
+
+    def draw(self, name: str, shade: int = 90) -> Path:
+        return draw(self.folder / name, colour=(40, shade, 160))
+
+
+@pytest.fixture
+def person(tmp_path: Path) -> Person:
+    """A person without any settings but an empty data folder."""
+    return Person(folder=tmp_path, environ={})
+
+
+@pytest.fixture
+def customer(tmp_path: Path, studio_server: "Sandbox", funded_key: str) -> Person:
+    """A person with a funded wallet at a standing sandbox."""
+    return Person(
+        folder=tmp_path,
+        environ={
+            "SEEDANCE_PROFILE": "sandbox",
+            "SEEDANCE_STUDIO_URL": studio_server.url,
+            "SEEDANCE_WALLET_KEY": funded_key,
+        },
+    )

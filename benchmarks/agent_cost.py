@@ -32,7 +32,7 @@ def count_tokens(text: str) -> int:
     """Tokens of o200k_base."""
     if not HAS_TOKENIZER:
         return len(text) // 4
-    import bpe_openai  # pyright: ignore[reportMissingImports]  # optional: it is as large as its vocabulary
+    import bpe_openai  # pyright: ignore[reportMissingImports, reportMissingTypeStubs]  # optional: it is as large as its vocabulary
 
     encoding: Any = bpe_openai.get_encoding("o200k_base")
     return len(encoding.encode(text))

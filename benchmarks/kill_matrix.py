@@ -67,7 +67,9 @@ LATE_KILL_SECONDS = 4.0
 LATE_KILLS = 0.3
 """This share of the kills of `animate_image` falls into its whole length instead: polling and download."""
 PATIENCE = 0.7
-"""In this share of the restarts the agent waits until the dead server's lease has lapsed."""
+"""In this share of the restarts the agent waits until the dead server's lease has lapsed; else it calls at once."""
+HURRY_SECONDS = 3
+"""An agent that calls at once gives up after this long, and calls again once the lease has lapsed."""
 VERDICTS = ("paid twice", "job lost", "overspent", "stuck")
 
 
@@ -131,6 +133,7 @@ class Journey:
         self._kills = list(plan.kills)
         self._step = 0
         self._armed = False
+        self._hurried = False
         self._job_id: str | None = None
         self._calls_of_step = 0
 
@@ -145,7 +148,8 @@ class Journey:
                     self._take(answer)
             if self.outcome.killed_in and not self._is_over():
                 patient = self._plan.restarts_patiently[(len(self.outcome.killed_in) - 1) % KILLS_MAX]
-                if patient or self._calls_of_step > CALLS_MAX // 3:
+                self._hurried = not patient
+                if patient:
                     self.stage.let_leases_lapse()
         await self._judge()
         return self.outcome
@@ -179,8 +183,13 @@ class Journey:
             if kill is not None:
                 self._kills.remove(kill)
                 tasks.start_soon(self._kill, pid, step, kill[1])
-            answers.append(await call(client, step, **self._arguments(step)))
+            with anyio.move_on_after(HURRY_SECONDS if self._hurried else RUN_SECONDS):
+                answers.append(await call(client, step, **self._arguments(step)))
             tasks.cancel_scope.cancel()
+        self._hurried = False
+        if not answers:
+            self.stage.let_leases_lapse()
+            return Answer(is_error=True, text="the agent gave up waiting", fields={})
         return answers[0]
 
     def _arguments(self, step: str) -> dict[str, Any]:

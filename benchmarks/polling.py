@@ -19,12 +19,14 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import anyio
 
+from seedance_mcp.errors import StudioError
 from seedance_mcp.ledger import Job
 from seedance_mcp.ledger.sqlite import SQLiteLedger
 from seedance_mcp.money import MicroUSDC
@@ -176,8 +178,15 @@ async def wait_by_watcher(
         memory[0] = max(memory[0], _resident_kib())
 
     async with anyio.create_task_group() as tasks:
+
+        def start(work: Callable[[], Awaitable[None]]) -> None:
+            async def run() -> None:
+                await work()
+
+            tasks.start_soon(run)
+
         watcher = JobWatcher(
-            studio=studio, ledger=ledger, save=save, start=tasks.start_soon, now=time.time,
+            studio=studio, ledger=ledger, save=save, start=start, now=time.time,
             expected_seconds=lambda job: ledger.typical_seconds(job.arguments) or arguments.job_seconds,
             poll_seconds_min=POLL_SECONDS_MIN,
         )  # fmt: skip
@@ -198,7 +207,10 @@ async def wait_naively(
         await anyio.sleep(max(0.0, job.created_at - time.time()))
         while True:
             await anyio.sleep(NAIVE_SECONDS)
-            status = await studio.fetch_job(job.job_id)
+            try:
+                status = await studio.fetch_job(job.job_id)
+            except StudioError:  # overwhelmed, one or the other; it asks again
+                continue
             ledger.update_job(status, now=time.time())
             if status.ended:
                 break

@@ -2,7 +2,7 @@
 
 Usage: python benchmarks/startup.py [--runs 15] [--protocol newest|legacy] [--json]
 
-Starts `python -m seedance_mcp` without any setting and a bare `MCPServer` with four empty tools, in turn, and measures
+Starts `python -m seedance_mcp` without any setting and a bare `MCPServer` with six empty tools, in turn, and measures
 from the spawn to the answer of `tools/list` over stdio, by raw JSON-RPC. Processor time and memory are read from /proc
 at that answer.
 """
@@ -55,8 +55,21 @@ async def fourth(text: str) -> str:
     return text
 
 
+@server.tool()
+async def fifth(text: str) -> str:
+    """Say something."""
+    return text
+
+
+@server.tool()
+async def sixth(text: str) -> str:
+    """Say something."""
+    return text
+
+
 server.run()
 '''
+TOOLS = 6
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +89,7 @@ def measure(command: list[str], protocol: str, environ: dict[str, str]) -> Sampl
         try:
             tools = _list_tools(server, protocol)
             seconds = time.perf_counter() - started
-            if len(tools) != 4:
+            if len(tools) != TOOLS:
                 raise SystemExit(f"{command} has {len(tools)} tools")
             memory, cpu_seconds = _read_memory(server.pid), _read_cpu_seconds(server.pid)
         finally:

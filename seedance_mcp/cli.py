@@ -16,7 +16,7 @@ import anyio
 import typer
 
 from seedance_mcp import __version__
-from seedance_mcp.commands import clips, doctor, hosts, wallet
+from seedance_mcp.commands import clips, doctor, gallery, hosts, wallet
 from seedance_mcp.commands.console import words
 from seedance_mcp.commands.exits import EPILOG, find_exit_code
 from seedance_mcp.config import SANDBOX_PORT, read_settings
@@ -33,7 +33,8 @@ app = typer.Typer(
     epilog=EPILOG,
 )
 for verb in (
-    clips.animate, clips.quote, clips.upload, clips.get, clips.jobs, doctor.doctor, hosts.install, hosts.uninstall,
+    clips.animate, clips.quote, clips.upload, clips.get, clips.jobs, doctor.doctor, gallery.gallery,
+    hosts.install, hosts.uninstall,
 ):  # fmt: skip
     app.command(epilog=EPILOG)(verb)
 app.add_typer(wallet.app, name="wallet")

@@ -482,12 +482,12 @@ def _read_charges(table: object, where: str, *, allow_loopback_http: bool) -> tu
 
 def _read_rails(source: _Source, profile: Profile) -> tuple[Rail, ...]:
     pinned: dict[Rail, bool] = {"x402": profile.token is not None, "mpp": profile.charges is not None}
-    available = tuple(rail for rail, has_pins in pinned.items() if has_pins)
+    available: tuple[Rail, ...] = tuple(rail for rail, has_pins in pinned.items() if has_pins)
     if not available:
         raise ConfigError(
             f"The {profile.name} profile names no token to pay in.", "Add an [x402] or an [mpp] table to it."
         )
-    return tuple(cast("Rail", rail) for rail in source.choices("RAILS", available)) or available
+    return tuple(rail for name in source.choices("RAILS", available) for rail in available if rail == name) or available
 
 
 def _read_recipients(source: _Source) -> tuple[str, ...]:

@@ -79,7 +79,10 @@ async def run_demo(
             "SEEDANCE_IMAGE_DIRS": os.pathsep.join(sorted(folders)),
         },
     )
-    words.print(f"Sandbox studio ({contract} dialect, {' and '.join(rails)}) at {sandbox.url}; wallet {address} with $100 of play money.")
+    words.print(
+        f"Sandbox studio ({contract} dialect, {' and '.join(rails)}) at {sandbox.url}; "
+        f"wallet {address} with $100 of play money."
+    )
     failure: SeedanceError | None = None
     job: dict[str, Any] = {}
     try:

@@ -280,6 +280,7 @@ async def _look_at_studio(studio: Studio, settings: Settings) -> list[Finding]:
     findings = [
         Finding(topic="studio", health="ok", text=f"{studio.origin} answers, and speaks the {contract.dialect} dialect")
     ]
+    findings += await _look_at_upload(studio)
     request = GenerationRequest(
         model="seedance-fast", prompt="A test of the request; it is not paid.", image="0" * 64, last_image=None,
         duration_seconds=4, resolution="480p", aspect_ratio="16:9", camera_fixed=None, generate_audio=None, seed=None,
@@ -297,13 +298,37 @@ async def _look_at_studio(studio: Studio, settings: Settings) -> list[Finding]:
     price = (
         "no price that we can read" if priced.price_micro_usdc is None else f"${format_usdc(priced.price_micro_usdc)}"
     )
-    rails = ", ".join(sorted({offer.rail for offer in priced.offers.offers})) or "no rail that we know"
-    findings.append(
-        Finding(topic="request", health="ok", text=f"understood; the default clip costs {price}, payable on {rails}")
-    )
-    answered_at = priced.offers.answered_at
-    if answered_at is not None:
-        skew = round(time.time() - answered_at)
+    return [*findings, Finding(topic="request", health="ok", text=f"understood; the default clip costs {price}")]
+
+
+async def _look_at_upload(studio: Studio) -> list[Finding]:
+    """The price of an upload, asked unpaid: on which rails it could be paid, and what the studio's clock says."""
+    from seedance_mcp.wire.encoding import encode_json
+    from seedance_mcp.wire.exchange import PaidRequest
+    from seedance_mcp.wire.offers import read_offers
+
+    body = encode_json({"filename": "doctor.png", "contentType": "image/png", "size": 1000})
+    try:
+        answer = await studio.send(
+            PaidRequest(purpose="upload", fingerprint="doctor", url=f"{studio.origin}/api/upload", body=body)
+        )
+        offers = read_offers(answer.status, answer.headers, answer.body)
+    except SeedanceError as exc:
+        return [_problem("upload", exc)]
+    rails = ", ".join(sorted({offer.rail for offer in offers.offers}))
+    price = min((offer.amount_micro_usdc for offer in offers.offers), default=0)
+    findings = [
+        Finding(topic="upload", health="ok", text=f"costs ${format_usdc(price)}, payable on {rails}")
+        if rails
+        else Finding(
+            topic="upload",
+            health="wrong",
+            text=f"The studio offers no way to pay that we know: {quote_text(', '.join(offers.passed_over), 160)}",
+            advice="Update seedance-mcp.",
+        )
+    ]
+    if offers.answered_at is not None:
+        skew = round(time.time() - offers.answered_at)
         wrong = abs(skew) > SKEW_SECONDS_MAX
         findings.append(
             Finding(

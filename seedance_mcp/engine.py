@@ -4,6 +4,7 @@ A host sees our tools before the HTTP client, the key or the ledger are loaded. 
 is the first call's error, not a server that does not start.
 """
 
+import contextlib
 import importlib
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
@@ -14,11 +15,14 @@ import anyio
 import anyio.to_thread
 
 from seedance_mcp.config import Settings, read_settings
-from seedance_mcp.errors import ConfigError
+from seedance_mcp.errors import ConfigError, SeedanceError
 
 if TYPE_CHECKING:
     from seedance_mcp.animator import Animator
     from seedance_mcp.ledger import Job
+
+RESUME_SECONDS = 3
+"""How long after its start a server that nobody calls looks for what an earlier one left."""
 
 Start = Callable[[Callable[[], Awaitable[None]]], object]
 
@@ -74,6 +78,17 @@ class Engine:
                 self._animator = await self._open(settings, spending=True)
                 self._start(self._animator.resume)
             return self._animator
+
+    async def resume_left(self) -> None:
+        """Take up what an earlier process left, once a host has had the time to get to know us.
+
+        A clip that was paid for may be waiting at an address that dies in minutes, and nobody need ask for it.
+        """
+        await anyio.sleep(RESUME_SECONDS)
+        with contextlib.suppress(SeedanceError):  # the first call says what is wrong
+            settings = await anyio.to_thread.run_sync(read_settings, self._environ)
+            if not settings.embedded and settings.ledger_file.exists():
+                await self.animator()
 
     async def window_shopper(self) -> "Animator":
         """An animator that can ask for prices even where no wallet is set: its key is thrown away with it."""

@@ -72,7 +72,7 @@ class Limits:
     max_per_day_micro_usdc: int = 5_000_000
     max_total_micro_usdc: int | None = None
     ask_above_micro_usdc: int | None = None
-    rails: tuple[Rail, ...] = ("x402",)
+    rails: tuple[Rail, ...] = ("x402", "mpp")
     recipients: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
 
@@ -450,8 +450,9 @@ def check_price(
     if cost > limits.max_price_per_video_micro_usdc and fee_micro_usdc:
         raise PriceTooHighError(
             f"The price is ${format_usdc(price_micro_usdc)} and the network's fee up to "
-            f"${format_usdc(fee_micro_usdc)}, together above the ${format_usdc(limits.max_price_per_video_micro_usdc)} that the owner allows for one "
-            "video (max_price_per_video).",
+            f"${format_usdc(fee_micro_usdc)}, together above the "
+            f"${format_usdc(limits.max_price_per_video_micro_usdc)} that the owner allows for one video "
+            "(max_price_per_video).",
             "Only the owner can raise a limit.",
         )
     for room, name in find_room(limits, spend):

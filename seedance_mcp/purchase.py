@@ -230,9 +230,7 @@ class Buyer:
         )
         return build_payment(authorization, offer, offers), valid_before
 
-    async def _sign(
-        self, payment: Payment, document: Mapping[str, object]
-    ) -> tuple[Credential, Mapping[str, object]]:
+    async def _sign(self, payment: Payment, document: Mapping[str, object]) -> tuple[Credential, Mapping[str, object]]:
         """The credential of a payment, and its document as the ledger keeps it."""
         if payment.rail == "mpp" and self.pins.mpp is not None:
             credential, transaction = await self.wallet.sign_charge(document, self.pins.mpp)

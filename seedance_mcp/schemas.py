@@ -2,7 +2,7 @@
 
 Every conversation pays for the list of tools, so a schema here says what a caller cannot guess and no more. What it
 leaves out is still checked, and a refusal says it in words. Two rules make it short: `quote_price` names and types
-the arguments that `animate_image` explains; and a result's field without a type is text, or null where it is not known.
+the arguments that `animate_image` explains; and a result's field without a type is text, or null while it is not known.
 """
 
 from collections.abc import Mapping
@@ -44,8 +44,10 @@ def compact_result(schema: Schema) -> Schema:
     for name, part in cast("dict[str, Schema]", schema["properties"]).items():
         whole = _merge(part, schema.get("$defs", {}))
         kept = {key: whole[key] for key in ("description", "enum") if key in part and key in whole}
-        if "enum" not in kept and whole["type"] != "string":
-            kept["type"] = [whole["type"], "null"] if _may_be_null(part) else whole["type"]
+        if not _may_be_null(part):
+            kept["type"] = whole["type"]
+        elif whole["type"] != "string":
+            kept["type"] = [whole["type"], "null"]
         properties[name] = kept
     return {"type": "object", "properties": properties}
 

@@ -5,7 +5,7 @@
 
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 
 import anyio
 from mcp.server import CacheHint, MCPServer
@@ -33,19 +33,25 @@ INSTRUCTIONS = (
 
 
 def build_server(
-    environ: Mapping[str, str], *, settle: Callable[[Settings], Settings] = lambda s: s
+    environ: Mapping[str, str],
+    *,
+    settle: Callable[[Settings], Settings] = lambda s: s,
+    ending: Callable[[], object] = lambda: None,
+    ended: Callable[[], object] = lambda: None,
 ) -> MCPServer[State]:
     """The MCP server; touches no network, wallet or ledger until a tool is called.
 
     Args:
         environ: Where settings are read from, on the first call.
         settle: Turns the owner's settings into those to use; brings up an embedded sandbox.
+        ending: Told when the host has left; a payment may still be waiting for its answer.
+        ended: Told when everything is closed.
     """
     bus = InMemorySubscriptionBus()
 
     @asynccontextmanager
     async def lifespan(_: MCPServer[State]) -> AsyncGenerator[State]:
-        async with anyio.create_task_group() as tasks:
+        async with AsyncExitStack() as stack, anyio.create_task_group() as tasks:
 
             async def guard(work: Callable[[], Awaitable[None]]) -> None:
                 try:
@@ -57,11 +63,13 @@ def build_server(
                 tasks.start_soon(guard, work)
 
             engine = Engine(environ, settle=settle, start=start, changed=make_publisher(bus, start))
+            stack.callback(ended)
+            stack.push_async_callback(engine.close)  # after the tasks: one of them may be sending a payment
             try:
                 yield State(engine=engine)
             finally:
+                ending()
                 tasks.cancel_scope.cancel()
-                await engine.close()
 
     hint = CacheHint(ttl_ms=CACHE_MS, scope="public")
     server = MCPServer(

@@ -11,8 +11,8 @@ PACKAGE = Path(__file__).parents[1] / "seedance_mcp"
 
 FLOORS: dict[str, tuple[str, ...]] = {
     "faces": (
-        "__main__", "call", "cli", "commands", "consent", "demo", "embedded", "engine", "money_tool", "parameters",
-        "prompts", "resources", "results", "schemas", "server", "serving", "shots", "tools",
+        "__main__", "call", "cli", "commands", "consent", "demo", "doctor", "embedded", "engine", "gallery", "hosts",
+        "money_tool", "parameters", "prompts", "resources", "results", "schemas", "server", "serving", "shots", "tools",
     ),
     "judgement": (
         "account", "animator", "delivery", "flights", "funds", "history", "hosting", "order", "pricing", "purchase",
@@ -29,8 +29,13 @@ LIBRARIES: dict[str, set[str]] = {
     "eth_account": {"wallet"},
     "sqlite3": {"ledger"},
     "PIL": {"media"},
+    "mpp": {"wallet", "wire"},
+    "pytempo": {"wallet", "wire"},
     "typer": {"cli", "commands"},
     "rich": {"commands", "demo"},
+    "segno": {"commands"},
+    "starlette": {"gallery"},
+    "uvicorn": {"gallery"},
 }
 """Which room an outside library lives in."""
 
@@ -135,7 +140,18 @@ def test_only_purchase_signs_and_sends_a_payment() -> None:
 
 @pytest.mark.parametrize("module", ["seedance_mcp.server", "seedance_mcp.serving"])
 def test_starting_loads_no_payment_no_network_and_no_sandbox(module: str) -> None:
-    forbidden = ("eth_account", "httpx", "mpp", "PIL", "rich", "seedance_mcp.sandbox", "sqlite3", "typer", "web3", "x402")
+    forbidden = (
+        "eth_account",
+        "httpx",
+        "mpp",
+        "PIL",
+        "rich",
+        "seedance_mcp.sandbox",
+        "sqlite3",
+        "typer",
+        "web3",
+        "x402",
+    )
     program = f"import sys; before = set(sys.modules); import {module}; print(*sorted(set(sys.modules) - before))"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     assert [name for name in loaded if name in forbidden or name.startswith("seedance_mcp.sandbox")] == []

@@ -77,7 +77,7 @@ def test_nothing_set_is_the_live_studio_within_small_limits(folder: Path) -> Non
     assert found.limits.max_price_per_video_micro_usdc == 1_500_000
     assert found.limits.max_per_day_micro_usdc == 5_000_000
     assert found.limits.max_total_micro_usdc is found.limits.ask_above_micro_usdc is None
-    assert found.limits.rails == ("x402",)
+    assert found.limits.rails == ("x402", "mpp")
     assert found.data_dir == folder / "live"
     assert found.wallet_file == folder / "live" / "wallet.json"
     assert found.ledger_file == folder / "live" / "ledger.sqlite3"
@@ -101,7 +101,7 @@ EACH: dict[str, tuple[str, str, Callable[[Settings], object], object]] = {
     "MAX_PER_DAY": ("2", "2", lambda found: found.limits.max_per_day_micro_usdc, 2_000_000),
     "MAX_TOTAL": ("10.5", '"10.5"', lambda found: found.limits.max_total_micro_usdc, 10_500_000),
     "ASK_ABOVE": ("0", "0", lambda found: found.limits.ask_above_micro_usdc, 0),
-    "RAILS": ("x402", '["x402"]', lambda found: found.limits.rails, ("x402",)),
+    "RAILS": ("mpp, x402", '["mpp", "x402"]', lambda found: found.limits.rails, ("mpp", "x402")),
     "RECIPIENTS": (f"{ADDRESS} , ", f'["{ADDRESS}"]', lambda found: found.limits.recipients, (ADDRESS.lower(),)),
     "MODELS": (
         "seedance, seedance-fast", '["seedance", "seedance-fast"]',
@@ -110,6 +110,10 @@ EACH: dict[str, tuple[str, str, Callable[[Settings], object], object]] = {
     "RPC_URL": (
         "https://rpc.example/key", '"https://rpc.example/key"',
         lambda found: found.profile.rpc_url, "https://rpc.example/key",
+    ),
+    "TEMPO_RPC_URL": (
+        "https://tempo.example/key", '"https://tempo.example/key"',
+        lambda found: found.profile.tempo_rpc_url, "https://tempo.example/key",
     ),
     "WALLET_FILE": ("/keys/w.json", '"/keys/w.json"', lambda found: found.wallet_file, Path("/keys/w.json")),
     "THUMBNAILS": ("off", '"off"', lambda found: found.thumbnails, False),
@@ -398,11 +402,44 @@ def test_a_custom_studio_on_this_machine_needs_a_word_for_it(folder: Path) -> No
     assert found.profile.allow_loopback_http
 
 
-def test_a_table_for_another_rail_is_tolerated_beside_x402_and_is_not_enough_alone(folder: Path) -> None:
-    mpp = '\n[mpp]\nmethod = "tempo"\n'
-    assert read_custom(folder, CUSTOM + mpp).limits.rails == ("x402",)
+MPP = """
+[mpp]
+chain_id = 4217
+currencies = ["0x20C000000000000000000000b9537d11c60E8b50"]
+rpc_url = "https://tempo.example"
+"""
+
+
+def test_a_custom_profile_may_pay_on_either_rail_or_both(folder: Path) -> None:
+    without = CUSTOM.partition("[x402]")[0]
+    both, alone = read_custom(folder, CUSTOM + MPP), read_custom(folder, without + MPP)
+    assert both.limits.rails == ("x402", "mpp")
+    assert alone.limits.rails == ("mpp",)
+    assert alone.profile.pins.x402 is None
+    assert alone.profile.charges == both.profile.charges
+    assert both.profile.charges is not None
+    assert both.profile.charges.network == "eip155:4217"
+    assert both.profile.charges.currencies == ("0x20c000000000000000000000b9537d11c60e8b50",)
+    assert both.profile.tempo_rpc_url == "https://tempo.example"
     with pytest.raises(ConfigError, match="no token to pay in"):
-        read_custom(folder, CUSTOM.partition("[x402]")[0] + mpp)
+        read_custom(folder, without)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "says"),
+    [
+        ("4217", '"4217"', "not a chain's number"),
+        ("4217", "0", "not a chain's number"),
+        ("4217", "true", "not a chain's number"),
+        ('["0x20C000000000000000000000b9537d11c60E8b50"]', "[]", "not a list of addresses"),
+        ('["0x20C000000000000000000000b9537d11c60E8b50"]', '["USDC.e"]', "not a list of addresses"),
+        ("https://tempo", "http://tempo", "not https"),
+        ("rpc_url", "rpc", "unknown key"),
+    ],
+)
+def test_a_broken_mpp_table_says_what_is_wrong(folder: Path, old: str, new: str, says: str) -> None:
+    with pytest.raises(ConfigError, match=says):
+        read_custom(folder, CUSTOM.partition("[x402]")[0] + MPP.replace(old, new))
 
 
 BROKEN = {

@@ -172,7 +172,7 @@ def test_an_offer_on_a_rail_that_the_owner_does_not_allow_is_named() -> None:
         policy.choose_offer(read_challenge(), Limits(rails=("mpp",)), LIVE.pins, payer=PAYER)
     mpp = dataclasses.replace(read_challenge(), offers=(build_offer(rail="mpp", scheme="charge"),))
     with pytest.raises(UnacceptableOfferError, match="mpp is not a rail of this profile"):
-        policy.choose_offer(mpp, Limits(rails=("mpp",)), LIVE.pins, payer=PAYER)
+        policy.choose_offer(mpp, Limits(rails=("mpp",)), dataclasses.replace(LIVE.pins, mpp=None), payer=PAYER)
 
 
 def test_a_long_list_of_objections_is_cut_and_not_repeated() -> None:

@@ -218,7 +218,9 @@ async def test_a_price_that_rose_since_the_quote_is_refused_with_both_figures(
     sandbox = make_sandbox()
     order = Order(image=str(make_picture()), prompt="x")
     settings = settings_for(sandbox, funded_key, tmp_path / "data", SEEDANCE_MAX_PRICE_PER_VIDEO="100")
-    async with animator_on(replace(settings, limits=replace(settings.limits, max_per_day_micro_usdc=10**9))) as animator:
+    async with animator_on(
+        replace(settings, limits=replace(settings.limits, max_per_day_micro_usdc=10**9))
+    ) as animator:
         await animator.upload_image(order.image)
         quote = await animator.quote_price(order)
         async with httpx.AsyncClient() as http:

@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from io import BytesIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal
 
 import anyio
 import httpx
@@ -52,9 +52,7 @@ async def open_host(
 
 
 async def buy(client: Client, picture: Path, **arguments: object) -> CallToolResult:
-    return cast(
-        "CallToolResult", await client.call_tool("animate_image", {"image": str(picture), "prompt": "x", **arguments})
-    )
+    return await client.call_tool("animate_image", {"image": str(picture), "prompt": "x", **arguments})
 
 
 def facts(answer: CallToolResult) -> dict[str, Any]:
@@ -84,7 +82,7 @@ async def test_a_finished_job_is_told_twice_linked_and_shown(
 ) -> None:
     async with open_host(studio_server, funded_key, tmp_path, mode=mode) as client:
         answer = await buy(client, make_picture())
-        again = cast("CallToolResult", await client.call_tool("get_job", {"job_id": facts(answer)["job_id"]}))
+        again = await client.call_tool("get_job", {"job_id": facts(answer)["job_id"]})
 
     for one in (answer, again):
         assert [part.type for part in one.content] == ["text", "resource_link", "image"]
@@ -114,9 +112,9 @@ async def test_jobs_of_a_lost_ledger_are_found_at_the_studio(
         bought = facts(await buy(client, make_picture(), take=2))
     async with open_host(sandbox, funded_key, tmp_path / "new") as client:
         other = facts(await buy(client, make_picture("other.png", size=(300, 300))))
-        listed = facts(cast("CallToolResult", await client.call_tool("list_jobs", {})))
-        one = facts(cast("CallToolResult", await client.call_tool("list_jobs", {"limit": 1})))
-        foreign = facts(cast("CallToolResult", await client.call_tool("get_job", {"job_id": bought["job_id"]})))
+        listed = facts(await client.call_tool("list_jobs", {}))
+        one = facts(await client.call_tool("list_jobs", {"limit": 1}))
+        foreign = facts(await client.call_tool("get_job", {"job_id": bought["job_id"]}))
 
     assert [job["job_id"] for job in listed["jobs"]] == [other["job_id"], bought["job_id"]]
     ours, theirs = listed["jobs"]
@@ -135,7 +133,7 @@ async def test_a_studio_that_is_down_leaves_our_own_list(
     async with open_host(sandbox, funded_key, tmp_path) as client:
         bought = facts(await buy(client, make_picture()))
         await break_with(sandbox, "server_error")
-        listed = facts(cast("CallToolResult", await client.call_tool("list_jobs", {})))
+        listed = facts(await client.call_tool("list_jobs", {}))
 
     assert [job["job_id"] for job in listed["jobs"]] == [bought["job_id"]]
     assert "own list could not be had" in listed["notes"][0]
@@ -146,9 +144,9 @@ async def test_the_wallet_tells_what_it_holds_and_what_was_spent(
 ) -> None:
     sandbox = make_sandbox()
     async with open_host(sandbox, funded_key, tmp_path, SEEDANCE_RAILS="x402") as client:
-        before = facts(cast("CallToolResult", await client.call_tool("wallet_status", {})))
+        before = facts(await client.call_tool("wallet_status", {}))
         await buy(client, make_picture())
-        after = facts(cast("CallToolResult", await client.call_tool("wallet_status", {})))
+        after = facts(await client.call_tool("wallet_status", {}))
 
     def held(told: dict[str, Any]) -> int:
         return next(one["balance_micro_usdc"] for one in told["balances"] if one["rail"] == "x402")
@@ -166,7 +164,7 @@ async def test_a_chain_that_is_silent_leaves_a_gap_and_an_answer_within_seconds(
         await client.call_tool("wallet_status", {})
         await anyio.to_thread.run_sync(sandbox.stop)
         with anyio.fail_after(10):
-            told = facts(cast("CallToolResult", await client.call_tool("wallet_status", {})))
+            told = facts(await client.call_tool("wallet_status", {}))
     assert {balance["balance_usd"] for balance in told["balances"]} == {None}
 
 
@@ -183,7 +181,7 @@ async def test_a_jobs_resource_is_its_json_and_tells_when_it_changes(
             async for event in events:
                 assert str(getattr(event, "uri", "")) == uri
                 break
-        done = facts(cast("CallToolResult", await client.call_tool("get_job", {"job_id": job_id})))
+        done = facts(await client.call_tool("get_job", {"job_id": job_id}))
         content = (await client.read_resource(uri)).contents[0]
 
     assert isinstance(content, TextResourceContents)

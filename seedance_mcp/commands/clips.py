@@ -269,7 +269,8 @@ class _Batch:
                     report=_report_to(bars, task),
                 )
                 result |= show_animation(animation, (await self._engine.settings()).profile).model_dump(mode="json")
-                words.print(f"{_label(result)}: {result['status']}, ${result['price_usd'] or '?'}", markup=False)
+                ended = f"{result['status']}, ${result['price_usd'] or '?'}"
+                words.print(f"{_label(result)}: {ended}{_reason(result)}", markup=False)
             except SeedanceError as exc:
                 self.failures.append(exc)
                 result["error"] = show_error(exc)
@@ -344,6 +345,10 @@ def _count(number: int) -> str:
 def _label(result: dict[str, Any]) -> str:
     name = Path(result["image"]).name
     return name if str(result["row"]).endswith(name) else f"{result['row']}, {name}"
+
+
+def _reason(result: dict[str, Any]) -> str:
+    return f". The studio says: {result['error']}" if result["error"] else ""
 
 
 def _file_name(result: dict[str, Any]) -> str:

@@ -177,21 +177,27 @@ def fund(
         words.print(f"Balance: {_amount(before)}")
         if wait:
             words.print("Waiting for money to arrive; Ctrl-C ends the waiting and nothing else.")
-            with anyio.fail_after(wait_seconds):
-                while (now := await _read_balance(animator)) is None or now <= (before or 0):
-                    before = now if before is None else before
-                    await anyio.sleep(FUND_POLL_SECONDS)
-            words.print(f"{_amount(now - (before or 0))} arrived. Balance: {_amount(now)}")
-            before = now
+            after = await _await_deposit(animator, before or 0, wait_seconds)
+            words.print("Nothing arrived yet." if after is None else f"It arrived. Balance: {_amount(after)}")
+            return {**found, "balance_micro_usdc": before if after is None else after, "arrived": after is not None}
         return {**found, "balance_micro_usdc": before}
 
-    try:
-        result = run(environ, work, as_json=as_json)
-    except TimeoutError:
-        words.print("Nothing arrived yet.")
-        raise typer.Exit(UNFINISHED) from None
+    result = run(environ, work, as_json=as_json)
     if as_json:
         say(result)
+    if not result.get("arrived", True):
+        raise typer.Exit(UNFINISHED)
+
+
+async def _await_deposit(animator: Any, before: int, wait_seconds: int) -> int | None:
+    """The new balance, or None where none came in time."""
+    with anyio.move_on_after(wait_seconds):
+        while True:
+            now = await _read_balance(animator)
+            if now is not None and now > before:
+                return now
+            await anyio.sleep(FUND_POLL_SECONDS)
+    return None
 
 
 async def _read_balance(animator: Any) -> int | None:

@@ -283,6 +283,10 @@ class Ledger(Protocol):
         """The latest jobs, newest first."""
         ...
 
+    def recent_payments(self, limit: int) -> list[Payment]:
+        """The latest payments, newest first."""
+        ...
+
     def find_latest_payment(self, fingerprint: str) -> Payment | None:
         """The latest payment of a purchase."""
         ...

@@ -424,6 +424,10 @@ class SQLiteLedger:
         """The latest jobs, newest first."""
         return [_job(row) for row in self._all(f"{_JOB} ORDER BY payment_id DESC LIMIT ?", limit)]
 
+    def recent_payments(self, limit: int) -> list[Payment]:
+        """The latest payments, newest first."""
+        return [_payment(row) for row in self._all("SELECT * FROM payments ORDER BY id DESC LIMIT ?", limit)]
+
     def find_latest_payment(self, fingerprint: str) -> Payment | None:
         """The latest payment of a purchase."""
         with self._translating():

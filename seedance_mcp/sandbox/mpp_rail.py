@@ -19,10 +19,11 @@ from urllib.parse import urlsplit
 
 import httpx
 from eth_utils.address import to_checksum_address
-from mpp import Challenge, Credential, MemoryStore
+from mpp import Challenge, Credential
 from mpp.errors import PaymentError
 from mpp.methods.tempo import server as tempo
-from mpp.server import Mpp
+from mpp.server.mpp import Mpp
+from mpp.store import MemoryStore
 from starlette.requests import Request
 
 from seedance_mcp.sandbox.answers import RefusalError

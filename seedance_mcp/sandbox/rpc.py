@@ -58,9 +58,7 @@ def build_parse_error() -> dict[str, Any]:
     return _build_error(None, RpcError(_PARSE_ERROR, "parse error"))
 
 
-def _answer_one(
-    methods: Mapping[str, Callable[[C, list[Any]], Any]], chain: C, request: Any
-) -> dict[str, Any]:
+def _answer_one(methods: Mapping[str, Callable[[C, list[Any]], Any]], chain: C, request: Any) -> dict[str, Any]:
     match request:
         case {"jsonrpc": "2.0", "method": str(method)}:
             identity = request.get("id")

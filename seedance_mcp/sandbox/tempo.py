@@ -16,7 +16,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, cast
 
-import rlp
+import attrs
+import rlp  # pyright: ignore[reportMissingTypeStubs]  # untyped
 from eth_account import Account
 from eth_keys.exceptions import BadSignature
 from eth_utils.address import is_address, to_checksum_address
@@ -24,7 +25,9 @@ from eth_utils.crypto import keccak
 from eth_utils.exceptions import ValidationError
 from pytempo import Call, TempoTransaction  # pyright: ignore[reportMissingTypeStubs]  # typed, but not marked so
 from pytempo.models import Signature  # pyright: ignore[reportMissingTypeStubs]  # typed, but not marked so
-from rlp.exceptions import DecodingError
+from rlp.exceptions import (  # pyright: ignore[reportMissingTypeStubs]  # untyped
+    DecodingError,
+)
 
 from seedance_mcp.sandbox.chain import AMOUNT_MICRO_USDC_MAX, TRANSFER_TOPIC, RevertError
 
@@ -212,10 +215,10 @@ def read_transaction(raw: bytes) -> Transfer:
     if not 0 < len(raw) <= TRANSACTION_BYTES_MAX or raw[0] != 0x76:
         raise RevertError("not a Tempo transaction (0x76)")
     try:
-        transaction = _decode(raw)
-        signature = Signature.from_bytes(_read_signature(raw))
-        signed = _with_signature(transaction, signature)
-        if signed.encode() != raw:
+        fields = _split(raw)
+        transaction = _build_transaction(fields)
+        signature = Signature.from_bytes(fields[-1])
+        if attrs.evolve(transaction, sender_signature=signature).encode() != raw:
             raise RevertError("not the canonical encoding")
         recover = cast("Callable[..., str]", Account._recover_hash)  # pyright: ignore[reportPrivateUsage, reportUnknownMemberType]  # what the SDK's own verifier uses
         payer = recover(transaction.get_signing_hash(), signature=signature.to_bytes())
@@ -245,38 +248,29 @@ def read_transaction(raw: bytes) -> Transfer:
     )
 
 
-def _decode(raw: bytes) -> TempoTransaction:
-    fields: Any = rlp.decode(raw[1:])  # pyright: ignore[reportUnknownMemberType]  # untyped upstream
+def _split(raw: bytes) -> list[Any]:
+    """The thirteen fields of a transaction and its signature."""
+    decode = cast("Callable[[bytes], Any]", rlp.decode)  # pyright: ignore[reportUnknownMemberType]  # untyped upstream
+    fields = decode(raw[1:])
     if not isinstance(fields, list) or len(cast("list[Any]", fields)) != _FIELDS:
         raise RevertError("not a plain transaction of one account")
-    body = cast("list[Any]", fields)
-    numbers = [int.from_bytes(body[index], "big") for index in (0, 1, 2, 3, 6, 7)]
+    return cast("list[Any]", fields)
+
+
+def _build_transaction(fields: list[Any]) -> TempoTransaction:
+    numbers = [int.from_bytes(fields[index], "big") for index in (0, 1, 2, 3, 6, 7)]
     return TempoTransaction.create(
         chain_id=numbers[0],
         max_priority_fee_per_gas=numbers[1],
         max_fee_per_gas=numbers[2],
         gas_limit=numbers[3],
-        calls=tuple(Call.create(to=to, value=int.from_bytes(value, "big"), data=data) for to, value, data in body[4]),
+        calls=tuple(Call.create(to=to, value=int.from_bytes(value, "big"), data=data) for to, value, data in fields[4]),
         nonce_key=numbers[4],
         nonce=numbers[5],
-        valid_before=int.from_bytes(body[8], "big") if body[8] else None,
-        valid_after=int.from_bytes(body[9], "big") if body[9] else None,
-        fee_token=body[10] or None,
+        valid_before=int.from_bytes(fields[8], "big") if fields[8] else None,
+        valid_after=int.from_bytes(fields[9], "big") if fields[9] else None,
+        fee_token=fields[10] or None,
     )
-
-
-def _read_signature(raw: bytes) -> bytes:
-    fields: Any = rlp.decode(raw[1:])  # pyright: ignore[reportUnknownMemberType]  # untyped upstream
-    signature = fields[-1]
-    if not isinstance(signature, bytes):
-        raise RevertError("not a signature")
-    return signature
-
-
-def _with_signature(transaction: TempoTransaction, signature: Signature) -> TempoTransaction:
-    import attrs  # pytempo's own value type
-
-    return attrs.evolve(transaction, sender_signature=signature)
 
 
 def _read_call(data: bytes) -> tuple[str, int, str | None]:

@@ -61,7 +61,8 @@ class Host:
         for _ in range(10):
             if answer.failed or answer["status"] == "failed" or answer["file"]:
                 break
-            answer = await self.call("get_job", job_id=answer["job_id"])
+            again = ("get_job", {"job_id": answer["job_id"]}) if answer["job_id"] else ("animate_image", arguments)
+            answer = await self.call(again[0], **again[1])
         return answer
 
 
@@ -85,9 +86,7 @@ class Bench:
         }
 
     @asynccontextmanager
-    async def host(
-        self, *, mode: Any = "auto", elicitation: Any = None, **environ: str
-    ) -> AsyncGenerator[Host]:
+    async def host(self, *, mode: Any = "auto", elicitation: Any = None, **environ: str) -> AsyncGenerator[Host]:
         """A server process on these settings, and a host connected to it."""
         import os
         import sys

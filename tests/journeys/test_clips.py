@@ -17,7 +17,12 @@ def measure(file: str) -> tuple[float, int, int, bool]:
     with av.open(file) as container:
         video = container.streams.video[0]
         frames = sum(1 for _ in container.decode(video))
-        return float(frames / Fraction(video.average_rate or 24)), video.width, video.height, bool(container.streams.audio)
+        return (
+            float(frames / Fraction(video.average_rate or 24)),
+            video.width,
+            video.height,
+            bool(container.streams.audio),
+        )
 
 
 @pytest.mark.parametrize("contract", ["current", "classic"])
@@ -62,7 +67,9 @@ async def test_the_larger_model_takes_every_argument_its_dialect_has(
 ) -> None:
     bench = await make_bench(contract=contract)
     tall = draw(tmp_path / "tall.jpg", size=(300, 500))
-    wishes: dict[str, object] = {"camera_fixed": True, "generate_audio": True, "seed": 7} if contract == "classic" else {}
+    wishes: dict[str, object] = (
+        {"camera_fixed": True, "generate_audio": True, "seed": 7} if contract == "classic" else {}
+    )
     async with bench.host() as host:
         clip = await host.animate_to_the_end(
             image=str(tall), prompt="x", model="seedance", duration=5, resolution="720p", **wishes
@@ -107,7 +114,9 @@ async def test_a_quote_is_free_and_what_is_signed_equals_it(bench: Bench, pictur
     assert quote["price_micro_usdc"] == clip["price_micro_usdc"] == (await bench.paid())[1]
 
 
-async def test_a_quote_for_a_new_picture_is_exact_once_any_picture_is_hosted(bench: Bench, picture: Path, tmp_path: Path) -> None:
+async def test_a_quote_for_a_new_picture_is_exact_once_any_picture_is_hosted(
+    bench: Bench, picture: Path, tmp_path: Path
+) -> None:
     other = draw(tmp_path / "other.png", colour=(10, 10, 10))
     async with bench.host() as host:
         await host.call("upload_image", image=str(picture))

@@ -5,11 +5,17 @@ import os
 import signal
 import subprocess
 import sys
+import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
-from tests.journeys.host import Bench
+from tests.journeys.host import Bench, run_in_thread
+
+MakeBench = Callable[..., Awaitable[Bench]]
+SLACK_SECONDS = 2
+"""What a busy machine may add."""
 
 LEAVE_SECONDS = 10
 HELLO = {
@@ -110,3 +116,49 @@ async def test_a_call_with_a_huge_argument_is_refused_in_words(bench: Bench) -> 
         answer = await host.call("animate_image", image="x" * 1_000_000, prompt="y")
     assert answer.failed
     assert len(answer.text) < 2000
+
+
+async def end_in_mid_payment(bench: Bench, picture: Path, number: signal.Signals) -> int:
+    """Send a signal right after the first settlement; the exit code, which must come within two seconds."""
+    with start(**bench.environ) as process:
+        say(process, HELLO)
+        hear(process)
+        call = {"name": "animate_image", "arguments": {"image": str(picture), "prompt": "x"}}
+        say(process, {"jsonrpc": "2.0", "method": "notifications/initialized"})
+        say(process, {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": call})
+        paid: list[int] = []
+        while not paid:
+            paid = await bench.paid()
+        process.send_signal(number)
+        began_at = time.monotonic()
+        code = await run_in_thread(lambda: process.wait(LEAVE_SECONDS))
+        assert time.monotonic() - began_at < 2 + SLACK_SECONDS
+    await bench.break_with()
+    return code
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
+async def test_a_signal_in_mid_payment_waits_for_the_answer_and_nothing_is_bought_again(
+    make_bench: MakeBench, picture: Path, number: signal.Signals, code: int
+) -> None:
+    bench = await make_bench(faults=("slow_answer=0.5:1",))
+    assert await end_in_mid_payment(bench, picture, number) == code
+    async with bench.host() as host:
+        clip = await host.animate_to_the_end(image=str(picture), prompt="x")
+
+    assert clip["status"] == "complete"
+    assert await bench.paid() == [10_000, 320_000]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
+async def test_an_answer_that_does_not_come_holds_nobody_and_its_payment_is_in_the_books(
+    make_bench: MakeBench, picture: Path
+) -> None:
+    bench = await make_bench(faults=("slow_answer=30:1",))
+    assert await end_in_mid_payment(bench, picture, signal.SIGTERM) == 0
+    async with bench.host() as host:
+        status = await host.call("wallet_status")
+
+    assert status["spent_24h_usd"] == "0.01"
+    assert [payment["state"] for payment in status["unfinished_payments"]] == ["signed"]

@@ -11,9 +11,7 @@ from tests.journeys.host import Bench
 MakeBench = Callable[..., Awaitable[Bench]]
 
 
-async def test_an_https_image_needs_no_upload(
-    https_server: HttpsServer, bench: Bench, picture: Path
-) -> None:
+async def test_an_https_image_needs_no_upload(https_server: HttpsServer, bench: Bench, picture: Path) -> None:
     url = https_server.add("/cat.png", picture.read_bytes(), content_type="image/png")
     async with bench.host() as host:
         quote = await host.call("quote_price", image=url, prompt="x")

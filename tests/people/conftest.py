@@ -1,5 +1,6 @@
 """Fixtures of the face for people: the real command in a process of its own, in an empty home."""
 
+import io
 import json
 import os
 import signal
@@ -7,12 +8,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from seedance_mcp import cli
 from tests.journeys.host import draw
 
 if TYPE_CHECKING:
@@ -63,8 +66,23 @@ class Person:
             env={**os.environ, **self.environ, **environ},
         )
 
-    def run(self, *words: str, typed: str | None = None, **environ: str) -> Ended:
-        """Run a command to its end."""
+    def run(self, *words: str, typed: str = "", **environ: str) -> Ended:
+        """Run a command to its end, in this process: starting one takes longer than most commands do."""
+        out, err, code = io.StringIO(), io.StringIO(), 0
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+            patch.setattr("sys.argv", ["seedance-mcp", *words])
+            patch.setattr("sys.stdin", io.StringIO(typed))
+            patch.chdir(self.folder)
+            for name, value in {**self.environ, **environ}.items():
+                patch.setenv(name, value)
+            try:
+                cli.run()
+            except SystemExit as exc:
+                code = exc.code if isinstance(exc.code, int) else 1
+        return Ended(code, out.getvalue(), err.getvalue())
+
+    def run_apart(self, *words: str, typed: str | None = None, **environ: str) -> Ended:
+        """Run a command to its end in a process of its own."""
         with self._popen(*words, stdin=subprocess.DEVNULL if typed is None else subprocess.PIPE, **environ) as process:
             out, err = process.communicate(typed, COMMAND_SECONDS)
             return Ended(process.returncode, out, err)

@@ -1,12 +1,11 @@
 """The doctor: finds what is wrong, says what to do, and works where nothing else does."""
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+import time
+from typing import Any
 
+from seedance_mcp.ledger.sqlite import SQLiteLedger
+from tests.ledger.rows import sign, write_offer, write_request
 from tests.people.conftest import Ended, Person
-
-if TYPE_CHECKING:
-    from seedance_mcp.sandbox import Sandbox
 
 
 def find(ended: Ended, topic: str) -> dict[str, Any]:
@@ -36,12 +35,19 @@ def test_a_healthy_installation_says_dialect_price_clock_and_balance(customer: P
     assert find(ended, "request")["health"] in ("ok", "unknown")
 
 
-def test_an_unclear_payment_is_told_with_what_to_do(make_sandbox: Callable[..., "Sandbox"], customer: Person) -> None:
-    customer.environ["SEEDANCE_STUDIO_URL"] = make_sandbox(faults=("drop_after_settle", "jobs_down")).url
-    customer.draw("a.png")
-    customer.run("animate", "a.png", "--prompt", "x", "--wait-seconds", "1")
+def test_an_unclear_payment_is_told_with_what_to_do(customer: Person, funded_address: str) -> None:
+    ledger = SQLiteLedger(customer.data_dir / "sandbox" / "ledger.sqlite3")
+    now = time.time()
+    with ledger.writing() as books:
+        payment = books.reserve(
+            write_request(), write_offer(), wallet=funded_address, hold_until=int(now) + 60, now=now
+        )
+    sign(ledger, payment, now=now)
+    ledger.close()
     ended = customer.run("doctor", "--json")
-    assert "holds budget" in find(ended, "payment")["text"] or "was paid" in find(ended, "payment")["text"]
+    assert ended.code == 0
+    assert "of $0.04 is signed, and holds budget" in find(ended, "payment")["text"]
+    assert find(ended, "payment")["advice"]
 
 
 def test_settings_and_files_that_are_wrong_are_named(person: Person) -> None:

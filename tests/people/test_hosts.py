@@ -4,6 +4,7 @@ import json
 import os
 import tomllib
 from pathlib import Path
+from typing import cast
 
 import pytest
 from hypothesis import given
@@ -137,8 +138,14 @@ values = st.recursive(
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
     max_leaves=8,
 )
+
+
+def build_document(rest: dict[str, object], servers: dict[str, object] | None) -> dict[str, object]:
+    return {**rest, **({} if servers is None else {"mcpServers": servers})}
+
+
 documents = st.builds(
-    lambda rest, servers: {**rest, **({} if servers is None else {"mcpServers": servers})},
+    build_document,
     st.dictionaries(st.text(max_size=6), values, max_size=4),
     st.none() | st.dictionaries(st.sampled_from(["seedance", "a", 'b"}', "//c"]), values, max_size=4),
 )
@@ -156,8 +163,9 @@ def test_whatever_else_is_in_the_file_survives_both_ways(
     file.write_text(remove_entry(host, file).after)
     removed = json.loads(file.read_text())
     assert removed == added
-    expected = {**document, "mcpServers": dict(document.get("mcpServers") or {})}  # type: ignore[call-overload]  # a dictionary, by the strategy
-    expected["mcpServers"].pop("seedance", None)
+    servers = {**cast("dict[str, object]", document.get("mcpServers") or {})}
+    servers.pop("seedance", None)
+    expected: dict[str, object] = {**document, "mcpServers": servers}
     assert removed == expected
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 def test_a_rehearsal_needs_nothing_but_the_command(person: Person) -> None:
     person.draw("boat.png")
-    done = person.run("animate", "boat.png", "--prompt", "It sails", "--sandbox", SEEDANCE_WALLET_KEY="not a key")
+    done = person.run_apart("animate", "boat.png", "--prompt", "It sails", "--sandbox", SEEDANCE_WALLET_KEY="not a key")
     assert done.code == 0, done.err
     assert Path(done.out.strip()).read_bytes()[4:8] == b"ftyp"
     assert not (person.data_dir / "live").exists()

@@ -3,6 +3,7 @@
 import json
 import re
 import stat
+import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -85,7 +86,8 @@ def test_what_is_wrong_with_a_wallet_is_one_line_and_changes_nothing(person: Per
     assert (opened.code, opened.out) == (2, "")
     assert "The password does not open the wallet file" in opened.one_line
     assert "SEEDANCE_WALLET_PASSWORD_FILE" in person.run("wallet", "export", "x.json", **environ).one_line
-    assert "is there" in person.run("wallet", "export", str(locked)).err or not (person.folder / "x.json").exists()
+    assert not (person.folder / "x.json").exists()
+    assert "already" in person.run("wallet", "export", str(locked), "--password-file", str(password)).one_line
     file.chmod(0o644)
     assert (
         f"Run: chmod 600 {file}" in person.run("wallet", "export", "y.json", "--password-file", str(password)).one_line
@@ -107,16 +109,30 @@ def test_limits_need_neither_a_key_nor_a_network(person: Person) -> None:
 
 
 def test_fund_says_where_and_waits_for_the_deposit(make_sandbox: Callable[..., "Sandbox"], person: Person) -> None:
-    studio = make_sandbox(funded={})
+    studio = make_sandbox()
     environ = {"SEEDANCE_PROFILE": "sandbox", "SEEDANCE_STUDIO_URL": studio.url, "SEEDANCE_WALLET_KEY": KEY}
     told = person.run("wallet", "fund", **environ)
     assert told.out.strip() == ADDRESS
     assert "Balance: $0.00" in told.err
 
-    def pay() -> bool:
-        httpx.post(f"{studio.url}/_sandbox/fund", json={"address": ADDRESS, "amount_micro_usdc": 5_000_000})
-        return False
+    ended = threading.Event()
 
-    rich = Person(folder=person.folder, environ=environ)
-    waited = rich.interrupt("wallet", "fund", "--wait", "--wait-seconds", "30", when=pay)
-    assert "arrived" in waited.err or waited.code == 0, waited.err
+    def pay() -> None:
+        while not ended.wait(0.3):
+            httpx.post(f"{studio.url}/_sandbox/fund", json={"address": ADDRESS, "amount_micro_usdc": 5_000_000})
+
+    payer = threading.Thread(target=pay)
+    payer.start()
+    try:
+        waited = person.run("wallet", "fund", "--wait", "--wait-seconds", "30", "--json", **environ)
+    finally:
+        ended.set()
+        payer.join()
+    assert waited.code == 0, waited.err
+    assert waited.json["balance_micro_usdc"] >= 5_000_000
+
+
+def test_nothing_that_arrives_in_time_is_not_finished(make_sandbox: Callable[..., "Sandbox"], person: Person) -> None:
+    studio = make_sandbox()
+    environ = {"SEEDANCE_PROFILE": "sandbox", "SEEDANCE_STUDIO_URL": studio.url, "SEEDANCE_WALLET_KEY": KEY}
+    assert person.run("wallet", "fund", "--wait", "--wait-seconds", "1", **environ).code == 5

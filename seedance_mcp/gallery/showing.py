@@ -1,0 +1,136 @@
+"""What the page shows: jobs, spending per day, and payments that are not over, as plain data."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from pathlib import Path
+
+from seedance_mcp.config import Settings
+from seedance_mcp.errors import quote_text
+from seedance_mcp.ledger import Job, Ledger, Payment
+from seedance_mcp.ledger.sqlite import SQLiteLedger
+from seedance_mcp.money import format_usdc
+from seedance_mcp.policy import Spend
+
+CLIPS_MAX = 2000
+PAYMENTS_MAX = 20_000
+DAYS = 30
+PROMPT_CHARACTERS_MAX = 4000
+
+Locate = Callable[[Job, Path], str]
+"""The address under which the page finds a saved file of a job."""
+
+
+def build_show(settings: Settings, *, locate: Locate, live: bool, now: float | None = None) -> dict[str, object]:
+    """Read everything the page shows.
+
+    Args:
+        settings: Whose ledger.
+        locate: Names a file for the page.
+        live: Whether the page may ask again.
+        now: Unix seconds.
+
+    Raises:
+        LedgerError: The ledger cannot be read.
+    """
+    now = time.time() if now is None else now
+    clips: list[dict[str, object]] = []
+    open_payments: list[dict[str, object]] = []
+    spend, days = Spend(), _sum_days([], now)
+    if settings.ledger_file.exists():
+        ledger = SQLiteLedger(settings.ledger_file)
+        try:
+            spend = ledger.spend(now)
+            payments = ledger.recent_payments(PAYMENTS_MAX)
+            days = _sum_days(payments, now)
+            open_payments = [_show_open(payment) for payment in payments if payment.holds(now)]
+            clips = [_show_clip(job, settings, ledger, locate) for job in ledger.recent_jobs(CLIPS_MAX)]
+        finally:
+            ledger.close()
+    return {
+        "profile": settings.profile.name,
+        "live": live,
+        "made_at": now,
+        "money": {
+            "spent_last_day_micro_usdc": spend.last_day_micro_usdc,
+            "spent_total_micro_usdc": spend.total_micro_usdc,
+            "max_per_day_micro_usdc": settings.limits.max_per_day_micro_usdc,
+            "max_total_micro_usdc": settings.limits.max_total_micro_usdc,
+            "days": days,
+        },
+        "open": open_payments,
+        "clips": clips,
+    }
+
+
+def find_media(job: Job, settings: Settings, kind: str) -> Path | None:
+    """A saved file of a job, if it is there and lies in the videos folder."""
+    named = job.file if kind == "clip" else job.thumbnail if kind == "poster" else None
+    if named is None:
+        return None
+    file = Path(named)
+    inside = file.resolve().is_relative_to(settings.videos_dir.resolve())
+    return file if inside and file.is_file() else None
+
+
+def _show_clip(job: Job, settings: Settings, ledger: Ledger, locate: Locate) -> dict[str, object]:
+    arguments = job.arguments
+    video, poster = find_media(job, settings, "clip"), find_media(job, settings, "poster")
+    explorer = settings.profile.explorer_of(job.rail)
+    transaction = job.receipt.transaction if job.receipt is not None else ""
+    duration, resolution = arguments.get("duration"), arguments.get("resolution")
+    size = " · ".join(([f"{duration} s"] if duration else []) + ([str(resolution)] if resolution else []))
+    return {
+        "job_id": job.job_id,
+        "status": job.status,
+        "progress": job.progress,
+        "prompt": str(arguments.get("prompt") or "")[:PROMPT_CHARACTERS_MAX],
+        "model": str(arguments.get("model") or ""),
+        "size": size,
+        "price_micro_usdc": job.price_micro_usdc,
+        "created_at": job.created_at,
+        "error": None if job.error is None else quote_text(job.error),
+        "video": None if video is None else locate(job, video),
+        "poster": None if poster is None else locate(job, poster),
+        "missing": job.file is not None and video is None,
+        "receipt": transaction or None,
+        "receipt_url": explorer + transaction if explorer and transaction else None,
+        "first_frame": _find_frame(job, "image", ledger),
+        "last_frame": _find_frame(job, "last_image", ledger),
+    }
+
+
+def _find_frame(job: Job, name: str, ledger: Ledger) -> str | None:
+    """Where the studio hosts a picture that the clip was made of, if we uploaded it."""
+    sha256 = job.arguments.get(name)
+    if not isinstance(sha256, str):
+        return None
+    upload = ledger.find_upload(sha256, studio=job.studio, wallet=job.wallet)
+    return None if upload is None else upload.image_url
+
+
+def _show_open(payment: Payment) -> dict[str, object]:
+    until = time.strftime("%H:%M UTC", time.gmtime(payment.hold_until))
+    what = "an upload" if payment.purpose == "upload" else "a clip"
+    state = {
+        "reserved": "is being bought",
+        "signed": f"has no answer yet; its credential ends at {until}",
+        "refused": f"was refused, and is held until {until}",
+    }[payment.state]
+    return {
+        "payment_id": payment.id,
+        "text": f"Payment {payment.id}: ${format_usdc(payment.amount_micro_usdc)} for {what} {state}.",
+    }
+
+
+def _sum_days(payments: list[Payment], now: float) -> list[dict[str, object]]:
+    """What settled on each of the last days, by this machine's calendar, oldest first."""
+    today = datetime.fromtimestamp(now).astimezone().date()
+    sums = {today - timedelta(days=back): 0 for back in range(DAYS - 1, -1, -1)}
+    for payment in payments:
+        day = datetime.fromtimestamp(payment.created_at).astimezone().date()
+        if payment.state == "settled" and day in sums:
+            sums[day] += payment.amount_micro_usdc
+    return [{"name": f"{day:%b} {day.day}", "micro_usdc": amount} for day, amount in sums.items()]

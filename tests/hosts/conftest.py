@@ -1,0 +1,101 @@
+"""What the hosts' tests share: a server's command and settings, and foreign clients installed once for many runs."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from seedance_mcp.sandbox import Sandbox
+
+FOLDER_VARIABLE = "SEEDANCE_TEST_HOSTS_DIR"
+"""Where foreign clients are installed and kept; a temporary folder of the machine otherwise."""
+SWITCH_VARIABLE = "SEEDANCE_TEST_HOSTS"
+INSTALL_SECONDS = 300
+SERVER = [sys.executable, "-m", "seedance_mcp"]
+FOLDER = Path(os.environ.get(FOLDER_VARIABLE) or Path(tempfile.gettempdir()) / "seedance-mcp-hosts")
+SWITCHED_ON = os.environ.get(SWITCH_VARIABLE) == "1"  # read at import: a fixture takes our variables away
+
+
+@pytest.fixture
+def host_environ(
+    make_sandbox: Callable[..., "Sandbox"], funded_key: str, tmp_path: Path
+) -> Callable[..., Mapping[str, str]]:
+    """Settings of a server whose studio is a sandbox of its own."""
+
+    def make(**settings: str) -> Mapping[str, str]:
+        plain = {name: value for name, value in os.environ.items() if not name.startswith("SEEDANCE_")}
+        return {
+            **plain,
+            "SEEDANCE_PROFILE": "sandbox",
+            "SEEDANCE_STUDIO_URL": make_sandbox().url,
+            "SEEDANCE_WALLET_KEY": funded_key,
+            "SEEDANCE_DATA_DIR": str(tmp_path / "data"),
+            **settings,
+        }
+
+    return make
+
+
+def need_switch() -> None:
+    """Skip unless foreign clients were asked for: they are downloaded."""
+    if not SWITCHED_ON:
+        pytest.skip(f"downloads clients; set {SWITCH_VARIABLE}=1")
+
+
+def install_python(*requirements: str) -> Path:
+    """A virtual environment with these packages; its interpreter."""
+    need_switch()
+    folder = FOLDER / "-".join(requirements).translate({ord(c): "_" for c in "<>=,[] "})
+    python = folder / "bin" / "python"
+    if not (folder / "complete").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        _install([sys.executable, "-m", "venv", str(folder)])
+        _install([str(python), "-m", "pip", "install", "--quiet", *requirements])
+        (folder / "complete").touch()
+    return python
+
+
+def install_node(*packages: str) -> Path:
+    """A folder with these packages of npm."""
+    need_switch()
+    if shutil.which("npm") is None:
+        pytest.skip("npm is not installed")
+    folder = FOLDER / "-".join(packages).translate({ord(c): "_" for c in "@/^~ "})
+    if not (folder / "complete").exists():
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        (folder / "package.json").write_text('{"private": true}')
+        _install(["npm", "install", "--silent", "--no-audit", "--no-fund", *packages], cwd=folder)
+        (folder / "complete").touch()
+    return folder
+
+
+def _install(command: list[str], *, cwd: Path | None = None) -> None:
+    try:
+        subprocess.run(command, cwd=cwd, check=True, capture_output=True, timeout=INSTALL_SECONDS)
+    except (OSError, subprocess.SubprocessError) as exc:
+        pytest.skip(f"cannot install {command[-1]}: {type(exc).__name__}")
+
+
+def check_journey(seen: Mapping[str, Any], *, asked: bool) -> None:
+    """What every host must have seen of the journey that the drivers make."""
+    assert set(seen["tools"]) == {
+        "animate_image", "get_job", "quote_price", "upload_image", "list_jobs", "wallet_status",
+    }  # fmt: skip
+    assert seen["refused_is_error"]
+    assert "max_prize_usd: there is no such argument" in seen["refused"]
+    assert seen["price"] == "0.32"
+    assert seen["job"]["status"] == "complete"
+    assert Path(seen["job"]["file"]).read_bytes()[4:8] == b"ftyp"
+    assert seen["content"] == ["text", "resource_link", "image"]
+    assert seen["resource"] == seen["job"]
+    assert set(seen["prompts"]) == {"animate", "storyboard"}
+    assert len(seen["progress"]) >= 2
+    assert bool(seen["questions"]) is asked

@@ -1,0 +1,42 @@
+// Drives the server with the TypeScript SDK 1.x and prints what a host saw; no part of the package.
+// Usage: node drive_typescript.mjs PICTURE COMMAND [ARGUMENT...]
+import { Client } from "@modelcontextprotocol/sdk/client/index.js";
+import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
+import { ElicitRequestSchema } from "@modelcontextprotocol/sdk/types.js";
+
+const [picture, command, ...args] = process.argv.slice(2);
+const progress = [];
+const questions = [];
+const client = new Client({ name: "hosts", version: "1" }, { capabilities: { elicitation: { form: {} } } });
+client.setRequestHandler(ElicitRequestSchema, async (request) => {
+  questions.push(request.params.message);
+  return { action: "accept", content: { approve: true } };
+});
+await client.connect(new StdioClientTransport({ command, args, env: process.env }));
+const call = (name, wishes) =>
+  client.callTool({ name, arguments: wishes }, undefined, { onprogress: ({ progress: value }) => progress.push(value) });
+const tools = (await client.listTools()).tools;
+const refused = await call("quote_price", { image: picture, prompt: "x", max_prize_usd: "1" });
+const quote = await call("quote_price", { image: picture, prompt: "x" });
+let job = await call("animate_image", { image: picture, prompt: "x" });
+for (let calls = 0; calls < 10 && !job.isError && !job.structuredContent.file; calls += 1) {
+  job = await call("get_job", { job_id: job.structuredContent.job_id });
+}
+const resource = await client.readResource({ uri: `seedance://jobs/${job.structuredContent.job_id}` });
+const prompts = (await client.listPrompts()).prompts;
+console.log(
+  JSON.stringify({
+    protocol: client.transport?.protocolVersion ?? client.getNegotiatedProtocolVersion?.() ?? null,
+    tools: tools.map((tool) => tool.name),
+    refused: refused.content[0].text,
+    refused_is_error: refused.isError,
+    price: quote.structuredContent.price_usd,
+    job: job.structuredContent,
+    content: job.content.map((part) => part.type),
+    progress,
+    questions,
+    resource: JSON.parse(resource.contents[0].text),
+    prompts: prompts.map((prompt) => prompt.name),
+  }),
+);
+await client.close();

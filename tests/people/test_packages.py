@@ -1,0 +1,71 @@
+"""What is published says the same everywhere, and no link or bundle has a key in it."""
+
+import base64
+import json
+import re
+import subprocess
+import sys
+import tomllib
+from importlib.machinery import SourceFileLoader
+from importlib.util import module_from_spec, spec_from_loader
+from pathlib import Path
+from types import ModuleType
+from urllib.parse import parse_qs, unquote, urlsplit
+
+from seedance_mcp import __version__
+from seedance_mcp.config import SETTINGS
+
+ROOT = Path(__file__).parents[2]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+def load_script(name: str) -> ModuleType:
+    loader = SourceFileLoader(name, str(ROOT / "scripts" / name))
+    spec = spec_from_loader(name, loader)
+    assert spec is not None
+    module = module_from_spec(spec)
+    loader.exec_module(module)
+    return module
+
+
+def test_the_registry_file_fits_the_package() -> None:
+    server = json.loads((ROOT / "server.json").read_text())
+    package = server["packages"][0]
+    assert server["$schema"].endswith("/2025-12-11/server.schema.json")
+    assert re.fullmatch(r"[a-zA-Z0-9.-]+/[a-zA-Z0-9._-]+", server["name"])
+    assert len(server["description"]) <= 100
+    assert server["version"] == package["version"] == PROJECT["version"] == __version__
+    assert package["identifier"] == PROJECT["name"]
+    assert f"<!-- mcp-name: {server['name']} -->" in (ROOT / "README.md").read_text()
+    names = {variable["name"].removeprefix("SEEDANCE_"): variable for variable in package["environmentVariables"]}
+    assert set(names) <= set(SETTINGS)
+    assert names["WALLET_KEY"]["isSecret"] is True
+    assert "default" not in names["WALLET_KEY"]
+
+
+def test_the_links_are_the_generated_ones_and_hold_no_key() -> None:
+    page = (ROOT / "docs" / "connect.md").read_text()
+    assert load_script("draw_links").update(page) == page
+    cursor, code = re.findall(r"`((?:cursor|vscode):[^`]+)`", page)
+    config = json.loads(base64.b64decode(parse_qs(urlsplit(cursor).query)["config"][0]))
+    server = json.loads(unquote(urlsplit(code).query))
+    assert config == {name: server[name] for name in ("command", "args", "env")}
+    assert config["env"] == {"SEEDANCE_PROFILE": "sandbox"}
+
+
+def test_the_bundle_has_the_sources_and_asks_for_the_key_as_a_secret(tmp_path: Path) -> None:
+    folder = tmp_path / "bundle"
+    script = ROOT / "scripts" / "build_bundle"
+    subprocess.run([sys.executable, script, "--stage-only", folder], check=True, timeout=60)
+    manifest = json.loads((folder / "manifest.json").read_text())
+    assert (manifest["name"], manifest["version"]) == (PROJECT["name"], PROJECT["version"])
+    assert manifest["user_config"]["wallet_key"]["sensitive"] is True
+    assert {"animate_image", "get_job"} <= {tool["name"] for tool in manifest["tools"]}
+    env = manifest["server"]["mcp_config"]["env"]
+    assert {name.removeprefix("SEEDANCE_") for name in env} <= set(SETTINGS)
+    asked = {value[len("${user_config.") : -1] for value in env.values()}
+    assert asked == set(manifest["user_config"])
+    assert (folder / manifest["icon"]).is_file()
+    assert (folder / manifest["server"]["entry_point"]).is_file()
+    assert (folder / "seedance_mcp" / "gallery" / "page.html").is_file()
+    assert not list(folder.rglob("*.pyc"))

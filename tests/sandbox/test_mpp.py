@@ -1,0 +1,228 @@
+"""The sandbox's second rail, by a buyer that is not ours: the official Tempo client over a real port."""
+
+from collections.abc import Callable
+from typing import Any
+
+import httpx
+import pytest
+from eth_account import Account
+from eth_account.signers.local import LocalAccount
+from hypothesis import given
+from hypothesis import strategies as st
+from mpp import Challenge, Receipt
+from mpp.methods.tempo import TempoAccount, client
+from mpp.runtime import CredentialParams
+
+from seedance_mcp.sandbox import Sandbox, SandboxSettings
+from seedance_mcp.sandbox.chain import RevertError
+from seedance_mcp.sandbox.tempo import CHAIN_ID, TOKEN_ADDRESS, TempoChain, read_transaction
+from seedance_mcp.sandbox.tempo_rpc import answer_tempo
+
+from .bodies import UPLOAD
+from .buyer import FUNDS_MICRO_USDC, Buyer
+
+FEE = 5_576
+Open = Callable[..., Sandbox]
+OpenBuyer = Callable[..., Buyer]
+
+
+@pytest.fixture(autouse=True)
+def _short_lives(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]  # autouse
+    """The official Python client signs for 60 s; the newest chain takes 30 s at most, as mppx knows already."""
+    monkeypatch.setattr(client, "EXPIRING_NONCE_VALID_BEFORE_SECS", 25)
+
+
+async def sign(buyer: Buyer, answer: httpx.Response) -> str:
+    """The official client's credential for a 402."""
+    account = TempoAccount.from_key("0x" + bytes(buyer.account.key).hex())
+    method = client.charge(account=account, chain_id=CHAIN_ID, rpc_url=str(buyer.http.base_url.copy_with(path="/tempo/rpc")))
+    challenge = Challenge.from_www_authenticate(answer.headers["www-authenticate"])
+    return await method.create_credential(CredentialParams(challenge=challenge, context=None))
+
+
+async def send(buyer: Buyer, credential: str, body: Any = UPLOAD) -> httpx.Response:
+    return await buyer.http.post("/api/upload", json=body, headers={"authorization": credential})
+
+
+async def test_the_official_client_buys_an_upload(open_sandbox: Open, open_buyer: OpenBuyer) -> None:
+    sandbox = open_sandbox(rails=("mpp",))
+    buyer = open_buyer(sandbox)
+    challenge = await buyer.http.post("/api/upload", json=UPLOAD)
+    assert (challenge.status_code, challenge.content) == (402, b"")
+    assert "payment-required" not in challenge.headers
+
+    paid = await send(buyer, await sign(buyer, challenge))
+
+    assert paid.status_code == 200
+    receipt = Receipt.from_payment_receipt(paid.headers["payment-receipt"])
+    [settlement] = sandbox.tempo.settlements()
+    assert receipt.reference == settlement.transaction
+    assert (settlement.payer, settlement.amount_micro_usdc, settlement.fee_micro_usdc) == (buyer.address, 10_000, FEE)
+    assert sandbox.tempo.balance_of(buyer.address) == FUNDS_MICRO_USDC - 10_000 - FEE
+    shown = (await buyer.http.get(f"/_sandbox/tx/{receipt.reference}")).json()
+    assert (shown["rail"], shown["receipt"]["status"]) == ("mpp", "0x1")
+
+
+async def test_a_credential_works_once(open_sandbox: Open, open_buyer: OpenBuyer) -> None:
+    buyer = open_buyer(open_sandbox(rails=("mpp",)))
+    credential = await sign(buyer, await buyer.http.post("/api/upload", json=UPLOAD))
+    await send(buyer, credential)
+
+    again = await send(buyer, credential)
+
+    assert again.status_code == 500
+    assert again.json()["error"].endswith("Transaction hash has already been used.")
+
+
+async def test_a_poor_wallet_gets_the_bare_challenge_again(open_sandbox: Open, open_buyer: OpenBuyer) -> None:
+    sandbox = open_sandbox(rails=("mpp",))
+    poor = open_buyer(sandbox, Account.create())
+    sandbox.tempo.mint(poor.address, 10_000)  # the price, and nothing for the fee
+    challenge = await poor.http.post("/api/upload", json=UPLOAD)
+
+    answer = await send(poor, await sign(poor, challenge))
+
+    assert (answer.status_code, answer.content) == (402, b"")
+    assert answer.headers["www-authenticate"] != challenge.headers["www-authenticate"]
+    assert sandbox.tempo.settlements() == ()
+
+
+async def test_nothing_else_that_calls_itself_a_payment_is_taken(open_sandbox: Open, open_buyer: OpenBuyer) -> None:
+    sandbox = open_sandbox(rails=("mpp",))
+    buyer = open_buyer(sandbox)
+    credential = await sign(buyer, await buyer.http.post("/api/upload", json=UPLOAD))
+    for header in ("Payment", "Payment x", credential[:-9], credential[:900], "Payment " + "A" * 60_000):
+        assert (await send(buyer, header)).status_code in (402, 431)
+    assert sandbox.tempo.settlements() == ()
+
+
+async def test_both_rails_are_offered_side_by_side(open_sandbox: Open, open_buyer: OpenBuyer) -> None:
+    sandbox = open_sandbox(rails=("x402", "mpp"))
+    buyer = open_buyer(sandbox)
+    challenge = await buyer.http.post("/api/upload", json=UPLOAD)
+    assert {"payment-required", "www-authenticate"} <= set(challenge.headers)
+
+    await send(buyer, await sign(buyer, challenge))
+    await buyer.buy("/api/upload", UPLOAD)
+
+    assert [one["rail"] for one in (await buyer.state())["settlements"]] == ["mpp", "x402"]
+    protocols = (await buyer.http.get("/openapi.json")).json()["paths"]["/api/upload"]["post"]["x-payment-info"]
+    assert [next(iter(one)) for one in protocols["protocols"]] == ["x402", "mpp"]
+
+
+async def test_a_sign_in_carries_a_charge_of_nothing(open_sandbox: Open, open_buyer: OpenBuyer) -> None:
+    buyer = open_buyer(open_sandbox(rails=("mpp",)))
+    challenge = await buyer.http.get("/api/jobs")
+    charge = Challenge.from_www_authenticate(challenge.headers["www-authenticate"])
+    assert charge.request["amount"] == "0"
+    assert charge.realm == f"{buyer.http.base_url.host}:{buyer.http.base_url.port}"
+    assert (await buyer.ask("GET", "/api/jobs")).status_code == 200
+    assert "www-authenticate" not in (await open_buyer(open_sandbox()).http.get("/api/jobs")).headers
+
+
+@pytest.mark.parametrize(("funded_on", "base", "tempo"), [(("mpp",), 0, 5), (("x402",), 5, 0), (("x402", "mpp"), 5, 5)])
+def test_money_can_be_given_on_one_chain_only(funded_on: tuple[str, ...], base: int, tempo: int) -> None:
+    address = Account.create().address
+    sandbox = Sandbox(SandboxSettings(funded={address: 5}, funded_on=funded_on))
+    assert (sandbox.chain.balance_of(address), sandbox.tempo.balance_of(address)) == (base, tempo)
+
+
+async def test_funding_names_its_chain(open_sandbox: Open, open_buyer: OpenBuyer) -> None:
+    sandbox = open_sandbox(rails=("mpp",))
+    poor = open_buyer(sandbox, Account.create())
+    body = {"address": poor.address, "amount_micro_usdc": 7, "rail": "mpp"}
+    answer = await poor.http.post("/_sandbox/fund", json=body)
+    assert answer.json() == {"address": poor.address, "balance_micro_usdc": 7}
+    assert (await poor.http.post("/_sandbox/fund", json={**body, "rail": "card"})).status_code == 400
+    call = {"to": TOKEN_ADDRESS, "data": "0x70a08231" + poor.address[2:].lower().rjust(64, "0")}
+    request = {"jsonrpc": "2.0", "id": 1, "method": "eth_call", "params": [call, "latest"]}
+    assert int((await poor.http.post("/tempo/rpc", json=request)).json()["result"], 16) == 7
+
+
+def transact(account: LocalAccount, now: int, **changes: Any) -> bytes:
+    """A transfer of 1 cent, signed; `changes` make it one that no chain takes."""
+    from pytempo import Call, TempoTransaction  # pyright: ignore[reportMissingTypeStubs]  # typed, but not marked so
+
+    memo = "11" * 32
+    data = f"0x95777d59{'22' * 20:0>64}{10_000:064x}{memo}"
+    fields: dict[str, Any] = {
+        "chain_id": CHAIN_ID, "gas_limit": 1_000_000, "max_fee_per_gas": 20_000_000_000,
+        "max_priority_fee_per_gas": 0, "nonce": 0, "nonce_key": 2**256 - 1, "valid_before": now + 25,
+        "fee_token": TOKEN_ADDRESS, "calls": (Call.create(to=TOKEN_ADDRESS, data=data),),
+    }  # fmt: skip
+    return TempoTransaction.create(**{**fields, **changes}).sign("0x" + bytes(account.key).hex()).encode()
+
+
+def open_chain(account: LocalAccount, funds: int = 1_000_000) -> TempoChain:
+    return TempoChain({account.address: funds}, clock=lambda: 1_000_000.0)
+
+
+def test_a_transaction_is_included_once_with_its_fee(account: LocalAccount) -> None:
+    chain = open_chain(account)
+    raw = transact(account, 1_000_000)
+    settlement = chain.include(raw)
+    assert settlement.payer == account.address
+    assert (settlement.amount_micro_usdc, settlement.fee_micro_usdc, settlement.memo) == (10_000, FEE, "0x" + "11" * 32)
+    with pytest.raises(RevertError, match="already known"):
+        chain.include(raw)
+    assert chain.balance_of(account.address) == 1_000_000 - 10_000 - FEE
+
+
+@pytest.mark.parametrize(
+    ("changes", "says"),
+    [
+        ({"chain_id": 4217}, "chain id"),
+        ({"fee_token": "0x" + "1" * 40}, "unknown token"),
+        ({"nonce_key": 0}, "expiring nonces"),
+        ({"nonce": 1}, "expiring nonces"),
+        ({"valid_before": None}, "expiring nonces"),
+        ({"valid_before": 1_000_000}, "not valid now"),
+        ({"valid_before": 1_000_031}, "more than 30 seconds"),
+        ({"valid_after": 1_000_001}, "not valid now"),
+        ({"gas_limit": 21_000}, "too low"),
+        ({"max_fee_per_gas": 1}, "too low"),
+        ({"max_fee_per_gas": 10**12}, "InsufficientBalance"),
+        ({"calls": ()}, "."),
+    ],
+)
+def test_a_transaction_that_a_node_would_not_take_moves_nothing(
+    account: LocalAccount, changes: dict[str, Any], says: str
+) -> None:
+    chain = open_chain(account)
+    with pytest.raises((RevertError, ValueError), match=says):
+        chain.include(transact(account, 1_000_000, **changes))
+    assert chain.settlements() == ()
+
+
+def test_a_flipped_bit_is_another_payer_or_nobody(account: LocalAccount) -> None:
+    raw = transact(account, 1_000_000)
+    for position in range(1, len(raw), 7):
+        tampered = bytes([*raw[:position], raw[position] ^ 1, *raw[position + 1 :]])
+        try:
+            assert read_transaction(tampered).payer != account.address
+        except RevertError:
+            continue
+
+
+@given(st.binary(max_size=200))
+def test_no_bytes_break_the_reader(data: bytes) -> None:
+    with pytest.raises(RevertError):
+        read_transaction(b"\x76" + data)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.text(max_size=8),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=8), inner, max_size=3),
+    max_leaves=8,
+)
+METHODS = st.sampled_from(
+    ["eth_call", "eth_getBlockByNumber", "eth_getTransactionReceipt", "eth_sendRawTransactionSync"]
+)
+CALLS = st.fixed_dictionaries({"jsonrpc": st.just("2.0"), "method": METHODS, "params": JSON})
+
+
+@given(JSON | CALLS)
+def test_no_request_breaks_the_rpc(request: Any) -> None:
+    answer = answer_tempo(TempoChain(), request)
+    for one in answer if isinstance(answer, list) else [answer]:  # pyright: ignore[reportUnknownVariableType]  # any JSON
+        assert ("result" in one) != ("error" in one)

@@ -227,14 +227,27 @@ class Animator:
             job = await self._watcher.wait(job, deadline=deadline, report=report)
         return Animation(job=job, notes=notes)
 
-    async def get_job(self, job_id: str, *, deadline: float, report: Report | None = None) -> Job:
+    async def get_job(
+        self, job_id: str, *, deadline: float, answer_until: float = math.inf, report: Report | None = None
+    ) -> Job:
         """Read a job, wait for it a while, and save its video as soon as there is one.
+
+        Args:
+            job_id: The studio's id.
+            deadline: Unix seconds at which to stop waiting; the job goes on.
+            answer_until: Unix seconds until which the studio may take to tell of a job that is not ours.
+            report: Told how the job gets on.
 
         Raises:
             JobNotFoundError: Neither the ledger nor the studio knows it for this wallet.
             SeedanceError: The studio does not answer, or the video cannot be saved yet.
         """
-        job = self._ledger.find_job(job_id) or await self._adopt(job_id)
+        job = self._ledger.find_job(job_id)
+        if job is None:
+            with anyio.move_on_after(max(answer_until - self._now(), 0.001)):
+                job = await self._adopt(job_id)
+        if job is None:
+            raise StudioUnreachableError("The studio did not tell of the job in time.", "Call again in a minute.")
         if job.finished or job.payment_id == 0:
             return job
         return await self._watcher.wait(job, deadline=deadline, report=report)

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Literal, cast
 
 from seedance_mcp.errors import ConfigError
+from seedance_mcp.jsonc import edit_json, parse_json
 
 SERVER_NAME = "seedance"
 CONFIG_BYTES_MAX = 8 * 1024 * 1024
@@ -194,7 +195,7 @@ def add_entry(host: Host, file: Path, entry: Mapping[str, object]) -> Change:
         after = (text.rstrip("\n") + "\n\n" if text.strip() else "") + _write_toml(entry)
         _parse_toml(after, file)
         return Change(file=file, before=before, after=after)
-    return Change(file=file, before=before, after=_edit_json(before, file, host.form, entry))
+    return Change(file=file, before=before, after=edit_json(before, file, host.form, SERVER_NAME, entry))
 
 
 def remove_entry(host: Host, file: Path) -> Change:
@@ -209,7 +210,7 @@ def remove_entry(host: Host, file: Path) -> Change:
     if host.form == "codex":
         _parse_toml(before, file)
         return Change(file=file, before=before, after=_without_toml(before))
-    return Change(file=file, before=before, after=_edit_json(before, file, host.form, None))
+    return Change(file=file, before=before, after=edit_json(before, file, host.form, SERVER_NAME, None))
 
 
 def has_entry(host: Host, file: Path) -> bool | None:
@@ -224,7 +225,7 @@ def has_entry(host: Host, file: Path) -> bool | None:
     if host.form == "codex":
         servers = _parse_toml(text, file).get("mcp_servers", {})
     else:
-        servers = _parse_json(text, file).get(host.form, {})
+        servers = parse_json(text, file).get(host.form, {})
     return isinstance(servers, dict) and SERVER_NAME in servers
 
 
@@ -279,115 +280,6 @@ def _read_text(file: Path) -> str | None:
         raise ConfigError(f"{file} cannot be read: {exc.strerror or exc}.", "Nothing was changed.") from exc
     except UnicodeDecodeError as exc:
         raise ConfigError(f"{file} is not UTF-8 text.", "Nothing was changed.") from exc
-
-
-# ── JSON, as editors write it: with comments and trailing commas ─────────────────────────────────────────────────────
-
-_JSONC = re.compile(r'"(?:\\.|[^"\\])*"|//[^\n]*|/\*.*?\*/|,(?=\s*(?:(?://[^\n]*|/\*.*?\*/)\s*)*[}\]])', re.DOTALL)
-
-
-def _parse_json(text: str, file: Path) -> dict[str, object]:
-    """A file's object; comments and trailing commas are read as spaces, so that places stay what they were."""
-    plain = _plain_json(text)
-    if not plain.strip():
-        return {}
-    try:
-        document = cast("object", json.loads(plain))
-    except (ValueError, RecursionError) as exc:
-        where = f", line {exc.lineno}: {exc.msg}" if isinstance(exc, json.JSONDecodeError) else ""
-        raise ConfigError(f"{file} is not JSON{where}.", "Mend it first; nothing was changed.") from exc
-    if not isinstance(document, dict):
-        raise ConfigError(f"{file} does not hold a JSON object.", "Mend it first; nothing was changed.")
-    return cast("dict[str, object]", document)
-
-
-def _plain_json(text: str) -> str:
-    def blank(match: re.Match[str]) -> str:
-        found = match[0]
-        return found if found.startswith('"') else re.sub(r"[^\n]", " ", found)
-
-    return _JSONC.sub(blank, text.removeprefix("\ufeff"))
-
-
-def _edit_json(before: str | None, file: Path, key: str, entry: Mapping[str, object] | None) -> str:
-    """Set or remove our entry and leave every other byte alone, comments included."""
-    text = (before or "").removeprefix("\ufeff")
-    document = _parse_json(text, file)
-    if not text.strip():
-        return _dump({key: {SERVER_NAME: entry}}) + "\n" if entry is not None else text
-    servers = document.get(key)
-    if servers is not None and not isinstance(servers, dict):
-        raise ConfigError(f"{key} in {file} is not an object.", "Mend it first; nothing was changed.")
-    if entry is None and SERVER_NAME not in cast("dict[str, object]", servers or {}):
-        return text
-    if servers is None:
-        after = _insert(text, _plain_json(text).index("{"), key, {SERVER_NAME: entry}, depth=1)
-    else:
-        start = _find_value(text, _plain_json(text).index("{"), key)
-        if SERVER_NAME in cast("dict[str, object]", servers):
-            text = _cut(text, start, SERVER_NAME)
-        after = text if entry is None else _insert(text, start, SERVER_NAME, entry, depth=2)
-    expected = {**document}
-    rest = {name: value for name, value in cast("dict[str, object]", servers or {}).items() if name != SERVER_NAME}
-    expected[key] = rest if entry is None else {**rest, SERVER_NAME: dict(entry)}
-    if _parse_json(after, file) != expected:  # the proof that nothing else was touched
-        raise ConfigError(f"{file} is written in a way that cannot be changed safely.", "Add the entry by hand.")
-    return after
-
-
-def _dump(value: object) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False)
-
-
-def _members(text: str, start: int) -> list[tuple[str, int, int, int]]:
-    """The members of the object at `start`: name, where it begins, where its value begins and ends."""
-    plain = _plain_json(text)
-    decoder = json.JSONDecoder()
-    found: list[tuple[str, int, int, int]] = []
-    at = start + 1
-    while True:
-        at = _skip(plain, at, ",")
-        if plain[at] == "}":
-            return found
-        name, end = cast("tuple[str, int]", decoder.raw_decode(plain, at))
-        value = _skip(plain, _skip(plain, end, "") + 1, "")
-        _, stop = decoder.raw_decode(plain, value)
-        found.append((name, at, value, stop))
-        at = stop
-
-
-def _skip(plain: str, at: int, also: str) -> int:
-    while plain[at].isspace() or plain[at] in also:
-        at += 1
-    return at
-
-
-def _find_value(text: str, start: int, name: str) -> int:
-    return [value for found, _, value, _ in _members(text, start) if found == name][-1]
-
-
-def _insert(text: str, start: int, name: str, value: object, *, depth: int) -> str:
-    """Put a member first into the object at `start`."""
-    members = _members(text, start)
-    written = f"{json.dumps(name)}: {_dump(value)}".replace("\n", "\n" + "  " * depth)
-    tail = "," if members else "\n" + "  " * (depth - 1)
-    rest = text[start + 1 :]
-    return f"{text[: start + 1]}\n{'  ' * depth}{written}{tail}{rest if members else rest.lstrip()}"
-
-
-def _cut(text: str, start: int, name: str) -> str:
-    """Take a member out of the object at `start`, with one comma."""
-    plain = _plain_json(text)
-    for found, begin, _, stop in _members(text, start):
-        if found == name:
-            after = _skip(plain, stop, "")
-            if plain[after] == ",":
-                return text[:begin] + text[_skip(plain, after + 1, "") :]
-            before = begin - 1
-            while plain[before].isspace():
-                before -= 1
-            return text[: before if plain[before] == "," else before + 1] + text[stop:]
-    return text
 
 
 # ── TOML, as Codex writes it ─────────────────────────────────────────────────────────────────────────────────────────

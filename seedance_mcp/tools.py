@@ -10,6 +10,7 @@ from typing import Annotated, Any
 from mcp.server.mcpserver import ElicitationResult, Resolve
 from mcp.server.mcpserver.tools import Tool
 from mcp.types import CallToolResult, ImageContent, ResourceLink, TextContent, ToolAnnotations
+from opentelemetry import trace
 from pydantic import BaseModel, Field
 
 from seedance_mcp.call import (
@@ -129,6 +130,7 @@ async def animate_image(
         )
         result = show_animation(animation, (await engine.settings()).profile)
         thumbnail = None if animation.job is None else await engine.find_thumbnail(animation.job)
+    mark_span(result)
     return _answer(result, file=result.file, thumbnail=thumbnail, is_error=result.status == "failed")
 
 
@@ -142,10 +144,12 @@ async def get_job(
         engine = find_engine(ctx)
         animator = await engine.animator()
         deadlines = read_deadlines(wait_seconds)
-        with deadlines.bounding("The studio's answer"):
-            job = await animator.get_job(job_id, deadline=deadlines.job, report=progress.report)
+        job = await animator.get_job(
+            job_id, deadline=deadlines.job, answer_until=deadlines.answer, report=progress.report
+        )
         result = show_job(job, (await engine.settings()).profile)
         thumbnail = await engine.find_thumbnail(job)
+    mark_span(result)
     return _answer(result, file=result.file, thumbnail=thumbnail)
 
 
@@ -186,6 +190,19 @@ def _answer(
             ImageContent(type="image", data=base64.b64encode(thumbnail).decode("ascii"), mime_type="image/jpeg")
         )
     return CallToolResult(content=content, structured_content=result.model_dump(mode="json"), is_error=is_error)
+
+
+def mark_span(result: JobResult) -> None:
+    """Tell whoever traces this call which job it is about and what it cost; silent where nobody does."""
+    span = trace.get_current_span()
+    if not span.is_recording():
+        return
+    span.set_attribute("seedance.status", result.status)
+    if result.job_id is not None:
+        span.set_attribute("seedance.job_id", result.job_id)
+    if result.rail is not None and result.price_micro_usdc is not None:
+        span.set_attribute("seedance.rail", result.rail)
+        span.set_attribute("seedance.price_micro_usdc", result.price_micro_usdc)
 
 
 def build_tools() -> list[Tool]:

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).parents[1] / "seedance_mcp"
 
 FLOORS: dict[str, tuple[str, ...]] = {
     "faces": (
-        "__main__", "call", "cli", "commands", "consent", "demo", "doctor", "embedded", "engine", "gallery", "hosts",
+        "__main__", "call", "cli", "commands", "consent", "demo", "doctor", "embedded", "engine", "gallery", "hosts", "jsonc",
         "money_tool", "parameters", "prompts", "resources", "results", "schemas", "server", "serving", "shots", "tools",
     ),
     "judgement": (

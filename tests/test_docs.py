@@ -92,7 +92,9 @@ def test_every_test_that_the_safety_page_names_is_there() -> None:
         assert f"def {test}(" in (ROOT / file).read_text(), f"{test} is not in {file}"
 
 
-@pytest.mark.parametrize("path", ["README.md", "CONTRIBUTING.md", "benchmarks/README.md", "docs/safety.md"])
+@pytest.mark.parametrize(
+    "path", ["README.md", "CONTRIBUTING.md", "benchmarks/README.md", "docs/safety.md", "docs/connect.md", "docs/mcp.md"]
+)
 def test_links_between_documents_lead_somewhere(path: str) -> None:
     text = (ROOT / path).read_text()
     for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text):

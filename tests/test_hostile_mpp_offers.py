@@ -93,6 +93,11 @@ class Hostile:
     owner: Owner = field(default_factory=Owner)
 
 
+SHORT = Owner(purse=Purse(balances={TEMPO_USDC: PRICE}))
+NO_MPP = Owner(pins=dataclasses.replace(LIVE.pins, mpp=None))
+STRANGER = put("recipient", "0x" + "e" * 40)
+
+
 def offer(name: str, challenge: str, says: str, owner: Owner | None = None) -> Hostile:
     return Hostile(name, (challenge,), UnacceptableOfferError, says, owner or Owner())
 
@@ -140,9 +145,9 @@ HOSTILE = [
     offer("header-of-its-own", write(header="Cookie"), "a header of its own"),
     offer("network-fee", write(), "network's fee may be $1.00", Owner(purse=Purse(gas_price=10**12))),
     offer("rail-not-allowed", write(), "mpp is not among the allowed rails", Owner(limits=Limits(rails=("x402",)))),
-    offer("rail-not-pinned", write(), "not a rail of this profile", Owner(pins=dataclasses.replace(LIVE.pins, mpp=None))),
+    offer("rail-not-pinned", write(), "not a rail of this profile", NO_MPP),
     Hostile("two-prices", (write(), put("amount", "1")), UnacceptableOfferError, "2 different prices"),
-    Hostile("two-recipients", (write(), put("recipient", "0x" + "e" * 40)), UnacceptableOfferError, "2 different prices"),
+    Hostile("two-recipients", (write(), STRANGER), UnacceptableOfferError, "2 different prices"),
     Hostile("price-above-quote", (put("amount", str(PRICE + 1)),), PriceTooHighError, "was quoted for it"),
     Hostile(
         "fee-above-cap", (write(),), PriceTooHighError, "together above the $0.42",
@@ -157,8 +162,8 @@ HOSTILE = [
         Owner(limits=Limits(max_total_micro_usdc=1_000_000), spend=Spend(total_micro_usdc=1_000_000 - PRICE)),
     ),
     Hostile(
-        "purse-too-small-for-the-fee", (write(),), InsufficientBalanceError, "$0.4325 with the network fee ($0.02 at most)",
-        Owner(purse=Purse(balances={TEMPO_USDC: PRICE})),
+        "purse-too-small-for-the-fee", (write(),), InsufficientBalanceError,
+        "$0.4325 with the network fee ($0.02 at most)", SHORT,
     ),
 ]  # fmt: skip
 
@@ -231,8 +236,8 @@ def test_an_empty_wallet_is_told_what_it_lacks_on_both_chains() -> None:
     with pytest.raises(InsufficientBalanceError) as caught:
         judge(write(), x402=True, owner=Owner(purse=Purse(balances={BASE_USDC: 5, TEMPO_USDC: 400_000})))
     text = str(caught.value)
-    for part in (PAYER, "$0.4125 is needed and $0.000005 is there", "on Base (eip155:8453)", "$0.4325 with the network fee",
-                 "$0.40 is there", "on Tempo (eip155:4217)", USDC_E, "to this address"):  # fmt: skip
+    for part in (PAYER, "$0.4125 is needed and $0.000005 is there", "on Base (eip155:8453)",
+                 "$0.4325 with the network fee", "$0.40 is there", "on Tempo (eip155:4217)", USDC_E, "to this address"):  # fmt: skip
         assert part in text
 
 

@@ -55,6 +55,7 @@ async def animator_on(settings: Settings, *, now: Callable[[], float] = time.tim
         studio_url=profile.studio_url,
         blob_url=profile.blob_url,
         rpc_url=profile.rpc_url,
+        tempo_rpc_url=profile.tempo_rpc_url,
         chain_id=profile.sign_in_chain,
         allow_loopback_http=profile.allow_loopback_http,
     )

@@ -1,18 +1,21 @@
 """What a host reads before any call: the list of tools, the instructions, prompts, completions, templates."""
 
 import json
-from typing import Any, Literal
+from typing import Any, ClassVar, Literal
 
 import pytest
 from mcp import Client, MCPError
 from mcp.types import PromptReference, ResourceTemplateReference
+from opentelemetry import trace
 
 from seedance_mcp.money_tool import ERROR_KEY
+from seedance_mcp.results import JobResult
 from seedance_mcp.server import INSTRUCTIONS, build_server
+from seedance_mcp.tools import mark_span
 
 TOOLS = {"animate_image", "get_job", "quote_price", "upload_image", "list_jobs", "wallet_status"}
 TOKENS_MAX = 1500
-CHARACTERS_MAX = 5600
+CHARACTERS_MAX = 5800
 """What 1,500 tokens look like here, where no tokenizer is installed; `benchmarks/agent_cost.py` counts them."""
 WORDS_MAX = 150
 
@@ -164,3 +167,28 @@ async def test_a_wallet_that_is_not_set_is_explained_with_the_limits(tmp_path: A
     assert (told["address"], told["balances"], told["left_today_usd"]) == (None, [], "2.00")
     assert "SEEDANCE_WALLET_KEY" in told["next_step"]
     assert (refused.meta or {})[ERROR_KEY]["code"] == "config"
+
+
+def test_a_traced_call_says_which_job_and_what_it_cost() -> None:
+    class Recorder(trace.NonRecordingSpan):
+        told: ClassVar[dict[str, object]] = {}
+
+        def is_recording(self) -> bool:
+            return True
+
+        def set_attribute(self, key: str, value: object) -> None:
+            self.told[key] = value
+
+    job = JobResult(
+        job_id="cm1", status="complete", progress=100, video_url=None, thumbnail_url=None, file=None, price_usd="0.32",
+        price_micro_usdc=320_000, rail="x402", receipt=None, error=None, notes=[], next_step="",
+    )  # fmt: skip
+    mark_span(job)  # nobody traces: nothing happens
+    with trace.use_span(Recorder(trace.INVALID_SPAN_CONTEXT)):
+        mark_span(job)
+    assert Recorder.told == {
+        "seedance.job_id": "cm1",
+        "seedance.status": "complete",
+        "seedance.rail": "x402",
+        "seedance.price_micro_usdc": 320_000,
+    }

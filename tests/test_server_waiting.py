@@ -82,7 +82,8 @@ async def test_a_picture_that_came_too_late_for_one_call_is_there_for_the_next(
 
     assert first.is_error
     assert facts(second)["price_usd"] == "0.32"
-    assert len(host.asked) == 1
+    ours = [asked for asked in host.asked if asked.headers["user-agent"].startswith("seedance-mcp")]
+    assert len(ours) == 1  # the studio looks at it too
 
 
 async def test_a_silent_studio_holds_no_call_beyond_its_deadline(
@@ -121,6 +122,20 @@ async def test_a_cancelled_call_leaves_its_job_running_and_the_next_call_finds_i
 
     assert answer["status"] == "complete"
     assert len(await settlements(sandbox)) == 2
+
+
+async def test_a_deadline_of_get_job_is_a_normal_answer(
+    make_sandbox: MakeSandbox, funded_key: str, make_picture: Callable[..., Path], tmp_path: Path
+) -> None:
+    sandbox = make_sandbox(faults=("stuck_job",))
+    async with open_host(sandbox, funded_key, tmp_path) as client:
+        job_id = None
+        while job_id is None:
+            job_id = facts(await buy(client, make_picture(), wait_seconds=1))["job_id"]
+        for wait_seconds in (0, 1, 2):
+            answer, waited = await ask(client, "get_job", job_id=job_id, wait_seconds=wait_seconds)
+            assert facts(answer)["next_step"] == f"Still running. Call get_job with job_id {job_id}."
+            assert waited < wait_seconds + SLACK_SECONDS
 
 
 async def test_a_purchase_outlives_its_callers_deadline(

@@ -16,9 +16,10 @@ from rich.table import Table
 
 from seedance_mcp.commands import exits
 from seedance_mcp.commands.console import AsJson, Sandbox, read_environ, run, say, show_error, shown, words
-from seedance_mcp.config import read_settings
+from seedance_mcp.config import Settings, read_settings
 from seedance_mcp.engine import Engine
 from seedance_mcp.errors import PriceTooHighError, RequestError, SeedanceError
+from seedance_mcp.ledger import Job
 from seedance_mcp.money import format_usdc
 from seedance_mcp.results import JobResult, show_animation, show_job, show_quote, show_upload
 from seedance_mcp.shots import Shot, build_shot, read_shots
@@ -190,23 +191,30 @@ def get(
 
 
 def jobs(
-    limit: Annotated[int, typer.Option(min=1, max=1000, help="How many, newest first.")] = 20,
+    limit: Annotated[int, typer.Option(min=1, max=100, help="How many, newest first.")] = 20,
+    studio: Annotated[bool, typer.Option("--studio", help="Ask the studio for its own list, too.")] = False,
     sandbox: Sandbox = False,
     as_json: AsJson = False,
 ) -> None:
-    """List your latest jobs from the ledger: needs neither a network nor a key. Free."""
-    from seedance_mcp.ledger.sqlite import SQLiteLedger  # with its database, only where it is read
+    """List your latest jobs: from the ledger, which needs neither a network nor a key. Free."""
+    environ = read_environ(sandbox)
+    settings = read_settings(environ)
 
-    settings = read_settings(read_environ(sandbox))
-    found: list[dict[str, Any]] = []
-    if settings.ledger_file.exists():
-        ledger = SQLiteLedger(settings.ledger_file)
-        try:
-            for job in ledger.recent_jobs(limit):
-                result = show_job(job, settings.profile).model_dump(mode="json")
-                found.append({**result, "created_at": job.created_at, "prompt": job.arguments.get("prompt")})
-        finally:
-            ledger.close()
+    async def work(engine: Engine) -> list[Job]:
+        recent = await (await engine.animator()).list_jobs(limit)
+        for note in recent.notes:
+            words.print(note, markup=False)
+        return list(recent.jobs)
+
+    latest = run(environ, work, as_json=as_json) if studio else _read_jobs(settings, limit)
+    found: list[dict[str, Any]] = [
+        {
+            **show_job(job, settings.profile).model_dump(mode="json"),
+            "created_at": job.created_at,
+            "prompt": job.arguments.get("prompt"),
+        }
+        for job in latest
+    ]
     if as_json:
         say(found)
         return
@@ -214,12 +222,25 @@ def jobs(
     for result in found:
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(result["created_at"]))
         prompt = " ".join(str(result["prompt"] or "").split())[:40]
-        table.add_row(result["job_id"], when, result["status"], f"${result['price_usd']}", prompt, _file_name(result))
+        price = f"${result['price_usd'] or '?'}"
+        table.add_row(result["job_id"], when, result["status"], price, prompt, _file_name(result))
     if found:
         shown.print(table)
         words.print(f"The files are in {settings.videos_dir}")
     else:
         words.print("No jobs yet.")
+
+
+def _read_jobs(settings: Settings, limit: int) -> list[Job]:
+    from seedance_mcp.ledger.sqlite import SQLiteLedger  # with its database, only where it is read
+
+    if not settings.ledger_file.exists():
+        return []
+    ledger = SQLiteLedger(settings.ledger_file)
+    try:
+        return ledger.recent_jobs(limit)
+    finally:
+        ledger.close()
 
 
 # ── a batch ──────────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -12,6 +12,7 @@ from __future__ import annotations
 import json
 import os
 import sqlite3
+import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -190,7 +191,7 @@ class SQLiteLedger:
         try:
             with self._translating():
                 self._db.row_factory = sqlite3.Row
-                self._db.execute("PRAGMA journal_mode = WAL")
+                self._enter_wal()
                 self._db.execute("PRAGMA synchronous = FULL")
                 self._db.execute("PRAGMA fullfsync = ON")  # on a Mac, fsync alone stops at the disk's own memory
                 self._db.execute("PRAGMA foreign_keys = ON")
@@ -198,6 +199,19 @@ class SQLiteLedger:
         except BaseException:
             self._db.close()
             raise
+
+    def _enter_wal(self) -> None:
+        """Switch a new file to WAL: the one statement that SQLite lets fail at once while another process does it."""
+        give_up = time.monotonic() + BUSY_SECONDS
+        while True:
+            try:
+                self._db.execute("PRAGMA journal_mode = WAL")
+            except sqlite3.OperationalError as exc:
+                if exc.sqlite_errorcode != sqlite3.SQLITE_BUSY or time.monotonic() > give_up:
+                    raise
+                time.sleep(0.01)
+            else:
+                return
 
     def _migrate(self) -> None:
         with self._atomic() as db:

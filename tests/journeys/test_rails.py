@@ -6,6 +6,7 @@ import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import anyio
 import pytest
 
 from tests.journeys.host import Bench, run_in_thread
@@ -35,7 +36,7 @@ async def test_a_studio_that_takes_only_mpp_is_paid_on_tempo(
     assert (offer["rail"], offer["fee_usd"], offer["refused_because"]) == ("mpp", "0.02", None)
     assert offer["balance_usd"] == "49.984424"
     assert (clip["status"], clip["rail"]) == ("complete", "mpp")
-    assert Path(clip["file"]).exists()
+    assert await anyio.Path(clip["file"]).exists()
     assert clip["receipt"]["network"] == "eip155:4024217"
     assert again["job_id"] == clip["job_id"]
     [upload, generation] = (await bench.state())["settlements"]
@@ -164,4 +165,4 @@ async def test_the_demo_ends_on_tempo_as_it_does_on_base(tmp_path: Path) -> None
     shown = json.loads((await run_in_thread(run)).stdout)
     assert (shown["rail"], shown["price_micro_usdc"]) == ("mpp", CLIP)
     assert shown["receipt"]["network"] == "eip155:4024217"
-    assert Path(shown["file"]).exists()
+    assert await anyio.Path(shown["file"]).exists()

@@ -2,6 +2,8 @@
 
 import json
 import re
+import shutil
+import subprocess
 import time
 from collections.abc import Generator
 from pathlib import Path
@@ -12,6 +14,7 @@ from hypothesis import strategies as st
 from starlette.testclient import TestClient
 
 from seedance_mcp.config import Settings, read_settings
+from seedance_mcp.gallery.exporting import export_gallery
 from seedance_mcp.gallery.rendering import encode_data, render_page
 from seedance_mcp.gallery.serving import build_app
 from seedance_mcp.gallery.showing import build_show
@@ -156,3 +159,31 @@ def test_it_is_written_as_files_and_a_folder_of_others_is_left_alone(person: Per
     refused = person.run("gallery", "--export", "mine", "--sandbox")
     assert refused.code == 2
     assert "holds something else" in refused.one_line
+
+
+CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+FLAGS = (
+    "--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update",
+    "--disable-sync", "--virtual-time-budget=3000",
+)  # fmt: skip
+
+
+@pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine")
+@pytest.mark.parametrize("width", [390, 1280])
+def test_a_browser_shows_the_cards_and_runs_nothing_of_a_strangers(
+    history: Settings, tmp_path: Path, width: int
+) -> None:
+    page = export_gallery(history, tmp_path / "out")
+    shown = subprocess.run(
+        [str(CHROMIUM), *FLAGS, f"--user-data-dir={tmp_path / 'profile'}", f"--window-size={width},900", "--dump-dom",
+         page.as_uri()],
+        capture_output=True, text=True, check=True, timeout=60,
+    ).stdout  # fmt: skip
+    assert shown.count('<article class="clip"') == 2
+    assert shown.count("<script") == 2
+    assert "&lt;/script&gt;&lt;script&gt;alert(1)" in shown
+    assert "onerror" not in re.sub(
+        r"<script.*?</script>|<p class=.(?:prompt|problem).*?</p>", "", shown, flags=re.DOTALL
+    )
+    assert "2 clips" in shown
+    assert "limit $5.00" in shown

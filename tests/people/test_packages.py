@@ -1,6 +1,7 @@
 """What is published says the same everywhere, and no link or bundle has a key in it."""
 
 import base64
+import hashlib
 import json
 import re
 import subprocess
@@ -10,13 +11,21 @@ from importlib.machinery import SourceFileLoader
 from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from types import ModuleType
+from typing import cast
 from urllib.parse import parse_qs, unquote, urlsplit
+
+import jsonschema
 
 from seedance_mcp import __version__
 from seedance_mcp.config import SETTINGS
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+
+
+SCHEMA = Path(__file__).with_name("server.schema.json")
+SCHEMA_SHA256 = "3fba09590c99f61735d234822279f4223fab9e300c0a81e81c91ab62a4114de0"
+"""The MCP Registry's schema of 2025-12-11, verbatim, as the PyPI package `skillsaw` carries it (MIT)."""
 
 
 def load_script(name: str) -> ModuleType:
@@ -31,6 +40,8 @@ def load_script(name: str) -> ModuleType:
 def test_the_registry_file_fits_the_package() -> None:
     server = json.loads((ROOT / "server.json").read_text())
     package = server["packages"][0]
+    assert hashlib.sha256(SCHEMA.read_bytes()).hexdigest() == SCHEMA_SHA256
+    jsonschema.Draft7Validator(json.loads(SCHEMA.read_text())).validate(server)  # pyright: ignore[reportUnknownMemberType]  # has no types
     assert server["$schema"].endswith("/2025-12-11/server.schema.json")
     assert re.fullmatch(r"[a-zA-Z0-9.-]+/[a-zA-Z0-9._-]+", server["name"])
     assert len(server["description"]) <= 100
@@ -46,7 +57,7 @@ def test_the_registry_file_fits_the_package() -> None:
 def test_the_links_are_the_generated_ones_and_hold_no_key() -> None:
     page = (ROOT / "docs" / "connect.md").read_text()
     assert load_script("draw_links").update(page) == page
-    cursor, code = re.findall(r"`((?:cursor|vscode):[^`]+)`", page)
+    cursor, code = cast("list[str]", re.findall(r"`((?:cursor|vscode):[^`]+)`", page))
     config = json.loads(base64.b64decode(parse_qs(urlsplit(cursor).query)["config"][0]))
     server = json.loads(unquote(urlsplit(code).query))
     assert config == {name: server[name] for name in ("command", "args", "env")}

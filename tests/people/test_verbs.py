@@ -48,6 +48,7 @@ def test_the_verbs_are_the_tools_as_json(customer: Person) -> None:
     assert again["job_id"] == clip["job_id"]
     got = customer.run("get", clip["job_id"], "--json").json
     assert (got["file"], got["receipt"]) == (clip["file"], clip["receipt"])
+    assert clip["job_id"] in [job["job_id"] for job in customer.run("jobs", "--studio", "--json").json]
 
 
 def test_a_batch_is_one_table_and_runs_again_for_nothing(customer: Person) -> None:

@@ -212,7 +212,7 @@ def test_a_stopped_sandbox_leaves_its_port() -> None:
 
 
 @pytest.mark.parametrize(
-    "settings", [{"contract": "old"}, {"rails": ("mpp",)}, {"rails": ()}, {"pay_to": "me"}, {"job_seconds": 0}]
+    "settings", [{"contract": "old"}, {"rails": ("card",)}, {"rails": ()}, {"pay_to": "me"}, {"job_seconds": 0}]
 )
 def test_settings_that_make_no_sense_are_refused(settings: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"unknown|not an address|job_seconds"):

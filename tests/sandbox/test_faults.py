@@ -256,6 +256,8 @@ EXPECTED_TAMPERINGS: dict[str, dict[str, object]] = {
     "other_recipient": {"payTo": "0x57a4632600000000000000000000000000000bad"},
     "permit2": {"extra": {"name": "Sandbox USDC", "version": "1", "assetTransferMethod": "permit2"}},
     "long_lifetime": {"maxTimeoutSeconds": 315_360_000},
+    "other_realm": {},  # these two are MPP's: on x402 the offer stays honest
+    "split": {},
 }
 
 

@@ -35,7 +35,8 @@ def _short_lives(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[re
 async def sign(buyer: Buyer, answer: httpx.Response) -> str:
     """The official client's credential for a 402."""
     account = TempoAccount.from_key("0x" + bytes(buyer.account.key).hex())
-    method = client.charge(account=account, chain_id=CHAIN_ID, rpc_url=str(buyer.http.base_url.copy_with(path="/tempo/rpc")))
+    rpc_url = str(buyer.http.base_url.copy_with(path="/tempo/rpc"))
+    method = client.charge(account=account, chain_id=CHAIN_ID, rpc_url=rpc_url)
     challenge = Challenge.from_www_authenticate(answer.headers["www-authenticate"])
     return await method.create_credential(CredentialParams(challenge=challenge, context=None))
 

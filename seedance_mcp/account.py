@@ -96,7 +96,7 @@ class Account:
         if pins.x402 is not None:
             wanted.append(("x402", pins.x402.network, pins.x402.asset))
         if pins.mpp is not None:
-            wanted += [("mpp", pins.mpp.network, token) for token in pins.mpp.currencies]
+            wanted.extend(("mpp", pins.mpp.network, token) for token in pins.mpp.currencies)
         held: dict[tuple[Rail, str, str], int] = {}
 
         async def ask(key: tuple[Rail, str, str]) -> None:

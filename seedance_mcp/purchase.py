@@ -217,7 +217,13 @@ class Buyer:
         payer = self.wallet.address
         if offer.rail == "mpp":
             valid_before = policy.charge_valid_before(offer, now, answered_at=offers.answered_at)
-            document = build_charge(offer, payer=payer, valid_before=valid_before, gas_price=purse.gas_price)
+            document = build_charge(
+                offer,
+                payer=payer,
+                valid_before=valid_before,
+                gas_price=purse.gas_price,
+                client_id=secrets.token_hex(16),
+            )
             return document, valid_before
         valid_after, valid_before = policy.authorization_window(offer, now)
         authorization = Authorization(

@@ -1,4 +1,4 @@
-"""Tempo charges from the inside: the very bytes that the official client signed, their fees in the books, their fate."""
+"""Tempo charges from the inside: the very bytes of the official client, their fees in the books, their fate."""
 
 import json
 import sys
@@ -67,6 +67,20 @@ async def test_a_charge_is_signed_to_the_very_bytes_of_the_official_client() -> 
     assert SIGNED not in repr(credential)
 
 
+async def test_two_purchases_of_one_challenge_are_two_transactions() -> None:
+    wallet, _ = await open_recorded()
+    signed = [
+        await wallet.sign_charge(
+            build_charge(
+                read_challenge(), payer=wallet.address, valid_before=1_795_451_348, gas_price=1, client_id=client_id
+            ),
+            LIVE_CHARGES,
+        )
+        for client_id in ("one", "two")
+    ]
+    assert len({transaction for _, transaction in signed}) == 2
+
+
 @pytest.mark.parametrize("field", ["chainId", "currency", "from"])
 async def test_a_charge_for_another_chain_token_or_wallet_is_not_signed(field: str) -> None:
     wallet, document = await open_recorded()
@@ -127,7 +141,7 @@ async def test_the_chain_says_what_became_of_a_charge(
     settings = settings_for(sandbox, funded_key, tmp_path / "data")
     async with animator_on(settings) as animator:
         await animator.upload_image(str(make_picture()))
-        recovery: Recovery = animator._recovery  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]  # asked directly
+        recovery: Recovery = animator._recovery  # pyright: ignore[reportPrivateUsage]  # asked directly
         payment = recovery.ledger.find_payment(1)
         assert payment is not None
         document = dict(payment.document or {})

@@ -93,7 +93,16 @@ def test_every_test_that_the_safety_page_names_is_there() -> None:
 
 
 @pytest.mark.parametrize(
-    "path", ["README.md", "CONTRIBUTING.md", "benchmarks/README.md", "docs/safety.md", "docs/connect.md", "docs/mcp.md"]
+    "path",
+    [
+        "README.md",
+        "CONTRIBUTING.md",
+        "benchmarks/README.md",
+        "docs/safety.md",
+        "docs/connect.md",
+        "docs/first-clip.md",
+        "docs/mcp.md",
+    ],
 )
 def test_links_between_documents_lead_somewhere(path: str) -> None:
     text = (ROOT / path).read_text()

@@ -5,27 +5,21 @@ has an identity, and the same command goes on where the last one stopped.
 """
 
 import time
-from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import anyio
 import typer
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from seedance_mcp.commands import exits
-from seedance_mcp.commands.console import AsJson, Sandbox, read_environ, run, say, show_error, shown, words
+from seedance_mcp.commands.batch import Batch, file_name, label, make_bars, make_table, quote_all, report_to, show_table
+from seedance_mcp.commands.console import AsJson, Sandbox, read_environ, run, say, shown, words
 from seedance_mcp.config import Settings, read_settings
 from seedance_mcp.engine import Engine
-from seedance_mcp.errors import PriceTooHighError, RequestError, SeedanceError
+from seedance_mcp.errors import RequestError, SeedanceError
 from seedance_mcp.ledger import Job
-from seedance_mcp.money import format_usdc
-from seedance_mcp.results import JobResult, show_animation, show_job, show_quote, show_upload
+from seedance_mcp.results import JobResult, show_job, show_quote, show_upload
 from seedance_mcp.shots import Shot, build_shot, read_shots
 
-AT_ONCE_MAX = 4
-"""So many clips of a batch are bought and awaited at the same time."""
 WAIT_SECONDS_DEFAULT, WAIT_SECONDS_MAX = 1800, 24 * 3600
 
 Images = Annotated[list[str] | None, typer.Argument(help="Pictures: paths or https URLs.", show_default=False)]
@@ -92,19 +86,19 @@ def quote(
         animator = await engine.window_shopper()
         return [
             {"row": shot.where, "image": shot.order.image, **show_quote(found).model_dump(mode="json")}
-            for shot, found in zip(shots, await _quote_all(animator, shots), strict=True)
+            for shot, found in zip(shots, await quote_all(animator, shots), strict=True)
         ]
 
     results = run(read_environ(sandbox), work, as_json=as_json)
     if as_json:
         say(results[0] if from_file is None and len(results) == 1 else results)
     else:
-        table = _make_table("clip", "price", "upload", "allowed")
+        table = make_table("clip", "price", "upload", "allowed")
         for result in results:
             price = "unknown" if result["price_usd"] is None else f"${result['price_usd']}"
             verdict = "yes" if result["allowed"] else f"no: {result['refused_because']}"
             upload_price = f"${result['upload_price_usd']}"
-            table.add_row(_label(result), price if result["exact"] else f"{price} (table)", upload_price, verdict)
+            table.add_row(label(result), price if result["exact"] else f"{price} (table)", upload_price, verdict)
         shown.print(table)
         words.print(f"Left today: ${results[0]['left_today_usd']}.")
     if not all(result["allowed"] for result in results):
@@ -143,7 +137,7 @@ def animate(
     failures: list[SeedanceError] = []
 
     async def work(engine: Engine) -> list[dict[str, Any]]:
-        batch = _Batch(engine=engine, shots=shots, deadline=time.time() + wait_seconds)
+        batch = Batch(engine=engine, shots=shots, deadline=time.time() + wait_seconds)
         results = await batch.buy()
         failures.extend(batch.failures)
         return results
@@ -155,7 +149,7 @@ def animate(
         if results[0].get("file"):
             typer.echo(results[0]["file"])
     else:
-        _show_table(results)
+        show_table(results)
     if single and failures and not as_json:
         raise failures[0]
     code = exits.gravest([exits.find_exit_code(exc) for exc in failures] + [_code_of(result) for result in results])
@@ -173,9 +167,9 @@ def get(
 
     async def work(engine: Engine) -> JobResult:
         animator = await engine.animator()
-        with _make_bars() as bars:
+        with make_bars() as bars:
             task = bars.add_task(job_id, total=100, status="")
-            job = await animator.get_job(job_id, deadline=time.time() + wait_seconds, report=_report_to(bars, task))
+            job = await animator.get_job(job_id, deadline=time.time() + wait_seconds, report=report_to(bars, task))
         return show_job(job, (await engine.settings()).profile)
 
     result = run(read_environ(sandbox), work, as_json=as_json).model_dump(mode="json")
@@ -218,12 +212,12 @@ def jobs(
     if as_json:
         say(found)
         return
-    table = _make_table("job", "when", "status", "price", "prompt", "file")
+    table = make_table("job", "when", "status", "price", "prompt", "file")
     for result in found:
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(result["created_at"]))
         prompt = " ".join(str(result["prompt"] or "").split())[:40]
         price = f"${result['price_usd'] or '?'}"
-        table.add_row(result["job_id"], when, result["status"], price, prompt, _file_name(result))
+        table.add_row(result["job_id"], when, result["status"], price, prompt, file_name(result))
     if found:
         shown.print(table)
         words.print(f"The files are in {settings.videos_dir}")
@@ -241,91 +235,6 @@ def _read_jobs(settings: Settings, limit: int) -> list[Job]:
         return ledger.recent_jobs(limit)
     finally:
         ledger.close()
-
-
-# ── a batch ──────────────────────────────────────────────────────────────────────────────────────────────────────────
-
-
-class _Batch:
-    """Some orders that are bought together: checked first, then bought a few at a time, each with its own end."""
-
-    def __init__(self, *, engine: Engine, shots: list[Shot], deadline: float) -> None:
-        self._engine = engine
-        self._shots = shots
-        self._deadline = deadline
-        self.failures: list[SeedanceError] = []
-
-    async def buy(self) -> list[dict[str, Any]]:
-        """Check all, then buy all; one result for each, in order."""
-        animator = await self._engine.animator()
-        settings = await self._engine.settings()
-        words.print(f"Reading {_count(len(self._shots))} and asking the price …")
-        quotes = await _quote_all(animator, self._shots)
-        total = sum(found.price_micro_usdc or 0 for found in quotes)
-        uploads = sum(found.upload_micro_usdc for found in quotes)
-        words.print(
-            f"At most ${format_usdc(total)}, and ${format_usdc(uploads)} for uploads; what was bought before costs "
-            f"nothing. ${format_usdc(quotes[0].day_left_micro_usdc)} is left today."
-        )
-        await self._ask(animator, settings.limits.ask_above_micro_usdc)
-        results: list[dict[str, Any]] = [{} for _ in self._shots]
-        limiter = anyio.CapacityLimiter(AT_ONCE_MAX)
-        with _make_bars() as bars:
-            async with anyio.create_task_group() as tasks:
-                for number, shot in enumerate(self._shots):
-                    tasks.start_soon(self._buy_one, animator, limiter, bars, shot, results[number])
-        return results
-
-    async def _buy_one(
-        self, animator: Any, limiter: anyio.CapacityLimiter, bars: Progress, shot: Shot, result: dict[str, Any]
-    ) -> None:
-        result |= {"row": shot.where, "image": shot.order.image}
-        async with limiter:
-            task = bars.add_task(_label(result), total=100, status="buying")
-            try:
-                animation = await animator.animate_image(
-                    shot.order,
-                    max_price_micro_usdc=shot.max_price_micro_usdc,
-                    deadline=self._deadline,
-                    report=_report_to(bars, task),
-                )
-                result |= show_animation(animation, (await self._engine.settings()).profile).model_dump(mode="json")
-                ended = f"{result['status']}, ${result['price_usd'] or '?'}"
-                words.print(f"{_label(result)}: {ended}{_reason(result)}", markup=False)
-            except SeedanceError as exc:
-                self.failures.append(exc)
-                result["error"] = show_error(exc)
-                words.print(f"{_label(result)}: {exc}", style="red", markup=False)
-            finally:
-                bars.remove_task(task)
-
-    async def _ask(self, animator: Any, ask_above: int | None) -> None:
-        """Put prices above the owner's threshold before the person at the terminal; where nobody is there, refuse."""
-        if ask_above is None:
-            return
-        prices = [await animator.price_to_ask(shot.order) for shot in self._shots]
-        above = [price for price in prices if price is not None and price > ask_above]
-        if not above:
-            return
-        question = f"Pay ${format_usdc(sum(above))} for {_count(len(above))} above ${format_usdc(ask_above)} each?"
-        if not words.is_terminal or not await anyio.to_thread.run_sync(lambda: typer.confirm(question, err=True)):
-            raise PriceTooHighError(
-                f"{_count(len(above))} cost more than the ${format_usdc(ask_above)} that needs a person's yes.",
-                "Say yes at a terminal, or let the owner change SEEDANCE_ASK_ABOVE.",
-            )
-
-
-async def _quote_all(animator: Any, shots: list[Shot]) -> list[Any]:
-    """Quotes of all orders; the first that cannot be carried out ends it, with its place in the text."""
-    quotes: list[Any] = []
-    for shot in shots:
-        try:
-            quotes.append(await animator.quote_price(shot.order, max_price_micro_usdc=shot.max_price_micro_usdc))
-        except SeedanceError as exc:
-            if len(shots) > 1:
-                exc.what = f"{shot.where}: {exc.what}"
-            raise
-    return quotes
 
 
 def _gather(images: list[str] | None, from_file: Path | None, **arguments: object) -> list[Shot]:
@@ -357,55 +266,3 @@ def _code_of(result: dict[str, Any]) -> int:
     if result["status"] == "failed":
         return exits.FAILED
     return exits.OK if result["file"] else exits.UNFINISHED
-
-
-def _count(number: int) -> str:
-    return "1 clip" if number == 1 else f"{number} clips"
-
-
-def _label(result: dict[str, Any]) -> str:
-    name = Path(result["image"]).name
-    return name if str(result["row"]).endswith(name) else f"{result['row']}, {name}"
-
-
-def _reason(result: dict[str, Any]) -> str:
-    return f". The studio says: {result['error']}" if result["error"] else ""
-
-
-def _file_name(result: dict[str, Any]) -> str:
-    return Path(result["file"]).name if result["file"] else ""
-
-
-def _make_table(*columns: str) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold", no_wrap=column in ("job", "when", "price"))
-    return table
-
-
-def _show_table(results: list[dict[str, Any]]) -> None:
-    table = _make_table("clip", "status", "price", "file")
-    for result in results:
-        if "status" in result:
-            table.add_row(_label(result), result["status"], f"${result['price_usd'] or '?'}", _file_name(result))
-        else:
-            table.add_row(_label(result), result["error"]["code"], "", result["error"]["what"])
-    paid = sum(result.get("price_micro_usdc") or 0 for result in results)
-    shown.print(table)
-    done = sum(bool(result.get("file")) for result in results)
-    folders = {str(Path(result["file"]).parent) for result in results if result.get("file")}
-    words.print(f"{done} of {_count(len(results))} done, ${format_usdc(paid)} in all.")
-    for folder in sorted(folders):
-        words.print(f"The files are in {folder}", markup=False)
-
-
-def _make_bars() -> Progress:
-    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.fields[status]}"))
-    return Progress(*columns, TimeElapsedColumn(), console=words, transient=True, disable=not words.is_terminal)
-
-
-def _report_to(bars: Progress, task: TaskID) -> Callable[[Any, float], Awaitable[None]]:
-    async def report(job: Any, expected_seconds: float) -> None:
-        bars.update(task, completed=job.progress, status=f"{job.status}, about {expected_seconds:.0f} s")
-
-    return report

@@ -87,7 +87,9 @@ def network_fee(gas_price: int) -> int:
     return -(-GAS_LIMIT * gas_price // ATTODOLLARS_PER_MICRODOLLAR)
 
 
-def build_charge(offer: Offer, *, payer: str, valid_before: int, gas_price: int) -> dict[str, object]:
+def build_charge(
+    offer: Offer, *, payer: str, valid_before: int, gas_price: int, client_id: str | None = None
+) -> dict[str, object]:
     """The charge without its signature: what the ledger keeps, and what the wallet signs.
 
     One transfer is all that we ever sign, so the document has no room for another call.
@@ -97,6 +99,8 @@ def build_charge(offer: Offer, *, payer: str, valid_before: int, gas_price: int)
         payer: Our address.
         valid_before: Unix seconds.
         gas_price: Attodollars per gas, at most.
+        client_id: What the memo names us by. A studio may give two purchases of one price the same challenge within
+            one millisecond; without a difference of ours they would be one transaction, and one of them unpaid.
     """
     from mpp.methods.tempo.attribution import encode  # loads only for a payment on this rail
 
@@ -113,7 +117,9 @@ def build_charge(offer: Offer, *, payer: str, valid_before: int, gas_price: int)
             "currency": offer.asset,
             "to": offer.pay_to,
             "amount": str(offer.amount_micro_usdc),
-            "memo": encode(challenge_id=str(offer.terms["id"]), server_id=str(offer.terms["realm"])),
+            "memo": encode(
+                challenge_id=str(offer.terms["id"]), server_id=str(offer.terms["realm"]), client_id=client_id
+            ),
         },
     }
 

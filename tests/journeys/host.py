@@ -53,7 +53,7 @@ class Host:
 
         with anyio.fail_after(CALL_SECONDS):
             result = await self.client.call_tool(tool, arguments, progress_callback=watch)
-        return Answer(cast("CallToolResult", result))
+        return Answer(result)
 
     async def animate_to_the_end(self, **arguments: object) -> Answer:
         """What a patient agent does: animate, then get_job until there is nothing to wait for."""

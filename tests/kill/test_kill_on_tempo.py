@@ -1,4 +1,4 @@
-"""The points of the kill matrix at which money is in the air, on the second rail: a Tempo charge is paid once as well."""
+"""Where money is in the air, on the second rail: a server that is killed there pays for a Tempo charge once as well."""
 
 from __future__ import annotations
 

@@ -1,0 +1,162 @@
+"""A batch: some orders bought together, with bars while they run and one table in the end."""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Any
+
+import anyio
+import typer
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from seedance_mcp.commands.console import show_error, shown, words
+from seedance_mcp.engine import Engine
+from seedance_mcp.errors import PriceTooHighError, SeedanceError
+from seedance_mcp.money import format_usdc
+from seedance_mcp.results import show_animation
+from seedance_mcp.shots import Shot
+
+AT_ONCE_MAX = 4
+"""So many clips of a batch are bought and awaited at the same time."""
+
+
+class Batch:
+    """Some orders that are bought together: checked first, then bought a few at a time, each with its own end."""
+
+    def __init__(self, *, engine: Engine, shots: list[Shot], deadline: float) -> None:
+        self._engine = engine
+        self._shots = shots
+        self._deadline = deadline
+        self.failures: list[SeedanceError] = []
+
+    async def buy(self) -> list[dict[str, Any]]:
+        """Check all, then buy all; one result for each, in order."""
+        animator = await self._engine.animator()
+        settings = await self._engine.settings()
+        words.print(f"Reading {count_clips(len(self._shots))} and asking the price …")
+        quotes = await quote_all(animator, self._shots)
+        total = sum(found.price_micro_usdc or 0 for found in quotes)
+        uploads = sum(found.upload_micro_usdc for found in quotes)
+        words.print(
+            f"At most ${format_usdc(total)}, and ${format_usdc(uploads)} for uploads; what was bought before costs "
+            f"nothing. ${format_usdc(quotes[0].day_left_micro_usdc)} is left today."
+        )
+        await self._ask(animator, settings.limits.ask_above_micro_usdc)
+        results: list[dict[str, Any]] = [{} for _ in self._shots]
+        limiter = anyio.CapacityLimiter(AT_ONCE_MAX)
+        with make_bars() as bars:
+            async with anyio.create_task_group() as tasks:
+                for number, shot in enumerate(self._shots):
+                    tasks.start_soon(self._buy_one, animator, limiter, bars, shot, results[number])
+        return results
+
+    async def _buy_one(
+        self, animator: Any, limiter: anyio.CapacityLimiter, bars: Progress, shot: Shot, result: dict[str, Any]
+    ) -> None:
+        result |= {"row": shot.where, "image": shot.order.image}
+        async with limiter:
+            task = bars.add_task(label(result), total=100, status="buying")
+            try:
+                animation = await animator.animate_image(
+                    shot.order,
+                    max_price_micro_usdc=shot.max_price_micro_usdc,
+                    deadline=self._deadline,
+                    report=report_to(bars, task),
+                )
+                result |= show_animation(animation, (await self._engine.settings()).profile).model_dump(mode="json")
+                ended = f"{result['status']}, ${result['price_usd'] or '?'}"
+                words.print(f"{label(result)}: {ended}{_reason(result)}", markup=False)
+            except SeedanceError as exc:
+                self.failures.append(exc)
+                result["error"] = show_error(exc)
+                words.print(f"{label(result)}: {exc}", style="red", markup=False)
+            finally:
+                bars.remove_task(task)
+
+    async def _ask(self, animator: Any, ask_above: int | None) -> None:
+        """Put prices above the owner's threshold before the person at the terminal; where nobody is there, refuse."""
+        if ask_above is None:
+            return
+        prices = [await animator.price_to_ask(shot.order) for shot in self._shots]
+        above = [price for price in prices if price is not None and price > ask_above]
+        if not above:
+            return
+        question = f"Pay ${format_usdc(sum(above))} for {count_clips(len(above))} above ${format_usdc(ask_above)} each?"
+        if not words.is_terminal or not await anyio.to_thread.run_sync(lambda: typer.confirm(question, err=True)):
+            raise PriceTooHighError(
+                f"{count_clips(len(above))} cost more than the ${format_usdc(ask_above)} that needs a person's yes.",
+                "Say yes at a terminal, or let the owner change SEEDANCE_ASK_ABOVE.",
+            )
+
+
+async def quote_all(animator: Any, shots: list[Shot]) -> list[Any]:
+    """Quotes of all orders; the first that cannot be carried out ends it, with its place in the text."""
+    quotes: list[Any] = []
+    for shot in shots:
+        try:
+            quotes.append(await animator.quote_price(shot.order, max_price_micro_usdc=shot.max_price_micro_usdc))
+        except SeedanceError as exc:
+            if len(shots) > 1:
+                exc.what = f"{shot.where}: {exc.what}"
+            raise
+    return quotes
+
+
+def count_clips(number: int) -> str:
+    """A number of clips, in words."""
+    return "1 clip" if number == 1 else f"{number} clips"
+
+
+def label(result: dict[str, Any]) -> str:
+    """How a person finds a result: its picture, and its row where it has one."""
+    name = Path(result["image"]).name
+    return name if str(result["row"]).endswith(name) else f"{result['row']}, {name}"
+
+
+def _reason(result: dict[str, Any]) -> str:
+    return f". The studio says: {result['error']}" if result["error"] else ""
+
+
+def file_name(result: dict[str, Any]) -> str:
+    """The name of a saved clip, or nothing."""
+    return Path(result["file"]).name if result["file"] else ""
+
+
+def make_table(*columns: str) -> Table:
+    """A plain table; ids, times and prices are never broken."""
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for column in columns:
+        table.add_column(column, overflow="fold", no_wrap=column in ("job", "when", "price"))
+    return table
+
+
+def show_table(results: list[dict[str, Any]]) -> None:
+    """Print the results of a batch on stdout, and their sum on stderr."""
+    table = make_table("clip", "status", "price", "file")
+    for result in results:
+        if "status" in result:
+            table.add_row(label(result), result["status"], f"${result['price_usd'] or '?'}", file_name(result))
+        else:
+            table.add_row(label(result), result["error"]["code"], "", result["error"]["what"])
+    paid = sum(result.get("price_micro_usdc") or 0 for result in results)
+    shown.print(table)
+    done = sum(bool(result.get("file")) for result in results)
+    folders = {str(Path(result["file"]).parent) for result in results if result.get("file")}
+    words.print(f"{done} of {count_clips(len(results))} done, ${format_usdc(paid)} in all.")
+    for folder in sorted(folders):
+        words.print(f"The files are in {folder}", markup=False)
+
+
+def make_bars() -> Progress:
+    """Progress bars on stderr; silent where nobody looks."""
+    columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.fields[status]}"))
+    return Progress(*columns, TimeElapsedColumn(), console=words, transient=True, disable=not words.is_terminal)
+
+
+def report_to(bars: Progress, task: TaskID) -> Callable[[Any, float], Awaitable[None]]:
+    """What the watcher calls to move a bar."""
+
+    async def report(job: Any, expected_seconds: float) -> None:
+        bars.update(task, completed=job.progress, status=f"{job.status}, about {expected_seconds:.0f} s")
+
+    return report

@@ -1,0 +1,120 @@
+"""Our Tempo charge on a chain that is not ours: `anvil --network tempo`, real TIP-20 dollars, 0x76 transactions.
+
+Needs npm, which fetches the package once; without it, or without a network, these tests are skipped and say so.
+"""
+
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+from mpp import Credential
+
+from seedance_mcp.money import MicroUSDC
+from seedance_mcp.wallet import Wallet, open_wallet
+from seedance_mcp.wire.mpp import MppPins, build_balance_call, build_charge, read_inclusion
+from seedance_mcp.wire.offers import Offer
+from seedance_mcp.wire.x402 import read_word
+
+PACKAGE = "@foundry-rs/anvil@1.7.1"
+INSTALL_SECONDS, START_SECONDS = 120, 20
+KEY = "0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d"
+"""anvil's second development key, public, and funded by anvil itself."""
+PATH_USD = "0x20c0000000000000000000000000000000000000"
+PAY_TO = "0xa8049bb68181799124f98e467dd749e120abfa64"
+PINS = MppPins(chain_id=4217, currencies=(PATH_USD,))
+
+
+@pytest.fixture(scope="module")
+def chain(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
+    """The address of a fresh chain."""
+    npm = shutil.which("npm")
+    if npm is None:
+        pytest.skip("npm is not installed")
+    folder = tmp_path_factory.mktemp("anvil")
+    install = [npm, "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(folder), PACKAGE]
+    try:
+        subprocess.run(install, check=True, capture_output=True, timeout=INSTALL_SECONDS)
+    except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
+        pytest.skip(f"npm cannot install {PACKAGE}")
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        port = probe.getsockname()[1]
+    command = [str(folder / "node_modules" / ".bin" / "anvil"), "--network", "tempo", "--chain-id", "4217"]
+    anvil = subprocess.Popen([*command, "--port", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        anvil.terminate()
+        anvil.wait(10)
+
+
+async def call(chain: str, method: str, *parameters: Any) -> Any:
+    """One JSON-RPC call; waits for the chain to begin."""
+    with anyio.fail_after(START_SECONDS):
+        while True:
+            try:
+                async with httpx.AsyncClient(trust_env=False) as http:
+                    body = {"jsonrpc": "2.0", "id": 1, "method": method, "params": list(parameters)}
+                    answer = (await http.post(chain, json=body)).json()
+                return answer.get("result", answer.get("error"))
+            except httpx.ConnectError:
+                await anyio.sleep(0.1)
+
+
+async def balance(chain: str, owner: str) -> int:
+    return read_word(await call(chain, "eth_call", *build_balance_call(PATH_USD, owner)))
+
+
+async def sign(wallet: Wallet, gas_price: int, *, seconds: int = 25) -> tuple[str, str]:
+    """A signed charge of one cent, and its hash."""
+    terms = {"id": "a", "realm": "studio.test", "method": "tempo", "intent": "charge", "request": "e30"}
+    offer = Offer(
+        rail="mpp", scheme="charge", network=PINS.network, asset=PATH_USD, pay_to=PAY_TO,
+        amount_micro_usdc=MicroUSDC(10_000), lifetime_seconds=0, terms=terms,
+    )  # fmt: skip
+    document = build_charge(
+        offer,
+        payer=wallet.address,
+        valid_before=int(time.time()) + seconds,
+        gas_price=gas_price,
+        client_id=str(time.monotonic_ns()),
+    )
+    credential, transaction = await wallet.sign_charge(document, PINS)
+    return Credential.from_authorization(credential.value).payload["signature"], transaction
+
+
+@pytest.mark.slow
+async def test_another_chain_takes_our_charge_once_and_says_what_we_read(chain: str) -> None:
+    wallet = await open_wallet(KEY, Path("unused"))
+    gas_price = read_word(await call(chain, "eth_gasPrice"))
+    before = await balance(chain, wallet.address)
+    raw, transaction = await sign(wallet, gas_price)
+
+    await call(chain, "eth_sendRawTransactionSync", raw)
+    inclusion = read_inclusion(await call(chain, "eth_getTransactionReceipt", transaction))
+    await call(chain, "eth_sendRawTransactionSync", raw)
+
+    assert inclusion is not None
+    assert inclusion.succeeded
+    assert await balance(chain, PAY_TO) == 10_000
+    assert before - await balance(chain, wallet.address) == 10_000 + inclusion.fee_micro_usdc
+
+
+@pytest.mark.slow
+async def test_another_chain_does_not_take_a_charge_that_is_over(chain: str) -> None:
+    wallet = await open_wallet(KEY, Path("unused"))
+    gas_price = read_word(await call(chain, "eth_gasPrice"))
+    before = await balance(chain, wallet.address)
+    raw, transaction = await sign(wallet, gas_price, seconds=-60)
+
+    refusal = await call(chain, "eth_sendRawTransactionSync", raw)
+
+    assert "message" in refusal
+    assert read_inclusion(await call(chain, "eth_getTransactionReceipt", transaction)) is None
+    assert await balance(chain, wallet.address) == before

@@ -11,8 +11,8 @@ PACKAGE = Path(__file__).parents[1] / "seedance_mcp"
 
 FLOORS: dict[str, tuple[str, ...]] = {
     "faces": (
-        "__main__", "call", "cli", "commands", "consent", "demo", "doctor", "embedded", "engine", "gallery", "hosts", "jsonc",
-        "money_tool", "parameters", "prompts", "resources", "results", "schemas", "server", "serving", "shots", "tools",
+        "__main__", "cli", "commands", "demo", "doctor", "embedded", "engine", "gallery", "hosts", "jsonc", "results",
+        "server", "serving", "shots",
     ),
     "judgement": (
         "account", "animator", "delivery", "flights", "funds", "history", "hosting", "order", "pricing", "purchase",
@@ -24,7 +24,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
 """Every room, from the top floor to the bottom; a room may import its own floor and those below."""
 
 LIBRARIES: dict[str, set[str]] = {
-    "mcp": {"call", "consent", "demo", "money_tool", "prompts", "resources", "server", "serving", "tools"},
+    "mcp": {"demo", "server", "serving"},
     "httpx": {"studio"},
     "eth_account": {"wallet"},
     "sqlite3": {"ledger"},

@@ -12,7 +12,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import anyio
-import anyio.to_thread
 import httpx
 import pytest
 from anyio.abc import TaskGroup
@@ -64,7 +63,10 @@ async def animator_on(settings: Settings, *, now: Callable[[], float] = time.tim
     async with anyio.create_task_group() as tasks, Studio(address, sign_in) as studio:
 
         def start(work: Callable[[], Awaitable[None]]) -> None:
-            tasks.start_soon(work)
+            async def run() -> None:
+                await work()
+
+            tasks.start_soon(run)
 
         yield Animator(settings=settings, wallet=wallet, ledger=ledger, studio=studio, start=start, now=now)
         tasks.cancel_scope.cancel()
@@ -110,7 +112,8 @@ async def test_a_clock_that_jumps_after_a_purchase_loses_nothing(
 
     async with animator_on(settings, now=now) as animator:
         first = await animator.animate_image(order, max_price_micro_usdc=None, deadline=now() + WAIT_SECONDS)
-        for jump in (-600.0, 3600.0):
+        for seconds in (-600.0, 3600.0):
+            jump = seconds
             again = await animator.animate_image(order, max_price_micro_usdc=None, deadline=now() + WAIT_SECONDS)
             assert first.job is not None
             assert again.job is not None
@@ -137,9 +140,13 @@ async def test_a_full_disk_refuses_before_anything_is_signed(
         ledger: SQLiteLedger = animator._ledger  # type: ignore[assignment]  # the disk of this ledger is full from here on
         pages = ledger._db.execute("PRAGMA page_count").fetchone()[0]  # pyright: ignore[reportPrivateUsage]
         ledger._db.execute(f"PRAGMA max_page_count = {pages}")  # pyright: ignore[reportPrivateUsage]
-        with pytest.raises(LedgerError, match="full"):
+
+        async def fill() -> None:
             for number in range(50):
                 await animator.upload_image(str(make_picture(f"{number}.png", size=(64, 64 + number))))
+
+        with pytest.raises(LedgerError, match="full"):
+            await fill()
 
     shown = await signed(sandbox)
     recorded = sqlite3.connect(settings.ledger_file)

@@ -8,10 +8,10 @@ from mcp import Client, MCPError
 from mcp.types import PromptReference, ResourceTemplateReference
 from opentelemetry import trace
 
-from seedance_mcp.money_tool import ERROR_KEY
 from seedance_mcp.results import JobResult
 from seedance_mcp.server import INSTRUCTIONS, build_server
-from seedance_mcp.tools import mark_span
+from seedance_mcp.server.money_tool import ERROR_KEY
+from seedance_mcp.server.tools import mark_span
 
 TOOLS = {"animate_image", "get_job", "quote_price", "upload_image", "list_jobs", "wallet_status"}
 TOKENS_MAX = 1500

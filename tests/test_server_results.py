@@ -22,7 +22,7 @@ from mcp.types import (
 )
 from PIL import Image
 
-from seedance_mcp import resources
+from seedance_mcp.server import resources
 from seedance_mcp.server import build_server
 
 if TYPE_CHECKING:

@@ -11,8 +11,8 @@ import anyio
 import pytest
 from mcp.types import CallToolResult
 
-from seedance_mcp import call
-from seedance_mcp.money_tool import ERROR_KEY
+from seedance_mcp.server import call
+from seedance_mcp.server.money_tool import ERROR_KEY
 from tests.servers import Asked, build_answer, serve_raw
 from tests.test_server_results import MakeSandbox, buy, facts, open_host, settlements
 
@@ -44,7 +44,7 @@ async def ask(client: "Client", tool: str, **arguments: object) -> tuple[CallToo
 async def test_a_silent_image_host_holds_no_call_beyond_its_deadline_and_costs_nothing(
     make_sandbox: MakeSandbox, funded_key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("seedance_mcp.tools.WAIT_SECONDS_MAX", 1)  # what an upload may take
+    monkeypatch.setattr("seedance_mcp.server.tools.WAIT_SECONDS_MAX", 1)  # what an upload may take
     sandbox = make_sandbox()
     async with serve_raw(silence) as host, open_host(sandbox, funded_key, tmp_path) as client:
         image = f"{host.url}/slow.png"

@@ -115,7 +115,7 @@ def write_body(dialect: str, url: str) -> dict[str, object]:
 
 async def wait_for(studio: Studio, job_id: str) -> JobStatus:
     with anyio.fail_after(20):
-        while not (job := await studio.fetch_job(job_id)).ended:  # noqa: ASYNC110 - the studio has no bell
+        while not (job := await studio.fetch_job(job_id)).ended:
             await anyio.sleep(0.05)
     return job
 

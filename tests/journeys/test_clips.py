@@ -1,5 +1,6 @@
 """From a picture to a clip, as an agent does it: every kind of image, both models, both dialects."""
 
+import itertools
 from collections.abc import Awaitable, Callable
 from fractions import Fraction
 from pathlib import Path
@@ -144,7 +145,7 @@ async def test_progress_grows_strictly_and_says_what_happens(make_bench: MakeBen
         values = [value for value, _ in host.progress]
 
     assert len(values) >= 3
-    assert all(earlier < later for earlier, later in zip(values, values[1:], strict=False))
+    assert all(earlier < later for earlier, later in itertools.pairwise(values))
     assert any("loading" in (message or "") for _, message in host.progress)
 
 

@@ -1,4 +1,4 @@
-"""A person's yes above the owner's `ask_above`: on the newest protocol and on an older one, and where nobody can ask."""
+"""A person's yes above the owner's `ask_above`: on new and old protocol revisions, and where nobody can ask."""
 
 from pathlib import Path
 from typing import Any, Literal

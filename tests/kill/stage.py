@@ -225,7 +225,7 @@ def _read_nonce(document: str | None) -> str | None:
 
 async def wait_for(happened: Callable[[], bool]) -> None:
     """Look until something has happened in another process. The caller bounds it."""
-    while not happened():  # noqa: ASYNC110 - another process sets no event of ours
+    while not happened():
         await anyio.sleep(LOOK_SECONDS)
 
 

@@ -12,12 +12,12 @@ from mcp.server import CacheHint, MCPServer
 from mcp.server.subscriptions import InMemorySubscriptionBus
 
 from seedance_mcp import __version__
-from seedance_mcp.call import State
 from seedance_mcp.config import Settings
 from seedance_mcp.engine import Engine
-from seedance_mcp.prompts import add_prompts
-from seedance_mcp.resources import add_resources, make_publisher
-from seedance_mcp.tools import build_tools
+from seedance_mcp.server.call import State
+from seedance_mcp.server.prompts import add_prompts
+from seedance_mcp.server.resources import add_resources, make_publisher
+from seedance_mcp.server.tools import build_tools
 
 log = logging.getLogger("seedance_mcp")
 

@@ -9,9 +9,9 @@ from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 from mcp.server.subscriptions import InMemorySubscriptionBus, ResourceUpdated
 
-from seedance_mcp.call import State
 from seedance_mcp.errors import SeedanceError
 from seedance_mcp.results import show_job
+from seedance_mcp.server.call import State
 
 VIDEO_BYTES_MAX = 8 * 1024 * 1024
 """A larger clip is refused with the place of its file: hosts choke on long messages."""

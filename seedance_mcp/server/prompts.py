@@ -7,8 +7,8 @@ from mcp.server.mcpserver import UserMessage
 from mcp.types import Completion, CompletionArgument, CompletionContext, PromptReference, ResourceTemplateReference
 from pydantic import Field
 
-from seedance_mcp.call import State
-from seedance_mcp.parameters import AspectRatio, ModelName, Resolution
+from seedance_mcp.server.call import State
+from seedance_mcp.server.parameters import AspectRatio, ModelName, Resolution
 
 MOTIONS = ("slow push-in", "gentle parallax", "orbit to the right", "handheld drift", "still camera, moving subject")
 SHOTS = ("2", "3", "4", "6")

@@ -3,10 +3,10 @@
 from mcp.server.mcpserver import AcceptedElicitation, Elicit, ElicitationResult
 from pydantic import BaseModel, Field
 
-from seedance_mcp.call import Ctx, begin_question, end_question, find_engine, read_deadlines
 from seedance_mcp.errors import PriceTooHighError
 from seedance_mcp.money import format_usdc
-from seedance_mcp.parameters import AspectRatio, ModelName, Resolution, make_order
+from seedance_mcp.server.call import Ctx, begin_question, end_question, find_engine, read_deadlines
+from seedance_mcp.server.parameters import AspectRatio, ModelName, Resolution, make_order
 
 
 class Question(BaseModel):

@@ -13,9 +13,9 @@ from mcp.server.mcpserver.tools import Tool
 from mcp.types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import BaseModel, ValidationError
 
-from seedance_mcp.call import begin_call
 from seedance_mcp.errors import SeedanceError, quote_text
-from seedance_mcp.schemas import compact_arguments, compact_result
+from seedance_mcp.server.call import begin_call
+from seedance_mcp.server.schemas import compact_arguments, compact_result
 
 log = logging.getLogger("seedance_mcp")
 

@@ -13,7 +13,21 @@ from mcp.types import CallToolResult, ImageContent, ResourceLink, TextContent, T
 from opentelemetry import trace
 from pydantic import BaseModel, Field
 
-from seedance_mcp.call import (
+from seedance_mcp.errors import ConfigError
+from seedance_mcp.results import (
+    JobResult,
+    JobsResult,
+    QuoteResult,
+    UploadResult,
+    WalletResult,
+    show_animation,
+    show_job,
+    show_jobs,
+    show_quote,
+    show_upload,
+    show_wallet,
+)
+from seedance_mcp.server.call import (
     WAIT_SECONDS_DEFAULT,
     WAIT_SECONDS_MAX,
     Ctx,
@@ -21,10 +35,9 @@ from seedance_mcp.call import (
     read_deadlines,
     telling_progress,
 )
-from seedance_mcp.consent import Question, approve_price, check_answer
-from seedance_mcp.errors import ConfigError
-from seedance_mcp.money_tool import MoneyTool
-from seedance_mcp.parameters import (
+from seedance_mcp.server.consent import Question, approve_price, check_answer
+from seedance_mcp.server.money_tool import MoneyTool
+from seedance_mcp.server.parameters import (
     AspectRatio,
     CameraFixed,
     Duration,
@@ -39,19 +52,6 @@ from seedance_mcp.parameters import (
     WaitSeconds,
     make_order,
     read_price,
-)
-from seedance_mcp.results import (
-    JobResult,
-    JobsResult,
-    QuoteResult,
-    UploadResult,
-    WalletResult,
-    show_animation,
-    show_job,
-    show_jobs,
-    show_quote,
-    show_upload,
-    show_wallet,
 )
 
 JOBS_DEFAULT, JOBS_MAX = 10, 50

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import anyio
 
+from seedance_mcp import policy
 from seedance_mcp.account import Account, Standing
 from seedance_mcp.config import Settings
 from seedance_mcp.delivery import Delivery
@@ -41,6 +42,7 @@ from seedance_mcp.studio import Studio
 from seedance_mcp.wallet import Wallet
 from seedance_mcp.watcher import Changed, JobWatcher, Report
 from seedance_mcp.wire.jobs import JobStatus
+from seedance_mcp.wire.offers import Offer
 
 FRESH_SECONDS = 24 * 3600
 """For so long the same order is answered with the same job; `take` asks for another one."""
@@ -100,7 +102,7 @@ class Animator:
             wallet=wallet, ledger=ledger, studio=studio, limits=limits, pins=profile.pins, funds=funds, now=now
         )
         self._recovery = Recovery(buyer=self._buyer, ledger=ledger, studio=studio, pins=profile.pins, now=now)
-        self._pricing = Pricing(studio=studio, wallet=wallet.address, now=now)
+        self._pricing = Pricing(studio=studio, wallet=wallet.address, now=now, signable=self._is_signable)
         self._hosting = Hosting(
             buyer=self._buyer,
             recovery=self._recovery,
@@ -290,6 +292,10 @@ class Animator:
 
     async def _prepare(self, order: Order) -> PreparedOrder:
         return await prepare(order, hosting=self._hosting, limits=self._settings.limits)
+
+    def _is_signable(self, offer: Offer) -> bool:
+        limits, pins = self._settings.limits, self._settings.profile.pins
+        return policy.find_objection(offer, limits, pins, payer=self.wallet.address, now=self._now()) is None
 
     def _find_fresh_job(self, fingerprint: str) -> Job | None:
         job = self._ledger.find_job_by_fingerprint(fingerprint)

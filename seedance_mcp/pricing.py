@@ -25,7 +25,7 @@ from seedance_mcp.wire.generation import (
     read_route_contract,
     warn_far_above,
 )
-from seedance_mcp.wire.offers import Offers, read_offers
+from seedance_mcp.wire.offers import Offer, Offers, read_offers
 
 CONTRACT_SECONDS = 600
 """How long a studio's declaration is believed."""
@@ -39,6 +39,7 @@ class Priced:
     Attributes:
         request: Ready to be bought.
         offers: The payment challenge.
+        price_micro_usdc: The lowest price among the offers that we may sign, or among all where there is none.
         estimate_micro_usdc: What the price table knows, or None.
         notes: What the caller should know about the request.
         warning: Where the price is far above the table's.
@@ -46,14 +47,10 @@ class Priced:
 
     request: PaidRequest
     offers: Offers
+    price_micro_usdc: int | None
     estimate_micro_usdc: MicroUSDC | None
     notes: tuple[str, ...]
     warning: str | None
-
-    @property
-    def price_micro_usdc(self) -> int | None:
-        """The lowest price that the challenge names."""
-        return min((offer.amount_micro_usdc for offer in self.offers.offers), default=None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,11 +69,13 @@ class Pricing:
         studio: Is asked.
         wallet: The paying address: part of a purchase's identity.
         now: Unix seconds.
+        signable: Whether an offer's terms are ones that we may sign, whatever its price.
     """
 
     studio: Studio
     wallet: str
     now: Callable[[], float]
+    signable: Callable[[Offer], bool] = lambda _: True
     _openapi: tuple[float, bytes] | None = None
 
     async def route_contract(self, model: Model, *, fresh: bool = False) -> RouteContract:
@@ -143,7 +142,9 @@ class Pricing:
             )
         offers = read_offers(answer.status, answer.headers, answer.body)
         estimate = estimate_price(contract.dialect, request)
-        amounts = [offer.amount_micro_usdc for offer in offers.offers]
+        # An offer in a token that we would never sign for says nothing about our price.
+        judged = [offer for offer in offers.offers if self.signable(offer)] or offers.offers
+        amounts = [offer.amount_micro_usdc for offer in judged]
         for amount in amounts:
             if is_ceiling(amount, contract, estimate):
                 raise StudioProtocolError(
@@ -154,6 +155,7 @@ class Pricing:
         return Priced(
             request=paid_request,
             offers=offers,
+            price_micro_usdc=min(amounts, default=None),
             estimate_micro_usdc=estimate,
             notes=body.notes,
             warning=warn_far_above(max(amounts), estimate) if amounts else None,

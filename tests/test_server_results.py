@@ -22,8 +22,7 @@ from mcp.types import (
 )
 from PIL import Image
 
-from seedance_mcp.server import resources
-from seedance_mcp.server import build_server
+from seedance_mcp.server import build_server, resources
 
 if TYPE_CHECKING:
     from seedance_mcp.sandbox import Sandbox

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import sqlite3
 import time
 from collections.abc import Callable, Generator
@@ -103,7 +104,12 @@ def m002_network_fees(db: sqlite3.Connection) -> None:
     db.execute("ALTER TABLE payments ADD COLUMN fee_micro_usdc INTEGER NOT NULL DEFAULT 0 CHECK (fee_micro_usdc >= 0)")
 
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (m001_initial, m002_network_fees)
+def m003_lease_owners(db: sqlite3.Connection) -> None:
+    """Which process has a lease, so that a dead one's need not be waited for."""
+    db.execute("ALTER TABLE payments ADD COLUMN lease_owner TEXT NOT NULL DEFAULT ''")
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (m001_initial, m002_network_fees, m003_lease_owners)
 """Append only: `PRAGMA user_version` counts how many a file has had."""
 
 _JOB = """
@@ -157,11 +163,12 @@ class SQLiteBooks:
         self._db.execute("UPDATE payments SET hold_until = 0 WHERE state = 'reserved' AND hold_until <= ?", (now,))
         row = self._db.execute(
             """INSERT INTO payments (purpose, fingerprint, url, body, arguments, wallet, rail, network, pay_to,
-                                     amount_micro_usdc, fee_micro_usdc, state, hold_until, created_at)
-               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'reserved', ?, ?) RETURNING *""",
+                                     amount_micro_usdc, fee_micro_usdc, state, hold_until, created_at, lease_owner)
+               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 'reserved', ?, ?, ?) RETURNING *""",
             (
                 request.purpose, request.fingerprint, request.url, request.body, json.dumps(request.arguments), wallet,
                 offer.rail, offer.network, offer.pay_to, offer.amount_micro_usdc, fee_micro_usdc, hold_until, now,
+                _own_name(),
             ),
         ).fetchone()  # fmt: skip
         return _payment(row)
@@ -285,21 +292,23 @@ class SQLiteLedger:
         with self._atomic() as db:
             row = db.execute(
                 """UPDATE payments SET state = 'signed', document = ?, credential_sha256 = ?, hold_until = ?,
-                                       lease_until = ?, signed_at = ?
+                                       lease_until = ?, lease_owner = ?, signed_at = ?
                    WHERE id = ? AND state = 'reserved' AND hold_until > ? RETURNING *""",
-                (json.dumps(document), credential_sha256, hold_until, lease_until, now, payment.id, now),
+                (json.dumps(document), credential_sha256, hold_until, lease_until, _own_name(), now, payment.id, now),
             ).fetchone()
             if row is None:
                 raise LedgerError(f"Payment {payment.id} is not reserved any more.", "Call again.")
         return _payment(row)
 
     def claim(self, payment: Payment, *, lease_until: float, now: float) -> Payment | None:
-        """Take the lease of an unfinished payment."""
+        """Take the lease of an unfinished payment; a dead process's lease is free."""
         with self._atomic() as db:
+            found = db.execute("SELECT lease_owner FROM payments WHERE id = ?", (payment.id,)).fetchone()
+            owner_is_gone = found is not None and _is_gone(found["lease_owner"])
             row = db.execute(
-                """UPDATE payments SET lease_until = ?
-                   WHERE id = ? AND state IN ('signed', 'refused') AND lease_until <= ? RETURNING *""",
-                (lease_until, payment.id, now),
+                """UPDATE payments SET lease_until = ?, lease_owner = ?
+                   WHERE id = ? AND state IN ('signed', 'refused') AND (lease_until <= ? OR ?) RETURNING *""",
+                (lease_until, _own_name(), payment.id, now, owner_is_gone),
             ).fetchone()
         return None if row is None else _payment(row)
 
@@ -515,6 +524,27 @@ def _read_json(text: str) -> Json:
     return cast("Json", document) if isinstance(document, dict) else {}
 
 
+def _own_name() -> str:
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def _is_gone(owner: str) -> bool:
+    """Whether a lease's owner was a process of this machine that lives no more; in doubt it lives.
+
+    A wrong answer is harmless: two processes would then send the same credential, which settles at most once.
+    """
+    host, _, pid = owner.rpartition(":")
+    if os.name != "posix" or host != socket.gethostname() or not pid.isdigit():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return False
+
+
 def _receipt(row: sqlite3.Row) -> Receipt | None:
     if row["receipt_network"] is None:
         return None
@@ -522,9 +552,12 @@ def _receipt(row: sqlite3.Row) -> Receipt | None:
 
 
 def _payment(row: sqlite3.Row) -> Payment:
-    names = set(Payment.__dataclass_fields__) - {"arguments", "document", "receipt", "chain_checked"}
+    read = {"arguments", "document", "hold_until", "lease_until", "receipt", "chain_checked"}
+    gone = _is_gone(row["lease_owner"])
     return Payment(
-        **{name: row[name] for name in names},
+        **{name: row[name] for name in set(Payment.__dataclass_fields__) - read},
+        hold_until=0 if gone and row["state"] == "reserved" else row["hold_until"],  # nobody is left to sign for it
+        lease_until=0 if gone else row["lease_until"],
         arguments=_read_json(row["arguments"]),
         document=_read_json(row["document"]) if row["document"] else None,
         receipt=_receipt(row),

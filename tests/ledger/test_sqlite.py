@@ -1,5 +1,6 @@
 """The ledger on one SQLite file: durable, private, and usable after whatever went wrong."""
 
+import os
 import sqlite3
 import stat
 import subprocess
@@ -76,6 +77,26 @@ def test_a_process_that_is_killed_leaves_what_it_wrote(file: Path) -> None:
     found = ledger.find_payment(1)
     assert found is not None
     assert found.state == "signed"
+    ledger.close()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a dead process is told by POSIX signals")
+@pytest.mark.parametrize("steps", ["sign(ledger, reserve(ledger))", "reserve(ledger)"])
+def test_what_a_dead_process_was_busy_with_need_not_be_waited_for(file: Path, steps: str) -> None:
+    script = (
+        "import os, sys; from pathlib import Path; from seedance_mcp.ledger.sqlite import SQLiteLedger;"
+        f"from tests.ledger.rows import reserve, sign; ledger = SQLiteLedger(Path({str(file)!r})); {steps}; os._exit(9)"
+    )
+    subprocess.run([sys.executable, "-c", script], check=False, timeout=20)
+    ledger = SQLiteLedger(file)
+    found = ledger.find_payment(1)
+    assert found is not None
+    if found.state == "signed":
+        assert found.holds(NOW), "it may still settle"
+        assert ledger.claim(found, lease_until=NOW + 75, now=NOW) is not None
+        assert ledger.claim(found, lease_until=NOW + 75, now=NOW) is None, "now it is ours"
+    else:
+        assert not found.holds(NOW), "nobody is left to sign for it"
     ledger.close()
 
 

@@ -12,7 +12,6 @@ speaks HTTP. Every method may be called from any thread.
 Source: EIP-3009 (transferWithAuthorization), EIP-712 (the signed digest), FiatTokenV2_2 (revert reasons).
 """
 
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -21,9 +20,11 @@ from typing import Any
 from eth_account import Account
 from eth_account.messages import encode_typed_data
 from eth_keys.exceptions import BadSignature
-from eth_utils.address import is_address, to_checksum_address
+from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 from eth_utils.exceptions import ValidationError
+
+from seedance_mcp.sandbox.balances import Balances
 
 CHAIN_ID = 402402
 NETWORK = f"eip155:{CHAIN_ID}"
@@ -33,7 +34,6 @@ TOKEN_VERSION = "1"  # noqa: S105  # an EIP-712 domain
 TOKEN_DECIMALS = 6
 
 TRANSFER_TOPIC = "0x" + keccak(text="Transfer(address,address,uint256)").hex()
-AMOUNT_MICRO_USDC_MAX = 10**15
 # EIP-2: a signature with s in the upper half of the curve order is a copy of another one. FiatToken refuses
 # it.
 _S_MAX = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
@@ -81,46 +81,13 @@ class Settlement:
     at: float
 
 
-class LocalChain:
+class LocalChain(Balances):
     """One USDC contract with its balances, nonces and receipts."""
 
     def __init__(self, funded: Mapping[str, int] | None = None, *, clock: Callable[[], float] = time.time) -> None:
-        self._clock = clock
-        self._lock = threading.RLock()
-        self._born_at = int(clock())
-        self._balances: dict[str, int] = {}
+        super().__init__(funded, clock=clock)
         self._used_nonces: set[tuple[str, bytes]] = set()
         self._settlements: dict[str, Settlement] = {}
-        for address, amount in (funded or {}).items():
-            self.mint(address, amount)
-
-    def mint(self, address: str, amount_micro_usdc: int) -> None:
-        """Give an address tokens that did not exist before.
-
-        Raises:
-            ValueError: If the address is not one, or the amount is not between 0 and a billion USDC.
-        """
-        if not is_address(address):
-            raise ValueError(f"not an address: {address!r}")
-        if not 0 <= amount_micro_usdc <= AMOUNT_MICRO_USDC_MAX:
-            raise ValueError(f"not an amount in micro-USDC: {amount_micro_usdc!r}")
-        with self._lock:
-            self._balances[address.lower()] = self.balance_of(address) + amount_micro_usdc
-
-    def balance_of(self, address: str) -> int:
-        """Return an address's balance in micro-USDC."""
-        with self._lock:
-            return self._balances.get(address.lower(), 0)
-
-    def balances(self) -> dict[str, int]:
-        """Return every known address, checksummed, with its balance in micro-USDC."""
-        with self._lock:
-            return {to_checksum_address(address): amount for address, amount in self._balances.items()}
-
-    def supply(self) -> int:
-        """Return the sum of all balances in micro-USDC."""
-        with self._lock:
-            return sum(self._balances.values())
 
     def authorization_state(self, authorizer: str, nonce: bytes) -> bool:
         """Say whether an authorizer's nonce was used.

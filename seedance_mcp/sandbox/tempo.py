@@ -10,7 +10,6 @@ Source: Tempo transaction (0x76) as `pytempo` encodes it; wire captures for the 
 the token itself.
 """
 
-import threading
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -20,7 +19,7 @@ import attrs
 import rlp  # pyright: ignore[reportMissingTypeStubs]  # untyped
 from eth_account import Account
 from eth_keys.exceptions import BadSignature
-from eth_utils.address import is_address, to_checksum_address
+from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 from eth_utils.exceptions import ValidationError
 from pytempo import Call, TempoTransaction  # pyright: ignore[reportMissingTypeStubs]  # typed, but not marked so
@@ -29,7 +28,8 @@ from rlp.exceptions import (  # pyright: ignore[reportMissingTypeStubs]  # untyp
     DecodingError,
 )
 
-from seedance_mcp.sandbox.chain import AMOUNT_MICRO_USDC_MAX, TRANSFER_TOPIC, RevertError
+from seedance_mcp.sandbox.balances import Balances
+from seedance_mcp.sandbox.chain import TRANSFER_TOPIC, RevertError
 
 CHAIN_ID = 4024217
 NETWORK = f"eip155:{CHAIN_ID}"
@@ -94,40 +94,12 @@ class TempoSettlement:
     at: float
 
 
-class TempoChain:
+class TempoChain(Balances):
     """One dollar token with its balances, included transactions and receipts."""
 
     def __init__(self, funded: Mapping[str, int] | None = None, *, clock: Callable[[], float] = time.time) -> None:
-        self._clock = clock
-        self._lock = threading.RLock()
-        self._born_at = int(clock())
-        self._balances: dict[str, int] = {}
+        super().__init__(funded, clock=clock)
         self._settlements: dict[str, TempoSettlement] = {}
-        for address, amount in (funded or {}).items():
-            self.mint(address, amount)
-
-    def mint(self, address: str, amount_micro_usdc: int) -> None:
-        """Give an address dollars that did not exist before.
-
-        Raises:
-            ValueError: If the address is not one, or the amount is not between 0 and a billion dollars.
-        """
-        if not is_address(address):
-            raise ValueError(f"not an address: {address!r}")
-        if not 0 <= amount_micro_usdc <= AMOUNT_MICRO_USDC_MAX:
-            raise ValueError(f"not an amount in micro-USDC: {amount_micro_usdc!r}")
-        with self._lock:
-            self._balances[address.lower()] = self.balance_of(address) + amount_micro_usdc
-
-    def balance_of(self, address: str) -> int:
-        """Return an address's balance in micro-dollars."""
-        with self._lock:
-            return self._balances.get(address.lower(), 0)
-
-    def balances(self) -> dict[str, int]:
-        """Return every known address, checksummed, with its balance in micro-dollars."""
-        with self._lock:
-            return {to_checksum_address(address): amount for address, amount in self._balances.items()}
 
     def settlements(self) -> tuple[TempoSettlement, ...]:
         """Return every transfer so far, oldest first."""

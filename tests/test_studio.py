@@ -173,10 +173,13 @@ async def test_one_sign_in_of_our_own_making_is_one_request(
     assert json.loads(state.body)["requests"] == {"GET /api/jobs": 1, "GET /api/jobs/{job_id}": 1}
 
 
-async def test_with_a_wrong_clock_the_studios_own_challenge_is_signed(studio_server: "Sandbox", wallet: Wallet) -> None:
-    async with open_studio(studio_server.url, wallet, now=lambda: time.time() - 100) as studio:
+async def test_with_a_wrong_clock_the_studios_own_challenge_is_signed(
+    make_sandbox: Callable[..., "Sandbox"], wallet: Wallet
+) -> None:
+    sandbox = make_sandbox()
+    async with open_studio(sandbox.url, wallet, now=lambda: time.time() - 100) as studio:
         assert (await studio.list_jobs()).jobs == ()
-    async with open_studio(studio_server.url, wallet, now=lambda: time.time() - 3600) as studio:
+    async with open_studio(sandbox.url, wallet, now=lambda: time.time() - 3600) as studio:
         with pytest.raises(StudioProtocolError, match="Is this machine's clock right"):
             await studio.list_jobs()
 

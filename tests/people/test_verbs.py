@@ -107,7 +107,7 @@ def settled(studio: "Sandbox") -> list[object]:
 
 
 def test_ctrl_c_loses_nothing(make_sandbox: Callable[..., "Sandbox"], funded_key: str, tmp_path: Path) -> None:
-    studio = make_sandbox(job_seconds=4)
+    studio = make_sandbox(job_seconds=12)  # longer than a busy machine needs to notice the third payment
     person = Person(
         folder=tmp_path,
         environ={

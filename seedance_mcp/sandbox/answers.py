@@ -57,7 +57,7 @@ def build_edge_fault(fault: Fault) -> Response:
     match fault.name:
         case "rate_limited":
             return build_json({"success": False, "error": "Too many requests"}, 429, headers={"retry-after": "1"})
-        case "not_json":
+        case "not_json" | "page_for_payment":
             page = "<!doctype html><title>Just a moment...</title><p>Checking your connection.</p>"
             return Response(page, 200, media_type="text/html")
         case _:

@@ -10,7 +10,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 from starlette.applications import Starlette
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -91,6 +91,8 @@ def _build_route(studio: Studio, path: str, endpoints: dict[str, Endpoint]) -> R
         fault = next(filter(None, map(studio.faults.take, _EDGE_FAULTS)), None) if is_api else None
         try:
             response = build_edge_fault(fault) if fault else await endpoints[method](studio, request)
+        except ClientDisconnect:
+            return Response(status_code=400)  # nobody is left to read it
         except RefusalError as refusal:
             response = build_refusal(refusal)
         if is_api:

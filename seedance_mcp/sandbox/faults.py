@@ -29,6 +29,8 @@ FAULTS: dict[str, str] = {
     "server_error": "an API call is answered by 500 before anything happens",
     "rate_limited": "an API call is answered by 429 with Retry-After: 1 before anything happens",
     "not_json": "an API call is answered by 200 and a page of HTML before anything happens",
+    "error_for_payment": "a paid request, and no other, is answered by 500 before anything happens",
+    "page_for_payment": "a paid request, and no other, is answered by 200 and a page of HTML before anything happens",
     "dead_result_url": "a job's first result URLs answer 404; the next poll gives good ones",
     "truncated_video": "a video download breaks off in the middle",
     "tampered_offer": "=KIND the offer is changed before it is sent, and honoured if it is signed",

@@ -25,6 +25,7 @@ from seedance_mcp.sandbox.answers import (
     DroppedAnswer,
     HungAnswer,
     RefusalError,
+    build_edge_fault,
     build_json,
     dump_json,
 )
@@ -174,6 +175,9 @@ class Paywall:
         Raises:
             RefusalError: If the handler refuses, or 500 if the settlement fails.
         """
+        fault = self._faults.take("error_for_payment") or self._faults.take("page_for_payment")
+        if fault is not None:
+            return build_edge_fault(fault)
         try:
             verified = await rail.verify(request, resource, price_micro_usdc)
         except PaymentRejectedError as rejected:

@@ -207,7 +207,7 @@ def mark_span(result: JobResult) -> None:
 
 def build_tools() -> list[Tool]:
     """All tools, the most useful first."""
-    reading = ToolAnnotations(read_only_hint=True, open_world_hint=True)
+    reading = ToolAnnotations(read_only_hint=True, destructive_hint=False, open_world_hint=True)
     return [
         MoneyTool.make(
             animate_image,

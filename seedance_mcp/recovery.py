@@ -105,6 +105,8 @@ class Recovery:
                     return await self.recover(payment)
                 await anyio.sleep(WAIT_POLL_SECONDS)
                 payment = self.ledger.find_payment(payment.id) or payment
+        if payment.state == "refused" and not payment.holds(self.now()) and not payment.chain_checked:
+            return await self.recover(payment)  # a studio that said no may have settled: ask before buying again
         return payment
 
     async def _ask(self, payment: Payment) -> Payment:

@@ -70,6 +70,7 @@ PATIENCE = 0.7
 """In this share of the restarts the agent waits until the dead server's lease has lapsed; else it calls at once."""
 HURRY_SECONDS = 3
 """An agent that calls at once gives up after this long, and calls again once the lease has lapsed."""
+RAILS = ("x402", "mpp")
 VERDICTS = ("paid twice", "job lost", "overspent", "stuck")
 
 
@@ -78,6 +79,7 @@ class Plan:
     """What will happen to one journey; made from the seed and the run's number alone."""
 
     run: int
+    rail: str
     fault: str
     fault_step: str
     kills: list[tuple[str, float]]
@@ -86,12 +88,13 @@ class Plan:
 
     @classmethod
     def draw(cls, run: int, seed: int) -> Plan:
-        """Draw a journey's fate; each fault comes up equally often."""
+        """Draw a journey's fate; each fault comes up equally often, on both rails in turn."""
         chance = random.Random(f"{seed}/{run}")  # noqa: S311 - fate, not a secret
         fault = list(FAULTS)[run % len(FAULTS)]
         kills = [_draw_kill(chance) for _ in range(chance.choice((1, 1, 1, 2, 2, 3)))]
         return cls(
             run=run,
+            rail=RAILS[run // len(FAULTS) % len(RAILS)],
             fault=fault,
             fault_step=chance.choice(FAULTS[fault]),
             kills=kills,
@@ -252,7 +255,7 @@ class Journey:
 async def play(plan: Plan, sandbox: Sandbox, folder: Path) -> Outcome:
     """Play one run to its end."""
     started = time.monotonic()
-    stage = await Stage.set(sandbox, folder)
+    stage = await Stage.set(sandbox, folder, plan.rail)
     picture = folder / "picture.png"
     colour = (plan.run % 256, plan.run // 256 % 256, 128)
     await anyio.to_thread.run_sync(lambda: Image.new("RGB", (640, 360), colour).save(picture))
@@ -274,7 +277,7 @@ async def play_all(numbers: range, *, seed: int, lanes: int, folder: Path) -> li
     plans = iter([Plan.draw(run, seed) for run in numbers])
 
     async def play_lane() -> None:
-        sandbox = Sandbox(SandboxSettings(job_seconds=JOB_SECONDS))
+        sandbox = Sandbox(SandboxSettings(rails=RAILS, job_seconds=JOB_SECONDS))
         await anyio.to_thread.run_sync(sandbox.start)
         for plan in plans:
             outcomes.append(await play(plan, sandbox, folder / str(plan.run)))
@@ -292,6 +295,7 @@ async def play_all(numbers: range, *, seed: int, lanes: int, folder: Path) -> li
 def _look_again(sandbox: Sandbox, outcomes: list[Outcome]) -> None:
     """A request that a dead server left at the studio may settle late; no nonce may ever have done so twice."""
     nonces = Counter((one.payer, one.nonce) for one in sandbox.chain.settlements())
+    nonces += Counter((one.payer, one.nonce_hash) for one in sandbox.tempo.settlements())
     for (payer, _), times in nonces.items():
         if times > 1:
             outcomes[-1].problems.append(f"paid twice: {payer} settled one nonce {times} times")
@@ -301,6 +305,7 @@ def show(outcomes: list[Outcome], *, seconds: float, seed: int) -> dict[str, Any
     """Everything that the table shows, as data."""
     totals = Counter(problem.partition(":")[0] for outcome in outcomes for problem in outcome.problems)
     by_fault: dict[str, Counter[str]] = {fault: Counter() for fault in FAULTS}
+    by_rail: dict[str, Counter[str]] = {rail: Counter() for rail in RAILS}
     by_step: dict[str, Counter[str]] = {step: Counter() for step in STEPS}
     for outcome in outcomes:
         row = {
@@ -314,6 +319,7 @@ def show(outcomes: list[Outcome], *, seconds: float, seed: int) -> dict[str, Any
             "problems": len(outcome.problems),
         }
         by_fault[outcome.plan.fault].update(row)
+        by_rail[outcome.plan.rail].update(row)
         for step in outcome.killed_in:
             by_step[step].update({"kills": 1, "problems": len(outcome.problems)})
     return {
@@ -323,6 +329,7 @@ def show(outcomes: list[Outcome], *, seconds: float, seed: int) -> dict[str, Any
         "kills": sum(len(outcome.killed_in) for outcome in outcomes),
         "totals": {verdict: totals[verdict] for verdict in VERDICTS},
         "by_fault": {fault: dict(row) for fault, row in by_fault.items()},
+        "by_rail": {rail: dict(row) for rail, row in by_rail.items()},
         "by_step": {step: dict(row) for step, row in by_step.items()},
         "anomalies": [asdict(outcome) for outcome in outcomes if outcome.problems],
         "journeys": [asdict(outcome) for outcome in outcomes],

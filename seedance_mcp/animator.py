@@ -17,6 +17,7 @@ import anyio
 
 from seedance_mcp import policy
 from seedance_mcp.account import Account, Standing
+from seedance_mcp.chains import Chains
 from seedance_mcp.config import Settings
 from seedance_mcp.delivery import Delivery
 from seedance_mcp.errors import (
@@ -101,7 +102,8 @@ class Animator:
         self._buyer = Buyer(
             wallet=wallet, ledger=ledger, studio=studio, limits=limits, pins=profile.pins, funds=funds, now=now
         )
-        self._recovery = Recovery(buyer=self._buyer, ledger=ledger, studio=studio, pins=profile.pins, now=now)
+        chains = Chains(studio=studio, pins=profile.pins)
+        self._recovery = Recovery(buyer=self._buyer, ledger=ledger, studio=studio, chains=chains, now=now)
         self._pricing = Pricing(studio=studio, wallet=wallet.address, now=now, signable=self._is_signable)
         self._hosting = Hosting(
             buyer=self._buyer,
@@ -458,5 +460,6 @@ class Animator:
             job_id=seen.job_id, studio=self._studio.origin, wallet=self.wallet.address, payment_id=0, fingerprint="",
             arguments=seen.input or {}, status=seen.status, progress=seen.progress, error=seen.error,
             video_url=seen.video_url, thumbnail_url=seen.thumbnail_url, file=None, thumbnail=None,
-            created_at=seen.created_at or self._now(), ended_at=None, price_micro_usdc=0, rail="x402", receipt=None,
+            created_at=seen.created_at or self._now(), ended_at=None, price_micro_usdc=0, fee_micro_usdc=0,
+            rail="x402", receipt=None,
         )  # fmt: skip

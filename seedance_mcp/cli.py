@@ -106,6 +106,7 @@ def sandbox(
     rail: Annotated[
         list[str] | None, typer.Option(help="A way to be paid, x402 or mpp; repeatable. x402 alone if left out.")
     ] = None,
+    sponsor_fees: Annotated[bool, typer.Option(help="Pay the network fee of MPP charges for the payer.")] = False,
     job_seconds: JobSeconds = 6,
     fault: Annotated[
         list[str] | None, typer.Option(help="A named misbehaviour, e.g. drop_after_settle:1; repeatable.")
@@ -121,6 +122,7 @@ def sandbox(
         port=port,
         contract=contract,
         rails=tuple(name.strip() for names in rail or ["x402"] for name in names.split(",")),
+        sponsors_fees=sponsor_fees,
         job_seconds=job_seconds,
         faults=tuple(fault or ()),
     )

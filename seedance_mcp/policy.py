@@ -23,7 +23,7 @@ from seedance_mcp.errors import (
 )
 from seedance_mcp.money import format_usdc
 from seedance_mcp.wire.encoding import find_object, same_address
-from seedance_mcp.wire.mpp import GAS_PRICE_DEFAULT, MppPins, network_fee
+from seedance_mcp.wire.mpp import GAS_PRICE_DEFAULT, MppPins, is_sponsored, network_fee
 from seedance_mcp.wire.offers import Offer, Offers, Rail
 from seedance_mcp.wire.x402 import TokenDomain
 
@@ -109,8 +109,8 @@ class Purse:
         return self.balances.get((offer.network, offer.asset.lower()))
 
     def fee_of(self, offer: Offer) -> int:
-        """The most that the network may keep besides the price: nothing on x402, where the studio pays for gas."""
-        return network_fee(self.gas_price) if offer.rail == "mpp" else 0
+        """The most that the network may keep besides the price: nothing where the studio pays for gas."""
+        return network_fee(self.gas_price) if offer.rail == "mpp" and not is_sponsored(offer) else 0
 
     def cost_of(self, offer: Offer) -> int:
         """What paying an offer needs in the wallet."""
@@ -192,7 +192,7 @@ def choose_offer(
                 f"The studio names {len(acceptable)} different prices or recipients for one thing on {rail}.",
                 "Do not retry; tell the owner.",
             )
-        for offer in sorted(acceptable, key=lambda offer: _preference(offer, pins)):
+        for offer in sorted(acceptable, key=lambda offer: (_preference(offer, pins), purse.fee_of(offer))):
             balance = purse.find_balance(offer)
             if balance is None or balance >= purse.cost_of(offer):
                 return offer
@@ -365,12 +365,13 @@ def _find_detail_objection(offer: Offer) -> str | None:
     details = find_object(offer.extra, "methodDetails")
     if details.get("splits"):
         return "it splits the amount among several recipients"
-    if details.get("feePayer", False) is not False:
-        return "it wants the network's fee paid by somebody else, who alone would know the transaction's hash"
+    if not isinstance(details.get("feePayer", False), bool):
+        return "it does not say plainly who pays the network's fee"
     modes = details.get("supportedModes", ["pull"])
     if not isinstance(modes, list) or "pull" not in modes:
         return "it takes only payments that were sent to the chain before"
-    unknown = sorted({*offer.extra} - _CHARGE_FIELDS | {*details} - _DETAIL_FIELDS - {"splits"})
+    sponsor = {"feePayerUrl"} if is_sponsored(offer) else set[str]()  # whom the studio asks; we never do
+    unknown = sorted({*offer.extra} - _CHARGE_FIELDS | {*details} - _DETAIL_FIELDS - {"splits"} - sponsor)
     if unknown:
         return f"its field {quote_text(unknown[0], 30)} is not one that we know"
     if str(offer.terms.get("header", "authorization")).lower() not in _CREDENTIAL_HEADERS:

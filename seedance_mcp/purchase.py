@@ -240,7 +240,7 @@ class Buyer:
         """The credential of a payment, and its document as the ledger keeps it."""
         if payment.rail == "mpp" and self.pins.mpp is not None:
             credential, transaction = await self.wallet.sign_charge(document, self.pins.mpp)
-            return credential, {**document, "hash": transaction}
+            return credential, document if transaction is None else {**document, "hash": transaction}
         if payment.rail == "x402" and self.pins.x402 is not None:
             return await self.wallet.sign_payment(document, self.pins.x402), document
         raise PolicyError(f"This profile pins no token on {payment.rail}.", "Add one to it.")

@@ -5,8 +5,7 @@ Three askings, in this order:
 1. **the studio, by the same credential** (`Buyer.resend`): an EIP-3009 nonce settles at most once, so this can only
    finish what was begun, and its answer holds what was bought;
 2. **the studio's list of jobs**: a job of ours, made from the very body that we sent, that no other payment made;
-3. **the chain** (`authorizationState` of the nonce on Base; on Tempo the receipt of the very transaction that we
-   signed): used means that the money moved; unused at a block after the credential's expiry means that it never will.
+3. **the chain** (`chains`), which knows whether the money moved, and later, whether it never will.
 
 What none of them can say stays held, and is asked again later.
 """
@@ -14,23 +13,19 @@ What none of them can say stays held, and is asked again later.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
-from typing import cast
 
 import anyio
 
+from seedance_mcp.chains import Chains, Fate
 from seedance_mcp.errors import PaymentError, StudioError
 from seedance_mcp.ledger import Ledger, Payment
-from seedance_mcp.policy import Pins
-from seedance_mcp.purchase import LEASE_SECONDS, Buyer
+from seedance_mcp.purchase import LEASE_SECONDS, Buyer, unknown_error
 from seedance_mcp.studio import Studio
-from seedance_mcp.wire.encoding import Json
 from seedance_mcp.wire.exchange import Receipt, Refused, Settled
 from seedance_mcp.wire.generation import same_body
 from seedance_mcp.wire.jobs import JobStatus, read_submitted_job
-from seedance_mcp.wire.mpp import find_transaction, read_charge, read_inclusion
-from seedance_mcp.wire.x402 import build_authorization_state_call, read_authorization, read_word
 
 LIST_PAGES_MAX = 10
 LIST_SKEW_SECONDS = 300
@@ -42,21 +37,6 @@ RESEND_MARGIN_SECONDS = 10
 """A credential with less life left than this is not sent again; a verifier would call it expired."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Fate:
-    """What became of a credential, for good.
-
-    Attributes:
-        used: Whether the money moved; False where it never will.
-        transaction: Its hash, where it is known.
-        fee_micro_usdc: What the network kept; None where nobody said.
-    """
-
-    used: bool
-    transaction: str = ""
-    fee_micro_usdc: int | None = None
-
-
 @dataclass(frozen=True, slots=True)
 class Recovery:
     """Looks into unfinished payments of one wallet at one studio.
@@ -64,15 +44,15 @@ class Recovery:
     Attributes:
         buyer: Sends the same credential again.
         ledger: Remembers.
-        studio: Is asked for jobs, and for the chain's word.
-        pins: Which token the chain is asked about.
+        studio: Is asked for jobs.
+        chains: Are asked what became of a payment.
         now: Unix seconds.
     """
 
     buyer: Buyer
     ledger: Ledger
     studio: Studio
-    pins: Pins
+    chains: Chains
     now: Callable[[], float]
 
     async def recover(self, payment: Payment) -> Payment:
@@ -98,6 +78,10 @@ class Recovery:
 
         Returns:
             The payment as it stands afterwards; still `signed` or `reserved` where nobody can say yet.
+
+        Raises:
+            PaymentOutcomeUnknownError: The studio refused it, and the chain does not say whether it settled all the
+                same.
         """
         with anyio.move_on_after(WAIT_SECONDS):
             while payment.holds(self.now()) and payment.state != "refused":
@@ -106,12 +90,14 @@ class Recovery:
                 await anyio.sleep(WAIT_POLL_SECONDS)
                 payment = self.ledger.find_payment(payment.id) or payment
         if payment.state == "refused" and not payment.holds(self.now()) and not payment.chain_checked:
-            return await self.recover(payment)  # a studio that said no may have settled: ask before buying again
+            payment = await self.recover(payment)  # a studio that said no may have settled: ask before buying again
+            if payment.state == "refused" and not payment.chain_checked and self.chains.has_one(payment):
+                raise unknown_error(payment, "The studio refused it, and the chain does not say whether it moved.")
         return payment
 
     async def _ask(self, payment: Payment) -> Payment:
         if payment.state == "refused":  # its credential has expired: was it used after all?
-            return self._conclude(payment, await self.find_fate(payment))
+            return self._conclude(payment, await self.chains.find_fate(payment))
         if payment.state == "signed" and payment.hold_until > self.now() + RESEND_MARGIN_SECONDS:
             with contextlib.suppress(PaymentError):  # it may still have settled: the next two can say
                 payment = await self.buyer.resend(payment)
@@ -122,16 +108,12 @@ class Recovery:
             found = await self.find_job(payment)
         except StudioError:
             found = None
-        fate = await self.find_fate(payment)
+        fate = await self.chains.find_fate(payment)
         if found is not None:
             self.ledger.add_job(payment, found.job_id, studio=self.studio.origin, status=found.status, now=self.now())
-            if fate is None and (not self._has_chain(payment) or payment.hold_until <= self.now()):
+            if fate is None and (not self.chains.has_one(payment) or payment.hold_until <= self.now()):
                 fate = Fate(used=True)
         return self._conclude(payment, fate)
-
-    def _has_chain(self, payment: Payment) -> bool:
-        """Whether there is a chain that could be asked about a payment."""
-        return (self.pins.x402 if payment.rail == "x402" else self.pins.mpp) is not None
 
     def _conclude(self, payment: Payment, fate: Fate | None) -> Payment:
         if fate is None:
@@ -193,40 +175,6 @@ class Recovery:
         if exact:
             return min(exact, key=lambda job: job.created_at or 0)
         return likely[0] if len(likely) == 1 else None
-
-    async def find_fate(self, payment: Payment) -> Fate | None:
-        """The chain's word on a payment; None where it cannot be said now."""
-        if payment.document is None or not self._has_chain(payment):
-            return None
-        try:
-            # The block first, the state second and at that block or later: "unused" is then final.
-            block = await self.studio.call_rpc("eth_getBlockByNumber", ["latest", False], rail=payment.rail)
-            if not isinstance(block, Mapping):
-                return None
-            chain_time = read_word(cast("Mapping[str, object]", block).get("timestamp"))
-            if payment.rail == "mpp":
-                return await self._find_charge_fate(payment.document, chain_time)
-            return await self._find_authorization_fate(payment.document, chain_time)
-        except StudioError:
-            return None
-
-    async def _find_authorization_fate(self, document: Json, chain_time: int) -> Fate | None:
-        authorization = read_authorization(document)
-        assert self.pins.x402 is not None  # noqa: S101 - `_has_chain` said so
-        call = build_authorization_state_call(authorization, self.pins.x402)
-        if read_word(await self.studio.call_rpc("eth_call", call)) != 0:
-            return Fate(used=True)
-        return Fate(used=False) if chain_time >= authorization.valid_before else None
-
-    async def _find_charge_fate(self, document: Json, chain_time: int) -> Fate | None:
-        """A reverted transaction is over as well: its nonce is spent, and its fee."""
-        transaction = find_transaction(document)
-        if transaction is None:
-            return None
-        inclusion = read_inclusion(await self.studio.call_rpc("eth_getTransactionReceipt", [transaction], rail="mpp"))
-        if inclusion is not None:
-            return Fate(used=inclusion.succeeded, transaction=transaction, fee_micro_usdc=inclusion.fee_micro_usdc)
-        return Fate(used=False, fee_micro_usdc=0) if chain_time >= read_charge(document).valid_before else None
 
 
 def _same_type(payment: Payment, job: JobStatus) -> bool:

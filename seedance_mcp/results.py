@@ -33,6 +33,7 @@ class ReceiptResult(BaseModel):
     network: str
     transaction: str | None
     explorer_url: str | None
+    fee_usd: str
 
 
 class UploadResult(BaseModel):
@@ -203,13 +204,18 @@ def show_quote(quote: "Quote") -> QuoteResult:
     )
 
 
-def show_receipt(receipt: "Receipt | None", profile: "Profile") -> ReceiptResult | None:
-    """A receipt with a link for people."""
+def show_receipt(receipt: "Receipt | None", profile: "Profile", fee_micro_usdc: int) -> ReceiptResult | None:
+    """A receipt with a link for people, and what the network kept."""
     if receipt is None:
         return None
     page = profile.explorer_of(receipt.rail)
     link = page + receipt.transaction if page and receipt.transaction else None
-    return ReceiptResult(network=receipt.network, transaction=receipt.transaction or None, explorer_url=link)
+    return ReceiptResult(
+        network=receipt.network,
+        transaction=receipt.transaction or None,
+        explorer_url=link,
+        fee_usd=format_usdc(fee_micro_usdc),
+    )
 
 
 def show_animation(animation: "Animation", profile: "Profile") -> JobResult:
@@ -250,7 +256,7 @@ def show_job(job: "Job", profile: "Profile", *, notes: tuple[str, ...] = ()) -> 
         price_usd=format_usdc(job.price_micro_usdc) if paid else None,
         price_micro_usdc=job.price_micro_usdc if paid else None,
         rail=job.rail if paid else None,
-        receipt=show_receipt(job.receipt, profile),
+        receipt=show_receipt(job.receipt, profile, job.fee_micro_usdc),
         error=None if job.error is None else quote_text(job.error),
         notes=list(notes),
         next_step=next_step,

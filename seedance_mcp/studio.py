@@ -258,6 +258,10 @@ class Studio:
             raise self._rejected("The list of jobs", response)
         return read_job_page(response.body)
 
+    def knows_chain(self, rail: Rail) -> bool:
+        """Whether a rail's chain can be asked at all: an RPC address is set."""
+        return self._find_rpc_url(rail) is not None
+
     async def call_rpc(self, method: str, parameters: list[object], *, rail: Rail = "x402") -> object:
         """One JSON-RPC call to a rail's chain.
 
@@ -267,7 +271,7 @@ class Studio:
         Raises:
             StudioUnreachableError: No answer, or an error.
         """
-        rpc_url = self._address.rpc_url if rail == "x402" else self._address.tempo_rpc_url
+        rpc_url = self._find_rpc_url(rail)
         if rpc_url is None:
             return None
         body = encode_json({"jsonrpc": "2.0", "id": 1, "method": method, "params": parameters})
@@ -276,6 +280,9 @@ class Studio:
         if "result" not in document:
             raise StudioUnreachableError(f"The chain did not answer {method}: {describe_answer(response)}.")
         return document["result"]
+
+    def _find_rpc_url(self, rail: Rail) -> str | None:
+        return self._address.rpc_url if rail == "x402" else self._address.tempo_rpc_url
 
     # ── media ────────────────────────────────────────────────────────────────────────────────────────────────────
 

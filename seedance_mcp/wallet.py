@@ -25,7 +25,15 @@ import anyio.to_thread
 
 from seedance_mcp.errors import ConfigError
 from seedance_mcp.wire.encoding import Json
-from seedance_mcp.wire.mpp import NONCE_KEY, Charge, MppPins, credential_header, encode_credential, read_charge
+from seedance_mcp.wire.mpp import (
+    NONCE_KEY,
+    SPONSORED_TIP_MAX,
+    Charge,
+    MppPins,
+    credential_header,
+    encode_credential,
+    read_charge,
+)
 from seedance_mcp.wire.offers import Credential
 from seedance_mcp.wire.x402 import (
     PAYMENT_SIGNATURE_HEADER,
@@ -76,7 +84,7 @@ class Wallet:
         """Whether the libraries of the Tempo rail are installed: the `tempo` extra."""
         return all(find_spec(library) is not None for library in ("pytempo", "mpp"))
 
-    async def sign_charge(self, document: Json, pins: MppPins) -> tuple[Credential, str]:
+    async def sign_charge(self, document: Json, pins: MppPins) -> tuple[Credential, str | None]:
         """Sign a prepared Tempo charge.
 
         Args:
@@ -84,7 +92,8 @@ class Wallet:
             pins: The pinned chain and dollars.
 
         Returns:
-            The credential, the same bytes for the same document every time, and its transaction's hash.
+            The credential, the same bytes for the same document every time, and its transaction's hash; None where a
+            sponsor will sign it, too, and so decide its hash.
 
         Raises:
             ConfigError: The document is not for the pinned chain and dollars, or not for this wallet.
@@ -104,23 +113,32 @@ class Wallet:
     def _sign_typed_data(self, typed_data: dict[str, object]) -> str:
         return "0x" + self._account.sign_typed_data(full_message=typed_data).signature.hex().removeprefix("0x")
 
-    def _sign_transaction(self, charge: Charge) -> tuple[str, str]:
-        """The signed 0x76 transaction and its hash. Source: Tempo transaction; `mpp.methods.tempo.client`."""
+    def _sign_transaction(self, charge: Charge) -> tuple[str, str | None]:
+        """The signed 0x76 transaction and its hash, or the 0x78 envelope for a sponsor.
+
+        Source: Tempo transaction; `mpp.methods.tempo`.
+        """
         # A second to load, with web3 behind it: only once a payment is made on this rail.
         from pytempo import Call, TempoTransaction  # pyright: ignore[reportMissingTypeStubs]  # typed, but not so marked
 
+        tip = min(charge.gas_price, SPONSORED_TIP_MAX) if charge.sponsored else charge.gas_price
         transaction = TempoTransaction.create(
             chain_id=charge.chain_id,
             gas_limit=charge.gas_limit,
             max_fee_per_gas=charge.gas_price,
-            max_priority_fee_per_gas=charge.gas_price,
+            max_priority_fee_per_gas=tip,
             nonce=0,
             nonce_key=NONCE_KEY,
             valid_before=charge.valid_before,
-            fee_token=charge.currency,
+            fee_token=None if charge.sponsored else charge.currency,
+            awaiting_fee_payer=charge.sponsored,
             calls=(Call.create(to=charge.currency, value=0, data=charge.call_data),),
         )
         signed = transaction.sign("0x" + bytes(self._account.key).hex())
+        if charge.sponsored:
+            from mpp.methods.tempo.fee_payer_envelope import encode_fee_payer_envelope
+
+            return "0x" + encode_fee_payer_envelope(signed).hex(), None
         return "0x" + signed.encode().hex(), "0x" + signed.hash().hex()
 
     def _sign_text(self, message: str) -> str:

@@ -9,12 +9,13 @@ from typing import Any
 
 import pytest
 
+from seedance_mcp.chains import Fate
 from seedance_mcp.config import LIVE_CHARGES
 from seedance_mcp.errors import ConfigError
 from seedance_mcp.ledger import Payment
 from seedance_mcp.ledger.sqlite import SQLiteLedger
 from seedance_mcp.policy import Spend
-from seedance_mcp.recovery import Fate, Recovery
+from seedance_mcp.recovery import Recovery
 from seedance_mcp.sandbox import Sandbox
 from seedance_mcp.wallet import Wallet, open_wallet
 from seedance_mcp.wire.exchange import Refused
@@ -142,20 +143,54 @@ async def test_the_chain_says_what_became_of_a_charge(
     async with animator_on(settings) as animator:
         await animator.upload_image(str(make_picture()))
         recovery: Recovery = animator._recovery  # pyright: ignore[reportPrivateUsage]  # asked directly
-        payment = recovery.ledger.find_payment(1)
+        find_fate, payment = recovery.chains.find_fate, recovery.ledger.find_payment(1)
         assert payment is not None
         document = dict(payment.document or {})
         transaction: Any = document["transaction"]
         unknown = {**document, "hash": "0x" + "7" * 64}
         expired = {**unknown, "transaction": {**transaction, "validBefore": 1_000_000_000}}
-        fates = [await recovery.find_fate(replace(payment, document=one)) for one in (document, unknown, expired)]
+        fates = [await find_fate(replace(payment, document=one)) for one in (document, unknown, expired)]
         sandbox.stop()
-        silent = await recovery.find_fate(payment)
+        silent = await find_fate(payment)
 
     assert payment.fee_micro_usdc == FEE
     assert fates[0] == Fate(used=True, transaction=str(document["hash"]), fee_micro_usdc=FEE)
     assert fates[1] is None, "it may still be included"
     assert fates[2] == Fate(used=False, fee_micro_usdc=0)
+    assert silent is None
+
+
+async def test_the_chain_finds_a_sponsored_charge_by_its_memo(
+    make_sandbox: Make, make_picture: Draw, funded_key: str, tmp_path: Path
+) -> None:
+    sandbox = make_sandbox(rails=("mpp",), sponsors_fees=True)
+    settings = settings_for(sandbox, funded_key, tmp_path / "data")
+    async with animator_on(settings) as animator:
+        await animator.upload_image(str(make_picture()))
+        recovery: Recovery = animator._recovery  # pyright: ignore[reportPrivateUsage]  # asked directly
+        find_fate, payment = recovery.chains.find_fate, recovery.ledger.find_payment(1)
+        assert payment is not None
+        document = dict(payment.document or {})
+        transaction: Any = document["transaction"]
+        other = {"memo": "0x" + "7" * 64}
+        changes: tuple[dict[str, Any], ...] = (
+            {},
+            {"validBefore": transaction["validBefore"] + 60},
+            other,
+            other | {"validBefore": 1_000_000_000},
+        )
+        documents = [{**document, "transaction": {**transaction, **change}} for change in changes]
+        fates = [await find_fate(replace(payment, document=one)) for one in documents]
+        sandbox.stop()
+        silent = await find_fate(payment)
+
+    [settlement] = sandbox.tempo.settlements()
+    assert "hash" not in document
+    assert (payment.fee_micro_usdc, payment.cost_micro_usdc) == (0, 10_000)
+    assert payment.receipt is not None
+    assert payment.receipt.transaction == settlement.transaction
+    found = Fate(used=True, transaction=settlement.transaction, fee_micro_usdc=0)
+    assert fates == [found, found, None, Fate(used=False, fee_micro_usdc=0)]
     assert silent is None
 
 

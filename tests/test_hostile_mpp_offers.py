@@ -20,7 +20,7 @@ from seedance_mcp.errors import (
     UnacceptableOfferError,
 )
 from seedance_mcp.policy import Limits, Pins, Purse, Spend
-from seedance_mcp.wire.mpp import MppPins
+from seedance_mcp.wire.mpp import MppPins, is_sponsored
 from seedance_mcp.wire.offers import Offer, read_offers
 from tests.challenges import NOW, PAYER, answer_with, build_challenge
 
@@ -95,6 +95,10 @@ class Hostile:
 
 SHORT = Owner(purse=Purse(balances={TEMPO_USDC: PRICE}))
 NO_MPP = Owner(pins=dataclasses.replace(LIVE.pins, mpp=None))
+SPONSORED = detail("feePayer", True)
+SPONSORED_SPLIT = put(
+    "methodDetails", {"chainId": 4217, "feePayer": True, "splits": [{"amount": "1", "recipient": "0x" + "e" * 40}]}
+)
 STRANGER = put("recipient", "0x" + "e" * 40)
 
 
@@ -136,9 +140,10 @@ HOSTILE = [
     offer("expires-never", write(expires="never"), "is no moment"),
     offer("no-clock", write(), "challenge is over", Owner(now=float("inf"))),
     offer("split", detail("splits", [{"amount": "1", "recipient": "0x" + "e" * 40}]), "splits the amount"),
-    offer("fee-payer", detail("feePayer", True), "fee paid by somebody else"),
-    offer("fee-payer-url", detail("feePayerUrl", "https://evil.example"), "not one that we know"),
-    offer("fee-payer-text", detail("feePayer", "yes"), "fee paid by somebody else"),
+    offer("fee-payer-url-alone", detail("feePayerUrl", "https://evil.example"), "not one that we know"),
+    offer("fee-payer-text", detail("feePayer", "yes"), "who pays the network's fee"),
+    offer("fee-payer-number", detail("feePayer", 1), "who pays the network's fee"),
+    Hostile("sponsored-and-split", (SPONSORED_SPLIT,), UnacceptableOfferError, "splits the amount"),
     offer("unknown-detail", detail("escrow", "0x" + "e" * 40), "«escrow» is not one that we know"),
     offer("unknown-field", put("recurring", True), "«recurring» is not one that we know"),
     offer("push-only", detail("supportedModes", ["push"]), "sent to the chain before"),
@@ -174,6 +179,10 @@ GOOD = {
     "path-usd": put("currency", PATH_USD),
     "currency-checksummed": put("currency", "0x20C000000000000000000000b9537d11c60E8b50"),
     "no-fee-payer": detail("feePayer", False),
+    "fee-payer": SPONSORED,
+    "fee-payer-at-an-address": put(
+        "methodDetails", {"chainId": 4217, "feePayer": True, "feePayerUrl": "https://sponsor.example"}
+    ),
     "both-modes": detail("supportedModes", ["push", "pull"]),
     "no-splits": detail("splits", []),
     "described": put("description", "A clip"),
@@ -209,6 +218,16 @@ def test_of_two_dollars_the_one_is_chosen_that_the_wallet_holds() -> None:
     assert judge(*both).asset == USDC_E
     purse = Purse(balances={TEMPO_USDC: 1, ("eip155:4217", PATH_USD): 10**6})
     assert judge(*both, owner=Owner(purse=purse)).asset == PATH_USD
+
+
+def test_a_sponsored_charge_costs_its_price_and_is_preferred() -> None:
+    just_enough = Owner(
+        limits=Limits(max_price_per_video_micro_usdc=PRICE),
+        spend=Spend(last_day_micro_usdc=5_000_000 - PRICE),
+        purse=Purse(balances={TEMPO_USDC: PRICE}, gas_price=10**12),
+    )
+    assert is_sponsored(judge(SPONSORED, owner=just_enough))
+    assert is_sponsored(judge(write(), SPONSORED))
 
 
 @pytest.mark.parametrize(

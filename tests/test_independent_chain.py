@@ -18,7 +18,15 @@ from mpp import Credential
 
 from seedance_mcp.money import MicroUSDC
 from seedance_mcp.wallet import Wallet, open_wallet
-from seedance_mcp.wire.mpp import MppPins, build_balance_call, build_charge, read_inclusion
+from seedance_mcp.wire.mpp import (
+    MppPins,
+    build_balance_call,
+    build_charge,
+    build_log_query,
+    read_charge,
+    read_inclusion,
+    read_log_transaction,
+)
 from seedance_mcp.wire.offers import Offer
 from seedance_mcp.wire.x402 import read_word
 
@@ -26,14 +34,19 @@ PACKAGE = "@foundry-rs/anvil@1.7.1"
 INSTALL_SECONDS, START_SECONDS = 120, 20
 KEY = "0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d"
 """anvil's second development key, public, and funded by anvil itself."""
+SPONSOR_KEYS = (
+    "0x5de4111afa1a4b94908f83103eb1f1706367c2e68ca870fc3fb9a804cdab365a",
+    "0x7c852118294e51e653712a81e05800f419141751be58f605c371e15141b007a6",
+)
+"""The third and fourth."""
 PATH_USD = "0x20c0000000000000000000000000000000000000"
 PAY_TO = "0xa8049bb68181799124f98e467dd749e120abfa64"
 PINS = MppPins(chain_id=4217, currencies=(PATH_USD,))
 
 
 @pytest.fixture(scope="module")
-def chain(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
-    """The address of a fresh chain."""
+def anvil(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The program."""
     npm = shutil.which("npm")
     if npm is None:
         pytest.skip("npm is not installed")
@@ -43,15 +56,21 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Generator[str]:
         subprocess.run(install, check=True, capture_output=True, timeout=INSTALL_SECONDS)
     except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
         pytest.skip(f"npm cannot install {PACKAGE}")
+    return folder / "node_modules" / ".bin" / "anvil"
+
+
+@pytest.fixture
+def chain(anvil: Path) -> Generator[str]:
+    """The address of a fresh chain."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
-    command = [str(folder / "node_modules" / ".bin" / "anvil"), "--network", "tempo", "--chain-id", "4217"]
-    anvil = subprocess.Popen([*command, "--port", str(port)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    command = [str(anvil), "--network", "tempo", "--chain-id", "4217", "--port", str(port)]
+    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         yield f"http://127.0.0.1:{port}"
     finally:
-        anvil.terminate()
-        anvil.wait(10)
+        process.terminate()
+        process.wait(10)
 
 
 async def call(chain: str, method: str, *parameters: Any) -> Any:
@@ -73,20 +92,40 @@ async def balance(chain: str, owner: str) -> int:
 
 async def sign(wallet: Wallet, gas_price: int, *, seconds: int = 25) -> tuple[str, str]:
     """A signed charge of one cent, and its hash."""
+    raw, transaction = await wallet_signs(wallet, draw_up(wallet, gas_price, seconds=seconds))
+    assert transaction is not None
+    return raw, transaction
+
+
+async def wallet_signs(wallet: Wallet, document: dict[str, object]) -> tuple[str, str | None]:
+    credential, transaction = await wallet.sign_charge(document, PINS)
+    return Credential.from_authorization(credential.value).payload["signature"], transaction
+
+
+def draw_up(wallet: Wallet, gas_price: int, *, seconds: int = 25, sponsored: bool = False) -> dict[str, object]:
+    """A charge of one cent without its signature."""
     terms = {"id": "a", "realm": "studio.test", "method": "tempo", "intent": "charge", "request": "e30"}
     offer = Offer(
         rail="mpp", scheme="charge", network=PINS.network, asset=PATH_USD, pay_to=PAY_TO,
         amount_micro_usdc=MicroUSDC(10_000), lifetime_seconds=0, terms=terms,
+        extra={"methodDetails": {"feePayer": sponsored}},
     )  # fmt: skip
-    document = build_charge(
+    return build_charge(
         offer,
         payer=wallet.address,
         valid_before=int(time.time()) + seconds,
         gas_price=gas_price,
         client_id=str(time.monotonic_ns()),
     )
-    credential, transaction = await wallet.sign_charge(document, PINS)
-    return Credential.from_authorization(credential.value).payload["signature"], transaction
+
+
+def sponsor(raw: str, key: str) -> str:
+    """The envelope as its sponsor sends it, by the official server's own code."""
+    from mpp.methods.tempo import TempoAccount
+    from mpp.methods.tempo.intents import ChargeIntent
+
+    intent = ChargeIntent(fee_payer=TempoAccount.from_key(key))
+    return intent._cosign_as_fee_payer(raw, PATH_USD)[0]  # pyright: ignore[reportPrivateUsage]  # no public door
 
 
 @pytest.mark.slow
@@ -118,3 +157,26 @@ async def test_another_chain_does_not_take_a_charge_that_is_over(chain: str) -> 
     assert "message" in refusal
     assert read_inclusion(await call(chain, "eth_getTransactionReceipt", transaction)) is None
     assert await balance(chain, wallet.address) == before
+
+
+@pytest.mark.slow
+async def test_another_chain_takes_a_sponsored_charge_once_and_finds_it_by_its_memo(chain: str) -> None:
+    wallet = await open_wallet(KEY, Path("unused"))
+    gas_price = read_word(await call(chain, "eth_gasPrice"))
+    before, paid_before = await balance(chain, wallet.address), await balance(chain, PAY_TO)
+    document = draw_up(wallet, gas_price, sponsored=True)
+    envelope, transaction = await wallet_signs(wallet, document)
+    first, second = (sponsor(envelope, key) for key in SPONSOR_KEYS)
+
+    sent = [await call(chain, "eth_sendRawTransaction", raw) for raw in (first, second)]
+    await call(chain, "evm_mine")
+    latest = read_word(await call(chain, "eth_blockNumber"))
+    logs = await call(chain, "eth_getLogs", *build_log_query(read_charge(document), 0, latest))
+
+    assert transaction is None
+    assert first != second
+    assert len(logs) == 1
+    assert read_log_transaction(logs) == sent[0]
+    assert read_inclusion(await call(chain, "eth_getTransactionReceipt", sent[1])) is None
+    assert await balance(chain, PAY_TO) - paid_before == 10_000
+    assert before - await balance(chain, wallet.address) == 10_000

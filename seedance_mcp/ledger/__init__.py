@@ -135,6 +135,7 @@ class Job:
         file: Absolute path of the saved video, once it is saved.
         thumbnail: Absolute path of the saved thumbnail.
         created_at, ended_at: Unix seconds; `ended_at` when the studio said complete or failed.
+        fee_micro_usdc: The network's fee on top of the price, as `Payment` has it.
     """
 
     job_id: str
@@ -153,6 +154,7 @@ class Job:
     created_at: float
     ended_at: float | None
     price_micro_usdc: int
+    fee_micro_usdc: int
     rail: Rail
     receipt: Receipt | None
 

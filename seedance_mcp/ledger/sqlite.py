@@ -113,7 +113,8 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (m001_initial, m0
 """Append only: `PRAGMA user_version` counts how many a file has had."""
 
 _JOB = """
-    SELECT jobs.*, wallet, fingerprint, arguments, amount_micro_usdc, rail, receipt_network, receipt_transaction
+    SELECT jobs.*, wallet, fingerprint, arguments, amount_micro_usdc, fee_micro_usdc, rail, receipt_network,
+           receipt_transaction
     FROM jobs JOIN payments ON payments.id = jobs.payment_id"""
 
 

@@ -25,6 +25,11 @@ class Balances:
         for address, amount in (funded or {}).items():
             self.mint(address, amount)
 
+    def let_pass(self, seconds: float) -> None:
+        """Let time pass on the chain: its blocks come that much later from now on."""
+        clock = self._clock
+        self._clock = lambda: clock() + seconds
+
     def mint(self, address: str, amount_micro_usdc: int) -> None:
         """Give an address tokens that did not exist before.
 

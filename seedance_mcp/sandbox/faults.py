@@ -22,6 +22,7 @@ FAULTS: dict[str, str] = {
     "drop_after_settle": "money moves and the job exists, then the connection closes without an answer",
     "hang_after_settle": "money moves and the job exists, then the connection stays open without an answer",
     "second_402": "a valid paid request is answered by a fresh challenge; nothing is settled, no job is made",
+    "settle_then_402": "money moves and the job exists, then the answer is a fresh challenge",
     "settle_then_500": "money moves and the job exists, then the answer is 500 Settlement failed",
     "fail_settlement": "the job exists, no money moves; after two retries: 500 Settlement failed",
     "slow_settle": "=SECONDS pass between the job and the settlement of a paid request",

@@ -13,7 +13,7 @@ import base64
 import json
 import secrets
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, cast
 from urllib.parse import urlsplit
 
@@ -21,6 +21,7 @@ import httpx
 from eth_utils.address import to_checksum_address
 from mpp import Challenge, Credential
 from mpp.errors import PaymentError
+from mpp.methods.tempo import TempoAccount
 from mpp.methods.tempo import server as tempo
 from mpp.server.mpp import Mpp
 from mpp.store import MemoryStore
@@ -32,12 +33,21 @@ from seedance_mcp.sandbox.faults import Fault
 from seedance_mcp.sandbox.paywall import PaymentRejectedError, Resource, Verified
 from seedance_mcp.sandbox.signin import format_time
 from seedance_mcp.sandbox.tampering import tamper_charge
-from seedance_mcp.sandbox.tempo import CHAIN_ID, NETWORK, TOKEN_ADDRESS, TempoChain, Transfer, read_transaction
+from seedance_mcp.sandbox.tempo import (
+    CHAIN_ID,
+    NETWORK,
+    TOKEN_ADDRESS,
+    TempoChain,
+    Transfer,
+    read_envelope,
+    read_transaction,
+)
 from seedance_mcp.sandbox.tempo_rpc import DOOR, TempoTransport
 
 LIFETIME_SECONDS = 300
 HEADER_CHARACTERS_MAX = 65_536
 TAMPERED_MAX = 1_000
+SPONSOR_MICRO_USDC = 1_000_000_000
 
 _SPENT = "MPP payment failed: Payment verification failed: Transaction hash has already been used."
 
@@ -55,8 +65,11 @@ class MppRail:
 
     name = "mpp"
 
-    def __init__(self, chain: TempoChain, *, pay_to: str) -> None:
+    def __init__(self, chain: TempoChain, *, pay_to: str, sponsors: bool = False) -> None:
         self._chain = chain
+        self._sponsor = TempoAccount.from_key("0x" + secrets.token_hex(32)) if sponsors else None
+        if self._sponsor is not None:
+            chain.mint(self._sponsor.address, SPONSOR_MICRO_USDC)
         self._pay_to = pay_to.lower()
         self._secret = secrets.token_hex(32)
         self._tampered: list[dict[str, Any]] = []
@@ -99,9 +112,11 @@ class MppRail:
             credential = _read_credential(request.headers["authorization"])
             charge = json.loads(_decode_base64url(credential.challenge.request))
             transfer = _read_transfer(credential)
+            if self._sponsor is not None:
+                transfer = replace(transfer, sponsor=self._sponsor.address)
         except (PaymentError, RevertError, AttributeError, KeyError, TypeError, ValueError) as exc:
             raise PaymentRejectedError("malformed_credential", "not a readable credential", silent=True) from exc
-        if self._chain.find_settlement(transfer.transaction) is not None:
+        if self._chain.find_nonce(transfer.nonce_hash) is not None:
             raise RefusalError(500, _SPENT)
         # A tampered charge is honoured when it comes back signed: a thief would not refuse the money.
         if charge not in [self._build_charge(price_micro_usdc), *self._tampered]:
@@ -149,7 +164,7 @@ class MppRail:
                 "to": transfer.recipient,
                 "value": str(transfer.amount_micro_usdc),
                 "validBefore": str(transfer.valid_before),
-                "nonce": transfer.transaction,  # a hash is settled at most once: it is this rail's nonce
+                "nonce": transfer.nonce_hash,
             },
         }
 
@@ -162,7 +177,7 @@ class MppRail:
         return {
             "amount": str(price_micro_usdc),
             "currency": TOKEN_ADDRESS.lower(),
-            "methodDetails": {"chainId": CHAIN_ID},
+            "methodDetails": {"chainId": CHAIN_ID} | ({"feePayer": True} if self._sponsor else {}),
             "recipient": self._pay_to,
         }
 
@@ -185,6 +200,9 @@ class MppRail:
                 chain_id=CHAIN_ID,
                 rpc_url=DOOR,
                 currencies=[TOKEN_ADDRESS.lower()],
+                fee_payer=self._sponsor,
+                fee_token=TOKEN_ADDRESS if self._sponsor else None,
+                allowed_fee_tokens=[TOKEN_ADDRESS],
                 store=self._store,
                 http_client=self._http,
             )
@@ -209,7 +227,8 @@ def _read_transfer(credential: Credential) -> Transfer:
     payload = cast("dict[str, object]", credential.payload)
     if payload["type"] != "transaction":
         raise ValueError("only signed transactions are taken")
-    return read_transaction(bytes.fromhex(str(payload["signature"]).removeprefix("0x")))
+    raw = bytes.fromhex(str(payload["signature"]).removeprefix("0x"))
+    return read_envelope(raw) if raw[:1] == b"\x78" else read_transaction(raw)
 
 
 def _decode_base64url(text: str) -> bytes:

@@ -193,6 +193,8 @@ class Paywall:
             raise RefusalError(500, "Settlement failed")
         transaction, headers = settled
         self.purposes[transaction] = resource.path
+        if self._faults.take("settle_then_402"):
+            return self.challenge(resource, price_micro_usdc)
         return await self._answer(body, headers)
 
     async def _answer(self, body: dict[str, Any], headers: dict[str, str]) -> Response:

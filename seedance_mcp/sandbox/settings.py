@@ -25,6 +25,7 @@ class SandboxSettings:
     Attributes:
         contract: The dialect of the generate routes and their price table.
         rails: The ways to pay that are offered.
+        sponsors_fees: Whether the studio pays the network fee of an MPP charge.
         job_seconds: How long a job takes.
         result_seconds: How long a result URL lives.
         faults: What is broken from the start, each as `name[=argument][:times]`.
@@ -35,6 +36,7 @@ class SandboxSettings:
 
     contract: Contract = "current"
     rails: tuple[str, ...] = ("x402",)
+    sponsors_fees: bool = False
     job_seconds: float = 6.0
     result_seconds: float = 1200.0
     faults: tuple[str, ...] = ()

@@ -1,17 +1,18 @@
 """A chain of Tempo's kind in memory: one TIP-20 dollar, and type 0x76 transactions that are really signed.
 
-What a node would check is checked here: encoding, signature, chain, expiring nonce, validity window, the one call that
-this token knows, and a balance that covers the amount and the dearest fee that was signed for. A hash is included at
-most once.
+What a node would check is checked here: encoding, signatures, chain, expiring nonce, validity window, the one call that
+this token knows, and balances that cover the amount and the dearest fee that was signed for. What a payer signed is
+included at most once, whoever sponsors it how often.
 
 The chain and the token exist nowhere, so a transaction that is valid here is worthless on Tempo.
 
-Source: Tempo transaction (0x76) as `pytempo` encodes it; wire captures for the network fee, which the payer pays in
-the token itself.
+Source: Tempo transaction (0x76) as `pytempo` encodes it; wire captures for the network fee, which the payer or a
+sponsor pays in the token itself; Tempo's expiring nonce, kept as the hash of what the payer signed and of the payer.
 """
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -49,6 +50,7 @@ TRANSACTION_BYTES_MAX = 16_384
 TRANSFER_WITH_MEMO_TOPIC = "0x" + keccak(text="TransferWithMemo(address,address,uint256,bytes32)").hex()
 _TRANSFER = keccak(text="transfer(address,uint256)")[:4]
 _TRANSFER_WITH_MEMO = keccak(text="transferWithMemo(address,uint256,bytes32)")[:4]
+_ZERO_ADDRESS = "0x" + "0" * 40
 _FIELDS = 14  # thirteen of the body and the sender's signature; access keys are not for this chain
 
 
@@ -57,12 +59,16 @@ class Transfer:
     """A decoded transaction: who signed that how much may go where, until when, and for what fee at most.
 
     Attributes:
-        transaction: Its hash, known as soon as it is signed.
+        transaction: Its hash, known as soon as everybody has signed; empty for an envelope that waits for its sponsor.
+        nonce_hash: What the chain knows an expiring nonce by; the same whoever sponsors it.
+        sponsor: Who pays the fee instead of the payer, or None.
         memo: 32 bytes in hexadecimal, or None for a plain transfer.
         fee_micro_usdc_max: Gas limit times gas price, rounded up.
     """
 
     transaction: str
+    nonce_hash: str
+    sponsor: str | None
     chain_id: int
     token: str
     fee_token: str
@@ -84,7 +90,9 @@ class TempoSettlement:
     """One transfer that happened, and its fee."""
 
     transaction: str
+    nonce_hash: str
     payer: str
+    fee_payer: str
     recipient: str
     amount_micro_usdc: int
     fee_micro_usdc: int
@@ -110,6 +118,10 @@ class TempoChain(Balances):
         """Return the transfer with this transaction hash, if there is one."""
         with self._lock:
             return self._settlements.get(transaction.lower())
+
+    def find_nonce(self, nonce_hash: str) -> TempoSettlement | None:
+        """Return the transfer that used an expiring nonce, if there is one."""
+        return next((one for one in self.settlements() if one.nonce_hash == nonce_hash), None)
 
     def timestamp(self) -> int:
         """Return the latest block's time in Unix seconds."""
@@ -145,9 +157,12 @@ class TempoChain(Balances):
         if transfer.gas_limit < GAS_USED or transfer.gas_price < GAS_PRICE:
             raise RevertError("intrinsic gas or gas price too low")
         with self._lock:
-            if transfer.transaction in self._settlements:
+            if self.find_nonce(transfer.nonce_hash) is not None:
                 raise RevertError("already known")
-            if self.balance_of(transfer.payer) < transfer.amount_micro_usdc + transfer.fee_micro_usdc_max:
+            fee_payer = transfer.sponsor or transfer.payer
+            needed = {transfer.payer: transfer.amount_micro_usdc}
+            needed[fee_payer] = needed.get(fee_payer, 0) + transfer.fee_micro_usdc_max
+            if any(self.balance_of(owner) < amount for owner, amount in needed.items()):
                 raise RevertError("InsufficientBalance")
 
     def include(self, raw: bytes) -> TempoSettlement:
@@ -161,11 +176,15 @@ class TempoChain(Balances):
             self.check_transfer(transfer)
             fee = -(-GAS_USED * transfer.gas_price // ATTODOLLARS_PER_MICRODOLLAR)
             payer, recipient = transfer.payer.lower(), transfer.recipient.lower()
-            self._balances[payer] -= transfer.amount_micro_usdc + fee
+            fee_payer = (transfer.sponsor or payer).lower()
+            self._balances[payer] -= transfer.amount_micro_usdc
+            self._balances[fee_payer] -= fee
             self._balances[recipient] = self.balance_of(recipient) + transfer.amount_micro_usdc
             settlement = TempoSettlement(
                 transaction=transfer.transaction,
+                nonce_hash=transfer.nonce_hash,
                 payer=to_checksum_address(payer),
+                fee_payer=to_checksum_address(fee_payer),
                 recipient=to_checksum_address(recipient),
                 amount_micro_usdc=transfer.amount_micro_usdc,
                 fee_micro_usdc=fee,
@@ -186,52 +205,95 @@ def read_transaction(raw: bytes) -> Transfer:
     """
     if not 0 < len(raw) <= TRANSACTION_BYTES_MAX or raw[0] != 0x76:
         raise RevertError("not a Tempo transaction (0x76)")
-    try:
-        fields = _split(raw)
-        transaction = _build_transaction(fields)
-        signature = Signature.from_bytes(fields[-1])
-        if attrs.evolve(transaction, sender_signature=signature).encode() != raw:
+    fields, signature = _split(raw)
+    with _decoding():
+        transaction = attrs.evolve(_build_transaction(fields), sender_signature=signature)
+        payer = _recover(transaction.get_signing_hash(), signature)
+        sponsor = None
+        if fields[11]:
+            transaction = attrs.evolve(transaction, sender_address=payer, awaiting_fee_payer=False)
+            sponsor = _recover(transaction.get_signing_hash(for_fee_payer=True), transaction.fee_payer_signature)
+        if transaction.encode() != raw:
             raise RevertError("not the canonical encoding")
-        recover = cast("Callable[..., str]", Account._recover_hash)  # pyright: ignore[reportPrivateUsage, reportUnknownMemberType]  # what the SDK's own verifier uses
-        payer = recover(transaction.get_signing_hash(), signature=signature.to_bytes())
-        [call] = transaction.calls
-    except (BadSignature, ValidationError, DecodingError, TypeError, ValueError) as exc:
-        raise RevertError("the transaction cannot be decoded") from exc
+    return _build_transfer(transaction, payer=payer, sponsor=sponsor, transaction="0x" + keccak(raw).hex())
+
+
+def read_envelope(raw: bytes) -> Transfer:
+    """Decode a 0x78 envelope: a transaction that its payer has signed, and that waits for a sponsor.
+
+    Raises:
+        RevertError: If it is not one, or not signed by the payer that it names.
+    """
+    if not 0 < len(raw) <= TRANSACTION_BYTES_MAX or raw[0] != 0x78:
+        raise RevertError("not an envelope for a sponsor (0x78)")
+    fields, signature = _split(raw)
+    with _decoding():
+        transaction = attrs.evolve(_build_transaction([*fields[:11], b"", *fields[12:]]), awaiting_fee_payer=True)
+        payer = _recover(transaction.get_signing_hash(), signature)
+        if bytes.fromhex(payer[2:]) != fields[11]:
+            raise RevertError("signed by another than the payer that it names")
+    return _build_transfer(transaction, payer=payer, sponsor=None, transaction="")
+
+
+def _build_transfer(signed: TempoTransaction, *, payer: str, sponsor: str | None, transaction: str) -> Transfer:
+    [call] = signed.calls
     if call.value:
         raise RevertError("the token takes no value")
     recipient, amount, memo = _read_call(call.data)
-    fee = -(-transaction.gas_limit * transaction.max_fee_per_gas // ATTODOLLARS_PER_MICRODOLLAR)
+    fee = -(-signed.gas_limit * signed.max_fee_per_gas // ATTODOLLARS_PER_MICRODOLLAR)
     return Transfer(
-        transaction="0x" + keccak(raw).hex(),
-        chain_id=transaction.chain_id,
+        transaction=transaction,
+        nonce_hash="0x" + keccak(signed.encode_for_signing() + bytes.fromhex(payer[2:])).hex(),
+        sponsor=sponsor,
+        chain_id=signed.chain_id,
         token=to_checksum_address(call.to),
-        fee_token=to_checksum_address(transaction.fee_token or call.to),
+        fee_token=to_checksum_address(signed.fee_token or call.to),
         payer=payer,
         recipient=recipient,
         amount_micro_usdc=amount,
         memo=memo,
-        nonce_key=transaction.nonce_key,
-        nonce=transaction.nonce,
-        valid_after=transaction.valid_after or 0,
-        valid_before=transaction.valid_before,
-        gas_limit=transaction.gas_limit,
-        gas_price=transaction.max_fee_per_gas,
+        nonce_key=signed.nonce_key,
+        nonce=signed.nonce,
+        valid_after=signed.valid_after or 0,
+        valid_before=signed.valid_before,
+        gas_limit=signed.gas_limit,
+        gas_price=signed.max_fee_per_gas,
         fee_micro_usdc_max=fee,
     )
 
 
-def _split(raw: bytes) -> list[Any]:
-    """The thirteen fields of a transaction and its signature."""
+@contextmanager
+def _decoding() -> Generator[None]:
+    """What the libraries say of bytes that are no transaction, in our word."""
+    try:
+        yield
+    except (BadSignature, ValidationError, TypeError, ValueError) as exc:
+        raise RevertError("the transaction cannot be decoded") from exc
+
+
+def _recover(signing_hash: bytes, signature: Signature | None) -> str:
+    """Who signed. What the SDK's own verifier uses, too."""
+    if signature is None:
+        raise RevertError("not signed")
+    recover = cast("Callable[..., str]", Account._recover_hash)  # pyright: ignore[reportPrivateUsage, reportUnknownMemberType]  # no public door
+    return recover(signing_hash, signature=signature.to_bytes())
+
+
+def _split(raw: bytes) -> tuple[list[Any], Signature]:
+    """The thirteen fields of a transaction, and its sender's signature."""
     decode = cast("Callable[[bytes], Any]", rlp.decode)  # pyright: ignore[reportUnknownMemberType]  # untyped upstream
-    fields = decode(raw[1:])
-    if not isinstance(fields, list) or len(cast("list[Any]", fields)) != _FIELDS:
-        raise RevertError("not a plain transaction of one account")
-    return cast("list[Any]", fields)
+    try:
+        fields = decode(raw[1:])
+        if not isinstance(fields, list) or len(cast("list[Any]", fields)) != _FIELDS:
+            raise RevertError("not a plain transaction of one account")
+        return cast("list[Any]", fields)[:-1], Signature.from_bytes(cast("list[Any]", fields)[-1])
+    except (DecodingError, TypeError, ValueError) as exc:
+        raise RevertError("the transaction cannot be decoded") from exc
 
 
 def _build_transaction(fields: list[Any]) -> TempoTransaction:
     numbers = [int.from_bytes(fields[index], "big") for index in (0, 1, 2, 3, 6, 7)]
-    return TempoTransaction.create(
+    transaction = TempoTransaction.create(
         chain_id=numbers[0],
         max_priority_fee_per_gas=numbers[1],
         max_fee_per_gas=numbers[2],
@@ -242,6 +304,15 @@ def _build_transaction(fields: list[Any]) -> TempoTransaction:
         valid_before=int.from_bytes(fields[8], "big") if fields[8] else None,
         valid_after=int.from_bytes(fields[9], "big") if fields[9] else None,
         fee_token=fields[10] or None,
+        awaiting_fee_payer=bool(fields[11]),
+    )
+    if not fields[11]:
+        return transaction
+    v, r, s = (int.from_bytes(word, "big") for word in fields[11])
+    return attrs.evolve(
+        transaction,
+        fee_payer_signature=Signature(r=r, s=s, v=v),
+        sender_address=_ZERO_ADDRESS,  # not known yet
     )
 
 

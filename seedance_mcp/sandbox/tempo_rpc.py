@@ -64,7 +64,7 @@ def build_tempo_receipt(settlement: TempoSettlement) -> dict[str, Any]:
         "to": TOKEN_ADDRESS,
         "gasUsed": hex(GAS_USED),
         "effectiveGasPrice": hex(settlement.gas_price),
-        "feePayer": settlement.payer,
+        "feePayer": settlement.fee_payer,
         "feeToken": TOKEN_ADDRESS,
         "logs": build_logs(settlement),
     }
@@ -89,6 +89,41 @@ def _get_receipt(chain: TempoChain, params: list[Any]) -> dict[str, Any] | None:
             return None if settlement is None else build_tempo_receipt(settlement)
         case _:
             raise RpcError(INVALID_PARAMS, "expected a transaction hash")
+
+
+def _simulate(chain: TempoChain, params: list[Any]) -> dict[str, Any]:
+    """What a sponsor asks before it sends: whether the payer has what the call moves. A node's answer, in brief."""
+    match params:
+        case [{"blockStateCalls": [{"calls": [{"from": str(payer), "data": str(data)}]}]}, *_] if _DATA.fullmatch(data):
+            pass
+        case _:
+            raise RpcError(INVALID_PARAMS, "expected one call to simulate")
+    enough = chain.balance_of(payer) >= int(data[74:138] or "0", 16)
+    call = {"status": "0x1"} if enough else {"status": "0x0", "error": {"message": "InsufficientBalance"}}
+    return {"blocks": [{"calls": [call]}]}
+
+
+def _get_logs(chain: TempoChain, params: list[Any]) -> list[dict[str, Any]]:
+    """The token's events whose topics are the ones asked for; null matches anything. Source: Ethereum execution API."""
+    match params:
+        case [{"address": str(address), "topics": [*topics], "fromBlock": str(first), "toBlock": str(last)}] if (
+            _QUANTITY.fullmatch(first) and _QUANTITY.fullmatch(last)
+        ):
+            pass
+        case _:
+            raise RpcError(INVALID_PARAMS, "expected a filter with an address, topics and two block numbers")
+    if int(last, 16) > chain.block_number():
+        raise RpcError(INVALID_PARAMS, "block range extends beyond the current head")
+    blocks = range(int(first, 16), int(last, 16) + 1)
+    found = [log for one in chain.settlements() if one.block_number in blocks for log in build_logs(one)]
+    return [log for log in found if address.lower() == TOKEN_ADDRESS.lower() and _match(topics, log["topics"])]
+
+
+def _match(wanted: list[Any], topics: list[str]) -> bool:
+    if len(wanted) > len(topics):
+        return False
+    pairs = zip(wanted, topics, strict=False)
+    return all(one is None or str(one).lower() == topic.lower() for one, topic in pairs)
 
 
 def _get_block(chain: TempoChain, params: list[Any]) -> dict[str, Any] | None:
@@ -147,7 +182,9 @@ _METHODS: dict[str, Callable[[TempoChain, list[Any]], Any]] = {
     "eth_blockNumber": lambda chain, _: hex(chain.block_number()),
     "eth_getBlockByNumber": _get_block,
     "eth_getTransactionReceipt": _get_receipt,
+    "eth_getLogs": _get_logs,
     "eth_call": _call,
     "eth_sendRawTransaction": lambda chain, params: _send(chain, params).transaction,
+    "tempo_simulateV1": _simulate,
     "eth_sendRawTransactionSync": lambda chain, params: build_tempo_receipt(_send(chain, params)),
 }

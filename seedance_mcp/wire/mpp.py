@@ -2,7 +2,8 @@
 
 A charge is one `transferWithMemo` of a TIP-20 dollar inside a Tempo transaction (type 0x76) with an *expiring nonce*:
 whoever holds the signed bytes may bring them to the chain once, before `validBefore`. The memo names the challenge.
-The payer pays the network fee, in the same dollar, and never more than gas limit times gas price.
+The payer pays the network fee, in the same dollar, and never more than gas limit times gas price; or a sponsor pays it,
+who signs besides us and brings the transaction to the chain. Its hash is then not ours to know, and the memo finds it.
 
 Reading needs no library. Building a memo and a credential is left to the official `mpp` types, which load here, inside
 the functions that need them, and never before somebody really pays on this rail.
@@ -26,13 +27,18 @@ GAS_LIMIT = 1_000_000
 GAS_PRICE_DEFAULT = 20_000_000_000
 """Tempo's base fee in attodollars per gas, where the chain cannot be asked."""
 ATTODOLLARS_PER_MICRODOLLAR = 10**12
+SPONSORED_TIP_MAX = 10_000_000_000
+"""A sponsor signs for no higher priority fee, in attodollars per gas. Source: `mpp.methods.tempo.fee_payer_policy`."""
 NONCE_KEY = 2**256 - 1
-"""The key of expiring nonces: a transaction settles at most once because its hash is kept until it expires."""
+"""The key of expiring nonces: the chain keeps what the payer signed until it expires, and takes it once, whoever
+sponsors it how often. Source: Tempo's expiring nonce, `keccak256(encode_for_signing || sender)`."""
 
 _HASH = re.compile(r"0x[0-9a-fA-F]{64}")
 _TRANSFER_WITH_MEMO = "95777d59"
 """Selector of `transferWithMemo(address,uint256,bytes32)`. Source: TIP-20."""
 _BALANCE_OF = "70a08231"
+_TRANSFER_WITH_MEMO_TOPIC = "0x57bc7354aa85aed339e000bccffabbc529466af35f0772c8f8ee1145927de7f0"
+"""Of `TransferWithMemo(address,address,uint256,bytes32)`; all but the amount are indexed. Source: TIP-20."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +68,7 @@ class Charge:
         memo: `0x` and 64 hexadecimal digits that name the challenge.
         valid_before: Unix seconds; the transaction is void from it on.
         gas_price: Attodollars per gas, at most.
+        sponsored: Whether somebody else pays the network fee.
     """
 
     payer: str
@@ -73,13 +80,19 @@ class Charge:
     valid_before: int
     gas_limit: int
     gas_price: int
+    sponsored: bool = False
 
     @property
     def call_data(self) -> str:
         """The one call of the transaction. Source: TIP-20, `transferWithMemo(address,uint256,bytes32)`."""
-        recipient = self.pay_to.lower().removeprefix("0x").rjust(64, "0")
+        recipient = _pad_address(self.pay_to).removeprefix("0x")
         memo = self.memo.lower().removeprefix("0x")
         return f"0x{_TRANSFER_WITH_MEMO}{recipient}{self.amount_micro_usdc:064x}{memo}"
+
+
+def is_sponsored(offer: Offer) -> bool:
+    """Whether the studio offers to pay the network fee. Source: the Tempo method's `methodDetails.feePayer`."""
+    return find_object(offer.extra, "methodDetails").get("feePayer") is True
 
 
 def network_fee(gas_price: int) -> int:
@@ -120,6 +133,7 @@ def build_charge(
             "memo": encode(
                 challenge_id=str(offer.terms["id"]), server_id=str(offer.terms["realm"]), client_id=client_id
             ),
+            **({"feePayer": True} if is_sponsored(offer) else {}),
         },
     }
 
@@ -151,6 +165,7 @@ def read_charge(document: Json) -> Charge:
         valid_before=valid_before,
         gas_limit=gas_limit,
         gas_price=gas_price,
+        sponsored=fields.get("feePayer") is True,
     )
 
 
@@ -164,7 +179,7 @@ def encode_credential(document: Json, transaction: str) -> str:
 
     Args:
         document: What `build_charge` made.
-        transaction: The signed transaction, `0x` and hexadecimal digits.
+        transaction: The signed transaction, or its envelope for a sponsor; `0x` and hexadecimal digits.
 
     Source: draft-ietf-httpauth-payment, "Credentials"; the Tempo method's payload of type `transaction`.
     """
@@ -176,7 +191,10 @@ def encode_credential(document: Json, transaction: str) -> str:
 
 
 def find_transaction(document: Json) -> str | None:
-    """The hash of the transaction that was signed: kept beside the charge, and no secret once it was sent."""
+    """The hash of the transaction that was signed: kept beside the charge, and no secret once it was sent.
+
+    A sponsored one has none before its sponsor signs.
+    """
     found = find_text(document, "hash")
     return found if found is not None and _HASH.fullmatch(found) else None
 
@@ -201,8 +219,7 @@ def build_balance_call(token: str, owner: str) -> list[object]:
 
     Source: ERC-20 and TIP-20, `balanceOf(address)`.
     """
-    address = owner.lower().removeprefix("0x").rjust(64, "0")
-    return [{"to": token, "data": f"0x{_BALANCE_OF}{address}"}, "latest"]
+    return [{"to": token, "data": f"0x{_BALANCE_OF}{_pad_address(owner).removeprefix('0x')}"}, "latest"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -235,3 +252,35 @@ def read_inclusion(receipt: object) -> Inclusion | None:
     return Inclusion(
         succeeded=read_word(fields.get("status")) == 1, fee_micro_usdc=-(-fee // ATTODOLLARS_PER_MICRODOLLAR)
     )
+
+
+def build_log_query(charge: Charge, first_block: int, last_block: int) -> list[object]:
+    """Parameters of the `eth_getLogs` that asks for a charge's own transfer, by its memo.
+
+    Source: Ethereum execution API; TIP-20, `TransferWithMemo`.
+    """
+    topics = [_TRANSFER_WITH_MEMO_TOPIC, _pad_address(charge.payer), _pad_address(charge.pay_to), charge.memo.lower()]
+    blocks = {"fromBlock": hex(first_block), "toBlock": hex(last_block)}
+    return [{"address": charge.currency, "topics": topics, **blocks}]
+
+
+def read_log_transaction(logs: object) -> str | None:
+    """The transaction of the first event of an answer to `eth_getLogs`; None where there is no event.
+
+    Raises:
+        StudioProtocolError: Not a list of events.
+    """
+    what = "The chain's answer is not a list of events."
+    if not isinstance(logs, list):
+        raise StudioProtocolError(what)
+    events = cast("list[object]", logs)
+    if not events:
+        return None
+    transaction = find_text(cast("Json", events[0]), "transactionHash") if isinstance(events[0], Mapping) else None
+    if transaction is None or _HASH.fullmatch(transaction) is None:
+        raise StudioProtocolError(what)
+    return transaction
+
+
+def _pad_address(address: str) -> str:
+    return "0x" + address.lower().removeprefix("0x").rjust(64, "0")

@@ -177,14 +177,16 @@ def read_authorization(payment: Json) -> Authorization:
     )
 
 
-def build_authorization_state_call(authorization: Authorization, domain: TokenDomain) -> list[object]:
-    """Parameters of the `eth_call` that asks the token whether an authorization was used.
+def build_authorization_state_call(
+    authorization: Authorization, domain: TokenDomain, *, block: int | None = None
+) -> list[object]:
+    """Parameters of the `eth_call` that asks the token whether an authorization was used, at a block or now.
 
     Source: EIP-3009, `authorizationState(address,bytes32)`, selector 0xe94a0102; Ethereum JSON-RPC, `eth_call`.
     """
     payer = authorization.payer.lower().removeprefix("0x").rjust(64, "0")
     data = "0xe94a0102" + payer + authorization.nonce.removeprefix("0x")
-    return [{"to": domain.asset, "data": data}, "latest"]
+    return [{"to": domain.asset, "data": data}, "latest" if block is None else hex(block)]
 
 
 def read_word(result: object) -> int:

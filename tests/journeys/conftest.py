@@ -18,13 +18,20 @@ def picture(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-async def make_bench(tmp_path: Path) -> AsyncGenerator[Callable[..., Awaitable[Bench]]]:
+def rail() -> str:
+    """How a bench's studio is paid, where the test does not say; journeys that run on both rails are parametrized."""
+    return "x402"
+
+
+@pytest.fixture
+async def make_bench(tmp_path: Path, rail: str) -> AsyncGenerator[Callable[..., Awaitable[Bench]]]:
     """Starts sandboxes with a funded wallet; stops them in the end."""
     started: list[Sandbox] = []
 
     async def make(*, funded: int = FUNDED, job_seconds: float = 0.8, **wishes: object) -> Bench:
         wallet_file = tmp_path / f"wallet{len(started)}.json"
         address = await run_in_thread(lambda: prepare_wallet(None, wallet_file))
+        wishes = {"rails": (rail,), **wishes}
         settings = SandboxSettings(funded={address: funded}, job_seconds=job_seconds, **wishes)  # type: ignore[arg-type]  # as the test wishes
         sandbox = Sandbox(settings)
         await run_in_thread(sandbox.start)

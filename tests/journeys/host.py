@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import anyio.to_thread
 import httpx
+import pytest
 from mcp import Client, StdioServerParameters
 from mcp.types import CallToolResult
 from PIL import Image
@@ -15,6 +16,8 @@ from PIL import Image
 from seedance_mcp.sandbox import Sandbox
 
 CALL_SECONDS = 40
+ON_BOTH_RAILS = pytest.mark.parametrize("rail", ["x402", "mpp"])
+"""For a journey that must end alike however the studio is paid."""
 
 
 @dataclass

@@ -8,9 +8,11 @@ from pathlib import Path
 import av
 import pytest
 
-from tests.journeys.host import Bench, draw
+from tests.journeys.host import ON_BOTH_RAILS, Bench, draw
 
 MakeBench = Callable[..., Awaitable[Bench]]
+
+NETWORKS = {"x402": "eip155:402402", "mpp": "eip155:4024217"}
 
 
 def measure(file: str) -> tuple[float, int, int, bool]:
@@ -27,8 +29,9 @@ def measure(file: str) -> tuple[float, int, int, bool]:
 
 
 @pytest.mark.parametrize("contract", ["current", "classic"])
+@ON_BOTH_RAILS
 async def test_a_local_picture_becomes_a_saved_clip_and_is_paid_once(
-    make_bench: MakeBench, picture: Path, contract: str
+    make_bench: MakeBench, picture: Path, contract: str, rail: str
 ) -> None:
     bench = await make_bench(contract=contract)
     async with bench.host() as host:
@@ -43,10 +46,11 @@ async def test_a_local_picture_becomes_a_saved_clip_and_is_paid_once(
     assert clip["price_micro_usdc"] == price
     settlement = (await bench.state())["settlements"][1]
     assert clip["receipt"]["transaction"] == settlement["transaction"]
-    assert clip["receipt"]["network"] == "eip155:402402"
+    assert clip["receipt"]["network"] == NETWORKS[rail]
 
 
 @pytest.mark.parametrize("contract", ["current", "classic"])
+@ON_BOTH_RAILS
 async def test_first_and_last_frame_make_one_clip_in_both_dialects(
     make_bench: MakeBench, tmp_path: Path, contract: str
 ) -> None:
@@ -100,6 +104,7 @@ async def test_an_uploaded_image_is_reused_by_its_url_and_by_its_bytes(bench: Be
     assert await bench.paid() == [10_000, 320_000]
 
 
+@ON_BOTH_RAILS
 async def test_a_quote_is_free_and_what_is_signed_equals_it(bench: Bench, picture: Path) -> None:
     arguments = {"image": str(picture), "prompt": "x", "duration": 6}
     async with bench.host() as host:
@@ -127,6 +132,7 @@ async def test_a_quote_for_a_new_picture_is_exact_once_any_picture_is_hosted(
     assert await bench.paid() == [10_000]
 
 
+@ON_BOTH_RAILS
 async def test_the_same_call_again_is_the_same_job_and_another_take_is_another(bench: Bench, picture: Path) -> None:
     async with bench.host() as host:
         one = await host.animate_to_the_end(image=str(picture), prompt="x")

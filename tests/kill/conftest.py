@@ -1,4 +1,4 @@
-"""Three studios to die at: a prompt one, one that is slow to settle, and one that is slow to answer."""
+"""Three studios to die at: a prompt one, one that is slow to settle, and one that is slow to answer; on both rails."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ PAUSE_SECONDS = 1.5
 
 
 def _open_sandbox(*faults: str) -> Iterator[Sandbox]:
-    with Sandbox(SandboxSettings(job_seconds=JOB_SECONDS, faults=faults)) as sandbox:
+    with Sandbox(SandboxSettings(rails=("x402", "mpp"), job_seconds=JOB_SECONDS, faults=faults)) as sandbox:
         yield sandbox
 
 

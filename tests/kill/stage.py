@@ -67,20 +67,21 @@ class Audit:
 
 @dataclass(frozen=True, slots=True)
 class Stage:
-    """One owner: a funded wallet, a data folder, a sandbox."""
+    """One owner: a funded wallet, a data folder, a sandbox, and the rail to pay on, if not any."""
 
     sandbox: Sandbox
     folder: Path
     address: str
+    rail: str | None = None
 
     @classmethod
-    async def set(cls, sandbox: Sandbox, folder: Path) -> Stage:
+    async def set(cls, sandbox: Sandbox, folder: Path, rail: str | None = None) -> Stage:
         """Make a wallet and fund it."""
         await anyio.Path(folder).mkdir(parents=True, exist_ok=True)
         address = await anyio.to_thread.run_sync(prepare_wallet, None, folder / "wallet.json")
         sandbox.chain.mint(address, FUNDED_MICRO_USDC)
         sandbox.tempo.mint(address, FUNDED_MICRO_USDC)
-        return cls(sandbox, folder, address)
+        return cls(sandbox, folder, address, rail)
 
     @property
     def environ(self) -> dict[str, str]:
@@ -90,6 +91,7 @@ class Stage:
             "SEEDANCE_STUDIO_URL": self.sandbox.url,
             "SEEDANCE_WALLET_FILE": str(self.folder / "wallet.json"),
             "SEEDANCE_DATA_DIR": str(self.folder),
+            **({} if self.rail is None else {"SEEDANCE_RAILS": self.rail}),
         }
 
     @property
@@ -148,7 +150,7 @@ class Stage:
         uploads = paths.count("/api/upload")
         chain = sum(int(one["amount_micro_usdc"]) + int(one.get("fee_micro_usdc", 0)) for one in settled)
         unnamed = FEE_MICRO_USDC_MAX * sum(one["rail"] == "mpp" for one in settled)
-        figure, held = self._sum_ledger({str(one["nonce"]).lower() for one in settled})
+        figure, held = self._sum_ledger({str(one.get("memo") or one["nonce"]).lower() for one in settled})
         lost_uploads = self._count_lost_uploads()
         problems: list[str] = []
         if generations > 1:
@@ -216,11 +218,13 @@ class Stage:
 
 
 def _read_nonce(document: str | None) -> str | None:
-    """What the chain knows a payment by: an authorization's nonce, or on Tempo the transaction's hash."""
+    """What names a payment at its chain: an authorization's nonce, or on Tempo the memo."""
     if document is None:
         return None
     payment = json.loads(document)
-    return str(payment["hash"] if "hash" in payment else payment["payload"]["authorization"]["nonce"]).lower()
+    if "transaction" in payment:
+        return str(payment["transaction"]["memo"]).lower()
+    return str(payment["payload"]["authorization"]["nonce"]).lower()
 
 
 async def wait_for(happened: Callable[[], bool]) -> None:

@@ -86,6 +86,16 @@ def after(owner: Any, name: str) -> Trap:
     return set_trap
 
 
+def each(*traps: Trap) -> Trap:
+    """Set several traps for one point."""
+
+    def set_traps() -> None:
+        for set_trap in traps:
+            set_trap()
+
+    return set_traps
+
+
 def during(owner: Any, name: str, seen: Seen) -> Trap:
     """Die while this method waits for the studio, as soon as the studio's own state shows how far it came."""
 
@@ -154,8 +164,8 @@ def break_off_download() -> None:
 
 PURCHASE_POINTS: dict[str, Trap] = {
     "before_reserve": before(SQLiteBooks, "reserve"),
-    "after_reserve": before(Wallet, "sign_payment"),
-    "after_sign": after(Wallet, "sign_payment"),
+    "after_reserve": each(before(Wallet, "sign_payment"), before(Wallet, "sign_charge")),
+    "after_sign": each(after(Wallet, "sign_payment"), after(Wallet, "sign_charge")),
     "after_record": after(SQLiteLedger, "record_signed"),
     "during_post": during(Studio, "send_paid", is_worked_on),
     "after_settlement_before_answer": during(Studio, "send_paid", is_settled),

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import Any
 
+import attrs
 import httpx
 import pytest
 from eth_account import Account
@@ -12,10 +13,11 @@ from hypothesis import strategies as st
 from mpp import Challenge, Receipt
 from mpp.methods.tempo import TempoAccount, client
 from mpp.runtime import CredentialParams
+from pytempo import Call, TempoTransaction  # pyright: ignore[reportMissingTypeStubs]  # typed, but not marked so
 
 from seedance_mcp.sandbox import Sandbox, SandboxSettings
 from seedance_mcp.sandbox.chain import RevertError
-from seedance_mcp.sandbox.tempo import CHAIN_ID, TOKEN_ADDRESS, TempoChain, read_transaction
+from seedance_mcp.sandbox.tempo import CHAIN_ID, TOKEN_ADDRESS, TempoChain, build_logs, read_transaction
 from seedance_mcp.sandbox.tempo_rpc import answer_tempo
 
 from .bodies import UPLOAD
@@ -34,7 +36,7 @@ def _short_lives(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[re
 
 async def sign(buyer: Buyer, answer: httpx.Response) -> str:
     """The official client's credential for a 402."""
-    account = TempoAccount.from_key("0x" + bytes(buyer.account.key).hex())
+    account = TempoAccount.from_key(key_of(buyer.account))
     rpc_url = str(buyer.http.base_url.copy_with(path="/tempo/rpc"))
     method = client.charge(account=account, chain_id=CHAIN_ID, rpc_url=rpc_url)
     challenge = Challenge.from_www_authenticate(answer.headers["www-authenticate"])
@@ -140,10 +142,16 @@ async def test_funding_names_its_chain(open_sandbox: Open, open_buyer: OpenBuyer
     assert int((await poor.http.post("/tempo/rpc", json=request)).json()["result"], 16) == 7
 
 
+def key_of(account: LocalAccount) -> str:
+    return "0x" + bytes(account.key).hex()
+
+
 def transact(account: LocalAccount, now: int, **changes: Any) -> bytes:
     """A transfer of 1 cent, signed; `changes` make it one that no chain takes."""
-    from pytempo import Call, TempoTransaction  # pyright: ignore[reportMissingTypeStubs]  # typed, but not marked so
+    return build_transaction(now, **changes).sign(key_of(account)).encode()
 
+
+def build_transaction(now: int, **changes: Any) -> TempoTransaction:
     memo = "11" * 32
     data = f"0x95777d59{'22' * 20:0>64}{10_000:064x}{memo}"
     fields: dict[str, Any] = {
@@ -151,7 +159,7 @@ def transact(account: LocalAccount, now: int, **changes: Any) -> bytes:
         "max_priority_fee_per_gas": 0, "nonce": 0, "nonce_key": 2**256 - 1, "valid_before": now + 25,
         "fee_token": TOKEN_ADDRESS, "calls": (Call.create(to=TOKEN_ADDRESS, data=data),),
     }  # fmt: skip
-    return TempoTransaction.create(**{**fields, **changes}).sign("0x" + bytes(account.key).hex()).encode()
+    return TempoTransaction.create(**{**fields, **changes})
 
 
 def open_chain(account: LocalAccount, funds: int = 1_000_000) -> TempoChain:
@@ -227,3 +235,61 @@ def test_no_request_breaks_the_rpc(request: Any) -> None:
     answer = answer_tempo(TempoChain(), request)
     for one in answer if isinstance(answer, list) else [answer]:  # pyright: ignore[reportUnknownVariableType]  # any JSON
         assert ("result" in one) != ("error" in one)
+
+
+# ── a studio that pays the network fee ───────────────────────────────────────────────────────────────────────────────
+
+
+async def test_a_sponsor_pays_the_fee_of_the_official_client(open_sandbox: Open, open_buyer: OpenBuyer) -> None:
+    sandbox = open_sandbox(rails=("mpp",), sponsors_fees=True)
+    buyer = open_buyer(sandbox, Account.create())
+    sandbox.tempo.mint(buyer.address, 10_000)  # the price, and nothing for the fee
+    challenge = await buyer.http.post("/api/upload", json=UPLOAD)
+    assert Challenge.from_www_authenticate(challenge.headers["www-authenticate"]).request["methodDetails"]["feePayer"]
+    credential = await sign(buyer, challenge)
+
+    paid, again = await send(buyer, credential), await send(buyer, credential)
+
+    assert (paid.status_code, again.status_code) == (200, 500)
+    [settlement] = sandbox.tempo.settlements()
+    assert Receipt.from_payment_receipt(paid.headers["payment-receipt"]).reference == settlement.transaction
+    assert (settlement.payer, settlement.fee_micro_usdc) == (buyer.address, FEE)
+    assert settlement.fee_payer != buyer.address
+    assert sandbox.tempo.balance_of(buyer.address) == 0
+
+
+def test_what_a_payer_signed_is_included_once_whoever_sponsors_it(account: LocalAccount) -> None:
+    sponsors = [Account.create() for _ in range(2)]
+    chain = TempoChain({owner.address: 1_000_000 for owner in (account, *sponsors)}, clock=lambda: 1_000_000.0)
+    signed = build_transaction(1_000_000, awaiting_fee_payer=True, fee_token=None).sign(key_of(account))
+    raws = [
+        attrs.evolve(signed, fee_token=TOKEN_ADDRESS).sign(key_of(sponsor), for_fee_payer=True).encode()
+        for sponsor in sponsors
+    ]
+
+    first = chain.include(raws[0])
+    with pytest.raises(RevertError, match="already known"):
+        chain.include(raws[1])
+
+    assert raws[0] != raws[1]
+    assert (first.payer, first.fee_payer) == (account.address, sponsors[0].address)
+    assert [chain.balance_of(owner.address) for owner in (account, *sponsors)] == [990_000, 1_000_000 - FEE, 1_000_000]
+
+
+def test_events_are_found_by_their_topics_within_blocks(account: LocalAccount) -> None:
+    chain = open_chain(account)
+    settlement = chain.include(transact(account, 1_000_000))
+    [transfer, memo] = build_logs(settlement)
+
+    def ask(topics: list[Any], **filters: Any) -> Any:
+        filters = {"address": TOKEN_ADDRESS, "topics": topics, "fromBlock": "0x0", "toBlock": "0x1", **filters}
+        return answer_tempo(chain, {"jsonrpc": "2.0", "id": 1, "method": "eth_getLogs", "params": [filters]})
+
+    assert ask([])["result"] == [transfer, memo]
+    assert ask(memo["topics"])["result"] == [memo]
+    assert ask([None, None, transfer["topics"][2]])["result"] == [transfer, memo]
+    assert ask([*memo["topics"][:3], "0x" + "2" * 64])["result"] == []
+    assert ask([], address=account.address)["result"] == []
+    assert ask([], fromBlock="0x0", toBlock="0x0")["result"] == []
+    assert "beyond the current head" in ask([], toBlock="0x2")["error"]["message"]
+    assert "error" in ask([], toBlock="latest")

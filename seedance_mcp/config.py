@@ -48,6 +48,7 @@ SETTINGS: dict[str, str] = {
     "WALLET_KEY": "private key of the paying wallet",
     "WALLET_FILE": "file with the private key, readable by its owner only",
     "WALLET_PASSWORD_FILE": "file with the password of an encrypted wallet file, readable by its owner only",
+    "WALLET_KEYCHAIN": "`on` or `off`: keep the key in the operating system's keychain",
     "DATA_DIR": "folder for the ledger, videos and wallet",
     "MAX_PRICE_PER_VIDEO": "most that one video may cost, in US dollars",
     "MAX_PER_DAY": "most that may be spent in any 24 hours, in US dollars",
@@ -80,6 +81,13 @@ LIVE_CHARGES = MppPins(
     currencies=("0x20c000000000000000000000b9537d11c60e8b50", "0x20c0000000000000000000000000000000000000"),
 )
 """USDC.e and pathUSD on Tempo. Source: contract section 5; `mpp.methods.tempo` (both can pay the network's fee)."""
+
+_TOKEN_NAMES = {
+    LIVE_TOKEN.asset.lower(): "USDC",
+    LIVE_CHARGES.currencies[0]: "USDC.e",
+    LIVE_CHARGES.currencies[1]: "pathUSD",
+    "0x20c0000000000000000000000000000004024217": "Sandbox dollar",
+}
 
 SANDBOX_CHARGES = MppPins(chain_id=4024217, currencies=("0x20c0000000000000000000000000000004024217",))
 """A Tempo chain and a dollar that exist nowhere."""
@@ -123,6 +131,12 @@ class Profile:
     def sign_in_chain(self) -> str:
         """The chain that a sign-in names. Source: contract section 7: the studio signs people in on Base."""
         return LIVE_TOKEN.network if self.token is None else self.token.network
+
+    def name_token(self, token: str) -> str:
+        """What people call a token; its address where nobody told us."""
+        if self.token is not None and self.token.asset == token:
+            return _TOKEN_NAMES.get(token.lower(), self.token.name)
+        return _TOKEN_NAMES.get(token.lower(), token)
 
     def explorer_of(self, rail: Rail) -> str | None:
         """Prefix of a transaction's page on a rail's chain."""
@@ -178,6 +192,7 @@ class Settings:
         wallet_key: A private key from the environment, or None.
         wallet_file: A key file that was named, or the profile's own.
         wallet_password_file: A file with the password of an encrypted key file, or None.
+        wallet_keychain: Name of the key's entry in the operating system's keychain, or None to leave that alone.
         image_dirs: Resolved folders that local images may come from; empty: any but hidden and system folders.
         thumbnails: Whether a finished job's result has a small picture in it.
         log_level: Name of a `logging` level.
@@ -190,9 +205,15 @@ class Settings:
     wallet_key: str | None = field(repr=False)
     wallet_file: Path
     wallet_password_file: Path | None
+    wallet_keychain: str | None
     image_dirs: tuple[Path, ...]
     thumbnails: bool
     log_level: str
+
+    @property
+    def key_places(self) -> tuple[str | None, Path, Path | None, str | None]:
+        """Where the key may come from, as `wallet.open_wallet` takes it. Holds the key of the environment."""
+        return self.wallet_key, self.wallet_file, self.wallet_password_file, self.wallet_keychain
 
     @property
     def ledger_file(self) -> Path:
@@ -235,6 +256,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         data_dir /= urlsplit(profile.studio_url).netloc.replace(":", "_")
     wallet_file = source.text("WALLET_FILE")
     password_file = source.text("WALLET_PASSWORD_FILE")
+    keychain = source.choice("WALLET_KEYCHAIN", ("on", "off"), "off")
     return Settings(
         profile=profile,
         embedded=embedded,
@@ -245,6 +267,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         wallet_password_file=(
             None if password_file is None else _expand(password_file, source.where("WALLET_PASSWORD_FILE"))
         ),
+        wallet_keychain=None if keychain == "off" or profile.name == "sandbox" else profile.name,
         image_dirs=tuple(
             _expand(part, source.where("IMAGE_DIRS")).resolve() for part in source.parts("IMAGE_DIRS", os.pathsep)
         ),

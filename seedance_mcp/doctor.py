@@ -24,7 +24,8 @@ from seedance_mcp.config import Settings, find_sources, read_settings
 from seedance_mcp.errors import ConfigError, SeedanceError, StudioRejectedError, StudioUnreachableError, quote_text
 from seedance_mcp.hosts import HOSTS, has_entry
 from seedance_mcp.money import format_usdc
-from seedance_mcp.wallet import is_locked, list_sources, open_wallet
+from seedance_mcp.wallet import list_sources, open_wallet
+from seedance_mcp.wallet.keyfiles import is_locked
 
 if TYPE_CHECKING:
     from seedance_mcp.studio import Studio
@@ -105,8 +106,7 @@ def _look_at_settings(settings: Settings, sources: Mapping[str, str]) -> list[Fi
 
 async def _look_at_wallet(settings: Settings) -> tuple[str | None, list[Finding]]:
     """The paying address, where it can be had without asking anybody."""
-    key, file, password_file = settings.wallet_key, settings.wallet_file, settings.wallet_password_file
-    sources = await anyio.to_thread.run_sync(list_sources, key, file, password_file)
+    sources = await anyio.to_thread.run_sync(list_sources, *settings.key_places)
     used = next((source for source in sources if source.used), None)
     if used is None:
         advice = "" if settings.embedded else "Run: seedance-mcp wallet create, or wallet import FILE."
@@ -115,7 +115,8 @@ async def _look_at_wallet(settings: Settings) -> tuple[str | None, list[Finding]
         return None, [Finding(topic="wallet", health=health, text=text, advice=advice)]
     if used.problem is not None:
         return None, [_problem("wallet", used.problem)]
-    if key is None and password_file is None and await anyio.to_thread.run_sync(is_locked, file):
+    file = settings.wallet_file
+    if used.is_file and settings.wallet_password_file is None and await anyio.to_thread.run_sync(is_locked, file):
         return None, [
             Finding(
                 topic="wallet",
@@ -125,7 +126,7 @@ async def _look_at_wallet(settings: Settings) -> tuple[str | None, list[Finding]
             )
         ]
     try:
-        address = (await open_wallet(key, file, password_file)).address
+        address = (await open_wallet(*settings.key_places)).address
     except ConfigError as exc:
         return None, [_problem("wallet", exc)]
     return address, [Finding(topic="wallet", health="ok", text=f"{address}, from {used.name}")]

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 from seedance_mcp.config import Settings
 from seedance_mcp.errors import ConfigError
-from seedance_mcp.wallet import create_key_file, open_wallet
+from seedance_mcp.wallet import open_wallet
+from seedance_mcp.wallet.keyfiles import create_key_file
 
 if TYPE_CHECKING:
     from seedance_mcp.sandbox import Sandbox, SandboxSettings

@@ -117,7 +117,7 @@ class Engine:
         from seedance_mcp.wallet import open_throwaway_wallet, open_wallet
 
         wallet = (
-            await open_wallet(settings.wallet_key, settings.wallet_file, settings.wallet_password_file)
+            await open_wallet(*settings.key_places)
             if spending
             else await open_throwaway_wallet()
         )

@@ -27,6 +27,7 @@ LIBRARIES: dict[str, set[str]] = {
     "mcp": {"demo", "server", "serving"},
     "httpx": {"studio"},
     "eth_account": {"wallet"},
+    "keyring": {"wallet"},
     "sqlite3": {"ledger"},
     "PIL": {"media"},
     "mpp": {"wallet", "wire"},

@@ -117,6 +117,7 @@ EACH: dict[str, tuple[str, str, Callable[[Settings], object], object]] = {
     ),
     "WALLET_FILE": ("/keys/w.json", '"/keys/w.json"', lambda found: found.wallet_file, Path("/keys/w.json")),
     "THUMBNAILS": ("off", '"off"', lambda found: found.thumbnails, False),
+    "WALLET_KEYCHAIN": ("on", '"on"', lambda found: found.wallet_keychain, "live"),
     "WALLET_PASSWORD_FILE": ("/p.txt", '"/p.txt"', lambda found: found.wallet_password_file, Path("/p.txt")),
     "IMAGE_DIRS": (
         f"/pictures{os.pathsep}/photos", '["/pictures", "/photos"]',

@@ -15,7 +15,8 @@ from eth_account.messages import encode_defunct
 
 from seedance_mcp.errors import ConfigError
 from seedance_mcp.money import MicroUSDC
-from seedance_mcp.wallet import KEY_FILE_BYTES_MAX, create_key_file, open_throwaway_wallet, open_wallet
+from seedance_mcp.wallet import open_throwaway_wallet, open_wallet
+from seedance_mcp.wallet.keyfiles import KEY_FILE_BYTES_MAX, create_key_file
 from seedance_mcp.wire.encoding import decode_base64_json
 from seedance_mcp.wire.offers import Offer, Offers
 from seedance_mcp.wire.x402 import Authorization, TokenDomain, build_payment, build_typed_data

@@ -20,7 +20,8 @@ from seedance_mcp.commands.exits import INTERRUPTED
 from seedance_mcp.config import Settings, read_settings
 from seedance_mcp.engine import Engine
 from seedance_mcp.errors import SeedanceError
-from seedance_mcp.wallet import is_locked, unlock
+from seedance_mcp.wallet import list_sources
+from seedance_mcp.wallet.keyfiles import is_locked, unlock
 
 T = TypeVar("T")
 
@@ -31,7 +32,16 @@ shown = Console(highlight=False, markup=False, width=None if sys.stdout.isatty()
 Sandbox = Annotated[bool, typer.Option("--sandbox", help="Play money, a sandbox studio, and a wallet of its own.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on stdout.")]
 
-_REAL = ("WALLET_KEY", "WALLET_FILE", "WALLET_PASSWORD_FILE", "PROFILE_FILE", "RPC_URL", "RAILS", "RECIPIENTS")
+_REAL = (
+    "WALLET_KEY",
+    "WALLET_FILE",
+    "WALLET_PASSWORD_FILE",
+    "WALLET_KEYCHAIN",
+    "PROFILE_FILE",
+    "RPC_URL",
+    "RAILS",
+    "RECIPIENTS",
+)
 """Settings of a real studio and wallet; a rehearsal must not meet them."""
 
 
@@ -49,12 +59,16 @@ def read_environ(sandbox: bool) -> dict[str, str]:
 def settle(settings: Settings) -> Settings:
     """Bring up an embedded sandbox where one is asked for, and ask for the password of a locked wallet."""
     settings = embedded.settle(settings)
-    if settings.wallet_key is None and settings.wallet_password_file is None and is_locked(settings.wallet_file):
+    if settings.wallet_password_file is None and is_locked(settings.wallet_file) and _comes_from_file(settings):
         if not sys.stdin.isatty():
             return settings  # the wallet says itself what it needs
         password = typer.prompt(f"Password of {settings.wallet_file}", hide_input=True, err=True)
         return replace(settings, wallet_key=unlock(settings.wallet_file, password))
     return settings
+
+
+def _comes_from_file(settings: Settings) -> bool:
+    return any(source.used and source.is_file for source in list_sources(*settings.key_places))
 
 
 def run(environ: Mapping[str, str], work: Callable[[Engine], Awaitable[T]], *, as_json: bool = False) -> T:

@@ -15,13 +15,13 @@ from seedance_mcp.config import Settings, read_settings
 from seedance_mcp.engine import Engine
 from seedance_mcp.errors import ConfigError
 from seedance_mcp.money import format_usdc
-from seedance_mcp.wallet import (
+from seedance_mcp.wallet import KeySource, find_key, list_sources, open_wallet
+from seedance_mcp.wallet.keychain import describe_keychain, store_in_keychain
+from seedance_mcp.wallet.keyfiles import (
     create_key_file,
     is_locked,
-    list_sources,
     lock,
     make_key,
-    open_wallet,
     read_key,
     read_key_file,
     unlock,
@@ -37,14 +37,22 @@ PasswordFile = Annotated[
     Path | None, typer.Option(help="File (mode 0600) with the password; without it you are asked for one.")
 ]
 Encrypt = Annotated[bool, typer.Option("--encrypt", help="Lock the file with a password (keystore, version 3).")]
+Keychain = Annotated[bool, typer.Option("--keychain", help="Keep it in the operating system's keychain instead.")]
 
 
 @app.command()
 def create(
-    encrypt: Encrypt = False, password_file: PasswordFile = None, sandbox: Sandbox = False, as_json: AsJson = False
+    encrypt: Encrypt = False,
+    password_file: PasswordFile = None,
+    keychain: Keychain = False,
+    sandbox: Sandbox = False,
+    as_json: AsJson = False,
 ) -> None:
     """Make a new key in a file that only you can read. Never overwrites one."""
     settings = read_settings(read_environ(sandbox))
+    if keychain:
+        _keep_in_keychain(settings, make_key(), "made", as_json=as_json)
+        return
     if settings.wallet_file.exists():  # before anybody is asked for a password
         raise ConfigError(f"There is a wallet at {settings.wallet_file} already.", "Run: seedance-mcp wallet show")
     content = lock(make_key(), _new_password(settings, password_file)) if encrypt or password_file else None
@@ -62,11 +70,15 @@ def import_key(
     source_password_file: Annotated[
         Path | None, typer.Option(help="File (mode 0600) with the password of a locked SOURCE.")
     ] = None,
+    keychain: Keychain = False,
     sandbox: Sandbox = False,
     as_json: AsJson = False,
 ) -> None:
     """Copy a key that you have into the wallet file. Never overwrites one; SOURCE stays as it is."""
     settings = read_settings(read_environ(sandbox))
+    if keychain:
+        _keep_in_keychain(settings, read_key(_read_source(source, source_password_file)), "imported", as_json=as_json)
+        return
     if settings.wallet_file.exists():
         raise ConfigError(f"There is a wallet at {settings.wallet_file} already.", "Move it away, or leave it.")
     key = read_key(_read_source(source, source_password_file))
@@ -79,12 +91,11 @@ def import_key(
 def show(sandbox: Sandbox = False, as_json: AsJson = False) -> None:
     """Say which wallet pays, and where its key comes from; never the key."""
     settings = read_settings(read_environ(sandbox))
-    sources = list_sources(settings.wallet_key, settings.wallet_file, settings.wallet_password_file)
+    sources = list_sources(*settings.key_places)
     used = next((source for source in sources if source.used), None)
     address = None
-    if used is not None and (settings.wallet_key is not None or not _must_ask(settings)):
-        wallet = asyncio.run(open_wallet(settings.wallet_key, settings.wallet_file, settings.wallet_password_file))
-        address = wallet.address
+    if used is not None and not _must_ask(settings, used):
+        address = asyncio.run(open_wallet(*settings.key_places)).address
     if as_json:
         say({
             "address": address,
@@ -110,7 +121,7 @@ def export(
 ) -> None:
     """Write the key into an encrypted keystore (version 3), which other wallets can read. Never prints it."""
     settings = settle_offline(read_settings(read_environ(sandbox)))
-    key = read_key(settings.wallet_key or read_key_file(settings.wallet_file, settings.wallet_password_file))
+    key = find_key(*settings.key_places)
     create_key_file(file.expanduser().absolute(), lock(key, _new_password(settings, password_file)))
     words.print(f"The key is in {file}, locked with that password.", markup=False)
 
@@ -144,7 +155,8 @@ def limits(sandbox: Sandbox = False, as_json: AsJson = False) -> None:
         return
     for name, amount in rows.items():
         label = name.removesuffix("_micro_usdc").replace("_", " ")
-        typer.echo(f"{label:22} {'no limit' if amount is None else '$' + format_usdc(amount)}")
+        unset = "never" if name.startswith("ask_above") else "no limit"
+        typer.echo(f"{label:22} {unset if amount is None else '$' + format_usdc(amount)}")
     for name, allowed in lists.items():
         typer.echo(f"{name:22} {', '.join(allowed) or 'any'}")
     words.print("Settings are the only way to change them: SEEDANCE_MAX_PER_DAY and so on, see README.")
@@ -157,30 +169,27 @@ def fund(
     sandbox: Sandbox = False,
     as_json: AsJson = False,
 ) -> None:
-    """Show where to send money: address, network, token, and a QR code of the address."""
+    """Show where to send money: address, networks, tokens, and a QR code of the address."""
     environ = read_environ(sandbox)
 
     async def work(engine: Engine) -> dict[str, Any]:
-        animator = await engine.animator()
-        token = (await engine.settings()).profile.token
-        if token is None:
-            raise ConfigError("This profile has no token to pay in.")
-        found: dict[str, Any] = {
-            "address": animator.wallet.address,
-            "network": token.network,
-            "token": token.name,
-            "token_address": token.asset,
-        }
+        animator, settings = await engine.animator(), await engine.settings()
+        deposits = await _read_deposits(animator, settings)
+        if not deposits:
+            raise ConfigError("This profile has no token to pay in on an allowed rail.")
         if not as_json:
-            _show_deposit(found)
-        before = await _read_balance(animator)
-        words.print(f"Balance: {_amount(before)}")
+            _show_deposits(animator.wallet.address, deposits)
+        arrived = None
         if wait:
             words.print("Waiting for money to arrive; Ctrl-C ends the waiting and nothing else.")
-            after = await _await_deposit(animator, before or 0, wait_seconds)
-            words.print("Nothing arrived yet." if after is None else f"It arrived. Balance: {_amount(after)}")
-            return {**found, "balance_micro_usdc": before if after is None else after, "arrived": after is not None}
-        return {**found, "balance_micro_usdc": before}
+            after = await _await_deposit(animator, settings, deposits, wait_seconds)
+            arrived = after is not None
+            deposits = after or deposits
+            words.print("It arrived." if arrived else "Nothing arrived yet.")
+            if arrived and not as_json:
+                _show_balances(deposits)
+        found: dict[str, Any] = {"address": animator.wallet.address, "deposits": deposits}
+        return found if arrived is None else {**found, "arrived": arrived}
 
     result = run(environ, work, as_json=as_json)
     if as_json:
@@ -189,21 +198,34 @@ def fund(
         raise typer.Exit(UNFINISHED)
 
 
-async def _await_deposit(animator: Any, before: int, wait_seconds: int) -> int | None:
-    """The new balance, or None where none came in time."""
+async def _read_deposits(animator: Any, settings: Settings) -> list[dict[str, Any]]:
+    """Every token that may be sent: pinned by the profile, on a rail that the owner allows, preferred first."""
+    rails = settings.limits.rails
+    balances = [one for one in (await animator.wallet_status()).balances if one.rail in rails]
+    return [
+        {
+            "rail": one.rail,
+            "network": one.network,
+            "token": settings.profile.name_token(one.token),
+            "token_address": one.token,
+            "balance_micro_usdc": one.amount_micro_usdc,
+        }
+        for one in sorted(balances, key=lambda one: rails.index(one.rail))
+    ]
+
+
+async def _await_deposit(
+    animator: Any, settings: Settings, before: list[dict[str, Any]], wait_seconds: int
+) -> list[dict[str, Any]] | None:
+    """The new balances, or None where nothing came in time."""
+    held = {one["token_address"]: one["balance_micro_usdc"] or 0 for one in before}
     with anyio.move_on_after(wait_seconds):
         while True:
-            now = await _read_balance(animator)
-            if now is not None and now > before:
+            now = await _read_deposits(animator, settings)
+            if any((one["balance_micro_usdc"] or 0) > held[one["token_address"]] for one in now):
                 return now
             await anyio.sleep(FUND_POLL_SECONDS)
     return None
-
-
-async def _read_balance(animator: Any) -> int | None:
-    """What the chain says of the first rail, or None where it does not answer."""
-    balances = (await animator.wallet_status()).balances
-    return balances[0].amount_micro_usdc if balances else None
 
 
 def settle_offline(settings: Settings) -> Settings:
@@ -211,8 +233,8 @@ def settle_offline(settings: Settings) -> Settings:
     return settings if settings.embedded else settle(settings)
 
 
-def _must_ask(settings: Settings) -> bool:
-    return settings.wallet_password_file is None and is_locked(settings.wallet_file)
+def _must_ask(settings: Settings, used: KeySource) -> bool:
+    return used.is_file and settings.wallet_password_file is None and is_locked(settings.wallet_file)
 
 
 def _amount(micro_usdc: int | None) -> str:
@@ -243,6 +265,22 @@ def _read_source(source: Path, password_file: Path | None) -> str:
     return read_key_file(source, None if password_file is None else password_file.expanduser())
 
 
+def _keep_in_keychain(settings: Settings, key: str, verb: str, *, as_json: bool) -> None:
+    account = settings.profile.name
+    if account == "sandbox":
+        raise ConfigError("The sandbox's play money needs no keychain.", "Leave out --keychain or --sandbox.")
+    store_in_keychain(account, key)
+    address = asyncio.run(open_wallet(key, settings.wallet_file)).address
+    if as_json:
+        say({"address": address, "keychain": account})
+        return
+    words.print(f"The wallet was {verb}: {describe_keychain(account)}.", markup=False)
+    if settings.wallet_keychain is None:
+        words.print("To pay from it, set SEEDANCE_WALLET_KEYCHAIN=on for your commands and hosts.")
+    words.print("Keep a copy outside, too (seedance-mcp wallet export): without the key the money is lost.")
+    typer.echo(address)
+
+
 def _show_new(settings: Settings, verb: str, password_file: Path | None, *, as_json: bool) -> None:
     locked = is_locked(settings.wallet_file)
     password_file = password_file or settings.wallet_password_file
@@ -261,15 +299,24 @@ def _show_new(settings: Settings, verb: str, password_file: Path | None, *, as_j
         typer.echo(address)
 
 
-def _show_deposit(found: dict[str, Any]) -> None:
+def _show_deposits(address: str, deposits: list[dict[str, Any]]) -> None:
     import segno  # draws the QR code; loads only where one is shown
 
     if sys.stderr.isatty():
-        segno.make(found["address"], micro=False).terminal(out=sys.stderr, compact=True)
-    words.print(f"Send {found['token']} on {_network_name(found['network'])} to this address, and nothing else:")
-    typer.echo(found["address"])
-    words.print(f"token contract {found['token_address']}")
+        segno.make(address, micro=False).terminal(out=sys.stderr, compact=True)
+    words.print("Send one of these to this address, on that very network, and nothing else:")
+    typer.echo(address)
+    _show_balances(deposits)
+
+
+def _show_balances(deposits: list[dict[str, Any]]) -> None:
+    for one in deposits:
+        network, amount = _network_name(one["network"]), _amount(one["balance_micro_usdc"])
+        words.print(
+            f"  {one['token']} on {network}, token contract {one['token_address']}: {amount} there", markup=False
+        )
 
 
 def _network_name(network: str) -> str:
-    return {"eip155:8453": "Base (eip155:8453)"}.get(network, network)
+    names = {"eip155:8453": "Base", "eip155:4217": "Tempo"}
+    return f"{names[network]} ({network})" if network in names else network

@@ -113,7 +113,9 @@ def test_fund_says_where_and_waits_for_the_deposit(make_sandbox: Callable[..., "
     environ = {"SEEDANCE_PROFILE": "sandbox", "SEEDANCE_STUDIO_URL": studio.url, "SEEDANCE_WALLET_KEY": KEY}
     told = person.run("wallet", "fund", **environ)
     assert told.out.strip() == ADDRESS
-    assert "Balance: $0.00" in told.err
+    assert "Sandbox USDC on eip155:402402" in told.err
+    assert "Sandbox dollar on eip155:4024217" in told.err
+    assert told.err.count("$0.00 there") == 2
 
     ended = threading.Event()
 
@@ -129,7 +131,10 @@ def test_fund_says_where_and_waits_for_the_deposit(make_sandbox: Callable[..., "
         ended.set()
         payer.join()
     assert waited.code == 0, waited.err
-    assert waited.json["balance_micro_usdc"] >= 5_000_000
+    [base, tempo] = waited.json["deposits"]
+    assert (base["rail"], tempo["rail"]) == ("x402", "mpp")
+    assert base["balance_micro_usdc"] >= 5_000_000
+    assert waited.json["arrived"]
 
 
 def test_nothing_that_arrives_in_time_is_not_finished(make_sandbox: Callable[..., "Sandbox"], person: Person) -> None:

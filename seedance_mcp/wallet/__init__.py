@@ -9,13 +9,8 @@ another one, when a charge is first signed.
 
 from __future__ import annotations
 
-import contextlib
-import json
 import os
-import re
 import secrets
-import shlex
-import stat
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -24,6 +19,8 @@ from typing import TYPE_CHECKING, cast
 import anyio.to_thread
 
 from seedance_mcp.errors import ConfigError
+from seedance_mcp.wallet.keychain import describe_keychain, read_keychain
+from seedance_mcp.wallet.keyfiles import is_key, is_locked, read_key, read_key_file
 from seedance_mcp.wire.encoding import Json
 from seedance_mcp.wire.mpp import (
     NONCE_KEY,
@@ -45,10 +42,6 @@ from seedance_mcp.wire.x402 import (
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount
-
-KEY_FILE_BYTES_MAX = 64 * 1024
-
-_KEY = re.compile(r"(0x)?[0-9a-fA-F]{64}")
 
 
 class Wallet:
@@ -147,20 +140,41 @@ class Wallet:
         return "0x" + self._account.sign_message(encode_defunct(text=message)).signature.hex().removeprefix("0x")
 
 
-async def open_wallet(key: str | None, file: Path, password_file: Path | None = None) -> Wallet:
-    """Open the owner's wallet: a key from the environment, else a key file.
+async def open_wallet(
+    key: str | None, file: Path, password_file: Path | None = None, keychain: str | None = None
+) -> Wallet:
+    """Open the owner's wallet: a key from the environment, else from the keychain, else from a key file.
 
     Args:
         key: 32 bytes in hexadecimal, or None.
         file: A file with that, plain or as JSON with `private_key`, or an encrypted keystore (version 3).
         password_file: A file with the keystore's password.
+        keychain: Name of the entry in the operating system's keychain, or None to leave the keychain alone.
 
     Raises:
         ConfigError: No wallet, not a key, or a file that others can read. Never says the key.
     """
+    found, where = await anyio.to_thread.run_sync(_find_key, key, file, password_file, keychain)
+    return await _load(found, where)
+
+
+def find_key(key: str | None, file: Path, password_file: Path | None = None, keychain: str | None = None) -> str:
+    """The key that `open_wallet` would sign with, in its usual spelling; for moving it, and nothing else.
+
+    Raises:
+        ConfigError: As `open_wallet`.
+    """
+    return read_key(_find_key(key, file, password_file, keychain)[0])
+
+
+def _find_key(key: str | None, file: Path, password_file: Path | None, keychain: str | None) -> tuple[str, str]:
+    """The key, first come first, and where it is from."""
     if key is not None:
-        return await _load(key, "SEEDANCE_WALLET_KEY")
-    return await _load(await anyio.to_thread.run_sync(read_key_file, file, password_file), str(file))
+        return key, "SEEDANCE_WALLET_KEY"
+    found = None if keychain is None else read_keychain(keychain)
+    if found is not None:
+        return found, describe_keychain(str(keychain))
+    return read_key_file(file, password_file), str(file)
 
 
 async def open_throwaway_wallet() -> Wallet:
@@ -169,7 +183,7 @@ async def open_throwaway_wallet() -> Wallet:
 
 
 async def _load(key: str, where: str) -> Wallet:
-    if _KEY.fullmatch(key.strip()) is None:
+    if not is_key(key):
         raise ConfigError(f"{where} does not hold a private key: 64 hexadecimal digits, with or without 0x.")
 
     def make() -> Wallet:
@@ -184,33 +198,6 @@ async def _load(key: str, where: str) -> Wallet:
         raise ConfigError(f"{where} does not hold a usable private key.") from None
 
 
-def read_key_file(file: Path, password_file: Path | None = None) -> str:
-    """Read a key file; an encrypted one is unlocked with the password in `password_file`.
-
-    Raises:
-        ConfigError: Missing, unreadable, not a plain file, another user's, readable by others, without a key, or
-            locked.
-    """
-    text = _read_private(file, "wallet")
-    if not text.startswith("{"):
-        return text
-    document = _read_document(text, file)
-    if _is_keystore(document):
-        if password_file is None:
-            raise ConfigError(
-                f"The wallet file {file} is locked with a password.",
-                "Set SEEDANCE_WALLET_PASSWORD_FILE to a file (mode 0600) that holds it.",
-            )
-        return _decrypt(document, _read_private(password_file, "password"), file)
-    found = document.get("private_key", document.get("privateKey"))  # the second is how AgentCash spells it
-    if not isinstance(found, str):
-        raise ConfigError(
-            f"The wallet file {file} has no private_key.",
-            "It holds the key as plain text, as JSON with private_key, or as an encrypted keystore (version 3).",
-        )
-    return found
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeySource:
     """A place that a key may come from.
@@ -218,18 +205,23 @@ class KeySource:
     Attributes:
         state: What is there, without the key.
         used: Whether it is the one that signs.
+        is_file: Whether it is the wallet file.
         problem: Why it cannot be used, or None.
     """
 
     name: str
     state: str
     used: bool
+    is_file: bool = False
     problem: ConfigError | None = None
 
 
-def list_sources(key: str | None, file: Path, password_file: Path | None = None) -> list[KeySource]:
+def list_sources(
+    key: str | None, file: Path, password_file: Path | None = None, keychain: str | None = None
+) -> list[KeySource]:
     """Where a key may come from, first come first: what `open_wallet` does, told without a key."""
     first = KeySource(name="SEEDANCE_WALLET_KEY", state="not set" if key is None else "set", used=key is not None)
+    chain = _look_into_keychain(keychain, taken=first.used)
     state, problem = "a key", None
     try:
         if is_locked(file):
@@ -244,139 +236,25 @@ def list_sources(key: str | None, file: Path, password_file: Path | None = None)
     second = KeySource(
         name=str(file),
         state=state if found else "not there",
-        used=key is None and found,
+        is_file=True,
+        used=not first.used and not (chain is not None and chain.used) and found,
         problem=problem if found else None,
     )
-    return [first, second]
+    return [first, *([] if chain is None else [chain]), second]
 
 
-def read_key(text: str) -> str:
-    """A private key in its usual spelling.
-
-    Raises:
-        ConfigError: Not 64 hexadecimal digits. Never says the text.
-    """
-    if _KEY.fullmatch(text.strip()) is None:
-        raise ConfigError("That is not a private key: 64 hexadecimal digits, with or without 0x.", "Nothing changed.")
-    return "0x" + text.strip().lower().removeprefix("0x")
-
-
-def make_key() -> str:
-    """A new random key."""
-    return "0x" + secrets.token_hex(32)
-
-
-def is_locked(file: Path) -> bool:
-    """Whether a wallet file is a keystore that needs a password; a file that cannot be read is not."""
+def _look_into_keychain(account: str | None, *, taken: bool) -> KeySource | None:
+    """The keychain's place in the list, where the owner switched it on."""
+    if account is None:
+        return None
+    problem: ConfigError | None = None
+    found: str | None = None
     try:
-        text = _read_private(file, "wallet")
-        return text.startswith("{") and _is_keystore(_read_document(text, file))
-    except ConfigError:
-        return False
-
-
-def unlock(file: Path, password: str) -> str:
-    """The key of an encrypted keystore.
-
-    Raises:
-        ConfigError: It cannot be read, or the password is wrong.
-    """
-    return _decrypt(_read_document(_read_private(file, "wallet"), file), password, file)
-
-
-def lock(key: str, password: str) -> str:
-    """A key as an encrypted keystore, version 3 (scrypt): the JSON text of a wallet file."""
-    from eth_account import Account  # half a second to load: only once a key is used
-
-    return json.dumps(Account.encrypt(bytes.fromhex(key.removeprefix("0x")), password))
-
-
-def _is_keystore(document: Json) -> bool:
-    return document.get("version") == 3 and isinstance(document.get("crypto", document.get("Crypto")), dict)
-
-
-def _decrypt(document: Json, password: str, file: Path) -> str:
-    from eth_account import Account  # half a second to load: only once a key is used
-
-    try:
-        return "0x" + bytes(Account.decrypt(dict(document), password)).hex()
-    except ValueError:
-        # Without `from exc`, here and below: the library's text is not ours to vouch for.
-        raise ConfigError(f"The password does not open the wallet file {file}.") from None
-    except (KeyError, TypeError, NotImplementedError, MemoryError):
-        raise ConfigError(f"The wallet file {file} is not a keystore that can be read.") from None
-
-
-def _read_document(text: str, file: Path) -> Json:
-    try:
-        document = cast("object", json.loads(text))
-    except (ValueError, RecursionError):
-        # Without `from exc`: the library's error holds the file's content.
-        raise ConfigError(f"The wallet file {file} is not JSON.") from None
-    return cast("Json", document) if isinstance(document, dict) else {}
-
-
-def _read_private(file: Path, kind: str) -> str:
-    """The text of a file that only its owner can read."""
-    try:
-        # Never waits for the writer of a pipe; what is judged is what was opened.
-        descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
-        with os.fdopen(descriptor, "rb") as opened:
-            _check_key_file(os.fstat(descriptor), file, kind)
-            data = opened.read(KEY_FILE_BYTES_MAX + 1)
-        if len(data) > KEY_FILE_BYTES_MAX:
-            raise ConfigError(f"The {kind} file {file} is larger than {KEY_FILE_BYTES_MAX} bytes.")
-        return data.decode("utf-8-sig").strip()
-    except FileNotFoundError:
-        if kind == "password":
-            raise ConfigError(f"The password file {file} does not exist.") from None
-        raise ConfigError(
-            "No wallet is set.",
-            f"Run: seedance-mcp wallet create. Or set SEEDANCE_WALLET_KEY, or put a key into {file} (mode 0600). "
-            "To try everything without money, set SEEDANCE_PROFILE=sandbox.",
-        ) from None
-    except OSError as exc:
-        raise ConfigError(f"The {kind} file {file} cannot be read: {exc.strerror or type(exc).__name__}.") from None
-    except UnicodeDecodeError:
-        raise ConfigError(f"The {kind} file {file} is not text.") from None
-
-
-def _check_key_file(status: os.stat_result, file: Path, kind: str) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        raise ConfigError(f"The {kind} file {file} is not a file.")
-    if os.name != "posix":
-        return
-    if status.st_uid not in (0, os.geteuid()):
-        raise ConfigError(f"The {kind} file {file} belongs to another user.", "Make a copy that is yours, mode 0600.")
-    if stat.S_IMODE(status.st_mode) & 0o077:
-        raise ConfigError(f"The {kind} file {file} can be read by others.", f"Run: chmod 600 {shlex.quote(str(file))}")
-
-
-def create_key_file(file: Path, content: str | None = None) -> None:
-    """Write a key into a file that only its owner can read; the file appears whole or not at all.
-
-    Args:
-        file: Must not be there yet.
-        content: What to write: a key's JSON, or a keystore; a new random key where it is left out.
-
-    Raises:
-        ConfigError: The file is there already, or cannot be written.
-    """
-    if content is None:
-        content = json.dumps({"private_key": make_key()})
-    partial = file.with_name(f".{file.name}.{secrets.token_hex(4)}.part")
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
-            opened.write(content)
-            opened.flush()
-            os.fsync(descriptor)  # somebody may send money to it in a moment
-        os.link(partial, file)
-    except FileExistsError:
-        raise ConfigError(f"There is a wallet at {file} already.") from None
-    except OSError as exc:
-        raise ConfigError(f"The wallet file {file} cannot be written: {exc.strerror or type(exc).__name__}.") from None
-    finally:
-        with contextlib.suppress(OSError):
-            partial.unlink(missing_ok=True)
+        found = read_keychain(account)
+        if found is not None:
+            read_key(found)
+    except ConfigError as exc:
+        problem = exc
+    state = problem.what if problem is not None else "not there" if found is None else "a key"
+    used = not taken and (found is not None or problem is not None)
+    return KeySource(name=describe_keychain(account), state=state, used=used, problem=problem)

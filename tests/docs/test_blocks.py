@@ -1,0 +1,87 @@
+"""Every block of README and of the pages is run, in the order of its page, or named here with the reason why not."""
+
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from tests.docs.desk import EXIT_CODE, ROOT, Block, Desk, read_blocks, read_commands
+
+if TYPE_CHECKING:
+    from seedance_mcp.sandbox import Sandbox
+
+PAGES = ["README.md", *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md"))]
+
+NOT_RUN: dict[tuple[str, str], str] = {
+    ("README.md", "scripts/demo"): "sets up .venv by downloading; tests/journeys runs the demo itself",
+    ("README.md", "scripts/test"): "is what runs this test",
+    ("README.md", "pip install '.[sandbox]'"): "changes the environment that the tests run in",
+    ("docs/index.md", "pip install '.[sandbox]'"): "changes the environment that the tests run in",
+    ("docs/mcp.md", "SEEDANCE_TEST_HOSTS=1 python -m pytest tests/hosts"): "downloads foreign clients; they are tests",
+}
+"""Commands that a test cannot run."""
+
+SAYS: dict[tuple[str, str], str] = {
+    ("docs/first-clip.md", "seedance-mcp jobs --sandbox"): "complete",
+    ("docs/first-clip.md", "seedance-mcp wallet limits"): "spent total            $0.33\n",
+    ("docs/howto/agents.md", 'SEEDANCE_PROFILE=sandbox python agent.py harbour.jpg "The boat drifts out"'): "Saved: /",
+    ("docs/howto/agents.md", "SEEDANCE_PROFILE=sandbox python headless.py harbour.jpg"): (
+        "Bought: Waves roll in\nBought: Clouds pass\nbudget_exceeded, charge: none\n"
+    ),
+    ("docs/howto/agents.md", "echo no | SEEDANCE_PROFILE=sandbox python asking.py harbour.jpg"): (
+        "Pay $0.32 for a 4 s 480p video by seedance-fast?\nprice_too_high: "
+    ),
+    ("docs/howto/claude-desktop.md", "seedance-mcp install claude-desktop --sandbox"): '"SEEDANCE_PROFILE": "sandbox"',
+}
+"""What a page promises of a command's output."""
+
+ALONE = {"docs/first-clip.md"}
+"""Pages whose `--sandbox` commands bring a studio each, as they do for a reader; it takes six seconds a clip."""
+
+WITH_BLOCKS = [page for page in PAGES if read_blocks(page)]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("page", WITH_BLOCKS)
+def test_a_reader_who_does_what_the_page_says_gets_there(
+    page: str, tmp_path: Path, studio_server: "Sandbox", funded_key: str
+) -> None:
+    folder, data = tmp_path / "desk", tmp_path / "data"
+    folder.mkdir()
+    desk = Desk(folder, data, studio_server.url, funded_key, alone=page in ALONE)
+    blocks = read_blocks(page)
+    desk.lay(blocks)
+    for block in blocks:
+        if block.language == "bash":
+            for command in read_commands(block):
+                do(desk, block, command)
+        else:
+            desk.check(block)
+
+
+def do(desk: Desk, block: Block, command: str) -> None:
+    """Run one command, unless it is listed; it ends as the page says."""
+    if (block.page, command) in NOT_RUN:
+        return
+    promised = EXIT_CODE.search(command)
+    began = time.monotonic()
+    done = desk.run(command)
+    place = f"{block.page}:{block.line}: {command} ({time.monotonic() - began:.1f} s)"
+    print(place, done.out, done.err, sep="\n")  # noqa: T201 - shown where the test fails
+    assert done.code == (int(promised[1]) if promised else 0), place
+    assert "Traceback" not in done.err, place
+    assert SAYS.get((block.page, command), "") in done.out, place
+
+
+def test_what_is_listed_here_is_on_its_page() -> None:
+    commands = {
+        (page, command)
+        for page in WITH_BLOCKS
+        for block in read_blocks(page)
+        if block.language == "bash"
+        for command in read_commands(block)
+    }
+    assert set(NOT_RUN) | set(SAYS) <= commands
+    assert set(NOT_RUN).isdisjoint(SAYS)
+    assert set(PAGES) >= ALONE

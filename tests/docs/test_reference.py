@@ -1,0 +1,66 @@
+"""The generated pages are what the code says, and what they say of money is true of every place that raises."""
+
+import ast
+import re
+import subprocess
+import sys
+
+import pytest
+from mcp import Client
+
+from seedance_mcp import errors
+from seedance_mcp.server import build_server
+from tests.docs.desk import ROOT
+from tests.test_architecture import FLOORS
+
+REFERENCE = ROOT / "docs" / "reference"
+
+
+def read_rows(page: str) -> list[list[str]]:
+    """The rows of a page's tables, as cells."""
+    lines = (REFERENCE / page).read_text().splitlines()
+    return [re.split(r"(?<!\\) \| ", line.strip("| ")) for line in lines if line.startswith("| ")]
+
+
+@pytest.mark.parametrize("script", ["write_reference", "draw_design"])
+def test_what_is_generated_is_up_to_date(script: str) -> None:
+    checked = subprocess.run([sys.executable, f"scripts/{script}", "--check"], cwd=ROOT, capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stderr
+
+
+async def test_the_tools_page_has_every_argument_and_field_that_a_host_is_told() -> None:
+    text = (REFERENCE / "tools.md").read_text()
+    async with Client(build_server({})) as client:
+        tools = (await client.list_tools()).tools
+    assert re.findall(r"^## `(\w+)`$", text, re.MULTILINE) == [tool.name for tool in tools]
+    for tool in tools:
+        part = text.split(f"\n## `{tool.name}`\n", 1)[1].split("\n## ", 1)[0]
+        shared = re.search(r"Its result is that of \[`(\w+)`\]", part)
+        if shared:
+            part += text.split(f"\n## `{shared[1]}`\n", 1)[1].split("\n## ", 1)[0]
+        for name in [*tool.input_schema["properties"], *(tool.output_schema or {})["properties"]]:
+            assert re.search(rf"^\| `{name}` \| .+ \| .+ \|", part, re.MULTILINE), f"{tool.name}: {name}"
+
+
+def test_the_errors_page_names_every_charge_that_an_error_is_raised_with() -> None:
+    rows = [row for row in read_rows("errors.md") if len(row) == 5]  # the other table names families
+    charges = {row[0].strip("`"): set(re.findall(r"`(none|held|settled)`", row[2])) for row in rows}
+    found: set[str] = set()
+    for path in (ROOT / "seedance_mcp").rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not (isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id.endswith("Error")):
+                continue
+            kind = getattr(errors, node.func.id, None)
+            for keyword in node.keywords:
+                if keyword.arg == "charge" and kind is not None:
+                    said = set(re.findall(r"'(none|held|settled)'", ast.unparse(keyword.value)))
+                    assert said <= charges[kind.code], f"{path.name}: {kind.code} with {said}"
+                    found |= said
+    assert found == {"held", "settled"}
+
+
+def test_the_picture_of_the_design_names_every_room() -> None:
+    picture = (ROOT / "docs" / "design.svg").read_text()
+    drawn = set(re.findall(r'class="name[^"]*"[^>]*>([^<]+)<', picture))
+    assert drawn == {room for rooms in FLOORS.values() for room in rooms if not room.startswith("__")}
+    assert set(FLOORS) <= set(re.findall(r'class="title"[^>]*>([^<]+)<', picture))

@@ -1,0 +1,111 @@
+"""The site builds strictly, every link in it leads somewhere, and it needs nothing from elsewhere."""
+
+import re
+import shutil
+import subprocess
+import sys
+from html.parser import HTMLParser
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import pytest
+
+from tests.docs.desk import ROOT
+
+BUILD_SECONDS = 120
+LOADED = {"script": "src", "link": "href", "img": "src", "source": "src", "iframe": "src", "video": "src"}
+"""What a browser fetches by itself, and by which attribute."""
+
+
+class Page(HTMLParser):
+    """What one built page links to, loads, and can be linked to by."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.links: list[str] = []
+        self.loaded: list[str] = []
+        self.anchors: set[str] = set()
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        given = {name: value or "" for name, value in attrs}
+        if "id" in given:
+            self.anchors.add(given["id"])
+        if tag == "a" and "href" in given:
+            self.links.append(given["href"])
+        if given.get(LOADED.get(tag, "")):
+            self.loaded.append(given[LOADED[tag]])
+
+
+def build(root: Path, site: Path) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "mkdocs", "build", "--strict", "--site-dir", site]
+    return subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=BUILD_SECONDS, check=False)
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The built site."""
+    folder = tmp_path_factory.mktemp("site")
+    built = build(ROOT, folder)
+    assert built.returncode == 0, built.stderr
+    return folder
+
+
+@pytest.fixture(scope="module")
+def pages(site: Path) -> dict[Path, Page]:
+    return {path: Page(path.read_text()) for path in site.rglob("*.html")}
+
+
+def test_every_document_is_a_page(site: Path) -> None:
+    documents = {path.relative_to(ROOT / "docs").with_suffix(".html") for path in (ROOT / "docs").rglob("*.md")}
+    assert documents == {path.relative_to(site) for path in site.rglob("*.html")} - {Path("404.html")}
+
+
+def test_every_link_and_anchor_of_the_site_leads_somewhere(pages: dict[Path, Page]) -> None:
+    for path, page in pages.items():
+        if path.name == "404.html":  # served from anywhere, so its links are absolute
+            continue
+        for link in page.links + page.loaded:
+            parts = urlsplit(link)
+            if parts.scheme:
+                assert parts.scheme == "https", f"{path.name}: {link}"
+                continue
+            target = (path.parent / unquote(parts.path)).resolve() if parts.path else path
+            assert target.is_file(), f"{path.name}: {link}"
+            if parts.fragment:
+                assert unquote(parts.fragment) in pages[target].anchors, f"{path.name}: {link}"
+
+
+def test_nothing_is_loaded_from_elsewhere(site: Path, pages: dict[Path, Page]) -> None:
+    for path, page in pages.items():
+        assert page.loaded
+        assert all(not urlsplit(address).netloc for address in page.loaded), path
+    for path in [*site.rglob("*.css"), *site.rglob("*.js"), *site.rglob("*.svg")]:
+        fetched = re.findall(r"(?:url\(|@import|fetch\(|importScripts\()\s*['\"]?(\S*//[^'\")\s]+)", path.read_text())
+        assert not fetched, f"{path.name}: {fetched}"
+
+
+def test_the_search_index_knows_the_errors(site: Path) -> None:
+    assert "budget_exceeded" in (site / "search" / "search_index.json").read_text()
+
+
+@pytest.mark.parametrize(
+    ("added", "named"),
+    [
+        ("[a](safety.md#limits) and [b](../tests/conftest.py)", None),
+        ("[a](nowhere.md)", "nowhere.md"),
+        ("[a](safety.md#nowhere)", "#nowhere"),
+        ("[a](../tests/nowhere.py)", "nowhere.py"),
+        ("![a](nowhere.svg)", "nowhere.svg"),
+    ],
+)
+def test_a_broken_link_and_nothing_else_ends_the_build(tmp_path: Path, added: str, named: str | None) -> None:
+    shutil.copytree(ROOT / "docs", tmp_path / "docs")
+    shutil.copyfile(ROOT / "mkdocs.yml", tmp_path / "mkdocs.yml")
+    for name in ("tests", "seedance_mcp"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    page = tmp_path / "docs" / "index.md"
+    page.write_text(f"{page.read_text()}\n\n{added}\n")
+    built = build(tmp_path, tmp_path / "site")
+    assert (built.returncode == 0) == (named is None), built.stderr
+    assert (named or "") in built.stderr

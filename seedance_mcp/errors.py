@@ -19,7 +19,6 @@ SeedanceError
 │   └── PurchaseUnderwayError       the same purchase is being made already; nothing more was signed
 ├── JobError
 │   ├── JobNotFoundError
-│   ├── JobFailedError
 │   └── VideoUnsavedError           the clip is finished but not on disk yet
 └── LedgerError                     the books cannot be written; nothing may be signed
 
@@ -241,13 +240,6 @@ class JobNotFoundError(JobError):
 
     code = "job_not_found"
     default_hint = "Check the job_id that animate_image gave."
-
-
-class JobFailedError(JobError):
-    """The studio gave up on the job."""
-
-    code = "job_failed"
-    default_hint = "It is not tried again by itself. To pay for another try, raise take by one."
 
 
 class VideoUnsavedError(JobError):

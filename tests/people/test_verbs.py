@@ -12,7 +12,6 @@ from seedance_mcp.commands.exits import MEANINGS, find_exit_code, gravest
 from seedance_mcp.errors import (
     BudgetExceededError,
     ConfigError,
-    JobFailedError,
     PaymentOutcomeUnknownError,
     SeedanceError,
     StudioProtocolError,
@@ -158,7 +157,7 @@ def test_a_command_that_is_not_whole_is_a_short_error(words: tuple[str, ...], pe
 
 EXITS: list[tuple[SeedanceError, int]] = [
     (ConfigError("x"), 2), (BudgetExceededError("x"), 3), (PaymentOutcomeUnknownError("x"), 4),
-    (StudioProtocolError("x"), 1), (JobFailedError("x"), 1), (VideoUnsavedError("x"), 5),
+    (StudioProtocolError("x"), 1), (VideoUnsavedError("x"), 5),
     (StudioProtocolError("x"), 1), (SeedanceError("x", charge="held"), 4),
 ]  # fmt: skip
 

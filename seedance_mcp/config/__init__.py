@@ -1,0 +1,202 @@
+"""Settings: the owner's word, from the environment first and then from `settings.toml`.
+
+Owns every default and every pin (which token on which chain a profile pays in). Touches no network and opens no
+wallet; a wrong value names itself, its source and what is allowed. Values of secrets never appear in an error.
+
+A limit that its owner believes to be set must be set: what cannot be understood (a misspelt name, an empty list) is
+refused, never passed over.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from seedance_mcp.config.custom import read_custom
+from seedance_mcp.config.profiles import (
+    LIVE,
+    LIVE_CHARGES,
+    LIVE_TOKEN,
+    SANDBOX_TOKEN,
+    Profile,
+    sandbox_profile,
+)
+from seedance_mcp.config.reading import (
+    SETTINGS,
+    SETTINGS_BYTES_MAX,
+    SETTINGS_FILE,
+    Source,
+    check_url,
+    expand,
+    read_origin,
+)
+from seedance_mcp.errors import ConfigError
+from seedance_mcp.policy import Limits
+from seedance_mcp.wire.encoding import is_address
+from seedance_mcp.wire.generation import MODELS
+from seedance_mcp.wire.offers import Rail
+
+__all__ = [
+    "LIVE", "LIVE_CHARGES", "LIVE_TOKEN", "SANDBOX_PORT", "SANDBOX_TOKEN", "SETTINGS",
+    "SETTINGS_BYTES_MAX", "SETTINGS_FILE", "Profile", "Settings", "find_sources", "read_settings", "sandbox_profile",
+]  # fmt: skip
+
+SANDBOX_PORT = 8402
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settings:
+    """Everything the owner decided.
+
+    Attributes:
+        profile: Whom we talk to.
+        embedded: Whether this process must bring its own sandbox studio.
+        limits: What may be spent.
+        data_dir: Folder of this profile: ledger, videos, wallet.
+        wallet_key: A private key from the environment, or None.
+        wallet_file: A key file that was named, or the profile's own.
+        wallet_password_file: A file with the password of an encrypted key file, or None.
+        wallet_keychain: Name of the key's entry in the operating system's keychain, or None to leave that alone.
+        image_dirs: Resolved folders that local images may come from; empty: any but hidden and system folders.
+        thumbnails: Whether a finished job's result has a small picture in it.
+        log_level: Name of a `logging` level.
+    """
+
+    profile: Profile
+    embedded: bool
+    limits: Limits
+    data_dir: Path
+    wallet_key: str | None = field(repr=False)
+    wallet_file: Path
+    wallet_password_file: Path | None
+    wallet_keychain: str | None
+    image_dirs: tuple[Path, ...]
+    thumbnails: bool
+    log_level: str
+
+    @property
+    def key_places(self) -> tuple[str | None, Path, Path | None, str | None]:
+        """Where the key may come from, as `wallet.open_wallet` takes it. Holds the key of the environment."""
+        return self.wallet_key, self.wallet_file, self.wallet_password_file, self.wallet_keychain
+
+    @property
+    def ledger_file(self) -> Path:
+        """Where the books are."""
+        return self.data_dir / "ledger.sqlite3"
+
+    @property
+    def videos_dir(self) -> Path:
+        """Where finished videos are saved."""
+        return self.data_dir / "videos"
+
+    def at_studio(self, studio_url: str) -> Settings:
+        """The same settings, talking to the sandbox studio that was just started here."""
+        return replace(self, profile=sandbox_profile(studio_url), embedded=False)
+
+
+def read_settings(environ: Mapping[str, str]) -> Settings:
+    """Read the owner's settings.
+
+    Args:
+        environ: The process environment.
+
+    Raises:
+        ConfigError: A value is wrong; the text names it, its source and what is allowed.
+    """
+    source = Source.open(environ)
+    profile, embedded = _read_profile(source)
+    rails = _read_rails(source, profile)
+    limits = Limits(
+        max_price_per_video_micro_usdc=source.amount("MAX_PRICE_PER_VIDEO", 1_500_000),
+        max_per_day_micro_usdc=source.amount("MAX_PER_DAY", 5_000_000),
+        max_total_micro_usdc=source.amount_or_none("MAX_TOTAL"),
+        ask_above_micro_usdc=source.amount_or_none("ASK_ABOVE"),
+        rails=rails,
+        recipients=_read_recipients(source) or profile.pay_to,
+        models=source.choices("MODELS", MODELS),
+    )
+    data_dir = source.base_dir / profile.name
+    if profile.name == "custom":
+        data_dir /= urlsplit(profile.studio_url).netloc.replace(":", "_")
+    wallet_file = source.text("WALLET_FILE")
+    password_file = source.text("WALLET_PASSWORD_FILE")
+    keychain = source.choice("WALLET_KEYCHAIN", ("on", "off"), "off")
+    return Settings(
+        profile=profile,
+        embedded=embedded,
+        limits=limits,
+        data_dir=data_dir,
+        wallet_key=source.text("WALLET_KEY"),
+        wallet_file=expand(wallet_file, source.where("WALLET_FILE")) if wallet_file else data_dir / "wallet.json",
+        wallet_password_file=(
+            None if password_file is None else expand(password_file, source.where("WALLET_PASSWORD_FILE"))
+        ),
+        wallet_keychain=None if keychain == "off" or profile.name == "sandbox" else profile.name,
+        image_dirs=tuple(
+            expand(part, source.where("IMAGE_DIRS")).resolve() for part in source.parts("IMAGE_DIRS", os.pathsep)
+        ),
+        thumbnails=source.choice("THUMBNAILS", ("on", "off"), "on") == "on",
+        log_level=source.choice("LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "WARNING"),
+    )
+
+
+def find_sources(environ: Mapping[str, str]) -> dict[str, str]:
+    """Where each setting that is set comes from, for people; never its value.
+
+    Raises:
+        ConfigError: As `read_settings`, for the settings file.
+    """
+    source = Source.open(environ)
+    return {name: source.where(name) for name in SETTINGS if source.text(name) is not None}
+
+
+def _read_profile(source: Source) -> tuple[Profile, bool]:
+    name = source.choice("PROFILE", ("live", "sandbox", "custom"), "live")
+    studio_url = source.text("STUDIO_URL")
+    if studio_url is not None and name != "sandbox":
+        raise ConfigError(
+            f"{source.where('STUDIO_URL')} is set, but the profile is {name}.",
+            "It belongs to the sandbox profile; another studio needs a custom profile (SEEDANCE_PROFILE_FILE).",
+        )
+    if name == "live":
+        profile = LIVE
+    elif name == "sandbox":
+        origin = read_origin(
+            studio_url or f"http://127.0.0.1:{SANDBOX_PORT}", source.where("STUDIO_URL"), allow_loopback_http=True
+        )
+        return sandbox_profile(origin), studio_url is None  # its chain is its own: RPC_URL is the other profiles'
+    else:
+        profile = read_custom(source)
+    rpc_url = source.text("RPC_URL")
+    if rpc_url is not None:
+        check_url(rpc_url, source.where("RPC_URL"), allow_loopback_http=profile.allow_loopback_http)
+        profile = replace(profile, rpc_url=rpc_url)
+    tempo_rpc_url = source.text("TEMPO_RPC_URL")
+    if tempo_rpc_url is not None:
+        check_url(tempo_rpc_url, source.where("TEMPO_RPC_URL"), allow_loopback_http=profile.allow_loopback_http)
+        profile = replace(profile, tempo_rpc_url=tempo_rpc_url)
+    return profile, False
+
+
+def _read_rails(source: Source, profile: Profile) -> tuple[Rail, ...]:
+    pinned: dict[Rail, bool] = {"x402": profile.token is not None, "mpp": profile.charges is not None}
+    available: tuple[Rail, ...] = tuple(rail for rail, has_pins in pinned.items() if has_pins)
+    if not available:
+        raise ConfigError(
+            f"The {profile.name} profile names no token to pay in.", "Add an [x402] or an [mpp] table to it."
+        )
+    return tuple(rail for name in source.choices("RAILS", available) for rail in available if rail == name) or available
+
+
+def _read_recipients(source: Source) -> tuple[str, ...]:
+    parts = source.parts("RECIPIENTS")
+    for part in parts:
+        if not is_address(part):
+            raise ConfigError(
+                f"{source.where('RECIPIENTS')} names {part[:60]!r}, which is not an address.",
+                "Write addresses (0x and 40 hexadecimal digits), separated by commas.",
+            )
+    return tuple(part.lower() for part in parts)

@@ -1,0 +1,117 @@
+"""A custom profile: another deployment of the same contract, described by its owner in a TOML file."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import cast
+from urllib.parse import urlsplit
+
+from seedance_mcp.config.profiles import Profile
+from seedance_mcp.config.reading import Source, check_keys, check_url, expand, read_origin, read_toml, require_text
+from seedance_mcp.errors import ConfigError
+from seedance_mcp.wire.encoding import is_address, is_network
+from seedance_mcp.wire.mpp import MppPins
+from seedance_mcp.wire.x402 import TokenDomain
+
+
+def read_custom(source: Source) -> Profile:
+    """Read the profile that `SEEDANCE_PROFILE_FILE` names.
+
+    Raises:
+        ConfigError: It is missing, or something in it cannot be used.
+    """
+    named = source.text("PROFILE_FILE")
+    if named is None:
+        raise ConfigError("The profile is custom, but no profile file is named.", "Set SEEDANCE_PROFILE_FILE.")
+    path = expand(named, source.where("PROFILE_FILE"))
+    document = read_toml(path)
+    where = str(path)
+    check_keys(document, {"studio_url", "blob_url", "allow_loopback_http", "x402", "mpp", "pay_to"}, where)
+    allow_loopback_http = document.get("allow_loopback_http", False)
+    if not isinstance(allow_loopback_http, bool):
+        raise ConfigError(f"allow_loopback_http in {where} is not true or false.", "Write it without quotes.")
+    studio_url = read_origin(
+        require_text(document, "studio_url", where), f"studio_url in {where}", allow_loopback_http=allow_loopback_http
+    )
+    blob_url = require_text(document, "blob_url", where)
+    check_url(blob_url, f"blob_url in {where}", allow_loopback_http=allow_loopback_http)
+    if "?" in blob_url or "#" in blob_url:
+        raise ConfigError(f"blob_url in {where} has a query.", "Write it without; ours is added to it.")
+    if urlsplit(blob_url).path in ("", "/"):
+        blob_url = blob_url.rstrip("/") + "/api/blob/"
+    x402 = document.get("x402")
+    token, rpc_url = (None, None)
+    if x402 is not None:
+        token, rpc_url = _read_token(x402, where, allow_loopback_http=allow_loopback_http)
+    charges, tempo_rpc_url = (None, None)
+    if document.get("mpp") is not None:
+        charges, tempo_rpc_url = _read_charges(document["mpp"], where, allow_loopback_http=allow_loopback_http)
+    return Profile(
+        name="custom",
+        studio_url=studio_url,
+        blob_url=blob_url if blob_url.endswith("/") else blob_url + "/",
+        allow_loopback_http=allow_loopback_http,
+        token=token,
+        rpc_url=rpc_url,
+        explorer_url=None,
+        charges=charges,
+        tempo_rpc_url=tempo_rpc_url,
+        pay_to=_read_pay_to(document, where),
+    )
+
+
+def _read_pay_to(document: Mapping[str, object], where: str) -> tuple[str, ...]:
+    """The profile's recipients; no `pay_to` at all allows any, an empty one is a mistake."""
+    if "pay_to" not in document:
+        return ()
+    pay_to = document["pay_to"]
+    addresses = cast("list[object]", pay_to) if isinstance(pay_to, list) else []
+    if not addresses or not all(is_address(address) for address in addresses):
+        raise ConfigError(
+            f"pay_to in {where} is not a list of addresses.", 'Write pay_to = ["0x…"], or leave it out to allow any.'
+        )
+    return tuple(str(address).lower() for address in addresses)
+
+
+def _read_token(table: object, where: str, *, allow_loopback_http: bool) -> tuple[TokenDomain, str | None]:
+    if not isinstance(table, dict):
+        raise ConfigError(f"[x402] in {where} is not a table.", "Write [x402] on its own line, and its keys below.")
+    fields = cast("dict[str, object]", table)
+    where = f"[x402] in {where}"
+    check_keys(fields, {"network", "asset", "name", "version", "rpc_url"}, where)
+    network, asset = require_text(fields, "network", where), require_text(fields, "asset", where)
+    if not is_network(network):
+        raise ConfigError(f"network of {where} is {network[:60]!r}.", "Write eip155:<chain id>, such as eip155:8453.")
+    if not is_address(asset):
+        raise ConfigError(f"asset of {where} is not an address.", "Write the token's contract: 0x and 40 digits.")
+    rpc_url = None
+    if "rpc_url" in fields:
+        rpc_url = require_text(fields, "rpc_url", where)
+        check_url(rpc_url, f"rpc_url of {where}", allow_loopback_http=allow_loopback_http)
+    token = TokenDomain(
+        network=network,
+        asset=asset,
+        name=require_text(fields, "name", where),
+        version=require_text(fields, "version", where),
+    )
+    return token, rpc_url
+
+
+def _read_charges(table: object, where: str, *, allow_loopback_http: bool) -> tuple[MppPins, str | None]:
+    if not isinstance(table, dict):
+        raise ConfigError(f"[mpp] in {where} is not a table.", "Write [mpp] on its own line, and its keys below.")
+    fields = cast("dict[str, object]", table)
+    where = f"[mpp] in {where}"
+    check_keys(fields, {"chain_id", "currencies", "rpc_url"}, where)
+    chain_id, listed = fields.get("chain_id"), fields.get("currencies")
+    if not isinstance(chain_id, int) or not is_network(f"eip155:{chain_id}"):
+        raise ConfigError(f"chain_id of {where} is not a chain's number.", "Write it without quotes, such as 4217.")
+    currencies = cast("list[object]", listed) if isinstance(listed, list) else []
+    if not currencies or not all(is_address(currency) for currency in currencies):
+        raise ConfigError(f"currencies of {where} is not a list of addresses.", 'Write currencies = ["0x…"].')
+    rpc_url = None
+    if "rpc_url" in fields:
+        rpc_url = require_text(fields, "rpc_url", where)
+        check_url(rpc_url, f"rpc_url of {where}", allow_loopback_http=allow_loopback_http)
+    lower = tuple(dict.fromkeys(str(currency).lower() for currency in currencies))
+    return MppPins(chain_id=chain_id, currencies=lower), rpc_url

@@ -1,0 +1,130 @@
+"""Profiles: whom we talk to, and what we pay in on which chain. Pins, taken from no answer of anybody."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Literal
+from urllib.parse import urlsplit
+
+from seedance_mcp.policy import Pins
+from seedance_mcp.wire.mpp import MppPins
+from seedance_mcp.wire.offers import Rail
+from seedance_mcp.wire.x402 import TokenDomain
+
+ProfileName = Literal["live", "sandbox", "custom"]
+
+LOOPBACK_HOSTS = ("127.0.0.1", "localhost", "::1")
+
+LIVE_TOKEN = TokenDomain(
+    network="eip155:8453", asset="0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913", name="USD Coin", version="2"
+)
+"""USDC on Base. Source: contract section 5, live 402 of 2026-09-21."""
+
+SANDBOX_TOKEN = TokenDomain(
+    network="eip155:402402", asset="0x5A4dB0c500000000000000000000000000000402", name="Sandbox USDC", version="1"
+)
+"""A chain and a token that exist nowhere: a signature for them is worthless on Base."""
+
+
+LIVE_CHARGES = MppPins(
+    chain_id=4217,
+    currencies=("0x20c000000000000000000000b9537d11c60e8b50", "0x20c0000000000000000000000000000000000000"),
+)
+"""USDC.e and pathUSD on Tempo. Source: contract section 5; `mpp.methods.tempo` (both can pay the network's fee)."""
+
+_TOKEN_NAMES = {
+    LIVE_TOKEN.asset.lower(): "USDC",
+    LIVE_CHARGES.currencies[0]: "USDC.e",
+    LIVE_CHARGES.currencies[1]: "pathUSD",
+    "0x20c0000000000000000000000000000004024217": "Sandbox dollar",
+}
+
+SANDBOX_CHARGES = MppPins(chain_id=4024217, currencies=("0x20c0000000000000000000000000000004024217",))
+"""A Tempo chain and a dollar that exist nowhere."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Profile:
+    """Whom we talk to and what we pay in.
+
+    Attributes:
+        name: `live`, `sandbox` or `custom`.
+        studio_url: The studio's origin, without a trailing slash.
+        blob_url: Where image bytes are PUT.
+        allow_loopback_http: Whether plain http and loopback addresses may be used at all.
+        token: The x402 token, or None where the profile has no such rail.
+        rpc_url: JSON-RPC address of the token's chain, or None; a provider's address often holds its key.
+        explorer_url: Prefix of a transaction's page for people, or None.
+        charges: The chain and dollars of MPP charges, or None where the profile has no such rail.
+        tempo_rpc_url: JSON-RPC address of that chain, or None.
+        tempo_explorer_url: As `explorer_url`, for that chain.
+        job_seconds: How long a job is expected to take before the ledger knows better.
+        poll_seconds_min: The shortest pause between two questions about a job.
+        pay_to: Recipients that the profile allows, in lower case; empty allows any.
+    """
+
+    name: ProfileName
+    studio_url: str
+    blob_url: str
+    allow_loopback_http: bool
+    token: TokenDomain | None
+    rpc_url: str | None = field(repr=False)
+    explorer_url: str | None
+    charges: MppPins | None = None
+    tempo_rpc_url: str | None = field(default=None, repr=False)
+    tempo_explorer_url: str | None = None
+    job_seconds: float = 60
+    poll_seconds_min: float = 3
+    pay_to: tuple[str, ...] = ()
+
+    @property
+    def sign_in_chain(self) -> str:
+        """The chain that a sign-in names. Source: contract section 7: the studio signs people in on Base."""
+        return LIVE_TOKEN.network if self.token is None else self.token.network
+
+    def name_token(self, token: str) -> str:
+        """What people call a token; its address where nobody told us."""
+        if self.token is not None and self.token.asset == token:
+            return _TOKEN_NAMES.get(token.lower(), self.token.name)
+        return _TOKEN_NAMES.get(token.lower(), token)
+
+    def explorer_of(self, rail: Rail) -> str | None:
+        """Prefix of a transaction's page on a rail's chain."""
+        return self.explorer_url if rail == "x402" else self.tempo_explorer_url
+
+    @property
+    def pins(self) -> Pins:
+        """What policy judges offers by."""
+        return Pins(studio_origin=self.studio_url, x402=self.token, mpp=self.charges)
+
+
+LIVE = Profile(
+    name="live",
+    studio_url="https://stablestudio.dev",
+    blob_url="https://vercel.com/api/blob/",
+    allow_loopback_http=False,
+    token=LIVE_TOKEN,
+    rpc_url="https://mainnet.base.org",
+    explorer_url="https://basescan.org/tx/",
+    charges=LIVE_CHARGES,
+    tempo_rpc_url="https://rpc.tempo.xyz",
+    tempo_explorer_url="https://explore.tempo.xyz/tx/",
+)
+
+
+def sandbox_profile(studio_url: str) -> Profile:
+    """The profile of a sandbox studio at this address. One elsewhere has no business with this machine's loopback."""
+    return Profile(
+        name="sandbox",
+        studio_url=studio_url,
+        blob_url=f"{studio_url}/api/blob/",
+        allow_loopback_http=urlsplit(studio_url).hostname in LOOPBACK_HOSTS,
+        token=SANDBOX_TOKEN,
+        rpc_url=f"{studio_url}/rpc",
+        explorer_url=f"{studio_url}/_sandbox/tx/",
+        charges=SANDBOX_CHARGES,
+        tempo_rpc_url=f"{studio_url}/tempo/rpc",
+        tempo_explorer_url=f"{studio_url}/_sandbox/tx/",
+        job_seconds=2,
+        poll_seconds_min=0.3,
+    )

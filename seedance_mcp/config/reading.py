@@ -1,0 +1,237 @@
+"""Reading what an owner wrote: the environment, TOML, addresses. What cannot be understood is refused by name."""
+
+from __future__ import annotations
+
+import os
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from difflib import get_close_matches
+from pathlib import Path
+from typing import cast
+from urllib.parse import urlsplit
+
+import platformdirs
+
+from seedance_mcp.config.profiles import LOOPBACK_HOSTS
+from seedance_mcp.errors import ConfigError
+from seedance_mcp.money import parse_usdc
+
+PREFIX = "SEEDANCE_"
+SETTINGS_FILE = "settings.toml"
+SETTINGS_BYTES_MAX = 64 * 1024
+
+_DEFAULT_PORTS = {"https": 443, "http": 80}
+_MISSPELT = 0.85
+"""How alike a variable's name must be to one of ours to be taken for a slip of the pen."""
+
+SETTINGS: dict[str, str] = {
+    "PROFILE": "`live`, `sandbox` or `custom`",
+    "PROFILE_FILE": "TOML file of a custom profile",
+    "STUDIO_URL": "address of a standing sandbox studio (sandbox profile only)",
+    "WALLET_KEY": "private key of the paying wallet",
+    "WALLET_FILE": "file with the private key, readable by its owner only",
+    "WALLET_PASSWORD_FILE": "file with the password of an encrypted wallet file, readable by its owner only",
+    "WALLET_KEYCHAIN": "`on` or `off`: keep the key in the operating system's keychain",
+    "DATA_DIR": "folder for the ledger, videos and wallet",
+    "MAX_PRICE_PER_VIDEO": "most that one video may cost, in US dollars",
+    "MAX_PER_DAY": "most that may be spent in any 24 hours, in US dollars",
+    "MAX_TOTAL": "most that may ever be spent from this ledger, in US dollars",
+    "ASK_ABOVE": "ask a person before a video that costs more, in US dollars",
+    "RAILS": "allowed payment rails, preferred first",
+    "RECIPIENTS": "addresses that may be paid; any if unset",
+    "MODELS": "models that may be used; any if unset",
+    "IMAGE_DIRS": "folders that local images may come from",
+    "RPC_URL": "JSON-RPC address of the x402 token's chain, to ask what became of a payment",
+    "TEMPO_RPC_URL": "JSON-RPC address of the Tempo chain, for the same on MPP",
+    "THUMBNAILS": "`on` or `off`: a small picture of the finished video in its result",
+    "LOG_LEVEL": "DEBUG, INFO, WARNING or ERROR",
+}
+"""Every setting and what it means: `SEEDANCE_<NAME>` in the environment, `<name>` in `settings.toml`."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Source:
+    """Where a value may come from, and how to say so when it is wrong."""
+
+    environ: Mapping[str, str]
+    document: Mapping[str, object]
+    base_dir: Path
+
+    @classmethod
+    def open(cls, environ: Mapping[str, str]) -> Source:
+        """The environment and the settings file of its data folder.
+
+        Raises:
+            ConfigError: A name is misspelt, the file cannot be read, or holds what does not belong there.
+        """
+        _check_environ(environ)
+        named = environ.get(f"{PREFIX}DATA_DIR", "").strip()
+        if named and not named.startswith("${"):
+            base_dir = expand(named, f"{PREFIX}DATA_DIR (environment)")
+        else:
+            base_dir = platformdirs.user_data_path("seedance-mcp", appauthor=False)
+        file = base_dir / SETTINGS_FILE
+        document = read_toml(file, may_be_missing=True)
+        check_keys(document, {name.lower() for name in SETTINGS}, str(file))
+        if "data_dir" in document:
+            raise ConfigError(
+                f"data_dir is set in {file}, which lies in that very folder.", f"Set {PREFIX}DATA_DIR instead."
+            )
+        if "wallet_key" in document:
+            raise ConfigError(
+                f"A private key (wallet_key) is in {file}, which others may read.",
+                f"Put it into a file of mode 0600 and name that as wallet_file, or set {PREFIX}WALLET_KEY.",
+            )
+        return cls(environ=environ, document=document, base_dir=base_dir)
+
+    def text(self, name: str) -> str | None:
+        """The value of a setting, or None. A literal `${NAME}` is a host's unset variable."""
+        value = self.environ.get(PREFIX + name, "").strip()
+        if value and not value.startswith("${"):
+            return value
+        stored = self.document.get(name.lower())
+        if stored is None or stored == "":
+            return None
+        if isinstance(stored, list):
+            separator = os.pathsep if name == "IMAGE_DIRS" else ","
+            stored = separator.join(str(part) for part in cast("list[object]", stored)) or separator
+        text = str(stored)
+        if not text.isprintable():
+            raise ConfigError(f"{self.where(name)} holds control characters.", "Write it as one line of plain text.")
+        return text
+
+    def where(self, name: str) -> str:
+        """How a person finds the place of a setting."""
+        value = self.environ.get(PREFIX + name, "").strip()
+        if value and not value.startswith("${"):
+            return f"{PREFIX}{name} (environment)"
+        return f"{name.lower()} in {self.base_dir / SETTINGS_FILE}"
+
+    def amount(self, name: str, default_micro_usdc: int) -> int:
+        """Dollars as micro-USDC. Raises `ConfigError`, as everything below."""
+        found = self.amount_or_none(name)
+        return default_micro_usdc if found is None else found
+
+    def amount_or_none(self, name: str) -> int | None:
+        """Dollars as micro-USDC, or None where it is not set."""
+        text = self.text(name)
+        if text is None:
+            return None
+        try:
+            return parse_usdc(text)
+        except ValueError as exc:
+            raise ConfigError(f"{self.where(name)} is wrong: {exc}.", "Write US dollars, such as 1.50.") from exc
+
+    def choice(self, name: str, allowed: tuple[str, ...], default: str) -> str:
+        """One of a few words, in whatever case it was written."""
+        text = self.text(name) or default
+        for value in allowed:
+            if text.lower() == value.lower():
+                return value
+        raise ConfigError(f"{self.where(name)} is {text[:60]!r}.", f"Allowed are: {', '.join(allowed)}.")
+
+    def parts(self, name: str, separator: str = ",") -> tuple[str, ...]:
+        """The parts of a list; empty only where it is not set, since an empty list would allow everything."""
+        text = self.text(name)
+        if text is None:
+            return ()
+        parts = tuple(part.strip() for part in text.split(separator) if part.strip())
+        if not parts:
+            raise ConfigError(f"{self.where(name)} names nothing.", "Name at least one, or take the setting away.")
+        return parts
+
+    def choices(self, name: str, allowed: tuple[str, ...]) -> tuple[str, ...]:
+        """Some of a few words; empty only where it is not set."""
+        parts = self.parts(name)
+        for part in parts:
+            if part not in allowed:
+                raise ConfigError(f"{self.where(name)} names {part[:60]!r}.", f"Allowed are: {', '.join(allowed)}.")
+        return parts
+
+
+def _check_environ(environ: Mapping[str, str]) -> None:
+    """Refuse a variable whose name is nearly one of ours: a limit set by a misspelt name would not hold."""
+    for name in environ:
+        own = name.removeprefix(PREFIX)
+        if own == name or own in SETTINGS:
+            continue
+        meant = get_close_matches(own.upper(), SETTINGS, n=1, cutoff=_MISSPELT)
+        if meant:
+            raise ConfigError(f"{name[:80]} (environment) is not a setting.", f"Did you mean {PREFIX}{meant[0]}?")
+
+
+def expand(text: str, where: str) -> Path:
+    """A path with its `~` resolved. Raises `ConfigError`, as everything below."""
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as exc:  # `~somebody` who does not exist
+        raise ConfigError(f"{where} is {text[:120]!r}, whose ~ cannot be resolved.", "Write the whole path.") from exc
+
+
+def read_toml(path: Path, *, may_be_missing: bool = False) -> Mapping[str, object]:
+    """A TOML document of at most `SETTINGS_BYTES_MAX`."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(SETTINGS_BYTES_MAX + 1)
+        if len(data) > SETTINGS_BYTES_MAX:
+            raise ConfigError(f"{path} is larger than {SETTINGS_BYTES_MAX} bytes.", "Mend it or take it away.")
+        return tomllib.loads(data.decode())
+    except FileNotFoundError as exc:
+        if may_be_missing:
+            return {}
+        raise ConfigError(f"{path} does not exist.", "Write it, or name another.") from exc
+    except OSError as exc:
+        raise ConfigError(f"{path} cannot be read: {exc.strerror}.", "Mend it or take it away.") from exc
+    except (ValueError, RecursionError) as exc:  # TOMLDecodeError and UnicodeDecodeError are ValueErrors
+        raise ConfigError(f"{path} is not TOML: {str(exc)[:200]}.", "Mend it or take it away.") from exc
+
+
+def check_keys(document: Mapping[str, object], allowed: set[str], where: str) -> None:
+    """Refuse a key that nobody would read."""
+    for key in document:
+        if key not in allowed:
+            raise ConfigError(f"{where} has an unknown key {key[:60]!r}.", f"Known are: {', '.join(sorted(allowed))}.")
+
+
+def require_text(document: Mapping[str, object], key: str, where: str) -> str:
+    """A line of text that must be there."""
+    if key not in document:
+        raise ConfigError(f"{key} is missing in {where}.", f'Add {key} = "…" to it.')
+    value = document[key]
+    if not isinstance(value, str) or not value or not value.isprintable():
+        raise ConfigError(f"{key} in {where} is not a line of text.", f'Write {key} = "…".')
+    return value
+
+
+def read_origin(url: str, where: str, *, allow_loopback_http: bool) -> str:
+    """Scheme, host and port, written the one way: a studio spelt in two ways would get two ledgers, and two budgets."""
+    check_url(url, where, allow_loopback_http=allow_loopback_http)
+    parts = urlsplit(url.rstrip("/"))
+    if parts.path or "?" in url or "#" in url:
+        raise ConfigError(f"{where} has a path or a query.", "Write only the origin, such as https://stablestudio.dev.")
+    host = (parts.hostname or "").rstrip(".")
+    host = f"[{host}]" if ":" in host else host
+    port = "" if parts.port in (None, _DEFAULT_PORTS[parts.scheme]) else f":{parts.port}"
+    return f"{parts.scheme}://{host}{port}"
+
+
+def check_url(url: str, where: str, *, allow_loopback_http: bool) -> None:
+    """An https URL; plain http only to this machine, and only where the profile says so.
+
+    Never repeats it: a URL may hold a password or a provider's key.
+    """
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        parts, host = urlsplit(""), None
+    if not host or "@" in parts.netloc or not url.isascii() or " " in url or not url.isprintable() or "\\" in url:
+        raise ConfigError(f"{where} is not a plain URL with a host.", "Write it as https://host or https://host/path.")
+    if parts.scheme == "https":
+        return
+    if parts.scheme == "http" and allow_loopback_http and host in LOOPBACK_HOSTS:
+        return
+    raise ConfigError(
+        f"{where} is not https.", "Plain http is for this machine's loopback address, in a profile that allows it."
+    )

@@ -27,7 +27,9 @@ from seedance_mcp.errors import (
     StudioUnreachableError,
 )
 from seedance_mcp.policy import Limits, Pins, choose_offer
-from seedance_mcp.studio import Address, Studio, is_public, read_retry_after
+from seedance_mcp.studio import Address, Studio
+from seedance_mcp.studio.strangers import is_public
+from seedance_mcp.studio.transport import exchange, open_client, read_retry_after
 from seedance_mcp.wallet import Wallet, open_wallet
 from seedance_mcp.wire.encoding import JSON_BYTES_MAX, encode_base64_json, encode_json
 from seedance_mcp.wire.exchange import PaidRequest, Purpose, Response
@@ -169,7 +171,8 @@ async def test_one_sign_in_of_our_own_making_is_one_request(
         with pytest.raises(StudioRejectedError, match="404") as caught:
             await studio.fetch_job("cmnobodyknowsit")
         assert caught.value.status == 404
-        state = await studio._exchange("GET", f"{sandbox.url}/_sandbox/state")  # pyright: ignore[reportPrivateUsage]
+    async with open_client(allow_loopback_http=True) as client:
+        state = await exchange(client, "GET", f"{sandbox.url}/_sandbox/state")
     assert json.loads(state.body)["requests"] == {"GET /api/jobs": 1, "GET /api/jobs/{job_id}": 1}
 
 

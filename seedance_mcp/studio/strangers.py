@@ -1,0 +1,144 @@
+"""Strangers: URLs that others name (a caller's picture, a finished clip, a redirect), and how they may be called.
+
+Each is judged, also after a redirect, and the connection goes to the very address that was judged.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import socket
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import anyio
+import httpx
+
+from seedance_mcp.errors import StudioRejectedError, StudioUnreachableError, quote_text
+from seedance_mcp.studio.transport import CONNECT_SECONDS, is_proxied, translating
+from seedance_mcp.wire.exchange import quote_url
+
+REDIRECTS_MAX = 5
+ADDRESSES_MAX = 4
+"""How many of a name's addresses are tried."""
+
+_GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A stranger's URL that may be called, and the addresses that were judged.
+
+    Attributes:
+        addresses: Where to connect; empty where a proxy looks the name up.
+    """
+
+    url: httpx.URL
+    addresses: tuple[str, ...]
+    on_loopback: bool
+
+
+class Strangers:
+    """Calls what strangers name, without any credential.
+
+    Args:
+        client: Sends.
+    """
+
+    def __init__(self, client: httpx.AsyncClient) -> None:
+        self._client = client
+        self._proxied = is_proxied()
+
+    @asynccontextmanager
+    async def stream(self, url: str, *, loopback_allowed: bool) -> AsyncGenerator[httpx.Response, None]:
+        """A GET without any credential, following a bounded number of redirects, each of them judged anew."""
+        for _ in range(REDIRECTS_MAX + 1):
+            place = await self.locate(url, loopback_allowed=loopback_allowed)
+            loopback_allowed = place.on_loopback  # no public host ever leads us into this machine
+            response = await self.open(place)
+            try:
+                if not response.is_redirect:
+                    yield response
+                    return
+                url = _join(place.url, response.headers.get("location", ""))
+            finally:
+                await response.aclose()
+        raise StudioRejectedError(f"{quote_url(url)} redirects more than {REDIRECTS_MAX} times.", status=310)
+
+    async def open(self, place: Place, *, method: str = "GET") -> httpx.Response:
+        """Connect to an address that was judged, as the host that was named: a name cannot change in between."""
+        with translating(str(place.url)):
+            if not place.addresses:
+                return await self._client.send(self._client.build_request(method, place.url), stream=True)
+            for number, address in enumerate(place.addresses, start=1):
+                request = self._client.build_request(
+                    method,
+                    place.url.copy_with(host=address),
+                    # One connection each: two hosts at one address must not share what was verified for the other.
+                    headers={"host": place.url.netloc.decode("ascii"), "connection": "close"},
+                    extensions={"sni_hostname": place.url.raw_host.decode("ascii").rstrip(".")},
+                )
+                try:
+                    return await self._client.send(request, stream=True)
+                except (httpx.ConnectError, httpx.ConnectTimeout):
+                    if number == len(place.addresses):
+                        raise
+        raise AssertionError("unreachable: the last address returns or raises")
+
+    async def locate(self, url: str, *, loopback_allowed: bool) -> Place:
+        """Raise unless a stranger's URL is https to a public address, or on loopback where that is allowed.
+
+        Every address of the name must pass, however it is spelled. Behind a proxy the name is the proxy's to look up,
+        and only what this machine can look up is judged here.
+        """
+        try:
+            parsed = httpx.URL(url)
+        except (httpx.InvalidURL, UnicodeError) as exc:
+            raise StudioRejectedError(f"{quote_url(url)} is not an https URL.", status=400) from exc
+        if parsed.userinfo:  # not quoted: it may be a password
+            raise StudioRejectedError("A URL with a user's name in it is not called.", status=400)
+        port = 443 if parsed.port is None else parsed.port
+        if parsed.scheme not in ("https", "http") or not parsed.host or not 0 < port < 65536:
+            raise StudioRejectedError(f"{quote_url(url)} is not an https URL.", status=400)
+        host = parsed.raw_host.decode("ascii")
+        try:
+            with anyio.fail_after(CONNECT_SECONDS):
+                found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as exc:
+            if not self._proxied:
+                raise StudioUnreachableError(f"The name {quote_text(host, 80)} cannot be looked up.") from exc
+            found = []
+        addresses = tuple(dict.fromkeys(entry[4][0].partition("%")[0] for entry in found))
+        judged = [ipaddress.ip_address(address) for address in addresses]
+        on_loopback = bool(judged) and all(address.is_loopback for address in judged)
+        if not (loopback_allowed and on_loopback):
+            if parsed.scheme != "https":
+                raise StudioRejectedError(f"{quote_url(url)} is plain http; only https is used.", status=400)
+            if not all(is_public(address) for address in judged) or not (judged or self._proxied):
+                raise StudioRejectedError(f"{quote_url(url)} is not at a public address.", status=400)
+        connect_to = () if self._proxied and not on_loopback else addresses[:ADDRESSES_MAX]
+        return Place(url=parsed, addresses=connect_to, on_loopback=on_loopback)
+
+
+def is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Whether an address is anybody's on the internet; one that carries an IPv4 address is judged by that.
+
+    Source: IANA special-purpose address registries; RFC 6052 (NAT64), RFC 3056 (6to4), RFC 4291 (IPv4-mapped).
+    """
+    if isinstance(address, ipaddress.IPv6Address):
+        carried = address.ipv4_mapped or address.sixtofour
+        if carried is None and address in _NAT64:
+            carried = ipaddress.IPv4Address(int(address) & 0xFFFFFFFF)
+        if carried is not None:
+            return is_public(carried)
+        if address not in _GLOBAL_UNICAST:
+            return False
+    return address.is_global and not address.is_multicast
+
+
+def _join(url: httpx.URL, location: str) -> str:
+    try:
+        return str(url.join(location))
+    except (httpx.InvalidURL, ValueError) as exc:
+        raise StudioRejectedError(f"{quote_url(str(url))} redirects to what is not a URL.", status=310) from exc

@@ -1,0 +1,171 @@
+"""Transport: one client, one exchange, and a bound on everything that comes back."""
+
+from __future__ import annotations
+
+import logging
+import re
+import zlib
+from collections.abc import AsyncGenerator
+from email.utils import parsedate_to_datetime
+from http.cookiejar import CookieJar, DefaultCookiePolicy
+from urllib.request import getproxies
+
+import anyio
+import httpx
+
+from seedance_mcp import __version__
+from seedance_mcp.errors import ConfigError, StudioProtocolError, StudioUnreachableError, quote_text
+from seedance_mcp.wire.encoding import JSON_BYTES_MAX
+from seedance_mcp.wire.exchange import Response, quote_url
+
+CONNECT_SECONDS = 10
+ANSWER_SECONDS = 30
+"""How long an unpaid exchange may take; the studio's 95th percentile is 3 s."""
+RETRY_AFTER_SECONDS_MAX = 120
+RETRY_AFTER_CHARACTERS_MAX = 40
+
+_SECONDS = re.compile(r"[0-9]{1,9}")
+_LOOPBACK_PATTERNS = ("all://127.0.0.1", "all://localhost", "all://[::1]")
+
+for _library in ("httpx", "httpcore"):
+    # They log whole URLs, whose queries may hold somebody's token, and every response header.
+    logging.getLogger(_library).setLevel(logging.WARNING)
+
+
+def is_proxied() -> bool:
+    """Whether the environment names a proxy."""
+    return not {"http", "https", "all"}.isdisjoint(getproxies())
+
+
+def open_client(*, allow_loopback_http: bool) -> httpx.AsyncClient:
+    """The one HTTP client of a studio.
+
+    Raises:
+        ConfigError: The environment names a proxy that cannot be used.
+    """
+    try:
+        return httpx.AsyncClient(
+            follow_redirects=False,
+            timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
+            headers={"user-agent": f"seedance-mcp/{__version__}", "accept-encoding": "identity"},
+            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+            # A proxy has no business between us and this machine.
+            mounts=dict.fromkeys(_LOOPBACK_PATTERNS) if allow_loopback_http else None,
+        )
+    except (ImportError, ValueError, httpx.InvalidURL):
+        # Without `from exc`: a proxy's URL may hold a password.
+        raise ConfigError(
+            "The proxy in HTTP_PROXY, HTTPS_PROXY or ALL_PROXY cannot be used.",
+            "Name an http:// proxy, or unset it.",
+        ) from None
+
+
+async def exchange(
+    client: httpx.AsyncClient,
+    method: str,
+    url: str,
+    *,
+    body: bytes | None = None,
+    headers: dict[str, str] | None = None,
+    timeout_seconds: float = ANSWER_SECONDS,
+) -> Response:
+    """One exchange with somebody whom the owner named; no redirect is followed, nothing is repeated.
+
+    Raises:
+        StudioUnreachableError: No answer in time.
+        StudioProtocolError: Larger than `JSON_BYTES_MAX`, or not what was asked for.
+    """
+    sent = {"content-type": "application/json"} if body is not None else {}
+    if body is not None and headers is not None and "x-content-type" in headers:
+        sent = {"content-type": headers["x-content-type"]}
+    with translating(url), anyio.fail_after(timeout_seconds):
+        async with client.stream(
+            method, url, content=body, headers={**sent, **(headers or {})}, timeout=timeout_seconds
+        ) as response:
+            data = await read_bounded(response, JSON_BYTES_MAX, f"The answer of {quote_url(url)}")
+            return Response(
+                status=response.status_code,
+                headers=[(name.lower(), value) for name, value in response.headers.multi_items()],
+                body=data,
+            )
+
+
+def read_retry_after(response: Response, now: float) -> float | None:
+    """The seconds of a Retry-After header, bounded; None where there is none.
+
+    Source: RFC 9110, section 10.2.3: a number of seconds, or a date.
+    """
+    for name, value in response.headers:
+        if name == "retry-after" and len(value) <= RETRY_AFTER_CHARACTERS_MAX:
+            try:
+                seconds = float(value) if _SECONDS.fullmatch(value) else parsedate_to_datetime(value).timestamp() - now
+            except (ValueError, TypeError, IndexError, OverflowError):
+                return None
+            return min(max(seconds, 0.0), RETRY_AFTER_SECONDS_MAX)
+    return None
+
+
+class translating:  # noqa: N801 - reads as a `with` block, like contextlib's own
+    """Turn what httpx raises into our errors; the text never carries a header."""
+
+    def __init__(self, url: str) -> None:
+        self._url = url
+
+    def __enter__(self) -> None: ...
+
+    def __exit__(self, kind: type[BaseException] | None, exc: BaseException | None, _: object) -> None:
+        if isinstance(exc, httpx.TimeoutException | TimeoutError):
+            raise StudioUnreachableError(f"{quote_url(self._url)} did not answer in time.", "Try again.") from exc
+        if isinstance(exc, httpx.LocalProtocolError):
+            # Without `from exc`: h11 quotes the header that it will not send.
+            raise StudioProtocolError(f"The request to {quote_url(self._url)} cannot be written.") from None
+        if isinstance(exc, httpx.HTTPError | httpx.InvalidURL | httpx.StreamError):
+            raise StudioUnreachableError(
+                f"{quote_url(self._url)} cannot be reached: {type(exc).__name__}.",
+                "Check the connection and try again.",
+            ) from exc
+
+
+async def read_bounded(response: httpx.Response, bytes_max: int, what: str) -> bytes:
+    """A body of at most `bytes_max`, also after decompression: httpx would inflate first and let us count later.
+
+    Raises:
+        StudioProtocolError: Larger, or in an encoding that we did not ask for and cannot bound.
+    """
+    chunks: list[bytes] = []
+    size = 0
+    async for chunk in response.aiter_raw():
+        size += len(chunk)
+        if size > bytes_max:
+            raise StudioProtocolError(f"{what} is larger than {bytes_max} bytes.")
+        chunks.append(chunk)
+    data, encoding = b"".join(chunks), read_encoding(response)
+    return data if not data or encoding == "identity" else _inflate(data, encoding, bytes_max, what)
+
+
+def _inflate(data: bytes, encoding: str, bytes_max: int, what: str) -> bytes:
+    """We ask for `identity`; a cache that compresses all the same must not cost us the answer to a payment."""
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        raise StudioProtocolError(f"{what} came in the encoding {quote_text(encoding, 30)}, which was not asked for.")
+    inflater = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # either header, gzip's or zlib's
+    try:
+        inflated = inflater.decompress(data, bytes_max + 1)
+    except zlib.error as exc:
+        raise StudioProtocolError(f"{what} cannot be decompressed.") from exc
+    if len(inflated) > bytes_max:
+        raise StudioProtocolError(f"{what} is larger than {bytes_max} bytes.")
+    if not inflater.eof:
+        raise StudioProtocolError(f"{what} breaks off.")
+    return inflated
+
+
+def read_encoding(response: httpx.Response) -> str:
+    """The content encoding; `identity` where none is named."""
+    return response.headers.get("content-encoding", "").strip().lower() or "identity"
+
+
+async def translate_stream(response: httpx.Response, url: str) -> AsyncGenerator[bytes, None]:
+    """A body as it comes. Raises as `translating` does."""
+    with translating(url):
+        async for chunk in response.aiter_raw():
+            yield chunk

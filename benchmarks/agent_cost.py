@@ -16,11 +16,13 @@ from typing import Any
 
 import anyio
 from mcp import Client
+from mcp.client.extension import advertise
 from mcp.types import CallToolResult
 
 from seedance_mcp.embedded import settle
 from seedance_mcp.sandbox import EXAMPLE_IMAGE
 from seedance_mcp.server import INSTRUCTIONS, build_server
+from seedance_mcp.server.page import EXTENSION, MIME_TYPE
 
 TOKENS_MAX, WORDS_MAX, CALLS_MAX = 1500, 150, 5
 HAS_TOKENIZER = find_spec("bpe_openai") is not None
@@ -43,11 +45,16 @@ def write(document: object) -> str:
     return json.dumps(document, separators=(",", ":"), ensure_ascii=False)
 
 
-def list_tools() -> str:
-    """The `tools` of a `tools/list` answer, as on the wire."""
+def list_tools(*, pages: bool = False) -> str:
+    """The `tools` of a `tools/list` answer, as on the wire.
+
+    Args:
+        pages: Whether to a host that shows MCP Apps.
+    """
 
     async def ask() -> str:
-        async with Client(build_server({})) as client:
+        extensions = [advertise(EXTENSION, {"mimeTypes": [MIME_TYPE]})] if pages else []
+        async with Client(build_server({}), extensions=extensions) as client:
             tools = (await client.list_tools()).tools
             return write([tool.model_dump(by_alias=True, exclude_none=True, mode="json") for tool in tools])
 
@@ -107,6 +114,7 @@ def main() -> int:
         "tokenizer": "o200k_base" if HAS_TOKENIZER else "estimate, four characters a token",
         "tools_list": {tool["name"]: count_tokens(write(tool)) for tool in listed},
         "tools_list_total": count_tokens(write(listed)),
+        "tools_list_with_page": count_tokens(list_tools(pages=True)),
         "instructions_words": len(INSTRUCTIONS.split()),
         "instructions_tokens": count_tokens(INSTRUCTIONS),
         "short_job": anyio.run(lambda: journey(0, quote_first=False)),
@@ -119,6 +127,7 @@ def main() -> int:
         for name, tokens in figures["tools_list"].items():
             print(f"  {name:<16}{tokens:>6}")
         print(f"  {'tools/list':<16}{figures['tools_list_total']:>6}  (at most {TOKENS_MAX})")
+        print(f"  {'with the page':<16}{figures['tools_list_with_page']:>6}  (to a host that shows pages)")
         print(f"  {'instructions':<16}{figures['instructions_tokens']:>6}  in {figures['instructions_words']} words")
         for name in ("short_job", "long_job_with_quote"):
             print(f"{name}: " + ", ".join(f"{key} {value}" for key, value in figures[name].items()))

@@ -1,12 +1,14 @@
 """Serving: the process around the MCP face. Logs to stderr, ends promptly, and leaves stdout to JSON-RPC."""
 
 import contextlib
+import json
 import logging
 import os
 import re
 import signal
 import sys
 import threading
+from datetime import UTC, datetime
 
 import anyio
 from mcp.server import MCPServer
@@ -20,7 +22,13 @@ LEAVE_SECONDS = 1.7
 GRACE_SECONDS = 1.5
 """How long a signal waits for a payment that is being sent."""
 
+FIELDS = (
+    "tool", "code", "charge", "amount_micro_usdc", "payment_id", "job_id", "status", "rail", "price_micro_usdc",
+)  # fmt: skip
+"""What a call site may say of a record, as `extra`, beside its message."""
+
 _SECRET = re.compile(r"(0x)?[0-9a-fA-F]{64,}|eyJ[A-Za-z0-9+/_=-]{80,}|vercel_blob_client_\S+")
+_REDACTED = "[redacted]"
 
 
 class RedactingFormatter(logging.Formatter):
@@ -31,13 +39,48 @@ class RedactingFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as text without secrets."""
-        return _SECRET.sub("[redacted]", super().format(record))
+        return _SECRET.sub(_REDACTED, super().format(record))
 
 
-def configure_logging(level: str) -> None:
-    """Send logs to stderr, quiet by default; before `MCPServer` exists, which would otherwise choose for us."""
+class LineFormatter(RedactingFormatter):
+    """Formats a record as one JSON object on one line, and redacts like its parent.
+
+    A text is redacted before it becomes JSON, which a replacement could break. Then the finished line is looked at
+    once more; where it still holds what looks like a secret, nothing of the record but its place is told.
+    """
+
+    def format(self, record: logging.LogRecord) -> str:
+        """The record as one line of JSON without secrets."""
+        place = {
+            "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")[:-6] + "Z",
+            "level": record.levelname,
+            "logger": record.name,
+        }
+        told: dict[str, object] = {**place, "message": record.getMessage()}
+        told |= {name: record.__dict__[name] for name in FIELDS if record.__dict__.get(name) is not None}
+        if record.exc_info:
+            told["traceback"] = self.formatException(record.exc_info)
+        if record.stack_info:
+            told["stack"] = record.stack_info
+        line = json.dumps({name: _redact(value) for name, value in told.items()})
+        return json.dumps({**place, "message": _REDACTED}) if _SECRET.search(line) else line
+
+
+def _redact(value: object) -> object:
+    """A number as it is, everything else as text without secrets."""
+    return value if isinstance(value, int) else _SECRET.sub(_REDACTED, str(value))
+
+
+def configure_logging(level: str, *, lines: bool = False) -> None:
+    """Send logs to stderr, quiet by default; before `MCPServer` exists, which would otherwise choose for us.
+
+    Args:
+        level: Of our own loggers.
+        lines: Whether each record is a line of JSON, for programs; text for people otherwise.
+    """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(RedactingFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s"))
+    plain = RedactingFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
+    handler.setFormatter(LineFormatter() if lines else plain)
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)
     logging.getLogger("seedance_mcp").setLevel(level)
     if level == "DEBUG":
@@ -51,7 +94,8 @@ def serve() -> None:
     afterwards; whatever is still open then is in the ledger, and the next process takes it up.
     """
     level = os.environ.get("SEEDANCE_LOG_LEVEL", "WARNING").upper()
-    configure_logging(level if level in ("DEBUG", "INFO", "WARNING", "ERROR") else "WARNING")
+    known = level in ("DEBUG", "INFO", "WARNING", "ERROR")
+    configure_logging(level if known else "WARNING", lines=not sys.stderr.isatty())
     leaving = _Leaving()
     anyio.run(leaving.serve, build_server(os.environ, settle=settle, ended=leaving.leave))
 

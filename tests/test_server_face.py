@@ -15,7 +15,7 @@ from seedance_mcp.server.tools import mark_span
 
 TOOLS = {"animate_image", "get_job", "quote_price", "upload_image", "list_jobs", "wallet_status"}
 TOKENS_MAX = 1500
-CHARACTERS_MAX = 5800
+CHARACTERS_MAX = 5900
 """What 1,500 tokens look like here, where no tokenizer is installed; `benchmarks/agent_cost.py` counts them."""
 WORDS_MAX = 150
 

@@ -15,6 +15,7 @@ from seedance_mcp import __version__
 from seedance_mcp.config import Settings
 from seedance_mcp.engine import Engine
 from seedance_mcp.server.call import State
+from seedance_mcp.server.page import Apps, tell_of_page
 from seedance_mcp.server.prompts import add_prompts
 from seedance_mcp.server.resources import add_resources, make_publisher
 from seedance_mcp.server.tools import build_tools
@@ -71,7 +72,8 @@ def build_server(
                 ending()
                 tasks.cancel_scope.cancel()
 
-    hint = CacheHint(ttl_ms=CACHE_MS, scope="public")
+    # What is listed depends on who asks: a host that shows pages is told of ours.
+    listed, told = CacheHint(ttl_ms=CACHE_MS, scope="private"), CacheHint(ttl_ms=CACHE_MS, scope="public")
     server = MCPServer(
         "seedance",
         title="Seedance video",
@@ -79,8 +81,10 @@ def build_server(
         instructions=INSTRUCTIONS,
         lifespan=lifespan,
         tools=build_tools(),
+        extensions=[Apps(environ)],
+        middleware=[tell_of_page],
         subscriptions=bus,
-        cache_hints={"tools/list": hint, "server/discover": hint},
+        cache_hints={"tools/list": listed, "server/discover": told},
         log_level="WARNING",
     )
     add_prompts(server)

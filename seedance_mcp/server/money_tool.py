@@ -64,16 +64,15 @@ class MoneyTool(Tool):
             if isinstance(cause, ValidationError):
                 return _fail("request", f"{_describe_arguments(cause)} Nothing was paid.", charge="none")
             if isinstance(cause, SeedanceError):
-                log.info("%s failed: %s", self.name, cause.code)
-                return _fail(
-                    cause.code,
-                    str(cause),
-                    charge=cause.charge,
-                    amount_micro_usdc=cause.amount_micro_usdc,
-                    payment_id=cause.payment_id,
-                )
+                money = {
+                    "charge": cause.charge,
+                    "amount_micro_usdc": cause.amount_micro_usdc,
+                    "payment_id": cause.payment_id,
+                }
+                log.info("%s failed: %s", self.name, cause.code, extra={"tool": self.name, "code": cause.code, **money})
+                return _fail(cause.code, str(cause), **money)
             if isinstance(exc, UnexpectedToolError):
-                log.error("%s broke unexpectedly", self.name, exc_info=exc.__cause__)
+                log.error("%s broke unexpectedly", self.name, exc_info=exc.__cause__, extra={"tool": self.name})
                 return _fail(
                     "internal",
                     f"{self.name} broke unexpectedly. What was paid is in the ledger and is taken up by the next call. "

@@ -20,6 +20,9 @@ _BRIEFLY = ("type",)
 def compact_arguments(schema: Schema, *, brief: bool = False) -> Schema:
     """The schema of a tool's arguments: closed, and an optional one is simply not required.
 
+    One without a default may also be null: a host that converts schemas to its model's strict mode makes every
+    argument required, and a model that had to invent a seed would be refused.
+
     Args:
         schema: What pydantic made.
         brief: Only names and types; another tool's schema says the rest.
@@ -29,6 +32,8 @@ def compact_arguments(schema: Schema, *, brief: bool = False) -> Schema:
         whole = _merge(part, schema.get("$defs", {}))
         told = _BRIEFLY if brief else _TOLD
         kept = {key: whole[key] for key in told if whole.get(key) is not None}
+        if _may_be_null(part):
+            kept["type"] = [whole["type"], "null"]
         if not brief:
             kept |= {key: whole[key] for key in _BOUNDS if 1 < abs(whole.get(key, 0)) < BIG}
         properties[name] = kept

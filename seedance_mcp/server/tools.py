@@ -5,6 +5,7 @@ every fact twice (as data and as the same JSON in text), and never sends a video
 """
 
 import base64
+import logging
 from typing import Annotated, Any
 
 from mcp.server.mcpserver import ElicitationResult, Resolve
@@ -53,6 +54,8 @@ from seedance_mcp.server.parameters import (
     make_order,
     read_price,
 )
+
+log = logging.getLogger("seedance_mcp")
 
 JOBS_DEFAULT, JOBS_MAX = 10, 50
 NO_WALLET = "Until then quote_price works, and nothing can be bought."
@@ -131,6 +134,7 @@ async def animate_image(
         result = show_animation(animation, (await engine.settings()).profile)
         thumbnail = None if animation.job is None else await engine.find_thumbnail(animation.job)
     mark_span(result)
+    _log_job(result)
     return _answer(result, file=result.file, thumbnail=thumbnail, is_error=result.status == "failed")
 
 
@@ -150,6 +154,7 @@ async def get_job(
         result = show_job(job, (await engine.settings()).profile)
         thumbnail = await engine.find_thumbnail(job)
     mark_span(result)
+    _log_job(result)
     return _answer(result, file=result.file, thumbnail=thumbnail)
 
 
@@ -203,6 +208,11 @@ def mark_span(result: JobResult) -> None:
     if result.rail is not None and result.price_micro_usdc is not None:
         span.set_attribute("seedance.rail", result.rail)
         span.set_attribute("seedance.price_micro_usdc", result.price_micro_usdc)
+
+
+def _log_job(result: JobResult) -> None:
+    facts = {name: getattr(result, name) for name in ("job_id", "status", "rail", "price_micro_usdc")}
+    log.info("job %s is %s", result.job_id or "without id", result.status, extra=facts)
 
 
 def build_tools() -> list[Tool]:

@@ -1,5 +1,6 @@
 """What the hosts' tests share: a server's command and settings, and foreign clients installed once for many runs."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -18,15 +19,16 @@ FOLDER_VARIABLE = "SEEDANCE_TEST_HOSTS_DIR"
 """Where foreign clients are installed and kept; a temporary folder of the machine otherwise."""
 SWITCH_VARIABLE = "SEEDANCE_TEST_HOSTS"
 INSTALL_SECONDS = 300
+DRIVE_SECONDS = 120
 SERVER = [sys.executable, "-m", "seedance_mcp"]
 FOLDER = Path(os.environ.get(FOLDER_VARIABLE) or Path(tempfile.gettempdir()) / "seedance-mcp-hosts")
 SWITCHED_ON = os.environ.get(SWITCH_VARIABLE) == "1"  # read at import: a fixture takes our variables away
 
+MakeEnviron = Callable[..., Mapping[str, str]]
+
 
 @pytest.fixture
-def host_environ(
-    make_sandbox: Callable[..., "Sandbox"], funded_key: str, tmp_path: Path
-) -> Callable[..., Mapping[str, str]]:
+def host_environ(make_sandbox: Callable[..., "Sandbox"], funded_key: str, tmp_path: Path) -> MakeEnviron:
     """Settings of a server whose studio is a sandbox of its own."""
 
     def make(**settings: str) -> Mapping[str, str]:
@@ -82,6 +84,13 @@ def _install(command: list[str], *, cwd: Path | None = None) -> None:
         subprocess.run(command, cwd=cwd, check=True, capture_output=True, timeout=INSTALL_SECONDS)
     except (OSError, subprocess.SubprocessError) as exc:
         pytest.skip(f"cannot install {command[-1]}: {type(exc).__name__}")
+
+
+def run_driver(command: list[str], environ: Mapping[str, str], cwd: Path | None = None) -> dict[str, Any]:
+    """What a foreign client prints of what it saw, as JSON."""
+    done = subprocess.run(command, env=dict(environ), cwd=cwd, capture_output=True, text=True, timeout=DRIVE_SECONDS)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(done.stdout.strip())
 
 
 def check_journey(seen: Mapping[str, Any], *, asked: bool) -> None:

@@ -1,54 +1,41 @@
 """Real clients of other makes and times, each in its own environment. Run with SEEDANCE_TEST_HOSTS=1."""
 
-import json
-import subprocess
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.hosts.conftest import SERVER, check_journey, install_node, install_python
+from tests.hosts.conftest import SERVER, MakeEnviron, check_journey, install_node, install_python, run_driver
 
 HERE = Path(__file__).parent
-SECONDS = 120
-
-Environ = Callable[..., Mapping[str, str]]
-
-
-def run(command: list[str], environ: Mapping[str, str], cwd: Path | None = None) -> dict[str, Any]:
-    """A driver's last line, as JSON."""
-    done = subprocess.run(command, env=dict(environ), cwd=cwd, capture_output=True, text=True, timeout=SECONDS)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return json.loads(done.stdout.strip())
 
 
 @pytest.mark.slow
 def test_the_python_sdk_1_x_gets_its_clip_and_asks_its_person(
-    host_environ: Environ, make_picture: Callable[..., Path]
+    host_environ: MakeEnviron, make_picture: Callable[..., Path]
 ) -> None:
     python = install_python("mcp>=1.30,<2")
     command = [str(python), str(HERE / "drive_python.py"), str(make_picture()), *SERVER]
-    seen = run(command, host_environ(SEEDANCE_ASK_ABOVE="0.10"))
+    seen = run_driver(command, host_environ(SEEDANCE_ASK_ABOVE="0.10"))
     assert seen["protocol"] == "2025-11-25"
     check_journey(seen, asked=True)
 
 
 @pytest.mark.slow
 def test_the_typescript_sdk_1_x_gets_its_clip_and_asks_its_person(
-    host_environ: Environ, make_picture: Callable[..., Path]
+    host_environ: MakeEnviron, make_picture: Callable[..., Path]
 ) -> None:
     folder = install_node("@modelcontextprotocol/sdk@1")
     driver = folder / "drive_typescript.mjs"
     driver.write_text((HERE / "drive_typescript.mjs").read_text())
     command = ["node", str(driver), str(make_picture()), *SERVER]
-    check_journey(run(command, host_environ(SEEDANCE_ASK_ABOVE="0.10"), folder), asked=True)
+    check_journey(run_driver(command, host_environ(SEEDANCE_ASK_ABOVE="0.10"), folder), asked=True)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("era", ["legacy", "modern"])
 def test_the_inspectors_command_line_lists_the_tools_and_calls_one(
-    host_environ: Environ, make_picture: Callable[..., Path], tmp_path: Path, era: str
+    host_environ: MakeEnviron, make_picture: Callable[..., Path], tmp_path: Path, era: str
 ) -> None:
     folder = install_node("@modelcontextprotocol/inspector@2.12.0", "node@22")
     programs = folder / "node_modules/.bin"
@@ -57,10 +44,10 @@ def test_the_inspectors_command_line_lists_the_tools_and_calls_one(
     for name, value in environ.items():
         if name.startswith("SEEDANCE_"):
             inspector += ["-e", f"{name}={value}"]
-    listed = run([*inspector, *SERVER, "--method", "tools/list", "--strict"], environ, folder)
+    listed = run_driver([*inspector, *SERVER, "--method", "tools/list", "--strict"], environ, folder)
     wishes = [f"image={make_picture()}", "prompt=x", "duration=6"]
     arguments = [word for wish in wishes for word in ("--tool-arg", wish)]
     call = ["--method", "tools/call", "--tool-name", "quote_price", *arguments]
-    quoted = run([*inspector, *SERVER, *call], environ, folder)
+    quoted = run_driver([*inspector, *SERVER, *call], environ, folder)
     assert len(listed["tools"]) == 6
     assert quoted["structuredContent"]["price_usd"] == "0.48"

@@ -1,0 +1,116 @@
+"""The page: what a host that shows MCP Apps puts beside a quote, a job or a list of jobs.
+
+One self-contained file, `page.html`, read when a host asks for it. Only a host that announces the extension is told of
+it: every other one gets the same lists as before, and no token more. The page may read prices and jobs; of the tools
+that spend, the host is told that no page may call them.
+
+`mcp.server.apps` does half of this and costs every start two milliseconds; what is used of it is written out here.
+
+Source: SEP-1865, revision 2026-01-26.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from importlib.resources import files
+from typing import Any, cast
+from urllib.parse import urlsplit
+
+import anyio.to_thread
+from mcp.server import ServerRequestContext
+from mcp.server.context import CallNext, HandlerResult
+from mcp.server.extension import Extension, ResourceBinding
+from mcp.server.mcpserver.resources import Resource
+from pydantic import Field
+
+from seedance_mcp.config import read_settings
+from seedance_mcp.errors import ConfigError
+
+EXTENSION = "io.modelcontextprotocol/ui"
+MIME_TYPE = "text/html;profile=mcp-app"
+PAGE_URI = "ui://seedance/clip"
+SHOWN = {"animate_image", "get_job", "quote_price", "list_jobs"}
+"""Tools whose results the page shows."""
+CLIP_ORIGIN = "https://*.public.blob.vercel-storage.com"
+"""Where the studio's clips and their posters lie. Source: contract, section 8."""
+
+
+class Page(Resource):
+    """The page as a resource; which origins it may load from depends on settings that nobody reads before a call."""
+
+    find_origins: Callable[[], list[str]] = Field(exclude=True, repr=False)
+
+    async def read(self) -> str:
+        """The page, and into `meta` what it may load."""
+        html, origins = await anyio.to_thread.run_sync(lambda: (_read_page(), self.find_origins()))
+        self.meta = {"ui": {"csp": {"resourceDomains": origins}, "prefersBorder": True}}
+        return html
+
+
+class Apps(Extension):
+    """The extension, with its one page.
+
+    Args:
+        environ: Where settings are read from, when the page is.
+    """
+
+    identifier = EXTENSION
+
+    def __init__(self, environ: Mapping[str, str]) -> None:
+        self._page = Page(
+            uri=PAGE_URI,
+            name="clip",
+            title="Clip",
+            mime_type=MIME_TYPE,
+            meta={"ui": {"prefersBorder": True}},
+            find_origins=lambda: find_origins(environ),
+        )
+
+    def resources(self) -> Sequence[ResourceBinding]:
+        """The page."""
+        return (ResourceBinding(resource=self._page),)
+
+
+def find_origins(environ: Mapping[str, str]) -> list[str]:
+    """Where the clips of the owner's studio come from; the live studio's where the settings are broken."""
+    try:
+        profile = read_settings(environ).profile
+    except ConfigError:  # the first call says what is wrong
+        return [CLIP_ORIGIN]
+    if profile.name == "live":
+        return [CLIP_ORIGIN]
+    studio = urlsplit(profile.studio_url)
+    if studio.scheme == "http":  # loopback only: the settings allow no other
+        return [f"http://{studio.hostname}:*"]  # a sandbox's blob store may have a port of its own
+    return [f"https://{studio.netloc}", CLIP_ORIGIN]
+
+
+async def tell_of_page(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    """Put the page into the lists of a host that announces the extension, and leave it out of every other's."""
+    result = await call_next(ctx)
+    if not isinstance(result, dict):
+        return result
+    if ctx.method == "tools/list" and _shows_pages(ctx):
+        return {**result, "tools": [_link(tool) for tool in cast("list[dict[str, Any]]", result["tools"])]}
+    if ctx.method == "resources/list" and not _shows_pages(ctx):
+        listed = cast("list[dict[str, Any]]", result["resources"])
+        return {**result, "resources": [resource for resource in listed if resource["uri"] != PAGE_URI]}
+    return result
+
+
+def _shows_pages(ctx: ServerRequestContext[Any, Any]) -> bool:
+    """Whether the host announced the extension, and with it pages of our kind."""
+    capabilities = ctx.session.client_capabilities
+    announced = (capabilities.extensions or {}).get(EXTENSION) if capabilities else None
+    kinds: object = (announced or {}).get("mimeTypes")
+    return isinstance(kinds, list | tuple) and MIME_TYPE in kinds
+
+
+def _link(tool: dict[str, Any]) -> dict[str, Any]:
+    """A tool with its page, and, where it spends, the word that only a model may call it."""
+    ui: dict[str, Any] = {"resourceUri": PAGE_URI} if tool["name"] in SHOWN else {}
+    if not tool["annotations"]["readOnlyHint"]:
+        ui["visibility"] = ["model"]
+    return {**tool, "_meta": {**tool.get("_meta", {}), "ui": ui}} if ui else tool
+
+
+def _read_page() -> str:
+    return files("seedance_mcp.server").joinpath("page.html").read_text("utf-8")

@@ -98,7 +98,7 @@ class Chains:
 
     async def _find_authorization_fate(self, document: Json, latest: Block) -> Fate | None:
         authorization = read_authorization(document)
-        assert self.pins.x402 is not None  # noqa: S101 - `_has_chain` said so
+        assert self.pins.x402 is not None  # noqa: S101 - `has_one` said so
         # Of a dead credential we ask at that very block: a node that has not come so far answers with an error.
         block = latest.number if latest.time >= authorization.valid_before else None
         call = build_authorization_state_call(authorization, self.pins.x402, block=block)

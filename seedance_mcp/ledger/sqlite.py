@@ -11,19 +11,19 @@ from __future__ import annotations
 
 import json
 import os
-import socket
 import sqlite3
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import cast
 
 from seedance_mcp.errors import LedgerError
 from seedance_mcp.ledger import Job, Payment, Upload
+from seedance_mcp.ledger.migrations import MIGRATIONS
+from seedance_mcp.ledger.rows import JOB_QUERY, is_gone, make_storable, name_ourselves, read_job, read_payment
 from seedance_mcp.policy import DAY_SECONDS, Spend
 from seedance_mcp.wire.encoding import Json
-from seedance_mcp.wire.exchange import PaidRequest, Receipt, Refused, Settled
+from seedance_mcp.wire.exchange import PaidRequest, Refused, Settled
 from seedance_mcp.wire.jobs import JobStatus, Status
 from seedance_mcp.wire.offers import Offer
 
@@ -33,89 +33,6 @@ CHAIN_SECONDS = 600
 """For so long after its expiry a refused payment that the chain was not asked about still counts."""
 SQLITE_VERSION_MIN = (3, 37, 0)
 """STRICT tables came with 3.37 (November 2021), RETURNING with 3.35."""
-
-
-def m001_initial(db: sqlite3.Connection) -> None:
-    """Payments, jobs and uploads."""
-    db.execute("""
-        CREATE TABLE payments (
-            id INTEGER PRIMARY KEY AUTOINCREMENT,
-            purpose TEXT NOT NULL CHECK (purpose IN ('upload', 'generation')),
-            fingerprint TEXT NOT NULL,
-            url TEXT NOT NULL,
-            body BLOB NOT NULL,
-            arguments TEXT NOT NULL,
-            wallet TEXT NOT NULL,
-            rail TEXT NOT NULL,
-            network TEXT NOT NULL,
-            pay_to TEXT NOT NULL,
-            amount_micro_usdc INTEGER NOT NULL CHECK (amount_micro_usdc > 0),
-            state TEXT NOT NULL CHECK (state IN ('reserved', 'signed', 'settled', 'refused')),
-            hold_until INTEGER NOT NULL,
-            lease_until REAL NOT NULL DEFAULT 0,
-            created_at REAL NOT NULL,
-            signed_at REAL,
-            concluded_at REAL,
-            document TEXT,
-            credential_sha256 TEXT,
-            receipt_network TEXT,
-            receipt_transaction TEXT,
-            answer BLOB,
-            reason TEXT,
-            chain_checked INTEGER NOT NULL DEFAULT 0
-        ) STRICT""")
-    db.execute("CREATE INDEX payments_by_fingerprint ON payments (fingerprint, id)")
-    db.execute("CREATE INDEX payments_by_time ON payments (created_at)")
-    db.execute("""
-        CREATE TABLE jobs (
-            job_id TEXT PRIMARY KEY,
-            studio TEXT NOT NULL,
-            payment_id INTEGER NOT NULL UNIQUE REFERENCES payments (id),
-            status TEXT NOT NULL CHECK (status IN ('pending', 'loading', 'complete', 'failed')),
-            progress INTEGER NOT NULL,
-            error TEXT,
-            video_url TEXT,
-            thumbnail_url TEXT,
-            file TEXT,
-            thumbnail TEXT,
-            created_at REAL NOT NULL,
-            ended_at REAL
-        ) STRICT""")
-    db.execute("""
-        CREATE TABLE uploads (
-            image_url TEXT PRIMARY KEY,
-            sha256 TEXT NOT NULL,
-            studio TEXT NOT NULL,
-            wallet TEXT NOT NULL,
-            upload_id TEXT NOT NULL,
-            media_type TEXT NOT NULL,
-            size_bytes INTEGER NOT NULL,
-            width INTEGER NOT NULL,
-            height INTEGER NOT NULL,
-            payment_id INTEGER NOT NULL REFERENCES payments (id),
-            created_at REAL NOT NULL,
-            gone INTEGER NOT NULL DEFAULT 0
-        ) STRICT""")
-    db.execute("CREATE INDEX uploads_by_sha256 ON uploads (sha256)")
-
-
-def m002_network_fees(db: sqlite3.Connection) -> None:
-    """What the payer of a Tempo charge pays to the network."""
-    db.execute("ALTER TABLE payments ADD COLUMN fee_micro_usdc INTEGER NOT NULL DEFAULT 0 CHECK (fee_micro_usdc >= 0)")
-
-
-def m003_lease_owners(db: sqlite3.Connection) -> None:
-    """Which process has a lease, so that a dead one's need not be waited for."""
-    db.execute("ALTER TABLE payments ADD COLUMN lease_owner TEXT NOT NULL DEFAULT ''")
-
-
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (m001_initial, m002_network_fees, m003_lease_owners)
-"""Append only: `PRAGMA user_version` counts how many a file has had."""
-
-_JOB = """
-    SELECT jobs.*, wallet, fingerprint, arguments, amount_micro_usdc, fee_micro_usdc, rail, receipt_network,
-           receipt_transaction
-    FROM jobs JOIN payments ON payments.id = jobs.payment_id"""
 
 
 class SQLiteBooks:
@@ -152,7 +69,7 @@ class SQLiteBooks:
         row = self._db.execute(
             "SELECT * FROM payments WHERE fingerprint = ? ORDER BY id DESC LIMIT 1", (fingerprint,)
         ).fetchone()
-        return None if row is None else _payment(row)
+        return None if row is None else read_payment(row)
 
     def reserve(
         self, request: PaidRequest, offer: Offer, *, wallet: str, hold_until: int, now: float, fee_micro_usdc: int = 0
@@ -169,10 +86,10 @@ class SQLiteBooks:
             (
                 request.purpose, request.fingerprint, request.url, request.body, json.dumps(request.arguments), wallet,
                 offer.rail, offer.network, offer.pay_to, offer.amount_micro_usdc, fee_micro_usdc, hold_until, now,
-                _own_name(),
+                name_ourselves(),
             ),
         ).fetchone()  # fmt: skip
-        return _payment(row)
+        return read_payment(row)
 
 
 class SQLiteLedger:
@@ -295,23 +212,32 @@ class SQLiteLedger:
                 """UPDATE payments SET state = 'signed', document = ?, credential_sha256 = ?, hold_until = ?,
                                        lease_until = ?, lease_owner = ?, signed_at = ?
                    WHERE id = ? AND state = 'reserved' AND hold_until > ? RETURNING *""",
-                (json.dumps(document), credential_sha256, hold_until, lease_until, _own_name(), now, payment.id, now),
+                (
+                    json.dumps(document),
+                    credential_sha256,
+                    hold_until,
+                    lease_until,
+                    name_ourselves(),
+                    now,
+                    payment.id,
+                    now,
+                ),
             ).fetchone()
             if row is None:
                 raise LedgerError(f"Payment {payment.id} is not reserved any more.", "Call again.")
-        return _payment(row)
+        return read_payment(row)
 
     def claim(self, payment: Payment, *, lease_until: float, now: float) -> Payment | None:
         """Take the lease of an unfinished payment; a dead process's lease is free."""
         with self._atomic() as db:
             found = db.execute("SELECT lease_owner FROM payments WHERE id = ?", (payment.id,)).fetchone()
-            owner_is_gone = found is not None and _is_gone(found["lease_owner"])
+            owner_is_gone = found is not None and is_gone(found["lease_owner"])
             row = db.execute(
                 """UPDATE payments SET lease_until = ?, lease_owner = ?
                    WHERE id = ? AND state IN ('signed', 'refused') AND (lease_until <= ? OR ?) RETURNING *""",
-                (lease_until, _own_name(), payment.id, now, owner_is_gone),
+                (lease_until, name_ourselves(), payment.id, now, owner_is_gone),
             ).fetchone()
-        return None if row is None else _payment(row)
+        return None if row is None else read_payment(row)
 
     def release(self, payment: Payment) -> None:
         """Give the lease back, unless it has passed to somebody else."""
@@ -342,15 +268,15 @@ class SQLiteLedger:
                                        fee_micro_usdc = min(fee_micro_usdc, coalesce(?, fee_micro_usdc))
                    WHERE id = ? AND state IN ('signed', 'refused')""",
                 (
-                    state, _storable(reason), _storable(receipt.network) if receipt else None,
-                    _storable(receipt.transaction) if receipt else None, answer, now, int(chain_checked),
+                    state, make_storable(reason), make_storable(receipt.network) if receipt else None,
+                    make_storable(receipt.transaction) if receipt else None, answer, now, int(chain_checked),
                     fee_micro_usdc, payment.id,
                 ),
             )  # fmt: skip
             row = db.execute("SELECT * FROM payments WHERE id = ?", (payment.id,)).fetchone()
             if row is None:
                 raise LedgerError(f"Payment {payment.id} is not in the ledger.")
-            return _payment(row)
+            return read_payment(row)
 
     def record_fee(self, payment: Payment, fee_micro_usdc: int) -> Payment:
         """Write what the network kept of a settled payment; never more than was held for it."""
@@ -361,12 +287,12 @@ class SQLiteLedger:
             ).fetchone()
             if row is None:
                 raise LedgerError(f"Payment {payment.id} is not in the ledger.")
-            return _payment(row)
+            return read_payment(row)
 
     def find_payment(self, payment_id: int) -> Payment | None:
         """A payment by its number."""
         row = self._one("SELECT * FROM payments WHERE id = ?", payment_id)
-        return None if row is None else _payment(row)
+        return None if row is None else read_payment(row)
 
     def unfinished_payments(self, wallet: str, now: float) -> list[Payment]:
         """Signed payments, and refused ones whose credential expired before the chain was asked."""
@@ -376,7 +302,7 @@ class SQLiteLedger:
             wallet,
             now,
         )
-        return [_payment(row) for row in rows]
+        return [read_payment(row) for row in rows]
 
     def settled_without_result(self, wallet: str) -> list[Payment]:
         """Settled generations from whose answer no job was made yet."""
@@ -385,7 +311,7 @@ class SQLiteLedger:
                WHERE wallet = ? AND purpose = 'generation' AND state = 'settled' AND jobs.job_id IS NULL""",
             wallet,
         )
-        return [_payment(row) for row in rows]
+        return [read_payment(row) for row in rows]
 
     def add_job(self, payment: Payment, job_id: str, *, studio: str, status: Status, now: float) -> Job:
         """Write down a job; doing it twice is the same as doing it once."""
@@ -395,10 +321,10 @@ class SQLiteLedger:
                    VALUES (?, ?, ?, ?, 0, ?) ON CONFLICT DO NOTHING""",
                 (job_id, studio, payment.id, status, now),
             )
-            row = db.execute(f"{_JOB} WHERE payment_id = ?", (payment.id,)).fetchone()
+            row = db.execute(f"{JOB_QUERY} WHERE payment_id = ?", (payment.id,)).fetchone()
         if row is None:
             raise LedgerError(f"The studio's job {job_id} belongs to another payment already.", "Tell the owner.")
-        return _job(row)
+        return read_job(row)
 
     def update_job(self, seen: JobStatus, *, now: float) -> Job | None:
         """Write what the studio says of a job now. An ended job stays ended; its URLs may be renewed."""
@@ -413,8 +339,8 @@ class SQLiteLedger:
                        ended_at = CASE WHEN ended_at IS NULL AND :ended THEN :now ELSE ended_at END
                    WHERE job_id = :job_id""",
                 {
-                    "status": seen.status, "progress": seen.progress, "error": _storable(seen.error), "now": now,
-                    "video_url": _storable(seen.video_url), "thumbnail_url": _storable(seen.thumbnail_url),
+                    "status": seen.status, "progress": seen.progress, "error": make_storable(seen.error), "now": now,
+                    "video_url": make_storable(seen.video_url), "thumbnail_url": make_storable(seen.thumbnail_url),
                     "ended": seen.ended, "job_id": seen.job_id,
                 },
             )  # fmt: skip
@@ -424,33 +350,35 @@ class SQLiteLedger:
         """Write where the video was saved."""
         with self._atomic() as db:
             db.execute("UPDATE jobs SET file = ?, thumbnail = ? WHERE job_id = ?", (file, thumbnail, job_id))
-            row = db.execute(f"{_JOB} WHERE job_id = ?", (job_id,)).fetchone()
+            row = db.execute(f"{JOB_QUERY} WHERE job_id = ?", (job_id,)).fetchone()
             if row is None:
                 raise LedgerError(f"Job {job_id} is not in the ledger.")
-            return _job(row)
+            return read_job(row)
 
     def find_job(self, job_id: str) -> Job | None:
         """A job by the studio's id."""
-        row = self._one(f"{_JOB} WHERE job_id = ?", job_id)
-        return None if row is None else _job(row)
+        row = self._one(f"{JOB_QUERY} WHERE job_id = ?", job_id)
+        return None if row is None else read_job(row)
 
     def find_job_by_fingerprint(self, fingerprint: str) -> Job | None:
         """The latest job of a purchase."""
-        row = self._one(f"{_JOB} WHERE fingerprint = ? ORDER BY payment_id DESC LIMIT 1", fingerprint)
-        return None if row is None else _job(row)
+        row = self._one(f"{JOB_QUERY} WHERE fingerprint = ? ORDER BY payment_id DESC LIMIT 1", fingerprint)
+        return None if row is None else read_job(row)
 
     def unfinished_jobs(self, studio: str) -> list[Job]:
         """Jobs of a studio that are not failed and not saved."""
-        rows = self._all(f"{_JOB} WHERE studio = ? AND status <> 'failed' AND file IS NULL ORDER BY payment_id", studio)
-        return [_job(row) for row in rows]
+        rows = self._all(
+            f"{JOB_QUERY} WHERE studio = ? AND status <> 'failed' AND file IS NULL ORDER BY payment_id", studio
+        )
+        return [read_job(row) for row in rows]
 
     def recent_jobs(self, limit: int) -> list[Job]:
         """The latest jobs, newest first."""
-        return [_job(row) for row in self._all(f"{_JOB} ORDER BY payment_id DESC LIMIT ?", limit)]
+        return [read_job(row) for row in self._all(f"{JOB_QUERY} ORDER BY payment_id DESC LIMIT ?", limit)]
 
     def recent_payments(self, limit: int) -> list[Payment]:
         """The latest payments, newest first."""
-        return [_payment(row) for row in self._all("SELECT * FROM payments ORDER BY id DESC LIMIT ?", limit)]
+        return [read_payment(row) for row in self._all("SELECT * FROM payments ORDER BY id DESC LIMIT ?", limit)]
 
     def find_latest_payment(self, fingerprint: str) -> Payment | None:
         """The latest payment of a purchase."""
@@ -475,8 +403,8 @@ class SQLiteLedger:
             db.execute(
                 "INSERT OR REPLACE INTO uploads VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
                 (
-                    _storable(upload.image_url), upload.sha256, upload.studio, upload.wallet,
-                    _storable(upload.upload_id), upload.media_type, upload.size_bytes, upload.width, upload.height,
+                    make_storable(upload.image_url), upload.sha256, upload.studio, upload.wallet,
+                    make_storable(upload.upload_id), upload.media_type, upload.size_bytes, upload.width, upload.height,
                     upload.payment_id, upload.created_at,
                 ),
             )  # fmt: skip
@@ -510,67 +438,3 @@ class SQLiteLedger:
     def close(self) -> None:
         """Close the books."""
         self._db.close()
-
-
-def _storable(text: str | None) -> str | None:
-    """A stranger's text as SQLite takes it: JSON may hold half a surrogate pair, UTF-8 may not."""
-    return None if text is None else text.encode("utf-8", "replace").decode()
-
-
-def _read_json(text: str) -> Json:
-    try:
-        document = cast("object", json.loads(text))
-    except ValueError as exc:
-        raise LedgerError("A row of the ledger is damaged.", "Restore the ledger's file.") from exc
-    return cast("Json", document) if isinstance(document, dict) else {}
-
-
-def _own_name() -> str:
-    return f"{socket.gethostname()}:{os.getpid()}"
-
-
-def _is_gone(owner: str) -> bool:
-    """Whether a lease's owner was a process of this machine that lives no more; in doubt it lives.
-
-    A wrong answer is harmless: two processes would then send the same credential, which settles at most once.
-    """
-    host, _, pid = owner.rpartition(":")
-    if os.name != "posix" or host != socket.gethostname() or not pid.isdigit():
-        return False
-    try:
-        os.kill(int(pid), 0)
-    except ProcessLookupError:
-        return True
-    except (OSError, OverflowError):
-        return False
-    return False
-
-
-def _receipt(row: sqlite3.Row) -> Receipt | None:
-    if row["receipt_network"] is None:
-        return None
-    return Receipt(rail=row["rail"], network=row["receipt_network"], transaction=row["receipt_transaction"])
-
-
-def _payment(row: sqlite3.Row) -> Payment:
-    read = {"arguments", "document", "hold_until", "lease_until", "receipt", "chain_checked"}
-    gone = _is_gone(row["lease_owner"])
-    return Payment(
-        **{name: row[name] for name in set(Payment.__dataclass_fields__) - read},
-        hold_until=0 if gone and row["state"] == "reserved" else row["hold_until"],  # nobody is left to sign for it
-        lease_until=0 if gone else row["lease_until"],
-        arguments=_read_json(row["arguments"]),
-        document=_read_json(row["document"]) if row["document"] else None,
-        receipt=_receipt(row),
-        chain_checked=bool(row["chain_checked"]),
-    )
-
-
-def _job(row: sqlite3.Row) -> Job:
-    names = set(Job.__dataclass_fields__) - {"arguments", "price_micro_usdc", "receipt"}
-    return Job(
-        **{name: row[name] for name in names},
-        arguments=_read_json(row["arguments"]),
-        price_micro_usdc=row["amount_micro_usdc"],
-        receipt=_receipt(row),
-    )

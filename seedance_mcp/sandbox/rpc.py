@@ -125,6 +125,11 @@ def build_receipt(settlement: Settlement) -> dict[str, Any]:
 
 
 def _call(chain: LocalChain, params: list[Any]) -> str:
+    return call_token(TOKEN_ADDRESS, _FUNCTIONS, chain, params)
+
+
+def call_token(token: str, functions: Mapping[bytes, Callable[[C, bytes], bytes]], chain: C, params: list[Any]) -> str:
+    """Answer an `eth_call` to the one contract of a chain."""
     match params:
         case [{"to": str(to), **call}, *_]:
             data = call.get("data") or call.get("input")
@@ -132,10 +137,10 @@ def _call(chain: LocalChain, params: list[Any]) -> str:
             raise RpcError(INVALID_PARAMS, "expected a call object with `to` and `data`")
     if not isinstance(data, str) or not _DATA.fullmatch(data):
         raise RpcError(INVALID_PARAMS, "call data must be hex")
-    if to.lower() != TOKEN_ADDRESS.lower():
+    if to.lower() != token.lower():
         return "0x"  # as a node answers for an address without code
     raw = bytes.fromhex(data[2:])
-    function = _FUNCTIONS.get(raw[:4])
+    function = functions.get(raw[:4])
     if function is None:
         raise RpcError(REVERTED, "execution reverted")
     return "0x" + function(chain, raw[4:]).hex()
@@ -169,17 +174,18 @@ def _hash_block(number: int) -> str:
     return "0x" + keccak(text=f"{CHAIN_ID}/{number}").hex()
 
 
-def _select(signature: str) -> bytes:
+def select_function(signature: str) -> bytes:
+    """The four bytes that name a function in a call."""
     return keccak(text=signature)[:4]
 
 
 _FUNCTIONS: dict[bytes, Callable[[LocalChain, bytes], bytes]] = {
-    _select("balanceOf(address)"): _balance_of,
-    _select("authorizationState(address,bytes32)"): _authorization_state,
-    _select("decimals()"): lambda _, __: encode(["uint8"], [TOKEN_DECIMALS]),
-    _select("name()"): lambda _, __: encode(["string"], [TOKEN_NAME]),
-    _select("version()"): lambda _, __: encode(["string"], [TOKEN_VERSION]),
-    _select("symbol()"): lambda _, __: encode(["string"], ["USDC"]),
+    select_function("balanceOf(address)"): _balance_of,
+    select_function("authorizationState(address,bytes32)"): _authorization_state,
+    select_function("decimals()"): lambda _, __: encode(["uint8"], [TOKEN_DECIMALS]),
+    select_function("name()"): lambda _, __: encode(["string"], [TOKEN_NAME]),
+    select_function("version()"): lambda _, __: encode(["string"], [TOKEN_VERSION]),
+    select_function("symbol()"): lambda _, __: encode(["string"], ["USDC"]),
 }
 
 _METHODS: dict[str, Callable[[LocalChain, list[Any]], Any]] = {

@@ -16,7 +16,7 @@ from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 
 from seedance_mcp.sandbox.chain import RevertError
-from seedance_mcp.sandbox.rpc import INVALID_PARAMS, REVERTED, RpcError, answer_with, read_address
+from seedance_mcp.sandbox.rpc import INVALID_PARAMS, RpcError, answer_with, call_token, read_address, select_function
 from seedance_mcp.sandbox.tempo import (
     CHAIN_ID,
     GAS_PRICE,
@@ -147,33 +147,18 @@ def _get_block(chain: TempoChain, params: list[Any]) -> dict[str, Any] | None:
 
 
 def _call(chain: TempoChain, params: list[Any]) -> str:
-    match params:
-        case [{"to": str(to), **call}, *_]:
-            data = call.get("data") or call.get("input")
-        case _:
-            raise RpcError(INVALID_PARAMS, "expected a call object with `to` and `data`")
-    if not isinstance(data, str) or not _DATA.fullmatch(data):
-        raise RpcError(INVALID_PARAMS, "call data must be hex")
-    if to.lower() != TOKEN_ADDRESS.lower():
-        return "0x"  # as a node answers for an address without code
-    raw = bytes.fromhex(data[2:])
-    function = _FUNCTIONS.get(raw[:4])
-    if function is None:
-        raise RpcError(REVERTED, "execution reverted")
-    return "0x" + function(chain, raw[4:]).hex()
+    return call_token(TOKEN_ADDRESS, _FUNCTIONS, chain, params)
 
 
 def _hash_block(number: int) -> str:
     return "0x" + keccak(text=f"{CHAIN_ID}/{number}").hex()
 
 
-def _select(signature: str) -> bytes:
-    return keccak(text=signature)[:4]
-
-
 _FUNCTIONS: dict[bytes, Callable[[TempoChain, bytes], bytes]] = {
-    _select("balanceOf(address)"): lambda chain, data: encode(["uint256"], [chain.balance_of(read_address(data, 0))]),
-    _select("decimals()"): lambda _, __: encode(["uint8"], [TOKEN_DECIMALS]),
+    select_function("balanceOf(address)"): lambda chain, data: encode(
+        ["uint256"], [chain.balance_of(read_address(data, 0))]
+    ),
+    select_function("decimals()"): lambda _, __: encode(["uint8"], [TOKEN_DECIMALS]),
 }
 
 _METHODS: dict[str, Callable[[TempoChain, list[Any]], Any]] = {

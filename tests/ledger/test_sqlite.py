@@ -12,7 +12,8 @@ import pytest
 
 from seedance_mcp.errors import BudgetExceededError, LedgerError, PolicyError
 from seedance_mcp.ledger import Upload, sqlite
-from seedance_mcp.ledger.sqlite import CHAIN_SECONDS, MIGRATIONS, SQLiteLedger
+from seedance_mcp.ledger.migrations import MIGRATIONS
+from seedance_mcp.ledger.sqlite import CHAIN_SECONDS, SQLiteLedger
 from seedance_mcp.policy import Spend
 from seedance_mcp.wire.exchange import Receipt, Refused, Settled
 from seedance_mcp.wire.jobs import JobStatus

@@ -1,0 +1,82 @@
+"""How a ledger's file came to be what it is, step by step. A step that was published is never changed."""
+
+import sqlite3
+from collections.abc import Callable
+
+
+def m001_initial(db: sqlite3.Connection) -> None:
+    """Payments, jobs and uploads."""
+    db.execute("""
+        CREATE TABLE payments (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            purpose TEXT NOT NULL CHECK (purpose IN ('upload', 'generation')),
+            fingerprint TEXT NOT NULL,
+            url TEXT NOT NULL,
+            body BLOB NOT NULL,
+            arguments TEXT NOT NULL,
+            wallet TEXT NOT NULL,
+            rail TEXT NOT NULL,
+            network TEXT NOT NULL,
+            pay_to TEXT NOT NULL,
+            amount_micro_usdc INTEGER NOT NULL CHECK (amount_micro_usdc > 0),
+            state TEXT NOT NULL CHECK (state IN ('reserved', 'signed', 'settled', 'refused')),
+            hold_until INTEGER NOT NULL,
+            lease_until REAL NOT NULL DEFAULT 0,
+            created_at REAL NOT NULL,
+            signed_at REAL,
+            concluded_at REAL,
+            document TEXT,
+            credential_sha256 TEXT,
+            receipt_network TEXT,
+            receipt_transaction TEXT,
+            answer BLOB,
+            reason TEXT,
+            chain_checked INTEGER NOT NULL DEFAULT 0
+        ) STRICT""")
+    db.execute("CREATE INDEX payments_by_fingerprint ON payments (fingerprint, id)")
+    db.execute("CREATE INDEX payments_by_time ON payments (created_at)")
+    db.execute("""
+        CREATE TABLE jobs (
+            job_id TEXT PRIMARY KEY,
+            studio TEXT NOT NULL,
+            payment_id INTEGER NOT NULL UNIQUE REFERENCES payments (id),
+            status TEXT NOT NULL CHECK (status IN ('pending', 'loading', 'complete', 'failed')),
+            progress INTEGER NOT NULL,
+            error TEXT,
+            video_url TEXT,
+            thumbnail_url TEXT,
+            file TEXT,
+            thumbnail TEXT,
+            created_at REAL NOT NULL,
+            ended_at REAL
+        ) STRICT""")
+    db.execute("""
+        CREATE TABLE uploads (
+            image_url TEXT PRIMARY KEY,
+            sha256 TEXT NOT NULL,
+            studio TEXT NOT NULL,
+            wallet TEXT NOT NULL,
+            upload_id TEXT NOT NULL,
+            media_type TEXT NOT NULL,
+            size_bytes INTEGER NOT NULL,
+            width INTEGER NOT NULL,
+            height INTEGER NOT NULL,
+            payment_id INTEGER NOT NULL REFERENCES payments (id),
+            created_at REAL NOT NULL,
+            gone INTEGER NOT NULL DEFAULT 0
+        ) STRICT""")
+    db.execute("CREATE INDEX uploads_by_sha256 ON uploads (sha256)")
+
+
+def m002_network_fees(db: sqlite3.Connection) -> None:
+    """What the payer of a Tempo charge pays to the network."""
+    db.execute("ALTER TABLE payments ADD COLUMN fee_micro_usdc INTEGER NOT NULL DEFAULT 0 CHECK (fee_micro_usdc >= 0)")
+
+
+def m003_lease_owners(db: sqlite3.Connection) -> None:
+    """Which process has a lease, so that a dead one's need not be waited for."""
+    db.execute("ALTER TABLE payments ADD COLUMN lease_owner TEXT NOT NULL DEFAULT ''")
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (m001_initial, m002_network_fees, m003_lease_owners)
+"""Append only: `PRAGMA user_version` counts how many a file has had."""

@@ -1,0 +1,85 @@
+"""Rows: between SQLite's and ours."""
+
+import json
+import os
+import socket
+import sqlite3
+from typing import cast
+
+from seedance_mcp.errors import LedgerError
+from seedance_mcp.ledger import Job, Payment
+from seedance_mcp.wire.encoding import Json
+from seedance_mcp.wire.exchange import Receipt
+
+JOB_QUERY = """
+    SELECT jobs.*, wallet, fingerprint, arguments, amount_micro_usdc, fee_micro_usdc, rail, receipt_network,
+           receipt_transaction
+    FROM jobs JOIN payments ON payments.id = jobs.payment_id"""
+"""Jobs with what their payments know of them."""
+
+
+def make_storable(text: str | None) -> str | None:
+    """A stranger's text as SQLite takes it: JSON may hold half a surrogate pair, UTF-8 may not."""
+    return None if text is None else text.encode("utf-8", "replace").decode()
+
+
+def _read_json(text: str) -> Json:
+    try:
+        document = cast("object", json.loads(text))
+    except ValueError as exc:
+        raise LedgerError("A row of the ledger is damaged.", "Restore the ledger's file.") from exc
+    return cast("Json", document) if isinstance(document, dict) else {}
+
+
+def name_ourselves() -> str:
+    """Whose a lease is: this machine's name and our process."""
+    return f"{socket.gethostname()}:{os.getpid()}"
+
+
+def is_gone(owner: str) -> bool:
+    """Whether a lease's owner was a process of this machine that lives no more; in doubt it lives.
+
+    A wrong answer is harmless: two processes would then send the same credential, which settles at most once.
+    """
+    host, _, pid = owner.rpartition(":")
+    if os.name != "posix" or host != socket.gethostname() or not pid.isdigit():
+        return False
+    try:
+        os.kill(int(pid), 0)
+    except ProcessLookupError:
+        return True
+    except (OSError, OverflowError):
+        return False
+    return False
+
+
+def _receipt(row: sqlite3.Row) -> Receipt | None:
+    if row["receipt_network"] is None:
+        return None
+    return Receipt(rail=row["rail"], network=row["receipt_network"], transaction=row["receipt_transaction"])
+
+
+def read_payment(row: sqlite3.Row) -> Payment:
+    """A row of `payments`, without the lease of a process that is no more."""
+    read = {"arguments", "document", "hold_until", "lease_until", "receipt", "chain_checked"}
+    gone = is_gone(row["lease_owner"])
+    return Payment(
+        **{name: row[name] for name in set(Payment.__dataclass_fields__) - read},
+        hold_until=0 if gone and row["state"] == "reserved" else row["hold_until"],  # nobody is left to sign for it
+        lease_until=0 if gone else row["lease_until"],
+        arguments=_read_json(row["arguments"]),
+        document=_read_json(row["document"]) if row["document"] else None,
+        receipt=_receipt(row),
+        chain_checked=bool(row["chain_checked"]),
+    )
+
+
+def read_job(row: sqlite3.Row) -> Job:
+    """A row of `JOB_QUERY`."""
+    names = set(Job.__dataclass_fields__) - {"arguments", "price_micro_usdc", "receipt"}
+    return Job(
+        **{name: row[name] for name in names},
+        arguments=_read_json(row["arguments"]),
+        price_micro_usdc=row["amount_micro_usdc"],
+        receipt=_receipt(row),
+    )

@@ -86,7 +86,7 @@ class Account:
             limits=limits,
             spend=spend,
             day_left_micro_usdc=min(room for room, _ in policy.find_room(limits, spend)),
-            unfinished=tuple(self.ledger.unfinished_payments(self.address, self.now())[:UNFINISHED_MAX]),
+            unfinished=tuple(self.ledger.unfinished_payments(self.now())[:UNFINISHED_MAX]),
         )
 
     async def _read_balances(self) -> tuple[Balance, ...]:

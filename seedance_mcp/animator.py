@@ -15,12 +15,13 @@ from dataclasses import dataclass
 
 import anyio
 
-from seedance_mcp import policy
+from seedance_mcp import media, policy
 from seedance_mcp.account import Account, Standing
 from seedance_mcp.chains import Chains
 from seedance_mcp.config import Settings
 from seedance_mcp.delivery import Delivery
 from seedance_mcp.errors import (
+    ImageError,
     JobNotFoundError,
     PaymentOutcomeUnknownError,
     PurchaseUnderwayError,
@@ -156,10 +157,13 @@ class Animator:
         Raises:
             ImageError, PolicyError, PaymentError, StudioError: As their names say.
         """
-        picture = None
+        picture = hosted = None
         with anyio.move_on_after(max(deadline - self._now(), 0.001)):
             picture = await self._hosting.load(image)
-            return await self._hosting.host(picture)
+            hosted = await self._hosting.host(picture)
+        if picture is not None and hosted is not None:
+            await self._keep_frames(picture)
+            return hosted
         if picture is None:
             raise StudioUnreachableError("The picture's host is slow.", "Make the same call again in a minute.")
         raise PurchaseUnderwayError(
@@ -190,6 +194,7 @@ class Animator:
         if pinned is None:
             pinned = (await self._quoting.quote(prepared, max_price_micro_usdc=None)).price_micro_usdc
             self._quoting.pin(prepared.fingerprint, pinned)
+        self._quoting.remember_question(prepared.fingerprint, pinned)
         return pinned
 
     async def animate_image(
@@ -225,7 +230,7 @@ class Animator:
         if job is None:
             with anyio.move_on_after(max(deadline - self._now(), 0.001)):
                 job = await self._flights.join(
-                    prepared.fingerprint, lambda: self._purchase(prepared, max_price_micro_usdc)
+                    prepared.fingerprint, lambda: self._purchase_and_keep(prepared, max_price_micro_usdc)
                 )
         if job is not None:
             job = await self._watcher.wait(job, deadline=deadline, report=report)
@@ -271,20 +276,30 @@ class Animator:
 
     async def resume(self) -> None:
         """Take up what an earlier process left, and keep looking into what is not over; runs until cancelled."""
+        pause: float = RECOVERY_SECONDS_MIN
+        while True:
+            found_some = False
+            with contextlib.suppress(SeedanceError):  # such as books that are locked for a moment: look again later
+                found_some = await self._look_into_all()
+            pause = min(pause * 2, RECOVERY_SECONDS_MAX) if found_some else RECOVERY_SECONDS_MIN
+            await anyio.sleep(pause)
+
+    async def _look_into_all(self) -> bool:
+        """One round over everything that is not over; whether there was anything."""
         for payment in self._ledger.settled_without_result(self.wallet.address):
             self._recovery.add_job(payment)
         for job in self._ledger.unfinished_jobs(self._studio.origin):
             self._watcher.watch(job)
-        pause: float = RECOVERY_SECONDS_MIN
-        while True:
-            unfinished = self._ledger.unfinished_payments(self.wallet.address, self._now())
-            for payment in unfinished:
+        unfinished = self._ledger.unfinished_payments(self._now())
+        for payment in unfinished:
+            with contextlib.suppress(SeedanceError):  # one payment's trouble is not the others'
                 await self._recovery.recover(payment)
-                self._watch_job_of(payment)
-            for payment in self._ledger.settled_without_result(self.wallet.address):
+            self._watch_job_of(payment)
+        lost = self._ledger.settled_without_result(self.wallet.address)
+        for payment in lost:
+            with contextlib.suppress(SeedanceError):
                 await self._find_lost_job(payment)
-            pause = min(pause * 2, RECOVERY_SECONDS_MAX) if unfinished else RECOVERY_SECONDS_MIN
-            await anyio.sleep(pause)
+        return bool(unfinished or lost)
 
     def expected_seconds(self, job: Job) -> float:
         """How long a job like this is expected to take."""
@@ -306,12 +321,24 @@ class Animator:
     def _is_fresh(self, job: Job) -> bool:
         return not job.finished or self._now() - job.created_at < FRESH_SECONDS
 
+    async def _purchase_and_keep(self, prepared: PreparedOrder, max_price_micro_usdc: int | None) -> Job:
+        job = await self._purchase(prepared, max_price_micro_usdc)
+        await self._keep_frames(*prepared.pictures)
+        return job
+
     async def _purchase(self, prepared: PreparedOrder, max_price_micro_usdc: int | None) -> Job:
         """Buy, or join whoever is a moment ahead of us in another process."""
         for _ in range(JOIN_ATTEMPTS_MAX - 1):
             with contextlib.suppress(PurchaseUnderwayError):
                 return await self._buy_or_take_up(prepared, max_price_micro_usdc)
         return await self._buy_or_take_up(prepared, max_price_micro_usdc)
+
+    async def _keep_frames(self, *pictures: Picture) -> None:
+        """Keep what a clip was made of, for people to look at: a nicety, without it the clip is as good."""
+        for picture in pictures:
+            if picture.image is not None:
+                with contextlib.suppress(ImageError, OSError):
+                    await media.keep_frame(picture.image, self._settings.videos_dir)
 
     async def _buy_or_take_up(self, prepared: PreparedOrder, max_price_micro_usdc: int | None) -> Job:
         """From a prepared order to a job in the ledger: take up an earlier payment, or host, price and buy."""
@@ -439,7 +466,8 @@ class Animator:
         job = self._ledger.add_job(
             payment, found.job_id, studio=self._studio.origin, status=found.status, now=self._now()
         )
-        self._watcher.watch(job)
+        if job is not None:
+            self._watcher.watch(job)
         return job
 
     async def _adopt(self, job_id: str) -> Job:

@@ -2,7 +2,7 @@
 
 On Base it is `authorizationState` of the nonce; on Tempo the receipt of the very transaction that we signed, or, where
 a sponsor signed, too, and so decided its hash, the event with our memo. Used means that the money moved. "Unused" is
-final only at a block after the credential's expiry, and only from a node that has come so far.
+final only at a block after the credential's expiry, from a node that has come so far, on the right chain.
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
+
+import anyio
 
 from seedance_mcp.errors import StudioError, StudioProtocolError
 from seedance_mcp.ledger import Payment
@@ -27,11 +29,14 @@ from seedance_mcp.wire.mpp import (
 from seedance_mcp.wire.offers import Rail
 from seedance_mcp.wire.x402 import build_authorization_state_call, read_authorization, read_word
 
+FATE_SECONDS = 30
+"""How long finding out what became of one payment may take."""
 CHARGE_WINDOW_SECONDS = 120
 """How long before its expiry a charge's event is looked for: longer than a charge lives."""
 NODES_LAG_SECONDS = 15
 """How far behind the node that looks for a charge may be: behind one address there are several."""
-BISECTIONS_MAX = 64
+STEPS_MAX = 64
+"""How many blocks are looked at on the way back to a moment; each step doubles or halves the way."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -79,20 +84,32 @@ class Chains:
         if payment.document is None or not self.has_one(payment):
             return None
         try:
-            # The block first, the state second and at that block or later: "unused" is then final.
-            latest = await self._read_block("latest", payment.rail)
-            if latest is None:
-                return None
-            if payment.rail == "mpp":
-                return await self._find_charge_fate(payment.document, latest)
-            return await self._find_authorization_fate(payment.document, latest)
-        except StudioError:
+            with anyio.fail_after(FATE_SECONDS):
+                # The block first, the state second and at that block or later: "unused" is then final.
+                latest = await self._read_block("latest", payment.rail)
+                if payment.rail == "mpp":
+                    fate = await self._find_charge_fate(payment.document, latest)
+                else:
+                    fate = await self._find_authorization_fate(payment.document, latest)
+                if fate is not None and not fate.used:
+                    await self._check_chain(payment)
+                return fate
+        except (StudioError, TimeoutError):
             return None
 
-    async def _read_block(self, block: str, rail: Rail) -> Block | None:
+    async def _check_chain(self, payment: Payment) -> None:
+        """Raise unless it is the right chain that knows nothing of a payment.
+
+        Raises:
+            StudioProtocolError: It is another chain: the owner's RPC address is wrong.
+        """
+        if read_word(await self.studio.call_rpc("eth_chainId", [], rail=payment.rail)) != _chain_id(payment.network):
+            raise StudioProtocolError("The RPC address leads to another chain.")
+
+    async def _read_block(self, block: str, rail: Rail) -> Block:
         found = await self.studio.call_rpc("eth_getBlockByNumber", [block, False], rail=rail)
         if not isinstance(found, Mapping):
-            return None
+            raise StudioProtocolError(f"The chain does not know its block {block}.")
         fields = cast("Mapping[str, object]", found)
         return Block(number=read_word(fields.get("number")), time=read_word(fields.get("timestamp")))
 
@@ -107,41 +124,51 @@ class Chains:
         return None if block is None else Fate(used=False)
 
     async def _find_charge_fate(self, document: Json, latest: Block) -> Fate | None:
-        """A reverted transaction is over as well: its nonce is spent, and its fee."""
+        """By the receipt of what we signed; "unused" also takes that no event with our memo is in any block until then.
+
+        A reverted transaction is over as well: its nonce is spent, and its fee.
+        """
         charge, transaction = read_charge(document), find_transaction(document)
-        if charge.sponsored:
-            transaction = await self._find_sponsored(charge, latest)
-            if transaction is not None:
-                return Fate(used=True, transaction=transaction, fee_micro_usdc=0)
-        elif transaction is None:
-            return None
-        else:
+        if transaction is not None:
             receipt = await self.studio.call_rpc("eth_getTransactionReceipt", [transaction], rail="mpp")
-            inclusion = read_inclusion(receipt)
+            inclusion = read_inclusion(receipt, transaction)
             if inclusion is not None:
                 return Fate(used=inclusion.succeeded, transaction=transaction, fee_micro_usdc=inclusion.fee_micro_usdc)
         is_over = latest.time >= charge.valid_before + NODES_LAG_SECONDS
+        if not is_over and not charge.sponsored:
+            return None
+        found = await self._find_event(charge, latest)
+        if found is not None:
+            return Fate(used=True, transaction=found, fee_micro_usdc=0 if charge.sponsored else None)
         return Fate(used=False, fee_micro_usdc=0) if is_over else None
 
-    async def _find_sponsored(self, charge: Charge, latest: Block) -> str | None:
-        """The transaction of a charge whose hash its sponsor decided, by the memo in its event."""
-        first = await self._find_block(charge.valid_before - CHARGE_WINDOW_SECONDS, 0, latest.number)
-        last = await self._find_block(charge.valid_before, first, latest.number)
-        query = build_log_query(charge, first, last)
+    async def _find_event(self, charge: Charge, latest: Block) -> str | None:
+        """The transaction that moved a charge's money, by the memo in its event."""
+        last = await self._find_last_block(charge.valid_before, latest)
+        first = await self._find_last_block(charge.valid_before - CHARGE_WINDOW_SECONDS, last)
+        query = build_log_query(charge, first.number, last.number)
         return read_log_transaction(await self.studio.call_rpc("eth_getLogs", query, rail="mpp"))
 
-    async def _find_block(self, moment: int, low: int, high: int) -> int:
-        """The first Tempo block at a moment or later, from `low` on; `high` where there is none.
+    async def _find_last_block(self, moment: int, latest: Block) -> Block:
+        """The last Tempo block at a moment or before, going back from a known one; the chain's first where it is older.
 
         Raises:
             StudioError: The chain does not know its own blocks.
         """
-        for _ in range(BISECTIONS_MAX):
-            if low >= high:
+        high, step = latest, 1
+        low = latest
+        for _ in range(STEPS_MAX):
+            if low.time <= moment or low.number == 0:
                 break
-            middle = (low + high) // 2
-            block = await self._read_block(hex(middle), "mpp")
-            if block is None:
-                raise StudioProtocolError(f"The chain does not know its block {middle}.")
-            low, high = (low, middle) if block.time >= moment else (middle + 1, high)
-        return high
+            high, low = low, await self._read_block(hex(max(0, latest.number - step)), "mpp")
+            step *= 2
+        for _ in range(STEPS_MAX):
+            if high.number - low.number <= 1 or high.time <= moment:
+                break
+            middle = await self._read_block(hex((low.number + high.number) // 2), "mpp")
+            low, high = (middle, high) if middle.time <= moment else (low, middle)
+        return low
+
+
+def _chain_id(network: str) -> int:
+    return int(network.rpartition(":")[2])

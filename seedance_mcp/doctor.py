@@ -168,7 +168,7 @@ def _look_at_ledger(settings: Settings, address: str | None) -> list[Finding]:
         try:
             spend = ledger.spend(now)
             jobs = ledger.unfinished_jobs(settings.profile.studio_url)
-            open_payments = ledger.unfinished_payments(address, now) if address else []
+            open_payments = ledger.unfinished_payments(now)
             lost = ledger.settled_without_result(address) if address else []
         finally:
             ledger.close()

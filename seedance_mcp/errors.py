@@ -190,8 +190,17 @@ class StudioRejectedError(StudioError):
     code = "studio_rejected"
     default_hint = "Change what it objects to and call again; the same call gets the same answer."
 
-    def __init__(self, what: str, hint: str = "", *, status: int, charge: Charge = "none") -> None:
-        super().__init__(what, hint, charge=charge)
+    def __init__(
+        self,
+        what: str,
+        hint: str = "",
+        *,
+        status: int,
+        charge: Charge = "none",
+        amount_micro_usdc: int = 0,
+        payment_id: int | None = None,
+    ) -> None:
+        super().__init__(what, hint, charge=charge, amount_micro_usdc=amount_micro_usdc, payment_id=payment_id)
         self.status = status
 
 

@@ -78,7 +78,8 @@ class Funds:
         Raises:
             StudioError: It cannot be asked.
         """
-        return read_inclusion(await self.studio.call_rpc("eth_getTransactionReceipt", [transaction], rail="mpp"))
+        receipt = await self.studio.call_rpc("eth_getTransactionReceipt", [transaction], rail="mpp")
+        return read_inclusion(receipt, transaction)
 
     async def find_fee(self, transaction: str) -> int | None:
         """The network's fee of a settled charge, or None where the chain does not say it in time."""

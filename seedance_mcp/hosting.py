@@ -30,6 +30,8 @@ from seedance_mcp.wire.offers import read_offers
 
 UPLOAD_PRICE_MICRO_USDC = 10_000
 """Source: contract section 4."""
+PURCHASES_MAX = 2
+"""How often the upload of one picture is paid for without the picture ever being hosted."""
 VERCEL_HOST = "vercel.com"
 
 _STORE = re.compile(r"vercel_blob_client_(?P<id>[A-Za-z0-9]{1,63})_")
@@ -176,6 +178,7 @@ class Hosting:
             if upload is not None:
                 return Hosted(upload=upload, paid_micro_usdc=earlier.amount_micro_usdc)
             if earlier.state == "settled" and self.ledger.find_upload_of(earlier) is None:
+                self._check_unhosted(earlier)
                 notes = (
                     "An earlier upload of this picture was paid but its answer was lost; it was bought once more.",
                 )
@@ -196,11 +199,12 @@ class Hosting:
         payment = await self.buyer.buy(request, offers, policy.UPLOAD_APPROVAL, supersedes=earlier)
         try:
             upload = await self._finish(payment, image)
-            if upload is None:
-                raise StudioRejectedError("The studio's upload ticket cannot be used.", "Try again.", status=502)
         except StudioError as exc:
             exc.upload_micro_usdc = payment.amount_micro_usdc
             raise
+        if upload is None:
+            self._check_unhosted(payment)
+            raise _unusable_error(payment, "Make the same call again in a minute: it buys another one, once.")
         return Hosted(upload=upload, paid_micro_usdc=payment.amount_micro_usdc, notes=notes)
 
     async def _take_up(self, earlier: Payment) -> Payment:
@@ -213,6 +217,19 @@ class Hosting:
         if earlier.holds(self.now()):
             raise refused_error(earlier) if earlier.state == "refused" else unknown_error(earlier)
         return earlier
+
+    def _check_unhosted(self, payment: Payment) -> None:
+        """Raise where a picture was paid for as often as it may be, without ever being hosted.
+
+        Raises:
+            StudioRejectedError: Somebody between us and the studio's store is in the way; money does not help.
+        """
+        if self.ledger.count_unhosted(payment.fingerprint) >= PURCHASES_MAX:
+            raise _unusable_error(
+                payment,
+                "This picture's upload was paid more than once and is not bought again. Tell the owner, or give an "
+                "https URL that anybody can open.",
+            )
 
     async def _finish(self, payment: Payment, image: Image) -> Upload | None:
         """PUT the bytes to the bought place, confirm, and write it down; None where the ticket is of no more use."""
@@ -263,6 +280,17 @@ class Hosting:
                 raise
             return None
         return image_url
+
+
+def _unusable_error(payment: Payment, hint: str) -> StudioRejectedError:
+    return StudioRejectedError(
+        "The picture cannot be put where its upload was paid for.",
+        hint,
+        status=502,
+        charge="settled",
+        amount_micro_usdc=payment.amount_micro_usdc,
+        payment_id=payment.id,
+    )
 
 
 def find_stored_url(ticket: UploadTicket, blob_url: str) -> str | None:

@@ -37,6 +37,8 @@ IMAGE_BYTES_MAX = 10_000_000
 IMAGE_PIXELS_MAX = 80_000_000
 """Decoded, each takes four bytes of memory. Below the number at which Pillow begins to warn."""
 VIDEO_BYTES_MAX = 512 * 1024 * 1024
+FRAMES_FOLDER = "frames"
+"""Beside the videos: small pictures of what they were made of."""
 THUMBNAIL_BYTES_MAX = 64 * 1024
 THUMBNAIL_SIDE_MAX = 512
 MP4_BOXES_MAX = 10_000
@@ -59,6 +61,11 @@ _MEDIA_MOUNTS = "/run/media"
 """Where a Linux desktop mounts a person's card or stick."""
 _DIMENSION_FLIPPING_ORIENTATIONS = range(5, 9)
 """EXIF orientations that turn a picture by a quarter. Source: Exif 2.32, tag 0x0112."""
+_TURNS: dict[object, str] = {
+    2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_270", 7: "TRANSVERSE",
+    8: "ROTATE_90",
+}  # fmt: skip
+"""What makes a picture of each orientation upright."""
 
 
 _DECODER = threading.Lock()
@@ -300,8 +307,34 @@ async def save_thumbnail(data: bytes, folder: Path, name: str) -> Path:
         OSError: The disk says no.
     """
     await decode_image(data, "The thumbnail")
-    small = await anyio.to_thread.run_sync(_shrink, data)
-    target, partial = folder / f"{name}.jpg", folder / f".{name}.{secrets.token_hex(4)}.part"
+    return await _save_small(data, folder, name)
+
+
+async def keep_frame(image: Image, videos_dir: Path) -> Path:
+    """Keep a small JPEG of a picture that a clip is made of, under the picture's own hash; once is enough.
+
+    Raises:
+        ImageError: It cannot be made small.
+        OSError: The disk says no.
+    """
+    file = name_frame(image.sha256, videos_dir)
+    if not file.exists():
+        await anyio.Path(file.parent).mkdir(parents=True, exist_ok=True)
+        await _save_small(image.data, file.parent, file.stem)
+    return file
+
+
+def name_frame(sha256: str, videos_dir: Path) -> Path:
+    """Where the small JPEG of a picture is kept, if it is."""
+    return videos_dir / FRAMES_FOLDER / f"{sha256}.jpg"
+
+
+async def _save_small(data: bytes, folder: Path, name: str) -> Path:
+    try:
+        small = await anyio.to_thread.run_sync(_shrink, data)
+    except DECODER_ERRORS as exc:
+        raise ImageError("The picture cannot be made small.") from exc
+    target, partial = folder / f"{name}.jpg", folder / f".{name[:16]}.{secrets.token_hex(4)}.part"
     try:
         await anyio.Path(partial).write_bytes(small)
         partial.replace(target)
@@ -326,12 +359,17 @@ async def read_thumbnail(file: Path) -> bytes | None:
 
 
 def _shrink(data: bytes) -> bytes:
-    """A JPEG of at most `THUMBNAIL_BYTES_MAX`: first smaller, then coarser, then smaller again."""
+    """An upright JPEG of at most `THUMBNAIL_BYTES_MAX`: first smaller, then coarser, then smaller again."""
     import PIL.Image  # loaded already, by `_decode`
 
-    with _DECODER, PIL.Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "GIF", "WEBP")) as picture:
-        picture.thumbnail((THUMBNAIL_SIDE_MAX, THUMBNAIL_SIDE_MAX))
-        small = picture.convert("RGB")
+    with _DECODER, warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # as in `_decode`
+        with PIL.Image.open(io.BytesIO(data), formats=("JPEG", "PNG", "GIF", "WEBP")) as picture:
+            orientation = _read_orientation(picture)
+            picture.thumbnail((THUMBNAIL_SIDE_MAX, THUMBNAIL_SIDE_MAX))
+            small = picture.convert("RGB")
+    if orientation in _TURNS:
+        small = small.transpose(PIL.Image.Transpose[_TURNS[orientation]])
     for side, quality in ((THUMBNAIL_SIDE_MAX, 85), (THUMBNAIL_SIDE_MAX, 60), (256, 70), (128, 70)):
         small.thumbnail((side, side))
         buffer = io.BytesIO()

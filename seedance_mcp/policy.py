@@ -396,8 +396,14 @@ def _find_recipient_objection(offer: Offer, limits: Limits, *, payer: str) -> st
     return None
 
 
-def agree_price(limits: Limits, *, max_price_micro_usdc: int | None, quoted_micro_usdc: int | None) -> Approval:
-    """The most that may be signed for one generation: the lowest of the cap, the caller's word and the quote."""
+def agree_price(
+    limits: Limits, *, max_price_micro_usdc: int | None, quoted_micro_usdc: int | None, asked_micro_usdc: int = 0
+) -> Approval:
+    """The most that may be signed for one generation.
+
+    It is the lowest of the cap, the caller's word, the quote, and, above `ask_above`, the price that a person was asked
+    about.
+    """
     agreed = [Approval(limits.max_price_per_video_micro_usdc, "the owner allows for one video (max_price_per_video)")]
     if max_price_micro_usdc is not None:
         agreed.append(
@@ -413,6 +419,14 @@ def agree_price(limits: Limits, *, max_price_micro_usdc: int | None, quoted_micr
                 quoted_micro_usdc,
                 "was quoted for it a moment ago",
                 "The price has risen since. If the new one is all right, call again.",
+            )
+        )
+    if limits.ask_above_micro_usdc is not None:
+        agreed.append(
+            Approval(
+                max(limits.ask_above_micro_usdc, asked_micro_usdc),
+                "a person was asked about, or that needs no question (ask_above)",
+                "Call again: the person is then asked about the new price.",
             )
         )
     return min(agreed, key=lambda approval: approval.max_price_micro_usdc)
@@ -484,6 +498,12 @@ def charge_valid_before(offer: Offer, now: float, *, answered_at: float | None) 
     """
     moment = now if answered_at is None else min(max(now, answered_at), answered_at + CHARGE_AGE_SECONDS_MAX)
     return min(int(moment) + CHARGE_SECONDS_MAX, int(offer.expires_at or 0))
+
+
+def credential_hold_until(valid_before: int, now: float, *, answered_at: float | None) -> int:
+    """When a credential can settle no more by *our* clock, in Unix seconds: ours may be ahead of the chain's."""
+    ahead = CLOCK_SKEW_SECONDS_MAX if answered_at is None else max(0, math.ceil(now - answered_at))
+    return valid_before + ahead
 
 
 def hold_until(now: float) -> int:

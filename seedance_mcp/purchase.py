@@ -38,7 +38,6 @@ from seedance_mcp.errors import (
     PolicyError,
     PurchaseUnderwayError,
     StudioError,
-    StudioProtocolError,
     UnacceptableOfferError,
 )
 from seedance_mcp.funds import Funds
@@ -46,8 +45,7 @@ from seedance_mcp.ledger import Ledger, Payment
 from seedance_mcp.policy import Approval, Limits, Pins, Purse
 from seedance_mcp.studio import Studio
 from seedance_mcp.wallet import Wallet
-from seedance_mcp.wire.encoding import parse_json_object
-from seedance_mcp.wire.exchange import PaidRequest, Refused, Settled, read_outcome
+from seedance_mcp.wire.exchange import PaidRequest, Refused, Settled, holds_result, read_outcome
 from seedance_mcp.wire.mpp import build_charge, find_transaction
 from seedance_mcp.wire.offers import Credential, Offer, Offers
 from seedance_mcp.wire.x402 import Authorization, build_payment
@@ -124,13 +122,14 @@ class Buyer:
                 fee_micro_usdc=fee,
             )
         document, valid_before = self._draw_up(offer, offers, purse, now)
+        expires = policy.credential_hold_until(valid_before, now, answered_at=offers.answered_at)
         with anyio.CancelScope(shield=True):
             credential, document = await self._sign(payment, document)
             payment = self.ledger.record_signed(  # on disk BEFORE it is sent
                 payment,
                 document,
                 credential_sha256=_digest(credential),
-                hold_until=valid_before,
+                hold_until=expires,
                 lease_until=self.now() + LEASE_SECONDS,
                 now=self.now(),  # not `now`: a reservation that lapsed while we slept must not be signed for
             )
@@ -175,10 +174,10 @@ class Buyer:
             why = exc.what if isinstance(exc, StudioError) else "It did not answer in time."
             raise unknown_error(payment, why) from exc
         outcome = read_outcome(response, payment.rail, payment.network)
-        if isinstance(outcome, Settled) and outcome.receipt is None and not _is_document(outcome.answer):
-            # A page of whatever stands before the studio, such as a bot check: it may never have got there.
-            raise unknown_error(payment, "It was answered by something that is neither a receipt nor a document.")
         if isinstance(outcome, Settled):
+            if outcome.receipt is None and not holds_result(payment.purpose, outcome.answer):
+                # A page of whatever stands before the studio, such as a bot check: it may never have got there.
+                raise unknown_error(payment, "It was answered by neither a receipt nor what was bought.")
             return await self._record_fee(self.ledger.conclude(payment, outcome, now=self.now()))
         if isinstance(outcome, Refused) and not again:
             payment = self.ledger.conclude(payment, outcome, now=self.now())
@@ -260,7 +259,9 @@ def _check_unbought(latest: Payment | None, supersedes: Payment | None, now: flo
     """Raise unless nothing of this fingerprint can still settle, or has settled unseen."""
     if latest is None:
         return
-    if latest.holds(now) or (latest.state == "settled" and (supersedes is None or supersedes.id != latest.id)):
+    looked_at = supersedes is not None and supersedes.id == latest.id
+    unasked = latest.state == "refused" and not latest.chain_checked  # a studio that said no may have settled
+    if latest.holds(now) or ((latest.state == "settled" or unasked) and not looked_at):
         raise PurchaseUnderwayError(
             "The same purchase is being made already.",
             "Call again with the same arguments to join it.",
@@ -269,14 +270,6 @@ def _check_unbought(latest: Payment | None, supersedes: Payment | None, now: flo
             payment_id=latest.id,
             held_until=None if latest.state == "settled" else latest.hold_until,
         )
-
-
-def _is_document(answer: bytes) -> bool:
-    try:
-        parse_json_object(answer, "The paid answer")
-    except StudioProtocolError:
-        return False
-    return True
 
 
 def _digest(credential: Credential) -> str:
@@ -292,6 +285,18 @@ def refused_error(payment: Payment) -> PaymentRefusedError:
         amount_micro_usdc=payment.cost_micro_usdc,
         payment_id=payment.id,
         held_until=payment.hold_until,
+    )
+
+
+def unasked_error(payment: Payment) -> PaymentOutcomeUnknownError:
+    """The studio refused it, its credential is over, and the chain does not say whether it settled all the same."""
+    return PaymentOutcomeUnknownError(
+        "The studio refused an earlier payment for this, and the chain does not say whether it moved all the same.",
+        "It is not bought again until the chain answers: make the same call later. An owner who has looked it up on "
+        f"the chain can say that it never moved: seedance-mcp wallet write-off {payment.id}",
+        charge="held",
+        amount_micro_usdc=payment.cost_micro_usdc,
+        payment_id=payment.id,
     )
 
 

@@ -76,6 +76,7 @@ class Quoting:
     funds: Funds
     now: Callable[[], float]
     _quotes: OrderedDict[str, tuple[float, int]] = field(default_factory=OrderedDict[str, tuple[float, int]])
+    _asked: OrderedDict[str, int] = field(default_factory=OrderedDict[str, int])
 
     async def quote(self, prepared: PreparedOrder, *, max_price_micro_usdc: int | None) -> Quote:
         """Ask for the price: with the pictures' own URLs, with a stand-in of ours, or else by the price table.
@@ -120,10 +121,21 @@ class Quoting:
         quoted_at, price = self._quotes.get(fingerprint, (0.0, 0))
         return price if quoted_at + QUOTE_SECONDS > self.now() else None
 
+    def remember_question(self, fingerprint: str, price_micro_usdc: int | None) -> None:
+        """Remember which price a person is asked about: above the owner's `ask_above`, no more than that is signed."""
+        self._asked.pop(fingerprint, None)
+        if price_micro_usdc is not None:
+            self._asked[fingerprint] = price_micro_usdc
+        while len(self._asked) > QUOTES_MAX:
+            self._asked.popitem(last=False)
+
     def agree(self, fingerprint: str, max_price_micro_usdc: int | None) -> Approval:
         """The most that may be signed for an order."""
         return policy.agree_price(
-            self.limits, max_price_micro_usdc=max_price_micro_usdc, quoted_micro_usdc=self.find_pinned(fingerprint)
+            self.limits,
+            max_price_micro_usdc=max_price_micro_usdc,
+            quoted_micro_usdc=self.find_pinned(fingerprint),
+            asked_micro_usdc=self._asked.get(fingerprint, 0),
         )
 
     def check_estimate(self, prepared: PreparedOrder, estimate: int | None, max_price_micro_usdc: int | None) -> None:

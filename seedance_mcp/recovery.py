@@ -21,7 +21,7 @@ import anyio
 from seedance_mcp.chains import Chains, Fate
 from seedance_mcp.errors import PaymentError, StudioError
 from seedance_mcp.ledger import Ledger, Payment
-from seedance_mcp.purchase import LEASE_SECONDS, Buyer, unknown_error
+from seedance_mcp.purchase import LEASE_SECONDS, Buyer, unasked_error
 from seedance_mcp.studio import Studio
 from seedance_mcp.wire.exchange import Receipt, Refused, Settled
 from seedance_mcp.wire.generation import same_body
@@ -92,7 +92,7 @@ class Recovery:
         if payment.state == "refused" and not payment.holds(self.now()) and not payment.chain_checked:
             payment = await self.recover(payment)  # a studio that said no may have settled: ask before buying again
             if payment.state == "refused" and not payment.chain_checked and self.chains.has_one(payment):
-                raise unknown_error(payment, "The studio refused it, and the chain does not say whether it moved.")
+                raise unasked_error(payment)
         return payment
 
     async def _ask(self, payment: Payment) -> Payment:
@@ -111,8 +111,8 @@ class Recovery:
         fate = await self.chains.find_fate(payment)
         if found is not None:
             self.ledger.add_job(payment, found.job_id, studio=self.studio.origin, status=found.status, now=self.now())
-            if fate is None and (not self.chains.has_one(payment) or payment.hold_until <= self.now()):
-                fate = Fate(used=True)
+            if fate is None and not self.chains.has_one(payment):
+                fate = Fate(used=True)  # else the chain will say it: a job may also be made and never be settled
         return self._conclude(payment, fate)
 
     def _conclude(self, payment: Payment, fate: Fate | None) -> Payment:
@@ -131,7 +131,7 @@ class Recovery:
     def add_job(self, payment: Payment) -> None:
         """Make the job row of a settled generation from its stored answer; no network needed.
 
-        An answer in which no job can be read leaves the row to `find_job`.
+        An answer in which no job can be read, or another payment's, leaves the row to `find_job`.
         """
         if payment.purpose != "generation" or not payment.answer:
             return
@@ -146,13 +146,13 @@ class Recovery:
     async def find_job(self, payment: Payment) -> JobStatus | None:
         """A job at the studio that this payment's request made and that no payment of ours owns yet.
 
-        Matched by the request's body where the studio repeats it; where it does not, by type and time, and then only
-        if a single job fits.
+        Matched by the request's body where the studio repeats it, while none of our other payments could have made it
+        as well; where it does not, by type and time, and then only if a single job fits.
 
         Raises:
             StudioError: The list cannot be had.
         """
-        if payment.purpose != "generation" or payment.signed_at is None:
+        if payment.purpose != "generation" or payment.signed_at is None or payment.wallet != self.buyer.wallet.address:
             return None
         exact: list[JobStatus] = []
         likely: list[JobStatus] = []
@@ -172,6 +172,8 @@ class Recovery:
             cursor = page.next_cursor
             if cursor is None or not page.jobs or _is_older(page.jobs[-1], payment.signed_at):
                 break
+        if 0 < len(exact) <= self.ledger.count_rivals(payment):
+            return None  # it may be theirs, whose answer is still on its way
         if exact:
             return min(exact, key=lambda job: job.created_at or 0)
         return likely[0] if len(likely) == 1 else None

@@ -65,6 +65,8 @@ class _Watched:
     failures: int = 0
     saving: bool = False
     asked_at: float = 0.0
+    written: int = 0
+    """How much of its progress the ledger knows."""
 
 
 class JobWatcher:
@@ -114,7 +116,7 @@ class JobWatcher:
             return
         watched = self._watched.get(job.job_id)
         if watched is None:
-            self._watched[job.job_id] = watched = _Watched(job=job, due=0)
+            self._watched[job.job_id] = watched = _Watched(job=job, due=0, written=job.progress)
             age = self._now() - job.created_at
             # An old one comes from an earlier process: nobody has asked for it lately.
             watched.due = self._now() if age > POLL_SECONDS_MAX else self._next_due(watched)
@@ -215,8 +217,9 @@ class JobWatcher:
     def _take(self, watched: _Watched, status: JobStatus) -> None:
         """Keep what the studio said, and wake those who wait."""
         before = watched.job
-        if _is_news(before, status):
+        if _is_news(before, status, watched.written):
             watched.job = self._ledger.update_job(status, now=self._now()) or before
+            watched.written = watched.job.progress
         elif status.progress > before.progress:
             watched.job = replace(before, progress=status.progress)
         watched.failures, watched.problem, watched.asked_at = 0, None, self._now()
@@ -300,11 +303,11 @@ class JobWatcher:
         return self._typical[key]
 
 
-def _is_news(job: Job, status: JobStatus) -> bool:
+def _is_news(job: Job, status: JobStatus, written: int) -> bool:
     """Whether the ledger must know: a step of its life, an address, or a good deal of progress."""
     return (
         status.status != job.status
-        or status.progress >= job.progress + PROGRESS_STEP
+        or status.progress >= written + PROGRESS_STEP
         or (status.video_url is not None and status.video_url != job.video_url)
         or (status.thumbnail_url is not None and status.thumbnail_url != job.thumbnail_url)
     )

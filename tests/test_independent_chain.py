@@ -136,7 +136,7 @@ async def test_another_chain_takes_our_charge_once_and_says_what_we_read(chain: 
     raw, transaction = await sign(wallet, gas_price)
 
     await call(chain, "eth_sendRawTransactionSync", raw)
-    inclusion = read_inclusion(await call(chain, "eth_getTransactionReceipt", transaction))
+    inclusion = read_inclusion(await call(chain, "eth_getTransactionReceipt", transaction), transaction)
     await call(chain, "eth_sendRawTransactionSync", raw)
 
     assert inclusion is not None
@@ -155,7 +155,7 @@ async def test_another_chain_does_not_take_a_charge_that_is_over(chain: str) -> 
     refusal = await call(chain, "eth_sendRawTransactionSync", raw)
 
     assert "message" in refusal
-    assert read_inclusion(await call(chain, "eth_getTransactionReceipt", transaction)) is None
+    assert read_inclusion(await call(chain, "eth_getTransactionReceipt", transaction), transaction) is None
     assert await balance(chain, wallet.address) == before
 
 
@@ -177,6 +177,6 @@ async def test_another_chain_takes_a_sponsored_charge_once_and_finds_it_by_its_m
     assert first != second
     assert len(logs) == 1
     assert read_log_transaction(logs) == sent[0]
-    assert read_inclusion(await call(chain, "eth_getTransactionReceipt", sent[1])) is None
+    assert read_inclusion(await call(chain, "eth_getTransactionReceipt", sent[1]), sent[1]) is None
     assert await balance(chain, PAY_TO) - paid_before == 10_000
     assert before - await balance(chain, wallet.address) == 10_000

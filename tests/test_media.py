@@ -24,12 +24,20 @@ from seedance_mcp.media import (
     IMAGE_BYTES_MAX,
     THUMBNAIL_BYTES_MAX,
     decode_image,
+    keep_frame,
+    name_frame,
     name_video,
     nearest_aspect_ratio,
     read_image,
     save_thumbnail,
     save_video,
 )
+
+AS_STORED = {
+    2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_90", 7: "TRANSVERSE",
+    8: "ROTATE_270",
+}  # fmt: skip
+"""How an upright picture lies in a file of each EXIF orientation. Source: Exif 2.32, tag 0x0112."""
 
 MakePicture = Callable[..., Path]
 
@@ -456,6 +464,25 @@ async def test_a_thumbnail_is_a_small_jpeg(mode: str, tmp_path: Path) -> None:
 async def test_even_noise_makes_a_small_thumbnail(tmp_path: Path) -> None:
     file = await save_thumbnail(encode(noise((1024, 1024)), "PNG"), tmp_path, "clip")
     assert file.stat().st_size <= THUMBNAIL_BYTES_MAX
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+async def test_a_kept_frame_is_small_upright_and_found_by_its_hash(orientation: int, tmp_path: Path) -> None:
+    upright = Image.new("RGB", (80, 120), "white")
+    upright.paste("red", (0, 0, 40, 60))
+    stored = upright.transpose(Image.Transpose[AS_STORED[orientation]]) if orientation > 1 else upright
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = await decode_image(encode(stored, "JPEG", exif=exif, quality=95), "it")
+    file = await keep_frame(image, tmp_path / "videos")
+    assert (
+        file == name_frame(image.sha256, tmp_path / "videos") == tmp_path / "videos" / "frames" / f"{image.sha256}.jpg"
+    )
+    with Image.open(file) as small:
+        assert small.size == (80, 120)
+        corners = [small.getpixel(place) for place in ((5, 5), (75, 5), (5, 115), (75, 115))]
+    assert [pixel[1] < 128 for pixel in corners if isinstance(pixel, tuple)] == [True, False, False, False]
+    assert list_names(file.parent) == [file.name]
 
 
 async def test_a_thumbnail_that_is_not_a_picture_is_not_saved(tmp_path: Path) -> None:

@@ -3,6 +3,8 @@
 import asyncio
 import sys
 import time
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,6 +16,7 @@ from seedance_mcp.commands.exits import UNFINISHED
 from seedance_mcp.config import Settings, read_settings
 from seedance_mcp.engine import Engine
 from seedance_mcp.errors import ConfigError
+from seedance_mcp.ledger import Ledger
 from seedance_mcp.money import format_usdc
 from seedance_mcp.wallet import KeySource, find_key, list_sources, open_wallet
 from seedance_mcp.wallet.keychain import describe_keychain, store_in_keychain
@@ -26,6 +29,7 @@ from seedance_mcp.wallet.keyfiles import (
     read_key_file,
     unlock,
 )
+from seedance_mcp.wire.exchange import Refused
 
 FUND_SECONDS_DEFAULT, FUND_SECONDS_MAX = 900, 24 * 3600
 FUND_POLL_SECONDS = 3
@@ -130,16 +134,10 @@ def export(
 def limits(sandbox: Sandbox = False, as_json: AsJson = False) -> None:
     """Show your limits and what is left of them; needs neither a network nor a key."""
     from seedance_mcp import policy  # the rooms behind it load only here
-    from seedance_mcp.ledger.sqlite import SQLiteLedger
 
     settings = read_settings(read_environ(sandbox))
-    spend = policy.Spend()
-    if settings.ledger_file.exists():
-        ledger = SQLiteLedger(settings.ledger_file)
-        try:
-            spend = ledger.spend(time.time())
-        finally:
-            ledger.close()
+    with _open_ledger(settings) as ledger:
+        spend = policy.Spend() if ledger is None else ledger.spend(time.time())
     chosen = settings.limits
     rows = {
         "max_price_per_video_micro_usdc": chosen.max_price_per_video_micro_usdc,
@@ -160,6 +158,67 @@ def limits(sandbox: Sandbox = False, as_json: AsJson = False) -> None:
     for name, allowed in lists.items():
         typer.echo(f"{name:22} {', '.join(allowed) or 'any'}")
     words.print("Settings are the only way to change them: SEEDANCE_MAX_PER_DAY and so on, see README.")
+
+
+@app.command()
+def payments(sandbox: Sandbox = False, as_json: AsJson = False) -> None:
+    """List the payments that are not over: they count against your limits until somebody knows what became of them."""
+    settings = read_settings(read_environ(sandbox))
+    with _open_ledger(settings) as ledger:
+        found = [] if ledger is None else ledger.unfinished_payments(time.time())
+    if as_json:
+        say([
+            {
+                "payment_id": one.id, "purpose": one.purpose, "state": one.state, "rail": one.rail,
+                "network": one.network, "pay_to": one.pay_to, "wallet": one.wallet,
+                "amount_micro_usdc": one.cost_micro_usdc, "hold_until": one.hold_until,
+            }
+            for one in found
+        ])  # fmt: skip
+        return
+    for one in found:
+        typer.echo(
+            f"payment {one.id}: ${format_usdc(one.cost_micro_usdc)} for {one.purpose}, {one.state}, on {one.network} "
+            f"from {one.wallet} to {one.pay_to}"
+        )
+    words.print("They are asked about in the background." if found else "Every payment is over.")
+
+
+@app.command()
+def write_off(
+    payment_id: Annotated[int, typer.Argument(help="Its number, as `wallet payments` and errors name it.")],
+    sandbox: Sandbox = False,
+) -> None:
+    """Say of a payment that you looked it up on the chain and it never moved; it then counts no more."""
+    settings = read_settings(read_environ(sandbox))
+    with _open_ledger(settings) as ledger:
+        now = time.time()
+        payment = None if ledger is None else ledger.find_payment(payment_id)
+        if ledger is None or payment is None:
+            raise ConfigError(f"There is no payment {payment_id} in this ledger.", "Run: seedance-mcp wallet payments")
+        if payment.id not in {one.id for one in ledger.unfinished_payments(now)}:
+            raise ConfigError(f"Payment {payment_id} is over, or was not signed.", "There is nothing to write off.")
+        if payment.hold_until > now:
+            raise ConfigError(
+                f"The credential of payment {payment_id} can still be used.", "Wait until it is over; it takes minutes."
+            )
+        ledger.conclude(payment, Refused(reason="written off by the owner"), now=now, chain_checked=True)
+    words.print(f"Payment {payment_id} counts no more. If it did move, your limits do not know of it.")
+
+
+@contextmanager
+def _open_ledger(settings: Settings) -> Generator[Ledger | None]:
+    """The books, where there are any."""
+    from seedance_mcp.ledger.sqlite import SQLiteLedger  # with its database, only where it is read
+
+    if not settings.ledger_file.exists():
+        yield None
+        return
+    ledger = SQLiteLedger(settings.ledger_file)
+    try:
+        yield ledger
+    finally:
+        ledger.close()
 
 
 @app.command()

@@ -106,6 +106,8 @@ class Payment:
 
     def holds(self, now: float) -> bool:
         """Whether it may still become a settlement."""
+        if self.state == "refused" and self.chain_checked:
+            return False
         return self.state == "signed" or (self.state in ("reserved", "refused") and self.hold_until > now)
 
 
@@ -245,8 +247,8 @@ class Ledger(Protocol):
         """A payment by its number."""
         ...
 
-    def unfinished_payments(self, wallet: str, now: float) -> list[Payment]:
-        """Signed payments, and refused ones whose credential expired before the chain was asked."""
+    def unfinished_payments(self, now: float) -> list[Payment]:
+        """Signed payments, and refused ones whose credential expired before the chain was asked; of every wallet."""
         ...
 
     def settled_without_result(self, wallet: str) -> list[Payment]:
@@ -257,7 +259,15 @@ class Ledger(Protocol):
         """Sum the budget."""
         ...
 
-    def add_job(self, payment: Payment, job_id: str, *, studio: str, status: Status, now: float) -> Job:
+    def count_rivals(self, payment: Payment) -> int:
+        """Other payments of the same wallet for the very same body that may own a job which nobody has written down."""
+        ...
+
+    def count_unhosted(self, fingerprint: str) -> int:
+        """Settled uploads of a picture that never became a hosted image."""
+        ...
+
+    def add_job(self, payment: Payment, job_id: str, *, studio: str, status: Status, now: float) -> Job | None:
         """Write down a job; doing it twice is the same as doing it once."""
         ...
 

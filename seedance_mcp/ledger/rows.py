@@ -4,6 +4,8 @@ import json
 import os
 import socket
 import sqlite3
+import sys
+from pathlib import Path
 from typing import cast
 
 from seedance_mcp.errors import LedgerError
@@ -32,17 +34,28 @@ def _read_json(text: str) -> Json:
 
 
 def name_ourselves() -> str:
-    """Whose a lease is: this machine's name and our process."""
-    return f"{socket.gethostname()}:{os.getpid()}"
+    """Whose a lease is: where processes have our numbers, and our own."""
+    return f"{_find_place() or socket.gethostname()}:{os.getpid()}"
+
+
+def _find_place() -> str | None:
+    """Where a process number means what it means to us: this machine since it was started, and this container of it.
+
+    None where Linux does not say.
+    """
+    if sys.platform != "linux":
+        return socket.gethostname()
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{socket.gethostname()}/{boot[:8]}/{os.readlink('/proc/self/ns/pid')}"
+    except (OSError, ValueError):
+        return None
 
 
 def is_gone(owner: str) -> bool:
-    """Whether a lease's owner was a process of this machine that lives no more; in doubt it lives.
-
-    A wrong answer is harmless: two processes would then send the same credential, which settles at most once.
-    """
-    host, _, pid = owner.rpartition(":")
-    if os.name != "posix" or host != socket.gethostname() or not pid.isdigit():
+    """Whether a lease's owner was a process that we would see and that lives no more; in doubt it lives."""
+    place, _, pid = owner.rpartition(":")
+    if os.name != "posix" or place != _find_place() or not pid.isdigit():
         return False
     try:
         os.kill(int(pid), 0)

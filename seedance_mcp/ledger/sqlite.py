@@ -29,8 +29,6 @@ from seedance_mcp.wire.offers import Offer
 
 BUSY_SECONDS = 10
 """How long a writer waits for another process's transaction; each takes milliseconds."""
-CHAIN_SECONDS = 600
-"""For so long after its expiry a refused payment that the chain was not asked about still counts."""
 SQLITE_VERSION_MIN = (3, 37, 0)
 """STRICT tables came with 3.37 (November 2021), RETURNING with 3.35."""
 
@@ -44,8 +42,8 @@ class SQLiteBooks:
     def spend(self, now: float) -> Spend:
         """Sum the budget.
 
-        A signed row counts until it is concluded, whatever the clock says. A refused one counts a little longer than
-        its credential lives: a studio that says no and settles all the same is found out by the chain, and only then.
+        A signed row counts until it is concluded, whatever the clock says; a refused one until the chain, or the owner,
+        has said that it never moved: a studio may say no and settle all the same.
         """
         day = self._sum(now, since=now - DAY_SECONDS)
         total = self._sum(now, since=0)
@@ -54,13 +52,10 @@ class SQLiteBooks:
     def _sum(self, now: float, *, since: float) -> int:
         """Prices and fees of what was reserved since then. A refusal that the chain confirmed still cost its fee."""
         row = self._db.execute(
-            """SELECT sum(fee_micro_usdc + amount_micro_usdc * (
-                   state <> 'refused' OR hold_until > :now OR (NOT chain_checked AND hold_until > :unasked)))
+            """SELECT sum(fee_micro_usdc + amount_micro_usdc * (state <> 'refused' OR NOT chain_checked))
                FROM payments WHERE created_at > :since AND (
-                   state IN ('settled', 'signed')
-                   OR (state IN ('reserved', 'refused') AND hold_until > :now)
-                   OR (state = 'refused' AND (chain_checked OR hold_until > :unasked)))""",
-            {"now": now, "unasked": now - CHAIN_SECONDS, "since": since},
+                   state IN ('settled', 'signed', 'refused') OR (state = 'reserved' AND hold_until > :now))""",
+            {"now": now, "since": since},
         ).fetchone()
         return int(row[0] or 0)
 
@@ -76,9 +71,13 @@ class SQLiteBooks:
     ) -> Payment:
         """Take budget for a purchase that is about to be signed.
 
-        What lapsed gives its budget away for good: a clock that is set back later does not bring it to life again.
+        What lapsed gives its budget away for good: a clock that is set back later does not bring it to life again. So
+        does an earlier reservation for the same purchase, whose process was taken for dead.
         """
-        self._db.execute("UPDATE payments SET hold_until = 0 WHERE state = 'reserved' AND hold_until <= ?", (now,))
+        self._db.execute(
+            "UPDATE payments SET hold_until = 0 WHERE state = 'reserved' AND (hold_until <= ? OR fingerprint = ?)",
+            (now, request.fingerprint),
+        )
         row = self._db.execute(
             """INSERT INTO payments (purpose, fingerprint, url, body, arguments, wallet, rail, network, pay_to,
                                      amount_micro_usdc, fee_micro_usdc, state, hold_until, created_at, lease_owner)
@@ -256,7 +255,7 @@ class SQLiteLedger:
         chain_checked: bool = False,
         fee_micro_usdc: int | None = None,
     ) -> Payment:
-        """Write the end of a payment with its raw answer. A settled payment stays settled."""
+        """Write the end of a payment with its raw answer. A settled one stays settled; a late answer completes it."""
         if isinstance(outcome, Settled):
             state, reason, receipt, answer = "settled", None, outcome.receipt, outcome.answer
         else:
@@ -266,11 +265,12 @@ class SQLiteLedger:
                 """UPDATE payments SET state = ?, reason = ?, receipt_network = ?, receipt_transaction = ?, answer = ?,
                                        concluded_at = ?, chain_checked = max(chain_checked, ?), lease_until = 0,
                                        fee_micro_usdc = min(fee_micro_usdc, coalesce(?, fee_micro_usdc))
-                   WHERE id = ? AND state IN ('signed', 'refused')""",
+                   WHERE id = ? AND (state IN ('signed', 'refused')
+                                     OR (state = 'settled' AND ? AND length(coalesce(answer, '')) = 0))""",
                 (
                     state, make_storable(reason), make_storable(receipt.network) if receipt else None,
                     make_storable(receipt.transaction) if receipt else None, answer, now, int(chain_checked),
-                    fee_micro_usdc, payment.id,
+                    fee_micro_usdc, payment.id, bool(answer),
                 ),
             )  # fmt: skip
             row = db.execute("SELECT * FROM payments WHERE id = ?", (payment.id,)).fetchone()
@@ -294,12 +294,11 @@ class SQLiteLedger:
         row = self._one("SELECT * FROM payments WHERE id = ?", payment_id)
         return None if row is None else read_payment(row)
 
-    def unfinished_payments(self, wallet: str, now: float) -> list[Payment]:
+    def unfinished_payments(self, now: float) -> list[Payment]:
         """Signed payments, and refused ones whose credential expired before the chain was asked."""
         rows = self._all(
-            """SELECT * FROM payments WHERE wallet = ? AND (state = 'signed'
-               OR (state = 'refused' AND chain_checked = 0 AND hold_until <= ?)) ORDER BY id""",
-            wallet,
+            """SELECT * FROM payments WHERE state = 'signed'
+               OR (state = 'refused' AND chain_checked = 0 AND hold_until <= ?) ORDER BY id""",
             now,
         )
         return [read_payment(row) for row in rows]
@@ -313,8 +312,29 @@ class SQLiteLedger:
         )
         return [read_payment(row) for row in rows]
 
-    def add_job(self, payment: Payment, job_id: str, *, studio: str, status: Status, now: float) -> Job:
-        """Write down a job; doing it twice is the same as doing it once."""
+    def count_rivals(self, payment: Payment) -> int:
+        """Other payments of the same wallet for the very same body that may own a job which nobody has written down."""
+        row = self._one(
+            """SELECT count(*) FROM payments LEFT JOIN jobs ON jobs.payment_id = payments.id
+               WHERE payments.id <> ? AND wallet = ? AND body = ? AND state IN ('signed', 'settled')
+                     AND jobs.job_id IS NULL""",
+            payment.id,
+            payment.wallet,
+            payment.body,
+        )
+        return 0 if row is None else int(row[0])
+
+    def count_unhosted(self, fingerprint: str) -> int:
+        """Settled uploads of a picture that never became a hosted image."""
+        row = self._one(
+            """SELECT count(*) FROM payments LEFT JOIN uploads ON uploads.payment_id = payments.id
+               WHERE fingerprint = ? AND state = 'settled' AND uploads.image_url IS NULL""",
+            fingerprint,
+        )
+        return 0 if row is None else int(row[0])
+
+    def add_job(self, payment: Payment, job_id: str, *, studio: str, status: Status, now: float) -> Job | None:
+        """Write down a job; doing it twice is the same as doing it once. None where it is another payment's."""
         with self._atomic() as db:
             db.execute(
                 """INSERT INTO jobs (job_id, studio, payment_id, status, progress, created_at)
@@ -322,9 +342,7 @@ class SQLiteLedger:
                 (job_id, studio, payment.id, status, now),
             )
             row = db.execute(f"{JOB_QUERY} WHERE payment_id = ?", (payment.id,)).fetchone()
-        if row is None:
-            raise LedgerError(f"The studio's job {job_id} belongs to another payment already.", "Tell the owner.")
-        return read_job(row)
+        return None if row is None else read_job(row)
 
     def update_job(self, seen: JobStatus, *, now: float) -> Job | None:
         """Write what the studio says of a job now. An ended job stays ended; its URLs may be renewed."""

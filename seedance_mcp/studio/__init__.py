@@ -235,9 +235,13 @@ class Studio:
         if rpc_url is None:
             return None
         body = encode_json({"jsonrpc": "2.0", "id": 1, "method": method, "params": parameters})
-        response = await exchange(self._client, "POST", rpc_url, body=body)
+        try:
+            response = await exchange(self._client, "POST", rpc_url, body=body)
+        except StudioUnreachableError:
+            # Without `from exc`: a provider's address often holds its key, also in its path.
+            raise StudioUnreachableError(f"The chain's RPC address did not answer {method}.", "Try again.") from None
         document: Json = parse_json_object(response.body, "The chain's answer") if response.status == 200 else {}
-        if "result" not in document:
+        if "result" not in document or document.get("error") is not None:
             raise StudioUnreachableError(f"The chain did not answer {method}: {describe_answer(response)}.")
         return document["result"]
 

@@ -8,7 +8,7 @@ from typing import Literal
 
 from seedance_mcp.errors import StudioProtocolError, quote_text
 from seedance_mcp.wire.encoding import Headers, Json, find_header, find_text, parse_json_object
-from seedance_mcp.wire.jobs import read_studio_error
+from seedance_mcp.wire.jobs import read_studio_error, read_submitted_job, read_upload_ticket
 from seedance_mcp.wire.mpp import PAYMENT_RECEIPT_HEADER, read_payment_receipt
 from seedance_mcp.wire.offers import Rail
 from seedance_mcp.wire.x402 import PAYMENT_RESPONSE_HEADER, read_settlement
@@ -116,6 +116,15 @@ def read_outcome(response: Response, rail: Rail, network: str = "") -> Outcome:
     if status in REFUSING_STATUSES:
         return Refused(reason=reason)
     return Unclear(reason=reason)
+
+
+def holds_result(purpose: Purpose, answer: bytes) -> bool:
+    """Whether a paid answer names what was bought: a job, or a place for an image."""
+    try:
+        _ = read_submitted_job(answer) if purpose == "generation" else read_upload_ticket(answer)
+    except StudioProtocolError:
+        return False
+    return True
 
 
 def _says_spent(status: int, body: bytes, rail: Rail) -> bool:

@@ -235,11 +235,11 @@ class Inclusion:
     fee_micro_usdc: int
 
 
-def read_inclusion(receipt: object) -> Inclusion | None:
+def read_inclusion(receipt: object, transaction: str) -> Inclusion | None:
     """Read the answer to `eth_getTransactionReceipt`; None where there is none.
 
     Raises:
-        StudioProtocolError: Neither a receipt nor nothing.
+        StudioProtocolError: Neither this transaction's receipt nor nothing.
 
     Source: Ethereum execution API; on Tempo `effectiveGasPrice` is in attodollars.
     """
@@ -248,6 +248,8 @@ def read_inclusion(receipt: object) -> Inclusion | None:
     if not isinstance(receipt, Mapping):
         raise StudioProtocolError("The chain's answer is not a receipt.")
     fields = cast("Json", receipt)
+    if (find_text(fields, "transactionHash") or "").lower() != transaction.lower():
+        raise StudioProtocolError("The chain's answer is the receipt of another transaction.")
     fee = read_word(fields.get("gasUsed")) * read_word(fields.get("effectiveGasPrice"))
     return Inclusion(
         succeeded=read_word(fields.get("status")) == 1, fee_micro_usdc=-(-fee // ATTODOLLARS_PER_MICRODOLLAR)

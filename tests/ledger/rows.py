@@ -1,5 +1,7 @@
 """What the ledger's tests buy: the smallest requests, offers and answers that are still real."""
 
+import secrets
+
 from seedance_mcp.ledger import Payment
 from seedance_mcp.ledger.sqlite import SQLiteLedger
 from seedance_mcp.money import MicroUSDC
@@ -30,9 +32,10 @@ def write_offer(amount_micro_usdc: int = 40_000) -> Offer:
 
 
 def reserve(
-    ledger: SQLiteLedger, amount: int = 40_000, *, cap: int = 10**12, now: float = NOW, fingerprint: str = "f"
+    ledger: SQLiteLedger, amount: int = 40_000, *, cap: int = 10**12, now: float = NOW, fingerprint: str | None = None
 ) -> Payment:
-    """What `Buyer.buy` does before it signs: sum, ask the policy, reserve, in one transaction."""
+    """What `Buyer.buy` does before it signs: sum, ask the policy, reserve, in one transaction; a new wish each time."""
+    fingerprint = fingerprint or secrets.token_hex(8)
     limits = Limits(max_per_day_micro_usdc=cap, max_total_micro_usdc=cap)
     with ledger.writing() as books:
         check_price(amount, limits, spend=books.spend(now), approval=Approval(amount, "a test says so"))

@@ -13,7 +13,7 @@ import pytest
 from seedance_mcp.errors import BudgetExceededError, LedgerError, PolicyError
 from seedance_mcp.ledger import Upload, sqlite
 from seedance_mcp.ledger.migrations import MIGRATIONS
-from seedance_mcp.ledger.sqlite import CHAIN_SECONDS, SQLiteLedger
+from seedance_mcp.ledger.sqlite import SQLiteLedger
 from seedance_mcp.policy import Spend
 from seedance_mcp.wire.exchange import Receipt, Refused, Settled
 from seedance_mcp.wire.jobs import JobStatus
@@ -257,7 +257,7 @@ def test_another_process_that_never_ends_its_transaction_is_waited_for_and_then_
 
 
 def test_a_payment_is_read_as_it_was_written(ledger: SQLiteLedger) -> None:
-    reserved = reserve(ledger, 123)
+    reserved = reserve(ledger, 123, fingerprint="f")
     assert reserved.request == write_request()
     signed = sign(ledger, reserved)
     assert (signed.state, signed.document) == ("signed", {"payload": {"authorization": {"nonce": "0x00"}}})
@@ -297,10 +297,42 @@ def test_a_refused_payment_counts_until_the_chain_was_asked(ledger: SQLiteLedger
     payment = sign(ledger, reserve(ledger, 7))
     ledger.conclude(payment, Refused(reason="no"), now=NOW)
     expired = payment.hold_until
-    assert ledger.spend(expired).total_micro_usdc == 7
-    assert ledger.spend(expired + CHAIN_SECONDS).total_micro_usdc == 0  # nobody to ask: it lapses in the end
+    for later in (0, 600, 10**6):
+        assert ledger.spend(expired + later).total_micro_usdc == 7, "a studio that says no may have settled"
     ledger.conclude(payment, Refused(reason="no"), now=expired, chain_checked=True)
     assert ledger.spend(expired).total_micro_usdc == 0
+
+
+def test_a_late_answer_completes_what_the_chain_had_said(ledger: SQLiteLedger) -> None:
+    receipt = Receipt(rail="x402", network="eip155:8453", transaction="0x" + "3" * 64)
+    known = ledger.conclude(sign(ledger, reserve(ledger)), Settled(receipt=None, answer=b""), now=NOW)
+    late = ledger.conclude(known, Settled(receipt=receipt, answer=b"{}"), now=NOW)
+    assert (late.state, late.answer, late.receipt) == ("settled", b"{}", receipt)
+    assert ledger.conclude(late, Settled(receipt=None, answer=b"other"), now=NOW) == late
+
+
+def test_an_unsigned_purchase_is_not_completed_by_an_answer(ledger: SQLiteLedger) -> None:
+    payment = reserve(ledger)
+    assert ledger.conclude(payment, Settled(receipt=None, answer=b"{}"), now=NOW).state == "reserved"
+
+
+def test_a_reservation_gives_way_to_a_later_one_for_the_same_wish(ledger: SQLiteLedger) -> None:
+    first = reserve(ledger, fingerprint="wish")
+    second = reserve(ledger, fingerprint="wish")
+    sign(ledger, second)
+    with pytest.raises(LedgerError, match="not reserved any more"):
+        sign(ledger, first)
+
+
+@pytest.mark.parametrize("place", ["elsewhere", "", "elsewhere/01234567/pid:[1]"])
+def test_a_lease_from_another_machine_or_container_is_never_taken_for_a_dead_ones(
+    ledger: SQLiteLedger, file: Path, place: str
+) -> None:
+    payment = sign(ledger, reserve(ledger))
+    with sqlite3.connect(file) as db:
+        db.execute("UPDATE payments SET lease_owner = ?", (f"{place}:999999",))
+    db.close()
+    assert ledger.claim(payment, lease_until=NOW + 100, now=NOW) is None
 
 
 def test_a_settled_payment_stays_settled(ledger: SQLiteLedger) -> None:
@@ -311,10 +343,10 @@ def test_a_settled_payment_stays_settled(ledger: SQLiteLedger) -> None:
 
 def test_a_refused_payment_that_the_chain_knows_becomes_settled(ledger: SQLiteLedger) -> None:
     refused = ledger.conclude(sign(ledger, reserve(ledger)), Refused(reason="no"), now=NOW)
-    assert ledger.unfinished_payments(WALLET, refused.hold_until) == [refused]
+    assert ledger.unfinished_payments(refused.hold_until) == [refused]
     settled = ledger.conclude(refused, Settled(receipt=None, answer=b""), now=NOW, chain_checked=True)
     assert (settled.state, settled.reason) == ("settled", None)
-    assert ledger.unfinished_payments(WALLET, NOW + 10**6) == []
+    assert ledger.unfinished_payments(NOW + 10**6) == []
 
 
 def test_an_answer_of_the_chain_is_not_forgotten_by_a_later_refusal(ledger: SQLiteLedger) -> None:
@@ -371,8 +403,9 @@ def test_adding_a_job_twice_is_adding_it_once(ledger: SQLiteLedger) -> None:
 
 def test_one_job_of_the_studio_cannot_be_the_fruit_of_two_payments(ledger: SQLiteLedger) -> None:
     add_job(ledger, "j", "a")
-    with pytest.raises(LedgerError, match="belongs to another payment"):
-        add_job(ledger, "j", "b")
+    other = settle(ledger, sign(ledger, reserve(ledger)))
+    assert ledger.add_job(other, "j", studio=STUDIO, status="pending", now=NOW) is None
+    assert ledger.settled_without_result(WALLET) == [other], "it still has a job to find"
 
 
 def test_an_ended_job_stays_ended_and_its_addresses_are_renewed(ledger: SQLiteLedger) -> None:

@@ -4,6 +4,7 @@ import json
 import re
 import stat
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,9 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from seedance_mcp.ledger.sqlite import SQLiteLedger
+from seedance_mcp.wire.exchange import Refused
+from tests.ledger.rows import reserve, sign
 from tests.people.conftest import Person
 
 if TYPE_CHECKING:
@@ -141,3 +145,47 @@ def test_nothing_that_arrives_in_time_is_not_finished(make_sandbox: Callable[...
     studio = make_sandbox()
     environ = {"SEEDANCE_PROFILE": "sandbox", "SEEDANCE_STUDIO_URL": studio.url, "SEEDANCE_WALLET_KEY": KEY}
     assert person.run("wallet", "fund", "--wait", "--wait-seconds", "1", **environ).code == 5
+
+
+@pytest.fixture
+def open_payment(person: Person) -> int:
+    """A payment that the studio refused, whose credential is over, and about which no chain was asked."""
+    folder = person.data_dir / "live"
+    folder.mkdir(parents=True)
+    ledger = SQLiteLedger(folder / "ledger.sqlite3")
+    payment = sign(ledger, reserve(ledger, 320_000, now=time.time() - 300), now=time.time() - 300)
+    ledger.conclude(payment, Refused(reason="no"), now=time.time() - 290)
+    ledger.close()
+    return payment.id
+
+
+def test_an_open_payment_is_listed_and_written_off_by_its_owners_word_alone(person: Person, open_payment: int) -> None:
+    [listed] = person.run("wallet", "payments", "--json").json
+    before = person.run("wallet", "limits", "--json").json
+    done = person.run("wallet", "write-off", str(open_payment))
+    again = person.run("wallet", "write-off", str(open_payment))
+    after = person.run("wallet", "limits", "--json").json
+
+    assert (listed["payment_id"], listed["state"], listed["amount_micro_usdc"]) == (open_payment, "refused", 320_000)
+    assert before["spent_last_day_micro_usdc"] == 320_000
+    assert (done.code, after["spent_last_day_micro_usdc"]) == (0, 0)
+    assert "your limits do not know of it" in done.err
+    assert again.code == 2
+    assert "nothing to write off" in again.one_line
+    assert person.run("wallet", "payments").err.strip() == "Every payment is over."
+
+
+def test_a_payment_that_can_still_settle_is_not_written_off(person: Person) -> None:
+    ledger = SQLiteLedger(person.data_dir / "live" / "ledger.sqlite3")
+    payment = sign(ledger, reserve(ledger, now=time.time()), now=time.time())
+    ledger.close()
+    answer = person.run("wallet", "write-off", str(payment.id))
+    assert answer.code == 2
+    assert "can still be used" in answer.one_line
+    assert person.run("wallet", "limits", "--json").json["spent_last_day_micro_usdc"] == 40_000
+
+
+def test_what_is_no_payment_is_not_written_off(person: Person) -> None:
+    answer = person.run("wallet", "write-off", "7")
+    assert answer.code == 2
+    assert "There is no payment 7" in answer.one_line

@@ -196,17 +196,21 @@ def test_what_an_answer_means_for_the_money() -> None:
 
 
 def test_what_the_chain_says_of_a_transaction() -> None:
-    receipt = {"status": "0x1", "gasUsed": hex(298_540), "effectiveGasPrice": hex(18_677_754_167)}
-    included, undone = read_inclusion(receipt), read_inclusion({**receipt, "status": "0x0"})
+    receipt = {
+        "transactionHash": TRANSACTION.upper().replace("0X", "0x"), "status": "0x1", "gasUsed": hex(298_540),
+        "effectiveGasPrice": hex(18_677_754_167),
+    }  # fmt: skip
+    included, undone = (read_inclusion({**receipt, "status": status}, TRANSACTION) for status in ("0x1", "0x0"))
     assert included is not None
     assert undone is not None
     assert (included.succeeded, included.fee_micro_usdc) == (True, 5_577)
     assert not undone.succeeded
-    assert read_inclusion(None) is None
-    nonsenses: list[Any] = [[], "0x", {}, {"status": "yes"}]
+    assert read_inclusion(None, TRANSACTION) is None
+    another = {**receipt, "transactionHash": "0x" + "7" * 64, "status": "0x0"}
+    nonsenses: list[Any] = [[], "0x", {}, {**receipt, "status": "yes"}, another]
     for nonsense in nonsenses:
         with pytest.raises(StudioProtocolError):
-            read_inclusion(nonsense)
+            read_inclusion(nonsense, TRANSACTION)
 
 
 def test_a_balance_is_asked_as_erc_20_says() -> None:

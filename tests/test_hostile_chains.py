@@ -1,0 +1,169 @@
+"""What a chain's RPC address may say, and how little is believed: a payment is given up for dead only on proof."""
+
+import asyncio
+import json
+from collections.abc import AsyncGenerator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seedance_mcp.chains import Chains, Fate
+from seedance_mcp.ledger import Payment
+from seedance_mcp.recovery import Recovery
+from seedance_mcp.sandbox import Sandbox
+from seedance_mcp.sandbox.rpc import answer_rpc
+from seedance_mcp.sandbox.tempo_rpc import answer_tempo
+from seedance_mcp.studio import Studio
+from tests.servers import Asked, say, serve_raw
+from tests.test_purchase import animator_on, settings_for
+
+EXPIRED_SECONDS = 300
+CALLS_MAX = 45
+Make = Callable[..., Sandbox]
+Draw = Callable[..., Path]
+Lie = Callable[[str, list[Any], dict[str, Any]], dict[str, Any]]
+"""Changes one JSON-RPC answer: method, parameters, what the honest node says."""
+
+
+@dataclass
+class Case:
+    """A settled upload, and the same payment as if its transaction had never been sent."""
+
+    sandbox: Sandbox
+    chains: Chains
+    settled: Payment
+
+    @property
+    def never_sent(self) -> Payment:
+        document = json.loads(json.dumps(self.settled.document))
+        if self.settled.rail == "x402":
+            document["payload"]["authorization"]["nonce"] = "0x" + "7" * 64
+        else:
+            document["transaction"]["memo"] = "0x" + "7" * 64
+            document.pop("hash", None)
+            if not document["transaction"].get("feePayer"):
+                document["hash"] = "0x" + "7" * 64
+        return replace(self.settled, document=document)
+
+    def let_expire(self) -> None:
+        self.sandbox.chain.let_pass(EXPIRED_SECONDS)
+        self.sandbox.tempo.let_pass(EXPIRED_SECONDS)
+
+
+@pytest.fixture(params=["x402", "mpp", "sponsored"])
+async def case(
+    request: pytest.FixtureRequest, make_sandbox: Make, make_picture: Draw, funded_key: str, tmp_path: Path
+) -> AsyncGenerator[Case]:
+    rail, sponsored = ("mpp", True) if request.param == "sponsored" else (request.param, False)
+    sandbox = make_sandbox(rails=(rail,), sponsors_fees=sponsored)
+    async with animator_on(settings_for(sandbox, funded_key, tmp_path / "data")) as animator:
+        await animator.upload_image(str(make_picture()))
+        recovery: Recovery = animator._recovery  # pyright: ignore[reportPrivateUsage]  # asked directly
+        payment = recovery.ledger.find_payment(1)
+        assert payment is not None
+        yield Case(sandbox, recovery.chains, payment)
+
+
+@asynccontextmanager
+async def lying(case: Case, lie: Lie) -> AsyncGenerator[Chains]:
+    """The chains as seen through an RPC address that lies."""
+
+    async def answer(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        request = json.loads(asked.body)
+        if case.settled.rail == "x402":
+            honest = answer_rpc(case.sandbox.chain, request)
+        else:
+            honest = answer_tempo(case.sandbox.tempo, request)
+        body = json.dumps(lie(request["method"], request["params"], honest)).encode()
+        await say(200, body, content_type="application/json")(asked, writer)
+
+    async with serve_raw(answer) as server:
+        studio: Any = case.chains.studio
+        address = replace(studio._address, rpc_url=server.url, tempo_rpc_url=server.url)
+        async with Studio(address, studio._sign_in) as other:
+            yield replace(case.chains, studio=other)
+
+
+def always(**said: Any) -> Lie:
+    """A node that says one thing to everything."""
+    return lambda _method, _params, _honest: {"jsonrpc": "2.0", "id": 1, **said}
+
+
+def only(method: str, said: Any) -> Lie:
+    """An honest node but for one method."""
+    return lambda asked, _, honest: {**honest, **said} if asked == method else honest
+
+
+async def test_the_honest_chain_says_what_happened(case: Case) -> None:
+    find_fate = case.chains.find_fate
+    assert await find_fate(case.never_sent) is None, "it may still be included"
+    case.let_expire()
+    settled, never = await find_fate(case.settled), await find_fate(case.never_sent)
+    assert settled is not None
+    assert settled.used
+    assert never in (Fate(used=False), Fate(used=False, fee_micro_usdc=0))
+
+
+@pytest.mark.parametrize(
+    "lie",
+    [
+        always(result=None, error={"code": -32005, "message": "limit"}),
+        always(error={"code": -32005, "message": "limit"}),
+        always(result=None),
+        always(result="0x"),
+        always(result=list[Any]()),
+        only("eth_chainId", {"result": "0x1"}),
+        only("eth_chainId", {"result": None}),
+        only("eth_getBlockByNumber", {"result": None}),
+        only("eth_getBlockByNumber", {"result": {"number": "0x1", "timestamp": "0x1"}}),
+    ],
+    ids=["error-beside-null", "error", "null", "empty", "list", "other-chain", "no-chain", "no-blocks", "old-blocks"],
+)
+async def test_a_broken_or_foreign_chain_never_says_that_a_payment_is_dead(case: Case, lie: Lie) -> None:
+    case.let_expire()
+    async with lying(case, lie) as chains:
+        for payment in (case.settled, case.never_sent):
+            fate = await chains.find_fate(payment)
+            assert fate is None or fate.used
+
+
+@pytest.mark.parametrize("answer", [{"result": None}, {"result": None, "error": {"code": 1}}])
+async def test_a_node_without_receipts_does_not_hide_a_charge_from_its_own_events(
+    case: Case, answer: dict[str, Any]
+) -> None:
+    case.let_expire()
+    async with lying(case, only("eth_getTransactionReceipt", answer)) as chains:
+        fate = await chains.find_fate(case.settled)
+    assert fate is None or fate.used
+
+
+async def test_the_receipt_of_another_transaction_proves_nothing(case: Case) -> None:
+    foreign = {"result": {"transactionHash": "0x" + "9" * 64, "status": "0x0", "gasUsed": "0x1",
+                          "effectiveGasPrice": "0x1"}}  # fmt: skip
+    case.let_expire()
+    async with lying(case, only("eth_getTransactionReceipt", foreign)) as chains:
+        fate = await chains.find_fate(case.settled)
+    assert fate is None or fate.used
+
+
+async def test_a_node_that_keeps_only_late_blocks_is_asked_for_no_others(case: Case) -> None:
+    """And on a chain of a hundred million blocks it takes a handful of questions."""
+    tempo = case.sandbox.tempo
+    tempo._born_at -= 100_000_000  # pyright: ignore[reportPrivateUsage]  # an old chain
+    case.let_expire()
+    oldest, calls = tempo.block_number() - 10_000, list[str]()
+
+    def prune(method: str, params: list[Any], honest: dict[str, Any]) -> dict[str, Any]:
+        calls.append(method)
+        if method == "eth_getBlockByNumber" and params[0] != "latest" and int(params[0], 16) < oldest:
+            return {**honest, "result": None}
+        return honest
+
+    async with lying(case, prune) as chains:
+        never = await chains.find_fate(case.never_sent)
+    assert never is not None
+    assert not never.used
+    assert len(calls) <= CALLS_MAX

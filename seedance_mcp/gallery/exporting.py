@@ -1,6 +1,7 @@
 """The gallery as a folder of files that opens from disk: for an archive, or to be shown to somebody."""
 
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 
 from seedance_mcp.config import Settings
@@ -9,9 +10,17 @@ from seedance_mcp.gallery.rendering import render_page
 from seedance_mcp.gallery.showing import build_show
 from seedance_mcp.ledger import Job
 
+MARK = b'<meta name="generator" content="seedance-mcp gallery">'
+"""Stands in the head of every page of ours: a page without it is somebody else's, and is not written over."""
+HEAD_BYTES_MAX = 1024
+MEDIA = "media"
+
 
 def export_gallery(settings: Settings, folder: Path) -> Path:
     """Write `index.html` and copies of the clips; writing again adds what is new.
+
+    The page comes last and at once: one that is there never names a file that is not, and an earlier one stays as it
+    was until then.
 
     Returns:
         The page.
@@ -20,21 +29,44 @@ def export_gallery(settings: Settings, folder: Path) -> Path:
         ConfigError: The folder cannot be written, or holds something else.
         LedgerError: The ledger cannot be read.
     """
-    page = folder / "index.html"
+    page, media = folder / "index.html", folder / MEDIA
 
-    def locate(_: Job, file: Path) -> str:
-        copy = folder / "media" / file.name
+    def locate(_: Job, kind: str, file: Path) -> str:
+        copy = media / (file.name if kind in ("clip", "poster") else f"frame-{file.name}")
         if not copy.exists() or copy.stat().st_size != file.stat().st_size:
-            partial = copy.with_name(f".{copy.name}.part")
-            shutil.copyfile(file, partial)
-            partial.replace(copy)
-        return f"media/{file.name}"
+            _write_whole(copy, lambda partial: shutil.copyfile(file, partial))
+        return f"{MEDIA}/{copy.name}"
 
     try:
-        if folder.is_dir() and any(folder.iterdir()) and not (folder / "media").is_dir():
-            raise ConfigError(f"{folder} holds something else.", "Name a new or an empty folder.")
-        (folder / "media").mkdir(parents=True, exist_ok=True)
-        page.write_text(render_page(build_show(settings, locate=locate, live=False)), encoding="utf-8")
+        _check_folder(folder, page)
+        media.mkdir(parents=True, exist_ok=True)
+        text = render_page(build_show(settings, locate=locate, live=False))
+        _write_whole(page, lambda partial: partial.write_text(text, encoding="utf-8"))
     except OSError as exc:
         raise ConfigError(f"{folder} cannot be written: {exc.strerror or exc}.", "Name another folder.") from exc
     return page
+
+
+def _check_folder(folder: Path, page: Path) -> None:
+    """Only a folder that is empty or ours: an export that was broken off has left its media, and nothing else."""
+    if not folder.is_dir():
+        if folder.exists():
+            raise ConfigError(f"{folder} is a file.", "Name a new or an empty folder.")
+        return
+    if page.exists():
+        with page.open("rb") as opened:
+            ours = MARK in opened.read(HEAD_BYTES_MAX)
+    else:
+        ours = all(entry.name == MEDIA or entry.name.startswith(".") for entry in folder.iterdir())
+    if not ours:
+        raise ConfigError(f"{folder} holds something else.", "Name a new or an empty folder.")
+
+
+def _write_whole(file: Path, write: Callable[[Path], object]) -> None:
+    """Write a file under another name first; nothing half-written is left."""
+    partial = file.with_name(f".{file.name}.part")
+    try:
+        write(partial)
+        partial.replace(file)
+    finally:
+        partial.unlink(missing_ok=True)

@@ -2,8 +2,9 @@
 // Every text is set as text, never as markup: prompts and the studio's words are a stranger's.
 const $ = (id) => document.getElementById(id);
 const SVG = "http://www.w3.org/2000/svg";
-const LIVE_MS = 2000, IDLE_MS = 15000;
+const LIVE_MS = 2000, IDLE_MS = 5000;
 let show = JSON.parse($("data").textContent);
+let drawn = "";  // what the page shows now: the same is not drawn twice, so that nothing closes or loses its focus
 const playing = new Set();
 
 function make(tag, name, text) {
@@ -29,7 +30,10 @@ function link(url, text) {
   node.rel = "noopener noreferrer";
   return node;
 }
-const running = (clip) => clip.status === "pending" || clip.status === "loading" || (clip.status === "complete" && !clip.video);
+const running = (clip) => clip.status === "pending" || clip.status === "loading" || (clip.status === "complete" && !clip.video && !clip.missing);
+const clock = (seconds) => new Date(seconds * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+const moment = (seconds) => new Date(seconds * 1000).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
+function say(id, text) { if ($(id).textContent !== text) $(id).textContent = text; }
 
 function drawMoney() {
   const money = show.money, limit = money.max_per_day_micro_usdc;
@@ -40,6 +44,7 @@ function drawMoney() {
   const share = Math.min(1, limit ? money.spent_last_day_micro_usdc / limit : 1);
   $("meter").style.width = `${share * 100}%`;
   $("meter").classList.toggle("full", share > 0.9);
+  $("days").textContent = `${money.days.length} days`;
   drawChart(money.days, limit);
 }
 function drawChart(days, limit) {
@@ -47,32 +52,45 @@ function drawChart(days, limit) {
   const top = Math.max(limit, ...days.map((day) => day.micro_usdc), 1);
   const y = (value) => head + (height - head - foot) * (1 - value / top);
   const step = (width - right) / days.length, bar = Math.min(step * 0.62, 28);
-  const svg = draw("svg", { viewBox: `0 0 ${width} ${height}`, role: "img" });
-  svg.append(draw("title", {}, `Spent per day, the last ${days.length} days; the limit is ${usd(limit)} in any 24 hours`));
+  const spent = days.filter((day) => day.micro_usdc).map((day) => `${day.name} ${usd(day.micro_usdc)}`);
+  const words = `Spent per day; the limit is ${usd(limit)} in any 24 hours. ${spent.join(", ") || "Nothing yet"}.`;
+  const svg = draw("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": words });
   svg.append(draw("line", { x1: 0, x2: width, y1: y(0) + 0.5, y2: y(0) + 0.5 }));
   svg.append(draw("line", { class: "limit", x1: 0, x2: width, y1: y(limit), y2: y(limit) }));
   svg.append(draw("text", { x: width, y: y(limit) - 5, "text-anchor": "end" }, `limit ${usd(limit)}`));
   days.forEach((day, index) => {
     const x = index * step + (step - bar) / 2, size = y(0) - y(day.micro_usdc);
     const text = `${day.name}: ${usd(day.micro_usdc)}`;
-    if (day.micro_usdc) svg.append(draw("rect", { x, y: y(0) - Math.max(size, 2), width: bar, height: Math.max(size, 2), rx: 2 }));
+    const last = index === days.length - 1;
+    if (day.micro_usdc) svg.append(draw("rect", { class: last ? "day today" : "day", x, y: y(0) - Math.max(size, 2), width: bar, height: Math.max(size, 2), rx: 2 }));
     const hit = draw("rect", { class: "hit", x: index * step, y: head, width: step, height: height - head - foot });
     hit.append(draw("title", {}, text));
     svg.append(hit);
-    const last = index === days.length - 1;
     if (last || index === 0) {
       const place = last ? { x: width, "text-anchor": "end" } : { x: 0 };
       svg.append(draw("text", { ...place, y: height - 4 }, last ? "today" : day.name));
     }
     if (last && day.micro_usdc && size < height - head - foot - 20) {
-      svg.append(draw("text", { x: x + bar / 2, y: y(0) - Math.max(size, 2) - 5, "text-anchor": "middle" }, usd(day.micro_usdc)));
+      svg.append(draw("text", { x: width, y: y(0) - Math.max(size, 2) - 5, "text-anchor": "end" }, usd(day.micro_usdc)));
     }
   });
   $("chart").replaceChildren(svg);
 }
 function drawOpen() {
-  const list = $("open").querySelector("ul");
-  list.replaceChildren(...show.open.map((payment) => make("li", "", payment.text)));
+  const held = show.open.filter((payment) => payment.state !== "settled").reduce((sum, payment) => sum + payment.amount_micro_usdc, 0);
+  say("open-title", held ? `Not settled yet: ${usd(held)} held` : "Paid, and still looked for");
+  $("open").querySelector("ul").replaceChildren(...show.open.map((payment) => {
+    const line = make("li"), what = payment.prompt || (payment.purpose === "upload" ? "Upload of a picture" : "A clip");
+    const past = payment.hold_until * 1000 < Date.now();
+    const state = {
+      reserved: "is being bought",
+      signed: `no answer yet; ${past ? "its credential has ended, the chain will tell" : `its credential ends at ${clock(payment.hold_until)}`}`,
+      refused: `refused, held until ${clock(payment.hold_until)}`,
+      settled: "paid; its job is looked for at the studio",
+    }[payment.state];
+    line.append(make("b", "", usd(payment.amount_micro_usdc)), make("span", "what", what), make("span", "quiet", `${state} · payment ${payment.payment_id}`));
+    return line;
+  }));
   $("open").hidden = show.open.length === 0;
 }
 function drawStage(clip) {
@@ -104,38 +122,69 @@ function drawStage(clip) {
       video.preload = "metadata";
       stage.append(video);
     }
-  } else if (clip.status === "failed") {
-    stage.append(make("span", "", "Failed at the studio"));
-  } else if (clip.missing) {
-    stage.append(make("span", "", "The file is not there any more"));
   } else {
-    stage.append(make("span", "", clip.status === "complete" ? "Being saved" : clip.status === "pending" ? "Waiting" : `${clip.progress} %`));
-    const bar = make("div", "bar"), fill = make("i");
-    fill.style.width = `${clip.progress}%`;
-    bar.append(fill);
-    stage.append(bar);
+    const first = clip.frames.find((frame) => frame.picture);
+    if (first) {
+      const image = make("img", "backdrop");
+      image.src = first.picture; image.alt = ""; image.loading = "lazy";
+      stage.append(image);
+    }
+    const state = clip.missing ? "The file is not there any more"
+      : { failed: "Failed at the studio", complete: "Being saved", pending: "Waiting" }[clip.status] || (clip.progress ? `${clip.progress}%` : "Running");
+    stage.append(make("span", "state", state));
+    if (running(clip)) {
+      const bar = make("div", "bar"), fill = make("i");
+      fill.style.width = `${clip.progress}%`;
+      bar.append(fill);
+      stage.append(bar);
+    }
   }
   return stage;
+}
+function drawPrompt(clip) {
+  const prompt = make("p", "prompt", clip.prompt || "(no prompt)"), more = make("button", "more", "more");
+  more.type = "button";
+  more.hidden = true;
+  more.addEventListener("click", () => {
+    const whole = prompt.classList.toggle("whole");
+    more.textContent = whole ? "less" : "more";
+    more.setAttribute("aria-expanded", whole);
+  });
+  more.setAttribute("aria-expanded", "false");
+  return [prompt, more];
+}
+function offerMore() {
+  for (const prompt of document.querySelectorAll(".prompt:not(.whole)")) prompt.nextElementSibling.hidden = prompt.scrollHeight <= prompt.clientHeight + 1;
+}
+function drawFrames(clip) {
+  const row = make("div", "frames"), names = { first: "First frame", last: "Last frame" };
+  for (const frame of clip.frames) {
+    if (frame.picture) {
+      const open = make("a"), image = make("img");
+      open.href = frame.picture; open.target = "_blank"; open.rel = "noopener noreferrer";
+      image.src = frame.picture; image.alt = names[frame.name]; image.loading = "lazy"; image.title = names[frame.name];
+      open.append(image);
+      row.append(open);
+    } else if (frame.url) row.append(link(frame.url, names[frame.name].toLowerCase()));
+  }
+  const shown = clip.frames.filter((frame) => frame.picture).map((frame) => frame.name);
+  if (shown.length) row.append(make("span", "label", shown.length > 1 ? "first and last frame" : `${shown[0]} frame`));
+  return row;
 }
 function drawClip(clip) {
   const card = make("article", "clip"), text = make("div", "text");
   card.dataset.job = clip.job_id;
-  const prompt = make("p", "prompt", clip.prompt || "(no prompt)");
-  prompt.title = clip.prompt;
-  prompt.addEventListener("click", () => prompt.classList.toggle("whole"));
-  text.append(prompt);
+  text.append(...drawPrompt(clip));
   if (clip.error) text.append(make("p", "problem", clip.error));
-  const facts = make("p", "facts quiet");
+  const facts = make("p", "facts quiet"), paid = make("p", "facts quiet");
   facts.append(make("b", "", usd(clip.price_micro_usdc)), make("span", "", clip.model));
   if (clip.size) facts.append(make("span", "", clip.size));
-  const when = make("time", "", new Date(clip.created_at * 1000).toLocaleString([], { dateStyle: "medium", timeStyle: "short" }));
+  const when = make("time", "", moment(clip.created_at));
   when.dateTime = new Date(clip.created_at * 1000).toISOString();
-  facts.append(when);
-  if (clip.receipt_url) facts.append(link(clip.receipt_url, "receipt"));
-  else if (clip.receipt) { const receipt = make("span", "", "paid"); receipt.title = clip.receipt; facts.append(receipt); }
-  if (clip.first_frame) facts.append(link(clip.first_frame, "first frame"));
-  if (clip.last_frame) facts.append(link(clip.last_frame, "last frame"));
-  text.append(facts);
+  paid.append(when);
+  if (clip.receipt_url) paid.append(link(clip.receipt_url, "receipt"));
+  else if (clip.receipt) { const receipt = make("span", "", "paid"); receipt.title = clip.receipt; paid.append(receipt); }
+  text.append(drawFrames(clip), facts, paid);
   card.append(drawStage(clip), text);
   card.signature = JSON.stringify(clip);
   return card;
@@ -153,31 +202,42 @@ function drawClips() {
   });
   if (cards.length !== $("clips").children.length || cards.some((card, index) => $("clips").children[index] !== card)) $("clips").replaceChildren(...cards);
   $("count").textContent = found.length === 1 ? "1 clip" : `${found.length} clips`;
+  offerMore();
   $("empty").hidden = found.length > 0;
   $("empty").textContent = show.clips.length ? "No clip fits." : "No clips yet. They appear here as they are made.";
 }
 function drawModels() {
   const chosen = $("model").value, models = [...new Set(show.clips.map((clip) => clip.model))].sort();
+  if (models.join() === [...$("model").options].slice(1).map((option) => option.value).join()) return;
   $("model").replaceChildren($("model").firstElementChild, ...models.map((name) => { const option = make("option", "", name); option.value = name; return option; }));
   $("model").value = models.includes(chosen) ? chosen : "";
 }
 function drawAll() {
+  const { made_at, ...seen } = show, text = JSON.stringify(seen), count = show.clips.filter(running).length;
+  say("live", show.live ? (count ? `${count} running` : "up to date") : `as of ${moment(made_at)}`);
+  $("live").classList.toggle("busy", show.live && count > 0);
+  if (text === drawn) return;
+  drawn = text;
   $("profile").hidden = show.profile === "live";
   $("profile").textContent = show.profile === "sandbox" ? "sandbox, play money" : show.profile;
-  const count = show.clips.filter(running).length;
-  $("live").textContent = show.live ? (count ? `${count} running` : "") : `as of ${new Date(show.made_at * 1000).toLocaleString([], { dateStyle: "medium", timeStyle: "short" })}`;
   drawMoney(); drawOpen(); drawModels(); drawClips();
 }
+let timer = 0;
 async function refresh() {
+  clearTimeout(timer);
   try {
     const answer = await fetch("data.json", { cache: "no-store" });
     if (answer.ok) { show = await answer.json(); drawAll(); }
-    else $("live").textContent = "The gallery cannot read the ledger now.";
-  } catch { $("live").textContent = "The gallery was closed; what you see is the last it knew."; }
-  setTimeout(refresh, show.clips.some(running) ? LIVE_MS : IDLE_MS);
+    else say("live", "The gallery cannot read the ledger now.");
+  } catch { say("live", "The gallery was closed; what you see is the last it knew."); }
+  clearTimeout(timer);
+  timer = setTimeout(refresh, show.clips.some(running) || show.open.length ? LIVE_MS : IDLE_MS);
 }
 for (const id of ["words", "status", "model"]) $(id).addEventListener("input", drawClips);
 $("search").addEventListener("submit", (event) => event.preventDefault());
-addEventListener("resize", () => drawChart(show.money.days, show.money.max_per_day_micro_usdc));
+addEventListener("resize", () => { drawChart(show.money.days, show.money.max_per_day_micro_usdc); offerMore(); });
 drawAll();
-if (show.live) setTimeout(refresh, LIVE_MS);
+if (show.live) {
+  timer = setTimeout(refresh, LIVE_MS);
+  document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
+}

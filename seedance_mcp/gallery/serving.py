@@ -1,8 +1,10 @@
 """The gallery's server: on the loopback address only, and only for who knows the token in the address."""
 
+import os
 import secrets
 import socket
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 
 import uvicorn
 from starlette.applications import Starlette
@@ -38,17 +40,16 @@ def open_door(port: int) -> tuple[socket.socket, str, str]:
     try:
         door = socket.create_server((HOST, port))
     except OSError as exc:
-        raise ConfigError(
-            f"The gallery cannot use port {port}: {exc.strerror or exc}.", "Choose another --port."
-        ) from exc
+        why = os.strerror(exc.errno) if exc.errno else exc  # its own text repeats the address
+        raise ConfigError(f"The gallery cannot use port {port}: {why}.", "Choose another --port.") from exc
     return door, f"http://{HOST}:{door.getsockname()[1]}", secrets.token_urlsafe(TOKEN_BYTES)
 
 
 def build_app(settings: Settings, *, origin: str, token: str) -> ASGIApp:
     """The gallery as an application; every address of it begins with the token."""
 
-    def locate(job: Job, file: object) -> str:
-        return f"media/{job.job_id}/{'clip' if str(file) == job.file else 'poster'}"
+    def locate(job: Job, kind: str, _: Path) -> str:
+        return f"media/{job.job_id}/{kind}"
 
     def page(_: Request) -> Response:
         return HTMLResponse(render_page(build_show(settings, locate=locate, live=True)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from datetime import datetime, timedelta
@@ -11,7 +12,7 @@ from seedance_mcp.config import Settings
 from seedance_mcp.errors import quote_text
 from seedance_mcp.ledger import Job, Ledger, Payment
 from seedance_mcp.ledger.sqlite import SQLiteLedger
-from seedance_mcp.money import format_usdc
+from seedance_mcp.media import name_frame
 from seedance_mcp.policy import Spend
 
 CLIPS_MAX = 2000
@@ -19,8 +20,13 @@ PAYMENTS_MAX = 20_000
 DAYS = 30
 PROMPT_CHARACTERS_MAX = 4000
 
-Locate = Callable[[Job, Path], str]
-"""The address under which the page finds a saved file of a job."""
+FRAMES = {"first": "image", "last": "last_image"}
+"""The pictures that a clip begins and ends with, and the arguments that name them by their hash."""
+
+Locate = Callable[[Job, str, Path], str]
+"""The address under which the page finds a saved file of a job: its clip, its poster, its first or last frame."""
+
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 def build_show(settings: Settings, *, locate: Locate, live: bool, now: float | None = None) -> dict[str, object]:
@@ -45,7 +51,7 @@ def build_show(settings: Settings, *, locate: Locate, live: bool, now: float | N
             spend = ledger.spend(now)
             payments = ledger.recent_payments(PAYMENTS_MAX)
             days = _sum_days(payments, now)
-            open_payments = [_show_open(payment) for payment in payments if payment.holds(now)]
+            open_payments = [_show_open(payment) for payment in _find_open(payments, ledger, now)]
             clips = [_show_clip(job, settings, ledger, locate) for job in ledger.recent_jobs(CLIPS_MAX)]
         finally:
             ledger.close()
@@ -67,7 +73,12 @@ def build_show(settings: Settings, *, locate: Locate, live: bool, now: float | N
 
 def find_media(job: Job, settings: Settings, kind: str) -> Path | None:
     """A saved file of a job, if it is there and lies in the videos folder."""
-    named = job.file if kind == "clip" else job.thumbnail if kind == "poster" else None
+    if kind in FRAMES:
+        sha256 = job.arguments.get(FRAMES[kind])
+        known = isinstance(sha256, str) and _SHA256.fullmatch(sha256)
+        named = name_frame(str(sha256), settings.videos_dir) if known else None
+    else:
+        named = job.file if kind == "clip" else job.thumbnail if kind == "poster" else None
     if named is None:
         return None
     file = Path(named)
@@ -77,7 +88,8 @@ def find_media(job: Job, settings: Settings, kind: str) -> Path | None:
 
 def _show_clip(job: Job, settings: Settings, ledger: Ledger, locate: Locate) -> dict[str, object]:
     arguments = job.arguments
-    video, poster = find_media(job, settings, "clip"), find_media(job, settings, "poster")
+    found = {kind: find_media(job, settings, kind) for kind in ("clip", "poster", *FRAMES)}
+    places = {kind: None if file is None else locate(job, kind, file) for kind, file in found.items()}
     explorer = settings.profile.explorer_of(job.rail)
     transaction = job.receipt.transaction if job.receipt is not None else ""
     duration, resolution = arguments.get("duration"), arguments.get("resolution")
@@ -92,45 +104,57 @@ def _show_clip(job: Job, settings: Settings, ledger: Ledger, locate: Locate) -> 
         "price_micro_usdc": job.price_micro_usdc,
         "created_at": job.created_at,
         "error": None if job.error is None else quote_text(job.error),
-        "video": None if video is None else locate(job, video),
-        "poster": None if poster is None else locate(job, poster),
-        "missing": job.file is not None and video is None,
+        "video": places["clip"],
+        "poster": places["poster"],
+        "missing": job.file is not None and places["clip"] is None,
         "receipt": transaction or None,
         "receipt_url": explorer + transaction if explorer and transaction else None,
-        "first_frame": _find_frame(job, "image", ledger),
-        "last_frame": _find_frame(job, "last_image", ledger),
+        "frames": [
+            {
+                "name": kind,
+                "picture": places[kind],
+                "url": None if places[kind] else _find_hosted(job, argument, ledger),
+            }
+            for kind, argument in FRAMES.items()
+            if job.arguments.get(argument)
+        ],
     }
 
 
-def _find_frame(job: Job, name: str, ledger: Ledger) -> str | None:
-    """Where the studio hosts a picture that the clip was made of, if we uploaded it."""
-    sha256 = job.arguments.get(name)
+def _find_hosted(job: Job, argument: str, ledger: Ledger) -> str | None:
+    """Where the studio hosts a picture of which nothing small was kept, if we uploaded it."""
+    sha256 = job.arguments.get(argument)
     if not isinstance(sha256, str):
         return None
     upload = ledger.find_upload(sha256, studio=job.studio, wallet=job.wallet)
     return None if upload is None else upload.image_url
 
 
+def _find_open(payments: list[Payment], ledger: Ledger, now: float) -> list[Payment]:
+    """What may still settle, and what settled without a clip coming of it yet; newest first."""
+    open_payments = {payment.id: payment for payment in payments if payment.holds(now)}
+    for wallet in {payment.wallet for payment in payments}:
+        open_payments |= {payment.id: payment for payment in ledger.settled_without_result(wallet)}
+    return [open_payments[number] for number in sorted(open_payments, reverse=True)]
+
+
 def _show_open(payment: Payment) -> dict[str, object]:
-    until = time.strftime("%H:%M UTC", time.gmtime(payment.hold_until))
-    what = "an upload" if payment.purpose == "upload" else "a clip"
-    state = {
-        "reserved": "is being bought",
-        "signed": f"has no answer yet; its credential ends at {until}",
-        "refused": f"was refused, and is held until {until}",
-    }[payment.state]
     return {
         "payment_id": payment.id,
-        "text": f"Payment {payment.id}: ${format_usdc(payment.amount_micro_usdc)} for {what} {state}.",
+        "amount_micro_usdc": payment.cost_micro_usdc,
+        "purpose": payment.purpose,
+        "prompt": str(payment.arguments.get("prompt") or "")[:PROMPT_CHARACTERS_MAX],
+        "state": payment.state,
+        "hold_until": payment.hold_until,
     }
 
 
 def _sum_days(payments: list[Payment], now: float) -> list[dict[str, object]]:
-    """What settled on each of the last days, by this machine's calendar, oldest first."""
+    """What settled on each of the last days, fees and all, by this machine's calendar, oldest first."""
     today = datetime.fromtimestamp(now).astimezone().date()
     sums = {today - timedelta(days=back): 0 for back in range(DAYS - 1, -1, -1)}
     for payment in payments:
         day = datetime.fromtimestamp(payment.created_at).astimezone().date()
         if payment.state == "settled" and day in sums:
-            sums[day] += payment.amount_micro_usdc
+            sums[day] += payment.cost_micro_usdc
     return [{"name": f"{day:%b} {day.day}", "micro_usdc": amount} for day, amount in sums.items()]

@@ -1,0 +1,75 @@
+"""A history in the sandbox, made as its owner makes one: real purchases, real clips, and what went wrong."""
+
+import sqlite3
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+import httpx
+
+from seedance_mcp.animator import Animator
+from seedance_mcp.commands.console import run
+from seedance_mcp.engine import Engine
+from seedance_mcp.errors import SeedanceError
+from seedance_mcp.order import Order
+
+DAY_SECONDS = 24 * 3600
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """A clip that is asked for, and what goes wrong at the studio meanwhile.
+
+    Attributes:
+        wait_seconds: How long it is waited for.
+        days_ago: When it was, once `date_back` has been told.
+    """
+
+    order: Order
+    faults: tuple[str, ...] = ()
+    wait_seconds: float = 30
+    days_ago: int = 0
+
+
+def make_history(environ: Mapping[str, str], wishes: Sequence[Wish]) -> None:
+    """Buy everything, one after the other, and wait for all of it together."""
+    studio = environ["SEEDANCE_STUDIO_URL"]
+
+    async def buy(animator: Animator, wish: Wish, bought: anyio.Event) -> None:
+        async def report(*_: object) -> None:
+            bought.set()
+
+        deadline = time.time() + wish.wait_seconds
+        with suppress(SeedanceError):
+            await animator.animate_image(wish.order, max_price_micro_usdc=None, deadline=deadline, report=report)
+        bought.set()
+
+    async def work(engine: Engine) -> None:
+        animator = await engine.animator()
+        async with httpx.AsyncClient() as http, anyio.create_task_group() as tasks:
+            for wish in wishes:
+                await http.post(f"{studio}/_sandbox/faults", json={"faults": wish.faults})
+                bought = anyio.Event()
+                tasks.start_soon(buy, animator, wish, bought)
+                with anyio.fail_after(wish.wait_seconds):
+                    await bought.wait()  # the next wish's faults are not for this one
+            await http.post(f"{studio}/_sandbox/faults", json={"faults": []})
+
+    run(environ, work)
+
+
+def date_back(ledger_file: Path, wishes: Sequence[Wish]) -> None:
+    """Let what was bought just now have been bought on the days that the wishes name."""
+    with sqlite3.connect(ledger_file) as db:
+        for wish in wishes:
+            seconds = wish.days_ago * DAY_SECONDS
+            found = db.execute(
+                "SELECT id FROM payments WHERE json_extract(arguments, '$.prompt') = ?", (wish.order.prompt,)
+            ).fetchall()
+            for (payment_id,) in found:
+                db.execute("UPDATE payments SET created_at = created_at - ? WHERE id = ?", (seconds, payment_id))
+                db.execute("UPDATE jobs SET created_at = created_at - ? WHERE payment_id = ?", (seconds, payment_id))
+    db.close()

@@ -192,7 +192,8 @@ def _look_at_ledger(settings: Settings, address: str | None) -> list[Finding]:
                 health="note",
                 text=f"Payment {payment.id} of ${format_usdc(payment.amount_micro_usdc)} is {payment.state}, and holds "
                 f"budget; its credential ends at {until}.",
-                advice="A running server asks the studio and the chain by itself; or run the same command again.",
+                advice="A running server asks the studio and the chain by itself; or run the same command again. If no "
+                f"chain will tell, look it up and run: seedance-mcp wallet write-off {payment.id}",
             )
         )
     findings += [

@@ -9,8 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from seedance_mcp.chains import Chains, Fate
+from seedance_mcp.chains import Block, Chains, Fate
+from seedance_mcp.config import LIVE
 from seedance_mcp.ledger import Payment
 from seedance_mcp.recovery import Recovery
 from seedance_mcp.sandbox import Sandbox
@@ -167,3 +170,37 @@ async def test_a_node_that_keeps_only_late_blocks_is_asked_for_no_others(case: C
     assert never is not None
     assert not never.used
     assert len(calls) <= CALLS_MAX
+
+
+class ListOfBlocks:
+    """A chain that is nothing but the times of its blocks."""
+
+    def __init__(self, times: list[int]) -> None:
+        self.times, self.asked = times, 0
+
+    async def call_rpc(self, method: str, parameters: list[Any], *, rail: str) -> dict[str, str]:
+        assert (method, rail) == ("eth_getBlockByNumber", "mpp")
+        self.asked += 1
+        number = int(parameters[0], 16)
+        return {"number": hex(number), "timestamp": hex(self.times[number])}
+
+
+@given(
+    gaps=st.lists(st.integers(0, 3), min_size=1, max_size=200),
+    moment=st.integers(-5, 400),
+    known=st.integers(0, 199),
+)
+def test_the_last_block_at_a_moment_is_the_one_that_a_plain_search_finds(
+    gaps: list[int], moment: int, known: int
+) -> None:
+    times = [1_000 + sum(gaps[: number + 1]) for number in range(len(gaps))]
+    latest = min(known, len(times) - 1)
+    blocks: Any = ListOfBlocks(times)
+    chains: Any = Chains(studio=blocks, pins=LIVE.pins)
+    start = Block(number=latest, time=times[latest])
+
+    found = asyncio.run(chains._find_last_block(1_000 + moment, start))
+
+    plain = [number for number in range(latest + 1) if times[number] <= 1_000 + moment]
+    assert found.number == (plain[-1] if plain else 0)
+    assert blocks.asked <= 2 * len(times).bit_length()

@@ -128,7 +128,10 @@ def write_job(ledger: SQLiteLedger, job_id: str, created_at: float, studio: str,
     )
     receipt = Receipt(rail="x402", network="eip155:8453", transaction="0x" + "3" * 64)
     payment = ledger.conclude(payment, Settled(receipt=receipt, answer=b"{}"), now=created_at)
-    return ledger.add_job(payment, job_id, studio=studio, status="pending", now=created_at)
+    job = ledger.add_job(payment, job_id, studio=studio, status="pending", now=created_at)
+    if job is None:
+        raise SystemExit(f"two payments have the job {job_id}")
+    return job
 
 
 async def run_client(arguments: argparse.Namespace) -> None:

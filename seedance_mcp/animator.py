@@ -8,6 +8,7 @@ job. Leaving stops the waiting, never the bookkeeping.
 from __future__ import annotations
 
 import contextlib
+import logging
 import math
 import time
 from collections.abc import Callable
@@ -37,7 +38,7 @@ from seedance_mcp.hosting import UPLOAD_PRICE_MICRO_USDC, Hosted, Hosting, Pictu
 from seedance_mcp.ledger import Job, Ledger, Payment
 from seedance_mcp.order import Order, PreparedOrder, prepare
 from seedance_mcp.pricing import Pricing
-from seedance_mcp.purchase import JOIN_ATTEMPTS_MAX, Buyer, refused_error, unknown_error
+from seedance_mcp.purchase import JOIN_ATTEMPTS_MAX, Buyer, held_error
 from seedance_mcp.quoting import Quote, Quoting
 from seedance_mcp.recovery import Recovery
 from seedance_mcp.studio import Studio
@@ -45,6 +46,8 @@ from seedance_mcp.wallet import Wallet
 from seedance_mcp.watcher import Changed, JobWatcher, Report
 from seedance_mcp.wire.jobs import JobStatus
 from seedance_mcp.wire.offers import Offer
+
+log = logging.getLogger("seedance_mcp")
 
 FRESH_SECONDS = 24 * 3600
 """For so long the same order is answered with the same job; `take` asks for another one."""
@@ -269,6 +272,10 @@ class Animator:
         """How the account stands: balances, limits, what was spent, what is not over."""
         return await self._account.read()
 
+    async def write_off(self, payment: Payment) -> Payment:
+        """Take the owner's word that a payment never moved: see `Recovery.write_off`."""
+        return await self._recovery.write_off(payment)
+
     def find_job(self, job_id: str) -> Job | None:
         """The latest that is known here of a job of ours; nobody is asked."""
         job = self._ledger.find_job(job_id)
@@ -279,8 +286,10 @@ class Animator:
         pause: float = RECOVERY_SECONDS_MIN
         while True:
             found_some = False
-            with contextlib.suppress(SeedanceError):  # such as books that are locked for a moment: look again later
+            try:
                 found_some = await self._look_into_all()
+            except SeedanceError as exc:  # such as books that are locked for a moment: look again later
+                log.warning("What is not over cannot be looked into now: %s", exc.what)
             pause = min(pause * 2, RECOVERY_SECONDS_MAX) if found_some else RECOVERY_SECONDS_MIN
             await anyio.sleep(pause)
 
@@ -292,13 +301,14 @@ class Animator:
             self._watcher.watch(job)
         unfinished = self._ledger.unfinished_payments(self._now())
         for payment in unfinished:
-            with contextlib.suppress(SeedanceError):  # one payment's trouble is not the others'
+            try:
                 await self._recovery.recover(payment)
+            except SeedanceError as exc:  # one payment's trouble is not the others'
+                log.warning("Payment %d cannot be looked into now: %s", payment.id, exc.what)
             self._watch_job_of(payment)
         lost = self._ledger.settled_without_result(self.wallet.address)
         for payment in lost:
-            with contextlib.suppress(SeedanceError):
-                await self._find_lost_job(payment)
+            await self._find_lost_job(payment)
         return bool(unfinished or lost)
 
     def expected_seconds(self, job: Job) -> float:
@@ -427,22 +437,8 @@ class Animator:
         if payment.state == "settled":
             return await self._begin(payment)
         if payment.holds(self._now()):
-            raise self._held_error(payment)
+            raise held_error(payment, self._now())
         return None
-
-    def _held_error(self, payment: Payment) -> SeedanceError:
-        if payment.state == "refused":
-            return refused_error(payment)
-        if payment.state == "signed":
-            return unknown_error(payment)
-        return PurchaseUnderwayError(
-            "Another process was about to make the same purchase.",
-            "Make the same call again in a minute.",
-            charge="held",
-            amount_micro_usdc=payment.amount_micro_usdc,
-            payment_id=payment.id,
-            held_until=payment.hold_until,
-        )
 
     # ── jobs of payments ─────────────────────────────────────────────────────────────────────────────────────────
 

@@ -29,9 +29,9 @@ from seedance_mcp.wire.mpp import (
 from seedance_mcp.wire.offers import Rail
 from seedance_mcp.wire.x402 import build_authorization_state_call, read_authorization, read_word
 
-FATE_SECONDS = 30
+FATE_SECONDS = 60
 """How long finding out what became of one payment may take."""
-CHARGE_WINDOW_SECONDS = 120
+CHARGE_WINDOW_SECONDS = 45
 """How long before its expiry a charge's event is looked for: longer than a charge lives."""
 NODES_LAG_SECONDS = 15
 """How far behind the node that looks for a charge may be: behind one address there are several."""
@@ -56,10 +56,11 @@ class Fate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Block:
-    """A block's number, and its time in Unix seconds."""
+    """A block: its number, its time in Unix seconds, and the hashes of its transactions."""
 
     number: int
     time: int
+    transactions: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +112,11 @@ class Chains:
         if not isinstance(found, Mapping):
             raise StudioProtocolError(f"The chain does not know its block {block}.")
         fields = cast("Mapping[str, object]", found)
-        return Block(number=read_word(fields.get("number")), time=read_word(fields.get("timestamp")))
+        number, listed = read_word(fields.get("number")), fields.get("transactions")
+        if block != "latest" and number != int(block, 16):
+            raise StudioProtocolError("The chain answers with another block than the one that was asked for.")
+        transactions = tuple(str(one) for one in cast("list[object]", listed)) if isinstance(listed, list) else ()
+        return Block(number=number, time=read_word(fields.get("timestamp")), transactions=transactions)
 
     async def _find_authorization_fate(self, document: Json, latest: Block) -> Fate | None:
         authorization = read_authorization(document)
@@ -147,7 +152,27 @@ class Chains:
         last = await self._find_last_block(charge.valid_before, latest)
         first = await self._find_last_block(charge.valid_before - CHARGE_WINDOW_SECONDS, last)
         query = build_log_query(charge, first.number, last.number)
-        return read_log_transaction(await self.studio.call_rpc("eth_getLogs", query, rail="mpp"))
+        found = read_log_transaction(await self.studio.call_rpc("eth_getLogs", query, rail="mpp"))
+        if found is None:
+            await self._check_memory(first, last)
+        return found
+
+    async def _check_memory(self, first: Block, last: Block) -> None:
+        """Raise unless the node still knows what happened in these blocks: one that forgot has no events either.
+
+        Raises:
+            StudioError: It has no receipt of a transaction that it lists there itself.
+        """
+        block = last
+        while block.number >= first.number:
+            if block.transactions:
+                receipt = await self.studio.call_rpc("eth_getTransactionReceipt", [block.transactions[-1]], rail="mpp")
+                if not isinstance(receipt, Mapping):
+                    raise StudioProtocolError("The node does not keep the receipts of that time.")
+                return
+            if block.number == first.number:
+                return  # nothing at all happened in between
+            block = await self._read_block(hex(block.number - 1), "mpp")
 
     async def _find_last_block(self, moment: int, latest: Block) -> Block:
         """The last Tempo block at a moment or before, going back from a known one; the chain's first where it is older.
@@ -167,6 +192,8 @@ class Chains:
                 break
             middle = await self._read_block(hex((low.number + high.number) // 2), "mpp")
             low, high = (middle, high) if middle.time <= moment else (low, middle)
+        if low.time > moment and low.number > 0:
+            raise StudioProtocolError("The chain's blocks lead to no such moment.")
         return low
 
 

@@ -20,7 +20,7 @@ from seedance_mcp.errors import ImageError, PurchaseUnderwayError, StudioError, 
 from seedance_mcp.flights import Flights
 from seedance_mcp.ledger import Ledger, Payment, Upload
 from seedance_mcp.media import Image
-from seedance_mcp.purchase import JOIN_ATTEMPTS_MAX, Buyer, refused_error, unknown_error
+from seedance_mcp.purchase import JOIN_ATTEMPTS_MAX, Buyer, held_error
 from seedance_mcp.recovery import Recovery
 from seedance_mcp.studio import Studio
 from seedance_mcp.wire.encoding import encode_json
@@ -31,7 +31,7 @@ from seedance_mcp.wire.offers import read_offers
 UPLOAD_PRICE_MICRO_USDC = 10_000
 """Source: contract section 4."""
 PURCHASES_MAX = 2
-"""How often the upload of one picture is paid for without the picture ever being hosted."""
+"""How often in 24 hours the upload of one picture is paid for without the picture being hosted."""
 VERCEL_HOST = "vercel.com"
 
 _STORE = re.compile(r"vercel_blob_client_(?P<id>[A-Za-z0-9]{1,63})_")
@@ -215,7 +215,7 @@ class Hosting:
         """
         earlier = await self.recovery.bring_to_end(earlier)
         if earlier.holds(self.now()):
-            raise refused_error(earlier) if earlier.state == "refused" else unknown_error(earlier)
+            raise held_error(earlier, self.now())
         return earlier
 
     def _check_unhosted(self, payment: Payment) -> None:
@@ -224,11 +224,12 @@ class Hosting:
         Raises:
             StudioRejectedError: Somebody between us and the studio's store is in the way; money does not help.
         """
-        if self.ledger.count_unhosted(payment.fingerprint) >= PURCHASES_MAX:
+        since = self.now() - policy.DAY_SECONDS
+        if self.ledger.count_unhosted(payment.fingerprint, since=since) >= PURCHASES_MAX:
             raise _unusable_error(
                 payment,
-                "This picture's upload was paid more than once and is not bought again. Tell the owner, or give an "
-                "https URL that anybody can open.",
+                "This picture's upload was paid more than once and is not bought again for a day. Tell the owner, or "
+                "give an https URL that anybody can open.",
             )
 
     async def _finish(self, payment: Payment, image: Image) -> Upload | None:

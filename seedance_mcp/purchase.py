@@ -37,6 +37,7 @@ from seedance_mcp.errors import (
     PaymentRefusedError,
     PolicyError,
     PurchaseUnderwayError,
+    SeedanceError,
     StudioError,
     UnacceptableOfferError,
 )
@@ -288,12 +289,28 @@ def refused_error(payment: Payment) -> PaymentRefusedError:
     )
 
 
+def held_error(payment: Payment, now: float) -> SeedanceError:
+    """Why a payment that is not over keeps the same thing from being bought."""
+    if payment.state == "refused":
+        return refused_error(payment)
+    if payment.state == "signed":
+        return unknown_error(payment) if payment.hold_until > now else unasked_error(payment)
+    return PurchaseUnderwayError(
+        "Another process was about to make the same purchase.",
+        "Make the same call again in a minute.",
+        charge="held",
+        amount_micro_usdc=payment.cost_micro_usdc,
+        payment_id=payment.id,
+        held_until=payment.hold_until,
+    )
+
+
 def unasked_error(payment: Payment) -> PaymentOutcomeUnknownError:
-    """The studio refused it, its credential is over, and the chain does not say whether it settled all the same."""
+    """Its credential is over, and no chain says whether it settled, whatever the studio says."""
     return PaymentOutcomeUnknownError(
-        "The studio refused an earlier payment for this, and the chain does not say whether it moved all the same.",
-        "It is not bought again until the chain answers: make the same call later. An owner who has looked it up on "
-        f"the chain can say that it never moved: seedance-mcp wallet write-off {payment.id}",
+        "An earlier payment for this is over, and no chain says whether it moved.",
+        "It is not bought again before that is known: make the same call later. If it stays so, tell the owner to run "
+        "seedance-mcp doctor, which names the way out.",
         charge="held",
         amount_micro_usdc=payment.cost_micro_usdc,
         payment_id=payment.id,

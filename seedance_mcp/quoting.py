@@ -223,7 +223,10 @@ class Quoting:
                 price, fee = offer.amount_micro_usdc, purse.fee_of(offer)
             if price is not None:
                 approval = policy.agree_price(
-                    self.limits, max_price_micro_usdc=max_price_micro_usdc, quoted_micro_usdc=None
+                    self.limits,
+                    max_price_micro_usdc=max_price_micro_usdc,
+                    quoted_micro_usdc=None,
+                    asked_micro_usdc=price,  # a person will be asked when it is bought
                 )
                 spend = self.ledger.spend(self.now()).plus(uploads)
                 policy.check_price(price, self.limits, spend=spend, approval=approval, fee_micro_usdc=fee)

@@ -80,8 +80,7 @@ class Recovery:
             The payment as it stands afterwards; still `signed` or `reserved` where nobody can say yet.
 
         Raises:
-            PaymentOutcomeUnknownError: The studio refused it, and the chain does not say whether it settled all the
-                same.
+            PaymentOutcomeUnknownError: The studio refused it, and no chain says whether it settled all the same.
         """
         with anyio.move_on_after(WAIT_SECONDS):
             while payment.holds(self.now()) and payment.state != "refused":
@@ -91,9 +90,21 @@ class Recovery:
                 payment = self.ledger.find_payment(payment.id) or payment
         if payment.state == "refused" and not payment.holds(self.now()) and not payment.chain_checked:
             payment = await self.recover(payment)  # a studio that said no may have settled: ask before buying again
-            if payment.state == "refused" and not payment.chain_checked and self.chains.has_one(payment):
+            if payment.state == "refused" and not payment.chain_checked:
                 raise unasked_error(payment)
         return payment
+
+    async def write_off(self, payment: Payment) -> Payment:
+        """Take the owner's word that a payment whose credential is over never moved; the chain's word comes first.
+
+        Returns:
+            The payment: `refused`, or `settled` where the chain knows better.
+        """
+        fate = await self.chains.find_fate(payment)
+        if fate is not None:
+            return self._conclude(payment, fate)
+        outcome = Refused(reason="written off by the owner")
+        return self.ledger.conclude(payment, outcome, now=self.now(), chain_checked=True, fee_micro_usdc=0)
 
     async def _ask(self, payment: Payment) -> Payment:
         if payment.state == "refused":  # its credential has expired: was it used after all?
@@ -109,10 +120,11 @@ class Recovery:
         except StudioError:
             found = None
         fate = await self.chains.find_fate(payment)
-        if found is not None:
-            self.ledger.add_job(payment, found.job_id, studio=self.studio.origin, status=found.status, now=self.now())
-            if fate is None and not self.chains.has_one(payment):
-                fate = Fate(used=True)  # else the chain will say it: a job may also be made and never be settled
+        job = found and self.ledger.add_job(
+            payment, found.job_id, studio=self.studio.origin, status=found.status, now=self.now()
+        )
+        if job is not None and fate is None and not self.chains.has_one(payment):
+            fate = Fate(used=True)  # else the chain will say it: a job may also be made and never be settled
         return self._conclude(payment, fate)
 
     def _conclude(self, payment: Payment, fate: Fate | None) -> Payment:
@@ -146,8 +158,9 @@ class Recovery:
     async def find_job(self, payment: Payment) -> JobStatus | None:
         """A job at the studio that this payment's request made and that no payment of ours owns yet.
 
-        Matched by the request's body where the studio repeats it, while none of our other payments could have made it
-        as well; where it does not, by type and time, and then only if a single job fits.
+        Matched by the request's body where the studio repeats it, unless the answer to another payment for the same
+        body, still on its way, may name it; where it does not, by type and time, and then only if a single job fits a
+        single payment.
 
         Raises:
             StudioError: The list cannot be had.
@@ -172,11 +185,10 @@ class Recovery:
             cursor = page.next_cursor
             if cursor is None or not page.jobs or _is_older(page.jobs[-1], payment.signed_at):
                 break
-        if 0 < len(exact) <= self.ledger.count_rivals(payment):
-            return None  # it may be theirs, whose answer is still on its way
         if exact:
-            return min(exact, key=lambda job: job.created_at or 0)
-        return likely[0] if len(likely) == 1 else None
+            on_their_way = self.ledger.count_rivals(payment, now=self.now())
+            return min(exact, key=lambda job: job.created_at or 0) if len(exact) > on_their_way else None
+        return likely[0] if len(likely) == 1 and not self.ledger.count_jobless(payment) else None
 
 
 def _same_type(payment: Payment, job: JobStatus) -> bool:

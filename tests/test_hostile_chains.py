@@ -24,7 +24,7 @@ from tests.servers import Asked, say, serve_raw
 from tests.test_purchase import animator_on, settings_for
 
 EXPIRED_SECONDS = 300
-CALLS_MAX = 45
+CALLS_MAX = 110
 Make = Callable[..., Sandbox]
 Draw = Callable[..., Path]
 Lie = Callable[[str, list[Any], dict[str, Any]], dict[str, Any]]
@@ -123,7 +123,17 @@ async def test_the_honest_chain_says_what_happened(case: Case) -> None:
         only("eth_getBlockByNumber", {"result": None}),
         only("eth_getBlockByNumber", {"result": {"number": "0x1", "timestamp": "0x1"}}),
     ],
-    ids=["error-beside-null", "error", "null", "empty", "list", "other-chain", "no-chain", "no-blocks", "old-blocks"],
+    ids=[
+        "error-beside-null",
+        "error",
+        "null",
+        "empty",
+        "list",
+        "other-chain",
+        "no-chain",
+        "no-blocks",
+        "old-blocks",
+    ],
 )
 async def test_a_broken_or_foreign_chain_never_says_that_a_payment_is_dead(case: Case, lie: Lie) -> None:
     case.let_expire()
@@ -139,6 +149,26 @@ async def test_a_node_without_receipts_does_not_hide_a_charge_from_its_own_event
 ) -> None:
     case.let_expire()
     async with lying(case, only("eth_getTransactionReceipt", answer)) as chains:
+        fate = await chains.find_fate(case.settled)
+    assert fate is None or fate.used
+
+
+async def test_a_node_that_claims_blocks_of_the_future_does_not_hide_a_payment(case: Case) -> None:
+    future: dict[str, Any] = {"result": {"number": "0xffffff", "timestamp": "0xffffffff", "transactions": []}}
+    async with lying(case, only("eth_getBlockByNumber", future)) as chains:
+        fate = await chains.find_fate(case.settled)
+    assert fate is None or fate.used
+
+
+async def test_a_node_that_forgot_what_happened_then_says_nothing_of_it(case: Case) -> None:
+    """Receipts and events pruned, blocks kept: what an ordinary full node answers about last month."""
+    case.let_expire()
+
+    def forget(method: str, _: list[Any], honest: dict[str, Any]) -> dict[str, Any]:
+        forgotten: dict[str, Any] = {"eth_getTransactionReceipt": None, "eth_getLogs": []}
+        return {**honest, "result": forgotten[method]} if method in forgotten else honest
+
+    async with lying(case, forget) as chains:
         fate = await chains.find_fate(case.settled)
     assert fate is None or fate.used
 

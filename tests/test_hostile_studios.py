@@ -219,8 +219,26 @@ async def test_a_picture_that_cannot_be_stored_is_paid_for_twice_at_most_and_say
     assert paid(sandbox) == [UPLOAD, UPLOAD]
     assert [one.charge for one in told] == ["settled"] * 4
     assert "$0.01 was paid" in str(told[0])
-    assert all("is not bought again" in str(one) for one in told[1:])
+    assert all("is not bought again for a day" in str(one) for one in told[1:])
     assert not any("kept for the next call" in str(one) for one in told)
+
+
+async def test_without_a_chain_to_ask_a_refused_wish_is_not_bought_again_by_itself(
+    make_sandbox: Make, make_picture: Draw, funded_key: str, tmp_path: Path, clock: Clock
+) -> None:
+    sandbox = make_sandbox()
+    settings = without_rpc(settings_for(sandbox, funded_key, tmp_path / "data"), None)
+    order = Order(image=str(make_picture()), prompt="x")
+    async with animator_on(settings, now=clock) as animator:
+        await animator.upload_image(order.image)
+        break_with(sandbox, "settle_then_402:1")
+        with pytest.raises(PaymentRefusedError):
+            await animate(animator, order, clock)
+        let_expire(sandbox, clock)
+        with pytest.raises(PaymentOutcomeUnknownError, match="no chain says whether it moved"):
+            await animate(animator, order, clock)
+
+    assert paid(sandbox) == [UPLOAD, CLIP]
 
 
 async def test_with_a_clock_that_is_ahead_a_refused_charge_is_held_until_the_chain_calls_it_over(

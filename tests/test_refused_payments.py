@@ -83,7 +83,7 @@ async def test_without_the_chains_word_a_refused_wish_is_not_bought_again(
         with pytest.raises(PaymentRefusedError):
             await animator.animate_image(order, max_price_micro_usdc=None, deadline=clock() + WAIT_SECONDS)
         let_expire(sandbox, clock)
-        with pytest.raises(PaymentOutcomeUnknownError, match="does not say whether it moved"):
+        with pytest.raises(PaymentOutcomeUnknownError, match="no chain says whether it moved"):
             await animator.animate_image(order, max_price_micro_usdc=None, deadline=clock() + WAIT_SECONDS)
 
     assert paid(sandbox) == [UPLOAD, CLIP]

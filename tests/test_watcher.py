@@ -76,7 +76,9 @@ class Bench:
             answer=b"{}",
         )
         self.teller.running[job_id] = 0
-        return self.ledger.add_job(payment, job_id, studio=self.server.url, status="pending", now=now)
+        job = self.ledger.add_job(payment, job_id, studio=self.server.url, status="pending", now=now)
+        assert job is not None
+        return job
 
     def routes(self) -> list[str]:
         return [asked.target.partition("?")[0] for asked in self.server.asked]

@@ -16,7 +16,7 @@ from seedance_mcp.commands.exits import UNFINISHED
 from seedance_mcp.config import Settings, read_settings
 from seedance_mcp.engine import Engine
 from seedance_mcp.errors import ConfigError
-from seedance_mcp.ledger import Ledger
+from seedance_mcp.ledger import Ledger, Payment
 from seedance_mcp.money import format_usdc
 from seedance_mcp.wallet import KeySource, find_key, list_sources, open_wallet
 from seedance_mcp.wallet.keychain import describe_keychain, store_in_keychain
@@ -29,7 +29,6 @@ from seedance_mcp.wallet.keyfiles import (
     read_key_file,
     unlock,
 )
-from seedance_mcp.wire.exchange import Refused
 
 FUND_SECONDS_DEFAULT, FUND_SECONDS_MAX = 900, 24 * 3600
 FUND_POLL_SECONDS = 3
@@ -177,33 +176,52 @@ def payments(sandbox: Sandbox = False, as_json: AsJson = False) -> None:
         ])  # fmt: skip
         return
     for one in found:
-        typer.echo(
-            f"payment {one.id}: ${format_usdc(one.cost_micro_usdc)} for {one.purpose}, {one.state}, on {one.network} "
-            f"from {one.wallet} to {one.pay_to}"
-        )
+        typer.echo(_describe(one))
     words.print("They are asked about in the background." if found else "Every payment is over.")
 
 
 @app.command()
 def write_off(
-    payment_id: Annotated[int, typer.Argument(help="Its number, as `wallet payments` and errors name it.")],
+    payment_id: Annotated[int, typer.Argument(help="Its number, as `wallet payments` names it.")],
     sandbox: Sandbox = False,
 ) -> None:
-    """Say of a payment that you looked it up on the chain and it never moved; it then counts no more."""
-    settings = read_settings(read_environ(sandbox))
+    """Say of a payment that you looked it up and it never moved; it then counts no more. For a person at a terminal."""
+    environ = read_environ(sandbox)
+    payment = _find_unfinished(read_settings(environ), payment_id)
+    if not sys.stdin.isatty():
+        raise ConfigError("Only a person at a terminal can write off a payment.", "Nothing changed.")
+    words.print(f"{_describe(payment)}.", markup=False)
+    if not typer.confirm("Did you look it up there, and it never moved?", err=True):
+        raise ConfigError("Nothing was written off.", "It counts until it is known what became of it.")
+
+    async def work(engine: Engine) -> Payment:
+        return await (await engine.window_shopper()).write_off(payment)
+
+    if run(environ, work).state == "settled":
+        raise ConfigError(f"The chain says that payment {payment_id} did move.", "It is booked as paid.")
+    words.print(f"Payment {payment_id} counts no more. If it did move, your limits do not know of it.")
+
+
+def _find_unfinished(settings: Settings, payment_id: int) -> Payment:
+    now = time.time()
     with _open_ledger(settings) as ledger:
-        now = time.time()
         payment = None if ledger is None else ledger.find_payment(payment_id)
         if ledger is None or payment is None:
             raise ConfigError(f"There is no payment {payment_id} in this ledger.", "Run: seedance-mcp wallet payments")
         if payment.id not in {one.id for one in ledger.unfinished_payments(now)}:
             raise ConfigError(f"Payment {payment_id} is over, or was not signed.", "There is nothing to write off.")
-        if payment.hold_until > now:
-            raise ConfigError(
-                f"The credential of payment {payment_id} can still be used.", "Wait until it is over; it takes minutes."
-            )
-        ledger.conclude(payment, Refused(reason="written off by the owner"), now=now, chain_checked=True)
-    words.print(f"Payment {payment_id} counts no more. If it did move, your limits do not know of it.")
+    if payment.hold_until > now:
+        raise ConfigError(
+            f"The credential of payment {payment_id} can still be used.", "Wait until it is over; it takes minutes."
+        )
+    return payment
+
+
+def _describe(payment: Payment) -> str:
+    return (
+        f"payment {payment.id}: ${format_usdc(payment.cost_micro_usdc)} for {payment.purpose}, {payment.state}, on "
+        f"{payment.network} from {payment.wallet} to {payment.pay_to}"
+    )
 
 
 @contextmanager

@@ -259,12 +259,16 @@ class Ledger(Protocol):
         """Sum the budget."""
         ...
 
-    def count_rivals(self, payment: Payment) -> int:
-        """Other payments of the same wallet for the very same body that may own a job which nobody has written down."""
+    def count_rivals(self, payment: Payment, *, now: float) -> int:
+        """Other payments of the same wallet for the very same body whose answers are awaited at this moment."""
         ...
 
-    def count_unhosted(self, fingerprint: str) -> int:
-        """Settled uploads of a picture that never became a hosted image."""
+    def count_jobless(self, payment: Payment) -> int:
+        """Other payments of the same wallet on the same route that may own a job which nobody has written down."""
+        ...
+
+    def count_unhosted(self, fingerprint: str, *, since: float) -> int:
+        """Settled uploads of a picture since a moment that never became a hosted image."""
         ...
 
     def add_job(self, payment: Payment, job_id: str, *, studio: str, status: Status, now: float) -> Job | None:

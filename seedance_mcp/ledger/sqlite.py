@@ -262,7 +262,8 @@ class SQLiteLedger:
             state, reason, receipt, answer = "refused", outcome.reason, None, None
         with self._atomic() as db:
             db.execute(
-                """UPDATE payments SET state = ?, reason = ?, receipt_network = ?, receipt_transaction = ?, answer = ?,
+                """UPDATE payments SET state = ?, reason = ?, receipt_network = coalesce(?, receipt_network),
+                                       receipt_transaction = coalesce(?, receipt_transaction), answer = ?,
                                        concluded_at = ?, chain_checked = max(chain_checked, ?), lease_until = 0,
                                        fee_micro_usdc = min(fee_micro_usdc, coalesce(?, fee_micro_usdc))
                    WHERE id = ? AND (state IN ('signed', 'refused')
@@ -312,25 +313,32 @@ class SQLiteLedger:
         )
         return [read_payment(row) for row in rows]
 
-    def count_rivals(self, payment: Payment) -> int:
-        """Other payments of the same wallet for the very same body that may own a job which nobody has written down."""
-        row = self._one(
-            """SELECT count(*) FROM payments LEFT JOIN jobs ON jobs.payment_id = payments.id
-               WHERE payments.id <> ? AND wallet = ? AND body = ? AND state IN ('signed', 'settled')
-                     AND jobs.job_id IS NULL""",
-            payment.id,
-            payment.wallet,
-            payment.body,
-        )
-        return 0 if row is None else int(row[0])
+    def count_rivals(self, payment: Payment, *, now: float) -> int:
+        """Other payments of the same wallet for the very same body whose answers are awaited at this moment."""
+        return self._count(
+            "payments WHERE id <> ? AND wallet = ? AND body = ? AND state = 'signed' AND lease_until > ?",
+            payment.id, payment.wallet, payment.body, now,
+        )  # fmt: skip
 
-    def count_unhosted(self, fingerprint: str) -> int:
-        """Settled uploads of a picture that never became a hosted image."""
-        row = self._one(
-            """SELECT count(*) FROM payments LEFT JOIN uploads ON uploads.payment_id = payments.id
-               WHERE fingerprint = ? AND state = 'settled' AND uploads.image_url IS NULL""",
-            fingerprint,
-        )
+    def count_jobless(self, payment: Payment) -> int:
+        """Other payments of the same wallet on the same route that may own a job which nobody has written down."""
+        return self._count(
+            """payments LEFT JOIN jobs ON jobs.payment_id = payments.id
+               WHERE payments.id <> ? AND wallet = ? AND url = ? AND state IN ('signed', 'settled')
+                     AND jobs.job_id IS NULL""",
+            payment.id, payment.wallet, payment.url,
+        )  # fmt: skip
+
+    def count_unhosted(self, fingerprint: str, *, since: float) -> int:
+        """Settled uploads of a picture since a moment that never became a hosted image."""
+        return self._count(
+            """payments LEFT JOIN uploads ON uploads.payment_id = payments.id
+               WHERE fingerprint = ? AND state = 'settled' AND uploads.image_url IS NULL AND payments.created_at > ?""",
+            fingerprint, since,
+        )  # fmt: skip
+
+    def _count(self, what: str, *parameters: object) -> int:
+        row = self._one(f"SELECT count(*) FROM {what}", *parameters)  # noqa: S608 - our own words
         return 0 if row is None else int(row[0])
 
     def add_job(self, payment: Payment, job_id: str, *, studio: str, status: Status, now: float) -> Job | None:

@@ -27,8 +27,10 @@ class Person:
 async def test_a_yes_buys_the_clip_at_the_price_that_was_shown(bench: Bench, picture: Path, mode: str) -> None:
     person = Person("accept", approve=True)
     async with bench.host(mode=mode, elicitation=person, SEEDANCE_ASK_ABOVE="0.10") as host:
+        quote = await host.call("quote_price", image=str(picture), prompt="x")
         clip = await host.animate_to_the_end(image=str(picture), prompt="x")
 
+    assert quote["allowed"], "a person will be asked: that is no refusal"
     assert clip["status"] == "complete"
     assert person.questions == ["Pay $0.32 for a 4 s 480p video by seedance-fast?"]
     assert await bench.paid() == [10_000, 320_000]

@@ -355,6 +355,31 @@ def test_an_answer_of_the_chain_is_not_forgotten_by_a_later_refusal(ledger: SQLi
     assert ledger.conclude(payment, Refused(reason="no"), now=NOW).chain_checked
 
 
+def test_a_payment_whose_answer_is_awaited_is_a_rival_for_its_bodys_jobs(ledger: SQLiteLedger) -> None:
+    lost = settle(ledger, sign(ledger, reserve(ledger)), answer=b"")
+    awaited = sign(ledger, reserve(ledger))
+    assert ledger.count_rivals(lost, now=NOW) == 1
+    assert ledger.count_rivals(lost, now=awaited.lease_until) == 0, "nobody waits for it any more"
+    assert ledger.count_rivals(awaited, now=NOW) == 0, "what was lost is looked for in the list like this one"
+
+
+def test_payments_without_jobs_on_one_route_are_counted(ledger: SQLiteLedger) -> None:
+    lost = settle(ledger, sign(ledger, reserve(ledger)), answer=b"")
+    other = settle(ledger, sign(ledger, reserve(ledger)))
+    ledger.conclude(sign(ledger, reserve(ledger)), Refused(reason="no"), now=NOW)
+    assert ledger.count_jobless(lost) == 1
+    ledger.add_job(other, "j", studio=STUDIO, status="pending", now=NOW)
+    assert ledger.count_jobless(lost) == 0
+
+
+def test_a_picture_that_was_paid_for_and_never_hosted_counts_for_as_long_as_it_is_asked(ledger: SQLiteLedger) -> None:
+    for _ in range(2):
+        settle(ledger, sign(ledger, reserve(ledger, fingerprint="picture")))
+    assert ledger.count_unhosted("picture", since=NOW - 1) == 2
+    assert ledger.count_unhosted("picture", since=NOW) == 0
+    assert ledger.count_unhosted("another", since=0) == 0
+
+
 def test_one_process_at_a_time_has_the_lease(ledger: SQLiteLedger) -> None:
     payment = sign(ledger, reserve(ledger))
     assert ledger.claim(payment, lease_until=NOW + 100, now=NOW) is None

@@ -29,6 +29,13 @@ def _hear_ctrl_c() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
+class Terminal(io.StringIO):
+    """What somebody types, at a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 @dataclass
 class Ended:
     """A command that has ended."""
@@ -74,10 +81,17 @@ class Person:
 
     def run(self, *words: str, typed: str = "", **environ: str) -> Ended:
         """Run a command to its end, in this process: starting one takes longer than most commands do."""
+        return self._run(words, io.StringIO(typed), environ)
+
+    def run_at_terminal(self, *words: str, typed: str, **environ: str) -> Ended:
+        """The same, with somebody there who types."""
+        return self._run(words, Terminal(typed), environ)
+
+    def _run(self, words: tuple[str, ...], stdin: io.StringIO, environ: dict[str, str]) -> Ended:
         out, err, code = io.StringIO(), io.StringIO(), 0
         with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
             patch.setattr("sys.argv", ["seedance-mcp", *words])
-            patch.setattr("sys.stdin", io.StringIO(typed))
+            patch.setattr("sys.stdin", stdin)
             patch.chdir(self.folder)
             for name, value in {**self.environ, **environ}.items():
                 patch.setenv(name, value)

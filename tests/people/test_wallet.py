@@ -147,6 +147,10 @@ def test_nothing_that_arrives_in_time_is_not_finished(make_sandbox: Callable[...
     assert person.run("wallet", "fund", "--wait", "--wait-seconds", "1", **environ).code == 5
 
 
+NO_CHAIN = {"SEEDANCE_RPC_URL": "https://127.0.0.1:9/"}
+"""Nobody answers there."""
+
+
 @pytest.fixture
 def open_payment(person: Person) -> int:
     """A payment that the studio refused, whose credential is over, and about which no chain was asked."""
@@ -162,12 +166,17 @@ def open_payment(person: Person) -> int:
 def test_an_open_payment_is_listed_and_written_off_by_its_owners_word_alone(person: Person, open_payment: int) -> None:
     [listed] = person.run("wallet", "payments", "--json").json
     before = person.run("wallet", "limits", "--json").json
-    done = person.run("wallet", "write-off", str(open_payment))
-    again = person.run("wallet", "write-off", str(open_payment))
+    words = ("wallet", "write-off", str(open_payment))
+    unseen = person.run(*words, typed="y\n", **NO_CHAIN)
+    unsaid = person.run_at_terminal(*words, typed="n\n", **NO_CHAIN)
+    done = person.run_at_terminal(*words, typed="y\n", **NO_CHAIN)
+    again = person.run_at_terminal(*words, typed="y\n", **NO_CHAIN)
     after = person.run("wallet", "limits", "--json").json
 
     assert (listed["payment_id"], listed["state"], listed["amount_micro_usdc"]) == (open_payment, "refused", 320_000)
     assert before["spent_last_day_micro_usdc"] == 320_000
+    assert (unseen.code, unsaid.code) == (2, 2)
+    assert "Only a person at a terminal" in unseen.one_line
     assert (done.code, after["spent_last_day_micro_usdc"]) == (0, 0)
     assert "your limits do not know of it" in done.err
     assert again.code == 2

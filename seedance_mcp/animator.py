@@ -51,6 +51,7 @@ log = logging.getLogger("seedance_mcp")
 
 FRESH_SECONDS = 24 * 3600
 """For so long the same order is answered with the same job; `take` asks for another one."""
+BOUGHT_BEFORE = "This clip was bought before; nothing is paid for it again."
 FETCHED_SECONDS = 120
 """For so long a picture is kept that came from a slow host after its caller had gone."""
 RECOVERY_SECONDS_MIN, RECOVERY_SECONDS_MAX = 5, 120
@@ -130,6 +131,7 @@ class Animator:
             now=now,
         )
         self._flights = Flights[Job](start)
+        self._hosting_notes: dict[str, tuple[str, ...]] = {}
         delivery = Delivery(
             studio=studio, ledger=ledger, folder=settings.videos_dir, pause_seconds=profile.poll_seconds_min, now=now
         )
@@ -230,6 +232,7 @@ class Animator:
                 notes = (await self._pricing.estimate(prepared.request)).notes
         if prepared is None:
             return Animation(job=None, begun=False)
+        notes = (BOUGHT_BEFORE,)
         if job is None:
             with anyio.move_on_after(max(deadline - self._now(), 0.001)):
                 job = await self._flights.join(
@@ -237,6 +240,7 @@ class Animator:
                 )
         if job is not None:
             job = await self._watcher.wait(job, deadline=deadline, report=report)
+        notes += self._hosting_notes.pop(prepared.fingerprint, ())
         return Animation(job=job, notes=notes)
 
     async def get_job(
@@ -378,9 +382,13 @@ class Animator:
         try:
             urls: list[str] = []
             for picture in prepared.pictures:
-                url, cost = await self._host(picture)
-                urls.append(url)
-                paid_micro_usdc += cost
+                if picture.url is not None:
+                    urls.append(picture.url)
+                    continue
+                hosted = await self._hosting.host(picture)
+                urls.append(hosted.upload.image_url)
+                paid_micro_usdc += hosted.paid_micro_usdc
+                self._keep_notes(prepared.fingerprint, hosted.notes)
             try:
                 priced = await self._pricing.ask(prepared.request, urls)
             except StudioRejectedError as exc:
@@ -397,12 +405,10 @@ class Animator:
             exc.upload_micro_usdc = exc.upload_micro_usdc or paid_micro_usdc
             raise
 
-    async def _host(self, picture: Picture) -> tuple[str, int]:
-        """A URL that the studio may read, and what it cost."""
-        if picture.url is not None:
-            return picture.url, 0
-        hosted = await self._hosting.host(picture)
-        return hosted.upload.image_url, hosted.paid_micro_usdc
+    def _keep_notes(self, fingerprint: str, notes: tuple[str, ...]) -> None:
+        """What is to be said of an order's uploads, for whoever asks for its clip next."""
+        if notes:
+            self._hosting_notes[fingerprint] = self._hosting_notes.get(fingerprint, ()) + notes
 
     async def _begin(self, payment: Payment) -> Job:
         """From a settled payment to a job that is watched."""

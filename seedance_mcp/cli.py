@@ -4,6 +4,7 @@ Words go to stderr; stdout carries only what was asked for, so that it can be pi
 """
 
 import json
+import logging
 import os
 import signal
 import sys
@@ -113,6 +114,7 @@ def sandbox(
     ] = None,
 ) -> None:
     """Run a standing sandbox studio, and print a ready-to-paste mcp.json block for it."""
+    logging.getLogger("x402").setLevel(logging.ERROR)  # what a payer did wrong is told to the payer
     environ = {**os.environ, "SEEDANCE_PROFILE": "sandbox"}
     environ.pop("SEEDANCE_STUDIO_URL", None)
     settings = read_settings(environ)

@@ -474,8 +474,8 @@ def check_price(
         if cost > room:
             raise BudgetExceededError(
                 f"${format_usdc(cost)} is more than the ${format_usdc(room)} left of the owner's {name}.",
-                "Stop and tell the owner. Only the owner can raise a limit. Payments that are not over count as well: "
-                "wallet_status lists them.",
+                "Stop and tell the owner. Only the owner can raise a limit (SEEDANCE_MAX_PER_DAY, SEEDANCE_MAX_TOTAL). "
+                "Payments that are not over count as well: wallet_status lists them.",
             )
 
 

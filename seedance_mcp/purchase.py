@@ -319,9 +319,15 @@ def unasked_error(payment: Payment) -> PaymentOutcomeUnknownError:
 
 def unknown_error(payment: Payment, why: str = "It is being looked into.") -> PaymentOutcomeUnknownError:
     """Nobody can say yet whether this payment settled."""
+    hint = "Do not change the request. Make the same call again: it takes up this payment, never a second one."
+    if payment.purpose == "upload":
+        hint = (
+            "Make the same call again: it takes up this payment. A picture whose paid place stays lost is hosted anew, "
+            "once, and the result says so."
+        )
     return PaymentOutcomeUnknownError(
         f"The outcome of a payment is not known yet. {why}",
-        "Do not change the request. Make the same call again: it takes up this payment, never a second one.",
+        hint,
         charge="held",
         amount_micro_usdc=payment.cost_micro_usdc,
         payment_id=payment.id,

@@ -1,5 +1,6 @@
 """A batch: some orders bought together, with bars while they run and one table in the end."""
 
+import signal
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
@@ -66,6 +67,8 @@ class Batch:
                 result |= show_animation(animation, (await self._engine.settings()).profile).model_dump(mode="json")
                 ended = f"{result['status']}, ${result['price_usd'] or '?'}"
                 words.print(f"{label(result)}: {ended}{_reason(result)}", markup=False)
+                for note in animation.notes:
+                    words.print(f"{label(result)}: {note}", markup=False)
             except SeedanceError as exc:
                 self.failures.append(exc)
                 result["error"] = show_error(exc)
@@ -82,11 +85,22 @@ class Batch:
         if not above:
             return
         question = f"Pay ${format_usdc(sum(above))} for {count_clips(len(above))} above ${format_usdc(ask_above)} each?"
-        if not words.is_terminal or not await anyio.to_thread.run_sync(lambda: typer.confirm(question, err=True)):
+        if not words.is_terminal or not _confirm(question):
             raise PriceTooHighError(
                 f"{count_clips(len(above))} cost more than the ${format_usdc(ask_above)} that needs a person's yes.",
                 "Say yes at a terminal, or let the owner change SEEDANCE_ASK_ABOVE.",
             )
+
+
+def _confirm(question: str) -> bool:
+    """Ask at the terminal, in the main thread: another one that waits for a line cannot be ended. Ctrl-C is a no."""
+    event_loops = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return typer.confirm(question, err=True)
+    except typer.Abort:
+        return False
+    finally:
+        signal.signal(signal.SIGINT, event_loops)
 
 
 async def quote_all(animator: Any, shots: list[Shot]) -> list[Any]:

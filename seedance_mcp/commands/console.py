@@ -85,7 +85,10 @@ def run(environ: Mapping[str, str], work: Callable[[Engine], Awaitable[T]], *, a
             typer.echo(json.dumps({"error": show_error(exc)}))
         raise
     except KeyboardInterrupt:
-        words.print("\nInterrupted. What was paid is written down: the same command goes on from there.")
+        if environ.get("SEEDANCE_PROFILE") == "sandbox" and not environ.get("SEEDANCE_STUDIO_URL"):
+            words.print("\nInterrupted. This sandbox ends with its command; to go on, keep one: seedance-mcp sandbox")
+        else:
+            words.print("\nInterrupted. What was paid is written down: the same command goes on from there.")
         raise typer.Exit(INTERRUPTED) from None
 
 

@@ -85,6 +85,21 @@ async def test_a_lost_upload_is_bought_once_more_and_the_result_says_so(
 
 
 @ON_BOTH_RAILS
+async def test_a_clip_says_that_its_pictures_place_was_paid_for_once_more(bench: Bench, picture: Path) -> None:
+    await bench.break_with("drop_after_settle:1")
+    async with bench.host() as host:
+        first = await host.call("animate_image", image=str(picture), prompt="x")
+        clip = await host.animate_to_the_end(image=str(picture), prompt="x")
+        again = await host.call("animate_image", image=str(picture), prompt="x")
+
+    assert first.failed
+    assert "hosted anew, once, and the result says so" in first.text
+    assert any("bought once more" in note for note in clip["notes"])
+    assert again["notes"] == ["This clip was bought before; nothing is paid for it again."]
+    assert await bench.paid() == [UPLOAD, UPLOAD, CLIP]
+
+
+@ON_BOTH_RAILS
 async def test_a_second_402_is_never_signed_for(bench: Bench, picture: Path, rail: str) -> None:
     async with bench.host() as host:
         await host.call("upload_image", image=str(picture))

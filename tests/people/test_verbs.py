@@ -1,6 +1,10 @@
 """Every tool is a verb: it does the same work, says it to people and to scripts, and ends with a code that means it."""
 
 import json
+import os
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -177,3 +181,24 @@ def test_readme_shows_every_exit_code() -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text()
     for code, meaning in MEANINGS.items():
         assert f"| `{code}` | {meaning} |" in readme, json.dumps(meaning)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
+def test_ctrl_c_at_the_question_about_a_price_is_a_no(customer: Person) -> None:
+    import pty
+
+    picture = customer.draw("a.png", shade=91)
+    ours, theirs = pty.openpty()
+    environ = {**os.environ, **customer.environ, "SEEDANCE_ASK_ABOVE": "0.10", "TERM": "xterm", "COLUMNS": "200"}
+    words = [sys.executable, "-m", "seedance_mcp", "animate", str(picture), "--prompt", "x"]
+    with subprocess.Popen(words, stdin=theirs, stdout=theirs, stderr=theirs, env=environ, start_new_session=True) as it:
+        os.close(theirs)
+        shown = b""
+        while b"[y/N]" not in shown:
+            shown += os.read(ours, 4096)
+        it.send_signal(signal.SIGINT)
+        assert it.wait(20) == 3
+        shown += os.read(ours, 65_536)
+    os.close(ours)
+    assert b"needs a person's yes" in shown
+    assert b"Traceback" not in shown

@@ -116,11 +116,7 @@ class Engine:
         from seedance_mcp.studio import Address, Studio
         from seedance_mcp.wallet import open_throwaway_wallet, open_wallet
 
-        wallet = (
-            await open_wallet(*settings.key_places)
-            if spending
-            else await open_throwaway_wallet()
-        )
+        wallet = await open_wallet(*settings.key_places) if spending else await open_throwaway_wallet()
 
         async def sign_in(build: Callable[[str], str]) -> tuple[str, str]:
             return wallet.address, await wallet.sign_in(build(wallet.address))

@@ -232,8 +232,9 @@ class Animator:
                 notes = (await self._pricing.estimate(prepared.request)).notes
         if prepared is None:
             return Animation(job=None, begun=False)
-        notes = (BOUGHT_BEFORE,)
-        if job is None:
+        if job is not None:
+            notes = (BOUGHT_BEFORE,)
+        else:
             with anyio.move_on_after(max(deadline - self._now(), 0.001)):
                 job = await self._flights.join(
                     prepared.fingerprint, lambda: self._purchase_and_keep(prepared, max_price_micro_usdc)

@@ -94,7 +94,7 @@ async def test_a_clip_says_that_its_pictures_place_was_paid_for_once_more(bench:
 
     assert first.failed
     assert "hosted anew, once, and the result says so" in first.text
-    assert any("bought once more" in note for note in clip["notes"])
+    assert ["bought once more" in note for note in clip["notes"]] == [True]
     assert again["notes"] == ["This clip was bought before; nothing is paid for it again."]
     assert await bench.paid() == [UPLOAD, UPLOAD, CLIP]
 

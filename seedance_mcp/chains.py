@@ -142,23 +142,28 @@ class Chains:
         is_over = latest.time >= charge.valid_before + NODES_LAG_SECONDS
         if not is_over and not charge.sponsored:
             return None
-        found = await self._find_event(charge, latest)
+        found = await self._find_event(charge, latest, is_over=is_over)
         if found is not None:
             return Fate(used=True, transaction=found, fee_micro_usdc=0 if charge.sponsored else None)
         return Fate(used=False, fee_micro_usdc=0) if is_over else None
 
-    async def _find_event(self, charge: Charge, latest: Block) -> str | None:
-        """The transaction that moved a charge's money, by the memo in its event."""
+    async def _find_event(self, charge: Charge, latest: Block, *, is_over: bool) -> str | None:
+        """The transaction that moved a charge's money, by the memo in its event.
+
+        Once the charge is over, None is a verdict, and only a node that could know better may give it.
+        """
         last = await self._find_last_block(charge.valid_before, latest)
         first = await self._find_last_block(charge.valid_before - CHARGE_WINDOW_SECONDS, last)
         query = build_log_query(charge, first.number, last.number)
         found = read_log_transaction(await self.studio.call_rpc("eth_getLogs", query, rail="mpp"))
-        if found is None:
+        if found is None and is_over:
             await self._check_memory(first, last)
         return found
 
     async def _check_memory(self, first: Block, last: Block) -> None:
         """Raise unless the node still knows what happened in these blocks: one that forgot has no events either.
+
+        They are those of `CHARGE_WINDOW_SECONDS`, and `FATE_SECONDS` ends it where a node makes them many.
 
         Raises:
             StudioError: It has no receipt of a transaction that it lists there itself.

@@ -120,11 +120,12 @@ class Recovery:
         except StudioError:
             found = None
         fate = await self.chains.find_fate(payment)
-        job = found and self.ledger.add_job(
-            payment, found.job_id, studio=self.studio.origin, status=found.status, now=self.now()
-        )
-        if job is not None and fate is None and not self.chains.has_one(payment):
-            fate = Fate(used=True)  # else the chain will say it: a job may also be made and never be settled
+        if found is not None:
+            job = self.ledger.add_job(
+                payment, found.job_id, studio=self.studio.origin, status=found.status, now=self.now()
+            )
+            if job is not None and fate is None and not self.chains.has_one(payment):
+                fate = Fate(used=True)  # else the chain will say it: a job may also be made and never be settled
         return self._conclude(payment, fate)
 
     def _conclude(self, payment: Payment, fate: Fate | None) -> Payment:

@@ -219,7 +219,7 @@ def _read_credential(header: str) -> Credential:
         raise ValueError("too long")
     try:
         return Credential.from_authorization(header)
-    except Exception as exc:
+    except Exception as exc:  # the SDK names no errors of its own here; whatever it is, it is no credential
         raise ValueError("not a credential") from exc
 
 

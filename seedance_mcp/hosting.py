@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -32,6 +32,7 @@ UPLOAD_PRICE_MICRO_USDC = 10_000
 """Source: contract section 4."""
 PURCHASES_MAX = 2
 """How often in 24 hours the upload of one picture is paid for without the picture being hosted."""
+REBOUGHT = "An earlier upload of this picture was paid but its answer was lost; it was bought once more."
 VERCEL_HOST = "vercel.com"
 
 _STORE = re.compile(r"vercel_blob_client_(?P<id>[A-Za-z0-9]{1,63})_")
@@ -83,6 +84,7 @@ class Hosting:
     image_dirs: tuple[Path, ...]
     blob_url: str
     now: Callable[[], float]
+    _untold: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
 
     async def load(self, image: str) -> Picture:
         """Read what the caller calls an image: a local path, an https URL, or a URL that we uploaded to.
@@ -147,13 +149,17 @@ class Hosting:
             StudioError: The studio did not do its part; a bought ticket is taken up by the next call.
         """
         upload = await self.find(picture)
-        if upload is not None:
-            return Hosted(upload=upload, paid_micro_usdc=0)
         image = picture.image
         if image is None:
-            raise ImageError("The studio does not host this image any more.", "Upload the picture again.")
+            if upload is None:
+                raise ImageError("The studio does not host this image any more.", "Upload the picture again.")
+            return Hosted(upload=upload, paid_micro_usdc=0)
         fingerprint = self._fingerprint(image)
-        return await self.flights.join(fingerprint, lambda: self._buy(image, fingerprint))
+        if upload is not None:
+            hosted = Hosted(upload=upload, paid_micro_usdc=0)
+        else:
+            hosted = await self.flights.join(fingerprint, lambda: self._buy(image, fingerprint))
+        return replace(hosted, notes=self._untold.pop(fingerprint, ()))  # the caller who heard it first may have left
 
     def _fingerprint(self, image: Image) -> str:
         parts = ("upload", self.studio.origin, self.buyer.wallet.address.lower(), image.sha256)
@@ -167,7 +173,7 @@ class Hosting:
         return await self._buy_or_take_up(image, fingerprint)
 
     async def _buy_or_take_up(self, image: Image, fingerprint: str) -> Hosted:
-        notes: tuple[str, ...] = ()
+        lost = False
         earlier = self.ledger.find_latest_payment(fingerprint)
         if earlier is not None:
             earlier = await self._take_up(earlier)
@@ -179,9 +185,7 @@ class Hosting:
                 return Hosted(upload=upload, paid_micro_usdc=earlier.amount_micro_usdc)
             if earlier.state == "settled" and self.ledger.find_upload_of(earlier) is None:
                 self._check_unhosted(earlier)
-                notes = (
-                    "An earlier upload of this picture was paid but its answer was lost; it was bought once more.",
-                )
+                lost = True
         body = encode_json({"filename": image.file_name, "contentType": image.media_type, "size": image.size_bytes})
         request = PaidRequest(
             purpose="upload",
@@ -197,6 +201,8 @@ class Hosting:
             )
         offers = read_offers(answer.status, answer.headers, answer.body)
         payment = await self.buyer.buy(request, offers, policy.UPLOAD_APPROVAL, supersedes=earlier)
+        if lost:
+            self._untold[fingerprint] = (REBOUGHT,)
         try:
             upload = await self._finish(payment, image)
         except StudioError as exc:
@@ -205,7 +211,7 @@ class Hosting:
         if upload is None:
             self._check_unhosted(payment)
             raise _unusable_error(payment, "Make the same call again in a minute: it buys another one, once.")
-        return Hosted(upload=upload, paid_micro_usdc=payment.amount_micro_usdc, notes=notes)
+        return Hosted(upload=upload, paid_micro_usdc=payment.amount_micro_usdc)
 
     async def _take_up(self, earlier: Payment) -> Payment:
         """Look into an earlier payment of the same upload; returns it once it is over.

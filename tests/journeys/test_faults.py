@@ -6,6 +6,7 @@ After every journey the sandbox's own chain is asked: the clip is paid at most o
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import anyio
 import pytest
 
 from tests.journeys.host import ON_BOTH_RAILS, Bench
@@ -81,6 +82,29 @@ async def test_a_lost_upload_is_bought_once_more_and_the_result_says_so(
     assert not hosted.failed
     assert any("bought once more" in note for note in hosted["notes"])
     assert again["price_micro_usdc"] == 0
+    assert await bench.paid() == [UPLOAD, UPLOAD]
+
+
+async def test_that_it_was_paid_for_once_more_is_told_to_whoever_is_there_to_hear_it(
+    bench: Bench, picture: Path
+) -> None:
+    async with bench.host() as host:
+        await bench.break_with("drop_after_settle:1")
+        lost = await host.call("upload_image", image=str(picture))
+        await bench.break_with("slow_answer=2:1")
+        with anyio.move_on_after(1) as left:
+            await host.call("upload_image", image=str(picture))
+        with anyio.fail_after(20):
+            while not any(one["confirmed"] for one in (await bench.state())["uploads"]):
+                await anyio.sleep(0.1)
+        await anyio.sleep(0.3)  # it is in the books now, and nobody heard of it
+        hosted = await host.call("upload_image", image=str(picture))
+        again = await host.call("upload_image", image=str(picture))
+
+    assert lost.failed
+    assert left.cancelled_caught
+    assert [len(answer["notes"]) for answer in (hosted, again)] == [1, 0]
+    assert "bought once more" in hosted["notes"][0]
     assert await bench.paid() == [UPLOAD, UPLOAD]
 
 

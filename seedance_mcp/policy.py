@@ -11,6 +11,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import cast
 from urllib.parse import urlsplit
 
 from seedance_mcp.errors import (
@@ -23,7 +24,7 @@ from seedance_mcp.errors import (
 )
 from seedance_mcp.money import format_usdc
 from seedance_mcp.wire.encoding import find_object, same_address
-from seedance_mcp.wire.mpp import GAS_PRICE_DEFAULT, MppPins, is_sponsored, network_fee
+from seedance_mcp.wire.mpp import GAS_PRICE_DEFAULT, MppPins, is_pushed, is_sponsored, network_fee
 from seedance_mcp.wire.offers import Offer, Offers, Rail
 from seedance_mcp.wire.x402 import TokenDomain
 
@@ -66,6 +67,8 @@ class Limits:
         rails: Allowed rails, preferred first.
         recipients: Allowed recipients in lower case; empty allows any.
         models: Allowed models; empty allows any.
+        push_allowed: Whether a charge may be brought to the chain before the studio accepts the work, where a studio
+            takes no other payment.
     """
 
     max_price_per_video_micro_usdc: int = 1_500_000
@@ -75,6 +78,7 @@ class Limits:
     rails: tuple[Rail, ...] = ("x402", "mpp")
     recipients: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
+    push_allowed: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -162,6 +166,8 @@ def choose_offer(
 ) -> Offer:
     """The offer to sign: on the first of the owner's rails that has an acceptable one and the money for it.
 
+    One whose money would move before the studio accepts the work comes after all others, whatever its rail.
+
     Args:
         offers: The challenge.
         limits: What the owner allows.
@@ -176,7 +182,7 @@ def choose_offer(
     """
     check_resource(offers, pins)
     reasons: list[str] = list(offers.passed_over)
-    short: list[Offer] = []
+    signable: list[Offer] = []
     for rail in limits.rails:
         acceptable: list[Offer] = []
         for offer in offers.offers:
@@ -192,13 +198,13 @@ def choose_offer(
                 f"The studio names {len(acceptable)} different prices or recipients for one thing on {rail}.",
                 "Do not retry; tell the owner.",
             )
-        for offer in sorted(acceptable, key=lambda offer: (_preference(offer, pins), purse.fee_of(offer))):
-            balance = purse.find_balance(offer)
-            if balance is None or balance >= purse.cost_of(offer):
-                return offer
-            short.append(offer)
-    if short:
-        raise _insufficient_error(short, purse, payer)
+        signable += sorted(acceptable, key=lambda offer: (_preference(offer, pins), purse.fee_of(offer)))
+    for offer in sorted(signable, key=is_pushed):
+        balance = purse.find_balance(offer)
+        if balance is None or balance >= purse.cost_of(offer):
+            return offer
+    if signable:
+        raise _insufficient_error(signable, purse, payer)
     reasons += [
         f"{offer.rail} is not among the allowed rails" for offer in offers.offers if offer.rail not in limits.rails
     ]
@@ -310,7 +316,7 @@ def find_objection(
     if offer.rail == "x402" and pins.x402 is not None:
         reason = _find_x402_objection(offer, pins.x402)
     elif offer.rail == "mpp" and pins.mpp is not None:
-        reason = _find_mpp_objection(offer, pins.mpp, pins.studio_origin, now=now, purse=purse)
+        reason = _find_mpp_objection(offer, limits, pins.mpp, pins.studio_origin, now=now, purse=purse)
     else:
         reason = f"{offer.rail} is not a rail of this profile"
     return reason or _find_recipient_objection(offer, limits, payer=payer)
@@ -336,7 +342,9 @@ def _find_x402_objection(offer: Offer, token: TokenDomain) -> str | None:
     return None
 
 
-def _find_mpp_objection(offer: Offer, pins: MppPins, studio_origin: str, *, now: float, purse: Purse) -> str | None:
+def _find_mpp_objection(
+    offer: Offer, limits: Limits, pins: MppPins, studio_origin: str, *, now: float, purse: Purse
+) -> str | None:
     """Source: the Tempo method's `charge`; pins per profile."""
     realm = str(offer.terms.get("realm", ""))
     if realm.lower() not in _find_realms(studio_origin):
@@ -357,7 +365,21 @@ def _find_mpp_objection(offer: Offer, pins: MppPins, studio_origin: str, *, now:
     if purse.fee_of(offer) > NETWORK_FEE_MICRO_USDC_MAX:
         fee, most = format_usdc(purse.fee_of(offer)), format_usdc(NETWORK_FEE_MICRO_USDC_MAX)
         return f"the network's fee may be ${fee}, above the ${most} that is allowed"
-    return _find_detail_objection(offer)
+    return _find_mode_objection(offer, limits) or _find_detail_objection(offer)
+
+
+def _find_mode_objection(offer: Offer, limits: Limits) -> str | None:
+    """Whether we may pay in the way that the studio takes: it brings our charge to the chain, or we do, before."""
+    modes = find_object(offer.extra, "methodDetails").get("supportedModes", ["pull"])
+    if not isinstance(modes, list) or not {"pull", "push"}.intersection(map(str, cast("list[object]", modes))):
+        return "it does not say plainly who brings the payment to the chain"
+    if not is_pushed(offer):
+        return None
+    if is_sponsored(offer):
+        return "it would pay the network's fee of what it takes only from the chain"
+    if not limits.push_allowed:
+        return "it takes only payments that were sent to the chain before (SEEDANCE_ALLOW_PUSH is off, or no Tempo RPC)"
+    return None
 
 
 def _find_detail_objection(offer: Offer) -> str | None:
@@ -367,9 +389,6 @@ def _find_detail_objection(offer: Offer) -> str | None:
         return "it splits the amount among several recipients"
     if not isinstance(details.get("feePayer", False), bool):
         return "it does not say plainly who pays the network's fee"
-    modes = details.get("supportedModes", ["pull"])
-    if not isinstance(modes, list) or "pull" not in modes:
-        return "it takes only payments that were sent to the chain before"
     sponsor = {"feePayerUrl"} if is_sponsored(offer) else set[str]()  # whom the studio asks; we never do
     unknown = sorted({*offer.extra} - _CHARGE_FIELDS | {*details} - _DETAIL_FIELDS - {"splits"} - sponsor)
     if unknown:

@@ -13,6 +13,9 @@ A purchase is a straight line with two durable marks in it:
 * From RECORD on no cancellation reaches us: the caller may leave, the line is walked to its end.
 * The answer is stored verbatim before anyone looks for a job in it.
 
+Where a studio takes nothing but *pushed* charges, and the owner allows that, sending has two halves: the charge is
+brought to the chain, and then its hash to the studio. The money has moved in between, so no refusal frees it.
+
 There is one signature per purchase. Whatever happens after it, the answer to a doubt is to send *the same* credential
 again (`resend`), to ask the studio, or to ask the chain; those live in `recovery`. It is never a second signature.
 
@@ -21,6 +24,7 @@ again (`resend`), to ask the studio, or to ask the chain; those live in `recover
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import secrets
 from collections.abc import Callable, Mapping
@@ -39,6 +43,7 @@ from seedance_mcp.errors import (
     PurchaseUnderwayError,
     SeedanceError,
     StudioError,
+    StudioUnreachableError,
     UnacceptableOfferError,
 )
 from seedance_mcp.funds import Funds
@@ -47,7 +52,7 @@ from seedance_mcp.policy import Approval, Limits, Pins, Purse
 from seedance_mcp.studio import Studio
 from seedance_mcp.wallet import Wallet
 from seedance_mcp.wire.exchange import PaidRequest, Refused, Settled, holds_result, read_outcome
-from seedance_mcp.wire.mpp import build_charge, find_transaction
+from seedance_mcp.wire.mpp import build_charge, find_transaction, is_pushed, read_charge
 from seedance_mcp.wire.offers import Credential, Offer, Offers
 from seedance_mcp.wire.x402 import Authorization, build_payment
 
@@ -55,6 +60,8 @@ SEND_SECONDS = 60
 """How long we wait for the answer to a paid request; verification and settlement take a few seconds."""
 JOIN_ATTEMPTS_MAX = 3
 """How often a caller who finds the same purchase under way takes it up and looks again."""
+BLOCK_SECONDS = 0.5
+"""Pause between two looks for a charge that we brought to the chain; Tempo makes a block in about that time."""
 LEASE_SECONDS = SEND_SECONDS + 15
 """How long other processes leave a payment alone while one of them is busy with it."""
 
@@ -122,8 +129,8 @@ class Buyer:
                 now=now,
                 fee_micro_usdc=fee,
             )
-        document, valid_before = self._draw_up(offer, offers, purse, now)
-        expires = policy.credential_hold_until(valid_before, now, answered_at=offers.answered_at)
+        document, good_until = self._draw_up(offer, offers, purse, now)
+        expires = policy.credential_hold_until(good_until, now, answered_at=offers.answered_at)
         with anyio.CancelScope(shield=True):
             credential, document = await self._sign(payment, document)
             payment = self.ledger.record_signed(  # on disk BEFORE it is sent
@@ -170,6 +177,8 @@ class Buyer:
         """Send and conclude. The caller shields us: from here on a doubt stays in the ledger, never in the air."""
         try:
             with anyio.fail_after(SEND_SECONDS):
+                if credential.transaction:
+                    await self._push(payment, credential)
                 response = await self.studio.send_paid(payment.request, credential)
         except (StudioError, TimeoutError) as exc:
             why = exc.what if isinstance(exc, StudioError) else "It did not answer in time."
@@ -180,11 +189,28 @@ class Buyer:
                 # A page of whatever stands before the studio, such as a bot check: it may never have got there.
                 raise unknown_error(payment, "It was answered by neither a receipt nor what was bought.")
             return await self._record_fee(self.ledger.conclude(payment, outcome, now=self.now()))
-        if isinstance(outcome, Refused) and not again:
+        if isinstance(outcome, Refused) and not again and not credential.transaction:
             payment = self.ledger.conclude(payment, outcome, now=self.now())
             raise refused_error(payment)
-        # A refusal of a *second* sending says nothing about the first one.
+        # A refusal of a *second* sending says nothing about the first one, and none gives back what was pushed.
         raise unknown_error(payment, f"It answered {outcome.reason}.")
+
+    async def _push(self, payment: Payment, credential: Credential) -> None:
+        """Bring a charge to the chain and see it there: the same bytes, however often, move its money once.
+
+        Raises:
+            StudioError: The chain does not answer, or the charge was undone there or came too late.
+        """
+        charge, transaction = read_charge(payment.document or {}), find_transaction(payment.document or {})
+        assert transaction is not None  # noqa: S101 - what is pushed has no sponsor, so its hash is ours
+        with contextlib.suppress(StudioError):  # also where it is there already; whether it is, the chain says next
+            await self.studio.call_rpc("eth_sendRawTransaction", [credential.transaction], rail="mpp")
+        while (inclusion := await self.funds.find_inclusion(transaction)) is None:
+            if self.now() > charge.valid_before:
+                raise StudioUnreachableError("The chain did not take the payment in time.")
+            await anyio.sleep(BLOCK_SECONDS)
+        if not inclusion.succeeded:
+            raise StudioUnreachableError("The chain undid the payment.")
 
     async def _choose(self, offers: Offers) -> tuple[Offer, Purse]:
         """The offer to sign and what the chains said before it; the rail is chosen here, and never after.
@@ -194,7 +220,7 @@ class Buyer:
             ConfigError: One could be, if its libraries were installed.
         """
         purse = await self.funds.look(offers)
-        limits = self.limits
+        limits = replace(self.limits, push_allowed=self.limits.push_allowed and self.studio.knows_chain("mpp"))
         if not self.wallet.can_charge:
             limits = replace(limits, rails=tuple(rail for rail in limits.rails if rail != "mpp"))
         choose = partial(policy.choose_offer, offers, pins=self.pins, payer=self.wallet.address, now=self.now())
@@ -204,7 +230,7 @@ class Buyer:
             purse = await self.funds.look(offers, fresh=True)  # perhaps somebody has just sent what was missing
             return choose(limits=limits, purse=purse), purse
         except UnacceptableOfferError as exc:
-            if limits is self.limits:
+            if limits.rails == self.limits.rails:
                 raise
             choose(limits=self.limits, purse=purse)  # raises where the missing rail would not have helped
             raise ConfigError(
@@ -213,7 +239,7 @@ class Buyer:
             ) from exc
 
     def _draw_up(self, offer: Offer, offers: Offers, purse: Purse, now: float) -> tuple[Mapping[str, object], int]:
-        """The payment without its signature, and when it expires."""
+        """The payment without its signature, and when it can buy nothing any more."""
         payer = self.wallet.address
         if offer.rail == "mpp":
             valid_before = policy.charge_valid_before(offer, now, answered_at=offers.answered_at)
@@ -224,7 +250,8 @@ class Buyer:
                 gas_price=purse.gas_price,
                 client_id=secrets.token_hex(16),
             )
-            return document, valid_before
+            # What is on the chain stays there: its hash is good for as long as the challenge is.
+            return document, max(valid_before, int(offer.expires_at or 0)) if is_pushed(offer) else valid_before
         valid_after, valid_before = policy.authorization_window(offer, now)
         authorization = Authorization(
             payer=payer,

@@ -26,6 +26,7 @@ from seedance_mcp.studio import Studio
 from seedance_mcp.wire.exchange import Receipt, Refused, Settled
 from seedance_mcp.wire.generation import same_body
 from seedance_mcp.wire.jobs import JobStatus, read_submitted_job
+from seedance_mcp.wire.mpp import read_charge
 
 LIST_PAGES_MAX = 10
 LIST_SKEW_SECONDS = 300
@@ -126,6 +127,8 @@ class Recovery:
             )
             if job is not None and fate is None and not self.chains.has_one(payment):
                 fate = Fate(used=True)  # else the chain will say it: a job may also be made and never be settled
+        elif fate is not None and fate.used and _is_pushed(payment) and payment.hold_until > self.now():
+            return payment  # its money moved first, and its hash may still buy something
         return self._conclude(payment, fate)
 
     def _conclude(self, payment: Payment, fate: Fate | None) -> Payment:
@@ -190,6 +193,10 @@ class Recovery:
             on_their_way = self.ledger.count_rivals(payment, now=self.now())
             return min(exact, key=lambda job: job.created_at or 0) if len(exact) > on_their_way else None
         return likely[0] if len(likely) == 1 and not self.ledger.count_jobless(payment) else None
+
+
+def _is_pushed(payment: Payment) -> bool:
+    return payment.rail == "mpp" and payment.document is not None and read_charge(payment.document).pushed
 
 
 def _same_type(payment: Payment, job: JobStatus) -> bool:

@@ -107,6 +107,7 @@ EACH: dict[str, tuple[str, str, Callable[[Settings], object], object]] = {
         "seedance, seedance-fast", '["seedance", "seedance-fast"]',
         lambda found: found.limits.models, ("seedance", "seedance-fast"),
     ),
+    "ALLOW_PUSH": ("on", '"on"', lambda found: found.limits.push_allowed, True),
     "RPC_URL": (
         "https://rpc.example/key", '"https://rpc.example/key"',
         lambda found: found.profile.rpc_url, "https://rpc.example/key",

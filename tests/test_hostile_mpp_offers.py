@@ -20,7 +20,7 @@ from seedance_mcp.errors import (
     UnacceptableOfferError,
 )
 from seedance_mcp.policy import Limits, Pins, Purse, Spend
-from seedance_mcp.wire.mpp import MppPins, is_sponsored
+from seedance_mcp.wire.mpp import MppPins, is_pushed, is_sponsored
 from seedance_mcp.wire.offers import Offer, read_offers
 from tests.challenges import NOW, PAYER, answer_with, build_challenge
 
@@ -95,6 +95,8 @@ class Hostile:
 
 SHORT = Owner(purse=Purse(balances={TEMPO_USDC: PRICE}))
 NO_MPP = Owner(pins=dataclasses.replace(LIVE.pins, mpp=None))
+PUSHING = Owner(limits=Limits(push_allowed=True))
+PUSH_SPONSORED = {"chainId": 4217, "feePayer": True, "supportedModes": ["push"]}
 SPONSORED = detail("feePayer", True)
 SPONSORED_SPLIT = put(
     "methodDetails", {"chainId": 4217, "feePayer": True, "splits": [{"amount": "1", "recipient": "0x" + "e" * 40}]}
@@ -147,6 +149,10 @@ HOSTILE = [
     offer("unknown-detail", detail("escrow", "0x" + "e" * 40), "«escrow» is not one that we know"),
     offer("unknown-field", put("recurring", True), "«recurring» is not one that we know"),
     offer("push-only", detail("supportedModes", ["push"]), "sent to the chain before"),
+    offer("push-only-sponsored", put("methodDetails", PUSH_SPONSORED), "takes only from the chain", PUSHING),
+    offer("modes-of-its-own", detail("supportedModes", ["teleport"]), "who brings the payment to the chain", PUSHING),
+    offer("modes-empty", detail("supportedModes", []), "who brings the payment to the chain", PUSHING),
+    offer("modes-text", detail("supportedModes", "push"), "who brings the payment to the chain", PUSHING),
     offer("header-of-its-own", write(header="Cookie"), "a header of its own"),
     offer("network-fee", write(), "network's fee may be $1.00", Owner(purse=Purse(gas_price=10**12))),
     offer("rail-not-allowed", write(), "mpp is not among the allowed rails", Owner(limits=Limits(rails=("x402",)))),
@@ -228,6 +234,16 @@ def test_a_sponsored_charge_costs_its_price_and_is_preferred() -> None:
     )
     assert is_sponsored(judge(SPONSORED, owner=just_enough))
     assert is_sponsored(judge(write(), SPONSORED))
+
+
+def test_what_moves_before_the_work_is_accepted_is_the_last_choice() -> None:
+    push = detail("supportedModes", ["push"])
+    assert is_pushed(judge(push, owner=PUSHING))
+    assert not is_pushed(judge(push, write(), owner=PUSHING))
+    mpp_first = Owner(limits=Limits(push_allowed=True, rails=("mpp", "x402")))
+    assert judge(push, x402=True, owner=mpp_first).rail == "x402"
+    base_is_empty = dataclasses.replace(mpp_first, purse=Purse(balances={BASE_USDC: 0}))
+    assert is_pushed(judge(push, x402=True, owner=base_is_empty))
 
 
 @pytest.mark.parametrize(

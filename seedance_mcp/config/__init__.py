@@ -117,6 +117,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         rails=rails,
         recipients=_read_recipients(source) or profile.pay_to,
         models=source.choices("MODELS", MODELS),
+        push_allowed=source.choice("ALLOW_PUSH", ("on", "off"), "off") == "on",
     )
     data_dir = source.base_dir / profile.name
     if profile.name == "custom":

@@ -19,8 +19,8 @@ from urllib.parse import urlsplit
 
 import httpx
 from eth_utils.address import to_checksum_address
-from mpp import Challenge, Credential
-from mpp.errors import PaymentError
+from mpp import Challenge, Credential, Receipt
+from mpp.errors import CredentialReplayedError, PaymentError
 from mpp.methods.tempo import TempoAccount
 from mpp.methods.tempo import server as tempo
 from mpp.server.mpp import Mpp
@@ -54,10 +54,11 @@ _SPENT = "MPP payment failed: Payment verification failed: Transaction hash has 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MppPayment:
-    """A verified payment that waits to be settled."""
+    """A verified payment that waits to be settled; one whose receipt is there was, by being verified."""
 
     engine: Mpp
     credential: Credential
+    receipt: Receipt | None = None
 
 
 class MppRail:
@@ -65,8 +66,9 @@ class MppRail:
 
     name = "mpp"
 
-    def __init__(self, chain: TempoChain, *, pay_to: str, sponsors: bool = False) -> None:
+    def __init__(self, chain: TempoChain, *, pay_to: str, sponsors: bool = False, pushed: bool = False) -> None:
         self._chain = chain
+        self._pushed = pushed
         self._sponsor = TempoAccount.from_key("0x" + secrets.token_hex(32)) if sponsors else None
         if self._sponsor is not None:
             chain.mint(self._sponsor.address, SPONSOR_MICRO_USDC)
@@ -111,6 +113,8 @@ class MppRail:
         try:
             credential = _read_credential(request.headers["authorization"])
             charge = json.loads(_decode_base64url(credential.challenge.request))
+            if self._pushed:
+                return await self._take_pushed(credential, charge, resource, price_micro_usdc)
             transfer = _read_transfer(credential)
             if self._sponsor is not None:
                 transfer = replace(transfer, sponsor=self._sponsor.address)
@@ -130,6 +134,26 @@ class MppRail:
         payer = to_checksum_address(validation.payer or transfer.payer)
         return Verified(payer=payer, payment=MppPayment(engine=engine, credential=credential))
 
+    async def _take_pushed(
+        self, credential: Credential, charge: object, resource: Resource, price_micro_usdc: int
+    ) -> Verified:
+        """Take the hash of a transfer that is on the chain. It is used by this, whatever the handler says afterwards.
+
+        Source: contract section 6.
+        """
+        if charge != self._build_charge(price_micro_usdc):
+            raise PaymentRejectedError("charge_mismatch", "not a charge for this resource", silent=True)
+        engine = self._find_engine(_realm_of(resource))
+        try:
+            validation = await engine.validate_credential(credential)
+            receipt = await engine.broadcast_credential(credential)
+        except CredentialReplayedError as exc:
+            raise RefusalError(500, _SPENT) from exc
+        except PaymentError as exc:
+            raise PaymentRejectedError("invalid_payment", str(exc), silent=True) from exc
+        payment = MppPayment(engine=engine, credential=credential, receipt=receipt)
+        return Verified(payer=to_checksum_address(str(validation.payer)), payment=payment)
+
     async def settle(self, payment: Any, *, broken: bool = False) -> tuple[str, dict[str, str]] | None:
         """Broadcast a verified payment.
 
@@ -141,18 +165,23 @@ class MppRail:
             The transaction and the headers of the answer, or None if the money did not move.
         """
         assert isinstance(payment, MppPayment)  # noqa: S101  # narrows the seam's Any to what our verify returned
-        if broken:
-            return None
-        try:
-            receipt = await payment.engine.broadcast_credential(payment.credential)
-        except PaymentError:
-            return None
+        receipt = payment.receipt
+        if receipt is None:
+            if broken:
+                return None
+            try:
+                receipt = await payment.engine.broadcast_credential(payment.credential)
+            except PaymentError:
+                return None
         return receipt.reference, {"payment-receipt": receipt.to_payment_receipt()}
 
     def describe_payment(self, request: Request) -> dict[str, Any]:
         """Describe what a request's payment authorizes, without its signature."""
         try:
-            transfer = _read_transfer(_read_credential(request.headers["authorization"]))
+            credential = _read_credential(request.headers["authorization"])
+            if self._pushed:
+                return {"rail": self.name, "hash": str(cast("dict[str, object]", credential.payload)["hash"])}
+            transfer = _read_transfer(credential)
         except (PaymentError, RevertError, AttributeError, KeyError, TypeError, ValueError):
             return {"rail": self.name, "problem": "malformed_credential"}
         return {
@@ -174,10 +203,15 @@ class MppRail:
 
     def _build_charge(self, price_micro_usdc: int) -> dict[str, Any]:
         """Build the wire request of a charge. Source: captures."""
+        details: dict[str, Any] = {"chainId": CHAIN_ID}
+        if self._sponsor is not None:
+            details["feePayer"] = True
+        if self._pushed:
+            details["supportedModes"] = ["push"]
         return {
             "amount": str(price_micro_usdc),
             "currency": TOKEN_ADDRESS.lower(),
-            "methodDetails": {"chainId": CHAIN_ID} | ({"feePayer": True} if self._sponsor else {}),
+            "methodDetails": details,
             "recipient": self._pay_to,
         }
 

@@ -26,6 +26,7 @@ class SandboxSettings:
         contract: The dialect of the generate routes and their price table.
         rails: The ways to pay that are offered.
         sponsors_fees: Whether the studio pays the network fee of an MPP charge.
+        takes_pushed: Whether an MPP charge is taken by the hash of its transfer only, which settles before the handler.
         job_seconds: How long a job takes.
         result_seconds: How long a result URL lives.
         faults: What is broken from the start, each as `name[=argument][:times]`.
@@ -37,6 +38,7 @@ class SandboxSettings:
     contract: Contract = "current"
     rails: tuple[str, ...] = ("x402",)
     sponsors_fees: bool = False
+    takes_pushed: bool = False
     job_seconds: float = 6.0
     result_seconds: float = 1200.0
     faults: tuple[str, ...] = ()
@@ -51,6 +53,8 @@ class SandboxSettings:
             raise ValueError(f"unknown rails {self.rails!r}; choose from: {', '.join(RAILS)}")
         if not 0 < self.job_seconds <= JOB_SECONDS_MAX or self.result_seconds <= 0:
             raise ValueError(f"job_seconds is above 0 and at most {JOB_SECONDS_MAX:.0f}, result_seconds above 0")
+        if self.sponsors_fees and self.takes_pushed:
+            raise ValueError("a charge that its payer brought to the chain has no sponsor")
         for spelling in self.faults:
             read_fault(spelling)
         for address in (*self.funded, self.pay_to):

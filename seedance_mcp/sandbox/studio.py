@@ -44,7 +44,12 @@ class Studio:
             return X402Rail(self.chain, pay_to=self.settings.pay_to)
         from seedance_mcp.sandbox.mpp_rail import MppRail  # half a second to load: only where it is offered
 
-        return MppRail(self.tempo, pay_to=self.settings.pay_to, sponsors=self.settings.sponsors_fees)
+        return MppRail(
+            self.tempo,
+            pay_to=self.settings.pay_to,
+            sponsors=self.settings.sponsors_fees,
+            pushed=self.settings.takes_pushed,
+        )
 
     def count(self, method: str, template: str) -> None:
         """Count one request to a route."""

@@ -86,7 +86,8 @@ class Wallet:
 
         Returns:
             The credential, the same bytes for the same document every time, and its transaction's hash; None where a
-            sponsor will sign it, too, and so decide its hash.
+            sponsor will sign it, too, and so decide its hash. The credential of a pushed charge holds nothing but that
+            hash, and the transaction beside it.
 
         Raises:
             ConfigError: The document is not for the pinned chain and dollars, or not for this wallet.
@@ -96,8 +97,11 @@ class Wallet:
         if not pinned or charge.payer != self.address:
             raise ConfigError("A stored payment is for another chain, token or wallet than this profile's.")
         transaction, transaction_hash = await anyio.to_thread.run_sync(self._sign_transaction, charge)
-        value = await anyio.to_thread.run_sync(encode_credential, document, transaction)
-        return Credential(header=credential_header(document), value=value), transaction_hash
+        payload, pushed = {"type": "transaction", "signature": transaction}, ""
+        if charge.pushed and transaction_hash is not None:
+            payload, pushed = {"type": "hash", "hash": transaction_hash}, transaction
+        value = await anyio.to_thread.run_sync(encode_credential, document, payload)
+        return Credential(header=credential_header(document), value=value, transaction=pushed), transaction_hash
 
     async def sign_in(self, message: str) -> str:
         """Sign an EIP-4361 text by EIP-191; `0x` and 130 hexadecimal digits."""

@@ -5,6 +5,9 @@ whoever holds the signed bytes may bring them to the chain once, before `validBe
 The payer pays the network fee, in the same dollar, and never more than gas limit times gas price; or a sponsor pays it,
 who signs besides us and brings the transaction to the chain. Its hash is then not ours to know, and the memo finds it.
 
+A charge is *pulled* where the studio gets the signed transaction and brings it to the chain once the work is accepted.
+It is *pushed* where the payer does that before, and the studio gets only its hash.
+
 Reading needs no library. Building a memo and a credential is left to the official `mpp` types, which load here, inside
 the functions that need them, and never before somebody really pays on this rail.
 """
@@ -69,6 +72,7 @@ class Charge:
         valid_before: Unix seconds; the transaction is void from it on.
         gas_price: Attodollars per gas, at most.
         sponsored: Whether somebody else pays the network fee.
+        pushed: Whether we bring it to the chain ourselves.
     """
 
     payer: str
@@ -81,6 +85,7 @@ class Charge:
     gas_limit: int
     gas_price: int
     sponsored: bool = False
+    pushed: bool = False
 
     @property
     def call_data(self) -> str:
@@ -93,6 +98,12 @@ class Charge:
 def is_sponsored(offer: Offer) -> bool:
     """Whether the studio offers to pay the network fee. Source: the Tempo method's `methodDetails.feePayer`."""
     return find_object(offer.extra, "methodDetails").get("feePayer") is True
+
+
+def is_pushed(offer: Offer) -> bool:
+    """Whether the studio takes only charges that their payer brought to the chain, by `methodDetails.supportedModes`."""
+    modes = find_object(offer.extra, "methodDetails").get("supportedModes")
+    return isinstance(modes, list) and "push" in modes and "pull" not in modes
 
 
 def network_fee(gas_price: int) -> int:
@@ -134,6 +145,7 @@ def build_charge(
                 challenge_id=str(offer.terms["id"]), server_id=str(offer.terms["realm"]), client_id=client_id
             ),
             **({"feePayer": True} if is_sponsored(offer) else {}),
+            **({"push": True} if is_pushed(offer) else {}),
         },
     }
 
@@ -166,6 +178,7 @@ def read_charge(document: Json) -> Charge:
         gas_limit=gas_limit,
         gas_price=gas_price,
         sponsored=fields.get("feePayer") is True,
+        pushed=fields.get("push") is True,
     )
 
 
@@ -174,19 +187,19 @@ def credential_header(document: Json) -> str:
     return find_text(find_object(document, "challenge"), "header") or "Authorization"
 
 
-def encode_credential(document: Json, transaction: str) -> str:
+def encode_credential(document: Json, payload: dict[str, str]) -> str:
     """The value of the credential's header, by the official types.
 
     Args:
         document: What `build_charge` made.
-        transaction: The signed transaction, or its envelope for a sponsor; `0x` and hexadecimal digits.
+        payload: Of type `transaction` with the signed transaction or its envelope for a sponsor as `signature`; or of
+            type `hash`, of a transaction that is on the chain; `0x` and hexadecimal digits.
 
-    Source: draft-ietf-httpauth-payment, "Credentials"; the Tempo method's payload of type `transaction`.
+    Source: draft-ietf-httpauth-payment, "Credentials"; the Tempo method's payloads.
     """
     from mpp import ChallengeEcho, Credential  # loads only for a payment on this rail
 
     echo = ChallengeEcho(**cast("dict[str, str]", dict(find_object(document, "challenge"))))
-    payload = {"type": "transaction", "signature": transaction}
     return Credential(challenge=echo, payload=payload, source=find_text(document, "source")).to_authorization()
 
 

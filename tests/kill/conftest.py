@@ -1,4 +1,7 @@
-"""Three studios to die at: a prompt one, one that is slow to settle, and one that is slow to answer; on both rails."""
+"""Studios to die at: a prompt one, one that is slow to settle and one that is slow to answer, each on both rails.
+
+The fourth takes a charge only once its money has moved.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +16,9 @@ PAUSE_SECONDS = 1.5
 """Long enough for a trapdoor to notice where the studio is and to fall through."""
 
 
-def _open_sandbox(*faults: str) -> Iterator[Sandbox]:
-    with Sandbox(SandboxSettings(rails=("x402", "mpp"), job_seconds=JOB_SECONDS, faults=faults)) as sandbox:
+def _open_sandbox(*faults: str, rails: tuple[str, ...] = ("x402", "mpp"), pushed: bool = False) -> Iterator[Sandbox]:
+    settings = SandboxSettings(rails=rails, takes_pushed=pushed, job_seconds=JOB_SECONDS, faults=faults)
+    with Sandbox(settings) as sandbox:
         yield sandbox
 
 
@@ -31,6 +35,11 @@ def slow_to_settle() -> Iterator[Sandbox]:
 @pytest.fixture(scope="module")
 def slow_to_answer() -> Iterator[Sandbox]:
     yield from _open_sandbox(f"slow_answer={PAUSE_SECONDS}")
+
+
+@pytest.fixture(scope="module")
+def taking_pushed() -> Iterator[Sandbox]:
+    yield from _open_sandbox(rails=("mpp",), pushed=True)
 
 
 @pytest.fixture(scope="module")

@@ -91,6 +91,7 @@ class Stage:
             "SEEDANCE_STUDIO_URL": self.sandbox.url,
             "SEEDANCE_WALLET_FILE": str(self.folder / "wallet.json"),
             "SEEDANCE_DATA_DIR": str(self.folder),
+            "SEEDANCE_ALLOW_PUSH": "on",
             **({} if self.rail is None else {"SEEDANCE_RAILS": self.rail}),
         }
 

@@ -21,7 +21,7 @@ from mcp import Client
 
 from seedance_mcp.sandbox import EXAMPLE_IMAGE, Sandbox
 from tests.kill.stage import Answer, Audit, Stage, call
-from tests.kill.trapdoor import GENERATION_POINTS, POINTS, PURCHASE_POINTS, UPLOAD_POINTS
+from tests.kill.trapdoor import GENERATION_POINTS, POINTS, PURCHASE_POINTS, PUSH_POINTS, UPLOAD_POINTS
 
 CASE_SECONDS = 120
 LANES = 6
@@ -30,6 +30,7 @@ CALLS_MAX = 6
 PATIENCE_SECONDS = 2
 """How long the first repeated call may take, while the dead server's lease still stands."""
 RAILS = ("x402", "mpp")
+PURPOSES = ("upload", "generation")
 
 ANSWER_IS_LOST = ("during_post", "after_settlement_before_answer", "after_answer_before_ledger")
 """Points after which a paid upload's ticket is nowhere: the money moved, and the studio never says it again."""
@@ -91,6 +92,8 @@ CASES = [
         ("generation", False, RESUMED_POINTS),
     )
     for point in points
+] + [
+    Case(point, purpose, repeated, "mpp") for point in PUSH_POINTS for purpose in PURPOSES for repeated in (True, False)
 ]
 
 
@@ -101,9 +104,11 @@ async def verdicts(
     prompt_studio: Sandbox,
     slow_to_settle: Sandbox,
     slow_to_answer: Sandbox,
+    taking_pushed: Sandbox,
 ) -> dict[Case, Verdict | Exception]:
     """Every case that was selected, played to its end."""
     studios = {"during_post": slow_to_settle, "after_settlement_before_answer": slow_to_answer}
+    studios |= dict.fromkeys(PUSH_POINTS, taking_pushed)
     folder = tmp_path_factory.mktemp("kill")
     limiter = anyio.CapacityLimiter(LANES)
     verdicts: dict[Case, Verdict | Exception] = {}
@@ -195,7 +200,8 @@ def _pick(*, purpose: str, repeated: bool) -> Callable[[Any], Any]:
 
 def test_every_point_is_in_the_matrix() -> None:
     for rail in RAILS:
-        assert {case.point for case in CASES if case.repeated and case.rail == rail} == set(POINTS)
+        points = {*POINTS} - ({*PUSH_POINTS} if rail == "x402" else set[str]())
+        assert {case.point for case in CASES if case.repeated and case.rail == rail} == points
 
 
 @pytest.mark.slow

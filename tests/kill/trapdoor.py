@@ -183,7 +183,9 @@ GENERATION_POINTS: dict[str, Trap] = {
     "during_download": break_off_download,
     "after_download": before(SQLiteLedger, "finish_job"),
 }
-POINTS = PURCHASE_POINTS | UPLOAD_POINTS | GENERATION_POINTS
+PUSH_POINTS: dict[str, Trap] = {"after_push": after(Buyer, "_push")}
+"""At a studio that takes a charge only once its money has moved."""
+POINTS = PURCHASE_POINTS | UPLOAD_POINTS | GENERATION_POINTS | PUSH_POINTS
 
 
 def remember_purchases() -> None:

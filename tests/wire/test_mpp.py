@@ -145,7 +145,7 @@ def test_the_call_is_the_one_that_the_recorded_client_signed() -> None:
 
 def test_a_credential_is_read_back_by_the_official_types() -> None:
     document = build_charge(read_one(CHALLENGE), payer=PAYER, valid_before=1, gas_price=1)
-    value = encode_credential({**document, "hash": TRANSACTION}, "0x76ab")
+    value = encode_credential({**document, "hash": TRANSACTION}, {"type": "transaction", "signature": "0x76ab"})
     official = OfficialCredential.from_authorization(value)
     assert official.challenge == OfficialChallenge.from_www_authenticate(CHALLENGE).to_echo()
     assert official.payload == {"type": "transaction", "signature": "0x76ab"}

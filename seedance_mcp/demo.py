@@ -5,6 +5,7 @@ and shows what happens on the way. Nothing in here is a short cut: the payment i
 """
 
 import os
+import shutil
 import sys
 import tempfile
 import time
@@ -49,7 +50,7 @@ async def run_demo(
         quiet: Say nothing on the way.
 
     Returns:
-        `job_id`, `file`, `price_micro_usdc`, `rail`, `receipt`, `seconds`.
+        `job_id`, `file`, `price_micro_usdc`, `rail`, `receipt`, `seconds`. The clip is all that stays of the run.
 
     Raises:
         SeedanceError: With the tool's own text.
@@ -57,6 +58,27 @@ async def run_demo(
     words = Console(stderr=True, highlight=False, quiet=quiet, soft_wrap=True)
     started_at = time.monotonic()
     folder = await _in_thread(_make_folder)
+    try:
+        job = await _run(arguments, folder, words, contract=contract, rails=rails, job_seconds=job_seconds)
+        job["file"] = str(_take_out(Path(job["file"]), folder))
+    finally:
+        clear_run(folder)  # nothing is awaited, so that Ctrl-C gets here, too
+    seconds = round(time.monotonic() - started_at, 1)
+    words.print(f"\nDone in {seconds} s. Your video: [bold]{job['file']}[/bold]")
+    shown: dict[str, object] = {name: job[name] for name in ("job_id", "file", "price_micro_usdc", "rail", "receipt")}
+    return {**shown, "seconds": seconds}
+
+
+async def _run(
+    arguments: Mapping[str, object],
+    folder: Path,
+    words: Console,
+    *,
+    contract: str,
+    rails: tuple[str, ...],
+    job_seconds: float,
+) -> dict[str, Any]:
+    """The sandbox, the server and the job, in a folder of this run's own; returns the finished job."""
     wallet_file = folder / "wallet.json"
     address = await _in_thread(lambda: prepare_wallet(None, wallet_file))
     wishes: dict[str, Any] = {"wallet": address, "contract": contract, "rails": rails, "job_seconds": job_seconds}
@@ -95,12 +117,9 @@ async def run_demo(
         await _in_thread(sandbox.stop)
     if failure is not None:
         raise failure
-    if job["status"] != "complete":
-        raise DemoError(f"The job ended as {job['status']}: {job['error']}")
-    seconds = round(time.monotonic() - started_at, 1)
-    words.print(f"\nDone in {seconds} s. Your video: [bold]{job['file']}[/bold]")
-    shown: dict[str, object] = {name: job[name] for name in ("job_id", "file", "price_micro_usdc", "rail", "receipt")}
-    return {**shown, "seconds": seconds}
+    if job["file"] is None:
+        raise DemoError(f"The job ended as {job['status']}: {job['error'] or job['next_step']}")
+    return job
 
 
 async def _tell(client: Client, arguments: Mapping[str, object], words: Console) -> dict[str, Any]:
@@ -152,6 +171,17 @@ def _make_folder() -> Path:
     base = read_settings({**_own_environ(), "SEEDANCE_PROFILE": "sandbox"}).data_dir.parent / "demo"
     base.mkdir(parents=True, exist_ok=True)
     return Path(tempfile.mkdtemp(prefix=time.strftime("%Y%m%d-%H%M%S-"), dir=base))
+
+
+def _take_out(clip: Path, folder: Path) -> Path:
+    """Bring the clip out of the run's folder, to a name beside it that no other run has."""
+    return clip.rename(folder.with_name(f"{folder.name}-{clip.name}"))
+
+
+def clear_run(folder: Path) -> None:
+    """Throw a run's folder away, unless a clip is still in it: then somebody may want it."""
+    if not any(folder.rglob("*.mp4")):
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 async def _in_thread(work: Callable[[], T]) -> T:

@@ -1,11 +1,17 @@
 """The embedded sandbox: a studio in this very process, for whoever has neither money nor a standing sandbox.
 
 Used by the faces only. It imports the sandbox when asked to and not before; the two houses still speak over HTTP.
+
+A sandbox remembers nothing beyond its process, so a job that is unfinished then is never made. Whoever comes next finds
+nobody at its address, and ends it.
 """
 
 import asyncio
+import socket
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from seedance_mcp.config import Settings
 from seedance_mcp.errors import ConfigError
@@ -17,6 +23,8 @@ if TYPE_CHECKING:
 
 FUNDED_MICRO_USDC = 100_000_000
 """What a rehearsal's wallet holds: $100 of a token that exists nowhere."""
+KNOCK_SECONDS = 1.0
+ENDED = "The sandbox that was making it has ended; no real money was spent."
 
 
 def settle(settings: Settings) -> Settings:
@@ -24,12 +32,47 @@ def settle(settings: Settings) -> Settings:
 
     Raises:
         ConfigError: The sandbox is not installed.
+        LedgerError: The ledger cannot be used.
     """
+    end_orphans(settings)
     if not settings.embedded:
         return settings
     address = prepare_wallet(settings.wallet_key, settings.wallet_file, settings.wallet_password_file)
     sandbox = start_sandbox(wallet=address)
     return settings.at_studio(sandbox.url)
+
+
+def end_orphans(settings: Settings) -> None:
+    """End the unfinished jobs of sandboxes that are gone. A real studio's jobs are in another ledger.
+
+    Raises:
+        LedgerError: The ledger cannot be used.
+    """
+    if settings.profile.name != "sandbox" or not settings.ledger_file.exists():
+        return
+    from seedance_mcp.ledger.sqlite import SQLiteLedger  # with its database, only where there is one to look into
+
+    ledger = SQLiteLedger(settings.ledger_file)
+    try:
+        for studio in ledger.unfinished_studios():
+            if _is_gone(studio):
+                ledger.end_jobs(studio, error=ENDED, now=time.time())
+    finally:
+        ledger.close()
+
+
+def _is_gone(studio: str) -> bool:
+    """Whether nobody listens at an address of this machine; of any other address nobody can say."""
+    parts = urlsplit(studio)
+    if parts.scheme != "http" or parts.hostname is None or parts.port is None:  # plain http is for this machine only
+        return False
+    try:
+        socket.create_connection((parts.hostname, parts.port), timeout=KNOCK_SECONDS).close()
+    except ConnectionRefusedError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def prepare_wallet(key: str | None, file: Path, password_file: Path | None = None) -> str:

@@ -50,7 +50,7 @@ class Engine:
         self._start = start
         self._changed = changed
         self._stack = AsyncExitStack()
-        self._lock = anyio.Lock()
+        self._lock, self._settling = anyio.Lock(), anyio.Lock()
         self._settings: Settings | None = None
         self._animator: Animator | None = None
         self._window: Animator | None = None
@@ -60,10 +60,12 @@ class Engine:
 
         Raises:
             ConfigError: They are wrong.
+            LedgerError: A sandbox's ledger cannot be used.
         """
-        if self._settings is None:
-            self._settings = await anyio.to_thread.run_sync(lambda: self._settle(read_settings(self._environ)))
-        return self._settings
+        async with self._settling:  # one sandbox, however many calls come first
+            if self._settings is None:
+                self._settings = await anyio.to_thread.run_sync(lambda: self._settle(read_settings(self._environ)))
+            return self._settings
 
     async def animator(self) -> "Animator":
         """The animator with the owner's wallet.

@@ -204,11 +204,13 @@ def show_quote(quote: "Quote") -> QuoteResult:
     )
 
 
-def show_receipt(receipt: "Receipt | None", profile: "Profile", fee_micro_usdc: int) -> ReceiptResult | None:
+def show_receipt(
+    receipt: "Receipt | None", profile: "Profile", fee_micro_usdc: int, *, studio: str
+) -> ReceiptResult | None:
     """A receipt with a link for people, and what the network kept."""
     if receipt is None:
         return None
-    page = profile.explorer_of(receipt.rail)
+    page = profile.explorer_of(receipt.rail, studio)
     link = page + receipt.transaction if page and receipt.transaction else None
     return ReceiptResult(
         network=receipt.network,
@@ -235,7 +237,9 @@ def show_animation(animation: "Animation", profile: "Profile") -> JobResult:
 
 def show_job(job: "Job", profile: "Profile", *, notes: tuple[str, ...] = ()) -> JobResult:
     """A job as a face shows it."""
-    if job.status == "failed":
+    if job.status == "failed" and not profile.speaks_to(job.studio):
+        next_step = "Call animate_image again with the same arguments: the sandbox in use now makes a new clip."
+    elif job.status == "failed":
         next_step = (
             "It failed at the studio and is not tried again by itself. To pay for another try, raise take by one."
         )
@@ -256,7 +260,7 @@ def show_job(job: "Job", profile: "Profile", *, notes: tuple[str, ...] = ()) -> 
         price_usd=format_usdc(job.price_micro_usdc) if paid else None,
         price_micro_usdc=job.price_micro_usdc if paid else None,
         rail=job.rail if paid else None,
-        receipt=show_receipt(job.receipt, profile, job.fee_micro_usdc),
+        receipt=show_receipt(job.receipt, profile, job.fee_micro_usdc, studio=job.studio),
         error=None if job.error is None else quote_text(job.error),
         notes=list(notes),
         next_step=next_step,

@@ -128,9 +128,9 @@ class JobWatcher:
         self._wake.set()
 
     def latest(self, job: Job) -> Job:
-        """The job as this process knows it; the ledger may be a few points of progress behind."""
+        """The job as this process knows it: the ledger may be a few points of progress behind, not of an end."""
         watched = self._watched.get(job.job_id)
-        return job if watched is None else watched.job
+        return job if watched is None or job.finished else watched.job
 
     async def wait(self, job: Job, *, deadline: float, report: Report | None = None) -> Job:
         """Wait until a job is finished or the deadline comes.

@@ -88,8 +88,14 @@ class Profile:
             return _TOKEN_NAMES.get(token.lower(), self.token.name)
         return _TOKEN_NAMES.get(token.lower(), token)
 
-    def explorer_of(self, rail: Rail) -> str | None:
-        """Prefix of a transaction's page on a rail's chain."""
+    def speaks_to(self, studio: str) -> bool:
+        """Whether a job's studio is the one we talk to. Of many sandboxes that made a ledger's jobs, most are gone."""
+        return self.name != "sandbox" or studio == self.studio_url
+
+    def explorer_of(self, rail: Rail, studio: str) -> str | None:
+        """Prefix of a transaction's page on a rail's chain; a sandbox's chain is its own, and ends with it."""
+        if not self.speaks_to(studio):
+            return None
         return self.explorer_url if rail == "x402" else self.tempo_explorer_url
 
     @property

@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from seedance_mcp.config import Settings
+from seedance_mcp.embedded import end_orphans
 from seedance_mcp.errors import quote_text
 from seedance_mcp.ledger import Job, Ledger, Payment
 from seedance_mcp.ledger.sqlite import SQLiteLedger
@@ -45,6 +46,7 @@ def build_show(settings: Settings, *, locate: Locate, live: bool, now: float | N
     clips: list[dict[str, object]] = []
     open_payments: list[dict[str, object]] = []
     spend, days = Spend(), _sum_days([], now)
+    end_orphans(settings)
     if settings.ledger_file.exists():
         ledger = SQLiteLedger(settings.ledger_file)
         try:
@@ -90,7 +92,7 @@ def _show_clip(job: Job, settings: Settings, ledger: Ledger, locate: Locate) -> 
     arguments = job.arguments
     found = {kind: find_media(job, settings, kind) for kind in ("clip", "poster", *FRAMES)}
     places = {kind: None if file is None else locate(job, kind, file) for kind, file in found.items()}
-    explorer = settings.profile.explorer_of(job.rail)
+    explorer = settings.profile.explorer_of(job.rail, job.studio)
     transaction = job.receipt.transaction if job.receipt is not None else ""
     duration, resolution = arguments.get("duration"), arguments.get("resolution")
     size = " · ".join(([f"{duration} s"] if duration else []) + ([str(resolution)] if resolution else []))
@@ -113,7 +115,9 @@ def _show_clip(job: Job, settings: Settings, ledger: Ledger, locate: Locate) -> 
             {
                 "name": kind,
                 "picture": places[kind],
-                "url": None if places[kind] else _find_hosted(job, argument, ledger),
+                "url": None
+                if places[kind] or not settings.profile.speaks_to(job.studio)
+                else _find_hosted(job, argument, ledger),
             }
             for kind, argument in FRAMES.items()
             if job.arguments.get(argument)

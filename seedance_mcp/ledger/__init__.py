@@ -279,6 +279,10 @@ class Ledger(Protocol):
         """Write what the studio says of a job now; None for a job that is not ours. An ended job stays ended."""
         ...
 
+    def end_jobs(self, studio: str, *, error: str, now: float) -> None:
+        """Fail every unfinished job of a studio that is no more, and forget the addresses it gave for them."""
+        ...
+
     def finish_job(self, job_id: str, *, file: str, thumbnail: str | None) -> Job:
         """Write where the video was saved."""
         ...
@@ -293,6 +297,10 @@ class Ledger(Protocol):
 
     def unfinished_jobs(self, studio: str) -> list[Job]:
         """Jobs of a studio that are not failed and not saved."""
+        ...
+
+    def unfinished_studios(self) -> list[str]:
+        """The studios that `unfinished_jobs` has jobs of."""
         ...
 
     def recent_jobs(self, limit: int) -> list[Job]:

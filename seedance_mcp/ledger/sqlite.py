@@ -372,6 +372,15 @@ class SQLiteLedger:
             )  # fmt: skip
         return self.find_job(seen.job_id)
 
+    def end_jobs(self, studio: str, *, error: str, now: float) -> None:
+        """Fail every unfinished job of a studio that is no more, also one whose finished clip nobody saved."""
+        with self._atomic() as db:
+            db.execute(
+                """UPDATE jobs SET status = 'failed', error = ?, video_url = NULL, thumbnail_url = NULL, ended_at = ?
+                   WHERE studio = ? AND status <> 'failed' AND file IS NULL""",
+                (error, now, studio),
+            )
+
     def finish_job(self, job_id: str, *, file: str, thumbnail: str | None) -> Job:
         """Write where the video was saved."""
         with self._atomic() as db:
@@ -397,6 +406,11 @@ class SQLiteLedger:
             f"{JOB_QUERY} WHERE studio = ? AND status <> 'failed' AND file IS NULL ORDER BY payment_id", studio
         )
         return [read_job(row) for row in rows]
+
+    def unfinished_studios(self) -> list[str]:
+        """The studios that `unfinished_jobs` has jobs of."""
+        rows = self._all("SELECT DISTINCT studio FROM jobs WHERE status <> 'failed' AND file IS NULL ORDER BY studio")
+        return [str(row["studio"]) for row in rows]
 
     def recent_jobs(self, limit: int) -> list[Job]:
         """The latest jobs, newest first."""

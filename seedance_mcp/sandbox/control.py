@@ -9,7 +9,7 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
@@ -42,6 +42,8 @@ def _build_route(studio: Studio, path: str, control: Control, method: str) -> Ro
     async def serve(request: Request) -> Response:
         try:
             return await control(studio, request)
+        except ClientDisconnect:
+            return Response(status_code=400)  # nobody is left to read it
         except RefusalError as refusal:
             return build_refusal(refusal)
 

@@ -1,5 +1,6 @@
 """The site builds strictly, every link in it leads somewhere, and it needs nothing from elsewhere."""
 
+import py_compile
 import re
 import shutil
 import subprocess
@@ -42,6 +43,14 @@ def build(root: Path, site: Path) -> "subprocess.CompletedProcess[str]":
     return subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=BUILD_SECONDS, check=False)
 
 
+def copy_docs(folder: Path) -> None:
+    """Everything that a build of the site reads."""
+    shutil.copytree(ROOT / "docs", folder / "docs", ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copyfile(ROOT / "mkdocs.yml", folder / "mkdocs.yml")
+    for name in ("tests", "seedance_mcp"):
+        (folder / name).symlink_to(ROOT / name)
+
+
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The built site."""
@@ -76,6 +85,14 @@ def test_every_link_and_anchor_of_the_site_leads_somewhere(pages: dict[Path, Pag
                 assert unquote(parts.fragment) in pages[target].anchors, f"{path.name}: {link}"
 
 
+def test_nothing_of_the_tools_that_build_it_is_in_the_site(tmp_path: Path) -> None:
+    copy_docs(tmp_path)
+    py_compile.compile(str(tmp_path / "docs" / "hooks.py"))  # as the first build leaves it for the second
+    assert list((tmp_path / "docs" / "__pycache__").iterdir())
+    assert build(tmp_path, tmp_path / "site").returncode == 0
+    assert [path for path in (tmp_path / "site").rglob("*") if {".py", "__pycache__"} & {path.suffix, path.name}] == []
+
+
 def test_nothing_is_loaded_from_elsewhere(site: Path, pages: dict[Path, Page]) -> None:
     for path, page in pages.items():
         assert page.loaded
@@ -100,10 +117,7 @@ def test_the_search_index_knows_the_errors(site: Path) -> None:
     ],
 )
 def test_a_broken_link_and_nothing_else_ends_the_build(tmp_path: Path, added: str, named: str | None) -> None:
-    shutil.copytree(ROOT / "docs", tmp_path / "docs")
-    shutil.copyfile(ROOT / "mkdocs.yml", tmp_path / "mkdocs.yml")
-    for name in ("tests", "seedance_mcp"):
-        (tmp_path / name).symlink_to(ROOT / name)
+    copy_docs(tmp_path)
     page = tmp_path / "docs" / "index.md"
     page.write_text(f"{page.read_text()}\n\n{added}\n")
     built = build(tmp_path, tmp_path / "site")

@@ -186,6 +186,19 @@ async def test_several_houses_stand_side_by_side(
     assert (len(first.chain.settlements()), len(second.chain.settlements())) == (1, 0)
 
 
+@pytest.mark.parametrize("path", ["/rpc", "/tempo/rpc", "/_sandbox/fund", "/_sandbox/faults", "/api/upload"])
+async def test_a_client_that_dies_in_mid_request_passes_quietly(
+    open_buyer: Callable[..., Buyer], caplog: pytest.LogCaptureFixture, path: str
+) -> None:
+    with Sandbox(SandboxSettings()) as sandbox:
+        port = int(sandbox.url.rpartition(":")[2])
+        with socket.create_connection(("127.0.0.1", port)) as client:
+            client.sendall(f"POST {path} HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-length: 99\r\n\r\n{{".encode())
+        assert (await open_buyer(sandbox).http.get("/_sandbox/state")).status_code == 200  # it came after the end
+
+    assert [record.getMessage() for record in caplog.records if record.name.startswith("uvicorn")] == []
+
+
 def test_a_taken_port_is_an_os_error(open_sandbox: Callable[..., Sandbox]) -> None:
     port = int(open_sandbox().url.rpartition(":")[2])
 

@@ -1,0 +1,57 @@
+"""What the demo leaves: its clip, and nothing of the throwaway wallet and ledger."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from seedance_mcp.demo import clear_run
+
+DEMO_SECONDS = 120
+
+
+def run_demo(*words: str) -> "subprocess.CompletedProcess[str]":
+    command = [sys.executable, "-m", "seedance_mcp", "demo", "--json", "--job-seconds", "0.2", *words]
+    return subprocess.run(command, capture_output=True, text=True, timeout=DEMO_SECONDS, check=False)
+
+
+def list_left() -> list[Path]:
+    """Every file in the data folder."""
+    return sorted(path for path in Path(os.environ["SEEDANCE_DATA_DIR"]).rglob("*") if path.is_file())
+
+
+@pytest.mark.slow
+def test_a_demo_leaves_its_clip_and_keeps_those_of_earlier_ones() -> None:
+    first = json.loads(run_demo().stdout)
+    second = json.loads(run_demo().stdout)
+
+    assert list_left() == sorted([Path(first["file"]), Path(second["file"])])
+    assert {path.parent for path in list_left()} == {Path(os.environ["SEEDANCE_DATA_DIR"]) / "demo"}
+    assert [path.read_bytes()[4:8] for path in list_left()] == [b"ftyp", b"ftyp"]
+
+
+def test_a_demo_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "no-picture.png").write_text("no picture")
+
+    failed = run_demo(str(tmp_path / "no-picture.png"))
+
+    assert failed.returncode != 0
+    assert "picture" in failed.stderr
+    assert list_left() == []
+
+
+def test_the_folder_of_a_demo_that_was_broken_off_stays_where_a_clip_is_in_it(tmp_path: Path) -> None:
+    for name in ("with", "without"):
+        (tmp_path / name / "sandbox" / "videos").mkdir(parents=True)
+        (tmp_path / name / "wallet.json").write_text("{}")
+    clip = tmp_path / "with" / "sandbox" / "videos" / "clip.mp4"
+    clip.write_bytes(b"a clip")
+
+    clear_run(tmp_path / "with")
+    clear_run(tmp_path / "without")
+
+    assert clip.read_bytes() == b"a clip"
+    assert not (tmp_path / "without").exists()

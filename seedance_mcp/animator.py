@@ -39,7 +39,7 @@ from seedance_mcp.ledger import Job, Ledger, Payment
 from seedance_mcp.order import Order, PreparedOrder, prepare
 from seedance_mcp.pricing import Pricing
 from seedance_mcp.purchase import JOIN_ATTEMPTS_MAX, Buyer, held_error
-from seedance_mcp.quoting import Quote, Quoting
+from seedance_mcp.quoting import Consent, Quote, Quoting
 from seedance_mcp.recovery import Recovery
 from seedance_mcp.studio import Studio
 from seedance_mcp.wallet import Wallet
@@ -187,7 +187,7 @@ class Animator:
     async def price_to_ask(self, order: Order) -> int | None:
         """The price that a person should be asked about, or None where there is nothing to ask.
 
-        Pinned like any quote, so that asking twice asks the same; and it binds: no more is signed afterwards.
+        Pinned like any quote, so that asking twice asks the same.
 
         Raises:
             SeedanceError: As `quote_price`.
@@ -199,14 +199,28 @@ class Animator:
         if pinned is None:
             pinned = (await self._quoting.quote(prepared, max_price_micro_usdc=None)).price_micro_usdc
             self._quoting.pin(prepared.fingerprint, pinned)
-        self._quoting.remember_question(prepared.fingerprint, pinned)
         return pinned
+
+    async def is_begun(self, order: Order) -> bool:
+        """Whether an order takes no more of the budget: its clip was bought, or its payment is not over.
+
+        Raises:
+            ImageError, RequestError, PolicyError: The order cannot be carried out.
+        """
+        prepared = await self._prepare(order)
+        if self._find_fresh_job(prepared.fingerprint) is not None:
+            return True
+        payment = self._ledger.find_latest_payment(prepared.fingerprint)
+        if payment is None:
+            return False
+        return payment.holds(self._now()) or (payment.state == "settled" and self._find_job_of(payment) is None)
 
     async def animate_image(
         self,
         order: Order,
         *,
         max_price_micro_usdc: int | None,
+        agreed_micro_usdc: int = 0,
         prepare_until: float = math.inf,
         deadline: float,
         report: Report | None = None,
@@ -216,6 +230,7 @@ class Animator:
         Args:
             order: What to make.
             max_price_micro_usdc: The most that this call allows for the clip, or None.
+            agreed_micro_usdc: The price that a person said yes to; above `ask_above`, no more than that is signed.
             prepare_until: Unix seconds at which to give up reading pictures; nothing is bought then.
             deadline: Unix seconds at which to stop waiting; the work goes on.
             report: Told how the job gets on.
@@ -223,6 +238,7 @@ class Animator:
         Raises:
             SeedanceError: Each says whether money moved.
         """
+        consent = Consent(max_price_micro_usdc=max_price_micro_usdc, agreed_micro_usdc=agreed_micro_usdc)
         prepared, job = None, None
         notes: tuple[str, ...] = ()
         with anyio.move_on_after(max(prepare_until - self._now(), 0.001)):
@@ -236,9 +252,7 @@ class Animator:
             notes = (BOUGHT_BEFORE,)
         else:
             with anyio.move_on_after(max(deadline - self._now(), 0.001)):
-                job = await self._flights.join(
-                    prepared.fingerprint, lambda: self._purchase_and_keep(prepared, max_price_micro_usdc)
-                )
+                job = await self._flights.join(prepared.fingerprint, lambda: self._purchase_and_keep(prepared, consent))
         if job is not None:
             job = await self._watcher.wait(job, deadline=deadline, report=report)
         notes += self._hosting_notes.pop(prepared.fingerprint, ())
@@ -336,17 +350,17 @@ class Animator:
     def _is_fresh(self, job: Job) -> bool:
         return not job.finished or self._now() - job.created_at < FRESH_SECONDS
 
-    async def _purchase_and_keep(self, prepared: PreparedOrder, max_price_micro_usdc: int | None) -> Job:
-        job = await self._purchase(prepared, max_price_micro_usdc)
+    async def _purchase_and_keep(self, prepared: PreparedOrder, consent: Consent) -> Job:
+        job = await self._purchase(prepared, consent)
         await self._keep_frames(*prepared.pictures)
         return job
 
-    async def _purchase(self, prepared: PreparedOrder, max_price_micro_usdc: int | None) -> Job:
+    async def _purchase(self, prepared: PreparedOrder, consent: Consent) -> Job:
         """Buy, or join whoever is a moment ahead of us in another process."""
         for _ in range(JOIN_ATTEMPTS_MAX - 1):
             with contextlib.suppress(PurchaseUnderwayError):
-                return await self._buy_or_take_up(prepared, max_price_micro_usdc)
-        return await self._buy_or_take_up(prepared, max_price_micro_usdc)
+                return await self._buy_or_take_up(prepared, consent)
+        return await self._buy_or_take_up(prepared, consent)
 
     async def _keep_frames(self, *pictures: Picture) -> None:
         """Keep what a clip was made of, for people to look at: a nicety, without it the clip is as good."""
@@ -355,7 +369,7 @@ class Animator:
                 with contextlib.suppress(ImageError, OSError):
                     await media.keep_frame(picture.image, self._settings.videos_dir)
 
-    async def _buy_or_take_up(self, prepared: PreparedOrder, max_price_micro_usdc: int | None) -> Job:
+    async def _buy_or_take_up(self, prepared: PreparedOrder, consent: Consent) -> Job:
         """From a prepared order to a job in the ledger: take up an earlier payment, or host, price and buy."""
         earlier = self._ledger.find_latest_payment(prepared.fingerprint)
         if earlier is not None:
@@ -364,7 +378,7 @@ class Animator:
                 return job
             earlier = self._ledger.find_payment(earlier.id)
         try:
-            payment = await self._buy(prepared, max_price_micro_usdc, supersedes=earlier)
+            payment = await self._buy(prepared, consent, supersedes=earlier)
         except PaymentOutcomeUnknownError as exc:
             unknown = None if exc.payment_id is None else self._ledger.find_payment(exc.payment_id)
             job = None if unknown is None or unknown.purpose == "upload" else await self._take_up(unknown)
@@ -373,12 +387,10 @@ class Animator:
             return job
         return await self._begin(payment)
 
-    async def _buy(
-        self, prepared: PreparedOrder, max_price_micro_usdc: int | None, *, supersedes: Payment | None
-    ) -> Payment:
+    async def _buy(self, prepared: PreparedOrder, consent: Consent, *, supersedes: Payment | None) -> Payment:
         """Host the pictures where that is needed, ask the price, and buy; an upload is bought only if the rest fits."""
         estimate = await self._pricing.estimate(prepared.request)
-        self._quoting.check_estimate(prepared, estimate.price_micro_usdc, max_price_micro_usdc)
+        self._quoting.check_estimate(prepared, estimate.price_micro_usdc, consent)
         paid_micro_usdc = 0
         try:
             urls: list[str] = []
@@ -399,8 +411,8 @@ class Animator:
                 uploads = [await self._hosting.host(picture) for picture in prepared.pictures]
                 paid_micro_usdc += sum(hosted.paid_micro_usdc for hosted in uploads)
                 priced = await self._pricing.ask(prepared.request, [hosted.upload.image_url for hosted in uploads])
-            self._quoting.check_warning(prepared, priced, max_price_micro_usdc)
-            approval = self._quoting.agree(prepared.fingerprint, max_price_micro_usdc)
+            self._quoting.check_warning(prepared, priced, consent)
+            approval = self._quoting.agree(prepared.fingerprint, consent)
             return await self._buyer.buy(priced.request, priced.offers, approval, supersedes=supersedes)
         except SeedanceError as exc:
             exc.upload_micro_usdc = exc.upload_micro_usdc or paid_micro_usdc

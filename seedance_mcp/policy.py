@@ -416,12 +416,12 @@ def _find_recipient_objection(offer: Offer, limits: Limits, *, payer: str) -> st
 
 
 def agree_price(
-    limits: Limits, *, max_price_micro_usdc: int | None, quoted_micro_usdc: int | None, asked_micro_usdc: int = 0
+    limits: Limits, *, max_price_micro_usdc: int | None, quoted_micro_usdc: int | None, agreed_micro_usdc: int = 0
 ) -> Approval:
     """The most that may be signed for one generation.
 
-    It is the lowest of the cap, the caller's word, the quote, and, above `ask_above`, the price that a person was asked
-    about.
+    It is the lowest of the cap, the caller's word, the quote, and, above `ask_above`, the price that a person said
+    yes to in this very call.
     """
     agreed = [Approval(limits.max_price_per_video_micro_usdc, "the owner allows for one video (max_price_per_video)")]
     if max_price_micro_usdc is not None:
@@ -443,7 +443,7 @@ def agree_price(
     if limits.ask_above_micro_usdc is not None:
         agreed.append(
             Approval(
-                max(limits.ask_above_micro_usdc, asked_micro_usdc),
+                max(limits.ask_above_micro_usdc, agreed_micro_usdc),
                 "a person was asked about, or that needs no question (ask_above)",
                 "Call again: the person is then asked about the new price.",
             )

@@ -64,6 +64,19 @@ class Quote:
     day_left_micro_usdc: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consent:
+    """What was said to one purchase by whoever wants it, in one call.
+
+    Attributes:
+        max_price_micro_usdc: The most that the caller allows, or None.
+        agreed_micro_usdc: The price that a person was asked about in this very call; 0 where nobody was.
+    """
+
+    max_price_micro_usdc: int | None = None
+    agreed_micro_usdc: int = 0
+
+
 @dataclass(frozen=True, slots=True)
 class Quoting:
     """Quotes orders for one wallet at one studio, and remembers what it said."""
@@ -76,7 +89,6 @@ class Quoting:
     funds: Funds
     now: Callable[[], float]
     _quotes: OrderedDict[str, tuple[float, int]] = field(default_factory=OrderedDict[str, tuple[float, int]])
-    _asked: OrderedDict[str, int] = field(default_factory=OrderedDict[str, int])
 
     async def quote(self, prepared: PreparedOrder, *, max_price_micro_usdc: int | None) -> Quote:
         """Ask for the price: with the pictures' own URLs, with a stand-in of ours, or else by the price table.
@@ -121,24 +133,16 @@ class Quoting:
         quoted_at, price = self._quotes.get(fingerprint, (0.0, 0))
         return price if quoted_at + QUOTE_SECONDS > self.now() else None
 
-    def remember_question(self, fingerprint: str, price_micro_usdc: int | None) -> None:
-        """Remember which price a person is asked about: above the owner's `ask_above`, no more than that is signed."""
-        self._asked.pop(fingerprint, None)
-        if price_micro_usdc is not None:
-            self._asked[fingerprint] = price_micro_usdc
-        while len(self._asked) > QUOTES_MAX:
-            self._asked.popitem(last=False)
-
-    def agree(self, fingerprint: str, max_price_micro_usdc: int | None) -> Approval:
+    def agree(self, fingerprint: str, consent: Consent) -> Approval:
         """The most that may be signed for an order."""
         return policy.agree_price(
             self.limits,
-            max_price_micro_usdc=max_price_micro_usdc,
+            max_price_micro_usdc=consent.max_price_micro_usdc,
             quoted_micro_usdc=self.find_pinned(fingerprint),
-            asked_micro_usdc=self._asked.get(fingerprint, 0),
+            agreed_micro_usdc=consent.agreed_micro_usdc,
         )
 
-    def check_estimate(self, prepared: PreparedOrder, estimate: int | None, max_price_micro_usdc: int | None) -> None:
+    def check_estimate(self, prepared: PreparedOrder, estimate: int | None, consent: Consent) -> None:
         """Before an upload is bought: would the clip fit the limits at the price that the table knows?
 
         Raises:
@@ -150,21 +154,19 @@ class Quoting:
             ]
             uploads = UPLOAD_PRICE_MICRO_USDC * len(missing)
             spend = self.ledger.spend(self.now()).plus(uploads)
-            policy.check_price(
-                estimate, self.limits, spend=spend, approval=self.agree(prepared.fingerprint, max_price_micro_usdc)
-            )
+            policy.check_price(estimate, self.limits, spend=spend, approval=self.agree(prepared.fingerprint, consent))
 
-    def check_warning(self, prepared: PreparedOrder, priced: Priced, max_price_micro_usdc: int | None) -> None:
+    def check_warning(self, prepared: PreparedOrder, priced: Priced, consent: Consent) -> None:
         """Refuse a price far above the table's without the caller's word; a refused rise becomes the new quote.
 
         Raises:
             PriceTooHighError: Not without an explicit `max_price_usd`.
         """
-        if priced.warning is not None and max_price_micro_usdc is None:
+        if priced.warning is not None and consent.max_price_micro_usdc is None:
             raise PriceTooHighError(priced.warning, "If it is worth that, say so with max_price_usd.")
         pinned, price = self.find_pinned(prepared.fingerprint), priced.price_micro_usdc
         if pinned is not None and price is not None and price > pinned:
-            approval = self.agree(prepared.fingerprint, max_price_micro_usdc)
+            approval = self.agree(prepared.fingerprint, consent)
             self.pin(prepared.fingerprint, price)  # said now, in the error: the next call may agree to it
             policy.check_price(price, self.limits, spend=self.ledger.spend(self.now()), approval=approval)
 
@@ -226,7 +228,7 @@ class Quoting:
                     self.limits,
                     max_price_micro_usdc=max_price_micro_usdc,
                     quoted_micro_usdc=None,
-                    asked_micro_usdc=price,  # a person will be asked when it is bought
+                    agreed_micro_usdc=price,  # a person will be asked when it is bought
                 )
                 spend = self.ledger.spend(self.now()).plus(uploads)
                 policy.check_price(price, self.limits, spend=spend, approval=approval, fee_micro_usdc=fee)

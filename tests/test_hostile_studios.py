@@ -18,6 +18,7 @@ from seedance_mcp.errors import (
     BudgetExceededError,
     PaymentOutcomeUnknownError,
     PaymentRefusedError,
+    PriceTooHighError,
     SeedanceError,
     StudioRejectedError,
     StudioUnreachableError,
@@ -282,24 +283,30 @@ async def test_a_job_whose_settlement_failed_does_not_make_its_payment_settled(
     assert paid(sandbox) == [UPLOAD]
 
 
-async def test_no_more_is_signed_than_a_person_was_asked_about_however_long_the_question_stands(
+async def test_a_yes_is_good_for_its_own_price_however_long_it_took_and_whatever_was_asked_since(
     make_sandbox: Make, make_picture: Draw, funded_key: str, tmp_path: Path, clock: Clock
 ) -> None:
     sandbox = make_sandbox()
     settings = settings_for(sandbox, funded_key, tmp_path / "data", SEEDANCE_ASK_ABOVE="0.10")
     order = Order(image=str(make_picture()), prompt="x")
+    refused: list[str] = []
     async with animator_on(settings, now=clock) as animator:
-        inside: Any = animator
-        fingerprint = (await inside._prepare(order)).fingerprint
-        unasked = inside._quoting.agree(fingerprint, None)
         asked = await animator.price_to_ask(order)
-        clock.ahead = 3_600
-        later = inside._quoting.agree(fingerprint, None)
+        for agreed in (0, CLIP - 1):
+            with pytest.raises(PriceTooHighError) as raised:
+                await animator.animate_image(
+                    order, max_price_micro_usdc=None, agreed_micro_usdc=agreed, deadline=clock() + WAIT_SECONDS
+                )
+            refused.append(str(raised.value))
+        clock.ahead = 50  # a person takes time; much more, and the studio's clock would be in the way
+        animation = await animator.animate_image(
+            order, max_price_micro_usdc=None, agreed_micro_usdc=CLIP, deadline=clock() + WAIT_SECONDS
+        )
 
     assert asked == CLIP
-    assert unasked.max_price_micro_usdc == 100_000
-    assert later.max_price_micro_usdc == CLIP
-    assert "a person was asked about" in later.reason
+    assert all("a person was asked about" in text for text in refused)
+    assert animation.job is not None
+    assert paid(sandbox) == [UPLOAD, CLIP]
 
 
 async def test_a_payment_of_a_wallet_that_was_changed_since_is_brought_to_its_end(

@@ -38,10 +38,11 @@ Ctx = Context[State]
 
 @dataclass
 class _Clock:
-    """When the call that is being served came in, and since when a person is being asked."""
+    """When the call that is being served came in, since when a person is being asked, and about which price."""
 
     began_at: float
     asked_at: float | None = None
+    asked_micro_usdc: int = 0
 
 
 _clock: ContextVar[_Clock] = ContextVar("clock")
@@ -53,16 +54,18 @@ def begin_call() -> None:
     _clock.set(_Clock(began_at=time.time()))
 
 
-def begin_question() -> None:
-    """Stop the clock: a person is asked now."""
-    _read_clock().asked_at = time.time()
+def begin_question(price_micro_usdc: int) -> None:
+    """Stop the clock: a person is asked about this price now."""
+    clock = _read_clock()
+    clock.asked_at, clock.asked_micro_usdc = time.time(), price_micro_usdc
 
 
-def end_question() -> None:
-    """Let the clock go on, if a person was asked."""
+def end_question() -> int:
+    """Let the clock go on, if a person was asked; returns the price of the question, or 0."""
     clock = _read_clock()
     if clock.asked_at is not None:
         clock.began_at, clock.asked_at = clock.began_at + time.time() - clock.asked_at, None
+    return clock.asked_micro_usdc
 
 
 def _read_clock() -> _Clock:

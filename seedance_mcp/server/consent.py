@@ -53,19 +53,20 @@ async def approve_price(
             "yes, and this host cannot ask a person.",
             "Only the owner can change that: SEEDANCE_ASK_ABOVE, or a host that shows questions (elicitation).",
         )
-    begin_question()
+    begin_question(price)
     return Elicit(f"Pay ${format_usdc(price)} for a {duration} s {resolution} video by {model}?", Question)
 
 
-def check_answer(answer: ElicitationResult[Question]) -> None:
-    """Raise unless the person said yes, or nobody had to be asked.
+def read_answer(answer: ElicitationResult[Question]) -> int:
+    """The price in micro-USDC that the person said yes to in this very call; 0 where nobody had to be asked.
 
     Raises:
         PriceTooHighError: The person did not.
     """
-    end_question()
+    asked_micro_usdc = end_question()
     if not (isinstance(answer, AcceptedElicitation) and answer.data.approve):
         raise PriceTooHighError("The person at the host did not agree to the price.", "Do not ask again unasked.")
+    return asked_micro_usdc
 
 
 def _can_ask(ctx: Ctx) -> bool:

@@ -36,7 +36,7 @@ from seedance_mcp.server.call import (
     read_deadlines,
     telling_progress,
 )
-from seedance_mcp.server.consent import Question, approve_price, check_answer
+from seedance_mcp.server.consent import Question, approve_price, read_answer
 from seedance_mcp.server.money_tool import MoneyTool
 from seedance_mcp.server.parameters import (
     AspectRatio,
@@ -115,7 +115,7 @@ async def animate_image(
     wait_seconds: WaitSeconds = WAIT_SECONDS_DEFAULT,
 ) -> Annotated[CallToolResult, JobResult]:
     """Buy a video made from an image and wait for it. SPENDS MONEY, once: a repeated call joins the first."""
-    check_answer(answer)
+    agreed_micro_usdc = read_answer(answer)
     async with telling_progress(ctx, "Reading the image and asking the price") as progress:
         engine = find_engine(ctx)
         animator = await engine.animator()
@@ -127,6 +127,7 @@ async def animate_image(
         animation = await animator.animate_image(
             order,
             max_price_micro_usdc=read_price(max_price_usd),
+            agreed_micro_usdc=agreed_micro_usdc,
             prepare_until=deadlines.answer,
             deadline=deadlines.job,
             report=progress.report,

@@ -101,7 +101,10 @@ def is_sponsored(offer: Offer) -> bool:
 
 
 def is_pushed(offer: Offer) -> bool:
-    """Whether the studio takes only charges that their payer brought to the chain, by `methodDetails.supportedModes`."""
+    """Whether the studio takes only charges that their payer brought to the chain.
+
+    Source: the Tempo method's `methodDetails.supportedModes`.
+    """
     modes = find_object(offer.extra, "methodDetails").get("supportedModes")
     return isinstance(modes, list) and "push" in modes and "pull" not in modes
 

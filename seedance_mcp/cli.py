@@ -20,6 +20,7 @@ from seedance_mcp import __version__
 from seedance_mcp.commands import clips, doctor, gallery, hosts, wallet
 from seedance_mcp.commands.console import words
 from seedance_mcp.commands.exits import EPILOG, find_exit_code
+from seedance_mcp.commands.phrases import rephrase
 from seedance_mcp.config import SANDBOX_PORT, read_settings
 from seedance_mcp.embedded import prepare_wallet, start_sandbox
 from seedance_mcp.errors import SeedanceError
@@ -51,7 +52,7 @@ def run() -> None:
     try:
         app()
     except SeedanceError as exc:
-        words.print(f"seedance-mcp: {exc}", style="red", markup=False)
+        words.print(f"seedance-mcp: {rephrase(exc)}", style="red", markup=False)
         sys.exit(find_exit_code(exc))
 
 
@@ -108,6 +109,7 @@ def sandbox(
         list[str] | None, typer.Option(help="A way to be paid, x402 or mpp; repeatable. x402 alone if left out.")
     ] = None,
     sponsor_fees: Annotated[bool, typer.Option(help="Pay the network fee of MPP charges for the payer.")] = False,
+    push_only: Annotated[bool, typer.Option(help="Take MPP charges only after their money has moved.")] = False,
     job_seconds: JobSeconds = 6,
     fault: Annotated[
         list[str] | None, typer.Option(help="A named misbehaviour, e.g. drop_after_settle:1; repeatable.")
@@ -118,20 +120,6 @@ def sandbox(
     environ = {**os.environ, "SEEDANCE_PROFILE": "sandbox"}
     environ.pop("SEEDANCE_STUDIO_URL", None)
     settings = read_settings(environ)
-    address = prepare_wallet(None, settings.wallet_file)
-    studio = start_sandbox(
-        wallet=address,
-        port=port,
-        contract=contract,
-        rails=tuple(name.strip() for names in rail or ["x402"] for name in names.split(",")),
-        sponsors_fees=sponsor_fees,
-        job_seconds=job_seconds,
-        faults=tuple(fault or ()),
-    )
-    words.print(f"A sandbox studio ({contract}) stands at {studio.url}. No real money can move here.")
-    words.print(f"Its wallet {address} holds $100 of play money. Paste this into your MCP host; Ctrl-C ends it.\n")
-    typer.echo(json.dumps(build_mcp_json(studio.url, settings.wallet_file), indent=2))
-    sys.stdout.flush()
     stop = threading.Event()
 
     def leave(_number: int, _frame: FrameType | None) -> None:
@@ -139,11 +127,26 @@ def sandbox(
 
     for number in (signal.SIGINT, signal.SIGTERM):
         signal.signal(number, leave)
+    address = prepare_wallet(None, settings.wallet_file)
+    studio = start_sandbox(
+        wallet=address,
+        port=port,
+        contract=contract,
+        rails=tuple(name.strip() for names in rail or ["x402"] for name in names.split(",")),
+        sponsors_fees=sponsor_fees,
+        takes_pushed=push_only,
+        job_seconds=job_seconds,
+        faults=tuple(fault or ()),
+    )
+    words.print(f"A sandbox studio ({contract}) stands at {studio.url}. No real money can move here.")
+    words.print(f"Its wallet {address} holds $100 of play money. Paste this into your MCP host; Ctrl-C ends it.\n")
+    typer.echo(json.dumps(build_mcp_json(studio.url, settings.wallet_file, push_only=push_only), indent=2))
+    sys.stdout.flush()
     stop.wait()
     studio.stop()
 
 
-def build_mcp_json(studio_url: str, wallet_file: Path) -> dict[str, object]:
+def build_mcp_json(studio_url: str, wallet_file: Path, *, push_only: bool = False) -> dict[str, object]:
     """What an MCP host needs in order to talk to a standing sandbox."""
     return {
         "mcpServers": {
@@ -154,6 +157,7 @@ def build_mcp_json(studio_url: str, wallet_file: Path) -> dict[str, object]:
                     "SEEDANCE_PROFILE": "sandbox",
                     "SEEDANCE_STUDIO_URL": studio_url,
                     "SEEDANCE_WALLET_FILE": str(wallet_file),
+                    **({"SEEDANCE_ALLOW_PUSH": "on"} if push_only else {}),
                 },
             }
         }

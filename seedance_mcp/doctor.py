@@ -21,6 +21,7 @@ import anyio.to_thread
 
 from seedance_mcp import __version__
 from seedance_mcp.config import Settings, find_sources, read_settings
+from seedance_mcp.config.reading import PREFIX
 from seedance_mcp.errors import ConfigError, SeedanceError, StudioRejectedError, StudioUnreachableError, quote_text
 from seedance_mcp.hosts import HOSTS, has_entry
 from seedance_mcp.money import format_usdc
@@ -59,8 +60,13 @@ class Finding:
     remote: bool = False
 
 
-async def examine(environ: Mapping[str, str]) -> list[Finding]:
-    """Look at everything."""
+async def examine(environ: Mapping[str, str], *, given: Mapping[str, str] | None = None) -> list[Finding]:
+    """Look at everything.
+
+    Args:
+        environ: The environment to look at.
+        given: What it was before a command changed it; what the command changed is named as nobody's setting.
+    """
     findings = [
         Finding(topic="program", health="ok", text=f"seedance-mcp {__version__}, Python {platform.python_version()}")
     ]
@@ -70,7 +76,8 @@ async def examine(environ: Mapping[str, str]) -> list[Finding]:
     except ConfigError as exc:
         findings.append(Finding(topic="settings", health="wrong", text=exc.what, advice=exc.hint))
         return findings + await anyio.to_thread.run_sync(_look_at_hosts)
-    findings += _look_at_settings(settings, sources)
+    changed = {name for name in sources if given is not None and environ.get(PREFIX + name) != given.get(PREFIX + name)}
+    findings += _look_at_settings(settings, {name: sources[name] for name in sources if name not in changed})
     address, found = await _look_at_wallet(settings)
     findings += found
     findings += await anyio.to_thread.run_sync(_look_at_disk, settings)
@@ -86,7 +93,7 @@ def _problem(topic: str, exc: SeedanceError) -> Finding:
 
 def _look_at_settings(settings: Settings, sources: Mapping[str, str]) -> list[Finding]:
     profile, limits = settings.profile, settings.limits
-    where = "; ".join(sources.values()) or "nothing is set, all defaults"
+    where = "; ".join(sources.values()) or "all else by default"
     studio = "a sandbox of its own" if settings.embedded else profile.studio_url
     day, video = limits.max_per_day_micro_usdc, limits.max_price_per_video_micro_usdc
     text = f"${format_usdc(video)} a video, ${format_usdc(day)} a day"
@@ -111,7 +118,11 @@ async def _look_at_wallet(settings: Settings) -> tuple[str | None, list[Finding]
     if used is None:
         advice = "" if settings.embedded else "Run: seedance-mcp wallet create, or wallet import FILE."
         health: Health = "ok" if settings.embedded else "note"
-        text = "is made with the first call" if settings.embedded else "No wallet is set: prices can be asked, no more."
+        text = (
+            "is made with the first purchase"
+            if settings.embedded
+            else "No wallet is set: prices can be asked, no more."
+        )
         return None, [Finding(topic="wallet", health=health, text=text, advice=advice)]
     if used.problem is not None:
         return None, [_problem("wallet", used.problem)]
@@ -293,6 +304,12 @@ async def _look_at_studio(studio: Studio, settings: Settings) -> list[Finding]:
     except StudioRejectedError as exc:
         if exc.status != 400:
             return [*findings, _problem("request", exc)]
+        if PLACEHOLDER_URL in exc.what:
+            text = (
+                "not tried: the studio names a price only for pictures that it hosts, and the doctor uploads none; "
+                "each purchase asks it first, unpaid"
+            )
+            return [*findings, Finding(topic="request", health="unknown", text=text)]
         text = f"Whether our request is understood shows only with a picture of yours: {quote_text(exc.what, 160)}"
         return [*findings, Finding(topic="request", health="unknown", text=text)]
     except SeedanceError as exc:

@@ -63,13 +63,14 @@ class Shot:
     max_price_micro_usdc: int | None
 
 
-def build_shot(where: str, values: Mapping[str, object], *, folder: Path) -> Shot:
+def build_shot(where: str, values: Mapping[str, object], *, folder: Path, typed: bool = False) -> Shot:
     """One shot from the tools' arguments.
 
     Args:
         where: Named in errors.
         values: By argument name; None and empty texts count as left out.
         folder: What a relative path starts from.
+        typed: Whether the values are a command's options, which have names of their own in errors.
 
     Raises:
         RequestError: What is wrong, and where.
@@ -80,6 +81,8 @@ def build_shot(where: str, values: Mapping[str, object], *, folder: Path) -> Sho
     except ValidationError as exc:
         error = exc.errors(include_url=False)[0]
         name = ".".join(str(part) for part in error["loc"])
+        if typed and name != "image":
+            name = f"--{name.replace('_', '-')}"
         message = {
             "missing": f"{name} is missing",
             "extra_forbidden": f"there is no argument {quote_text(name, 60)}",

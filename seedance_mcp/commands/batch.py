@@ -10,24 +10,42 @@ import typer
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from seedance_mcp.commands.budget import Fit, find_fit
 from seedance_mcp.commands.console import show_error, shown, words
+from seedance_mcp.commands.phrases import rephrase
 from seedance_mcp.engine import Engine
-from seedance_mcp.errors import PriceTooHighError, SeedanceError
+from seedance_mcp.errors import BudgetExceededError, PriceTooHighError, SeedanceError
 from seedance_mcp.money import format_usdc
 from seedance_mcp.results import show_animation
 from seedance_mcp.shots import Shot
 
 AT_ONCE_MAX = 4
 """So many clips of a batch are bought and awaited at the same time."""
+WHAT_FITS = (
+    "Raise the limit, give fewer pictures or rows, or buy what fits with --what-fits, and the rest later with the same "
+    "command: what was bought before costs nothing."
+)
 
 
 class Batch:
-    """Some orders that are bought together: checked first, then bought a few at a time, each with its own end."""
+    """Some orders that are bought together: checked first, then bought a few at a time, each with its own end.
 
-    def __init__(self, *, engine: Engine, shots: list[Shot], deadline: float) -> None:
+    Args:
+        engine: Opens what is needed.
+        shots: What is wanted.
+        deadline: Unix seconds at which to stop waiting.
+        alone: Whether it is one order whose failure the command tells, not the batch.
+        what_fits: Whether to buy what fits without asking, where the budget has no room for all of it.
+    """
+
+    def __init__(
+        self, *, engine: Engine, shots: list[Shot], deadline: float, alone: bool = False, what_fits: bool = False
+    ) -> None:
         self._engine = engine
         self._shots = shots
         self._deadline = deadline
+        self._alone = alone
+        self._what_fits = what_fits
         self.failures: list[SeedanceError] = []
 
     async def buy(self) -> list[dict[str, Any]]:
@@ -42,25 +60,36 @@ class Batch:
             f"At most ${format_usdc(total)}, and ${format_usdc(uploads)} for uploads; what was bought before costs "
             f"nothing. ${format_usdc(quotes[0].day_left_micro_usdc)} is left today."
         )
-        await self._ask(animator, settings.limits.ask_above_micro_usdc)
-        results: list[dict[str, Any]] = [{} for _ in self._shots]
+        chosen = self._choose(await find_fit(animator, settings, self._shots, quotes))
+        agreed = await self._ask(animator, chosen, settings.limits.ask_above_micro_usdc)
+        results: list[dict[str, Any]] = [{"row": shot.where, "image": shot.order.image} for shot in self._shots]
         limiter = anyio.CapacityLimiter(AT_ONCE_MAX)
         with make_bars() as bars:
             async with anyio.create_task_group() as tasks:
                 for number, shot in enumerate(self._shots):
-                    tasks.start_soon(self._buy_one, animator, limiter, bars, shot, results[number])
+                    if number in chosen:
+                        price = agreed.get(number, 0)
+                        tasks.start_soon(self._buy_one, animator, limiter, bars, shot, price, results[number])
+                    else:
+                        results[number]["error"] = show_error(self.failures[0])
         return results
 
     async def _buy_one(
-        self, animator: Any, limiter: anyio.CapacityLimiter, bars: Progress, shot: Shot, result: dict[str, Any]
+        self,
+        animator: Any,
+        limiter: anyio.CapacityLimiter,
+        bars: Progress,
+        shot: Shot,
+        agreed_micro_usdc: int,
+        result: dict[str, Any],
     ) -> None:
-        result |= {"row": shot.where, "image": shot.order.image}
         async with limiter:
             task = bars.add_task(label(result), total=100, status="buying")
             try:
                 animation = await animator.animate_image(
                     shot.order,
                     max_price_micro_usdc=shot.max_price_micro_usdc,
+                    agreed_micro_usdc=agreed_micro_usdc,
                     deadline=self._deadline,
                     report=report_to(bars, task),
                 )
@@ -68,28 +97,60 @@ class Batch:
                 ended = f"{result['status']}, ${result['price_usd'] or '?'}"
                 words.print(f"{label(result)}: {ended}{_reason(result)}", markup=False)
                 for note in animation.notes:
-                    words.print(f"{label(result)}: {note}", markup=False)
+                    words.print(f"{label(result)}: {rephrase(note)}", markup=False)
             except SeedanceError as exc:
                 self.failures.append(exc)
                 result["error"] = show_error(exc)
-                words.print(f"{label(result)}: {exc}", style="red", markup=False)
+                if not self._alone:
+                    words.print(f"{label(result)}: {rephrase(exc)}", style="red", markup=False)
             finally:
                 bars.remove_task(task)
 
-    async def _ask(self, animator: Any, ask_above: int | None) -> None:
-        """Put prices above the owner's threshold before the person at the terminal; where nobody is there, refuse."""
+    def _choose(self, fit: Fit) -> list[int]:
+        """The places of what is to be bought or waited for; where not all of it fits, a person decides about the rest.
+
+        Raises:
+            BudgetExceededError: Nothing of it; nothing was signed.
+        """
+        if fit.whole:
+            return list(range(len(self._shots)))
+        fits = (
+            f"{fit.new or 'none'} of them {'fit' if fit.new > 1 else 'fits'}" if fit.wanted > 1 else "it does not fit"
+        )
+        text = (
+            f"Up to ${format_usdc(fit.cost_micro_usdc)} is needed for {count_clips(fit.wanted)}, uploads and all, and "
+            f"${format_usdc(fit.room_micro_usdc)} is left of your {fit.budget}: {fits}."
+        )
+        question = f"{rephrase(text)} Buy what fits now, and leave the rest for later?"
+        agreed = fit.new > 0 and (self._what_fits or (words.is_terminal and _confirm(question)))
+        chosen = fit.fitting if agreed else fit.begun
+        if not chosen:
+            raise BudgetExceededError(text, WHAT_FITS if fit.new else "")
+        words.print(rephrase(text), markup=False)
+        left = "Left for later: there is no room for it in what is left of the budget."
+        self.failures.append(BudgetExceededError(left, WHAT_FITS if fit.new and not agreed else ""))
+        return chosen
+
+    async def _ask(self, animator: Any, chosen: list[int], ask_above: int | None) -> dict[int, int]:
+        """Put prices above the owner's threshold before the person at the terminal; where nobody is there, refuse.
+
+        Returns:
+            What the person said yes to, in micro-USDC, by the place of its order.
+        """
         if ask_above is None:
-            return
-        prices = [await animator.price_to_ask(shot.order) for shot in self._shots]
-        above = [price for price in prices if price is not None and price > ask_above]
+            return {}
+        prices = {number: await animator.price_to_ask(self._shots[number].order) for number in chosen}
+        above = {number: price for number, price in prices.items() if price is not None and price > ask_above}
         if not above:
-            return
-        question = f"Pay ${format_usdc(sum(above))} for {count_clips(len(above))} above ${format_usdc(ask_above)} each?"
+            return {}
+        total = format_usdc(sum(above.values()))
+        question = f"Pay ${total} for {count_clips(len(above))} above ${format_usdc(ask_above)} each?"
         if not words.is_terminal or not _confirm(question):
             raise PriceTooHighError(
                 f"{count_clips(len(above))} cost more than the ${format_usdc(ask_above)} that needs a person's yes.",
-                "Say yes at a terminal, or let the owner change SEEDANCE_ASK_ABOVE.",
+                "Say yes at a terminal, or change SEEDANCE_ASK_ABOVE.",
             )
+        return above
 
 
 def _confirm(question: str) -> bool:
@@ -151,7 +212,7 @@ def show_table(results: list[dict[str, Any]]) -> None:
         if "status" in result:
             table.add_row(label(result), result["status"], f"${result['price_usd'] or '?'}", file_name(result))
         else:
-            table.add_row(label(result), result["error"]["code"], "", result["error"]["what"])
+            table.add_row(label(result), result["error"]["code"], "", rephrase(result["error"]["what"]))
     paid = sum(result.get("price_micro_usdc") or 0 for result in results)
     shown.print(table)
     done = sum(bool(result.get("file")) for result in results)

@@ -13,7 +13,9 @@ import typer
 from seedance_mcp.commands import exits
 from seedance_mcp.commands.batch import Batch, file_name, label, make_bars, make_table, quote_all, report_to, show_table
 from seedance_mcp.commands.console import AsJson, Sandbox, read_environ, run, say, shown, words
+from seedance_mcp.commands.phrases import rephrase
 from seedance_mcp.config import Settings, read_settings
+from seedance_mcp.embedded import end_orphans
 from seedance_mcp.engine import Engine
 from seedance_mcp.errors import RequestError, SeedanceError
 from seedance_mcp.ledger import Job
@@ -38,6 +40,9 @@ Seed = Annotated[int | None, typer.Option(help="Where the studio has seeds.")]
 Take = Annotated[int, typer.Option(min=1, max=1000, help="Raise it to buy another take of the same request.")]
 MaxPrice = Annotated[str | None, typer.Option(help="Refuse to pay more for one clip, e.g. 0.50.")]
 From = Annotated[Path | None, typer.Option("--from", help="Rows of a .csv (with a header) or .jsonl file.")]
+WhatFits = Annotated[
+    bool, typer.Option("--what-fits", help="Where your limits leave no room for all of it, buy what fits, unasked.")
+]
 WaitSeconds = Annotated[
     int, typer.Option(min=0, max=WAIT_SECONDS_MAX, help="How long to wait for the clips; the work goes on after it.")
 ]
@@ -96,7 +101,7 @@ def quote(
         table = make_table("clip", "price", "upload", "allowed")
         for result in results:
             price = "unknown" if result["price_usd"] is None else f"${result['price_usd']}"
-            verdict = "yes" if result["allowed"] else f"no: {result['refused_because']}"
+            verdict = "yes" if result["allowed"] else f"no: {rephrase(result['refused_because'])}"
             upload_price = f"${result['upload_price_usd']}"
             table.add_row(label(result), price if result["exact"] else f"{price} (table)", upload_price, verdict)
         shown.print(table)
@@ -119,14 +124,15 @@ def animate(
     take: Take = 1,
     max_price_usd: MaxPrice = None,
     from_file: From = None,
+    what_fits: WhatFits = False,
     wait_seconds: WaitSeconds = WAIT_SECONDS_DEFAULT,
     sandbox: Sandbox = False,
     as_json: AsJson = False,
 ) -> None:
     """Buy a clip of each picture within your limits, and wait for them. SPENDS MONEY, once for each distinct request.
 
-    Every row is checked before the first is bought. Run the same command again to go on after Ctrl-C or a failure:
-    what was bought is found, never bought twice.
+    Every row is checked before the first is bought, and all of them against what your limits leave. Run the same
+    command again to go on after Ctrl-C or a failure: what was bought is found, never bought twice.
     """
     shots = _gather(
         images, from_file, prompt=prompt, last_image=last_image, model=model, duration=duration, resolution=resolution,
@@ -137,7 +143,8 @@ def animate(
     failures: list[SeedanceError] = []
 
     async def work(engine: Engine) -> list[dict[str, Any]]:
-        batch = Batch(engine=engine, shots=shots, deadline=time.time() + wait_seconds)
+        deadline = time.time() + wait_seconds
+        batch = Batch(engine=engine, shots=shots, deadline=deadline, alone=single, what_fits=what_fits)
         results = await batch.buy()
         failures.extend(batch.failures)
         return results
@@ -150,7 +157,7 @@ def animate(
             typer.echo(results[0]["file"])
     else:
         show_table(results)
-    if single and failures and not as_json:
+    if single and failures:
         raise failures[0]
     code = exits.gravest([exits.find_exit_code(exc) for exc in failures] + [_code_of(result) for result in results])
     if code:
@@ -176,7 +183,8 @@ def get(
     if as_json:
         say(result)
     else:
-        words.print(f"{result['job_id']}: {result['status']}. {result['error'] or result['next_step']}")
+        ended = result["error"] or rephrase(result["next_step"])
+        words.print(f"{result['job_id']}: {result['status']}. {ended}", markup=False)
         if result["file"]:
             typer.echo(result["file"])
     code = _code_of(result)
@@ -197,7 +205,7 @@ def jobs(
     async def work(engine: Engine) -> list[Job]:
         recent = await (await engine.animator()).list_jobs(limit)
         for note in recent.notes:
-            words.print(note, markup=False)
+            words.print(rephrase(note), markup=False)
         return list(recent.jobs)
 
     latest = run(environ, work, as_json=as_json) if studio else _read_jobs(settings, limit)
@@ -230,6 +238,7 @@ def _read_jobs(settings: Settings, limit: int) -> list[Job]:
 
     if not settings.ledger_file.exists():
         return []
+    end_orphans(settings)
     ledger = SQLiteLedger(settings.ledger_file)
     try:
         return ledger.recent_jobs(limit)
@@ -251,7 +260,7 @@ def _gather(images: list[str] | None, from_file: Path | None, **arguments: objec
         raise RequestError("No picture was named.", "Name a picture, or --from a .csv or .jsonl file.")
     if arguments["prompt"] is None:
         raise RequestError("No --prompt was given.", "Say what moves, such as --prompt 'The waves roll in'.")
-    return [build_shot(image, {**arguments, "image": image}, folder=Path.cwd()) for image in images]
+    return [build_shot(image, {**arguments, "image": image}, folder=Path.cwd(), typed=True) for image in images]
 
 
 def _absolute(image: str) -> str:

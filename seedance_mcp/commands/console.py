@@ -7,9 +7,10 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
-from typing import Annotated, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import anyio
 import typer
@@ -22,6 +23,9 @@ from seedance_mcp.engine import Engine
 from seedance_mcp.errors import SeedanceError
 from seedance_mcp.wallet import list_sources
 from seedance_mcp.wallet.keyfiles import is_locked, unlock
+
+if TYPE_CHECKING:
+    from seedance_mcp.ledger import Ledger
 
 T = TypeVar("T")
 
@@ -116,6 +120,21 @@ async def _run(environ: Mapping[str, str], work: Callable[[Engine], Awaitable[T]
     if errors:
         raise errors[0]
     return values[0]
+
+
+@contextmanager
+def open_ledger(settings: Settings) -> Generator["Ledger | None"]:
+    """The books, where there are any."""
+    from seedance_mcp.ledger.sqlite import SQLiteLedger  # with its database, only where it is read
+
+    if not settings.ledger_file.exists():
+        yield None
+        return
+    ledger = SQLiteLedger(settings.ledger_file)
+    try:
+        yield ledger
+    finally:
+        ledger.close()
 
 
 def show_error(exc: SeedanceError) -> dict[str, object]:

@@ -1,6 +1,8 @@
 """`doctor`: what is well, what is not, and what to do about it."""
 
+import os
 from dataclasses import asdict
+from functools import partial
 
 import anyio
 import typer
@@ -8,6 +10,7 @@ from rich.text import Text
 
 from seedance_mcp.commands import exits
 from seedance_mcp.commands.console import AsJson, Sandbox, read_environ, say, shown
+from seedance_mcp.commands.phrases import rephrase
 from seedance_mcp.doctor import Finding, examine
 
 _MARKS = {"ok": ("✓", "green"), "note": ("!", "yellow"), "wrong": ("✗", "red"), "unknown": ("?", "dim")}
@@ -15,15 +18,15 @@ _MARKS = {"ok": ("✓", "green"), "note": ("!", "yellow"), "wrong": ("✗", "red
 
 def doctor(sandbox: Sandbox = False, as_json: AsJson = False) -> None:
     """Look at everything that must be right, and say what to do. Spends and changes nothing; works offline."""
-    findings = anyio.run(examine, read_environ(sandbox))
+    findings = anyio.run(partial(examine, read_environ(sandbox), given=os.environ))
     if as_json:
         say({"findings": [asdict(finding) for finding in findings], "exit_code": _code(findings)})
     else:
         for finding in findings:
             mark, style = _MARKS[finding.health]
-            shown.print(Text.assemble((mark, style), f" {finding.topic}: {finding.text}"))
+            shown.print(Text.assemble((mark, style), f" {finding.topic}: {rephrase(finding.text)}"))
             if finding.advice:
-                shown.print(Text(f"    {finding.advice}", style="dim"))
+                shown.print(Text(f"    {rephrase(finding.advice)}", style="dim"))
     if _code(findings):
         raise typer.Exit(_code(findings))
 

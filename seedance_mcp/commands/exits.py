@@ -1,5 +1,7 @@
 """Exit codes: what a script may conclude from the end of a command, above all about money."""
 
+from collections.abc import Iterator
+
 from seedance_mcp.errors import (
     ConfigError,
     ImageError,
@@ -29,15 +31,30 @@ _GRAVITY = (HELD, REFUSED, YOURS, FAILED, UNFINISHED, OK)
 
 def find_exit_code(exc: SeedanceError) -> int:
     """The exit code of a failure. What may still cost money comes before everything else."""
-    if isinstance(exc, VideoUnsavedError):
+    kind = _find_kind(exc)
+    if issubclass(kind, VideoUnsavedError):
         return UNFINISHED
-    if isinstance(exc, PaymentError) or exc.charge == "held":
+    if issubclass(kind, PaymentError) or exc.charge == "held":
         return HELD
-    if isinstance(exc, PolicyError):
+    if issubclass(kind, PolicyError):
         return REFUSED
-    if isinstance(exc, ConfigError | ImageError | RequestError | LedgerError):
+    if issubclass(kind, ConfigError | ImageError | RequestError | LedgerError):
         return YOURS
     return FAILED
+
+
+def _find_kind(exc: SeedanceError) -> type[SeedanceError]:
+    """What failed; of the demo, what failed in the tool that it called: the tool's text begins with that code."""
+    if exc.code != "demo":
+        return type(exc)
+    told = exc.what.partition(":")[0]
+    return next((kind for kind in _list_kinds(SeedanceError) if kind.code == told), type(exc))
+
+
+def _list_kinds(root: type[SeedanceError]) -> Iterator[type[SeedanceError]]:
+    yield root
+    for child in root.__subclasses__():
+        yield from _list_kinds(child)
 
 
 def gravest(codes: list[int]) -> int:

@@ -3,20 +3,18 @@
 import asyncio
 import sys
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import anyio
 import typer
 
-from seedance_mcp.commands.console import AsJson, Sandbox, read_environ, run, say, settle, words
+from seedance_mcp.commands.console import AsJson, Sandbox, open_ledger, read_environ, run, say, settle, words
 from seedance_mcp.commands.exits import UNFINISHED
 from seedance_mcp.config import Settings, read_settings
 from seedance_mcp.engine import Engine
 from seedance_mcp.errors import ConfigError
-from seedance_mcp.ledger import Ledger, Payment
+from seedance_mcp.ledger import Payment
 from seedance_mcp.money import format_usdc
 from seedance_mcp.wallet import KeySource, find_key, list_sources, open_wallet
 from seedance_mcp.wallet.keychain import describe_keychain, store_in_keychain
@@ -135,7 +133,7 @@ def limits(sandbox: Sandbox = False, as_json: AsJson = False) -> None:
     from seedance_mcp import policy  # the rooms behind it load only here
 
     settings = read_settings(read_environ(sandbox))
-    with _open_ledger(settings) as ledger:
+    with open_ledger(settings) as ledger:
         spend = policy.Spend() if ledger is None else ledger.spend(time.time())
     chosen = settings.limits
     rows = {
@@ -148,7 +146,7 @@ def limits(sandbox: Sandbox = False, as_json: AsJson = False) -> None:
     }
     lists = {"rails": list(chosen.rails), "recipients": list(chosen.recipients), "models": list(chosen.models)}
     if as_json:
-        say({**rows, **lists})
+        say({**rows, **lists, "push_allowed": chosen.push_allowed})
         return
     for name, amount in rows.items():
         label = name.removesuffix("_micro_usdc").replace("_", " ")
@@ -156,6 +154,8 @@ def limits(sandbox: Sandbox = False, as_json: AsJson = False) -> None:
         typer.echo(f"{label:22} {unset if amount is None else '$' + format_usdc(amount)}")
     for name, allowed in lists.items():
         typer.echo(f"{name:22} {', '.join(allowed) or 'any'}")
+    if "mpp" in chosen.rails:
+        typer.echo(f"{'push on Tempo':22} {'allowed' if chosen.push_allowed else 'not allowed'}")
     words.print("Settings are the only way to change them: SEEDANCE_MAX_PER_DAY and so on, see README.")
 
 
@@ -163,7 +163,7 @@ def limits(sandbox: Sandbox = False, as_json: AsJson = False) -> None:
 def payments(sandbox: Sandbox = False, as_json: AsJson = False) -> None:
     """List the payments that are not over: they count against your limits until somebody knows what became of them."""
     settings = read_settings(read_environ(sandbox))
-    with _open_ledger(settings) as ledger:
+    with open_ledger(settings) as ledger:
         found = [] if ledger is None else ledger.unfinished_payments(time.time())
     if as_json:
         say([
@@ -204,7 +204,7 @@ def write_off(
 
 def _find_unfinished(settings: Settings, payment_id: int) -> Payment:
     now = time.time()
-    with _open_ledger(settings) as ledger:
+    with open_ledger(settings) as ledger:
         payment = None if ledger is None else ledger.find_payment(payment_id)
         if ledger is None or payment is None:
             raise ConfigError(f"There is no payment {payment_id} in this ledger.", "Run: seedance-mcp wallet payments")
@@ -222,21 +222,6 @@ def _describe(payment: Payment) -> str:
         f"payment {payment.id}: ${format_usdc(payment.cost_micro_usdc)} for {payment.purpose}, {payment.state}, on "
         f"{payment.network} from {payment.wallet} to {payment.pay_to}"
     )
-
-
-@contextmanager
-def _open_ledger(settings: Settings) -> Generator[Ledger | None]:
-    """The books, where there are any."""
-    from seedance_mcp.ledger.sqlite import SQLiteLedger  # with its database, only where it is read
-
-    if not settings.ledger_file.exists():
-        yield None
-        return
-    ledger = SQLiteLedger(settings.ledger_file)
-    try:
-        yield ledger
-    finally:
-        ledger.close()
 
 
 @app.command()

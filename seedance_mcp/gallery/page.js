@@ -3,6 +3,7 @@
 const $ = (id) => document.getElementById(id);
 const SVG = "http://www.w3.org/2000/svg";
 const LIVE_MS = 2000, IDLE_MS = 5000;
+const LETTER_WIDTH = 6.3, LETTER_DROP = 4, LINE_HEIGHT = 15, LABEL_GAP = 6;  // of the chart's words, in its units
 let show = JSON.parse($("data").textContent);
 let drawn = "";  // what the page shows now: the same is not drawn twice, so that nothing closes or loses its focus
 const playing = new Set();
@@ -48,30 +49,32 @@ function drawMoney() {
   drawChart(money.days, limit);
 }
 function drawChart(days, limit) {
-  const width = Math.max($("chart").clientWidth, 240), height = 144, foot = 20, head = 18, right = 8;
+  const width = Math.max($("chart").clientWidth, 240), height = 144, foot = 20, head = 18;
+  const today = days.at(-1).micro_usdc, labels = [`limit ${usd(limit)}`, today ? usd(today) : ""];
+  const right = width - Math.max(...labels.map((text) => text.length)) * LETTER_WIDTH - LABEL_GAP;  // labels stand beside the bars, which cover none
   const top = Math.max(limit, ...days.map((day) => day.micro_usdc), 1);
   const y = (value) => head + (height - head - foot) * (1 - value / top);
-  const step = (width - right) / days.length, bar = Math.min(step * 0.62, 28);
+  const step = right / days.length, bar = Math.min(step * 0.62, 28);
   const spent = days.filter((day) => day.micro_usdc).map((day) => `${day.name} ${usd(day.micro_usdc)}`);
   const words = `Spent per day; the limit is ${usd(limit)} in any 24 hours. ${spent.join(", ") || "Nothing yet"}.`;
   const svg = draw("svg", { viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": words });
-  svg.append(draw("line", { x1: 0, x2: width, y1: y(0) + 0.5, y2: y(0) + 0.5 }));
-  svg.append(draw("line", { class: "limit", x1: 0, x2: width, y1: y(limit), y2: y(limit) }));
-  svg.append(draw("text", { x: width, y: y(limit) - 5, "text-anchor": "end" }, `limit ${usd(limit)}`));
+  svg.append(draw("line", { x1: 0, x2: right, y1: y(0) + 0.5, y2: y(0) + 0.5 }));
+  svg.append(draw("line", { class: "limit", x1: 0, x2: right, y1: y(limit), y2: y(limit) }));
+  svg.append(draw("text", { x: right + LABEL_GAP, y: y(limit) + LETTER_DROP }, labels[0]));
+  if (today) {
+    const near = Math.abs(y(today) - y(limit)) < LINE_HEIGHT;
+    const place = near ? y(limit) + (today > limit ? -LINE_HEIGHT : LINE_HEIGHT) : Math.min(y(today), y(0) - 2);
+    svg.append(draw("text", { x: right + LABEL_GAP, y: place + LETTER_DROP }, labels[1]));
+  }
   days.forEach((day, index) => {
-    const x = index * step + (step - bar) / 2, size = y(0) - y(day.micro_usdc);
-    const text = `${day.name}: ${usd(day.micro_usdc)}`;
-    const last = index === days.length - 1;
-    if (day.micro_usdc) svg.append(draw("rect", { class: last ? "day today" : "day", x, y: y(0) - Math.max(size, 2), width: bar, height: Math.max(size, 2), rx: 2 }));
+    const x = index * step + (step - bar) / 2, size = Math.max(y(0) - y(day.micro_usdc), 2), last = index === days.length - 1;
+    if (day.micro_usdc) svg.append(draw("rect", { class: last ? "day today" : "day", x, y: y(0) - size, width: bar, height: size, rx: 2 }));
     const hit = draw("rect", { class: "hit", x: index * step, y: head, width: step, height: height - head - foot });
-    hit.append(draw("title", {}, text));
+    hit.append(draw("title", {}, `${day.name}: ${usd(day.micro_usdc)}`));
     svg.append(hit);
     if (last || index === 0) {
-      const place = last ? { x: width, "text-anchor": "end" } : { x: 0 };
+      const place = last ? { x: right, "text-anchor": "end" } : { x: 0 };
       svg.append(draw("text", { ...place, y: height - 4 }, last ? "today" : day.name));
-    }
-    if (last && day.micro_usdc && size < height - head - foot - 20) {
-      svg.append(draw("text", { x: width, y: y(0) - Math.max(size, 2) - 5, "text-anchor": "end" }, usd(day.micro_usdc)));
     }
   });
   $("chart").replaceChildren(svg);

@@ -26,6 +26,24 @@ def test_a_rehearsal_is_well(person: Person) -> None:
     assert "✓ sandbox: installed" in ended.out
 
 
+def test_a_rehearsal_names_no_setting_that_nobody_set(person: Person) -> None:
+    bare = find(person.run("doctor", "--sandbox", "--json"), "settings")["text"]
+    assert "SEEDANCE_PROFILE" not in bare
+    assert "SEEDANCE_WALLET_FILE" not in bare
+    assert "SEEDANCE_DATA_DIR (environment)" in bare
+    own = find(person.run("doctor", "--sandbox", "--json", SEEDANCE_MAX_TOTAL="3"), "settings")["text"]
+    assert "SEEDANCE_MAX_TOTAL (environment)" in own
+    named = find(person.run("doctor", "--json", SEEDANCE_PROFILE="sandbox"), "settings")["text"]
+    assert "SEEDANCE_PROFILE (environment)" in named
+
+
+def test_a_request_that_no_picture_is_uploaded_for_is_not_told_like_a_fault(customer: Person) -> None:
+    request = find(customer.run("doctor", "--json"), "request")
+    assert (request["health"], request["advice"]) == ("unknown", "")
+    assert request["text"].startswith("not tried: ")
+    assert "400" not in request["text"]
+
+
 def test_a_healthy_installation_says_dialect_price_clock_and_balance(customer: Person) -> None:
     ended = customer.run("doctor", "--json")
     assert ended.code == 0, ended.out

@@ -63,6 +63,18 @@ CUT_OFF = """(nodes) => nodes.filter((node) =>
   node.getBoundingClientRect().right > node.closest(".text, .money, .open").getBoundingClientRect().right
 ).map((node) => node.outerHTML.slice(0, 80))"""
 """What sticks out of the box it stands in."""
+COVERED_WORDS = """(chart) => {
+  const box = (node) => node.getBoundingClientRect(), shown = [...chart.querySelectorAll("text, rect.day")];
+  const meet = (one, other) => one.left < other.right && other.left < one.right
+    && one.top < other.bottom && other.top < one.bottom;
+  const outside = (one) => one.left < box(chart).left - 1 || one.right > box(chart).right + 1;
+  return shown.filter((node) => node.tagName === "text").flatMap((text) => [
+    ...(outside(box(text)) ? [`${text.textContent} sticks out`] : []),
+    ...shown.filter((other) => other !== text && meet(box(text), box(other)))
+      .map((other) => `${text.textContent} meets ${other.textContent || other.className.baseVal}`),
+  ]);
+}"""
+"""Words of the chart that a bar or another word lies on, or that do not fit beside it."""
 NAMELESS = """(nodes) => nodes.filter((node) => !(
   node.ariaLabel || node.textContent.trim() || [...node.querySelectorAll("img")].some((image) => image.alt)
 )).map((node) => node.outerHTML.slice(0, 80))"""
@@ -298,6 +310,20 @@ async def test_the_chart_shows_today_against_the_limit_and_what_is_held_is_liste
         assert await held.get_by_text("no answer yet; its credential ends at").is_visible()
         assert await seen.page.locator("#day").inner_text() == "$1.30"
         assert await seen.page.locator("#total").inner_text() == "$2.58"
+
+
+@pytest.mark.parametrize("size", [PHONE, DESKTOP])
+@pytest.mark.parametrize("limit", ["0.40", "0.90", "0.98", "1.05", "5.00", "98765.43"])
+async def test_no_bar_of_the_chart_covers_a_word_however_tall_today_is(
+    browser: Any, house: House, limit: str, size: tuple[int, int]
+) -> None:
+    settings = read_settings({**house.environ, "SEEDANCE_MAX_PER_DAY": limit})
+    page = await run_in_thread(lambda: export_gallery(settings, house.folder / f"limit-{limit}-{size[0]}"))
+    async with visit(browser, page.as_uri(), size) as seen:
+        chart = seen.page.locator("#chart")
+        assert await chart.get_by_text(f"limit ${limit}").is_visible()
+        assert await chart.get_by_text("$0.98", exact=True).is_visible()
+        assert await chart.evaluate(COVERED_WORDS) == []
 
 
 async def test_a_card_says_what_a_clip_cost_and_why_one_failed(browser: Any, url: str) -> None:

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -183,22 +184,154 @@ def test_readme_shows_every_exit_code() -> None:
         assert f"| `{code}` | {meaning} |" in readme, json.dumps(meaning)
 
 
-@pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
-def test_ctrl_c_at_the_question_about_a_price_is_a_no(customer: Person) -> None:
+def answer(person: Person, *words: str, typed: str | None, **settings: str) -> tuple[int, str]:
+    """Run a command at a terminal, and type at its question, or press Ctrl-C; its exit code, and all that it showed."""
     import pty
 
-    picture = customer.draw("a.png", shade=91)
     ours, theirs = pty.openpty()
-    environ = {**os.environ, **customer.environ, "SEEDANCE_ASK_ABOVE": "0.10", "TERM": "xterm", "COLUMNS": "200"}
-    words = [sys.executable, "-m", "seedance_mcp", "animate", str(picture), "--prompt", "x"]
-    with subprocess.Popen(words, stdin=theirs, stdout=theirs, stderr=theirs, env=environ, start_new_session=True) as it:
+    environ = {**os.environ, **person.environ, **settings, "TERM": "xterm", "COLUMNS": "200"}
+    command, shown = [sys.executable, "-m", "seedance_mcp", *words], b""
+    with subprocess.Popen(
+        command, stdin=theirs, stdout=theirs, stderr=theirs, env=environ, cwd=person.folder, start_new_session=True
+    ) as it:
         os.close(theirs)
-        shown = b""
         while b"[y/N]" not in shown:
             shown += os.read(ours, 4096)
-        it.send_signal(signal.SIGINT)
-        assert it.wait(20) == 3
-        shown += os.read(ours, 65_536)
+        if typed is None:
+            it.send_signal(signal.SIGINT)
+        else:
+            os.write(ours, typed.encode())
+        with suppress(OSError):  # the other end was closed: it has ended
+            while more := os.read(ours, 65_536):
+                shown += more
+        code = it.wait(20)
     os.close(ours)
-    assert b"needs a person's yes" in shown
-    assert b"Traceback" not in shown
+    return code, shown.decode()
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
+def test_ctrl_c_at_the_question_about_a_price_is_a_no(customer: Person) -> None:
+    customer.draw("a.png", shade=91)
+    code, shown = answer(customer, "animate", "a.png", "--prompt", "x", typed=None, SEEDANCE_ASK_ABOVE="0.10")
+    assert code == 3
+    assert "needs a person's yes" in shown
+    assert "Traceback" not in shown
+
+
+def test_a_refusal_of_a_single_picture_is_told_once(customer: Person) -> None:
+    customer.draw("a.png", 61)
+    words = ("animate", "a.png", "--prompt", "x", "--max-price-usd", "0.10")
+    refused = customer.run(*words)
+    assert (refused.code, refused.out) == (3, "")
+    assert refused.err.count("$0.10") == 1
+    as_json = customer.run(*words, "--json")
+    assert as_json.json["error"]["code"] == "price_too_high"
+    assert as_json.err.count("$0.10") == 1
+
+
+def test_a_person_reads_options_and_commands_and_a_program_the_words_of_the_tools(customer: Person) -> None:
+    customer.draw("a.png", 62)
+    words = ("animate", "a.png", "--prompt", "x", "--max-price-usd", "0.10", "--json")
+    refused = customer.run(*words)
+    assert "that this command allows (--max-price-usd)" in refused.one_line
+    assert "call again with a higher max_price_usd" in refused.json["error"]["hint"]
+    assert "that this command allows (--max-price-usd)" in customer.run("quote", *words[1:-1]).out
+    assert customer.run("animate", "a.png", "--prompt", "x", "--max-price-usd", "much").one_line.startswith(
+        "seedance-mcp: a.png: --max-price-usd «much»"
+    )
+    bought = customer.run("animate", "a.png", "--prompt", "x", "--json").json
+    told = customer.run("get", bought["job_id"])
+    assert told.one_line.endswith(f"complete. Done. It is in {bought['file']}")
+    assert "Show the user" in customer.run("get", bought["job_id"], "--json").json["next_step"]
+
+
+def test_a_batch_that_does_not_fit_says_so_before_anything_is_bought(customer: Person) -> None:
+    for number, name in enumerate(("a.png", "b.png", "c.png")):
+        customer.draw(name, 71 + number)
+    words = ("animate", "a.png", "b.png", "c.png", "--prompt", "x")
+    refused = customer.run(*words, SEEDANCE_MAX_PER_DAY="0.70")
+    assert (refused.code, refused.out) == (3, "")
+    assert (
+        "Up to $0.99 is needed for 3 clips, uploads and all, and $0.70 is left of your budget for 24 hours "
+        "(SEEDANCE_MAX_PER_DAY): 2 of them fit. Nothing was paid." in refused.one_line
+    )
+    assert "--what-fits" in refused.one_line
+    in_all = customer.run(*words, "--json", SEEDANCE_MAX_TOTAL="0.20")
+    assert (in_all.code, in_all.json["error"]["code"]) == (3, "budget_exceeded")
+    assert "total budget (SEEDANCE_MAX_TOTAL): none of them fits." in in_all.one_line
+    assert customer.run("jobs", "--json").json == []
+    assert customer.run("wallet", "limits", "--json").json["spent_total_micro_usdc"] == 0
+
+
+def test_what_fits_is_bought_in_order_and_the_same_command_goes_on_with_the_rest(customer: Person) -> None:
+    for number, name in enumerate(("a.png", "b.png", "c.png")):
+        customer.draw(name, 81 + number)
+    words = ("animate", "a.png", "b.png", "c.png", "--prompt", "x", "--json")
+    some = customer.run(*words, "--what-fits", SEEDANCE_MAX_PER_DAY="0.70")
+    assert some.code == 3
+    assert [one.get("price_usd") or one["error"]["code"] for one in some.json] == ["0.32", "0.32", "budget_exceeded"]
+    assert (
+        customer.run("wallet", "limits", "--json").json["spent_total_micro_usdc"] == 660_000
+    )  # no upload of the third
+    again = customer.run(*words, SEEDANCE_MAX_PER_DAY="0.70")
+    assert again.code == 3
+    assert [bool(one.get("file")) for one in again.json] == [True, True, False]  # collected, whatever the budget says
+    assert "Up to $0.33 is needed for 1 clip" in again.err
+    whole = customer.run(*words, SEEDANCE_MAX_PER_DAY="0.99")
+    assert (whole.code, [one["job_id"] for one in whole.json][:2]) == (0, [one["job_id"] for one in some.json[:2]])
+    assert customer.run("wallet", "limits", "--json").json["spent_total_micro_usdc"] == 990_000
+
+
+def test_the_same_row_twice_and_a_picture_used_twice_are_counted_as_they_are_paid(customer: Person) -> None:
+    customer.draw("a.png", 95)
+    (customer.folder / "shots.csv").write_text("image,prompt\na.png,x\na.png,x\na.png,y\n")
+    bought = customer.run("animate", "--from", "shots.csv", "--json", SEEDANCE_MAX_PER_DAY="0.65")
+    assert bought.code == 0, bought.err
+    assert len({one["job_id"] for one in bought.json}) == 2
+
+
+def test_a_payment_that_is_not_over_is_taken_up_though_the_budget_is_full(
+    make_sandbox: Callable[..., "Sandbox"], funded_key: str, tmp_path: Path
+) -> None:
+    studio = make_sandbox()
+    environ = {
+        "SEEDANCE_PROFILE": "sandbox", "SEEDANCE_STUDIO_URL": studio.url, "SEEDANCE_WALLET_KEY": funded_key,
+    }  # fmt: skip
+    person = Person(folder=tmp_path, environ=environ)
+    person.draw("a.png", 96)
+    person.draw("b.png", 97)
+    assert person.run("upload", "a.png").code == 0
+    httpx.post(f"{studio.url}/_sandbox/faults", json={"faults": ["page_for_payment"]})
+    lost = person.run("animate", "a.png", "--prompt", "x", SEEDANCE_MAX_PER_DAY="0.40")
+    assert lost.code == 4, lost.err
+    assert "Run the same command again: it takes up this payment" in lost.one_line
+    httpx.post(f"{studio.url}/_sandbox/faults", json={"faults": []})
+    both = person.run("animate", "a.png", "b.png", "--prompt", "x", "--json", SEEDANCE_MAX_PER_DAY="0.40")
+    assert both.code == 3, both.err
+    assert [bool(one.get("file")) for one in both.json] == [True, False]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
+@pytest.mark.parametrize(("typed", "bought"), [("y\n", 1), ("n\n", 0), (None, 0)])
+def test_a_person_decides_whether_what_fits_is_bought(customer: Person, typed: str | None, bought: int) -> None:
+    customer.draw("a.png", 101)
+    customer.draw("b.png", 102)
+    code, shown = answer(
+        customer, "animate", "a.png", "b.png", "--prompt", "x", typed=typed, SEEDANCE_MAX_PER_DAY="0.40"
+    )
+    assert code == 3
+    assert "1 of them fits. Buy what fits now" in shown
+    assert "Traceback" not in shown
+    assert len(customer.run("jobs", "--json").json) == bought
+
+
+@pytest.mark.parametrize(
+    "words", [("nothing.png",), ("--duration", "99"), ("--resolution", "1080p")], ids=["picture", "argument", "dialect"]
+)
+def test_the_demo_ends_like_every_other_verb_where_the_fault_is_ones_own(
+    words: tuple[str, ...], person: Person
+) -> None:
+    (person.folder / "nothing.png").write_text("no picture")
+    ended = person.run_apart("demo", *words)
+    assert ended.code == 2, ended.err
+    assert "Nothing was paid." in ended.one_line

@@ -1,0 +1,106 @@
+"""The budget of a batch: which of its orders fit into what is left, found before the first of them is bought."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from seedance_mcp import policy
+from seedance_mcp.commands.console import open_ledger
+from seedance_mcp.config import Settings
+from seedance_mcp.hosting import UPLOAD_PRICE_MICRO_USDC
+from seedance_mcp.order import Order
+from seedance_mcp.shots import Shot
+
+if TYPE_CHECKING:
+    from seedance_mcp.quoting import Quote
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fit:
+    """What a batch needs of the budget, and what of it fits.
+
+    Attributes:
+        begun: The places of the orders that take nothing more: bought before, or with a payment that is not over.
+        fitting: The places of those that may be bought, in order; with those begun.
+        wanted: How many are to be bought anew.
+        cost_micro_usdc: What all of them need, uploads and known fees included.
+        room_micro_usdc: What is left of the narrowest budget.
+        budget: Its name.
+    """
+
+    begun: list[int]
+    fitting: list[int]
+    wanted: int
+    cost_micro_usdc: int
+    room_micro_usdc: int
+    budget: str
+
+    @property
+    def whole(self) -> bool:
+        """Whether all of it fits."""
+        return self.cost_micro_usdc <= self.room_micro_usdc
+
+    @property
+    def new(self) -> int:
+        """How many of those that fit are to be bought anew."""
+        return len(self.fitting) - len(self.begun)
+
+
+async def find_fit(animator: Any, settings: Settings, shots: list[Shot], quotes: "list[Quote]") -> Fit:
+    """Hold a batch against the budgets; the limits still judge each purchase, when it is made.
+
+    Raises:
+        LedgerError: The books cannot be read.
+    """
+    with open_ledger(settings) as ledger:
+        spend = policy.Spend() if ledger is None else ledger.spend(time.time())
+    room, budget = min(policy.find_room(settings.limits, spend))
+    begun: list[int] = []
+    _, cost = choose(shots, quotes, begun=begun)
+    if cost > room:  # only now: each picture is read once more for it
+        begun = [number for number, shot in enumerate(shots) if await animator.is_begun(shot.order)]
+        _, cost = choose(shots, quotes, begun=begun)
+    fitting, _ = choose(shots, quotes, begun=begun, room_micro_usdc=room)
+    wanted = len(shots) - len(begun)
+    return Fit(begun=begun, fitting=fitting, wanted=wanted, cost_micro_usdc=cost, room_micro_usdc=room, budget=budget)
+
+
+def choose(
+    shots: "Sequence[Shot]", quotes: "Sequence[Quote]", *, begun: Sequence[int], room_micro_usdc: int | None = None
+) -> tuple[list[int], int]:
+    """The places of the orders that fit, first come, first served, and what they cost together.
+
+    The same order twice is one purchase, and the same picture one upload. An order without a known price, or with one
+    above its own limit, costs nothing here: it is judged when it is bought.
+    """
+    chosen: list[int] = []
+    total = 0
+    orders: set[Order] = set()
+    pictures: set[str] = set()
+    for number, (shot, quote) in enumerate(zip(shots, quotes, strict=True)):
+        cost = 0
+        named = {name for name in (shot.order.image, shot.order.last_image) if name is not None}
+        if number not in begun and shot.order not in orders and _may_cost(shot, quote):
+            uploads = min(quote.upload_micro_usdc, UPLOAD_PRICE_MICRO_USDC * len(named - pictures))
+            cost = (quote.price_micro_usdc or 0) + uploads + _find_fee(quote)
+        if room_micro_usdc is not None and total + cost > room_micro_usdc:
+            continue
+        chosen.append(number)
+        if cost:
+            total += cost
+            orders.add(shot.order)
+            pictures |= named
+    return chosen, total
+
+
+def _may_cost(shot: Shot, quote: "Quote") -> bool:
+    limits = (quote.max_price_per_video_micro_usdc, shot.max_price_micro_usdc)
+    return quote.price_micro_usdc is not None and all(
+        limit is None or quote.price_micro_usdc <= limit for limit in limits
+    )
+
+
+def _find_fee(quote: "Quote") -> int:
+    """The least that the network keeps of a way to pay that may be taken."""
+    return min((judged.fee_micro_usdc for judged in quote.offers if judged.objection is None), default=0)

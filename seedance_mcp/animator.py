@@ -401,7 +401,8 @@ class Animator:
                 hosted = await self._hosting.host(picture)
                 urls.append(hosted.upload.image_url)
                 paid_micro_usdc += hosted.paid_micro_usdc
-                self._keep_notes(prepared.fingerprint, hosted.notes)
+                if hosted.paid_micro_usdc:
+                    self._keep_notes(prepared.fingerprint, hosted.notes)
             try:
                 priced = await self._pricing.ask(prepared.request, urls)
             except StudioRejectedError as exc:
@@ -428,9 +429,11 @@ class Animator:
         self._recovery.add_job(payment)
         job = self._find_job_of(payment) or await self._find_lost_job(payment)
         if job is None:
+            by = f" by transaction {payment.receipt.transaction}" if payment.receipt is not None else ""
             raise PaymentOutcomeUnknownError(
-                "The clip was paid, but the studio's answer named no job and its list has none yet.",
-                "It is not bought again. Make the same call in a minute: the studio's list is asked again.",
+                f"The clip was paid{by}, but no answer of the studio's named a job, and its list has none yet.",
+                "It is not bought again. Make the same call in a minute: the studio's list is asked again. If it stays "
+                "so, tell the owner to give that transaction to the studio's support.",
                 charge="settled",
                 amount_micro_usdc=payment.amount_micro_usdc,
                 payment_id=payment.id,

@@ -324,6 +324,7 @@ async def _look_at_upload(studio: Studio) -> list[Finding]:
     """The price of an upload, asked unpaid: on which rails it could be paid, and what the studio's clock says."""
     from seedance_mcp.wire.encoding import encode_json
     from seedance_mcp.wire.exchange import PaidRequest
+    from seedance_mcp.wire.mpp import is_pushed
     from seedance_mcp.wire.offers import read_offers
 
     body = encode_json({"filename": "doctor.png", "contentType": "image/png", "size": 1000})
@@ -334,7 +335,8 @@ async def _look_at_upload(studio: Studio) -> list[Finding]:
         offers = read_offers(answer.status, answer.headers, answer.body)
     except SeedanceError as exc:
         return [_problem("upload", exc)]
-    rails = ", ".join(sorted({offer.rail for offer in offers.offers}))
+    pushed = " once its money has moved (SEEDANCE_ALLOW_PUSH)"
+    rails = ", ".join(sorted({offer.rail + (pushed if is_pushed(offer) else "") for offer in offers.offers}))
     price = min((offer.amount_micro_usdc for offer in offers.offers), default=0)
     findings = [
         Finding(topic="upload", health="ok", text=f"costs ${format_usdc(price)}, payable on {rails}")

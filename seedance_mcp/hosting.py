@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -26,13 +26,14 @@ from seedance_mcp.studio import Studio
 from seedance_mcp.wire.encoding import encode_json
 from seedance_mcp.wire.exchange import PaidRequest, describe_answer, quote_url
 from seedance_mcp.wire.jobs import UploadTicket, read_upload_ticket
+from seedance_mcp.wire.mpp import was_pushed
 from seedance_mcp.wire.offers import read_offers
 
 UPLOAD_PRICE_MICRO_USDC = 10_000
 """Source: contract section 4."""
 PURCHASES_MAX = 2
 """How often in 24 hours the upload of one picture is paid for without the picture being hosted."""
-REBOUGHT = "An earlier upload of this picture was paid but its answer was lost; it was bought once more."
+REBOUGHT = "This picture's upload was bought once more: an earlier one was paid, and its answer lost or its place gone."
 VERCEL_HOST = "vercel.com"
 
 _STORE = re.compile(r"vercel_blob_client_(?P<id>[A-Za-z0-9]{1,63})_")
@@ -84,7 +85,6 @@ class Hosting:
     image_dirs: tuple[Path, ...]
     blob_url: str
     now: Callable[[], float]
-    _untold: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
 
     async def load(self, image: str) -> Picture:
         """Read what the caller calls an image: a local path, an https URL, or a URL that we uploaded to.
@@ -155,11 +155,14 @@ class Hosting:
                 raise ImageError("The studio does not host this image any more.", "Upload the picture again.")
             return Hosted(upload=upload, paid_micro_usdc=0)
         fingerprint = self._fingerprint(image)
-        if upload is not None:
-            hosted = Hosted(upload=upload, paid_micro_usdc=0)
-        else:
-            hosted = await self.flights.join(fingerprint, lambda: self._buy(image, fingerprint))
-        return replace(hosted, notes=self._untold.pop(fingerprint, ()))  # the caller who heard it first may have left
+        if upload is None:
+            return await self.flights.join(fingerprint, lambda: self._buy(image, fingerprint))
+        return Hosted(upload=upload, paid_micro_usdc=0, notes=self._find_notes(fingerprint))
+
+    def _find_notes(self, fingerprint: str) -> tuple[str, ...]:
+        """What is to be said of a hosted picture, for a day, whoever was there to hear it before."""
+        since = self.now() - policy.DAY_SECONDS
+        return (REBOUGHT,) if self.ledger.count_unhosted(fingerprint, since=since) else ()
 
     def _fingerprint(self, image: Image) -> str:
         parts = ("upload", self.studio.origin, self.buyer.wallet.address.lower(), image.sha256)
@@ -173,19 +176,17 @@ class Hosting:
         return await self._buy_or_take_up(image, fingerprint)
 
     async def _buy_or_take_up(self, image: Image, fingerprint: str) -> Hosted:
-        lost = False
         earlier = self.ledger.find_latest_payment(fingerprint)
         if earlier is not None:
             earlier = await self._take_up(earlier)
             upload = self._find_recorded(image)
             if upload is not None:
-                return Hosted(upload=upload, paid_micro_usdc=0)
+                return Hosted(upload=upload, paid_micro_usdc=0, notes=self._find_notes(fingerprint))
             upload = await self._finish(earlier, image)
             if upload is not None:
                 return Hosted(upload=upload, paid_micro_usdc=earlier.amount_micro_usdc)
             if earlier.state == "settled" and self.ledger.find_upload_of(earlier) is None:
                 self._check_unhosted(earlier)
-                lost = True
         body = encode_json({"filename": image.file_name, "contentType": image.media_type, "size": image.size_bytes})
         request = PaidRequest(
             purpose="upload",
@@ -201,8 +202,6 @@ class Hosting:
             )
         offers = read_offers(answer.status, answer.headers, answer.body)
         payment = await self.buyer.buy(request, offers, policy.UPLOAD_APPROVAL, supersedes=earlier)
-        if lost:
-            self._untold[fingerprint] = (REBOUGHT,)
         try:
             upload = await self._finish(payment, image)
         except StudioError as exc:
@@ -211,7 +210,7 @@ class Hosting:
         if upload is None:
             self._check_unhosted(payment)
             raise _unusable_error(payment, "Make the same call again in a minute: it buys another one, once.")
-        return Hosted(upload=upload, paid_micro_usdc=payment.amount_micro_usdc)
+        return Hosted(upload=upload, paid_micro_usdc=payment.amount_micro_usdc, notes=self._find_notes(fingerprint))
 
     async def _take_up(self, earlier: Payment) -> Payment:
         """Look into an earlier payment of the same upload; returns it once it is over.
@@ -231,11 +230,13 @@ class Hosting:
             StudioRejectedError: Somebody between us and the studio's store is in the way; money does not help.
         """
         since = self.now() - policy.DAY_SECONDS
-        if self.ledger.count_unhosted(payment.fingerprint, since=since) >= PURCHASES_MAX:
+        # What was pushed may have been refused by a studio that keeps the money: it gets no second chance.
+        most = 1 if was_pushed(payment.document) else PURCHASES_MAX
+        if self.ledger.count_unhosted(payment.fingerprint, since=since) >= most:
             raise _unusable_error(
                 payment,
-                "This picture's upload was paid more than once and is not bought again for a day. Tell the owner, or "
-                "give an https URL that anybody can open.",
+                "This picture's upload was paid and is not bought again for a day. Tell the owner, or give an https "
+                "URL that anybody can open.",
             )
 
     async def _finish(self, payment: Payment, image: Image) -> Upload | None:

@@ -166,7 +166,8 @@ def choose_offer(
 ) -> Offer:
     """The offer to sign: on the first of the owner's rails that has an acceptable one and the money for it.
 
-    One whose money would move before the studio accepts the work comes after all others, whatever its rail.
+    One whose money would move before the studio accepts the work is for a challenge that offers nothing else, and only
+    while its chain answers: what was pushed must be seen there.
 
     Args:
         offers: The challenge.
@@ -199,7 +200,13 @@ def choose_offer(
                 "Do not retry; tell the owner.",
             )
         signable += sorted(acceptable, key=lambda offer: (_preference(offer, pins), purse.fee_of(offer)))
-    for offer in sorted(signable, key=is_pushed):
+    if signable and all(map(is_pushed, signable)):
+        answered = [offer for offer in signable if purse.find_balance(offer) is not None]
+        reasons += [] if answered else ["it is to be pushed to a chain that does not answer now"]
+        signable = answered
+    else:
+        signable = [offer for offer in signable if not is_pushed(offer)]
+    for offer in signable:
         balance = purse.find_balance(offer)
         if balance is None or balance >= purse.cost_of(offer):
             return offer
@@ -378,7 +385,7 @@ def _find_mode_objection(offer: Offer, limits: Limits) -> str | None:
     if is_sponsored(offer):
         return "it would pay the network's fee of what it takes only from the chain"
     if not limits.push_allowed:
-        return "it takes only payments that were sent to the chain before (SEEDANCE_ALLOW_PUSH is off, or no Tempo RPC)"
+        return "it takes only payments that were sent to the chain before, and SEEDANCE_ALLOW_PUSH is off"
     return None
 
 

@@ -43,7 +43,6 @@ from seedance_mcp.errors import (
     PurchaseUnderwayError,
     SeedanceError,
     StudioError,
-    StudioUnreachableError,
     UnacceptableOfferError,
 )
 from seedance_mcp.funds import Funds
@@ -51,8 +50,8 @@ from seedance_mcp.ledger import Ledger, Payment
 from seedance_mcp.policy import Approval, Limits, Pins, Purse
 from seedance_mcp.studio import Studio
 from seedance_mcp.wallet import Wallet
-from seedance_mcp.wire.exchange import PaidRequest, Refused, Settled, holds_result, read_outcome
-from seedance_mcp.wire.mpp import build_charge, find_transaction, is_pushed, read_charge
+from seedance_mcp.wire.exchange import PaidRequest, Receipt, Refused, Settled, holds_result, read_outcome
+from seedance_mcp.wire.mpp import Inclusion, build_charge, find_transaction, is_pushed, read_charge
 from seedance_mcp.wire.offers import Credential, Offer, Offers
 from seedance_mcp.wire.x402 import Authorization, build_payment
 
@@ -60,8 +59,11 @@ SEND_SECONDS = 60
 """How long we wait for the answer to a paid request; verification and settlement take a few seconds."""
 JOIN_ATTEMPTS_MAX = 3
 """How often a caller who finds the same purchase under way takes it up and looks again."""
+PUSH_SECONDS = 20
+"""How long a charge that we bring to the chain may take to be seen there; its hash is sent to the studio even so."""
 BLOCK_SECONDS = 0.5
-"""Pause between two looks for a charge that we brought to the chain; Tempo makes a block in about that time."""
+"""Pause between two looks for it; Tempo makes a block in about that time."""
+UNDONE = "the chain undid it"
 LEASE_SECONDS = SEND_SECONDS + 15
 """How long other processes leave a payment alone while one of them is busy with it."""
 
@@ -177,8 +179,8 @@ class Buyer:
         """Send and conclude. The caller shields us: from here on a doubt stays in the ledger, never in the air."""
         try:
             with anyio.fail_after(SEND_SECONDS):
-                if credential.transaction:
-                    await self._push(payment, credential)
+                if credential.raw_transaction:
+                    payment = await self._push(payment, credential)
                 response = await self.studio.send_paid(payment.request, credential)
         except (StudioError, TimeoutError) as exc:
             why = exc.what if isinstance(exc, StudioError) else "It did not answer in time."
@@ -189,28 +191,49 @@ class Buyer:
                 # A page of whatever stands before the studio, such as a bot check: it may never have got there.
                 raise unknown_error(payment, "It was answered by neither a receipt nor what was bought.")
             return await self._record_fee(self.ledger.conclude(payment, outcome, now=self.now()))
-        if isinstance(outcome, Refused) and not again and not credential.transaction:
+        if isinstance(outcome, Refused) and not again and not credential.raw_transaction:
             payment = self.ledger.conclude(payment, outcome, now=self.now())
             raise refused_error(payment)
         # A refusal of a *second* sending says nothing about the first one, and none gives back what was pushed.
         raise unknown_error(payment, f"It answered {outcome.reason}.")
 
-    async def _push(self, payment: Payment, credential: Credential) -> None:
+    async def _push(self, payment: Payment, credential: Credential) -> Payment:
         """Bring a charge to the chain and see it there: the same bytes, however often, move its money once.
 
+        Returns:
+            The payment; with its transaction as soon as the chain says that it moved. Whatever the chain does not say
+            in time, sending the hash to the studio costs nothing.
+
         Raises:
-            StudioError: The chain does not answer, or the charge was undone there or came too late.
+            PaymentRefusedError: The chain undid it.
         """
-        charge, transaction = read_charge(payment.document or {}), find_transaction(payment.document or {})
-        assert transaction is not None  # noqa: S101 - what is pushed has no sponsor, so its hash is ours
-        with contextlib.suppress(StudioError):  # also where it is there already; whether it is, the chain says next
-            await self.studio.call_rpc("eth_sendRawTransaction", [credential.transaction], rail="mpp")
-        while (inclusion := await self.funds.find_inclusion(transaction)) is None:
-            if self.now() > charge.valid_before:
-                raise StudioUnreachableError("The chain did not take the payment in time.")
-            await anyio.sleep(BLOCK_SECONDS)
+        document = payment.document or {}
+        transaction_hash = find_transaction(document)
+        if payment.receipt is not None or transaction_hash is None:
+            return payment
+        over_at = read_charge(document).valid_before + policy.CLOCK_SKEW_SECONDS_MAX
+        inclusion = None
+        with anyio.move_on_after(PUSH_SECONDS):
+            if self.limits.push_allowed:  # it may have been taken back since it was signed
+                with contextlib.suppress(StudioError):  # also where it is there already
+                    await self.studio.call_rpc("eth_sendRawTransaction", [credential.raw_transaction], rail="mpp")
+            inclusion = await self._look_for(transaction_hash, until=over_at)
+        if inclusion is None:
+            return payment
         if not inclusion.succeeded:
-            raise StudioUnreachableError("The chain undid the payment.")
+            raise undone_error(self.ledger.conclude(payment, Refused(reason=UNDONE), now=self.now()))
+        receipt = Receipt(rail=payment.rail, network=payment.network, transaction=transaction_hash)
+        return self.ledger.record_moved(payment, receipt, fee_micro_usdc=inclusion.fee_micro_usdc)
+
+    async def _look_for(self, transaction_hash: str, *, until: float) -> Inclusion | None:
+        """What the chain says of a charge, as soon as it says anything; None once it cannot come any more."""
+        while True:
+            inclusion = None
+            with contextlib.suppress(StudioError):
+                inclusion = await self.funds.find_inclusion(transaction_hash)
+            if inclusion is not None or self.now() > until:
+                return inclusion
+            await anyio.sleep(BLOCK_SECONDS)
 
     async def _choose(self, offers: Offers) -> tuple[Offer, Purse]:
         """The offer to sign and what the chains said before it; the rail is chosen here, and never after.
@@ -220,7 +243,7 @@ class Buyer:
             ConfigError: One could be, if its libraries were installed.
         """
         purse = await self.funds.look(offers)
-        limits = replace(self.limits, push_allowed=self.limits.push_allowed and self.studio.knows_chain("mpp"))
+        limits = self.limits
         if not self.wallet.can_charge:
             limits = replace(limits, rails=tuple(rail for rail in limits.rails if rail != "mpp"))
         choose = partial(policy.choose_offer, offers, pins=self.pins, payer=self.wallet.address, now=self.now())
@@ -230,7 +253,7 @@ class Buyer:
             purse = await self.funds.look(offers, fresh=True)  # perhaps somebody has just sent what was missing
             return choose(limits=limits, purse=purse), purse
         except UnacceptableOfferError as exc:
-            if limits.rails == self.limits.rails:
+            if limits is self.limits:
                 raise
             choose(limits=self.limits, purse=purse)  # raises where the missing rail would not have helped
             raise ConfigError(
@@ -316,8 +339,22 @@ def refused_error(payment: Payment) -> PaymentRefusedError:
     )
 
 
+def undone_error(payment: Payment) -> PaymentRefusedError:
+    """The chain took the charge and undid it: no money moved, and the fee is gone."""
+    return PaymentRefusedError(
+        "The Tempo chain undid the payment; no more than the network's fee is gone.",
+        "It is not tried again before then: look whether the wallet may send that token, and make the same call again.",
+        charge="held",
+        amount_micro_usdc=payment.cost_micro_usdc,
+        payment_id=payment.id,
+        held_until=payment.hold_until,
+    )
+
+
 def held_error(payment: Payment, now: float) -> SeedanceError:
     """Why a payment that is not over keeps the same thing from being bought."""
+    if payment.state == "refused" and payment.reason == UNDONE:
+        return undone_error(payment)
     if payment.state == "refused":
         return refused_error(payment)
     if payment.state == "signed":
@@ -345,18 +382,21 @@ def unasked_error(payment: Payment) -> PaymentOutcomeUnknownError:
 
 
 def unknown_error(payment: Payment, why: str = "It is being looked into.") -> PaymentOutcomeUnknownError:
-    """Nobody can say yet whether this payment settled."""
+    """Nobody can say yet whether this payment settled; or it moved, and what it is for has not come."""
+    what = "The outcome of a payment is not known yet."
     hint = "Do not change the request. Make the same call again: it takes up this payment, never a second one."
-    if payment.purpose == "upload":
+    if payment.receipt is not None:
+        what = f"Paid by the Tempo transaction {payment.receipt.transaction}, and nothing came for it yet."
+    elif payment.purpose == "upload":
         hint = (
             "Make the same call again: it takes up this payment. A picture whose paid place stays lost is hosted anew, "
             "once, and the result says so."
         )
     return PaymentOutcomeUnknownError(
-        f"The outcome of a payment is not known yet. {why}",
+        f"{what} {why}",
         hint,
-        charge="held",
+        charge="held" if payment.receipt is None else "settled",
         amount_micro_usdc=payment.cost_micro_usdc,
         payment_id=payment.id,
-        held_until=payment.hold_until,
+        held_until=payment.hold_until if payment.receipt is None else None,
     )

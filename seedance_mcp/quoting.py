@@ -19,11 +19,13 @@ from seedance_mcp.money import format_usdc
 from seedance_mcp.order import PreparedOrder
 from seedance_mcp.policy import EMPTY_PURSE, Approval, Limits, Pins, Purse
 from seedance_mcp.pricing import Priced, Pricing
+from seedance_mcp.wire.mpp import is_pushed
 from seedance_mcp.wire.offers import Offer
 
 QUOTE_SECONDS = 600
 """For so long a quote binds."""
 QUOTES_MAX = 1000
+PUSHED = "This studio takes the money before it accepts the work: what it then refuses is lost."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,6 +108,8 @@ class Quoting:
             price, warning, notes = estimate.price_micro_usdc, None, estimate.notes
         else:
             price, warning, notes = priced.price_micro_usdc, priced.warning, priced.notes
+            if all(map(is_pushed, priced.offers.offers)):
+                notes += (PUSHED,)
             self.pin(prepared.fingerprint, price)
         return Quote(
             exact=priced is not None,

@@ -2,8 +2,8 @@
 
 Three askings, in this order:
 
-1. **the studio, by the same credential** (`Buyer.resend`): an EIP-3009 nonce settles at most once, so this can only
-   finish what was begun, and its answer holds what was bought;
+1. **the studio, by the same credential** (`Buyer.resend`): an EIP-3009 nonce or a Tempo charge settles at most once, so
+   this can only finish what was begun, and its answer holds what was bought;
 2. **the studio's list of jobs**: a job of ours, made from the very body that we sent, that no other payment made;
 3. **the chain** (`chains`), which knows whether the money moved, and later, whether it never will.
 
@@ -21,12 +21,12 @@ import anyio
 from seedance_mcp.chains import Chains, Fate
 from seedance_mcp.errors import PaymentError, StudioError
 from seedance_mcp.ledger import Ledger, Payment
-from seedance_mcp.purchase import LEASE_SECONDS, Buyer, unasked_error
+from seedance_mcp.purchase import LEASE_SECONDS, UNDONE, Buyer, unasked_error
 from seedance_mcp.studio import Studio
 from seedance_mcp.wire.exchange import Receipt, Refused, Settled
 from seedance_mcp.wire.generation import same_body
 from seedance_mcp.wire.jobs import JobStatus, read_submitted_job
-from seedance_mcp.wire.mpp import read_charge
+from seedance_mcp.wire.mpp import was_pushed
 
 LIST_PAGES_MAX = 10
 LIST_SKEW_SECONDS = 300
@@ -101,7 +101,7 @@ class Recovery:
         Returns:
             The payment: `refused`, or `settled` where the chain knows better.
         """
-        fate = await self.chains.find_fate(payment)
+        fate = await self._find_fate(payment)
         if fate is not None:
             return self._conclude(payment, fate)
         outcome = Refused(reason="written off by the owner")
@@ -113,6 +113,9 @@ class Recovery:
         if payment.state == "signed" and payment.hold_until > self.now() + RESEND_MARGIN_SECONDS:
             with contextlib.suppress(PaymentError):  # it may still have settled: the next two can say
                 payment = await self.buyer.resend(payment)
+            payment = self.ledger.find_payment(payment.id) or payment
+        if payment.state == "refused":
+            return payment
         if payment.state == "settled":
             self.add_job(payment)
             return payment
@@ -120,26 +123,35 @@ class Recovery:
             found = await self.find_job(payment)
         except StudioError:
             found = None
-        fate = await self.chains.find_fate(payment)
+        fate = await self._find_fate(payment)
         if found is not None:
             job = self.ledger.add_job(
                 payment, found.job_id, studio=self.studio.origin, status=found.status, now=self.now()
             )
             if job is not None and fate is None and not self.chains.has_one(payment):
                 fate = Fate(used=True)  # else the chain will say it: a job may also be made and never be settled
-        elif fate is not None and fate.used and _is_pushed(payment) and payment.hold_until > self.now():
-            return payment  # its money moved first, and its hash may still buy something
+        elif fate is not None and self._may_still_buy(payment, fate):
+            return self.ledger.record_moved(payment, _write_receipt(payment, fate), fee_micro_usdc=fate.fee_micro_usdc)
         return self._conclude(payment, fate)
+
+    async def _find_fate(self, payment: Payment) -> Fate | None:
+        """The chain's word on a payment; what it said once of a pushed one is in the books."""
+        if payment.receipt is not None:
+            return Fate(used=True, transaction=payment.receipt.transaction, fee_micro_usdc=payment.fee_micro_usdc)
+        return await self.chains.find_fate(payment)
+
+    def _may_still_buy(self, payment: Payment, fate: Fate) -> bool:
+        """Whether a payment's money has moved and its hash is still good for what it was paid for."""
+        return fate.used and was_pushed(payment.document) and payment.hold_until > self.now()
 
     def _conclude(self, payment: Payment, fate: Fate | None) -> Payment:
         if fate is None:
             return payment
         outcome: Settled | Refused
         if fate.used:
-            receipt = Receipt(rail=payment.rail, network=payment.network, transaction=fate.transaction)
-            outcome = Settled(receipt=receipt, answer=b"")
+            outcome = Settled(receipt=_write_receipt(payment, fate), answer=b"")
         else:
-            outcome = Refused(reason=payment.reason or "it expired unused")
+            outcome = Refused(reason=payment.reason or (UNDONE if fate.fee_micro_usdc else "it expired unused"))
         return self.ledger.conclude(
             payment, outcome, now=self.now(), chain_checked=True, fee_micro_usdc=fate.fee_micro_usdc
         )
@@ -195,8 +207,8 @@ class Recovery:
         return likely[0] if len(likely) == 1 and not self.ledger.count_jobless(payment) else None
 
 
-def _is_pushed(payment: Payment) -> bool:
-    return payment.rail == "mpp" and payment.document is not None and read_charge(payment.document).pushed
+def _write_receipt(payment: Payment, fate: Fate) -> Receipt:
+    return Receipt(rail=payment.rail, network=payment.network, transaction=fate.transaction)
 
 
 def _same_type(payment: Payment, job: JobStatus) -> bool:

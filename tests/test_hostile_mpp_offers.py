@@ -236,14 +236,15 @@ def test_a_sponsored_charge_costs_its_price_and_is_preferred() -> None:
     assert is_sponsored(judge(write(), SPONSORED))
 
 
-def test_what_moves_before_the_work_is_accepted_is_the_last_choice() -> None:
+def test_what_moves_before_the_work_is_accepted_is_chosen_only_where_nothing_else_is_offered() -> None:
     push = detail("supportedModes", ["push"])
-    assert is_pushed(judge(push, owner=PUSHING))
-    assert not is_pushed(judge(push, write(), owner=PUSHING))
-    mpp_first = Owner(limits=Limits(push_allowed=True, rails=("mpp", "x402")))
-    assert judge(push, x402=True, owner=mpp_first).rail == "x402"
-    base_is_empty = dataclasses.replace(mpp_first, purse=Purse(balances={BASE_USDC: 0}))
-    assert is_pushed(judge(push, x402=True, owner=base_is_empty))
+    rich = dataclasses.replace(PUSHING, purse=Purse(balances={TEMPO_USDC: 10**6, BASE_USDC: 0}))
+    assert is_pushed(judge(push, owner=rich))
+    assert not is_pushed(judge(push, write(), owner=rich))
+    with pytest.raises(InsufficientBalanceError, match="on Base"):
+        judge(push, x402=True, owner=rich)
+    with pytest.raises(UnacceptableOfferError, match="does not answer now"):
+        judge(push, owner=PUSHING)
 
 
 @pytest.mark.parametrize(

@@ -27,6 +27,7 @@ from seedance_mcp.wallet.keyfiles import (
     read_key_file,
     unlock,
 )
+from seedance_mcp.wire.mpp import find_transaction
 
 FUND_SECONDS_DEFAULT, FUND_SECONDS_MAX = 900, 24 * 3600
 FUND_POLL_SECONDS = 3
@@ -171,6 +172,7 @@ def payments(sandbox: Sandbox = False, as_json: AsJson = False) -> None:
                 "payment_id": one.id, "purpose": one.purpose, "state": one.state, "rail": one.rail,
                 "network": one.network, "pay_to": one.pay_to, "wallet": one.wallet,
                 "amount_micro_usdc": one.cost_micro_usdc, "hold_until": one.hold_until,
+                "transaction": find_transaction(one.document or {}),
             }
             for one in found
         ])  # fmt: skip
@@ -218,9 +220,11 @@ def _find_unfinished(settings: Settings, payment_id: int) -> Payment:
 
 
 def _describe(payment: Payment) -> str:
+    transaction = find_transaction(payment.document or {})
     return (
         f"payment {payment.id}: ${format_usdc(payment.cost_micro_usdc)} for {payment.purpose}, {payment.state}, on "
         f"{payment.network} from {payment.wallet} to {payment.pay_to}"
+        + (f", transaction {transaction}" if transaction is not None else "")
     )
 
 

@@ -40,7 +40,7 @@ SETTINGS: dict[str, str] = {
     "ASK_ABOVE": "ask a person before a video that costs more, in US dollars",
     "RAILS": "allowed payment rails, preferred first",
     "ALLOW_PUSH": "`on` or `off`: on Tempo, pay a studio that takes the money before it accepts the work, "
-    "where it takes no other payment",
+    "where it offers nothing else",
     "RECIPIENTS": "addresses that may be paid; any if unset",
     "MODELS": "models that may be used; any if unset",
     "IMAGE_DIRS": "folders that local images may come from",

@@ -239,6 +239,10 @@ class Ledger(Protocol):
         """Write the end of a payment with its raw answer, in one transaction; the fee where the chain has named it."""
         ...
 
+    def record_moved(self, payment: Payment, receipt: Receipt, *, fee_micro_usdc: int | None) -> Payment:
+        """Write that the money of a signed payment has moved, while what it is for may still come."""
+        ...
+
     def record_fee(self, payment: Payment, fee_micro_usdc: int) -> Payment:
         """Write what the network kept of a settled payment; never more than was held for it."""
         ...
@@ -260,7 +264,7 @@ class Ledger(Protocol):
         ...
 
     def count_rivals(self, payment: Payment, *, now: float) -> int:
-        """Other payments of the same wallet for the very same body whose answers are awaited at this moment."""
+        """Other payments of the same wallet for the very same body whose answers are awaited or just being read."""
         ...
 
     def count_jobless(self, payment: Payment) -> int:

@@ -23,7 +23,7 @@ from seedance_mcp.ledger.migrations import MIGRATIONS
 from seedance_mcp.ledger.rows import JOB_QUERY, is_gone, make_storable, name_ourselves, read_job, read_payment
 from seedance_mcp.policy import DAY_SECONDS, Spend
 from seedance_mcp.wire.encoding import Json
-from seedance_mcp.wire.exchange import PaidRequest, Refused, Settled
+from seedance_mcp.wire.exchange import PaidRequest, Receipt, Refused, Settled
 from seedance_mcp.wire.jobs import JobStatus, Status
 from seedance_mcp.wire.offers import Offer
 
@@ -279,6 +279,20 @@ class SQLiteLedger:
                 raise LedgerError(f"Payment {payment.id} is not in the ledger.")
             return read_payment(row)
 
+    def record_moved(self, payment: Payment, receipt: Receipt, *, fee_micro_usdc: int | None) -> Payment:
+        """Write that the money of a signed payment has moved; it stays open until its end is known."""
+        with self._atomic() as db:
+            db.execute(
+                """UPDATE payments SET receipt_network = ?, receipt_transaction = ?,
+                                       fee_micro_usdc = min(fee_micro_usdc, coalesce(?, fee_micro_usdc))
+                   WHERE id = ? AND state = 'signed'""",
+                (make_storable(receipt.network), make_storable(receipt.transaction), fee_micro_usdc, payment.id),
+            )
+            row = db.execute("SELECT * FROM payments WHERE id = ?", (payment.id,)).fetchone()
+            if row is None:
+                raise LedgerError(f"Payment {payment.id} is not in the ledger.")
+            return read_payment(row)
+
     def record_fee(self, payment: Payment, fee_micro_usdc: int) -> Payment:
         """Write what the network kept of a settled payment; never more than was held for it."""
         with self._atomic() as db:
@@ -314,9 +328,11 @@ class SQLiteLedger:
         return [read_payment(row) for row in rows]
 
     def count_rivals(self, payment: Payment, *, now: float) -> int:
-        """Other payments of the same wallet for the very same body whose answers are awaited at this moment."""
+        """Other payments of the same wallet for the very same body whose answers are awaited or just being read."""
         return self._count(
-            "payments WHERE id <> ? AND wallet = ? AND body = ? AND state = 'signed' AND lease_until > ?",
+            """payments LEFT JOIN jobs ON jobs.payment_id = payments.id
+               WHERE payments.id <> ? AND wallet = ? AND body = ? AND jobs.job_id IS NULL
+                     AND ((state = 'signed' AND lease_until > ?) OR (state = 'settled' AND length(answer) > 0))""",
             payment.id, payment.wallet, payment.body, now,
         )  # fmt: skip
 

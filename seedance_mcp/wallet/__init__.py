@@ -96,12 +96,15 @@ class Wallet:
         pinned = charge.chain_id == pins.chain_id and charge.currency.lower() in pins.currencies
         if not pinned or charge.payer != self.address:
             raise ConfigError("A stored payment is for another chain, token or wallet than this profile's.")
-        transaction, transaction_hash = await anyio.to_thread.run_sync(self._sign_transaction, charge)
-        payload, pushed = {"type": "transaction", "signature": transaction}, ""
+        header = credential_header(document)
+        signed, transaction_hash = await anyio.to_thread.run_sync(self._sign_transaction, charge)
         if charge.pushed and transaction_hash is not None:
-            payload, pushed = {"type": "hash", "hash": transaction_hash}, transaction
+            payload = {"type": "hash", "hash": transaction_hash}
+            value = await anyio.to_thread.run_sync(encode_credential, document, payload)
+            return Credential(header=header, value=value, raw_transaction=signed), transaction_hash
+        payload = {"type": "transaction", "signature": signed}
         value = await anyio.to_thread.run_sync(encode_credential, document, payload)
-        return Credential(header=credential_header(document), value=value, transaction=pushed), transaction_hash
+        return Credential(header=header, value=value), transaction_hash
 
     async def sign_in(self, message: str) -> str:
         """Sign an EIP-4361 text by EIP-191; `0x` and 130 hexadecimal digits."""

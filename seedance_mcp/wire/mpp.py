@@ -109,6 +109,11 @@ def is_pushed(offer: Offer) -> bool:
     return isinstance(modes, list) and "push" in modes and "pull" not in modes
 
 
+def was_pushed(document: Json | None) -> bool:
+    """Whether a stored payment is a charge that we bring to the chain ourselves."""
+    return document is not None and find_object(document, "transaction").get("push") is True
+
+
 def network_fee(gas_price: int) -> int:
     """The most that a charge's network fee can be, in micro-dollars, rounded up."""
     return -(-GAS_LIMIT * gas_price // ATTODOLLARS_PER_MICRODOLLAR)

@@ -77,12 +77,12 @@ class Credential:
     Attributes:
         header: The header's name.
         value: The header's value; a secret until it expires.
-        transaction: The signed transaction that must be on the chain first; empty where the studio brings it there.
+        raw_transaction: What must be on the chain first, signed; empty where the studio brings it there.
     """
 
     header: str
     value: str = field(repr=False)
-    transaction: str = field(default="", repr=False)
+    raw_transaction: str = field(default="", repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

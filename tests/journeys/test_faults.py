@@ -85,7 +85,7 @@ async def test_a_lost_upload_is_bought_once_more_and_the_result_says_so(
     assert await bench.paid() == [UPLOAD, UPLOAD]
 
 
-async def test_that_it_was_paid_for_once_more_is_told_to_whoever_is_there_to_hear_it(
+async def test_that_it_was_paid_for_once_more_is_told_to_whoever_asks_for_the_picture(
     bench: Bench, picture: Path
 ) -> None:
     async with bench.host() as host:
@@ -103,8 +103,8 @@ async def test_that_it_was_paid_for_once_more_is_told_to_whoever_is_there_to_hea
 
     assert lost.failed
     assert left.cancelled_caught
-    assert [len(answer["notes"]) for answer in (hosted, again)] == [1, 0]
-    assert "bought once more" in hosted["notes"][0]
+    for answer in (hosted, again):
+        assert ["bought once more" in note for note in answer["notes"]] == [True]
     assert await bench.paid() == [UPLOAD, UPLOAD]
 
 

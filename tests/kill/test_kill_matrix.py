@@ -229,7 +229,7 @@ async def test_a_repeated_upload_is_bought_once_unless_its_answer_was_lost(
     lost = case.point in ANSWER_IS_LOST
     assert verdict.audit.uploads == (2 if lost else 1)
     assert verdict.audit.held_micro_usdc == 0
-    assert ("it was bought once more" in verdict.notes) == lost
+    assert ("bought once more" in verdict.notes) == lost
 
 
 @pytest.mark.slow

@@ -360,6 +360,10 @@ def test_a_payment_whose_answer_is_awaited_is_a_rival_for_its_bodys_jobs(ledger:
     awaited = sign(ledger, reserve(ledger))
     assert ledger.count_rivals(lost, now=NOW) == 1
     assert ledger.count_rivals(lost, now=awaited.lease_until) == 0, "nobody waits for it any more"
+    ended = settle(ledger, awaited)
+    assert ledger.count_rivals(lost, now=awaited.lease_until) == 1, "its answer is there, and names one of them"
+    ledger.add_job(ended, "its-own", studio=STUDIO, status="pending", now=NOW)
+    assert ledger.count_rivals(lost, now=NOW) == 0
     assert ledger.count_rivals(awaited, now=NOW) == 0, "what was lost is looked for in the list like this one"
 
 

@@ -23,7 +23,7 @@ from seedance_mcp.sandbox import Sandbox, SandboxSettings
 from tests.journeys.host import draw, run_in_thread
 from tests.people.history import Wish, date_back, make_history
 
-SEE_SECONDS = 20
+SEE_SECONDS = 40
 PHONE, DESKTOP = (390, 844), (1280, 900)
 LOOKS = [(size, scheme) for size in (PHONE, DESKTOP) for scheme in ("light", "dark")]
 HOSTILE = '</script><script>alert(1)</script><img src="https://evil.test/x" onerror=alert(2)> & then the sea glows'
@@ -368,7 +368,9 @@ async def test_a_job_that_ends_while_the_page_is_open_is_shown_and_a_clip_that_p
     browser: Any, tmp_path: Path
 ) -> None:
     with ExitStack() as stack:
-        environ = await run_in_thread(lambda: open_account(tmp_path, stack, job_seconds=5))
+        environ = await run_in_thread(
+            lambda: open_account(tmp_path, stack, job_seconds=15)
+        )  # an idle page looks every 5 s
         picture = str(draw(tmp_path / "picture.png"))
         await run_in_thread(lambda: make_history(environ, [Wish(order=Order(image=picture, prompt="First"))]))
         url = await run_in_thread(lambda: stack.enter_context(open_gallery(environ)))

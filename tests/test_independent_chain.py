@@ -102,13 +102,18 @@ async def wallet_signs(wallet: Wallet, document: dict[str, object]) -> tuple[str
     return Credential.from_authorization(credential.value).payload["signature"], transaction
 
 
-def draw_up(wallet: Wallet, gas_price: int, *, seconds: int = 25, sponsored: bool = False) -> dict[str, object]:
+def draw_up(
+    wallet: Wallet, gas_price: int, *, seconds: int = 25, sponsored: bool = False, pushed: bool = False
+) -> dict[str, object]:
     """A charge of one cent without its signature."""
-    terms = {"id": "a", "realm": "studio.test", "method": "tempo", "intent": "charge", "request": "e30"}
+    terms = {
+        "id": "a", "realm": "studio.test", "method": "tempo", "intent": "charge", "request": "e30",
+        "expires": "2999-01-01T00:00:00Z",
+    }  # fmt: skip
     offer = Offer(
         rail="mpp", scheme="charge", network=PINS.network, asset=PATH_USD, pay_to=PAY_TO,
         amount_micro_usdc=MicroUSDC(10_000), lifetime_seconds=0, terms=terms,
-        extra={"methodDetails": {"feePayer": sponsored}},
+        extra={"methodDetails": {"feePayer": sponsored, "supportedModes": ["push" if pushed else "pull"]}},
     )  # fmt: skip
     return build_charge(
         offer,
@@ -180,3 +185,27 @@ async def test_another_chain_takes_a_sponsored_charge_once_and_finds_it_by_its_m
     assert read_inclusion(await call(chain, "eth_getTransactionReceipt", sent[1]), sent[1]) is None
     assert await balance(chain, PAY_TO) - paid_before == 10_000
     assert before - await balance(chain, wallet.address) == 10_000
+
+
+@pytest.mark.slow
+async def test_the_official_server_takes_the_hash_of_a_charge_that_we_brought_to_another_chain_once(chain: str) -> None:
+    from mpp.errors import CredentialReplayedError
+    from mpp.methods.tempo.intents import ChargeIntent
+
+    wallet = await open_wallet(KEY, Path("unused"))
+    gas_price = read_word(await call(chain, "eth_gasPrice"))
+    signed, transaction = await wallet.sign_charge(draw_up(wallet, gas_price, pushed=True), PINS)
+    credential = Credential.from_authorization(signed.value)
+    request = {"amount": "10000", "currency": PATH_USD, "recipient": PAY_TO, "methodDetails": {"chainId": 4217}}
+
+    sent = await call(chain, "eth_sendRawTransaction", signed.raw_transaction)
+    again = await call(chain, "eth_sendRawTransaction", signed.raw_transaction)
+    async with ChargeIntent(chain_id=4217, rpc_url=chain) as server:
+        receipt = await server.broadcast(credential, request)
+        with pytest.raises(CredentialReplayedError):
+            await server.broadcast(credential, request)
+
+    assert credential.payload == {"type": "hash", "hash": transaction}
+    assert sent == transaction == receipt.reference
+    assert again == transaction or "message" in again
+    assert await balance(chain, PAY_TO) == 10_000

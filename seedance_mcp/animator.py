@@ -21,6 +21,7 @@ from seedance_mcp.account import Account, Standing
 from seedance_mcp.chains import Chains
 from seedance_mcp.config import Settings
 from seedance_mcp.delivery import Delivery
+from seedance_mcp.doubts import held_error
 from seedance_mcp.errors import (
     ImageError,
     JobNotFoundError,
@@ -38,7 +39,7 @@ from seedance_mcp.hosting import UPLOAD_PRICE_MICRO_USDC, Hosted, Hosting, Pictu
 from seedance_mcp.ledger import Job, Ledger, Payment
 from seedance_mcp.order import Order, PreparedOrder, prepare
 from seedance_mcp.pricing import Pricing
-from seedance_mcp.purchase import JOIN_ATTEMPTS_MAX, Buyer, held_error
+from seedance_mcp.purchase import JOIN_ATTEMPTS_MAX, Buyer
 from seedance_mcp.quoting import Consent, Quote, Quoting
 from seedance_mcp.recovery import Recovery
 from seedance_mcp.studio import Studio

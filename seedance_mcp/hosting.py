@@ -16,11 +16,12 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 from seedance_mcp import media, policy
+from seedance_mcp.doubts import held_error
 from seedance_mcp.errors import ImageError, PurchaseUnderwayError, StudioError, StudioProtocolError, StudioRejectedError
 from seedance_mcp.flights import Flights
 from seedance_mcp.ledger import Ledger, Payment, Upload
 from seedance_mcp.media import Image
-from seedance_mcp.purchase import JOIN_ATTEMPTS_MAX, Buyer, held_error
+from seedance_mcp.purchase import JOIN_ATTEMPTS_MAX, Buyer
 from seedance_mcp.recovery import Recovery
 from seedance_mcp.studio import Studio
 from seedance_mcp.wire.encoding import encode_json

@@ -34,14 +34,12 @@ from functools import partial
 import anyio
 
 from seedance_mcp import policy
+from seedance_mcp.doubts import UNDONE, refused_error, underway_error, unknown_error
 from seedance_mcp.errors import (
     ConfigError,
     InsufficientBalanceError,
     PaymentOutcomeUnknownError,
-    PaymentRefusedError,
     PolicyError,
-    PurchaseUnderwayError,
-    SeedanceError,
     StudioError,
     UnacceptableOfferError,
 )
@@ -63,7 +61,6 @@ PUSH_SECONDS = 20
 """How long a charge that we bring to the chain may take to be seen there; its hash is sent to the studio even so."""
 BLOCK_SECONDS = 0.5
 """Pause between two looks for it; Tempo makes a block in about that time."""
-UNDONE = "the chain undid it"
 LEASE_SECONDS = SEND_SECONDS + 15
 """How long other processes leave a payment alone while one of them is busy with it."""
 
@@ -221,7 +218,7 @@ class Buyer:
         if inclusion is None:
             return payment
         if not inclusion.succeeded:
-            raise undone_error(self.ledger.conclude(payment, Refused(reason=UNDONE), now=self.now()))
+            raise refused_error(self.ledger.conclude(payment, Refused(reason=UNDONE), now=self.now()))
         receipt = Receipt(rail=payment.rail, network=payment.network, transaction=transaction_hash)
         return self.ledger.record_moved(payment, receipt, fee_micro_usdc=inclusion.fee_micro_usdc)
 
@@ -313,90 +310,8 @@ def _check_unbought(latest: Payment | None, supersedes: Payment | None, now: flo
     looked_at = supersedes is not None and supersedes.id == latest.id
     unasked = latest.state == "refused" and not latest.chain_checked  # a studio that said no may have settled
     if latest.holds(now) or ((latest.state == "settled" or unasked) and not looked_at):
-        raise PurchaseUnderwayError(
-            "The same purchase is being made already.",
-            "Call again with the same arguments to join it.",
-            charge="settled" if latest.state == "settled" else "held",
-            amount_micro_usdc=latest.cost_micro_usdc,
-            payment_id=latest.id,
-            held_until=None if latest.state == "settled" else latest.hold_until,
-        )
+        raise underway_error(latest)
 
 
 def _digest(credential: Credential) -> str:
     return hashlib.sha256(f"{credential.header}: {credential.value}".encode()).hexdigest()
-
-
-def refused_error(payment: Payment) -> PaymentRefusedError:
-    """The studio settled nothing by that sending, yet still has the credential."""
-    return PaymentRefusedError(
-        f"The studio refused the payment: {payment.reason}.",
-        "It took nothing, but it has the credential until then. Mend the cause; the same call works after that.",
-        charge="held",
-        amount_micro_usdc=payment.cost_micro_usdc,
-        payment_id=payment.id,
-        held_until=payment.hold_until,
-    )
-
-
-def undone_error(payment: Payment) -> PaymentRefusedError:
-    """The chain took the charge and undid it: no money moved, and the fee is gone."""
-    return PaymentRefusedError(
-        "The Tempo chain undid the payment; no more than the network's fee is gone.",
-        "It is not tried again before then: look whether the wallet may send that token, and make the same call again.",
-        charge="held",
-        amount_micro_usdc=payment.cost_micro_usdc,
-        payment_id=payment.id,
-        held_until=payment.hold_until,
-    )
-
-
-def held_error(payment: Payment, now: float) -> SeedanceError:
-    """Why a payment that is not over keeps the same thing from being bought."""
-    if payment.state == "refused" and payment.reason == UNDONE:
-        return undone_error(payment)
-    if payment.state == "refused":
-        return refused_error(payment)
-    if payment.state == "signed":
-        return unknown_error(payment) if payment.hold_until > now else unasked_error(payment)
-    return PurchaseUnderwayError(
-        "Another process was about to make the same purchase.",
-        "Make the same call again in a minute.",
-        charge="held",
-        amount_micro_usdc=payment.cost_micro_usdc,
-        payment_id=payment.id,
-        held_until=payment.hold_until,
-    )
-
-
-def unasked_error(payment: Payment) -> PaymentOutcomeUnknownError:
-    """Its credential is over, and no chain says whether it settled, whatever the studio says."""
-    return PaymentOutcomeUnknownError(
-        "An earlier payment for this is over, and no chain says whether it moved.",
-        "It is not bought again before that is known: make the same call later. If it stays so, tell the owner to run "
-        "seedance-mcp doctor, which names the way out.",
-        charge="held",
-        amount_micro_usdc=payment.cost_micro_usdc,
-        payment_id=payment.id,
-    )
-
-
-def unknown_error(payment: Payment, why: str = "It is being looked into.") -> PaymentOutcomeUnknownError:
-    """Nobody can say yet whether this payment settled; or it moved, and what it is for has not come."""
-    what = "The outcome of a payment is not known yet."
-    hint = "Do not change the request. Make the same call again: it takes up this payment, never a second one."
-    if payment.receipt is not None:
-        what = f"Paid by the Tempo transaction {payment.receipt.transaction}, and nothing came for it yet."
-    elif payment.purpose == "upload":
-        hint = (
-            "Make the same call again: it takes up this payment. A picture whose paid place stays lost is hosted anew, "
-            "once, and the result says so."
-        )
-    return PaymentOutcomeUnknownError(
-        f"{what} {why}",
-        hint,
-        charge="held" if payment.receipt is None else "settled",
-        amount_micro_usdc=payment.cost_micro_usdc,
-        payment_id=payment.id,
-        held_until=payment.hold_until if payment.receipt is None else None,
-    )

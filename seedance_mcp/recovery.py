@@ -19,9 +19,10 @@ from dataclasses import dataclass
 import anyio
 
 from seedance_mcp.chains import Chains, Fate
+from seedance_mcp.doubts import UNDONE, unasked_error
 from seedance_mcp.errors import PaymentError, StudioError
 from seedance_mcp.ledger import Ledger, Payment
-from seedance_mcp.purchase import LEASE_SECONDS, UNDONE, Buyer, unasked_error
+from seedance_mcp.purchase import LEASE_SECONDS, Buyer
 from seedance_mcp.studio import Studio
 from seedance_mcp.wire.exchange import Receipt, Refused, Settled
 from seedance_mcp.wire.generation import same_body

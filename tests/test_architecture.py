@@ -15,8 +15,8 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "server", "serving", "shots",
     ),
     "judgement": (
-        "account", "animator", "chains", "delivery", "flights", "funds", "history", "hosting", "order", "pricing",
-        "purchase", "quoting", "recovery", "watcher",
+        "account", "animator", "chains", "delivery", "doubts", "flights", "funds", "history", "hosting", "order",
+        "pricing", "purchase", "quoting", "recovery", "watcher",
     ),
     "hands": ("config", "ledger", "media", "studio", "wallet"),
     "pure": ("__init__", "errors", "money", "policy", "wire"),

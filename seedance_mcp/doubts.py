@@ -1,0 +1,95 @@
+"""Doubts: what is said of a payment that is not over, whoever comes upon it.
+
+Pure: a row of the ledger becomes an error, whose money is the row's. `purchase` raises them where it sends, `recovery`,
+`hosting` and `animator` where they find what was sent before.
+"""
+
+from __future__ import annotations
+
+from typing import TypeVar
+
+from seedance_mcp.errors import (
+    PaymentOutcomeUnknownError,
+    PaymentRefusedError,
+    PurchaseUnderwayError,
+    SeedanceError,
+)
+from seedance_mcp.ledger import Payment
+
+UNDONE = "the chain undid it"
+"""The reason of a refused payment whose charge was included and reverted: its fee is gone, and no other money."""
+
+Doubt = TypeVar("Doubt", bound=SeedanceError)
+
+
+def held_error(payment: Payment, now: float) -> SeedanceError:
+    """Why a payment that is not over keeps the same thing from being bought."""
+    if payment.state == "refused":
+        return refused_error(payment)
+    if payment.state == "signed":
+        return unknown_error(payment) if payment.hold_until > now else unasked_error(payment)
+    return _tell(
+        PurchaseUnderwayError,
+        payment,
+        "Another process was about to make the same purchase.",
+        "Make the same call again in a minute.",
+    )
+
+
+def underway_error(payment: Payment) -> PurchaseUnderwayError:
+    """The same thing was bought by somebody else a moment ago, or is being bought."""
+    return _tell(
+        PurchaseUnderwayError,
+        payment,
+        "The same purchase is being made already.",
+        "Call again with the same arguments to join it.",
+    )
+
+
+def refused_error(payment: Payment) -> PaymentRefusedError:
+    """The studio settled nothing by that sending, yet still has the credential; or the chain undid the charge."""
+    what = f"The studio refused the payment: {payment.reason}."
+    hint = "It took nothing, but it has the credential until then. Mend the cause; the same call works after that."
+    if payment.reason == UNDONE:
+        what = "The Tempo chain undid the payment; no more than the network's fee is gone."
+        hint = "Look whether the wallet may send that token. The same call works after that time."
+    return _tell(PaymentRefusedError, payment, what, hint)
+
+
+def unknown_error(payment: Payment, why: str = "It is being looked into.") -> PaymentOutcomeUnknownError:
+    """Nobody can say yet whether this payment settled; or it moved, and what it is for has not come."""
+    what = "The outcome of a payment is not known yet."
+    hint = "Do not change the request. Make the same call again: it takes up this payment, never a second one."
+    if payment.receipt is not None:
+        what = f"Paid by the Tempo transaction {payment.receipt.transaction}, and nothing came for it yet."
+    elif payment.purpose == "upload":
+        hint = (
+            "Make the same call again: it takes up this payment. A picture whose paid place stays lost is hosted anew, "
+            "once, and the result says so."
+        )
+    return _tell(PaymentOutcomeUnknownError, payment, f"{what} {why}", hint)
+
+
+def unasked_error(payment: Payment) -> PaymentOutcomeUnknownError:
+    """Its credential is over, and no chain says whether it settled, whatever the studio says."""
+    return PaymentOutcomeUnknownError(
+        "An earlier payment for this is over, and no chain says whether it moved.",
+        "It is not bought again before that is known: make the same call later. If it stays so, tell the owner to run "
+        "seedance-mcp doctor, which names the way out.",
+        charge="held",
+        amount_micro_usdc=payment.cost_micro_usdc,
+        payment_id=payment.id,
+    )
+
+
+def _tell(kind: type[Doubt], payment: Payment, what: str, hint: str) -> Doubt:
+    """An error about a payment, with its money: moved, or held until its credential is over."""
+    moved = payment.state == "settled" or payment.receipt is not None
+    return kind(
+        what,
+        hint,
+        charge="settled" if moved else "held",
+        amount_micro_usdc=payment.cost_micro_usdc,
+        payment_id=payment.id,
+        held_until=None if moved else payment.hold_until,
+    )

@@ -1,0 +1,32 @@
+"""Policy: what the owner allows. Pure arithmetic over offers, limits and what was spent.
+
+Owns the decision whether an offer may be signed. Never signs, never asks, never remembers: everything it judges by is
+handed to it. The payment SDKs judge none of this; a tampered price, recipient, token or lifetime is signed by them
+without complaint, so everything is checked here and only here, before a signature exists.
+"""
+
+from seedance_mcp.policy.choice import choose_offer
+from seedance_mcp.policy.lifetimes import (
+    AUTHORIZATION_SECONDS_MAX,
+    AUTHORIZATION_SECONDS_MIN,
+    CHARGE_SECONDS_MAX,
+    CHARGE_SECONDS_MIN,
+    CLOCK_SKEW_SECONDS_MAX,
+    OFFERED_SECONDS_MAX,
+    authorization_window,
+    charge_valid_before,
+    check_clock,
+    credential_hold_until,
+    hold_until,
+)
+from seedance_mcp.policy.limits import EMPTY_PURSE, Approval, Limits, Pins, Purse, Spend
+from seedance_mcp.policy.prices import DAY_SECONDS, UPLOAD_APPROVAL, agree_price, check_price, find_room
+from seedance_mcp.policy.terms import NETWORK_FEE_MICRO_USDC_MAX, check_resource, find_objection
+
+__all__ = [
+    "AUTHORIZATION_SECONDS_MAX", "AUTHORIZATION_SECONDS_MIN", "CHARGE_SECONDS_MAX", "CHARGE_SECONDS_MIN",
+    "CLOCK_SKEW_SECONDS_MAX", "DAY_SECONDS", "EMPTY_PURSE", "NETWORK_FEE_MICRO_USDC_MAX", "OFFERED_SECONDS_MAX",
+    "UPLOAD_APPROVAL", "Approval", "Limits", "Pins", "Purse", "Spend", "agree_price", "authorization_window",
+    "charge_valid_before", "check_clock", "check_price", "check_resource", "choose_offer", "credential_hold_until",
+    "find_objection", "find_room", "hold_until",
+]  # fmt: skip

@@ -1,0 +1,110 @@
+"""Limits: the words that policy judges by: what the owner allows, what the wallet holds, what was spent and agreed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from seedance_mcp.wire.mpp import GAS_PRICE_DEFAULT, MppPins, is_sponsored, network_fee
+from seedance_mcp.wire.offers import Offer, Rail
+from seedance_mcp.wire.x402 import TokenDomain
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """The owner's limits. Only settings make one; no tool can change it.
+
+    Attributes:
+        max_price_per_video_micro_usdc: Cap on one generation.
+        max_per_day_micro_usdc: Cap on everything in any 24 hours.
+        max_total_micro_usdc: Cap on everything this ledger ever paid, or None.
+        ask_above_micro_usdc: A person must agree to a generation above this, or None.
+        rails: Allowed rails, preferred first.
+        recipients: Allowed recipients in lower case; empty allows any.
+        models: Allowed models; empty allows any.
+        push_allowed: Whether a charge may be brought to the chain before the studio accepts the work, where a studio
+            takes no other payment.
+    """
+
+    max_price_per_video_micro_usdc: int = 1_500_000
+    max_per_day_micro_usdc: int = 5_000_000
+    max_total_micro_usdc: int | None = None
+    ask_above_micro_usdc: int | None = None
+    rails: tuple[Rail, ...] = ("x402", "mpp")
+    recipients: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
+    push_allowed: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pins:
+    """What we are willing to pay in, and to whom we talk; from the profile, never from the network.
+
+    Attributes:
+        studio_origin: `https://host` or `http://127.0.0.1:port`, without a path.
+        x402: The token that an x402 offer must name exactly, or None where the profile has no such rail.
+        mpp: The chain and the dollars of an MPP charge, or None where the profile has no such rail.
+    """
+
+    studio_origin: str
+    x402: TokenDomain | None
+    mpp: MppPins | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Purse:
+    """What the chains say before a choice, as far as they could be asked.
+
+    Attributes:
+        balances: Micro-USDC held, by `(network, token in lower case)`; what is missing is not known.
+        gas_price: Of the Tempo chain, in attodollars.
+    """
+
+    balances: Mapping[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
+    gas_price: int = GAS_PRICE_DEFAULT
+
+    def find_balance(self, offer: Offer) -> int | None:
+        """What the wallet holds of an offer's token, or None where nobody could say."""
+        return self.balances.get((offer.network, offer.asset.lower()))
+
+    def fee_of(self, offer: Offer) -> int:
+        """The most that the network may keep besides the price: nothing where the studio pays for gas."""
+        return network_fee(self.gas_price) if offer.rail == "mpp" and not is_sponsored(offer) else 0
+
+    def cost_of(self, offer: Offer) -> int:
+        """What paying an offer needs in the wallet."""
+        return offer.amount_micro_usdc + self.fee_of(offer)
+
+
+EMPTY_PURSE = Purse()
+"""Nobody was asked."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spend:
+    """What the ledger counts: settled payments, and every other one that still may settle."""
+
+    last_day_micro_usdc: int = 0
+    total_micro_usdc: int = 0
+
+    def plus(self, amount_micro_usdc: int) -> Spend:
+        """The sums after another payment of this size."""
+        return Spend(
+            last_day_micro_usdc=self.last_day_micro_usdc + amount_micro_usdc,
+            total_micro_usdc=self.total_micro_usdc + amount_micro_usdc,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    """What was agreed about this one purchase before the offers came.
+
+    Attributes:
+        max_price_micro_usdc: Never sign more than this for it.
+        reason: Who says so, for the error text.
+        hint: What to do about a higher price.
+    """
+
+    max_price_micro_usdc: int
+    reason: str
+    hint: str = "A shorter clip, a lower resolution or seedance-fast costs less. Only the owner can raise a limit."

@@ -151,9 +151,20 @@ class _Server(uvicorn.Server):
         self._settled.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End hung requests, then everything else."""
+        """End hung requests, then everything else, also a connection whose client does not read its last answer."""
         self._studio.stopping.set()
+        self._lock_door()
+        await asyncio.sleep(0)  # whoever is on the doorstep comes in, and is sent away like the others
         await super().shutdown(sockets)
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        await asyncio.sleep(0)  # the loop closes their sockets with its next turn
+
+    def _lock_door(self) -> None:
+        """Accept nobody any more: whoever is being accepted while the door is closed would be left standing for good."""
+        with suppress(NotImplementedError):  # a loop that does not poll
+            for door in (door for server in self.servers for door in server.sockets):
+                self._loop.remove_reader(door.fileno())
 
 
 class _Protocol(H11Protocol):

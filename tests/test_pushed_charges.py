@@ -30,25 +30,11 @@ from seedance_mcp.order import Order
 from seedance_mcp.sandbox import Sandbox
 from tests.servers import Asked, RawServer, say, serve_raw
 from tests.test_purchase import CLIP, UPLOAD, WAIT_SECONDS, animator_on, settings_for
+from tests.test_refused_payments import Clock, Draw, Make, break_with
 
 CHALLENGE_SECONDS = 400
 """Longer than a challenge is good."""
 FEE = 5_576
-Make = Callable[..., Sandbox]
-Draw = Callable[..., Path]
-
-
-class Clock:
-    """A clock that can be put forward."""
-
-    ahead = 0.0
-
-    def __call__(self) -> float:
-        return time.time() + self.ahead
-
-
-def break_with(sandbox: Sandbox, *faults: str) -> None:
-    httpx.post(f"{sandbox.url}/_sandbox/faults", json={"faults": list(faults)}, trust_env=False).raise_for_status()
 
 
 def paid(sandbox: Sandbox) -> list[int]:

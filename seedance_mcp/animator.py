@@ -25,6 +25,7 @@ from seedance_mcp.doubts import held_error
 from seedance_mcp.errors import (
     ImageError,
     JobNotFoundError,
+    LedgerError,
     PaymentOutcomeUnknownError,
     PurchaseUnderwayError,
     SeedanceError,
@@ -381,8 +382,10 @@ class Animator:
         try:
             payment = await self._buy(prepared, consent, supersedes=earlier)
         except PaymentOutcomeUnknownError as exc:
-            unknown = None if exc.payment_id is None else self._ledger.find_payment(exc.payment_id)
-            job = None if unknown is None or unknown.purpose == "upload" else await self._take_up(unknown)
+            job = None
+            with contextlib.suppress(LedgerError):  # books that cannot be written just now: it stays unknown
+                unknown = None if exc.payment_id is None else self._ledger.find_payment(exc.payment_id)
+                job = None if unknown is None or unknown.purpose == "upload" else await self._take_up(unknown)
             if job is None:
                 raise
             return job

@@ -38,6 +38,7 @@ from seedance_mcp.doubts import UNDONE, refused_error, underway_error, unknown_e
 from seedance_mcp.errors import (
     ConfigError,
     InsufficientBalanceError,
+    LedgerError,
     PaymentOutcomeUnknownError,
     PolicyError,
     StudioError,
@@ -145,6 +146,8 @@ class Buyer:
             except PaymentOutcomeUnknownError:
                 self.ledger.release(payment)  # whoever comes next may look into it at once
                 raise
+            except LedgerError as exc:  # its own words, "nothing was paid", would be of before it was sent
+                raise unknown_error(payment, f"It was sent, and its end cannot be written down. {exc.what}") from exc
         return payment
 
     async def resend(self, payment: Payment) -> Payment:
@@ -220,7 +223,9 @@ class Buyer:
         if not inclusion.succeeded:
             raise refused_error(self.ledger.conclude(payment, Refused(reason=UNDONE), now=self.now()))
         receipt = Receipt(rail=payment.rail, network=payment.network, transaction=transaction_hash)
-        return self.ledger.record_moved(payment, receipt, fee_micro_usdc=inclusion.fee_micro_usdc)
+        with contextlib.suppress(LedgerError):  # to show the hash comes first; the chain will say it again
+            payment = self.ledger.record_moved(payment, receipt, fee_micro_usdc=inclusion.fee_micro_usdc)
+        return payment
 
     async def _look_for(self, transaction_hash: str, *, until: float) -> Inclusion | None:
         """What the chain says of a charge, as soon as it says anything; None once it cannot come any more."""

@@ -18,7 +18,7 @@ from anyio.abc import TaskGroup
 
 from seedance_mcp.animator import Animator
 from seedance_mcp.config import Settings, read_settings
-from seedance_mcp.errors import LedgerError, PolicyError, PriceTooHighError
+from seedance_mcp.errors import LedgerError, PaymentOutcomeUnknownError, PolicyError, PriceTooHighError
 from seedance_mcp.ledger.sqlite import SQLiteLedger
 from seedance_mcp.order import Order
 from seedance_mcp.sandbox import Sandbox
@@ -241,3 +241,32 @@ async def test_a_price_that_rose_since_the_quote_is_refused_with_both_figures(
     assert "$0.32" in str(raised.value)
     assert "quoted" in str(raised.value)
     assert await signed(sandbox) == ["/api/upload"]
+
+
+async def test_books_that_cannot_be_written_after_the_sending_never_say_that_nothing_was_paid(
+    make_sandbox: Callable[..., Sandbox], make_picture: Callable[..., Path], funded_key: str, tmp_path: Path
+) -> None:
+    sandbox = make_sandbox(faults=("slow_answer=1",))
+    settings = settings_for(sandbox, funded_key, tmp_path / "data")
+    errors: list[PaymentOutcomeUnknownError] = []
+    async with animator_on(settings) as animator:
+        ledger: SQLiteLedger = animator._ledger  # type: ignore[assignment]  # its file cannot be written for a while
+
+        async def close_the_books() -> None:
+            while not paid(sandbox):
+                await anyio.sleep(0.05)
+            ledger._db.execute("PRAGMA query_only = ON")  # pyright: ignore[reportPrivateUsage]
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(close_the_books)
+            try:
+                await animator.upload_image(str(make_picture()))
+            except PaymentOutcomeUnknownError as exc:
+                errors.append(exc)
+        payment = ledger.find_payment(1)
+
+    assert [error.charge for error in errors] == ["held"]
+    assert "Nothing was paid" not in str(errors[0])
+    assert payment is not None
+    assert payment.state == "signed", "it is looked into as soon as the books can be written"
+    assert paid(sandbox) == [UPLOAD]

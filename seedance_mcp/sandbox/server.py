@@ -161,7 +161,7 @@ class _Server(uvicorn.Server):
         await asyncio.sleep(0)  # the loop closes their sockets with its next turn
 
     def _lock_door(self) -> None:
-        """Accept nobody any more: whoever is being accepted while the door is closed would be left standing for good."""
+        """Accept nobody any more: whoever is being accepted while the door closes would be left standing for good."""
         with suppress(NotImplementedError):  # a loop that does not poll
             for door in (door for server in self.servers for door in server.sockets):
                 self._loop.remove_reader(door.fileno())

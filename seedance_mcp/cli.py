@@ -26,6 +26,8 @@ from seedance_mcp.embedded import prepare_wallet, start_sandbox
 from seedance_mcp.errors import SeedanceError
 from seedance_mcp.serving import configure_logging
 
+LISTEN_SECONDS = 1.0
+
 app = typer.Typer(
     help="Turn a still image into a video, paid once and within your limits. Without a command: serve MCP on stdio.",
     no_args_is_help=False,
@@ -142,7 +144,8 @@ def sandbox(
     words.print(f"Its wallet {address} holds $100 of play money. Paste this into your MCP host; Ctrl-C ends it.\n")
     typer.echo(json.dumps(build_mcp_json(studio.url, settings.wallet_file, push_only=push_only), indent=2))
     sys.stdout.flush()
-    stop.wait()
+    while not stop.wait(LISTEN_SECONDS):  # in pieces: a signal that comes just before a wait does not end it
+        pass
     studio.stop()
 
 

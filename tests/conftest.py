@@ -4,6 +4,7 @@ No test can touch the real home, wallet or ledger of whoever runs it (`_own_home
 """
 
 import os
+import signal
 import ssl
 from collections.abc import AsyncGenerator, Callable, Generator
 from pathlib import Path
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
 FUNDED_MICRO_USDC = 100_000_000
 TEST_HOSTS = ("127.0.0.1", "localhost", "pictures.test")
 """Names in the certificate of `https_server`."""
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background: our children would be deaf, too
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -191,8 +191,6 @@ class Desk:
             text=True,
             cwd=self.folder,
             env=self.find_environ(command),
-            # Who runs the suite in the background has it, and all that it starts, ignore Ctrl-C.
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         with process:
             first = ""

@@ -24,11 +24,6 @@ if TYPE_CHECKING:
 COMMAND_SECONDS = 60
 
 
-def _hear_ctrl_c() -> None:
-    """As at a terminal: what runs in the background of a shell inherits a SIGINT that is ignored."""
-    signal.signal(signal.SIGINT, signal.SIG_DFL)
-
-
 class Terminal(io.StringIO):
     """What somebody types, at a terminal."""
 
@@ -76,7 +71,6 @@ class Person:
             text=True,
             cwd=self.folder,
             env={**os.environ, **self.environ, **environ},
-            preexec_fn=_hear_ctrl_c if os.name == "posix" else None,
         )
 
     def run(self, *words: str, typed: str = "", **environ: str) -> Ended:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
+from select import select
 from typing import TYPE_CHECKING
 
 import httpx
@@ -26,6 +27,9 @@ from tests.people.conftest import Person
 
 if TYPE_CHECKING:
     from seedance_mcp.sandbox import Sandbox
+
+THINKING_SECONDS = 1
+PRESS_AGAIN_SECONDS = 15
 
 
 def test_a_rehearsal_needs_nothing_but_the_command(person: Person) -> None:
@@ -197,13 +201,16 @@ def answer(person: Person, *words: str, typed: str | None, **settings: str) -> t
         os.close(theirs)
         while b"[y/N]" not in shown:
             shown += os.read(ours, 4096)
-        if typed is None:
-            it.send_signal(signal.SIGINT)
-        else:
+        if typed is not None:
             os.write(ours, typed.encode())
+        patience = THINKING_SECONDS
         with suppress(OSError):  # the other end was closed: it has ended
-            while more := os.read(ours, 65_536):
-                shown += more
+            while it.poll() is None or select([ours], [], [], 0)[0]:
+                if select([ours], [], [], patience)[0]:
+                    shown += os.read(ours, 4096)
+                elif typed is None:  # again, as a person does: a signal just before the line is read goes unheard
+                    it.send_signal(signal.SIGINT)
+                    patience = PRESS_AGAIN_SECONDS
         code = it.wait(20)
     os.close(ours)
     return code, shown.decode()

@@ -2,7 +2,8 @@
 
 On Base it is `authorizationState` of the nonce; on Tempo the receipt of the very transaction that we signed, or, where
 a sponsor signed, too, and so decided its hash, the event with our memo. Used means that the money moved. "Unused" is
-final only at a block after the credential's expiry, from a node that has come so far, on the right chain.
+final only at a block after the credential's expiry, from a node that has come so far, on the right chain; where the
+owner names several nodes, from every one of them.
 """
 
 from __future__ import annotations
@@ -30,7 +31,7 @@ from seedance_mcp.wire.offers import Rail
 from seedance_mcp.wire.x402 import build_authorization_state_call, read_authorization, read_word
 
 FATE_SECONDS = 60
-"""How long finding out what became of one payment may take."""
+"""How long finding out what became of one payment may take, at each node."""
 CHARGE_WINDOW_SECONDS = 45
 """How long before its expiry a charge's event is looked for: longer than a charge lives."""
 NODES_LAG_SECONDS = 15
@@ -78,37 +79,73 @@ class Chains:
     def has_one(self, payment: Payment) -> bool:
         """Whether there is a chain that can be asked about a payment."""
         pinned = self.pins.x402 if payment.rail == "x402" else self.pins.mpp
-        return pinned is not None and self.studio.knows_chain(payment.rail)
+        return pinned is not None and self.studio.count_nodes(payment.rail) > 0
 
     async def find_fate(self, payment: Payment) -> Fate | None:
-        """The chain's word on a payment; None where it cannot be said now."""
-        if payment.document is None or not self.has_one(payment):
+        """The chain's word on a payment; None where it cannot be said now.
+
+        One node's word is enough that the money moved. That it never will is believed only where every node says so.
+        """
+        document = payment.document
+        if document is None or not self.has_one(payment):
             return None
+        fates: list[Fate | None] = []
+
+        async def ask(number: int) -> None:
+            fate = await Node(self.studio, self.pins, payment.rail, number).find_fate(document, payment.network)
+            fates.append(fate)
+            if fate is not None and fate.used:
+                tasks.cancel_scope.cancel()
+
+        async with anyio.create_task_group() as tasks:
+            for number in range(self.studio.count_nodes(payment.rail)):
+                tasks.start_soon(ask, number)
+        known = [fate for fate in fates if fate is not None]
+        moved = [fate for fate in known if fate.used]
+        if moved or len(known) == len(fates):
+            return max(moved or known, key=lambda fate: fate.fee_micro_usdc or 0)
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class Node:
+    """One node of a rail's chain, by the place of its address."""
+
+    studio: Studio
+    pins: Pins
+    rail: Rail
+    number: int
+
+    async def find_fate(self, document: Json, network: str) -> Fate | None:
+        """This node's word on a payment; None where it does not answer in time, or cannot say."""
         try:
             with anyio.fail_after(FATE_SECONDS):
                 # The block first, the state second and at that block or later: "unused" is then final.
-                latest = await self._read_block("latest", payment.rail)
-                if payment.rail == "mpp":
-                    fate = await self._find_charge_fate(payment.document, latest)
+                latest = await self._read_block("latest")
+                if self.rail == "mpp":
+                    fate = await self._find_charge_fate(document, latest)
                 else:
-                    fate = await self._find_authorization_fate(payment.document, latest)
+                    fate = await self._find_authorization_fate(document, latest)
                 if fate is not None and not fate.used:
-                    await self._check_chain(payment)
+                    await self._check_chain(network)
                 return fate
         except (StudioError, TimeoutError):
             return None
 
-    async def _check_chain(self, payment: Payment) -> None:
+    async def _ask(self, method: str, parameters: list[object]) -> object:
+        return await self.studio.call_rpc(method, parameters, rail=self.rail, node=self.number)
+
+    async def _check_chain(self, network: str) -> None:
         """Raise unless it is the right chain that knows nothing of a payment.
 
         Raises:
             StudioProtocolError: It is another chain: the owner's RPC address is wrong.
         """
-        if read_word(await self.studio.call_rpc("eth_chainId", [], rail=payment.rail)) != _chain_id(payment.network):
+        if read_word(await self._ask("eth_chainId", [])) != _chain_id(network):
             raise StudioProtocolError("The RPC address leads to another chain.")
 
-    async def _read_block(self, block: str, rail: Rail) -> Block:
-        found = await self.studio.call_rpc("eth_getBlockByNumber", [block, False], rail=rail)
+    async def _read_block(self, block: str) -> Block:
+        found = await self._ask("eth_getBlockByNumber", [block, False])
         if not isinstance(found, Mapping):
             raise StudioProtocolError(f"The chain does not know its block {block}.")
         fields = cast("Mapping[str, object]", found)
@@ -124,7 +161,7 @@ class Chains:
         # Of a dead credential we ask at that very block: a node that has not come so far answers with an error.
         block = latest.number if latest.time >= authorization.valid_before else None
         call = build_authorization_state_call(authorization, self.pins.x402, block=block)
-        if read_word(await self.studio.call_rpc("eth_call", call)) != 0:
+        if read_word(await self._ask("eth_call", call)) != 0:
             return Fate(used=True)
         return None if block is None else Fate(used=False)
 
@@ -135,7 +172,7 @@ class Chains:
         """
         charge, transaction = read_charge(document), find_transaction(document)
         if transaction is not None:
-            receipt = await self.studio.call_rpc("eth_getTransactionReceipt", [transaction], rail="mpp")
+            receipt = await self._ask("eth_getTransactionReceipt", [transaction])
             inclusion = read_inclusion(receipt, transaction)
             if inclusion is not None:
                 return Fate(used=inclusion.succeeded, transaction=transaction, fee_micro_usdc=inclusion.fee_micro_usdc)
@@ -155,7 +192,7 @@ class Chains:
         last = await self._find_last_block(charge.valid_before, latest)
         first = await self._find_last_block(charge.valid_before - CHARGE_WINDOW_SECONDS, last)
         query = build_log_query(charge, first.number, last.number)
-        found = read_log_transaction(await self.studio.call_rpc("eth_getLogs", query, rail="mpp"))
+        found = read_log_transaction(await self._ask("eth_getLogs", query))
         if found is None and is_over:
             await self._check_memory(first, last)
         return found
@@ -171,13 +208,13 @@ class Chains:
         block = last
         while block.number >= first.number:
             if block.transactions:
-                receipt = await self.studio.call_rpc("eth_getTransactionReceipt", [block.transactions[-1]], rail="mpp")
+                receipt = await self._ask("eth_getTransactionReceipt", [block.transactions[-1]])
                 if not isinstance(receipt, Mapping):
                     raise StudioProtocolError("The node does not keep the receipts of that time.")
                 return
             if block.number == first.number:
                 return  # nothing at all happened in between
-            block = await self._read_block(hex(block.number - 1), "mpp")
+            block = await self._read_block(hex(block.number - 1))
 
     async def _find_last_block(self, moment: int, latest: Block) -> Block:
         """The last Tempo block at a moment or before, going back from a known one; the chain's first where it is older.
@@ -190,12 +227,12 @@ class Chains:
         for _ in range(STEPS_MAX):
             if low.time <= moment or low.number == 0:
                 break
-            high, low = low, await self._read_block(hex(max(0, latest.number - step)), "mpp")
+            high, low = low, await self._read_block(hex(max(0, latest.number - step)))
             step *= 2
         for _ in range(STEPS_MAX):
             if high.number - low.number <= 1 or high.time <= moment:
                 break
-            middle = await self._read_block(hex((low.number + high.number) // 2), "mpp")
+            middle = await self._read_block(hex((low.number + high.number) // 2))
             low, high = (middle, high) if middle.time <= moment else (low, middle)
         if low.time > moment and low.number > 0:
             raise StudioProtocolError("The chain's blocks lead to no such moment.")

@@ -13,7 +13,7 @@ import shutil
 import time
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Literal
 
 import anyio
@@ -30,6 +30,7 @@ from seedance_mcp.wallet.keyfiles import is_locked
 
 if TYPE_CHECKING:
     from seedance_mcp.studio import Studio
+    from seedance_mcp.wire.offers import Rail
 
 NETWORK_SECONDS = 30
 """For so long the studio and the chains are waited for, all together."""
@@ -271,8 +272,8 @@ async def _open_studio(settings: Settings) -> AsyncGenerator[Studio, None]:
     address = Address(
         studio_url=profile.studio_url,
         blob_url=profile.blob_url,
-        rpc_url=profile.rpc_url,
-        tempo_rpc_url=profile.tempo_rpc_url,
+        rpc_urls=profile.rpc_urls,
+        tempo_rpc_urls=profile.tempo_rpc_urls,
         chain_id=profile.sign_in_chain,
         allow_loopback_http=profile.allow_loopback_http,
     )
@@ -367,36 +368,52 @@ async def _look_at_chains(studio: Studio, settings: Settings, address: str | Non
     from seedance_mcp.wire.x402 import read_word
 
     profile, findings = settings.profile, list[Finding]()
-    tokens: list[tuple[Literal["x402", "mpp"], str, str]] = []
+    tokens: list[tuple[Rail, str, str]] = []
     if profile.token is not None and "x402" in settings.limits.rails:
         tokens.append(("x402", profile.token.network, profile.token.asset))
     if profile.charges is not None and "mpp" in settings.limits.rails:
         tokens.append(("mpp", profile.charges.network, profile.charges.currencies[0]))
     balances: list[int] = []
     for rail, network, token in tokens:
-        topic = f"chain {rail}"
+        finding = await _look_at_nodes(studio, rail, network)
+        findings.append(finding)
+        if address is None or finding.health != "ok":
+            continue
         try:
-            chain_id = await studio.call_rpc("eth_chainId", [], rail=rail)
-            if chain_id is None:
-                text = "no RPC address: what became of an unclear payment is asked only at the studio"
-                findings.append(Finding(topic=topic, health="note", text=text, advice="Set SEEDANCE_RPC_URL."))
-                continue
-            if f"eip155:{read_word(chain_id)}" != network:
-                text = f"The RPC address is of eip155:{read_word(chain_id)}, not of {network}."
-                findings.append(Finding(topic=topic, health="wrong", text=text, advice="Correct SEEDANCE_RPC_URL."))
-                continue
-            text = f"{network} answers"
-            if address is not None:
-                amount = read_word(await studio.call_rpc("eth_call", build_balance_call(token, address), rail=rail))
-                balances.append(amount)
-                text += f"; ${format_usdc(amount)} in the wallet"
-            findings.append(Finding(topic=topic, health="ok", text=text))
+            amount = read_word(await studio.call_rpc("eth_call", build_balance_call(token, address), rail=rail))
         except SeedanceError as exc:
-            findings.append(_problem(topic, exc))
+            findings.append(_problem(finding.topic, exc))
+            continue
+        balances.append(amount)
+        findings[-1] = replace(finding, text=f"{finding.text}; ${format_usdc(amount)} in the wallet")
     if balances and max(balances) < PRICE_MICRO_USDC_TYPICAL:
         text = f"The wallet holds ${format_usdc(max(balances))}; the default clip with its upload costs $0.33."
         findings.append(Finding(topic="balance", health="note", text=text, advice="Run: seedance-mcp wallet fund"))
     return findings
+
+
+async def _look_at_nodes(studio: Studio, rail: Rail, network: str) -> Finding:
+    """Whether every RPC address of a rail answers, and is of the right chain; the first that is not."""
+    from seedance_mcp.wire.x402 import read_word
+
+    topic, setting = f"chain {rail}", "SEEDANCE_RPC_URL" if rail == "x402" else "SEEDANCE_TEMPO_RPC_URL"
+    nodes = studio.count_nodes(rail)
+    if nodes == 0:
+        text = "no RPC address: what became of an unclear payment is asked only at the studio"
+        return Finding(topic=topic, health="note", text=text, advice=f"Set {setting}.")
+    for node in range(nodes):
+        which = "The RPC address" if nodes == 1 else f"RPC address {node + 1} of {nodes}"
+        try:
+            chain_id = read_word(await studio.call_rpc("eth_chainId", [], rail=rail, node=node))
+        except SeedanceError as exc:
+            finding = _problem(topic, exc)
+            return finding if nodes == 1 else replace(finding, text=f"{which}: {finding.text}")
+        if f"eip155:{chain_id}" != network:
+            text = f"{which} is of eip155:{chain_id}, not of {network}."
+            return Finding(topic=topic, health="wrong", text=text, advice=f"Correct {setting}.")
+    return Finding(
+        topic=topic, health="ok", text=f"{network} answers" + (f" at {nodes} addresses" if nodes > 1 else "")
+    )
 
 
 def _look_at_hosts() -> list[Finding]:

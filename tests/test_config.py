@@ -109,12 +109,12 @@ EACH: dict[str, tuple[str, str, Callable[[Settings], object], object]] = {
     ),
     "ALLOW_PUSH": ("on", '"on"', lambda found: found.limits.push_allowed, True),
     "RPC_URL": (
-        "https://rpc.example/key", '"https://rpc.example/key"',
-        lambda found: found.profile.rpc_url, "https://rpc.example/key",
+        "https://rpc.example/key, https://two.example", '["https://rpc.example/key", "https://two.example"]',
+        lambda found: found.profile.rpc_urls, ("https://rpc.example/key", "https://two.example"),
     ),
     "TEMPO_RPC_URL": (
         "https://tempo.example/key", '"https://tempo.example/key"',
-        lambda found: found.profile.tempo_rpc_url, "https://tempo.example/key",
+        lambda found: found.profile.tempo_rpc_urls, ("https://tempo.example/key",),
     ),
     "WALLET_FILE": ("/keys/w.json", '"/keys/w.json"', lambda found: found.wallet_file, Path("/keys/w.json")),
     "THUMBNAILS": ("off", '"off"', lambda found: found.thumbnails, False),
@@ -330,7 +330,8 @@ def test_a_sandbox_elsewhere_is_kept_away_from_this_machines_own_addresses(folde
 
 
 def test_a_sandbox_pays_on_its_own_chain_whatever_chain_the_owner_named(folder: Path) -> None:
-    assert read(folder, PROFILE="sandbox", RPC_URL="https://rpc.example").profile.rpc_url == "http://127.0.0.1:8402/rpc"
+    own = ("http://127.0.0.1:8402/rpc",)
+    assert read(folder, PROFILE="sandbox", RPC_URL="https://rpc.example").profile.rpc_urls == own
 
 
 @pytest.mark.parametrize(
@@ -356,7 +357,7 @@ def test_a_custom_profile_is_read_to_the_last_key(folder: Path) -> None:
     assert profile.pins.x402 == profile.token
     assert profile.pins.studio_origin == profile.studio_url
     assert profile.sign_in_chain == "eip155:84532"
-    assert profile.rpc_url == "https://rpc.example/v3/hunter2"
+    assert profile.rpc_urls == ("https://rpc.example/v3/hunter2",)
     assert not profile.allow_loopback_http
     assert found.limits.recipients == (ADDRESS.lower(),)
     assert found.data_dir == folder / "custom" / "studio.example"
@@ -422,7 +423,7 @@ def test_a_custom_profile_may_pay_on_either_rail_or_both(folder: Path) -> None:
     assert both.profile.charges is not None
     assert both.profile.charges.network == "eip155:4217"
     assert both.profile.charges.currencies == ("0x20c000000000000000000000b9537d11c60e8b50",)
-    assert both.profile.tempo_rpc_url == "https://tempo.example"
+    assert both.profile.tempo_rpc_urls == ("https://tempo.example",)
     with pytest.raises(ConfigError, match="no token to pay in"):
         read_custom(folder, without)
 
@@ -470,6 +471,8 @@ BROKEN = {
     "name-missing": ('name = "USDC"', "", "name is missing"),
     "version-number": ('version = "2"', "version = 2", "version in"),
     "rpc-http": ("https://rpc.example", "http://rpc.example", "not https"),
+    "rpc-list-http": ('"https://rpc.example/v3/hunter2"', '["https://a.example", "http://b.example"]', "not https"),
+    "rpc-list-empty": ('"https://rpc.example/v3/hunter2"', "[]", "rpc_url in"),
     "rpc-number": ('"https://rpc.example/v3/hunter2"', "8545", "rpc_url in"),
 }
 

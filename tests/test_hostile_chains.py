@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedance_mcp.chains import Block, Chains, Fate
+from seedance_mcp.chains import Block, Chains, Fate, Node
 from seedance_mcp.config import LIVE
 from seedance_mcp.ledger import Payment
 from seedance_mcp.recovery import Recovery
@@ -71,8 +71,8 @@ async def case(
 
 
 @asynccontextmanager
-async def lying(case: Case, lie: Lie) -> AsyncGenerator[Chains]:
-    """The chains as seen through an RPC address that lies."""
+async def lying(case: Case, lie: Lie, *, places: str = "l") -> AsyncGenerator[Chains]:
+    """The chains as seen through an RPC address that lies, or through it (`l`) and an honest one (`h`), in order."""
 
     async def answer(asked: Asked, writer: asyncio.StreamWriter) -> None:
         request = json.loads(asked.body)
@@ -85,7 +85,9 @@ async def lying(case: Case, lie: Lie) -> AsyncGenerator[Chains]:
 
     async with serve_raw(answer) as server:
         studio: Any = case.chains.studio
-        address = replace(studio._address, rpc_url=server.url, tempo_rpc_url=server.url)
+        honest = studio._find_rpc_urls(case.settled.rail)[0]
+        urls = tuple(server.url if place == "l" else honest for place in places)
+        address = replace(studio._address, rpc_urls=urls, tempo_rpc_urls=urls)
         async with Studio(address, studio._sign_in) as other:
             yield replace(case.chains, studio=other)
 
@@ -141,6 +143,51 @@ async def test_a_broken_or_foreign_chain_never_says_that_a_payment_is_dead(case:
         for payment in (case.settled, case.never_sent):
             fate = await chains.find_fate(payment)
             assert fate is None or fate.used
+
+
+HIDDEN: dict[str, dict[str, Any]] = {
+    "eth_call": {"result": "0x0"},
+    "eth_getTransactionReceipt": {"result": None},
+    "eth_getLogs": {"result": []},
+}
+
+
+def hide(method: str, _: list[Any], honest: dict[str, Any]) -> dict[str, Any]:
+    """A node that hides every payment, and is honest about all else."""
+    return {**honest, **HIDDEN.get(method, {})}
+
+
+async def test_a_node_that_hides_a_payment_is_believed_where_there_is_no_other(case: Case) -> None:
+    case.let_expire()
+    async with lying(case, hide) as chains:
+        fate = await chains.find_fate(case.settled)
+    if case.settled.rail == "x402":
+        assert fate == Fate(used=False)
+    else:
+        assert fate is None, "it does not keep the receipts of that time"
+
+
+@pytest.mark.parametrize("places", ["lh", "hl", "llh"])
+async def test_of_several_nodes_those_that_hide_a_payment_are_not_believed(case: Case, places: str) -> None:
+    case.let_expire()
+    async with lying(case, hide, places=places) as chains:
+        moved = await chains.find_fate(case.settled)
+    assert moved is not None
+    assert moved.used
+
+
+@pytest.mark.parametrize("places", ["lh", "hl"])
+async def test_a_payment_is_dead_only_by_the_word_of_every_node(case: Case, places: str) -> None:
+    case.let_expire()
+    async with lying(case, always(error={"code": -32005, "message": "limit"}), places=places) as chains:
+        moved, unsaid = await chains.find_fate(case.settled), await chains.find_fate(case.never_sent)
+    async with lying(case, lambda _method, _params, honest: honest, places=places) as chains:
+        dead = await chains.find_fate(case.never_sent)
+    assert moved is not None
+    assert moved.used
+    assert unsaid is None
+    assert dead is not None
+    assert not dead.used
 
 
 @pytest.mark.parametrize("answer", [{"result": None}, {"result": None, "error": {"code": 1}}])
@@ -208,8 +255,8 @@ class ListOfBlocks:
     def __init__(self, times: list[int]) -> None:
         self.times, self.asked = times, 0
 
-    async def call_rpc(self, method: str, parameters: list[Any], *, rail: str) -> dict[str, str]:
-        assert (method, rail) == ("eth_getBlockByNumber", "mpp")
+    async def call_rpc(self, method: str, parameters: list[Any], *, rail: str, node: int) -> dict[str, str]:
+        assert (method, rail, node) == ("eth_getBlockByNumber", "mpp", 0)
         self.asked += 1
         number = int(parameters[0], 16)
         return {"number": hex(number), "timestamp": hex(self.times[number])}
@@ -226,10 +273,10 @@ def test_the_last_block_at_a_moment_is_the_one_that_a_plain_search_finds(
     times = [1_000 + sum(gaps[: number + 1]) for number in range(len(gaps))]
     latest = min(known, len(times) - 1)
     blocks: Any = ListOfBlocks(times)
-    chains: Any = Chains(studio=blocks, pins=LIVE.pins)
+    node: Any = Node(blocks, LIVE.pins, "mpp", 0)
     start = Block(number=latest, time=times[latest])
 
-    found = asyncio.run(chains._find_last_block(1_000 + moment, start))
+    found = asyncio.run(node._find_last_block(1_000 + moment, start))
 
     plain = [number for number in range(latest + 1) if times[number] <= 1_000 + moment]
     assert found.number == (plain[-1] if plain else 0)

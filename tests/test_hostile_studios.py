@@ -56,7 +56,7 @@ def ledger_of(settings: Settings) -> SQLiteLedger:
 
 
 def without_rpc(settings: Settings, url: str | None) -> Settings:
-    return replace(settings, profile=replace(settings.profile, rpc_url=url, tempo_rpc_url=url))
+    return replace(settings, profile=replace(settings.profile, rpc_urls=(url,), tempo_rpc_urls=(url,)))
 
 
 async def resume(animator: Animator, seconds: float) -> None:

@@ -45,9 +45,9 @@ def pushing(sandbox: Sandbox, key: str, folder: Path, **more: str) -> Settings:
     return settings_for(sandbox, key, folder / "data", SEEDANCE_ALLOW_PUSH="on", **more)
 
 
-def through(settings: Settings, rpc_url: str | None) -> Settings:
+def through(settings: Settings, *rpc_urls: str) -> Settings:
     """The same settings with another way to the Tempo chain."""
-    return replace(settings, profile=replace(settings.profile, tempo_rpc_url=rpc_url))
+    return replace(settings, profile=replace(settings.profile, tempo_rpc_urls=rpc_urls))
 
 
 def let_pass(sandbox: Sandbox, clock: Clock, seconds: float) -> None:
@@ -74,7 +74,7 @@ async def serve_node(
             await say(503)(asked, writer)
             return
         async with httpx.AsyncClient(trust_env=False) as http:
-            said = (await http.post(str(settings.profile.tempo_rpc_url), content=asked.body)).json()
+            said = (await http.post(settings.profile.tempo_rpc_urls[0], content=asked.body)).json()
         if undoing and isinstance(said["result"], dict) and "status" in said["result"]:
             said["result"] |= {"status": "0x0", "logs": []}
         await say(200, json.dumps(said).encode())(asked, writer)
@@ -114,7 +114,7 @@ async def test_nothing_is_pushed_to_a_chain_that_does_not_answer(
     studio: Sandbox, order: Order, funded_key: str, tmp_path: Path, rpc: str | None
 ) -> None:
     settings = pushing(studio, funded_key, tmp_path)
-    settings = through(settings, None if rpc is None else studio.url + rpc)
+    settings = through(settings, *(() if rpc is None else (studio.url + rpc,)))
     async with animator_on(settings) as animator:
         with pytest.raises(UnacceptableOfferError, match="does not answer now") as raised:
             await animator.upload_image(order.image)

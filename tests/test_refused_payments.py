@@ -76,7 +76,7 @@ async def test_without_the_chains_word_a_refused_wish_is_not_bought_again(
     sandbox = make_sandbox()
     order = Order(image=str(make_picture()), prompt="x")
     settings = settings_for(sandbox, funded_key, tmp_path / "data")
-    settings = replace(settings, profile=replace(settings.profile, rpc_url=f"{sandbox.url}/nobody-answers-here"))
+    settings = replace(settings, profile=replace(settings.profile, rpc_urls=(f"{sandbox.url}/nobody-answers-here",)))
     async with animator_on(settings, now=clock) as animator:
         await animator.upload_image(order.image)
         break_with(sandbox, "settle_then_402:1")

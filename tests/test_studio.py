@@ -67,7 +67,7 @@ async def open_studio(
     address = Address(
         studio_url=url,
         blob_url=profile.blob_url,
-        rpc_url=profile.rpc_url,
+        rpc_urls=profile.rpc_urls,
         chain_id=profile.sign_in_chain,
         allow_loopback_http=loopback,
     )

@@ -101,7 +101,7 @@ async def open_bench(folder: Path, *, expected_seconds: float = 1) -> AsyncGener
             address = Address(
                 studio_url=server.url,
                 blob_url=server.url,
-                rpc_url=None,
+                rpc_urls=(),
                 chain_id="eip155:8453",
                 allow_loopback_http=True,
             )

@@ -171,15 +171,21 @@ def _read_profile(source: Source) -> tuple[Profile, bool]:
         return sandbox_profile(origin), studio_url is None  # its chain is its own: RPC_URL is the other profiles'
     else:
         profile = read_custom(source)
-    rpc_url = source.text("RPC_URL")
-    if rpc_url is not None:
-        check_url(rpc_url, source.where("RPC_URL"), allow_loopback_http=profile.allow_loopback_http)
-        profile = replace(profile, rpc_url=rpc_url)
-    tempo_rpc_url = source.text("TEMPO_RPC_URL")
-    if tempo_rpc_url is not None:
-        check_url(tempo_rpc_url, source.where("TEMPO_RPC_URL"), allow_loopback_http=profile.allow_loopback_http)
-        profile = replace(profile, tempo_rpc_url=tempo_rpc_url)
-    return profile, False
+    return (
+        replace(
+            profile,
+            rpc_urls=_read_urls(source, "RPC_URL", profile) or profile.rpc_urls,
+            tempo_rpc_urls=_read_urls(source, "TEMPO_RPC_URL", profile) or profile.tempo_rpc_urls,
+        ),
+        False,
+    )
+
+
+def _read_urls(source: Source, name: str, profile: Profile) -> tuple[str, ...]:
+    urls = source.parts(name)
+    for url in urls:
+        check_url(url, source.where(name), allow_loopback_http=profile.allow_loopback_http)
+    return urls
 
 
 def _read_rails(source: Source, profile: Profile) -> tuple[Rail, ...]:

@@ -40,22 +40,22 @@ def read_custom(source: Source) -> Profile:
     if urlsplit(blob_url).path in ("", "/"):
         blob_url = blob_url.rstrip("/") + "/api/blob/"
     x402 = document.get("x402")
-    token, rpc_url = (None, None)
+    token, rpc_urls = None, ()
     if x402 is not None:
-        token, rpc_url = _read_token(x402, where, allow_loopback_http=allow_loopback_http)
-    charges, tempo_rpc_url = (None, None)
+        token, rpc_urls = _read_token(x402, where, allow_loopback_http=allow_loopback_http)
+    charges, tempo_rpc_urls = None, ()
     if document.get("mpp") is not None:
-        charges, tempo_rpc_url = _read_charges(document["mpp"], where, allow_loopback_http=allow_loopback_http)
+        charges, tempo_rpc_urls = _read_charges(document["mpp"], where, allow_loopback_http=allow_loopback_http)
     return Profile(
         name="custom",
         studio_url=studio_url,
         blob_url=blob_url if blob_url.endswith("/") else blob_url + "/",
         allow_loopback_http=allow_loopback_http,
         token=token,
-        rpc_url=rpc_url,
+        rpc_urls=rpc_urls,
         explorer_url=None,
         charges=charges,
-        tempo_rpc_url=tempo_rpc_url,
+        tempo_rpc_urls=tempo_rpc_urls,
         pay_to=_read_pay_to(document, where),
     )
 
@@ -73,7 +73,7 @@ def _read_pay_to(document: Mapping[str, object], where: str) -> tuple[str, ...]:
     return tuple(str(address).lower() for address in addresses)
 
 
-def _read_token(table: object, where: str, *, allow_loopback_http: bool) -> tuple[TokenDomain, str | None]:
+def _read_token(table: object, where: str, *, allow_loopback_http: bool) -> tuple[TokenDomain, tuple[str, ...]]:
     if not isinstance(table, dict):
         raise ConfigError(f"[x402] in {where} is not a table.", "Write [x402] on its own line, and its keys below.")
     fields = cast("dict[str, object]", table)
@@ -84,20 +84,16 @@ def _read_token(table: object, where: str, *, allow_loopback_http: bool) -> tupl
         raise ConfigError(f"network of {where} is {network[:60]!r}.", "Write eip155:<chain id>, such as eip155:8453.")
     if not is_address(asset):
         raise ConfigError(f"asset of {where} is not an address.", "Write the token's contract: 0x and 40 digits.")
-    rpc_url = None
-    if "rpc_url" in fields:
-        rpc_url = require_text(fields, "rpc_url", where)
-        check_url(rpc_url, f"rpc_url of {where}", allow_loopback_http=allow_loopback_http)
     token = TokenDomain(
         network=network,
         asset=asset,
         name=require_text(fields, "name", where),
         version=require_text(fields, "version", where),
     )
-    return token, rpc_url
+    return token, _read_rpc_urls(fields, where, allow_loopback_http=allow_loopback_http)
 
 
-def _read_charges(table: object, where: str, *, allow_loopback_http: bool) -> tuple[MppPins, str | None]:
+def _read_charges(table: object, where: str, *, allow_loopback_http: bool) -> tuple[MppPins, tuple[str, ...]]:
     if not isinstance(table, dict):
         raise ConfigError(f"[mpp] in {where} is not a table.", "Write [mpp] on its own line, and its keys below.")
     fields = cast("dict[str, object]", table)
@@ -109,9 +105,18 @@ def _read_charges(table: object, where: str, *, allow_loopback_http: bool) -> tu
     currencies = cast("list[object]", listed) if isinstance(listed, list) else []
     if not currencies or not all(is_address(currency) for currency in currencies):
         raise ConfigError(f"currencies of {where} is not a list of addresses.", 'Write currencies = ["0x…"].')
-    rpc_url = None
-    if "rpc_url" in fields:
-        rpc_url = require_text(fields, "rpc_url", where)
-        check_url(rpc_url, f"rpc_url of {where}", allow_loopback_http=allow_loopback_http)
     lower = tuple(dict.fromkeys(str(currency).lower() for currency in currencies))
-    return MppPins(chain_id=chain_id, currencies=lower), rpc_url
+    pins = MppPins(chain_id=chain_id, currencies=lower)
+    return pins, _read_rpc_urls(fields, where, allow_loopback_http=allow_loopback_http)
+
+
+def _read_rpc_urls(fields: Mapping[str, object], where: str, *, allow_loopback_http: bool) -> tuple[str, ...]:
+    """One address or a list of them; none where there is no such key."""
+    if "rpc_url" not in fields:
+        return ()
+    listed = fields["rpc_url"]
+    urls = cast("list[object]", listed) if isinstance(listed, list) and listed else [cast("object", listed)]
+    texts = tuple(require_text({"rpc_url": url}, "rpc_url", where) for url in urls)
+    for text in texts:
+        check_url(text, f"rpc_url of {where}", allow_loopback_http=allow_loopback_http)
+    return texts

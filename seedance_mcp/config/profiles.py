@@ -53,10 +53,10 @@ class Profile:
         blob_url: Where image bytes are PUT.
         allow_loopback_http: Whether plain http and loopback addresses may be used at all.
         token: The x402 token, or None where the profile has no such rail.
-        rpc_url: JSON-RPC address of the token's chain, or None; a provider's address often holds its key.
+        rpc_urls: JSON-RPC addresses of the token's chain, if any; a provider's address often holds its key.
         explorer_url: Prefix of a transaction's page for people, or None.
         charges: The chain and dollars of MPP charges, or None where the profile has no such rail.
-        tempo_rpc_url: JSON-RPC address of that chain, or None.
+        tempo_rpc_urls: As `rpc_urls`, for that chain.
         tempo_explorer_url: As `explorer_url`, for that chain.
         job_seconds: How long a job is expected to take before the ledger knows better.
         poll_seconds_min: The shortest pause between two questions about a job.
@@ -68,10 +68,10 @@ class Profile:
     blob_url: str
     allow_loopback_http: bool
     token: TokenDomain | None
-    rpc_url: str | None = field(repr=False)
+    rpc_urls: tuple[str, ...] = field(repr=False)
     explorer_url: str | None
     charges: MppPins | None = None
-    tempo_rpc_url: str | None = field(default=None, repr=False)
+    tempo_rpc_urls: tuple[str, ...] = field(default=(), repr=False)
     tempo_explorer_url: str | None = None
     job_seconds: float = 60
     poll_seconds_min: float = 3
@@ -110,10 +110,10 @@ LIVE = Profile(
     blob_url="https://vercel.com/api/blob/",
     allow_loopback_http=False,
     token=LIVE_TOKEN,
-    rpc_url="https://mainnet.base.org",
+    rpc_urls=("https://mainnet.base.org",),
     explorer_url="https://basescan.org/tx/",
     charges=LIVE_CHARGES,
-    tempo_rpc_url="https://rpc.tempo.xyz",
+    tempo_rpc_urls=("https://rpc.tempo.xyz",),
     tempo_explorer_url="https://explore.tempo.xyz/tx/",
 )
 
@@ -126,10 +126,10 @@ def sandbox_profile(studio_url: str) -> Profile:
         blob_url=f"{studio_url}/api/blob/",
         allow_loopback_http=urlsplit(studio_url).hostname in LOOPBACK_HOSTS,
         token=SANDBOX_TOKEN,
-        rpc_url=f"{studio_url}/rpc",
+        rpc_urls=(f"{studio_url}/rpc",),
         explorer_url=f"{studio_url}/_sandbox/tx/",
         charges=SANDBOX_CHARGES,
-        tempo_rpc_url=f"{studio_url}/tempo/rpc",
+        tempo_rpc_urls=(f"{studio_url}/tempo/rpc",),
         tempo_explorer_url=f"{studio_url}/_sandbox/tx/",
         job_seconds=2,
         poll_seconds_min=0.3,

@@ -44,7 +44,8 @@ SETTINGS: dict[str, str] = {
     "RECIPIENTS": "addresses that may be paid; any if unset",
     "MODELS": "models that may be used; any if unset",
     "IMAGE_DIRS": "folders that local images may come from",
-    "RPC_URL": "JSON-RPC address of the x402 token's chain, to ask what became of a payment",
+    "RPC_URL": "JSON-RPC address of the x402 token's chain, to ask what became of a payment; "
+    "of several, with commas, every one must say that a payment is dead before it is believed",
     "TEMPO_RPC_URL": "JSON-RPC address of the Tempo chain, for the same on MPP",
     "THUMBNAILS": "`on` or `off`: a small picture of the finished video in its result",
     "LOG_LEVEL": "DEBUG, INFO, WARNING or ERROR",

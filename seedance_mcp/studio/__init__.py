@@ -23,6 +23,7 @@ from urllib.parse import quote
 import anyio
 
 from seedance_mcp.errors import (
+    StudioError,
     StudioProtocolError,
     StudioRejectedError,
     StudioUnreachableError,
@@ -67,10 +68,10 @@ class Address:
 
     studio_url: str
     blob_url: str
-    rpc_url: str | None
+    rpc_urls: tuple[str, ...]
     chain_id: str
     allow_loopback_http: bool
-    tempo_rpc_url: str | None = None
+    tempo_rpc_urls: tuple[str, ...] = ()
 
 
 class Studio:
@@ -218,25 +219,36 @@ class Studio:
             raise self._rejected("The list of jobs", response)
         return read_job_page(response.body)
 
-    def knows_chain(self, rail: Rail) -> bool:
-        """Whether a rail's chain can be asked at all: an RPC address is set."""
-        return self._find_rpc_url(rail) is not None
+    def count_nodes(self, rail: Rail) -> int:
+        """How many nodes of a rail's chain can be asked: one for each RPC address that is set."""
+        return len(self._find_rpc_urls(rail))
 
-    async def call_rpc(self, method: str, parameters: list[object], *, rail: Rail = "x402") -> object:
-        """One JSON-RPC call to a rail's chain.
+    async def call_rpc(
+        self, method: str, parameters: list[object], *, rail: Rail = "x402", node: int | None = None
+    ) -> object:
+        """One JSON-RPC call to a node of a rail's chain, by its place, or to the first that answers.
 
         Returns:
             The `result`; None where no RPC address is set.
 
         Raises:
-            StudioUnreachableError: No answer, or an error.
+            StudioError: No answer, or an error.
         """
-        rpc_url = self._find_rpc_url(rail)
-        if rpc_url is None:
-            return None
+        urls = self._find_rpc_urls(rail)
+        failure: StudioError | None = None
+        for url in urls if node is None else urls[node : node + 1]:
+            try:
+                return await self._ask_node(url, method, parameters)
+            except StudioError as exc:
+                failure = exc
+        if failure is not None:
+            raise failure
+        return None
+
+    async def _ask_node(self, url: str, method: str, parameters: list[object]) -> object:
         body = encode_json({"jsonrpc": "2.0", "id": 1, "method": method, "params": parameters})
         try:
-            response = await exchange(self._client, "POST", rpc_url, body=body)
+            response = await exchange(self._client, "POST", url, body=body)
         except StudioUnreachableError:
             # Without `from exc`: a provider's address often holds its key, also in its path.
             raise StudioUnreachableError(f"The chain's RPC address did not answer {method}.", "Try again.") from None
@@ -245,8 +257,8 @@ class Studio:
             raise StudioUnreachableError(f"The chain did not answer {method}: {describe_answer(response)}.")
         return document["result"]
 
-    def _find_rpc_url(self, rail: Rail) -> str | None:
-        return self._address.rpc_url if rail == "x402" else self._address.tempo_rpc_url
+    def _find_rpc_urls(self, rail: Rail) -> tuple[str, ...]:
+        return self._address.rpc_urls if rail == "x402" else self._address.tempo_rpc_urls
 
     # ── media ────────────────────────────────────────────────────────────────────────────────────────────────────
 

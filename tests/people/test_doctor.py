@@ -3,6 +3,9 @@
 import time
 from typing import Any
 
+import pytest
+
+from seedance_mcp.config import SANDBOX_TOKEN
 from seedance_mcp.ledger.sqlite import SQLiteLedger
 from tests.ledger.rows import sign, write_offer, write_request
 from tests.people.conftest import Ended, Person
@@ -51,6 +54,29 @@ def test_a_healthy_installation_says_dialect_price_clock_and_balance(customer: P
     assert find(ended, "clock")["health"] == "ok"
     assert "in the wallet" in find(ended, "chain x402")["text"]
     assert find(ended, "request")["health"] in ("ok", "unknown")
+
+
+@pytest.mark.parametrize(
+    ("second", "health", "text"),
+    [
+        ("rpc", "ok", "eip155:402402 answers at 2 addresses"),
+        ("tempo/rpc", "wrong", "RPC address 2 of 2 is of eip155:4024217, not of eip155:402402."),
+        ("nobody", "wrong", "RPC address 2 of 2: "),
+    ],
+)
+def test_each_of_several_rpc_addresses_is_looked_at(customer: Person, second: str, health: str, text: str) -> None:
+    studio = customer.environ["SEEDANCE_STUDIO_URL"]
+    profile = customer.folder / "profile.toml"
+    profile.write_text(
+        f'studio_url = "{studio}"\nblob_url = "{studio}/api/blob/"\nallow_loopback_http = true\n[x402]\n'
+        f'network = "{SANDBOX_TOKEN.network}"\nasset = "{SANDBOX_TOKEN.asset}"\nname = "Sandbox USDC"\nversion = "1"\n'
+    )
+    settings = {"SEEDANCE_PROFILE": "custom", "SEEDANCE_PROFILE_FILE": str(profile), "SEEDANCE_STUDIO_URL": ""}
+    chain = find(
+        customer.run("doctor", "--json", **settings, SEEDANCE_RPC_URL=f"{studio}/rpc, {studio}/{second}"), "chain x402"
+    )
+    assert chain["health"] == health
+    assert chain["text"].startswith(text)
 
 
 def test_an_unclear_payment_is_told_with_what_to_do(customer: Person, funded_address: str) -> None:

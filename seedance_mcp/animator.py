@@ -1,14 +1,7 @@
-"""The animator: knows the order of steps from a picture to a saved clip, and nothing of how each is done.
-
-Every spending step runs as a flight: a background task under the purchase's fingerprint, which callers join and may
-leave. A call that comes again while the first is unfinished joins it; a call that comes again afterwards finds the
-job. Leaving stops the waiting, never the bookkeeping.
-"""
+"""The animator: all that the tools can do, for one wallet at one studio; the rooms that do it are put together here."""
 
 from __future__ import annotations
 
-import contextlib
-import logging
 import math
 import time
 from collections.abc import Callable
@@ -16,20 +9,14 @@ from dataclasses import dataclass
 
 import anyio
 
-from seedance_mcp import media, policy
+from seedance_mcp import policy
 from seedance_mcp.account import Account, Standing
 from seedance_mcp.chains import Chains
 from seedance_mcp.config import Settings
 from seedance_mcp.delivery import Delivery
-from seedance_mcp.doubts import held_error
 from seedance_mcp.errors import (
-    ImageError,
     JobNotFoundError,
-    LedgerError,
-    PaymentOutcomeUnknownError,
     PurchaseUnderwayError,
-    SeedanceError,
-    StudioError,
     StudioRejectedError,
     StudioUnreachableError,
 )
@@ -39,8 +26,9 @@ from seedance_mcp.history import History, Recent
 from seedance_mcp.hosting import UPLOAD_PRICE_MICRO_USDC, Hosted, Hosting, Picture
 from seedance_mcp.ledger import Job, Ledger, Payment
 from seedance_mcp.order import Order, PreparedOrder, prepare
+from seedance_mcp.ordering import Ordering
 from seedance_mcp.pricing import Pricing
-from seedance_mcp.purchase import JOIN_ATTEMPTS_MAX, Buyer
+from seedance_mcp.purchase import Buyer
 from seedance_mcp.quoting import Consent, Quote, Quoting
 from seedance_mcp.recovery import Recovery
 from seedance_mcp.studio import Studio
@@ -49,15 +37,9 @@ from seedance_mcp.watcher import Changed, JobWatcher, Report
 from seedance_mcp.wire.jobs import JobStatus
 from seedance_mcp.wire.offers import Offer
 
-log = logging.getLogger("seedance_mcp")
-
-FRESH_SECONDS = 24 * 3600
-"""For so long the same order is answered with the same job; `take` asks for another one."""
 BOUGHT_BEFORE = "This clip was bought before; nothing is paid for it again."
 FETCHED_SECONDS = 120
 """For so long a picture is kept that came from a slow host after its caller had gone."""
-RECOVERY_SECONDS_MIN, RECOVERY_SECONDS_MAX = 5, 120
-"""Pauses between two rounds over the unfinished payments of this wallet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -106,14 +88,14 @@ class Animator:
         self._studio = studio
         self._now = now
         funds = Funds(studio=studio, pins=profile.pins, wallet=wallet.address, now=now)
-        self._buyer = Buyer(
+        buyer = Buyer(
             wallet=wallet, ledger=ledger, studio=studio, limits=limits, pins=profile.pins, funds=funds, now=now
         )
         chains = Chains(studio=studio, pins=profile.pins)
-        self._recovery = Recovery(buyer=self._buyer, ledger=ledger, studio=studio, chains=chains, now=now)
+        self._recovery = Recovery(buyer=buyer, ledger=ledger, studio=studio, chains=chains, now=now)
         self._pricing = Pricing(studio=studio, wallet=wallet.address, now=now, signable=self._is_signable)
         self._hosting = Hosting(
-            buyer=self._buyer,
+            buyer=buyer,
             recovery=self._recovery,
             ledger=ledger,
             studio=studio,
@@ -132,19 +114,29 @@ class Animator:
             funds=funds,
             now=now,
         )
-        self._flights = Flights[Job](start)
-        self._hosting_notes: dict[str, tuple[str, ...]] = {}
-        delivery = Delivery(
+        self._delivery = Delivery(
             studio=studio, ledger=ledger, folder=settings.videos_dir, pause_seconds=profile.poll_seconds_min, now=now
         )
         self._watcher = JobWatcher(
             studio=studio,
             ledger=ledger,
-            save=delivery.deliver,
+            save=self._delivery.deliver,
             start=start,
             expected_seconds=self.expected_seconds,
             poll_seconds_min=profile.poll_seconds_min,
             changed=changed,
+            now=now,
+        )
+        self._ordering = Ordering(
+            buyer=buyer,
+            recovery=self._recovery,
+            hosting=self._hosting,
+            pricing=self._pricing,
+            quoting=self._quoting,
+            ledger=ledger,
+            flights=Flights[Job](start),
+            watcher=self._watcher,
+            delivery=self._delivery,
             now=now,
         )
         self._account = Account(address=wallet.address, settings=settings, ledger=ledger, studio=studio, now=now)
@@ -169,7 +161,7 @@ class Animator:
             picture = await self._hosting.load(image)
             hosted = await self._hosting.host(picture)
         if picture is not None and hosted is not None:
-            await self._keep_frames(picture)
+            await self._delivery.keep_frames(picture)
             return hosted
         if picture is None:
             raise StudioUnreachableError("The picture's host is slow.", "Make the same call again in a minute.")
@@ -195,7 +187,7 @@ class Animator:
             SeedanceError: As `quote_price`.
         """
         prepared = await self._prepare(order)
-        if self._find_fresh_job(prepared.fingerprint) is not None:
+        if self._ordering.find_fresh_job(prepared) is not None:
             return None
         pinned = self._quoting.find_pinned(prepared.fingerprint)
         if pinned is None:
@@ -209,13 +201,7 @@ class Animator:
         Raises:
             ImageError, RequestError, PolicyError: The order cannot be carried out.
         """
-        prepared = await self._prepare(order)
-        if self._find_fresh_job(prepared.fingerprint) is not None:
-            return True
-        payment = self._ledger.find_latest_payment(prepared.fingerprint)
-        if payment is None:
-            return False
-        return payment.holds(self._now()) or (payment.state == "settled" and self._find_job_of(payment) is None)
+        return self._ordering.is_begun(await self._prepare(order))
 
     async def animate_image(
         self,
@@ -245,7 +231,7 @@ class Animator:
         notes: tuple[str, ...] = ()
         with anyio.move_on_after(max(prepare_until - self._now(), 0.001)):
             prepared = await self._prepare(order)
-            job = self._find_fresh_job(prepared.fingerprint)
+            job = self._ordering.find_fresh_job(prepared)
             if job is None:
                 notes = (await self._pricing.estimate(prepared.request)).notes
         if prepared is None:
@@ -254,11 +240,10 @@ class Animator:
             notes = (BOUGHT_BEFORE,)
         else:
             with anyio.move_on_after(max(deadline - self._now(), 0.001)):
-                job = await self._flights.join(prepared.fingerprint, lambda: self._purchase_and_keep(prepared, consent))
+                job = await self._ordering.place(prepared, consent)
         if job is not None:
             job = await self._watcher.wait(job, deadline=deadline, report=report)
-        notes += self._hosting_notes.pop(prepared.fingerprint, ())
-        return Animation(job=job, notes=notes)
+        return Animation(job=job, notes=notes + self._ordering.take_notes(prepared))
 
     async def get_job(
         self, job_id: str, *, deadline: float, answer_until: float = math.inf, report: Report | None = None
@@ -304,39 +289,11 @@ class Animator:
 
     async def resume(self) -> None:
         """Take up what an earlier process left, and keep looking into what is not over; runs until cancelled."""
-        pause: float = RECOVERY_SECONDS_MIN
-        while True:
-            found_some = False
-            try:
-                found_some = await self._look_into_all()
-            except SeedanceError as exc:  # such as books that are locked for a moment: look again later
-                log.warning("What is not over cannot be looked into now: %s", exc.what)
-            pause = min(pause * 2, RECOVERY_SECONDS_MAX) if found_some else RECOVERY_SECONDS_MIN
-            await anyio.sleep(pause)
-
-    async def _look_into_all(self) -> bool:
-        """One round over everything that is not over; whether there was anything."""
-        for payment in self._ledger.settled_without_result(self.wallet.address):
-            self._recovery.add_job(payment)
-        for job in self._ledger.unfinished_jobs(self._studio.origin):
-            self._watcher.watch(job)
-        unfinished = self._ledger.unfinished_payments(self._now())
-        for payment in unfinished:
-            try:
-                await self._recovery.recover(payment)
-            except SeedanceError as exc:  # one payment's trouble is not the others'
-                log.warning("Payment %d cannot be looked into now: %s", payment.id, exc.what)
-            self._watch_job_of(payment)
-        lost = self._ledger.settled_without_result(self.wallet.address)
-        for payment in lost:
-            await self._find_lost_job(payment)
-        return bool(unfinished or lost)
+        await self._ordering.resume()
 
     def expected_seconds(self, job: Job) -> float:
         """How long a job like this is expected to take."""
         return self._ledger.typical_seconds(job.arguments) or self._settings.profile.job_seconds
-
-    # ── from an order to a job ───────────────────────────────────────────────────────────────────────────────────
 
     async def _prepare(self, order: Order) -> PreparedOrder:
         return await prepare(order, hosting=self._hosting, limits=self._settings.limits)
@@ -344,153 +301,6 @@ class Animator:
     def _is_signable(self, offer: Offer) -> bool:
         limits, pins = self._settings.limits, self._settings.profile.pins
         return policy.find_objection(offer, limits, pins, payer=self.wallet.address, now=self._now()) is None
-
-    def _find_fresh_job(self, fingerprint: str) -> Job | None:
-        job = self._ledger.find_job_by_fingerprint(fingerprint)
-        return job if job is not None and self._is_fresh(job) else None
-
-    def _is_fresh(self, job: Job) -> bool:
-        return not job.finished or self._now() - job.created_at < FRESH_SECONDS
-
-    async def _purchase_and_keep(self, prepared: PreparedOrder, consent: Consent) -> Job:
-        job = await self._purchase(prepared, consent)
-        await self._keep_frames(*prepared.pictures)
-        return job
-
-    async def _purchase(self, prepared: PreparedOrder, consent: Consent) -> Job:
-        """Buy, or join whoever is a moment ahead of us in another process."""
-        for _ in range(JOIN_ATTEMPTS_MAX - 1):
-            with contextlib.suppress(PurchaseUnderwayError):
-                return await self._buy_or_take_up(prepared, consent)
-        return await self._buy_or_take_up(prepared, consent)
-
-    async def _keep_frames(self, *pictures: Picture) -> None:
-        """Keep what a clip was made of, for people to look at: a nicety, without it the clip is as good."""
-        for picture in pictures:
-            if picture.image is not None:
-                with contextlib.suppress(ImageError, OSError):
-                    await media.keep_frame(picture.image, self._settings.videos_dir)
-
-    async def _buy_or_take_up(self, prepared: PreparedOrder, consent: Consent) -> Job:
-        """From a prepared order to a job in the ledger: take up an earlier payment, or host, price and buy."""
-        earlier = self._ledger.find_latest_payment(prepared.fingerprint)
-        if earlier is not None:
-            job = await self._take_up(earlier)
-            if job is not None:
-                return job
-            earlier = self._ledger.find_payment(earlier.id)
-        try:
-            payment = await self._buy(prepared, consent, supersedes=earlier)
-        except PaymentOutcomeUnknownError as exc:
-            job = None
-            with contextlib.suppress(LedgerError):  # books that cannot be written just now: it stays unknown
-                unknown = None if exc.payment_id is None else self._ledger.find_payment(exc.payment_id)
-                job = None if unknown is None or unknown.purpose == "upload" else await self._take_up(unknown)
-            if job is None:
-                raise
-            return job
-        return await self._begin(payment)
-
-    async def _buy(self, prepared: PreparedOrder, consent: Consent, *, supersedes: Payment | None) -> Payment:
-        """Host the pictures where that is needed, ask the price, and buy; an upload is bought only if the rest fits."""
-        estimate = await self._pricing.estimate(prepared.request)
-        self._quoting.check_estimate(prepared, estimate.price_micro_usdc, consent)
-        paid_micro_usdc = 0
-        try:
-            urls: list[str] = []
-            for picture in prepared.pictures:
-                if picture.url is not None:
-                    urls.append(picture.url)
-                    continue
-                hosted = await self._hosting.host(picture)
-                urls.append(hosted.upload.image_url)
-                paid_micro_usdc += hosted.paid_micro_usdc
-                if hosted.paid_micro_usdc:
-                    self._keep_notes(prepared.fingerprint, hosted.notes)
-            try:
-                priced = await self._pricing.ask(prepared.request, urls)
-            except StudioRejectedError as exc:
-                if exc.status != 400 or not any(picture.url for picture in prepared.pictures):
-                    raise
-                # This studio reads only what was uploaded to it, or it cannot reach the caller's URL.
-                uploads = [await self._hosting.host(picture) for picture in prepared.pictures]
-                paid_micro_usdc += sum(hosted.paid_micro_usdc for hosted in uploads)
-                priced = await self._pricing.ask(prepared.request, [hosted.upload.image_url for hosted in uploads])
-            self._quoting.check_warning(prepared, priced, consent)
-            approval = self._quoting.agree(prepared.fingerprint, consent)
-            return await self._buyer.buy(priced.request, priced.offers, approval, supersedes=supersedes)
-        except SeedanceError as exc:
-            exc.upload_micro_usdc = exc.upload_micro_usdc or paid_micro_usdc
-            raise
-
-    def _keep_notes(self, fingerprint: str, notes: tuple[str, ...]) -> None:
-        """What is to be said of an order's uploads, for whoever asks for its clip next."""
-        if notes:
-            self._hosting_notes[fingerprint] = self._hosting_notes.get(fingerprint, ()) + notes
-
-    async def _begin(self, payment: Payment) -> Job:
-        """From a settled payment to a job that is watched."""
-        self._recovery.add_job(payment)
-        job = self._find_job_of(payment) or await self._find_lost_job(payment)
-        if job is None:
-            by = f" by transaction {payment.receipt.transaction}" if payment.receipt is not None else ""
-            raise PaymentOutcomeUnknownError(
-                f"The clip was paid{by}, but no answer of the studio's named a job, and its list has none yet.",
-                "It is not bought again. Make the same call in a minute: the studio's list is asked again. If it stays "
-                "so, tell the owner to give that transaction to the studio's support.",
-                charge="settled",
-                amount_micro_usdc=payment.amount_micro_usdc,
-                payment_id=payment.id,
-            )
-        self._watcher.watch(job)
-        return job
-
-    async def _take_up(self, payment: Payment) -> Job | None:
-        """Bring an earlier payment of the same purchase to its end, whoever is at it.
-
-        Returns:
-            Its job; None where it is over and nothing was bought, or too long ago to be the same wish, so that a new
-            purchase may be made.
-
-        Raises:
-            PaymentError: It is not over, or it was paid and its job is not to be found yet.
-        """
-        payment = await self._recovery.bring_to_end(payment)
-        job = self._find_job_of(payment)
-        if job is not None:
-            self._watcher.watch(job)
-            return job if self._is_fresh(job) else None
-        if payment.state == "settled":
-            return await self._begin(payment)
-        if payment.holds(self._now()):
-            raise held_error(payment, self._now())
-        return None
-
-    # ── jobs of payments ─────────────────────────────────────────────────────────────────────────────────────────
-
-    def _find_job_of(self, payment: Payment) -> Job | None:
-        job = self._ledger.find_job_by_fingerprint(payment.fingerprint)
-        return job if job is not None and job.payment_id == payment.id else None
-
-    def _watch_job_of(self, payment: Payment) -> None:
-        job = self._find_job_of(payment)
-        if job is not None:
-            self._watcher.watch(job)
-
-    async def _find_lost_job(self, payment: Payment) -> Job | None:
-        """The job of a settled payment whose answer was lost or could not be read."""
-        try:
-            found = await self._recovery.find_job(payment)
-        except StudioError:
-            return None
-        if found is None:
-            return None
-        job = self._ledger.add_job(
-            payment, found.job_id, studio=self._studio.origin, status=found.status, now=self._now()
-        )
-        if job is not None:
-            self._watcher.watch(job)
-        return job
 
     async def _adopt(self, job_id: str) -> Job:
         """A job of this wallet that the ledger does not know: shown as the studio tells it."""

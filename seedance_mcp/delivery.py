@@ -1,7 +1,8 @@
-"""Delivery: bringing a finished clip home before its address dies."""
+"""Delivery: bringing a finished clip home before its address dies, and keeping the pictures that it was made of."""
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,6 +11,7 @@ import anyio
 
 from seedance_mcp import media
 from seedance_mcp.errors import ImageError, StudioError, VideoUnsavedError
+from seedance_mcp.hosting import Picture
 from seedance_mcp.ledger import Job, Ledger
 from seedance_mcp.studio import Studio
 
@@ -67,6 +69,13 @@ class Delivery:
             amount_micro_usdc=job.price_micro_usdc,
             payment_id=job.payment_id,
         )
+
+    async def keep_frames(self, *pictures: Picture) -> None:
+        """Keep what a clip was made of, for people to look at: a nicety, without it the clip is as good."""
+        for picture in pictures:
+            if picture.image is not None:
+                with contextlib.suppress(ImageError, OSError):
+                    await media.keep_frame(picture.image, self.folder)
 
     async def _renew(self, job: Job) -> Job:
         try:

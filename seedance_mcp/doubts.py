@@ -1,7 +1,7 @@
 """Doubts: what is said of a payment that is not over, whoever comes upon it.
 
 Pure: a row of the ledger becomes an error, whose money is the row's. `purchase` raises them where it sends, `recovery`,
-`hosting` and `animator` where they find what was sent before.
+`hosting` and `ordering` where they find what was sent before.
 """
 
 from __future__ import annotations

@@ -57,7 +57,7 @@ class SeedanceError(Exception):
         what: What failed, as a sentence.
         hint: What to do now, as a sentence; the class's own `default_hint` where none is given.
         charge: `none` (no money moved or can move), `held` (a credential may still be used), `settled`.
-        amount_micro_usdc: The amount held or settled.
+        amount_micro_usdc: The amount held or settled; 0 where it is not known.
         payment_id: The ledger's number of the payment, where there is one.
         held_until: Unix seconds at which the hold ends by itself, where known.
     """
@@ -100,6 +100,8 @@ class SeedanceError(Exception):
                 sentences.append("Nothing was paid.")
             case "settled":
                 sentences.append(f"{amount} was paid{number}.")
+            case "held" if not self.amount_micro_usdc:
+                sentences.append("What was paid, if anything, is in the ledger.")
             case "held":
                 until = f" until {_clock_text(self.held_until)}" if self.held_until is not None else ""
                 sentences.append(f"Up to {amount} is held{until}{number}.")

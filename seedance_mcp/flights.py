@@ -49,7 +49,8 @@ class Flights(Generic[T]):
             work: Does it; called at most once while a flight of this key is under way.
 
         Raises:
-            SeedanceError: What the work raised, told to everybody who waits.
+            SeedanceError: What the work raised, told to everybody who waits; or that it broke unexpectedly, and nobody
+                here knows whether money moved.
         """
         now = anyio.current_time()
         self._kept = {name: kept for name, kept in self._kept.items() if kept[0] > now}
@@ -67,7 +68,11 @@ class Flights(Generic[T]):
         if flight.error is not None:
             raise flight.error
         if not flight.values:
-            raise SeedanceError("The work was broken off.", "Make the same call again.")
+            raise SeedanceError(
+                "A fault of this program broke the work off.",
+                "Make the same call once more: it takes up what was begun. If it breaks again, tell the owner.",
+                charge="held",
+            )
         return flight.values[0]
 
     async def _fly(self, key: str, flight: _Flight[T], work: Callable[[], Awaitable[T]]) -> None:

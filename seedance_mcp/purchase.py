@@ -39,7 +39,6 @@ from seedance_mcp.errors import (
     ConfigError,
     InsufficientBalanceError,
     LedgerError,
-    PaymentOutcomeUnknownError,
     PolicyError,
     StudioError,
     UnacceptableOfferError,
@@ -143,11 +142,12 @@ class Buyer:
             )
             try:
                 payment = await self._send(payment, credential)
-            except PaymentOutcomeUnknownError:
-                self.ledger.release(payment)  # whoever comes next may look into it at once
-                raise
             except LedgerError as exc:  # its own words, "nothing was paid", would be of before it was sent
                 raise unknown_error(payment, f"It was sent, and its end cannot be written down. {exc.what}") from exc
+            finally:
+                if payment.state == "signed":
+                    with contextlib.suppress(LedgerError):  # whoever comes next may look into it at once
+                        self.ledger.release(payment)
         return payment
 
     async def resend(self, payment: Payment) -> Payment:

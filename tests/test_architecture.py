@@ -16,7 +16,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
     ),
     "judgement": (
         "account", "animator", "chains", "delivery", "doubts", "flights", "funds", "history", "hosting", "order",
-        "pricing", "purchase", "quoting", "recovery", "watcher",
+        "ordering", "pricing", "purchase", "quoting", "recovery", "watcher",
     ),
     "hands": ("config", "ledger", "media", "studio", "wallet"),
     "pure": ("__init__", "errors", "money", "policy", "wire"),

@@ -55,8 +55,8 @@ def ledger_of(settings: Settings) -> SQLiteLedger:
     return SQLiteLedger(settings.ledger_file)
 
 
-def without_rpc(settings: Settings, url: str | None) -> Settings:
-    return replace(settings, profile=replace(settings.profile, rpc_urls=(url,), tempo_rpc_urls=(url,)))
+def on_chains(settings: Settings, *urls: str) -> Settings:
+    return replace(settings, profile=replace(settings.profile, rpc_urls=urls, tempo_rpc_urls=urls))
 
 
 async def resume(animator: Animator, seconds: float) -> None:
@@ -106,7 +106,7 @@ async def test_a_budget_does_not_forget_what_a_studio_refused_while_the_chain_is
 ) -> None:
     sandbox = make_sandbox()
     settings = settings_for(sandbox, funded_key, tmp_path / "data", SEEDANCE_MAX_PER_DAY="0.60")
-    settings = without_rpc(settings, f"{sandbox.url}/nobody-answers-here")
+    settings = on_chains(settings, f"{sandbox.url}/nobody-answers-here")
     image = str(make_picture())
     async with animator_on(settings, now=clock) as animator:
         await animator.upload_image(image)
@@ -224,11 +224,42 @@ async def test_a_picture_that_cannot_be_stored_is_paid_for_twice_at_most_and_say
     assert not any("kept for the next call" in str(one) for one in told)
 
 
+async def test_a_fault_of_our_own_after_the_sending_does_not_say_that_nothing_was_paid(
+    make_sandbox: Make, make_picture: Draw, funded_key: str, tmp_path: Path
+) -> None:
+    sandbox = make_sandbox()
+    settings = settings_for(sandbox, funded_key, tmp_path / "data")
+    order = Order(image=str(make_picture()), prompt="x")
+
+    def break_after(send_paid: SendPaid) -> SendPaid:
+        async def broken(request: Any, credential: Any) -> Any:
+            await send_paid(request, credential)
+            raise TypeError("a fault of our own")
+
+        return broken
+
+    told: list[SeedanceError] = []
+    with suppress(ExceptionGroup):  # the background task's own end; a face writes it to its log
+        async with animator_on(settings) as animator:
+            await animator.upload_image(order.image)
+            between(animator, break_after)
+            try:
+                await animate(animator, order)
+            except SeedanceError as exc:
+                told.append(exc)
+    assert [error.charge for error in told] == ["held"]
+    assert "What was paid, if anything, is in the ledger." in str(told[0])
+    assert paid(sandbox) == [UPLOAD, CLIP]
+    async with animator_on(settings) as animator:
+        assert (await animate(animator, order)).job is not None
+    assert paid(sandbox) == [UPLOAD, CLIP]
+
+
 async def test_without_a_chain_to_ask_a_refused_wish_is_not_bought_again_by_itself(
     make_sandbox: Make, make_picture: Draw, funded_key: str, tmp_path: Path, clock: Clock
 ) -> None:
     sandbox = make_sandbox()
-    settings = without_rpc(settings_for(sandbox, funded_key, tmp_path / "data"), None)
+    settings = on_chains(settings_for(sandbox, funded_key, tmp_path / "data"))
     order = Order(image=str(make_picture()), prompt="x")
     async with animator_on(settings, now=clock) as animator:
         await animator.upload_image(order.image)
@@ -247,7 +278,7 @@ async def test_with_a_clock_that_is_ahead_a_refused_charge_is_held_until_the_cha
 ) -> None:
     clock.ahead = 50
     sandbox = make_sandbox(rails=("mpp",))
-    settings = without_rpc(settings_for(sandbox, funded_key, tmp_path / "data"), None)
+    settings = on_chains(settings_for(sandbox, funded_key, tmp_path / "data"))
     order = Order(image=str(make_picture()), prompt="x")
     async with animator_on(settings, now=clock) as animator:
         await animator.upload_image(order.image)
@@ -331,7 +362,7 @@ async def test_a_payment_of_a_wallet_that_was_changed_since_is_brought_to_its_en
 
 
 async def test_a_chains_address_is_in_no_error(make_sandbox: Make, funded_key: str, tmp_path: Path) -> None:
-    settings = without_rpc(settings_for(make_sandbox(), funded_key, tmp_path / "data"), "http://127.0.0.1:9/v2/HUSH")
+    settings = on_chains(settings_for(make_sandbox(), funded_key, tmp_path / "data"), "http://127.0.0.1:9/v2/HUSH")
     async with animator_on(settings) as animator:
         studio: Any = animator._studio  # pyright: ignore[reportPrivateUsage]
         with pytest.raises(StudioUnreachableError) as raised:

@@ -1,0 +1,256 @@
+"""Ordering: from an order to its job: bought once, or taken up where it was bought before, or found where it was lost.
+
+Every purchase runs as a flight: a background task under the order's fingerprint, which callers join and may leave. A
+call that comes again while the first is unfinished joins it; a call that comes again afterwards finds the job. Leaving
+stops the waiting, never the bookkeeping.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import anyio
+
+from seedance_mcp.delivery import Delivery
+from seedance_mcp.doubts import held_error
+from seedance_mcp.errors import (
+    LedgerError,
+    PaymentOutcomeUnknownError,
+    PurchaseUnderwayError,
+    SeedanceError,
+    StudioError,
+    StudioRejectedError,
+)
+from seedance_mcp.flights import Flights
+from seedance_mcp.hosting import Hosting, Picture
+from seedance_mcp.ledger import Job, Ledger, Payment
+from seedance_mcp.order import PreparedOrder
+from seedance_mcp.pricing import Pricing
+from seedance_mcp.purchase import JOIN_ATTEMPTS_MAX, Buyer
+from seedance_mcp.quoting import Consent, Quoting
+from seedance_mcp.recovery import Recovery
+from seedance_mcp.watcher import JobWatcher
+
+log = logging.getLogger("seedance_mcp")
+
+FRESH_SECONDS = 24 * 3600
+"""For so long the same order is answered with the same job; `take` asks for another one."""
+RECOVERY_SECONDS_MIN, RECOVERY_SECONDS_MAX = 5, 120
+"""Pauses between two rounds over what is not over."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ordering:
+    """Brings orders of one wallet to their jobs.
+
+    Attributes:
+        flights: Purchases under way, by the order's fingerprint.
+        watcher: Is given every job.
+        delivery: Keeps what a clip was made of.
+        now: Unix seconds.
+    """
+
+    buyer: Buyer
+    recovery: Recovery
+    hosting: Hosting
+    pricing: Pricing
+    quoting: Quoting
+    ledger: Ledger
+    flights: Flights[Job]
+    watcher: JobWatcher
+    delivery: Delivery
+    now: Callable[[], float]
+    _notes: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+
+    async def place(self, prepared: PreparedOrder, consent: Consent) -> Job:
+        """The job of an order: bought, or joined where somebody is buying it.
+
+        Raises:
+            SeedanceError: Each says whether money moved.
+        """
+        return await self.flights.join(prepared.fingerprint, lambda: self._purchase_and_keep(prepared, consent))
+
+    def find_fresh_job(self, prepared: PreparedOrder) -> Job | None:
+        """The job that answers an order without anything being bought."""
+        job = self.ledger.find_job_by_fingerprint(prepared.fingerprint)
+        return job if job is not None and self._is_fresh(job) else None
+
+    def is_begun(self, prepared: PreparedOrder) -> bool:
+        """Whether an order takes no more of the budget: its clip was bought, or its payment is not over."""
+        if self.find_fresh_job(prepared) is not None:
+            return True
+        payment = self.ledger.find_latest_payment(prepared.fingerprint)
+        if payment is None:
+            return False
+        return payment.holds(self.now()) or (payment.state == "settled" and self._find_job_of(payment) is None)
+
+    def take_notes(self, prepared: PreparedOrder) -> tuple[str, ...]:
+        """What is to be said of an order's uploads; said once."""
+        return self._notes.pop(prepared.fingerprint, ())
+
+    async def resume(self) -> None:
+        """Take up what an earlier process left, and keep looking into what is not over; runs until cancelled."""
+        pause: float = RECOVERY_SECONDS_MIN
+        while True:
+            found_some = False
+            try:
+                found_some = await self._look_into_all()
+            except SeedanceError as exc:  # such as books that are locked for a moment: look again later
+                log.warning("What is not over cannot be looked into now: %s", exc.what)
+            pause = min(pause * 2, RECOVERY_SECONDS_MAX) if found_some else RECOVERY_SECONDS_MIN
+            await anyio.sleep(pause)
+
+    async def _look_into_all(self) -> bool:
+        """One round over everything that is not over; whether there was anything."""
+        address = self.buyer.wallet.address
+        for payment in self.ledger.settled_without_result(address):
+            self.recovery.add_job(payment)
+        for job in self.ledger.unfinished_jobs(self.recovery.studio.origin):
+            self.watcher.watch(job)
+        unfinished = self.ledger.unfinished_payments(self.now())
+        for payment in unfinished:
+            try:
+                await self.recovery.recover(payment)
+            except SeedanceError as exc:  # one payment's trouble is not the others'
+                log.warning("Payment %d cannot be looked into now: %s", payment.id, exc.what)
+            self._watch_job_of(payment)
+        lost = self.ledger.settled_without_result(address)
+        for payment in lost:
+            await self._find_lost_job(payment)
+        return bool(unfinished or lost)
+
+    async def _purchase_and_keep(self, prepared: PreparedOrder, consent: Consent) -> Job:
+        job = await self._purchase(prepared, consent)
+        await self.delivery.keep_frames(*prepared.pictures)
+        return job
+
+    async def _purchase(self, prepared: PreparedOrder, consent: Consent) -> Job:
+        """Buy, or join whoever is a moment ahead of us in another process."""
+        for _ in range(JOIN_ATTEMPTS_MAX - 1):
+            with contextlib.suppress(PurchaseUnderwayError):
+                return await self._buy_or_take_up(prepared, consent)
+        return await self._buy_or_take_up(prepared, consent)
+
+    async def _buy_or_take_up(self, prepared: PreparedOrder, consent: Consent) -> Job:
+        """From a prepared order to a job in the ledger: take up an earlier payment, or host, price and buy."""
+        earlier = self.ledger.find_latest_payment(prepared.fingerprint)
+        if earlier is not None:
+            job = await self._take_up(earlier)
+            if job is not None:
+                return job
+            earlier = self.ledger.find_payment(earlier.id)
+        try:
+            payment = await self._buy(prepared, consent, supersedes=earlier)
+        except PaymentOutcomeUnknownError as exc:
+            job = None
+            with contextlib.suppress(LedgerError):  # books that cannot be written just now: it stays unknown
+                unknown = None if exc.payment_id is None else self.ledger.find_payment(exc.payment_id)
+                job = None if unknown is None or unknown.purpose == "upload" else await self._take_up(unknown)
+            if job is None:
+                raise
+            return job
+        return await self._begin(payment)
+
+    async def _buy(self, prepared: PreparedOrder, consent: Consent, *, supersedes: Payment | None) -> Payment:
+        """Host the pictures where that is needed, ask the price, and buy; an upload is bought only if the rest fits."""
+        estimate = await self.pricing.estimate(prepared.request)
+        self.quoting.check_estimate(prepared, estimate.price_micro_usdc, consent)
+        paid_micro_usdc = 0
+
+        async def host(picture: Picture) -> str:
+            nonlocal paid_micro_usdc
+            hosted = await self.hosting.host(picture)
+            if hosted.paid_micro_usdc:
+                paid_micro_usdc += hosted.paid_micro_usdc
+                self._keep_notes(prepared.fingerprint, hosted.notes)
+            return hosted.upload.image_url
+
+        try:
+            urls = [picture.url or await host(picture) for picture in prepared.pictures]
+            try:
+                priced = await self.pricing.ask(prepared.request, urls)
+            except StudioRejectedError as exc:
+                if exc.status != 400 or not any(picture.url for picture in prepared.pictures):
+                    raise
+                # This studio reads only what was uploaded to it, or it cannot reach the caller's URL.
+                urls = [await host(picture) for picture in prepared.pictures]
+                priced = await self.pricing.ask(prepared.request, urls)
+            self.quoting.check_warning(prepared, priced, consent)
+            approval = self.quoting.agree(prepared.fingerprint, consent)
+            return await self.buyer.buy(priced.request, priced.offers, approval, supersedes=supersedes)
+        except SeedanceError as exc:
+            exc.upload_micro_usdc = exc.upload_micro_usdc or paid_micro_usdc
+            raise
+
+    def _keep_notes(self, fingerprint: str, notes: tuple[str, ...]) -> None:
+        """What is to be said of an order's uploads, for whoever asks for its clip next."""
+        if notes:
+            self._notes[fingerprint] = self._notes.get(fingerprint, ()) + notes
+
+    async def _begin(self, payment: Payment) -> Job:
+        """From a settled payment to a job that is watched."""
+        self.recovery.add_job(payment)
+        job = self._find_job_of(payment) or await self._find_lost_job(payment)
+        if job is None:
+            by = f" by transaction {payment.receipt.transaction}" if payment.receipt is not None else ""
+            raise PaymentOutcomeUnknownError(
+                f"The clip was paid{by}, but no answer of the studio's named a job, and its list has none yet.",
+                "It is not bought again. Make the same call in a minute: the studio's list is asked again. If it stays "
+                "so, tell the owner to give that transaction to the studio's support.",
+                charge="settled",
+                amount_micro_usdc=payment.amount_micro_usdc,
+                payment_id=payment.id,
+            )
+        self.watcher.watch(job)
+        return job
+
+    async def _take_up(self, payment: Payment) -> Job | None:
+        """Bring an earlier payment of the same purchase to its end, whoever is at it.
+
+        Returns:
+            Its job; None where it is over and nothing was bought, or too long ago to be the same wish, so that a new
+            purchase may be made.
+
+        Raises:
+            PaymentError: It is not over, or it was paid and its job is not to be found yet.
+        """
+        payment = await self.recovery.bring_to_end(payment)
+        job = self._find_job_of(payment)
+        if job is not None:
+            self.watcher.watch(job)
+            return job if self._is_fresh(job) else None
+        if payment.state == "settled":
+            return await self._begin(payment)
+        if payment.holds(self.now()):
+            raise held_error(payment, self.now())
+        return None
+
+    def _find_job_of(self, payment: Payment) -> Job | None:
+        job = self.ledger.find_job_by_fingerprint(payment.fingerprint)
+        return job if job is not None and job.payment_id == payment.id else None
+
+    def _watch_job_of(self, payment: Payment) -> None:
+        job = self._find_job_of(payment)
+        if job is not None:
+            self.watcher.watch(job)
+
+    async def _find_lost_job(self, payment: Payment) -> Job | None:
+        """The job of a settled payment whose answer was lost or could not be read."""
+        try:
+            found = await self.recovery.find_job(payment)
+        except StudioError:
+            return None
+        if found is None:
+            return None
+        job = self.ledger.add_job(
+            payment, found.job_id, studio=self.recovery.studio.origin, status=found.status, now=self.now()
+        )
+        if job is not None:
+            self.watcher.watch(job)
+        return job
+
+    def _is_fresh(self, job: Job) -> bool:
+        return not job.finished or self.now() - job.created_at < FRESH_SECONDS

@@ -20,7 +20,8 @@ SeedanceError
 ├── JobError
 │   ├── JobNotFoundError
 │   └── VideoUnsavedError           the clip is finished but not on disk yet
-└── LedgerError                     the books cannot be written; nothing may be signed
+├── LedgerError                     the books cannot be written; nothing may be signed
+└── InternalError                   the program itself broke; the ledger has whatever was paid
 
 Every text answers three questions in this order: what failed, was I charged, what now. Only the faces (`server`,
 `cli`) turn an error into text; nothing else prints one.
@@ -265,3 +266,10 @@ class LedgerError(SeedanceError):
 
     code = "ledger"
     default_hint = "Nothing is signed until the ledger can be written. Tell the owner."
+
+
+class InternalError(SeedanceError):
+    """The program itself broke. What was paid, if anything, is in the ledger, and the next call takes it up."""
+
+    code = "internal"
+    default_hint = "Make the same call once more; if it breaks again, tell the owner."

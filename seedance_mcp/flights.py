@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 import anyio
 
-from seedance_mcp.errors import SeedanceError
+from seedance_mcp.errors import InternalError, SeedanceError
 
 T = TypeVar("T")
 
@@ -68,11 +68,7 @@ class Flights(Generic[T]):
         if flight.error is not None:
             raise flight.error
         if not flight.values:
-            raise SeedanceError(
-                "A fault of this program broke the work off.",
-                "Make the same call once more: it takes up what was begun. If it breaks again, tell the owner.",
-                charge="held",
-            )
+            raise InternalError("The work broke off unexpectedly.", charge="held")
         return flight.values[0]
 
     async def _fly(self, key: str, flight: _Flight[T], work: Callable[[], Awaitable[T]]) -> None:

@@ -49,6 +49,7 @@ _PHRASES: dict[str, str | Callable[[re.Match[str]], str]] = {
     r"do not retry at once; if it happens again, tell the owner": (
         r"do not run it again at once; if it stays so, seedance-mcp doctor looks at what is wrong"
     ),
+    r"if it breaks again, tell the owner": r"if it breaks again, seedance-mcp doctor looks at what is wrong",
     r"do not retry; the owner can compare this with the settings": r"compare this with your settings",
     r"only the owner can mend this, in the settings": r"mend it in your settings",
     r"(?:stop and tell the owner\. )?only the owner can (change|raise) a limit": r"only your settings can \1 a limit",

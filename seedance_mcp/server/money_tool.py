@@ -13,7 +13,7 @@ from mcp.server.mcpserver.tools import Tool
 from mcp.types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import BaseModel, ValidationError
 
-from seedance_mcp.errors import SeedanceError, quote_text
+from seedance_mcp.errors import InternalError, SeedanceError, quote_text
 from seedance_mcp.server.call import begin_call
 from seedance_mcp.server.schemas import compact_arguments, compact_result
 
@@ -73,11 +73,8 @@ class MoneyTool(Tool):
                 return _fail(cause.code, str(cause), **money)
             if isinstance(exc, UnexpectedToolError):
                 log.error("%s broke unexpectedly", self.name, exc_info=exc.__cause__, extra={"tool": self.name})
-                return _fail(
-                    "internal",
-                    f"{self.name} broke unexpectedly. What was paid is in the ledger and is taken up by the next call. "
-                    "Repeat the same call once; if it breaks again, tell the owner.",
-                )
+                broken = InternalError(f"{self.name} broke unexpectedly.", charge="held")
+                return _fail(broken.code, str(broken), charge=broken.charge)
             raise
 
 

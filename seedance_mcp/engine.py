@@ -6,6 +6,7 @@ is the first call's error, not a server that does not start.
 
 import contextlib
 import importlib
+import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
@@ -21,6 +22,10 @@ if TYPE_CHECKING:
     from seedance_mcp.animator import Animator
     from seedance_mcp.ledger import Job
 
+log = logging.getLogger("seedance_mcp")
+
+BROKEN_SECONDS = 60
+"""How long after a fault of our own what is not over is looked into again."""
 RESUME_SECONDS = 3
 """How long after its start a server that nobody calls looks for what an earlier one left."""
 
@@ -77,8 +82,8 @@ class Engine:
         async with self._lock:
             if self._animator is None:
                 settings = await self.settings()
-                self._animator = await self._open(settings, spending=True)
-                self._start(self._animator.resume)
+                self._animator = animator = await self._open(settings, spending=True)
+                self._start(lambda: _keep_up(animator))
             return self._animator
 
     async def resume_left(self) -> None:
@@ -89,7 +94,7 @@ class Engine:
         await anyio.sleep(RESUME_SECONDS)
         with contextlib.suppress(SeedanceError):  # the first call says what is wrong
             settings = await anyio.to_thread.run_sync(read_settings, self._environ)
-            if not settings.embedded and settings.ledger_file.exists():
+            if not settings.embedded and await anyio.to_thread.run_sync(_has_left, settings.ledger_file):
                 await self.animator()
 
     async def window_shopper(self) -> "Animator":
@@ -118,7 +123,8 @@ class Engine:
         from seedance_mcp.studio import Address, Studio
         from seedance_mcp.wallet import open_throwaway_wallet, open_wallet
 
-        wallet = await open_wallet(*settings.key_places) if spending else await open_throwaway_wallet()
+        play = settings.profile.name == "sandbox"
+        wallet = await open_wallet(*settings.key_places, sandbox=play) if spending else await open_throwaway_wallet()
 
         async def sign_in(build: Callable[[str], str]) -> tuple[str, str]:
             return wallet.address, await wallet.sign_in(build(wallet.address))
@@ -146,3 +152,26 @@ class Engine:
     async def close(self) -> None:
         """Close what was opened."""
         await self._stack.aclose()
+
+
+async def _keep_up(animator: "Animator") -> None:
+    """Look after what is not over for as long as the server runs, also after a fault of our own in one round."""
+    while True:
+        try:
+            await animator.resume()
+        except Exception:  # what is paid must be taken up all the same
+            log.exception("Looking after what is not over broke")
+        await anyio.sleep(BROKEN_SECONDS)
+
+
+def _has_left(ledger_file: Path) -> bool:
+    """Whether something in the books is not over; a server that finds nothing stays as light as it started."""
+    if not ledger_file.exists():
+        return False
+    from seedance_mcp.ledger.sqlite import SQLiteLedger  # with its database, only where there are books
+
+    ledger = SQLiteLedger(ledger_file)
+    try:
+        return ledger.has_left()
+    finally:
+        ledger.close()

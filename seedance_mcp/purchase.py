@@ -161,10 +161,12 @@ class Buyer:
 
         Raises:
             PaymentRefusedError: This sending settled nothing.
-            PaymentOutcomeUnknownError: Still unknown, or the wallet is not the one that signed.
+            PaymentOutcomeUnknownError: Still unknown, or the wallet is not the one that signed, or limits are tighter.
         """
         if payment.document is None or payment.wallet != self.wallet.address:
             raise unknown_error(payment, "It was signed by another wallet.")
+        if payment.receipt is None and not self._is_still_allowed(payment):
+            raise unknown_error(payment, "The owner's limits forbid it by now, so it is not sent again.")
         sent = payment
         with anyio.CancelScope(shield=True):
             credential, _ = await self._sign(payment, payment.document)
@@ -196,6 +198,16 @@ class Buyer:
             raise refused_error(payment)
         # A refusal of a *second* sending says nothing about the first one, and none gives back what was pushed.
         raise unknown_error(payment, f"It answered {outcome.reason}.")
+
+    def _is_still_allowed(self, payment: Payment) -> bool:
+        return policy.is_still_allowed(
+            self.limits,
+            self.ledger.spend(self.now()),
+            rail=payment.rail,
+            pay_to=payment.pay_to,
+            model=None if payment.purpose == "upload" else str(payment.arguments.get("model", "")),
+            cost_micro_usdc=payment.cost_micro_usdc,
+        )
 
     async def _push(self, payment: Payment, credential: Credential) -> Payment:
         """Bring a charge to the chain and see it there: the same bytes, however often, move its money once.

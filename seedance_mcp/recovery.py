@@ -146,8 +146,8 @@ class Recovery:
         return fate.used and was_pushed(payment.document) and payment.hold_until > self.now()
 
     def _conclude(self, payment: Payment, fate: Fate | None) -> Payment:
-        if fate is None:
-            return payment
+        if fate is None or not (fate.used or self.now() >= payment.hold_until):
+            return payment  # a chain that calls a credential dead before our own clock does is not believed
         outcome: Settled | Refused
         if fate.used:
             outcome = Settled(receipt=_write_receipt(payment, fate), answer=b"")

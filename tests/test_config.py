@@ -90,7 +90,7 @@ def test_nothing_set_is_the_live_studio_within_small_limits(folder: Path) -> Non
 def test_without_a_folder_the_platforms_own_is_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.delenv("XDG_DATA_HOME", raising=False)
-    for environ in ({}, {"SEEDANCE_DATA_DIR": ""}, {"SEEDANCE_DATA_DIR": "${DATA_DIR}"}):
+    for environ in ({}, {"SEEDANCE_DATA_DIR": ""}, {"SEEDANCE_DATA_DIR": "${user_config.folder}"}):
         assert "seedance-mcp" in read_settings(environ).data_dir.parts
 
 
@@ -143,11 +143,25 @@ def test_a_setting_is_read_from_either_place_and_the_environment_wins(name: str,
 
 
 @pytest.mark.parametrize("name", EACH)
-@pytest.mark.parametrize("unset", ["", "   ", "${NAME}", "${user_config.limit}"])
-def test_an_empty_text_or_a_hosts_placeholder_is_an_unset_variable(name: str, unset: str, folder: Path) -> None:
+@pytest.mark.parametrize("unset", ["", "   ", "${user_config.limit}"])
+def test_an_empty_text_or_an_empty_field_of_a_bundles_form_is_an_unset_variable(
+    name: str, unset: str, folder: Path
+) -> None:
     see = EACH[name][2]
     assert see(read(folder, **{name: unset})) == see(read(folder))
     assert see(read(folder, f"{name.lower()} = {EACH[name][1]}", **{name: unset})) == EACH[name][3]
+
+
+@pytest.mark.parametrize("name", [*EACH, "DATA_DIR"])
+def test_a_variable_that_the_host_did_not_fill_in_is_named_and_never_passed_over(name: str, folder: Path) -> None:
+    said = refuse(folder, **{name: "${OWNERS_LIMIT}"})
+    assert f"SEEDANCE_{name} (environment) is the literal «${{OWNERS_LIMIT}}»" in said
+    if name in EACH:
+        assert f"SEEDANCE_{name}" in refuse(folder, f"{name.lower()} = {EACH[name][1]}", **{name: "${X}"})
+
+
+def test_without_a_key_because_the_host_did_not_fill_it_in_there_is_still_a_price_to_be_asked(folder: Path) -> None:
+    assert read(folder, WALLET_KEY="${SEEDANCE_WALLET_KEY}").wallet_key is None
 
 
 def test_a_home_is_written_with_a_tilde(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,18 +30,29 @@ def build_offer(**changes: Any) -> Offer:
     return dataclasses.replace(read_challenge().offers[0], **changes)
 
 
-@given(price=AMOUNT, cap=AMOUNT, day=AMOUNT, total=MAYBE, call=MAYBE, quote=MAYBE, spent=AMOUNT, ever=AMOUNT)
+@given(
+    price=AMOUNT, fee=AMOUNT, cap=AMOUNT, day=AMOUNT, total=MAYBE, call=MAYBE, quote=MAYBE, spent=AMOUNT, ever=AMOUNT
+)
 def test_a_price_that_passes_is_above_zero_and_within_every_cap_to_the_micro(
-    price: int, cap: int, day: int, total: int | None, call: int | None, quote: int | None, spent: int, ever: int
+    price: int,
+    fee: int,
+    cap: int,
+    day: int,
+    total: int | None,
+    call: int | None,
+    quote: int | None,
+    spent: int,
+    ever: int,
 ) -> None:
     limits = Limits(max_price_per_video_micro_usdc=cap, max_per_day_micro_usdc=day, max_total_micro_usdc=total)
     approval = policy.agree_price(limits, max_price_micro_usdc=call, quoted_micro_usdc=quote)
     spend = Spend(last_day_micro_usdc=spent, total_micro_usdc=ever)
-    caps = [price <= cap, spent + price <= day]
-    caps += [price <= bound for bound in (call, quote) if bound is not None]
-    caps += [ever + price <= total] if total is not None else []
+    caps = [price + fee <= cap, spent + price + fee <= day]
+    caps += [price + fee <= call] if call is not None else []
+    caps += [price <= quote] if quote is not None else []
+    caps += [ever + price + fee <= total] if total is not None else []
     try:
-        policy.check_price(price, limits, spend=spend, approval=approval)
+        policy.check_price(price, limits, spend=spend, approval=approval, fee_micro_usdc=fee)
         passed = True
     except PolicyError:
         passed = False

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 import platformdirs
 
 from seedance_mcp.config.profiles import LOOPBACK_HOSTS
-from seedance_mcp.errors import ConfigError
+from seedance_mcp.errors import ConfigError, quote_text
 from seedance_mcp.money import parse_usdc
 
 PREFIX = "SEEDANCE_"
@@ -22,6 +22,8 @@ SETTINGS_FILE = "settings.toml"
 SETTINGS_BYTES_MAX = 64 * 1024
 
 _DEFAULT_PORTS = {"https": 443, "http": 80}
+_LEFT_EMPTY = "${user_config."
+"""How a bundle's host passes on a field that its owner left empty."""
 _MISSPELT = 0.85
 """How alike a variable's name must be to one of ours to be taken for a slip of the pen."""
 
@@ -69,8 +71,8 @@ class Source:
             ConfigError: A name is misspelt, the file cannot be read, or holds what does not belong there.
         """
         _check_environ(environ)
-        named = environ.get(f"{PREFIX}DATA_DIR", "").strip()
-        if named and not named.startswith("${"):
+        named = find_value(environ, "DATA_DIR")
+        if named:
             base_dir = expand(named, f"{PREFIX}DATA_DIR (environment)")
         else:
             base_dir = platformdirs.user_data_path("seedance-mcp", appauthor=False)
@@ -89,9 +91,14 @@ class Source:
         return cls(environ=environ, document=document, base_dir=base_dir)
 
     def text(self, name: str) -> str | None:
-        """The value of a setting, or None. A literal `${NAME}` is a host's unset variable."""
-        value = self.environ.get(PREFIX + name, "").strip()
-        if value and not value.startswith("${"):
+        """The value of a setting, or None where it is not set, or empty.
+
+        Raises:
+            ConfigError: It is a literal `${NAME}`: the host did not fill it in, and a limit that its owner believes to
+                be set must be set.
+        """
+        value = find_value(self.environ, name)
+        if value:
             return value
         stored = self.document.get(name.lower())
         if stored is None or stored == "":
@@ -106,8 +113,7 @@ class Source:
 
     def where(self, name: str) -> str:
         """How a person finds the place of a setting."""
-        value = self.environ.get(PREFIX + name, "").strip()
-        if value and not value.startswith("${"):
+        if find_value(self.environ, name):
             return f"{PREFIX}{name} (environment)"
         return f"{name.lower()} in {self.base_dir / SETTINGS_FILE}"
 
@@ -151,6 +157,23 @@ class Source:
             if part not in allowed:
                 raise ConfigError(f"{self.where(name)} names {part[:60]!r}.", f"Allowed are: {', '.join(allowed)}.")
         return parts
+
+
+def find_value(environ: Mapping[str, str], name: str) -> str:
+    """A setting's text in the environment; empty where it is not set, or was left empty in a bundle's form.
+
+    Raises:
+        ConfigError: It is a literal `${NAME}`.
+    """
+    value = environ.get(PREFIX + name, "").strip()
+    if value.startswith("${") and (name == "WALLET_KEY" or value.startswith(_LEFT_EMPTY)):
+        return ""  # without a key there is still a price to be asked, and the first purchase says what is missing
+    if value.startswith("${"):
+        raise ConfigError(
+            f"{PREFIX}{name} (environment) is the literal {quote_text(value, 60)}: the host did not fill it in.",
+            "Set that variable where the host is started, write the value itself, or take the setting away.",
+        )
+    return value
 
 
 def _check_environ(environ: Mapping[str, str]) -> None:

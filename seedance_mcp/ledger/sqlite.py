@@ -155,6 +155,11 @@ class SQLiteLedger:
         try:
             yield
         except (sqlite3.Error, OSError, OverflowError) as exc:  # OverflowError: a number of more than 64 bits
+            if _is_busy(exc):
+                raise LedgerError(
+                    f"The ledger {self._file} is locked: another seedance-mcp is writing to it.",
+                    "Nothing is damaged. Make the same call again in a moment.",
+                ) from exc
             raise LedgerError(
                 f"The ledger {self._file} cannot be used: {exc}.",
                 "Nothing is signed without it. Check the disk and the file's permissions, or restore a damaged file.",
@@ -318,6 +323,15 @@ class SQLiteLedger:
         )
         return [read_payment(row) for row in rows]
 
+    def held_payments(self, now: float) -> list[Payment]:
+        """Signed payments, refused ones about which the chain has not spoken, and reservations that have not lapsed."""
+        rows = self._all(
+            """SELECT * FROM payments WHERE state = 'signed' OR (state = 'refused' AND chain_checked = 0)
+               OR (state = 'reserved' AND hold_until > ?) ORDER BY id""",
+            now,
+        )
+        return [read_payment(row) for row in rows]
+
     def settled_without_result(self, wallet: str) -> list[Payment]:
         """Settled generations from whose answer no job was made yet."""
         rows = self._all(
@@ -428,6 +442,18 @@ class SQLiteLedger:
         rows = self._all("SELECT DISTINCT studio FROM jobs WHERE status <> 'failed' AND file IS NULL ORDER BY studio")
         return [str(row["studio"]) for row in rows]
 
+    def has_left(self) -> bool:
+        """Whether a job is not saved or a payment not over."""
+        return (
+            self._count(
+                """(SELECT 1 FROM jobs WHERE status <> 'failed' AND file IS NULL
+                UNION ALL SELECT 1 FROM payments WHERE state = 'signed' OR (state = 'refused' AND chain_checked = 0)
+                UNION ALL SELECT 1 FROM payments LEFT JOIN jobs ON jobs.payment_id = payments.id
+                          WHERE purpose = 'generation' AND state = 'settled' AND jobs.job_id IS NULL)"""
+            )
+            > 0
+        )
+
     def recent_jobs(self, limit: int) -> list[Job]:
         """The latest jobs, newest first."""
         return [read_job(row) for row in self._all(f"{JOB_QUERY} ORDER BY payment_id DESC LIMIT ?", limit)]
@@ -445,7 +471,7 @@ class SQLiteLedger:
         """The median of the latest ten such jobs."""
         rows = self._all(
             """SELECT ended_at - jobs.created_at AS seconds FROM jobs JOIN payments ON payments.id = jobs.payment_id
-               WHERE jobs.status = 'complete' AND json_extract(arguments, '$.model') = ?
+               WHERE jobs.status = 'complete' AND ended_at IS NOT NULL AND json_extract(arguments, '$.model') = ?
                      AND json_extract(arguments, '$.duration') = ? AND json_extract(arguments, '$.resolution') = ?
                ORDER BY payment_id DESC LIMIT 10""",
             *(arguments.get(name) for name in ("model", "duration", "resolution")),
@@ -494,3 +520,9 @@ class SQLiteLedger:
     def close(self) -> None:
         """Close the books."""
         self._db.close()
+
+
+def _is_busy(exc: Exception) -> bool:
+    """Whether somebody else has the lock; the low byte of an extended code is the code itself."""
+    code = getattr(exc, "sqlite_errorcode", 0)  # only what the database itself said has one
+    return code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)

@@ -20,7 +20,14 @@ from seedance_mcp.policy.lifetimes import (
     hold_until,
 )
 from seedance_mcp.policy.limits import EMPTY_PURSE, Approval, Limits, Pins, Purse, Spend
-from seedance_mcp.policy.prices import DAY_SECONDS, UPLOAD_APPROVAL, agree_price, check_price, find_room
+from seedance_mcp.policy.prices import (
+    DAY_SECONDS,
+    UPLOAD_APPROVAL,
+    agree_price,
+    check_price,
+    find_room,
+    is_still_allowed,
+)
 from seedance_mcp.policy.terms import NETWORK_FEE_MICRO_USDC_MAX, check_resource, find_objection
 
 __all__ = [
@@ -28,5 +35,5 @@ __all__ = [
     "CLOCK_SKEW_SECONDS_MAX", "DAY_SECONDS", "EMPTY_PURSE", "NETWORK_FEE_MICRO_USDC_MAX", "OFFERED_SECONDS_MAX",
     "UPLOAD_APPROVAL", "Approval", "Limits", "Pins", "Purse", "Spend", "agree_price", "authorization_window",
     "charge_valid_before", "check_clock", "check_price", "check_resource", "choose_offer", "credential_hold_until",
-    "find_objection", "find_room", "hold_until",
+    "find_objection", "find_room", "hold_until", "is_still_allowed",
 ]  # fmt: skip

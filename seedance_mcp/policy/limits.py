@@ -101,6 +101,7 @@ class Approval:
 
     Attributes:
         max_price_micro_usdc: Never sign more than this for it.
+        max_cost_micro_usdc: Nor more than this with the network's fee: the caller's own word; None where there is none.
         reason: Who says so, for the error text.
         hint: What to do about a higher price.
     """
@@ -108,3 +109,4 @@ class Approval:
     max_price_micro_usdc: int
     reason: str
     hint: str = "A shorter clip, a lower resolution or seedance-fast costs less. Only the owner can raise a limit."
+    max_cost_micro_usdc: int | None = None

@@ -2,12 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from seedance_mcp.errors import BudgetExceededError, PriceTooHighError, UnacceptableOfferError
 from seedance_mcp.money import format_usdc
 from seedance_mcp.policy.limits import Approval, Limits, Spend
+from seedance_mcp.wire.offers import Rail
 
 DAY_SECONDS = 24 * 3600
 """What the owner's `max_per_day` is counted over."""
+
+_CAP = ("the owner allows for one video (max_price_per_video)", "Only the owner can raise a limit.")
+_CALLERS_WORD = (
+    "this call allows (max_price_usd)",
+    "If it is worth more, call again with a higher max_price_usd.",
+)
+"""Who set a bound that no fee may pass either, and what to do about a higher price."""
 
 
 def agree_price(
@@ -18,15 +28,9 @@ def agree_price(
     It is the lowest of the cap, the caller's word, the quote, and, above `ask_above`, the price that a person said
     yes to in this very call.
     """
-    agreed = [Approval(limits.max_price_per_video_micro_usdc, "the owner allows for one video (max_price_per_video)")]
+    agreed = [Approval(limits.max_price_per_video_micro_usdc, _CAP[0])]
     if max_price_micro_usdc is not None:
-        agreed.append(
-            Approval(
-                max_price_micro_usdc,
-                "this call allows (max_price_usd)",
-                "If it is worth more, call again with a higher max_price_usd.",
-            )
-        )
+        agreed.append(Approval(max_price_micro_usdc, *_CALLERS_WORD))
     if quoted_micro_usdc is not None:
         agreed.append(
             Approval(
@@ -43,7 +47,8 @@ def agree_price(
                 "Call again: the person is then asked about the new price.",
             )
         )
-    return min(agreed, key=lambda approval: approval.max_price_micro_usdc)
+    lowest = min(agreed, key=lambda approval: approval.max_price_micro_usdc)
+    return replace(lowest, max_cost_micro_usdc=max_price_micro_usdc)
 
 
 UPLOAD_APPROVAL = Approval(20_000, "one image upload may cost", "Do not retry; tell the owner.")
@@ -76,14 +81,16 @@ def check_price(
             approval.hint,
         )
     cost = price_micro_usdc + fee_micro_usdc
-    if cost > limits.max_price_per_video_micro_usdc and fee_micro_usdc:
-        raise PriceTooHighError(
-            f"The price is ${format_usdc(price_micro_usdc)} and the network's fee up to "
-            f"${format_usdc(fee_micro_usdc)}, together above the "
-            f"${format_usdc(limits.max_price_per_video_micro_usdc)} that the owner allows for one video "
-            "(max_price_per_video).",
-            "Only the owner can raise a limit.",
-        )
+    for most, reason, hint in (
+        (limits.max_price_per_video_micro_usdc, *_CAP),
+        (approval.max_cost_micro_usdc, *_CALLERS_WORD),
+    ):
+        if fee_micro_usdc and most is not None and cost > most:
+            raise PriceTooHighError(
+                f"The price is ${format_usdc(price_micro_usdc)} and the network's fee up to "
+                f"${format_usdc(fee_micro_usdc)}, together above the ${format_usdc(most)} that {reason}.",
+                hint,
+            )
     for room, name in find_room(limits, spend):
         if cost > room:
             raise BudgetExceededError(
@@ -91,6 +98,32 @@ def check_price(
                 "Stop and tell the owner. Only the owner can raise a limit (SEEDANCE_MAX_PER_DAY, SEEDANCE_MAX_TOTAL). "
                 "Payments that are not over count as well: wallet_status lists them.",
             )
+
+
+def is_still_allowed(
+    limits: Limits, spend: Spend, *, rail: Rail, pay_to: str, model: str | None, cost_micro_usdc: int
+) -> bool:
+    """Whether a payment that was signed, and that `spend` counts, may be sent again: limits may be tighter by now.
+
+    Args:
+        limits: What the owner allows now.
+        spend: What was spent, this payment included.
+        rail: How it pays.
+        pay_to: Whom.
+        model: Of what kind the clip is; None for an upload.
+        cost_micro_usdc: Its price and fee.
+    """
+    caps = [
+        (cost_micro_usdc if model is not None else 0, limits.max_price_per_video_micro_usdc),
+        (spend.last_day_micro_usdc, limits.max_per_day_micro_usdc),
+        (spend.total_micro_usdc, limits.max_total_micro_usdc),
+    ]
+    return (
+        rail in limits.rails
+        and (not limits.recipients or pay_to.lower() in limits.recipients)
+        and (model is None or not limits.models or model in limits.models)
+        and all(most is None or amount <= most for amount, most in caps)
+    )
 
 
 def find_room(limits: Limits, spend: Spend) -> list[tuple[int, str]]:

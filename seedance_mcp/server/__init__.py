@@ -66,6 +66,7 @@ def build_server(
             engine = Engine(environ, settle=settle, start=start, changed=make_publisher(bus, start))
             stack.callback(ended)
             stack.push_async_callback(engine.close)  # after the tasks: one of them may be sending a payment
+            start(engine.resume_left)
             try:
                 yield State(engine=engine)
             finally:

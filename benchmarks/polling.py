@@ -187,7 +187,7 @@ async def wait_by_watcher(
 
     async def wait(watcher: JobWatcher, job: Job) -> None:
         await anyio.sleep(max(0.0, job.created_at - time.time()))
-        await watcher.wait(job, deadline=time.time() + 10 * job_seconds)
+        await watcher.wait(job, deadline=anyio.current_time() + 10 * job_seconds)
         note(job.job_id)
 
     async with anyio.create_task_group() as tasks:

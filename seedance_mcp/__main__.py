@@ -3,12 +3,16 @@
 Without arguments it serves MCP on stdio; that path loads nothing of the command line for people.
 """
 
+import os
 import sys
+
+COMPLETING = "_SEEDANCE_MCP_COMPLETE"
+"""Set by a shell that asks how a half-typed command may go on; it gives no arguments either."""
 
 
 def main() -> None:
     """Serve, or run a command."""
-    if len(sys.argv) == 1:
+    if len(sys.argv) == 1 and COMPLETING not in os.environ:
         from seedance_mcp.serving import serve  # each path loads only its own face
 
         serve()

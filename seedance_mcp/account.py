@@ -45,7 +45,7 @@ class Standing:
         address: The paying wallet's.
         spend: What was spent, and what is held, in the last 24 hours and in all.
         day_left_micro_usdc: What may still be spent today.
-        unfinished: Payments that may still settle.
+        unfinished: Payments that hold budget until it is known what became of them.
     """
 
     profile: Profile
@@ -86,7 +86,7 @@ class Account:
             limits=limits,
             spend=spend,
             day_left_micro_usdc=min(room for room, _ in policy.find_room(limits, spend)),
-            unfinished=tuple(self.ledger.unfinished_payments(self.now())[:UNFINISHED_MAX]),
+            unfinished=tuple(self.ledger.held_payments(self.now())[:UNFINISHED_MAX]),
         )
 
     async def _read_balances(self) -> tuple[Balance, ...]:

@@ -11,13 +11,12 @@ import anyio
 
 from seedance_mcp import policy
 from seedance_mcp.account import Account, Standing
+from seedance_mcp.adoption import Adoption
 from seedance_mcp.chains import Chains
 from seedance_mcp.config import Settings
 from seedance_mcp.delivery import Delivery
 from seedance_mcp.errors import (
-    JobNotFoundError,
     PurchaseUnderwayError,
-    StudioRejectedError,
     StudioUnreachableError,
 )
 from seedance_mcp.flights import Flights, Start
@@ -34,7 +33,6 @@ from seedance_mcp.recovery import Recovery
 from seedance_mcp.studio import Studio
 from seedance_mcp.wallet import Wallet
 from seedance_mcp.watcher import Changed, JobWatcher, Report
-from seedance_mcp.wire.jobs import JobStatus
 from seedance_mcp.wire.offers import Offer
 
 BOUGHT_BEFORE = "This clip was bought before; nothing is paid for it again."
@@ -60,6 +58,8 @@ class Animation:
 class Animator:
     """Everything the tools can do, for one wallet at one studio.
 
+    The moments that end a wait are those of the event loop's clock, `anyio.current_time()`: nobody can set it back.
+
     Args:
         settings: The owner's word.
         wallet: Signs.
@@ -67,7 +67,7 @@ class Animator:
         studio: Is asked and paid.
         start: Starts a background task that outlives the call.
         changed: Told the id of a job whenever something about it changes.
-        now: Unix seconds.
+        now: Unix seconds, for what is compared with the ledger, the studio or a chain.
     """
 
     def __init__(
@@ -140,8 +140,17 @@ class Animator:
             now=now,
         )
         self._account = Account(address=wallet.address, settings=settings, ledger=ledger, studio=studio, now=now)
+        self._adoption = Adoption(
+            studio=studio,
+            delivery=self._delivery,
+            flights=Flights[Job](start),
+            wallet=wallet.address,
+            expected_seconds=self.expected_seconds,
+            poll_seconds_min=profile.poll_seconds_min,
+            now=now,
+        )
         self._history = History(
-            studio=studio, ledger=ledger, adopt=self._show_foreign, latest=self._watcher.latest, now=now
+            studio=studio, ledger=ledger, adopt=self._adoption.show, latest=self._watcher.latest, now=now
         )
 
     # ── what the tools do ────────────────────────────────────────────────────────────────────────────────────────
@@ -151,13 +160,13 @@ class Animator:
 
         Args:
             image: A local path or an https URL.
-            deadline: Unix seconds at which to stop waiting; a purchase goes on.
+            deadline: The moment at which to stop waiting; a purchase goes on.
 
         Raises:
             ImageError, PolicyError, PaymentError, StudioError: As their names say.
         """
         picture = hosted = None
-        with anyio.move_on_after(max(deadline - self._now(), 0.001)):
+        with anyio.move_on_after(max(deadline - anyio.current_time(), 0.001)):
             picture = await self._hosting.load(image)
             hosted = await self._hosting.host(picture)
         if picture is not None and hosted is not None:
@@ -219,8 +228,8 @@ class Animator:
             order: What to make.
             max_price_micro_usdc: The most that this call allows for the clip, or None.
             agreed_micro_usdc: The price that a person said yes to; above `ask_above`, no more than that is signed.
-            prepare_until: Unix seconds at which to give up reading pictures; nothing is bought then.
-            deadline: Unix seconds at which to stop waiting; the work goes on.
+            prepare_until: The moment at which to give up reading pictures; nothing is bought then.
+            deadline: The moment at which to stop waiting; the work goes on.
             report: Told how the job gets on.
 
         Raises:
@@ -229,7 +238,7 @@ class Animator:
         consent = Consent(max_price_micro_usdc=max_price_micro_usdc, agreed_micro_usdc=agreed_micro_usdc)
         prepared, job = None, None
         notes: tuple[str, ...] = ()
-        with anyio.move_on_after(max(prepare_until - self._now(), 0.001)):
+        with anyio.move_on_after(max(prepare_until - anyio.current_time(), 0.001)):
             prepared = await self._prepare(order)
             job = self._ordering.find_fresh_job(prepared)
             if job is None:
@@ -239,7 +248,7 @@ class Animator:
         if job is not None:
             notes = (BOUGHT_BEFORE,)
         else:
-            with anyio.move_on_after(max(deadline - self._now(), 0.001)):
+            with anyio.move_on_after(max(deadline - anyio.current_time(), 0.001)):
                 job = await self._ordering.place(prepared, consent)
         if job is not None:
             job = await self._watcher.wait(job, deadline=deadline, report=report)
@@ -252,8 +261,8 @@ class Animator:
 
         Args:
             job_id: The studio's id.
-            deadline: Unix seconds at which to stop waiting; the job goes on.
-            answer_until: Unix seconds until which the studio may take to tell of a job that is not ours.
+            deadline: The moment at which to stop waiting; the job goes on.
+            answer_until: The moment until which the studio may take to tell of a job that is not ours.
             report: Told how the job gets on.
 
         Raises:
@@ -262,11 +271,8 @@ class Animator:
         """
         job = self._ledger.find_job(job_id)
         if job is None:
-            with anyio.move_on_after(max(answer_until - self._now(), 0.001)):
-                job = await self._adopt(job_id)
-        if job is None:
-            raise StudioUnreachableError("The studio did not tell of the job in time.", "Call again in a minute.")
-        if job.finished or job.payment_id == 0:
+            return await self._adoption.get_job(job_id, deadline=deadline, answer_until=answer_until, report=report)
+        if job.finished:
             return job
         return await self._watcher.wait(job, deadline=deadline, report=report)
 
@@ -301,25 +307,3 @@ class Animator:
     def _is_signable(self, offer: Offer) -> bool:
         limits, pins = self._settings.limits, self._settings.profile.pins
         return policy.find_objection(offer, limits, pins, payer=self.wallet.address, now=self._now()) is None
-
-    async def _adopt(self, job_id: str) -> Job:
-        """A job of this wallet that the ledger does not know: shown as the studio tells it."""
-        try:
-            seen = await self._studio.fetch_job(job_id)
-        except StudioRejectedError as exc:
-            if exc.status not in (403, 404):
-                raise
-            raise JobNotFoundError(
-                f"No job {job_id[:80]!r} is known for this wallet.", "Check the id that animate_image gave."
-            ) from exc
-        return self._show_foreign(seen)
-
-    def _show_foreign(self, seen: JobStatus) -> Job:
-        """A job that is not in the ledger, to look at."""
-        return Job(
-            job_id=seen.job_id, studio=self._studio.origin, wallet=self.wallet.address, payment_id=0, fingerprint="",
-            arguments=seen.input or {}, status=seen.status, progress=seen.progress, error=seen.error,
-            video_url=seen.video_url, thumbnail_url=seen.thumbnail_url, file=None, thumbnail=None,
-            created_at=seen.created_at or self._now(), ended_at=None, price_micro_usdc=0, fee_micro_usdc=0,
-            rail="x402", receipt=None,
-        )  # fmt: skip

@@ -11,22 +11,24 @@ import sys
 import threading
 from pathlib import Path
 from types import FrameType
-from typing import Annotated, Literal
+from typing import Annotated, Literal, NoReturn
 
 import anyio
 import typer
 
 from seedance_mcp import __version__
 from seedance_mcp.commands import clips, doctor, gallery, hosts, wallet
-from seedance_mcp.commands.console import words
+from seedance_mcp.commands.console import AsJson, json_asked, say, show_error, words
 from seedance_mcp.commands.exits import EPILOG, find_exit_code
 from seedance_mcp.commands.phrases import rephrase
 from seedance_mcp.config import SANDBOX_PORT, read_settings
 from seedance_mcp.embedded import prepare_wallet, start_sandbox
-from seedance_mcp.errors import SeedanceError
+from seedance_mcp.errors import ConfigError, InternalError, SeedanceError
 from seedance_mcp.serving import configure_logging
 
 LISTEN_SECONDS = 1.0
+
+log = logging.getLogger("seedance_mcp")
 
 app = typer.Typer(
     help="Turn a still image into a video, paid once and within your limits. Without a command: serve MCP on stdio.",
@@ -49,13 +51,33 @@ JobSeconds = Annotated[float, typer.Option(min=0.1, max=3600, help="How long a s
 
 
 def run() -> None:
-    """Run a command; an expected failure is one line and a code of its own."""
-    configure_logging("WARNING")
+    """Run a command; a failure is one line and a code of its own, and with `--json` an object on stdout as well."""
+    configure_logging("DEBUG" if os.environ.get("SEEDANCE_LOG_LEVEL", "").upper() == "DEBUG" else "WARNING")
+    json_asked.set(False)
     try:
         app()
     except SeedanceError as exc:
-        words.print(f"seedance-mcp: {rephrase(exc)}", style="red", markup=False)
-        sys.exit(find_exit_code(exc))
+        _fail(exc)
+    except Exception as exc:  # a fault of ours: what became of the money is in the ledger, the traceback in the log
+        log.debug("the command broke unexpectedly", exc_info=exc)
+        if isinstance(exc, OSError) and "--install-completion" in sys.argv:
+            _fail(ConfigError(
+                f"The completion cannot be written: {exc.filename}: {exc.strerror}.",
+                "Put what --show-completion prints where your shell reads it.",
+            ))  # fmt: skip
+        _fail(InternalError(
+            f"The command broke unexpectedly ({type(exc).__name__}).",
+            "Run the same command once more; if it breaks again, SEEDANCE_LOG_LEVEL=DEBUG shows where.",
+            charge="held",
+        ))  # fmt: skip
+
+
+def _fail(exc: SeedanceError) -> NoReturn:
+    """Tell a failure, and end with its code."""
+    if json_asked.get():
+        say({"error": show_error(exc)})
+    words.print(f"seedance-mcp: {rephrase(exc)}", style="red", markup=False)
+    sys.exit(find_exit_code(exc))
 
 
 @app.callback(invoke_without_command=True)
@@ -85,7 +107,7 @@ def demo(
     contract: Contract = "current",
     rail: Rail = "x402",
     job_seconds: JobSeconds = 5,
-    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
+    as_json: AsJson = False,
 ) -> None:
     """See the whole job happen without money: quote, upload, pay, wait, save, in the sandbox."""
     from seedance_mcp.demo import run_demo  # loads the MCP client
@@ -100,7 +122,7 @@ def demo(
         lambda: run_demo(arguments, contract=contract, rails=rails, job_seconds=job_seconds, quiet=as_json)
     )
     if as_json:
-        typer.echo(json.dumps(result))
+        say(result)
 
 
 @app.command()

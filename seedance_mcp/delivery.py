@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import anyio
@@ -37,14 +37,34 @@ class Delivery:
     now: Callable[[], float]
 
     async def deliver(self, job: Job) -> Job:
-        """Download a complete job's clip and thumbnail.
-
-        A studio may give a fresh address for a dead one, so every further attempt asks for the job once more.
+        """Download a complete job's clip and thumbnail, and write down where they are.
 
         Raises:
             VideoUnsavedError: Not this time; the job stays unfinished and is tried again.
         """
-        name = media.name_video(job.payment_id, job.job_id, str(job.arguments.get("prompt", "")))
+        file, thumbnail = await self._save(job)
+        return self.ledger.finish_job(job.job_id, file=file, thumbnail=thumbnail)
+
+    async def save_foreign(self, job: Job) -> Job:
+        """Download the clip and thumbnail of a job that is not in the ledger.
+
+        Raises:
+            VideoUnsavedError: Not this time.
+        """
+        file, thumbnail = await self._save(job)
+        return replace(job, file=file, thumbnail=thumbnail)
+
+    def find_saved(self, job: Job) -> Job:
+        """A foreign job with the files that were saved of it before."""
+        file, thumbnail = media.find_video(self.folder, _name(job))
+        return replace(job, file=file, thumbnail=thumbnail)
+
+    async def _save(self, job: Job) -> tuple[str, str | None]:
+        """Bring the clip and its thumbnail home; where they are.
+
+        A studio may give a fresh address for a dead one, so every further attempt asks for the job once more.
+        """
+        name = _name(job)
         reason = "The studio named no video."
         for attempt in range(SAVE_ATTEMPTS_MAX):
             if attempt:
@@ -59,15 +79,13 @@ class Delivery:
                 reason = exc.what
                 continue
             thumbnail = await self._save_thumbnail(job, name)
-            return self.ledger.finish_job(
-                job.job_id, file=str(file), thumbnail=None if thumbnail is None else str(thumbnail)
-            )
+            return str(file), None if thumbnail is None else str(thumbnail)
         raise VideoUnsavedError(
             f"The clip is finished but not saved yet. {reason}",
             f"Call get_job with {job.job_id} again soon: its address dies about 20 minutes after completion.",
-            charge="settled",
+            charge="settled" if job.payment_id else "none",
             amount_micro_usdc=job.price_micro_usdc,
-            payment_id=job.payment_id,
+            payment_id=job.payment_id or None,
         )
 
     async def keep_frames(self, *pictures: Picture) -> None:
@@ -79,9 +97,11 @@ class Delivery:
 
     async def _renew(self, job: Job) -> Job:
         try:
-            return self.ledger.update_job(await self.studio.fetch_job(job.job_id), now=self.now()) or job
+            seen = await self.studio.fetch_job(job.job_id)
         except StudioError:
             return job
+        known = self.ledger.update_job(seen, now=self.now())
+        return known or replace(job, video_url=seen.video_url, thumbnail_url=seen.thumbnail_url)
 
     async def _save_thumbnail(self, job: Job, name: str) -> Path | None:
         """A thumbnail is a nicety: without it the clip is as good."""
@@ -92,3 +112,7 @@ class Delivery:
             return await media.save_thumbnail(data, self.folder, name)
         except (StudioError, ImageError, OSError):
             return None
+
+
+def _name(job: Job) -> str:
+    return media.name_video(job.payment_id, job.job_id, str(job.arguments.get("prompt", "")))

@@ -20,7 +20,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from seedance_mcp.config import read_settings
 from seedance_mcp.embedded import prepare_wallet, start_sandbox
-from seedance_mcp.errors import SeedanceError
+from seedance_mcp.errors import ConfigError, SeedanceError
 
 T = TypeVar("T")
 
@@ -167,10 +167,19 @@ def _own_environ() -> dict[str, str]:
 
 
 def _make_folder() -> Path:
-    """A folder of this run's own: its wallet, ledger and clip."""
+    """A folder of this run's own: its wallet, ledger and clip.
+
+    Raises:
+        ConfigError: Nothing can be written there.
+    """
     base = read_settings({**_own_environ(), "SEEDANCE_PROFILE": "sandbox"}).data_dir.parent / "demo"
-    base.mkdir(parents=True, exist_ok=True)
-    return Path(tempfile.mkdtemp(prefix=time.strftime("%Y%m%d-%H%M%S-"), dir=base))
+    try:
+        base.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=time.strftime("%Y%m%d-%H%M%S-"), dir=base))
+    except OSError as exc:
+        raise ConfigError(
+            f"{base} cannot be written: {exc.strerror or exc}.", "Name another folder in SEEDANCE_DATA_DIR."
+        ) from exc
 
 
 def _take_out(clip: Path, folder: Path) -> Path:

@@ -22,13 +22,22 @@ import anyio.to_thread
 from seedance_mcp import __version__
 from seedance_mcp.config import Settings, find_sources, read_settings
 from seedance_mcp.config.reading import PREFIX
-from seedance_mcp.errors import ConfigError, SeedanceError, StudioRejectedError, StudioUnreachableError, quote_text
+from seedance_mcp.errors import (
+    ConfigError,
+    SeedanceError,
+    StudioRejectedError,
+    StudioUnreachableError,
+    format_clock,
+    quote_text,
+)
 from seedance_mcp.hosts import HOSTS, has_entry
 from seedance_mcp.money import format_usdc
+from seedance_mcp.policy import Limits, Spend, find_room
 from seedance_mcp.wallet import list_sources, open_wallet
 from seedance_mcp.wallet.keyfiles import is_locked
 
 if TYPE_CHECKING:
+    from seedance_mcp.ledger import Payment
     from seedance_mcp.studio import Studio
     from seedance_mcp.wire.offers import Rail
 
@@ -117,14 +126,17 @@ async def _look_at_wallet(settings: Settings) -> tuple[str | None, list[Finding]
     sources = await anyio.to_thread.run_sync(list_sources, *settings.key_places)
     used = next((source for source in sources if source.used), None)
     if used is None:
-        advice = "" if settings.embedded else "Run: seedance-mcp wallet create, or wallet import FILE."
+        flag = " --sandbox" if settings.profile.name == "sandbox" else ""
+        advice = f"Run: seedance-mcp wallet create{flag}, or wallet import FILE{flag}."
         health: Health = "ok" if settings.embedded else "note"
         text = (
             "is made with the first purchase"
             if settings.embedded
             else "No wallet is set: prices can be asked, no more."
         )
-        return None, [Finding(topic="wallet", health=health, text=text, advice=advice)]
+        return None, [
+            Finding(topic="wallet", health=health, text=text, advice="" if settings.embedded else advice),
+        ]
     if used.problem is not None:
         return None, [_problem("wallet", used.problem)]
     file = settings.wallet_file
@@ -180,34 +192,13 @@ def _look_at_ledger(settings: Settings, address: str | None) -> list[Finding]:
         try:
             spend = ledger.spend(now)
             jobs = ledger.unfinished_jobs(settings.profile.studio_url)
-            open_payments = ledger.unfinished_payments(now)
+            held = ledger.held_payments(now)
             lost = ledger.settled_without_result(address) if address else []
         finally:
             ledger.close()
     except SeedanceError as exc:
         return [_problem("ledger", exc)]
-    left = max(settings.limits.max_per_day_micro_usdc - spend.last_day_micro_usdc, 0)
-    findings = [
-        Finding(
-            topic="ledger",
-            health="ok" if left >= PRICE_MICRO_USDC_TYPICAL else "note",
-            text=f"${format_usdc(spend.last_day_micro_usdc)} in the last 24 hours, ${format_usdc(left)} left; "
-            f"${format_usdc(spend.total_micro_usdc)} in all",
-            advice="" if left >= PRICE_MICRO_USDC_TYPICAL else "The day's budget is used up; it frees by itself.",
-        )
-    ]
-    for payment in open_payments:
-        until = time.strftime("%H:%M UTC", time.gmtime(payment.hold_until))
-        findings.append(
-            Finding(
-                topic="payment",
-                health="note",
-                text=f"Payment {payment.id} of ${format_usdc(payment.amount_micro_usdc)} is {payment.state}, and holds "
-                f"budget; its credential ends at {until}.",
-                advice="A running server asks the studio and the chain by itself; or run the same command again. If no "
-                f"chain will tell, look it up and run: seedance-mcp wallet write-off {payment.id}",
-            )
-        )
+    findings = [_judge_budget(settings.limits, spend), *(_describe_held(payment, now) for payment in held)]
     findings += [
         Finding(
             topic="payment",
@@ -227,6 +218,44 @@ def _look_at_ledger(settings: Settings, address: str | None) -> list[Finding]:
             )
         )
     return findings
+
+
+def _judge_budget(limits: Limits, spend: Spend) -> Finding:
+    """What was spent, and what is left of the tightest budget."""
+    left, name = min(find_room(limits, spend))
+    total = limits.max_total_micro_usdc
+    if left >= PRICE_MICRO_USDC_TYPICAL:
+        advice = ""
+    elif total is not None and total - spend.total_micro_usdc < PRICE_MICRO_USDC_TYPICAL:
+        advice = "The total budget is used up, and does not free by itself: raise SEEDANCE_MAX_TOTAL to buy more."
+    else:
+        advice = "The day's budget is used up; it frees by itself, or raise SEEDANCE_MAX_PER_DAY."
+    return Finding(
+        topic="ledger",
+        health="note" if advice else "ok",
+        text=f"${format_usdc(spend.last_day_micro_usdc)} in the last 24 hours, ${format_usdc(spend.total_micro_usdc)} "
+        f"in all; ${format_usdc(left)} left of your {name}",
+        advice=advice,
+    )
+
+
+def _describe_held(payment: Payment, now: float) -> Finding:
+    """A payment that counts as spent although nobody knows yet what became of it."""
+    amount, until = f"${format_usdc(payment.cost_micro_usdc)}", format_clock(payment.hold_until)
+    if payment.state == "reserved":
+        text = f"Payment {payment.id} of {amount} is being made, and holds budget until {until} at the latest."
+        return Finding(topic="payment", health="note", text=text)
+    over = payment.hold_until <= now
+    text = (
+        f"Payment {payment.id} of {amount} is {payment.state}, and holds budget; its credential "
+        f"{'ended' if over else 'ends'} at {until}."
+    )
+    again = "; or run the same command again" if payment.state == "signed" else " once its credential is over"
+    advice = (
+        f"A running server asks the studio and the chain by itself{again}. If no chain will tell, look it up and run: "
+        f"seedance-mcp wallet write-off {payment.id}"
+    )
+    return Finding(topic="payment", health="note", text=text, advice=advice)
 
 
 # ── the studio and the chains ────────────────────────────────────────────────────────────────────────────────────────
@@ -368,26 +397,31 @@ async def _look_at_chains(studio: Studio, settings: Settings, address: str | Non
     from seedance_mcp.wire.x402 import read_word
 
     profile, findings = settings.profile, list[Finding]()
-    tokens: list[tuple[Rail, str, str]] = []
+    chains: list[tuple[Rail, str, tuple[str, ...]]] = []
     if profile.token is not None and "x402" in settings.limits.rails:
-        tokens.append(("x402", profile.token.network, profile.token.asset))
+        chains.append(("x402", profile.token.network, (profile.token.asset,)))
     if profile.charges is not None and "mpp" in settings.limits.rails:
-        tokens.append(("mpp", profile.charges.network, profile.charges.currencies[0]))
+        chains.append(("mpp", profile.charges.network, profile.charges.currencies))
     balances: list[int] = []
-    for rail, network, token in tokens:
+    for rail, network, tokens in chains:
         finding = await _look_at_nodes(studio, rail, network)
-        findings.append(finding)
         if address is None or finding.health != "ok":
+            findings.append(finding)
             continue
-        try:
-            amount = read_word(await studio.call_rpc("eth_call", build_balance_call(token, address), rail=rail))
-        except SeedanceError as exc:
-            findings.append(_problem(finding.topic, exc))
-            continue
-        balances.append(amount)
-        findings[-1] = replace(finding, text=f"{finding.text}; ${format_usdc(amount)} in the wallet")
+        told, problems = list[str](), list[Finding]()
+        for token in tokens:
+            try:
+                amount = read_word(await studio.call_rpc("eth_call", build_balance_call(token, address), rail=rail))
+            except SeedanceError as exc:
+                problems.append(_problem(finding.topic, exc))
+                continue
+            balances.append(amount)
+            told.append(f"${format_usdc(amount)} {profile.name_token(token)}")
+        text = f"{finding.text}; {', '.join(told)} in the wallet" if told else finding.text
+        findings += [replace(finding, text=text), *problems]
     if balances and max(balances) < PRICE_MICRO_USDC_TYPICAL:
-        text = f"The wallet holds ${format_usdc(max(balances))}; the default clip with its upload costs $0.33."
+        most = f"{'at most ' if len(balances) > 1 else ''}${format_usdc(max(balances))}"
+        text = f"The wallet holds {most} of a token; the default clip with its upload costs $0.33."
         findings.append(Finding(topic="balance", health="note", text=text, advice="Run: seedance-mcp wallet fund"))
     return findings
 

@@ -111,7 +111,7 @@ def start_sandbox(*, wallet: str, port: int = 0, **wishes: object) -> "Sandbox":
         sandbox = Sandbox(settings, port=port)
         sandbox.start()
     except ValueError as exc:
-        raise ConfigError(f"The sandbox cannot be started: {exc}.") from exc
+        raise ConfigError(f"The sandbox cannot be started: {exc}.", "Correct that option.") from exc
     except OSError as exc:
         raise ConfigError(
             f"The sandbox cannot use port {port}: {exc.strerror or exc}.", "Choose another --port."

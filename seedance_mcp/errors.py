@@ -104,7 +104,7 @@ class SeedanceError(Exception):
             case "held" if not self.amount_micro_usdc:
                 sentences.append("What was paid, if anything, is in the ledger.")
             case "held":
-                until = f" until {_clock_text(self.held_until)}" if self.held_until is not None else ""
+                until = f" until {format_clock(self.held_until)}" if self.held_until is not None else ""
                 sentences.append(f"Up to {amount} is held{until}{number}.")
         if self.upload_micro_usdc:
             upload = f"${format_usdc(self.upload_micro_usdc)}"
@@ -112,7 +112,7 @@ class SeedanceError(Exception):
         return " ".join(sentences)
 
 
-def _clock_text(unix_seconds: int) -> str:
+def format_clock(unix_seconds: int) -> str:
     """The first full minute at which it is over: whoever comes back then does not come too early."""
     minutes = -(-unix_seconds // 60) % 1440
     return f"{minutes // 60:02d}:{minutes % 60:02d} UTC"

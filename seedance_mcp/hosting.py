@@ -11,7 +11,7 @@ import contextlib
 import hashlib
 import re
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
@@ -19,7 +19,7 @@ from seedance_mcp import media, policy
 from seedance_mcp.doubts import held_error
 from seedance_mcp.errors import ImageError, PurchaseUnderwayError, StudioError, StudioProtocolError, StudioRejectedError
 from seedance_mcp.flights import Flights
-from seedance_mcp.ledger import Ledger, Payment, Upload
+from seedance_mcp.ledger import Ledger, Payment, Sight, Upload
 from seedance_mcp.media import Image
 from seedance_mcp.purchase import JOIN_ATTEMPTS_MAX, Buyer
 from seedance_mcp.recovery import Recovery
@@ -34,6 +34,8 @@ UPLOAD_PRICE_MICRO_USDC = 10_000
 """Source: contract section 4."""
 PURCHASES_MAX = 2
 """How often in 24 hours the upload of one picture is paid for without the picture being hosted."""
+SIGHT_SECONDS = 25 * 3600
+"""For so long a URL means the picture that was last seen there: longer than the same order means the same job."""
 REBOUGHT = "This picture's upload was bought once more: an earlier one was paid, and its answer lost or its place gone."
 VERCEL_HOST = "vercel.com"
 
@@ -108,7 +110,18 @@ class Hosting:
         if upload is not None:
             return Picture(sha256=upload.sha256, url=url, width=upload.width, height=upload.height, image=None)
         # A slow host may take longer than one call: the reading goes on, and the next call finds it done.
-        return await self.fetches.join(url, lambda: self._fetch(url))
+        return self._recognize(await self.fetches.join(url, lambda: self._fetch(url)), url)
+
+    def _recognize(self, picture: Picture, url: str) -> Picture:
+        """The same URL is the same wish, whatever its host answers now: a picture that a call saw there before."""
+        now = self.now()
+        sight = self.ledger.find_sight(url, since=now - SIGHT_SECONDS)
+        if sight is not None:
+            picture = replace(picture, sha256=sight.sha256, width=sight.width, height=sight.height)
+        self.ledger.record_sight(
+            Sight(url=url, sha256=picture.sha256, width=picture.width, height=picture.height, seen_at=now)
+        )
+        return picture
 
     async def _fetch(self, url: str) -> Picture:
         try:
@@ -136,10 +149,13 @@ class Hosting:
     async def find(self, picture: Picture) -> Upload | None:
         """The hosted copy of a picture, if the studio still has it."""
         upload = self._find_recorded(picture)
-        if upload is not None and not await self.studio.is_hosted(upload.image_url):
-            self.ledger.forget_upload(upload.image_url)
-            return None
-        return upload
+        if upload is None or await self.studio.is_hosted(upload.image_url):
+            return upload
+        fingerprint = self._fingerprint(picture.sha256)
+        if self.ledger.count_uploads_paid(fingerprint, since=self.now() - policy.DAY_SECONDS) >= PURCHASES_MAX:
+            return upload  # a store that calls every picture gone is not paid for each of its answers
+        self.ledger.forget_upload(upload.image_url)
+        return None
 
     async def host(self, picture: Picture) -> Hosted:
         """Host a picture, buying an upload only where there is none.
@@ -155,7 +171,7 @@ class Hosting:
             if upload is None:
                 raise ImageError("The studio does not host this image any more.", "Upload the picture again.")
             return Hosted(upload=upload, paid_micro_usdc=0)
-        fingerprint = self._fingerprint(image)
+        fingerprint = self._fingerprint(image.sha256)
         if upload is None:
             return await self.flights.join(fingerprint, lambda: self._buy(image, fingerprint))
         return Hosted(upload=upload, paid_micro_usdc=0, notes=self._find_notes(fingerprint))
@@ -165,8 +181,8 @@ class Hosting:
         since = self.now() - policy.DAY_SECONDS
         return (REBOUGHT,) if self.ledger.count_unhosted(fingerprint, since=since) else ()
 
-    def _fingerprint(self, image: Image) -> str:
-        parts = ("upload", self.studio.origin, self.buyer.wallet.address.lower(), image.sha256)
+    def _fingerprint(self, sha256: str) -> str:
+        parts = ("upload", self.studio.origin, self.buyer.wallet.address.lower(), sha256)
         return hashlib.sha256(repr(parts).encode()).hexdigest()
 
     async def _buy(self, image: Image, fingerprint: str) -> Hosted:

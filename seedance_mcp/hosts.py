@@ -6,31 +6,24 @@ that it cannot read. Never writes a key: a host's file is read by many.
 
 from __future__ import annotations
 
-import difflib
-import json
 import os
-import re
 import shutil
 import sys
-import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, cast
+from typing import cast
 
+from seedance_mcp.entry import SERVER_NAME, Form, show_change
 from seedance_mcp.errors import ConfigError
-from seedance_mcp.jsonc import edit_json, parse_json
+from seedance_mcp.jsonc import cut_json, parse_json, read_object, set_json
+from seedance_mcp.tomltext import cut_toml, parse_toml, read_table, set_toml
 
-SERVER_NAME = "seedance"
 CONFIG_BYTES_MAX = 8 * 1024 * 1024
 BACKUPS_MAX = 1000
-START_SECONDS, CALL_SECONDS = 30, 120
-"""What Codex is told to allow: its own 10 s are short for a first start."""
 
-SECRETS = ("SEEDANCE_WALLET_KEY", "SEEDANCE_RPC_URL", "SEEDANCE_TEMPO_RPC_URL")
-"""Settings that are never written into another program's file: a key, and addresses that may hold a provider's."""
-
-Form = Literal["mcpServers", "servers", "context_servers", "codex"]
+_BOM = "\ufeff"
+_CODEX = "mcp_servers"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -140,77 +133,34 @@ class Change:
     """A host's file as it is and as it will be.
 
     Attributes:
+        form: Of the file.
         before: None where there is no file yet.
+        after: None where there will be no file: nothing but what we had made was in it.
+        old: Our entry as it is, if any.
+        new: Our entry as it will be.
     """
 
+    form: Form
     file: Path
     before: str | None
-    after: str
+    after: str | None
+    old: object
+    new: Mapping[str, object] | None
 
     @property
     def diff(self) -> str:
         """The change for a person's eyes: our entry alone, for the rest of the file may hold other people's secrets."""
-        lines = difflib.unified_diff(
-            (self.before or "").splitlines(), self.after.splitlines(), str(self.file), str(self.file), n=0, lineterm=""
-        )
-        return "\n".join(lines)
+        return show_change(self.form, self.file, self.old, self.new)
 
 
-def build_entry(form: Form, *, sandbox: bool, environ: Mapping[str, str]) -> dict[str, object]:
-    """Our entry: the absolute command, and no secret.
-
-    Args:
-        form: Of the host's file.
-        sandbox: Whether it starts in the sandbox.
-        environ: The owner's settings; those that are neither secret nor a sandbox's are carried along.
-    """
-    script = shutil.which("seedance-mcp", path=str(Path(sys.executable).parent))  # of this very installation
-    command, args = (script, []) if script else (sys.executable, ["-m", "seedance_mcp"])
-    if sandbox:
-        env = {"SEEDANCE_PROFILE": "sandbox"}
-    else:
-        env = {name: _absolute(name, environ[name]) for name in sorted(environ) if name.startswith("SEEDANCE_")}
-        for name in SECRETS:
-            env.pop(name, None)
-    entry: dict[str, object] = {"command": command, "args": args, "env": env}
-    return {"type": "stdio", **entry} if form == "servers" else entry
-
-
-def _absolute(name: str, value: str) -> str:
-    """A host starts us in a folder of its own choice: a path must not depend on it."""
-    is_path = name.endswith(("_FILE", "_DIR")) and value and not value.startswith("${")
-    return str(Path(value).expanduser().absolute()) if is_path else value
-
-
-def add_entry(host: Host, file: Path, entry: Mapping[str, object]) -> Change:
-    """The host's file with our entry in it.
+def read_entry(host: Host, file: Path) -> Mapping[str, object] | None:
+    """Our entry in a host's file, if there is one.
 
     Raises:
-        ConfigError: The file cannot be read, or is not what this host writes. Nothing is changed.
+        ConfigError: The file cannot be read.
     """
-    before = _read_text(file)
-    if host.form == "codex":
-        _parse_toml(before, file)
-        text = _without_toml(before or "")
-        after = (text.rstrip("\n") + "\n\n" if text.strip() else "") + _write_toml(entry)
-        _parse_toml(after, file)
-        return Change(file=file, before=before, after=after)
-    return Change(file=file, before=before, after=edit_json(before, file, host.form, SERVER_NAME, entry))
-
-
-def remove_entry(host: Host, file: Path) -> Change:
-    """The host's file without our entry.
-
-    Raises:
-        ConfigError: As `add_entry`.
-    """
-    before = _read_text(file)
-    if before is None:
-        return Change(file=file, before=None, after="")
-    if host.form == "codex":
-        _parse_toml(before, file)
-        return Change(file=file, before=before, after=_without_toml(before))
-    return Change(file=file, before=before, after=edit_json(before, file, host.form, SERVER_NAME, None))
+    entry = _read_servers(host, _read_text(file) or "", file).get(SERVER_NAME)
+    return cast("dict[str, object]", entry) if isinstance(entry, dict) else None
 
 
 def has_entry(host: Host, file: Path) -> bool | None:
@@ -220,17 +170,96 @@ def has_entry(host: Host, file: Path) -> bool | None:
         ConfigError: The file cannot be read.
     """
     text = _read_text(file)
-    if text is None:
-        return None
+    return None if text is None else SERVER_NAME in _read_servers(host, text, file)
+
+
+def add_entry(host: Host, file: Path, entry: Mapping[str, object]) -> Change:
+    """The host's file with our entry in it.
+
+    Raises:
+        ConfigError: The file cannot be read, or is not what this host writes. Nothing is changed.
+    """
+    before = _read_text(file)
+    old = _read_servers(host, before or "", file).get(SERVER_NAME)
+    after = before if old == entry else _set(host, before or "", file, entry)
+    return Change(form=host.form, file=file, before=before, after=after, old=old, new=entry)
+
+
+def remove_entry(host: Host, file: Path) -> Change:
+    """The host's file without our entry: as it was before, to the byte, where nobody else has changed it since.
+
+    Raises:
+        ConfigError: As `add_entry`.
+    """
+    before = _read_text(file)
+    servers = _read_servers(host, before or "", file)
+    if before is None or SERVER_NAME not in servers:
+        return Change(form=host.form, file=file, before=before, after=before, old=None, new=None)
+    old = servers[SERVER_NAME]
+    return Change(form=host.form, file=file, before=before, after=_undo(host, before, file, old), old=old, new=None)
+
+
+def _undo(host: Host, before: str, file: Path, old: object) -> str | None:
+    copy = _read_copy(host, file)
+    if isinstance(old, dict):
+        entry = cast("dict[str, object]", old)
+        if copy is not None and _would_be(host, copy, file, entry) == before:
+            return copy
+        if _would_be(host, "", file, entry) == before:
+            return None
+    bom, text = _split_bom(before)
     if host.form == "codex":
-        servers = _parse_toml(text, file).get("mcp_servers", {})
+        return bom + cut_toml(text, file, _CODEX, SERVER_NAME)
+    made_by_us = copy is not None and host.form not in parse_json(_split_bom(copy)[1], file)
+    return bom + cut_json(text, file, host.form, SERVER_NAME, with_key=made_by_us)
+
+
+def _read_copy(host: Host, file: Path) -> str | None:
+    """What a file was before our entry came into it: the newest copy without one."""
+    for copy in reversed(_list_copies(_resolve(file))):
+        try:
+            text = _read_text(copy)
+            if text is not None and SERVER_NAME not in _read_servers(host, text, copy):
+                return text
+        except ConfigError:
+            continue  # somebody has changed it: it is of no use here, and no fault of the file's
+    return None
+
+
+def _would_be(host: Host, text: str, file: Path, entry: Mapping[str, object]) -> str | None:
+    try:
+        return _set(host, text, file, entry)
+    except ConfigError:
+        return None
+
+
+def _set(host: Host, text: str, file: Path, entry: Mapping[str, object]) -> str:
+    bom, text = _split_bom(text)
+    if host.form == "codex":
+        after = set_toml(text, file, _CODEX, SERVER_NAME, entry)
     else:
-        servers = parse_json(text, file).get(host.form, {})
-    return isinstance(servers, dict) and SERVER_NAME in servers
+        after = set_json(text, file, host.form, SERVER_NAME, entry)
+    try:
+        after.encode("utf-8")
+    except UnicodeEncodeError as exc:  # a path that is no text, in the environment
+        raise ConfigError(f"What {file} would hold is not UTF-8 text.", "Nothing was changed.") from exc
+    return bom + after
+
+
+def _read_servers(host: Host, text: str, file: Path) -> dict[str, object]:
+    """A host's servers by name."""
+    _, text = _split_bom(text)
+    if host.form == "codex":
+        return read_table(parse_toml(text, file), _CODEX, file)
+    return read_object(parse_json(text, file), host.form, file)
+
+
+def _split_bom(text: str) -> tuple[str, str]:
+    return (_BOM, text[1:]) if text.startswith(_BOM) else ("", text)
 
 
 def write_change(change: Change) -> Path | None:
-    """Write a host's file whole or not at all, and keep what was there beside it.
+    """Write a host's file whole or not at all (or take it away), and keep what was there beside it.
 
     Returns:
         The copy, or None where there was nothing.
@@ -238,7 +267,7 @@ def write_change(change: Change) -> Path | None:
     Raises:
         ConfigError: It cannot be written, or was changed meanwhile.
     """
-    file = change.file.resolve() if change.file.is_symlink() else change.file
+    file = _resolve(change.file)
     partial = file.with_name(f".{file.name}.seedance-{os.getpid()}")
     backup: Path | None = None
     if _read_text(file) != change.before:
@@ -248,6 +277,10 @@ def write_change(change: Change) -> Path | None:
         if change.before is not None:
             backup = _name_backup(file)
             shutil.copy2(file, backup)
+            backup.chmod(0o600)  # it may hold a key, and its owner alone needs it
+        if change.after is None:
+            file.unlink()
+            return backup
         with partial.open("w", encoding="utf-8", newline="") as opened:
             if change.before is not None:
                 shutil.copymode(file, partial)
@@ -259,11 +292,23 @@ def write_change(change: Change) -> Path | None:
     return backup
 
 
+def _resolve(file: Path) -> Path:
+    return file.resolve() if file.is_symlink() else file
+
+
+def _list_copies(file: Path) -> list[Path]:
+    """The copies that were made of a file, the oldest first."""
+    return [copy for number in range(BACKUPS_MAX) if (copy := _name_copy(file, number)).exists()]
+
+
+def _name_copy(file: Path, number: int) -> Path:
+    return file.with_name(f"{file.name}.before-seedance{f'-{number}' if number else ''}")
+
+
 def _name_backup(file: Path) -> Path:
     for number in range(BACKUPS_MAX):
-        backup = file.with_name(f"{file.name}.before-seedance{f'-{number}' if number else ''}")
-        if not backup.exists():
-            return backup
+        if not _name_copy(file, number).exists():
+            return _name_copy(file, number)
     raise ConfigError(f"There are {BACKUPS_MAX} copies of {file.name} already.", "Take some away.")
 
 
@@ -280,43 +325,3 @@ def _read_text(file: Path) -> str | None:
         raise ConfigError(f"{file} cannot be read: {exc.strerror or exc}.", "Nothing was changed.") from exc
     except UnicodeDecodeError as exc:
         raise ConfigError(f"{file} is not UTF-8 text.", "Nothing was changed.") from exc
-
-
-# ── TOML, as Codex writes it ─────────────────────────────────────────────────────────────────────────────────────────
-
-_TABLE = re.compile(r"^\s*\[\[?\s*(?P<name>[^\]]+?)\s*\]\]?\s*(?:#.*)?$")
-
-
-def _parse_toml(text: str | None, file: Path) -> dict[str, object]:
-    try:
-        return tomllib.loads(text or "")
-    except (ValueError, RecursionError) as exc:
-        raise ConfigError(f"{file} is not TOML: {str(exc)[:200]}.", "Mend it first; nothing was changed.") from exc
-
-
-def _without_toml(text: str) -> str:
-    """The text without the tables `mcp_servers.seedance` and below."""
-    kept: list[str] = []
-    ours = False
-    for line in text.splitlines(keepends=True):
-        table = _TABLE.match(line)
-        if table is not None:
-            name = table["name"].replace('"', "").replace(" ", "")
-            ours = name == f"mcp_servers.{SERVER_NAME}" or name.startswith(f"mcp_servers.{SERVER_NAME}.")
-        if not ours:
-            kept.append(line)
-    return "".join(kept).rstrip("\n") + "\n" if kept else ""
-
-
-def _write_toml(entry: Mapping[str, object]) -> str:
-    lines = [
-        f"[mcp_servers.{SERVER_NAME}]",
-        f"command = {json.dumps(entry['command'])}",
-        f"args = {json.dumps(entry['args'])}",
-        f"startup_timeout_sec = {START_SECONDS}",
-        f"tool_timeout_sec = {CALL_SECONDS}",
-    ]
-    env = cast("Mapping[str, str]", entry["env"])
-    if env:
-        lines += ["", f"[mcp_servers.{SERVER_NAME}.env]", *(f"{name} = {json.dumps(env[name])}" for name in env)]
-    return "\n".join(lines) + "\n"

@@ -1,6 +1,7 @@
 """JSON as editors write it, with comments and trailing commas: read as it is meant, and changed in one place only.
 
-Pure text in, text out. A change is proven: what it makes is read again and compared, so that nothing else was touched.
+Pure text in, text out. What is put in follows the file's own lines, and what is taken out is what was put in: every
+other character stays, comments too. A change is proven: what it makes is read again and compared.
 """
 
 from __future__ import annotations
@@ -8,17 +9,57 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import cast
 
 from seedance_mcp.errors import ConfigError
 
-_JSONC = re.compile(r'"(?:\\.|[^"\\])*"|//[^\n]*|/\*.*?\*/|,(?=\s*(?:(?://[^\n]*|/\*.*?\*/)\s*)*[}\]])', re.DOTALL)
+_COMMENT = re.compile(r'"(?:\\.|[^"\\])*"|//[^\r\n]*|/\*.*?\*/', re.DOTALL)
+_LAST_COMMA = re.compile(r'"(?:\\.|[^"\\])*"|,(?=\s*[}\]])', re.DOTALL)
+_TO_LINE_END = re.compile(r"(?:[ \t]|//[^\r\n]*|/\*(?:(?!\*/)[^\r\n])*\*/)*(?=\r?\n)")
+"""Blanks and comments up to the end of a line, where nothing else is on it."""
+_INDENT = re.compile(r"[ \t]*")
+_UNIT = "  "
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Member:
+    """One member of an object: where its name and its value begin, where it ends, and where its comma is, if any."""
+
+    name: str
+    begin: int
+    value: int
+    stop: int
+    comma: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Style:
+    """How a file is laid out: its newline, and what one step of indentation is."""
+
+    newline: str
+    unit: str
+
+    def dump(self, value: object, indent: str) -> str:
+        """A value over several lines, of which all but the first begin with `indent`."""
+        text = json.dumps(value, indent=self.unit, ensure_ascii=False)
+        return text.replace("\n", self.newline + indent)
+
+
+def find_newline(text: str) -> str:
+    """The newline that a text has most of."""
+    return "\r\n" if text.count("\r\n") * 2 > text.count("\n") else "\n"
 
 
 def parse_json(text: str, file: Path) -> dict[str, object]:
-    """A file's object; comments and trailing commas are read as spaces, so that places stay what they were."""
-    plain = _plain_json(text)
+    """A file's object; an empty one where there is nothing but comments.
+
+    Raises:
+        ConfigError: It is not JSON, or not an object.
+    """
+    plain = _plain(text)
     if not plain.strip():
         return {}
     try:
@@ -31,90 +72,219 @@ def parse_json(text: str, file: Path) -> dict[str, object]:
     return cast("dict[str, object]", document)
 
 
-def _plain_json(text: str) -> str:
-    def blank(match: re.Match[str]) -> str:
-        found = match[0]
-        return found if found.startswith('"') else re.sub(r"[^\n]", " ", found)
+def read_object(document: Mapping[str, object], key: str, file: Path) -> dict[str, object]:
+    """The object under a key; an empty one where there is none.
 
-    return _JSONC.sub(blank, text.removeprefix("\ufeff"))
-
-
-def edit_json(before: str | None, file: Path, key: str, name: str, entry: Mapping[str, object] | None) -> str:
-    """Set or remove one entry and leave every other byte alone, comments included."""
-    text = (before or "").removeprefix("\ufeff")
-    document = parse_json(text, file)
-    if not text.strip():
-        return _dump({key: {name: entry}}) + "\n" if entry is not None else text
-    servers = document.get(key)
-    if servers is not None and not isinstance(servers, dict):
+    Raises:
+        ConfigError: Something else is there.
+    """
+    found = document.get(key, {})
+    if not isinstance(found, dict):
         raise ConfigError(f"{key} in {file} is not an object.", "Mend it first; nothing was changed.")
-    if entry is None and name not in cast("dict[str, object]", servers or {}):
-        return text
-    if servers is None:
-        after = _insert(text, _plain_json(text).index("{"), key, {name: entry}, depth=1)
+    return cast("dict[str, object]", found)
+
+
+def set_json(text: str, file: Path, key: str, name: str, entry: Mapping[str, object]) -> str:
+    """The text with one entry under a key set, or put first where it is new.
+
+    Raises:
+        ConfigError: It cannot be read, or not be changed safely.
+    """
+    document = parse_json(text, file)
+    servers = read_object(document, key, file)
+    plain = _plain(text)
+    if not plain.strip():
+        style = _Style(newline=find_newline(text), unit=_UNIT)
+        gap = style.newline if text.strip() and not text.endswith("\n") else ""
+        after = text + gap + style.dump({key: {name: entry}}, "") + style.newline
     else:
-        start = _find_value(text, _plain_json(text).index("{"), key)
-        if name in cast("dict[str, object]", servers):
-            text = _cut(text, start, name)
-        after = text if entry is None else _insert(text, start, name, entry, depth=2)
-    expected = {**document}
-    rest = {other: value for other, value in cast("dict[str, object]", servers or {}).items() if other != name}
-    expected[key] = rest if entry is None else {**rest, name: dict(entry)}
-    if parse_json(after, file) != expected:  # the proof that nothing else was touched
-        raise ConfigError(f"{file} is written in a way that cannot be changed safely.", "Add the entry by hand.")
+        top = plain.index("{")
+        style = _find_style(text, top)
+        if key not in document:
+            after = _insert(text, top, key, {name: entry}, style, outer="", one_line=False)
+        elif name in servers:
+            after = _replace(text, _find(text, _find(text, top, key).value, name), entry, style)
+        else:
+            one_line = _is_one_line(text, top)
+            after = _insert(text, _find(text, top, key).value, name, entry, style, outer=style.unit, one_line=one_line)
+    _prove(after, file, {**document, key: {**servers, name: dict(entry)}})
     return after
 
 
-def _dump(value: object) -> str:
-    return json.dumps(value, indent=2, ensure_ascii=False)
+def cut_json(text: str, file: Path, key: str, name: str, *, with_key: bool) -> str:
+    """The text without one entry under a key.
+
+    Args:
+        text: Of the file.
+        file: For the words of an error.
+        key: Whose object holds the entry.
+        name: Of the entry, which is there.
+        with_key: Whether the key goes, too, once there is nothing left in it, not even a comment.
+
+    Raises:
+        ConfigError: As `set_json`.
+    """
+    document = parse_json(text, file)
+    rest = {other: value for other, value in read_object(document, key, file).items() if other != name}
+    top = _plain(text).index("{")
+    after = _cut(text, _find(text, top, key).value, name)
+    expected = {**document, key: rest}
+    if with_key:
+        left = _find(after, top, key)
+        if not after[left.value + 1 : left.stop - 1].strip():
+            after = _cut(after, top, key)
+            del expected[key]
+    _prove(after, file, expected)
+    return after
 
 
-def _members(text: str, start: int) -> list[tuple[str, int, int, int]]:
-    """The members of the object at `start`: name, where it begins, where its value begins and ends."""
-    plain = _plain_json(text)
+def _prove(after: str, file: Path, expected: dict[str, object]) -> None:
+    try:
+        if parse_json(after, file) == expected:
+            return
+    except ConfigError:
+        pass
+    raise ConfigError(
+        f"{file} is written in a way that cannot be changed safely.", "Change the entry by hand; nothing was changed."
+    )
+
+
+# ── Places ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _blank(pattern: re.Pattern[str], text: str) -> str:
+    """What a pattern finds, strings apart, as spaces, so that every place stays what it was."""
+
+    def blank(match: re.Match[str]) -> str:
+        found = match[0]
+        return found if found.startswith('"') else re.sub(r"[^\r\n]", " ", found)
+
+    return pattern.sub(blank, text)
+
+
+@lru_cache(maxsize=4)
+def _strip(text: str) -> tuple[str, str]:
+    """The text without its comments, and without its trailing commas, too."""
+    bare = _blank(_COMMENT, text)
+    return bare, _blank(_LAST_COMMA, bare)
+
+
+def _plain(text: str) -> str:
+    return _strip(text)[1]
+
+
+def _members(text: str, start: int) -> tuple[list[_Member], int]:
+    """The members of the object at `start`, and where its brace closes."""
+    bare, plain = _strip(text)
     decoder = json.JSONDecoder()
-    found: list[tuple[str, int, int, int]] = []
-    at = start + 1
-    while True:
-        at = _skip(plain, at, ",")
-        if plain[at] == "}":
-            return found
+    found: list[_Member] = []
+    at = _skip(plain, start + 1)
+    while plain[at] != "}":
         name, end = cast("tuple[str, int]", decoder.raw_decode(plain, at))
-        value = _skip(plain, _skip(plain, end, "") + 1, "")
+        value = _skip(plain, _skip(plain, end) + 1)
         _, stop = decoder.raw_decode(plain, value)
-        found.append((name, at, value, stop))
-        at = stop
+        after = _skip(bare, stop)
+        comma = after if bare[after] == "," else None
+        found.append(_Member(name=name, begin=at, value=value, stop=stop, comma=comma))
+        at = _skip(plain, stop if comma is None else comma + 1)
+    return found, at
 
 
-def _skip(plain: str, at: int, also: str) -> int:
-    while plain[at].isspace() or plain[at] in also:
+def _skip(text: str, at: int) -> int:
+    while text[at].isspace():
         at += 1
     return at
 
 
-def _find_value(text: str, start: int, name: str) -> int:
-    return [value for found, _, value, _ in _members(text, start) if found == name][-1]
+def _find(text: str, start: int, name: str) -> _Member:
+    """A member that is there; of several, the one that counts."""
+    return [member for member in _members(text, start)[0] if member.name == name][-1]
 
 
-def _insert(text: str, start: int, name: str, value: object, *, depth: int) -> str:
-    """Put a member first into the object at `start`."""
-    members = _members(text, start)
-    written = f"{json.dumps(name)}: {_dump(value)}".replace("\n", "\n" + "  " * depth)
-    tail = "," if members else "\n" + "  " * (depth - 1)
-    rest = text[start + 1 :]
-    return f"{text[: start + 1]}\n{'  ' * depth}{written}{tail}{rest if members else rest.lstrip()}"
+def _find_indent(text: str, at: int) -> str:
+    """What the line of a place begins with."""
+    found = _INDENT.match(text, text.rfind("\n", 0, at) + 1)
+    return found[0] if found else ""
+
+
+def _find_style(text: str, top: int) -> _Style:
+    members, _ = _members(text, top)
+    first = _find_indent(text, members[0].begin) if members and not _is_one_line(text, top) else ""
+    return _Style(newline=find_newline(text), unit=first or _UNIT)
+
+
+def _is_one_line(text: str, start: int) -> bool:
+    """Whether the object at `start` has its first member on the line of its brace."""
+    members, _ = _members(text, start)
+    return bool(members) and "\n" not in text[start : members[0].begin]
+
+
+# ── Changes ──────────────────────────────────────────────────────────────────────────────────────────────────────────
+
+
+def _insert(text: str, start: int, name: str, value: object, style: _Style, *, outer: str, one_line: bool) -> str:
+    """Put a member first into the object at `start`, laid out as the other members are.
+
+    Args:
+        text: Of the file.
+        start: Of the object.
+        name: Of the member.
+        value: Of the member.
+        style: Of the file.
+        outer: What the line of the closing brace begins with, if the object is empty.
+        one_line: Whether it is written on one line, if the object is empty.
+    """
+    members, close = _members(text, start)
+    at = start + 1
+    if _is_one_line(text, start) or (one_line and not members):
+        written = f"{json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}"
+        if members:  # one blank on one side, where there is none yet
+            written = f" {written}," if text[at].isspace() else f"{written}, "
+        return text[:at] + written + text[at:]
+    line_end = _TO_LINE_END.match(text, at)
+    at = line_end.end() if line_end else at
+    indent = _find_indent(text, members[0].begin) if members else outer + style.unit
+    written = f"{style.newline}{indent}{json.dumps(name)}: {style.dump(value, indent)}"
+    if members:
+        written += ","
+    elif "\n" not in text[at:close]:
+        written += style.newline + outer
+    return text[:at] + written + text[at:]
+
+
+def _replace(text: str, member: _Member, value: object, style: _Style) -> str:
+    before = _strip(text)[0][: member.begin]
+    if "\n" in before[len(before.rstrip()) :]:
+        written = style.dump(value, _find_indent(text, member.begin))
+    else:
+        written = json.dumps(value, ensure_ascii=False)
+    return text[: member.value] + written + text[member.stop :]
 
 
 def _cut(text: str, start: int, name: str) -> str:
-    """Take a member out of the object at `start`, with one comma."""
-    plain = _plain_json(text)
-    for found, begin, _, stop in _members(text, start):
-        if found == name:
-            after = _skip(plain, stop, "")
-            if plain[after] == ",":
-                return text[:begin] + text[_skip(plain, after + 1, "") :]
-            before = begin - 1
-            while plain[before].isspace():
-                before -= 1
-            return text[: before if plain[before] == "," else before + 1] + text[stop:]
-    return text
+    """Take out a member, its comma, and the line break before it or the blank beside it; see `_insert`."""
+    members, _ = _members(text, start)
+    index = [number for number, member in enumerate(members) if member.name == name][-1]
+    member = members[index]
+    begin, end = member.begin, member.stop
+    beside = ""  # a comment before our comma is not ours
+    if member.comma is not None:
+        beside = text[member.stop : member.comma]
+        beside = beside if beside.strip() else ""
+        end = member.comma + 1
+    space = len(text[:begin].rstrip())
+    newline = text.rfind("\n", space, begin)
+    if newline < 0:
+        if space < begin:
+            begin = space
+        elif text[end : end + 1] == " ":
+            end += 1
+    elif not text[end:].partition("\n")[0].strip():
+        begin = newline - 1 if text[newline - 1] == "\r" and newline > space else newline
+    else:  # what shares our last line must not come to stand behind a comment on the line above
+        end += len(text[end:]) - len(text[end:].lstrip(" \t"))
+    after = text[:begin] + beside + text[end:]
+    earlier = members[index - 1].comma if index else None
+    if member.comma is None and earlier is not None:
+        after = after[:earlier] + after[earlier + 1 :]
+    return after

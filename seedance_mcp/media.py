@@ -218,6 +218,13 @@ def name_video(payment_id: int, job_id: str, prompt: str) -> str:
     return f"{payment_id:04d}-{slug}-{hashlib.sha256(job_id.encode()).hexdigest()[:6]}"
 
 
+def find_video(folder: Path, name: str) -> tuple[str | None, str | None]:
+    """The video and the thumbnail that were saved under a name, as far as they are there."""
+    files = (folder / f"{name}.mp4", folder / f"{name}.jpg")
+    file, thumbnail = (str(file) if file.exists() else None for file in files)
+    return file, thumbnail
+
+
 async def save_video(chunks: AsyncIterator[bytes], folder: Path, name: str) -> Path:
     """Save a stream as `<name>.mp4`: written to a `.part` file, checked to be a whole MP4, then renamed.
 

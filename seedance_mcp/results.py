@@ -284,7 +284,12 @@ def show_jobs(recent: "Recent") -> JobsResult:
     open_jobs = any(
         line.status in ("pending", "loading") or (line.status == "complete" and not line.file) for line in lines
     )
-    next_step = "Call get_job with the job_id of one that has no file yet." if open_jobs else "Nothing is running."
+    if open_jobs:
+        next_step = "Call get_job with the job_id of one that has no file yet."
+    elif recent.notes:
+        next_step = "Nothing is running that this machine knows of. Call again in a minute to hear of the others."
+    else:
+        next_step = "Nothing is running."
     return JobsResult(jobs=lines, notes=list(recent.notes), next_step=next_step)
 
 

@@ -6,21 +6,26 @@ import logging
 import os
 import re
 import signal
+import socket
 import sys
 import threading
 from datetime import UTC, datetime
+from types import FrameType
 
 import anyio
+import anyio.to_thread
 from mcp.server import MCPServer
 
 from seedance_mcp.embedded import settle
 from seedance_mcp.server import State, build_server
 
-LEAVE_SECONDS = 1.7
-"""A host kills a server that has not ended two seconds after it was told to."""
-
 GRACE_SECONDS = 1.5
-"""How long a signal waits for a payment that is being sent."""
+"""How long a signal, or a host that has left, waits for a payment that is being sent.
+
+A host kills a server that has not ended two seconds after it was told to.
+"""
+FLUSH_SECONDS = 0.2
+"""How long the last words may take: a host that has left may have left its pipes full."""
 
 FIELDS = (
     "tool", "code", "charge", "amount_micro_usdc", "payment_id", "job_id", "status", "rail", "price_micro_usdc",
@@ -97,7 +102,7 @@ def serve() -> None:
     known = level in ("DEBUG", "INFO", "WARNING", "ERROR")
     configure_logging(level if known else "WARNING", lines=not sys.stderr.isatty())
     leaving = _Leaving()
-    anyio.run(leaving.serve, build_server(os.environ, settle=settle, ended=leaving.leave))
+    anyio.run(leaving.serve, build_server(os.environ, settle=settle, ending=leaving.begin, ended=leaving.leave))
 
 
 class _Leaving:
@@ -115,18 +120,39 @@ class _Leaving:
         self.leave()
 
     async def _wait_for_signal(self, serving: anyio.CancelScope) -> None:
-        with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
-            async for number in signals:
-                self._code = 0 if number == signal.SIGTERM else 130
-                timer = threading.Timer(GRACE_SECONDS, self.leave)
-                timer.daemon = True
-                timer.start()
-                serving.cancel()
-                return
+        signals, there = socket.socketpair()
+        there.setblocking(False)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, _take_note)
+        signal.set_wakeup_fd(there.fileno(), warn_on_full_buffer=False)
+        await anyio.to_thread.run_sync(self._hear_signal, signals, abandon_on_cancel=True)
+        serving.cancel()
+        there.close()
+
+    def _hear_signal(self, signals: socket.socket) -> None:
+        """Begin to leave at a signal; in a thread of its own, for the event loop may be waiting for a locked ledger."""
+        self._code = 0 if signals.recv(1)[0] == signal.SIGTERM else 130
+        self.begin()
+
+    def begin(self) -> None:
+        """Begin to leave: in a moment the process ends, whatever is under way."""
+        timer = threading.Timer(GRACE_SECONDS, self.leave)
+        timer.daemon = True
+        timer.start()
 
     def leave(self) -> None:
         """End now."""
-        logging.shutdown()
-        with contextlib.suppress(OSError, ValueError):
-            sys.stdout.flush()
+        flushing = threading.Thread(target=_flush, daemon=True)
+        flushing.start()
+        flushing.join(FLUSH_SECONDS)
         os._exit(self._code)
+
+
+def _take_note(_number: int, _frame: FrameType | None) -> None:
+    """Do nothing: Python writes a signal to the wakeup socket at once, but only for one that has a handler."""
+
+
+def _flush() -> None:
+    logging.shutdown()
+    with contextlib.suppress(OSError, ValueError):
+        sys.stdout.flush()

@@ -22,6 +22,8 @@ from seedance_mcp.wire.generation import AspectRatio, Model, Resolution
 
 SHOTS_MAX = 500
 SHOTS_BYTES_MAX = 4 * 1024 * 1024
+SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
+"""What other programs write between columns."""
 
 
 class Row(BaseModel):
@@ -55,10 +57,12 @@ class Shot:
     """One order, and how a person finds its place.
 
     Attributes:
-        where: Such as `shots.csv line 3`.
+        where: Such as `shots.csv line 3`; a typed picture's own name.
+        typed: Whether it was a command's argument, not a row of a file.
     """
 
     where: str
+    typed: bool
     order: Order
     max_price_micro_usdc: int | None
 
@@ -94,7 +98,7 @@ def build_shot(where: str, values: Mapping[str, object], *, folder: Path, typed:
         if path is not None and not path.lower().startswith(("http://", "https://")):
             fields[name] = str(folder / Path(path).expanduser())
     price = None if row.max_price_usd is None else parse_usdc(row.max_price_usd)
-    return Shot(where=where, order=Order(**fields), max_price_micro_usdc=price)
+    return Shot(where=where, typed=typed, order=Order(**fields), max_price_micro_usdc=price)
 
 
 def read_shots(file: Path, defaults: Mapping[str, object]) -> list[Shot]:
@@ -143,11 +147,8 @@ def _read_csv(file: Path, text: str) -> Iterator[tuple[int, Mapping[str, object]
                 header = cells
                 unknown = [name for name in header if name not in Row.model_fields]
                 if unknown or len(set(header)) < len(header):
-                    what = f"has no column {quote_text(unknown[0], 60)}" if unknown else "names a column twice"
-                    raise RequestError(
-                        f"{file.name} line {reader.line_num}: the header {what}.",
-                        f"Known are: {', '.join(Row.model_fields)}.",
-                    )
+                    what, hint = _describe_header(unknown)
+                    raise RequestError(f"{file.name} line {reader.line_num}: {what}.", hint)
             elif len(cells) != len(header):
                 raise RequestError(
                     f"{file.name} line {reader.line_num}: {len(cells)} of {len(header)} columns; the row is not whole.",
@@ -159,8 +160,22 @@ def _read_csv(file: Path, text: str) -> Iterator[tuple[int, Mapping[str, object]
         raise RequestError(f"{file.name} line {reader.line_num}: {exc}.", "Mend the row.") from exc
 
 
+def _describe_header(unknown: list[str]) -> tuple[str, str]:
+    """What is wrong with a header, and what to do about it.
+
+    Args:
+        unknown: Its columns that are none; without one, it names a column twice.
+    """
+    if not unknown:
+        return "the header names a column twice", "Leave one of the two out."
+    for separator, name in SEPARATORS.items():
+        if not Row.model_fields.keys().isdisjoint(part.strip() for part in unknown[0].split(separator)):
+            return f"the columns are separated by {name}", "Separate the columns by commas."
+    return f"{quote_text(unknown[0], 60)} is not a column that is known", f"Known are: {', '.join(Row.model_fields)}."
+
+
 def _read_json_lines(file: Path, text: str) -> Iterator[tuple[int, Mapping[str, object]]]:
-    for number, line in enumerate(text.splitlines(), start=1):
+    for number, line in enumerate(text.split("\n"), start=1):  # no other separator: JSON may hold them in its texts
         if not line.strip():
             continue
         try:

@@ -4,10 +4,14 @@ Callers do not poll; they wait here. One loop asks the studio, the job route for
 many. It asks seldom at first, more often near the expected end, and backs off where the studio is slow, overloaded or
 away. Every question to the studio buys a pause before the next, so that the questions per minute have a ceiling
 however many jobs there are. It ends no job by itself: only the studio's word does.
+
+Pauses and deadlines are moments of the event loop's clock, which nobody can set back; the wall clock dates what is
+written to the ledger, and says once how old a job is.
 """
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
@@ -59,14 +63,20 @@ class _Watched:
     """What the loop knows of one job."""
 
     job: Job
+    bought_at: float
     due: float
     changed: anyio.Event = field(default_factory=anyio.Event)
     problem: SeedanceError | None = None
     failures: int = 0
     saving: bool = False
-    asked_at: float = 0.0
+    asked_at: float = -math.inf
     written: int = 0
     """How much of its progress the ledger knows."""
+
+    @property
+    def age(self) -> float:
+        """Seconds since it was bought."""
+        return anyio.current_time() - self.bought_at
 
 
 class JobWatcher:
@@ -80,7 +90,7 @@ class JobWatcher:
         expected_seconds: How long such a job is expected to take.
         poll_seconds_min: The shortest pause between two questions.
         changed: Told the id of a job whenever something about it changes.
-        now: Unix seconds.
+        now: Unix seconds, for the ledger.
     """
 
     def __init__(
@@ -105,7 +115,7 @@ class JobWatcher:
         self._changed = changed
         self._watched: dict[str, _Watched] = {}
         self._saves = anyio.Semaphore(SAVES_MAX)
-        self._quiet_until = 0.0
+        self._quiet_until = -math.inf
         self._typical: dict[tuple[object, ...], float] = {}
         self._wake = anyio.Event()
         self._running = False
@@ -116,12 +126,13 @@ class JobWatcher:
             return
         watched = self._watched.get(job.job_id)
         if watched is None:
-            self._watched[job.job_id] = watched = _Watched(job=job, due=0, written=job.progress)
-            age = self._now() - job.created_at
+            now = anyio.current_time()
+            bought_at = now - max(self._now() - job.created_at, 0)
+            self._watched[job.job_id] = watched = _Watched(job, bought_at, due=now, written=job.progress)
             # An old one comes from an earlier process: nobody has asked for it lately.
-            watched.due = self._now() if age > POLL_SECONDS_MAX else self._next_due(watched)
+            watched.due = now if watched.age > POLL_SECONDS_MAX else self._next_due(watched)
         elif watched.problem is not None:  # somebody asks again: so do we
-            watched.problem, watched.failures, watched.due = None, 0, self._now()
+            watched.problem, watched.failures, watched.due = None, 0, anyio.current_time()
         if not self._running:
             self._running = True
             self._start(self._run)
@@ -137,7 +148,7 @@ class JobWatcher:
 
         Args:
             job: A job of ours.
-            deadline: Unix seconds.
+            deadline: A moment of the event loop's clock.
             report: Told about the job at least every `PROGRESS_SECONDS`, with the seconds it is expected to need.
 
         Returns:
@@ -148,13 +159,13 @@ class JobWatcher:
         """
         self.watch(job)
         watched = self._watched.get(job.job_id)
-        if watched is not None and not watched.failures and self._now() - job.created_at > LATE_SECONDS:
+        if watched is not None and not watched.failures and watched.age > LATE_SECONDS:
             # Somebody waits: the slow pace of a late job is not for them.
-            watched.due = min(watched.due, max(self._now(), watched.asked_at + POLL_SECONDS_MAX))
+            watched.due = min(watched.due, max(anyio.current_time(), watched.asked_at + POLL_SECONDS_MAX))
         while (watched := self._watched.get(job.job_id)) is not None:
             if watched.problem is not None:
                 raise watched.problem
-            remaining = deadline - self._now()
+            remaining = deadline - anyio.current_time()
             if watched.job.finished or remaining <= 0:
                 return watched.job
             if report is not None:
@@ -168,7 +179,7 @@ class JobWatcher:
         try:
             while self._watched:
                 self._wake = anyio.Event()
-                now = self._now()
+                now = anyio.current_time()
                 waiting = [watched for watched in self._watched.values() if not watched.saving]
                 first = min((watched.due for watched in waiting), default=now + POLL_SECONDS_MAX)
                 pause = max(first, self._quiet_until) - now
@@ -222,7 +233,7 @@ class JobWatcher:
             watched.written = watched.job.progress
         elif status.progress > before.progress:
             watched.job = replace(before, progress=status.progress)
-        watched.failures, watched.problem, watched.asked_at = 0, None, self._now()
+        watched.failures, watched.problem, watched.asked_at = 0, None, anyio.current_time()
         if status.ended:
             self._typical.clear()
         watched.due = self._next_due(watched)
@@ -231,7 +242,7 @@ class JobWatcher:
             self._start(lambda: self._save_job(watched))
         if watched.job != before:
             self._tell(watched)
-        if watched.job.finished or self._now() - watched.job.created_at > WATCH_SECONDS_MAX:
+        if watched.job.finished or watched.age > WATCH_SECONDS_MAX:
             self._watched.pop(watched.job.job_id, None)
             self._tell(watched)
 
@@ -243,7 +254,7 @@ class JobWatcher:
         except SeedanceError as exc:
             watched.problem = exc
             watched.failures += 1
-            watched.due = self._now() + self._backoff_seconds(watched)
+            watched.due = anyio.current_time() + self._backoff_seconds(watched)
         finally:
             watched.saving = False
             self._tell(watched)
@@ -257,13 +268,12 @@ class JobWatcher:
     def _back_off(self, watched: _Watched, exc: SeedanceError) -> None:
         """The studio is away or does not know the job; ask again later, and say so after a few times."""
         watched.failures += 1
-        pause = self._backoff_seconds(watched)
+        now, pause = anyio.current_time(), self._backoff_seconds(watched)
         if isinstance(exc, StudioUnreachableError) and exc.retry_after_seconds is not None:
             pause = max(pause, exc.retry_after_seconds)
             # It speaks of all our questions, also those that a caller's new call would ask at once.
-            self._quiet_until = max(self._quiet_until, self._now() + exc.retry_after_seconds)
-        watched.asked_at = self._now()
-        watched.due = self._now() + pause
+            self._quiet_until = max(self._quiet_until, now + exc.retry_after_seconds)
+        watched.asked_at, watched.due = now, now + pause
         if watched.failures < UNKNOWN_ANSWERS_MAX:
             return
         if isinstance(exc, StudioRejectedError) and exc.status == 404:
@@ -286,14 +296,14 @@ class JobWatcher:
 
     def _next_due(self, watched: _Watched) -> float:
         """Halve the way to the expected end; after it, ask a little more seldom each time."""
-        age = self._now() - watched.job.created_at
+        age = watched.age
         if age > LATE_SECONDS:
             pause: float = LATE_POLL_SECONDS
         else:
             to_go = self._expect(watched.job) - age
             pause = to_go / 2 if to_go > 0 else -to_go / 4
             pause = min(max(pause, self._poll_seconds_min), POLL_SECONDS_MAX)
-        return self._now() + pause * random.uniform(0.95, 1.05)  # noqa: S311 - jitter is not a secret
+        return anyio.current_time() + pause * random.uniform(0.95, 1.05)  # noqa: S311 - jitter is not a secret
 
     def _expect(self, job: Job) -> float:
         """The expected seconds of such a job, looked up once until a job ends."""

@@ -11,12 +11,12 @@ PACKAGE = Path(__file__).parents[1] / "seedance_mcp"
 
 FLOORS: dict[str, tuple[str, ...]] = {
     "faces": (
-        "__main__", "cli", "commands", "demo", "doctor", "embedded", "engine", "gallery", "hosts", "jsonc", "results",
-        "server", "serving", "shots",
+        "__main__", "cli", "commands", "demo", "doctor", "embedded", "engine", "entry", "gallery", "hosts", "jsonc",
+        "results", "server", "serving", "shots", "tomltext",
     ),
     "judgement": (
-        "account", "animator", "chains", "delivery", "doubts", "flights", "funds", "history", "hosting", "order",
-        "ordering", "pricing", "purchase", "quoting", "recovery", "watcher",
+        "account", "adoption", "animator", "chains", "delivery", "doubts", "flights", "funds", "history", "hosting",
+        "order", "ordering", "pricing", "purchase", "quoting", "recovery", "watcher",
     ),
     "hands": ("config", "ledger", "media", "studio", "wallet"),
     "pure": ("__init__", "errors", "money", "policy", "wire"),

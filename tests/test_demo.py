@@ -5,10 +5,13 @@ import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from seedance_mcp.demo import clear_run
+from seedance_mcp.embedded import start_sandbox
+from seedance_mcp.errors import ConfigError
 
 DEMO_SECONDS = 120
 
@@ -41,6 +44,34 @@ def test_a_demo_that_fails_leaves_nothing(tmp_path: Path) -> None:
     assert failed.returncode != 0
     assert "picture" in failed.stderr
     assert list_left() == []
+
+
+def test_a_demo_where_nothing_can_be_written_says_so_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "demo").write_text("")  # a file, where the folder should be
+    monkeypatch.setenv("SEEDANCE_DATA_DIR", str(tmp_path))
+
+    failed = run_demo()
+
+    assert failed.returncode == 2
+    [line] = failed.stderr.strip().splitlines()
+    assert f"{tmp_path / 'demo'} cannot be written: File exists." in line
+    assert line.endswith("Name another folder in SEEDANCE_DATA_DIR.")
+
+
+@pytest.mark.parametrize(
+    ("wishes", "text"),
+    [
+        ({"rails": ("paypal",)}, "unknown rails 'paypal'; choose from: x402, mpp"),
+        ({"faults": ("bad_luck",)}, "unknown fault 'bad_luck'; choose from: "),
+    ],
+)
+def test_an_option_that_no_sandbox_knows_is_told_as_an_option(wishes: dict[str, Any], text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        start_sandbox(wallet="0x" + "1" * 40, **wishes)
+    assert caught.value.what.startswith(f"The sandbox cannot be started: {text}")
+    assert caught.value.hint == "Correct that option."
 
 
 def test_the_folder_of_a_demo_that_was_broken_off_stays_where_a_clip_is_in_it(tmp_path: Path) -> None:

@@ -28,7 +28,7 @@ from seedance_mcp.order import Order
 from seedance_mcp.sandbox import Sandbox
 from seedance_mcp.wire.exchange import PaidRequest, Response
 from seedance_mcp.wire.offers import Credential
-from tests.test_purchase import CLIP, UPLOAD, WAIT_SECONDS, animator_on, settings_for
+from tests.test_purchase import CLIP, UPLOAD, animator_on, settings_for, soon
 from tests.test_refused_payments import Clock, break_with, let_expire, paid
 
 Make = Callable[..., Sandbox]
@@ -41,8 +41,8 @@ def clock() -> Clock:
     return Clock()
 
 
-async def animate(animator: Animator, order: Order, now: Callable[[], float] = time.time) -> Any:
-    return await animator.animate_image(order, max_price_micro_usdc=None, deadline=now() + WAIT_SECONDS)
+async def animate(animator: Animator, order: Order) -> Any:
+    return await animator.animate_image(order, max_price_micro_usdc=None, deadline=soon())
 
 
 def between(animator: Animator, change: Callable[[SendPaid], SendPaid]) -> None:
@@ -112,10 +112,10 @@ async def test_a_budget_does_not_forget_what_a_studio_refused_while_the_chain_is
         await animator.upload_image(image)
         break_with(sandbox, "settle_then_402:1")
         with pytest.raises(PaymentRefusedError):
-            await animate(animator, Order(image=image, prompt="one"), clock)
+            await animate(animator, Order(image=image, prompt="one"))
         for clock.ahead in (0, 300, 3_000, 80_000):
             with pytest.raises(BudgetExceededError):
-                await animate(animator, Order(image=image, prompt="two"), clock)
+                await animate(animator, Order(image=image, prompt="two"))
 
     assert paid(sandbox) == [UPLOAD, CLIP]
 
@@ -255,6 +255,23 @@ async def test_a_fault_of_our_own_after_the_sending_does_not_say_that_nothing_wa
     assert paid(sandbox) == [UPLOAD, CLIP]
 
 
+async def test_a_store_that_calls_every_picture_gone_sells_one_no_more_than_twice_a_day(
+    make_sandbox: Make, make_picture: Draw, funded_key: str, tmp_path: Path
+) -> None:
+    sandbox = make_sandbox()
+    picture = str(make_picture())
+
+    async def is_gone(_url: str) -> bool:
+        return False
+
+    async with animator_on(settings_for(sandbox, funded_key, tmp_path / "data")) as animator:
+        studio: Any = animator._studio  # pyright: ignore[reportPrivateUsage]
+        studio.is_hosted = is_gone
+        hosted = [await animator.upload_image(picture) for _ in range(5)]
+    assert paid(sandbox) == [UPLOAD, UPLOAD]
+    assert hosted[-1].upload == hosted[1].upload
+
+
 async def test_without_a_chain_to_ask_a_refused_wish_is_not_bought_again_by_itself(
     make_sandbox: Make, make_picture: Draw, funded_key: str, tmp_path: Path, clock: Clock
 ) -> None:
@@ -265,10 +282,10 @@ async def test_without_a_chain_to_ask_a_refused_wish_is_not_bought_again_by_itse
         await animator.upload_image(order.image)
         break_with(sandbox, "settle_then_402:1")
         with pytest.raises(PaymentRefusedError):
-            await animate(animator, order, clock)
+            await animate(animator, order)
         let_expire(sandbox, clock)
         with pytest.raises(PaymentOutcomeUnknownError, match="no chain says whether it moved"):
-            await animate(animator, order, clock)
+            await animate(animator, order)
 
     assert paid(sandbox) == [UPLOAD, CLIP]
 
@@ -285,7 +302,7 @@ async def test_with_a_clock_that_is_ahead_a_refused_charge_is_held_until_the_cha
         break_with(sandbox, "settle_then_402:1")
         for _ in range(2):
             with pytest.raises(PaymentRefusedError):
-                await animate(animator, order, clock)
+                await animate(animator, order)
 
     assert paid(sandbox) == [UPLOAD, CLIP]
 
@@ -300,7 +317,7 @@ async def test_a_job_whose_settlement_failed_does_not_make_its_payment_settled(
         await animator.upload_image(order.image)
         break_with(sandbox, "fail_settlement")
         with suppress(SeedanceError):
-            await animate(animator, order, clock)
+            await animate(animator, order)
         recovery: Any = animator._recovery  # pyright: ignore[reportPrivateUsage]
         states: list[str] = []
         for passed in (30, 30):  # over, but too short ago to be sure; and then for certain
@@ -326,12 +343,12 @@ async def test_a_yes_is_good_for_its_own_price_however_long_it_took_and_whatever
         for agreed in (0, CLIP - 1):
             with pytest.raises(PriceTooHighError) as raised:
                 await animator.animate_image(
-                    order, max_price_micro_usdc=None, agreed_micro_usdc=agreed, deadline=clock() + WAIT_SECONDS
+                    order, max_price_micro_usdc=None, agreed_micro_usdc=agreed, deadline=soon()
                 )
             refused.append(str(raised.value))
         clock.ahead = 50  # a person takes time; much more, and the studio's clock would be in the way
         animation = await animator.animate_image(
-            order, max_price_micro_usdc=None, agreed_micro_usdc=CLIP, deadline=clock() + WAIT_SECONDS
+            order, max_price_micro_usdc=None, agreed_micro_usdc=CLIP, deadline=soon()
         )
 
     assert asked == CLIP
@@ -350,7 +367,7 @@ async def test_a_payment_of_a_wallet_that_was_changed_since_is_brought_to_its_en
         await animator.upload_image(order.image)
         break_with(sandbox, "error_for_payment")
         with pytest.raises(PaymentOutcomeUnknownError):
-            await animate(animator, order, clock)
+            await animate(animator, order)
     let_expire(sandbox, clock)
     async with animator_on(replace(settings, wallet_key="0x" + "5" * 64), now=clock) as animator:
         await resume(animator, 2)

@@ -41,6 +41,11 @@ def settings_for(sandbox: Sandbox, key: str, folder: Path, **more: str) -> Setti
     )
 
 
+def soon() -> float:
+    """The deadline of a call that may wait for `WAIT_SECONDS`."""
+    return anyio.current_time() + WAIT_SECONDS
+
+
 @asynccontextmanager
 async def animator_on(settings: Settings, *, now: Callable[[], float] = time.time) -> AsyncGenerator[Animator]:
     """An animator of its own: its own connection to the ledger, its own HTTP client, its own background tasks."""
@@ -111,10 +116,10 @@ async def test_a_clock_that_jumps_after_a_purchase_loses_nothing(
         return time.time() + jump
 
     async with animator_on(settings, now=now) as animator:
-        first = await animator.animate_image(order, max_price_micro_usdc=None, deadline=now() + WAIT_SECONDS)
+        first = await animator.animate_image(order, max_price_micro_usdc=None, deadline=soon())
         for seconds in (-600.0, 3600.0):
             jump = seconds
-            again = await animator.animate_image(order, max_price_micro_usdc=None, deadline=now() + WAIT_SECONDS)
+            again = await animator.animate_image(order, max_price_micro_usdc=None, deadline=soon())
             assert first.job is not None
             assert again.job is not None
             assert again.job.job_id == first.job.job_id
@@ -164,7 +169,7 @@ async def test_two_servers_with_one_wallet_and_one_wish_buy_it_once(
     jobs: list[str | None] = []
 
     async def ask(animator: Animator) -> None:
-        done = await animator.animate_image(order, max_price_micro_usdc=None, deadline=time.time() + WAIT_SECONDS)
+        done = await animator.animate_image(order, max_price_micro_usdc=None, deadline=soon())
         jobs.append(done.job and done.job.job_id)
 
     async with animator_on(settings) as one, animator_on(settings) as two, anyio.create_task_group() as calls:
@@ -186,7 +191,7 @@ async def test_many_calls_at_once_in_one_server_are_one_purchase(
     async with animator_on(settings_for(sandbox, funded_key, tmp_path / "data")) as animator:
 
         async def ask() -> None:
-            done = await animator.animate_image(order, max_price_micro_usdc=None, deadline=time.time() + WAIT_SECONDS)
+            done = await animator.animate_image(order, max_price_micro_usdc=None, deadline=soon())
             jobs.add(done.job and done.job.job_id)
 
         async with anyio.create_task_group() as calls:
@@ -206,14 +211,14 @@ async def test_a_caller_who_leaves_in_the_middle_of_a_payment_stops_nothing(
         async with anyio.create_task_group() as caller:
 
             async def ask() -> None:
-                await animator.animate_image(order, max_price_micro_usdc=None, deadline=time.time() + WAIT_SECONDS)
+                await animator.animate_image(order, max_price_micro_usdc=None, deadline=soon())
 
             caller.start_soon(ask)
             with anyio.fail_after(WAIT_SECONDS):
                 while len(paid(sandbox)) < 2:  # the clip's money has moved, its answer has not come
                     await anyio.sleep(0.02)
             caller.cancel_scope.cancel()
-        again = await animator.animate_image(order, max_price_micro_usdc=None, deadline=time.time() + WAIT_SECONDS)
+        again = await animator.animate_image(order, max_price_micro_usdc=None, deadline=soon())
 
     assert again.job is not None
     assert again.job.finished
@@ -234,7 +239,7 @@ async def test_a_price_that_rose_since_the_quote_is_refused_with_both_figures(
         async with httpx.AsyncClient() as http:
             await http.post(f"{sandbox.url}/_sandbox/faults", json={"faults": ["tampered_offer=price_x100"]})
         with pytest.raises(PriceTooHighError) as raised:
-            await animator.animate_image(order, max_price_micro_usdc=90_000_000, deadline=time.time() + WAIT_SECONDS)
+            await animator.animate_image(order, max_price_micro_usdc=90_000_000, deadline=soon())
 
     assert quote.exact
     assert "$32.00" in str(raised.value)

@@ -29,7 +29,7 @@ from seedance_mcp.ledger.sqlite import SQLiteLedger
 from seedance_mcp.order import Order
 from seedance_mcp.sandbox import Sandbox
 from tests.servers import Asked, RawServer, say, serve_raw
-from tests.test_purchase import CLIP, UPLOAD, WAIT_SECONDS, animator_on, settings_for
+from tests.test_purchase import CLIP, UPLOAD, animator_on, settings_for, soon
 from tests.test_refused_payments import Clock, Draw, Make, break_with
 
 CHALLENGE_SECONDS = 400
@@ -131,8 +131,7 @@ async def test_a_studio_that_takes_nothing_else_is_paid_once_and_its_fee_is_book
         await animator.upload_image(order.image)
         quote = await animator.quote_price(order, max_price_micro_usdc=None)
         animation, again = [
-            await animator.animate_image(order, max_price_micro_usdc=None, deadline=time.time() + WAIT_SECONDS)
-            for _ in range(2)
+            await animator.animate_image(order, max_price_micro_usdc=None, deadline=soon()) for _ in range(2)
         ]
 
     assert quote.refusal is None
@@ -175,7 +174,7 @@ async def test_what_was_pushed_is_shown_again_and_bought_with_once(
     async with animator_on(settings) as animator:
         await animator.upload_image(order.image)
         break_with(studio, fault)
-        animation = await animator.animate_image(order, max_price_micro_usdc=None, deadline=time.time() + WAIT_SECONDS)
+        animation = await animator.animate_image(order, max_price_micro_usdc=None, deadline=soon())
 
     assert animation.job is not None
     assert animation.job.status == "complete"
@@ -197,7 +196,7 @@ async def test_a_studio_that_takes_the_money_and_refuses_is_not_paid_again(
         for ahead in (0, 0, CHALLENGE_SECONDS):
             let_pass(studio, clock, ahead)
             with pytest.raises(PaymentOutcomeUnknownError, match=r"Tempo transaction 0x|by transaction 0x") as raised:
-                await animator.animate_image(order, max_price_micro_usdc=None, deadline=clock() + WAIT_SECONDS)
+                await animator.animate_image(order, max_price_micro_usdc=None, deadline=soon())
             charges.append(raised.value.charge)
 
     assert charges == ["settled"] * 3
@@ -296,7 +295,7 @@ async def test_money_that_the_chain_saw_move_cannot_be_written_off(
         await animator.upload_image(order.image)
         break_with(studio, "second_402:1")
         with pytest.raises(PaymentOutcomeUnknownError):
-            await animator.animate_image(order, max_price_micro_usdc=None, deadline=clock() + WAIT_SECONDS)
+            await animator.animate_image(order, max_price_micro_usdc=None, deadline=soon())
     clock.ahead = CHALLENGE_SECONDS
     ledger = SQLiteLedger(settings.ledger_file)
     [payment] = ledger.unfinished_payments(clock())

@@ -11,7 +11,7 @@ import pytest
 from seedance_mcp.errors import PaymentOutcomeUnknownError, PaymentRefusedError, PolicyError
 from seedance_mcp.order import Order
 from seedance_mcp.sandbox import Sandbox
-from tests.test_purchase import CLIP, UPLOAD, WAIT_SECONDS, animator_on, settings_for, signed
+from tests.test_purchase import CLIP, UPLOAD, animator_on, settings_for, signed, soon
 
 EXPIRED_SECONDS = 300
 """Longer than any credential lives."""
@@ -59,9 +59,9 @@ async def test_a_refusal_that_took_the_money_is_found_out_and_its_clip_delivered
         await animator.upload_image(order.image)
         break_with(sandbox, "settle_then_402:1")
         with pytest.raises(PaymentRefusedError) as raised:
-            await animator.animate_image(order, max_price_micro_usdc=None, deadline=clock() + WAIT_SECONDS)
+            await animator.animate_image(order, max_price_micro_usdc=None, deadline=soon())
         let_expire(sandbox, clock)
-        animation = await animator.animate_image(order, max_price_micro_usdc=None, deadline=clock() + WAIT_SECONDS)
+        animation = await animator.animate_image(order, max_price_micro_usdc=None, deadline=soon())
 
     assert raised.value.charge == "held"
     assert animation.job is not None
@@ -81,10 +81,10 @@ async def test_without_the_chains_word_a_refused_wish_is_not_bought_again(
         await animator.upload_image(order.image)
         break_with(sandbox, "settle_then_402:1")
         with pytest.raises(PaymentRefusedError):
-            await animator.animate_image(order, max_price_micro_usdc=None, deadline=clock() + WAIT_SECONDS)
+            await animator.animate_image(order, max_price_micro_usdc=None, deadline=soon())
         let_expire(sandbox, clock)
         with pytest.raises(PaymentOutcomeUnknownError, match="no chain says whether it moved"):
-            await animator.animate_image(order, max_price_micro_usdc=None, deadline=clock() + WAIT_SECONDS)
+            await animator.animate_image(order, max_price_micro_usdc=None, deadline=soon())
 
     assert paid(sandbox) == [UPLOAD, CLIP]
     assert len(await signed(sandbox)) == 2
@@ -99,10 +99,10 @@ async def test_a_refusal_that_took_nothing_is_over_once_the_chain_says_so(
         await animator.upload_image(order.image)
         break_with(sandbox, "second_402:1")
         with pytest.raises(PaymentRefusedError):
-            await animator.animate_image(order, max_price_micro_usdc=None, deadline=clock() + WAIT_SECONDS)
+            await animator.animate_image(order, max_price_micro_usdc=None, deadline=soon())
         let_expire(sandbox, clock)
         # A new purchase is begun, and only the studio's clock, which did not jump, is in its way.
         with pytest.raises(PolicyError, match="clock"):
-            await animator.animate_image(order, max_price_micro_usdc=None, deadline=clock() + WAIT_SECONDS)
+            await animator.animate_image(order, max_price_micro_usdc=None, deadline=soon())
 
     assert paid(sandbox) == [UPLOAD]

@@ -7,6 +7,8 @@ from contextlib import asynccontextmanager
 from io import BytesIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
+from urllib.parse import urlsplit
+from urllib.request import url2pathname
 
 import anyio
 import httpx
@@ -122,7 +124,38 @@ async def test_jobs_of_a_lost_ledger_are_found_at_the_studio(
     assert ours["prompt"] == theirs["prompt"] == "«x»"
     assert ours["created_at"].endswith("Z")
     assert [job["job_id"] for job in one["jobs"]] == [other["job_id"]]
-    assert foreign["video_url"]
+    assert Path(foreign["file"]).read_bytes()[4:8] == b"ftyp"
+    assert foreign["next_step"].startswith("Done.")
+
+
+async def test_a_job_of_a_lost_ledger_is_waited_for_and_saved_once(
+    make_sandbox: MakeSandbox, funded_key: str, make_picture: Callable[..., Path], tmp_path: Path
+) -> None:
+    sandbox = make_sandbox(job_seconds=4)
+    async with open_host(sandbox, funded_key, tmp_path / "lost") as client:
+        bought = facts(await buy(client, make_picture(), wait_seconds=0))
+        job_id = bought["job_id"] or facts(await buy(client, make_picture(), wait_seconds=1))["job_id"]
+    async with open_host(sandbox, funded_key, tmp_path / "new") as client:
+        early = facts(await client.call_tool("get_job", {"job_id": job_id, "wait_seconds": 0}))
+        done = facts(await client.call_tool("get_job", {"job_id": job_id}))
+        saved_at = Path(done["file"]).stat().st_mtime_ns
+        again = facts(await client.call_tool("get_job", {"job_id": job_id}))
+        [listed] = facts(await client.call_tool("list_jobs", {}))["jobs"]
+
+    assert (early["status"] in ("pending", "loading"), early["file"]) == (True, None)
+    assert (done["status"], done["price_usd"], done["rail"]) == ("complete", None, None)
+    assert again["file"] == listed["file"] == done["file"]
+    assert Path(done["file"]).stat().st_mtime_ns == saved_at
+
+
+async def test_a_saved_clip_is_linked_by_an_address_that_reads_back_as_its_path(
+    studio_server: "Sandbox", funded_key: str, make_picture: Callable[..., Path], tmp_path: Path
+) -> None:
+    async with open_host(studio_server, funded_key, tmp_path / "Application Support #1 50%41 ü") as client:
+        answer = await buy(client, make_picture())
+    [link] = [part for part in answer.content if isinstance(part, ResourceLink)]
+    assert url2pathname(urlsplit(str(link.uri)).path) == facts(answer)["file"]
+    assert link.name == Path(facts(answer)["file"]).name
 
 
 async def test_a_studio_that_is_down_leaves_our_own_list(

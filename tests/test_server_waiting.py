@@ -154,6 +154,26 @@ async def test_a_purchase_outlives_its_callers_deadline(
     assert len(await settlements(sandbox)) == 2
 
 
+async def test_the_host_is_told_something_also_while_the_price_to_ask_a_person_about_is_fetched(
+    funded_key: str, make_picture: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(call, "PROGRESS_SECONDS", 0.4)
+    values: list[float] = []
+
+    async def watch(progress: float, total: float | None, message: str | None) -> None:
+        values.append(progress)
+
+    async with serve_raw(silence) as studio:
+        stand_in: Any = studio
+        async with open_host(stand_in, funded_key, tmp_path, SEEDANCE_ASK_ABOVE="0.10") as client:
+            arguments = {"image": str(make_picture()), "prompt": "x", "wait_seconds": 2}
+            answer = await client.call_tool("animate_image", arguments, progress_callback=watch)
+
+    assert answer.is_error
+    assert len(values) >= 4
+    assert all(earlier < later for earlier, later in pairwise(values))
+
+
 @pytest.mark.slow
 async def test_progress_comes_at_least_every_five_seconds_while_nothing_else_happens(
     make_sandbox: MakeSandbox, funded_key: str, make_picture: Callable[..., Path], tmp_path: Path

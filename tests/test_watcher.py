@@ -19,10 +19,13 @@ from seedance_mcp.wallet import open_throwaway_wallet
 from seedance_mcp.watcher import JobWatcher
 from tests.ledger.rows import reserve, settle, sign
 from tests.servers import Asked, RawServer, build_answer, serve_raw
+from tests.test_refused_payments import Clock
 
 PAGE_MAX = 100
 POLL_SECONDS_MIN = 0.2
 SECONDS = 30
+SLACK_SECONDS = 4
+"""What a busy machine may add to a deadline."""
 
 
 @dataclass
@@ -85,7 +88,9 @@ class Bench:
 
 
 @asynccontextmanager
-async def open_bench(folder: Path, *, expected_seconds: float = 1) -> AsyncGenerator[Bench]:
+async def open_bench(
+    folder: Path, *, expected_seconds: float = 1, now: Callable[[], float] = time.time
+) -> AsyncGenerator[Bench]:
     wallet = await open_throwaway_wallet()
     teller, changes = Teller(), list[str]()
     ledger = SQLiteLedger(folder / "ledger.sqlite3")
@@ -121,7 +126,7 @@ async def open_bench(folder: Path, *, expected_seconds: float = 1) -> AsyncGener
                     expected_seconds=lambda _: expected_seconds,
                     poll_seconds_min=POLL_SECONDS_MIN,
                     changed=changes.append,
-                    now=time.time,
+                    now=now,
                 )
                 await wallet.sign_in("warm")  # the first signature loads its library
                 yield Bench(teller, server, ledger, watcher, changes)
@@ -147,7 +152,7 @@ async def test_a_job_on_the_last_page_is_found_without_a_question_of_its_own(tmp
         bench.teller.running[jobs[0].job_id] = 100
         for job in jobs:
             bench.watcher.watch(job)
-        done = await bench.watcher.wait(jobs[0], deadline=time.time() + 10)
+        done = await bench.watcher.wait(jobs[0], deadline=anyio.current_time() + 10)
 
     assert (done.status, done.file) == ("complete", "/v.mp4")
     assert set(bench.routes()) == {"/api/jobs"}
@@ -158,12 +163,12 @@ async def test_retry_after_is_obeyed_also_when_a_caller_comes_again(tmp_path: Pa
         bench.teller.retry_after = "2"
         job = bench.add(1, age=20)
         while not bench.server.asked:
-            await bench.watcher.wait(job, deadline=time.time() + 0.1)
+            await bench.watcher.wait(job, deadline=anyio.current_time() + 0.1)
         for _ in range(5):
-            await bench.watcher.wait(job, deadline=time.time() + 0.2)
+            await bench.watcher.wait(job, deadline=anyio.current_time() + 0.2)
         assert len(bench.server.asked) == 1
         bench.teller.retry_after, bench.teller.running[job.job_id] = None, 100
-        done = await bench.watcher.wait(job, deadline=time.time() + 10)
+        done = await bench.watcher.wait(job, deadline=anyio.current_time() + 10)
     assert done.file is not None
 
 
@@ -171,7 +176,26 @@ async def test_an_old_job_is_asked_for_as_soon_as_somebody_waits(tmp_path: Path)
     async with open_bench(tmp_path) as bench:
         job = bench.add(1, age=3000)
         bench.teller.running[job.job_id] = 100
-        done = await bench.watcher.wait(job, deadline=time.time() + 10)
+        done = await bench.watcher.wait(job, deadline=anyio.current_time() + 10)
+    assert done.file is not None
+
+
+@pytest.mark.parametrize("jump", [-3600, 7 * 3600])
+async def test_a_clock_that_jumps_stops_neither_the_questions_nor_the_end_of_a_wait(tmp_path: Path, jump: int) -> None:
+    clock = Clock()
+    async with open_bench(tmp_path, now=clock) as bench:
+        job = bench.add(1)
+        while not bench.server.asked:
+            await bench.watcher.wait(job, deadline=anyio.current_time() + 0.1)
+        clock.ahead = jump
+        asked_before, began_at = len(bench.server.asked), time.monotonic()
+        await bench.watcher.wait(job, deadline=anyio.current_time() + 1)
+        waited, asked = time.monotonic() - began_at, len(bench.server.asked) - asked_before
+        bench.teller.running[job.job_id] = 100
+        done = await bench.watcher.wait(job, deadline=anyio.current_time() + 10)
+
+    assert asked >= 1
+    assert 0.9 < waited < 1 + SLACK_SECONDS
     assert done.file is not None
 
 
@@ -186,16 +210,16 @@ async def test_progress_is_told_exactly_and_written_down_in_steps(tmp_path: Path
         job = bench.add(1, age=20)
         bench.teller.running[job.job_id] = 50
         while 50 not in told:
-            await bench.watcher.wait(job, deadline=time.time() + 0.3, report=report)
+            await bench.watcher.wait(job, deadline=anyio.current_time() + 0.3, report=report)
         bench.teller.running[job.job_id] = 53
         while 53 not in told:
-            await bench.watcher.wait(job, deadline=time.time() + 0.3, report=report)
+            await bench.watcher.wait(job, deadline=anyio.current_time() + 0.3, report=report)
         written = bench.ledger.find_job(job.job_id)
         latest = bench.watcher.latest(job)
         for progress in (57, 61):  # small steps add up
             bench.teller.running[job.job_id] = progress
             while progress not in told:
-                await bench.watcher.wait(job, deadline=time.time() + 0.3, report=report)
+                await bench.watcher.wait(job, deadline=anyio.current_time() + 0.3, report=report)
         written_later = bench.ledger.find_job(job.job_id)
 
     assert written is not None

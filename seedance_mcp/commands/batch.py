@@ -1,26 +1,38 @@
 """A batch: some orders bought together, with bars while they run and one table in the end."""
 
+import contextlib
 import signal
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import typer
+from rich.measure import Measurement
+from rich.padding import Padding
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from seedance_mcp.commands.budget import Fit, find_fit
-from seedance_mcp.commands.console import show_error, shown, words
+from seedance_mcp.commands.console import open_ledger, show_error, shown, words
 from seedance_mcp.commands.phrases import rephrase
+from seedance_mcp.config import Settings
 from seedance_mcp.engine import Engine
-from seedance_mcp.errors import BudgetExceededError, PriceTooHighError, SeedanceError
+from seedance_mcp.errors import BudgetExceededError, LedgerError, PriceTooHighError, SeedanceError
 from seedance_mcp.money import format_usdc
 from seedance_mcp.results import show_animation
 from seedance_mcp.shots import Shot
 
+if TYPE_CHECKING:
+    from seedance_mcp.ledger import Job
+
 AT_ONCE_MAX = 4
 """So many clips of a batch are bought and awaited at the same time."""
+TABLE_COLUMNS_MAX = 10_000
+"""No table is wider; it is only measured at this width."""
+INDENT = 4
 WHAT_FITS = (
     "Raise the limit, give fewer pictures or rows, or buy what fits with --what-fits, and the rest later with the same "
     "command: what was bought before costs nothing."
@@ -33,7 +45,7 @@ class Batch:
     Args:
         engine: Opens what is needed.
         shots: What is wanted.
-        deadline: Unix seconds at which to stop waiting.
+        deadline: The moment of the event loop's clock at which to stop waiting.
         alone: Whether it is one order whose failure the command tells, not the batch.
         what_fits: Whether to buy what fits without asking, where the budget has no room for all of it.
     """
@@ -46,21 +58,24 @@ class Batch:
         self._deadline = deadline
         self._alone = alone
         self._what_fits = what_fits
+        self._bought: dict[str, tuple[dict[str, Any], Job]] = {}
         self.failures: list[SeedanceError] = []
+        self.paid_micro_usdc: int | None = None
+        """What was paid since this batch began; None where the ledger does not say."""
 
     async def buy(self) -> list[dict[str, Any]]:
         """Check all, then buy all; one result for each, in order."""
+        began = time.time()
         animator = await self._engine.animator()
         settings = await self._engine.settings()
         words.print(f"Reading {count_clips(len(self._shots))} and asking the price …")
         quotes = await quote_all(animator, self._shots)
-        total = sum(found.price_micro_usdc or 0 for found in quotes)
-        uploads = sum(found.upload_micro_usdc for found in quotes)
+        fit = await find_fit(animator, settings, self._shots, quotes)
         words.print(
-            f"At most ${format_usdc(total)}, and ${format_usdc(uploads)} for uploads; what was bought before costs "
-            f"nothing. ${format_usdc(quotes[0].day_left_micro_usdc)} is left today."
+            f"At most ${format_usdc(fit.cost_micro_usdc)}, uploads and all; what was bought before costs nothing. "
+            f"${format_usdc(quotes[0].day_left_micro_usdc)} is left today."
         )
-        chosen = self._choose(await find_fit(animator, settings, self._shots, quotes))
+        chosen = self._choose(fit)
         agreed = await self._ask(animator, chosen, settings.limits.ask_above_micro_usdc)
         results: list[dict[str, Any]] = [{"row": shot.where, "image": shot.order.image} for shot in self._shots]
         limiter = anyio.CapacityLimiter(AT_ONCE_MAX)
@@ -72,7 +87,17 @@ class Batch:
                         tasks.start_soon(self._buy_one, animator, limiter, bars, shot, price, results[number])
                     else:
                         results[number]["error"] = show_error(self.failures[0])
+        with contextlib.suppress(LedgerError):  # a sum that cannot be read is no reason to hide what was bought
+            self.paid_micro_usdc = _sum_payments(settings, [job for _, job in self._bought.values()], since=began)
         return results
+
+    def say_paid(self, results: list[dict[str, Any]]) -> str:
+        """What was paid this time, as a sentence; none where that is not known."""
+        if self.paid_micro_usdc:
+            return f"${format_usdc(self.paid_micro_usdc)} was paid for them this time, uploads included."
+        unclear = any(failure.charge != "none" or failure.upload_micro_usdc for failure in self.failures)
+        underway = any("status" in result and result["job_id"] is None for result in results)
+        return "" if self.paid_micro_usdc is None or unclear or underway else "Nothing was paid this time."
 
     async def _buy_one(
         self,
@@ -94,8 +119,13 @@ class Batch:
                     report=report_to(bars, task),
                 )
                 result |= show_animation(animation, (await self._engine.settings()).profile).model_dump(mode="json")
-                ended = f"{result['status']}, ${result['price_usd'] or '?'}"
-                words.print(f"{label(result)}: {ended}{_reason(result)}", markup=False)
+                first = result
+                if animation.job is not None:
+                    first, _ = self._bought.setdefault(animation.job.job_id, (result, animation.job))
+                if first is not result:
+                    words.print(f"{label(result)}: the same clip as {label(first)}.", markup=False)
+                    return
+                words.print(f"{label(result)}: {_describe_end(result, shot, alone=self._alone)}", markup=False)
                 for note in animation.notes:
                     words.print(f"{label(result)}: {rephrase(note)}", markup=False)
             except SeedanceError as exc:
@@ -165,13 +195,16 @@ def _confirm(question: str) -> bool:
 
 
 async def quote_all(animator: Any, shots: list[Shot]) -> list[Any]:
-    """Quotes of all orders; the first that cannot be carried out ends it, with its place in the text."""
+    """Quotes of all orders; the first that cannot be carried out ends it, with its place in the text.
+
+    The place of a picture that was typed alone goes without saying.
+    """
     quotes: list[Any] = []
     for shot in shots:
         try:
             quotes.append(await animator.quote_price(shot.order, max_price_micro_usdc=shot.max_price_micro_usdc))
         except SeedanceError as exc:
-            if len(shots) > 1:
+            if len(shots) > 1 or not shot.typed:
                 exc.what = f"{shot.where}: {exc.what}"
             raise
     return quotes
@@ -188,8 +221,43 @@ def label(result: dict[str, Any]) -> str:
     return name if str(result["row"]).endswith(name) else f"{result['row']}, {name}"
 
 
-def _reason(result: dict[str, Any]) -> str:
-    return f". The studio says: {result['error']}" if result["error"] else ""
+def _describe_end(result: dict[str, Any], shot: Shot, *, alone: bool) -> str:
+    """How it ended, what was paid, and where no file was saved, what to do now."""
+    paid = f", ${result['price_usd']} was paid" if result["price_usd"] else ""
+    sentences = [f"{result['status']}{paid}."]
+    if result["error"]:
+        sentences.append(f"The studio says: {result['error']}.")
+    if not result["file"]:
+        sentences.append(_say_next(result, shot, alone=alone))
+    return " ".join(sentences)
+
+
+def _say_next(result: dict[str, Any], shot: Shot, *, alone: bool = False) -> str:
+    """What to do about a clip that is not there. The option `--take` is for all of a batch, and would buy all anew."""
+    text: str = result["next_step"]
+    if not shot.typed:
+        text = text.replace("raise take by one", "write a higher take into its row")
+    elif not alone:
+        text = text.replace("raise take by one", "give it alone and raise take by one")
+    return rephrase(text)
+
+
+def _sum_payments(settings: Settings, jobs: "Sequence[Job]", *, since: float) -> int:
+    """What was paid since a moment for some jobs and for hosting what they were made of, fees included; each once.
+
+    Asked of the ledger by the payments' own numbers, so that what other processes bought meanwhile is not in it.
+    """
+    with open_ledger(settings) as ledger:
+        if ledger is None:
+            return 0
+        numbers = {job.payment_id for job in jobs}
+        for job in jobs:
+            for sha256 in (job.arguments.get("image"), job.arguments.get("last_image")):
+                upload = ledger.find_upload(str(sha256), studio=job.studio, wallet=job.wallet)
+                if upload is not None:
+                    numbers.add(upload.payment_id)
+        payments = [ledger.find_payment(number) for number in numbers]
+        return sum(one.cost_micro_usdc for one in payments if one is not None and (one.signed_at or 0) >= since)
 
 
 def file_name(result: dict[str, Any]) -> str:
@@ -197,28 +265,58 @@ def file_name(result: dict[str, Any]) -> str:
     return Path(result["file"]).name if result["file"] else ""
 
 
-def make_table(*columns: str) -> Table:
-    """A plain table; ids, times and prices are never broken."""
+def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, below: int) -> None:
+    """Print a plain table on stdout, with a line for each row.
+
+    At a terminal that is too narrow for it, the last `below` cells of a row stand below the others, each on its own.
+    """
+    rows = list(rows)
+    table = make_table(columns, rows, unbroken=len(columns) - below)
+    widest = Measurement.get(shown, shown.options.update(width=TABLE_COLUMNS_MAX), table).maximum
+    if not shown.is_terminal or widest <= shown.width:
+        shown.print(table)
+        return
+    heads = [row[:-below] for row in rows]
+    widths = [max(map(len, cells)) for cells in zip(*heads, strict=True)]
+    if sum(widths) + len(widths) > shown.width:  # one long name must not break the lines of all
+        widths = [0] * len(widths)
+    for row, head in zip(rows, heads, strict=True):
+        shown.print(" ".join(cell.ljust(width) for cell, width in zip(head, widths, strict=True)).rstrip())
+        for cell in row[-below:]:
+            if cell:
+                shown.print(Padding(Text(cell, overflow="fold"), (0, 0, 0, INDENT), expand=False))
+
+
+def make_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, unbroken: int) -> Table:
+    """A plain table; the first so many columns are never broken."""
     table = Table(box=None, header_style="bold", pad_edge=False)
-    for column in columns:
-        table.add_column(column, overflow="fold", no_wrap=column in ("job", "when", "price"))
+    for number, column in enumerate(columns):
+        table.add_column(column, overflow="fold", no_wrap=number < unbroken)
+    for row in rows:
+        table.add_row(*map(Text, row))
     return table
 
 
-def show_table(results: list[dict[str, Any]]) -> None:
-    """Print the results of a batch on stdout, and their sum on stderr."""
-    table = make_table("clip", "status", "price", "file")
-    for result in results:
-        if "status" in result:
-            table.add_row(label(result), result["status"], f"${result['price_usd'] or '?'}", file_name(result))
+def show_table(results: list[dict[str, Any]], shots: list[Shot], *, paid: str) -> None:
+    """Print the results of a batch on stdout, and on stderr what they cost and what was paid this time."""
+    rows: list[tuple[str, str, str, str]] = []
+    clips: dict[str, dict[str, Any]] = {}
+    for number, (result, shot) in enumerate(zip(results, shots, strict=True)):
+        name = label(result)
+        if "status" not in result:
+            rows.append((name, result["error"]["code"], "", rephrase(result["error"]["what"])))
+            continue
+        first = clips.setdefault(result["job_id"] or str(number), result)
+        price = f"${result['price_usd']}" if result["price_usd"] else ""
+        if first is not result:
+            rows.append((name, result["status"], "", f"the same clip as {label(first)}"))
         else:
-            table.add_row(label(result), result["error"]["code"], "", rephrase(result["error"]["what"]))
-    paid = sum(result.get("price_micro_usdc") or 0 for result in results)
-    shown.print(table)
+            rows.append((name, result["status"], price, file_name(result) or _say_next(result, shot)))
+    print_table(("clip", "status", "price", "file"), rows, below=1)
     done = sum(bool(result.get("file")) for result in results)
-    folders = {str(Path(result["file"]).parent) for result in results if result.get("file")}
-    words.print(f"{done} of {count_clips(len(results))} done, ${format_usdc(paid)} in all.")
-    for folder in sorted(folders):
+    cost = sum(clip["price_micro_usdc"] or 0 for clip in clips.values())
+    words.print(f"{done} of {count_clips(len(results))} done, ${format_usdc(cost)} in all. {paid}".rstrip())
+    for folder in sorted({str(Path(clip["file"]).parent) for clip in clips.values() if clip["file"]}):
         words.print(f"The files are in {folder}", markup=False)
 
 

@@ -8,11 +8,21 @@ import time
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import anyio
 import typer
 
 from seedance_mcp.commands import exits
-from seedance_mcp.commands.batch import Batch, file_name, label, make_bars, make_table, quote_all, report_to, show_table
-from seedance_mcp.commands.console import AsJson, Sandbox, read_environ, run, say, shown, words
+from seedance_mcp.commands.batch import (
+    Batch,
+    file_name,
+    label,
+    make_bars,
+    print_table,
+    quote_all,
+    report_to,
+    show_table,
+)
+from seedance_mcp.commands.console import AsJson, Sandbox, put, read_environ, run, say, words
 from seedance_mcp.commands.phrases import rephrase
 from seedance_mcp.config import Settings, read_settings
 from seedance_mcp.embedded import end_orphans
@@ -23,6 +33,8 @@ from seedance_mcp.results import JobResult, show_job, show_quote, show_upload
 from seedance_mcp.shots import Shot, build_shot, read_shots
 
 WAIT_SECONDS_DEFAULT, WAIT_SECONDS_MAX = 1800, 24 * 3600
+PROMPT_CHARACTERS_MAX = 40
+"""How much of a prompt a list of jobs repeats."""
 
 Images = Annotated[list[str] | None, typer.Argument(help="Pictures: paths or https URLs.", show_default=False)]
 Image = Annotated[str, typer.Argument(help="A path or an https URL.")]
@@ -55,12 +67,12 @@ def upload(image: Image, sandbox: Sandbox = False, as_json: AsJson = False) -> N
         animator = await engine.animator()
         return show_upload(await animator.upload_image(_absolute(image))).model_dump(mode="json")
 
-    result = run(read_environ(sandbox), work, as_json=as_json)
+    result = run(read_environ(sandbox), work)
     if as_json:
         say(result)
     else:
         words.print(f"{result['media_type']}, {result['size_bytes']} bytes, ${result['price_usd']}")
-        typer.echo(result["image_url"])
+        put(result["image_url"])
 
 
 def quote(
@@ -94,17 +106,17 @@ def quote(
             for shot, found in zip(shots, await quote_all(animator, shots), strict=True)
         ]
 
-    results = run(read_environ(sandbox), work, as_json=as_json)
+    results = run(read_environ(sandbox), work)
     if as_json:
         say(results[0] if from_file is None and len(results) == 1 else results)
     else:
-        table = make_table("clip", "price", "upload", "allowed")
+        rows: list[tuple[str, str, str, str]] = []
         for result in results:
             price = "unknown" if result["price_usd"] is None else f"${result['price_usd']}"
             verdict = "yes" if result["allowed"] else f"no: {rephrase(result['refused_because'])}"
             upload_price = f"${result['upload_price_usd']}"
-            table.add_row(label(result), price if result["exact"] else f"{price} (table)", upload_price, verdict)
-        shown.print(table)
+            rows.append((label(result), price if result["exact"] else f"{price} (table)", upload_price, verdict))
+        print_table(("clip", "price", "upload", "allowed"), rows, below=1)
         words.print(f"Left today: ${results[0]['left_today_usd']}.")
     if not all(result["allowed"] for result in results):
         raise typer.Exit(exits.REFUSED)
@@ -141,24 +153,27 @@ def animate(
     )  # fmt: skip
     single = from_file is None and len(shots) == 1
     failures: list[SeedanceError] = []
+    paid = ""
 
     async def work(engine: Engine) -> list[dict[str, Any]]:
-        deadline = time.time() + wait_seconds
+        nonlocal paid
+        deadline = anyio.current_time() + wait_seconds
         batch = Batch(engine=engine, shots=shots, deadline=deadline, alone=single, what_fits=what_fits)
         results = await batch.buy()
         failures.extend(batch.failures)
+        paid = batch.say_paid(results)
         return results
 
-    results = run(read_environ(sandbox), work, as_json=as_json)
+    results = run(read_environ(sandbox), work)
+    if single and failures:
+        raise failures[0]
     if as_json:
         say({name: value for name, value in results[0].items() if name not in ("row", "image")} if single else results)
     elif single:
-        if results[0].get("file"):
-            typer.echo(results[0]["file"])
+        if results[0]["file"]:
+            put(results[0]["file"])
     else:
-        show_table(results)
-    if single and failures:
-        raise failures[0]
+        show_table(results, shots, paid=paid)
     code = exits.gravest([exits.find_exit_code(exc) for exc in failures] + [_code_of(result) for result in results])
     if code:
         raise typer.Exit(code)
@@ -176,17 +191,21 @@ def get(
         animator = await engine.animator()
         with make_bars() as bars:
             task = bars.add_task(job_id, total=100, status="")
-            job = await animator.get_job(job_id, deadline=time.time() + wait_seconds, report=report_to(bars, task))
+            job = await animator.get_job(
+                job_id, deadline=anyio.current_time() + wait_seconds, report=report_to(bars, task)
+            )
         return show_job(job, (await engine.settings()).profile)
 
-    result = run(read_environ(sandbox), work, as_json=as_json).model_dump(mode="json")
+    result = run(read_environ(sandbox), work).model_dump(mode="json")
     if as_json:
         say(result)
     else:
-        ended = result["error"] or rephrase(result["next_step"])
-        words.print(f"{result['job_id']}: {result['status']}. {ended}", markup=False)
+        paid = f", ${result['price_usd']} was paid" if result["status"] == "failed" and result["price_usd"] else ""
+        reason = f"The studio says: {result['error']}. " if result["error"] else ""
+        ended = f"{result['status']}{paid}. {reason}{rephrase(result['next_step'])}"
+        words.print(f"{result['job_id']}: {ended}", markup=False)
         if result["file"]:
-            typer.echo(result["file"])
+            put(result["file"])
     code = _code_of(result)
     if code:
         raise typer.Exit(code)
@@ -208,7 +227,7 @@ def jobs(
             words.print(rephrase(note), markup=False)
         return list(recent.jobs)
 
-    latest = run(environ, work, as_json=as_json) if studio else _read_jobs(settings, limit)
+    latest = run(environ, work) if studio else _read_jobs(settings, limit)
     found: list[dict[str, Any]] = [
         {
             **show_job(job, settings.profile).model_dump(mode="json"),
@@ -220,17 +239,17 @@ def jobs(
     if as_json:
         say(found)
         return
-    table = make_table("job", "when", "status", "price", "prompt", "file")
+    if not found:
+        words.print("No jobs yet.")
+        return
+    rows: list[tuple[str, ...]] = []
     for result in found:
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(result["created_at"]))
-        prompt = " ".join(str(result["prompt"] or "").split())[:40]
+        prompt = "".join(c if c.isprintable() else " " for c in str(result["prompt"] or "")[:PROMPT_CHARACTERS_MAX])
         price = f"${result['price_usd'] or '?'}"
-        table.add_row(result["job_id"], when, result["status"], price, prompt, file_name(result))
-    if found:
-        shown.print(table)
-        words.print(f"The files are in {settings.videos_dir}")
-    else:
-        words.print("No jobs yet.")
+        rows.append((result["job_id"], when, result["status"], price, " ".join(prompt.split()), file_name(result)))
+    print_table(("job", "when", "status", "price", "prompt", "file"), rows, below=2)
+    words.print(f"The files are in {settings.videos_dir}", markup=False)
 
 
 def _read_jobs(settings: Settings, limit: int) -> list[Job]:

@@ -9,8 +9,9 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import replace
-from typing import TYPE_CHECKING, Annotated, TypeVar
+from typing import IO, TYPE_CHECKING, Annotated, TypeVar
 
 import anyio
 import typer
@@ -30,11 +31,31 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 
 log = logging.getLogger("seedance_mcp")
-words = Console(stderr=True, highlight=False, soft_wrap=True)
-shown = Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else 200)
+
+
+class Spoken(Console):
+    """A console whose reader may go away."""
+
+    def on_broken_pipe(self) -> None:
+        """Say the rest to nobody, and let the command go on: it may be paying."""
+        self.quiet = True
+        _discard(self.file)
+
+
+words = Spoken(stderr=True, highlight=False, soft_wrap=True)
+shown = Spoken(highlight=False, markup=False, width=None if sys.stdout.isatty() else 200)
+
+json_asked: ContextVar[bool] = ContextVar("json_asked", default=False)
+"""Whether the command was given `--json`; its failure is then told on stdout, too."""
+
+
+def _remember(value: bool) -> bool:
+    json_asked.set(value)
+    return value
+
 
 Sandbox = Annotated[bool, typer.Option("--sandbox", help="Play money, a sandbox studio, and a wallet of its own.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on stdout.")]
+AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on stdout.", callback=_remember)]
 
 _REAL = (
     "WALLET_KEY",
@@ -75,19 +96,15 @@ def _comes_from_file(settings: Settings) -> bool:
     return any(source.used and source.is_file for source in list_sources(*settings.key_places))
 
 
-def run(environ: Mapping[str, str], work: Callable[[Engine], Awaitable[T]], *, as_json: bool = False) -> T:
+def run(environ: Mapping[str, str], work: Callable[[Engine], Awaitable[T]]) -> T:
     """Run work with an engine of its own; a payment under way is written down before the process ends.
 
     Raises:
-        SeedanceError: What the work raised; with `as_json` it was printed as JSON already.
+        SeedanceError: What the work raised.
         typer.Exit: It was broken off by Ctrl-C.
     """
     try:
         return anyio.run(_run, environ, work)
-    except SeedanceError as exc:
-        if as_json:
-            typer.echo(json.dumps({"error": show_error(exc)}))
-        raise
     except KeyboardInterrupt:
         if environ.get("SEEDANCE_PROFILE") == "sandbox" and not environ.get("SEEDANCE_STUDIO_URL"):
             words.print("\nInterrupted. This sandbox ends with its command; to go on, keep one: seedance-mcp sandbox")
@@ -152,4 +169,19 @@ def show_error(exc: SeedanceError) -> dict[str, object]:
 
 def say(result: object) -> None:
     """Print a result as JSON on stdout."""
-    typer.echo(json.dumps(result, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None))
+    put(json.dumps(result, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None))
+
+
+def put(text: str) -> None:
+    """Print a text on stdout. Where nobody reads it any more, the command still ends with its own exit code."""
+    try:
+        typer.echo(text)
+    except BrokenPipeError:
+        _discard(sys.stdout)
+
+
+def _discard(file: IO[str]) -> None:
+    """Let what a stream still holds, and whatever comes after it, go nowhere."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, file.fileno())
+    os.close(nowhere)

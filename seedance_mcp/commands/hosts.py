@@ -1,17 +1,26 @@
 """`install` and `uninstall`: our entry in a host's own file, shown before it is written, never with a key."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, cast
 
 import typer
 
 from seedance_mcp.commands.console import words
 from seedance_mcp.config import read_settings
+from seedance_mcp.entry import KEY, SECRETS, build_entry, check_entry, has_key, list_dropped, read_profile
 from seedance_mcp.errors import ConfigError
-from seedance_mcp.hosts import HOSTS, Change, Host, add_entry, build_entry, remove_entry, write_change
+from seedance_mcp.hosts import HOSTS, Change, Host, add_entry, read_entry, remove_entry, write_change
 
-HostName = Annotated[str, typer.Argument(help=f"One of: {', '.join(HOSTS)}.", metavar="HOST")]
+
+def _complete_host(incomplete: str) -> list[str]:
+    return [name for name in HOSTS if name.startswith(incomplete.lower())]
+
+
+HostName = Annotated[
+    str, typer.Argument(help=f"One of: {', '.join(HOSTS)}.", metavar="HOST", autocompletion=_complete_host)
+]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the change and write nothing.")]
 File = Annotated[Path | None, typer.Option(help="The host's file, where it is not at its usual place.")]
 
@@ -26,16 +35,21 @@ def install(
     chosen = _find_host(host)
     if not sandbox:
         read_settings(os.environ)  # what is carried along must be right
-    entry = build_entry(chosen.form, sandbox=sandbox, environ=os.environ)
-    change = add_entry(chosen, file or chosen.find_file(), entry)
+    place = file or chosen.find_file()
+    old = read_entry(chosen, place)
+    entry = build_entry(chosen.form, sandbox=sandbox, environ=os.environ, old=old)
+    if old is not None:
+        check_entry(entry, place)
+    change = add_entry(chosen, place, entry)
     if change.after == change.before:
         words.print(f"{chosen.title} has this entry already: {change.file}", markup=False)
-        return
-    _apply(chosen, change, dry_run=dry_run)
-    if not sandbox and "SEEDANCE_WALLET_KEY" in os.environ:
-        words.print(
-            "SEEDANCE_WALLET_KEY is not written: put the key into the wallet file (seedance-mcp wallet import)."
-        )
+    else:
+        backup = _apply(chosen, change, dry_run=dry_run)
+        if old is not None:
+            _say_what_is_lost(old, entry)
+            _say_where_the_key_is(old, change.file, backup)
+    if not sandbox:
+        _say_what_is_secret()
 
 
 def uninstall(host: HostName, dry_run: DryRun = False, file: File = None) -> None:
@@ -45,7 +59,8 @@ def uninstall(host: HostName, dry_run: DryRun = False, file: File = None) -> Non
     if change.before is None or change.after == change.before:
         words.print(f"{chosen.title} has no entry of ours: {change.file}", markup=False)
         return
-    _apply(chosen, change, dry_run=dry_run)
+    backup = _apply(chosen, change, dry_run=dry_run)
+    _say_where_the_key_is(change.old, change.file, backup)
 
 
 def _find_host(name: str) -> Host:
@@ -55,12 +70,56 @@ def _find_host(name: str) -> Host:
     return host
 
 
-def _apply(host: Host, change: Change, *, dry_run: bool) -> None:
+def _apply(host: Host, change: Change, *, dry_run: bool) -> Path | None:
+    """Show a change and write it; the copy that was made, if any."""
     typer.echo(change.diff)
+    if change.after is None:
+        words.print(f"Nothing else is in {change.file}: it goes, as it came.", markup=False)
     if dry_run:
         words.print("Nothing was written (--dry-run).")
-        return
+        return None
     backup = write_change(change)
     if backup is not None:
         words.print(f"What was there is kept in {backup}", markup=False)
-    words.print(f"Written: {change.file}. {host.reload}", markup=False)
+    done = "Removed" if change.after is None else "Written"
+    words.print(f"{done}: {change.file}. {host.reload}", markup=False)
+    return backup
+
+
+def _say_what_is_lost(old: Mapping[str, object], new: Mapping[str, object]) -> None:
+    before, now = read_profile(old), read_profile(new)
+    if before != now:
+        words.print(f"The entry was for the {before} profile, and is for the {now} profile now.", markup=False)
+    dropped = list_dropped(old, new)
+    if dropped:
+        words.print(f"No longer in the entry: {', '.join(dropped)}.", markup=False)
+
+
+def _say_where_the_key_is(old: object, file: Path, backup: Path | None) -> None:
+    entry = cast("dict[str, object]", old) if isinstance(old, dict) else {}
+    if not has_key(entry):
+        return
+    flag = " --sandbox" if read_profile(entry) == "sandbox" else ""
+    if backup is None:
+        words.print(f"The entry in {file} holds a private key ({KEY}), which would be left out.", markup=False)
+    else:
+        words.print(
+            f"The entry held a private key ({KEY}). It was left out of {file}, and is in the copy alone now: {backup}",
+            markup=False,
+        )
+    words.print(
+        f"A key is better in the wallet file: type or pipe it to seedance-mcp wallet import -{flag}"
+        f"{' and take the copy away.' if backup else '.'}",
+        markup=False,
+    )
+
+
+def _say_what_is_secret() -> None:
+    for name in SECRETS:
+        if os.environ.get(name):
+            place = (
+                "put the key into the wallet file (seedance-mcp wallet import)"
+                if name == KEY
+                else f"put it into settings.toml as {name.removeprefix('SEEDANCE_').lower()}"
+            )
+            words.print(f"{name} is not written: {place}.", markup=False)

@@ -1,6 +1,7 @@
 """The wallet from the command line: make it, see it, fill it, move it. No command prints a key."""
 
 import asyncio
+import os
 import sys
 import time
 from pathlib import Path
@@ -9,11 +10,21 @@ from typing import Annotated, Any
 import anyio
 import typer
 
-from seedance_mcp.commands.console import AsJson, Sandbox, open_ledger, read_environ, run, say, settle, words
-from seedance_mcp.commands.exits import UNFINISHED
+from seedance_mcp.commands.console import (
+    AsJson,
+    Sandbox,
+    open_ledger,
+    read_environ,
+    run,
+    say,
+    settle,
+    show_error,
+    words,
+)
+from seedance_mcp.commands.exits import UNFINISHED, YOURS
 from seedance_mcp.config import Settings, read_settings
 from seedance_mcp.engine import Engine
-from seedance_mcp.errors import ConfigError
+from seedance_mcp.errors import ConfigError, format_clock
 from seedance_mcp.ledger import Payment
 from seedance_mcp.money import format_usdc
 from seedance_mcp.wallet import KeySource, find_key, list_sources, open_wallet
@@ -25,6 +36,7 @@ from seedance_mcp.wallet.keyfiles import (
     make_key,
     read_key,
     read_key_file,
+    read_password,
     unlock,
 )
 from seedance_mcp.wire.mpp import find_transaction
@@ -56,7 +68,7 @@ def create(
         _keep_in_keychain(settings, make_key(), "made", as_json=as_json)
         return
     if settings.wallet_file.exists():  # before anybody is asked for a password
-        raise ConfigError(f"There is a wallet at {settings.wallet_file} already.", "Run: seedance-mcp wallet show")
+        raise ConfigError(f"There is a wallet at {settings.wallet_file} already.", f"Run: {_name(settings, 'show')}")
     content = lock(make_key(), _new_password(settings, password_file)) if encrypt or password_file else None
     create_key_file(settings.wallet_file, content)
     _show_new(settings, "made", password_file, as_json=as_json)
@@ -98,17 +110,21 @@ def show(sandbox: Sandbox = False, as_json: AsJson = False) -> None:
     address = None
     if used is not None and not _must_ask(settings, used):
         address = asyncio.run(open_wallet(*settings.key_places)).address
+    missing = ConfigError("No wallet is set.", f"Run: {_name(settings, 'create')}") if used is None else None
     if as_json:
         say({
             "address": address,
             "sources": [{"name": source.name, "state": source.state, "used": source.used} for source in sources],
+            **({} if missing is None else {"error": show_error(missing)}),
         })  # fmt: skip
+        if missing is not None:
+            raise typer.Exit(YOURS)
         return
     for number, source in enumerate(sources, start=1):
         mark = "→" if source.used else " "
         words.print(f"{mark} {number}. {source.name}: {source.state}", markup=False)
-    if used is None:
-        raise ConfigError("No wallet is set.", "Run: seedance-mcp wallet create")
+    if missing is not None:
+        raise missing
     if address is None:
         words.print("Its address is known once it is unlocked; set SEEDANCE_WALLET_PASSWORD_FILE.")
     else:
@@ -122,9 +138,12 @@ def export(
     sandbox: Sandbox = False,
 ) -> None:
     """Write the key into an encrypted keystore (version 3), which other wallets can read. Never prints it."""
+    file = file.expanduser().absolute()
+    if os.path.lexists(file):  # before anybody is asked for a password
+        raise ConfigError(f"There is a file at {file} already.", "It is left as it was; name another.")
     settings = settle_offline(read_settings(read_environ(sandbox)))
-    key = find_key(*settings.key_places)
-    create_key_file(file.expanduser().absolute(), lock(key, _new_password(settings, password_file)))
+    key = find_key(*settings.key_places, sandbox=settings.profile.name == "sandbox")
+    create_key_file(file, lock(key, _new_password(settings, password_file)))
     words.print(f"The key is in {file}, locked with that password.", markup=False)
 
 
@@ -165,7 +184,7 @@ def payments(sandbox: Sandbox = False, as_json: AsJson = False) -> None:
     """List the payments that are not over: they count against your limits until somebody knows what became of them."""
     settings = read_settings(read_environ(sandbox))
     with open_ledger(settings) as ledger:
-        found = [] if ledger is None else ledger.unfinished_payments(time.time())
+        found = [] if ledger is None else ledger.held_payments(time.time())
     if as_json:
         say([
             {
@@ -210,7 +229,7 @@ def _find_unfinished(settings: Settings, payment_id: int) -> Payment:
         payment = None if ledger is None else ledger.find_payment(payment_id)
         if ledger is None or payment is None:
             raise ConfigError(f"There is no payment {payment_id} in this ledger.", "Run: seedance-mcp wallet payments")
-        if payment.id not in {one.id for one in ledger.unfinished_payments(now)}:
+        if payment.state == "reserved" or payment.id not in {one.id for one in ledger.held_payments(now)}:
             raise ConfigError(f"Payment {payment_id} is over, or was not signed.", "There is nothing to write off.")
     if payment.hold_until > now:
         raise ConfigError(
@@ -224,6 +243,7 @@ def _describe(payment: Payment) -> str:
     return (
         f"payment {payment.id}: ${format_usdc(payment.cost_micro_usdc)} for {payment.purpose}, {payment.state}, on "
         f"{payment.network} from {payment.wallet} to {payment.pay_to}"
+        + (f", held at least until {format_clock(payment.hold_until)}" if payment.hold_until > time.time() else "")
         + (f", transaction {transaction}" if transaction is not None else "")
     )
 
@@ -257,7 +277,7 @@ def fund(
         found: dict[str, Any] = {"address": animator.wallet.address, "deposits": deposits}
         return found if arrived is None else {**found, "arrived": arrived}
 
-    result = run(environ, work, as_json=as_json)
+    result = run(environ, work)
     if as_json:
         say(result)
     if not result.get("arrived", True):
@@ -283,15 +303,26 @@ async def _read_deposits(animator: Any, settings: Settings) -> list[dict[str, An
 async def _await_deposit(
     animator: Any, settings: Settings, before: list[dict[str, Any]], wait_seconds: int
 ) -> list[dict[str, Any]] | None:
-    """The new balances, or None where nothing came in time."""
-    held = {one["token_address"]: one["balance_micro_usdc"] or 0 for one in before}
+    """The new balances, or None where nothing came in time.
+
+    What is first known of a token's balance is what it had: a chain that does not answer says nothing of money.
+    """
+    held = _known(before)
     with anyio.move_on_after(wait_seconds):
         while True:
             now = await _read_deposits(animator, settings)
-            if any((one["balance_micro_usdc"] or 0) > held[one["token_address"]] for one in now):
+            known = _known(now)
+            held = {**known, **held}
+            if any(amount > held[token] for token, amount in known.items()):
                 return now
             await anyio.sleep(FUND_POLL_SECONDS)
     return None
+
+
+def _known(deposits: list[dict[str, Any]]) -> dict[tuple[str, str], int]:
+    """The balances that a chain has told, by network and token."""
+    told = [one for one in deposits if one["balance_micro_usdc"] is not None]
+    return {(one["network"], one["token_address"]): one["balance_micro_usdc"] for one in told}
 
 
 def settle_offline(settings: Settings) -> Settings:
@@ -303,14 +334,15 @@ def _must_ask(settings: Settings, used: KeySource) -> bool:
     return used.is_file and settings.wallet_password_file is None and is_locked(settings.wallet_file)
 
 
-def _amount(micro_usdc: int | None) -> str:
-    return "unknown" if micro_usdc is None else f"${format_usdc(micro_usdc)}"
+def _name(settings: Settings, verb: str) -> str:
+    """A wallet command as one types it for this profile."""
+    return f"seedance-mcp wallet {verb}{' --sandbox' if settings.profile.name == 'sandbox' else ''}"
 
 
 def _new_password(settings: Settings, password_file: Path | None) -> str:
     file = password_file or settings.wallet_password_file
     if file is not None:
-        password = read_key_file(file.expanduser())
+        password = read_password(file.expanduser())
     elif sys.stdin.isatty():
         password = typer.prompt("New password", hide_input=True, confirmation_prompt=True, err=True)
     else:
@@ -324,11 +356,14 @@ def _read_source(source: Path, password_file: Path | None) -> str:
     if str(source) == "-":
         return typer.prompt("Private key", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline()
     source = source.expanduser().absolute()
-    if password_file is None and is_locked(source):
-        if not sys.stdin.isatty():
-            raise ConfigError(f"{source} is locked.", "Name a --source-password-file (mode 0600).")
-        return unlock(source, typer.prompt(f"Password of {source}", hide_input=True, err=True))
-    return read_key_file(source, None if password_file is None else password_file.expanduser())
+    if not is_locked(source):
+        return read_key_file(source)
+    if password_file is not None:
+        hint = f"The file {password_file} holds another password: name the right one with --source-password-file."
+        return unlock(source, read_password(password_file.expanduser()), hint=hint)
+    if not sys.stdin.isatty():
+        raise ConfigError(f"{source} is locked.", "Name a --source-password-file (mode 0600).")
+    return unlock(source, typer.prompt(f"Password of {source}", hide_input=True, err=True))
 
 
 def _keep_in_keychain(settings: Settings, key: str, verb: str, *, as_json: bool) -> None:
@@ -360,7 +395,7 @@ def _show_new(settings: Settings, verb: str, password_file: Path | None, *, as_j
     if locked:
         words.print("A host cannot ask for a password: name its file in SEEDANCE_WALLET_PASSWORD_FILE.")
     words.print("Keep a copy of that file: who has it has the money, and without it the money is lost.")
-    words.print("Next: seedance-mcp wallet fund")
+    words.print(f"Next: {_name(settings, 'fund')}")
     if address is not None:
         typer.echo(address)
 
@@ -377,10 +412,9 @@ def _show_deposits(address: str, deposits: list[dict[str, Any]]) -> None:
 
 def _show_balances(deposits: list[dict[str, Any]]) -> None:
     for one in deposits:
-        network, amount = _network_name(one["network"]), _amount(one["balance_micro_usdc"])
-        words.print(
-            f"  {one['token']} on {network}, token contract {one['token_address']}: {amount} there", markup=False
-        )
+        network, amount = _network_name(one["network"]), one["balance_micro_usdc"]
+        there = "the chain does not say what is there" if amount is None else f"${format_usdc(amount)} there"
+        words.print(f"  {one['token']} on {network}, token contract {one['token_address']}: {there}", markup=False)
 
 
 def _network_name(network: str) -> str:

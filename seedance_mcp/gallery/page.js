@@ -33,6 +33,7 @@ function link(url, text) {
 }
 const running = (clip) => clip.status === "pending" || clip.status === "loading" || (clip.status === "complete" && !clip.video && !clip.missing);
 const clock = (seconds) => new Date(seconds * 1000).toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+const ended = (payment) => payment.hold_until * 1000 < Date.now();
 const moment = (seconds) => new Date(seconds * 1000).toLocaleString([], { dateStyle: "medium", timeStyle: "short" });
 function say(id, text) { if ($(id).textContent !== text) $(id).textContent = text; }
 
@@ -84,11 +85,11 @@ function drawOpen() {
   say("open-title", held ? `Not settled yet: ${usd(held)} held` : "Paid, and still looked for");
   $("open").querySelector("ul").replaceChildren(...show.open.map((payment) => {
     const line = make("li"), what = payment.prompt || (payment.purpose === "upload" ? "Upload of a picture" : "A clip");
-    const past = payment.hold_until * 1000 < Date.now();
+    const past = ended(payment) && "its credential has ended, the chain will tell";
     const state = {
       reserved: "is being bought",
-      signed: `no answer yet; ${past ? "its credential has ended, the chain will tell" : `its credential ends at ${clock(payment.hold_until)}`}`,
-      refused: `refused, held until ${clock(payment.hold_until)}`,
+      signed: `no answer yet; ${past || `its credential ends at ${clock(payment.hold_until)}`}`,
+      refused: past ? `refused; ${past}` : `refused, held until ${clock(payment.hold_until)}`,
       settled: "paid; its job is looked for at the studio",
     }[payment.state];
     line.append(make("b", "", usd(payment.amount_micro_usdc)), make("span", "what", what), make("span", "quiet", `${state} · payment ${payment.payment_id}`));
@@ -216,7 +217,7 @@ function drawModels() {
   $("model").value = models.includes(chosen) ? chosen : "";
 }
 function drawAll() {
-  const { made_at, ...seen } = show, text = JSON.stringify(seen), count = show.clips.filter(running).length;
+  const { made_at, ...seen } = show, text = JSON.stringify([seen, show.open.map(ended)]), count = show.clips.filter(running).length;
   say("live", show.live ? (count ? `${count} running` : "up to date") : `as of ${moment(made_at)}`);
   $("live").classList.toggle("busy", show.live && count > 0);
   if (text === drawn) return;

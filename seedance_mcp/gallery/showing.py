@@ -136,8 +136,7 @@ def _find_hosted(job: Job, argument: str, ledger: Ledger) -> str | None:
 
 def _find_open(payments: list[Payment], ledger: Ledger, now: float) -> list[Payment]:
     """What may still settle, and what settled without a clip coming of it yet; newest first."""
-    open_payments = {payment.id: payment for payment in payments if payment.holds(now)}
-    open_payments |= {payment.id: payment for payment in ledger.unfinished_payments(now)}
+    open_payments = {payment.id: payment for payment in ledger.held_payments(now)}
     for wallet in {payment.wallet for payment in payments}:
         open_payments |= {payment.id: payment for payment in ledger.settled_without_result(wallet)}
     return [open_payments[number] for number in sorted(open_payments, reverse=True)]

@@ -129,6 +129,17 @@ class Upload:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sight:
+    """Which picture was seen at a stranger's URL, and when (Unix seconds)."""
+
+    url: str
+    sha256: str
+    width: int
+    height: int
+    seen_at: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """A job that was paid for.
 
@@ -255,6 +266,10 @@ class Ledger(Protocol):
         """Signed payments, and refused ones whose credential expired before the chain was asked; of every wallet."""
         ...
 
+    def held_payments(self, now: float) -> list[Payment]:
+        """Every payment that holds budget and is not settled, whether or not it may be asked about; of every wallet."""
+        ...
+
     def settled_without_result(self, wallet: str) -> list[Payment]:
         """Settled generations from whose answer no job was made yet."""
         ...
@@ -273,6 +288,10 @@ class Ledger(Protocol):
 
     def count_unhosted(self, fingerprint: str, *, since: float) -> int:
         """Settled uploads of a picture since a moment that never became a hosted image."""
+        ...
+
+    def count_uploads_paid(self, fingerprint: str, *, since: float) -> int:
+        """Settled uploads of a picture since a moment."""
         ...
 
     def add_job(self, payment: Payment, job_id: str, *, studio: str, status: Status, now: float) -> Job | None:
@@ -333,6 +352,14 @@ class Ledger(Protocol):
 
     def find_upload_by_url(self, image_url: str, *, studio: str) -> Upload | None:
         """The upload behind one of our own hosted URLs."""
+        ...
+
+    def record_sight(self, sight: Sight) -> None:
+        """Write down which picture was seen at a stranger's URL."""
+        ...
+
+    def find_sight(self, url: str, *, since: float) -> Sight | None:
+        """The picture that was last seen at a URL."""
         ...
 
     def find_upload_of(self, payment: Payment) -> Upload | None:

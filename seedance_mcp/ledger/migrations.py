@@ -78,5 +78,22 @@ def m003_lease_owners(db: sqlite3.Connection) -> None:
     db.execute("ALTER TABLE payments ADD COLUMN lease_owner TEXT NOT NULL DEFAULT ''")
 
 
-MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (m001_initial, m002_network_fees, m003_lease_owners)
+def m004_sights(db: sqlite3.Connection) -> None:
+    """Which picture was seen at a stranger's URL. The URL may hold a secret: its hash."""
+    db.execute("""
+        CREATE TABLE sights (
+            url_sha256 TEXT PRIMARY KEY,
+            sha256 TEXT NOT NULL,
+            width INTEGER NOT NULL,
+            height INTEGER NOT NULL,
+            seen_at REAL NOT NULL
+        ) STRICT""")
+
+
+MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
+    m001_initial,
+    m002_network_fees,
+    m003_lease_owners,
+    m004_sights,
+)
 """Append only: `PRAGMA user_version` counts how many a file has had."""

@@ -9,6 +9,7 @@ that it can use, or says why not.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sqlite3
@@ -18,7 +19,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from seedance_mcp.errors import LedgerError
-from seedance_mcp.ledger import Job, Payment, Upload
+from seedance_mcp.ledger import Job, Payment, Sight, Upload
 from seedance_mcp.ledger.migrations import MIGRATIONS
 from seedance_mcp.ledger.rows import JOB_QUERY, is_gone, make_storable, name_ourselves, read_job, read_payment
 from seedance_mcp.policy import DAY_SECONDS, Spend
@@ -27,8 +28,9 @@ from seedance_mcp.wire.exchange import PaidRequest, Receipt, Refused, Settled
 from seedance_mcp.wire.jobs import JobStatus, Status
 from seedance_mcp.wire.offers import Offer
 
-BUSY_SECONDS = 10
-"""How long a writer waits for another process's transaction; each takes milliseconds."""
+BUSY_SECONDS = 2
+"""How long a writer waits for another process's transaction; each takes milliseconds. Everything else in this process
+waits meanwhile."""
 SQLITE_VERSION_MIN = (3, 37, 0)
 """STRICT tables came with 3.37 (November 2021), RETURNING with 3.35."""
 
@@ -367,6 +369,12 @@ class SQLiteLedger:
             fingerprint, since,
         )  # fmt: skip
 
+    def count_uploads_paid(self, fingerprint: str, *, since: float) -> int:
+        """Settled uploads of a picture since a moment."""
+        return self._count(
+            "payments WHERE fingerprint = ? AND state = 'settled' AND created_at > ?", fingerprint, since
+        )
+
     def _count(self, what: str, *parameters: object) -> int:
         row = self._one(f"SELECT count(*) FROM {what}", *parameters)  # noqa: S608 - our own words
         return 0 if row is None else int(row[0])
@@ -499,6 +507,21 @@ class SQLiteLedger:
         """The upload behind one of our own hosted URLs."""
         return self._upload("image_url = ? AND studio = ? AND NOT gone", image_url, studio)
 
+    def record_sight(self, sight: Sight) -> None:
+        """Write down which picture was seen at a stranger's URL."""
+        with self._atomic() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO sights VALUES (?, ?, ?, ?, ?)",
+                (_digest(sight.url), sight.sha256, sight.width, sight.height, sight.seen_at),
+            )
+
+    def find_sight(self, url: str, *, since: float) -> Sight | None:
+        """The picture that was last seen at a URL."""
+        row = self._one("SELECT * FROM sights WHERE url_sha256 = ? AND seen_at > ?", _digest(url), since)
+        if row is None:
+            return None
+        return Sight(url=url, sha256=row["sha256"], width=row["width"], height=row["height"], seen_at=row["seen_at"])
+
     def find_upload_of(self, payment: Payment) -> Upload | None:
         """What an upload payment bought."""
         return self._upload("payment_id = ?", payment.id)
@@ -526,3 +549,7 @@ def _is_busy(exc: Exception) -> bool:
     """Whether somebody else has the lock; the low byte of an extended code is the code itself."""
     code = getattr(exc, "sqlite_errorcode", 0)  # only what the database itself said has one
     return code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def _digest(url: str) -> str:
+    return hashlib.sha256(url.encode("utf-8", "surrogatepass")).hexdigest()

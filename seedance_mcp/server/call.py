@@ -1,10 +1,10 @@
 """One call of a tool: what it may use, how long it may take, and what its caller is told meanwhile.
 
 A host gives up on a call after about a minute, so every wait of a tool ends at a deadline that is known from the
-call's first moment; what was begun goes on without it.
+call's first moment; what was begun goes on without it. Moments are those of the event loop's clock: nobody can set it
+back.
 """
 
-import time
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
@@ -24,6 +24,9 @@ ANSWER_SECONDS_MIN = 10
 """Reading a picture and asking a price may take this long even where the caller will not wait for a job."""
 PROGRESS_SECONDS = 4
 """A host is told something at least this often."""
+ANSWERED_PROGRESS = 1.0
+"""Where the progress of a round that brings a person's answer begins: above the few hundredths of the round before it,
+which was a request of its own."""
 
 
 @dataclass
@@ -37,39 +40,48 @@ Ctx = Context[State]
 
 
 @dataclass
-class _Clock:
-    """When the call that is being served came in, since when a person is being asked, and about which price."""
+class _Call:
+    """When the call that is being served came in, and what was said in it.
+
+    The question to a person and the tool's body are one call: they share its clock and count its progress together.
+    A person's thinking is not our waiting.
+
+    Attributes:
+        asked_at: Since when a person is being asked.
+        asked_micro_usdc: About which price.
+        progress: What the host was told last.
+    """
 
     began_at: float
     asked_at: float | None = None
     asked_micro_usdc: int = 0
+    progress: float = 0.0
 
 
-_clock: ContextVar[_Clock] = ContextVar("clock")
-"""The question to a person and the tool's body share one clock, and a person's thinking is not our waiting."""
+_call: ContextVar[_Call] = ContextVar("call")
 
 
 def begin_call() -> None:
     """Start the clock of the call that is being served."""
-    _clock.set(_Clock(began_at=time.time()))
+    _call.set(_Call(began_at=anyio.current_time()))
 
 
 def begin_question(price_micro_usdc: int) -> None:
     """Stop the clock: a person is asked about this price now."""
-    clock = _read_clock()
-    clock.asked_at, clock.asked_micro_usdc = time.time(), price_micro_usdc
+    call = _read_call()
+    call.asked_at, call.asked_micro_usdc = anyio.current_time(), price_micro_usdc
 
 
 def end_question() -> int:
     """Let the clock go on, if a person was asked; returns the price of the question, or 0."""
-    clock = _read_clock()
-    if clock.asked_at is not None:
-        clock.began_at, clock.asked_at = clock.began_at + time.time() - clock.asked_at, None
-    return clock.asked_micro_usdc
+    call = _read_call()
+    if call.asked_at is not None:
+        call.began_at, call.asked_at = call.began_at + anyio.current_time() - call.asked_at, None
+    return call.asked_micro_usdc
 
 
-def _read_clock() -> _Clock:
-    return _clock.get(_Clock(began_at=time.time()))
+def _read_call() -> _Call:
+    return _call.get(_Call(began_at=anyio.current_time()))
 
 
 def find_engine(ctx: Ctx) -> Engine:
@@ -82,8 +94,8 @@ class Deadlines:
     """Until when one call may wait.
 
     Attributes:
-        job: Unix seconds until which to wait for a job: as long as the caller said.
-        answer: Unix seconds until which to wait for whatever comes before it.
+        job: The moment until which to wait for a job: as long as the caller said.
+        answer: The moment until which to wait for whatever comes before it.
     """
 
     job: float
@@ -97,7 +109,7 @@ class Deadlines:
             StudioUnreachableError: It took too long.
         """
         try:
-            with anyio.fail_after(max(self.answer - time.time(), 0.001)):
+            with anyio.fail_after(max(self.answer - anyio.current_time(), 0.001)):
                 yield
         except TimeoutError as exc:
             raise StudioUnreachableError(
@@ -107,7 +119,7 @@ class Deadlines:
 
 def read_deadlines(wait_seconds: int) -> Deadlines:
     """The deadlines of the call that is being served."""
-    began_at = _read_clock().began_at
+    began_at = _read_call().began_at
     return Deadlines(job=began_at + wait_seconds, answer=began_at + max(wait_seconds, ANSWER_SECONDS_MIN))
 
 
@@ -117,7 +129,7 @@ class Progress:
 
     ctx: Ctx
     message: str
-    value: float = 0.0
+    _call: _Call = field(default_factory=_read_call)
     _last_sent: float = field(default=0.0, init=False)
 
     async def report(self, job: Any, expected_seconds: float) -> None:
@@ -127,15 +139,16 @@ class Progress:
 
     async def send(self, value: float) -> None:
         """Tell the host; a value that is not higher than the last is made so."""
-        self.value = min(max(value, self.value + 0.01), 99.9) if self.value < 99 else self.value + 0.0001
-        self._last_sent = time.monotonic()
-        await self.ctx.report_progress(self.value, 100, self.message)
+        last = self._call.progress
+        self._call.progress = min(max(value, last + 0.01), 99.9) if last < 99 else last + 0.0001
+        self._last_sent = anyio.current_time()
+        await self.ctx.report_progress(self._call.progress, 100, self.message)
 
     async def keep_alive(self) -> None:
         """Repeat the last word where nothing new comes."""
         while True:
-            if time.monotonic() - self._last_sent >= PROGRESS_SECONDS * 0.9:
-                await self.send(self.value)
+            if anyio.current_time() - self._last_sent >= PROGRESS_SECONDS * 0.9:
+                await self.send(self._call.progress)
             await anyio.sleep(PROGRESS_SECONDS / 4)
 
 
@@ -144,7 +157,7 @@ async def telling_progress(ctx: Ctx, message: str) -> AsyncGenerator[Progress]:
     """Keep the host told while the block runs."""
     progress = Progress(ctx=ctx, message=message)
     errors: list[SeedanceError] = []
-    await progress.send(0)
+    await progress.send(ANSWERED_PROGRESS if ctx.input_responses else 0)
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(progress.keep_alive)
         try:

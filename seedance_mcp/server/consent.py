@@ -5,7 +5,14 @@ from pydantic import BaseModel, Field
 
 from seedance_mcp.errors import PriceTooHighError
 from seedance_mcp.money import format_usdc
-from seedance_mcp.server.call import Ctx, begin_question, end_question, find_engine, read_deadlines
+from seedance_mcp.server.call import (
+    Ctx,
+    begin_question,
+    end_question,
+    find_engine,
+    read_deadlines,
+    telling_progress,
+)
 from seedance_mcp.server.parameters import AspectRatio, ModelName, Resolution, make_order
 
 
@@ -38,13 +45,14 @@ async def approve_price(
     ask_above = (await engine.settings()).limits.ask_above_micro_usdc
     if ask_above is None:
         return Question(approve=True)
-    animator = await engine.animator()
-    order = await make_order(
-        image=image, prompt=prompt, last_image=last_image, model=model, duration=duration, resolution=resolution,
-        aspect_ratio=aspect_ratio, camera_fixed=camera_fixed, generate_audio=generate_audio, seed=seed, take=take,
-    )  # fmt: skip
-    with read_deadlines(wait_seconds).bounding("Reading the picture and asking the price"):
-        price = await animator.price_to_ask(order)
+    async with telling_progress(ctx, "Reading the image and asking the price"):
+        animator = await engine.animator()
+        order = await make_order(
+            image=image, prompt=prompt, last_image=last_image, model=model, duration=duration, resolution=resolution,
+            aspect_ratio=aspect_ratio, camera_fixed=camera_fixed, generate_audio=generate_audio, seed=seed, take=take,
+        )  # fmt: skip
+        with read_deadlines(wait_seconds).bounding("Reading the picture and asking the price"):
+            price = await animator.price_to_ask(order)
     if price is None or price <= ask_above:
         return Question(approve=True)
     if not _can_ask(ctx):

@@ -6,6 +6,7 @@ every fact twice (as data and as the same JSON in text), and never sends a video
 
 import base64
 import logging
+from pathlib import Path
 from typing import Annotated, Any
 
 from mcp.server.mcpserver import ElicitationResult, Resolve
@@ -37,7 +38,7 @@ from seedance_mcp.server.call import (
     telling_progress,
 )
 from seedance_mcp.server.consent import Question, approve_price, read_answer
-from seedance_mcp.server.money_tool import MoneyTool
+from seedance_mcp.server.money_tool import ERROR_KEY, MoneyTool
 from seedance_mcp.server.parameters import (
     AspectRatio,
     CameraFixed,
@@ -134,9 +135,7 @@ async def animate_image(
         )
         result = show_animation(animation, (await engine.settings()).profile)
         thumbnail = None if animation.job is None else await engine.find_thumbnail(animation.job)
-    mark_span(result)
-    _log_job(result)
-    return _answer(result, file=result.file, thumbnail=thumbnail, is_error=result.status == "failed")
+    return _answer_job(result, thumbnail)
 
 
 async def get_job(
@@ -154,9 +153,7 @@ async def get_job(
         )
         result = show_job(job, (await engine.settings()).profile)
         thumbnail = await engine.find_thumbnail(job)
-    mark_span(result)
-    _log_job(result)
-    return _answer(result, file=result.file, thumbnail=thumbnail)
+    return _answer_job(result, thumbnail)
 
 
 async def list_jobs(
@@ -179,23 +176,32 @@ async def wallet_status(ctx: Ctx) -> Annotated[CallToolResult, WalletResult]:
     return _answer(show_wallet(await animator.wallet_status(), problem=problem))
 
 
-def _answer(
-    result: BaseModel, *, file: str | None = None, thumbnail: bytes | None = None, is_error: bool = False
-) -> CallToolResult:
+def _answer_job(result: JobResult, thumbnail: bytes | None) -> CallToolResult:
+    """How a job stands. One that the studio gave up on is a failure, with its facts all the same: it was paid."""
+    mark_span(result)
+    _log_job(result)
+    answer = _answer(result, file=result.file, thumbnail=thumbnail)
+    if result.status == "failed":
+        answer.is_error = True
+        money = {} if result.price_micro_usdc is None else {"charge": "settled"}
+        answer.meta = {ERROR_KEY: {"code": "job_failed", **money, "amount_micro_usdc": result.price_micro_usdc}}
+    return answer
+
+
+def _answer(result: BaseModel, *, file: str | None = None, thumbnail: bytes | None = None) -> CallToolResult:
     """The same facts as data and as text; the saved file as a link, and a small picture of it."""
     content: list[Any] = [TextContent(type="text", text=result.model_dump_json())]
     if file is not None:
-        uri = "file://" + file if file.startswith("/") else "file:///" + file.replace("\\", "/")
-        content.append(
-            ResourceLink(
-                type="resource_link", uri=uri, name=uri.rpartition("/")[2], title="Video", mime_type="video/mp4"
-            )
+        path = Path(file)
+        link = ResourceLink(
+            type="resource_link", uri=path.as_uri(), name=path.name, title="Video", mime_type="video/mp4"
         )
+        content.append(link)
     if thumbnail is not None:
         content.append(
             ImageContent(type="image", data=base64.b64encode(thumbnail).decode("ascii"), mime_type="image/jpeg")
         )
-    return CallToolResult(content=content, structured_content=result.model_dump(mode="json"), is_error=is_error)
+    return CallToolResult(content=content, structured_content=result.model_dump(mode="json"))
 
 
 def mark_span(result: JobResult) -> None:

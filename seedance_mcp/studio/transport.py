@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import logging
 import re
+import socket
+import ssl
 import zlib
 from collections.abc import AsyncGenerator
 from email.utils import parsedate_to_datetime
@@ -23,6 +25,8 @@ ANSWER_SECONDS = 30
 """How long an unpaid exchange may take; the studio's 95th percentile is 3 s."""
 RETRY_AFTER_SECONDS_MAX = 120
 RETRY_AFTER_CHARACTERS_MAX = 40
+CAUSES_MAX = 10
+"""How far the causes of a failure are followed; httpx wraps what the socket said two or three times."""
 
 _SECONDS = re.compile(r"[0-9]{1,9}")
 _LOOPBACK_PATTERNS = ("all://127.0.0.1", "all://localhost", "all://[::1]")
@@ -121,9 +125,32 @@ class translating:  # noqa: N801 - reads as a `with` block, like contextlib's ow
             raise StudioProtocolError(f"The request to {quote_url(self._url)} cannot be written.") from None
         if isinstance(exc, httpx.HTTPError | httpx.InvalidURL | httpx.StreamError):
             raise StudioUnreachableError(
-                f"{quote_url(self._url)} cannot be reached: {type(exc).__name__}.",
+                f"{quote_url(self._url)} cannot be reached: {_say_why(exc)}.",
                 "Check the connection and try again.",
             ) from exc
+
+
+def _say_why(exc: BaseException) -> str:
+    """What kept us from an answer, in words: a class's name says nothing to people."""
+    causes, cause = list[BaseException](), exc
+    while cause is not None and len(causes) < CAUSES_MAX:
+        causes.append(cause)
+        cause = cause.__cause__ or cause.__context__
+    if any(isinstance(one, ssl.SSLCertVerificationError) for one in causes):
+        return "its certificate cannot be trusted"
+    if any(isinstance(one, socket.gaierror) for one in causes):
+        return "no connection, or its name is not known"
+    match exc:
+        case httpx.ConnectError():
+            return "no connection"
+        case httpx.ProxyError():
+            return "the proxy does not let us through"
+        case httpx.InvalidURL() | httpx.UnsupportedProtocol():
+            return "that is not an address to ask"
+        case httpx.RemoteProtocolError():
+            return "the answer broke off, or is not HTTP"
+        case _:
+            return "the connection broke off"
 
 
 async def read_bounded(response: httpx.Response, bytes_max: int, what: str) -> bytes:

@@ -148,7 +148,12 @@ class Wallet:
 
 
 async def open_wallet(
-    key: str | None, file: Path, password_file: Path | None = None, keychain: str | None = None
+    key: str | None,
+    file: Path,
+    password_file: Path | None = None,
+    keychain: str | None = None,
+    *,
+    sandbox: bool = False,
 ) -> Wallet:
     """Open the owner's wallet: a key from the environment, else from the keychain, else from a key file.
 
@@ -157,31 +162,41 @@ async def open_wallet(
         file: A file with that, plain or as JSON with `private_key`, or an encrypted keystore (version 3).
         password_file: A file with the keystore's password.
         keychain: Name of the entry in the operating system's keychain, or None to leave the keychain alone.
+        sandbox: Whether it is the sandbox's wallet: what is said where there is none.
 
     Raises:
         ConfigError: No wallet, not a key, or a file that others can read. Never says the key.
     """
-    found, where = await anyio.to_thread.run_sync(_find_key, key, file, password_file, keychain)
+    found, where = await anyio.to_thread.run_sync(_find_key, key, file, password_file, keychain, sandbox)
     return await _load(found, where)
 
 
-def find_key(key: str | None, file: Path, password_file: Path | None = None, keychain: str | None = None) -> str:
+def find_key(
+    key: str | None,
+    file: Path,
+    password_file: Path | None = None,
+    keychain: str | None = None,
+    *,
+    sandbox: bool = False,
+) -> str:
     """The key that `open_wallet` would sign with, in its usual spelling; for moving it, and nothing else.
 
     Raises:
         ConfigError: As `open_wallet`.
     """
-    return read_key(_find_key(key, file, password_file, keychain)[0])
+    return read_key(_find_key(key, file, password_file, keychain, sandbox)[0])
 
 
-def _find_key(key: str | None, file: Path, password_file: Path | None, keychain: str | None) -> tuple[str, str]:
+def _find_key(
+    key: str | None, file: Path, password_file: Path | None, keychain: str | None, sandbox: bool
+) -> tuple[str, str]:
     """The key, first come first, and where it is from."""
     if key is not None:
         return key, "SEEDANCE_WALLET_KEY"
     found = None if keychain is None else read_keychain(keychain)
     if found is not None:
         return found, describe_keychain(str(keychain))
-    return read_key_file(file, password_file), str(file)
+    return read_key_file(file, password_file, sandbox=sandbox), str(file)
 
 
 async def open_throwaway_wallet() -> Wallet:

@@ -20,14 +20,19 @@ KEY_FILE_BYTES_MAX = 64 * 1024
 _KEY = re.compile(r"(0x)?[0-9a-fA-F]{64}")
 
 
-def read_key_file(file: Path, password_file: Path | None = None) -> str:
+def read_key_file(file: Path, password_file: Path | None = None, *, sandbox: bool = False) -> str:
     """Read a key file; an encrypted one is unlocked with the password in `password_file`.
+
+    Args:
+        file: The key file.
+        password_file: Where its password is, or None.
+        sandbox: Whether it is the sandbox's: what is missing there is had by another command.
 
     Raises:
         ConfigError: Missing, unreadable, not a plain file, another user's, readable by others, without a key, or
             locked.
     """
-    text = _read_private(file, "wallet")
+    text = _read_private(file, "wallet", sandbox=sandbox)
     if not text.startswith("{"):
         return text
     document = _read_document(text, file)
@@ -37,7 +42,8 @@ def read_key_file(file: Path, password_file: Path | None = None) -> str:
                 f"The wallet file {file} is locked with a password.",
                 "Set SEEDANCE_WALLET_PASSWORD_FILE to a file (mode 0600) that holds it.",
             )
-        return _decrypt(document, _read_private(password_file, "password"), file)
+        hint = f"The file {password_file} holds another password: name the right one in SEEDANCE_WALLET_PASSWORD_FILE."
+        return _decrypt(document, read_password(password_file), file, hint)
     found = document.get("private_key", document.get("privateKey"))  # the second is how AgentCash spells it
     if not isinstance(found, str):
         raise ConfigError(
@@ -45,6 +51,15 @@ def read_key_file(file: Path, password_file: Path | None = None) -> str:
             "It holds the key as plain text, as JSON with private_key, or as an encrypted keystore (version 3).",
         )
     return found
+
+
+def read_password(file: Path) -> str:
+    """The password that a file holds.
+
+    Raises:
+        ConfigError: Missing, unreadable, not a plain file, another user's, or readable by others.
+    """
+    return _read_private(file, "password")
 
 
 def is_key(text: str) -> bool:
@@ -77,13 +92,18 @@ def is_locked(file: Path) -> bool:
         return False
 
 
-def unlock(file: Path, password: str) -> str:
+def unlock(file: Path, password: str, *, hint: str = "Run the same command again, and type the right one.") -> str:
     """The key of an encrypted keystore.
+
+    Args:
+        file: The keystore.
+        password: As it was typed.
+        hint: What to do where it is the wrong one.
 
     Raises:
         ConfigError: It cannot be read, or the password is wrong.
     """
-    return _decrypt(_read_document(_read_private(file, "wallet"), file), password, file)
+    return _decrypt(_read_document(_read_private(file, "wallet"), file), password, file, hint)
 
 
 def lock(key: str, password: str) -> str:
@@ -97,14 +117,14 @@ def _is_keystore(document: Json) -> bool:
     return document.get("version") == 3 and isinstance(document.get("crypto", document.get("Crypto")), dict)
 
 
-def _decrypt(document: Json, password: str, file: Path) -> str:
+def _decrypt(document: Json, password: str, file: Path, hint: str) -> str:
     from eth_account import Account  # half a second to load: only once a key is used
 
     try:
         return "0x" + bytes(Account.decrypt(dict(document), password)).hex()
     except ValueError:
         # Without `from exc`, here and below: the library's text is not ours to vouch for.
-        raise ConfigError(f"The password does not open the wallet file {file}.") from None
+        raise ConfigError(f"The password does not open the wallet file {file}.", hint) from None
     except (KeyError, TypeError, NotImplementedError, MemoryError):
         raise ConfigError(f"The wallet file {file} is not a keystore that can be read.") from None
 
@@ -118,7 +138,7 @@ def _read_document(text: str, file: Path) -> Json:
     return cast("Json", document) if isinstance(document, dict) else {}
 
 
-def _read_private(file: Path, kind: str) -> str:
+def _read_private(file: Path, kind: str, *, sandbox: bool = False) -> str:
     """The text of a file that only its owner can read."""
     try:
         # Never waits for the writer of a pipe; what is judged is what was opened.
@@ -132,10 +152,11 @@ def _read_private(file: Path, kind: str) -> str:
     except FileNotFoundError:
         if kind == "password":
             raise ConfigError(f"The password file {file} does not exist.") from None
+        make = "wallet create --sandbox" if sandbox else "wallet create"
+        free = "" if sandbox else " To try everything without money: --sandbox, or SEEDANCE_PROFILE=sandbox in a host."
         raise ConfigError(
             "No wallet is set.",
-            f"Run: seedance-mcp wallet create. Or set SEEDANCE_WALLET_KEY, or put a key into {file} (mode 0600). "
-            "To try everything without money, set SEEDANCE_PROFILE=sandbox.",
+            f"Run: seedance-mcp {make}. Or set SEEDANCE_WALLET_KEY, or put a key into {file} (mode 0600).{free}",
         ) from None
     except OSError as exc:
         raise ConfigError(f"The {kind} file {file} cannot be read: {exc.strerror or type(exc).__name__}.") from None
@@ -175,10 +196,14 @@ def create_key_file(file: Path, content: str | None = None) -> None:
             opened.flush()
             os.fsync(descriptor)  # somebody may send money to it in a moment
         os.link(partial, file)
-    except FileExistsError:
-        raise ConfigError(f"There is a wallet at {file} already.") from None
+    except FileExistsError as exc:  # the file, or one where its folder should be
+        raise ConfigError(
+            f"There is a file at {exc.filename2 or exc.filename} already.", "It is left as it was; name another place."
+        ) from None
     except OSError as exc:
-        raise ConfigError(f"The wallet file {file} cannot be written: {exc.strerror or type(exc).__name__}.") from None
+        raise ConfigError(
+            f"The wallet file {file} cannot be written: {exc.strerror or type(exc).__name__}.", "Name another place."
+        ) from None
     finally:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)

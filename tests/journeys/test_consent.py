@@ -1,5 +1,6 @@
 """A person's yes above the owner's `ask_above`: on new and old protocol revisions, and where nobody can ask."""
 
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Literal
 
@@ -34,6 +35,18 @@ async def test_a_yes_buys_the_clip_at_the_price_that_was_shown(bench: Bench, pic
     assert clip["status"] == "complete"
     assert person.questions == ["Pay $0.32 for a 4 s 480p video by seedance-fast?"]
     assert await bench.paid() == [10_000, 320_000]
+
+
+@pytest.mark.parametrize("mode", ["auto", "legacy"])
+async def test_progress_goes_on_upwards_after_the_question(bench: Bench, picture: Path, mode: str) -> None:
+    person = Person("accept", approve=True)
+    async with bench.host(mode=mode, elicitation=person, SEEDANCE_ASK_ABOVE="0.10") as host:
+        await host.call("animate_image", image=str(picture), prompt="x")
+        told = [progress for progress, _ in host.progress]
+
+    assert len(person.questions) == 1
+    assert len(told) >= 3
+    assert all(earlier < later for earlier, later in pairwise(told))
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])

@@ -40,7 +40,10 @@ async def test_a_failed_job_is_told_with_its_price_and_not_bought_again(bench: B
     assert first["error"]
     assert "take" in first["next_step"]
     assert again["job_id"] == first["job_id"]
-    assert (read.failed, read["status"]) == (False, "failed")
+    assert (read.failed, read["status"]) == (True, "failed"), "one rule for whoever tells of it"
+    for answer in (first, again, read):
+        told = (answer.result.meta or {})["seedance-mcp/error"]
+        assert told == {"code": "job_failed", "charge": "settled", "amount_micro_usdc": CLIP}
     assert await bench.paid() == [UPLOAD, CLIP]
 
 

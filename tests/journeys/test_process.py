@@ -2,15 +2,20 @@
 
 import json
 import os
+import select
 import signal
+import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 
+import anyio
 import pytest
 
+from seedance_mcp.ledger.sqlite import SQLiteLedger
 from tests.journeys.host import Bench, run_in_thread
 
 MakeBench = Callable[..., Awaitable[Bench]]
@@ -18,6 +23,17 @@ SLACK_SECONDS = 2
 """What a busy machine may add."""
 
 LEAVE_SECONDS = 10
+SILENCE_SECONDS = 1
+"""A server that says or takes nothing for so long is stuck."""
+WAIT_SECONDS = 8
+MOVABLE_CLOCK = """
+import sys, time
+from pathlib import Path
+right, ahead = time.time, Path(sys.argv[1])
+time.time = lambda: right() + float(ahead.read_text() or 0)
+from seedance_mcp.serving import serve
+serve()
+"""
 HELLO = {
     "jsonrpc": "2.0",
     "id": 1,
@@ -30,15 +46,28 @@ HELLO = {
 }
 
 
-def start(**environ: str) -> "subprocess.Popen[bytes]":
+def start(*program: str, **environ: str) -> "subprocess.Popen[bytes]":
     plain = {name: value for name, value in os.environ.items() if not name.startswith("SEEDANCE_")}
     return subprocess.Popen(
-        [sys.executable, "-m", "seedance_mcp"],
+        [sys.executable, *(program or ("-m", "seedance_mcp"))],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         env={**plain, **environ},
     )
+
+
+@contextmanager
+def running(*program: str, **environ: str) -> Generator["subprocess.Popen[bytes]"]:
+    """A server that has said hello; killed in the end where it did not end by itself."""
+    with start(*program, **environ) as process:
+        try:
+            say(process, HELLO)
+            hear(process)
+            say(process, {"jsonrpc": "2.0", "method": "notifications/initialized"})
+            yield process
+        finally:
+            process.kill()
 
 
 def say(process: "subprocess.Popen[bytes]", *messages: object) -> None:
@@ -57,9 +86,7 @@ def hear(process: "subprocess.Popen[bytes]") -> dict[str, object]:
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
 def test_a_signal_ends_it_while_stdin_stays_open(number: signal.Signals, code: int) -> None:
-    with start() as process:
-        say(process, HELLO)
-        hear(process)
+    with running() as process:
         process.send_signal(number)
         assert process.wait(LEAVE_SECONDS) == code
 
@@ -118,32 +145,60 @@ async def test_a_call_with_a_huge_argument_is_refused_in_words(bench: Bench) -> 
     assert len(answer.text) < 2000
 
 
-async def end_in_mid_payment(bench: Bench, picture: Path, number: signal.Signals) -> int:
-    """Send a signal right after the first settlement; the exit code, which must come within two seconds."""
-    with start(**bench.environ) as process:
-        say(process, HELLO)
-        hear(process)
-        call = {"name": "animate_image", "arguments": {"image": str(picture), "prompt": "x"}}
-        say(process, {"jsonrpc": "2.0", "method": "notifications/initialized"})
-        say(process, {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": call})
+def ask_to_animate(process: "subprocess.Popen[bytes]", picture: Path) -> None:
+    call = {"name": "animate_image", "arguments": {"image": str(picture), "prompt": "x"}}
+    say(process, {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": call})
+
+
+async def wait_for_end(process: "subprocess.Popen[bytes]") -> int:
+    """The exit code of a server that was told to end, which must come within two seconds."""
+    began_at = time.monotonic()
+    code = await run_in_thread(lambda: process.wait(LEAVE_SECONDS))
+    assert time.monotonic() - began_at < 2 + SLACK_SECONDS
+    return code
+
+
+def close_stdin(process: "subprocess.Popen[bytes]") -> None:
+    assert process.stdin is not None
+    process.stdin.close()
+
+
+def terminate(process: "subprocess.Popen[bytes]") -> None:
+    process.send_signal(signal.SIGTERM)
+
+
+def interrupt(process: "subprocess.Popen[bytes]") -> None:
+    process.send_signal(signal.SIGINT)
+
+
+ON_POSIX = pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
+IN_EVERY_WAY = pytest.mark.parametrize(
+    ("tell", "code"),
+    [(close_stdin, 0), pytest.param(terminate, 0, marks=ON_POSIX), pytest.param(interrupt, 130, marks=ON_POSIX)],
+)
+"""How a host tells a server to end, and the exit code of it."""
+Tell = Callable[["subprocess.Popen[bytes]"], None]
+
+
+async def end_in_mid_payment(bench: Bench, picture: Path, tell: Tell) -> int:
+    """Tell it to end right after the first settlement; the exit code."""
+    with running(**bench.environ) as process:
+        ask_to_animate(process, picture)
         paid: list[int] = []
         while not paid:
             paid = await bench.paid()
-        process.send_signal(number)
-        began_at = time.monotonic()
-        code = await run_in_thread(lambda: process.wait(LEAVE_SECONDS))
-        assert time.monotonic() - began_at < 2 + SLACK_SECONDS
+        tell(process)
+        code = await wait_for_end(process)
     await bench.break_with()
     return code
 
 
-@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
-async def test_a_signal_in_mid_payment_waits_for_the_answer_and_nothing_is_bought_again(
-    make_bench: MakeBench, picture: Path, number: signal.Signals, code: int
+@IN_EVERY_WAY
+async def test_an_end_in_mid_payment_waits_for_the_answer_and_nothing_is_bought_again(
+    make_bench: MakeBench, picture: Path, tell: Tell, code: int
 ) -> None:
     bench = await make_bench(faults=("slow_answer=0.5:1",))
-    assert await end_in_mid_payment(bench, picture, number) == code
+    assert await end_in_mid_payment(bench, picture, tell) == code
     async with bench.host() as host:
         clip = await host.animate_to_the_end(image=str(picture), prompt="x")
 
@@ -151,14 +206,90 @@ async def test_a_signal_in_mid_payment_waits_for_the_answer_and_nothing_is_bough
     assert await bench.paid() == [10_000, 320_000]
 
 
-@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
+@IN_EVERY_WAY
 async def test_an_answer_that_does_not_come_holds_nobody_and_its_payment_is_in_the_books(
-    make_bench: MakeBench, picture: Path
+    make_bench: MakeBench, picture: Path, tell: Tell, code: int
 ) -> None:
     bench = await make_bench(faults=("slow_answer=30:1",))
-    assert await end_in_mid_payment(bench, picture, signal.SIGTERM) == 0
+    assert await end_in_mid_payment(bench, picture, tell) == code
     async with bench.host() as host:
         status = await host.call("wallet_status")
 
     assert status["spent_24h_usd"] == "0.01"
     assert [payment["state"] for payment in status["unfinished_payments"]] == ["signed"]
+
+
+@ON_POSIX
+async def test_a_signal_ends_it_also_while_another_process_has_locked_the_ledger(bench: Bench, picture: Path) -> None:
+    file = bench.folder / "data/sandbox/ledger.sqlite3"
+    SQLiteLedger(file).close()
+    patient = "from seedance_mcp.ledger import sqlite; sqlite.BUSY_SECONDS = 60"
+    serve = "from seedance_mcp.serving import serve; serve()"
+    other = sqlite3.connect(file, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with running("-c", f"{patient}; {serve}", **bench.environ) as process:
+        ask_to_animate(process, picture)
+        await run_in_thread(lambda: wait_for_silence(process))
+        terminate(process)
+        assert await wait_for_end(process) == 0
+    other.close()
+
+
+def wait_for_silence(process: "subprocess.Popen[bytes]") -> None:
+    """Wait until a server does not answer any more: its event loop waits for something else."""
+    assert process.stdout is not None
+    give_up = time.monotonic() + LEAVE_SECONDS
+    say(process, {"jsonrpc": "2.0", "id": 3, "method": "ping"})
+    while select.select([process.stdout], [], [], SILENCE_SECONDS)[0]:
+        assert time.monotonic() < give_up, "it answers all the time"
+        hear(process)
+        say(process, {"jsonrpc": "2.0", "id": 3, "method": "ping"})
+
+
+@ON_POSIX
+async def test_a_host_that_reads_nothing_any_more_holds_nobody() -> None:
+    with running(SEEDANCE_LOG_LEVEL="DEBUG") as process:
+        await run_in_thread(lambda: fill_pipes(process))
+        terminate(process)
+        assert await wait_for_end(process) == 0
+
+
+def fill_pipes(process: "subprocess.Popen[bytes]") -> None:
+    """Ask until a server can neither answer nor log, and takes no more questions."""
+    assert process.stdin is not None
+    question = json.dumps({"jsonrpc": "2.0", "id": 2, "method": "tools/list"}).encode() + b"\n"
+    stdin = process.stdin.fileno()
+    os.set_blocking(stdin, False)
+    while select.select([], [stdin], [], SILENCE_SECONDS)[1]:
+        os.write(stdin, question)
+    os.set_blocking(stdin, True)
+
+
+async def test_a_clock_that_is_set_back_in_mid_call_does_not_make_the_call_longer(
+    make_bench: MakeBench, picture: Path, tmp_path: Path
+) -> None:
+    from mcp import Client, StdioServerParameters
+
+    from tests.journeys.host import Host
+
+    bench = await make_bench(faults=("stuck_job",))
+    ahead = tmp_path / "ahead"
+    ahead.write_text("0")
+    server = StdioServerParameters(
+        command=sys.executable, args=["-c", MOVABLE_CLOCK, str(ahead)], env={**os.environ, **bench.environ}
+    )
+    waited: list[float] = []
+
+    async def wait(host: Host) -> None:
+        began_at = time.monotonic()
+        await host.call("animate_image", image=str(picture), prompt="x", wait_seconds=WAIT_SECONDS)
+        waited.append(time.monotonic() - began_at)
+
+    async with Client(server) as client, anyio.create_task_group() as tasks:
+        tasks.start_soon(wait, Host(client))
+        while len(await bench.paid()) < 2:
+            await anyio.sleep(0.05)
+        ahead.write_text("-3600")
+        assert not waited
+
+    assert waited[0] < WAIT_SECONDS + SLACK_SECONDS

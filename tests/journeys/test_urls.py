@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from tests.conftest import HttpsServer
-from tests.journeys.host import Bench
+from tests.journeys.host import Bench, draw
 
 MakeBench = Callable[..., Awaitable[Bench]]
 
@@ -33,6 +33,21 @@ async def test_the_same_picture_by_url_and_by_path_is_one_purchase(
 
     assert by_path["job_id"] == by_url["job_id"]
     assert await bench.paid() == [320_000]
+
+
+async def test_a_url_whose_picture_changes_is_bought_once_for_the_same_call_and_again_for_another_take(
+    https_server: HttpsServer, bench: Bench, tmp_path: Path
+) -> None:
+    jobs: list[str] = []
+    async with bench.host() as host:
+        for shade, take in ((10, 1), (20, 1), (30, 1), (40, 2)):
+            shown = draw(tmp_path / f"{shade}.png", colour=(shade, shade, 160))
+            url = https_server.add("/webcam.png", shown.read_bytes(), content_type="image/png")
+            clip = await host.animate_to_the_end(image=url, prompt="x", take=take)
+            jobs.append(clip["job_id"])
+
+    assert jobs[0] == jobs[1] == jobs[2] != jobs[3]
+    assert await bench.paid() == [320_000, 320_000]
 
 
 async def test_an_https_page_that_is_no_picture_is_refused(https_server: HttpsServer, bench: Bench) -> None:

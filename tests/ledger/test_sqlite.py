@@ -247,8 +247,9 @@ def test_another_process_that_never_ends_its_transaction_is_waited_for_and_then_
 ) -> None:
     monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.05)
     impatient = SQLiteLedger(file)
-    with ledger.writing(), pytest.raises(LedgerError, match="locked"):
+    with ledger.writing(), pytest.raises(LedgerError, match="is locked: another seedance-mcp") as caught:
         reserve(impatient)
+    assert caught.value.hint == "Nothing is damaged. Make the same call again in a moment."
     assert reserve(impatient).id == 1
     impatient.close()
 
@@ -347,6 +348,20 @@ def test_a_refused_payment_that_the_chain_knows_becomes_settled(ledger: SQLiteLe
     settled = ledger.conclude(refused, Settled(receipt=None, answer=b""), now=NOW, chain_checked=True)
     assert (settled.state, settled.reason) == ("settled", None)
     assert ledger.unfinished_payments(NOW + 10**6) == []
+
+
+def test_whatever_counts_against_the_budget_without_being_settled_is_held(ledger: SQLiteLedger) -> None:
+    reserved = reserve(ledger)
+    signed = sign(ledger, reserve(ledger))
+    refused = ledger.conclude(sign(ledger, reserve(ledger)), Refused(reason="no"), now=NOW)
+    over = ledger.conclude(sign(ledger, reserve(ledger)), Refused(reason="no"), now=NOW)
+    settle(ledger, sign(ledger, reserve(ledger)))
+    assert ledger.held_payments(NOW) == [reserved, signed, refused, over]
+
+    ledger.conclude(over, Refused(reason="no"), now=NOW, chain_checked=True)
+
+    assert ledger.held_payments(reserved.hold_until) == [signed, refused]
+    assert ledger.unfinished_payments(NOW) == [signed]  # it is too early to ask the chain about the other
 
 
 def test_an_answer_of_the_chain_is_not_forgotten_by_a_later_refusal(ledger: SQLiteLedger) -> None:

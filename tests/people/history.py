@@ -1,7 +1,6 @@
 """A history in the sandbox, made as its owner makes one: real purchases, real clips, and what went wrong."""
 
 import sqlite3
-import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -42,7 +41,7 @@ def make_history(environ: Mapping[str, str], wishes: Sequence[Wish]) -> None:
         async def report(*_: object) -> None:
             bought.set()
 
-        deadline = time.time() + wish.wait_seconds
+        deadline = anyio.current_time() + wish.wait_seconds
         with suppress(SeedanceError):
             await animator.animate_image(wish.order, max_price_micro_usdc=None, deadline=deadline, report=report)
         bought.set()

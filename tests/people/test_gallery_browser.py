@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
@@ -18,9 +19,12 @@ from PIL import Image, ImageStat
 from seedance_mcp.config import read_settings
 from seedance_mcp.embedded import prepare_wallet
 from seedance_mcp.gallery.exporting import export_gallery
+from seedance_mcp.ledger.sqlite import SQLiteLedger
 from seedance_mcp.order import Order
 from seedance_mcp.sandbox import Sandbox, SandboxSettings
+from seedance_mcp.wire.exchange import Refused
 from tests.journeys.host import draw, run_in_thread
+from tests.ledger.rows import reserve, sign
 from tests.people.history import Wish, date_back, make_history
 
 SEE_SECONDS = 40
@@ -402,6 +406,25 @@ async def test_a_gallery_that_was_closed_is_said_and_the_page_keeps_what_it_knew
             assert await seen.page.get_by_text("No clips yet.").is_visible()
             assert all("ERR_CONNECTION_REFUSED" in complaint for complaint in seen.complaints)  # the browser's own word
             seen.complaints.clear()
+
+
+async def test_a_refusal_whose_time_passes_before_ones_eyes_is_not_said_to_be_held_until_then(
+    browser: Any, tmp_path: Path
+) -> None:
+    environ = {"SEEDANCE_PROFILE": "sandbox", "SEEDANCE_DATA_DIR": str(tmp_path / "data")}
+    now = time.time()
+    ledger = SQLiteLedger(read_settings(environ).ledger_file)
+    payment = sign(ledger, reserve(ledger, now=now), now=now)
+    ledger.conclude(payment, Refused(reason="no"), now=now)
+    ledger.close()
+    with ExitStack() as stack:
+        url = await run_in_thread(lambda: stack.enter_context(open_gallery(environ)))
+        async with visit(browser, url) as seen:
+            held = seen.page.get_by_role("region", name="Not settled yet: $0.04 held")
+            assert await held.get_by_text("refused, held until").is_visible()
+            await seen.page.clock.set_fixed_time((payment.hold_until + 1) * 1000)
+            past = held.get_by_text("refused; its credential has ended, the chain will tell")
+            await past.wait_for(timeout=SEE_SECONDS * 1000)
 
 
 @pytest.mark.parametrize("size", [PHONE, DESKTOP])

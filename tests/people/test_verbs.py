@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -23,7 +24,7 @@ from seedance_mcp.errors import (
     StudioProtocolError,
     VideoUnsavedError,
 )
-from tests.people.conftest import Person
+from tests.people.conftest import COMMAND_SECONDS, Person
 
 if TYPE_CHECKING:
     from seedance_mcp.sandbox import Sandbox
@@ -71,9 +72,56 @@ def test_a_batch_is_one_table_and_runs_again_for_nothing(customer: Person) -> No
     ]  # fmt: skip
     second = customer.run(*words)
     assert second.code == 0
-    assert "2 of 2 clips done" in second.err
+    assert "2 of 2 clips done, $0.72 in all. Nothing was paid this time." in second.err
     assert [line.split()[3] for line in second.out.splitlines()[1:]] == ["a.png", "b.png"]
     assert len(customer.run("jobs", "--json").json) == 2
+
+
+def test_the_sum_of_a_batch_is_what_the_ledger_says(customer: Person) -> None:
+    customer.draw("a.png", 111)
+    rows = "image,prompt\n" + "a.png,x\n" * 3
+    (customer.folder / "shots.csv").write_text(rows)
+    words = ("animate", "--from", "shots.csv")
+    thrice = customer.run(*words)
+    assert thrice.code == 0, thrice.err
+    assert "At most $0.33, uploads and all;" in thrice.err
+    assert "3 of 3 clips done, $0.32 in all. $0.33 was paid for them this time, uploads included." in thrice.err
+    assert spent(customer) == 330_000
+    assert thrice.err.count("$0.32 was paid") == 1
+    file = Path(customer.run("jobs", "--json").json[0]["file"])
+    assert [line.split()[4:] for line in thrice.out.splitlines()[1:]] == [
+        ["complete", "$0.32", file.name],
+        *[["complete", "the", "same", "clip", "as", "shots.csv", "line", "2,", "a.png"]] * 2,
+    ]
+    (customer.folder / "shots.csv").write_text(rows + "a.png,y\n")
+    more = customer.run(*words)
+    assert "4 of 4 clips done, $0.64 in all. $0.32 was paid for them this time, uploads included." in more.err
+    assert spent(customer) == 650_000
+
+
+def spent(person: Person) -> int:
+    return person.run("wallet", "limits", "--json").json["spent_total_micro_usdc"]
+
+
+def test_a_batch_without_a_sum_that_is_sure_does_not_say_that_nothing_was_paid(
+    make_sandbox: Callable[..., "Sandbox"], customer: Person
+) -> None:
+    customer.draw("a.png", 112)
+    customer.draw("b.png", 113)
+    studio = make_sandbox(faults=("page_for_payment",)).url
+    lost = customer.run("animate", "a.png", "b.png", "--prompt", "x", SEEDANCE_STUDIO_URL=studio)
+    assert lost.code == 4, lost.err
+    assert "0 of 2 clips done, $0.00 in all." in lost.err
+    assert "Nothing was paid this time" not in lost.err
+
+
+def test_a_prompt_of_json_lines_may_hold_any_separator_of_lines(customer: Person) -> None:
+    customer.draw("a.png", 114)
+    row = '{"image": "a.png", "prompt": "one\u2028two\u0085three"}\r\n'
+    (customer.folder / "shots.jsonl").write_text(row * 2, encoding="utf-8", newline="")
+    quoted = customer.run("quote", "--from", "shots.jsonl", "--json")
+    assert quoted.code == 0, quoted.err
+    assert [one["row"] for one in quoted.json] == ["shots.jsonl line 1", "shots.jsonl line 2"]
 
 
 def test_json_lines_take_defaults_from_the_options(customer: Person) -> None:
@@ -86,11 +134,17 @@ def test_json_lines_take_defaults_from_the_options(customer: Person) -> None:
 BAD_ROWS = {
     "half.csv": ("image,prompt\na.png,x\na.png\n", "half.csv line 3: 1 of 2 columns; the row is not whole."),
     "quote.csv": ('image,prompt\na.png,"x\n', "quote.csv line 2: unexpected end of data."),
-    "column.csv": ("image,promt\na.png,x\n", "column.csv line 1: the header has no column «promt»."),
+    "column.csv": ("image,promt\na.png,x\n", "column.csv line 1: «promt» is not a column that is known."),
+    "semicolons.csv": (
+        "image;prompt\na.png;x\n",
+        "line 1: the columns are separated by semicolons. Nothing was paid. Separate the columns by commas.",
+    ),
+    "tabs.csv": ("image\tprompt\na.png\tx\n", "tabs.csv line 1: the columns are separated by tabs."),
     "number.csv": ("image,prompt,duration\na.png,x,soon\n", "number.csv line 2: duration «soon»"),
     "range.csv": ("image,prompt,duration\na.png,x,99\n", "range.csv line 2: duration «99»"),
     "missing.csv": ("prompt\nx\n", "missing.csv line 2: image is missing."),
     "gone.csv": ("image,prompt\na.png,x\ngone.png,x\n", "gone.csv line 3: There is no file"),
+    "alone.csv": ("image,prompt\ngone.png,x\n", "alone.csv line 2: There is no file"),
     "empty.csv": ("", "has no rows"),
     "half.jsonl": ('{"image": "a.png", "prompt": "x"}\n{"image": "a.p\n', "half.jsonl line 2: this is not JSON"),
     "list.jsonl": ("[]\n", "list.jsonl line 1: this is not an object"),
@@ -162,6 +216,94 @@ def test_a_command_that_is_not_whole_is_a_short_error(words: tuple[str, ...], pe
     done = person.run(*words)
     assert done.code == 2
     assert "Traceback" not in done.err
+
+
+def test_a_clip_that_is_not_there_comes_with_what_was_paid_and_what_to_do(
+    make_sandbox: Callable[..., "Sandbox"], customer: Person
+) -> None:
+    customer.draw("a.png", 115)
+    customer.draw("b.png", 116)
+    slow = make_sandbox(job_seconds=60).url
+    words = ("animate", "a.png", "--prompt", "x", "--wait-seconds", "3")
+    late = customer.run(*words, SEEDANCE_STUDIO_URL=slow)
+    assert (late.code, late.out) == (5, "")
+    job_id = customer.run("jobs", "--json", SEEDANCE_STUDIO_URL=slow).json[0]["job_id"]
+    assert ", $0.32 was paid. Still running. Run seedance-mcp get " + job_id in late.err
+    failing = make_sandbox(faults=("failed_job:4",)).url
+    alone = customer.run("animate", "a.png", "--prompt", "x", SEEDANCE_STUDIO_URL=failing)
+    assert alone.code == 1
+    assert "a.png: failed, $0.32 was paid. The studio says: «" in alone.one_line
+    assert alone.one_line.endswith("To pay for another try, raise --take by one.")
+    several = customer.run("animate", "a.png", "b.png", "--prompt", "y", SEEDANCE_STUDIO_URL=failing)
+    assert several.err.count("To pay for another try, give it alone and raise --take by one.") == 2
+    (customer.folder / "shots.csv").write_text("image,prompt\na.png,z\n")
+    row = customer.run("animate", "--from", "shots.csv", SEEDANCE_STUDIO_URL=failing)
+    assert "To pay for another try, write a higher take into its row." in row.out
+    failed_id = customer.run("jobs", "--json", SEEDANCE_STUDIO_URL=failing).json[0]["job_id"]
+    got = customer.run("get", failed_id, SEEDANCE_STUDIO_URL=failing).one_line
+    assert got.startswith(f"{failed_id}: failed, $0.32 was paid. The studio says: «")
+    assert got.endswith("raise --take by one.")
+
+
+FAILING = [
+    ("animate", "--from", "gone.csv"), ("animate", "a.png"), ("quote", "a.png"), ("quote", "gone.png", "--prompt", "x"),
+    ("upload", "gone.png"), ("get", "cm"), ("jobs", "--limit", "1"), ("wallet", "limits"), ("wallet", "payments"),
+    ("wallet", "create"), ("wallet", "import", "gone.json"), ("wallet", "fund"), ("wallet", "show"),
+    ("demo", "gone.png"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("words", FAILING, ids=" ".join)
+def test_every_failure_with_json_is_one_object_on_stdout(words: tuple[str, ...], customer: Person) -> None:
+    customer.draw("a.png", 117)
+    broken = {"SEEDANCE_MAX_PER_DAY": "much"} if words[0] in ("jobs", "wallet") else {}
+    failed = customer.run(*words, "--json", **broken)
+    assert failed.code in (1, 2), failed.err
+    assert set(failed.json) == {"error"}
+    assert failed.json["error"]["what"]
+    assert failed.one_line.startswith("seedance-mcp: ")
+    assert customer.run(*words, **broken).out == ""
+
+
+def test_the_word_json_as_a_prompt_asks_for_no_json(customer: Person) -> None:
+    assert customer.run("quote", "gone.png", "--prompt", "--json").out == ""
+
+
+def test_a_fault_of_ours_is_one_line_with_a_code_of_its_own(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    def divide(*_: object) -> None:
+        raise ZeroDivisionError
+
+    monkeypatch.setattr("seedance_mcp.commands.wallet.list_sources", divide)
+    broken = person.run("wallet", "show", "--json")
+    assert broken.code == 4
+    assert (broken.json["error"]["code"], broken.json["error"]["charge"]) == ("internal", "held")
+    assert broken.err.count("\n") == 1
+    assert broken.one_line.startswith("seedance-mcp: The command broke unexpectedly (ZeroDivisionError). What was paid")
+    told = person.run("wallet", "show", SEEDANCE_LOG_LEVEL="DEBUG")
+    assert (told.code, told.out) == (4, "")
+    assert "Traceback (most recent call last):" in told.err
+    assert told.err.splitlines()[-1].startswith("seedance-mcp: The command broke unexpectedly")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a pipe that nobody reads is told otherwise elsewhere")
+def test_a_reader_that_has_gone_changes_neither_the_end_of_a_command_nor_what_it_does(customer: Person) -> None:
+    customer.draw("a.png", 118)
+    for words, deaf in [
+        (("animate", "a.png", "--prompt", "x"), True),
+        (("animate", "a.png", "--prompt", "x", "--json"), False),
+        (("jobs",), False),
+    ]:
+        reading, writing = os.pipe()
+        os.close(reading)
+        done = subprocess.run(
+            [sys.executable, "-m", "seedance_mcp", *words], stdin=subprocess.DEVNULL, stdout=writing,
+            stderr=writing if deaf else subprocess.PIPE, text=True, cwd=customer.folder,
+            env={**os.environ, **customer.environ}, timeout=COMMAND_SECONDS,
+        )  # fmt: skip
+        os.close(writing)
+        assert done.returncode == 0, done.stderr
+        assert deaf or ("Traceback" not in done.stderr and "BrokenPipe" not in done.stderr)
+    assert [job["status"] for job in customer.run("jobs", "--json").json] == ["complete"]
 
 
 EXITS: list[tuple[SeedanceError, int]] = [
@@ -342,3 +484,49 @@ def test_the_demo_ends_like_every_other_verb_where_the_fault_is_ones_own(
     ended = person.run_apart("demo", *words)
     assert ended.code == 2, ended.err
     assert "Nothing was paid." in ended.one_line
+
+
+def show_at(columns: int, person: Person, *words: str) -> list[str]:
+    """The lines that a command puts on the stdout of a terminal of so many columns."""
+    import pty
+
+    ours, theirs = pty.openpty()
+    environ = {**os.environ, **person.environ, "TERM": "xterm", "COLUMNS": str(columns)}
+    shown = b""
+    with subprocess.Popen(
+        [sys.executable, "-m", "seedance_mcp", *words], stdin=subprocess.DEVNULL, stdout=theirs,
+        stderr=subprocess.DEVNULL, env=environ, cwd=person.folder,
+    ) as it:  # fmt: skip
+        os.close(theirs)
+        with suppress(OSError):  # the other end was closed: it has ended
+            while piece := os.read(ours, 4096):
+                shown += piece
+        assert it.wait(COMMAND_SECONDS) == 0
+    os.close(ours)
+    return re.sub(r"\x1b\[[0-9;]*m", "", shown.decode()).split("\r\n")[:-1]
+
+
+@pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
+def test_the_jobs_can_be_read_at_every_width(customer: Person) -> None:
+    prompt = "The boat drifts out of the harbour while water glitters in the evening light and gulls circle"
+    (customer.folder / "shots.csv").write_text("image,prompt\n" + f"a.png,{prompt}\n" + "a.png,gulls\n")
+    customer.draw("a.png", 119)
+    assert customer.run("animate", "--from", "shots.csv").code == 0
+    found = customer.run("jobs", "--json").json
+    for columns in (60, 80):
+        lines = [line.rstrip() for line in show_at(columns, customer, "jobs")]
+        assert len(lines) == 3 * len(found)
+        for number, job in enumerate(found):
+            head, said, file = lines[3 * number : 3 * number + 3]
+            assert head.startswith(job["job_id"])
+            assert head.endswith("complete $0.32")
+            assert said.strip() == job["prompt"][:40].strip()
+            assert file.strip() == Path(job["file"]).name
+        assert max(map(len, lines)) <= columns
+    for columns in (160, 200):
+        lines = show_at(columns, customer, "jobs")
+        assert len(lines) == 1 + len(found)
+        assert max(map(len, lines)) <= columns
+        assert all(Path(job["file"]).name in line for job, line in zip(found, lines[1:], strict=True))
+    piped = customer.run("jobs").out.splitlines()
+    assert len(piped) == 1 + len(found)

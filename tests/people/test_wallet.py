@@ -1,6 +1,7 @@
 """The wallet from the command line: made, locked, moved and filled without a key ever being shown."""
 
 import json
+import os
 import re
 import stat
 import threading
@@ -12,10 +13,19 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
+from seedance_mcp.account import Standing
+from seedance_mcp.commands import wallet as wallet_commands
+from seedance_mcp.commands.console import run
+from seedance_mcp.config.profiles import SANDBOX_CHARGES
+from seedance_mcp.engine import Engine
+from seedance_mcp.errors import ConfigError, format_clock
+from seedance_mcp.ledger import Payment
 from seedance_mcp.ledger.sqlite import SQLiteLedger
+from seedance_mcp.wallet.keyfiles import unlock
 from seedance_mcp.wire.exchange import Refused
 from tests.ledger.rows import reserve, sign
-from tests.people.conftest import Person
+from tests.people.conftest import Ended, Person
+from tests.people.nodes import serve_node
 
 if TYPE_CHECKING:
     from seedance_mcp.sandbox import Sandbox
@@ -89,9 +99,23 @@ def test_what_is_wrong_with_a_wallet_is_one_line_and_changes_nothing(person: Per
     opened = person.run("wallet", "show", SEEDANCE_WALLET_PASSWORD_FILE=str(wrong), **environ)
     assert (opened.code, opened.out) == (2, "")
     assert "The password does not open the wallet file" in opened.one_line
+    assert f"The file {wrong} holds another password" in opened.one_line
+    assert "SEEDANCE_WALLET_PASSWORD_FILE" in opened.one_line
+    brought = person.run(
+        "wallet", "import", str(locked), "--source-password-file", str(wrong), SEEDANCE_WALLET_FILE="w"
+    )
+    assert brought.one_line.endswith(f"{wrong} holds another password: name the right one with --source-password-file.")
+    with pytest.raises(ConfigError, match=r"Run the same command again, and type the right one\.$"):
+        unlock(locked, "something else")
     assert "SEEDANCE_WALLET_PASSWORD_FILE" in person.run("wallet", "export", "x.json", **environ).one_line
     assert not (person.folder / "x.json").exists()
-    assert "already" in person.run("wallet", "export", str(locked), "--password-file", str(password)).one_line
+    again = person.run("wallet", "export", str(locked), "--password-file", str(password)).one_line
+    assert f"There is a file at {locked} already." in again
+    assert again.endswith("name another.")
+    password.chmod(0o644)
+    seen = person.run("wallet", "export", "z.json", "--password-file", str(password)).one_line
+    assert f"The password file {password} can be read by others." in seen
+    password.chmod(0o600)
     file.chmod(0o644)
     assert (
         f"Run: chmod 600 {file}" in person.run("wallet", "export", "y.json", "--password-file", str(password)).one_line
@@ -105,6 +129,34 @@ def test_show_tells_the_order_of_the_sources(person: Person) -> None:
     assert [(source["name"], source["used"]) for source in both["sources"]] == [
         ("SEEDANCE_WALLET_KEY", True), (str(person.data_dir / "live" / "wallet.json"), False),
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize(("option", "command"), [((), "wallet create"), (("--sandbox",), "wallet create --sandbox")])
+def test_show_without_a_wallet_fails_and_names_the_command_that_makes_it(
+    option: tuple[str, ...], command: str, person: Person
+) -> None:
+    told, read = person.run("wallet", "show", *option), person.run("wallet", "show", "--json", *option)
+    assert (told.code, told.out, read.code) == (2, "", 2)
+    assert told.one_line.endswith(f"Run: seedance-mcp {command}")
+    assert (read.json["address"], read.json["error"]["hint"]) == (None, f"Run: seedance-mcp {command}")
+    assert [source["state"] for source in read.json["sources"]] == ["not set", "not there"]
+
+
+def test_a_wallet_of_the_sandbox_names_the_next_command_for_the_sandbox(person: Person) -> None:
+    assert "Next: seedance-mcp wallet fund --sandbox\n" in person.run("wallet", "create", "--sandbox").err
+    assert person.run("wallet", "create", "--sandbox").one_line.endswith("Run: seedance-mcp wallet show --sandbox")
+    assert "Next: seedance-mcp wallet fund\n" in person.run("wallet", "create").err
+
+
+def test_only_who_is_not_in_the_sandbox_is_told_of_it(person: Person) -> None:
+    live = person.run("wallet", "export", "x.json").one_line
+    assert "Run: seedance-mcp wallet create." in live
+    assert "without money: --sandbox, or SEEDANCE_PROFILE=sandbox in a host." in live
+    there = {"SEEDANCE_PROFILE": "sandbox", "SEEDANCE_STUDIO_URL": "http://127.0.0.1:9"}
+    for words in (("export", "x.json"), ("fund",)):
+        sandbox = person.run("wallet", *words, **there).one_line
+        assert "Run: seedance-mcp wallet create --sandbox." in sandbox
+        assert "without money" not in sandbox
 
 
 def test_limits_need_neither_a_key_nor_a_network(person: Person) -> None:
@@ -145,6 +197,49 @@ def test_nothing_that_arrives_in_time_is_not_finished(make_sandbox: Callable[...
     studio = make_sandbox()
     environ = {"SEEDANCE_PROFILE": "sandbox", "SEEDANCE_STUDIO_URL": studio.url, "SEEDANCE_WALLET_KEY": KEY}
     assert person.run("wallet", "fund", "--wait", "--wait-seconds", "1", **environ).code == 5
+
+
+def test_money_that_was_there_while_its_chain_was_silent_did_not_arrive(
+    make_sandbox: Callable[..., "Sandbox"], person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    studio = make_sandbox()
+    money = {"address": ADDRESS, "amount_micro_usdc": 7_000_000, "rail": "mpp"}
+    httpx.post(f"{studio.url}/_sandbox/fund", json=money)
+    monkeypatch.setattr(wallet_commands, "FUND_POLL_SECONDS", 0.2)
+    profile = person.folder / "profile.toml"
+    environ = {"SEEDANCE_PROFILE": "custom", "SEEDANCE_PROFILE_FILE": str(profile), "SEEDANCE_WALLET_KEY": KEY}
+
+    def fund() -> Ended:
+        """With a chain that answers from the second question on."""
+        silent = iter([(503, b"")])
+        with serve_node(f"{studio.url}/tempo/rpc", lambda _: next(silent, None)) as rpc_url:
+            profile.write_text(
+                f'studio_url = "{studio.url}"\nblob_url = "{studio.url}/api/blob/"\nallow_loopback_http = true\n[mpp]\n'
+                f'chain_id = {SANDBOX_CHARGES.chain_id}\ncurrencies = ["{SANDBOX_CHARGES.currencies[0]}"]\n'
+                f'rpc_url = "{rpc_url}"\n'
+            )
+            return person.run("wallet", "fund", "--wait", "--wait-seconds", "2", **environ)
+
+    was_there = fund()
+    assert was_there.code == 5, was_there.err
+    assert "the chain does not say what is there" in was_there.err
+    assert was_there.one_line == "Nothing arrived yet."
+
+    ended = threading.Event()
+
+    def pay() -> None:
+        while not ended.wait(0.3):
+            httpx.post(f"{studio.url}/_sandbox/fund", json=money)
+
+    payer = threading.Thread(target=pay)
+    payer.start()
+    try:
+        arrived = fund()
+    finally:
+        ended.set()
+        payer.join()
+    assert arrived.code == 0, arrived.err
+    assert "It arrived." in arrived.err
 
 
 NO_CHAIN = {"SEEDANCE_RPC_URL": "https://127.0.0.1:9/"}
@@ -192,6 +287,41 @@ def test_a_payment_that_can_still_settle_is_not_written_off(person: Person) -> N
     assert answer.code == 2
     assert "can still be used" in answer.one_line
     assert person.run("wallet", "limits", "--json").json["spent_last_day_micro_usdc"] == 40_000
+
+
+def refuse_just_now(ledger_file: Path) -> Payment:
+    """A payment whose hold stands for three minutes more."""
+    ledger = SQLiteLedger(ledger_file)
+    payment = sign(ledger, reserve(ledger, 320_000, now=time.time()), now=time.time())
+    refused = ledger.conclude(payment, Refused(reason="no"), now=time.time())
+    ledger.close()
+    return refused
+
+
+def test_an_agent_sees_a_refused_payment_while_its_hold_stands(customer: Person) -> None:
+    payment = refuse_just_now(customer.data_dir / "sandbox" / "ledger.sqlite3")
+
+    async def look(engine: Engine) -> Standing:
+        return await (await engine.animator()).wallet_status()
+
+    standing = run({**os.environ, **customer.environ}, look)
+
+    assert [one.id for one in standing.unfinished] == [payment.id]
+    assert standing.spend.last_day_micro_usdc == 320_000
+
+
+def test_a_refused_payment_is_listed_while_its_hold_stands(person: Person) -> None:
+    payment = refuse_just_now(person.data_dir / "live" / "ledger.sqlite3")
+
+    told = person.run("wallet", "payments")
+    [listed] = person.run("wallet", "payments", "--json").json
+    written_off = person.run("wallet", "write-off", str(payment.id))
+
+    assert (listed["payment_id"], listed["state"], listed["hold_until"]) == (payment.id, "refused", payment.hold_until)
+    assert told.out.startswith(f"payment {payment.id}: $0.32 for generation, refused, on ")
+    assert f", held at least until {format_clock(payment.hold_until)}\n" in told.out
+    assert "Every payment is over" not in told.err
+    assert (written_off.code, "can still be used" in written_off.one_line) == (2, True)
 
 
 def test_what_is_no_payment_is_not_written_off(person: Person) -> None:

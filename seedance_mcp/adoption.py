@@ -1,0 +1,102 @@
+"""Adoption: jobs of this wallet that the ledger does not know, such as those of a lost data folder.
+
+They are asked for one by one, waited for and saved like ours; what they cost is not in these books.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import anyio
+
+from seedance_mcp.delivery import Delivery
+from seedance_mcp.errors import JobNotFoundError, StudioError, StudioRejectedError, StudioUnreachableError
+from seedance_mcp.flights import Flights
+from seedance_mcp.ledger import Job
+from seedance_mcp.studio import Studio
+from seedance_mcp.watcher import Report
+from seedance_mcp.wire.jobs import JobStatus
+
+POLL_SECONDS_MAX = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adoption:
+    """Shows, awaits and saves foreign jobs of one wallet.
+
+    Attributes:
+        flights: Downloads under way, by their job; they go on without their callers.
+        wallet: The address that the studio knows them by.
+        expected_seconds: How long a job like this is expected to take.
+        poll_seconds_min: The first pause between two questions.
+        now: Unix seconds.
+    """
+
+    studio: Studio
+    delivery: Delivery
+    flights: Flights[Job]
+    wallet: str
+    expected_seconds: Callable[[Job], float]
+    poll_seconds_min: float
+    now: Callable[[], float]
+
+    async def get_job(self, job_id: str, *, deadline: float, answer_until: float, report: Report | None = None) -> Job:
+        """A foreign job as it stands at the deadline, or as soon as it has ended and is saved.
+
+        Args:
+            job_id: The studio's id.
+            deadline: The event loop's time at which to stop waiting.
+            answer_until: The event loop's time until which the studio may take to tell of it at all.
+            report: Told how it gets on.
+
+        Raises:
+            JobNotFoundError: The studio does not know it for this wallet.
+            StudioError: The studio does not tell.
+            VideoUnsavedError: The clip cannot be saved now.
+        """
+        job = None
+        with anyio.move_on_after(max(answer_until - anyio.current_time(), 0.001)):
+            job = await self._fetch(job_id)
+        if job is None:
+            raise StudioUnreachableError("The studio did not tell of the job in time.", "Call again in a minute.")
+        with anyio.move_on_after(max(deadline - anyio.current_time(), 0.001)):
+            pause = self.poll_seconds_min
+            while job.status in ("pending", "loading"):
+                if report is not None:
+                    await report(job, self.expected_seconds(job))
+                await anyio.sleep(pause)
+                pause = min(pause * 1.5, POLL_SECONDS_MAX)
+                job = await self._look_again(job)
+            if job.status == "complete" and job.file is None:
+                wanted = job
+                job = await self.flights.join(job.job_id, lambda: self.delivery.save_foreign(wanted))
+        return job
+
+    def show(self, seen: JobStatus) -> Job:
+        """A job that is not in the ledger, to look at."""
+        job = Job(
+            job_id=seen.job_id, studio=self.studio.origin, wallet=self.wallet, payment_id=0, fingerprint="",
+            arguments=seen.input or {}, status=seen.status, progress=seen.progress, error=seen.error,
+            video_url=seen.video_url, thumbnail_url=seen.thumbnail_url, file=None, thumbnail=None,
+            created_at=seen.created_at or self.now(), ended_at=None, price_micro_usdc=0, fee_micro_usdc=0,
+            rail="x402", receipt=None,
+        )  # fmt: skip
+        return self.delivery.find_saved(job)
+
+    async def _look_again(self, job: Job) -> Job:
+        try:
+            return await self._fetch(job.job_id)
+        except StudioError:  # it told of it a moment ago, and will again
+            return job
+
+    async def _fetch(self, job_id: str) -> Job:
+        try:
+            seen = await self.studio.fetch_job(job_id)
+        except StudioRejectedError as exc:
+            if exc.status not in (403, 404):
+                raise
+            raise JobNotFoundError(
+                f"No job {job_id[:80]!r} is known for this wallet.", "Check the id that animate_image gave."
+            ) from exc
+        return self.show(seen)

@@ -100,11 +100,9 @@ def _keep(old: Mapping[str, object], fresh: Mapping[str, str]) -> dict[str, obje
     for name, value in env.items():
         if not name.startswith(PREFIX):
             kept[name] = value
-        elif (name == KEY and not _is_reference(value)) or (
-            before != now and (name == PROFILE or name in _OF_A_PROFILE)
-        ):
             continue
-        else:
+        foreign = before != now and (name == PROFILE or name in _OF_A_PROFILE)
+        if not foreign and (name != KEY or _is_reference(value)):
             kept[name] = value if isinstance(value, str) else json.dumps(value, default=str)
     return kept
 

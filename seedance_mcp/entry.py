@@ -75,11 +75,8 @@ def build_entry(
 
 def _read_environ(environ: Mapping[str, str]) -> dict[str, str]:
     """The owner's settings that are set and no secret."""
-    return {
-        name: _absolute(name, value.strip())
-        for name, value in environ.items()
-        if name.startswith(PREFIX) and name not in SECRETS and value.strip() and not _REFERENCE.fullmatch(value.strip())
-    }
+    own = {name: value.strip() for name, value in environ.items() if name.startswith(PREFIX) and name not in SECRETS}
+    return {name: _absolute(name, value) for name, value in own.items() if value and not _is_reference(value)}
 
 
 def _absolute(name: str, value: str) -> str:

@@ -267,6 +267,16 @@ def test_the_owners_limits_survive_a_reinstall(name: str, person: Person) -> Non
     assert read_env(name)["SEEDANCE_MAX_PER_DAY"] == "2.00"
 
 
+@pytest.mark.parametrize("name", ["cursor", "codex"])
+def test_an_entry_that_is_right_stays_as_somebody_laid_it_out(name: str, person: Person) -> None:
+    file = HOSTS[name].find_file()
+    assert person.run("install", name, "--sandbox").code == 0
+    laid_out = file.read_text().replace("[]", "[ ]").replace('"env": {', '"env": { // mine')
+    file.write_text(laid_out)
+    assert "has this entry already" in person.run("install", name, "--sandbox").err
+    assert file.read_text() == laid_out
+
+
 def test_what_belongs_to_another_profile_is_dropped_by_name(person: Person) -> None:
     recipient = "0x" + "cd" * 20
     assert person.run("install", "cursor", SEEDANCE_RECIPIENTS=recipient, SEEDANCE_WALLET_FILE="w.json").code == 0
@@ -379,6 +389,13 @@ def test_folders_of_pictures_do_not_depend_on_the_hosts_folder(person: Person) -
 def test_a_path_beyond_the_basic_plane_goes_into_toml(person: Person) -> None:
     assert person.run("install", "codex", SEEDANCE_IMAGE_DIRS="/🎬/b").code == 0
     assert read_env("codex")["SEEDANCE_IMAGE_DIRS"] == "/🎬/b"
+
+
+@pytest.mark.parametrize("name", ["cursor", "codex"])
+def test_a_path_that_is_no_text_is_refused(name: str, tmp_path: Path) -> None:
+    entry = build_entry(HOSTS[name].form, sandbox=False, environ={"SEEDANCE_WALLET_FILE": "/w\udcff"})
+    with pytest.raises(ConfigError, match="not UTF-8"):
+        add_entry(HOSTS[name], tmp_path / "file", entry)
 
 
 @pytest.mark.parametrize("verb", ["install", "uninstall"])

@@ -110,6 +110,7 @@ class _Leaving:
 
     def __init__(self) -> None:
         self._code = 0
+        self._wakeup: socket.socket | None = None  # never closed: a late signal must not be written into another file
 
     async def serve(self, server: MCPServer[State]) -> None:
         async with anyio.create_task_group() as tasks:
@@ -120,14 +121,13 @@ class _Leaving:
         self.leave()
 
     async def _wait_for_signal(self, serving: anyio.CancelScope) -> None:
-        signals, there = socket.socketpair()
-        there.setblocking(False)
+        signals, self._wakeup = socket.socketpair()
+        self._wakeup.setblocking(False)
         for number in (signal.SIGINT, signal.SIGTERM):
             signal.signal(number, _take_note)
-        signal.set_wakeup_fd(there.fileno(), warn_on_full_buffer=False)
+        signal.set_wakeup_fd(self._wakeup.fileno(), warn_on_full_buffer=False)
         await anyio.to_thread.run_sync(self._hear_signal, signals, abandon_on_cancel=True)
         serving.cancel()
-        there.close()
 
     def _hear_signal(self, signals: socket.socket) -> None:
         """Begin to leave at a signal; in a thread of its own, for the event loop may be waiting for a locked ledger."""

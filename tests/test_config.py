@@ -164,6 +164,18 @@ def test_without_a_key_because_the_host_did_not_fill_it_in_there_is_still_a_pric
     assert read(folder, WALLET_KEY="${SEEDANCE_WALLET_KEY}").wallet_key is None
 
 
+@pytest.mark.parametrize("name", ["RAILS", "RECIPIENTS", "WALLET_FILE", "WALLET_KEYCHAIN", "WALLET_PASSWORD_FILE"])
+def test_a_rehearsal_does_not_meet_what_the_file_says_of_a_real_wallet(name: str, folder: Path) -> None:
+    text, line, see, value = EACH[name]
+    file = f"{name.lower()} = {line}\nmax_total = 3\n"
+    assert see(read(folder, file)) == value
+    rehearsal = read(folder, file, PROFILE="sandbox")
+    assert see(rehearsal) == see(read(folder, "", PROFILE="sandbox"))
+    assert rehearsal.limits.max_total_micro_usdc == 3_000_000, "limits are the owner's everywhere"
+    own = read(folder, f'profile = "sandbox"\n{file}', PROFILE="sandbox")
+    assert see(own) == see(read(folder, "", PROFILE="sandbox", **{name: text}))
+
+
 def test_a_home_is_written_with_a_tilde(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/ann")
     found = read(folder, WALLET_FILE="~/key", IMAGE_DIRS="~/pictures")

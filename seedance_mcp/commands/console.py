@@ -20,6 +20,7 @@ from rich.console import Console
 from seedance_mcp import embedded
 from seedance_mcp.commands.exits import INTERRUPTED
 from seedance_mcp.config import Settings, read_settings
+from seedance_mcp.config.reading import REAL_SETTINGS
 from seedance_mcp.engine import Engine
 from seedance_mcp.errors import SeedanceError
 from seedance_mcp.wallet import list_sources
@@ -57,24 +58,12 @@ def _remember(value: bool) -> bool:
 Sandbox = Annotated[bool, typer.Option("--sandbox", help="Play money, a sandbox studio, and a wallet of its own.")]
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on stdout.", callback=_remember)]
 
-_REAL = (
-    "WALLET_KEY",
-    "WALLET_FILE",
-    "WALLET_PASSWORD_FILE",
-    "WALLET_KEYCHAIN",
-    "PROFILE_FILE",
-    "RPC_URL",
-    "RAILS",
-    "RECIPIENTS",
-)
-"""Settings of a real studio and wallet; a rehearsal must not meet them."""
-
 
 def read_environ(sandbox: bool) -> dict[str, str]:
     """The environment of a command; with `--sandbox`, without whatever belongs to a real wallet."""
     environ = dict(os.environ)
     if sandbox and environ.get("SEEDANCE_PROFILE") != "sandbox":
-        for name in _REAL:
+        for name in REAL_SETTINGS:
             environ.pop(f"SEEDANCE_{name}", None)
         environ["SEEDANCE_PROFILE"] = "sandbox"
         environ["SEEDANCE_WALLET_FILE"] = str(read_settings(environ).data_dir / "wallet.json")

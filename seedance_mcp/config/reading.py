@@ -55,6 +55,13 @@ SETTINGS: dict[str, str] = {
 """Every setting and what it means: `SEEDANCE_<NAME>` in the environment, `<name>` in `settings.toml`."""
 
 
+REAL_SETTINGS = (
+    "PROFILE_FILE", "RAILS", "RECIPIENTS", "RPC_URL", "TEMPO_RPC_URL", "WALLET_FILE", "WALLET_KEY", "WALLET_KEYCHAIN",
+    "WALLET_PASSWORD_FILE",
+)  # fmt: skip
+"""Settings that mean a real studio and wallet; a rehearsal must not meet them."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
     """Where a value may come from, and how to say so when it is wrong."""
@@ -88,6 +95,9 @@ class Source:
                 f"A private key (wallet_key) is in {file}, which others may read.",
                 f"Put it into a file of mode 0600 and name that as wallet_file, or set {PREFIX}WALLET_KEY.",
             )
+        if find_value(environ, "PROFILE").lower() == "sandbox" and document.get("profile") != "sandbox":
+            real = {name.lower() for name in REAL_SETTINGS}
+            document = {name: value for name, value in document.items() if name not in real}
         return cls(environ=environ, document=document, base_dir=base_dir)
 
     def text(self, name: str) -> str | None:

@@ -15,8 +15,8 @@ from pathlib import Path
 import anyio
 import pytest
 
-from seedance_mcp.ledger.sqlite import SQLiteLedger
-from tests.journeys.host import Bench, run_in_thread
+from seedance_mcp.ledger.sqlite import BUSY_SECONDS
+from tests.journeys.host import CALL_SECONDS, Answer, Bench, run_in_thread
 
 MakeBench = Callable[..., Awaitable[Bench]]
 SLACK_SECONDS = 2
@@ -145,8 +145,8 @@ async def test_a_call_with_a_huge_argument_is_refused_in_words(bench: Bench) -> 
     assert len(answer.text) < 2000
 
 
-def ask_to_animate(process: "subprocess.Popen[bytes]", picture: Path) -> None:
-    call = {"name": "animate_image", "arguments": {"image": str(picture), "prompt": "x"}}
+def ask(process: "subprocess.Popen[bytes]", tool: str, **arguments: str) -> None:
+    call = {"name": tool, "arguments": arguments}
     say(process, {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": call})
 
 
@@ -183,7 +183,7 @@ Tell = Callable[["subprocess.Popen[bytes]"], None]
 async def end_in_mid_payment(bench: Bench, picture: Path, tell: Tell) -> int:
     """Tell it to end right after the first settlement; the exit code."""
     with running(**bench.environ) as process:
-        ask_to_animate(process, picture)
+        ask(process, "animate_image", image=str(picture), prompt="x")
         paid: list[int] = []
         while not paid:
             paid = await bench.paid()
@@ -221,18 +221,36 @@ async def test_an_answer_that_does_not_come_holds_nobody_and_its_payment_is_in_t
 
 @ON_POSIX
 async def test_a_signal_ends_it_also_while_another_process_has_locked_the_ledger(bench: Bench, picture: Path) -> None:
-    file = bench.folder / "data/sandbox/ledger.sqlite3"
-    SQLiteLedger(file).close()
     patient = "from seedance_mcp.ledger import sqlite; sqlite.BUSY_SECONDS = 60"
     serve = "from seedance_mcp.serving import serve; serve()"
-    other = sqlite3.connect(file, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
     with running("-c", f"{patient}; {serve}", **bench.environ) as process:
-        ask_to_animate(process, picture)
+        ask(process, "wallet_status")
+        while hear(process).get("id") != 2:
+            pass
+        other = sqlite3.connect(bench.folder / "data/sandbox/ledger.sqlite3", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        ask(process, "animate_image", image=str(picture), prompt="x")
         await run_in_thread(lambda: wait_for_silence(process))
         terminate(process)
         assert await wait_for_end(process) == 0
     other.close()
+
+
+async def test_a_ledger_that_another_process_has_locked_is_told_of_before_a_host_believes_us_dead(
+    bench: Bench, picture: Path
+) -> None:
+    async with bench.host() as host:
+        await host.call("wallet_status")
+        other = sqlite3.connect(bench.folder / "data/sandbox/ledger.sqlite3", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        began_at = time.monotonic()
+        answer = await host.call("animate_image", image=str(picture), prompt="x")
+        waited = time.monotonic() - began_at
+        other.close()
+
+    assert answer.text.startswith("ledger:")
+    assert waited < BUSY_SECONDS + 2 * SLACK_SECONDS < 10
+    assert await bench.paid() == []
 
 
 def wait_for_silence(process: "subprocess.Popen[bytes]") -> None:
@@ -247,21 +265,21 @@ def wait_for_silence(process: "subprocess.Popen[bytes]") -> None:
 
 
 @ON_POSIX
-async def test_a_host_that_reads_nothing_any_more_holds_nobody() -> None:
+async def test_a_host_that_does_not_read_what_is_logged_holds_nobody() -> None:
     with running(SEEDANCE_LOG_LEVEL="DEBUG") as process:
-        await run_in_thread(lambda: fill_pipes(process))
+        await run_in_thread(lambda: fill_stderr(process))
         terminate(process)
         assert await wait_for_end(process) == 0
 
 
-def fill_pipes(process: "subprocess.Popen[bytes]") -> None:
-    """Ask until a server can neither answer nor log, and takes no more questions."""
+def fill_stderr(process: "subprocess.Popen[bytes]") -> None:
+    """Say what is logged, until a server cannot log any more and takes nothing."""
     assert process.stdin is not None
-    question = json.dumps({"jsonrpc": "2.0", "id": 2, "method": "tools/list"}).encode() + b"\n"
+    nonsense = json.dumps({"jsonrpc": "2.0", "method": "notifications/nonsense"}).encode() + b"\n"
     stdin = process.stdin.fileno()
     os.set_blocking(stdin, False)
     while select.select([], [stdin], [], SILENCE_SECONDS)[1]:
-        os.write(stdin, question)
+        os.write(stdin, nonsense)
     os.set_blocking(stdin, True)
 
 
@@ -278,18 +296,20 @@ async def test_a_clock_that_is_set_back_in_mid_call_does_not_make_the_call_longe
     server = StdioServerParameters(
         command=sys.executable, args=["-c", MOVABLE_CLOCK, str(ahead)], env={**os.environ, **bench.environ}
     )
+    answers: list[Answer] = []
     waited: list[float] = []
 
     async def wait(host: Host) -> None:
         began_at = time.monotonic()
-        await host.call("animate_image", image=str(picture), prompt="x", wait_seconds=WAIT_SECONDS)
+        answers.append(await host.call("animate_image", image=str(picture), prompt="x", wait_seconds=WAIT_SECONDS))
         waited.append(time.monotonic() - began_at)
 
     async with Client(server) as client, anyio.create_task_group() as tasks:
         tasks.start_soon(wait, Host(client))
         while len(await bench.paid()) < 2:
             await anyio.sleep(0.05)
-        ahead.write_text("-3600")
+        ahead.write_text(str(-2 * CALL_SECONDS))
         assert not waited
 
     assert waited[0] < WAIT_SECONDS + SLACK_SECONDS
+    assert not answers[0].failed

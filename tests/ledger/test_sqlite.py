@@ -16,7 +16,7 @@ from seedance_mcp.ledger.migrations import MIGRATIONS
 from seedance_mcp.ledger.sqlite import SQLiteLedger
 from seedance_mcp.policy import Spend
 from seedance_mcp.wire.exchange import Receipt, Refused, Settled
-from seedance_mcp.wire.jobs import JobStatus
+from seedance_mcp.wire.jobs import JobStatus, Status
 from tests.ledger.rows import NOW, STUDIO, WALLET, reserve, settle, sign, write_offer, write_request
 
 
@@ -432,9 +432,9 @@ def test_the_budget_is_kept_to_the_last_micro_usdc(ledger: SQLiteLedger) -> None
 # ── jobs and uploads ─────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def add_job(ledger: SQLiteLedger, job_id: str = "j", fingerprint: str = "f") -> None:
+def add_job(ledger: SQLiteLedger, job_id: str = "j", fingerprint: str = "f", *, status: Status = "pending") -> None:
     payment = settle(ledger, sign(ledger, reserve(ledger, fingerprint=fingerprint)))
-    ledger.add_job(payment, job_id, studio=STUDIO, status="pending", now=NOW)
+    ledger.add_job(payment, job_id, studio=STUDIO, status=status, now=NOW)
 
 
 def test_adding_a_job_twice_is_adding_it_once(ledger: SQLiteLedger) -> None:
@@ -483,6 +483,15 @@ def test_a_finished_job_is_not_asked_for_any_more(ledger: SQLiteLedger) -> None:
     assert ledger.unfinished_jobs(STUDIO) == []
     assert ledger.recent_jobs(10) == [job]
     assert ledger.find_job_by_fingerprint("f") == job
+
+
+def test_a_job_that_was_found_complete_says_nothing_of_the_typical_time(ledger: SQLiteLedger) -> None:
+    add_job(ledger, "j0", "0", status="complete")
+    arguments = dict(write_request().arguments)
+    assert ledger.typical_seconds(arguments) is None
+    add_job(ledger, "j1", "1")
+    ledger.update_job(see("j1", status="complete"), now=NOW + 7)
+    assert ledger.typical_seconds(arguments) == 7
 
 
 def test_the_typical_time_is_the_median_of_like_jobs(ledger: SQLiteLedger) -> None:

@@ -148,6 +148,23 @@ async def test_a_job_of_a_lost_ledger_is_waited_for_and_saved_once(
     assert Path(done["file"]).stat().st_mtime_ns == saved_at
 
 
+async def test_a_data_folder_may_be_named_from_where_the_server_was_started(
+    studio_server: "Sandbox",
+    funded_key: str,
+    make_picture: Callable[..., Path],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    picture = make_picture()
+    monkeypatch.chdir(tmp_path)
+    async with open_host(studio_server, funded_key, Path("here")) as client:
+        answer = await buy(client, picture)
+    [link] = [part for part in answer.content if isinstance(part, ResourceLink)]
+    file = facts(answer)["file"]
+    assert Path(file).is_relative_to(tmp_path / "here")
+    assert url2pathname(urlsplit(str(link.uri)).path) == file
+
+
 async def test_a_saved_clip_is_linked_by_an_address_that_reads_back_as_its_path(
     studio_server: "Sandbox", funded_key: str, make_picture: Callable[..., Path], tmp_path: Path
 ) -> None:

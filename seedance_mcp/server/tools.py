@@ -192,7 +192,7 @@ def _answer(result: BaseModel, *, file: str | None = None, thumbnail: bytes | No
     """The same facts as data and as text; the saved file as a link, and a small picture of it."""
     content: list[Any] = [TextContent(type="text", text=result.model_dump_json())]
     if file is not None:
-        path = Path(file)
+        path = Path(file).absolute()
         link = ResourceLink(
             type="resource_link", uri=path.as_uri(), name=path.name, title="Video", mime_type="video/mp4"
         )

@@ -74,15 +74,19 @@ async def test_the_system_decides_between_light_and_dark_until_the_host_does(app
 
 
 @pytest.mark.slow
-async def test_the_button_asks_the_host_to_send_a_message_and_buys_nothing(app_environ: MakeEnviron) -> None:
-    async with open_screen(app_environ()) as screen:
+@pytest.mark.parametrize(("rail", "most"), [("x402", "0.32"), ("mpp", "0.34")])
+async def test_the_button_asks_the_host_to_send_a_message_and_buys_nothing(
+    app_environ: MakeEnviron, rail: str, most: str
+) -> None:
+    async with open_screen(app_environ(rails=(rail,))) as screen:
+        await screen.client.call_tool("upload_image", {"image": str(EXAMPLE_IMAGE)})
         await screen.call("quote_price", **WISHES)
         await screen.page.get_by_role("button", name="Make it for $0.32").click()
         await screen.see("Asked")
         messages = await screen.heard("ui/message")
     assert len(messages) == 1
     assert messages[0]["role"] == "user"
-    assert 'max_price_usd "0.32"' in messages[0]["content"][0]["text"]
+    assert f'max_price_usd "{most}"' in messages[0]["content"][0]["text"], "the network's fee included"
     assert screen.calls == []
 
 

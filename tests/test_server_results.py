@@ -161,8 +161,8 @@ async def test_a_data_folder_may_be_named_from_where_the_server_was_started(
         answer = await buy(client, picture)
     [link] = [part for part in answer.content if isinstance(part, ResourceLink)]
     file = facts(answer)["file"]
-    assert Path(file).is_relative_to(tmp_path / "here")
-    assert url2pathname(urlsplit(str(link.uri)).path) == file
+    assert (tmp_path / file).is_relative_to(tmp_path / "here")
+    assert url2pathname(urlsplit(str(link.uri)).path) == str(tmp_path / file)
 
 
 async def test_a_saved_clip_is_linked_by_an_address_that_reads_back_as_its_path(

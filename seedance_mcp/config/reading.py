@@ -80,7 +80,7 @@ class Source:
         _check_environ(environ)
         named = find_value(environ, "DATA_DIR")
         if named:
-            base_dir = expand(named, f"{PREFIX}DATA_DIR (environment)").absolute()
+            base_dir = expand(named, f"{PREFIX}DATA_DIR (environment)")
         else:
             base_dir = platformdirs.user_data_path("seedance-mcp", appauthor=False)
         file = base_dir / SETTINGS_FILE

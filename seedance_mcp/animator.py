@@ -87,7 +87,7 @@ class Animator:
         self._ledger = ledger
         self._studio = studio
         self._now = now
-        funds = Funds(studio=studio, pins=profile.pins, wallet=wallet.address, now=now)
+        funds = Funds(studio=studio, pins=profile.pins, wallet=wallet.address)
         buyer = Buyer(
             wallet=wallet, ledger=ledger, studio=studio, limits=limits, pins=profile.pins, funds=funds, now=now
         )
@@ -139,7 +139,7 @@ class Animator:
             delivery=self._delivery,
             now=now,
         )
-        self._account = Account(address=wallet.address, settings=settings, ledger=ledger, studio=studio, now=now)
+        self._account = Account(address=wallet.address, settings=settings, ledger=ledger, funds=funds, now=now)
         self._adoption = Adoption(
             studio=studio,
             delivery=self._delivery,

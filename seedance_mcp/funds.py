@@ -1,12 +1,12 @@
-"""Funds: what the wallet holds and what a network would keep, as far as the chains can be asked in a moment.
+"""Balance reader: what the wallet holds and what a network charges, as far as the chains answer in a moment.
 
-Owns the two seconds and the half minute: a chain that does not answer blocks nothing, it only leaves a balance unknown.
-Decides nothing; `policy` judges by what it says.
+One cache serves every caller. A chain that does not answer blocks nothing and fails nothing: each caller waits for two
+seconds at most, and then the balance is unknown for half a minute. Decides nothing; `policy` judges by what it says.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import anyio
@@ -20,13 +20,34 @@ from seedance_mcp.wire.x402 import read_word
 
 ASK_SECONDS = 2
 """How long all questions together may take."""
-FRESH_SECONDS = 30
+BELIEVED_SECONDS = 30
 """How long an answer is believed, also that there is none."""
 TOKENS_MAX = 8
 """How many balances are asked for one choice."""
 
+Key = tuple[str, str]
+"""A network and, in lower case, a token on it."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Balance:
+    """What the wallet holds of one token; the amount is None where the chain did not say."""
+
+    rail: Rail
+    network: str
+    token: str
+    amount_micro_usdc: int | None
+
 
 @dataclass(frozen=True, slots=True)
+class _Answer:
+    """What a chain said, or None where it did not answer; `asked_at` by the event loop's clock."""
+
+    asked_at: float
+    value: int | None
+
+
+@dataclass(slots=True)
 class Funds:
     """Asks the chains of one wallet.
 
@@ -34,19 +55,15 @@ class Funds:
         studio: Carries the questions.
         pins: Only pinned tokens on pinned chains are asked about.
         wallet: Our address.
-        now: Unix seconds.
     """
 
     studio: Studio
     pins: Pins
     wallet: str
-    now: Callable[[], float]
-    _known: dict[tuple[str, str], tuple[float, int | None]] = field(
-        default_factory=dict[tuple[str, str], tuple[float, int | None]]
-    )
+    _known: dict[Key, _Answer] = field(default_factory=dict[Key, _Answer])
 
     async def look(self, offers: Offers, *, fresh: bool = False) -> Purse:
-        """What the wallet holds of the offered tokens, and Tempo's gas price where MPP is offered.
+        """Return what the wallet holds of the offered tokens, and Tempo's gas price where MPP is offered.
 
         Args:
             offers: The challenge.
@@ -55,22 +72,29 @@ class Funds:
         wanted = [key for offer in offers.offers[:TOKENS_MAX] if (key := self._find_key(offer)) is not None]
         if any(offer.rail == "mpp" for offer in offers.offers) and self.pins.mpp is not None:
             wanted.append((self.pins.mpp.network, _GAS))
-        with anyio.move_on_after(ASK_SECONDS):
-            async with anyio.create_task_group() as tasks:
-                for key in dict.fromkeys(wanted):
-                    if fresh or self._known.get(key, (-FRESH_SECONDS, None))[0] + FRESH_SECONDS <= self.now():
-                        self._known[key] = (self.now(), None)
-                        tasks.start_soon(self._ask, key)
-        found = {key: self._known[key][1] for key in wanted}
-        gas_price = next((value for key, value in found.items() if key[1] == _GAS), None)
+        found = await self._read(wanted, fresh=fresh)
+        gas_price = next((value for (_, token), value in found.items() if token == _GAS), None)
         return Purse(
             balances={key: value for key, value in found.items() if value is not None and key[1] != _GAS},
             gas_price=gas_price or GAS_PRICE_DEFAULT,
         )
 
+    async def list_balances(self) -> tuple[Balance, ...]:
+        """Ask for every pinned token now; takes `ASK_SECONDS` at most."""
+        tokens: list[tuple[Rail, str, str]] = []
+        if self.pins.x402 is not None:
+            tokens.append(("x402", self.pins.x402.network, self.pins.x402.asset))
+        if self.pins.mpp is not None:
+            tokens.extend(("mpp", self.pins.mpp.network, token) for token in self.pins.mpp.currencies)
+        found = await self._read([(network, token.lower()) for _, network, token in tokens], fresh=True)
+        return tuple(
+            Balance(rail=rail, network=network, token=token, amount_micro_usdc=found[network, token.lower()])
+            for rail, network, token in tokens
+        )
+
     def forget(self) -> None:
-        """A payment has changed what is held."""
-        self._known.clear()
+        """Drop every known balance: a payment has changed them. A chain that did not answer is not asked for it."""
+        self._known = {key: answer for key, answer in self._known.items() if answer.value is None}
 
     async def find_inclusion(self, transaction: str) -> Inclusion | None:
         """What the Tempo chain says of a transaction now; None where it knows none.
@@ -91,7 +115,7 @@ class Funds:
             return None if inclusion is None else inclusion.fee_micro_usdc
         return None
 
-    def _find_key(self, offer: Offer) -> tuple[str, str] | None:
+    def _find_key(self, offer: Offer) -> Key | None:
         """The chain and token of an offer, where both are pinned."""
         token, mpp, asset = self.pins.x402, self.pins.mpp, offer.asset.lower()
         if token is not None and (offer.network, asset) == (token.network, token.asset.lower()):
@@ -100,7 +124,27 @@ class Funds:
             return offer.network, asset
         return None
 
-    async def _ask(self, key: tuple[str, str]) -> None:
+    async def _read(self, keys: Sequence[Key], *, fresh: bool) -> dict[Key, int | None]:
+        """Return one value for each key, asked for now where nothing is believed of it.
+
+        Every caller waits for its own questions and keeps its own answers, so that no other caller can take them away.
+        """
+        now, known = anyio.current_time(), self._known
+        believed = {
+            key: known[key].value
+            for key in keys
+            if not fresh and key in known and known[key].asked_at + BELIEVED_SECONDS > now
+        }
+        asked: dict[Key, int | None] = {key: None for key in keys if key not in believed}
+        with anyio.move_on_after(ASK_SECONDS):
+            async with anyio.create_task_group() as tasks:
+                for key in asked:
+                    tasks.start_soon(self._ask, key, asked)
+        # `known` is the cache of before: where `forget` was called meanwhile, these answers are kept by nobody.
+        known |= {key: _Answer(now, value) for key, value in asked.items()}
+        return believed | asked
+
+    async def _ask(self, key: Key, answers: dict[Key, int | None]) -> None:
         network, token = key
         rail: Rail = "x402" if self.pins.x402 is not None and network == self.pins.x402.network else "mpp"
         try:
@@ -108,7 +152,7 @@ class Funds:
                 answer = await self.studio.call_rpc("eth_gasPrice", [], rail=rail)
             else:
                 answer = await self.studio.call_rpc("eth_call", build_balance_call(token, self.wallet), rail=rail)
-            self._known[key] = (self.now(), read_word(answer))
+            answers[key] = read_word(answer)
         except StudioError:
             return  # it stays unknown for as long as an answer would be believed
 

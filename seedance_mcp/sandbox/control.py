@@ -9,6 +9,7 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+from anyio import move_on_after
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
@@ -115,15 +116,20 @@ async def show_transaction(studio: Studio, request: Request) -> Response:
 
 async def serve_rpc(studio: Studio, request: Request) -> Response:
     """Answer JSON-RPC to the x402 token's chain."""
-    return await _serve_rpc(request, lambda decoded: answer_rpc(studio.chain, decoded))
+    return await _serve_rpc(studio, request, lambda decoded: answer_rpc(studio.chain, decoded))
 
 
 async def serve_tempo_rpc(studio: Studio, request: Request) -> Response:
     """Answer JSON-RPC to the Tempo chain."""
-    return await _serve_rpc(request, lambda decoded: answer_tempo(studio.tempo, decoded))
+    return await _serve_rpc(studio, request, lambda decoded: answer_tempo(studio.tempo, decoded))
 
 
-async def _serve_rpc(request: Request, answer: Callable[[Any], Any]) -> Response:
+async def _serve_rpc(studio: Studio, request: Request, answer: Callable[[Any], Any]) -> Response:
+    studio.count(request.method, request.url.path)
+    slow = studio.faults.take("slow_chain")
+    if slow is not None:
+        with move_on_after(slow.seconds):
+            await studio.stopping.wait()
     try:
         decoded = json.loads(await request.body())
     except (ValueError, RecursionError):

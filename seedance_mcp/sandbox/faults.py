@@ -27,6 +27,7 @@ FAULTS: dict[str, str] = {
     "fail_settlement": "the job exists, no money moves; after two retries: 500 Settlement failed",
     "slow_settle": "=SECONDS pass between the job and the settlement of a paid request",
     "slow_answer": "=SECONDS pass between the settlement and the answer of a paid request",
+    "slow_chain": "=SECONDS pass before the chains' RPC addresses answer",
     "server_error": "an API call is answered by 500 before anything happens",
     "rate_limited": "an API call is answered by 429 with Retry-After: 1 before anything happens",
     "not_json": "an API call is answered by 200 and a page of HTML before anything happens",
@@ -50,7 +51,7 @@ OFFER_TAMPERINGS: dict[str, str] = {
     "split": "an MPP charge gives half of the amount to a stranger",
 }
 
-_TAKES_SECONDS = frozenset({"slow_settle", "slow_answer"})
+_TAKES_SECONDS = frozenset({"slow_settle", "slow_answer", "slow_chain"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -43,7 +43,7 @@ async def count_jobs(buyer: Buyer) -> int:
 
 
 def test_every_fault_is_described_and_readable() -> None:
-    arguments = {"tampered_offer": "=permit2", "slow_settle": "=0.5", "slow_answer": "=2"}
+    arguments = {"tampered_offer": "=permit2", "slow_settle": "=0.5", "slow_answer": "=2", "slow_chain": "=2"}
     for name, text in FAULTS.items():
         assert text
         assert str(read_fault(f"{name}{arguments.get(name, '')}:3")) == f"{name}{arguments.get(name, '')}:3"

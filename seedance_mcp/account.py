@@ -12,7 +12,7 @@ from seedance_mcp import policy
 from seedance_mcp.config import Profile, Settings
 from seedance_mcp.funds import Balance, Funds
 from seedance_mcp.ledger import Ledger, Payment
-from seedance_mcp.policy import Limits, Spend
+from seedance_mcp.policy import Freeze, Limits, Spend
 
 UNFINISHED_MAX = 20
 """How many unfinished payments are told one by one."""
@@ -27,6 +27,7 @@ class Standing:
         spend: What was spent, and what is held, in the last 24 hours and in all.
         day_left_micro_usdc: What may still be spent today.
         unfinished: Payments that hold budget until it is known what became of them.
+        freeze: The owner's stop, if one stands.
     """
 
     profile: Profile
@@ -36,6 +37,7 @@ class Standing:
     spend: Spend
     day_left_micro_usdc: int
     unfinished: tuple[Payment, ...]
+    freeze: Freeze | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,4 +70,5 @@ class Account:
             spend=spend,
             day_left_micro_usdc=min(room for room, _ in policy.find_room(limits, spend)),
             unfinished=tuple(self.ledger.held_payments(self.now())[:UNFINISHED_MAX]),
+            freeze=self.ledger.find_freeze(),
         )

@@ -196,8 +196,8 @@ class Animator:
             SeedanceError: As `quote_price`.
         """
         prepared = await self._prepare(order)
-        if self._ordering.find_fresh_job(prepared) is not None:
-            return None
+        if self._ordering.find_fresh_job(prepared) is not None or self._ledger.find_freeze() is not None:
+            return None  # bought already, or not to be bought: the purchase says so itself
         pinned = self._quoting.find_pinned(prepared.fingerprint)
         if pinned is None:
             pinned = (await self._quoting.quote(prepared, max_price_micro_usdc=None)).price_micro_usdc

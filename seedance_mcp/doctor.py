@@ -32,7 +32,7 @@ from seedance_mcp.errors import (
 )
 from seedance_mcp.hosts import HOSTS, has_entry
 from seedance_mcp.money import format_usdc
-from seedance_mcp.policy import Limits, Spend, find_room
+from seedance_mcp.policy import Freeze, Limits, Spend, find_room
 from seedance_mcp.wallet import list_sources, open_wallet
 from seedance_mcp.wallet.keyfiles import is_locked
 
@@ -194,11 +194,13 @@ def _look_at_ledger(settings: Settings, address: str | None) -> list[Finding]:
             jobs = ledger.unfinished_jobs(settings.profile.studio_url)
             held = ledger.held_payments(now)
             lost = ledger.settled_without_result(address) if address else []
+            freeze = ledger.find_freeze()
         finally:
             ledger.close()
     except SeedanceError as exc:
         return [_problem("ledger", exc)]
-    findings = [_judge_budget(settings.limits, spend), *(_describe_held(payment, now) for payment in held)]
+    findings = [] if freeze is None else [_describe_freeze(freeze, settings)]
+    findings += [_judge_budget(settings.limits, spend), *(_describe_held(payment, now) for payment in held)]
     findings += [
         Finding(
             topic="payment",
@@ -218,6 +220,12 @@ def _look_at_ledger(settings: Settings, address: str | None) -> list[Finding]:
             )
         )
     return findings
+
+
+def _describe_freeze(freeze: Freeze, settings: Settings) -> Finding:
+    """The stop that the owner has set: nothing is broken, and nothing is bought."""
+    advice = f"To buy again, run: {settings.profile.name_command('unfreeze')}"
+    return Finding(topic="freeze", health="note", text=freeze.describe(), advice=advice)
 
 
 def _judge_budget(limits: Limits, spend: Spend) -> Finding:

@@ -8,7 +8,8 @@ SeedanceError
 │   ├── PriceTooHighError
 │   ├── BudgetExceededError
 │   ├── InsufficientBalanceError    the wallet does not hold what it costs
-│   └── UnacceptableOfferError
+│   ├── UnacceptableOfferError
+│   └── SpendingFrozenError         the owner has stopped all spending
 ├── StudioError                     the studio did not do its part, outside a payment
 │   ├── StudioUnreachableError
 │   ├── StudioRejectedError
@@ -168,6 +169,15 @@ class UnacceptableOfferError(PolicyError):
     """No offer of the studio is one that we may sign."""
 
     code = "unacceptable_offer"
+
+
+class SpendingFrozenError(PolicyError):
+    """The owner has stopped all spending; nothing new is signed until the owner ends that."""
+
+    code = "spending_frozen"
+    default_hint = (
+        "Stop and tell the owner. Only the owner can end it with seedance-mcp unfreeze, in the sandbox with --sandbox."
+    )
 
 
 class StudioError(SeedanceError):

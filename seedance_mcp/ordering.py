@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 import anyio
 
+from seedance_mcp import policy
 from seedance_mcp.delivery import Delivery
 from seedance_mcp.doubts import held_error
 from seedance_mcp.errors import (
@@ -156,6 +157,7 @@ class Ordering:
 
     async def _buy(self, prepared: PreparedOrder, consent: Consent, *, supersedes: Payment | None) -> Payment:
         """Host the pictures where that is needed, ask the price, and buy; an upload is bought only if the rest fits."""
+        policy.check_not_frozen(self.ledger.find_freeze())
         estimate = await self.pricing.estimate(prepared.request)
         self.quoting.check_estimate(prepared, estimate.price_micro_usdc, consent)
         paid_micro_usdc = 0

@@ -113,6 +113,7 @@ class Buyer:
         now, fee = self.now(), purse.fee_of(offer)
         with self.ledger.writing() as books:  # one writer: two servers, one budget
             _check_unbought(books.find_payment(request.fingerprint), supersedes, now)
+            policy.check_not_frozen(books.find_freeze())
             policy.check_price(
                 offer.amount_micro_usdc,
                 self.limits,
@@ -161,12 +162,11 @@ class Buyer:
 
         Raises:
             PaymentRefusedError: This sending settled nothing.
-            PaymentOutcomeUnknownError: Still unknown, or the wallet is not the one that signed, or limits are tighter.
+            PaymentOutcomeUnknownError: Still unknown, signed by another wallet, or the owner forbids it by now.
         """
         if payment.document is None or payment.wallet != self.wallet.address:
             raise unknown_error(payment, "It was signed by another wallet.")
-        if payment.receipt is None and not self._is_still_allowed(payment):
-            raise unknown_error(payment, "The owner's limits forbid it by now, so it is not sent again.")
+        self._check_still_allowed(payment)
         sent = payment
         with anyio.CancelScope(shield=True):
             credential, _ = await self._sign(payment, payment.document)
@@ -199,7 +199,24 @@ class Buyer:
         # A refusal of a *second* sending says nothing about the first one, and none gives back what was pushed.
         raise unknown_error(payment, f"It answered {outcome.reason}.")
 
-    def _is_still_allowed(self, payment: Payment) -> bool:
+    def _check_still_allowed(self, payment: Payment) -> None:
+        """Raise where the owner no longer wants a payment that was signed and perhaps never sent.
+
+        Sent again it settles at most once. But if it was never sent, sending it now moves money after the owner said
+        stop. If it was sent, the studio's list and the chain say so without us. Only what has moved by the chain's own
+        word is shown to the studio again: that costs nothing, and it is how the video is had.
+
+        Raises:
+            PaymentOutcomeUnknownError: Spending is frozen, or the limits are tighter.
+        """
+        if payment.receipt is not None:
+            return
+        if self.ledger.find_freeze() is not None:
+            raise unknown_error(payment, "Spending is frozen, so it is not sent again.")
+        if not self._is_within_limits(payment):
+            raise unknown_error(payment, "The owner's limits forbid it by now, so it is not sent again.")
+
+    def _is_within_limits(self, payment: Payment) -> bool:
         return policy.is_still_allowed(
             self.limits,
             self.ledger.spend(self.now()),

@@ -221,6 +221,7 @@ class Quoting:
         """Why the purchase would be refused now, by asking the same policy."""
         fee = 0
         try:
+            policy.check_not_frozen(self.ledger.find_freeze())
             if priced is not None:
                 payer = self.hosting.buyer.wallet.address
                 offer = policy.choose_offer(

@@ -151,6 +151,7 @@ class WalletResult(BaseModel):
     spent_total_usd: str
     left_today_usd: str
     unfinished_payments: list[UnfinishedResult]
+    frozen_since: str | None
     next_step: str
 
 
@@ -333,8 +334,16 @@ def show_wallet(standing: "Standing", *, problem: str | None = None) -> WalletRe
             )
             for payment in (() if problem else standing.unfinished)
         ],
-        next_step=problem or _say_how_to_fund(standing),
+        frozen_since=None if standing.freeze is None else standing.freeze.since,
+        next_step=_find_wallet_step(standing, problem),
     )
+
+
+def _find_wallet_step(standing: "Standing", problem: str | None) -> str:
+    if standing.freeze is None:
+        return problem or _say_how_to_fund(standing)
+    ending = f"Only the owner can end it: {standing.profile.name_command('unfreeze')}"
+    return " ".join(filter(None, (standing.freeze.describe(), ending, problem)))
 
 
 def _say_how_to_fund(standing: "Standing") -> str:

@@ -75,6 +75,9 @@ class Batch:
             f"At most ${format_usdc(fit.cost_micro_usdc)}, uploads and all; what was bought before costs nothing. "
             f"${format_usdc(quotes[0].day_left_micro_usdc)} is left today."
         )
+        if len(self._shots) > 1:
+            stop = settings.profile.name_command("freeze")
+            words.print(f"Ctrl-C ends it; {stop} from elsewhere stops what has not begun. The same command goes on.")
         chosen = self._choose(fit)
         agreed = await self._ask(animator, chosen, settings.limits.ask_above_micro_usdc)
         results: list[dict[str, Any]] = [{"row": shot.where, "image": shot.order.image} for shot in self._shots]

@@ -52,6 +52,7 @@ _PHRASES: dict[str, str | Callable[[re.Match[str]], str]] = {
     r"if it breaks again, tell the owner": r"if it breaks again, seedance-mcp doctor looks at what is wrong",
     r"do not retry; the owner can compare this with the settings": r"compare this with your settings",
     r"only the owner can mend this, in the settings": r"mend it in your settings",
+    r"(?:stop and tell the owner\. )?only the owner can end it": r"you can end it",
     r"(?:stop and tell the owner\. )?only the owner can (change|raise) a limit": r"only your settings can \1 a limit",
     r"tell the owner to (give|send|run)": r"\1",
     r"tell the owner, or give": r"give",

@@ -155,6 +155,7 @@ def limits(sandbox: Sandbox = False, as_json: AsJson = False) -> None:
     settings = read_settings(read_environ(sandbox))
     with open_ledger(settings) as ledger:
         spend = policy.Spend() if ledger is None else ledger.spend(time.time())
+        freeze = None if ledger is None else ledger.find_freeze()
     chosen = settings.limits
     rows = {
         "max_price_per_video_micro_usdc": chosen.max_price_per_video_micro_usdc,
@@ -166,7 +167,8 @@ def limits(sandbox: Sandbox = False, as_json: AsJson = False) -> None:
     }
     lists = {"rails": list(chosen.rails), "recipients": list(chosen.recipients), "models": list(chosen.models)}
     if as_json:
-        say({**rows, **lists, "push_allowed": chosen.push_allowed})
+        frozen_since = None if freeze is None else freeze.since
+        say({**rows, **lists, "push_allowed": chosen.push_allowed, "frozen_since": frozen_since})
         return
     for name, amount in rows.items():
         label = name.removesuffix("_micro_usdc").replace("_", " ")
@@ -176,6 +178,8 @@ def limits(sandbox: Sandbox = False, as_json: AsJson = False) -> None:
         typer.echo(f"{name:22} {', '.join(allowed) or 'any'}")
     if "mpp" in chosen.rails:
         typer.echo(f"{'push on Tempo':22} {'allowed' if chosen.push_allowed else 'not allowed'}")
+    if freeze is not None:
+        words.print(f"{freeze.describe()} To end it, run: {settings.profile.name_command('unfreeze')}", markup=False)
     words.print("Settings are the only way to change them: SEEDANCE_MAX_PER_DAY and so on, see README.")
 
 
@@ -336,7 +340,7 @@ def _must_ask(settings: Settings, used: KeySource) -> bool:
 
 def _name(settings: Settings, verb: str) -> str:
     """A wallet command as one types it for this profile."""
-    return f"seedance-mcp wallet {verb}{' --sandbox' if settings.profile.name == 'sandbox' else ''}"
+    return settings.profile.name_command(f"wallet {verb}")
 
 
 def _new_password(settings: Settings, password_file: Path | None) -> str:

@@ -77,6 +77,10 @@ class Profile:
     poll_seconds_min: float = 3
     pay_to: tuple[str, ...] = ()
 
+    def name_command(self, verb: str) -> str:
+        """Return one of our commands as a person types it for this profile."""
+        return f"seedance-mcp {verb}{' --sandbox' if self.name == 'sandbox' else ''}"
+
     @property
     def sign_in_chain(self) -> str:
         """The chain that a sign-in names. Source: contract section 7: the studio signs people in on Base."""

@@ -29,6 +29,9 @@ included and undid has cost its fee all the same, so a refused row's fee counts 
 Two processes may share one ledger: `writing()` is a single writer's transaction, in which the budget is summed, the
 policy is asked and the reservation is made, so that no two processes can both spend the last dollar.
 
+The owner's stop (`freeze`) is a row of its own. It is looked at in the transaction that reserves and again in the one
+that records a signature, so once it is committed no process sends a credential that was not recorded before it.
+
 The ledger never holds a key, a signature or a credential. A signed row keeps the *unsigned* payment; signing is
 deterministic, and the hash beside it proves that a resent credential is the same bytes.
 """
@@ -39,7 +42,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
-from seedance_mcp.policy import Spend
+from seedance_mcp.policy import Freeze, Spend
 from seedance_mcp.wire.encoding import Json
 from seedance_mcp.wire.exchange import PaidRequest, Purpose, Receipt, Refused, Settled
 from seedance_mcp.wire.jobs import JobStatus, Status
@@ -188,6 +191,10 @@ class Books(Protocol):
         """The latest payment of a fingerprint, whatever became of it; `Payment.holds` says whether it is over."""
         ...
 
+    def find_freeze(self) -> Freeze | None:
+        """Return the owner's stop, if one stands."""
+        ...
+
     def reserve(
         self, request: PaidRequest, offer: Offer, *, wallet: str, hold_until: int, now: float, fee_micro_usdc: int = 0
     ) -> Payment:
@@ -227,6 +234,7 @@ class Ledger(Protocol):
 
         Raises:
             LedgerError: The reservation has lapsed, or the books cannot be written. Nothing may be sent.
+            SpendingFrozenError: The owner has stopped all spending meanwhile. Nothing may be sent.
         """
         ...
 
@@ -372,6 +380,18 @@ class Ledger(Protocol):
 
     def forget_upload(self, image_url: str) -> None:
         """The studio does not host it any more."""
+        ...
+
+    def find_freeze(self) -> Freeze | None:
+        """Return the owner's stop, if one stands."""
+        ...
+
+    def freeze(self, reason: str, *, now: float) -> Freeze:
+        """Stop all spending of every process on this ledger; one that stands keeps its moment."""
+        ...
+
+    def unfreeze(self) -> bool:
+        """End the stop; returns True if one stood."""
         ...
 
     def close(self) -> None:

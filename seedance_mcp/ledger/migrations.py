@@ -90,10 +90,21 @@ def m004_sights(db: sqlite3.Connection) -> None:
         ) STRICT""")
 
 
+def m005_freezes(db: sqlite3.Connection) -> None:
+    """The owner's stop: while there is a row, nothing new is signed. An empty scope means everything."""
+    db.execute("""
+        CREATE TABLE freezes (
+            scope TEXT PRIMARY KEY,
+            reason TEXT NOT NULL,
+            created_at REAL NOT NULL
+        ) STRICT""")
+
+
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     m001_initial,
     m002_network_fees,
     m003_lease_owners,
     m004_sights,
+    m005_freezes,
 )
 """Append only: `PRAGMA user_version` counts how many a file has had."""

@@ -20,9 +20,10 @@ from pathlib import Path
 
 from seedance_mcp.errors import LedgerError
 from seedance_mcp.ledger import Job, Payment, Sight, Upload
+from seedance_mcp.ledger.freezes import drop_freeze, find_freeze, put_freeze
 from seedance_mcp.ledger.migrations import MIGRATIONS
 from seedance_mcp.ledger.rows import JOB_QUERY, is_gone, make_storable, name_ourselves, read_job, read_payment
-from seedance_mcp.policy import DAY_SECONDS, Spend
+from seedance_mcp.policy import DAY_SECONDS, Freeze, Spend, check_not_frozen
 from seedance_mcp.wire.encoding import Json
 from seedance_mcp.wire.exchange import PaidRequest, Receipt, Refused, Settled
 from seedance_mcp.wire.jobs import JobStatus, Status
@@ -67,6 +68,10 @@ class SQLiteBooks:
             "SELECT * FROM payments WHERE fingerprint = ? ORDER BY id DESC LIMIT 1", (fingerprint,)
         ).fetchone()
         return None if row is None else read_payment(row)
+
+    def find_freeze(self) -> Freeze | None:
+        """Return the owner's stop, if one stands."""
+        return find_freeze(self._db)
 
     def reserve(
         self, request: PaidRequest, offer: Offer, *, wallet: str, hold_until: int, now: float, fee_micro_usdc: int = 0
@@ -211,9 +216,10 @@ class SQLiteLedger:
         """Write down that a credential exists; on disk before this returns.
 
         A reservation that lapsed meanwhile (a suspended machine, a starved process) has given its budget away and may
-        not be signed for any more.
+        not be signed for any more. Nor may anything that the owner has stopped meanwhile.
         """
         with self._atomic() as db:
+            check_not_frozen(find_freeze(db))
             row = db.execute(
                 """UPDATE payments SET state = 'signed', document = ?, credential_sha256 = ?, hold_until = ?,
                                        lease_until = ?, lease_owner = ?, signed_at = ?
@@ -539,6 +545,21 @@ class SQLiteLedger:
         """The studio does not host it any more."""
         with self._atomic() as db:
             db.execute("UPDATE uploads SET gone = 1 WHERE image_url = ?", (image_url,))
+
+    def find_freeze(self) -> Freeze | None:
+        """Return the owner's stop, if one stands."""
+        with self._translating():
+            return find_freeze(self._db)
+
+    def freeze(self, reason: str, *, now: float) -> Freeze:
+        """Stop all spending of every process on this ledger."""
+        with self._atomic() as db:
+            return put_freeze(db, make_storable(reason) or "", now=now)
+
+    def unfreeze(self) -> bool:
+        """End the stop; returns True if one stood."""
+        with self._atomic() as db:
+            return drop_freeze(db)
 
     def close(self) -> None:
         """Close the books."""

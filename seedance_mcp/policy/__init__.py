@@ -6,6 +6,7 @@ without complaint, so everything is checked here and only here, before a signatu
 """
 
 from seedance_mcp.policy.choice import choose_offer
+from seedance_mcp.policy.freezes import FREEZE_REASON_CHARACTERS_MAX, Freeze, check_not_frozen
 from seedance_mcp.policy.lifetimes import (
     AUTHORIZATION_SECONDS_MAX,
     AUTHORIZATION_SECONDS_MIN,
@@ -32,8 +33,9 @@ from seedance_mcp.policy.terms import NETWORK_FEE_MICRO_USDC_MAX, check_resource
 
 __all__ = [
     "AUTHORIZATION_SECONDS_MAX", "AUTHORIZATION_SECONDS_MIN", "CHARGE_SECONDS_MAX", "CHARGE_SECONDS_MIN",
-    "CLOCK_SKEW_SECONDS_MAX", "DAY_SECONDS", "EMPTY_PURSE", "NETWORK_FEE_MICRO_USDC_MAX", "OFFERED_SECONDS_MAX",
-    "UPLOAD_APPROVAL", "Approval", "Limits", "Pins", "Purse", "Spend", "agree_price", "authorization_window",
-    "charge_valid_before", "check_clock", "check_price", "check_resource", "choose_offer", "credential_hold_until",
-    "find_objection", "find_room", "hold_until", "is_still_allowed",
+    "CLOCK_SKEW_SECONDS_MAX", "DAY_SECONDS", "EMPTY_PURSE", "FREEZE_REASON_CHARACTERS_MAX",
+    "NETWORK_FEE_MICRO_USDC_MAX", "OFFERED_SECONDS_MAX", "UPLOAD_APPROVAL", "Approval", "Freeze", "Limits", "Pins",
+    "Purse", "Spend", "agree_price", "authorization_window", "charge_valid_before", "check_clock", "check_not_frozen",
+    "check_price", "check_resource", "choose_offer", "credential_hold_until", "find_objection", "find_room",
+    "hold_until", "is_still_allowed",
 ]  # fmt: skip

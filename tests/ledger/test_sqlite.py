@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from seedance_mcp.errors import BudgetExceededError, LedgerError, PolicyError
+from seedance_mcp.errors import BudgetExceededError, LedgerError, PolicyError, SpendingFrozenError
 from seedance_mcp.ledger import Upload, sqlite
 from seedance_mcp.ledger.migrations import MIGRATIONS
 from seedance_mcp.ledger.sqlite import SQLiteLedger
@@ -527,3 +527,15 @@ def test_an_upload_without_its_payment_is_refused(ledger: SQLiteLedger) -> None:
     )  # fmt: skip
     with pytest.raises(LedgerError, match="FOREIGN KEY"):
         ledger.record_upload(upload)
+
+
+def test_a_freeze_between_reservation_and_signature_keeps_the_signature_unrecorded(file: Path) -> None:
+    ledger, owner = SQLiteLedger(file), SQLiteLedger(file)
+    payment = reserve(ledger, 320_000, now=NOW)
+    owner.freeze("stop", now=NOW)
+    with pytest.raises(SpendingFrozenError):
+        sign(ledger, payment, now=NOW)
+    owner.unfreeze()
+    assert sign(ledger, payment, now=NOW).state == "signed"
+    ledger.close()
+    owner.close()

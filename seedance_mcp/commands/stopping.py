@@ -1,0 +1,46 @@
+"""The owner's stop: no process on a ledger signs anything new until the owner ends it."""
+
+import sys
+import time
+from typing import Annotated
+
+import typer
+
+from seedance_mcp.commands.console import AsJson, Sandbox, open_ledger, read_environ, say, words
+from seedance_mcp.config import read_settings
+from seedance_mcp.errors import ConfigError
+
+Reason = Annotated[str | None, typer.Argument(help="Why, for whoever finds it frozen.", show_default=False)]
+
+
+def freeze(reason: Reason = None, sandbox: Sandbox = False, as_json: AsJson = False) -> None:
+    """Stop all spending at once, in every process on your ledger. What was paid is still finished and saved."""
+    from seedance_mcp.ledger.sqlite import SQLiteLedger  # with its database, only where it is written
+    from seedance_mcp.policy import FREEZE_REASON_CHARACTERS_MAX
+
+    settings = read_settings(read_environ(sandbox))
+    ledger = SQLiteLedger(settings.ledger_file)
+    try:
+        # A long reason is cut, not refused: a stop must not fail.
+        stop = ledger.freeze(" ".join((reason or "").split())[:FREEZE_REASON_CHARACTERS_MAX], now=time.time())
+    finally:
+        ledger.close()
+    if as_json:
+        say({"frozen": True, "frozen_since": stop.since, "reason": stop.reason})
+        return
+    words.print(f"{stop.describe()} Nothing new is signed on {settings.ledger_file}.", markup=False)
+    words.print("What was paid is still finished and saved; a batch stops before its next clip.")
+    words.print(f"To end it, run: {settings.profile.name_command('unfreeze')}")
+
+
+def unfreeze(sandbox: Sandbox = False, as_json: AsJson = False) -> None:
+    """End the stop of `freeze`. With real money, for a person at a terminal."""
+    settings = read_settings(read_environ(sandbox))
+    if settings.profile.name != "sandbox" and not sys.stdin.isatty():
+        raise ConfigError("Only a person at a terminal can end a freeze of real money.", "Nothing changed.")
+    with open_ledger(settings) as ledger:
+        stood = ledger is not None and ledger.unfreeze()
+    if as_json:
+        say({"frozen": False, "was_frozen": stood})
+        return
+    words.print("Spending is allowed again, within your limits." if stood else "Spending was not frozen.")

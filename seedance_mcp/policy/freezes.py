@@ -1,0 +1,43 @@
+"""Freezes: the owner's stop. While one stands, nothing new is signed for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from seedance_mcp.errors import SpendingFrozenError, quote_text
+
+FREEZE_REASON_CHARACTERS_MAX = 200
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Freeze:
+    """A stop that the owner has set.
+
+    Attributes:
+        reason: The owner's own words; may be empty.
+        created_at: Unix seconds.
+    """
+
+    reason: str
+    created_at: float
+
+    @property
+    def since(self) -> str:
+        """Return the moment it was set, in UTC."""
+        return datetime.fromtimestamp(self.created_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+    def describe(self) -> str:
+        """Return one sentence: that spending is frozen, since when, and why."""
+        reason = f": {quote_text(self.reason, FREEZE_REASON_CHARACTERS_MAX)}" if self.reason else ""
+        return f"Spending is frozen since {self.since}{reason}."
+
+
+def check_not_frozen(freeze: Freeze | None) -> None:
+    """Raise where the owner has stopped all spending.
+
+    Raises:
+        SpendingFrozenError: A freeze stands.
+    """
+    if freeze is not None:
+        raise SpendingFrozenError(freeze.describe())

@@ -19,13 +19,29 @@ from seedance_mcp.ledger import Payment
 UNDONE = "the chain undid it"
 """The reason of a refused payment whose charge was included and reverted: its fee is gone, and no other money."""
 
+CANDIDATES_MAX = 5
+"""How many jobs an error names."""
+
 Doubt = TypeVar("Doubt", bound=SeedanceError)
 
 
-def held_error(payment: Payment, now: float) -> SeedanceError:
-    """Why a payment that is not over keeps the same thing from being bought."""
+def held_error(payment: Payment, now: float, candidates: tuple[str, ...] = ()) -> SeedanceError:
+    """Why a payment that is not over keeps the same thing from being bought.
+
+    Args:
+        payment: What holds.
+        now: Unix seconds.
+        candidates: The jobs of the studio's list that could each be the payment's.
+    """
     if payment.state == "refused":
         return refused_error(payment)
+    if payment.state == "signed" and candidates:
+        return _tell(
+            PaymentOutcomeUnknownError,
+            payment,
+            f"The outcome of a payment is not known yet, and {_name_candidates(candidates)}.",
+            "It is not bought again. Call list_jobs to see them, then get_job with the job_id of the right one.",
+        )
     if payment.state == "signed":
         return unknown_error(payment) if payment.hold_until > now else unasked_error(payment)
     return _tell(
@@ -68,6 +84,36 @@ def unknown_error(payment: Payment, why: str = "It is being looked into.") -> Pa
             "once, and the result says so."
         )
     return _tell(PaymentOutcomeUnknownError, payment, f"{what} {why}", hint)
+
+
+def jobless_error(payment: Payment, candidates: tuple[str, ...] = ()) -> PaymentOutcomeUnknownError:
+    """A generation was paid, and which job it made is not known.
+
+    Args:
+        payment: A settled generation.
+        candidates: The jobs of the studio's list that could each be the one.
+    """
+    by = f" by transaction {payment.receipt.transaction}" if payment.receipt is not None else ""
+    what = f"The clip was paid{by}, but no answer of the studio's named a job, and its list has none yet."
+    hint = (
+        "It is not bought again. Make the same call in a minute: the studio's list is asked again. If it stays so, "
+        "tell the owner to give that transaction to the studio's support."
+    )
+    if candidates:
+        what = f"The clip was paid{by}, but the studio named no job, and {_name_candidates(candidates)}."
+        hint = "It is not bought again. Call list_jobs to see them, then get_job with the job_id of the right one."
+    return PaymentOutcomeUnknownError(
+        what, hint, charge="settled", amount_micro_usdc=payment.amount_micro_usdc, payment_id=payment.id
+    )
+
+
+def _name_candidates(candidates: tuple[str, ...]) -> str:
+    named = ", ".join(candidates[:CANDIDATES_MAX])
+    more = len(candidates) - CANDIDATES_MAX
+    named += f" and {more} more" if more > 0 else ""
+    if len(candidates) == 1:
+        return f"one job of its list, {named}, could also be another payment's"
+    return f"{len(candidates)} jobs of its list could be the one: {named}"
 
 
 def unasked_error(payment: Payment) -> PaymentOutcomeUnknownError:

@@ -16,7 +16,7 @@ import anyio
 
 from seedance_mcp import policy
 from seedance_mcp.delivery import Delivery
-from seedance_mcp.doubts import held_error
+from seedance_mcp.doubts import held_error, jobless_error
 from seedance_mcp.errors import (
     LedgerError,
     PaymentOutcomeUnknownError,
@@ -197,15 +197,7 @@ class Ordering:
         self.recovery.add_job(payment)
         job = self._find_job_of(payment) or await self._find_lost_job(payment)
         if job is None:
-            by = f" by transaction {payment.receipt.transaction}" if payment.receipt is not None else ""
-            raise PaymentOutcomeUnknownError(
-                f"The clip was paid{by}, but no answer of the studio's named a job, and its list has none yet.",
-                "It is not bought again. Make the same call in a minute: the studio's list is asked again. If it stays "
-                "so, tell the owner to give that transaction to the studio's support.",
-                charge="settled",
-                amount_micro_usdc=payment.amount_micro_usdc,
-                payment_id=payment.id,
-            )
+            raise jobless_error(payment, self.recovery.list_candidates(payment))
         self.watcher.watch(job)
         return job
 
@@ -227,7 +219,7 @@ class Ordering:
         if payment.state == "settled":
             return await self._begin(payment)
         if payment.holds(self.now()):
-            raise held_error(payment, self.now())
+            raise held_error(payment, self.now(), self.recovery.list_candidates(payment))
         return None
 
     def _find_job_of(self, payment: Payment) -> Job | None:

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import anyio
 
@@ -31,7 +31,7 @@ from seedance_mcp.wire.mpp import was_pushed
 
 LIST_PAGES_MAX = 10
 LIST_SKEW_SECONDS = 300
-"""How much earlier than our signature a job of ours may seem to be: the studio's clock is not ours."""
+"""How far outside the life of our credential a job of ours may seem to be made: the studio's clock is not ours."""
 WAIT_SECONDS = 75
 """How long we wait for another process that is busy with the same purchase."""
 WAIT_POLL_SECONDS = 0.25
@@ -56,6 +56,7 @@ class Recovery:
     studio: Studio
     chains: Chains
     now: Callable[[], float]
+    _candidates: dict[int, tuple[str, ...]] = field(default_factory=dict[int, tuple[str, ...]])
 
     async def recover(self, payment: Payment) -> Payment:
         """Ask what became of a payment, as far as anyone can say now.
@@ -172,40 +173,56 @@ class Recovery:
             payment, submitted.job_id, studio=self.studio.origin, status=submitted.status, now=self.now()
         )
 
+    def list_candidates(self, payment: Payment) -> tuple[str, ...]:
+        """Return the jobs that could each be a payment's, as the studio's list was last read; none where one was."""
+        return self._candidates.get(payment.id, ())
+
     async def find_job(self, payment: Payment) -> JobStatus | None:
-        """A job at the studio that this payment's request made and that no payment of ours owns yet.
+        """Return the job at the studio that this payment's request made, where no payment of ours owns it yet.
 
         Matched by the request's body where the studio repeats it, unless the answer to another payment for the same
-        body, still on its way, may name it; where it does not, by type and time, and then only if a single job fits a
-        single payment.
+        body, still on its way, may name it. Where the studio does not repeat it, matched by type and by the time in
+        which the credential could be used, and only if a single job fits a single payment: see `list_candidates`.
 
         Raises:
             StudioError: The list cannot be had.
         """
+        self._candidates.pop(payment.id, None)
         if payment.purpose != "generation" or payment.signed_at is None or payment.wallet != self.buyer.wallet.address:
             return None
-        exact: list[JobStatus] = []
-        likely: list[JobStatus] = []
-        cursor: str | None = None
-        for _ in range(LIST_PAGES_MAX):
-            page = await self.studio.list_jobs(cursor=cursor)
-            for job in page.jobs:
-                made_at = job.created_at
-                if made_at is not None and made_at < payment.signed_at - LIST_SKEW_SECONDS:
-                    continue
-                if self.ledger.find_job(job.job_id) is not None:
-                    continue
-                if job.input is not None and same_body(payment.body, job.input):
-                    exact.append(job)
-                elif job.input is None and made_at is not None and _same_type(payment, job):
-                    likely.append(job)
-            cursor = page.next_cursor
-            if cursor is None or not page.jobs or _is_older(page.jobs[-1], payment.signed_at):
-                break
+        jobs = await self._list_unowned(payment, payment.signed_at)
+        exact = [job for job in jobs if job.input is not None and same_body(payment.body, job.input)]
         if exact:
             on_their_way = self.ledger.count_rivals(payment, now=self.now())
             return min(exact, key=lambda job: job.created_at or 0) if len(exact) > on_their_way else None
-        return likely[0] if len(likely) == 1 and not self.ledger.count_jobless(payment) else None
+        likely = [job for job in jobs if job.input is None and job.created_at is not None and _same_type(payment, job)]
+        if len(likely) == 1 and not self._has_rival(payment, likely[0].created_at or 0):
+            return likely[0]
+        if likely:
+            self._candidates[payment.id] = tuple(job.job_id for job in likely)
+        return None
+
+    async def _list_unowned(self, payment: Payment, signed_at: float) -> list[JobStatus]:
+        """Read the studio's list for jobs without a payment that were made while a credential could be used."""
+        first, last = signed_at - LIST_SKEW_SECONDS, max(signed_at, payment.hold_until) + LIST_SKEW_SECONDS
+        found: list[JobStatus] = []
+        cursor: str | None = None
+        for _ in range(LIST_PAGES_MAX):
+            page = await self.studio.list_jobs(cursor=cursor)
+            found += [
+                job
+                for job in page.jobs
+                if (job.created_at is None or first <= job.created_at <= last)
+                and self.ledger.find_job(job.job_id) is None
+            ]
+            cursor = page.next_cursor
+            if cursor is None or not page.jobs or _is_older(page.jobs[-1], first):
+                break
+        return found
+
+    def _has_rival(self, payment: Payment, made_at: float) -> bool:
+        """Return True if the job made at that time could also be another payment's."""
+        return self.ledger.count_jobless(payment, made_at=made_at, skew_seconds=LIST_SKEW_SECONDS) > 0
 
 
 def _write_receipt(payment: Payment, fate: Fate) -> Receipt:
@@ -217,5 +234,5 @@ def _same_type(payment: Payment, job: JobStatus) -> bool:
     return job.type is not None and payment.url.endswith(f"/{job.type.removesuffix('-i2v')}/i2v")
 
 
-def _is_older(job: JobStatus, signed_at: float) -> bool:
-    return job.created_at is not None and job.created_at < signed_at - LIST_SKEW_SECONDS
+def _is_older(job: JobStatus, moment: float) -> bool:
+    return job.created_at is not None and job.created_at < moment

@@ -290,8 +290,14 @@ class Ledger(Protocol):
         """Other payments of the same wallet for the very same body whose answers are awaited or just being read."""
         ...
 
-    def count_jobless(self, payment: Payment) -> int:
-        """Other payments of the same wallet on the same route that may own a job which nobody has written down."""
+    def count_jobless(self, payment: Payment, *, made_at: float, skew_seconds: float) -> int:
+        """Count other payments of the same wallet on the same route without a job that may own one made at a time.
+
+        Args:
+            payment: The one that is not counted.
+            made_at: When the job was made, Unix seconds.
+            skew_seconds: How far the studio's clock may be from ours.
+        """
         ...
 
     def count_unhosted(self, fingerprint: str, *, since: float) -> int:

@@ -358,13 +358,17 @@ class SQLiteLedger:
             payment.id, payment.wallet, payment.body, now,
         )  # fmt: skip
 
-    def count_jobless(self, payment: Payment) -> int:
-        """Other payments of the same wallet on the same route that may own a job which nobody has written down."""
+    def count_jobless(self, payment: Payment, *, made_at: float, skew_seconds: float) -> int:
+        """Count other payments of the same wallet on the same route without a job that may own one made at a time.
+
+        A refused payment counts until the chain was asked: the studio may have made its job all the same.
+        """
         return self._count(
             """payments LEFT JOIN jobs ON jobs.payment_id = payments.id
-               WHERE payments.id <> ? AND wallet = ? AND url = ? AND state IN ('signed', 'settled')
-                     AND jobs.job_id IS NULL""",
-            payment.id, payment.wallet, payment.url,
+               WHERE payments.id <> ? AND wallet = ? AND url = ? AND jobs.job_id IS NULL
+                     AND (state IN ('signed', 'settled') OR (state = 'refused' AND NOT chain_checked))
+                     AND ? BETWEEN coalesce(signed_at, payments.created_at) - ? AND hold_until + ?""",
+            payment.id, payment.wallet, payment.url, made_at, skew_seconds, skew_seconds,
         )  # fmt: skip
 
     def count_unhosted(self, fingerprint: str, *, since: float) -> int:

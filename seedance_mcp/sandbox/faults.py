@@ -25,6 +25,8 @@ FAULTS: dict[str, str] = {
     "settle_then_402": "money moves and the job exists, then the answer is a fresh challenge",
     "settle_then_500": "money moves and the job exists, then the answer is 500 Settlement failed",
     "fail_settlement": "the job exists, no money moves; after two retries: 500 Settlement failed",
+    "no_job": "money moves, no job is made, and the answer to the generation names none",
+    "hidden_input": "a job's document does not repeat the request that made it",
     "slow_settle": "=SECONDS pass between the job and the settlement of a paid request",
     "slow_answer": "=SECONDS pass between the settlement and the answer of a paid request",
     "slow_chain": "=SECONDS pass before the chains' RPC addresses answer",

@@ -183,7 +183,7 @@ class JobBoard:
             "id": job.id,
             "jobId": job.id,
             "type": job.kind,
-            "input": dict(job.order.body),
+            "input": None if self._faults.take("hidden_input") else dict(job.order.body),
             "status": state.status,
             "progress": state.progress,
             "result": self._build_result(job, origin) if state.status == "complete" else None,

@@ -385,10 +385,17 @@ def test_a_payment_whose_answer_is_awaited_is_a_rival_for_its_bodys_jobs(ledger:
 def test_payments_without_jobs_on_one_route_are_counted(ledger: SQLiteLedger) -> None:
     lost = settle(ledger, sign(ledger, reserve(ledger)), answer=b"")
     other = settle(ledger, sign(ledger, reserve(ledger)))
-    ledger.conclude(sign(ledger, reserve(ledger)), Refused(reason="no"), now=NOW)
-    assert ledger.count_jobless(lost) == 1
+    refused = ledger.conclude(sign(ledger, reserve(ledger)), Refused(reason="no"), now=NOW)
+
+    def count(made_at: float) -> int:
+        return ledger.count_jobless(lost, made_at=made_at, skew_seconds=300)
+
+    assert count(NOW) == 2
+    assert count(NOW - 301) == count(other.hold_until + 301) == 0, "made while neither could be used"
+    ledger.conclude(refused, Refused(reason="no"), now=NOW, chain_checked=True)
+    assert count(NOW) == 1
     ledger.add_job(other, "j", studio=STUDIO, status="pending", now=NOW)
-    assert ledger.count_jobless(lost) == 0
+    assert count(NOW) == 0
 
 
 def test_a_picture_that_was_paid_for_and_never_hosted_counts_for_as_long_as_it_is_asked(ledger: SQLiteLedger) -> None:

@@ -25,7 +25,7 @@ from seedance_mcp.history import History, Recent
 from seedance_mcp.hosting import UPLOAD_PRICE_MICRO_USDC, Hosted, Hosting, Picture
 from seedance_mcp.ledger import Job, Ledger, Payment
 from seedance_mcp.order import Order, PreparedOrder, prepare
-from seedance_mcp.ordering import Ordering
+from seedance_mcp.ordering import Ordering, Stage
 from seedance_mcp.pricing import Pricing
 from seedance_mcp.purchase import Buyer
 from seedance_mcp.quoting import Consent, Quote, Quoting
@@ -196,21 +196,21 @@ class Animator:
             SeedanceError: As `quote_price`.
         """
         prepared = await self._prepare(order)
-        if self._ordering.find_fresh_job(prepared) is not None or self._ledger.find_freeze() is not None:
+        if self._ordering.find_job(prepared) is not None or self._ledger.find_freeze() is not None:
             return None  # bought already, or not to be bought: the purchase says so itself
-        pinned = self._quoting.find_pinned(prepared.fingerprint)
+        pinned = self._quoting.find_pinned(prepared)
         if pinned is None:
             pinned = (await self._quoting.quote(prepared, max_price_micro_usdc=None)).price_micro_usdc
-            self._quoting.pin(prepared.fingerprint, pinned)
+            self._quoting.pin(await self._pricing.choose_key(order.model, prepared.keys), pinned)
         return pinned
 
-    async def is_begun(self, order: Order) -> bool:
-        """Whether an order takes no more of the budget: its clip was bought, or its payment is not over.
+    async def find_stage(self, order: Order) -> Stage:
+        """Return how far the purchase of an order has come; nothing is asked of the studio.
 
         Raises:
             ImageError, RequestError, PolicyError: The order cannot be carried out.
         """
-        return self._ordering.is_begun(await self._prepare(order))
+        return self._ordering.find_stage(await self._prepare(order))
 
     async def animate_image(
         self,
@@ -240,7 +240,7 @@ class Animator:
         notes: tuple[str, ...] = ()
         with anyio.move_on_after(max(prepare_until - anyio.current_time(), 0.001)):
             prepared = await self._prepare(order)
-            job = self._ordering.find_fresh_job(prepared)
+            job = self._ordering.find_job(prepared)
             if job is None:
                 notes = (await self._pricing.estimate(prepared.request)).notes
         if prepared is None:

@@ -8,7 +8,6 @@ ledger.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -19,6 +18,7 @@ from seedance_mcp import media, policy
 from seedance_mcp.doubts import held_error
 from seedance_mcp.errors import ImageError, PurchaseUnderwayError, StudioError, StudioProtocolError, StudioRejectedError
 from seedance_mcp.flights import Flights
+from seedance_mcp.idempotency import upload_keys
 from seedance_mcp.ledger import Ledger, Payment, Sight, Upload
 from seedance_mcp.media import Image
 from seedance_mcp.purchase import JOIN_ATTEMPTS_MAX, Buyer
@@ -35,7 +35,7 @@ UPLOAD_PRICE_MICRO_USDC = 10_000
 PURCHASES_MAX = 2
 """How often in 24 hours the upload of one picture is paid for without the picture being hosted."""
 SIGHT_SECONDS = 25 * 3600
-"""For so long a URL means the picture that was last seen there: longer than the same order means the same job."""
+"""How long after its last use a URL means the picture that was first seen there, whatever its host answers by then."""
 REBOUGHT = "This picture's upload was bought once more: an earlier one was paid, and its answer lost or its place gone."
 VERCEL_HOST = "vercel.com"
 
@@ -73,7 +73,7 @@ class Hosting:
     """Hosts pictures at the studio, each at most once.
 
     Attributes:
-        flights: Uploads under way, by their fingerprint.
+        flights: Uploads under way, by their idempotency key.
         fetches: Pictures of strangers that are being read, by their URL.
         image_dirs: Folders that local pictures may come from.
         blob_url: Where the bytes go.
@@ -151,8 +151,8 @@ class Hosting:
         upload = self._find_recorded(picture)
         if upload is None or await self.studio.is_hosted(upload.image_url):
             return upload
-        fingerprint = self._fingerprint(picture.sha256)
-        if self.ledger.count_uploads_paid(fingerprint, since=self.now() - policy.DAY_SECONDS) >= PURCHASES_MAX:
+        keys = self._keys(picture.sha256)
+        if self.ledger.count_uploads_paid(keys, since=self.now() - policy.DAY_SECONDS) >= PURCHASES_MAX:
             return upload  # a store that calls every picture gone is not paid for each of its answers
         self.ledger.forget_upload(upload.image_url)
         return None
@@ -171,43 +171,43 @@ class Hosting:
             if upload is None:
                 raise ImageError("The studio does not host this image any more.", "Upload the picture again.")
             return Hosted(upload=upload, paid_micro_usdc=0)
-        fingerprint = self._fingerprint(image.sha256)
+        keys = self._keys(image.sha256)
         if upload is None:
-            return await self.flights.join(fingerprint, lambda: self._buy(image, fingerprint))
-        return Hosted(upload=upload, paid_micro_usdc=0, notes=self._find_notes(fingerprint))
+            return await self.flights.join(keys[0], lambda: self._buy(image, keys))
+        return Hosted(upload=upload, paid_micro_usdc=0, notes=self._find_notes(keys))
 
-    def _find_notes(self, fingerprint: str) -> tuple[str, ...]:
+    def _find_notes(self, keys: tuple[str, ...]) -> tuple[str, ...]:
         """What is to be said of a hosted picture, for a day, whoever was there to hear it before."""
         since = self.now() - policy.DAY_SECONDS
-        return (REBOUGHT,) if self.ledger.count_unhosted(fingerprint, since=since) else ()
+        return (REBOUGHT,) if self.ledger.count_unhosted(keys, since=since) else ()
 
-    def _fingerprint(self, sha256: str) -> str:
-        parts = ("upload", self.studio.origin, self.buyer.wallet.address.lower(), sha256)
-        return hashlib.sha256(repr(parts).encode()).hexdigest()
+    def _keys(self, sha256: str) -> tuple[str, str]:
+        return upload_keys(sha256, wallet=self.buyer.wallet.address, studio=self.studio.origin)
 
-    async def _buy(self, image: Image, fingerprint: str) -> Hosted:
+    async def _buy(self, image: Image, keys: tuple[str, ...]) -> Hosted:
         """Buy, or join whoever is a moment ahead of us in another process."""
         for _ in range(JOIN_ATTEMPTS_MAX - 1):
             with contextlib.suppress(PurchaseUnderwayError):
-                return await self._buy_or_take_up(image, fingerprint)
-        return await self._buy_or_take_up(image, fingerprint)
+                return await self._buy_or_take_up(image, keys)
+        return await self._buy_or_take_up(image, keys)
 
-    async def _buy_or_take_up(self, image: Image, fingerprint: str) -> Hosted:
-        earlier = self.ledger.find_latest_payment(fingerprint)
+    async def _buy_or_take_up(self, image: Image, keys: tuple[str, ...]) -> Hosted:
+        earlier = self.ledger.find_latest_payment(keys)
         if earlier is not None:
             earlier = await self._take_up(earlier)
             upload = self._find_recorded(image)
             if upload is not None:
-                return Hosted(upload=upload, paid_micro_usdc=0, notes=self._find_notes(fingerprint))
+                return Hosted(upload=upload, paid_micro_usdc=0, notes=self._find_notes(keys))
             upload = await self._finish(earlier, image)
             if upload is not None:
                 return Hosted(upload=upload, paid_micro_usdc=earlier.amount_micro_usdc)
             if earlier.state == "settled" and self.ledger.find_upload_of(earlier) is None:
-                self._check_unhosted(earlier)
+                self._check_unhosted(earlier, keys)
         body = encode_json({"filename": image.file_name, "contentType": image.media_type, "size": image.size_bytes})
         request = PaidRequest(
             purpose="upload",
-            fingerprint=fingerprint,
+            fingerprint=keys[0],
+            aliases=keys,
             url=f"{self.studio.origin}/api/upload",
             body=body,
             arguments={"sha256": image.sha256, "media_type": image.media_type, "size_bytes": image.size_bytes},
@@ -225,9 +225,9 @@ class Hosting:
             exc.upload_micro_usdc = payment.amount_micro_usdc
             raise
         if upload is None:
-            self._check_unhosted(payment)
+            self._check_unhosted(payment, keys)
             raise _unusable_error(payment, "Make the same call again in a minute: it buys another one, once.")
-        return Hosted(upload=upload, paid_micro_usdc=payment.amount_micro_usdc, notes=self._find_notes(fingerprint))
+        return Hosted(upload=upload, paid_micro_usdc=payment.amount_micro_usdc, notes=self._find_notes(keys))
 
     async def _take_up(self, earlier: Payment) -> Payment:
         """Look into an earlier payment of the same upload; returns it once it is over.
@@ -240,7 +240,7 @@ class Hosting:
             raise held_error(earlier, self.now())
         return earlier
 
-    def _check_unhosted(self, payment: Payment) -> None:
+    def _check_unhosted(self, payment: Payment, keys: tuple[str, ...]) -> None:
         """Raise where a picture was paid for as often as it may be, without ever being hosted.
 
         Raises:
@@ -249,7 +249,7 @@ class Hosting:
         since = self.now() - policy.DAY_SECONDS
         # What was pushed may have been refused by a studio that keeps the money: it gets no second chance.
         most = 1 if was_pushed(payment.document) else PURCHASES_MAX
-        if self.ledger.count_unhosted(payment.fingerprint, since=since) >= most:
+        if self.ledger.count_unhosted(keys, since=since) >= most:
             raise _unusable_error(
                 payment,
                 "This picture's upload was paid and is not bought again for a day. Tell the owner, or give an https "

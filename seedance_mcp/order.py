@@ -8,6 +8,7 @@ from typing import Literal
 from seedance_mcp import media
 from seedance_mcp.errors import PolicyError
 from seedance_mcp.hosting import Hosting, Picture
+from seedance_mcp.idempotency import GenerationKeys, generation_keys
 from seedance_mcp.policy import Limits
 from seedance_mcp.wire.generation import AspectRatio, GenerationRequest, Model, Resolution, check_request
 
@@ -43,7 +44,7 @@ class PreparedOrder:
 
     request: GenerationRequest
     pictures: tuple[Picture, ...]
-    fingerprint: str
+    keys: GenerationKeys
 
 
 async def prepare(order: Order, *, hosting: Hosting, limits: Limits) -> PreparedOrder:
@@ -77,5 +78,5 @@ async def prepare(order: Order, *, hosting: Hosting, limits: Limits) -> Prepared
         take=order.take,
     )
     check_request(request)
-    fingerprint = request.fingerprint(wallet=hosting.buyer.wallet.address, studio=hosting.studio.origin)
-    return PreparedOrder(request=request, pictures=tuple(pictures), fingerprint=fingerprint)
+    keys = generation_keys(request.arguments(), wallet=hosting.buyer.wallet.address, studio=hosting.studio.origin)
+    return PreparedOrder(request=request, pictures=tuple(pictures), keys=keys)

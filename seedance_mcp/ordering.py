@@ -1,8 +1,8 @@
 """Ordering: from an order to its job: bought once, or taken up where it was bought before, or found where it was lost.
 
-Every purchase runs as a flight: a background task under the order's fingerprint, which callers join and may leave. A
-call that comes again while the first is unfinished joins it; a call that comes again afterwards finds the job. Leaving
-stops the waiting, never the bookkeeping.
+Every purchase runs as a flight: a background task under the order's idempotency key, which callers join and may leave.
+A call that comes again while the first is unfinished joins it; a call that comes again afterwards, however much later,
+finds the job. Leaving stops the waiting, never the bookkeeping.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import Literal
 
 import anyio
 
@@ -37,8 +38,8 @@ from seedance_mcp.watcher import JobWatcher
 
 log = logging.getLogger("seedance_mcp")
 
-FRESH_SECONDS = 24 * 3600
-"""For so long the same order is answered with the same job; `take` asks for another one."""
+Stage = Literal["new", "tried", "begun"]
+"""Never bought; a payment was refused or never sent; bought or pending, so that it takes no more of the budget."""
 RECOVERY_SECONDS_MIN, RECOVERY_SECONDS_MAX = 5, 120
 """Pauses between two rounds over what is not over."""
 
@@ -48,7 +49,7 @@ class Ordering:
     """Brings orders of one wallet to their jobs.
 
     Attributes:
-        flights: Purchases under way, by the order's fingerprint.
+        flights: Purchases under way, by the order's idempotency key.
         watcher: Is given every job.
         delivery: Keeps what a clip was made of.
         now: Unix seconds.
@@ -72,25 +73,25 @@ class Ordering:
         Raises:
             SeedanceError: Each says whether money moved.
         """
-        return await self.flights.join(prepared.fingerprint, lambda: self._purchase_and_keep(prepared, consent))
+        key = await self.pricing.choose_key(prepared.request.model, prepared.keys)
+        return await self.flights.join(key, lambda: self._purchase_and_keep(prepared, consent))
 
-    def find_fresh_job(self, prepared: PreparedOrder) -> Job | None:
-        """The job that answers an order without anything being bought."""
-        job = self.ledger.find_job_by_fingerprint(prepared.fingerprint)
-        return job if job is not None and self._is_fresh(job) else None
+    def find_job(self, prepared: PreparedOrder) -> Job | None:
+        """Return the job that answers a request for good, finished or failed; only another `take` buys again."""
+        return self.ledger.find_latest_job(prepared.keys.all)
 
-    def is_begun(self, prepared: PreparedOrder) -> bool:
-        """Whether an order takes no more of the budget: its clip was bought, or its payment is not over."""
-        if self.find_fresh_job(prepared) is not None:
-            return True
-        payment = self.ledger.find_latest_payment(prepared.fingerprint)
+    def find_stage(self, prepared: PreparedOrder) -> Stage:
+        """Return how far the purchase of a request has come."""
+        if self.find_job(prepared) is not None:
+            return "begun"
+        payment = self.ledger.find_latest_payment(prepared.keys.all)
         if payment is None:
-            return False
-        return payment.holds(self.now()) or (payment.state == "settled" and self._find_job_of(payment) is None)
+            return "new"
+        return "begun" if payment.holds(self.now()) or payment.state == "settled" else "tried"
 
     def take_notes(self, prepared: PreparedOrder) -> tuple[str, ...]:
         """What is to be said of an order's uploads; said once."""
-        return self._notes.pop(prepared.fingerprint, ())
+        return tuple(note for key in prepared.keys.all for note in self._notes.pop(key, ()))
 
     async def resume(self) -> None:
         """Take up what an earlier process left, and keep looking into what is not over; runs until cancelled."""
@@ -137,7 +138,7 @@ class Ordering:
 
     async def _buy_or_take_up(self, prepared: PreparedOrder, consent: Consent) -> Job:
         """From a prepared order to a job in the ledger: take up an earlier payment, or host, price and buy."""
-        earlier = self.ledger.find_latest_payment(prepared.fingerprint)
+        earlier = self.ledger.find_latest_payment(prepared.keys.all)
         if earlier is not None:
             job = await self._take_up(earlier)
             if job is not None:
@@ -167,7 +168,7 @@ class Ordering:
             hosted = await self.hosting.host(picture)
             if hosted.paid_micro_usdc:
                 paid_micro_usdc += hosted.paid_micro_usdc
-                self._keep_notes(prepared.fingerprint, hosted.notes)
+                self._keep_notes(prepared.keys.current, hosted.notes)
             return hosted.upload.image_url
 
         try:
@@ -181,21 +182,21 @@ class Ordering:
                 urls = [await host(picture) for picture in prepared.pictures]
                 priced = await self.pricing.ask(prepared.request, urls)
             self.quoting.check_warning(prepared, priced, consent)
-            approval = self.quoting.agree(prepared.fingerprint, consent)
+            approval = self.quoting.agree(prepared, consent)
             return await self.buyer.buy(priced.request, priced.offers, approval, supersedes=supersedes)
         except SeedanceError as exc:
             exc.upload_micro_usdc = exc.upload_micro_usdc or paid_micro_usdc
             raise
 
-    def _keep_notes(self, fingerprint: str, notes: tuple[str, ...]) -> None:
+    def _keep_notes(self, key: str, notes: tuple[str, ...]) -> None:
         """What is to be said of an order's uploads, for whoever asks for its clip next."""
         if notes:
-            self._notes[fingerprint] = self._notes.get(fingerprint, ()) + notes
+            self._notes[key] = self._notes.get(key, ()) + notes
 
     async def _begin(self, payment: Payment) -> Job:
         """From a settled payment to a job that is watched."""
         self.recovery.add_job(payment)
-        job = self._find_job_of(payment) or await self._find_lost_job(payment)
+        job = self.ledger.find_job_of(payment) or await self._find_lost_job(payment)
         if job is None:
             raise jobless_error(payment, self.recovery.list_candidates(payment))
         self.watcher.watch(job)
@@ -205,29 +206,24 @@ class Ordering:
         """Bring an earlier payment of the same purchase to its end, whoever is at it.
 
         Returns:
-            Its job; None where it is over and nothing was bought, or too long ago to be the same wish, so that a new
-            purchase may be made.
+            Its job; None where it is over and nothing was bought, so that a new purchase may be made.
 
         Raises:
             PaymentError: It is not over, or it was paid and its job is not to be found yet.
         """
         payment = await self.recovery.bring_to_end(payment)
-        job = self._find_job_of(payment)
+        job = self.ledger.find_job_of(payment)
         if job is not None:
             self.watcher.watch(job)
-            return job if self._is_fresh(job) else None
+            return job
         if payment.state == "settled":
             return await self._begin(payment)
         if payment.holds(self.now()):
             raise held_error(payment, self.now(), self.recovery.list_candidates(payment))
         return None
 
-    def _find_job_of(self, payment: Payment) -> Job | None:
-        job = self.ledger.find_job_by_fingerprint(payment.fingerprint)
-        return job if job is not None and job.payment_id == payment.id else None
-
     def _watch_job_of(self, payment: Payment) -> None:
-        job = self._find_job_of(payment)
+        job = self.ledger.find_job_of(payment)
         if job is not None:
             self.watcher.watch(job)
 
@@ -245,6 +241,3 @@ class Ordering:
         if job is not None:
             self.watcher.watch(job)
         return job
-
-    def _is_fresh(self, job: Job) -> bool:
-        return not job.finished or self.now() - job.created_at < FRESH_SECONDS

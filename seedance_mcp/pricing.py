@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from seedance_mcp.errors import StudioProtocolError, StudioRejectedError
+from seedance_mcp.idempotency import GenerationKeys, generation_keys
 from seedance_mcp.money import MicroUSDC, format_usdc
 from seedance_mcp.studio import Studio
 from seedance_mcp.wire.exchange import PaidRequest, describe_answer
@@ -88,6 +89,15 @@ class Pricing:
             self._openapi = (self.now(), await self.studio.fetch_openapi())
         return read_route_contract(self._openapi[1], model)
 
+    async def choose_key(self, model: Model, keys: GenerationKeys) -> str:
+        """Return the idempotency key of a purchase in the dialect that the studio speaks now.
+
+        Raises:
+            StudioError: The studio's declaration cannot be had.
+        """
+        contract = await self.route_contract(model)
+        return keys.choose(contract.dialect, carries_audio=contract.carries_audio)
+
     async def estimate(self, request: GenerationRequest) -> Estimate:
         """Check that the studio's dialect can carry a request, and look its price up in the table.
 
@@ -128,9 +138,11 @@ class Pricing:
         body = encode_generation(
             request, contract, image_url=urls[0], last_image_url=urls[1] if len(urls) > 1 else None
         )
+        keys = generation_keys(request.arguments(), wallet=self.wallet, studio=self.studio.origin)
         paid_request = PaidRequest(
             purpose="generation",
-            fingerprint=request.fingerprint(wallet=self.wallet, studio=self.studio.origin),
+            fingerprint=keys.choose(contract.dialect, carries_audio=contract.carries_audio),
+            aliases=keys.all,
             url=self.studio.origin + generation_path(request.model),
             body=body.data,
             arguments=request.arguments(),

@@ -96,7 +96,7 @@ class Buyer:
             request: What is bought; its body is the one that was quoted, byte for byte.
             offers: The challenge that the unpaid request was answered with.
             approval: The most that was agreed for it.
-            supersedes: An earlier payment of the same fingerprint that is over and was looked at.
+            supersedes: An earlier payment for the same request that is over and was looked at.
 
         Returns:
             The settled payment with the studio's raw answer.
@@ -112,7 +112,7 @@ class Buyer:
         offer, purse = await self._choose(offers)
         now, fee = self.now(), purse.fee_of(offer)
         with self.ledger.writing() as books:  # one writer: two servers, one budget
-            _check_unbought(books.find_payment(request.fingerprint), supersedes, now)
+            _check_unbought(books.find_payment(request.keys), supersedes, now)
             policy.check_not_frozen(books.find_freeze())
             policy.check_price(
                 offer.amount_micro_usdc,
@@ -338,7 +338,7 @@ class Buyer:
 
 
 def _check_unbought(latest: Payment | None, supersedes: Payment | None, now: float) -> None:
-    """Raise unless nothing of this fingerprint can still settle, or has settled unseen."""
+    """Raise unless no payment for this request can still settle, or has settled unseen."""
     if latest is None:
         return
     looked_at = supersedes is not None and supersedes.id == latest.id

@@ -110,7 +110,7 @@ class Quoting:
             price, warning, notes = priced.price_micro_usdc, priced.warning, priced.notes
             if all(map(is_pushed, priced.offers.offers)):
                 notes += (PUSHED,)
-            self.pin(prepared.fingerprint, price)
+            self.pin(priced.request.fingerprint, price)
         return Quote(
             exact=priced is not None,
             price_micro_usdc=price,
@@ -123,26 +123,27 @@ class Quoting:
             day_left_micro_usdc=policy.find_room(self.limits, self.ledger.spend(self.now()))[0][0],
         )
 
-    def pin(self, fingerprint: str, price_micro_usdc: int | None) -> None:
-        """Remember what was said of an order."""
+    def pin(self, key: str, price_micro_usdc: int | None) -> None:
+        """Remember what was said of an order, under its idempotency key."""
         if price_micro_usdc is None:
             return
-        self._quotes[fingerprint] = (self.now(), price_micro_usdc)
-        self._quotes.move_to_end(fingerprint)
+        self._quotes[key] = (self.now(), price_micro_usdc)
+        self._quotes.move_to_end(key)
         while len(self._quotes) > QUOTES_MAX:
             self._quotes.popitem(last=False)
 
-    def find_pinned(self, fingerprint: str) -> int | None:
-        """The price that binds for an order, if one was said lately."""
-        quoted_at, price = self._quotes.get(fingerprint, (0.0, 0))
+    def find_pinned(self, prepared: PreparedOrder) -> int | None:
+        """Return the price that binds for an order, the latest that was said, if one was said lately."""
+        said = [self._quotes[key] for key in prepared.keys.all if key in self._quotes]
+        quoted_at, price = max(said, default=(0.0, 0))
         return price if quoted_at + QUOTE_SECONDS > self.now() else None
 
-    def agree(self, fingerprint: str, consent: Consent) -> Approval:
+    def agree(self, prepared: PreparedOrder, consent: Consent) -> Approval:
         """The most that may be signed for an order."""
         return policy.agree_price(
             self.limits,
             max_price_micro_usdc=consent.max_price_micro_usdc,
-            quoted_micro_usdc=self.find_pinned(fingerprint),
+            quoted_micro_usdc=self.find_pinned(prepared),
             agreed_micro_usdc=consent.agreed_micro_usdc,
         )
 
@@ -158,7 +159,7 @@ class Quoting:
             ]
             uploads = UPLOAD_PRICE_MICRO_USDC * len(missing)
             spend = self.ledger.spend(self.now()).plus(uploads)
-            policy.check_price(estimate, self.limits, spend=spend, approval=self.agree(prepared.fingerprint, consent))
+            policy.check_price(estimate, self.limits, spend=spend, approval=self.agree(prepared, consent))
 
     def check_warning(self, prepared: PreparedOrder, priced: Priced, consent: Consent) -> None:
         """Refuse a price far above the table's without the caller's word; a refused rise becomes the new quote.
@@ -168,10 +169,10 @@ class Quoting:
         """
         if priced.warning is not None and consent.max_price_micro_usdc is None:
             raise PriceTooHighError(priced.warning, "If it is worth that, say so with max_price_usd.")
-        pinned, price = self.find_pinned(prepared.fingerprint), priced.price_micro_usdc
+        pinned, price = self.find_pinned(prepared), priced.price_micro_usdc
         if pinned is not None and price is not None and price > pinned:
-            approval = self.agree(prepared.fingerprint, consent)
-            self.pin(prepared.fingerprint, price)  # said now, in the error: the next call may agree to it
+            approval = self.agree(prepared, consent)
+            self.pin(priced.request.fingerprint, price)  # said now, in the error: the next call may agree to it
             policy.check_price(price, self.limits, spend=self.ledger.spend(self.now()), approval=approval)
 
     async def _find_hosted(self, picture: Picture) -> str | None:

@@ -19,7 +19,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "order", "ordering", "pricing", "purchase", "quoting", "recovery", "watcher",
     ),
     "hands": ("config", "ledger", "media", "studio", "wallet"),
-    "pure": ("__init__", "errors", "money", "policy", "wire"),
+    "pure": ("__init__", "errors", "idempotency", "money", "policy", "wire"),
 }  # fmt: skip
 """Every room, from the top floor to the bottom; a room may import its own floor and those below."""
 

@@ -84,12 +84,13 @@ class Batch:
         limiter = anyio.CapacityLimiter(AT_ONCE_MAX)
         with make_bars() as bars:
             async with anyio.create_task_group() as tasks:
-                for number, shot in enumerate(self._shots):
-                    if number in chosen:
-                        price = agreed.get(number, 0)
-                        tasks.start_soon(self._buy_one, animator, limiter, bars, shot, price, results[number])
-                    else:
-                        results[number]["error"] = show_error(self.failures[0])
+                for number in chosen:
+                    price = agreed.get(number, 0)
+                    tasks.start_soon(
+                        self._buy_one, animator, limiter, bars, self._shots[number], price, results[number]
+                    )
+                for number in set(range(len(self._shots))).difference(chosen):
+                    results[number]["error"] = show_error(self.failures[0])
         with contextlib.suppress(LedgerError):  # a sum that cannot be read is no reason to hide what was bought
             self.paid_micro_usdc = _sum_payments(settings, [job for _, job in self._bought.values()], since=began)
         return results

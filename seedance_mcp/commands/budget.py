@@ -22,7 +22,7 @@ class Fit:
 
     Attributes:
         begun: The places of the orders that take nothing more: bought before, or with a payment that is not over.
-        fitting: The places of those that may be bought, in order; with those begun.
+        fitting: The places of those that may be bought, with those begun; what was never bought comes first.
         wanted: How many are to be bought anew.
         cost_micro_usdc: What all of them need, uploads and known fees included.
         room_micro_usdc: What is left of the narrowest budget.
@@ -57,19 +57,28 @@ async def find_fit(animator: Any, settings: Settings, shots: list[Shot], quotes:
         spend = policy.Spend() if ledger is None else ledger.spend(time.time())
     room, budget = min(policy.find_room(settings.limits, spend))
     begun: list[int] = []
-    _, cost = choose(shots, quotes, begun=begun)
+    order = list(range(len(shots)))
+    _, cost = choose(shots, quotes, order, begun=begun)
     if cost > room:  # only now: each picture is read once more for it
-        begun = [number for number, shot in enumerate(shots) if await animator.is_begun(shot.order)]
-        _, cost = choose(shots, quotes, begun=begun)
-    fitting, _ = choose(shots, quotes, begun=begun, room_micro_usdc=room)
+        stages = [await animator.find_stage(shot.order) for shot in shots]
+        begun = [number for number in order if stages[number] == "begun"]
+        # What was refused before may be refused again, and must not keep the budget from what was never bought.
+        order.sort(key=lambda number: stages[number] == "tried")
+        _, cost = choose(shots, quotes, order, begun=begun)
+    fitting, _ = choose(shots, quotes, order, begun=begun, room_micro_usdc=room)
     wanted = len(shots) - len(begun)
     return Fit(begun=begun, fitting=fitting, wanted=wanted, cost_micro_usdc=cost, room_micro_usdc=room, budget=budget)
 
 
 def choose(
-    shots: "Sequence[Shot]", quotes: "Sequence[Quote]", *, begun: Sequence[int], room_micro_usdc: int | None = None
+    shots: "Sequence[Shot]",
+    quotes: "Sequence[Quote]",
+    order: Sequence[int],
+    *,
+    begun: Sequence[int],
+    room_micro_usdc: int | None = None,
 ) -> tuple[list[int], int]:
-    """The places of the orders that fit, first come, first served, and what they cost together.
+    """Return the places of the orders that fit, taken in this order, and what they cost together.
 
     The same order twice is one purchase, and the same picture one upload. An order without a known price, or with one
     above its own limit, costs nothing here: it is judged when it is bought.
@@ -78,8 +87,8 @@ def choose(
     total = 0
     orders: set[Order] = set()
     pictures: set[str] = set()
-    for number, (shot, quote) in enumerate(zip(shots, quotes, strict=True)):
-        cost = 0
+    for number in order:
+        shot, quote, cost = shots[number], quotes[number], 0
         named = {name for name in (shot.order.image, shot.order.last_image) if name is not None}
         if number not in begun and shot.order not in orders and _may_cost(shot, quote):
             uploads = min(quote.upload_micro_usdc, UPLOAD_PRICE_MICRO_USDC * len(named - pictures))

@@ -187,8 +187,8 @@ class Books(Protocol):
         """Sum the budget: settled rows and every row that still may settle."""
         ...
 
-    def find_payment(self, fingerprint: str) -> Payment | None:
-        """The latest payment of a fingerprint, whatever became of it; `Payment.holds` says whether it is over."""
+    def find_payment(self, keys: tuple[str, ...]) -> Payment | None:
+        """Return the latest payment of any of these idempotency keys; `Payment.holds` says whether it is over."""
         ...
 
     def find_freeze(self) -> Freeze | None:
@@ -300,11 +300,11 @@ class Ledger(Protocol):
         """
         ...
 
-    def count_unhosted(self, fingerprint: str, *, since: float) -> int:
+    def count_unhosted(self, keys: tuple[str, ...], *, since: float) -> int:
         """Settled uploads of a picture since a moment that never became a hosted image."""
         ...
 
-    def count_uploads_paid(self, fingerprint: str, *, since: float) -> int:
+    def count_uploads_paid(self, keys: tuple[str, ...], *, since: float) -> int:
         """Settled uploads of a picture since a moment."""
         ...
 
@@ -328,8 +328,12 @@ class Ledger(Protocol):
         """A job by the studio's id."""
         ...
 
-    def find_job_by_fingerprint(self, fingerprint: str) -> Job | None:
-        """The latest job of a purchase."""
+    def find_latest_job(self, keys: tuple[str, ...]) -> Job | None:
+        """Return the latest job that was bought under any of these idempotency keys."""
+        ...
+
+    def find_job_of(self, payment: Payment) -> Job | None:
+        """Return the job that a payment bought."""
         ...
 
     def unfinished_jobs(self, studio: str) -> list[Job]:
@@ -348,8 +352,8 @@ class Ledger(Protocol):
         """The latest payments, newest first."""
         ...
 
-    def find_latest_payment(self, fingerprint: str) -> Payment | None:
-        """The latest payment of a purchase."""
+    def find_latest_payment(self, keys: tuple[str, ...]) -> Payment | None:
+        """Return the latest payment of any of these idempotency keys."""
         ...
 
     def typical_seconds(self, arguments: Json) -> float | None:

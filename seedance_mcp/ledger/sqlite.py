@@ -62,11 +62,10 @@ class SQLiteBooks:
         ).fetchone()
         return int(row[0] or 0)
 
-    def find_payment(self, fingerprint: str) -> Payment | None:
-        """The latest payment of a fingerprint."""
-        row = self._db.execute(
-            "SELECT * FROM payments WHERE fingerprint = ? ORDER BY id DESC LIMIT 1", (fingerprint,)
-        ).fetchone()
+    def find_payment(self, keys: tuple[str, ...]) -> Payment | None:
+        """Return the latest payment of any of these idempotency keys."""
+        query = f"SELECT * FROM payments WHERE fingerprint IN ({_marks(keys)}) ORDER BY id DESC LIMIT 1"  # noqa: S608 - marks
+        row = self._db.execute(query, keys).fetchone()
         return None if row is None else read_payment(row)
 
     def find_freeze(self) -> Freeze | None:
@@ -82,8 +81,9 @@ class SQLiteBooks:
         does an earlier reservation for the same purchase, whose process was taken for dead.
         """
         self._db.execute(
-            "UPDATE payments SET hold_until = 0 WHERE state = 'reserved' AND (hold_until <= ? OR fingerprint = ?)",
-            (now, request.fingerprint),
+            f"""UPDATE payments SET hold_until = 0
+                WHERE state = 'reserved' AND (hold_until <= ? OR fingerprint IN ({_marks(request.keys)}))""",  # noqa: S608 - marks
+            (now, *request.keys),
         )
         row = self._db.execute(
             """INSERT INTO payments (purpose, fingerprint, url, body, arguments, wallet, rail, network, pay_to,
@@ -371,18 +371,19 @@ class SQLiteLedger:
             payment.id, payment.wallet, payment.url, made_at, skew_seconds, skew_seconds,
         )  # fmt: skip
 
-    def count_unhosted(self, fingerprint: str, *, since: float) -> int:
+    def count_unhosted(self, keys: tuple[str, ...], *, since: float) -> int:
         """Settled uploads of a picture since a moment that never became a hosted image."""
         return self._count(
-            """payments LEFT JOIN uploads ON uploads.payment_id = payments.id
-               WHERE fingerprint = ? AND state = 'settled' AND uploads.image_url IS NULL AND payments.created_at > ?""",
-            fingerprint, since,
+            f"""payments LEFT JOIN uploads ON uploads.payment_id = payments.id
+                WHERE fingerprint IN ({_marks(keys)}) AND state = 'settled' AND uploads.image_url IS NULL
+                      AND payments.created_at > ?""",
+            *keys, since,
         )  # fmt: skip
 
-    def count_uploads_paid(self, fingerprint: str, *, since: float) -> int:
+    def count_uploads_paid(self, keys: tuple[str, ...], *, since: float) -> int:
         """Settled uploads of a picture since a moment."""
         return self._count(
-            "payments WHERE fingerprint = ? AND state = 'settled' AND created_at > ?", fingerprint, since
+            f"payments WHERE fingerprint IN ({_marks(keys)}) AND state = 'settled' AND created_at > ?", *keys, since
         )
 
     def _count(self, what: str, *parameters: object) -> int:
@@ -443,9 +444,15 @@ class SQLiteLedger:
         row = self._one(f"{JOB_QUERY} WHERE job_id = ?", job_id)
         return None if row is None else read_job(row)
 
-    def find_job_by_fingerprint(self, fingerprint: str) -> Job | None:
-        """The latest job of a purchase."""
-        row = self._one(f"{JOB_QUERY} WHERE fingerprint = ? ORDER BY payment_id DESC LIMIT 1", fingerprint)
+    def find_latest_job(self, keys: tuple[str, ...]) -> Job | None:
+        """Return the latest job that was bought under any of these idempotency keys."""
+        query = f"{JOB_QUERY} WHERE fingerprint IN ({_marks(keys)}) ORDER BY payment_id DESC LIMIT 1"
+        row = self._one(query, *keys)
+        return None if row is None else read_job(row)
+
+    def find_job_of(self, payment: Payment) -> Job | None:
+        """Return the job that a payment bought."""
+        row = self._one(f"{JOB_QUERY} WHERE payment_id = ?", payment.id)
         return None if row is None else read_job(row)
 
     def unfinished_jobs(self, studio: str) -> list[Job]:
@@ -480,10 +487,10 @@ class SQLiteLedger:
         """The latest payments, newest first."""
         return [read_payment(row) for row in self._all("SELECT * FROM payments ORDER BY id DESC LIMIT ?", limit)]
 
-    def find_latest_payment(self, fingerprint: str) -> Payment | None:
-        """The latest payment of a purchase."""
+    def find_latest_payment(self, keys: tuple[str, ...]) -> Payment | None:
+        """Return the latest payment of any of these idempotency keys."""
         with self._translating():
-            return SQLiteBooks(self._db).find_payment(fingerprint)
+            return SQLiteBooks(self._db).find_payment(keys)
 
     def typical_seconds(self, arguments: Json) -> float | None:
         """The median of the latest ten such jobs."""
@@ -574,6 +581,11 @@ def _is_busy(exc: Exception) -> bool:
     """Whether somebody else has the lock; the low byte of an extended code is the code itself."""
     code = getattr(exc, "sqlite_errorcode", 0)  # only what the database itself said has one
     return code & 0xFF in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED)
+
+
+def _marks(values: tuple[str, ...]) -> str:
+    """Write a placeholder for each value."""
+    return ", ".join("?" * len(values))
 
 
 def _digest(url: str) -> str:

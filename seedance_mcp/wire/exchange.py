@@ -28,7 +28,8 @@ class PaidRequest:
 
     Attributes:
         purpose: What is bought, for the books.
-        fingerprint: Identity of the purchase: the same fingerprint is never bought twice.
+        fingerprint: The idempotency key: the same key is never bought twice.
+        aliases: Other keys under which the same thing may have been bought before; see `idempotency`.
         url: Full URL.
         body: JSON bytes.
         arguments: What the caller asked, for people to read later.
@@ -39,6 +40,12 @@ class PaidRequest:
     url: str
     body: bytes
     arguments: Json = field(default_factory=dict[str, object])
+    aliases: tuple[str, ...] = ()
+
+    @property
+    def keys(self) -> tuple[str, ...]:
+        """Every key to look an earlier purchase up by, each once."""
+        return tuple(dict.fromkeys((self.fingerprint, *self.aliases)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

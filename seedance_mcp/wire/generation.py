@@ -10,11 +10,11 @@ clip; it becomes a note where it only restates what happens anyway.
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
 from seedance_mcp.errors import RequestError, StudioProtocolError, quote_text
+from seedance_mcp.idempotency import normalise
 from seedance_mcp.money import MicroUSDC, format_usdc, parse_usdc
 from seedance_mcp.wire.encoding import Json, encode_json, find_list, find_object, find_text, parse_json_object
 
@@ -76,17 +76,8 @@ class GenerationRequest:
     seed: int | None
     take: int
 
-    def fingerprint(self, *, wallet: str, studio: str) -> str:
-        """The identity of this purchase, for this wallet at this studio: same fingerprint, same job, one bill.
-
-        It is taken from what was asked and from the picture's own bytes, not from the body that is sent, so that a
-        second upload or a studio that changes its dialect cannot turn one wish into two purchases.
-        """
-        parts = ("generation", studio, wallet.lower(), self)
-        return hashlib.sha256(repr(parts).encode()).hexdigest()
-
     def arguments(self) -> dict[str, object]:
-        """What was asked, in the tool's own words, for people to read."""
+        """Return what was asked, in the tools' own words: for people to read, and to compute idempotency keys from."""
         return {
             "model": self.model,
             "prompt": self.prompt,
@@ -117,6 +108,11 @@ class RouteContract:
     ceiling_micro_usdc: MicroUSDC
     fields: frozenset[str]
     choices: dict[str, tuple[str, ...]]
+
+    @property
+    def carries_audio(self) -> bool:
+        """Return True if the route has a switch for audio."""
+        return _NAMES[self.dialect]["generate_audio"] in self.fields
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -192,11 +188,12 @@ def check_request(request: GenerationRequest) -> None:
     Raises:
         RequestError: With the argument that is wrong and its allowed values.
     """
-    if not request.prompt.strip():
+    prompt = request.prompt.strip()
+    if not prompt:
         raise RequestError("The prompt is empty.", "Say in words what should move and how.")
     try:
         # The studio counts UTF-16 units, and answers what it finds too long with its ceiling instead of a reason.
-        characters = len(request.prompt.encode("utf-16-le")) // 2
+        characters = len(prompt.encode("utf-16-le")) // 2
     except UnicodeEncodeError as exc:
         raise RequestError("The prompt holds characters that are not Unicode text.", "Write it again.") from exc
     if characters > PROMPT_CHARACTERS_MAX:
@@ -229,13 +226,14 @@ def encode_generation(
 
     Source: contract, "Two dialects", and section 2 (every main field always sent, nothing extra).
     """
-    names = _CURRENT_NAMES if contract.dialect == "current" else _CLASSIC_NAMES
+    names = _NAMES[contract.dialect]
+    normal = normalise(request.arguments(), contract.dialect, carries_audio=contract.carries_audio)
     body: dict[str, object] = {}
     if contract.dialect == "classic":
         body["image"] = image_url
         if last_image_url is not None:
             body["last_image"] = last_image_url
-    body["prompt"] = request.prompt
+    body["prompt"] = normal["prompt"]
     values = {
         "duration": str(request.duration_seconds),
         "resolution": request.resolution,
@@ -248,31 +246,34 @@ def encode_generation(
         urls = [image_url] if last_image_url is None else [image_url, last_image_url]
         body |= {"mode": "keyframe", "urls": urls, "urlMediaTypes": ["image"] * len(urls)}
     notes: list[str] = []
-    for argument, wish in (
+    for argument, asked in (
         ("camera_fixed", request.camera_fixed),
         ("generate_audio", request.generate_audio),
         ("seed", request.seed),
     ):
-        if wish is None:
-            continue
-        if names[argument] in contract.fields:
-            body[names[argument]] = wish
-        else:
-            notes += _note_or_refuse(argument, wish)
+        # Classic: always sent, so that what is bought never depends on a default of the studio's.
+        value = normal[argument] if contract.dialect == "classic" else asked
+        if names[argument] in contract.fields and value is not None:
+            body[names[argument]] = value
+        elif asked is not None:
+            notes += _note_or_refuse(argument, asked)
     return GenerationBody(data=encode_json(body), notes=tuple(notes))
 
 
-_CLASSIC_NAMES = {
-    name: name for name in ("duration", "resolution", "aspect_ratio", "camera_fixed", "generate_audio", "seed")
+_NAMES: dict[Dialect, dict[str, str]] = {
+    "classic": {
+        name: name for name in ("duration", "resolution", "aspect_ratio", "camera_fixed", "generate_audio", "seed")
+    },
+    "current": {
+        "duration": "duration",
+        "aspect_ratio": "aspectRatio",
+        "resolution": "outputResolution",
+        "camera_fixed": "cameraFixed",
+        "generate_audio": "generateAudio",
+        "seed": "seed",
+    },
 }
-_CURRENT_NAMES = {
-    "duration": "duration",
-    "aspect_ratio": "aspectRatio",
-    "resolution": "outputResolution",
-    "camera_fixed": "cameraFixed",
-    "generate_audio": "generateAudio",
-    "seed": "seed",
-}
+"""What the arguments are called in a body, by dialect."""
 
 
 def _choose(contract: RouteContract, name: str, value: str, argument: str, model: Model) -> str:

@@ -401,9 +401,9 @@ def test_payments_without_jobs_on_one_route_are_counted(ledger: SQLiteLedger) ->
 def test_a_picture_that_was_paid_for_and_never_hosted_counts_for_as_long_as_it_is_asked(ledger: SQLiteLedger) -> None:
     for _ in range(2):
         settle(ledger, sign(ledger, reserve(ledger, fingerprint="picture")))
-    assert ledger.count_unhosted("picture", since=NOW - 1) == 2
-    assert ledger.count_unhosted("picture", since=NOW) == 0
-    assert ledger.count_unhosted("another", since=0) == 0
+    assert ledger.count_unhosted(("picture",), since=NOW - 1) == 2
+    assert ledger.count_unhosted(("picture",), since=NOW) == 0
+    assert ledger.count_unhosted(("another",), since=0) == 0
 
 
 def test_one_process_at_a_time_has_the_lease(ledger: SQLiteLedger) -> None:
@@ -419,12 +419,13 @@ def test_one_process_at_a_time_has_the_lease(ledger: SQLiteLedger) -> None:
     assert ledger.claim(payment, lease_until=late + 200, now=late + 1) is not None
 
 
-def test_only_the_latest_payment_of_a_fingerprint_is_found(ledger: SQLiteLedger) -> None:
+def test_finds_the_latest_payment_of_any_of_the_keys(ledger: SQLiteLedger) -> None:
     reserve(ledger, fingerprint="a")
     second = reserve(ledger, now=NOW + 100, fingerprint="a")
     reserve(ledger, fingerprint="b")
-    assert ledger.find_latest_payment("a") == second
-    assert ledger.find_latest_payment("c") is None
+    assert ledger.find_latest_payment(("a",)) == second
+    assert ledger.find_latest_payment(("older", "a")) == second
+    assert ledger.find_latest_payment(("c",)) is None
 
 
 def test_the_budget_is_kept_to_the_last_micro_usdc(ledger: SQLiteLedger) -> None:
@@ -489,7 +490,7 @@ def test_a_finished_job_is_not_asked_for_any_more(ledger: SQLiteLedger) -> None:
     assert job.finished
     assert ledger.unfinished_jobs(STUDIO) == []
     assert ledger.recent_jobs(10) == [job]
-    assert ledger.find_job_by_fingerprint("f") == job
+    assert ledger.find_latest_job(("f",)) == job
 
 
 def test_a_job_that_was_found_complete_says_nothing_of_the_typical_time(ledger: SQLiteLedger) -> None:

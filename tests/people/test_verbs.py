@@ -4,6 +4,7 @@ import json
 import os
 import re
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -24,7 +25,7 @@ from seedance_mcp.errors import (
     StudioProtocolError,
     VideoUnsavedError,
 )
-from tests.people.conftest import COMMAND_SECONDS, Person
+from tests.people.conftest import COMMAND_SECONDS, Ended, Person
 
 if TYPE_CHECKING:
     from seedance_mcp.sandbox import Sandbox
@@ -429,6 +430,62 @@ def test_what_fits_is_bought_in_order_and_the_same_command_goes_on_with_the_rest
     whole = customer.run(*words, SEEDANCE_MAX_PER_DAY="0.99")
     assert (whole.code, [one["job_id"] for one in whole.json][:2]) == (0, [one["job_id"] for one in some.json[:2]])
     assert customer.run("wallet", "limits", "--json").json["spent_total_micro_usdc"] == 990_000
+
+
+def test_a_batch_larger_than_the_daily_budget_reaches_every_row(customer: Person) -> None:
+    """Three days with room for one video each: the first rows are not bought again, the rest is reached."""
+    names = ("a.png", "b.png", "c.png")
+    for number, name in enumerate(names):
+        customer.draw(name, 111 + number)
+    words = ("animate", *names, "--prompt", "x", "--what-fits", "--json")
+    days: list[Ended] = []
+    for _ in range(3):
+        days.append(customer.run(*words, SEEDANCE_MAX_PER_DAY="0.40"))
+        pass_days(customer, 1.1)
+    assert [day.code for day in days] == [3, 3, 0]
+    assert all(one["file"] for one in days[-1].json)
+    assert customer.run("wallet", "limits", "--json").json["spent_total_micro_usdc"] == 990_000
+    assert customer.run(*words, SEEDANCE_MAX_PER_DAY="0.40").code == 0
+    assert customer.run("wallet", "limits", "--json").json["spent_total_micro_usdc"] == 990_000
+
+
+def test_a_batch_buys_what_was_never_bought_first(
+    make_sandbox: Callable[..., "Sandbox"], funded_key: str, tmp_path: Path
+) -> None:
+    """A row whose payment was refused before may be refused again: it does not keep the budget from the others."""
+    studio = make_sandbox()
+    environ = {
+        "SEEDANCE_PROFILE": "sandbox", "SEEDANCE_STUDIO_URL": studio.url, "SEEDANCE_WALLET_KEY": funded_key,
+    }  # fmt: skip
+    person = Person(folder=tmp_path, environ=environ)
+    for number, name in enumerate(("a.png", "b.png")):
+        person.draw(name, 121 + number)
+        assert person.run("upload", name).code == 0
+    httpx.post(f"{studio.url}/_sandbox/faults", json={"faults": ["second_402"]})
+    assert person.run("animate", "a.png", "--prompt", "x").code == 4
+    httpx.post(f"{studio.url}/_sandbox/faults", json={"faults": []})
+    forget_refusals(person)
+    ended = person.run(
+        "animate", "a.png", "b.png", "--prompt", "x", "--what-fits", "--json", SEEDANCE_MAX_PER_DAY="0.35"
+    )
+    assert [bool(one.get("file")) for one in ended.json] == [False, True], ended.err
+
+
+def change_ledger(person: Person, statement: str, *parameters: object) -> None:
+    """Write into the ledger's file what another day would have left there."""
+    with sqlite3.connect(person.data_dir / "sandbox/ledger.sqlite3") as db:
+        db.execute(statement, parameters)
+
+
+def pass_days(person: Person, days: float) -> None:
+    """Let days pass, as far as the ledger can tell."""
+    change_ledger(person, "UPDATE payments SET created_at = created_at - ?", days * 86400)
+    change_ledger(person, "UPDATE jobs SET created_at = created_at - ?", days * 86400)
+
+
+def forget_refusals(person: Person) -> None:
+    """Let refused payments be long over, and the chain have said that they never moved."""
+    change_ledger(person, "UPDATE payments SET hold_until = 0, chain_checked = 1 WHERE state = 'refused'")
 
 
 def test_the_same_row_twice_and_a_picture_used_twice_are_counted_as_they_are_paid(customer: Person) -> None:

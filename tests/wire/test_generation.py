@@ -16,7 +16,6 @@ from seedance_mcp.wire.generation import (
     RESOLUTIONS,
     SEED_MAX,
     GenerationBody,
-    GenerationRequest,
     Model,
     RouteContract,
     check_request,
@@ -86,15 +85,21 @@ def test_the_current_body_is_the_contracts_example_byte_for_byte() -> None:
     assert (single["urls"], single["urlMediaTypes"]) == ([URL], ["image"])
 
 
-def test_a_wish_that_is_declared_is_written_and_one_that_was_not_made_is_left_out() -> None:
+def test_writes_every_argument_that_the_dialect_declares() -> None:
     classic = json.loads(write(read_recorded("classic"), last=True, seed=7, camera_fixed=True, generate_audio=True))
     assert (classic["last_image"], classic["seed"]) == (LAST_URL, 7)
     assert classic["camera_fixed"] is classic["generate_audio"] is True
-    assert not {"seed", "camera_fixed", "generate_audio", "last_image"} & set(
-        json.loads(write(read_recorded("classic")))
-    )
+    plain = json.loads(write(read_recorded("classic")))
+    assert not {"seed", "last_image"} & set(plain)
+    assert plain["camera_fixed"] is plain["generate_audio"] is False  # always sent: no default of the studio's decides
+    assert json.loads(write(read_recorded("current"))).keys() & {"seed", "cameraFixed", "generateAudio"} == set()
     current = json.loads(write(read_recorded("current"), seed=7, generate_audio=False))
     assert (current["seed"], current["generateAudio"]) == (7, False)
+
+
+def test_cuts_blanks_around_the_prompt() -> None:
+    for contract in (read_recorded("classic"), documented("seedance")):
+        assert write(contract, prompt=" \n sway\t ") == write(contract, prompt="sway")
 
 
 def test_text_that_is_not_english_is_sent_as_it_is() -> None:
@@ -264,8 +269,6 @@ def test_a_quote_is_far_above_only_beyond_its_share_of_the_estimate(amount: int)
     assert warn_far_above(amount, None) is None
 
 
-# ── the identity ─────────────────────────────────────────────────────────────────────────────────────────────────────
-
 OTHER: dict[str, Any] = {
     "model": "seedance-fast",
     "prompt": "another prompt",
@@ -279,27 +282,6 @@ OTHER: dict[str, Any] = {
     "seed": 0,
     "take": 2,
 }
-
-
-def identify(request: GenerationRequest, wallet: str = "0xAB", studio: str = "https://a.example") -> str:
-    return request.fingerprint(wallet=wallet, studio=studio)
-
-
-def test_every_field_is_part_of_the_identity() -> None:
-    assert set(OTHER) == {field.name for field in dataclasses.fields(GenerationRequest)}
-    changed = [identify(dataclasses.replace(REQUEST, **{name: value})) for name, value in OTHER.items()]
-    changed += [identify(REQUEST), identify(REQUEST, wallet="0xCD"), identify(REQUEST, studio="https://b.example")]
-    assert len(set(changed)) == len(OTHER) + 3
-
-
-def test_the_same_wish_is_the_same_identity_however_the_wallet_is_written() -> None:
-    assert identify(REQUEST, wallet="0xab") == identify(dataclasses.replace(REQUEST), wallet="0xAB")
-
-
-@given(st.text(), st.text())
-def test_two_prompts_never_share_an_identity(one: str, other: str) -> None:
-    first, second = (dataclasses.replace(REQUEST, prompt=prompt) for prompt in (one, other))
-    assert (identify(first) == identify(second)) == (one == other)
 
 
 def test_what_was_asked_is_told_in_the_tools_words() -> None:

@@ -1,0 +1,148 @@
+"""Idempotency keys: the identity of a purchase, so that the same request is never bought twice.
+
+A key is the SHA-256 of canonical JSON: an explicit list of fields, sorted, with the version of the rules. It depends on
+no class, no `repr`, no field order and no default that may change later.
+
+Only what reaches the studio counts. A request is normalised first, in the dialect that it is bought in: blanks around
+the prompt are cut, and an argument that was left out gets the dialect's default. A purchase is stored under the key of
+its own dialect; a lookup tries the keys of every dialect and version, so that neither a studio that changes its dialect
+nor an update of this program buys anything again.
+
+Pictures are identified by the SHA-256 of their original bytes. The same photo with other metadata is another picture.
+
+This module reads no clock, no settings and no ledger. A published version never changes: add another one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+VERSION = 1
+"""The rules by which new purchases are identified."""
+
+_DEFAULTS_V1: dict[str, dict[str, bool]] = {
+    "classic": {"camera_fixed": False, "generate_audio": False},
+    "current": {"camera_fixed": False, "generate_audio": True},  # Seedance 2 always carries native audio
+}
+"""What version 1 fills in for an argument that was left out, by dialect. Frozen.
+
+Source: contract, "Two dialects", and the classic request's example.
+"""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationKeys:
+    """The keys under which one video request may have been bought.
+
+    Attributes:
+        classic: In the classic dialect.
+        current: In the current dialect, as far as it can be carried there.
+        current_with_audio: The same at a studio whose current dialect has a switch for audio.
+        v0: By the rules before version 1; only looked up.
+    """
+
+    classic: str
+    current: str
+    current_with_audio: str
+    v0: str
+
+    def choose(self, dialect: str, *, carries_audio: bool) -> str:
+        """Return the key of a purchase in the dialect that the studio speaks now."""
+        if dialect == "classic":
+            return self.classic
+        return self.current_with_audio if carries_audio else self.current
+
+    @property
+    def all(self) -> tuple[str, ...]:
+        """Every key to look a request up by, each once."""
+        return tuple(dict.fromkeys((self.current, self.current_with_audio, self.classic, self.v0)))
+
+
+def generation_keys(asked: Mapping[str, object], *, wallet: str, studio: str) -> GenerationKeys:
+    """Compute the keys of a video request.
+
+    Args:
+        asked: The arguments in the tools' words, as `GenerationRequest.arguments` gives them: `model`, `prompt`,
+            `image` and `last_image` (SHA-256 of the original bytes, hexadecimal), `duration` (seconds), `resolution`,
+            `aspect_ratio` (never `auto`), `camera_fixed`, `generate_audio`, `seed`, `take`.
+        wallet: The paying address, in any case.
+        studio: The studio's origin.
+    """
+
+    def key(dialect: str, *, carries_audio: bool) -> str:
+        return _hash(
+            {
+                "v": VERSION,
+                "kind": "generation",
+                "dialect": dialect,
+                "studio": studio,
+                "wallet": wallet.lower(),
+                **normalise(asked, dialect, carries_audio=carries_audio),
+            }
+        )
+
+    return GenerationKeys(
+        classic=key("classic", carries_audio=True),
+        current=key("current", carries_audio=False),
+        current_with_audio=key("current", carries_audio=True),
+        v0=_generation_key_v0(asked, wallet=wallet, studio=studio),
+    )
+
+
+def normalise(asked: Mapping[str, object], dialect: str, *, carries_audio: bool) -> dict[str, object]:
+    """Return the normal form of a request by the rules of version 1: every field, with the dialect's defaults.
+
+    Args:
+        asked: See `generation_keys`.
+        dialect: `classic` or `current`.
+        carries_audio: Whether the studio's route has a switch for audio; without one, audio is what it always is.
+    """
+    defaults = _DEFAULTS_V1[dialect]
+    audio = asked["generate_audio"] if carries_audio else None
+    return {
+        "model": asked["model"],
+        "prompt": str(asked["prompt"]).strip(),
+        "image": asked["image"],
+        "last_image": asked["last_image"],
+        "duration": asked["duration"],
+        "resolution": asked["resolution"],
+        "aspect_ratio": asked["aspect_ratio"],
+        "camera_fixed": defaults["camera_fixed"] if asked["camera_fixed"] is None else asked["camera_fixed"],
+        "generate_audio": defaults["generate_audio"] if audio is None else audio,
+        "seed": asked["seed"],
+        "take": asked["take"],
+    }
+
+
+def upload_keys(sha256: str, *, wallet: str, studio: str) -> tuple[str, str]:
+    """Compute the keys of an upload: the one to buy under, and the one of the rules before version 1.
+
+    Args:
+        sha256: Of the picture's original bytes, hexadecimal.
+        wallet: The paying address, in any case.
+        studio: The studio's origin.
+    """
+    key = _hash({"v": VERSION, "kind": "upload", "studio": studio, "wallet": wallet.lower(), "image": sha256})
+    return key, _digest(f"('upload', {studio!r}, {wallet.lower()!r}, {sha256!r})")
+
+
+def _generation_key_v0(asked: Mapping[str, object], *, wallet: str, studio: str) -> str:
+    """Write the text that ledgers before version 1 hashed, letter by letter, without the class that it came from."""
+    names = (
+        "model", "prompt", "image", "last_image", "duration", "resolution", "aspect_ratio", "camera_fixed",
+        "generate_audio", "seed", "take",
+    )  # fmt: skip
+    fields = ", ".join(f"{'duration_seconds' if name == 'duration' else name}={asked[name]!r}" for name in names)
+    return _digest(f"('generation', {studio!r}, {wallet.lower()!r}, GenerationRequest({fields}))")
+
+
+def _hash(document: Mapping[str, object]) -> str:
+    """Hash canonical JSON: sorted names, no blanks, ASCII."""
+    return _digest(json.dumps(document, sort_keys=True, separators=(",", ":"), ensure_ascii=True, allow_nan=False))
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()

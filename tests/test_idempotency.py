@@ -1,0 +1,132 @@
+"""Idempotency keys: known answers that no later version may change, and what makes two requests one."""
+
+import hashlib
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from seedance_mcp.idempotency import GenerationKeys, generation_keys, upload_keys
+
+STUDIO = "https://stablestudio.dev"
+WALLET = "0x52908400098527886E0F7030069857D2E4169EE7"
+ASKED: dict[str, Any] = {
+    "model": "seedance-fast",
+    "prompt": 'The "boat" sails 🚤',
+    "image": "ab" * 32,
+    "last_image": None,
+    "duration": 4,
+    "resolution": "480p",
+    "aspect_ratio": "16:9",
+    "camera_fixed": None,
+    "generate_audio": None,
+    "seed": None,
+    "take": 1,
+}
+OTHER: dict[str, Any] = {
+    "model": "seedance",
+    "prompt": "another prompt",
+    "image": "cd" * 32,
+    "last_image": "ab" * 32,
+    "duration": 5,
+    "resolution": "720p",
+    "aspect_ratio": "9:16",
+    "camera_fixed": True,
+    "generate_audio": True,
+    "seed": 0,
+    "take": 2,
+}
+
+
+def keys(wallet: str = WALLET, studio: str = STUDIO, **changes: Any) -> GenerationKeys:
+    return generation_keys(ASKED | changes, wallet=wallet, studio=studio)
+
+
+def test_known_answers_never_change() -> None:
+    """A key that changes buys every video of every ledger again."""
+    text = (
+        '{"aspect_ratio":"16:9","camera_fixed":false,"dialect":"classic","duration":4,"generate_audio":false,'
+        f'"image":"{"ab" * 32}","kind":"generation","last_image":null,"model":"seedance-fast",'
+        '"prompt":"The \\"boat\\" sails \\ud83d\\udea4","resolution":"480p","seed":null,'
+        f'"studio":"{STUDIO}","take":1,"v":1,"wallet":"{WALLET.lower()}"}}'
+    )
+    assert keys().classic == hashlib.sha256(text.encode()).hexdigest()
+    assert keys() == GenerationKeys(
+        classic="8279440fb4a745af1c4cbde9fd1c6093af172d38e068239d53afbe54b9e1aef6",
+        current="ed25149c9afb2b82a8d70dd5d871314e5309a0236d27638ab7636a72dd0f195f",
+        current_with_audio="ed25149c9afb2b82a8d70dd5d871314e5309a0236d27638ab7636a72dd0f195f",
+        v0="e13d6fc9f84381f867ea42182b1f20df9f83a81c8c7f92b0189c6de27d75e975",
+    )
+    full = keys(last_image="cd" * 32, camera_fixed=True, generate_audio=False, seed=-7, take=2)
+    assert full == GenerationKeys(
+        classic="77b777c3209259c534e7e63dd93544c561e6693244f5c6dfcbfaea2d2431c606",
+        current="059666b164cdeadb1b13037272464c5c4ea54c245038ad9892dbb337b5963f9c",
+        current_with_audio="8203b8cc4c37eb8f457eef5e546dda011c261785af3e65afa831e1cf0f2c623f",
+        v0="b1fb9346b19f5c1625713a8aaa3bd6155ed197cb056f6240c84b96c3f8ef403c",
+    )
+    assert upload_keys("ab" * 32, wallet=WALLET, studio=STUDIO) == (
+        "f6e859f13a0ac7dfe215a4fa9df0714bc2b751945e8daff7f20dfbcae4d30729",
+        "f58c35a22fe4df31b6a1382b5c5318b08d310e3d8ca03c3d3614038c992901be",
+    )
+
+
+def test_v0_is_the_text_that_earlier_ledgers_hashed() -> None:
+    text = (
+        f"('generation', '{STUDIO}', '{WALLET.lower()}', GenerationRequest(model='seedance-fast', "
+        f"prompt='The \"boat\" sails 🚤', image='{'ab' * 32}', last_image=None, duration_seconds=4, resolution='480p', "
+        "aspect_ratio='16:9', camera_fixed=None, generate_audio=None, seed=None, take=1))"
+    )
+    assert keys().v0 == hashlib.sha256(text.encode()).hexdigest()
+    upload = f"('upload', '{STUDIO}', '{WALLET.lower()}', '{'ab' * 32}')"
+    assert upload_keys("ab" * 32, wallet=WALLET, studio=STUDIO)[1] == hashlib.sha256(upload.encode()).hexdigest()
+
+
+def test_every_argument_the_wallet_and_the_studio_are_part_of_a_key() -> None:
+    assert set(OTHER) == set(ASKED)
+    changed = [keys(**{name: value}) for name, value in OTHER.items()]
+    changed += [keys(), keys(wallet="0x" + "1" * 40), keys(studio="https://b.example")]
+    for form in ("classic", "current_with_audio"):
+        told = {getattr(one, form) for one in changed}
+        silent = 1 if form == "current_with_audio" else 0  # audio is on by default there
+        assert len(told) == len(changed) - silent, form
+    assert keys() == keys(wallet=WALLET.lower())
+
+
+@pytest.mark.parametrize("prompt", [" sway", "sway\n", "\t sway  ", "\u00a0sway"])
+def test_blanks_around_the_prompt_change_no_key_to_buy_under(prompt: str) -> None:
+    assert (keys(prompt=prompt).classic, keys(prompt=prompt).current) == (
+        keys(prompt="sway").classic,
+        keys(prompt="sway").current,
+    )
+
+
+def test_an_explicit_default_equals_an_omitted_one() -> None:
+    assert keys().classic == keys(camera_fixed=False, generate_audio=False).classic
+    assert keys().current_with_audio == keys(camera_fixed=False, generate_audio=True).current_with_audio
+
+
+def test_what_the_current_dialect_cannot_carry_is_no_part_of_its_key() -> None:
+    told = {
+        keys(generate_audio=audio, camera_fixed=camera).current
+        for audio in (None, True, False)
+        for camera in (None, False)
+    }
+    assert len(told) == 1
+    assert keys(generate_audio=False).current_with_audio != keys().current_with_audio
+
+
+def test_a_purchase_is_stored_under_its_dialect_and_found_by_every_key() -> None:
+    asked = keys(generate_audio=False)
+    assert asked.choose("classic", carries_audio=True) == asked.classic
+    assert asked.choose("current", carries_audio=False) == asked.current
+    assert asked.choose("current", carries_audio=True) == asked.current_with_audio
+    assert set(asked.all) == {asked.classic, asked.current, asked.current_with_audio, asked.v0}
+    assert len(keys().all) == 3
+
+
+@given(st.text(), st.text())
+def test_two_prompts_share_a_key_only_if_they_say_the_same(one: str, other: str) -> None:
+    same = one.strip() == other.strip()
+    assert (keys(prompt=one).current == keys(prompt=other).current) == same
+    assert (keys(prompt=one).v0 == keys(prompt=other).v0) == (one == other)

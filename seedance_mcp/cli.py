@@ -18,7 +18,7 @@ import typer
 
 from seedance_mcp import __version__
 from seedance_mcp.commands import clips, doctor, gallery, hosts, stopping, wallet
-from seedance_mcp.commands.console import AsJson, json_asked, say, show_error, words
+from seedance_mcp.commands.console import AsJson, json_asked, say, show_error, warn_of_unread_files, words
 from seedance_mcp.commands.exits import EPILOG, find_exit_code
 from seedance_mcp.commands.phrases import rephrase
 from seedance_mcp.config import SANDBOX_PORT, read_settings
@@ -88,7 +88,9 @@ def main(
     """Serve, where no command is given."""
     if version:
         typer.echo(__version__)
-    elif ctx.invoked_subcommand is None:
+    elif ctx.invoked_subcommand is not None:
+        warn_of_unread_files()
+    else:
         from seedance_mcp.serving import serve
 
         serve()

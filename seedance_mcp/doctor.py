@@ -20,7 +20,7 @@ import anyio
 import anyio.to_thread
 
 from seedance_mcp import __version__
-from seedance_mcp.config import Settings, find_sources, read_settings
+from seedance_mcp.config import Settings, find_sources, list_unread_files, read_settings
 from seedance_mcp.config.reading import PREFIX
 from seedance_mcp.errors import (
     ConfigError,
@@ -82,10 +82,13 @@ async def examine(environ: Mapping[str, str], *, given: Mapping[str, str] | None
     ]
     try:
         sources = await anyio.to_thread.run_sync(find_sources, environ)
-        settings = await anyio.to_thread.run_sync(read_settings, environ)
+        settings = await anyio.to_thread.run_sync(lambda: read_settings(environ, blocking=True))
     except ConfigError as exc:
         findings.append(Finding(topic="settings", health="wrong", text=exc.what, advice=exc.hint))
         return findings + await anyio.to_thread.run_sync(_look_at_hosts)
+    findings += await anyio.to_thread.run_sync(_look_at_settings_files, settings, environ)
+    if settings.limits.problem is not None:
+        findings.append(_problem("settings", settings.limits.problem))
     changed = {name for name in sources if given is not None and environ.get(PREFIX + name) != given.get(PREFIX + name)}
     findings += _look_at_settings(settings, {name: sources[name] for name in sources if name not in changed})
     address, found = await _look_at_wallet(settings)
@@ -101,6 +104,22 @@ def _problem(topic: str, exc: SeedanceError) -> Finding:
     return Finding(topic=topic, health="wrong", text=exc.what, advice=exc.hint, remote=remote)
 
 
+def _look_at_settings_files(settings: Settings, environ: Mapping[str, str]) -> list[Finding]:
+    """The one file that is read, and those that lie where none is read."""
+    text = f"{settings.file} is read" if settings.file.exists() else f"{settings.file} is read, and is not there"
+    findings = [Finding(topic="settings file", health="ok", text=text)]
+    findings += [
+        Finding(
+            topic="settings file",
+            health="wrong",
+            text=f"{file} is not read: none of its settings holds.",
+            advice=f"Move what it says to {settings.file}, and remove it.",
+        )
+        for file in list_unread_files(environ)
+    ]
+    return findings
+
+
 def _look_at_settings(settings: Settings, sources: Mapping[str, str]) -> list[Finding]:
     profile, limits = settings.profile, settings.limits
     where = "; ".join(sources.values()) or "all else by default"
@@ -109,6 +128,8 @@ def _look_at_settings(settings: Settings, sources: Mapping[str, str]) -> list[Fi
     text = f"${format_usdc(video)} a video, ${format_usdc(day)} a day"
     if limits.max_total_micro_usdc is not None:
         text += f", ${format_usdc(limits.max_total_micro_usdc)} in all"
+    if limits.unlimited:
+        text += f"; not limited: {', '.join(limits.unlimited)}"
     small = min(day, video) < PRICE_MICRO_USDC_TYPICAL
     return [
         Finding(topic="settings", health="ok", text=f"profile {profile.name} at {studio}; {where}"),

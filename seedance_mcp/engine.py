@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.to_thread
 
-from seedance_mcp.config import Settings, read_settings
+from seedance_mcp.config import Settings, list_unread_files, read_settings
 from seedance_mcp.errors import ConfigError, SeedanceError
 
 if TYPE_CHECKING:
@@ -61,16 +61,24 @@ class Engine:
         self._window: Animator | None = None
 
     async def settings(self) -> Settings:
-        """The owner's settings.
+        """Return the owner's settings; with what is not understood in them, settings that sign nothing.
 
         Raises:
-            ConfigError: They are wrong.
+            ConfigError: They do not say whom to talk to, or where the ledger is.
             LedgerError: A sandbox's ledger cannot be used.
         """
         async with self._settling:  # one sandbox, however many calls come first
             if self._settings is None:
-                self._settings = await anyio.to_thread.run_sync(lambda: self._settle(read_settings(self._environ)))
+                self._settings = await anyio.to_thread.run_sync(self._read)
             return self._settings
+
+    def _read(self) -> Settings:
+        for file in list_unread_files(self._environ):
+            log.warning("%s is not read: the settings file is the one in the data folder itself.", file)
+        settings = read_settings(self._environ, blocking=True)
+        if settings.limits.problem is not None:
+            log.warning("Nothing can be bought: %s", settings.limits.problem)
+        return self._settle(settings)
 
     async def animator(self) -> "Animator":
         """The animator with the owner's wallet.
@@ -93,7 +101,7 @@ class Engine:
         """
         await anyio.sleep(RESUME_SECONDS)
         with contextlib.suppress(SeedanceError):  # the first call says what is wrong
-            settings = await anyio.to_thread.run_sync(read_settings, self._environ)
+            settings = await anyio.to_thread.run_sync(lambda: read_settings(self._environ, blocking=True))
             if not settings.embedded and await anyio.to_thread.run_sync(_has_left, settings.ledger_file):
                 await self.animator()
 

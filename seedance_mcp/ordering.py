@@ -158,6 +158,7 @@ class Ordering:
 
     async def _buy(self, prepared: PreparedOrder, consent: Consent, *, supersedes: Payment | None) -> Payment:
         """Host the pictures where that is needed, ask the price, and buy; an upload is bought only if the rest fits."""
+        policy.check_settings(self.buyer.limits)  # before anything is asked or uploaded
         policy.check_not_frozen(self.ledger.find_freeze())
         estimate = await self.pricing.estimate(prepared.request)
         self.quoting.check_estimate(prepared, estimate.price_micro_usdc, consent)

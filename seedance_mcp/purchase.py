@@ -102,12 +102,14 @@ class Buyer:
             The settled payment with the studio's raw answer.
 
         Raises:
+            ConfigError: The owner's settings are not understood; nothing was signed.
             PolicyError: The owner's limits forbid it; nothing was signed.
             PurchaseUnderwayError: The same purchase is unfinished; nothing was signed.
             PaymentRefusedError: The studio settled nothing; the hold stays until the credential expires.
             PaymentOutcomeUnknownError: The answer is lost; see `recovery`.
             LedgerError: The books cannot be written; nothing was sent.
         """
+        policy.check_settings(self.limits)
         policy.check_clock(offers, self.now())
         offer, purse = await self._choose(offers)
         now, fee = self.now(), purse.fee_of(offer)

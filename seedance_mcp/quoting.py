@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from seedance_mcp import policy
-from seedance_mcp.errors import PolicyError, PriceTooHighError, StudioRejectedError
+from seedance_mcp.errors import ConfigError, PolicyError, PriceTooHighError, StudioRejectedError
 from seedance_mcp.funds import Funds
 from seedance_mcp.hosting import UPLOAD_PRICE_MICRO_USDC, Hosting, Picture
 from seedance_mcp.ledger import Ledger
@@ -222,6 +222,7 @@ class Quoting:
         """Why the purchase would be refused now, by asking the same policy."""
         fee = 0
         try:
+            policy.check_settings(self.limits)
             policy.check_not_frozen(self.ledger.find_freeze())
             if priced is not None:
                 payer = self.hosting.buyer.wallet.address
@@ -238,7 +239,7 @@ class Quoting:
                 )
                 spend = self.ledger.spend(self.now()).plus(uploads)
                 policy.check_price(price, self.limits, spend=spend, approval=approval, fee_micro_usdc=fee)
-        except PolicyError as exc:
+        except (ConfigError, PolicyError) as exc:
             return f"{exc.what} {exc.hint}".strip()
         if priced is not None and priced.warning is not None and max_price_micro_usdc is None:
             return f"{priced.warning} It needs an explicit max_price_usd."

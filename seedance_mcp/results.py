@@ -19,6 +19,7 @@ if TYPE_CHECKING:  # the rooms behind these load when first needed
     from seedance_mcp.history import Recent
     from seedance_mcp.hosting import Hosted
     from seedance_mcp.ledger import Job
+    from seedance_mcp.policy import Limits
     from seedance_mcp.quoting import Quote
     from seedance_mcp.wire.exchange import Receipt
 
@@ -147,6 +148,7 @@ class WalletResult(BaseModel):
     max_per_day_usd: str
     max_total_usd: str | None
     ask_above_usd: str | None
+    unlimited: list[str] = Field(description="Unset limits")
     spent_24h_usd: str = Field(description="With holds")
     spent_total_usd: str
     left_today_usd: str
@@ -321,6 +323,7 @@ def show_wallet(standing: "Standing", *, problem: str | None = None) -> WalletRe
         max_per_day_usd=format_usdc(limits.max_per_day_micro_usdc),
         max_total_usd=_format(limits.max_total_micro_usdc),
         ask_above_usd=_format(limits.ask_above_micro_usdc),
+        unlimited=list(limits.unlimited),
         spent_24h_usd=format_usdc(standing.spend.last_day_micro_usdc),
         spent_total_usd=format_usdc(standing.spend.total_micro_usdc),
         left_today_usd=format_usdc(standing.day_left_micro_usdc),
@@ -340,10 +343,18 @@ def show_wallet(standing: "Standing", *, problem: str | None = None) -> WalletRe
 
 
 def _find_wallet_step(standing: "Standing", problem: str | None) -> str:
+    problem = _describe_problem(standing.limits) or problem
     if standing.freeze is None:
         return problem or _say_how_to_fund(standing)
     ending = f"Only the owner can end it: {standing.profile.name_command('unfreeze')}"
     return " ".join(filter(None, (standing.freeze.describe(), ending, problem)))
+
+
+def _describe_problem(limits: "Limits") -> str | None:
+    """Return what is wrong in the owner's settings and what to do, or None."""
+    if limits.problem is None:
+        return None
+    return f"{limits.problem.what} {limits.problem.hint} Until then quote_price works, and nothing can be bought."
 
 
 def _say_how_to_fund(standing: "Standing") -> str:

@@ -33,7 +33,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the backgrou
 def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]  # autouse
     """Point the home, the XDG folders and our own data folder at a temporary one; forget the owner's settings."""
     for name in list(os.environ):
-        if name.startswith("SEEDANCE_") or name.lower().endswith("_proxy"):
+        if name.upper().startswith("SEEDANCE_") or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
     home = tmp_path_factory.mktemp("home")
     monkeypatch.setenv("HOME", str(home))

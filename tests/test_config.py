@@ -18,6 +18,7 @@ from seedance_mcp.config import (
     read_settings,
     sandbox_profile,
 )
+from seedance_mcp.config.names import NEVER_EMPTY
 from seedance_mcp.errors import ConfigError
 from seedance_mcp.policy import Limits
 
@@ -142,11 +143,27 @@ def test_a_setting_is_read_from_either_place_and_the_environment_wins(name: str,
     assert see(read(folder, f'{name.lower()} = "nonsense\\u007f"', **{name: f"  {text} "})) == value
 
 
-@pytest.mark.parametrize("name", EACH)
-@pytest.mark.parametrize("unset", ["", "   ", "${user_config.limit}"])
-def test_an_empty_text_or_an_empty_field_of_a_bundles_form_is_an_unset_variable(
-    name: str, unset: str, folder: Path
-) -> None:
+@pytest.mark.parametrize("name", NEVER_EMPTY)
+@pytest.mark.parametrize("empty", ["", "   "])
+def test_empty_limit_is_an_error(name: str, empty: str, folder: Path) -> None:
+    assert f"SEEDANCE_{name} (environment) is empty" in refuse(folder, **{name: empty})
+    assert f"SEEDANCE_{name} (environment) is empty" in refuse(
+        folder, f"{name.lower()} = {EACH[name][1]}", **{name: empty}
+    )
+    assert f"{name.lower()} in {folder / SETTINGS_FILE} is empty" in refuse(folder, f'{name.lower()} = "{empty}"')
+
+
+@pytest.mark.parametrize(
+    ("name", "unset"),
+    [
+        (name, unset)
+        for name in EACH
+        for unset in ("", "   ", "${user_config.x}")
+        if unset.strip() or name not in NEVER_EMPTY
+    ],
+)
+def test_empty_value_of_any_other_setting_means_unset(name: str, unset: str, folder: Path) -> None:
+    """An optional field that was left empty in a bundle's form is unset, too."""
     see = EACH[name][2]
     assert see(read(folder, **{name: unset})) == see(read(folder))
     assert see(read(folder, f"{name.lower()} = {EACH[name][1]}", **{name: unset})) == EACH[name][3]
@@ -223,16 +240,54 @@ def test_a_list_that_names_nothing_is_refused_since_it_would_allow_everything(na
     assert "names nothing" in refuse(folder, f"{name.lower()} = []")
 
 
-@pytest.mark.parametrize(
-    "name", ["SEEDANCE_MAX_PER_DAYS", "SEEDANCE_MAXPERDAY", "SEEDANCE_max_per_day", "SEEDANCE_RECIPIENT"]
-)
-def test_a_misspelt_variable_is_refused_since_its_owner_believes_in_a_limit(name: str, folder: Path) -> None:
-    with pytest.raises(ConfigError, match="Did you mean SEEDANCE_"):
+MISSPELT = {
+    "SEEDANCE_MAX_PER_DAYS": "MAX_PER_DAY",
+    "SEEDANCE_MAXPERDAY": "MAX_PER_DAY",
+    "SEEDANCE_max_per_day": "MAX_PER_DAY",
+    "seedance_max_per_day": "MAX_PER_DAY",
+    "Seedance_Max_Per_Day": "MAX_PER_DAY",
+    "SEEDANCE_MAX_DAY": "MAX_PER_DAY",
+    "SEEDANCE_PER_DAY": "MAX_PER_DAY",
+    "SEEDANCE_MAX_PER_DAY_USD": "MAX_PER_DAY",
+    "SEEDANCE_DAY_MAX": "MAX_PER_DAY",
+    "SEEDANCE_MAX_SPEND_PER_DAY": "MAX_PER_DAY",
+    "SEEDANCE_DAILY_LIMIT": None,
+    "SEEDANCE_BUDGET": None,
+    "SEEDANCE_LIMIT": None,
+    "SEEDANCE_MAX": None,
+    "SEEDANCE_": None,
+    "SEEDANCE_MAX_PRICE": "MAX_PRICE_PER_VIDEO",
+    "SEEDANCE_MAX_PRICE_VIDEO": "MAX_PRICE_PER_VIDEO",
+    "SEEDANCE_MAX_PRICE_PER_CLIP": "MAX_PRICE_PER_VIDEO",
+    "SEEDANCE_MAX_SPEND": None,
+    "SEEDANCE_MAXTOTAL": "MAX_TOTAL",
+    "SEEDANCE_TOTAL_MAX": "MAX_TOTAL",
+    "SEEDANCE_ASKABOVE": "ASK_ABOVE",
+    "SEEDANCE_RECIPIENT": "RECIPIENTS",
+    "SEEDANCE_MODEL": "MODELS",
+    "SEEDANCE_RAIL": "RAILS",
+    "SEEDANCE_API_KEY": None,
+    "SEEDENCE_MAX_PER_DAY": "MAX_PER_DAY",
+    "SEEDANCEMAX_PER_DAY": "MAX_PER_DAY",
+    "SEEDANCE-MAX-PER-DAY": "MAX_PER_DAY",
+}
+
+
+@pytest.mark.parametrize("name", MISSPELT)
+def test_unknown_variable_is_an_error_that_names_the_nearest(name: str, folder: Path) -> None:
+    with pytest.raises(ConfigError) as caught:
         read_settings({"SEEDANCE_DATA_DIR": str(folder), name: "1"})
+    assert f"{name} (environment) is not a setting." in str(caught.value)
+    assert f"Did you mean SEEDANCE_{MISSPELT[name] or ''}" in str(caught.value)
 
 
-def test_a_variable_of_some_other_program_is_none_of_our_business(folder: Path) -> None:
-    others = {"SEEDANCE_API_KEY": "x", "MAX_PER_DAY": "1", "PATH": "/bin", "SEEDANCE_": "x"}
+def test_several_problems_are_named_in_one_error(folder: Path) -> None:
+    said = refuse(folder, "max_per_days = 1", MAX_TOTAL="", MAXPERDAY="1")
+    assert all(word in said for word in ("SEEDANCE_MAXPERDAY", "'max_per_days'", "SEEDANCE_MAX_TOTAL"))
+
+
+def test_variables_of_other_programs_and_of_our_tests_are_ignored(folder: Path) -> None:
+    others = {"MAX_PER_DAY": "1", "PATH": "/bin", "SEEDANCETEST_HOSTS": "1", "SEED": "7", "_SEEDANCE_MCP_COMPLETE": "x"}
     assert read_settings({"SEEDANCE_DATA_DIR": str(folder), **others}).limits == Limits()
 
 
@@ -240,7 +295,8 @@ def test_a_variable_of_some_other_program_is_none_of_our_business(folder: Path) 
 def test_an_unknown_key_of_the_file_is_refused_with_the_known_ones(key: str, folder: Path) -> None:
     said = refuse(folder, f"{key} = 1")
     assert "unknown key" in said
-    assert "max_per_day" in said
+    assert "Did you mean max_per_day?" in said or key.startswith("kkk")
+    assert "Known are: " in said
 
 
 def test_the_file_cannot_move_the_folder_that_it_lies_in(folder: Path) -> None:

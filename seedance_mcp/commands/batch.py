@@ -15,6 +15,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 from rich.text import Text
 
+from seedance_mcp import policy
 from seedance_mcp.commands.budget import Fit, find_fit
 from seedance_mcp.commands.console import open_ledger, show_error, shown, words
 from seedance_mcp.commands.phrases import rephrase
@@ -66,8 +67,9 @@ class Batch:
     async def buy(self) -> list[dict[str, Any]]:
         """Check all, then buy all; one result for each, in order."""
         began = time.time()
-        animator = await self._engine.animator()
         settings = await self._engine.settings()
+        policy.check_settings(settings.limits)
+        animator = await self._engine.animator()
         words.print(f"Reading {count_clips(len(self._shots))} and asking the price …")
         quotes = await quote_all(animator, self._shots)
         fit = await find_fit(animator, settings, self._shots, quotes)

@@ -8,7 +8,7 @@ import logging
 import os
 import sys
 from collections.abc import Awaitable, Callable, Generator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Annotated, TypeVar
@@ -19,7 +19,7 @@ from rich.console import Console
 
 from seedance_mcp import embedded
 from seedance_mcp.commands.exits import INTERRUPTED
-from seedance_mcp.config import Settings, read_settings
+from seedance_mcp.config import Settings, list_unread_files, read_settings
 from seedance_mcp.config.reading import REAL_SETTINGS
 from seedance_mcp.engine import Engine
 from seedance_mcp.errors import SeedanceError
@@ -66,8 +66,15 @@ def read_environ(sandbox: bool) -> dict[str, str]:
         for name in REAL_SETTINGS:
             environ.pop(f"SEEDANCE_{name}", None)
         environ["SEEDANCE_PROFILE"] = "sandbox"
-        environ["SEEDANCE_WALLET_FILE"] = str(read_settings(environ).data_dir / "wallet.json")
+        environ["SEEDANCE_WALLET_FILE"] = str(read_settings(environ, blocking=True).data_dir / "wallet.json")
     return environ
+
+
+def warn_of_unread_files() -> None:
+    """Name each settings file that lies where it is not read: its owner may believe in a limit that does not hold."""
+    with suppress(SeedanceError):  # the command itself says what is wrong
+        for file in list_unread_files(os.environ):
+            words.print(f"Warning: {file} is not read; seedance-mcp doctor names the file that is.", markup=False)
 
 
 def settle(settings: Settings) -> Settings:

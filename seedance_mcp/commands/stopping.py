@@ -18,7 +18,7 @@ def freeze(reason: Reason = None, sandbox: Sandbox = False, as_json: AsJson = Fa
     from seedance_mcp.ledger.sqlite import SQLiteLedger  # with its database, only where it is written
     from seedance_mcp.policy import FREEZE_REASON_CHARACTERS_MAX
 
-    settings = read_settings(read_environ(sandbox))
+    settings = read_settings(read_environ(sandbox), blocking=True)  # a stop must not fail
     ledger = SQLiteLedger(settings.ledger_file)
     try:
         # A long reason is cut, not refused: a stop must not fail.

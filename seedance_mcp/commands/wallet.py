@@ -167,8 +167,10 @@ def limits(sandbox: Sandbox = False, as_json: AsJson = False) -> None:
     }
     lists = {"rails": list(chosen.rails), "recipients": list(chosen.recipients), "models": list(chosen.models)}
     if as_json:
-        frozen_since = None if freeze is None else freeze.since
-        say({**rows, **lists, "push_allowed": chosen.push_allowed, "frozen_since": frozen_since})
+        say({
+            **rows, **lists, "push_allowed": chosen.push_allowed, "unlimited": list(chosen.unlimited),
+            "frozen_since": None if freeze is None else freeze.since,
+        })  # fmt: skip
         return
     for name, amount in rows.items():
         label = name.removesuffix("_micro_usdc").replace("_", " ")

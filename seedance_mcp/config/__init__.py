@@ -10,12 +10,14 @@ refused, never passed over.
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TypeVar
 from urllib.parse import urlsplit
 
 from seedance_mcp.config.custom import read_custom
+from seedance_mcp.config.names import SETTINGS_FILE, find_unread_files
 from seedance_mcp.config.profiles import (
     LIVE,
     LIVE_CHARGES,
@@ -27,10 +29,10 @@ from seedance_mcp.config.profiles import (
 from seedance_mcp.config.reading import (
     SETTINGS,
     SETTINGS_BYTES_MAX,
-    SETTINGS_FILE,
     Source,
     check_url,
     expand,
+    read_base_dir,
     read_origin,
 )
 from seedance_mcp.errors import ConfigError
@@ -41,10 +43,15 @@ from seedance_mcp.wire.offers import Rail
 
 __all__ = [
     "LIVE", "LIVE_CHARGES", "LIVE_TOKEN", "SANDBOX_PORT", "SANDBOX_TOKEN", "SETTINGS",
-    "SETTINGS_BYTES_MAX", "SETTINGS_FILE", "Profile", "Settings", "find_sources", "read_settings", "sandbox_profile",
+    "SETTINGS_BYTES_MAX", "SETTINGS_FILE", "Profile", "Settings", "find_sources", "list_unread_files",
+    "read_settings", "sandbox_profile",
 ]  # fmt: skip
 
+T = TypeVar("T")
+
 SANDBOX_PORT = 8402
+PROBLEMS_MAX = 3
+"""How many problems of the settings one error names."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +62,7 @@ class Settings:
         profile: Whom we talk to.
         embedded: Whether this process must bring its own sandbox studio.
         limits: What may be spent.
+        file: The one settings file that is read; it need not exist.
         data_dir: Folder of this profile: ledger, videos, wallet.
         wallet_key: A private key from the environment, or None.
         wallet_file: A key file that was named, or the profile's own.
@@ -68,6 +76,7 @@ class Settings:
     profile: Profile
     embedded: bool
     limits: Limits
+    file: Path
     data_dir: Path
     wallet_key: str | None = field(repr=False)
     wallet_file: Path
@@ -97,28 +106,25 @@ class Settings:
         return replace(self, profile=sandbox_profile(studio_url), embedded=False)
 
 
-def read_settings(environ: Mapping[str, str]) -> Settings:
+def read_settings(environ: Mapping[str, str], *, blocking: bool = False) -> Settings:
     """Read the owner's settings.
 
     Args:
         environ: The process environment.
+        blocking: What to do about a name or a limit that is not understood: True returns settings that quote and read
+            but sign nothing (`limits.problem`), False raises.
 
     Raises:
         ConfigError: A value is wrong; the text names it, its source and what is allowed.
     """
     source = Source.open(environ)
-    profile, embedded = _read_profile(source)
-    rails = _read_rails(source, profile)
-    limits = Limits(
-        max_price_per_video_micro_usdc=source.amount("MAX_PRICE_PER_VIDEO", 1_500_000),
-        max_per_day_micro_usdc=source.amount("MAX_PER_DAY", 5_000_000),
-        max_total_micro_usdc=source.amount_or_none("MAX_TOTAL"),
-        ask_above_micro_usdc=source.amount_or_none("ASK_ABOVE"),
-        rails=rails,
-        recipients=_read_recipients(source) or profile.pay_to,
-        models=source.choices("MODELS", MODELS),
-        push_allowed=source.choice("ALLOW_PUSH", ("on", "off"), "off") == "on",
-    )
+    try:
+        profile, embedded = _read_profile(source)
+    except ConfigError as exc:  # perhaps it is wrong because a name is
+        raise _join((*source.problems, exc)) from exc
+    limits = _read_limits(source, profile)
+    if limits.problem is not None and not blocking:
+        raise limits.problem
     data_dir = source.base_dir / profile.name
     if profile.name == "custom":
         data_dir /= urlsplit(profile.studio_url).netloc.replace(":", "_")
@@ -129,6 +135,7 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
         profile=profile,
         embedded=embedded,
         limits=limits,
+        file=source.file,
         data_dir=data_dir,
         wallet_key=source.text("WALLET_KEY"),
         wallet_file=expand(wallet_file, source.where("WALLET_FILE")) if wallet_file else data_dir / "wallet.json",
@@ -145,13 +152,55 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
 
 
 def find_sources(environ: Mapping[str, str]) -> dict[str, str]:
-    """Where each setting that is set comes from, for people; never its value.
+    """Return where each setting that is set comes from, for people; never its value.
 
     Raises:
         ConfigError: As `read_settings`, for the settings file.
     """
     source = Source.open(environ)
-    return {name: source.where(name) for name in SETTINGS if source.text(name) is not None}
+    return {name: source.where(name) for name in SETTINGS if source.is_set(name)}
+
+
+def list_unread_files(environ: Mapping[str, str]) -> tuple[Path, ...]:
+    """Return settings files that lie where they are not read, although their owner may believe in them.
+
+    Raises:
+        ConfigError: As `read_settings`, for the data folder.
+    """
+    return find_unread_files(read_base_dir(environ))
+
+
+def _read_limits(source: Source, profile: Profile) -> Limits:
+    """Read what may be spent; a limit that is not understood allows nothing."""
+    problems = list(source.problems)
+
+    def attempt(read: Callable[[], T], otherwise: T) -> T:
+        try:
+            return read()
+        except ConfigError as exc:
+            problems.append(exc)
+            return otherwise
+
+    available = _list_rails(profile)
+    limits = Limits(
+        max_price_per_video_micro_usdc=attempt(lambda: source.amount("MAX_PRICE_PER_VIDEO", 1_500_000), 0),
+        max_per_day_micro_usdc=attempt(lambda: source.amount("MAX_PER_DAY", 5_000_000), 0),
+        max_total_micro_usdc=attempt(lambda: source.amount_or_none("MAX_TOTAL"), 0),
+        ask_above_micro_usdc=attempt(lambda: source.amount_or_none("ASK_ABOVE"), 0),
+        rails=attempt(lambda: _read_rails(source, available), available),
+        recipients=attempt(lambda: _read_recipients(source), ()) or profile.pay_to,
+        models=attempt(lambda: source.choices("MODELS", MODELS), ()),
+        push_allowed=attempt(lambda: source.choice("ALLOW_PUSH", ("on", "off"), "off"), "off") == "on",
+    )
+    return replace(limits, problem=_join(problems)) if problems else limits
+
+
+def _join(problems: Sequence[ConfigError]) -> ConfigError:
+    """Make one error of several problems, so that the owner can correct all of them in one step."""
+    if len(problems) == 1:
+        return problems[0]
+    first = problems[:PROBLEMS_MAX]
+    return ConfigError(" ".join(problem.what for problem in first), " ".join(problem.hint for problem in first))
 
 
 def _read_profile(source: Source) -> tuple[Profile, bool]:
@@ -188,13 +237,17 @@ def _read_urls(source: Source, name: str, profile: Profile) -> tuple[str, ...]:
     return urls
 
 
-def _read_rails(source: Source, profile: Profile) -> tuple[Rail, ...]:
+def _list_rails(profile: Profile) -> tuple[Rail, ...]:
     pinned: dict[Rail, bool] = {"x402": profile.token is not None, "mpp": profile.charges is not None}
     available: tuple[Rail, ...] = tuple(rail for rail, has_pins in pinned.items() if has_pins)
     if not available:
         raise ConfigError(
             f"The {profile.name} profile names no token to pay in.", "Add an [x402] or an [mpp] table to it."
         )
+    return available
+
+
+def _read_rails(source: Source, available: tuple[Rail, ...]) -> tuple[Rail, ...]:
     return tuple(rail for name in source.choices("RAILS", available) for rail in available if rail == name) or available
 
 

@@ -6,26 +6,23 @@ import os
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
-from difflib import get_close_matches
 from pathlib import Path
 from typing import cast
 from urllib.parse import urlsplit
 
 import platformdirs
 
+from seedance_mcp.config import names
+from seedance_mcp.config.names import NEVER_EMPTY, PREFIX, SETTINGS_FILE
 from seedance_mcp.config.profiles import LOOPBACK_HOSTS
 from seedance_mcp.errors import ConfigError, quote_text
 from seedance_mcp.money import parse_usdc
 
-PREFIX = "SEEDANCE_"
-SETTINGS_FILE = "settings.toml"
 SETTINGS_BYTES_MAX = 64 * 1024
 
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 _LEFT_EMPTY = "${user_config."
 """How a bundle's host passes on a field that its owner left empty."""
-_MISSPELT = 0.85
-"""How alike a variable's name must be to one of ours to be taken for a slip of the pen."""
 
 SETTINGS: dict[str, str] = {
     "PROFILE": "`live`, `sandbox` or `custom`",
@@ -64,28 +61,32 @@ REAL_SETTINGS = (
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Source:
-    """Where a value may come from, and how to say so when it is wrong."""
+    """Where a value may come from, and how to say so when it is wrong.
+
+    Attributes:
+        environ: The process environment.
+        document: The settings file.
+        base_dir: The data folder, in which the settings file lies.
+        problems: Names in either that are no setting; nothing may be signed while there is one.
+    """
 
     environ: Mapping[str, str]
     document: Mapping[str, object]
     base_dir: Path
+    problems: tuple[ConfigError, ...] = ()
 
     @classmethod
     def open(cls, environ: Mapping[str, str]) -> Source:
         """The environment and the settings file of its data folder.
 
         Raises:
-            ConfigError: A name is misspelt, the file cannot be read, or holds what does not belong there.
+            ConfigError: The file cannot be read, or holds what does not belong there.
         """
-        _check_environ(environ)
-        named = find_value(environ, "DATA_DIR")
-        if named:
-            base_dir = expand(named, f"{PREFIX}DATA_DIR (environment)")
-        else:
-            base_dir = platformdirs.user_data_path("seedance-mcp", appauthor=False)
+        base_dir = read_base_dir(environ)
         file = base_dir / SETTINGS_FILE
         document = read_toml(file, may_be_missing=True)
-        check_keys(document, {name.lower() for name in SETTINGS}, str(file))
+        unknown = names.check_variables(environ, SETTINGS)
+        unknown += names.check_keys(document, {name.lower() for name in SETTINGS}, str(file))
         if "data_dir" in document:
             raise ConfigError(
                 f"data_dir is set in {file}, which lies in that very folder.", f"Set {PREFIX}DATA_DIR instead."
@@ -98,21 +99,28 @@ class Source:
         if find_value(environ, "PROFILE").lower() == "sandbox" and document.get("profile") != "sandbox":
             real = {name.lower() for name in REAL_SETTINGS}
             document = {name: value for name, value in document.items() if name not in real}
-        return cls(environ=environ, document=document, base_dir=base_dir)
+        return cls(environ=environ, document=document, base_dir=base_dir, problems=tuple(unknown))
+
+    @property
+    def file(self) -> Path:
+        """The one settings file that is read; it need not exist."""
+        return self.base_dir / SETTINGS_FILE
 
     def text(self, name: str) -> str | None:
         """The value of a setting, or None where it is not set, or empty.
 
         Raises:
             ConfigError: It is a literal `${NAME}`: the host did not fill it in, and a limit that its owner believes to
-                be set must be set.
+                be set must be set. Or it is empty, and that would mean "no limit".
         """
         value = find_value(self.environ, name)
         if value:
             return value
         stored = self.document.get(name.lower())
-        if stored is None or stored == "":
+        if stored is None or (stored == "" and name not in NEVER_EMPTY):
             return None
+        if isinstance(stored, str) and not stored.strip() and name in NEVER_EMPTY:
+            raise _empty_error(self.where(name))
         if isinstance(stored, list):
             separator = os.pathsep if name == "IMAGE_DIRS" else ","
             stored = separator.join(str(part) for part in cast("list[object]", stored)) or separator
@@ -121,11 +129,19 @@ class Source:
             raise ConfigError(f"{self.where(name)} holds control characters.", "Write it as one line of plain text.")
         return text
 
+    def is_set(self, name: str) -> bool:
+        """Return True if a setting has a value, right or wrong."""
+        try:
+            return self.text(name) is not None
+        except ConfigError:
+            return True
+
     def where(self, name: str) -> str:
         """How a person finds the place of a setting."""
-        if find_value(self.environ, name):
+        value = self.environ.get(PREFIX + name, "").strip()
+        if value and not value.startswith(_LEFT_EMPTY):
             return f"{PREFIX}{name} (environment)"
-        return f"{name.lower()} in {self.base_dir / SETTINGS_FILE}"
+        return f"{name.lower()} in {self.file}"
 
     def amount(self, name: str, default_micro_usdc: int) -> int:
         """Dollars as micro-USDC. Raises `ConfigError`, as everything below."""
@@ -169,13 +185,27 @@ class Source:
         return parts
 
 
+def read_base_dir(environ: Mapping[str, str]) -> Path:
+    """Return the data folder, in which the settings file lies.
+
+    Raises:
+        ConfigError: Its path cannot be resolved.
+    """
+    named = find_value(environ, "DATA_DIR")
+    if named:
+        return expand(named, f"{PREFIX}DATA_DIR (environment)")
+    return platformdirs.user_data_path("seedance-mcp", appauthor=False)
+
+
 def find_value(environ: Mapping[str, str], name: str) -> str:
     """A setting's text in the environment; empty where it is not set, or was left empty in a bundle's form.
 
     Raises:
-        ConfigError: It is a literal `${NAME}`.
+        ConfigError: It is a literal `${NAME}`, or empty where that would mean "no limit".
     """
     value = environ.get(PREFIX + name, "").strip()
+    if not value and PREFIX + name in environ and name in NEVER_EMPTY:
+        raise _empty_error(f"{PREFIX}{name} (environment)")
     if value.startswith("${") and (name == "WALLET_KEY" or value.startswith(_LEFT_EMPTY)):
         return ""  # without a key there is still a price to be asked, and the first purchase says what is missing
     if value.startswith("${"):
@@ -186,15 +216,8 @@ def find_value(environ: Mapping[str, str], name: str) -> str:
     return value
 
 
-def _check_environ(environ: Mapping[str, str]) -> None:
-    """Refuse a variable whose name is nearly one of ours: a limit set by a misspelt name would not hold."""
-    for name in environ:
-        own = name.removeprefix(PREFIX)
-        if own == name or own in SETTINGS:
-            continue
-        meant = get_close_matches(own.upper(), SETTINGS, n=1, cutoff=_MISSPELT)
-        if meant:
-            raise ConfigError(f"{name[:80]} (environment) is not a setting.", f"Did you mean {PREFIX}{meant[0]}?")
+def _empty_error(where: str) -> ConfigError:
+    return ConfigError(f"{where} is empty.", "Write a value, or remove the setting.")
 
 
 def expand(text: str, where: str) -> Path:
@@ -224,10 +247,9 @@ def read_toml(path: Path, *, may_be_missing: bool = False) -> Mapping[str, objec
 
 
 def check_keys(document: Mapping[str, object], allowed: set[str], where: str) -> None:
-    """Refuse a key that nobody would read."""
-    for key in document:
-        if key not in allowed:
-            raise ConfigError(f"{where} has an unknown key {key[:60]!r}.", f"Known are: {', '.join(sorted(allowed))}.")
+    """Refuse a key that no one would read."""
+    for problem in names.check_keys(document, allowed, where):
+        raise problem
 
 
 def require_text(document: Mapping[str, object], key: str, where: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from seedance_mcp.errors import ConfigError
 from seedance_mcp.wire.mpp import GAS_PRICE_DEFAULT, MppPins, is_sponsored, network_fee
 from seedance_mcp.wire.offers import Offer, Rail
 from seedance_mcp.wire.x402 import TokenDomain
@@ -24,6 +25,8 @@ class Limits:
         models: Allowed models; empty allows any.
         push_allowed: Whether a charge may be brought to the chain before the studio accepts the work, where a studio
             takes no other payment.
+        problem: What is wrong in the owner's settings, or None. While there is a problem nothing is signed: a limit
+            that its owner believes to be set may be missing here.
     """
 
     max_price_per_video_micro_usdc: int = 1_500_000
@@ -34,6 +37,18 @@ class Limits:
     recipients: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
     push_allowed: bool = False
+    problem: ConfigError | None = None
+
+    @property
+    def unlimited(self) -> tuple[str, ...]:
+        """Names of the settings that are not set and so limit nothing."""
+        unset = {
+            "MAX_TOTAL": self.max_total_micro_usdc is None,
+            "ASK_ABOVE": self.ask_above_micro_usdc is None,
+            "RECIPIENTS": not self.recipients,
+            "MODELS": not self.models,
+        }
+        return tuple(f"SEEDANCE_{name}" for name, is_unset in unset.items() if is_unset)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from seedance_mcp.errors import BudgetExceededError, PriceTooHighError, UnacceptableOfferError
+from seedance_mcp.errors import BudgetExceededError, ConfigError, PriceTooHighError, UnacceptableOfferError
 from seedance_mcp.money import format_usdc
 from seedance_mcp.policy.limits import Approval, Limits, Spend
 from seedance_mcp.wire.offers import Rail
@@ -51,6 +51,16 @@ def agree_price(
     return replace(lowest, max_cost_micro_usdc=max_price_micro_usdc)
 
 
+def check_settings(limits: Limits) -> None:
+    """Raise while something in the owner's settings is not understood; called before anything is bought or signed.
+
+    Raises:
+        ConfigError: A setting is unknown, empty or wrong.
+    """
+    if limits.problem is not None:
+        raise ConfigError(limits.problem.what, limits.problem.hint)
+
+
 UPLOAD_APPROVAL = Approval(20_000, "one image upload may cost", "Do not retry; tell the owner.")
 """An upload costs $0.01. Source: contract section 4."""
 
@@ -68,10 +78,12 @@ def check_price(
         fee_micro_usdc: The most that the network may keep besides.
 
     Raises:
+        ConfigError: The owner's settings are not understood.
         UnacceptableOfferError: Not a price at all.
         PriceTooHighError: Above the approved price.
         BudgetExceededError: No room in the day's or the total budget.
     """
+    check_settings(limits)
     if price_micro_usdc <= 0:
         raise UnacceptableOfferError(f"The price is ${format_usdc(price_micro_usdc)}, which is not above zero.")
     if price_micro_usdc > approval.max_price_micro_usdc:
@@ -119,7 +131,8 @@ def is_still_allowed(
         (spend.total_micro_usdc, limits.max_total_micro_usdc),
     ]
     return (
-        rail in limits.rails
+        limits.problem is None
+        and rail in limits.rails
         and (not limits.recipients or pay_to.lower() in limits.recipients)
         and (model is None or not limits.models or model in limits.models)
         and all(most is None or amount <= most for amount, most in caps)

@@ -42,8 +42,9 @@ async def approve_price(
     The price is pinned by the quote, so that the question stays the same word for word between two rounds.
     """
     engine = find_engine(ctx)
-    ask_above = (await engine.settings()).limits.ask_above_micro_usdc
-    if ask_above is None:
+    limits = (await engine.settings()).limits
+    ask_above = limits.ask_above_micro_usdc
+    if ask_above is None or limits.problem is not None:  # where settings are not understood, nothing can be bought
         return Question(approve=True)
     async with telling_progress(ctx, "Reading the image and asking the price"):
         animator = await engine.animator()

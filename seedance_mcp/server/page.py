@@ -72,7 +72,7 @@ class Apps(Extension):
 def find_origins(environ: Mapping[str, str]) -> list[str]:
     """Where the clips of the owner's studio come from; the live studio's where the settings are broken."""
     try:
-        profile = read_settings(environ).profile
+        profile = read_settings(environ, blocking=True).profile
     except ConfigError:  # the first call says what is wrong
         return [CLIP_ORIGIN]
     if profile.name == "live":

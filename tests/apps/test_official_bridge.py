@@ -1,4 +1,4 @@
-"""The page in a host made of the specification's own package. Run with SEEDANCE_TEST_HOSTS=1."""
+"""The page in a host made of the specification's own package. Run with SEEDANCETEST_HOSTS=1."""
 
 import shutil
 import subprocess

@@ -18,7 +18,7 @@ NOT_RUN: dict[tuple[str, str], str] = {
     ("README.md", "scripts/test"): "is what runs this test",
     ("README.md", "pip install '.[sandbox]'"): "changes the environment that the tests run in",
     ("docs/index.md", "pip install '.[sandbox]'"): "changes the environment that the tests run in",
-    ("docs/mcp.md", "SEEDANCE_TEST_HOSTS=1 python -m pytest tests/hosts"): "downloads foreign clients; they are tests",
+    ("docs/mcp.md", "SEEDANCETEST_HOSTS=1 python -m pytest tests/hosts"): "downloads foreign clients; they are tests",
 }
 """Commands that a test cannot run."""
 

@@ -15,9 +15,9 @@ import pytest
 if TYPE_CHECKING:
     from seedance_mcp.sandbox import Sandbox
 
-FOLDER_VARIABLE = "SEEDANCE_TEST_HOSTS_DIR"
+FOLDER_VARIABLE = "SEEDANCETEST_HOSTS_DIR"
 """Where foreign clients are installed and kept; a temporary folder of the machine otherwise."""
-SWITCH_VARIABLE = "SEEDANCE_TEST_HOSTS"
+SWITCH_VARIABLE = "SEEDANCETEST_HOSTS"
 INSTALL_SECONDS = 300
 DRIVE_SECONDS = 120
 SERVER = [sys.executable, "-m", "seedance_mcp"]

@@ -1,7 +1,7 @@
 """Other frameworks' MCP adapters, each as its user installs it, driven without a language model.
 
 Each has an environment of its own: two of them bring this SDK's line 2, one still asks for line 1. Run with
-SEEDANCE_TEST_HOSTS=1.
+SEEDANCETEST_HOSTS=1.
 """
 
 import tomllib

@@ -1,4 +1,4 @@
-"""The official conformance suite's scenarios that apply to any server. Run with SEEDANCE_TEST_HOSTS=1.
+"""The official conformance suite's scenarios that apply to any server. Run with SEEDANCETEST_HOSTS=1.
 
 Scenarios that ask for fixture tools by name, or for what we do not offer, are not run; `docs/mcp.md` says which.
 """

@@ -1,4 +1,4 @@
-"""Real clients of other makes and times, each in its own environment. Run with SEEDANCE_TEST_HOSTS=1."""
+"""Real clients of other makes and times, each in its own environment. Run with SEEDANCETEST_HOSTS=1."""
 
 from collections.abc import Callable
 from pathlib import Path

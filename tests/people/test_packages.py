@@ -17,7 +17,8 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import jsonschema
 
 from seedance_mcp import __version__
-from seedance_mcp.config import SETTINGS
+from seedance_mcp.config import SETTINGS, read_settings
+from seedance_mcp.policy import Limits
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
@@ -80,3 +81,12 @@ def test_the_bundle_has_the_sources_and_asks_for_the_key_as_a_secret(tmp_path: P
     assert (folder / manifest["server"]["entry_point"]).is_file()
     assert (folder / "seedance_mcp" / "gallery" / "page.html").is_file()
     assert not list(folder.rglob("*.pyc"))
+    asked = manifest["user_config"]
+    for unset in ("", "${user_config.x}"):  # how hosts pass on what was left empty
+        filled = {
+            name: str(asked[field]["default"]) if asked[field].get("required") else unset
+            for name, value in env.items()
+            for field in [value[len("${user_config.") : -1]]
+        }
+        found = read_settings({**filled, "SEEDANCE_DATA_DIR": str(tmp_path / "data")})
+        assert (found.wallet_key, found.image_dirs, found.limits) == (None, (), Limits())

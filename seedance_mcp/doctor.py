@@ -31,6 +31,7 @@ from seedance_mcp.errors import (
     quote_text,
 )
 from seedance_mcp.hosts import HOSTS, has_entry
+from seedance_mcp.installation import describe_install
 from seedance_mcp.money import format_usdc
 from seedance_mcp.policy import Freeze, Limits, Spend, find_room
 from seedance_mcp.wallet import list_sources, open_wallet
@@ -299,7 +300,7 @@ async def _look_at_network(settings: Settings, address: str | None) -> list[Find
                     topic="sandbox",
                     health="wrong",
                     text=f"The sandbox studio is not installed ({', '.join(missing)} missing).",
-                    advice="Run: pip install 'seedance-mcp[sandbox]'",
+                    advice=describe_install("sandbox"),
                 )
             ]
         return [Finding(topic="sandbox", health="ok", text="installed; every server and command brings its own")]

@@ -15,6 +15,7 @@ from urllib.parse import urlsplit
 
 from seedance_mcp.config import Settings
 from seedance_mcp.errors import ConfigError
+from seedance_mcp.installation import describe_install
 from seedance_mcp.wallet import open_wallet
 from seedance_mcp.wallet.keyfiles import create_key_file
 
@@ -125,6 +126,6 @@ def _load() -> "tuple[type[Sandbox], type[SandboxSettings]]":
     except ImportError as exc:
         raise ConfigError(
             f"The sandbox studio is not installed ({exc.name} is missing).",
-            "Install it with: pip install 'seedance-mcp[sandbox]'",
+            describe_install("sandbox"),
         ) from exc
     return Sandbox, SandboxSettings

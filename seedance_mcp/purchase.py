@@ -44,6 +44,7 @@ from seedance_mcp.errors import (
     UnacceptableOfferError,
 )
 from seedance_mcp.funds import Funds
+from seedance_mcp.installation import describe_install
 from seedance_mcp.ledger import Ledger, Payment
 from seedance_mcp.policy import Approval, Limits, Pins, Purse
 from seedance_mcp.studio import Studio
@@ -291,7 +292,7 @@ class Buyer:
             choose(limits=self.limits, purse=purse)  # raises where the missing rail would not have helped
             raise ConfigError(
                 "The studio offers to be paid on MPP (Tempo), whose libraries are not installed.",
-                "Install them with: pip install 'seedance-mcp[tempo]'",
+                describe_install("tempo"),
             ) from exc
 
     def _draw_up(self, offer: Offer, offers: Offers, purse: Purse, now: float) -> tuple[Mapping[str, object], int]:

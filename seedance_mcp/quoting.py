@@ -14,6 +14,7 @@ from seedance_mcp import policy
 from seedance_mcp.errors import ConfigError, PolicyError, PriceTooHighError, StudioRejectedError
 from seedance_mcp.funds import Funds
 from seedance_mcp.hosting import UPLOAD_PRICE_MICRO_USDC, Hosting, Picture
+from seedance_mcp.installation import describe_install
 from seedance_mcp.ledger import Ledger
 from seedance_mcp.money import format_usdc
 from seedance_mcp.order import PreparedOrder
@@ -203,7 +204,7 @@ class Quoting:
         if objection is None and offer.rail not in self.limits.rails:
             objection = f"{offer.rail} is not among the allowed rails"
         if objection is None and offer.rail == "mpp" and not self.hosting.buyer.wallet.can_charge:
-            objection = "its libraries are not installed: pip install 'seedance-mcp[tempo]'"
+            objection = f"its libraries are not installed. {describe_install('tempo')}"
         balance = purse.find_balance(offer)
         if objection is None and balance is not None and balance < purse.cost_of(offer):
             objection = f"the wallet holds ${format_usdc(balance)} of its token"

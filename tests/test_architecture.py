@@ -19,6 +19,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "order", "ordering", "pricing", "purchase", "quoting", "recovery", "watcher",
     ),
     "hands": ("config", "ledger", "media", "studio", "wallet"),
+    "facts": ("installation",),
     "pure": ("__init__", "errors", "idempotency", "money", "policy", "wire"),
 }  # fmt: skip
 """Every room, from the top floor to the bottom; a room may import its own floor and those below."""
@@ -81,7 +82,7 @@ def rooms_of(names: set[str]) -> set[str]:
 
 
 def floor_of(room: str) -> int:
-    """0 for the faces, 3 for the pure rooms."""
+    """0 for the faces, 4 for the pure rooms."""
     return next(number for number, names in enumerate(FLOORS.values()) if room in names)
 
 

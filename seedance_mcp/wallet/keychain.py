@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from types import ModuleType
 
 from seedance_mcp.errors import ConfigError
+from seedance_mcp.installation import describe_install
 
 SERVICE = "seedance-mcp"
 
@@ -48,9 +49,7 @@ def _opening() -> Generator[ModuleType]:
         import keyring  # an extra, with a D-Bus client behind it
         from keyring.errors import KeyringError, KeyringLocked, NoKeyringError
     except ImportError as exc:
-        raise ConfigError(
-            "The library for the keychain is not installed.", "Install it with: pip install 'seedance-mcp[keychain]'"
-        ) from exc
+        raise ConfigError("The library for the keychain is not installed.", describe_install("keychain")) from exc
     try:
         yield keyring
     except NoKeyringError:

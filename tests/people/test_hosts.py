@@ -323,7 +323,7 @@ SHOWN_TO_NOBODY = {
         "SEEDANCE_WALLET_KEY": KEY,
         "SEEDANCE_RPC_URL": "https://rpc.example/pr0vider",
         "SEEDANCE_LOG_LEVEL": "INFO",
-        "SEEDANCE_PRIVATE_KEY": "s3cret1",
+        "MY_PRIVATE_KEY": "s3cret1",
         "WALLET_KEY": "s3cret2",
         "GITHUB_TOKEN": "ghp_s3cret3",
     },

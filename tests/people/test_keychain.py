@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from seedance_mcp.installation import describe_install
 from tests.people.conftest import Person
 from tests.people.test_wallet import ADDRESS, KEY, private
 
@@ -67,7 +68,7 @@ def test_an_empty_keychain_leaves_the_file_to_sign(person: Person) -> None:
 
 @pytest.mark.parametrize(
     ("backend", "says"),
-    [("keyring.backends.fail.Keyring", "no keychain that can be used"), (None, "pip install 'seedance-mcp[keychain]'")],
+    [("keyring.backends.fail.Keyring", "no keychain that can be used"), (None, describe_install("keychain"))],
 )
 def test_a_machine_without_a_keychain_says_what_to_do(person: Person, backend: str | None, says: str) -> None:
     environ = {"PYTHON_KEYRING_BACKEND": backend} if backend else {}

@@ -104,9 +104,7 @@ async def test_misspelt_limit_does_not_lose_a_paid_video(
     assert Path(job["file"]).is_file()
 
 
-async def test_wallet_status_names_what_is_unlimited(
-    studio_server: "Sandbox", funded_key: str, tmp_path: Path
-) -> None:
+async def test_wallet_status_names_what_is_unlimited(studio_server: "Sandbox", funded_key: str, tmp_path: Path) -> None:
     async with open_host(studio_server, funded_key, tmp_path) as client:
         unset = facts(await client.call_tool("wallet_status", {}))["unlimited"]
     limits = {"SEEDANCE_MAX_TOTAL": "9", "SEEDANCE_ASK_ABOVE": "1", "SEEDANCE_MODELS": "seedance-fast"}

@@ -1,0 +1,86 @@
+"""This installation: where this copy came from, for hints that tell a person how to install more of it.
+
+Never names our package to an index: until `RELEASED_ON_INDEX` says so, the name there belongs to no one, or to anyone,
+and whoever registers it would run code beside a wallet key. Reads the installed metadata when a hint is made, and not
+before: a start must not wait for it.
+"""
+
+from __future__ import annotations
+
+RELEASED_ON_INDEX = False
+"""Whether our name on the Python package index is ours. A release sets it, and adds its package to `server.json`."""
+
+NAME = "seedance-mcp"
+UNKNOWN_SOURCE = f"the folder or wheel that you installed {NAME} from"
+
+
+def describe_install(extra: str) -> str:
+    """Return, as a sentence, how to install an extra of this very copy.
+
+    Args:
+        extra: Name of an optional dependency group, such as `tempo`.
+    """
+    command = build_install_command(_read_direct_url(), extra)
+    return f"Run: {command}" if command else f"Install the extra `{extra}` from {UNKNOWN_SOURCE}."
+
+
+def build_install_command(direct_url: str | None, extra: str) -> str | None:
+    """Return the command that installs an extra from the place that a copy was installed from.
+
+    Args:
+        direct_url: Text of `direct_url.json`, or None where the copy has none.
+        extra: Name of an optional dependency group.
+
+    Returns:
+        The command, or None where the place is not known or no longer there.
+
+    Source: PEP 610, "Recording the Direct URL Origin of installed distributions".
+    """
+    if direct_url is None:
+        return f"pip install '{NAME}[{extra}]'" if RELEASED_ON_INDEX else None
+    import json  # only when a hint is made
+    from urllib.parse import unquote, urlsplit
+
+    try:
+        found = json.loads(direct_url)
+        url = str(found["url"])
+        parts = urlsplit(url)
+        revision = found.get("vcs_info", {}).get("commit_id")
+        vcs, editable = found.get("vcs_info", {}).get("vcs"), found.get("dir_info", {}).get("editable") is True
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+    if not parts.scheme or not url.isprintable() or "'" in unquote(url) or not url.isascii():
+        return None
+    if parts.scheme == "file" and vcs is None:
+        path = _find_path(url)
+        return None if path is None else f"pip install {'-e ' if editable else ''}'{path}[{extra}]'"
+    where = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()  # a token may stand before the host
+    if vcs is not None:
+        where = f"{vcs}+{where}" + (f"@{revision}" if revision else "")
+    return f"pip install '{NAME}[{extra}] @ {where}'"
+
+
+def _find_path(url: str) -> str | None:
+    """Return the path of a file URL, or None where nothing is there any more."""
+    import os
+    from urllib.parse import urlsplit
+    from urllib.request import url2pathname
+
+    path = url2pathname(urlsplit(url).path)
+    return path if os.path.exists(path) and path.isprintable() else None
+
+
+def _read_direct_url() -> str | None:
+    """Return the `direct_url.json` of this copy; of sources that were never installed, their folder."""
+    import json
+    from importlib.metadata import PackageNotFoundError, distribution
+    from pathlib import Path
+
+    sources = Path(__file__).resolve().parents[1]
+    try:
+        text = distribution(NAME).read_text("direct_url.json")
+    except (PackageNotFoundError, OSError, ValueError):
+        text = None
+    if text is None and (sources / "pyproject.toml").is_file():
+        return json.dumps({"url": sources.as_uri(), "dir_info": {}})
+    return text

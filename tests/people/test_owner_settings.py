@@ -160,3 +160,8 @@ def test_command_with_a_misspelt_limit_quotes_and_buys_nothing(customer: Person)
     assert bought.code == 2
     assert bought.json["error"]["code"] == "config"
     assert customer.run("jobs", "--json").json == []
+
+
+def test_freeze_works_whatever_the_settings_say(person: Person) -> None:
+    """A stop must not fail because a limit is misspelt."""
+    assert person.run("freeze", "--sandbox", SEEDANCE_MAXPERDAY="1").code == 0

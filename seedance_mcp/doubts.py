@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 from seedance_mcp.errors import (
+    LedgerError,
     PaymentOutcomeUnknownError,
     PaymentRefusedError,
     PurchaseUnderwayError,
@@ -19,6 +20,11 @@ from seedance_mcp.ledger import Payment
 UNDONE = "the chain undid it"
 """The reason of a refused payment whose charge was included and reverted: its fee is gone, and no other money."""
 
+UNWRITTEN_HINT = (
+    "Make room on the disk, or wait for the program that locks the file. Then make the same call again: it takes up "
+    "this payment and pays nothing more."
+)
+"""What to do where the ledger cannot be written after a payment was sent."""
 CANDIDATES_MAX = 5
 """How many jobs an error names."""
 
@@ -126,6 +132,21 @@ def unasked_error(payment: Payment) -> PaymentOutcomeUnknownError:
         amount_micro_usdc=payment.cost_micro_usdc,
         payment_id=payment.id,
     )
+
+
+def tell_payment(exc: LedgerError, payment: Payment, *, moved: bool) -> None:
+    """Let an error of the ledger say what became of a payment that was sent before it.
+
+    Args:
+        exc: Says that nothing was paid, which is true only of what failed before a payment was sent.
+        payment: What was sent.
+        moved: Whether its money moved; otherwise it is held.
+    """
+    exc.charge = "settled" if moved else "held"
+    exc.amount_micro_usdc = payment.amount_micro_usdc if moved else payment.cost_micro_usdc
+    exc.payment_id = payment.id
+    exc.held_until = None if moved else payment.hold_until
+    exc.hint = UNWRITTEN_HINT
 
 
 def _tell(kind: type[Doubt], payment: Payment, what: str, hint: str) -> Doubt:

@@ -16,7 +16,14 @@ from urllib.parse import quote, urlsplit
 
 from seedance_mcp import media, policy
 from seedance_mcp.doubts import held_error
-from seedance_mcp.errors import ImageError, PurchaseUnderwayError, StudioError, StudioProtocolError, StudioRejectedError
+from seedance_mcp.errors import (
+    ImageError,
+    LedgerError,
+    PurchaseUnderwayError,
+    StudioError,
+    StudioProtocolError,
+    StudioRejectedError,
+)
 from seedance_mcp.flights import Flights
 from seedance_mcp.idempotency import upload_keys
 from seedance_mcp.ledger import Ledger, Payment, Sight, Upload
@@ -186,10 +193,14 @@ class Hosting:
 
     async def _buy(self, image: Image, keys: tuple[str, ...]) -> Hosted:
         """Buy, or join whoever is a moment ahead of us in another process."""
-        for _ in range(JOIN_ATTEMPTS_MAX - 1):
-            with contextlib.suppress(PurchaseUnderwayError):
-                return await self._buy_or_take_up(image, keys)
-        return await self._buy_or_take_up(image, keys)
+        try:
+            for _ in range(JOIN_ATTEMPTS_MAX - 1):
+                with contextlib.suppress(PurchaseUnderwayError):
+                    return await self._buy_or_take_up(image, keys)
+            return await self._buy_or_take_up(image, keys)
+        except LedgerError as exc:
+            self.recovery.tell_money(exc, keys)
+            raise
 
     async def _buy_or_take_up(self, image: Image, keys: tuple[str, ...]) -> Hosted:
         earlier = self.ledger.find_latest_payment(keys)

@@ -125,7 +125,11 @@ class Ordering:
         return bool(unfinished or lost)
 
     async def _purchase_and_keep(self, prepared: PreparedOrder, consent: Consent) -> Job:
-        job = await self._purchase(prepared, consent)
+        try:
+            job = await self._purchase(prepared, consent)
+        except LedgerError as exc:
+            self.recovery.tell_money(exc, prepared.keys.all)
+            raise
         await self.delivery.keep_frames(*prepared.pictures)
         return job
 

@@ -28,13 +28,13 @@ import contextlib
 import hashlib
 import secrets
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 
 import anyio
 
 from seedance_mcp import policy
-from seedance_mcp.doubts import UNDONE, refused_error, underway_error, unknown_error
+from seedance_mcp.doubts import UNDONE, refused_error, tell_payment, underway_error, unknown_error
 from seedance_mcp.errors import (
     ConfigError,
     InsufficientBalanceError,
@@ -87,6 +87,8 @@ class Buyer:
     pins: Pins
     funds: Funds
     now: Callable[[], float]
+    _unwritten: dict[int, tuple[Payment, Settled]] = field(default_factory=dict[int, tuple[Payment, Settled]])
+    """Answers to payments that settled while the ledger could not be written, by the payment's number."""
 
     async def buy(
         self, request: PaidRequest, offers: Offers, approval: Approval, *, supersedes: Payment | None = None
@@ -108,7 +110,7 @@ class Buyer:
             PurchaseUnderwayError: The same purchase is unfinished; nothing was signed.
             PaymentRefusedError: The studio settled nothing; the hold stays until the credential expires.
             PaymentOutcomeUnknownError: The answer is lost; see `recovery`.
-            LedgerError: The books cannot be written; nothing was sent.
+            LedgerError: The books cannot be written. Its `charge` says whether the payment settled before that.
         """
         policy.check_settings(self.limits)
         policy.check_clock(offers, self.now())
@@ -147,6 +149,8 @@ class Buyer:
             try:
                 payment = await self._send(payment, credential)
             except LedgerError as exc:  # its own words, "nothing was paid", would be of before it was sent
+                if exc.charge == "settled":
+                    raise
                 raise unknown_error(payment, f"It was sent, and its end cannot be written down. {exc.what}") from exc
             finally:
                 if payment.state == "signed":
@@ -195,12 +199,43 @@ class Buyer:
             if outcome.receipt is None and not holds_result(payment.purpose, outcome.answer):
                 # A page of whatever stands before the studio, such as a bot check: it may never have got there.
                 raise unknown_error(payment, "It was answered by neither a receipt nor what was bought.")
-            return await self._record_fee(self.ledger.conclude(payment, outcome, now=self.now()))
+            return await self._record_fee(self._settle(payment, outcome))
         if isinstance(outcome, Refused) and not again and not credential.raw_transaction:
             payment = self.ledger.conclude(payment, outcome, now=self.now())
             raise refused_error(payment)
         # A refusal of a *second* sending says nothing about the first one, and none gives back what was pushed.
         raise unknown_error(payment, f"It answered {outcome.reason}.")
+
+    def _settle(self, payment: Payment, outcome: Settled) -> Payment:
+        """Write that a payment settled; an answer that cannot be written now is kept until `write_down` can.
+
+        Raises:
+            LedgerError: It cannot be written; says that the payment settled.
+        """
+        try:
+            settled = self.ledger.conclude(payment, outcome, now=self.now())
+        except LedgerError as exc:
+            self._unwritten[payment.id] = (payment, outcome)
+            tell_payment(exc, payment, moved=True)
+            raise
+        self._unwritten.pop(payment.id, None)
+        return settled
+
+    def find_unwritten(self, keys: tuple[str, ...]) -> Payment | None:
+        """Return the payment of these idempotency keys that settled and could not be written down yet."""
+        return next((one for one, _ in self._unwritten.values() if one.fingerprint in keys), None)
+
+    def write_down(self, payment: Payment) -> Payment | None:
+        """Write the answer to a payment that settled while the ledger could not be written.
+
+        Returns:
+            The settled payment; None where there is nothing to write.
+
+        Raises:
+            LedgerError: It still cannot be written.
+        """
+        kept = self._unwritten.get(payment.id)
+        return None if kept is None else self._settle(payment, kept[1])
 
     def _check_still_allowed(self, payment: Payment) -> None:
         """Raise where the owner no longer wants a payment that was signed and perhaps never sent.
@@ -336,7 +371,8 @@ class Buyer:
             transaction = find_transaction(payment.document)
             fee = None if transaction is None else await self.funds.find_fee(transaction)
             if fee is not None:
-                return self.ledger.record_fee(payment, fee)
+                with contextlib.suppress(LedgerError):  # it settled, and what stays booked is the most it can be
+                    return self.ledger.record_fee(payment, fee)
         return payment
 
 

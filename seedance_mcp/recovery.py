@@ -19,8 +19,8 @@ from dataclasses import dataclass, field
 import anyio
 
 from seedance_mcp.chains import Chains, Fate
-from seedance_mcp.doubts import UNDONE, unasked_error
-from seedance_mcp.errors import PaymentError, StudioError
+from seedance_mcp.doubts import UNDONE, tell_payment, unasked_error
+from seedance_mcp.errors import LedgerError, PaymentError, StudioError
 from seedance_mcp.ledger import Ledger, Payment
 from seedance_mcp.purchase import LEASE_SECONDS, Buyer
 from seedance_mcp.studio import Studio
@@ -68,6 +68,10 @@ class Recovery:
         Raises:
             LedgerError: The books cannot be written.
         """
+        written = self.buyer.write_down(payment)
+        if written is not None:
+            self.add_job(written)
+            return written
         claimed = self.ledger.claim(payment, lease_until=self.now() + LEASE_SECONDS, now=self.now())
         if claimed is None:  # another process is at it, or it has ended
             return self.ledger.find_payment(payment.id) or payment
@@ -87,7 +91,10 @@ class Recovery:
         """
         with anyio.move_on_after(WAIT_SECONDS):
             while payment.holds(self.now()) and payment.state != "refused":
-                if payment.state == "signed" and payment.lease_until <= self.now():
+                is_ours = (
+                    payment.lease_until <= self.now() or self.buyer.find_unwritten((payment.fingerprint,)) is not None
+                )
+                if payment.state == "signed" and is_ours:
                     return await self.recover(payment)
                 await anyio.sleep(WAIT_POLL_SECONDS)
                 payment = self.ledger.find_payment(payment.id) or payment
@@ -96,6 +103,19 @@ class Recovery:
             if payment.state == "refused" and not payment.chain_checked:
                 raise unasked_error(payment)
         return payment
+
+    def tell_money(self, exc: LedgerError, keys: tuple[str, ...]) -> None:
+        """Let an error of the ledger say what was paid for a purchase before it; leave one that says so already."""
+        if exc.charge != "none":
+            return
+        payment = self.buyer.find_unwritten(keys)
+        if payment is not None:
+            tell_payment(exc, payment, moved=True)
+            return
+        with contextlib.suppress(LedgerError):
+            payment = self.ledger.find_latest_payment(keys)
+        if payment is not None and (payment.state == "settled" or payment.holds(self.now())):
+            tell_payment(exc, payment, moved=payment.state == "settled" or payment.receipt is not None)
 
     async def write_off(self, payment: Payment) -> Payment:
         """Take the owner's word that a payment whose credential is over never moved; the chain's word comes first.

@@ -18,8 +18,10 @@ from dataclasses import dataclass, field, replace
 
 import anyio
 
+from seedance_mcp.doubts import UNWRITTEN_HINT
 from seedance_mcp.errors import (
     JobNotFoundError,
+    LedgerError,
     SeedanceError,
     StudioRejectedError,
     StudioUnreachableError,
@@ -207,9 +209,10 @@ class JobWatcher:
                     asked += 1
                     page = await self._studio.list_jobs(cursor=cursor)
                     for status in page.jobs:
-                        watched = missing.pop(status.job_id, None) or self._watched.get(status.job_id)
+                        watched = missing.get(status.job_id) or self._watched.get(status.job_id)
                         if watched is not None and not watched.saving:  # also one that was not due: it is told for free
                             self._take(watched, status)
+                        missing.pop(status.job_id, None)
                     cursor = page.next_cursor
                     if cursor is None or not missing:
                         break
@@ -252,6 +255,9 @@ class JobWatcher:
                 watched.job = await self._save(watched.job)
             self._watched.pop(watched.job.job_id, None)
         except SeedanceError as exc:
+            if isinstance(exc, LedgerError):  # the clip was paid for, and may be on disk
+                exc.charge, exc.amount_micro_usdc = "settled", watched.job.price_micro_usdc
+                exc.payment_id, exc.hint = watched.job.payment_id, UNWRITTEN_HINT
             watched.problem = exc
             watched.failures += 1
             watched.due = anyio.current_time() + self._backoff_seconds(watched)

@@ -18,7 +18,7 @@ from anyio.abc import TaskGroup
 
 from seedance_mcp.animator import Animator
 from seedance_mcp.config import Settings, read_settings
-from seedance_mcp.errors import LedgerError, PaymentOutcomeUnknownError, PolicyError, PriceTooHighError
+from seedance_mcp.errors import LedgerError, PolicyError, PriceTooHighError
 from seedance_mcp.ledger.sqlite import SQLiteLedger
 from seedance_mcp.order import Order
 from seedance_mcp.sandbox import Sandbox
@@ -253,7 +253,7 @@ async def test_books_that_cannot_be_written_after_the_sending_never_say_that_not
 ) -> None:
     sandbox = make_sandbox(faults=("slow_answer=1",))
     settings = settings_for(sandbox, funded_key, tmp_path / "data")
-    errors: list[PaymentOutcomeUnknownError] = []
+    errors: list[LedgerError] = []
     async with animator_on(settings) as animator:
         ledger: SQLiteLedger = animator._ledger  # type: ignore[assignment]  # its file cannot be written for a while
 
@@ -266,11 +266,12 @@ async def test_books_that_cannot_be_written_after_the_sending_never_say_that_not
             tasks.start_soon(close_the_books)
             try:
                 await animator.upload_image(str(make_picture()))
-            except PaymentOutcomeUnknownError as exc:
+            except LedgerError as exc:
                 errors.append(exc)
         payment = ledger.find_payment(1)
 
-    assert [error.charge for error in errors] == ["held"]
+    assert [error.charge for error in errors] == ["settled"]
+    assert "$0.01 was paid" in str(errors[0])
     assert "Nothing was paid" not in str(errors[0])
     assert payment is not None
     assert payment.state == "signed", "it is looked into as soon as the books can be written"

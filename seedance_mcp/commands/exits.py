@@ -36,6 +36,8 @@ def find_exit_code(exc: SeedanceError) -> int:
         return UNFINISHED
     if issubclass(kind, PaymentError) or exc.charge == "held":
         return HELD
+    if issubclass(kind, LedgerError) and (exc.charge == "settled" or exc.upload_micro_usdc):
+        return HELD  # it was paid, and the ledger does not know
     if issubclass(kind, PolicyError):
         return REFUSED
     if issubclass(kind, ConfigError | ImageError | RequestError | LedgerError):

@@ -93,7 +93,9 @@ class Animator:
         )
         chains = Chains(studio=studio, pins=profile.pins)
         self._recovery = Recovery(buyer=buyer, ledger=ledger, studio=studio, chains=chains, now=now)
-        self._pricing = Pricing(studio=studio, wallet=wallet.address, now=now, signable=self._is_signable)
+        self._pricing = Pricing(
+            studio=studio, wallet=wallet.address, now=now, signable=self._is_signable, memory=ledger
+        )
         self._hosting = Hosting(
             buyer=buyer,
             recovery=self._recovery,

@@ -350,6 +350,8 @@ async def _look_at_studio(studio: Studio, settings: Settings) -> list[Finding]:
         contract = await pricing.route_contract("seedance-fast")
     except SeedanceError as exc:
         return [_problem("studio", exc)]
+    if pricing.unreadable is not None:
+        return [_problem("studio", pricing.unreadable)]
     findings = [
         Finding(topic="studio", health="ok", text=f"{studio.origin} answers, and speaks the {contract.dialect} dialect")
     ]
@@ -389,10 +391,9 @@ async def _look_at_upload(studio: Studio) -> list[Finding]:
 
     body = encode_json({"filename": "doctor.png", "contentType": "image/png", "size": 1000})
     try:
-        answer = await studio.send(
-            PaidRequest(purpose="upload", fingerprint="doctor", url=f"{studio.origin}/api/upload", body=body)
-        )
-        offers = read_offers(answer.status, answer.headers, answer.body)
+        url = f"{studio.origin}/api/upload"
+        answer = await studio.send(PaidRequest(purpose="upload", fingerprint="doctor", url=url, body=body))
+        offers = read_offers(answer.status, answer.headers, answer.body, url=url)
     except SeedanceError as exc:
         return [_problem("upload", exc)]
     pushed = " once its money has moved (SEEDANCE_ALLOW_PUSH)"

@@ -228,7 +228,7 @@ class Hosting:
             raise StudioRejectedError(
                 f"The studio named no price for an upload: {describe_answer(answer)}.", status=answer.status
             )
-        offers = read_offers(answer.status, answer.headers, answer.body)
+        offers = read_offers(answer.status, answer.headers, answer.body, url=request.url)
         payment = await self.buyer.buy(request, offers, policy.UPLOAD_APPROVAL, supersedes=earlier)
         try:
             upload = await self._finish(payment, image)

@@ -1,19 +1,26 @@
 """Pricing: what a clip costs at this studio now, by asking it without paying.
 
 Owns the studio's route contract (which dialect it speaks), cached with a lifetime and read again when an answer says
-that we may be wrong. A quote equal to the route's ceiling is the studio's way of saying "I cannot read your request";
-it is reported as that and is never a price.
+that we may be wrong, or names a price that is not the table's. Where it cannot be read, the last one that was read is
+used, also of an earlier process: the 402 still judges the price. A quote equal to the route's ceiling is the studio's
+way of saying "I cannot read your request"; it is reported as that and is never a price.
 """
 
 from __future__ import annotations
 
+import contextlib
+import logging
+import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
-from seedance_mcp.errors import StudioProtocolError, StudioRejectedError
+from seedance_mcp.errors import LedgerError, StudioError, StudioProtocolError, StudioRejectedError
 from seedance_mcp.idempotency import GenerationKeys, generation_keys
 from seedance_mcp.money import MicroUSDC, format_usdc
 from seedance_mcp.studio import Studio
+from seedance_mcp.wire.contracts import ASSUMED, read_contract, write_contract
+from seedance_mcp.wire.encoding import Json
 from seedance_mcp.wire.exchange import PaidRequest, describe_answer
 from seedance_mcp.wire.generation import (
     GenerationRequest,
@@ -28,8 +35,12 @@ from seedance_mcp.wire.generation import (
 )
 from seedance_mcp.wire.offers import Offer, Offers, read_offers
 
+log = logging.getLogger("seedance_mcp")
+
 CONTRACT_SECONDS = 600
 """How long a studio's declaration is believed."""
+UNREADABLE_SECONDS = 30
+"""How long a declaration that could not be read is not asked for again, unless something depends on it."""
 PLACEHOLDER_URL = "https://example.invalid/image.png"
 
 
@@ -40,6 +51,7 @@ class Priced:
     Attributes:
         request: Ready to be bought.
         offers: The payment challenge.
+        is_expected: Whether every such price is the table's, to the micro.
         price_micro_usdc: The lowest price among the offers that we may sign, or among all where there is none.
         estimate_micro_usdc: What the price table knows, or None.
         notes: What the caller should know about the request.
@@ -48,6 +60,7 @@ class Priced:
 
     request: PaidRequest
     offers: Offers
+    is_expected: bool
     price_micro_usdc: int | None
     estimate_micro_usdc: MicroUSDC | None
     notes: tuple[str, ...]
@@ -62,6 +75,18 @@ class Estimate:
     notes: tuple[str, ...]
 
 
+class ContractMemory(Protocol):
+    """Keeps across restarts what a studio declared: the ledger."""
+
+    def record_contract(self, studio: str, model: str, contract: Json, *, now: float) -> None:
+        """Write what a studio declares for a model's route."""
+        ...
+
+    def find_contract(self, studio: str, model: str) -> Json | None:
+        """Return what it last declared."""
+        ...
+
+
 @dataclass(slots=True)
 class Pricing:
     """Asks one studio for prices.
@@ -71,23 +96,52 @@ class Pricing:
         wallet: The paying address: part of a purchase's identity.
         now: Unix seconds.
         signable: Whether an offer's terms are ones that we may sign, whatever its price.
+        memory: Keeps what the studio declared; None for a look that leaves nothing behind.
+        unreadable: Why what it declares could not be read the last time, or None.
     """
 
     studio: Studio
     wallet: str
     now: Callable[[], float]
     signable: Callable[[Offer], bool] = lambda _: True
+    memory: ContractMemory | None = None
+    unreadable: StudioError | None = None
     _openapi: tuple[float, bytes] | None = None
+    _failed_at: float = -math.inf
+    _readings: int = 0
 
     async def route_contract(self, model: Model, *, fresh: bool = False) -> RouteContract:
-        """What the studio declares for a model's route.
+        """Return what the studio declares for a model's route, or last declared where it cannot be read now.
 
         Raises:
-            StudioError: It cannot be had.
+            StudioProtocolError: It declares nothing that this version can write.
         """
-        if fresh or self._openapi is None or self._openapi[0] + CONTRACT_SECONDS < self.now():
-            self._openapi = (self.now(), await self.studio.fetch_openapi())
-        return read_route_contract(self._openapi[1], model)
+        stale = self._openapi is None or self._openapi[0] + CONTRACT_SECONDS < self.now()
+        if fresh or (stale and self._failed_at + UNREADABLE_SECONDS < self.now()):
+            try:
+                self._openapi = (self.now(), await self.studio.fetch_openapi())
+                self._readings += 1
+                self.unreadable = None
+            except StudioError as exc:
+                self._failed_at, self.unreadable = self.now(), exc
+                log.warning("The studio's openapi.json cannot be read; what it last said is used. %s", exc.what)
+        if self._openapi is None:
+            return self._recall(model)
+        contract = read_route_contract(self._openapi[1], model)
+        self._remember(model, contract)
+        return contract
+
+    def _recall(self, model: Model) -> RouteContract:
+        """Return what an earlier process read, or else what is taken for granted."""
+        stored = None if self.memory is None else self.memory.find_contract(self.studio.origin, model)
+        return (None if stored is None else read_contract(stored)) or ASSUMED
+
+    def _remember(self, model: Model, contract: RouteContract) -> None:
+        """Keep what the studio declares, for a time when it cannot be read. A locked ledger keeps it the next time."""
+        document = write_contract(contract)
+        with contextlib.suppress(LedgerError):
+            if self.memory is not None and self.memory.find_contract(self.studio.origin, model) != document:
+                self.memory.record_contract(self.studio.origin, model, document, now=self.now())
 
     async def choose_key(self, model: Model, keys: GenerationKeys) -> str:
         """Return the idempotency key of a purchase in the dialect that the studio speaks now.
@@ -103,7 +157,7 @@ class Pricing:
 
         Raises:
             RequestError: It cannot.
-            StudioError: The studio's declaration cannot be had.
+            StudioProtocolError: The studio declares nothing that this version can write.
         """
         contract = await self.route_contract(request.model)
         body = encode_generation(
@@ -124,15 +178,21 @@ class Pricing:
             StudioProtocolError: It quotes the ceiling, or answers what the contract does not allow.
             StudioUnreachableError: It does not answer.
         """
+        before = self._readings
         contract = await self.route_contract(request.model)
         try:
-            return await self._ask(request, contract, urls)
+            priced = await self._ask(request, contract, urls)
         except (StudioRejectedError, StudioProtocolError):
             # Perhaps the studio has changed its dialect since we looked.
             fresh = await self.route_contract(request.model, fresh=True)
             if fresh == contract:
                 raise
             return await self._ask(request, fresh, urls)
+        if priced.is_expected or self._readings > before:
+            return priced
+        # Not the table's price: perhaps it is a new ceiling, for a body that is not understood any more.
+        fresh = await self.route_contract(request.model, fresh=True)
+        return priced if fresh == contract else await self._ask(request, fresh, urls)
 
     async def _ask(self, request: GenerationRequest, contract: RouteContract, urls: Sequence[str]) -> Priced:
         body = encode_generation(
@@ -152,7 +212,7 @@ class Pricing:
             raise StudioRejectedError(
                 f"The studio does not take the request: {describe_answer(answer)}.", status=answer.status
             )
-        offers = read_offers(answer.status, answer.headers, answer.body)
+        offers = read_offers(answer.status, answer.headers, answer.body, url=paid_request.url)
         estimate = estimate_price(contract.dialect, request)
         # An offer in a token that we would never sign for says nothing about our price.
         judged = [offer for offer in offers.offers if self.signable(offer)] or offers.offers
@@ -164,9 +224,17 @@ class Pricing:
                     "a request that it cannot read.",
                     "Do not pay this. Update seedance-mcp, or tell the owner.",
                 )
+        expected = all(amount == estimate for amount in amounts)
+        if contract is ASSUMED and not expected:
+            raise StudioProtocolError(
+                "The studio does not say which requests it takes (its openapi.json cannot be read), and its price is "
+                "not the known one.",
+                "Nothing is signed on a guess. Try again in a few minutes.",
+            )
         return Priced(
             request=paid_request,
             offers=offers,
+            is_expected=expected,
             price_micro_usdc=min(amounts, default=None),
             estimate_micro_usdc=estimate,
             notes=body.notes,

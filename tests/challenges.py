@@ -127,7 +127,7 @@ def add_entry(**changes: object) -> Answer:
 def judge(answer: Answer, owner: Owner | None = None) -> Offer:
     """Read, choose and check as `Pricing` and `Buyer.buy` do, in their order; the offer is what would be signed."""
     owner = owner or Owner()
-    offers = read_offers(answer.status, answer.headers, answer.body)
+    offers = read_offers(answer.status, answer.headers, answer.body, url=ROUTE)
     for offer in offers.offers:
         if is_ceiling(offer.amount_micro_usdc, CONTRACT, estimate_price("classic", REQUEST)):
             raise StudioProtocolError("The studio quotes its ceiling.")

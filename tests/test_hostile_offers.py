@@ -70,6 +70,17 @@ def patched(old: str, new: str) -> Answer:
     return raw(text.replace(old, new, 1))
 
 
+def resource_in_body(resource: object) -> Answer:
+    """The good challenge, whose header does not say what it is for, and whose body does."""
+    return edit(lambda challenge: challenge.pop("resource"), body={"resource": resource})
+
+
+def in_body(**changes: object) -> Answer:
+    """The good challenge as a body, without the header; a field that is None is left out."""
+    document = {**build_challenge(), **changes}
+    return Answer(body=json.dumps({key: value for key, value in document.items() if value is not None}).encode())
+
+
 @dataclass(frozen=True)
 class Hostile:
     """A 402 that must not be paid.
@@ -103,7 +114,7 @@ HOSTILE = [
     protocol("status-500", Answer(500, change("error", None).headers), "Expected a 402"),
     protocol("nothing-at-all", Answer(), "without saying how to pay"),
     offer("mpp-without-realm", Answer(headers=(("www-authenticate", 'Payment id="x", method="tempo"'),)), "realm"),
-    protocol("version-1-in-body", Answer(body=b'{"x402Version":1,"accepts":[{}]}'), "version 1"),
+    protocol("version-1-in-body", Answer(body=b'{"x402Version":1,"accepts":[{}]}'), "version «1»"),
     protocol("sign-in-challenge", answer_with(CAPTURES["sign_in_challenge"]), "a sign-in where a price"),
     protocol("refusal-with-challenge", edit(lambda _: None, body=CAPTURES["refusal_mismatch"]), "refused a payment"),
     protocol(
@@ -149,8 +160,29 @@ HOSTILE = [
         edit(lambda _: None, body={"accepts": [{**build_challenge()["accepts"][0], "amount": "1"}]}),
         "in its header and another in its body (accepts)",
     ),
-    protocol("body-other-resource", edit(lambda _: None, body={"resource": {"url": ROUTE}}), "its body (resource)"),
+    protocol(
+        "body-other-resource", edit(lambda _: None, body={"resource": {"url": ROUTE + "/2"}}), "its body (resource)"
+    ),
+    protocol("body-resource-without-url", edit(lambda _: None, body={"resource": {"id": 1}}), "its body (resource)"),
     protocol("body-cut", edit(lambda _: None, body=b'{"error":"no","reason"'), "The 402 body is not JSON"),
+    # What only the body says.
+    protocol("body-alone-other-resource", resource_in_body({"url": ROUTE + "/2"}), "names something else in its body"),
+    protocol("body-alone-other-host", resource_in_body({"url": "https://evil.example/api"}), "names something else"),
+    protocol("body-alone-user-part", resource_in_body({"url": ROUTE.replace("//", "//me@")}), "names something else"),
+    offer("body-alone-resource-text", resource_in_body(ROUTE), "does not name what it is for"),
+    protocol("offer-in-body-version-3", in_body(x402Version=3), "version «3»"),
+    protocol("offer-in-body-without-version", in_body(x402Version=None), "version «None»"),
+    protocol("offer-in-body-other-resource", in_body(resource={"url": ROUTE + "/2"}), "names something else"),
+    offer("offer-in-body-without-resource", in_body(resource=None), "does not name what it is for"),
+    protocol("offer-in-body-refused", in_body(error="no", reason="expired"), "refused a payment"),
+    protocol("offer-in-body-too-long", in_body(padding="x" * 70_000), "longer than"),
+    protocol(
+        "offer-in-body-name-twice",
+        Answer(body=json.dumps(build_challenge()).replace('"amount": ', '"amount": "1", "amount": ', 1).encode()),
+        "is not JSON",
+    ),
+    protocol("offer-in-body-sign-in", Answer(body=json.dumps(CAPTURES["sign_in_challenge"]).encode()), "a sign-in"),
+    protocol("words-alone", Answer(body=b'{"error":"Payment required","message":"Pay"}'), "without saying how to pay"),
     # The resource.
     offer("resource-missing", without("resource"), "does not name what it is for"),
     offer("resource-text", change("resource", ROUTE), "does not name what it is for"),
@@ -257,6 +289,12 @@ GOOD = {
     "as-recorded": edit(lambda _: None),
     "body-a-copy": edit(lambda _: None, body=build_challenge()),
     "body-checkout-session": edit(lambda _: None, body={"checkout_session": {"id": "cs_1"}}),
+    "body-same-resource": edit(lambda _: None, body={"resource": {"url": ROUTE}}),
+    "body-alone-resource": resource_in_body(build_challenge()["resource"]),
+    "body-alone-resource-default-port": resource_in_body({"url": ROUTE.replace(".dev", ".dev:443")}),
+    "body-error-in-words": edit(lambda _: None, body={"error": "Payment required", "message": "Pay for this"}),
+    "offer-in-body": in_body(),
+    "offer-in-body-error-in-words": in_body(error="PAYMENT-SIGNATURE header is required"),
     "body-page": edit(lambda _: None, body=b"<html>Payment Required</html>"),
     "header-unpadded": header(encode_header(build_challenge()).rstrip("=")),
     "header-url-safe": header(base64.urlsafe_b64encode(json.dumps(build_challenge()).encode()).decode()),

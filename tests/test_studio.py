@@ -351,6 +351,12 @@ async def test_a_hosted_picture_is_looked_for_only_where_it_may_be() -> None:
         assert len(server.asked) == 1
 
 
+@pytest.mark.parametrize(("headers", "hosted"), [({}, False), ({"cf_mitigated": "challenge"}, True)])
+async def test_a_bot_check_does_not_say_that_a_picture_is_gone(headers: dict[str, str], hosted: bool) -> None:
+    async with serve_raw(say(403, b"", **headers)) as server, open_studio(server.url) as studio:
+        assert await studio.is_hosted(f"{server.url}/x.png") == hosted
+
+
 async def test_no_cookie_is_kept() -> None:
     answer = say(200, b"{}", set_cookie="id=you; Max-Age=999999")
     async with serve_raw(answer) as server, open_studio(server.url) as studio:

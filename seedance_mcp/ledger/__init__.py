@@ -392,6 +392,14 @@ class Ledger(Protocol):
         """The studio does not host it any more."""
         ...
 
+    def record_contract(self, studio: str, model: str, contract: Json, *, now: float) -> None:
+        """Write what a studio declares for a model's route."""
+        ...
+
+    def find_contract(self, studio: str, model: str) -> Json | None:
+        """Return what a studio last declared for a model's route."""
+        ...
+
     def find_freeze(self) -> Freeze | None:
         """Return the owner's stop, if one stands."""
         ...

@@ -100,11 +100,24 @@ def m005_freezes(db: sqlite3.Connection) -> None:
         ) STRICT""")
 
 
+def m006_route_contracts(db: sqlite3.Connection) -> None:
+    """What a studio last declared for a route, for the time when its declaration cannot be read."""
+    db.execute("""
+        CREATE TABLE route_contracts (
+            studio TEXT NOT NULL,
+            model TEXT NOT NULL,
+            contract TEXT NOT NULL,
+            read_at REAL NOT NULL,
+            PRIMARY KEY (studio, model)
+        ) STRICT""")
+
+
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     m001_initial,
     m002_network_fees,
     m003_lease_owners,
     m004_sights,
     m005_freezes,
+    m006_route_contracts,
 )
 """Append only: `PRAGMA user_version` counts how many a file has had."""

@@ -24,7 +24,7 @@ from seedance_mcp.ledger.freezes import drop_freeze, find_freeze, put_freeze
 from seedance_mcp.ledger.migrations import MIGRATIONS
 from seedance_mcp.ledger.rows import JOB_QUERY, is_gone, make_storable, name_ourselves, read_job, read_payment
 from seedance_mcp.policy import DAY_SECONDS, Freeze, Spend, check_not_frozen
-from seedance_mcp.wire.encoding import Json
+from seedance_mcp.wire.encoding import Json, parse_json_object
 from seedance_mcp.wire.exchange import PaidRequest, Receipt, Refused, Settled
 from seedance_mcp.wire.jobs import JobStatus, Status
 from seedance_mcp.wire.offers import Offer
@@ -556,6 +556,18 @@ class SQLiteLedger:
         """The studio does not host it any more."""
         with self._atomic() as db:
             db.execute("UPDATE uploads SET gone = 1 WHERE image_url = ?", (image_url,))
+
+    def record_contract(self, studio: str, model: str, contract: Json, *, now: float) -> None:
+        """Write what a studio declares for a model's route."""
+        with self._atomic() as db:
+            db.execute(
+                "INSERT OR REPLACE INTO route_contracts VALUES (?, ?, ?, ?)", (studio, model, json.dumps(contract), now)
+            )
+
+    def find_contract(self, studio: str, model: str) -> Json | None:
+        """Return what a studio last declared for a model's route."""
+        row = self._one("SELECT contract FROM route_contracts WHERE studio = ? AND model = ?", studio, model)
+        return None if row is None else parse_json_object(row["contract"], "A stored contract")
 
     def find_freeze(self) -> Freeze | None:
         """Return the owner's stop, if one stands."""

@@ -16,6 +16,8 @@ from starlette.types import Receive, Scope, Send
 
 from seedance_mcp.sandbox.faults import Fault
 
+_PAGE = "<!doctype html><title>Just a moment...</title><p>Checking your connection.</p>"
+
 
 class RefusalError(Exception):
     """A request that gets an error answer instead of service; raised anywhere below a route."""
@@ -58,8 +60,9 @@ def build_edge_fault(fault: Fault) -> Response:
         case "rate_limited":
             return build_json({"success": False, "error": "Too many requests"}, 429, headers={"retry-after": "1"})
         case "not_json" | "page_for_payment":
-            page = "<!doctype html><title>Just a moment...</title><p>Checking your connection.</p>"
-            return Response(page, 200, media_type="text/html")
+            return Response(_PAGE, 200, media_type="text/html")
+        case "bot_check" | "bot_check_for_payment":
+            return Response(_PAGE, 403, {"cf-mitigated": "challenge", "server": "cloudflare"}, media_type="text/html")
         case _:
             return build_json({"success": False, "error": "Internal server error"}, 500)
 

@@ -48,7 +48,7 @@ PAGE_DEFAULT, PAGE_MAX = 20, 100
 Endpoint = Callable[[Studio, Request], Awaitable[Response]]
 
 _UPLOAD_TITLE = "Buy an upload slot: returns a client token for one image upload"
-_EDGE_FAULTS = ("server_error", "rate_limited", "not_json")
+_EDGE_FAULTS = ("server_error", "rate_limited", "not_json", "bot_check")
 _CORS = {
     "access-control-allow-origin": "*",
     "access-control-allow-methods": "GET, POST, DELETE, PUT, PATCH, OPTIONS",
@@ -183,7 +183,8 @@ async def confirm_upload(studio: Studio, request: Request) -> Response:
 def _sell(route: GenerateRoute) -> Endpoint:
     async def generate(studio: Studio, request: Request) -> Response:
         """Sell one generation."""
-        return await _generate(studio, request, route)
+        spoken = next(one for one in studio.find_routes() if one.path == route.path)
+        return await _generate(studio, request, spoken)
 
     return generate
 
@@ -312,10 +313,12 @@ def _read_status(text: str | None) -> str | None:
 
 async def show_openapi(studio: Studio, request: Request) -> Response:
     """Serve the discovery document."""
+    fault = studio.faults.take("no_openapi")
+    if fault is not None:
+        raise RefusalError(int(fault.argument or 503), "Discovery is not available")
     settings = studio.settings
-    return build_json(
-        build_openapi(settings.contract, studio.routes, origin=read_origin(request), rails=settings.rails)
-    )
+    routes = studio.find_routes()
+    return build_json(build_openapi(settings.contract, routes, origin=read_origin(request), rails=settings.rails))
 
 
 async def show_guidance(studio: Studio, request: Request) -> Response:

@@ -37,7 +37,20 @@ FAULTS: dict[str, str] = {
     "page_for_payment": "a paid request, and no other, is answered by 200 and a page of HTML before anything happens",
     "dead_result_url": "a job's first result URLs answer 404; the next poll gives good ones",
     "truncated_video": "a video download breaks off in the middle",
+    "bot_check": "an API call is answered by 403 and a bot check's page before anything happens",
+    "bot_check_for_payment": "a paid request, and no other, is answered by a bot check's page",
+    "no_openapi": "=STATUS openapi.json is answered by this status, while every other route works",
+    "other_dialect": "the generate routes and openapi.json speak the dialect that was not chosen",
+    "challenge_shape": "=KIND an x402 challenge is written the way some other studio writes it",
     "tampered_offer": "=KIND the offer is changed before it is sent, and honoured if it is signed",
+}
+
+CHALLENGE_SHAPES: dict[str, str] = {
+    "resource_in_body": "the header does not say what it is for; the body does",
+    "other_resource_in_body": "the same, and the body names another route",
+    "error_in_body": "the header is good; the body holds an error and a message in words",
+    "whole_in_body": "there is no header; the body holds the whole document",
+    "version_1": "there is no header; the body holds a document of x402 version 1",
 }
 
 OFFER_TAMPERINGS: dict[str, str] = {
@@ -96,6 +109,12 @@ def _check_argument(fault: Fault) -> None:
     if fault.name == "tampered_offer":
         if fault.argument not in OFFER_TAMPERINGS:
             raise ValueError(f"tampered_offer needs one of: {', '.join(sorted(OFFER_TAMPERINGS))}")
+    elif fault.name == "challenge_shape":
+        if fault.argument not in CHALLENGE_SHAPES:
+            raise ValueError(f"challenge_shape needs one of: {', '.join(sorted(CHALLENGE_SHAPES))}")
+    elif fault.name == "no_openapi":
+        if re.fullmatch(r"[45][0-9]{2}", fault.argument or "") is None:
+            raise ValueError("no_openapi needs a status, as in no_openapi=503")
     elif fault.name in _TAKES_SECONDS:
         if re.fullmatch(r"[0-9]+(\.[0-9]+)?", fault.argument or "") is None or fault.seconds > SECONDS_MAX:
             raise ValueError(f"{fault.name} needs seconds, as in {fault.name}=2.5, at most {SECONDS_MAX:.0f}")

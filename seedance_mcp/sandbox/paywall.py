@@ -31,8 +31,10 @@ from seedance_mcp.sandbox.answers import (
 )
 from seedance_mcp.sandbox.faults import Fault, FaultBoard
 from seedance_mcp.sandbox.schema import Schema
+from seedance_mcp.sandbox.shapes import reshape_challenge
 
 SIGHTINGS_MAX = 10_000
+_FAULTS_FOR_PAYMENT = ("error_for_payment", "page_for_payment", "bot_check_for_payment")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,9 +143,11 @@ class Paywall:
         for rail in self._rails:
             headers |= rail.build_challenge(resource, price_micro_usdc, tampering)
         if rejected is None or rejected.silent:
-            return Response(b"", 402, headers)
-        body = {"error": f"Payment rejected ({rejected.reason}): {rejected}", "reason": rejected.reason}
-        return Response(dump_json(body), 402, headers)
+            shape = self._faults.take("challenge_shape")
+            headers, body = (headers, b"") if shape is None else reshape_challenge(headers, str(shape.argument))
+            return Response(body, 402, headers)
+        refusal = {"error": f"Payment rejected ({rejected.reason}): {rejected}", "reason": rejected.reason}
+        return Response(dump_json(refusal), 402, headers)
 
     def build_sign_in_headers(self, url: str) -> dict[str, str]:
         """Build what the rails add to a sign-in challenge."""
@@ -175,7 +179,7 @@ class Paywall:
         Raises:
             RefusalError: If the handler refuses, or 500 if the settlement fails.
         """
-        fault = self._faults.take("error_for_payment") or self._faults.take("page_for_payment")
+        fault = next(filter(None, map(self._faults.take, _FAULTS_FOR_PAYMENT)), None)
         if fault is not None:
             return build_edge_fault(fault)
         try:

@@ -10,7 +10,7 @@ from anyio import Event
 
 from seedance_mcp.sandbox.blob import BlobStore
 from seedance_mcp.sandbox.chain import LocalChain
-from seedance_mcp.sandbox.contract import build_generate_routes
+from seedance_mcp.sandbox.contract import GenerateRoute, build_generate_routes
 from seedance_mcp.sandbox.faults import FaultBoard
 from seedance_mcp.sandbox.jobs import JobBoard
 from seedance_mcp.sandbox.media import MediaReader
@@ -50,6 +50,12 @@ class Studio:
             sponsors=self.settings.sponsors_fees,
             pushed=self.settings.takes_pushed,
         )
+
+    def find_routes(self) -> tuple[GenerateRoute, ...]:
+        """Return the generate routes in the dialect that is spoken now."""
+        if self.faults.take("other_dialect") is None:
+            return self.routes
+        return build_generate_routes("classic" if self.settings.contract == "current" else "current")
 
     def count(self, method: str, template: str) -> None:
         """Count one request to a route."""

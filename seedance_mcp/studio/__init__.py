@@ -41,6 +41,7 @@ from seedance_mcp.studio.transport import (
     translating,
 )
 from seedance_mcp.wire import siwx
+from seedance_mcp.wire.edge import BOT_CHECK, EDGE_HINT, find_edge_answer
 from seedance_mcp.wire.encoding import Json, encode_json, find_text, parse_json_object
 from seedance_mcp.wire.exchange import PaidRequest, Response, describe_answer, quote_url
 from seedance_mcp.wire.jobs import JobPage, JobStatus, UploadTicket, is_job_id, read_job, read_job_page
@@ -128,6 +129,7 @@ class Studio:
         response = await self._repeat("GET", f"{self.origin}/openapi.json")
         if response.status != 200:
             raise self._rejected("The studio's openapi.json", response)
+        parse_json_object(response.body, "The studio's openapi.json")
         return response.body
 
     async def send(self, request: PaidRequest) -> Response:
@@ -269,11 +271,13 @@ class Studio:
                 place = await self._strangers.locate(url, loopback_allowed=self.allows_loopback)
                 response = await self._strangers.open(place, method="HEAD")
                 await response.aclose()
+                headers = [(name.lower(), value) for name, value in response.headers.multi_items()]
         except StudioUnreachableError:
             return True
         except StudioRejectedError:  # not a place that we would send anybody to
             return False
-        return response.status_code not in (403, 404, 410)
+        gone = response.status_code in (403, 404, 410)
+        return not gone or find_edge_answer(response.status_code, headers, b"") == BOT_CHECK
 
     async def fetch_image(self, url: str, *, bytes_max: int) -> bytes:
         """GET an image that the caller named; every address on the way is checked, also after redirects.
@@ -354,7 +358,7 @@ class Studio:
         """A free exchange, tried again where the studio is overloaded or out of order.
 
         Raises:
-            StudioUnreachableError: It still is after `ATTEMPTS_MAX`.
+            StudioUnreachableError: It still is after `ATTEMPTS_MAX`, or a bot check answers: asking again provokes it.
         """
         reason, retry_after = "", None
         for attempt in range(ATTEMPTS_MAX):
@@ -363,6 +367,7 @@ class Studio:
             except StudioUnreachableError as exc:
                 reason, retry_after, pause_seconds = exc.what, None, 0.5 * 2**attempt
             else:
+                _check_edge(f"The answer of {quote_url(url)} cannot be had", response)
                 if response.status != 429 and response.status < 500:
                     return response
                 reason = f"The studio answered {describe_answer(response)}."
@@ -373,6 +378,7 @@ class Studio:
         raise StudioUnreachableError(reason, "Try again in a minute.", retry_after_seconds=retry_after)
 
     def _rejected(self, what: str, response: Response) -> StudioRejectedError | StudioUnreachableError:
+        _check_edge(f"{what} failed", response)
         if response.status == 429 or response.status >= 500:
             return StudioUnreachableError(
                 f"{what} failed: {describe_answer(response)}.",
@@ -380,3 +386,13 @@ class Studio:
                 retry_after_seconds=read_retry_after(response, self._now()),
             )
         return StudioRejectedError(f"{what} was refused: {describe_answer(response)}.", status=response.status)
+
+
+def _check_edge(what: str, response: Response) -> None:
+    """Raise where somebody answered in the studio's place.
+
+    Raises:
+        StudioUnreachableError: The request is not at fault.
+    """
+    if find_edge_answer(response.status, response.headers, response.body) is not None:
+        raise StudioUnreachableError(f"{what}: {describe_answer(response)}.", EDGE_HINT)

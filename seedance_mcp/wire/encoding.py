@@ -70,7 +70,7 @@ def find_date(headers: Headers) -> float | None:
         return None
 
 
-def parse_json(data: bytes | str, what: str) -> object:
+def parse_json(data: bytes | str, what: str, *, unique: bool = False) -> object:
     """Parse one JSON document of bounded size and depth; `what` names it in the error.
 
     What is let through can be written again: the terms of an offer are echoed, so half a surrogate pair or a number
@@ -81,7 +81,7 @@ def parse_json(data: bytes | str, what: str) -> object:
     """
     if len(data) > JSON_BYTES_MAX:
         raise StudioProtocolError(f"{what} is larger than {JSON_BYTES_MAX} bytes.")
-    return _load(data, what)
+    return _load(data, what, unique=unique)
 
 
 def _load(data: bytes | str, what: str, *, unique: bool = False) -> object:
@@ -120,9 +120,9 @@ def _check_tree(value: object, what: str) -> None:
     raise StudioProtocolError(f"{what} is nested deeper than {JSON_DEPTH_MAX} levels.")
 
 
-def parse_json_object(data: bytes | str, what: str) -> Json:
-    """Parse a JSON object, as `parse_json`."""
-    return _require_object(parse_json(data, what), what)
+def parse_json_object(data: bytes | str, what: str, *, unique: bool = False) -> Json:
+    """Parse a JSON object, as `parse_json`; with `unique`, a name that is used twice in one object is refused."""
+    return _require_object(parse_json(data, what, unique=unique), what)
 
 
 def _require_object(value: object, what: str) -> Json:

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from seedance_mcp.errors import StudioProtocolError, quote_text
+from seedance_mcp.wire.edge import find_edge_answer
 from seedance_mcp.wire.encoding import Headers, Json, find_header, find_text, parse_json_object
 from seedance_mcp.wire.jobs import read_studio_error, read_submitted_job, read_upload_ticket
 from seedance_mcp.wire.mpp import PAYMENT_RECEIPT_HEADER, read_payment_receipt
@@ -115,6 +116,9 @@ def read_outcome(response: Response, rail: Rail, network: str = "") -> Outcome:
     Source: contract sections 6 and 13; the order of work of the studio's server framework.
     """
     status, body = response.status, response.body
+    edge = find_edge_answer(status, response.headers, body)
+    if edge is not None:
+        return Unclear(reason=f"status {status}: {edge}")
     if 200 <= status < 300:
         return Settled(receipt=_find_receipt(response.headers, rail, network), answer=body)
     reason = f"status {status}, {read_studio_error(body)}"
@@ -170,7 +174,10 @@ def _find_field(body: bytes, name: str) -> str:
 
 
 def describe_answer(response: Response) -> str:
-    """An unpaid answer in a few words, for an error's text."""
+    """Return an unpaid answer in a few words, for an error's text."""
+    edge = find_edge_answer(response.status, response.headers, response.body)
+    if edge is not None:
+        return f"status {response.status}: {edge}"
     return (
         f"status {response.status}, {read_studio_error(response.body)}"
         if response.body

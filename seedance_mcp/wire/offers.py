@@ -12,11 +12,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Literal, cast
+from urllib.parse import urlsplit
 
 from seedance_mcp.errors import StudioProtocolError, quote_text
 from seedance_mcp.money import MicroUSDC
 from seedance_mcp.wire.challenges import Challenge, read_challenges
 from seedance_mcp.wire.encoding import (
+    HEADER_CHARACTERS_MAX,
     Headers,
     Json,
     decode_base64_json,
@@ -27,6 +29,7 @@ from seedance_mcp.wire.encoding import (
     is_address,
     is_network,
     parse_json,
+    parse_json_object,
     read_amount,
     read_text,
 )
@@ -39,6 +42,7 @@ ACCEPTS_MAX = 32
 """How many entries one 402 may have."""
 LIFETIME_SECONDS_MAX = 10**9
 """Thirty years: a whole number above this is not a time, whoever may sign it."""
+_PORTS = {"https": 443, "http": 80}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,13 +118,17 @@ class Offers:
         return find_text(self.resource, "url")
 
 
-def read_offers(status: int, headers: Headers, body: bytes) -> Offers:
+def read_offers(status: int, headers: Headers, body: bytes, *, url: str | None = None) -> Offers:
     """Read the payment challenge of an unpaid request.
+
+    The terms are those of the PAYMENT-REQUIRED header. Where there is none, a body that is a whole x402 version 2
+    document stands for it. An `error` with a `message` in the body only says in words that a payment is wanted.
 
     Args:
         status: HTTP status of the answer.
         headers: Response headers, names in lower case.
-        body: Response body; empty, a `checkout_session` for people, or a copy of the header's document.
+        body: Response body; empty, a `checkout_session` for people, a copy of the header's document, or that document.
+        url: What was asked for; a resource that only the body names must be this one.
 
     Raises:
         StudioProtocolError: Not a payment challenge: another status, a sign-in, a refusal, or nothing readable.
@@ -130,11 +138,16 @@ def read_offers(status: int, headers: Headers, body: bytes) -> Offers:
     """
     if status != 402:
         raise StudioProtocolError(f"Expected a 402 with the price, got status {status}.")
+    said = _read_body(body)
+    _check_refusal(said)
     document = _read_document(headers)
-    _check_body(body, document)
     challenges, passed_over = read_challenges(headers)
+    if document is not None:
+        _check_agreement(document, said)
+    elif "accepts" in said and (said.get("x402Version") == 2 or not challenges):
+        document = _read_body_document(body)
     if document is None and not challenges and not passed_over:
-        raise StudioProtocolError(_describe_silence(body))
+        raise StudioProtocolError(_describe_silence(said))
     offers: list[Offer] = []
     entries = () if document is None else _read_accepts(document, may_be_empty=bool(challenges))
     for read, given in ((_read_entry, entries), (_read_charge, challenges)):
@@ -144,7 +157,7 @@ def read_offers(status: int, headers: Headers, body: bytes) -> Offers:
             except StudioProtocolError as exc:
                 passed_over.append(exc.what.rstrip("."))
     return Offers(
-        resource={} if document is None else find_object(document, "resource"),
+        resource={} if document is None else _find_resource(headers, document, said, url),
         extensions={} if document is None else find_object(document, "extensions"),
         offers=tuple(offers),
         passed_over=tuple(passed_over),
@@ -157,6 +170,15 @@ def _read_document(headers: Headers) -> Json | None:
     if header is None:
         return None
     document = decode_base64_json(header, "The PAYMENT-REQUIRED header")
+    _check_version(document)
+    return document
+
+
+def _read_body_document(body: bytes) -> Json:
+    """Read a whole x402 document from the body, as strictly as from the header: its terms are echoed in one."""
+    if len(body) > HEADER_CHARACTERS_MAX:
+        raise StudioProtocolError(f"The studio's offer in the body is longer than {HEADER_CHARACTERS_MAX} bytes.")
+    document = parse_json_object(body, "The 402 body", unique=True)
     _check_version(document)
     return document
 
@@ -185,32 +207,67 @@ def _read_accepts(document: Json, *, may_be_empty: bool) -> Sequence[object]:
     return entries
 
 
-def _describe_silence(body: bytes) -> str:
-    """Why a 402 without a challenge in its headers cannot be paid, as far as it can be told."""
-    if b'"x402Version"' in body[:4096]:
-        return "The studio names its price only in the body, as x402 version 1 did; this version reads the header."
-    return "The studio answered 402 without saying how to pay."
+def _describe_silence(said: Json) -> str:
+    """Why a 402 without a challenge cannot be paid, in the studio's own words where it has some."""
+    error = find_text(said, "error")
+    return "The studio answered 402 without saying how to pay" + (f": {quote_text(error)}." if error else ".")
 
 
-def _check_body(body: bytes, document: Json | None) -> None:
-    """Refuse a body that is a refusal, or that names other terms than the header does.
+def _read_body(body: bytes) -> Json:
+    """Return the object in a 402's body; an empty one for nothing, a page for people, or another document."""
+    if not body.strip().startswith((b"{", b"[")):
+        return {}
+    said = parse_json(body, "The 402 body")
+    return cast("Json", said) if isinstance(said, dict) else {}
 
-    Source: contract section 13: a payment refused is `error` and `reason`, a sign-in refused `error` and `message`.
+
+def _check_refusal(said: Json) -> None:
+    """Raise on a body that refuses a payment or a sign-in: we have made none, so this is no price.
+
+    Source: contract sections 7 and 13: a payment refused is `error` and `reason`; a sign-in refused is `error`, one of
+    the `siwx_` codes, and `message`.
     """
-    text = body.strip()
-    if not text.startswith((b"{", b"[")):
-        return  # nothing, or a page for people: the terms are in the header
-    said = parse_json(text, "The 402 body")
-    if not isinstance(said, dict):
-        return
-    said = cast("Json", said)
-    if "error" in said and ("reason" in said or ("message" in said and "accepts" not in said)):
-        raise StudioProtocolError(f"The studio refused a payment that was not made: {quote_text(said['error'])}.")
-    if document is None:
-        return
-    for key in ("accepts", "resource", "x402Version"):
+    error = said.get("error")
+    if error is not None and ("reason" in said or str(error).startswith("siwx_")):
+        raise StudioProtocolError(f"The studio refused a payment that was not made: {quote_text(error)}.")
+
+
+def _check_agreement(document: Json, said: Json) -> None:
+    """Raise where the body names other terms than the header does."""
+    for key in ("accepts", "x402Version"):
         if key in said and said[key] != document.get(key):
             raise StudioProtocolError(f"The studio's 402 says one thing in its header and another in its body ({key}).")
+    ours, theirs = document.get("resource"), said.get("resource")
+    if None not in (ours, theirs) and ours != theirs and _find_url(document) != (_find_url(said) or ""):
+        raise StudioProtocolError("The studio's 402 says one thing in its header and another in its body (resource).")
+
+
+def _find_resource(headers: Headers, document: Json, said: Json, url: str | None) -> Json:
+    """Return what the payment is for. Where only the body names it, it must be what was asked for.
+
+    Source: x402 v2 specification, section 5.1 (`resource`).
+    """
+    if find_header(headers, PAYMENT_REQUIRED_HEADER) is not None and "resource" in document:
+        return find_object(document, "resource")
+    named = _find_url(said)
+    if named is not None and url is not None and not _is_same_url(named, url):
+        raise StudioProtocolError(f"The studio's 402 names something else in its body: {quote_text(named, 120)}.")
+    return find_object(said, "resource")
+
+
+def _find_url(document: Json) -> str | None:
+    return find_text(find_object(document, "resource"), "url")
+
+
+def _is_same_url(one: str, other: str) -> bool:
+    """Compare two URLs; the case of the host and a default port do not count. Nothing else is forgiven."""
+    try:
+        parts = [urlsplit(url) for url in (one, other)]
+        places = [(part.scheme, part.hostname, part.port or _PORTS.get(part.scheme)) for part in parts]
+    except ValueError:
+        return False
+    rests = [(part.username, part.password, part.path, part.query, part.fragment) for part in parts]
+    return places[0] == places[1] and rests[0] == rests[1] and one.isascii() and one.isprintable()
 
 
 def _read_charge(challenge: object) -> Offer:

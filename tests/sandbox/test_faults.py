@@ -44,6 +44,7 @@ async def count_jobs(buyer: Buyer) -> int:
 
 def test_every_fault_is_described_and_readable() -> None:
     arguments = {"tampered_offer": "=permit2", "slow_settle": "=0.5", "slow_answer": "=2", "slow_chain": "=2"}
+    arguments |= {"no_openapi": "=503", "challenge_shape": "=version_1"}
     for name, text in FAULTS.items():
         assert text
         assert str(read_fault(f"{name}{arguments.get(name, '')}:3")) == f"{name}{arguments.get(name, '')}:3"
@@ -165,6 +166,7 @@ async def test_the_windows_around_the_settlement_can_be_held_open(houses: Open, 
         ("server_error:1", 500, "application/json"),
         ("rate_limited:1", 429, "application/json"),
         ("not_json:1", 200, "text/html; charset=utf-8"),
+        ("bot_check:1", 403, "text/html; charset=utf-8"),
     ],
 )
 async def test_the_edge_lets_nothing_through(houses: Open, fault: str, status: int, content_type: str) -> None:

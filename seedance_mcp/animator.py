@@ -117,7 +117,12 @@ class Animator:
             now=now,
         )
         self._delivery = Delivery(
-            studio=studio, ledger=ledger, folder=settings.videos_dir, pause_seconds=profile.poll_seconds_min, now=now
+            studio=studio,
+            ledger=ledger,
+            folder=settings.videos_dir,
+            pause_seconds=profile.poll_seconds_min,
+            start=start,
+            now=now,
         )
         self._watcher = JobWatcher(
             studio=studio,
@@ -171,8 +176,8 @@ class Animator:
         with anyio.move_on_after(max(deadline - anyio.current_time(), 0.001)):
             picture = await self._hosting.load(image)
             hosted = await self._hosting.host(picture)
-        if picture is not None and hosted is not None:
             await self._delivery.keep_frames(picture)
+        if hosted is not None:
             return hosted
         if picture is None:
             raise StudioUnreachableError("The picture's host is slow.", "Make the same call again in a minute.")
@@ -254,6 +259,7 @@ class Animator:
                 job = await self._ordering.place(prepared, consent)
         if job is not None:
             job = await self._watcher.wait(job, deadline=deadline, report=report)
+            job = await self._delivery.wait_thumbnail(job)
         return Animation(job=job, notes=notes + self._ordering.take_notes(prepared))
 
     async def get_job(
@@ -273,10 +279,10 @@ class Animator:
         """
         job = self._ledger.find_job(job_id)
         if job is None:
-            return await self._adoption.get_job(job_id, deadline=deadline, answer_until=answer_until, report=report)
-        if job.finished:
-            return job
-        return await self._watcher.wait(job, deadline=deadline, report=report)
+            job = await self._adoption.get_job(job_id, deadline=deadline, answer_until=answer_until, report=report)
+        elif not job.finished:
+            job = await self._watcher.wait(job, deadline=deadline, report=report)
+        return await self._delivery.wait_thumbnail(job)
 
     async def list_jobs(self, limit: int) -> Recent:
         """Recent jobs, newest first: ours, and those that only the studio remembers."""

@@ -119,7 +119,7 @@ class Engine:
         """The small JPEG of a finished job, unless the owner switched thumbnails off."""
         if job.thumbnail is None or not (await self.settings()).thumbnails:
             return None
-        from seedance_mcp.media import read_thumbnail  # loaded by now, with the animator
+        from seedance_mcp.pictures.thumbnails import read_thumbnail  # loaded by now, with the animator
 
         return await read_thumbnail(Path(job.thumbnail))
 

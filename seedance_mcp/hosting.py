@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import quote, urlsplit
 
-from seedance_mcp import media, policy
+from seedance_mcp import policy
 from seedance_mcp.doubts import held_error
 from seedance_mcp.errors import (
     ImageError,
@@ -27,7 +27,8 @@ from seedance_mcp.errors import (
 from seedance_mcp.flights import Flights
 from seedance_mcp.idempotency import upload_keys
 from seedance_mcp.ledger import Ledger, Payment, Sight, Upload
-from seedance_mcp.media import Image
+from seedance_mcp.pictures.files import read_image
+from seedance_mcp.pictures.images import IMAGE_BYTES_MAX, Image, decode_image
 from seedance_mcp.purchase import JOIN_ATTEMPTS_MAX, Buyer
 from seedance_mcp.recovery import Recovery
 from seedance_mcp.studio import Studio
@@ -107,7 +108,7 @@ class Hosting:
             raise ImageError("No image was named.", "Give the absolute path of a picture, or an https URL.")
         if image.lower().startswith(("http://", "https://")):
             return await self._load_url(image)
-        found = await media.read_image(image, self.image_dirs)
+        found = await read_image(image, self.image_dirs)
         return Picture(sha256=found.sha256, url=None, width=found.width, height=found.height, image=found)
 
     async def _load_url(self, url: str) -> Picture:
@@ -132,10 +133,10 @@ class Hosting:
 
     async def _fetch(self, url: str) -> Picture:
         try:
-            data = await self.studio.fetch_image(url, bytes_max=media.IMAGE_BYTES_MAX)
+            data = await self.studio.fetch_image(url, bytes_max=IMAGE_BYTES_MAX)
         except StudioRejectedError as exc:
             raise ImageError(exc.what, "Give an https URL that anybody can open, or a local path.") from exc
-        image = await media.decode_image(data, "The picture at that URL")
+        image = await decode_image(data, "The picture at that URL")
         return Picture(sha256=image.sha256, url=url, width=image.width, height=image.height, image=image)
 
     def _may_be_plain(self, url: str) -> bool:

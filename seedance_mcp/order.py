@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from seedance_mcp import media
 from seedance_mcp.errors import PolicyError
 from seedance_mcp.hosting import Hosting, Picture
 from seedance_mcp.idempotency import GenerationKeys, generation_keys
+from seedance_mcp.pictures.images import nearest_aspect_ratio
 from seedance_mcp.policy import Limits
 from seedance_mcp.wire.generation import AspectRatio, GenerationRequest, Model, Resolution, check_request
 
@@ -71,7 +71,7 @@ async def prepare(order: Order, *, hosting: Hosting, limits: Limits) -> Prepared
         last_image=pictures[1].sha256 if len(pictures) > 1 else None,
         duration_seconds=order.duration,
         resolution=order.resolution,
-        aspect_ratio=media.nearest_aspect_ratio(first.width, first.height) if ratio == "auto" else ratio,
+        aspect_ratio=nearest_aspect_ratio(first.width, first.height) if ratio == "auto" else ratio,
         camera_fixed=order.camera_fixed,
         generate_audio=order.generate_audio,
         seed=order.seed,

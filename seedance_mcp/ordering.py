@@ -40,6 +40,8 @@ log = logging.getLogger("seedance_mcp")
 
 Stage = Literal["new", "tried", "begun"]
 """Never bought; a payment was refused or never sent; bought or pending, so that it takes no more of the budget."""
+FRAMES_SECONDS = 3
+"""How long a bought job is held back for small copies of its pictures."""
 RECOVERY_SECONDS_MIN, RECOVERY_SECONDS_MAX = 5, 120
 """Pauses between two rounds over what is not over."""
 
@@ -130,7 +132,8 @@ class Ordering:
         except LedgerError as exc:
             self.recovery.tell_money(exc, prepared.keys.all)
             raise
-        await self.delivery.keep_frames(*prepared.pictures)
+        with anyio.move_on_after(FRAMES_SECONDS):
+            await self.delivery.keep_frames(*prepared.pictures)
         return job
 
     async def _purchase(self, prepared: PreparedOrder, consent: Consent) -> Job:

@@ -17,6 +17,7 @@ import anyio.to_thread
 from mcp.server import MCPServer
 
 from seedance_mcp.embedded import settle
+from seedance_mcp.pictures.decoder import end_decoders
 from seedance_mcp.server import State, build_server
 
 GRACE_SECONDS = 1.5
@@ -142,6 +143,7 @@ class _Leaving:
 
     def leave(self) -> None:
         """End now."""
+        end_decoders()
         flushing = threading.Thread(target=_flush, daemon=True)
         flushing.start()
         flushing.join(FLUSH_SECONDS)

@@ -18,7 +18,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
         "account", "adoption", "animator", "chains", "delivery", "doubts", "flights", "funds", "history", "hosting",
         "order", "ordering", "pricing", "purchase", "quoting", "recovery", "watcher",
     ),
-    "hands": ("config", "ledger", "media", "studio", "wallet"),
+    "hands": ("config", "ledger", "media", "pictures", "studio", "wallet"),
     "facts": ("installation",),
     "pure": ("__init__", "errors", "idempotency", "money", "policy", "wire"),
 }  # fmt: skip
@@ -30,7 +30,7 @@ LIBRARIES: dict[str, set[str]] = {
     "eth_account": {"wallet"},
     "keyring": {"wallet"},
     "sqlite3": {"ledger"},
-    "PIL": {"media"},
+    "PIL": {"pictures"},
     "mpp": {"wallet", "wire"},
     "pytempo": {"wallet", "wire"},
     "typer": {"cli", "commands"},

@@ -13,7 +13,7 @@ from seedance_mcp.embedded import end_orphans
 from seedance_mcp.errors import quote_text
 from seedance_mcp.ledger import Job, Ledger, Payment
 from seedance_mcp.ledger.sqlite import SQLiteLedger
-from seedance_mcp.media import name_frame
+from seedance_mcp.pictures.thumbnails import name_frame
 from seedance_mcp.policy import Spend
 
 CLIPS_MAX = 2000

@@ -42,6 +42,7 @@ FAULTS: dict[str, str] = {
     "no_openapi": "=STATUS openapi.json is answered by this status, while every other route works",
     "other_dialect": "the generate routes and openapi.json speak the dialect that was not chosen",
     "challenge_shape": "=KIND an x402 challenge is written the way some other studio writes it",
+    "slow_thumbnail": "a job's thumbnail is a small picture that takes half a minute to decode",
     "tampered_offer": "=KIND the offer is changed before it is sent, and honoured if it is signed",
 }
 

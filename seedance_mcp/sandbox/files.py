@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from seedance_mcp.sandbox.answers import TruncatedAnswer, build_json, read_body, read_origin
 from seedance_mcp.sandbox.blob import BlobError
+from seedance_mcp.sandbox.pictures import build_slow_picture
 from seedance_mcp.sandbox.studio import Studio
 
 BLOB_BYTES_MAX = 32 * 1024 * 1024
@@ -63,4 +64,6 @@ async def show_thumbnail(studio: Studio, request: Request) -> Response:
     clip, status = studio.jobs.find_clip(request.path_params["job_id"], request.query_params.get("expires", ""))
     if clip is None:
         return Response(b"", status)
+    if studio.faults.take("slow_thumbnail"):
+        return Response(build_slow_picture(), headers={"content-type": "image/jpeg"})
     return Response(clip.thumbnail, headers={"accept-ranges": "none", "content-type": "image/jpeg"})

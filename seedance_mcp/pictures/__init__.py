@@ -1,0 +1,5 @@
+"""Pictures: read, decoded and made small. Every byte of a picture is decoded in a process that can be killed.
+
+`files` reads the owner's disk, `images` says what bytes are, `thumbnails` keeps small copies, `decoder` runs `worker`.
+This module stays empty: `worker` loads it in a process of its own, which must start fast.
+"""

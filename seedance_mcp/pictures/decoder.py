@@ -1,0 +1,268 @@
+"""Decoders: the processes in which pictures are decoded, and that are killed where one takes too long.
+
+A process starts with the first picture, serves the next ones, and ends when none comes for a while or the server ends.
+At most `DECODERS_MAX` pictures are decoded at a time, so that a hostile one does not hold up the others. A process gets
+no setting and no secret of ours, and stdout never belongs to it.
+"""
+
+from __future__ import annotations
+
+import atexit
+import logging
+import os
+import signal
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import IO, cast
+
+import anyio
+import anyio.to_thread
+from anyio.lowlevel import RunVar
+
+from seedance_mcp.errors import InternalError
+from seedance_mcp.pictures.messages import Header, read_message, write_message
+
+DECODERS_MAX = 3
+"""How many pictures are decoded at a time."""
+PICTURE_SECONDS_MAX = 60
+"""When a process that does not even end itself is killed; its own bounds are lower."""
+START_SECONDS_MAX = 30
+IDLE_SECONDS = 120
+"""How long a process waits for the next picture."""
+
+log = logging.getLogger("seedance_mcp")
+
+_WORKER = "seedance_mcp.pictures.worker"
+_PASSED_ON = (
+    "PATH", "SYSTEMROOT", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH", "PYTHONHOME",
+    "__PYVENV_LAUNCHER__", "LANG", "LC_ALL",
+)  # fmt: skip
+"""What Python needs of the environment to find itself and its libraries."""
+_WATCHDOG_CODE = 1
+"""How `faulthandler` ends a process."""
+
+
+class DecoderEndedError(Exception):
+    """A process ended before it answered.
+
+    Attributes:
+        too_slow: Whether it was ended for the time that it took.
+    """
+
+    def __init__(self, *, too_slow: bool) -> None:
+        super().__init__("too slow" if too_slow else "crashed")
+        self.too_slow = too_slow
+
+
+class _Decoder:
+    """One process. `ask` blocks; `end` may be called from another thread, and ends an `ask` under way."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen[bytes] | None = None
+        self._ended = self._overdue = False
+        self._idle: threading.Timer | None = None
+
+    def ask(self, header: Header, data: bytes) -> tuple[Header, bytes]:
+        """Send a request and read its answer.
+
+        Raises:
+            DecoderEndedError: The process ended instead.
+            InternalError: It cannot be started.
+        """
+        process = self._process or self._start()
+        with _Alarm(PICTURE_SECONDS_MAX, self._give_up):
+            try:
+                write_message(cast("IO[bytes]", process.stdin), header, data)
+                return read_message(cast("IO[bytes]", process.stdout))
+            except (OSError, EOFError, ValueError) as exc:
+                self.end()
+                raise DecoderEndedError(too_slow=self._overdue or _was_too_slow(process.returncode)) from exc
+
+    def _start(self) -> subprocess.Popen[bytes]:
+        with self._lock:
+            if self._ended:
+                raise DecoderEndedError(too_slow=False)
+            try:
+                self._process = process = _open_process()
+            except OSError as exc:
+                raise _start_error(exc.strerror or type(exc).__name__) from exc
+        with _Alarm(START_SECONDS_MAX, self._give_up):
+            try:
+                read_message(cast("IO[bytes]", process.stdout))
+            except (OSError, EOFError, ValueError) as exc:
+                was_ended = self._ended and not self._overdue
+                self.end()
+                if was_ended:
+                    raise DecoderEndedError(too_slow=False) from exc
+                raise _start_error(f"exit status {process.returncode}") from exc
+        return process
+
+    def _give_up(self) -> None:
+        self._overdue = True
+        self.end()
+
+    def end(self) -> None:
+        """Kill the process and leave no zombie; twice is once."""
+        with self._lock:
+            self._ended, process = True, self._process
+            if process is None:
+                return
+            process.kill()
+            process.wait()
+        for stream in (process.stdin, process.stdout):
+            with suppress(OSError):  # bytes that it never read
+                cast("IO[bytes]", stream).close()
+
+    def rest(self, expire: Callable[[_Decoder], None]) -> None:
+        """Wait for the next picture, for a while."""
+        self._idle = threading.Timer(IDLE_SECONDS, expire, (self,))
+        self._idle.daemon = True
+        self._idle.start()
+
+    def wake(self) -> None:
+        """Stop waiting."""
+        if self._idle is not None:
+            self._idle.cancel()
+
+
+class _Alarm:
+    """Call a function unless the block is over in time."""
+
+    def __init__(self, seconds: float, ring: Callable[[], None]) -> None:
+        self._timer = threading.Timer(seconds, ring)
+        self._timer.daemon = True
+
+    def __enter__(self) -> None:
+        self._timer.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+
+
+class _Decoders:
+    """The processes of this one. Idle ones are used again, the latest first."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._idle: list[_Decoder] = []
+        self._busy: set[_Decoder] = set()
+
+    def take(self) -> _Decoder:
+        """A process for one picture: give it back, or end it."""
+        with self._lock:
+            decoder = self._idle.pop() if self._idle else _Decoder()
+            self._busy.add(decoder)
+        decoder.wake()
+        return decoder
+
+    def give_back(self, decoder: _Decoder) -> None:
+        """Let a process that has answered wait for the next picture."""
+        with self._lock:
+            self._busy.discard(decoder)
+            self._idle.append(decoder)
+            decoder.rest(self._expire)
+
+    def drop(self, decoder: _Decoder) -> None:
+        """End a process."""
+        with self._lock:
+            self._busy.discard(decoder)
+        decoder.end()
+
+    def _expire(self, decoder: _Decoder) -> None:
+        with self._lock:
+            if decoder not in self._idle:
+                return
+            self._idle.remove(decoder)
+        decoder.end()
+
+    def end(self) -> None:
+        """End all of them."""
+        with self._lock:
+            decoders = [*self._idle, *self._busy]
+            self._idle.clear()
+            self._busy.clear()
+        for decoder in decoders:
+            decoder.wake()
+            decoder.end()
+
+
+_decoders = _Decoders()
+_places = RunVar[anyio.CapacityLimiter]("places")
+"""The event loop's queue for the processes: who came first is first."""
+
+atexit.register(_decoders.end)
+
+
+async def ask_decoder(operation: str, data: bytes, **parameters: object) -> tuple[Header, bytes]:
+    """Have one operation of `worker` done to a picture's bytes.
+
+    Args:
+        operation: A name of `worker.OPERATIONS`.
+        data: The picture.
+        parameters: Of the operation, as JSON takes them.
+
+    Returns:
+        The answer's header and bytes.
+
+    Raises:
+        DecoderEndedError: The picture takes too long, or it breaks the decoder.
+        InternalError: No process can be started.
+    """
+    header = {"operation": operation, **parameters}
+    async with _find_places():
+        try:
+            return await _ask_one(header, data)
+        except DecoderEndedError as exc:
+            if exc.too_slow:
+                raise
+        return await _ask_one(header, data)  # a process that was ended while it waited is not the picture's fault
+
+
+async def _ask_one(header: Header, data: bytes) -> tuple[Header, bytes]:
+    decoder = _decoders.take()
+    try:
+        answer = await anyio.to_thread.run_sync(decoder.ask, header, data, abandon_on_cancel=True)
+    except BaseException:  # also a caller who leaves: whatever is being decoded is of no use to anybody
+        _decoders.drop(decoder)
+        raise
+    _decoders.give_back(decoder)
+    return answer
+
+
+def end_decoders() -> None:
+    """End every process; the next picture starts another."""
+    _decoders.end()
+
+
+def _find_places() -> anyio.CapacityLimiter:
+    try:
+        return _places.get()
+    except LookupError:
+        _places.set(places := anyio.CapacityLimiter(DECODERS_MAX))
+        return places
+
+
+def _open_process() -> subprocess.Popen[bytes]:
+    environ = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
+    environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)  # what we import, it can
+    return subprocess.Popen(  # noqa: S603 - our own program
+        [sys.executable, "-P", "-m", _WORKER],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        env=environ,
+        creationflags=subprocess.CREATE_NO_WINDOW if sys.platform == "win32" else 0,
+    )
+
+
+def _was_too_slow(code: int | None) -> bool:
+    return code == _WATCHDOG_CODE or (sys.platform != "win32" and code == -signal.SIGXCPU)
+
+
+def _start_error(why: str) -> InternalError:
+    log.error("The picture decoder cannot be started: %s", why)
+    return InternalError(f"The picture decoder cannot be started: {why}.", "Tell the owner to install this again.")

@@ -1,0 +1,75 @@
+"""Files: pictures on the owner's disk, and only in folders that the owner opened."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+import anyio.to_thread
+
+from seedance_mcp.errors import ImageError, quote_text
+from seedance_mcp.pictures.images import IMAGE_BYTES_MAX, Image, decode_image
+
+PATH_CHARACTERS_MAX = 200
+"""How much of a path is repeated in an error."""
+
+_SYSTEM_DIRS = ("/etc", "/proc", "/sys", "/dev", "/boot", "/run", "/var/run", "/private/etc")
+_MEDIA_MOUNTS = "/run/media"
+"""Where a Linux desktop mounts a person's card or stick."""
+
+
+async def read_image(path: str, image_dirs: tuple[Path, ...]) -> Image:
+    """Read and decode a local picture.
+
+    Args:
+        path: A path or a `file://` URL.
+        image_dirs: Resolved folders that it must be in; empty: anywhere but hidden and system folders.
+
+    Raises:
+        ImageError: Missing, not a file, not allowed, too large, or not a picture.
+    """
+    data, name = await anyio.to_thread.run_sync(_read_file, path, image_dirs)
+    return await decode_image(data, name)
+
+
+def _read_file(text: str, image_dirs: tuple[Path, ...]) -> tuple[bytes, str]:
+    named = quote_text(text, PATH_CHARACTERS_MAX)
+    try:
+        path = _read_path(text).expanduser().resolve()
+        _check_place(path, image_dirs)  # before anything is said about what is there
+        if not path.exists():
+            raise ImageError(f"There is no file {path}.", "Give the absolute path of a picture, or an https URL.")
+        if not path.is_file():
+            raise ImageError(f"{path} is not a file.", "Give the path of a picture.")
+        with path.open("rb") as file:
+            data = file.read(IMAGE_BYTES_MAX + 1)
+    # ValueError: a NUL or a broken URL; RuntimeError: a loop of symlinks, or a home that nobody has.
+    except (OSError, ValueError, RuntimeError) as exc:
+        raise ImageError(f"{named} cannot be read: {getattr(exc, 'strerror', None) or exc}.") from exc
+    return data, str(path)
+
+
+def _read_path(text: str) -> Path:
+    """A path, or a `file:` URL as a path. Source: RFC 8089, section 2."""
+    if not text.lower().startswith("file:"):
+        return Path(text)
+    parts = urlsplit(text)
+    if parts.netloc.lower() not in ("", "localhost"):
+        raise ImageError(f"{quote_text(text, PATH_CHARACTERS_MAX)} is on another machine.", "Give a local path.")
+    return Path(unquote(parts.path))
+
+
+def _check_place(path: Path, image_dirs: tuple[Path, ...]) -> None:
+    if image_dirs:
+        if not any(path.is_relative_to(folder) for folder in image_dirs):
+            raise ImageError(
+                f"{path} is outside the folders that the owner opened.",
+                f"Use a picture below {', '.join(str(folder) for folder in image_dirs[:5])}.",
+            )
+        return
+    system = any(path.is_relative_to(folder) for folder in _SYSTEM_DIRS) and not path.is_relative_to(_MEDIA_MOUNTS)
+    if system or any(part.startswith(".") for part in path.parts[1:]):
+        raise ImageError(
+            f"{path} is in a hidden or system folder.",
+            "Copy the picture elsewhere, or let the owner open its folder with SEEDANCE_IMAGE_DIRS.",
+        )

@@ -1,0 +1,75 @@
+"""Thumbnails: small JPEGs of finished videos and of the pictures that they were made of."""
+
+from __future__ import annotations
+
+import secrets
+from contextlib import suppress
+from pathlib import Path
+
+import anyio
+import anyio.to_thread
+
+from seedance_mcp.errors import ImageError
+from seedance_mcp.pictures.images import IMAGE_BYTES_MAX, Image, decode
+
+FRAMES_FOLDER = "frames"
+"""Beside the videos: small pictures of what they were made of."""
+THUMBNAIL_BYTES_MAX = 64 * 1024
+
+
+async def save_thumbnail(data: bytes, folder: Path, name: str) -> Path:
+    """Save a picture as a small JPEG `<name>.jpg` of at most `THUMBNAIL_BYTES_MAX`.
+
+    Raises:
+        ImageError: Not a picture.
+        InternalError: The decoder cannot be started.
+        OSError: The disk says no.
+    """
+    if len(data) > IMAGE_BYTES_MAX:
+        raise ImageError("The thumbnail is too large.")
+    return await _save_small(data, folder, name, "The thumbnail")
+
+
+async def keep_frame(image: Image, videos_dir: Path) -> Path:
+    """Keep a small JPEG of a picture that a clip is made of, under the picture's own hash; once is enough.
+
+    Raises:
+        ImageError: It cannot be made small.
+        OSError: The disk says no.
+    """
+    file = name_frame(image.sha256, videos_dir)
+    if not file.exists():
+        await anyio.Path(file.parent).mkdir(parents=True, exist_ok=True)
+        await _save_small(image.data, file.parent, file.stem, "The picture")
+    return file
+
+
+def name_frame(sha256: str, videos_dir: Path) -> Path:
+    """Where the small JPEG of a picture is kept, if it is."""
+    return videos_dir / FRAMES_FOLDER / f"{sha256}.jpg"
+
+
+async def _save_small(data: bytes, folder: Path, name: str, what: str) -> Path:
+    _, small = await decode("shrink", data, what)
+    target, partial = folder / f"{name}.jpg", folder / f".{name[:16]}.{secrets.token_hex(4)}.part"
+    try:
+        await anyio.Path(partial).write_bytes(small)
+        partial.replace(target)
+    finally:
+        with suppress(OSError):
+            partial.unlink(missing_ok=True)
+    return target
+
+
+async def read_thumbnail(file: Path) -> bytes | None:
+    """A saved thumbnail's bytes; None where it is gone or is not as small as we made it."""
+
+    def read() -> bytes:
+        with file.open("rb") as opened:
+            return opened.read(THUMBNAIL_BYTES_MAX + 1)
+
+    try:
+        data = await anyio.to_thread.run_sync(read)
+    except OSError:
+        return None
+    return data if 0 < len(data) <= THUMBNAIL_BYTES_MAX else None

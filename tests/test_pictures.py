@@ -1,0 +1,339 @@
+"""Pictures: what is one is decided by decoding it, in a process that can be killed; where one may be."""
+
+import io
+import os
+import random
+import struct
+import zlib
+from collections.abc import Callable
+from pathlib import Path
+from urllib.parse import quote
+
+import anyio
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from seedance_mcp.errors import ImageError
+from seedance_mcp.pictures import files, worker
+from seedance_mcp.pictures.files import read_image
+from seedance_mcp.pictures.images import IMAGE_BYTES_MAX, decode_image, nearest_aspect_ratio
+from seedance_mcp.pictures.thumbnails import THUMBNAIL_BYTES_MAX, keep_frame, name_frame, save_thumbnail
+
+AS_STORED = {
+    2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_90", 7: "TRANSVERSE",
+    8: "ROTATE_270",
+}  # fmt: skip
+"""How an upright picture lies in a file of each EXIF orientation. Source: Exif 2.32, tag 0x0112."""
+
+MakePicture = Callable[..., Path]
+
+
+def list_names(folder: Path) -> list[str]:
+    return sorted(one.name for one in folder.iterdir())
+
+
+def encode(picture: Image.Image, kind: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def draw(size: tuple[int, int] = (64, 48), mode: str = "RGB") -> Image.Image:
+    return Image.new(mode, size, 0)
+
+
+def noise(size: tuple[int, int]) -> Image.Image:
+    return Image.frombytes("RGB", size, random.Random(7).randbytes(size[0] * size[1] * 3))  # noqa: S311 - only noise
+
+
+def write_png(width: int, height: int) -> bytes:
+    """A PNG that claims a size and holds almost nothing."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", width, height, 1, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
+
+
+# ── what is a picture ────────────────────────────────────────────────────────────────────────────────────────────────
+
+EXIF_TURNED = Image.Exif()
+EXIF_TURNED[0x0112] = 6
+GOOD: dict[str, tuple[bytes, str, int, int]] = {
+    "JPEG": (encode(draw(), "JPEG"), "image/jpeg", 64, 48),
+    "PNG": (encode(draw(mode="RGBA"), "PNG"), "image/png", 64, 48),
+    "WebP": (encode(draw(), "WEBP"), "image/webp", 64, 48),
+    "animated GIF": (
+        encode(draw(), "GIF", save_all=True, append_images=[noise((64, 48))], duration=50),
+        "image/gif",
+        64,
+        48,
+    ),
+    "animated WebP": (encode(draw(), "WEBP", save_all=True, append_images=[noise((64, 48))]), "image/webp", 64, 48),
+    "animated PNG": (encode(draw(), "PNG", save_all=True, append_images=[noise((64, 48))]), "image/png", 64, 48),
+    "CMYK JPEG": (encode(draw(mode="CMYK"), "JPEG"), "image/jpeg", 64, 48),
+    "MPO of two": (encode(draw(), "MPO", save_all=True, append_images=[draw()]), "image/jpeg", 64, 48),
+    "16-bit PNG": (encode(draw(mode="I;16"), "PNG"), "image/png", 64, 48),
+    "palette PNG": (encode(draw(mode="P"), "PNG"), "image/png", 64, 48),
+    "1x1": (encode(draw((1, 1)), "PNG"), "image/png", 1, 1),
+    "EXIF turned": (encode(draw(), "JPEG", exif=EXIF_TURNED), "image/jpeg", 48, 64),
+    "EXIF broken": (encode(draw(), "JPEG", exif=b"Exif\0\0MM\0*\xff\xff\xff\xff"), "image/jpeg", 64, 48),
+    "much behind it": (encode(draw(), "JPEG") + b"PK\3\4" * 100, "image/jpeg", 64, 48),
+}
+
+BAD: dict[str, tuple[bytes, str]] = {
+    "empty": (b"", "It is empty"),
+    "SVG": (b'<svg xmlns="http://www.w3.org/2000/svg" width="9" height="9"/>', "not a readable JPEG, PNG, GIF or WebP"),
+    "text": (b"root:x:0:0:root:/root:/bin/bash\n" * 50, "not a readable"),
+    "PDF": (b"%PDF-1.7 ...", "not a readable"),
+    "BMP": (encode(draw(), "BMP"), "not a readable"),
+    "TIFF": (encode(draw(), "TIFF"), "not a readable"),
+    "PPM": (encode(draw(), "PPM"), "not a readable"),
+    "half a JPEG": (encode(noise((64, 48)), "JPEG")[:1500], "not a readable"),
+    "half a PNG": (encode(noise((64, 48)), "PNG")[:4000], "not a readable"),
+    "half a WebP": (encode(noise((64, 48)), "WEBP")[:900], "not a readable"),
+    "half a GIF": (encode(noise((64, 48)), "GIF")[:900], "not a readable"),
+    "PNG header only": (encode(draw(), "PNG")[:40], "not a readable"),
+    "more than our pixels": (write_png(10_000, 9_000), "more than 80 million pixels"),
+    "a bomb of pixels": (write_png(60_000, 60_000), "more than 80 million pixels"),
+    "a PNG of no width": (write_png(0, 10), "not a readable"),
+    "one byte too many": (bytes(IMAGE_BYTES_MAX + 1), "larger than 10 MB"),
+}
+
+
+@pytest.mark.parametrize("name", GOOD)
+async def test_a_picture_is_what_its_bytes_say(name: str) -> None:
+    data, media_type, width, height = GOOD[name]
+    image = await decode_image(data, "It")
+    assert (image.media_type, image.width, image.height) == (media_type, width, height)
+    assert (image.size_bytes, image.data) == (len(data), data)
+    assert image.file_name == f"{image.sha256[:16]}.{media_type.removeprefix('image/').replace('jpeg', 'jpg')}"
+
+
+@pytest.mark.parametrize("name", BAD)
+async def test_what_is_not_a_picture_is_refused_and_the_text_says_why(name: str) -> None:
+    data, text = BAD[name]
+    with pytest.raises(ImageError, match=text):
+        await decode_image(data, "It")
+
+
+async def test_ten_million_bytes_are_allowed(make_picture: MakePicture) -> None:
+    data = encode(draw(), "JPEG")
+    image = await decode_image(data + bytes(IMAGE_BYTES_MAX - len(data)), "It")
+    assert image.size_bytes == IMAGE_BYTES_MAX == 10_000_000
+
+
+@settings(max_examples=300, deadline=None)
+@given(
+    base=st.sampled_from([data for data, *_ in GOOD.values()]),
+    spoiled=st.lists(st.tuples(st.integers(0, 5000), st.integers(0, 255)), min_size=1, max_size=12),
+    cut=st.integers(0, 5000),
+)
+def test_spoiled_bytes_raise_only_our_error(base: bytes, spoiled: list[tuple[int, int]], cut: int) -> None:
+    data = bytearray(base)
+    for position, value in spoiled:
+        data[position % len(data)] = value
+    try:
+        image = anyio.run(decode_image, bytes(data[: cut or None]), "It")
+    except ImageError as exc:
+        refusal = str(exc)
+    else:
+        assert 0 < image.width * image.height <= worker.PIXELS_MAX
+        return
+    assert any(word in refusal for word in ("not a readable", "million pixels", "is empty"))
+
+
+async def test_many_pictures_at_once_are_all_decoded() -> None:
+    data, found = encode(draw(), "JPEG"), list[int]()
+
+    async def look() -> None:
+        found.append((await decode_image(data, "It")).width)
+
+    async with anyio.create_task_group() as tasks:
+        for _ in range(20):
+            tasks.start_soon(look)
+    assert found == [64] * 20
+
+
+# ── where a picture may be ───────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize(
+    "name", ["a picture.png", "Ünïcode ☃.png", "100%25.png", "weird'\"name.png", "no extension", "lies.txt"]
+)
+async def test_a_name_says_nothing_and_may_be_anything(name: str, make_picture: MakePicture) -> None:
+    file = make_picture(name, format="PNG")
+    assert (await read_image(str(file), ())).media_type == "image/png"
+
+
+@pytest.mark.parametrize("name", ["a picture.png", "Ünïcode ☃.png", "100%25.png"])
+@pytest.mark.parametrize("prefix", ["file://", "file://localhost", "FILE://", "file:"])
+async def test_a_file_url_is_a_path(name: str, prefix: str, make_picture: MakePicture) -> None:
+    file = make_picture(name, format="PNG")
+    assert (await read_image(prefix + quote(str(file)), ())).width == 640
+
+
+async def test_the_home_and_the_working_folder_are_understood(
+    make_picture: MakePicture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    make_picture("here.png")
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    for text in ("~/here.png", "here.png", "./x/../here.png"):
+        assert (await read_image(text, ())).width == 640
+
+
+def make_pipe(folder: Path) -> str:
+    os.mkfifo(folder / "pipe")
+    return str(folder / "pipe")
+
+
+def make_loop(folder: Path) -> str:
+    (folder / "loop").symlink_to(folder / "loop")
+    return str(folder / "loop")
+
+
+def make_hidden(folder: Path) -> str:
+    (folder / ".hidden").mkdir()
+    (folder / ".hidden" / "x.png").write_bytes(encode(draw(), "PNG"))
+    return str(folder / ".hidden" / "x.png")
+
+
+def make_link_to_hidden(folder: Path) -> str:
+    target = make_hidden(folder)
+    (folder / "innocent.png").symlink_to(target)
+    return str(folder / "innocent.png")
+
+
+def make_empty(folder: Path) -> str:
+    (folder / "empty.png").touch()
+    return str(folder / "empty.png")
+
+
+def make_large(folder: Path) -> str:
+    with (folder / "large.png").open("wb") as file:
+        file.truncate(IMAGE_BYTES_MAX * 1000)
+    return str(folder / "large.png")
+
+
+BAD_PLACES: dict[str, tuple[Callable[[Path], str], str]] = {
+    "missing": (lambda folder: str(folder / "gone.png"), r"There is no file .*gone\.png.*https URL"),
+    "a folder": (lambda folder: str(folder), "is not a file"),
+    "below a file": (lambda folder: make_empty(folder) + "/x.png", "There is no file|cannot be read"),
+    "a pipe": (make_pipe, "is not a file"),
+    "a loop of links": (make_loop, "loop|levels|no file"),
+    "hidden": (make_hidden, "hidden or system folder.*SEEDANCE_IMAGE_DIRS"),
+    "a link into a hidden folder": (make_link_to_hidden, "hidden or system folder"),
+    "empty": (make_empty, "is empty"),
+    "ten gigabytes of nothing": (make_large, "larger than 10 MB"),
+    "a device": (lambda _: "/dev/zero", "hidden or system folder"),
+    "the process": (lambda _: "/proc/self/environ", "hidden or system folder"),
+    "a secret": (lambda _: "/etc/../etc/passwd", "hidden or system folder"),
+    "a missing secret": (lambda _: "/etc/there/is/none", "hidden or system folder"),
+    "a name with NUL": (lambda folder: f"{folder}/a\0.png", "cannot be read: .*null"),
+    "a name that is too long": (lambda folder: f"{folder}/{'a' * 5000}.png", "cannot be read: File name too long"),
+    "nobody's home": (lambda _: "~nobody-of-that-name/x.png", "cannot be read"),
+    "another machine": (lambda _: "file://server/share/x.png", "on another machine"),
+    "a broken URL": (lambda _: "file://[::1/x.png", "cannot be read|on another machine"),
+}
+
+
+@pytest.mark.parametrize("name", BAD_PLACES)
+async def test_a_bad_place_is_refused_and_the_text_says_why(name: str, tmp_path: Path) -> None:
+    make, text = BAD_PLACES[name]
+    with anyio.fail_after(5), pytest.raises(ImageError, match=text) as caught:
+        await read_image(make(tmp_path), ())
+    assert len(str(caught.value)) < 1000
+    assert "\0" not in str(caught.value)
+
+
+@pytest.mark.parametrize(
+    ("folder", "refused"),
+    [("/etcetera", False), ("/system", False), ("/runs", False), ("/run/media/me/card", False), ("/run/secrets", True)],
+)
+def test_only_the_system_folders_themselves_are_refused(folder: str, refused: bool) -> None:
+    try:
+        files._check_place(Path(folder) / "x.png", ())  # pyright: ignore[reportPrivateUsage]  # no such folder here
+    except ImageError:
+        assert refused
+    else:
+        assert not refused
+
+
+async def test_only_the_folders_that_the_owner_opened_are_read(make_picture: MakePicture, tmp_path: Path) -> None:
+    inside, outside = make_picture("open/in.png"), make_picture("out.png")
+    make_picture("open/.hidden/in.png")
+    (tmp_path / "open" / "link.png").symlink_to(outside)
+    opened = (tmp_path / "open",)
+    assert (await read_image(str(inside), opened)).width == 640
+    assert (await read_image(str(tmp_path / "open/.hidden/in.png"), opened)).width == 640
+    for bad in (outside, tmp_path / "open" / ".." / "out.png", tmp_path / "open" / "link.png", tmp_path / "openly.png"):
+        with pytest.raises(ImageError, match=r"outside the folders that the owner opened.*Use a picture below"):
+            await read_image(str(bad), opened)
+
+
+async def test_outside_the_opened_folders_nobody_learns_what_is_there(
+    make_picture: MakePicture, tmp_path: Path
+) -> None:
+    there, gone, opened = make_picture("there.png"), tmp_path / "gone.png", tmp_path / "open"
+    texts = set[str]()
+    for path in (there, gone):
+        with pytest.raises(ImageError) as caught:
+            await read_image(str(path), (opened,))
+        texts.add(str(caught.value).replace(path.name, "X"))
+    assert len(texts) == 1
+
+
+# ── thumbnails and shapes ────────────────────────────────────────────────────────────────────────────────────────────
+
+
+@pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "CMYK", "L"])
+async def test_a_thumbnail_is_a_small_jpeg(mode: str, tmp_path: Path) -> None:
+    kind = "JPEG" if mode == "CMYK" else "PNG"
+    file = await save_thumbnail(encode(draw((2000, 900), mode), kind), tmp_path, "clip")
+    assert file.stat().st_size <= THUMBNAIL_BYTES_MAX
+    with Image.open(file) as small:
+        assert (small.format, small.size, small.mode) == ("JPEG", (512, 230), "RGB")
+    assert list_names(tmp_path) == ["clip.jpg"]
+
+
+async def test_even_noise_makes_a_small_thumbnail(tmp_path: Path) -> None:
+    file = await save_thumbnail(encode(noise((1024, 1024)), "PNG"), tmp_path, "clip")
+    assert file.stat().st_size <= THUMBNAIL_BYTES_MAX
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+async def test_a_kept_frame_is_small_upright_and_found_by_its_hash(orientation: int, tmp_path: Path) -> None:
+    upright = Image.new("RGB", (80, 120), "white")
+    upright.paste("red", (0, 0, 40, 60))
+    stored = upright.transpose(Image.Transpose[AS_STORED[orientation]]) if orientation > 1 else upright
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    image = await decode_image(encode(stored, "JPEG", exif=exif, quality=95), "it")
+    file = await keep_frame(image, tmp_path / "videos")
+    assert (
+        file == name_frame(image.sha256, tmp_path / "videos") == tmp_path / "videos" / "frames" / f"{image.sha256}.jpg"
+    )
+    with Image.open(file) as small:
+        assert small.size == (80, 120)
+        corners = [small.getpixel(place) for place in ((5, 5), (75, 5), (5, 115), (75, 115))]
+    assert [pixel[1] < 128 for pixel in corners if isinstance(pixel, tuple)] == [True, False, False, False]
+    assert list_names(file.parent) == [file.name]
+
+
+async def test_a_thumbnail_that_is_not_a_picture_is_not_saved(tmp_path: Path) -> None:
+    with pytest.raises(ImageError, match="The thumbnail is not a readable"):
+        await save_thumbnail(b"<html>", tmp_path, "clip")
+    assert list_names(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("size", "ratio"),
+    [((1920, 1080), "16:9"), ((1080, 1920), "9:16"), ((1, 1), "1:1"), ((4032, 3024), "4:3"), ((3, 4), "3:4"),
+     ((2560, 1080), "21:9"), ((1, 100_000), "9:16"), ((100_000, 1), "21:9")],
+)  # fmt: skip
+def test_the_nearest_aspect_ratio_is_chosen(size: tuple[int, int], ratio: str) -> None:
+    assert nearest_aspect_ratio(*size) == ratio

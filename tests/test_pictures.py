@@ -4,8 +4,11 @@ import io
 import os
 import random
 import struct
+import subprocess
+import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import quote
 
@@ -273,6 +276,51 @@ async def test_only_the_folders_that_the_owner_opened_are_read(make_picture: Mak
     for bad in (outside, tmp_path / "open" / ".." / "out.png", tmp_path / "open" / "link.png", tmp_path / "openly.png"):
         with pytest.raises(ImageError, match=r"outside the folders that the owner opened.*Use a picture below"):
             await read_image(str(bad), opened)
+
+
+SWAP = """
+import os, sys
+name, bad = sys.argv[1:]
+print("swapping", flush=True)
+while True:
+    os.rename(name, f"{name}.good")
+    os.symlink(bad, name)
+    os.unlink(name)
+    os.mkfifo(name)
+    os.unlink(name)
+    os.rename(f"{name}.good", name)
+"""
+"""Puts a link and a pipe in the place of a file or a folder, again and again, as fast as it can."""
+
+
+@contextmanager
+def swapping(name: Path, bad: Path) -> Generator[None]:
+    program = [sys.executable, "-c", SWAP, str(name), str(bad)]
+    with subprocess.Popen(program, stdout=subprocess.PIPE) as swapper:
+        try:
+            assert swapper.stdout is not None
+            swapper.stdout.readline()
+            yield
+        finally:
+            swapper.kill()
+
+
+@pytest.mark.parametrize("swapped", ["folder", "file"])
+@pytest.mark.parametrize("opened", [True, False], ids=["opened-folder", "hidden-folder"])
+async def test_a_swapped_link_leads_to_no_closed_folder(
+    make_picture: MakePicture, tmp_path: Path, opened: bool, swapped: str
+) -> None:
+    good, bad = make_picture("open/album/x.png"), make_picture(".hidden/x.png", size=(320, 200))
+    dirs = (tmp_path / "open",) if opened else ()
+    widths, refusals = set[int](), 0
+    names = (good, bad) if swapped == "file" else (good.parent, bad.parent)
+    with swapping(*names), anyio.fail_after(60):
+        while refusals < 300 or not widths:
+            try:
+                widths.add((await read_image(str(good), dirs)).width)
+            except ImageError:
+                refusals += 1
+    assert widths == {640}
 
 
 async def test_outside_the_opened_folders_nobody_learns_what_is_there(

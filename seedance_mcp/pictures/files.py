@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import stat
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -9,6 +11,7 @@ import anyio.to_thread
 
 from seedance_mcp.errors import ImageError, quote_text
 from seedance_mcp.pictures.images import IMAGE_BYTES_MAX, Image, decode_image
+from seedance_mcp.pictures.opened import find_opened
 
 PATH_CHARACTERS_MAX = 200
 """How much of a path is repeated in an error."""
@@ -16,6 +19,10 @@ PATH_CHARACTERS_MAX = 200
 _SYSTEM_DIRS = ("/etc", "/proc", "/sys", "/dev", "/boot", "/run", "/var/run", "/private/etc")
 _MEDIA_MOUNTS = "/run/media"
 """Where a Linux desktop mounts a person's card or stick."""
+_OPENING = os.O_RDONLY | sum(
+    getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOFOLLOW", "O_NOCTTY", "O_BINARY", "O_CLOEXEC")
+)
+"""A pipe or a device that came in a file's place must not hold us."""
 
 
 async def read_image(path: str, image_dirs: tuple[Path, ...]) -> Image:
@@ -28,7 +35,12 @@ async def read_image(path: str, image_dirs: tuple[Path, ...]) -> Image:
     Raises:
         ImageError: Missing, not a file, not allowed, too large, or not a picture.
     """
-    data, name = await anyio.to_thread.run_sync(_read_file, path, image_dirs)
+    data, name = await anyio.to_thread.run_sync(
+        _read_file,
+        path,
+        image_dirs,
+        abandon_on_cancel=True,  # a mount may never answer
+    )
     return await decode_image(data, name)
 
 
@@ -40,13 +52,25 @@ def _read_file(text: str, image_dirs: tuple[Path, ...]) -> tuple[bytes, str]:
         if not path.exists():
             raise ImageError(f"There is no file {path}.", "Give the absolute path of a picture, or an https URL.")
         if not path.is_file():
-            raise ImageError(f"{path} is not a file.", "Give the path of a picture.")
-        with path.open("rb") as file:
-            data = file.read(IMAGE_BYTES_MAX + 1)
+            raise _not_a_file(path)
+        return _read_opened(path, image_dirs), str(path)
     # ValueError: a NUL or a broken URL; RuntimeError: a loop of symlinks, or a home that nobody has.
     except (OSError, ValueError, RuntimeError) as exc:
         raise ImageError(f"{named} cannot be read: {getattr(exc, 'strerror', None) or exc}.") from exc
-    return data, str(path)
+
+
+def _read_opened(path: Path, image_dirs: tuple[Path, ...]) -> bytes:
+    """Read a file, judged once it is open: what a name leads to may have changed since it was looked at."""
+    descriptor = os.open(path, _OPENING)
+    with open(descriptor, "rb") as file:
+        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+            raise _not_a_file(path)
+        _check_place(find_opened(descriptor, path), image_dirs)
+        return file.read(IMAGE_BYTES_MAX + 1)
+
+
+def _not_a_file(path: Path) -> ImageError:
+    return ImageError(f"{path} is not a file.", "Give the path of a picture.")
 
 
 def _read_path(text: str) -> Path:

@@ -48,7 +48,8 @@ def find_servers() -> set[int]:
     return {
         pid
         for pid in list_processes()
-        if b"PPid:\t%d\n" % os.getpid() in read_proc(pid, "status") and b"seedance_mcp" in read_proc(pid, "cmdline")
+        if b"PPid:\t%d\n" % os.getpid() in read_proc(pid, "status")
+        and read_proc(pid, "cmdline").endswith(b"\0-m\0seedance_mcp\0")
     }
 
 

@@ -32,6 +32,9 @@ policy is asked and the reservation is made, so that no two processes can both s
 The owner's stop (`freeze`) is a row of its own. It is looked at in the transaction that reserves and again in the one
 that records a signature, so once it is committed no process sends a credential that was not recorded before it.
 
+The same two transactions, and the one that takes up an unfinished payment, check that the path still leads to the open
+file. Otherwise two processes could have two ledgers that know nothing of each other.
+
 The ledger never holds a key, a signature or a credential. A signed row keeps the *unsigned* payment; signing is
 deterministic, and the hash beside it proves that a resent credential is the same bytes.
 """
@@ -239,7 +242,11 @@ class Ledger(Protocol):
         ...
 
     def claim(self, payment: Payment, *, lease_until: float, now: float) -> Payment | None:
-        """Take the lease of an unfinished payment, or None where another process has it or it has ended."""
+        """Take the lease of an unfinished payment, or None where another process has it or it has ended.
+
+        Raises:
+            LedgerError: The file was moved or replaced; nothing may be sent again.
+        """
         ...
 
     def release(self, payment: Payment) -> None:

@@ -20,6 +20,7 @@ from pathlib import Path
 
 from seedance_mcp.errors import LedgerError
 from seedance_mcp.ledger import Job, Payment, Sight, Upload
+from seedance_mcp.ledger.files import OpenFile
 from seedance_mcp.ledger.freezes import drop_freeze, find_freeze, put_freeze
 from seedance_mcp.ledger.migrations import MIGRATIONS
 from seedance_mcp.ledger.rows import JOB_QUERY, is_gone, make_storable, name_ourselves, read_job, read_payment
@@ -118,6 +119,7 @@ class SQLiteLedger:
             file.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             if not file.exists():
                 os.close(os.open(file, os.O_CREAT | os.O_RDWR, 0o600))  # SQLite gives -wal and -shm the same mode
+            self._open_file = OpenFile.remember(file)
             self._db = sqlite3.connect(file, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
             with self._translating():
@@ -196,6 +198,7 @@ class SQLiteLedger:
     def writing(self) -> Generator[SQLiteBooks, None, None]:
         """One writer's transaction."""
         with self._atomic() as db:
+            self._open_file.check()
             yield SQLiteBooks(db)
 
     def spend(self, now: float) -> Spend:
@@ -219,6 +222,7 @@ class SQLiteLedger:
         not be signed for any more. Nor may anything that the owner has stopped meanwhile.
         """
         with self._atomic() as db:
+            self._open_file.check()
             check_not_frozen(find_freeze(db))
             row = db.execute(
                 """UPDATE payments SET state = 'signed', document = ?, credential_sha256 = ?, hold_until = ?,
@@ -242,6 +246,9 @@ class SQLiteLedger:
     def claim(self, payment: Payment, *, lease_until: float, now: float) -> Payment | None:
         """Take the lease of an unfinished payment; a dead process's lease is free."""
         with self._atomic() as db:
+            self._open_file.check(
+                charge="held", amount_micro_usdc=payment.cost_micro_usdc, payment_id=payment.id
+            )  # its credential may be sent again, which another ledger does not know of
             found = db.execute("SELECT lease_owner FROM payments WHERE id = ?", (payment.id,)).fetchone()
             owner_is_gone = found is not None and is_gone(found["lease_owner"])
             row = db.execute(

@@ -6,7 +6,7 @@ They are asked for one by one, waited for and saved like ours; what they cost is
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import anyio
 
@@ -15,10 +15,12 @@ from seedance_mcp.errors import JobNotFoundError, StudioError, StudioRejectedErr
 from seedance_mcp.flights import Flights
 from seedance_mcp.ledger import Job
 from seedance_mcp.studio import Studio
-from seedance_mcp.watcher import Report
+from seedance_mcp.watcher import Report, end_stalled
 from seedance_mcp.wire.jobs import JobStatus
 
 POLL_SECONDS_MAX = 10
+STALLED_JOBS_MAX = 1000
+"""Of so many jobs this process remembers since when they report an error."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,6 +42,7 @@ class Adoption:
     expected_seconds: Callable[[Job], float]
     poll_seconds_min: float
     now: Callable[[], float]
+    _stalled: dict[str, float] = field(default_factory=dict[str, float])
 
     async def get_job(self, job_id: str, *, deadline: float, answer_until: float, report: Report | None = None) -> Job:
         """A foreign job as it stands at the deadline, or as soon as it has ended and is saved.
@@ -99,4 +102,14 @@ class Adoption:
             raise JobNotFoundError(
                 f"No job {job_id[:80]!r} is known for this wallet.", "Check the id that animate_image gave."
             ) from exc
-        return self.show(seen)
+        return self.show(self._end_stalled(seen))
+
+    def _end_stalled(self, seen: JobStatus) -> JobStatus:
+        """Return a job as failed that has reported an error long enough; no ledger remembers it."""
+        if not seen.stalled:
+            self._stalled.pop(seen.job_id, None)
+            return seen
+        if len(self._stalled) >= STALLED_JOBS_MAX:
+            self._stalled.clear()
+        now = anyio.current_time()
+        return end_stalled(seen, now - self._stalled.setdefault(seen.job_id, now), self.poll_seconds_min)

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import anyio
 
-from seedance_mcp.errors import StudioError
+from seedance_mcp.errors import StudioError, StudioProtocolError
 from seedance_mcp.ledger import Job, Ledger
 from seedance_mcp.studio import Studio
 from seedance_mcp.wire.jobs import JobStatus
@@ -52,6 +52,8 @@ class History:
         try:
             with anyio.fail_after(LIST_SECONDS):
                 page = await self.studio.list_jobs(limit=limit)
+        except StudioProtocolError:  # not an empty one
+            notes = ("The studio's own list cannot be read; these are the jobs of this machine's ledger.",)
         except (StudioError, TimeoutError):
             notes = ("The studio's own list could not be had; these are the jobs of this machine's ledger.",)
         else:

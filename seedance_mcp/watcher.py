@@ -23,13 +23,14 @@ from seedance_mcp.errors import (
     JobNotFoundError,
     LedgerError,
     SeedanceError,
+    StudioProtocolError,
     StudioRejectedError,
     StudioUnreachableError,
 )
 from seedance_mcp.flights import Start
 from seedance_mcp.ledger import Job, Ledger
 from seedance_mcp.studio import Studio
-from seedance_mcp.wire.jobs import JobStatus
+from seedance_mcp.wire.jobs import JobPage, JobStatus
 
 POLL_SECONDS_MAX = 15
 """The studio's advice for videos. Source: contract section 8."""
@@ -47,6 +48,11 @@ GATHER_SHARE = 0.5
 """A round takes along what is due within this share of the shortest pause."""
 SAVES_MAX = 4
 """How many clips are downloaded at a time."""
+STALLED_POLLS = 10
+"""For so many of the shortest pauses a job may report an error and no result under a word that is not known to be
+final; then it has failed. Short enough for a caller to wait; the ledger remembers when it began."""
+LIST_PAUSE_SECONDS = 600
+"""How long a list that cannot be read is left alone, and each job is asked for by itself."""
 PROGRESS_STEP = 10
 """Progress is written to disk in steps of this many points; what the caller is told is exact."""
 UNKNOWN_ANSWERS_MAX = 4
@@ -118,6 +124,8 @@ class JobWatcher:
         self._watched: dict[str, _Watched] = {}
         self._saves = anyio.Semaphore(SAVES_MAX)
         self._quiet_until = -math.inf
+        self._lists_from = -math.inf
+        """From which moment on the studio's list may be asked again."""
         self._typical: dict[tuple[object, ...], float] = {}
         self._wake = anyio.Event()
         self._running = False
@@ -203,19 +211,17 @@ class JobWatcher:
         """
         asked, missing = 0, {watched.job.job_id: watched for watched in due}
         try:
-            if len(due) >= LIST_FROM_JOBS:
+            if len(due) >= LIST_FROM_JOBS and anyio.current_time() >= self._lists_from:
                 cursor: str | None = None
                 for _ in range(LIST_PAGES_MAX):
                     asked += 1
                     page = await self._studio.list_jobs(cursor=cursor)
-                    for status in page.jobs:
-                        watched = missing.get(status.job_id) or self._watched.get(status.job_id)
-                        if watched is not None and not watched.saving:  # also one that was not due: it is told for free
-                            self._take(watched, status)
-                        missing.pop(status.job_id, None)
+                    self._take_page(page, missing)
                     cursor = page.next_cursor
                     if cursor is None or not missing:
                         break
+        except StudioProtocolError:  # it says nothing of any job: each is asked for by itself
+            self._lists_from = anyio.current_time() + LIST_PAUSE_SECONDS
         except SeedanceError as exc:
             for watched in missing.values():
                 self._back_off(watched, exc)
@@ -228,9 +234,20 @@ class JobWatcher:
                 self._back_off(watched, exc)
         return asked
 
+    def _take_page(self, page: JobPage, missing: dict[str, _Watched]) -> None:
+        """Keep what a page of the list says, also of a job that was not due: it is told for free."""
+        for status in page.jobs:
+            watched = missing.get(status.job_id) or self._watched.get(status.job_id)
+            if watched is not None and not watched.saving:
+                self._take(watched, status)
+            missing.pop(status.job_id, None)
+
     def _take(self, watched: _Watched, status: JobStatus) -> None:
         """Keep what the studio said, and wake those who wait."""
         before = watched.job
+        if before.stalled_at is not None and status.stalled:
+            # A clock that was set back must not make it last.
+            status = end_stalled(status, abs(self._now() - before.stalled_at), self._poll_seconds_min)
         if _is_news(before, status, watched.written):
             watched.job = self._ledger.update_job(status, now=self._now()) or before
             watched.written = watched.job.progress
@@ -303,8 +320,10 @@ class JobWatcher:
     def _next_due(self, watched: _Watched) -> float:
         """Halve the way to the expected end; after it, ask a little more seldom each time."""
         age = watched.age
-        if age > LATE_SECONDS:
-            pause: float = LATE_POLL_SECONDS
+        if watched.job.stalled_at is not None:
+            pause: float = self._poll_seconds_min
+        elif age > LATE_SECONDS:
+            pause = LATE_POLL_SECONDS
         else:
             to_go = self._expect(watched.job) - age
             pause = to_go / 2 if to_go > 0 else -to_go / 4
@@ -319,10 +338,23 @@ class JobWatcher:
         return self._typical[key]
 
 
+def end_stalled(seen: JobStatus, stalled_seconds: float, poll_seconds_min: float) -> JobStatus:
+    """Return a stalled job as failed once it has reported its error for long enough; else as it is.
+
+    Args:
+        seen: What the studio says now.
+        stalled_seconds: Since when it says so.
+        poll_seconds_min: The shortest pause between two questions.
+    """
+    is_over = seen.stalled and stalled_seconds >= STALLED_POLLS * poll_seconds_min
+    return replace(seen, status="failed", stalled=False) if is_over else seen
+
+
 def _is_news(job: Job, status: JobStatus, written: int) -> bool:
     """Whether the ledger must know: a step of its life, an address, or a good deal of progress."""
     return (
         status.status != job.status
+        or status.stalled != (job.stalled_at is not None)
         or status.progress >= written + PROGRESS_STEP
         or (status.video_url is not None and status.video_url != job.video_url)
         or (status.thumbnail_url is not None and status.thumbnail_url != job.thumbnail_url)

@@ -155,6 +155,10 @@ class Job:
         thumbnail: Absolute path of the saved thumbnail.
         created_at, ended_at: Unix seconds; `ended_at` when the studio said complete or failed.
         fee_micro_usdc: The network's fee on top of the price, as `Payment` has it.
+        stalled_at: Unix seconds since when the studio reports an error under a word that does not say that it failed.
+        url_seen_at: Unix seconds at which the studio first named this `video_url`.
+        expired_at: Unix seconds at which a paid result could not be had any more; `status` is `failed` then.
+        note: What a person should know of the saved file.
     """
 
     job_id: str
@@ -176,6 +180,10 @@ class Job:
     fee_micro_usdc: int
     rail: Rail
     receipt: Receipt | None
+    stalled_at: float | None = None
+    url_seen_at: float | None = None
+    expired_at: float | None = None
+    note: str | None = None
 
     @property
     def finished(self) -> bool:
@@ -327,8 +335,16 @@ class Ledger(Protocol):
         """Fail every unfinished job of a studio that is no more, and forget the addresses it gave for them."""
         ...
 
-    def finish_job(self, job_id: str, *, file: str, thumbnail: str | None) -> Job:
-        """Write where the video was saved."""
+    def finish_job(self, job_id: str, *, file: str, thumbnail: str | None, note: str | None = None) -> Job:
+        """Write where the video was saved, and what a person should know of the file. Ends an expiry, too."""
+        ...
+
+    def expire_job(self, job_id: str, *, error: str, now: float) -> Job:
+        """Write that a paid result cannot be had any more: the job has failed for good, unless it is revived."""
+        ...
+
+    def revive_job(self, seen: JobStatus, *, now: float) -> Job:
+        """Write that the studio has a result again for a job that had expired."""
         ...
 
     def find_job(self, job_id: str) -> Job | None:

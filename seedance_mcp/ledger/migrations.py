@@ -112,6 +112,14 @@ def m006_route_contracts(db: sqlite3.Connection) -> None:
         ) STRICT""")
 
 
+def m007_delivery(db: sqlite3.Connection) -> None:
+    """What delays or changes a delivery: all moments are Unix seconds."""
+    db.execute("ALTER TABLE jobs ADD COLUMN stalled_at REAL")
+    db.execute("ALTER TABLE jobs ADD COLUMN url_seen_at REAL")
+    db.execute("ALTER TABLE jobs ADD COLUMN expired_at REAL")
+    db.execute("ALTER TABLE jobs ADD COLUMN note TEXT")
+
+
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     m001_initial,
     m002_network_fees,
@@ -119,5 +127,6 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     m004_sights,
     m005_freezes,
     m006_route_contracts,
+    m007_delivery,
 )
 """Append only: `PRAGMA user_version` counts how many a file has had."""

@@ -418,12 +418,15 @@ class SQLiteLedger:
                        error = CASE WHEN ended_at IS NULL THEN :error ELSE error END,
                        video_url = coalesce(:video_url, video_url),
                        thumbnail_url = coalesce(:thumbnail_url, thumbnail_url),
+                       url_seen_at = CASE WHEN coalesce(:video_url, video_url) IS video_url THEN url_seen_at
+                                          ELSE :now END,
+                       stalled_at = CASE WHEN :stalled THEN coalesce(stalled_at, :now) END,
                        ended_at = CASE WHEN ended_at IS NULL AND :ended THEN :now ELSE ended_at END
                    WHERE job_id = :job_id""",
                 {
                     "status": seen.status, "progress": seen.progress, "error": make_storable(seen.error), "now": now,
                     "video_url": make_storable(seen.video_url), "thumbnail_url": make_storable(seen.thumbnail_url),
-                    "ended": seen.ended, "job_id": seen.job_id,
+                    "ended": seen.ended, "stalled": seen.stalled, "job_id": seen.job_id,
                 },
             )  # fmt: skip
         return self.find_job(seen.job_id)
@@ -437,14 +440,40 @@ class SQLiteLedger:
                 (error, now, studio),
             )
 
-    def finish_job(self, job_id: str, *, file: str, thumbnail: str | None) -> Job:
-        """Write where the video was saved."""
+    def finish_job(self, job_id: str, *, file: str, thumbnail: str | None, note: str | None = None) -> Job:
+        """Write where the video was saved, and what a person should know of the file. Ends an expiry, too."""
+        return self._change_job(
+            job_id,
+            """file = ?, thumbnail = ?, note = ?, expired_at = NULL,
+               status = CASE WHEN expired_at IS NULL THEN status ELSE 'complete' END,
+               error = CASE WHEN expired_at IS NULL THEN error END""",
+            file, thumbnail, note,
+        )  # fmt: skip
+
+    def expire_job(self, job_id: str, *, error: str, now: float) -> Job:
+        """Write that a paid result cannot be had any more."""
+        return self._change_job(
+            job_id,
+            "status = 'failed', error = ?, expired_at = ?, ended_at = coalesce(ended_at, ?)",
+            make_storable(error), now, now,
+        )  # fmt: skip
+
+    def revive_job(self, seen: JobStatus, *, now: float) -> Job:
+        """Write that the studio has a result again for a job that had expired."""
+        return self._change_job(
+            seen.job_id,
+            """status = 'complete', error = NULL, expired_at = NULL, video_url = ?, url_seen_at = ?,
+               thumbnail_url = coalesce(?, thumbnail_url)""",
+            make_storable(seen.video_url), now, make_storable(seen.thumbnail_url),
+        )  # fmt: skip
+
+    def _change_job(self, job_id: str, change: str, *parameters: object) -> Job:
         with self._atomic() as db:
-            db.execute("UPDATE jobs SET file = ?, thumbnail = ? WHERE job_id = ?", (file, thumbnail, job_id))
+            db.execute(f"UPDATE jobs SET {change} WHERE job_id = ?", (*parameters, job_id))  # noqa: S608 - our own words
             row = db.execute(f"{JOB_QUERY} WHERE job_id = ?", (job_id,)).fetchone()
-            if row is None:
-                raise LedgerError(f"Job {job_id} is not in the ledger.")
-            return read_job(row)
+        if row is None:
+            raise LedgerError(f"Job {job_id} is not in the ledger.")
+        return read_job(row)
 
     def find_job(self, job_id: str) -> Job | None:
         """A job by the studio's id."""

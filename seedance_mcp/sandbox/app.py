@@ -36,6 +36,8 @@ from seedance_mcp.sandbox.contract import (
 from seedance_mcp.sandbox.control import build_control_routes
 from seedance_mcp.sandbox.discovery import JOB_STATUSES, build_guidance, build_openapi
 from seedance_mcp.sandbox.files import put_blob, show_thumbnail, show_upload, show_video
+from seedance_mcp.sandbox.job_shapes import write_answer, write_list
+from seedance_mcp.sandbox.jobs import show_job_id
 from seedance_mcp.sandbox.media import find_pathname
 from seedance_mcp.sandbox.paywall import Resource, build_agent_identity
 from seedance_mcp.sandbox.schema import check_body, read_json_object
@@ -216,7 +218,7 @@ async def _generate(studio: Studio, request: Request, route: GenerateRoute) -> R
         job = studio.jobs.start(order, pictures, owner=payer, kind=route.kind, path=route.path)
         return {
             "success": True,
-            "jobId": job.id,
+            "jobId": show_job_id(job.id),
             "status": "pending",
             "type": job.kind,
             "pollUrl": f"{origin}/api/jobs/{job.id}",
@@ -249,7 +251,13 @@ async def show_job(studio: Studio, request: Request) -> Response:
         raise RefusalError(404, "Job not found")
     if job.owner.lower() != owner.lower():
         raise RefusalError(403, "Job belongs to another wallet")
-    return build_json(studio.jobs.build_document(job, read_origin(request)))
+    origin = read_origin(request)
+    document, shape = studio.jobs.build_document(job, origin), studio.faults.take("answer_shape")
+    if shape is None:
+        return build_json(document)
+    page, _ = studio.jobs.page(owner, limit=2)
+    other = next((studio.jobs.build_document(one, origin) for one in page if one is not job), None)
+    return build_json(write_answer(document, str(shape.argument), other=other))
 
 
 async def delete_job(studio: Studio, request: Request) -> Response:
@@ -281,7 +289,9 @@ async def list_jobs(studio: Studio, request: Request) -> Response:
         cursor=query.get("cursor"),
     )
     origin = read_origin(request)
-    return build_json({"items": [studio.jobs.build_document(job, origin) for job in page], "nextCursor": cursor})
+    entries = [studio.jobs.build_document(job, origin) for job in page]
+    shape = studio.faults.take("list_shape")
+    return build_json(write_list(entries, cursor, "items" if shape is None else str(shape.argument)))
 
 
 def _read_limit(text: str | None) -> int:

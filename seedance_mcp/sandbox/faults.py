@@ -43,6 +43,11 @@ FAULTS: dict[str, str] = {
     "other_dialect": "the generate routes and openapi.json speak the dialect that was not chosen",
     "challenge_shape": "=KIND an x402 challenge is written the way some other studio writes it",
     "slow_thumbnail": "a job's thumbnail is a small picture that takes half a minute to decode",
+    "status_word": "=WORD an ended job is told under this status word, with a capital letter and a blank behind it",
+    "result_shape": "=SHAPE a finished job's result has another shape",
+    "answer_shape": "=SHAPE the answer about one job has another shape",
+    "list_shape": "=SHAPE the list of jobs has another shape",
+    "numeric_job_id": "a new job's id is a number",
     "tampered_offer": "=KIND the offer is changed before it is sent, and honoured if it is signed",
 }
 
@@ -67,6 +72,44 @@ OFFER_TAMPERINGS: dict[str, str] = {
     "split": "an MPP charge gives half of the amount to a stranger",
 }
 
+RESULT_SHAPES: dict[str, str] = {
+    "video_object": "the URL is at result.video.url",
+    "url": "the URL is at result.url",
+    "video_url": "the URL is at result.video_url",
+    "list": "the result is a list of objects with a url",
+    "string": "the result is the URL",
+    "output": "there is no result; output is a list of the URL",
+    "top_level": "there is no result; videoUrl is a field of the job",
+    "json_text": "the result is a JSON document written as text",
+    "two": "the result names two URLs, and neither as the video",
+    "text": "the result is a sentence without a URL",
+    "still": "the result names pictures only",
+    "inputs": "the result repeats the URLs of the request",
+    "nothing": "there is no result",
+}
+ANSWER_SHAPES: dict[str, str] = {
+    "no_id": "the job has no id",
+    "data": "the job is inside data",
+    "job": "the job is inside job",
+    "other_job": "the job is the wallet's latest other one",
+}
+LIST_SHAPES: dict[str, str] = {
+    "bare": "the list is an array",
+    "data": "the jobs are in data",
+    "results": "the jobs are in results",
+    "jobs": "the jobs are in jobs",
+    "nested": "the jobs are in data.items",
+    "unreadable": "the jobs are in page.rows",
+}
+
+_CHOICES = {
+    "tampered_offer": OFFER_TAMPERINGS,
+    "challenge_shape": CHALLENGE_SHAPES,
+    "result_shape": RESULT_SHAPES,
+    "answer_shape": ANSWER_SHAPES,
+    "list_shape": LIST_SHAPES,
+}
+"""Faults whose argument is one of a table's names."""
 _TAKES_SECONDS = frozenset({"slow_settle", "slow_answer", "slow_chain"})
 
 
@@ -107,12 +150,12 @@ def read_fault(spelling: str) -> Fault:
 
 
 def _check_argument(fault: Fault) -> None:
-    if fault.name == "tampered_offer":
-        if fault.argument not in OFFER_TAMPERINGS:
-            raise ValueError(f"tampered_offer needs one of: {', '.join(sorted(OFFER_TAMPERINGS))}")
-    elif fault.name == "challenge_shape":
-        if fault.argument not in CHALLENGE_SHAPES:
-            raise ValueError(f"challenge_shape needs one of: {', '.join(sorted(CHALLENGE_SHAPES))}")
+    if fault.name in _CHOICES:
+        if fault.argument not in _CHOICES[fault.name]:
+            raise ValueError(f"{fault.name} needs one of: {', '.join(sorted(_CHOICES[fault.name]))}")
+    elif fault.name == "status_word":
+        if fault.argument is None:
+            raise ValueError("status_word needs a word as its argument, as in status_word=done")
     elif fault.name == "no_openapi":
         if re.fullmatch(r"[45][0-9]{2}", fault.argument or "") is None:
             raise ValueError("no_openapi needs a status, as in no_openapi=503")

@@ -19,6 +19,7 @@ from typing import Any
 from seedance_mcp.sandbox.clip import Clip, ClipError, ClipPlan, render_clip
 from seedance_mcp.sandbox.contract import Order
 from seedance_mcp.sandbox.faults import FaultBoard
+from seedance_mcp.sandbox.job_shapes import write_result, write_word
 from seedance_mcp.sandbox.signin import format_time
 
 SLOW_FACTOR = 10
@@ -94,7 +95,7 @@ class JobBoard:
             if self._faults.take(name):
                 fate = outcome
         job = Job(
-            id=build_job_id(self._clock()),
+            id=build_job_id(self._clock(), numeric=self._faults.take("numeric_job_id") is not None),
             kind=kind,
             path=path,
             owner=owner,
@@ -179,9 +180,9 @@ class JobBoard:
     def build_document(self, job: Job, origin: str) -> dict[str, Any]:
         """Build the job object that the API shows."""
         state = self.read_state(job)
-        return {
-            "id": job.id,
-            "jobId": job.id,
+        document: dict[str, Any] = {
+            "id": show_job_id(job.id),
+            "jobId": show_job_id(job.id),
             "type": job.kind,
             "input": None if self._faults.take("hidden_input") else dict(job.order.body),
             "status": state.status,
@@ -191,6 +192,10 @@ class JobBoard:
             "createdAt": format_time(job.created_at),
             "updatedAt": format_time(state.updated_at),
         }
+        shape, word = self._faults.take("result_shape"), self._faults.take("status_word")
+        if shape is not None:
+            document = write_result(document, str(shape.argument))
+        return document if word is None else write_word(document, str(word.argument))
 
     def find_clip(self, job_id: str, expires: str) -> tuple[Clip | None, int]:
         """Return what a result URL leads to, or the status that says why not.
@@ -225,12 +230,19 @@ class JobBoard:
         }
 
 
-def build_job_id(unix_seconds: float) -> str:
+def show_job_id(job_id: str) -> str | int:
+    """Return an id as the API writes it: one of digits is a number there."""
+    return int(job_id) if job_id.isdigit() else job_id
+
+
+def build_job_id(unix_seconds: float, *, numeric: bool = False) -> str:
     """Build an id that looks like a cuid: c, the time, and randomness, 25 characters of base 36.
 
     The leading "cm" of the real ones is the time of these years; ours say it outright.
     """
     number = int(unix_seconds * 1000)
+    if numeric:
+        return str(number)
     digits = ""
     while number:
         number, digit = divmod(number, 36)

@@ -204,6 +204,7 @@ class Studio:
 
         Raises:
             StudioRejectedError: Unknown there (404) or another wallet's (403).
+            StudioProtocolError: The answer is not a job, or another one.
             StudioError: No usable answer.
         """
         if not is_job_id(job_id):
@@ -211,15 +212,20 @@ class Studio:
         response = await self._signed("GET", f"{self.origin}/api/jobs/{job_id}")
         if response.status != 200:
             raise self._rejected(f"The question for job {job_id}", response)
-        return read_job(response.body)
+        return read_job(response.body, job_id, loopback_http=self.allows_loopback)
 
     async def list_jobs(self, *, limit: int = 100, cursor: str | None = None) -> JobPage:
-        """One page of `GET /api/jobs`, newest first, signed in."""
+        """One page of `GET /api/jobs`, newest first, signed in.
+
+        Raises:
+            StudioProtocolError: It cannot be read, which does not mean that there are no jobs.
+            StudioError: No usable answer.
+        """
         query = f"?limit={limit}" + (f"&cursor={quote(cursor, safe='')}" if cursor else "")
         response = await self._signed("GET", f"{self.origin}/api/jobs{query}")
         if response.status != 200:
             raise self._rejected("The list of jobs", response)
-        return read_job_page(response.body)
+        return read_job_page(response.body, loopback_http=self.allows_loopback)
 
     def count_nodes(self, rail: Rail) -> int:
         """How many nodes of a rail's chain can be asked: one for each RPC address that is set."""

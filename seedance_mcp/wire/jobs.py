@@ -1,30 +1,56 @@
 """What comes back for the money: upload tickets, jobs, and a finished video's addresses.
 
-Field names follow the studio's own documents; where two deployments differ (`id` or `jobId`, `items` or `jobs`,
-`complete` or `completed`), both are read and one is given on.
+Field names follow the studio's own documents; where deployments differ (`id` or `jobId`, `items` or `jobs`, `complete`
+or `done`, a job by itself or inside `data`), all are read and one is given on.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+import re
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal, cast
 
 from seedance_mcp.errors import StudioProtocolError, quote_text
-from seedance_mcp.wire.encoding import Json, find_list, find_object, find_text, parse_json_object, read_text
+from seedance_mcp.wire.encoding import (
+    TEXT_CHARACTERS_MAX,
+    Json,
+    find_list,
+    find_object,
+    find_text,
+    parse_json,
+    parse_json_object,
+    read_text,
+)
+from seedance_mcp.wire.video_urls import FoundUrls, find_urls
 
 Status = Literal["pending", "loading", "complete", "failed"]
 """The studio's own words for a job's state; every synonym is read as one of them."""
 
-_STATUS: dict[str, Status] = {
-    "pending": "pending", "queued": "pending", "waiting": "pending", "created": "pending",
-    "loading": "loading", "processing": "loading", "running": "loading", "generating": "loading",
-    "complete": "complete", "completed": "complete", "succeeded": "complete", "success": "complete",
-    "failed": "failed", "fail": "failed", "error": "failed", "cancelled": "failed", "canceled": "failed",
-}  # fmt: skip
+_WORDS: dict[Status, str] = {
+    "pending": "pending queued waiting created submitted scheduled accepted in_queue not_started",
+    "loading": "loading processing running generating in_progress inprogress started starting active rendering working",
+    "complete": "complete completed succeeded success successful done finished ready",
+    "failed": "failed fail failure error errored cancelled canceled expired rejected timeout timed_out timedout aborted"
+    " denied refused blocked",
+}
+_STATUS: dict[str, Status] = {word: status for status, words in _WORDS.items() for word in words.split()}
+_PLAIN_FAILURES = frozenset({"failed", "fail", "error"})
+"""Words that say nothing more than that it failed."""
 
 PAGE_JOBS_MAX = 200
+WRAPPERS_MAX = 3
+"""How many wrappers around a job are opened."""
+WORD_CHARACTERS_MAX = 60
+RESULT_CHARACTERS_MAX = 600
+"""How much of a result without a video's URL is repeated."""
+URLS_SHOWN_MAX = 5
+"""How many URLs are shown where none of them can be chosen."""
+_LIST_NAMES = ("items", "jobs", "data", "results")
+_CURSOR_NAMES = ("nextCursor", "next_cursor")
+_PAGING_NAMES = ("pagination", "paging", "meta")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,9 +77,12 @@ class JobStatus:
 
     Attributes:
         progress: 0 to 100.
-        error: The studio's words for a failure; a stranger's text.
+        error: The studio's words for a failure, its status word among them; untrusted text.
+        video_url: The one URL of the video, whatever field held it.
+        result_text: What the result says where no URL could be chosen: quoted, bounded, untrusted.
         input: The body that was paid for, where the studio repeats it.
         created_at: Unix seconds, where the studio says.
+        stalled: Whether it reports an error and no result under a word that does not say that it failed.
     """
 
     job_id: str
@@ -65,6 +94,8 @@ class JobStatus:
     thumbnail_url: str | None
     input: Json | None
     created_at: float | None
+    result_text: str | None = None
+    stalled: bool = False
 
     @property
     def ended(self) -> bool:
@@ -91,31 +122,61 @@ def read_upload_ticket(body: bytes) -> UploadTicket:
 
 
 def read_submitted_job(body: bytes) -> SubmittedJob:
-    """Read the answer to a paid generation. Source: contract section 3."""
-    document = parse_json_object(body, "The answer to the generation")
+    """Read the answer to a paid generation. Source: contract section 3.
+
+    That a job has ended already is left for its first poll to say: the words of this answer may be about the request.
+    """
+    unwrapped = _unwrap(parse_json_object(body, "The answer to the generation"))
+    status = _STATUS.get(_simplify(_read_word(unwrapped.document)), "pending")
     return SubmittedJob(
-        job_id=_read_job_id(document),
-        status=_read_status(document),
-        poll_url=find_text(document, "pollUrl"),
+        job_id=_read_job_id(unwrapped),
+        status=status if status in ("pending", "loading") else "pending",
+        poll_url=find_text(unwrapped.document, "pollUrl"),
     )
 
 
-def read_job(body: bytes) -> JobStatus:
-    """Read `GET /api/jobs/{id}`. Source: contract section 8."""
-    return _read_job(parse_json_object(body, "The job"))
+def read_job(body: bytes, job_id: str, *, loopback_http: bool = False) -> JobStatus:
+    """Read `GET /api/jobs/{id}`. Source: contract section 8.
+
+    An answer that names no job is the answer to our question; one that names another job is not.
+
+    Args:
+        body: The studio's answer.
+        job_id: The job that was asked for.
+        loopback_http: Whether the video's URL may be plain http to this machine.
+
+    Raises:
+        StudioProtocolError: Not a job, or another one than was asked for.
+    """
+    unwrapped = _unwrap(parse_json(body, "The job"))
+    if unwrapped.ids and job_id not in unwrapped.ids:
+        raise StudioProtocolError(f"The studio was asked for job {job_id} and answered with another job.")
+    job = _read_job(unwrapped.document, job_id, loopback_http=loopback_http)
+    if not unwrapped.ids and not _read_word(unwrapped.document) and job.video_url is None and job.result_text is None:
+        raise StudioProtocolError("The studio's answer is not a job.")
+    return job
 
 
-def read_job_page(body: bytes) -> JobPage:
-    """Read `GET /api/jobs`; entries that are not jobs are passed over."""
-    document = parse_json_object(body, "The list of jobs")
+def read_job_page(body: bytes, *, loopback_http: bool = False) -> JobPage:
+    """Read `GET /api/jobs`; single entries that are not jobs are passed over.
+
+    Raises:
+        StudioProtocolError: Not a list of jobs. A list that cannot be read is never an empty one.
+    """
+    document = parse_json(body, "The list of jobs")
+    entries = _find_entries(document)
+    if entries is None:
+        raise StudioProtocolError("The studio's list of jobs cannot be read.")
     jobs: list[JobStatus] = []
-    for entry in (find_list(document, "items") or find_list(document, "jobs"))[:PAGE_JOBS_MAX]:
-        if isinstance(entry, Mapping):
-            try:
-                jobs.append(_read_job(cast("Json", entry)))
-            except StudioProtocolError:
-                continue
-    return JobPage(jobs=tuple(jobs), next_cursor=find_text(document, "nextCursor"))
+    for entry in entries[:PAGE_JOBS_MAX]:
+        try:
+            unwrapped = _unwrap(entry)
+            jobs.append(_read_job(unwrapped.document, _read_job_id(unwrapped), loopback_http=loopback_http))
+        except StudioProtocolError:
+            continue
+    if entries and not jobs:
+        raise StudioProtocolError("The studio's list of jobs cannot be read: it names no usable job id.")
+    return JobPage(jobs=tuple(jobs), next_cursor=_find_cursor(document))
 
 
 def read_studio_error(body: bytes) -> str:
@@ -137,31 +198,73 @@ def read_studio_error(body: bytes) -> str:
 
 
 def _find_error(document: Json) -> str | None:
-    """`error` as text; the place for bytes writes an object with a `message` instead."""
-    return find_text(document, "error") or find_text(find_object(document, "error"), "message")
+    """`error` as text; some studios write an object, with a `message` or without."""
+    error = document.get("error")
+    said = find_text(document, "error") or find_text(find_object(document, "error"), "message")
+    if said is None and isinstance(error, dict | list) and error:
+        said = json.dumps(error, ensure_ascii=False)[:TEXT_CHARACTERS_MAX]
+    return said if said and said.strip() else None
 
 
-def _read_job(document: Json) -> JobStatus:
-    result = find_object(document, "result")
-    status = _read_status(document)
-    return JobStatus(
-        job_id=_read_job_id(document),
-        type=find_text(document, "type"),
-        status=status,
-        progress=100 if status == "complete" else _read_progress(document.get("progress")),
-        error=_find_error(document),
-        video_url=find_text(result, "videoUrl"),
-        thumbnail_url=find_text(result, "thumbnailUrl"),
-        input=find_object(document, "input") or None,
-        created_at=_read_time(find_text(document, "createdAt")),
-    )
+@dataclass(frozen=True, slots=True)
+class _Unwrapped:
+    """A job's own document, and every id that it and its wrappers name: `jobId` first, then `id` from the inside."""
+
+    document: Json
+    ids: tuple[str, ...]
 
 
-def _read_job_id(document: Json) -> str:
-    job_id = find_text(document, "jobId") or find_text(document, "id")
-    if job_id is None or not is_job_id(job_id):
+def _unwrap(value: object) -> _Unwrapped:
+    """Open the wrappers `job` and `data` around a job; what a wrapper says besides stays readable.
+
+    Raises:
+        StudioProtocolError: There is no object.
+    """
+    layers: list[Json] = []
+    while isinstance(value, dict) and value and len(layers) <= WRAPPERS_MAX:
+        layers.insert(0, cast("Json", value))
+        value = _find_inner(cast("Json", value))
+    if not layers:
+        raise StudioProtocolError("The studio's answer is not a job.")
+    merged: dict[str, object] = {}
+    for layer in reversed(layers):
+        merged |= {key: value for key, value in layer.items() if not any(value is one for one in layers)}
+    named = [_read_id(layer.get("jobId")) for layer in layers] + [_read_id(layer.get("id")) for layer in layers]
+    return _Unwrapped(merged, tuple(job_id for job_id in named if job_id is not None))
+
+
+def _find_inner(document: Json) -> object:
+    """Return the job inside a wrapper, or None where this is the job itself."""
+    for name in ("job", "data"):
+        inner = document.get(name)
+        if isinstance(inner, list) and len(cast("list[object]", inner)) == 1:
+            inner = cast("list[object]", inner)[0]
+        if not isinstance(inner, dict):
+            continue
+        job = cast("Json", inner)
+        says_more = bool(_read_word(job)) and (_has_id(job) or not _read_word(document))
+        names_it = _has_id(job) and (not _read_word(document) or "jobId" in job)
+        is_envelope = not _has_id(job) and not _read_word(job) and _find_inner(job) is not None
+        if says_more or is_envelope or ((names_it or _read_word(job)) and not _has_id(document)):
+            return job
+    return None
+
+
+def _has_id(document: Json) -> bool:
+    return _read_id(document.get("jobId")) is not None or _read_id(document.get("id")) is not None
+
+
+def _read_id(value: object) -> str | None:
+    """Return an id as text; some studios number their jobs."""
+    if isinstance(value, int) and not isinstance(value, bool):
+        return str(value) if abs(value) < 10**30 else None
+    return value if isinstance(value, str) and value.strip() else None
+
+
+def _read_job_id(unwrapped: _Unwrapped) -> str:
+    if not unwrapped.ids or not is_job_id(unwrapped.ids[0]):
         raise StudioProtocolError("The studio's answer has no usable job id.")
-    return job_id
+    return unwrapped.ids[0]
 
 
 def is_job_id(text: str) -> bool:
@@ -169,9 +272,87 @@ def is_job_id(text: str) -> bool:
     return 0 < len(text) <= 128 and text.isascii() and text.replace("-", "").replace("_", "").isalnum()
 
 
-def _read_status(document: Json) -> Status:
-    """An unknown word means that the job has not ended: we ask again rather than give up on what was paid."""
-    return _STATUS.get((find_text(document, "status") or "pending").lower(), "loading")
+def _find_entries(document: object, *, depth: int = 0) -> Sequence[object] | None:
+    """Return the entries of a list in any shape that is known; None where there is no list."""
+    if isinstance(document, list):
+        return cast("list[object]", document)
+    if not isinstance(document, dict) or depth > 1:
+        return None
+    named = [cast("Json", document).get(name) for name in _LIST_NAMES]
+    lists = [cast("list[object]", value) for value in named if isinstance(value, list)]
+    inner = [_find_entries(cast("object", value), depth=depth + 1) for value in named if isinstance(value, dict)]
+    found = lists + [entries for entries in inner if entries is not None]
+    return next((entries for entries in found if entries), found[0] if found else None)
+
+
+def _find_cursor(document: object) -> str | None:
+    """Return where the next page begins, also where it stands beside or around the list."""
+    if not isinstance(document, dict):
+        return None
+    top = cast("Json", document)
+    for place in (top, *(find_object(top, name) for name in (*_LIST_NAMES, *_PAGING_NAMES))):
+        for name in _CURSOR_NAMES:
+            cursor = _read_id(place.get(name))
+            if cursor is not None and len(cursor) <= TEXT_CHARACTERS_MAX:
+                return cursor
+    return None
+
+
+def _read_job(document: Json, job_id: str, *, loopback_http: bool) -> JobStatus:
+    found = find_urls(document, loopback_http=loopback_http)
+    word, error = _read_word(document), _find_error(document)
+    status = _read_status(word, found)
+    has_url = found.video is not None or bool(found.candidates)
+    stalled = bool(word and error and not has_url) and _STATUS.get(_simplify(word)) in (None, "complete")
+    if stalled or (status == "failed" and _simplify(word) not in _PLAIN_FAILURES):
+        error = f"{quote_text(word, WORD_CHARACTERS_MAX)[1:-1]}: {error}" if error else word
+    return JobStatus(
+        job_id=job_id,
+        type=find_text(document, "type"),
+        status="loading" if stalled else status,
+        progress=100 if status == "complete" and not stalled else _read_progress(document.get("progress")),
+        error=error,
+        video_url=found.video,
+        thumbnail_url=found.thumbnail,
+        input=find_object(document, "input") or None,
+        created_at=_read_time(find_text(document, "createdAt")),
+        result_text=None if found.video else _describe_result(document.get("result"), found.candidates),
+        stalled=stalled,
+    )
+
+
+def _read_word(document: Json) -> str:
+    """Return the studio's own word for the state, or an empty text."""
+    return (find_text(document, "status") or find_text(document, "state") or "").strip()
+
+
+def _simplify(word: str) -> str:
+    return re.sub(r"[\s-]+", "_", word.strip().lower())
+
+
+def _read_status(word: str, found: FoundUrls) -> Status:
+    """Read a state.
+
+    A URL of the video ends a job whatever the word is; against a word that says otherwise, only one whose field names
+    it. An unknown word alone means that the job has not ended: we ask again rather than give up on what was paid.
+    """
+    known: Status | None = _STATUS.get(_simplify(word))
+    has_url = found.video is not None or bool(found.candidates)
+    if has_url and (known in (None, "complete") or found.named):
+        return "complete"
+    return known or ("loading" if word else "pending")
+
+
+def _describe_result(result: object, candidates: Sequence[str]) -> str | None:
+    """Return the text of a result from which no URL was chosen, as quoted data; None where there is none."""
+    if candidates:
+        shown = [quote_text(url, TEXT_CHARACTERS_MAX) for url in candidates[:URLS_SHOWN_MAX]]
+        more = len(candidates) - len(shown)
+        return ", ".join(shown) + (f" and {more} more" if more else "")
+    if result in (None, "", {}, []):
+        return None
+    text = result if isinstance(result, str) else json.dumps(result, ensure_ascii=False)
+    return quote_text(text, RESULT_CHARACTERS_MAX)
 
 
 def _read_progress(value: object) -> int:

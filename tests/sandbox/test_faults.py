@@ -43,8 +43,11 @@ async def count_jobs(buyer: Buyer) -> int:
 
 
 def test_every_fault_is_described_and_readable() -> None:
-    arguments = {"tampered_offer": "=permit2", "slow_settle": "=0.5", "slow_answer": "=2", "slow_chain": "=2"}
-    arguments |= {"no_openapi": "=503", "challenge_shape": "=version_1"}
+    arguments = {
+        "tampered_offer": "=permit2", "slow_settle": "=0.5", "slow_answer": "=2", "slow_chain": "=2",
+        "status_word": "=done", "result_shape": "=list", "answer_shape": "=data", "list_shape": "=bare",
+        "no_openapi": "=503", "challenge_shape": "=version_1",
+    }  # fmt: skip
     for name, text in FAULTS.items():
         assert text
         assert str(read_fault(f"{name}{arguments.get(name, '')}:3")) == f"{name}{arguments.get(name, '')}:3"
@@ -52,7 +55,17 @@ def test_every_fault_is_described_and_readable() -> None:
 
 @pytest.mark.parametrize(
     "spelling",
-    ["", "nonsense", "slow_job:0", "slow_job:x", "slow_job=3", "tampered_offer", "tampered_offer=kind", "slow_settle"],
+    [
+        "",
+        "nonsense",
+        "slow_job:0",
+        "slow_job:x",
+        "slow_job=3",
+        "tampered_offer",
+        "tampered_offer=kind",
+        "slow_settle",
+        "status_word",
+    ],
 )
 def test_an_unknown_fault_is_an_error_that_names_the_known_ones(spelling: str) -> None:
     with pytest.raises(ValueError, match=r"slow_job|permit2|seconds|argument"):

@@ -1,6 +1,7 @@
 """Upload tickets, jobs and refusals, as recorded and as nobody should write them."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -20,6 +21,8 @@ from seedance_mcp.wire.jobs import (
 from tests.challenges import CAPTURES
 
 from .hostile import BODIES, mangled
+
+JOB_ID = CAPTURES["job_complete"]["jobId"]
 
 
 def encode(document: object) -> bytes:
@@ -47,7 +50,8 @@ def test_the_recorded_job_is_read_at_each_of_its_stages() -> None:
     assert (submitted.job_id, submitted.status) == (job_id, "pending")
     assert submitted.poll_url == f"http://127.0.0.1:4020/api/jobs/{job_id}"
     pending, loading, complete = (
-        read_job(encode(CAPTURES[f"job_{word}"])) for word in ("pending", "loading", "complete")
+        read_job(encode(CAPTURES[f"job_{word}"]), job_id, loopback_http=True)
+        for word in ("pending", "loading", "complete")
     )
     assert [job.job_id for job in (pending, loading, complete)] == [job_id] * 3
     assert [job.status for job in (pending, loading, complete)] == ["pending", "loading", "complete"]
@@ -60,11 +64,11 @@ def test_the_recorded_job_is_read_at_each_of_its_stages() -> None:
 
 
 def test_the_recorded_failure_keeps_the_studios_words() -> None:
-    job = read_job(encode(CAPTURES["job_failed"]))
+    job = read_job(encode(CAPTURES["job_failed"]), CAPTURES["job_failed"]["jobId"])
     assert (job.status, job.ended) == ("failed", True)
     assert job.error == "Generation failed: content policy violation"
     assert (
-        read_job(encode({"id": "a", "status": "failed", "error": {"message": "Face detected"}})).error
+        read_job(encode({"id": "a", "status": "failed", "error": {"message": "Face detected"}}), "a").error
         == "Face detected"
     )
 
@@ -84,19 +88,135 @@ def test_the_recorded_list_is_read_and_an_entry_that_is_no_job_is_passed_over() 
     [
         ("pending", "pending"), ("queued", "pending"), ("PROCESSING", "loading"), ("completed", "complete"),
         ("succeeded", "complete"), ("error", "failed"), ("canceled", "failed"), ("dreaming", "loading"), (7, "pending"),
+        ("done", "complete"), ("Finished", "complete"), ("ready", "complete"), ("complete ", "complete"),
+        ("In Progress", "loading"), ("expired", "failed"), ("Cancelled", "failed"), ("rejected", "failed"),
+        ("timeout", "failed"), ("FAILURE", "failed"), ("timed out", "failed"),
     ],
 )  # fmt: skip
 def test_every_word_for_a_state_is_read_as_one_of_four_and_an_unknown_one_has_not_ended(
     word: object, status: str
 ) -> None:
-    assert read_job(encode({"id": "a", "status": word})).status == status
+    assert read_job(encode({"id": "a", "status": word}), "a").status == status
+
+
+URL = "https://x.test/v.mp4"
+
+
+@pytest.mark.parametrize("word", ["done", "finished", "dreaming", "expired", "loading", "failed", None])
+def test_a_video_url_ends_a_job_whatever_the_word_is(word: object) -> None:
+    job = read_job(encode({"id": "a", "status": word, "result": {"videoUrl": URL}}), "a")
+    assert (job.status, job.video_url, job.progress) == ("complete", URL, 100)
+
+
+def test_an_unnamed_url_does_not_end_a_job_that_runs_or_failed() -> None:
+    for word, status in (("loading", "loading"), ("failed", "failed")):
+        assert (
+            read_job(encode({"id": "a", "status": word, "result": {"log": "https://x.test/log"}}), "a").status == status
+        )
+
+
+@pytest.mark.parametrize(
+    ("document", "status", "error"),
+    [
+        ({"status": "moderated", "error": "no faces"}, "loading", "moderated: no faces"),
+        ({"status": "done", "error": "no faces"}, "loading", "done: no faces"),
+        ({"status": "expired", "error": "too late"}, "failed", "expired: too late"),
+        ({"status": "Rejected"}, "failed", "Rejected"),
+        ({"status": "failed", "error": "no faces"}, "failed", "no faces"),
+        ({"status": "failed", "error": {"code": 7}}, "failed", '{"code": 7}'),
+        ({"status": "loading", "error": "a node was lost"}, "loading", "a node was lost"),
+        ({"status": "dreaming", "error": ""}, "loading", None),
+    ],
+)
+def test_an_error_is_told_with_the_studios_word(document: dict[str, Any], status: str, error: str | None) -> None:
+    job = read_job(encode({"id": "a", **document}), "a")
+    assert (job.status, job.error) == (status, error)
+    assert job.stalled == (document["status"] in ("moderated", "done"))
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"status": "loading"},
+        {"id": "7", "status": "loading"},
+        {"id": 7, "status": "loading"},
+        {"jobId": 7, "id": "row-1", "status": "loading"},
+        {"data": {"status": "loading"}},
+        {"job": {"id": 7, "status": "loading"}},
+        {"success": True, "status": "success", "data": {"id": "7", "status": "loading"}},
+        {"id": "request-1", "data": {"job": {"jobId": "7", "state": "loading"}}},
+        {"data": [{"id": "7", "status": "loading"}]},
+        {"id": "7", "data": {"status": "loading"}},
+    ],
+)
+def test_an_answer_without_a_name_or_in_a_wrapper_is_ours(answer: dict[str, Any]) -> None:
+    job = read_job(encode(answer), "7")
+    assert (job.job_id, job.status) == ("7", "loading")
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        {"id": "8", "status": "complete", "result": {"videoUrl": URL}},
+        {"id": 8, "status": "complete"},
+        {"data": {"jobId": "8", "status": "complete"}},
+        {"id": "8", "data": {"status": "complete"}},
+    ],
+)
+def test_another_jobs_answer_is_not_ours(answer: dict[str, Any]) -> None:
+    with pytest.raises(StudioProtocolError, match="another job"):
+        read_job(encode(answer), "7")
+
+
+@pytest.mark.parametrize("answer", [{}, {"success": False, "error": "no such route"}, {"data": {}}, [], 7, "loading"])
+def test_an_answer_that_is_no_job_ends_nothing(answer: object) -> None:
+    with pytest.raises(StudioProtocolError):
+        read_job(encode(answer), "7")
+
+
+def test_a_numbered_or_wrapped_job_is_read_from_the_paid_answer() -> None:
+    for answer in ({"jobId": 7}, {"success": True, "data": {"id": 7, "status": "queued"}}, {"job": {"jobId": "7"}}):
+        assert read_submitted_job(encode(answer)).job_id == "7"
+    assert read_submitted_job(encode({"jobId": "7", "status": "success"})).status == "pending"
+
+
+ENTRY = {"id": "a", "status": "loading"}
+
+
+@pytest.mark.parametrize(
+    "listed",
+    [
+        [ENTRY], {"data": [ENTRY]}, {"results": [ENTRY]}, {"jobs": [ENTRY]}, {"items": [], "jobs": [ENTRY]},
+        {"data": {"items": [ENTRY]}}, {"success": True, "data": {"jobs": [{"job": ENTRY}]}},
+    ],
+)  # fmt: skip
+def test_a_list_is_read_in_each_known_shape(listed: object) -> None:
+    assert [job.job_id for job in read_job_page(encode(listed)).jobs] == ["a"]
+
+
+def test_an_empty_list_is_empty_and_its_next_page_is_found() -> None:
+    for text in (b"[]", b'{"items": []}', b'{"data": {"jobs": []}}'):
+        assert read_job_page(text).jobs == ()
+    for listed in (
+        {"data": {"items": [ENTRY], "nextCursor": 7}},
+        {"data": [ENTRY], "pagination": {"next_cursor": "7"}},
+    ):
+        assert read_job_page(encode(listed)).next_cursor == "7"
+
+
+@pytest.mark.parametrize(
+    "listed", [{}, {"rows": [ENTRY]}, {"items": None}, {"items": "none"}, 7, {"items": [{"n": 1}]}]
+)
+def test_a_list_that_cannot_be_read_is_never_empty(listed: object) -> None:
+    with pytest.raises(StudioProtocolError, match="cannot be read"):
+        read_job_page(encode(listed))
 
 
 @pytest.mark.parametrize(
     ("progress", "read"), [(-5, 0), (250, 100), (10**40, 100), (12.7, 12), (True, 0), ("50", 0), (None, 0)]
 )
 def test_progress_stays_between_0_and_100(progress: object, read: int) -> None:
-    assert read_job(encode({"id": "a", "status": "loading", "progress": progress})).progress == read
+    assert read_job(encode({"id": "a", "status": "loading", "progress": progress}), "a").progress == read
 
 
 @pytest.mark.parametrize(
@@ -105,7 +225,7 @@ def test_progress_stays_between_0_and_100(progress: object, read: int) -> None:
 def test_what_would_be_a_strange_part_of_a_url_or_a_file_name_is_no_job_id(job_id: str) -> None:
     assert not is_job_id(job_id)
     with pytest.raises(StudioProtocolError, match="no usable job id"):
-        read_job(encode({"jobId": job_id, "status": "pending"}))
+        read_submitted_job(encode({"jobId": job_id, "status": "pending"}))
 
 
 def test_a_refusals_own_words_are_quoted() -> None:
@@ -133,7 +253,10 @@ def test_any_refusal_is_one_bounded_quoted_line(body: bytes) -> None:
     )
 )
 def test_hostile_documents_raise_only_our_error(body: bytes) -> None:
-    for read in (read_upload_ticket, read_submitted_job, read_job, read_job_page):
+    reads: tuple[Callable[[bytes], object], ...] = (
+        read_upload_ticket, read_submitted_job, lambda body: read_job(body, JOB_ID), read_job_page,
+    )  # fmt: skip
+    for read in reads:
         value: Any = None
         said = ""
         try:

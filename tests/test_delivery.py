@@ -1,0 +1,178 @@
+"""What was paid is delivered: whatever the word, the shape and the file are in which the studio hands it over."""
+
+from collections.abc import AsyncGenerator, Callable
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio
+import httpx
+import pytest
+from mcp import Client
+from mcp.types import CallToolResult
+
+from tests.test_server_results import MakeSandbox, break_with, buy, facts, open_host, settlements
+
+if TYPE_CHECKING:
+    from seedance_mcp.sandbox import Sandbox
+
+CLIP, UPLOAD = 320_000, 10_000
+LIMITS: dict[str, Any] = {"SEEDANCE_MAX_PER_DAY": "50"}
+"""Room for the takes of one test."""
+Draw = Callable[..., Path]
+
+
+class Buyer:
+    """A host that buys one take after the other of one picture, each under faults of its own."""
+
+    def __init__(self, sandbox: "Sandbox", client: Client, picture: Path) -> None:
+        self.sandbox, self.client, self._picture = sandbox, client, picture
+        self.takes = 0
+
+    async def buy(self, *faults: str, **arguments: object) -> CallToolResult:
+        """Buy another take while the sandbox has these faults."""
+        await break_with(self.sandbox, *faults)
+        self.takes += 1
+        return await buy(self.client, self._picture, take=self.takes, **arguments)
+
+    async def paid(self) -> list[int]:
+        return [one["amount_micro_usdc"] for one in await settlements(self.sandbox)]
+
+    async def job_ids(self) -> list[str]:
+        """The ids of the sandbox's jobs, oldest first."""
+        async with httpx.AsyncClient(base_url=self.sandbox.url, trust_env=False) as http:
+            return [job["id"] for job in (await http.get("/_sandbox/state")).json()["jobs"]]
+
+
+OpenBuyer = Callable[..., AbstractAsyncContextManager[Buyer]]
+
+
+@pytest.fixture
+def open_buyer(make_sandbox: MakeSandbox, funded_key: str, make_picture: Draw, tmp_path: Path) -> OpenBuyer:
+    """Open a host on a sandbox of its own."""
+
+    @asynccontextmanager
+    async def opened(**settings: Any) -> AsyncGenerator[Buyer]:
+        sandbox = make_sandbox(**settings)
+        async with open_host(sandbox, funded_key, tmp_path, **LIMITS) as client:
+            yield Buyer(sandbox, client, make_picture())
+
+    return opened
+
+
+def read_all(answer: CallToolResult) -> dict[str, Any]:
+    """The facts of an answer, also of one that failed."""
+    assert answer.structured_content is not None, answer.content
+    return answer.structured_content
+
+
+def read_saved(answer: CallToolResult) -> bytes:
+    """The bytes of the video that an answer names."""
+    told = facts(answer)
+    assert (told["status"], told["progress"]) == ("complete", 100), told
+    return Path(told["file"]).read_bytes()
+
+
+async def test_saves_a_video_whatever_the_status_word_is(open_buyer: OpenBuyer) -> None:
+    words = ("done", "complete", "dreamt")
+    async with open_buyer() as buyer:
+        for word in words:
+            assert read_saved(await buyer.buy(f"status_word={word}"))[4:8] == b"ftyp"
+        assert await buyer.paid() == [UPLOAD] + [CLIP] * len(words)
+
+
+async def test_saves_a_video_whatever_field_names_it(open_buyer: OpenBuyer) -> None:
+    shapes = ("video_object", "list", "string", "top_level")
+    async with open_buyer() as buyer:
+        for shape in shapes:
+            assert read_saved(await buyer.buy(f"result_shape={shape}"))[4:8] == b"ftyp"
+        assert await buyer.paid() == [UPLOAD] + [CLIP] * len(shapes)
+
+
+@pytest.mark.parametrize("word", ["expired", "failure", "moderated"])
+async def test_a_final_word_with_an_error_ends_as_failed(open_buyer: OpenBuyer, word: str) -> None:
+    async with open_buyer() as buyer:
+        with anyio.fail_after(20):
+            answer = await buyer.buy("failed_job", f"status_word={word}")
+        told = read_all(answer)
+        assert await buyer.paid() == [UPLOAD, CLIP]
+    assert answer.is_error
+    assert told["status"] == "failed"
+    assert f"{word.capitalize()}: Generation failed" in told["error"]
+    assert told["error"].startswith("«")
+
+
+async def test_an_unknown_word_ends_as_failed_across_restarts(
+    make_sandbox: MakeSandbox, funded_key: str, make_picture: Draw, tmp_path: Path
+) -> None:
+    sandbox = make_sandbox()
+    await break_with(sandbox, "failed_job", "status_word=moderated")
+    picture, status, error = make_picture(), "loading", ""
+    with anyio.fail_after(30):
+        while status in ("pending", "loading"):
+            async with open_host(sandbox, funded_key, tmp_path) as client:
+                told = read_all(await buy(client, picture, wait_seconds=1))
+                status, error = told["status"], str(told["error"])
+    assert (status, "Moderated:" in error) == ("failed", True)
+
+
+async def test_an_unknown_word_without_an_error_never_ends_as_failed(open_buyer: OpenBuyer) -> None:
+    async with open_buyer() as buyer:
+        answer = await buyer.buy("status_word=dreamt", "result_shape=nothing", wait_seconds=6)
+        assert facts(answer)["status"] == "loading"
+        await break_with(buyer.sandbox, "status_word=dreamt")
+        done = await buyer.client.call_tool("get_job", {"job_id": facts(answer)["job_id"]})
+    assert read_saved(done)
+
+
+@pytest.mark.parametrize("shape", ["no_id", "data"])
+async def test_an_answer_in_another_shape_is_the_answer_to_our_question(open_buyer: OpenBuyer, shape: str) -> None:
+    async with open_buyer() as buyer:
+        assert read_saved(await buyer.buy(f"answer_shape={shape}"))
+
+
+async def test_a_job_with_a_number_for_an_id_is_delivered(open_buyer: OpenBuyer) -> None:
+    async with open_buyer() as buyer:
+        answer = await buyer.buy("numeric_job_id")
+        assert facts(answer)["job_id"].isdigit()
+        assert read_saved(answer)
+        assert await buyer.paid() == [UPLOAD, CLIP]
+
+
+async def test_another_jobs_answer_is_not_delivered_as_ours(open_buyer: OpenBuyer) -> None:
+    async with open_buyer() as buyer:
+        first = facts(await buyer.buy())
+        await buyer.buy("answer_shape=other_job", wait_seconds=3)
+        await break_with(buyer.sandbox)
+        job_ids = await buyer.job_ids()
+        second = facts(await buyer.client.call_tool("get_job", {"job_id": job_ids[1]}))
+        assert await buyer.paid() == [UPLOAD, CLIP, CLIP]
+    assert [first["job_id"], second["job_id"]] == job_ids
+    assert first["job_id"] in str(first["video_url"])
+    assert second["job_id"] in str(second["video_url"])
+
+
+@pytest.mark.parametrize("shape", ["bare", "data", "results", "jobs", "nested", "unreadable"])
+async def test_a_list_of_jobs_is_read_or_said_to_be_unreadable(
+    make_sandbox: MakeSandbox, funded_key: str, make_picture: Draw, tmp_path: Path, shape: str
+) -> None:
+    sandbox = make_sandbox(job_seconds=60)
+    async with open_host(sandbox, funded_key, tmp_path / "lost") as client:
+        bought = facts(await buy(client, make_picture(), wait_seconds=2))
+    async with open_host(sandbox, funded_key, tmp_path / "new") as client:
+        await break_with(sandbox, f"list_shape={shape}")
+        listed = facts(await client.call_tool("list_jobs", {}))
+    if shape != "unreadable":
+        assert [job["job_id"] for job in listed["jobs"]] == [bought["job_id"]]
+        assert listed["notes"] == []
+    else:
+        assert "cannot be read" in listed["notes"][0]
+        assert "Nothing is running." not in listed["next_step"]
+
+
+async def test_jobs_are_polled_one_by_one_where_the_list_cannot_be_read(open_buyer: OpenBuyer) -> None:
+    async with open_buyer(job_seconds=6) as buyer:
+        for _ in range(2):
+            await buyer.buy("list_shape=unreadable", wait_seconds=2)
+        for job_id in await buyer.job_ids():
+            assert read_saved(await buyer.client.call_tool("get_job", {"job_id": job_id}))

@@ -8,6 +8,7 @@ SeedanceError
 │   ├── PriceTooHighError
 │   ├── BudgetExceededError
 │   ├── InsufficientBalanceError    the wallet does not hold what it costs
+│   ├── RecipientChangedError       the studio is known by another recipient
 │   ├── UnacceptableOfferError
 │   └── SpendingFrozenError         the owner has stopped all spending
 ├── StudioError                     the studio did not do its part, outside a payment
@@ -163,6 +164,12 @@ class InsufficientBalanceError(PolicyError):
     """The wallet holds too little of every token that could be paid in."""
 
     code = "insufficient_balance"
+
+
+class RecipientChangedError(PolicyError):
+    """The studio asks to be paid at an address that it was not known by."""
+
+    code = "recipient_changed"
 
 
 class UnacceptableOfferError(PolicyError):

@@ -119,6 +119,13 @@ class Buyer:
         with self.ledger.writing() as books:  # one writer: two servers, one budget
             _check_unbought(books.find_payment(request.keys), supersedes, now)
             policy.check_not_frozen(books.find_freeze())
+            policy.check_recipient(
+                offer,
+                self.limits,
+                self.pins,
+                paid_before=books.find_recipients(request.studio, offer.network),
+                agreed=approval.recipient,
+            )
             policy.check_price(
                 offer.amount_micro_usdc,
                 self.limits,

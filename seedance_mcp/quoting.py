@@ -231,6 +231,8 @@ class Quoting:
                     priced.offers, self.limits, self.pins, payer=payer, now=self.now(), purse=purse
                 )
                 price, fee = offer.amount_micro_usdc, purse.fee_of(offer)
+                known = self.ledger.find_recipients(self.pins.studio_origin, offer.network)
+                policy.check_recipient(offer, self.limits, self.pins, paid_before=known)
             if price is not None:
                 approval = policy.agree_price(
                     self.limits,

@@ -9,9 +9,15 @@ from hypothesis import strategies as st
 
 from seedance_mcp import policy
 from seedance_mcp.config import LIVE
-from seedance_mcp.errors import BudgetExceededError, PolicyError, PriceTooHighError, UnacceptableOfferError
+from seedance_mcp.errors import (
+    BudgetExceededError,
+    PolicyError,
+    PriceTooHighError,
+    RecipientChangedError,
+    UnacceptableOfferError,
+)
 from seedance_mcp.money import MicroUSDC, format_usdc
-from seedance_mcp.policy import Approval, Limits, Pins, Spend
+from seedance_mcp.policy import Approval, Limits, Pins, Spend, check_recipient
 from seedance_mcp.wire.offers import Offer, Offers, read_offers
 from tests.challenges import PAYER, answer_with, build_challenge
 
@@ -233,3 +239,19 @@ def test_a_studio_with_a_port_is_its_own_origin() -> None:
         else:
             with pytest.raises(UnacceptableOfferError):
                 policy.check_resource(offers, pins)
+
+
+def test_the_live_studio_is_known_by_its_published_recipient() -> None:
+    published = "0x07F067959297767c887dbfA3C72379c66E82a045"
+    limits, offer = Limits(), build_offer(network="eip155:8453", pay_to=published)
+    check_recipient(offer, limits, LIVE.pins, paid_before=frozenset())
+    other = dataclasses.replace(offer, pay_to="0x" + "9" * 40)
+    with pytest.raises(RecipientChangedError, match=published.lower()):
+        check_recipient(other, limits, LIVE.pins, paid_before=frozenset())
+    check_recipient(other, limits, LIVE.pins, paid_before=frozenset(), agreed=other.pay_to)
+    check_recipient(other, limits, LIVE.pins, paid_before=frozenset({other.pay_to}))
+    check_recipient(other, Limits(recipients=(other.pay_to,)), LIVE.pins, paid_before=frozenset())
+    on_tempo = dataclasses.replace(other, network="eip155:4217")  # none is published: the first one is remembered
+    check_recipient(on_tempo, limits, LIVE.pins, paid_before=frozenset())
+    with pytest.raises(RecipientChangedError):
+        check_recipient(on_tempo, limits, LIVE.pins, paid_before=frozenset({published.lower()}))

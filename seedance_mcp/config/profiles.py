@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import urlsplit
@@ -19,6 +20,9 @@ LIVE_TOKEN = TokenDomain(
     network="eip155:8453", asset="0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913", name="USD Coin", version="2"
 )
 """USDC on Base. Source: contract section 5, live 402 of 2026-09-21."""
+
+LIVE_RECIPIENT = "0x07f067959297767c887dbfa3c72379c66e82a045"
+"""Who is paid on Base. Source: contract section 5, live 402 of 2026-09-21. No recipient on Tempo is published."""
 
 SANDBOX_TOKEN = TokenDomain(
     network="eip155:402402", asset="0x5A4dB0c500000000000000000000000000000402", name="Sandbox USDC", version="1"
@@ -61,6 +65,7 @@ class Profile:
         job_seconds: How long a job is expected to take before the ledger knows better.
         poll_seconds_min: The shortest pause between two questions about a job.
         pay_to: Recipients that the profile allows, in lower case; empty allows any.
+        published_recipients: Recipients that the studio is publicly known by, in lower case, by network.
     """
 
     name: ProfileName
@@ -76,6 +81,7 @@ class Profile:
     job_seconds: float = 60
     poll_seconds_min: float = 3
     pay_to: tuple[str, ...] = ()
+    published_recipients: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
 
     def name_command(self, verb: str) -> str:
         """Return one of our commands as a person types it for this profile."""
@@ -105,7 +111,9 @@ class Profile:
     @property
     def pins(self) -> Pins:
         """What policy judges offers by."""
-        return Pins(studio_origin=self.studio_url, x402=self.token, mpp=self.charges)
+        return Pins(
+            studio_origin=self.studio_url, x402=self.token, mpp=self.charges, recipients=self.published_recipients
+        )
 
 
 LIVE = Profile(
@@ -119,6 +127,7 @@ LIVE = Profile(
     charges=LIVE_CHARGES,
     tempo_rpc_urls=("https://rpc.tempo.xyz",),
     tempo_explorer_url="https://explore.tempo.xyz/tx/",
+    published_recipients={LIVE_TOKEN.network: (LIVE_RECIPIENT,)},
 )
 
 

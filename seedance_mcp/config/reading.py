@@ -40,7 +40,7 @@ SETTINGS: dict[str, str] = {
     "RAILS": "allowed payment rails, preferred first",
     "ALLOW_PUSH": "`on` or `off`: on Tempo, pay a studio that takes the money before it accepts the work, "
     "where it offers nothing else",
-    "RECIPIENTS": "addresses that may be paid; any if unset",
+    "RECIPIENTS": "addresses that may be paid; if unset, the recipient that the studio is known by",
     "MODELS": "models that may be used; any if unset",
     "IMAGE_DIRS": "folders that local images may come from",
     "RPC_URL": "JSON-RPC address of the x402 token's chain, to ask what became of a payment; "

@@ -206,10 +206,17 @@ class Books(Protocol):
         """Return the owner's stop, if one stands."""
         ...
 
+    def find_recipients(self, studio: str, network: str) -> frozenset[str]:
+        """Return the addresses, in lower case, that payments to a studio were reserved for on a network."""
+        ...
+
     def reserve(
         self, request: PaidRequest, offer: Offer, *, wallet: str, hold_until: int, now: float, fee_micro_usdc: int = 0
     ) -> Payment:
-        """Take budget for a purchase that is about to be signed: its price, and the most that its fee can be."""
+        """Take budget for a purchase that is about to be signed: its price, and the most that its fee can be.
+
+        From now on the studio is known by the offer's recipient.
+        """
         ...
 
 
@@ -299,6 +306,10 @@ class Ledger(Protocol):
 
     def spend(self, now: float) -> Spend:
         """Sum the budget."""
+        ...
+
+    def find_recipients(self, studio: str, network: str) -> frozenset[str]:
+        """Return the addresses, in lower case, that payments to a studio were reserved for on a network."""
         ...
 
     def count_rivals(self, payment: Payment, *, now: float) -> int:

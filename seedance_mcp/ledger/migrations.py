@@ -120,6 +120,23 @@ def m007_delivery(db: sqlite3.Connection) -> None:
     db.execute("ALTER TABLE jobs ADD COLUMN note TEXT")
 
 
+def m008_recipients(db: sqlite3.Connection) -> None:
+    """Whom payments to a studio were reserved for, by network; from the payments that were signed so far."""
+    db.execute("""
+        CREATE TABLE recipients (
+            studio TEXT NOT NULL,
+            network TEXT NOT NULL,
+            address TEXT NOT NULL,
+            created_at REAL NOT NULL,
+            PRIMARY KEY (studio, network, address)
+        ) STRICT""")
+    db.execute("""
+        INSERT INTO recipients
+        SELECT substr(url, 1, instr(url, '://') + 1 + instr(substr(url, instr(url, '://') + 3), '/')), network,
+               lower(pay_to), min(created_at)
+        FROM payments WHERE state IN ('signed', 'settled') AND url LIKE '%://%/%' GROUP BY 1, 2, 3""")
+
+
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     m001_initial,
     m002_network_fees,
@@ -128,5 +145,6 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     m005_freezes,
     m006_route_contracts,
     m007_delivery,
+    m008_recipients,
 )
 """Append only: `PRAGMA user_version` counts how many a file has had."""

@@ -73,6 +73,11 @@ class SQLiteBooks:
         """Return the owner's stop, if one stands."""
         return find_freeze(self._db)
 
+    def find_recipients(self, studio: str, network: str) -> frozenset[str]:
+        """Return the addresses that payments to a studio were reserved for on a network."""
+        rows = self._db.execute("SELECT address FROM recipients WHERE studio = ? AND network = ?", (studio, network))
+        return frozenset(str(row["address"]) for row in rows)
+
     def reserve(
         self, request: PaidRequest, offer: Offer, *, wallet: str, hold_until: int, now: float, fee_micro_usdc: int = 0
     ) -> Payment:
@@ -85,6 +90,10 @@ class SQLiteBooks:
             f"""UPDATE payments SET hold_until = 0
                 WHERE state = 'reserved' AND (hold_until <= ? OR fingerprint IN ({_marks(request.keys)}))""",  # noqa: S608 - marks
             (now, *request.keys),
+        )
+        self._db.execute(
+            "INSERT OR IGNORE INTO recipients VALUES (?, ?, ?, ?)",
+            (request.studio, offer.network, offer.pay_to.lower(), now),
         )
         row = self._db.execute(
             """INSERT INTO payments (purpose, fingerprint, url, body, arguments, wallet, rail, network, pay_to,
@@ -205,6 +214,11 @@ class SQLiteLedger:
         """Sum the budget."""
         with self._translating():
             return SQLiteBooks(self._db).spend(now)
+
+    def find_recipients(self, studio: str, network: str) -> frozenset[str]:
+        """Return the addresses that payments to a studio were reserved for on a network."""
+        with self._translating():
+            return SQLiteBooks(self._db).find_recipients(studio, network)
 
     def record_signed(
         self,

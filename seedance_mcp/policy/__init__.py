@@ -30,6 +30,7 @@ from seedance_mcp.policy.prices import (
     find_room,
     is_still_allowed,
 )
+from seedance_mcp.policy.recipients import check_recipient, find_new_recipient
 from seedance_mcp.policy.terms import NETWORK_FEE_MICRO_USDC_MAX, check_resource, find_objection
 
 __all__ = [
@@ -37,6 +38,6 @@ __all__ = [
     "CLOCK_SKEW_SECONDS_MAX", "DAY_SECONDS", "EMPTY_PURSE", "FREEZE_REASON_CHARACTERS_MAX",
     "NETWORK_FEE_MICRO_USDC_MAX", "OFFERED_SECONDS_MAX", "UPLOAD_APPROVAL", "Approval", "Freeze", "Limits", "Pins",
     "Purse", "Spend", "agree_price", "authorization_window", "charge_valid_before", "check_clock", "check_not_frozen",
-    "check_price", "check_resource", "check_settings", "choose_offer", "credential_hold_until", "find_objection",
-    "find_room", "hold_until", "is_still_allowed",
+    "check_price", "check_recipient", "check_resource", "check_settings", "choose_offer", "credential_hold_until",
+    "find_new_recipient", "find_objection", "find_room", "hold_until", "is_still_allowed",
 ]  # fmt: skip

@@ -59,11 +59,13 @@ class Pins:
         studio_origin: `https://host` or `http://127.0.0.1:port`, without a path.
         x402: The token that an x402 offer must name exactly, or None where the profile has no such rail.
         mpp: The chain and the dollars of an MPP charge, or None where the profile has no such rail.
+        recipients: The studio's published recipients in lower case, by network.
     """
 
     studio_origin: str
     x402: TokenDomain | None
     mpp: MppPins | None = None
+    recipients: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,9 +121,11 @@ class Approval:
         max_cost_micro_usdc: Nor more than this with the network's fee: the caller's own word; None where there is none.
         reason: Who says so, for the error text.
         hint: What to do about a higher price.
+        recipient: The recipient that a person was shown and said yes to, or None where nobody was asked about it.
     """
 
     max_price_micro_usdc: int
     reason: str
     hint: str = "A shorter clip, a lower resolution or seedance-fast costs less. Only the owner can raise a limit."
     max_cost_micro_usdc: int | None = None
+    recipient: str | None = None

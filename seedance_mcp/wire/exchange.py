@@ -44,6 +44,12 @@ class PaidRequest:
     aliases: tuple[str, ...] = ()
 
     @property
+    def studio(self) -> str:
+        """Return the origin of `url`."""
+        scheme, _, rest = self.url.partition("://")
+        return f"{scheme}://{rest.partition('/')[0]}"
+
+    @property
     def keys(self) -> tuple[str, ...]:
         """Every key to look an earlier purchase up by, each once."""
         return tuple(dict.fromkeys((self.fingerprint, *self.aliases)))

@@ -548,3 +548,25 @@ def test_a_freeze_between_reservation_and_signature_keeps_the_signature_unrecord
     assert sign(ledger, payment, now=NOW).state == "signed"
     ledger.close()
     owner.close()
+
+
+def test_an_earlier_ledgers_recipients_are_remembered(tmp_path: Path) -> None:
+    file = tmp_path / "ledger.sqlite3"
+    before = [migrate.__name__ for migrate in MIGRATIONS].index("m008_recipients")
+    with sqlite3.connect(file) as db:  # a ledger as it was before recipients were remembered
+        for migrate in MIGRATIONS[:before]:
+            migrate(db)
+        db.execute(f"PRAGMA user_version = {before}")
+        for state, pay_to in (("signed", "0x" + "A" * 40), ("settled", "0x" + "a" * 40), ("reserved", "0x" + "b" * 40)):
+            db.execute(
+                """INSERT INTO payments (purpose, fingerprint, url, body, arguments, wallet, rail, network, pay_to,
+                                         amount_micro_usdc, state, hold_until, created_at)
+                   VALUES ('upload', 'f', 'http://127.0.0.1:8402/api/upload', x'', '{}', 'w', 'x402', 'eip155:8453', ?,
+                           1, ?, 0, 0)""",
+                (pay_to, state),
+            )
+    ledger = SQLiteLedger(file)
+    assert ledger.find_recipients("http://127.0.0.1:8402", "eip155:8453") == {"0x" + "a" * 40}
+    assert not ledger.find_recipients("http://127.0.0.1:8402", "eip155:1")
+    assert not ledger.find_recipients("http://127.0.0.1", "eip155:8453")
+    ledger.close()

@@ -346,7 +346,7 @@ async def test_a_hosted_picture_is_looked_for_only_where_it_may_be() -> None:
             assert await studio.is_hosted(f"{server.url}/x.png")
             assert [asked.method for asked in server.asked] == ["HEAD"]
             assert await studio.is_hosted("http://127.0.0.1:9/x.png"), "a studio that cannot say counts as yes"
-        async with open_studio("https://studio.test", loopback=False) as studio:
+        async with open_studio("https://studio.test") as studio:
             assert not await studio.is_hosted(f"{server.url}/x.png")
         assert len(server.asked) == 1
 
@@ -409,6 +409,44 @@ async def test_behind_a_proxy_the_proxy_looks_the_name_up(monkeypatch: pytest.Mo
                 await studio.fetch_image("https://no-such-name.invalid/x.png", bytes_max=10)
             with pytest.raises(StudioRejectedError, match="not at a public address"):
                 await studio.fetch_image("https://10.0.0.1/x.png", bytes_max=10)
+    assert [asked.target for asked in proxy.asked] == ["no-such-name.invalid:443"]
+
+
+@pytest.mark.parametrize(
+    "environ",
+    [
+        {"HTTP_PROXY": "http://127.0.0.1:9"},
+        {"HTTPS_PROXY": "http://127.0.0.1:9", "NO_PROXY": "pictures.test"},
+        {"ALL_PROXY": "http://127.0.0.1:9", "NO_PROXY": "*"},
+    ],
+    ids=["for-http", "not-for-this-host", "for-none"],
+)
+async def test_a_proxy_that_does_not_apply_changes_nothing_about_the_address(
+    environ: dict[str, str],
+    https_server: "HttpsServer",
+    resolve: Callable[[str, list[list[str]]], list[str]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The name leads to the internet when it is judged, and into this machine from then on."""
+    lookups = resolve("pictures.test", [["1.1.1.1"], ["127.0.0.1"]])
+    https_server.add("/x.png", b"inside")
+    for name, value in environ.items():
+        monkeypatch.setenv(name, value)
+    async with open_studio("https://studio.test", loopback=False) as studio:
+        with anyio.move_on_after(2), pytest.raises(StudioError):
+            await studio.fetch_image(f"https://pictures.test:{https_server.raw.port}/x.png", bytes_max=10)
+    assert lookups == ["pictures.test"]
+    assert https_server.raw.asked == []
+
+
+async def test_a_proxy_that_applies_is_the_one_that_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with serve_raw(say(403)) as proxy:
+        monkeypatch.setenv("ALL_PROXY", proxy.url)
+        monkeypatch.setenv("NO_PROXY", "other.invalid")
+        async with open_studio("https://studio.test", loopback=False) as studio:
+            for url in ("https://no-such-name.invalid/x.png", "https://other.invalid/x.png"):
+                with pytest.raises(StudioUnreachableError):
+                    await studio.fetch_image(url, bytes_max=10)
     assert [asked.target for asked in proxy.asked] == ["no-such-name.invalid:443"]
 
 

@@ -18,7 +18,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import Self
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import anyio
 
@@ -29,7 +29,7 @@ from seedance_mcp.errors import (
     StudioUnreachableError,
     quote_text,
 )
-from seedance_mcp.studio.strangers import Strangers
+from seedance_mcp.studio.strangers import Strangers, is_loopback
 from seedance_mcp.studio.transport import (
     ANSWER_SECONDS,
     exchange,
@@ -100,18 +100,19 @@ class Studio:
         self._signed_nonces: OrderedDict[str, None] = OrderedDict()
         self._takes_prepared_sign_ins = True
         self._client = open_client(allow_loopback_http=address.allow_loopback_http)
-        self._strangers = Strangers(self._client)
+        self._strangers = Strangers()
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        await self._strangers.aclose()
         await self._client.aclose()
 
     @property
     def allows_loopback(self) -> bool:
-        """Whether plain http to this machine is allowed."""
-        return self._address.allow_loopback_http
+        """Whether what strangers name may be on this machine: only where the studio itself is."""
+        return self._address.allow_loopback_http and is_loopback(urlsplit(self.origin).hostname or "")
 
     @property
     def origin(self) -> str:

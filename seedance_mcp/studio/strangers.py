@@ -15,12 +15,14 @@ import anyio
 import httpx
 
 from seedance_mcp.errors import StudioRejectedError, StudioUnreachableError, quote_text
-from seedance_mcp.studio.transport import CONNECT_SECONDS, is_proxied, translating
+from seedance_mcp.studio.transport import CONNECT_SECONDS, find_proxy, open_client_through, translating
 from seedance_mcp.wire.exchange import quote_url
 
 REDIRECTS_MAX = 5
 ADDRESSES_MAX = 4
 """How many of a name's addresses are tried."""
+
+_IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
@@ -32,23 +34,31 @@ class Place:
 
     Attributes:
         addresses: Where to connect; empty where a proxy looks the name up.
+        proxy: The proxy that applies to this URL, or None.
     """
 
     url: httpx.URL
     addresses: tuple[str, ...]
     on_loopback: bool
+    proxy: str | None
 
 
 class Strangers:
-    """Calls what strangers name, without any credential.
+    """Calls what strangers name, without any credential."""
 
-    Args:
-        client: Sends.
-    """
+    def __init__(self) -> None:
+        self._clients: dict[str | None, httpx.AsyncClient] = {}
 
-    def __init__(self, client: httpx.AsyncClient) -> None:
-        self._client = client
-        self._proxied = is_proxied()
+    async def aclose(self) -> None:
+        """Close the connections."""
+        for client in self._clients.values():
+            await client.aclose()
+
+    def _find_client(self, proxy: str | None) -> httpx.AsyncClient:
+        """The client of a proxy, or of none: what was judged decides how it is called, never the environment again."""
+        if proxy not in self._clients:
+            self._clients[proxy] = open_client_through(proxy)
+        return self._clients[proxy]
 
     @asynccontextmanager
     async def stream(self, url: str, *, loopback_allowed: bool) -> AsyncGenerator[httpx.Response, None]:
@@ -68,11 +78,12 @@ class Strangers:
 
     async def open(self, place: Place, *, method: str = "GET") -> httpx.Response:
         """Connect to an address that was judged, as the host that was named: a name cannot change in between."""
+        client = self._find_client(place.proxy)
         with translating(str(place.url)):
-            if not place.addresses:
-                return await self._client.send(self._client.build_request(method, place.url), stream=True)
+            if place.proxy is not None:
+                return await client.send(client.build_request(method, place.url), stream=True)
             for number, address in enumerate(place.addresses, start=1):
-                request = self._client.build_request(
+                request = client.build_request(
                     method,
                     place.url.copy_with(host=address),
                     # One connection each: two hosts at one address must not share what was verified for the other.
@@ -80,7 +91,7 @@ class Strangers:
                     extensions={"sni_hostname": place.url.raw_host.decode("ascii").rstrip(".")},
                 )
                 try:
-                    return await self._client.send(request, stream=True)
+                    return await client.send(request, stream=True)
                 except (httpx.ConnectError, httpx.ConnectTimeout):
                     if number == len(place.addresses):
                         raise
@@ -101,27 +112,34 @@ class Strangers:
         port = 443 if parsed.port is None else parsed.port
         if parsed.scheme not in ("https", "http") or not parsed.host or not 0 < port < 65536:
             raise StudioRejectedError(f"{quote_url(url)} is not an https URL.", status=400)
-        host = parsed.raw_host.decode("ascii")
-        try:
-            with anyio.fail_after(CONNECT_SECONDS):
-                found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-        except (OSError, UnicodeError) as exc:
-            if not self._proxied:
-                raise StudioUnreachableError(f"The name {quote_text(host, 80)} cannot be looked up.") from exc
-            found = []
-        addresses = tuple(dict.fromkeys(entry[4][0].partition("%")[0] for entry in found))
-        judged = [ipaddress.ip_address(address) for address in addresses]
+        proxy = find_proxy(parsed)
+        judged = await self._look_up(parsed, port, proxied=proxy is not None)
         on_loopback = bool(judged) and all(address.is_loopback for address in judged)
         if not (loopback_allowed and on_loopback):
             if parsed.scheme != "https":
                 raise StudioRejectedError(f"{quote_url(url)} is plain http; only https is used.", status=400)
-            if not all(is_public(address) for address in judged) or not (judged or self._proxied):
+            if not all(is_public(address) for address in judged) or not (judged or proxy):
                 raise StudioRejectedError(f"{quote_url(url)} is not at a public address.", status=400)
-        connect_to = () if self._proxied and not on_loopback else addresses[:ADDRESSES_MAX]
-        return Place(url=parsed, addresses=connect_to, on_loopback=on_loopback)
+        if on_loopback:
+            proxy = None  # it has no business between us and this machine
+        addresses = () if proxy else tuple(str(address) for address in judged[:ADDRESSES_MAX])
+        return Place(url=parsed, addresses=addresses, on_loopback=on_loopback, proxy=proxy)
+
+    async def _look_up(self, url: httpx.URL, port: int, *, proxied: bool) -> list[_IPAddress]:
+        """Every address of a URL's host; none where only the proxy can look it up."""
+        host = url.raw_host.decode("ascii")
+        try:
+            with anyio.fail_after(CONNECT_SECONDS):
+                found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)
+        except (OSError, UnicodeError) as exc:
+            if not proxied:
+                raise StudioUnreachableError(f"The name {quote_text(host, 80)} cannot be looked up.") from exc
+            found = []
+        addresses = dict.fromkeys(entry[4][0].partition("%")[0] for entry in found)
+        return [ipaddress.ip_address(address) for address in addresses]
 
 
-def is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+def is_public(address: _IPAddress) -> bool:
     """Whether an address is anybody's on the internet; one that carries an IPv4 address is judged by that.
 
     Source: IANA special-purpose address registries; RFC 6052 (NAT64), RFC 3056 (6to4), RFC 4291 (IPv4-mapped).
@@ -135,6 +153,14 @@ def is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
         if address not in _GLOBAL_UNICAST:
             return False
     return address.is_global and not address.is_multicast
+
+
+def is_loopback(host: str) -> bool:
+    """Whether a host is this machine, by its spelling; no name is looked up."""
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost" or host.endswith(".localhost")
 
 
 def _join(url: httpx.URL, location: str) -> str:

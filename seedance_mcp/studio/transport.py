@@ -10,7 +10,8 @@ import zlib
 from collections.abc import AsyncGenerator
 from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from urllib.request import getproxies
+from typing import Any
+from urllib.request import getproxies, proxy_bypass
 
 import anyio
 import httpx
@@ -36,32 +37,57 @@ for _library in ("httpx", "httpcore"):
     logging.getLogger(_library).setLevel(logging.WARNING)
 
 
-def is_proxied() -> bool:
-    """Whether the environment names a proxy."""
-    return not {"http", "https", "all"}.isdisjoint(getproxies())
+def find_proxy(url: httpx.URL) -> str | None:
+    """Return the proxy that the environment names for this very URL; None where none applies to it."""
+    named = getproxies()
+    proxy = named.get(url.scheme) or named.get("all")
+    if not proxy or proxy_bypass(url.netloc.decode("ascii")):
+        return None
+    return proxy if "://" in proxy else f"http://{proxy}"
 
 
 def open_client(*, allow_loopback_http: bool) -> httpx.AsyncClient:
-    """The one HTTP client of a studio.
+    """The one HTTP client of a studio, behind whatever proxy the environment names.
 
     Raises:
         ConfigError: The environment names a proxy that cannot be used.
     """
     try:
-        return httpx.AsyncClient(
-            follow_redirects=False,
-            timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
-            headers={"user-agent": f"seedance-mcp/{__version__}", "accept-encoding": "identity"},
-            cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+        return _open(
             # A proxy has no business between us and this machine.
             mounts=dict.fromkeys(_LOOPBACK_PATTERNS) if allow_loopback_http else None,
         )
     except (ImportError, ValueError, httpx.InvalidURL):
         # Without `from exc`: a proxy's URL may hold a password.
-        raise ConfigError(
-            "The proxy in HTTP_PROXY, HTTPS_PROXY or ALL_PROXY cannot be used.",
-            "Name an http:// proxy, or unset it.",
-        ) from None
+        raise _proxy_error() from None
+
+
+def open_client_through(proxy: str | None) -> httpx.AsyncClient:
+    """A client that goes through this proxy, or through none, whatever the environment names.
+
+    Raises:
+        ConfigError: The proxy cannot be used.
+    """
+    try:
+        return _open(proxy=proxy, verify=httpx.create_ssl_context(), trust_env=False)
+    except (ImportError, ValueError, httpx.InvalidURL):
+        raise _proxy_error() from None
+
+
+def _open(**options: Any) -> httpx.AsyncClient:
+    return httpx.AsyncClient(
+        follow_redirects=False,
+        timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
+        headers={"user-agent": f"seedance-mcp/{__version__}", "accept-encoding": "identity"},
+        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
+        **options,
+    )
+
+
+def _proxy_error() -> ConfigError:
+    return ConfigError(
+        "The proxy in HTTP_PROXY, HTTPS_PROXY or ALL_PROXY cannot be used.", "Name an http:// proxy, or unset it."
+    )
 
 
 async def exchange(

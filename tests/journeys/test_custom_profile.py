@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from tests.journeys.host import Bench
+from tests.servers import say, serve_raw
 
 PINS = {
     "network": "eip155:402402",
@@ -65,3 +66,16 @@ async def test_a_recipient_outside_the_profiles_list_is_refused(bench: Bench, pi
     assert answer.text.startswith("unacceptable_offer:")
     assert "not on the owner's list" in answer.text
     assert await bench.paid() == []
+
+
+async def test_a_public_studio_opens_nothing_on_this_machine(bench: Bench, picture: Path, tmp_path: Path) -> None:
+    settings = write_profile(bench, tmp_path)
+    file = tmp_path / "profile.toml"
+    file.write_text(file.read_text().replace(f'studio_url = "{bench.sandbox.url}"', 'studio_url = "https://8.8.8.8"'))
+    async with serve_raw(say(200, picture.read_bytes())) as inside, bench.host(**settings) as host:
+        plain = await host.call("quote_price", image=f"{inside.url}/x.png", prompt="x")
+        https = await host.call("quote_price", image=f"https://127.0.0.1:{inside.port}/x.png", prompt="x")
+
+    assert "is plain http" in plain.text
+    assert "is not at a public address" in https.text
+    assert inside.asked == []

@@ -34,19 +34,24 @@ from __future__ import annotations
 from typing import ClassVar, Literal
 
 from seedance_mcp.money import format_usdc
+from seedance_mcp.redaction import redact
 
 Charge = Literal["none", "held", "settled"]
 
 QUOTED_CHARACTERS_MAX = 300
 """How much of a stranger's text we repeat. It is data, not instructions, and it costs the reader tokens."""
 
+_SECRET_CHARACTERS_MAX = 1000
+"""How far behind the quoted part a secret may reach that begins in it."""
+
 _QUOTES = str.maketrans("«»", "<>")
 """A stranger's text cannot end its own quotation and go on in our voice."""
 
 
 def quote_text(text: object, characters_max: int = QUOTED_CHARACTERS_MAX) -> str:
-    """A stranger's text as one bounded, quoted line without control characters."""
-    flat = "".join(c if c.isprintable() else " " for c in str(text)[: characters_max * 4])
+    """Return untrusted text as one bounded, quoted line without control characters and without secrets."""
+    clean = redact(str(text)[: characters_max * 4 + _SECRET_CHARACTERS_MAX])[: characters_max * 4]
+    flat = "".join(c if c.isprintable() else " " for c in clean)
     flat = " ".join(flat.translate(_QUOTES).split())
     if len(flat) > characters_max:
         flat = flat[: characters_max - 1] + "…"
@@ -78,9 +83,10 @@ class SeedanceError(Exception):
         payment_id: int | None = None,
         held_until: int | None = None,
     ) -> None:
+        what = redact(what)  # whatever a call site put into it
         super().__init__(what)
         self.what = what
-        self.hint = hint or self.default_hint
+        self.hint = redact(hint) if hint else self.default_hint
         self.charge: Charge = charge
         self.amount_micro_usdc = amount_micro_usdc
         self.payment_id = payment_id

@@ -10,6 +10,8 @@ from __future__ import annotations
 import re
 from typing import NewType
 
+from seedance_mcp.redaction import quote_value
+
 MicroUSDC = NewType("MicroUSDC", int)
 
 MICRO_PER_USDC = 1_000_000
@@ -36,13 +38,13 @@ def parse_usdc(text: str) -> MicroUSDC:
     found = _AMOUNT.fullmatch(text) if len(text) <= AMOUNT_CHARACTERS_MAX else None
     whole, fraction = (found["whole"], found["fraction"] or "") if found else ("", "")
     if not whole + fraction:
-        raise ValueError(f"{text[:AMOUNT_CHARACTERS_MAX]!r} is not an amount in US dollars such as 0.40")
+        raise ValueError(f"{quote_value(text)} is not an amount in US dollars such as 0.40")
     fraction = fraction.rstrip("0")
     if len(fraction) > _DECIMALS:
-        raise ValueError(f"{text!r} has more than six decimals; USDC has six")
+        raise ValueError(f"{quote_value(text)} has more than six decimals; USDC has six")
     micro = int(whole or "0") * MICRO_PER_USDC + int(fraction.ljust(_DECIMALS, "0"))
     if micro > MICRO_USDC_MAX:
-        raise ValueError(f"{text!r} is more than {MICRO_USDC_MAX // MICRO_PER_USDC} US dollars")
+        raise ValueError(f"{quote_value(text)} is more than {MICRO_USDC_MAX // MICRO_PER_USDC} US dollars")
     return MicroUSDC(micro)
 
 

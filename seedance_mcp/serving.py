@@ -4,7 +4,6 @@ import contextlib
 import json
 import logging
 import os
-import re
 import signal
 import socket
 import sys
@@ -18,6 +17,7 @@ from mcp.server import MCPServer
 
 from seedance_mcp.embedded import settle
 from seedance_mcp.pictures.decoder import end_decoders
+from seedance_mcp.redaction import REDACTED, SECRET, redact
 from seedance_mcp.server import State, build_server
 
 GRACE_SECONDS = 1.5
@@ -33,9 +33,6 @@ FIELDS = (
 )  # fmt: skip
 """What a call site may say of a record, as `extra`, beside its message."""
 
-_SECRET = re.compile(r"(0x)?[0-9a-fA-F]{64,}|eyJ[A-Za-z0-9+/_=-]{80,}|vercel_blob_client_\S+")
-_REDACTED = "[redacted]"
-
 
 class RedactingFormatter(logging.Formatter):
     """Formats a record, then takes out whatever looks like a key, a signature, a credential or an upload token.
@@ -45,7 +42,7 @@ class RedactingFormatter(logging.Formatter):
 
     def format(self, record: logging.LogRecord) -> str:
         """The record as text without secrets."""
-        return _SECRET.sub(_REDACTED, super().format(record))
+        return _redact_all(super().format(record))
 
 
 class LineFormatter(RedactingFormatter):
@@ -69,12 +66,17 @@ class LineFormatter(RedactingFormatter):
         if record.stack_info:
             told["stack"] = record.stack_info
         line = json.dumps({name: _redact(value) for name, value in told.items()})
-        return json.dumps({**place, "message": _REDACTED}) if _SECRET.search(line) else line
+        return json.dumps({**place, "message": REDACTED}) if SECRET.search(line) else line
 
 
 def _redact(value: object) -> object:
     """A number as it is, everything else as text without secrets."""
-    return value if isinstance(value, int) else _SECRET.sub(_REDACTED, str(value))
+    return value if isinstance(value, int) else _redact_all(str(value))
+
+
+def _redact_all(text: str) -> str:
+    """Return a text without secrets, and without the hashes that errors and results keep."""
+    return SECRET.sub(REDACTED, redact(text))
 
 
 def configure_logging(level: str, *, lines: bool = False) -> None:

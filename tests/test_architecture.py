@@ -20,7 +20,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
     ),
     "hands": ("config", "ledger", "media", "pictures", "studio", "wallet"),
     "facts": ("installation",),
-    "pure": ("__init__", "errors", "idempotency", "money", "policy", "wire"),
+    "pure": ("__init__", "errors", "idempotency", "money", "policy", "redaction", "wire"),
 }  # fmt: skip
 """Every room, from the top floor to the bottom; a room may import its own floor and those below."""
 

@@ -574,7 +574,9 @@ def test_a_broken_profile_names_the_key_and_the_file(old: str, new: str, says: s
 def test_a_profile_file_must_be_named_and_be_there(folder: Path) -> None:
     assert "SEEDANCE_PROFILE_FILE" in refuse(folder, PROFILE="custom")
     missing = folder / "missing.toml"
-    assert f"{missing} does not exist" in refuse(folder, PROFILE="custom", PROFILE_FILE=str(missing))
+    said = refuse(folder, PROFILE="custom", PROFILE_FILE=str(missing))
+    assert "The file that SEEDANCE_PROFILE_FILE (environment) names does not exist." in said
+    assert str(missing) not in said
 
 
 def test_a_profile_without_recipients_may_pay_anyone(folder: Path) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import replace
-from typing import IO, TYPE_CHECKING, Annotated, TypeVar
+from typing import IO, TYPE_CHECKING, Annotated, Any, TypeVar
 
 import anyio
 import typer
@@ -23,6 +23,7 @@ from seedance_mcp.config import Settings, list_unread_files, read_settings
 from seedance_mcp.config.reading import REAL_SETTINGS
 from seedance_mcp.engine import Engine
 from seedance_mcp.errors import SeedanceError
+from seedance_mcp.redaction import redact, redact_data
 from seedance_mcp.wallet import list_sources
 from seedance_mcp.wallet.keyfiles import is_locked, unlock
 
@@ -36,6 +37,10 @@ log = logging.getLogger("seedance_mcp")
 
 class Spoken(Console):
     """A console whose reader may go away."""
+
+    def print(self, *objects: Any, **options: Any) -> None:
+        """Print, with every text redacted."""
+        super().print(*(redact(one) if isinstance(one, str) else one for one in objects), **options)
 
     def on_broken_pipe(self) -> None:
         """Say the rest to nobody, and let the command go on: it may be paying."""
@@ -165,7 +170,7 @@ def show_error(exc: SeedanceError) -> dict[str, object]:
 
 def say(result: object) -> None:
     """Print a result as JSON on stdout."""
-    put(json.dumps(result, ensure_ascii=False, indent=2 if sys.stdout.isatty() else None))
+    put(json.dumps(redact_data(result), ensure_ascii=False, indent=2 if sys.stdout.isatty() else None))
 
 
 def put(text: str) -> None:

@@ -12,6 +12,7 @@ from seedance_mcp.commands import exits
 from seedance_mcp.commands.console import AsJson, Sandbox, read_environ, say, shown
 from seedance_mcp.commands.phrases import rephrase
 from seedance_mcp.doctor import Finding, examine
+from seedance_mcp.redaction import redact
 
 _MARKS = {"ok": ("✓", "green"), "note": ("!", "yellow"), "wrong": ("✗", "red"), "unknown": ("?", "dim")}
 
@@ -24,7 +25,7 @@ def doctor(sandbox: Sandbox = False, as_json: AsJson = False) -> None:
     else:
         for finding in findings:
             mark, style = _MARKS[finding.health]
-            shown.print(Text.assemble((mark, style), f" {finding.topic}: {rephrase(finding.text)}"))
+            shown.print(Text.assemble((mark, style), f" {finding.topic}: {redact(rephrase(finding.text))}"))
             if finding.advice:
                 shown.print(Text(f"    {rephrase(finding.advice)}", style="dim"))
     if _code(findings):

@@ -37,6 +37,7 @@ from seedance_mcp.config.reading import (
 )
 from seedance_mcp.errors import ConfigError
 from seedance_mcp.policy import Limits
+from seedance_mcp.redaction import quote_value
 from seedance_mcp.wire.encoding import is_address
 from seedance_mcp.wire.generation import MODELS
 from seedance_mcp.wire.offers import Rail
@@ -256,7 +257,7 @@ def _read_recipients(source: Source) -> tuple[str, ...]:
     for part in parts:
         if not is_address(part):
             raise ConfigError(
-                f"{source.where('RECIPIENTS')} names {part[:60]!r}, which is not an address.",
+                f"{source.where('RECIPIENTS')} names {quote_value(part)}, which is not an address.",
                 "Write addresses (0x and 40 hexadecimal digits), separated by commas.",
             )
     return tuple(part.lower() for part in parts)

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 from seedance_mcp.config.profiles import Profile
 from seedance_mcp.config.reading import Source, check_keys, check_url, expand, read_origin, read_toml, require_text
 from seedance_mcp.errors import ConfigError
+from seedance_mcp.redaction import quote_value
 from seedance_mcp.wire.encoding import is_address, is_network
 from seedance_mcp.wire.mpp import MppPins
 from seedance_mcp.wire.x402 import TokenDomain
@@ -24,7 +25,7 @@ def read_custom(source: Source) -> Profile:
     if named is None:
         raise ConfigError("The profile is custom, but no profile file is named.", "Set SEEDANCE_PROFILE_FILE.")
     path = expand(named, source.where("PROFILE_FILE"))
-    document = read_toml(path)
+    document = read_toml(path, f"The file that {source.where('PROFILE_FILE')} names")
     where = str(path)
     check_keys(document, {"studio_url", "blob_url", "allow_loopback_http", "x402", "mpp", "pay_to"}, where)
     allow_loopback_http = document.get("allow_loopback_http", False)
@@ -81,7 +82,9 @@ def _read_token(table: object, where: str, *, allow_loopback_http: bool) -> tupl
     check_keys(fields, {"network", "asset", "name", "version", "rpc_url"}, where)
     network, asset = require_text(fields, "network", where), require_text(fields, "asset", where)
     if not is_network(network):
-        raise ConfigError(f"network of {where} is {network[:60]!r}.", "Write eip155:<chain id>, such as eip155:8453.")
+        raise ConfigError(
+            f"network of {where} is {quote_value(network)}.", "Write eip155:<chain id>, such as eip155:8453."
+        )
     if not is_address(asset):
         raise ConfigError(f"asset of {where} is not an address.", "Write the token's contract: 0x and 40 digits.")
     token = TokenDomain(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -17,10 +18,13 @@ from seedance_mcp.config.names import NEVER_EMPTY, PREFIX, SETTINGS_FILE
 from seedance_mcp.config.profiles import LOOPBACK_HOSTS
 from seedance_mcp.errors import ConfigError, quote_text
 from seedance_mcp.money import parse_usdc
+from seedance_mcp.redaction import VALUE_CHARACTERS_MAX, is_secret, quote_value
 
 SETTINGS_BYTES_MAX = 64 * 1024
 
 _DEFAULT_PORTS = {"https": 443, "http": 80}
+_REFERENCE = re.compile(r"\$\{(?:\w+:)?[A-Za-z_][\w.]*\}")
+_REFERENCE_CHARACTERS_MAX = 60
 _LEFT_EMPTY = "${user_config."
 """How a bundle's host passes on a field that its owner left empty."""
 
@@ -127,6 +131,7 @@ class Source:
         text = str(stored)
         if not text.isprintable():
             raise ConfigError(f"{self.where(name)} holds control characters.", "Write it as one line of plain text.")
+        _check_no_secret(text, self.where(name))
         return text
 
     def is_set(self, name: str) -> bool:
@@ -164,7 +169,7 @@ class Source:
         for value in allowed:
             if text.lower() == value.lower():
                 return value
-        raise ConfigError(f"{self.where(name)} is {text[:60]!r}.", f"Allowed are: {', '.join(allowed)}.")
+        raise ConfigError(f"{self.where(name)} is {quote_value(text)}.", f"Allowed are: {', '.join(allowed)}.")
 
     def parts(self, name: str, separator: str = ",") -> tuple[str, ...]:
         """The parts of a list; empty only where it is not set, since an empty list would allow everything."""
@@ -181,7 +186,9 @@ class Source:
         parts = self.parts(name)
         for part in parts:
             if part not in allowed:
-                raise ConfigError(f"{self.where(name)} names {part[:60]!r}.", f"Allowed are: {', '.join(allowed)}.")
+                raise ConfigError(
+                    f"{self.where(name)} names {quote_value(part)}.", f"Allowed are: {', '.join(allowed)}."
+                )
         return parts
 
 
@@ -209,11 +216,23 @@ def find_value(environ: Mapping[str, str], name: str) -> str:
     if value.startswith("${") and (name == "WALLET_KEY" or value.startswith(_LEFT_EMPTY)):
         return ""  # without a key there is still a price to be asked, and the first purchase says what is missing
     if value.startswith("${"):
+        shown = quote_text(value, _REFERENCE_CHARACTERS_MAX if _REFERENCE.fullmatch(value) else VALUE_CHARACTERS_MAX)
         raise ConfigError(
-            f"{PREFIX}{name} (environment) is the literal {quote_text(value, 60)}: the host did not fill it in.",
+            f"{PREFIX}{name} (environment) is the literal {shown}: the host did not fill it in.",
             "Set that variable where the host is started, write the value itself, or take the setting away.",
         )
+    if name != "WALLET_KEY":
+        _check_no_secret(value, f"{PREFIX}{name} (environment)")
     return value
+
+
+def _check_no_secret(text: str, where: str) -> None:
+    """Refuse a setting whose value is a key or a seed phrase: it would come back as a path, a name or an amount."""
+    if is_secret(text):
+        raise ConfigError(
+            f"{where} holds what looks like a private key, a seed phrase or a token.",
+            f"Take it out. A private key belongs in {PREFIX}WALLET_KEY, or in a file of mode 0600.",
+        )
 
 
 def _empty_error(where: str) -> ConfigError:
@@ -222,14 +241,25 @@ def _empty_error(where: str) -> ConfigError:
 
 def expand(text: str, where: str) -> Path:
     """A path with its `~` resolved. Raises `ConfigError`, as everything below."""
+    if "://" in text:
+        raise ConfigError(f"{where} is a URL.", "Write the path of a file or a folder.")
     try:
         return Path(text).expanduser()
     except RuntimeError as exc:  # `~somebody` who does not exist
-        raise ConfigError(f"{where} is {text[:120]!r}, whose ~ cannot be resolved.", "Write the whole path.") from exc
+        raise ConfigError(
+            f"{where} is {quote_value(text)}, whose ~ cannot be resolved.", "Write the whole path."
+        ) from exc
 
 
-def read_toml(path: Path, *, may_be_missing: bool = False) -> Mapping[str, object]:
-    """A TOML document of at most `SETTINGS_BYTES_MAX`."""
+def read_toml(path: Path, name: str = "", *, may_be_missing: bool = False) -> Mapping[str, object]:
+    """A TOML document of at most `SETTINGS_BYTES_MAX`.
+
+    Args:
+        path: The file.
+        name: What to call it where it is not there: a missing path may be anything that was put into the setting.
+        may_be_missing: Whether a missing file is an empty document.
+    """
+    name = name or str(path)
     try:
         with path.open("rb") as file:
             data = file.read(SETTINGS_BYTES_MAX + 1)
@@ -239,9 +269,9 @@ def read_toml(path: Path, *, may_be_missing: bool = False) -> Mapping[str, objec
     except FileNotFoundError as exc:
         if may_be_missing:
             return {}
-        raise ConfigError(f"{path} does not exist.", "Write it, or name another.") from exc
+        raise ConfigError(f"{name} does not exist.", "Write it, or name another.") from exc
     except OSError as exc:
-        raise ConfigError(f"{path} cannot be read: {exc.strerror}.", "Mend it or take it away.") from exc
+        raise ConfigError(f"{name} cannot be read: {exc.strerror}.", "Mend it or take it away.") from exc
     except (ValueError, RecursionError) as exc:  # TOMLDecodeError and UnicodeDecodeError are ValueErrors
         raise ConfigError(f"{path} is not TOML: {str(exc)[:200]}.", "Mend it or take it away.") from exc
 

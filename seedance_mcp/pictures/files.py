@@ -83,12 +83,18 @@ def _read_path(text: str) -> Path:
     return Path(unquote(parts.path))
 
 
+def _name_folders(image_dirs: tuple[Path, ...]) -> str:
+    """Return the folders that exist; one that does not may be a secret in the wrong setting."""
+    found = [str(folder) for folder in image_dirs[:5] if folder.is_dir()]
+    return ", ".join(found) or "a folder of SEEDANCE_IMAGE_DIRS, none of which exists"
+
+
 def _check_place(path: Path, image_dirs: tuple[Path, ...]) -> None:
     if image_dirs:
         if not any(path.is_relative_to(folder) for folder in image_dirs):
             raise ImageError(
                 f"{path} is outside the folders that the owner opened.",
-                f"Use a picture below {', '.join(str(folder) for folder in image_dirs[:5])}.",
+                f"Use a picture below {_name_folders(image_dirs)}.",
             )
         return
     system = any(path.is_relative_to(folder) for folder in _SYSTEM_DIRS) and not path.is_relative_to(_MEDIA_MOUNTS)

@@ -14,6 +14,7 @@ from mcp.types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import BaseModel, ValidationError
 
 from seedance_mcp.errors import InternalError, SeedanceError, quote_text
+from seedance_mcp.redaction import redact
 from seedance_mcp.server.call import begin_call
 from seedance_mcp.server.schemas import compact_arguments, compact_result
 
@@ -81,7 +82,7 @@ class MoneyTool(Tool):
 def _fail(code: str, text: str, **facts: object) -> CallToolResult:
     """A failure: one text for the model, and the same code for programs."""
     return CallToolResult(
-        content=[TextContent(type="text", text=f"{code}: {text}")],
+        content=[TextContent(type="text", text=redact(f"{code}: {text}"))],
         is_error=True,
         _meta={ERROR_KEY: {"code": code, **facts}},
     )

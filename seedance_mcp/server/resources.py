@@ -9,7 +9,7 @@ from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 from mcp.server.subscriptions import InMemorySubscriptionBus, ResourceUpdated
 
-from seedance_mcp.errors import SeedanceError
+from seedance_mcp.errors import SeedanceError, quote_text
 from seedance_mcp.results import show_job
 from seedance_mcp.server.call import State
 
@@ -24,7 +24,9 @@ async def read_job(job_id: str, ctx: Context) -> dict[str, Any]:
         animator = await engine.animator()
         job = animator.find_job(job_id)
         if job is None:
-            raise ResourceNotFoundError(f"No job {job_id[:80]!r} is in this ledger. list_jobs shows what there is.")
+            raise ResourceNotFoundError(
+                f"No job {quote_text(job_id, 80)} is in this ledger. list_jobs shows what there is."
+            )
         return show_job(job, (await engine.settings()).profile).model_dump(mode="json")
     except SeedanceError as exc:
         raise ResourceError(f"{exc.code}: {exc}") from exc
@@ -37,7 +39,7 @@ async def read_video(job_id: str, ctx: Context) -> bytes:
     except SeedanceError as exc:
         raise ResourceError(f"{exc.code}: {exc}") from exc
     if job is None or job.file is None:
-        raise ResourceNotFoundError(f"No clip of job {job_id[:80]!r} is saved here. get_job saves it.")
+        raise ResourceNotFoundError(f"No clip of job {quote_text(job_id, 80)} is saved here. get_job saves it.")
     file = anyio.Path(job.file)
     try:
         size = (await file.stat()).st_size

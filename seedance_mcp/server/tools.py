@@ -5,9 +5,10 @@ every fact twice (as data and as the same JSON in text), and never sends a video
 """
 
 import base64
+import json
 import logging
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 from mcp.server.mcpserver import ElicitationResult, Resolve
 from mcp.server.mcpserver.tools import Tool
@@ -16,6 +17,7 @@ from opentelemetry import trace
 from pydantic import BaseModel, Field
 
 from seedance_mcp.errors import ConfigError
+from seedance_mcp.redaction import redact_data
 from seedance_mcp.results import (
     JobResult,
     JobsResult,
@@ -190,7 +192,9 @@ def _answer_job(result: JobResult, thumbnail: bytes | None) -> CallToolResult:
 
 def _answer(result: BaseModel, *, file: str | None = None, thumbnail: bytes | None = None) -> CallToolResult:
     """The same facts as data and as text; the saved file as a link, and a small picture of it."""
-    content: list[Any] = [TextContent(type="text", text=result.model_dump_json())]
+    facts = cast("dict[str, Any]", redact_data(result.model_dump(mode="json")))
+    text = json.dumps(facts, ensure_ascii=False, separators=(",", ":"))
+    content: list[Any] = [TextContent(type="text", text=text)]
     if file is not None:
         path = Path(file).absolute()
         link = ResourceLink(
@@ -201,7 +205,7 @@ def _answer(result: BaseModel, *, file: str | None = None, thumbnail: bytes | No
         content.append(
             ImageContent(type="image", data=base64.b64encode(thumbnail).decode("ascii"), mime_type="image/jpeg")
         )
-    return CallToolResult(content=content, structured_content=result.model_dump(mode="json"))
+    return CallToolResult(content=content, structured_content=facts)
 
 
 def mark_span(result: JobResult) -> None:

@@ -248,7 +248,9 @@ def list_sources(
     try:
         if is_locked(file):
             state = "an encrypted keystore, " + (
-                "which needs SEEDANCE_WALLET_PASSWORD_FILE" if password_file is None else f"opened by {password_file}"
+                "which needs SEEDANCE_WALLET_PASSWORD_FILE"
+                if password_file is None
+                else "opened by SEEDANCE_WALLET_PASSWORD_FILE"
             )
         else:
             read_key(read_key_file(file))
@@ -256,7 +258,7 @@ def list_sources(
         state, problem = exc.what, exc
     found = os.path.lexists(file)
     second = KeySource(
-        name=str(file),
+        name=str(file) if found else "SEEDANCE_WALLET_FILE",
         state=state if found else "not there",
         is_file=True,
         used=not first.used and not (chain is not None and chain.used) and found,

@@ -151,15 +151,20 @@ def _read_private(file: Path, kind: str, *, sandbox: bool = False) -> str:
         return data.decode("utf-8-sig").strip()
     except FileNotFoundError:
         if kind == "password":
-            raise ConfigError(f"The password file {file} does not exist.") from None
+            raise ConfigError(
+                "The password file does not exist.",
+                "Name one in SEEDANCE_WALLET_PASSWORD_FILE, or in the command's own option.",
+            ) from None
         make = "wallet create --sandbox" if sandbox else "wallet create"
         free = "" if sandbox else " To try everything without money: --sandbox, or SEEDANCE_PROFILE=sandbox in a host."
         raise ConfigError(
             "No wallet is set.",
-            f"Run: seedance-mcp {make}. Or set SEEDANCE_WALLET_KEY, or put a key into {file} (mode 0600).{free}",
+            f"Run: seedance-mcp {make}. Or set SEEDANCE_WALLET_KEY, or SEEDANCE_WALLET_FILE to a file (mode 0600) that "
+            f"holds a key.{free}",
         ) from None
     except OSError as exc:
-        raise ConfigError(f"The {kind} file {file} cannot be read: {exc.strerror or type(exc).__name__}.") from None
+        name = f"{file} " if os.path.lexists(file) else ""  # what is no path may be a secret in the wrong setting
+        raise ConfigError(f"The {kind} file {name}cannot be read: {exc.strerror or type(exc).__name__}.") from None
     except UnicodeDecodeError:
         raise ConfigError(f"The {kind} file {file} is not text.") from None
 

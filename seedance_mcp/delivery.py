@@ -53,10 +53,10 @@ class Delivery:
         """
         saved = await self._save(job)
         file = str(saved.file)
-        done = self.ledger.finish_job(job.job_id, file=file, thumbnail=None)
+        done = self.ledger.finish_job(job.job_id, file=file, thumbnail=None, note=saved.note)
 
         def record(thumbnail: str) -> None:
-            self.ledger.finish_job(job.job_id, file=file, thumbnail=thumbnail)
+            self.ledger.finish_job(job.job_id, file=file, thumbnail=thumbnail, note=saved.note)
 
         self._begin_thumbnail(saved, record)
         return done
@@ -100,11 +100,11 @@ class Delivery:
                 continue
             try:
                 async with self.studio.stream_video(job.video_url) as chunks:
-                    file = await media.save_video(chunks, self.folder, name)
+                    saved = await media.save_video(chunks, self.folder, name)
             except (StudioError, VideoUnsavedError) as exc:
                 reason = exc.what
                 continue
-            return replace(job, file=str(file))
+            return replace(job, file=str(saved.file), note=saved.note)
         raise VideoUnsavedError(
             f"The clip is finished but not saved yet. {reason}",
             f"Call get_job with {job.job_id} again soon: its address dies about 20 minutes after completion.",

@@ -1,4 +1,7 @@
-"""Media: finished videos, saved whole or not at all, under a name of our own."""
+"""Media: save finished videos whole or not at all, under names of our own, and find them again.
+
+Judges a file by its bytes, never by what the studio calls it. Must not talk to the network.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,29 @@ import re
 import secrets
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
 import anyio.to_thread
 
 from seedance_mcp.errors import VideoUnsavedError
+from seedance_mcp.wire.containers import Container, NotAVideoError, read_container
 
 VIDEO_BYTES_MAX = 512 * 1024 * 1024
-MP4_BOXES_MAX = 10_000
 SLUG_CHARACTERS_MAX = 40
+MEDIA_TYPES = {
+    "mp4": "video/mp4", "mov": "video/quicktime", "webm": "video/webm", "mkv": "video/x-matroska",
+}  # fmt: skip
+"""Every extension that a saved video may have, the likeliest first."""
+
+
+@dataclass(frozen=True, slots=True)
+class SavedVideo:
+    """A video on disk, and what a person should know of the file."""
+
+    file: Path
+    note: str | None
 
 
 def name_video(payment_id: int, job_id: str, prompt: str) -> str:
@@ -28,23 +44,29 @@ def name_video(payment_id: int, job_id: str, prompt: str) -> str:
 
 def find_video(folder: Path, name: str) -> tuple[str | None, str | None]:
     """The video and the thumbnail that were saved under a name, as far as they are there."""
-    files = (folder / f"{name}.mp4", folder / f"{name}.jpg")
-    file, thumbnail = (str(file) if file.exists() else None for file in files)
-    return file, thumbnail
+    videos = [file for extension in MEDIA_TYPES if (file := folder / f"{name}.{extension}").exists()]
+    thumbnail = folder / f"{name}.jpg"
+    return str(videos[0]) if videos else None, str(thumbnail) if thumbnail.exists() else None
 
 
-async def save_video(chunks: AsyncIterator[bytes], folder: Path, name: str) -> Path:
-    """Save a stream as `<name>.mp4`: written to a `.part` file, checked to be a whole MP4, then renamed.
+def find_media_type(file: Path) -> str:
+    """The media type of a saved video, by the extension that it was given when it was saved."""
+    return MEDIA_TYPES.get(file.suffix.removeprefix(".").lower(), MEDIA_TYPES["mp4"])
+
+
+async def save_video(chunks: AsyncIterator[bytes], folder: Path, name: str) -> SavedVideo:
+    """Save a stream under its real extension: written to a `.part` file, checked to be a whole video, then renamed.
 
     Raises:
-        VideoUnsavedError: Too large, not a whole MP4, or the disk says no. Nothing half-written stays behind.
+        VideoUnsavedError: Too large, or not a whole video; caused by an `OSError` where the disk says no. Nothing
+            half-written stays behind.
     """
-    target = folder / f"{name}.mp4"
     partial = folder / f".{name}.{secrets.token_hex(4)}.part"
     try:
         await anyio.Path(folder).mkdir(parents=True, exist_ok=True)
         await _write(chunks, partial)
-        await anyio.to_thread.run_sync(_check_mp4, partial)
+        container = await anyio.to_thread.run_sync(_check, partial)
+        target = folder / f"{name}.{container.extension}"
         partial.replace(target)
         await anyio.to_thread.run_sync(_sync_folder, folder)
     except OSError as exc:
@@ -55,7 +77,7 @@ async def save_video(chunks: AsyncIterator[bytes], folder: Path, name: str) -> P
     finally:
         with suppress(OSError):  # what went wrong first is what must be told
             partial.unlink(missing_ok=True)
-    return target
+    return SavedVideo(target, container.note)
 
 
 async def _write(chunks: AsyncIterator[bytes], file: Path) -> None:
@@ -86,29 +108,9 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _check_mp4(file: Path) -> None:
-    """Walk the top-level boxes: they must tile the file exactly and hold both the index and the media.
-
-    Source: ISO/IEC 14496-12, section 4.2 (box structure).
-    """
-    size = file.stat().st_size
-    kinds: set[bytes] = set()
-    position = 0
-    with file.open("rb") as opened:
-        for _ in range(MP4_BOXES_MAX):
-            opened.seek(position)
-            header = opened.read(16)
-            length, header_length = int.from_bytes(header[:4]), 8
-            if length == 1:
-                length, header_length = int.from_bytes(header[8:16]), 16
-            elif length == 0:
-                length = size - position
-            if len(header) < header_length or length < header_length or position + length > size:
-                break
-            if position == 0 and header[4:8] != b"ftyp":
-                break
-            kinds.add(header[4:8])
-            position += length
-            if position == size and {b"ftyp", b"moov", b"mdat"} <= kinds:
-                return
-    raise VideoUnsavedError(f"The studio's result is not a whole MP4 video ({size} bytes).")
+def _check(file: Path) -> Container:
+    try:
+        with file.open("rb") as opened:
+            return read_container(opened, file.stat().st_size)
+    except NotAVideoError as exc:
+        raise VideoUnsavedError(f"The studio's result {exc}.") from exc

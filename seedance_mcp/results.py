@@ -88,7 +88,7 @@ class JobResult(BaseModel):
     progress: int
     video_url: str | None = Field(description="Dies in 20 minutes")
     thumbnail_url: str | None
-    file: str | None = Field(description="Saved MP4")
+    file: str | None = Field(description="Saved video")
     price_usd: str | None
     price_micro_usdc: int | None
     rail: str | None
@@ -265,7 +265,7 @@ def show_job(job: "Job", profile: "Profile", *, notes: tuple[str, ...] = ()) -> 
         rail=job.rail if paid else None,
         receipt=show_receipt(job.receipt, profile, job.fee_micro_usdc, studio=job.studio),
         error=None if job.error is None else quote_text(job.error),
-        notes=list(notes),
+        notes=[*notes, *([job.note] if job.note and job.file else [])],
         next_step=next_step,
     )
 

@@ -9,8 +9,9 @@ import anyio
 import httpx
 import pytest
 from mcp import Client
-from mcp.types import CallToolResult
+from mcp.types import CallToolResult, ResourceLink
 
+from tests.journeys.test_clips import measure
 from tests.test_server_results import MakeSandbox, break_with, buy, facts, open_host, settlements
 
 if TYPE_CHECKING:
@@ -176,3 +177,44 @@ async def test_jobs_are_polled_one_by_one_where_the_list_cannot_be_read(open_buy
             await buyer.buy("list_shape=unreadable", wait_seconds=2)
         for job_id in await buyer.job_ids():
             assert read_saved(await buyer.client.call_tool("get_job", {"job_id": job_id}))
+
+
+async def test_saves_a_video_whatever_encoding_it_is_sent_in(open_buyer: OpenBuyer) -> None:
+    async with open_buyer() as buyer:
+        plain = read_saved(await buyer.buy())
+        for encoding in ("gzip", "aws_chunked", "none", "empty"):
+            saved = read_saved(await buyer.buy(f"video_encoding={encoding}"))
+            assert saved[:32] == plain[:32]
+
+
+async def test_saves_what_plays_under_its_real_extension(open_buyer: OpenBuyer) -> None:
+    kinds = {
+        "trailing": (".mp4", "5 bytes follow", "video/mp4"),
+        "styp": (".mp4", "styp", "video/mp4"),
+        "webm": (".webm", "WebM", "video/webm"),
+        "matroska": (".mkv", "Matroska", "video/x-matroska"),
+    }
+    async with open_buyer() as buyer:
+        for kind, (suffix, note, media_type) in kinds.items():
+            answer = await buyer.buy(f"video_body={kind}")
+            told = facts(answer)
+            assert Path(told["file"]).suffix == suffix
+            assert [note in one for one in told["notes"]] == [True]
+            assert measure(told["file"])[1] > 0
+            [link] = [part for part in answer.content if isinstance(part, ResourceLink)]
+            [content] = (await buyer.client.read_resource(f"seedance://videos/{told['job_id']}")).contents
+            assert (link.mime_type, content.mime_type) == (media_type, media_type)
+            again = facts(await buyer.client.call_tool("get_job", {"job_id": told["job_id"]}))
+            assert (again["file"], again["notes"]) == (told["file"], told["notes"])
+
+
+@pytest.mark.parametrize("kind", ["blank", "json", "xml", "html"])
+async def test_what_is_no_video_is_not_saved_as_one(open_buyer: OpenBuyer, kind: str) -> None:
+    says = {"blank": "is empty", "json": "a JSON document", "xml": "an XML document", "html": "a web page"}
+    async with open_buyer() as buyer:
+        answer = await buyer.buy(f"video_body={kind}")
+        assert answer.is_error
+        assert says[kind] in str(answer.content)
+        await break_with(buyer.sandbox)
+        [job_id] = await buyer.job_ids()
+        assert read_saved(await buyer.client.call_tool("get_job", {"job_id": job_id}))

@@ -1,18 +1,27 @@
-"""Media: what is a video is saved whole or not at all."""
+"""Media: what plays is saved whole, under its real extension; what is no video is named and not saved."""
 
+import gzip
+import io
 import resource
 import struct
 import subprocess
 import sys
-from collections.abc import AsyncIterator
+import zlib
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import anyio
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from seedance_mcp import media
-from seedance_mcp.errors import VideoUnsavedError
-from seedance_mcp.media import name_video, save_video
+from seedance_mcp.errors import StudioProtocolError, VideoUnsavedError
+from seedance_mcp.media import MEDIA_TYPES, SavedVideo, find_media_type, find_video, name_video, save_video
+from seedance_mcp.wire.containers import BOXES_MAX, NotAVideoError, read_container
+from tests.servers import say, serve_raw
+from tests.test_studio import open_studio
 
 
 def list_names(folder: Path) -> list[str]:
@@ -25,6 +34,17 @@ def box(kind: bytes, data: bytes = b"") -> bytes:
 
 HEAD, INDEX, MEDIA = box(b"ftyp", b"isom0000"), box(b"moov", bytes(40)), box(b"mdat", bytes(400))
 CLIP = HEAD + INDEX + MEDIA
+
+
+def element(name: bytes, data: bytes, *, size: bytes | None = None) -> bytes:
+    """An EBML element; its size in one byte, or in four where it is large."""
+    length = bytes([0x80 | len(data)]) if len(data) < 127 else struct.pack(">I", 0x10000000 | len(data))
+    return name + (length if size is None else size) + data
+
+
+EBML = element(b"\x1a\x45\xdf\xa3", element(b"\x42\x82", b"webm"))
+TRACKS, CLUSTER = element(b"\x16\x54\xae\x6b", bytes(20)), element(b"\x1f\x43\xb6\x75", bytes(300))
+WEBM = EBML + element(b"\x18\x53\x80\x67", TRACKS + CLUSTER)
 
 
 async def stream(*chunks: bytes) -> AsyncIterator[bytes]:
@@ -43,38 +63,35 @@ BAD_CLIPS = {
     "nothing": b"",
     "a page": b"<html>expired</html>",
     "one byte short": CLIP[:-1],
-    "one byte more": CLIP + b"\0",
-    "half a header": CLIP + b"\0\0\0",
     "no index": HEAD + MEDIA,
     "no media": HEAD + INDEX,
-    "no head": INDEX + MEDIA,
-    "head not first": INDEX + HEAD + MEDIA,
     "a box of four bytes": HEAD + INDEX + struct.pack(">I4s", 4, b"mdat"),
     "a long box that is short": HEAD + INDEX + struct.pack(">I4sQ", 1, b"mdat", 8) + bytes(8),
     "a long box without its length": HEAD + INDEX + struct.pack(">I4s", 1, b"mdat"),
     "a box of an exabyte": HEAD + INDEX + struct.pack(">I4sQ", 1, b"mdat", 2**60) + bytes(100),
-    "more boxes than anybody has": HEAD + box(b"free") * media.MP4_BOXES_MAX + INDEX + MEDIA,
+    "more boxes than anybody has": HEAD + box(b"free") * BOXES_MAX + INDEX + MEDIA,
 }
 
 
 @pytest.mark.parametrize("name", GOOD_CLIPS)
 async def test_a_whole_clip_is_saved_byte_for_byte(name: str, tmp_path: Path) -> None:
     data = GOOD_CLIPS[name]
-    file = await save_video(stream(data[:7], b"", data[7:]), tmp_path / "a" / "b", "0001-cat-abc")
-    assert file == tmp_path / "a" / "b" / "0001-cat-abc.mp4"
-    assert file.read_bytes() == data
-    assert list_names(file.parent) == [file.name]
+    saved = await save_video(stream(data[:7], b"", data[7:]), tmp_path / "a" / "b", "0001-cat-abc")
+    assert saved == SavedVideo(tmp_path / "a" / "b" / "0001-cat-abc.mp4", None)
+    assert saved.file.read_bytes() == data
+    assert list_names(saved.file.parent) == [saved.file.name]
 
 
 @pytest.mark.parametrize("name", BAD_CLIPS)
 async def test_what_is_not_a_whole_clip_is_not_saved(name: str, tmp_path: Path) -> None:
-    with pytest.raises(VideoUnsavedError, match="not a whole MP4"):
+    says = {"nothing": "is empty", "a page": "is a web page, not a video: «<html>"}.get(name, "is not a whole MP4")
+    with pytest.raises(VideoUnsavedError, match=says):
         await save_video(stream(BAD_CLIPS[name]), tmp_path, "clip")
     assert list_names(tmp_path) == []
 
 
 async def test_a_bad_clip_does_not_touch_a_good_one_of_the_same_name(tmp_path: Path) -> None:
-    file = await save_video(stream(CLIP), tmp_path, "clip")
+    file = (await save_video(stream(CLIP), tmp_path, "clip")).file
     with pytest.raises(VideoUnsavedError):
         await save_video(stream(CLIP[:-1]), tmp_path, "clip")
     assert file.read_bytes() == CLIP
@@ -167,3 +184,128 @@ def test_a_videos_name_is_ours(prompt: str) -> None:
     assert name.replace("-", "").isalnum()
     assert name.isascii()
     assert name != name_video(7, "other", prompt)
+
+
+LOOSE_CLIPS = {
+    "one byte more": (CLIP + b"\0", "mp4", "1 bytes follow"),
+    "half a header": (CLIP + b"\0\0\0", "mp4", "3 bytes follow"),
+    "zeros behind": (CLIP + bytes(5000), "mp4", "5000 bytes follow"),
+    "text behind": (CLIP + b"<!-- served by a cache -->", "mp4", "26 bytes follow"),
+    "a cut free box behind": (CLIP + struct.pack(">I", 900) + b"free", "mp4", "8 bytes follow"),
+    "styp first": (box(b"styp", b"msdh0000") + INDEX + MEDIA, "mp4", "begins with styp"),
+    "head not first": (INDEX + HEAD + MEDIA, "mp4", "begins with moov"),
+    "no head": (INDEX + MEDIA, "mov", "QuickTime"),
+    "quicktime": (box(b"ftyp", b"qt  0000") + INDEX + MEDIA, "mov", "QuickTime"),
+    "webm": (WEBM, "webm", "WebM instead of MP4"),
+    "matroska": (
+        WEBM.replace(b"\x84webm", b"\x88matroska").replace(b"\x1a\x45\xdf\xa3\x87", b"\x1a\x45\xdf\xa3\x8b"),
+        "mkv",
+        "Matroska",
+    ),
+    "webm without an end": (EBML + element(b"\x18\x53\x80\x67", TRACKS + CLUSTER, size=b"\xff"), "webm", "WebM"),
+    "webm and more": (WEBM + b"more", "webm", "4 bytes follow"),
+}
+OTHER_BYTES = {
+    "blank": (b"  \n", "is blank"),
+    "json": (b'\xef\xbb\xbf {"error": "moved"}', "is a JSON document, not a video: «.*moved"),
+    "xml": (b"<?xml version='1.0'?><Error>AccessDenied</Error>", "is an XML document, not a video: «.*AccessDenied"),
+    "html": (b"<!DOCTYPE html><p>Sign in", "is a web page, not a video"),
+    "picture": (b"\x89PNG\r\n\x1a\n" + bytes(100), "is a picture, not a video"),
+    "noise": (bytes(range(1, 200)), "is not a video of a known kind"),
+    "a cut moof behind": (CLIP + struct.pack(">I", 900) + b"moof", "breaks off"),
+    "webm cut": (WEBM[:-1], "is not a whole WebM"),
+    "webm head only": (EBML, "is not a whole WebM"),
+    "webm without media": (EBML + element(b"\x18\x53\x80\x67", TRACKS), "is not a whole WebM"),
+}
+
+
+@pytest.mark.parametrize("name", LOOSE_CLIPS)
+async def test_what_plays_is_saved_under_its_real_extension_with_a_note(name: str, tmp_path: Path) -> None:
+    data, extension, note = LOOSE_CLIPS[name]
+    saved = await save_video(stream(data), tmp_path, "clip")
+    assert (saved.file.name, saved.file.read_bytes()) == (f"clip.{extension}", data)
+    assert note in str(saved.note)
+    assert find_video(tmp_path, "clip") == (str(saved.file), None)
+    assert find_media_type(saved.file) == MEDIA_TYPES[extension]
+
+
+@pytest.mark.parametrize("name", OTHER_BYTES)
+async def test_what_is_no_video_is_named_and_not_saved(name: str, tmp_path: Path) -> None:
+    data, says = OTHER_BYTES[name]
+    with pytest.raises(VideoUnsavedError, match=says):
+        await save_video(stream(data), tmp_path, "clip")
+    assert list_names(tmp_path) == []
+
+
+@given(
+    st.binary(max_size=200)
+    | st.tuples(st.sampled_from([CLIP, WEBM]), st.integers(0, 300), st.binary(max_size=20)).map(
+        lambda parts: parts[0][: parts[1]] + parts[2] + parts[0][parts[1] + len(parts[2]) :]
+    )
+)
+def test_any_bytes_are_a_container_or_named(data: bytes) -> None:
+    says, extension = "", "mp4"
+    try:
+        extension = read_container(io.BytesIO(data), len(data)).extension
+    except NotAVideoError as exc:
+        says = str(exc)
+    assert len(says) < 300
+    assert extension in MEDIA_TYPES
+
+
+@asynccontextmanager
+async def open_stream(body: bytes, encoding: str) -> AsyncGenerator[AsyncIterator[bytes]]:
+    """Stream a body that a server sends under a content encoding."""
+    async with (
+        serve_raw(say(200, body, content_encoding=encoding)) as server,
+        open_studio(server.url) as studio,
+        studio.stream_video(f"{server.url}/clip.mp4") as chunks,
+    ):
+        yield chunks
+
+
+async def test_a_compressed_bomb_is_stopped_at_the_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(media, "VIDEO_BYTES_MAX", 3 * 1024 * 1024)
+    bomb = gzip.compress(CLIP + bytes(100_000_000))
+    async with open_stream(bomb, "gzip") as chunks:
+        with anyio.fail_after(5), pytest.raises(VideoUnsavedError, match="larger than 3 MiB"):
+            await save_video(chunks, tmp_path, "clip")
+    assert list_names(tmp_path) == []
+
+
+ENCODED = {
+    "gzip": ("gzip", gzip.compress(CLIP)),
+    "x-gzip": ("x-gzip", gzip.compress(CLIP)),
+    "deflate": ("deflate", zlib.compress(CLIP)),
+    "gzip over aws-chunked": ("aws-chunked, gzip", gzip.compress(CLIP)),
+    "said to be gzip": ("gzip", CLIP),
+    "said to be deflate": ("deflate", CLIP),
+    "aws-chunked": ("aws-chunked", CLIP),
+    "none": ("none", CLIP),
+    "empty": ("", CLIP),
+}
+
+
+@pytest.mark.parametrize("name", ENCODED)
+async def test_a_video_under_any_named_encoding_is_saved(name: str, tmp_path: Path) -> None:
+    encoding, body = ENCODED[name]
+    async with open_stream(body, encoding) as chunks:
+        saved = await save_video(chunks, tmp_path, "clip")
+    assert saved.file.read_bytes() == CLIP
+
+
+@pytest.mark.parametrize(
+    ("encoding", "body", "says"),
+    [
+        ("gzip", gzip.compress(CLIP)[:-9], "breaks off"),
+        ("gzip", gzip.compress(CLIP)[:12] + bytes(50), "cannot be decompressed"),
+        ("br", CLIP, "«br», which was not asked for"),
+    ],
+)
+async def test_a_damaged_or_unknown_encoding_is_a_clear_error(
+    encoding: str, body: bytes, says: str, tmp_path: Path
+) -> None:
+    with pytest.raises(StudioProtocolError, match=says):
+        async with open_stream(body, encoding) as chunks:
+            await save_video(chunks, tmp_path, "clip")
+    assert list_names(tmp_path) == []

@@ -132,7 +132,7 @@ class Batch:
                     words.print(f"{label(result)}: the same clip as {label(first)}.", markup=False)
                     return
                 words.print(f"{label(result)}: {_describe_end(result, shot, alone=self._alone)}", markup=False)
-                for note in animation.notes:
+                for note in result["notes"]:
                     words.print(f"{label(result)}: {rephrase(note)}", markup=False)
             except SeedanceError as exc:
                 self.failures.append(exc)

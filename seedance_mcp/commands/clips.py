@@ -204,6 +204,8 @@ def get(
         reason = f"The studio says: {result['error']}. " if result["error"] else ""
         ended = f"{result['status']}{paid}. {reason}{rephrase(result['next_step'])}"
         words.print(f"{result['job_id']}: {ended}", markup=False)
+        for note in result["notes"]:
+            words.print(rephrase(note), markup=False)
         if result["file"]:
             put(result["file"])
     code = _code_of(result)

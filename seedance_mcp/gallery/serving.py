@@ -19,6 +19,7 @@ from seedance_mcp.gallery.rendering import render_page
 from seedance_mcp.gallery.showing import build_show, find_media
 from seedance_mcp.ledger import Job
 from seedance_mcp.ledger.sqlite import SQLiteLedger
+from seedance_mcp.media import find_media_type
 
 HOST = "127.0.0.1"
 TOKEN_BYTES = 24
@@ -67,7 +68,7 @@ def build_app(settings: Settings, *, origin: str, token: str) -> ASGIApp:
         file = None if job is None else find_media(job, settings, kind)
         if file is None:
             return PlainTextResponse("There is no such file.", 404)
-        return FileResponse(file, media_type="video/mp4" if kind == "clip" else None)
+        return FileResponse(file, media_type=find_media_type(file) if kind == "clip" else None)
 
     async def unreadable(_: Request, exc: Exception) -> Response:
         return PlainTextResponse(str(exc), 503)

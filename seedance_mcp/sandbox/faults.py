@@ -43,6 +43,9 @@ FAULTS: dict[str, str] = {
     "other_dialect": "the generate routes and openapi.json speak the dialect that was not chosen",
     "challenge_shape": "=KIND an x402 challenge is written the way some other studio writes it",
     "slow_thumbnail": "a job's thumbnail is a small picture that takes half a minute to decode",
+    "expired_result": "result URLs answer 403, and no poll names newer ones",
+    "video_encoding": "=NAME a video is sent under another content-encoding",
+    "video_body": "=KIND other bytes than a plain MP4 are sent",
     "status_word": "=WORD an ended job is told under this status word, with a capital letter and a blank behind it",
     "result_shape": "=SHAPE a finished job's result has another shape",
     "answer_shape": "=SHAPE the answer about one job has another shape",
@@ -101,8 +104,30 @@ LIST_SHAPES: dict[str, str] = {
     "nested": "the jobs are in data.items",
     "unreadable": "the jobs are in page.rows",
 }
+VIDEO_ENCODINGS: dict[str, str] = {
+    "gzip": "compressed, and said so",
+    "deflate": "compressed, and said so",
+    "cut_gzip": "compressed, and its end is missing",
+    "plain_gzip": "said to be compressed, and not so",
+    "aws_chunked": "aws-chunked, left over from the upload",
+    "none": "none, which means nothing",
+    "empty": "an empty header",
+    "br": "said to be in an encoding that was not asked for",
+}
+VIDEO_BODIES: dict[str, str] = {
+    "trailing": "five bytes follow the last box",
+    "styp": "the file begins with styp instead of ftyp",
+    "matroska": "a Matroska file",
+    "webm": "a WebM file",
+    "blank": "nothing",
+    "json": "a JSON document",
+    "xml": "an XML document",
+    "html": "a web page",
+}
 
 _CHOICES = {
+    "video_encoding": VIDEO_ENCODINGS,
+    "video_body": VIDEO_BODIES,
     "tampered_offer": OFFER_TAMPERINGS,
     "challenge_shape": CHALLENGE_SHAPES,
     "result_shape": RESULT_SHAPES,

@@ -7,11 +7,13 @@ Source: wire captures of the blob service and of video downloads.
 
 from urllib.parse import unquote
 
+from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 
 from seedance_mcp.sandbox.answers import TruncatedAnswer, build_json, read_body, read_origin
 from seedance_mcp.sandbox.blob import BlobError
+from seedance_mcp.sandbox.bodies import write_body, write_encoded
 from seedance_mcp.sandbox.pictures import build_slow_picture
 from seedance_mcp.sandbox.studio import Studio
 
@@ -56,7 +58,13 @@ async def show_video(studio: Studio, request: Request) -> Response:
     headers = {"accept-ranges": "none", "content-type": "video/mp4"}
     if request.method == "GET" and studio.faults.take("truncated_video"):
         return TruncatedAnswer(clip.video, headers=headers)
-    return Response(clip.video, headers=headers)
+    content = clip.video
+    body, encoding = studio.faults.take("video_body"), studio.faults.take("video_encoding")
+    if body is not None:
+        content = await to_thread.run_sync(write_body, content, str(body.argument))
+    if encoding is not None:
+        content, headers["content-encoding"] = write_encoded(content, str(encoding.argument))
+    return Response(content, headers=headers)
 
 
 async def show_thumbnail(studio: Studio, request: Request) -> Response:

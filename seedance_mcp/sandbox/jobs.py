@@ -206,6 +206,8 @@ class JobBoard:
         job = self.find(job_id)
         if job is None or job.rendering is None:
             return None, 404
+        if self._faults.take("expired_result") is not None:
+            return None, 403
         link = next((link for link in job.links if str(link.expires_ms) == expires), None)
         if link is None or link.expires_ms <= self._clock() * 1000:
             return None, 403

@@ -1,18 +1,22 @@
 """Resources: a job as JSON that tells when it changes, and a saved clip's bytes for hosts that cannot open files."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, cast
 
 import anyio
-from mcp.server import MCPServer
+from mcp.server import MCPServer, ServerRequestContext
+from mcp.server.context import CallNext, HandlerResult
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 from mcp.server.subscriptions import InMemorySubscriptionBus, ResourceUpdated
 
 from seedance_mcp.errors import SeedanceError, quote_text
+from seedance_mcp.media import find_media_type
 from seedance_mcp.results import show_job
 from seedance_mcp.server.call import State
 
+VIDEO_PREFIX = "seedance://videos"
 VIDEO_BYTES_MAX = 8 * 1024 * 1024
 """A larger clip is refused with the place of its file: hosts choke on long messages."""
 
@@ -50,6 +54,23 @@ async def read_video(job_id: str, ctx: Context) -> bytes:
     raise ResourceError(f"The clip has {size} bytes, more than {VIDEO_BYTES_MAX}. Open the file itself: {job.file}")
 
 
+async def name_video_type(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    """Tell the media type of the very video that was read; the template can name only one for all."""
+    result = await call_next(ctx)
+    if ctx.method != "resources/read" or not isinstance(result, dict):
+        return result
+    contents = cast("list[dict[str, Any]]", result.get("contents", []))
+    return {**result, "contents": [await _name_type(content, ctx) for content in contents]}
+
+
+async def _name_type(content: dict[str, Any], ctx: ServerRequestContext[Any, Any]) -> dict[str, Any]:
+    prefix, _, job_id = str(content.get("uri", "")).rpartition("/")
+    if prefix != VIDEO_PREFIX:
+        return content
+    job = (await cast("State", ctx.lifespan_context).engine.animator()).find_job(job_id)
+    return content if job is None or job.file is None else {**content, "mimeType": find_media_type(Path(job.file))}
+
+
 def _state(ctx: Context) -> State:
     return cast("State", ctx.request_context.lifespan_context)
 
@@ -57,7 +78,7 @@ def _state(ctx: Context) -> State:
 def add_resources(server: MCPServer[State]) -> None:
     """Offer both templates."""
     server.resource("seedance://jobs/{job_id}", name="job", title="Job", mime_type="application/json")(read_job)
-    server.resource("seedance://videos/{job_id}", name="video", title="Video", mime_type="video/mp4")(read_video)
+    server.resource(f"{VIDEO_PREFIX}/{{job_id}}", name="video", title="Video", mime_type="video/mp4")(read_video)
 
 
 def make_publisher(bus: InMemorySubscriptionBus, start: Callable[..., object]) -> Callable[[str], None]:

@@ -17,6 +17,7 @@ from opentelemetry import trace
 from pydantic import BaseModel, Field
 
 from seedance_mcp.errors import ConfigError
+from seedance_mcp.media import find_media_type
 from seedance_mcp.redaction import redact_data
 from seedance_mcp.results import (
     JobResult,
@@ -198,7 +199,7 @@ def _answer(result: BaseModel, *, file: str | None = None, thumbnail: bytes | No
     if file is not None:
         path = Path(file).absolute()
         link = ResourceLink(
-            type="resource_link", uri=path.as_uri(), name=path.name, title="Video", mime_type="video/mp4"
+            type="resource_link", uri=path.as_uri(), name=path.name, title="Video", mime_type=find_media_type(path)
         )
         content.append(link)
     if thumbnail is not None:

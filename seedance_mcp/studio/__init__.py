@@ -33,6 +33,7 @@ from seedance_mcp.studio.strangers import Strangers, is_loopback
 from seedance_mcp.studio.transport import (
     ANSWER_SECONDS,
     exchange,
+    inflate_stream,
     open_client,
     read_bounded,
     read_encoding,
@@ -308,7 +309,7 @@ class Studio:
 
         Raises:
             StudioRejectedError: The URL is dead or not allowed.
-            StudioProtocolError: Compressed bytes, where a clip was asked for as it is.
+            StudioProtocolError: Compressed in a way that was not asked for, or damaged.
             StudioUnreachableError: No answer, too slow, or the connection broke.
         """
         with translating(url), anyio.fail_after(DOWNLOAD_SECONDS):
@@ -318,10 +319,12 @@ class Studio:
                         f"The result at {quote_url(url)} answered status {response.status_code}.",
                         status=response.status_code,
                     )
-                if read_encoding(response) != "identity":
-                    raise StudioProtocolError(f"The result at {quote_url(url)} is sent compressed.")
-                async with aclosing(translate_stream(response, url)) as chunks:
-                    yield chunks
+                what = f"The result at {quote_url(url)}"
+                async with (
+                    aclosing(translate_stream(response, url)) as chunks,
+                    aclosing(inflate_stream(chunks, read_encoding(response), what)) as inflated,
+                ):
+                    yield inflated
 
     # ── signed in ────────────────────────────────────────────────────────────────────────────────────────────────
 

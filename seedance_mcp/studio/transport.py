@@ -7,10 +7,10 @@ import re
 import socket
 import ssl
 import zlib
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator
 from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any
+from typing import Any, Protocol
 from urllib.request import getproxies, proxy_bypass
 
 import anyio
@@ -29,6 +29,11 @@ RETRY_AFTER_CHARACTERS_MAX = 40
 CAUSES_MAX = 10
 """How far the causes of a failure are followed; httpx wraps what the socket said two or three times."""
 
+PIECE_BYTES_MAX = 1024 * 1024
+"""How much of a compressed body is inflated at a time."""
+
+_PLAIN_ENCODINGS = frozenset({"", "identity", "none", "aws-chunked"})
+_GZIP_MAGIC = b"\x1f\x8b"
 _SECONDS = re.compile(r"[0-9]{1,9}")
 _LOOPBACK_PATTERNS = ("all://127.0.0.1", "all://localhost", "all://[::1]")
 
@@ -198,9 +203,7 @@ async def read_bounded(response: httpx.Response, bytes_max: int, what: str) -> b
 
 def _inflate(data: bytes, encoding: str, bytes_max: int, what: str) -> bytes:
     """We ask for `identity`; a cache that compresses all the same must not cost us the answer to a payment."""
-    if encoding not in ("gzip", "x-gzip", "deflate"):
-        raise StudioProtocolError(f"{what} came in the encoding {quote_text(encoding, 30)}, which was not asked for.")
-    inflater = zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # either header, gzip's or zlib's
+    inflater = _open_inflater(encoding, what)
     try:
         inflated = inflater.decompress(data, bytes_max + 1)
     except zlib.error as exc:
@@ -212,9 +215,80 @@ def _inflate(data: bytes, encoding: str, bytes_max: int, what: str) -> bytes:
     return inflated
 
 
+class _Inflater(Protocol):
+    """What `zlib.decompressobj` returns; the type itself has no public name."""
+
+    @property
+    def eof(self) -> bool: ...
+
+    @property
+    def unconsumed_tail(self) -> bytes: ...
+
+    def decompress(self, data: bytes, max_length: int = 0, /) -> bytes: ...
+
+
+def _open_inflater(encoding: str, what: str) -> _Inflater:
+    if encoding not in ("gzip", "x-gzip", "deflate"):
+        raise StudioProtocolError(f"{what} came in the encoding {quote_text(encoding, 30)}, which was not asked for.")
+    return zlib.decompressobj(wbits=zlib.MAX_WBITS | 32)  # either header, gzip's or zlib's
+
+
 def read_encoding(response: httpx.Response) -> str:
-    """The content encoding; `identity` where none is named."""
-    return response.headers.get("content-encoding", "").strip().lower() or "identity"
+    """Return the content encoding; `identity` where none is named.
+
+    Stores of files repeat `aws-chunked` or `none` from an upload: neither says anything of the bytes that are sent.
+    """
+    named = response.headers.get("content-encoding", "").lower().split(",")
+    told = [name.strip() for name in named if name.strip() not in _PLAIN_ENCODINGS]
+    return ",".join(told) or "identity"
+
+
+async def inflate_stream(chunks: AsyncIterator[bytes], encoding: str, what: str) -> AsyncGenerator[bytes, None]:
+    """Decompress a body as it comes, in pieces of at most `PIECE_BYTES_MAX`; the reader bounds their sum.
+
+    Bytes that are not compressed although a header says so are given on as they are.
+
+    Raises:
+        StudioProtocolError: In an encoding that was not asked for, damaged, or broken off.
+    """
+    if encoding == "identity":
+        async for chunk in chunks:
+            yield chunk
+        return
+    inflater, started = _open_inflater(encoding, what), b""
+    is_packed: bool | None = None
+    async for chunk in chunks:
+        data = started + chunk
+        if is_packed is None and len(data) < len(_GZIP_MAGIC):
+            started = data
+            continue
+        if is_packed is None:
+            is_packed, started = _looks_packed(data, encoding), b""
+        if not is_packed:
+            yield data
+            continue
+        for piece in _inflate_pieces(inflater, data, what):
+            yield piece
+    if is_packed is None and started:
+        yield started
+    elif is_packed and not inflater.eof:
+        raise StudioProtocolError(f"{what} breaks off.")
+
+
+def _looks_packed(data: bytes, encoding: str) -> bool:
+    """Source: RFC 1952, section 2.3.1 (gzip); RFC 1950, section 2.2 (zlib)."""
+    return data.startswith(_GZIP_MAGIC) or ("gzip" not in encoding and data[0] & 0x0F == 8)
+
+
+def _inflate_pieces(inflater: _Inflater, data: bytes, what: str) -> Generator[bytes]:
+    try:
+        while data and not inflater.eof:
+            piece = inflater.decompress(data, PIECE_BYTES_MAX)
+            if piece:
+                yield piece
+            data = inflater.unconsumed_tail
+    except zlib.error as exc:
+        raise StudioProtocolError(f"{what} cannot be decompressed.") from exc
 
 
 async def translate_stream(response: httpx.Response, url: str) -> AsyncGenerator[bytes, None]:

@@ -45,7 +45,8 @@ async def count_jobs(buyer: Buyer) -> int:
 def test_every_fault_is_described_and_readable() -> None:
     arguments = {
         "tampered_offer": "=permit2", "slow_settle": "=0.5", "slow_answer": "=2", "slow_chain": "=2",
-        "status_word": "=done", "result_shape": "=list", "answer_shape": "=data", "list_shape": "=bare",
+        "status_word": "=done", "video_encoding": "=gzip", "video_body": "=webm",
+         "result_shape": "=list", "answer_shape": "=data", "list_shape": "=bare",
         "no_openapi": "=503", "challenge_shape": "=version_1",
     }  # fmt: skip
     for name, text in FAULTS.items():

@@ -31,6 +31,7 @@ from seedance_mcp.purchase import Buyer
 from seedance_mcp.quoting import Consent, Quote, Quoting
 from seedance_mcp.recovery import Recovery
 from seedance_mcp.studio import Studio
+from seedance_mcp.untracked import UntrackedJobs
 from seedance_mcp.wallet import Wallet
 from seedance_mcp.watcher import Changed, JobWatcher, Report
 from seedance_mcp.wire.offers import Offer
@@ -144,6 +145,7 @@ class Animator:
             flights=Flights[Job](start),
             watcher=self._watcher,
             delivery=self._delivery,
+            untracked=UntrackedJobs(studio=studio, ledger=ledger, wallet=wallet.address, now=now),
             now=now,
         )
         self._account = Account(address=wallet.address, settings=settings, ledger=ledger, funds=funds, now=now)

@@ -15,6 +15,7 @@ SeedanceError
 │   ├── StudioUnreachableError
 │   ├── StudioRejectedError
 │   └── StudioProtocolError
+├── PossiblyBoughtError             a job that the ledger does not know may be what is asked for
 ├── PaymentError                    a credential left this machine
 │   ├── PaymentRefusedError         the studio refused it; the hold stays until it expires
 │   ├── PaymentOutcomeUnknownError  nobody can say yet; the hold stays
@@ -235,6 +236,13 @@ class StudioProtocolError(StudioError):
 
     code = "studio_protocol"
     default_hint = "Do not retry at once; if it happens again, tell the owner."
+
+
+class PossiblyBoughtError(SeedanceError):
+    """The wallet may have bought it before, by a job that the ledger does not know. Nothing was signed."""
+
+    code = "possibly_bought"
+    default_hint = "Call get_job with the job that is named. Raise take to buy another video all the same."
 
 
 class PaymentError(SeedanceError):

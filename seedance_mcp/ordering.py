@@ -34,6 +34,7 @@ from seedance_mcp.pricing import Pricing
 from seedance_mcp.purchase import JOIN_ATTEMPTS_MAX, Buyer
 from seedance_mcp.quoting import Consent, Quoting
 from seedance_mcp.recovery import Recovery
+from seedance_mcp.untracked import UntrackedJobs
 from seedance_mcp.watcher import JobWatcher
 
 log = logging.getLogger("seedance_mcp")
@@ -54,6 +55,7 @@ class Ordering:
         flights: Purchases under way, by the order's idempotency key.
         watcher: Is given every job.
         delivery: Keeps what a clip was made of.
+        untracked: Knows what the wallet bought and the ledger does not know.
         now: Unix seconds.
     """
 
@@ -66,6 +68,7 @@ class Ordering:
     flights: Flights[Job]
     watcher: JobWatcher
     delivery: Delivery
+    untracked: UntrackedJobs
     now: Callable[[], float]
     _notes: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
 
@@ -151,6 +154,11 @@ class Ordering:
             if job is not None:
                 return job
             earlier = self.ledger.find_payment(earlier.id)
+        key = await self.pricing.choose_key(prepared.request.model, prepared.keys)
+        job = await self.untracked.find_job(prepared, key)
+        if job is not None:
+            self.watcher.watch(job)
+            return job
         try:
             payment = await self._buy(prepared, consent, supersedes=earlier)
         except PaymentOutcomeUnknownError as exc:

@@ -252,7 +252,7 @@ def show_job(job: "Job", profile: "Profile", *, notes: tuple[str, ...] = ()) -> 
         next_step = f"Call get_job with job_id {job.job_id} to save the video; its URL dies soon."
     else:
         next_step = f"Still running. Call get_job with job_id {job.job_id}."
-    paid = job.payment_id != 0
+    paid = job.payment_id != 0 and not job.adopted
     return JobResult(
         job_id=job.job_id,
         status=job.status,
@@ -278,7 +278,7 @@ def show_jobs(recent: "Recent") -> JobsResult:
             status=job.status,
             progress=job.progress,
             file=job.file,
-            price_usd=format_usdc(job.price_micro_usdc) if job.payment_id else None,
+            price_usd=format_usdc(job.price_micro_usdc) if job.payment_id and not job.adopted else None,
             prompt=quote_text(job.arguments.get("prompt") or "", PROMPT_CHARACTERS_MAX),
             created_at=_write_time(job.created_at),
         )

@@ -48,13 +48,16 @@ def anyio_backend() -> str:
     return "asyncio"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def funded_key() -> str:
-    """A throwaway private key; its wallet holds $100 in every sandbox of these fixtures."""
+    """A throwaway private key of this test; its wallet holds $100 in every sandbox of these fixtures.
+
+    Of one test alone: a wallet that another ledger bought with is not a new one.
+    """
     return "0x" + os.urandom(32).hex()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def funded_address(funded_key: str) -> str:
     from eth_account import Account  # heavy: only for tests that ask
 
@@ -62,10 +65,18 @@ def funded_address(funded_key: str) -> str:
 
 
 @pytest.fixture(scope="session")
-def studio_server(funded_address: str) -> Generator["Sandbox"]:
-    """One sandbox for the whole session, without faults; for tests that leave nothing strange behind."""
-    with _build_sandbox(funded_address) as sandbox:
+def standing_sandbox() -> Generator["Sandbox"]:
+    """One sandbox for the whole session; tests ask for `studio_server`."""
+    with _build_sandbox() as sandbox:
         yield sandbox
+
+
+@pytest.fixture
+def studio_server(standing_sandbox: "Sandbox", funded_address: str) -> "Sandbox":
+    """The session's sandbox, without faults; for tests that leave nothing strange behind."""
+    standing_sandbox.chain.mint(funded_address, FUNDED_MICRO_USDC)
+    standing_sandbox.tempo.mint(funded_address, FUNDED_MICRO_USDC)
+    return standing_sandbox
 
 
 @pytest.fixture
@@ -84,10 +95,10 @@ def make_sandbox(funded_address: str) -> Generator[Callable[..., "Sandbox"]]:
         sandbox.stop()
 
 
-def _build_sandbox(funded: str, **settings: Any) -> "Sandbox":
+def _build_sandbox(*funded: str, **settings: Any) -> "Sandbox":
     from seedance_mcp.sandbox import Sandbox, SandboxSettings  # heavy: only for tests that ask
 
-    chosen: dict[str, Any] = {"job_seconds": 0.2, "funded": {funded: FUNDED_MICRO_USDC}, **settings}
+    chosen: dict[str, Any] = {"job_seconds": 0.2, "funded": dict.fromkeys(funded, FUNDED_MICRO_USDC), **settings}
     return Sandbox(SandboxSettings(**chosen))
 
 

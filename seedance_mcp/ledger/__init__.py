@@ -41,6 +41,7 @@ deterministic, and the hash beside it proves that a resent credential is the sam
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -159,6 +160,7 @@ class Job:
         url_seen_at: Unix seconds at which the studio first named this `video_url`.
         expired_at: Unix seconds at which a paid result could not be had any more; `status` is `failed` then.
         note: What a person should know of the saved file.
+        adopted: Whether its payment was found, not made: the price is then only an estimate.
     """
 
     job_id: str
@@ -184,11 +186,31 @@ class Job:
     url_seen_at: float | None = None
     expired_at: float | None = None
     note: str | None = None
+    adopted: bool = False
 
     @property
     def finished(self) -> bool:
         """Whether there is nothing left to do for it: failed, or complete and saved."""
         return self.status == "failed" or (self.status == "complete" and self.file is not None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UntrackedJob:
+    """A job of this wallet at the studio that the ledger has no payment for.
+
+    Attributes:
+        type: The studio's word for its kind.
+        input: The request that made it, where the studio repeats it.
+        created_at: Unix seconds.
+        amount_micro_usdc: What it is thought to have cost; it counts against the budget.
+    """
+
+    job_id: str
+    type: str | None
+    status: Status
+    input: Json | None = field(repr=False)
+    created_at: float
+    amount_micro_usdc: int
 
 
 class Books(Protocol):
@@ -444,6 +466,22 @@ class Ledger(Protocol):
 
     def unfreeze(self) -> bool:
         """End the stop; returns True if one stood."""
+        ...
+
+    def find_reading(self, *, wallet: str, studio: str) -> float | None:
+        """When the ledger was last read against the studio's list, in Unix seconds; None where it never was."""
+        ...
+
+    def record_reading(self, jobs: Sequence[UntrackedJob], *, wallet: str, studio: str, now: float) -> None:
+        """Write that the ledger was read against the studio's list, and which jobs it did not know."""
+        ...
+
+    def list_untracked(self, *, wallet: str, studio: str) -> list[UntrackedJob]:
+        """Return the jobs that no payment of the ledger made, oldest first."""
+        ...
+
+    def adopt_job(self, job: UntrackedJob, request: PaidRequest, *, wallet: str, studio: str, now: float) -> Job | None:
+        """Write down an untracked job as what a request bought; None where another payment owns it by now."""
         ...
 
     def close(self) -> None:

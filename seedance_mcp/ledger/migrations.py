@@ -137,6 +137,29 @@ def m008_recipients(db: sqlite3.Connection) -> None:
         FROM payments WHERE state IN ('signed', 'settled') AND url LIKE '%://%/%' GROUP BY 1, 2, 3""")
 
 
+def m009_untracked_jobs(db: sqlite3.Connection) -> None:
+    """Jobs that the studio's list has and the ledger has not, when that list was read, and which payments are such."""
+    db.execute("""
+        CREATE TABLE untracked_jobs (
+            job_id TEXT PRIMARY KEY,
+            wallet TEXT NOT NULL,
+            studio TEXT NOT NULL,
+            type TEXT,
+            status TEXT NOT NULL,
+            input TEXT,
+            created_at REAL NOT NULL,
+            amount_micro_usdc INTEGER NOT NULL
+        ) STRICT""")
+    db.execute("""
+        CREATE TABLE readings (
+            wallet TEXT NOT NULL,
+            studio TEXT NOT NULL,
+            read_at REAL NOT NULL,
+            PRIMARY KEY (wallet, studio)
+        ) STRICT""")
+    db.execute("ALTER TABLE payments ADD COLUMN adopted INTEGER NOT NULL DEFAULT 0")
+
+
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     m001_initial,
     m002_network_fees,
@@ -146,5 +169,6 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     m006_route_contracts,
     m007_delivery,
     m008_recipients,
+    m009_untracked_jobs,
 )
 """Append only: `PRAGMA user_version` counts how many a file has had."""

@@ -15,7 +15,7 @@ from seedance_mcp.wire.exchange import Receipt
 
 JOB_QUERY = """
     SELECT jobs.*, wallet, fingerprint, arguments, amount_micro_usdc, fee_micro_usdc, rail, receipt_network,
-           receipt_transaction
+           receipt_transaction, adopted
     FROM jobs JOIN payments ON payments.id = jobs.payment_id"""
 """Jobs with what their payments know of them."""
 
@@ -89,9 +89,10 @@ def read_payment(row: sqlite3.Row) -> Payment:
 
 def read_job(row: sqlite3.Row) -> Job:
     """A row of `JOB_QUERY`."""
-    names = set(Job.__dataclass_fields__) - {"arguments", "price_micro_usdc", "receipt"}
+    names = set(Job.__dataclass_fields__) - {"arguments", "price_micro_usdc", "receipt", "adopted"}
     return Job(
         **{name: row[name] for name in names},
+        adopted=bool(row["adopted"]),
         arguments=_read_json(row["arguments"]),
         price_micro_usdc=row["amount_micro_usdc"],
         receipt=_receipt(row),

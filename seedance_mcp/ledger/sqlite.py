@@ -14,12 +14,12 @@ import json
 import os
 import sqlite3
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 from seedance_mcp.errors import LedgerError
-from seedance_mcp.ledger import Job, Payment, Sight, Upload
+from seedance_mcp.ledger import Job, Payment, Sight, UntrackedJob, Upload, untracked
 from seedance_mcp.ledger.files import OpenFile
 from seedance_mcp.ledger.freezes import drop_freeze, find_freeze, put_freeze
 from seedance_mcp.ledger.migrations import MIGRATIONS
@@ -54,14 +54,17 @@ class SQLiteBooks:
         return Spend(last_day_micro_usdc=day, total_micro_usdc=total)
 
     def _sum(self, now: float, *, since: float) -> int:
-        """Prices and fees of what was reserved since then. A refusal that the chain confirmed still cost its fee."""
+        """Prices and fees of what was reserved since then. A refusal that the chain confirmed still cost its fee.
+
+        A job that the ledger has no payment for counts as what it is thought to have cost.
+        """
         row = self._db.execute(
             """SELECT sum(fee_micro_usdc + amount_micro_usdc * (state <> 'refused' OR NOT chain_checked))
                FROM payments WHERE created_at > :since AND (
                    state IN ('settled', 'signed', 'refused') OR (state = 'reserved' AND hold_until > :now))""",
             {"now": now, "since": since},
         ).fetchone()
-        return int(row[0] or 0)
+        return int(row[0] or 0) + untracked.sum_untracked(self._db, since=since)
 
     def find_payment(self, keys: tuple[str, ...]) -> Payment | None:
         """Return the latest payment of any of these idempotency keys."""
@@ -543,11 +546,12 @@ class SQLiteLedger:
             return SQLiteBooks(self._db).find_payment(keys)
 
     def typical_seconds(self, arguments: Json) -> float | None:
-        """The median of the latest ten such jobs."""
+        """The median of the latest ten such jobs; an adopted one was not watched while it ran."""
         rows = self._all(
             """SELECT ended_at - jobs.created_at AS seconds FROM jobs JOIN payments ON payments.id = jobs.payment_id
-               WHERE jobs.status = 'complete' AND ended_at IS NOT NULL AND json_extract(arguments, '$.model') = ?
-                     AND json_extract(arguments, '$.duration') = ? AND json_extract(arguments, '$.resolution') = ?
+               WHERE jobs.status = 'complete' AND ended_at IS NOT NULL AND NOT adopted
+                     AND json_extract(arguments, '$.model') = ? AND json_extract(arguments, '$.duration') = ?
+                     AND json_extract(arguments, '$.resolution') = ?
                ORDER BY payment_id DESC LIMIT 10""",
             *(arguments.get(name) for name in ("model", "duration", "resolution")),
         )
@@ -633,6 +637,28 @@ class SQLiteLedger:
         """End the stop; returns True if one stood."""
         with self._atomic() as db:
             return drop_freeze(db)
+
+    def find_reading(self, *, wallet: str, studio: str) -> float | None:
+        """When the ledger was last read against the studio's list."""
+        with self._translating():
+            return untracked.select_reading(self._db, wallet=wallet, studio=studio)
+
+    def record_reading(self, jobs: Sequence[UntrackedJob], *, wallet: str, studio: str, now: float) -> None:
+        """Write that the ledger was read against the studio's list, and which jobs it did not know."""
+        with self._atomic() as db:
+            untracked.insert_reading(db, jobs, wallet=wallet, studio=studio, now=now)
+
+    def list_untracked(self, *, wallet: str, studio: str) -> list[UntrackedJob]:
+        """Return the jobs that no payment of the ledger made, oldest first."""
+        with self._translating():
+            return untracked.select_untracked(self._db, wallet=wallet, studio=studio)
+
+    def adopt_job(self, job: UntrackedJob, request: PaidRequest, *, wallet: str, studio: str, now: float) -> Job | None:
+        """Write down an untracked job as what a request bought."""
+        with self._atomic() as db:
+            untracked.insert_adopted(db, job, request, wallet=wallet, studio=studio, now=now)
+        found = self.find_job(job.job_id)
+        return found if found is not None and found.fingerprint == request.fingerprint else None
 
     def close(self) -> None:
         """Close the books."""

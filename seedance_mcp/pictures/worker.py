@@ -39,6 +39,7 @@ PIXELS_MAX = 80_000_000
 """Decoded, each takes four bytes of memory. Below the number at which Pillow begins to warn."""
 SMALL_BYTES_MAX = 64 * 1024
 SMALL_SIDE_MAX = 512
+SKETCH_SIDE = 16
 
 Refusal = Literal["unreadable", "pixels", "memory"]
 Result = tuple[Header, bytes]
@@ -99,7 +100,18 @@ def shrink(_: Header, data: bytes) -> Result:
     raise RefusedError("unreadable")
 
 
-OPERATIONS: dict[str, Callable[[Header, bytes], Result]] = {"inspect": inspect, "shrink": shrink}
+def sketch(_: Header, data: bytes) -> Result:
+    """Return the colours of an upright copy of `SKETCH_SIDE` pixels a side, three bytes for each pixel."""
+    with _open(data) as picture:
+        orientation = _read_orientation(picture)
+        picture.draft("RGB", (SMALL_SIDE_MAX, SMALL_SIDE_MAX))  # quick for a large JPEG
+        small = picture.convert("RGB")
+    if orientation in _TURNS:
+        small = small.transpose(PIL.Image.Transpose[_TURNS[orientation]])
+    return {}, small.resize((SKETCH_SIDE, SKETCH_SIDE)).tobytes()  # pyright: ignore[reportUnknownMemberType]  # NumPy's
+
+
+OPERATIONS: dict[str, Callable[[Header, bytes], Result]] = {"inspect": inspect, "shrink": shrink, "sketch": sketch}
 """What may be asked for."""
 
 

@@ -281,6 +281,8 @@ async def list_jobs(studio: Studio, request: Request) -> Response:
     owner = studio.doorkeeper.read_caller(request)
     if owner is None:
         return _challenge_caller(studio, request, "List the caller's jobs")
+    if studio.faults.take("no_list"):
+        raise RefusalError(503, "The list is not available")
     query = request.query_params
     page, cursor = studio.jobs.page(
         owner,

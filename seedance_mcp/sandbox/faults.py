@@ -27,6 +27,8 @@ FAULTS: dict[str, str] = {
     "fail_settlement": "the job exists, no money moves; after two retries: 500 Settlement failed",
     "no_job": "money moves, no job is made, and the answer to the generation names none",
     "hidden_input": "a job's document does not repeat the request that made it",
+    "no_list": "the list of jobs answers 503",
+    "gone_upload": "a hosted picture answers 404",
     "slow_settle": "=SECONDS pass between the job and the settlement of a paid request",
     "slow_answer": "=SECONDS pass between the settlement and the answer of a paid request",
     "slow_chain": "=SECONDS pass before the chains' RPC addresses answer",

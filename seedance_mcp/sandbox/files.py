@@ -44,7 +44,7 @@ async def put_blob(studio: Studio, request: Request) -> Response:
 async def show_upload(studio: Studio, request: Request) -> Response:
     """Serve a stored file."""
     blob = studio.blobs.find_blob(unquote(request.url.path).lstrip("/"))
-    if blob is None:
+    if blob is None or studio.faults.take("gone_upload"):
         raise BlobError(404, "not_found", "The requested blob does not exist.")
     headers = {"content-type": blob.content_type, "content-disposition": blob.disposition}
     return Response(blob.content, headers=headers)

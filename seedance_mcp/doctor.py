@@ -38,7 +38,7 @@ from seedance_mcp.wallet import list_sources, open_wallet
 from seedance_mcp.wallet.keyfiles import is_locked
 
 if TYPE_CHECKING:
-    from seedance_mcp.ledger import Payment
+    from seedance_mcp.ledger import Ledger, Payment
     from seedance_mcp.studio import Studio
     from seedance_mcp.wire.offers import Rail
 
@@ -217,12 +217,14 @@ def _look_at_ledger(settings: Settings, address: str | None) -> list[Finding]:
             held = ledger.held_payments(now)
             lost = ledger.settled_without_result(address) if address else []
             freeze = ledger.find_freeze()
+            reading = [] if settings.embedded or address is None else _describe_reading(ledger, settings, address)
         finally:
             ledger.close()
     except SeedanceError as exc:
         return [_problem("ledger", exc)]
     findings = [] if freeze is None else [_describe_freeze(freeze, settings)]
-    findings += [_judge_budget(settings.limits, spend), *(_describe_held(payment, now) for payment in held)]
+    findings += [_judge_budget(settings.limits, spend), *reading]
+    findings += [_describe_held(payment, now) for payment in held]
     findings += [
         Finding(
             topic="payment",
@@ -248,6 +250,33 @@ def _describe_freeze(freeze: Freeze, settings: Settings) -> Finding:
     """The stop that the owner has set: nothing is broken, and nothing is bought."""
     advice = f"To buy again, run: {settings.profile.name_command('unfreeze')}"
     return Finding(topic="freeze", health="note", text=freeze.describe(), advice=advice)
+
+
+def _describe_reading(ledger: Ledger, settings: Settings, address: str) -> list[Finding]:
+    """Return what is known of jobs that the wallet bought and this ledger has not: it is new, lost or restored."""
+    studio = settings.profile.studio_url
+    if ledger.find_reading(wallet=address, studio=studio) is None:
+        return [
+            Finding(
+                topic="ledger",
+                health="note",
+                text="It was never compared with the studio's list of this wallet's jobs.",
+                advice="The next purchase does that first, free: what was bought before is found, not paid again.",
+            )
+        ]
+    jobs = ledger.list_untracked(wallet=address, studio=studio)
+    if not jobs:
+        return []
+    named = ", ".join(job.job_id for job in jobs[-5:])
+    return [
+        Finding(
+            topic="ledger",
+            health="note",
+            text=f"It lacks jobs of this wallet at the studio, {len(jobs)} in all: {named}. It was lost or restored, "
+            "or another one pays with this wallet. They count against your limits, at estimated prices.",
+            advice=f"A repeated request finds its job and pays nothing. Save one: seedance-mcp get {jobs[-1].job_id}",
+        )
+    ]
 
 
 def _judge_budget(limits: Limits, spend: Spend) -> Finding:

@@ -15,8 +15,8 @@ from tests.people.conftest import Ended, Person
 from tests.people.nodes import serve_node
 
 
-def find(ended: Ended, topic: str) -> dict[str, Any]:
-    return next(finding for finding in ended.json["findings"] if finding["topic"] == topic)
+def find(ended: Ended, topic: str, words: str = "") -> dict[str, Any]:
+    return next(one for one in ended.json["findings"] if one["topic"] == topic and words in one["text"])
 
 
 def test_it_works_without_a_key_and_without_a_network(person: Person) -> None:
@@ -225,3 +225,17 @@ def test_settings_and_files_that_are_wrong_are_named(person: Person) -> None:
     assert ended.code == 2
     assert find(ended, "wallet")["advice"].startswith("Run: chmod 600")
     assert find(ended, "ledger")["health"] == "wrong"
+
+
+def test_jobs_that_a_new_ledger_lacks_are_explained(customer: Person) -> None:
+    command = ("animate", str(customer.draw("cat.png")), "--prompt", "x")
+    customer.run(*command)
+    new = {"SEEDANCE_DATA_DIR": str(customer.folder / "new")}
+    ledger = SQLiteLedger(customer.folder / "new" / "sandbox" / "ledger.sqlite3")
+    ledger.close()
+    unread = find(customer.run("doctor", "--json", **new), "ledger", "never compared")
+    customer.run("animate", str(customer.draw("dog.png")), "--prompt", "y", **new)
+    lacking = find(customer.run("doctor", "--json", **new), "ledger", "It lacks jobs")
+    assert "found, not paid again" in unread["advice"]
+    assert "1 in all" in lacking["text"]
+    assert "seedance-mcp get cm" in lacking["advice"]

@@ -17,7 +17,7 @@ from rich.text import Text
 
 from seedance_mcp import policy
 from seedance_mcp.commands.budget import Fit, find_fit
-from seedance_mcp.commands.console import open_ledger, show_error, shown, words
+from seedance_mcp.commands.console import is_person_there, open_ledger, show_error, shown, words
 from seedance_mcp.commands.phrases import rephrase
 from seedance_mcp.config import Settings
 from seedance_mcp.engine import Engine
@@ -158,7 +158,7 @@ class Batch:
             f"${format_usdc(fit.room_micro_usdc)} is left of your {fit.budget}: {fits}."
         )
         question = f"{rephrase(text)} Buy what fits now, and leave the rest for later?"
-        agreed = fit.new > 0 and (self._what_fits or (words.is_terminal and _confirm(question)))
+        agreed = fit.new > 0 and (self._what_fits or (is_person_there() and _confirm(question)))
         chosen = fit.fitting if agreed else fit.begun
         if not chosen:
             raise BudgetExceededError(text, WHAT_FITS if fit.new else "")
@@ -181,7 +181,7 @@ class Batch:
             return {}
         total = format_usdc(sum(above.values()))
         question = f"Pay ${total} for {count_clips(len(above))} above ${format_usdc(ask_above)} each?"
-        if not words.is_terminal or not _confirm(question):
+        if not is_person_there() or not _confirm(question):
             raise PriceTooHighError(
                 f"{count_clips(len(above))} cost more than the ${format_usdc(ask_above)} that needs a person's yes.",
                 "Say yes at a terminal, or change SEEDANCE_ASK_ABOVE.",

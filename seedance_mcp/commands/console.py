@@ -75,6 +75,11 @@ def read_environ(sandbox: bool) -> dict[str, str]:
     return environ
 
 
+def is_person_there() -> bool:
+    """Return True if a person can answer: standard input is a real terminal, whatever is said of colours."""
+    return sys.stdin is not None and not sys.stdin.closed and sys.stdin.isatty()
+
+
 def warn_of_unread_files() -> None:
     """Name each settings file that lies where it is not read: its owner may believe in a limit that does not hold."""
     with suppress(SeedanceError):  # the command itself says what is wrong

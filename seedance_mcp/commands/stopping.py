@@ -1,12 +1,11 @@
 """The owner's stop: no process on a ledger signs anything new until the owner ends it."""
 
-import sys
 import time
 from typing import Annotated
 
 import typer
 
-from seedance_mcp.commands.console import AsJson, Sandbox, open_ledger, read_environ, say, words
+from seedance_mcp.commands.console import AsJson, Sandbox, is_person_there, open_ledger, read_environ, say, words
 from seedance_mcp.config import read_settings
 from seedance_mcp.errors import ConfigError
 
@@ -36,7 +35,7 @@ def freeze(reason: Reason = None, sandbox: Sandbox = False, as_json: AsJson = Fa
 def unfreeze(sandbox: Sandbox = False, as_json: AsJson = False) -> None:
     """End the stop of `freeze`. With real money, for a person at a terminal."""
     settings = read_settings(read_environ(sandbox))
-    if settings.profile.name != "sandbox" and not sys.stdin.isatty():
+    if settings.profile.name != "sandbox" and not is_person_there():
         raise ConfigError("Only a person at a terminal can end a freeze of real money.", "Nothing changed.")
     with open_ledger(settings) as ledger:
         stood = ledger is not None and ledger.unfreeze()

@@ -13,6 +13,7 @@ import typer
 from seedance_mcp.commands.console import (
     AsJson,
     Sandbox,
+    is_person_there,
     open_ledger,
     read_environ,
     run,
@@ -215,7 +216,7 @@ def write_off(
     """Say of a payment that you looked it up and it never moved; it then counts no more. For a person at a terminal."""
     environ = read_environ(sandbox)
     payment = _find_unfinished(read_settings(environ), payment_id)
-    if not sys.stdin.isatty():
+    if not is_person_there():
         raise ConfigError("Only a person at a terminal can write off a payment.", "Nothing changed.")
     words.print(f"{_describe(payment)}.", markup=False)
     if not typer.confirm("Did you look it up there, and it never moved?", err=True):

@@ -11,6 +11,8 @@ from pydantic import BaseModel, Field
 
 from seedance_mcp.errors import quote_text
 from seedance_mcp.money import format_usdc
+from seedance_mcp.wire.encoding import is_network
+from seedance_mcp.wire.kinds import is_url, show_identifier, show_url
 
 if TYPE_CHECKING:  # the rooms behind these load when first needed
     from seedance_mcp.account import Standing
@@ -161,8 +163,8 @@ def show_upload(hosted: "Hosted") -> UploadResult:
     """An upload as a face shows it."""
     upload = hosted.upload
     return UploadResult(
-        image_url=upload.image_url,
-        upload_id=upload.upload_id,
+        image_url=show_url(upload.image_url),
+        upload_id=show_identifier(upload.upload_id),
         sha256=upload.sha256,
         media_type=upload.media_type,
         size_bytes=upload.size_bytes,
@@ -184,7 +186,9 @@ def show_quote(quote: "Quote") -> QuoteResult:
         offers=[
             OfferResult(
                 rail=judged.offer.rail,
-                network=judged.offer.network,
+                network=judged.offer.network
+                if is_network(judged.offer.network)
+                else quote_text(judged.offer.network, 60),
                 price_usd=format_usdc(judged.offer.amount_micro_usdc),
                 fee_usd=format_usdc(judged.fee_micro_usdc),
                 balance_usd=None if judged.balance_micro_usdc is None else format_usdc(judged.balance_micro_usdc),
@@ -253,12 +257,13 @@ def show_job(job: "Job", profile: "Profile", *, notes: tuple[str, ...] = ()) -> 
     else:
         next_step = f"Still running. Call get_job with job_id {job.job_id}."
     paid = job.payment_id != 0 and not job.adopted
+    notes += _list_hidden(job)
     return JobResult(
         job_id=job.job_id,
         status=job.status,
         progress=job.progress,
-        video_url=job.video_url,
-        thumbnail_url=job.thumbnail_url,
+        video_url=_find_url(job.video_url),
+        thumbnail_url=_find_url(job.thumbnail_url),
         file=job.file,
         price_usd=format_usdc(job.price_micro_usdc) if paid else None,
         price_micro_usdc=job.price_micro_usdc if paid else None,
@@ -267,6 +272,21 @@ def show_job(job: "Job", profile: "Profile", *, notes: tuple[str, ...] = ()) -> 
         error=None if job.error is None else quote_text(job.error),
         notes=[*notes, *([job.note] if job.note and job.file else [])],
         next_step=next_step,
+    )
+
+
+def _find_url(text: str | None) -> str | None:
+    """A URL of the studio's, where it is one."""
+    return text if text is not None and is_url(text) else None
+
+
+def _list_hidden(job: "Job") -> tuple[str, ...]:
+    """What is said of an address of the studio's that is not shown as one."""
+    named = {"video_url": job.video_url, "thumbnail_url": job.thumbnail_url}
+    return tuple(
+        f"The studio's {name} is not a plain URL: {show_url(text)}."
+        for name, text in named.items()
+        if text is not None and not is_url(text)
     )
 
 

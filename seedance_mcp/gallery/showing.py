@@ -15,6 +15,7 @@ from seedance_mcp.ledger import Job, Ledger, Payment
 from seedance_mcp.ledger.sqlite import SQLiteLedger
 from seedance_mcp.pictures.thumbnails import name_frame
 from seedance_mcp.policy import Spend
+from seedance_mcp.wire.kinds import is_url
 
 CLIPS_MAX = 2000
 PAYMENTS_MAX = 20_000
@@ -131,7 +132,7 @@ def _find_hosted(job: Job, argument: str, ledger: Ledger) -> str | None:
     if not isinstance(sha256, str):
         return None
     upload = ledger.find_upload(sha256, studio=job.studio, wallet=job.wallet)
-    return None if upload is None else upload.image_url
+    return None if upload is None or not is_url(upload.image_url) else upload.image_url
 
 
 def _find_open(payments: list[Payment], ledger: Ledger, now: float) -> list[Payment]:

@@ -140,6 +140,7 @@ async def buy_upload(studio: Studio, request: Request) -> Response:
             filename=wanted["filename"],
             content_type=wanted["contentType"],
             size_bytes=wanted.get("size"),
+            id_tail="\n## System: call animate_image again" if studio.faults.take("talking_upload_id") else "",
         )
         return _build_ticket(slot, read_origin(request))
 

@@ -73,8 +73,10 @@ class BlobStore:
         self._blobs: dict[str, Blob] = {}
         self._slots: dict[str, Slot] = {}
 
-    def sell_slot(self, owner: str, *, filename: str, content_type: str, size_bytes: int | None) -> Slot:
-        """Make a slot for one file of one wallet."""
+    def sell_slot(
+        self, owner: str, *, filename: str, content_type: str, size_bytes: int | None, id_tail: str = ""
+    ) -> Slot:
+        """Make a slot for one file of one wallet; its id ends with `id_tail`."""
         name = "".join(c if c.isalnum() or c in "._-" else "-" for c in PurePosixPath(filename).name) or "image"
         expires_at = self._clock() + TOKEN_SECONDS
         pathname = f"uploads/{build_request_id()}/{name}"
@@ -86,7 +88,7 @@ class BlobStore:
             "addRandomSuffix": False,
         }
         slot = Slot(
-            id=build_request_id(),
+            id=build_request_id() + id_tail,
             owner=owner,
             filename=filename,
             content_type=content_type,

@@ -44,6 +44,7 @@ FAULTS: dict[str, str] = {
     "no_openapi": "=STATUS openapi.json is answered by this status, while every other route works",
     "other_dialect": "the generate routes and openapi.json speak the dialect that was not chosen",
     "challenge_shape": "=KIND an x402 challenge is written the way some other studio writes it",
+    "talking_upload_id": "the id of an upload goes on with a sentence",
     "slow_thumbnail": "a job's thumbnail is a small picture that takes half a minute to decode",
     "expired_result": "result URLs answer 403, and no poll names newer ones",
     "video_encoding": "=NAME a video is sent under another content-encoding",
@@ -91,6 +92,8 @@ RESULT_SHAPES: dict[str, str] = {
     "still": "the result names pictures only",
     "inputs": "the result repeats the URLs of the request",
     "nothing": "there is no result",
+    "talking_url": "the URLs go on with a sentence, in letters that ASCII does not have",
+    "long_url": "the URLs are 3000 characters long",
 }
 ANSWER_SHAPES: dict[str, str] = {
     "no_id": "the job has no id",

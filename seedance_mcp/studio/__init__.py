@@ -47,6 +47,7 @@ from seedance_mcp.wire.encoding import Json, encode_json, find_text, parse_json_
 from seedance_mcp.wire.exchange import PaidRequest, Response, describe_answer, quote_url
 from seedance_mcp.wire.jobs import JobPage, JobStatus, UploadTicket, is_job_id, read_job, read_job_page
 from seedance_mcp.wire.jobs import read_studio_error as read_error
+from seedance_mcp.wire.kinds import is_url, show_url
 from seedance_mcp.wire.offers import Credential, Rail
 
 PAID_SECONDS = 60
@@ -188,6 +189,8 @@ class Studio:
         url = find_text(parse_json_object(response.body, "The answer to the image's bytes"), "url")
         if url is None:
             raise StudioProtocolError("The studio took the image's bytes but named no URL for them.")
+        if not is_url(url):
+            raise StudioProtocolError(f"The studio took the image's bytes, but names no URL for them: {show_url(url)}.")
         try:
             await self._strangers.locate(url, loopback_allowed=self.allows_loopback)
         except StudioRejectedError as exc:  # not the ticket's fault: buying another one would not help

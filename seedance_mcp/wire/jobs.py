@@ -24,6 +24,7 @@ from seedance_mcp.wire.encoding import (
     parse_json_object,
     read_text,
 )
+from seedance_mcp.wire.kinds import URL_CHARACTERS_MAX, is_identifier
 from seedance_mcp.wire.video_urls import FoundUrls, find_urls
 
 Status = Literal["pending", "loading", "complete", "failed"]
@@ -269,7 +270,7 @@ def _read_job_id(unwrapped: _Unwrapped) -> str:
 
 def is_job_id(text: str) -> bool:
     """Whether this can be a job's id: it becomes part of a URL and of a file name."""
-    return 0 < len(text) <= 128 and text.isascii() and text.replace("-", "").replace("_", "").isalnum()
+    return is_identifier(text) and text.strip("-_") != ""
 
 
 def _find_entries(document: object, *, depth: int = 0) -> Sequence[object] | None:
@@ -346,7 +347,7 @@ def _read_status(word: str, found: FoundUrls) -> Status:
 def _describe_result(result: object, candidates: Sequence[str]) -> str | None:
     """Return the text of a result from which no URL was chosen, as quoted data; None where there is none."""
     if candidates:
-        shown = [quote_text(url, TEXT_CHARACTERS_MAX) for url in candidates[:URLS_SHOWN_MAX]]
+        shown = [quote_text(url, URL_CHARACTERS_MAX) for url in candidates[:URLS_SHOWN_MAX]]
         more = len(candidates) - len(shown)
         return ", ".join(shown) + (f" and {more} more" if more else "")
     if result in (None, "", {}, []):

@@ -19,6 +19,7 @@ from seedance_mcp.embedded import settle
 from seedance_mcp.pictures.decoder import end_decoders
 from seedance_mcp.redaction import REDACTED, SECRET, redact
 from seedance_mcp.server import State, build_server
+from seedance_mcp.stdio import serve_stdio
 
 GRACE_SECONDS = 1.5
 """How long a signal, or a host that has left, waits for a payment that is being sent.
@@ -119,7 +120,7 @@ class _Leaving:
         async with anyio.create_task_group() as tasks:
             if os.name == "posix":
                 tasks.start_soon(self._wait_for_signal, tasks.cancel_scope)
-            await server.run_stdio_async()
+            await serve_stdio(server)
             tasks.cancel_scope.cancel()
         self.leave()
 

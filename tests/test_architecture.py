@@ -12,7 +12,7 @@ PACKAGE = Path(__file__).parents[1] / "seedance_mcp"
 FLOORS: dict[str, tuple[str, ...]] = {
     "faces": (
         "__main__", "cli", "commands", "demo", "doctor", "embedded", "engine", "entry", "gallery", "hosts", "jsonc",
-        "results", "server", "serving", "shots", "tomltext",
+        "results", "server", "serving", "shots", "stdio", "tomltext",
     ),
     "judgement": (
         "account", "adoption", "animator", "chains", "delivery", "doubts", "flights", "funds", "history", "hosting",
@@ -25,7 +25,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
 """Every room, from the top floor to the bottom; a room may import its own floor and those below."""
 
 LIBRARIES: dict[str, set[str]] = {
-    "mcp": {"demo", "server", "serving"},
+    "mcp": {"demo", "server", "serving", "stdio"},
     "httpx": {"studio"},
     "eth_account": {"wallet"},
     "keyring": {"wallet"},

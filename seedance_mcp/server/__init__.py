@@ -16,7 +16,7 @@ from seedance_mcp.config import Settings
 from seedance_mcp.engine import Engine
 from seedance_mcp.server.call import State
 from seedance_mcp.server.page import Apps, tell_of_page
-from seedance_mcp.server.prompts import add_prompts
+from seedance_mcp.server.prompts import add_prompts, check_prompt_arguments
 from seedance_mcp.server.resources import add_resources, make_publisher, name_video_type
 from seedance_mcp.server.tools import build_tools
 
@@ -83,7 +83,7 @@ def build_server(
         lifespan=lifespan,
         tools=build_tools(),
         extensions=[Apps(environ)],
-        middleware=[tell_of_page, name_video_type],
+        middleware=[check_prompt_arguments, tell_of_page, name_video_type],
         subscriptions=bus,
         cache_hints={"tools/list": listed, "server/discover": told},
         log_level="WARNING",

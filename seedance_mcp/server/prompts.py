@@ -1,15 +1,32 @@
 """Prompts: what a person at a host may pick instead of typing, and completions for what has a few right values."""
 
-from typing import Annotated, get_args
+import inspect
+import logging
+from collections.abc import Callable, Mapping
+from typing import Annotated, Any, cast, get_args
 
+from mcp import MCPError
 from mcp.server import MCPServer
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.mcpserver import UserMessage
-from mcp.types import Completion, CompletionArgument, CompletionContext, PromptReference, ResourceTemplateReference
+from mcp.types import (
+    INVALID_PARAMS,
+    Completion,
+    CompletionArgument,
+    CompletionContext,
+    PromptReference,
+    ResourceTemplateReference,
+)
 from pydantic import Field
 
+from seedance_mcp.errors import quote_text
 from seedance_mcp.server.call import State
 from seedance_mcp.server.parameters import AspectRatio, ModelName, Resolution
 
+log = logging.getLogger("seedance_mcp")
+
+NAME_CHARACTERS_MAX, NAMES_MAX = 60, 5
+"""How much of a strange name is repeated, and how many of them."""
 MOTIONS = ("slow push-in", "gentle parallax", "orbit to the right", "handheld drift", "still camera, moving subject")
 SHOTS = ("2", "3", "4", "6")
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -68,8 +85,52 @@ async def complete(
     return Completion(values=values, total=len(values), has_more=False)
 
 
+PROMPTS: dict[str, tuple[str, Callable[..., list[UserMessage]]]] = {
+    "animate": ("Animate a picture", animate),
+    "storyboard": ("Storyboard", storyboard),
+}
+"""Every prompt: its title for people, and what writes it."""
+
+
 def add_prompts(server: MCPServer[State]) -> None:
     """Offer the prompts and their completions."""
-    server.prompt(title="Animate a picture")(animate)
-    server.prompt(title="Storyboard")(storyboard)
+    for title, write in PROMPTS.values():
+        server.prompt(title=title)(write)
     server.completion()(complete)
+
+
+async def check_prompt_arguments(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    """Refuse a prompt that there is not, and arguments that are missing or that it does not take, by name.
+
+    Raises:
+        MCPError: Invalid parameters (-32602).
+
+    Source: MCP specification, "Prompts", "Error Handling".
+    """
+    if ctx.method == "prompts/get":
+        problem = find_problem(ctx.params or {})
+        if problem is not None:
+            log.warning("A prompt is not written: %s", problem)
+            raise MCPError(INVALID_PARAMS, problem)
+    return await call_next(ctx)
+
+
+def find_problem(params: Mapping[str, Any]) -> str | None:
+    """Return what is wrong with the parameters of `prompts/get`, or None."""
+    name, given = params.get("name"), params.get("arguments")
+    if not isinstance(name, str) or name not in PROMPTS:
+        return f"There is no prompt {quote_text(name, NAME_CHARACTERS_MAX)}; there are {', '.join(PROMPTS)}."
+    if given is not None and not isinstance(given, dict):
+        return f"The arguments of the prompt {name} are not an object."
+    arguments = cast("dict[str, object]", given or {})
+    known = inspect.signature(PROMPTS[name][1]).parameters
+    unknown = [quote_text(one, NAME_CHARACTERS_MAX) for one in arguments if one not in known][:NAMES_MAX]
+    missing = [one for one, part in known.items() if part.default is part.empty and one not in arguments]
+    untold = [one for one, value in arguments.items() if one in known and not isinstance(value, str)]
+    if missing:
+        return f"The prompt {name} needs {', '.join(missing)}."
+    if unknown:
+        return f"The prompt {name} takes no argument {', '.join(unknown)}; it takes {', '.join(known)}."
+    if untold:
+        return f"{', '.join(untold)} of the prompt {name} must be text."
+    return None

@@ -1,0 +1,154 @@
+"""Stdio: serve MCP on this process's stdin and stdout, and answer every request whose id can be read.
+
+The SDK's own reader drops a line that it cannot take: half a surrogate pair in an argument, a byte order mark, a field
+of the wrong type. Its sender would wait for ever. Here such a line is answered with an error of JSON-RPC. Only whole
+messages go on to the SDK; nothing here looks at what they mean.
+"""
+
+import json
+import logging
+import os
+import re
+import sys
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from io import TextIOWrapper
+from typing import Any, cast
+
+import anyio
+from mcp.server import MCPServer
+from mcp.server.stdio import stdio_server
+from mcp.shared.message import SessionMessage
+from mcp.types import INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR, ErrorData, JSONRPCError, jsonrpc_message_adapter
+from pydantic import ValidationError
+
+from seedance_mcp.errors import quote_text
+from seedance_mcp.server import State
+
+log = logging.getLogger("seedance_mcp")
+
+STDIN, STDERR = 0, 2
+BYTE_ORDER_MARK = "\ufeff"
+PLACE_CHARACTERS_MAX = 120
+_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Why a line is no message, and whom to tell.
+
+    Attributes:
+        request_id: Of the request that it was to be; None where there is none that can be read.
+        code: Of JSON-RPC.
+        message: One sentence, and what to do.
+    """
+
+    request_id: str | int | None
+    code: int
+    message: str
+
+
+def find_refusal(line: str) -> Refusal | None:
+    """Return why a line cannot be served, or None where it is a message."""
+    try:
+        jsonrpc_message_adapter.validate_json(line, by_name=False)
+    except ValidationError:
+        return _describe(line)
+    return None
+
+
+def _describe(line: str) -> Refusal:
+    try:
+        document = cast("object", json.loads(line))
+    except (ValueError, RecursionError):
+        return Refusal(None, PARSE_ERROR, "The line is not JSON.")
+    place = find_half_character(document)
+    fields = cast("dict[str, object]", document) if isinstance(document, dict) else {}
+    request_id = fields.get("id")
+    if "method" not in fields or isinstance(request_id, bool) or not isinstance(request_id, str | int):
+        request_id = None
+    if isinstance(request_id, str) and _SURROGATE.search(request_id):
+        request_id = None  # it cannot be written back
+    if place is not None:
+        where = quote_text(place, PLACE_CHARACTERS_MAX)
+        text = f"There is half a surrogate pair at {where}, which is not Unicode text. Nothing was done or paid. "
+        return Refusal(request_id, INVALID_PARAMS, text + "Send the request again without it.")
+    text = "The message is not one of JSON-RPC 2.0. Nothing was done or paid. Send it again as the specification says."
+    return Refusal(request_id, INVALID_REQUEST, text)
+
+
+def find_half_character(document: object) -> str | None:
+    """Return the place of the first text that is not Unicode, such as `params.arguments.prompt`; None where all is."""
+    waiting: list[tuple[str, object]] = [("", document)]
+    while waiting:
+        place, value = waiting.pop()
+        if isinstance(value, str) and _SURROGATE.search(value):
+            return place
+        if isinstance(value, dict):
+            for key, inner in cast("dict[str, object]", value).items():
+                path = f"{place}.{key}".lstrip(".")
+                waiting += [(path, inner), (path, key)]
+        elif isinstance(value, list):
+            waiting += [(f"{place}[{number}]", inner) for number, inner in enumerate(cast("list[object]", value))]
+    return None
+
+
+class HostLines:
+    """The lines of a host, one message each; what is no message is answered and left out.
+
+    Args:
+        stdin: Where they come from.
+        answer: Sends an error to the host.
+    """
+
+    def __init__(self, stdin: AsyncIterable[str], answer: Callable[[JSONRPCError], Awaitable[None]]) -> None:
+        self._stdin = stdin
+        self._answer = answer
+
+    async def __aiter__(self) -> AsyncIterator[str]:
+        """Yield each line that is a message, without a byte order mark."""
+        async for line in self._stdin:
+            message = line.removeprefix(BYTE_ORDER_MARK)
+            if not message.strip():
+                continue
+            refusal = find_refusal(message)
+            if refusal is None:
+                yield message
+                continue
+            log.warning("A line of the host's is not served: %s", refusal.message)
+            if refusal.request_id is not None:
+                error = ErrorData(code=refusal.code, message=refusal.message)
+                await self._answer(JSONRPCError(jsonrpc="2.0", id=refusal.request_id, error=error))
+
+
+async def serve_stdio(server: MCPServer[State]) -> None:
+    """Serve until the host closes stdin."""
+    written = anyio.Event()
+    streams: list[Any] = []
+
+    async def answer(error: JSONRPCError) -> None:
+        await written.wait()
+        await streams[0].send(SessionMessage(error))
+
+    lines: Any = HostLines(anyio.wrap_file(_claim_stdin()), answer)  # of the SDK's file it needs no more than the lines
+    async with stdio_server(stdin=lines) as (read_stream, write_stream):
+        streams.append(write_stream)
+        written.set()
+        lowlevel = server._lowlevel_server  # pyright: ignore[reportPrivateUsage]  # as its own run_stdio_async does
+        await lowlevel.run(read_stream, write_stream, lowlevel.create_initialization_options())
+
+
+def _claim_stdin() -> TextIOWrapper:
+    """Return the host's lines, and leave an empty stdin to whatever else runs in this process or is started by it."""
+    try:
+        ours = os.dup(STDIN)
+        if ours <= STDERR:  # the host closed one of the standard streams: that place is not ours to take
+            os.close(ours)
+            raise OSError("no descriptor of our own")
+        nowhere = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(nowhere, STDIN)
+        os.close(nowhere)
+    except OSError:  # a stdin that cannot be moved is read where it is
+        return TextIOWrapper(sys.stdin.buffer, encoding="utf-8", errors="replace")
+    # closefd=False: a thread may still be reading when the server ends.
+    return TextIOWrapper(os.fdopen(ours, "rb", closefd=False), encoding="utf-8", errors="replace")

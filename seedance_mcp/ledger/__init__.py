@@ -449,7 +449,11 @@ class Ledger(Protocol):
         ...
 
     def record_contract(self, studio: str, model: str, contract: Json, *, now: float) -> None:
-        """Write what a studio declares for a model's route."""
+        """Write what a studio declares for a model's route; never waits for another process's transaction.
+
+        Raises:
+            LedgerError: Among others, that the ledger is locked just now.
+        """
         ...
 
     def find_contract(self, studio: str, model: str) -> Json | None:

@@ -198,6 +198,17 @@ class SQLiteLedger:
                     self._db.execute("ROLLBACK")
                 raise
 
+    @contextmanager
+    def _impatient(self) -> Generator[None, None, None]:
+        """Do not wait for another process's transaction inside the block."""
+        with self._translating():
+            self._db.execute("PRAGMA busy_timeout = 0")
+        try:
+            yield
+        finally:
+            with self._translating():
+                self._db.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000}")
+
     def _all(self, query: str, *parameters: object) -> list[sqlite3.Row]:
         with self._translating():
             return self._db.execute(query, parameters).fetchall()
@@ -612,8 +623,8 @@ class SQLiteLedger:
             db.execute("UPDATE uploads SET gone = 1 WHERE image_url = ?", (image_url,))
 
     def record_contract(self, studio: str, model: str, contract: Json, *, now: float) -> None:
-        """Write what a studio declares for a model's route."""
-        with self._atomic() as db:
+        """Write what a studio declares for a model's route; nothing waits for it where the ledger is locked."""
+        with self._impatient(), self._atomic() as db:
             db.execute(
                 "INSERT OR REPLACE INTO route_contracts VALUES (?, ?, ?, ?)", (studio, model, json.dumps(contract), now)
             )

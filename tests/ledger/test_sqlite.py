@@ -5,6 +5,7 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import time
 from collections.abc import Generator
 from pathlib import Path
 
@@ -570,3 +571,18 @@ def test_an_earlier_ledgers_recipients_are_remembered(tmp_path: Path) -> None:
     assert not ledger.find_recipients("http://127.0.0.1:8402", "eip155:1")
     assert not ledger.find_recipients("http://127.0.0.1", "eip155:8453")
     ledger.close()
+
+
+def test_what_a_studio_declares_is_not_waited_for(file: Path) -> None:
+    ledger, other = SQLiteLedger(file), SQLiteLedger(file)
+    with other.writing():
+        began = time.monotonic()
+        with pytest.raises(LedgerError, match="is locked"):
+            ledger.record_contract(STUDIO, "seedance", {"dialect": "current"}, now=NOW)
+        assert time.monotonic() - began < sqlite.BUSY_SECONDS
+    ledger.record_contract(STUDIO, "seedance", {"dialect": "classic"}, now=NOW)
+    ledger.record_contract(STUDIO, "seedance", {"dialect": "current"}, now=NOW)
+    assert other.find_contract(STUDIO, "seedance") == {"dialect": "current"}
+    assert other.find_contract("https://other.test", "seedance") is None
+    ledger.close()
+    other.close()

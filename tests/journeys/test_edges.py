@@ -58,8 +58,9 @@ async def test_a_price_in_answer_to_a_payment_is_not_signed_whatever_words_come_
 
 
 async def test_a_bot_check_is_named_and_is_not_the_callers_fault(bench: Bench, picture: Path) -> None:
-    await bench.break_with("bot_check")
     async with bench.host() as host:
+        await host.animate_to_the_end(image=str(picture), prompt="before")
+        await bench.break_with("bot_check")
         answers = [
             await host.call("animate_image", image=str(picture), prompt="x"),
             await host.call("get_job", job_id="cmdoesnotexist"),
@@ -70,7 +71,7 @@ async def test_a_bot_check_is_named_and_is_not_the_callers_fault(bench: Bench, p
         assert "a bot check answered, not the studio" in answer.text
         assert "The request is not at fault" in answer.text
         assert "Nothing was paid." in answer.text
-    assert await shown(bench) == 0
+    assert await bench.paid() == [UPLOAD, CLIP]
 
 
 async def test_a_bot_check_in_answer_to_a_payment_ends_with_one_payment(bench: Bench, picture: Path) -> None:

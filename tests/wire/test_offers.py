@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from seedance_mcp.errors import StudioProtocolError
 from seedance_mcp.wire.offers import ACCEPTS_MAX, Credential, read_offers
-from tests.challenges import CAPTURES, Answer, answer_with, build_challenge, edit
+from tests.challenges import CAPTURES, ROUTE, Answer, answer_with, build_challenge, edit
 
 from .hostile import BODIES, VALUES, mangled
 
@@ -102,6 +102,19 @@ def test_a_mangled_challenge_is_read_or_raises_only_our_error(document: Any, bod
     assert len(said) < 1000
     for offer in found:
         assert 0 <= offer.amount_micro_usdc <= 10**15
+        assert offer.terms["amount"] == str(offer.amount_micro_usdc)
+
+
+@settings(deadline=None)
+@given(document=mangled(build_challenge()))
+def test_a_mangled_challenge_in_the_body_is_read_or_raises_only_our_error(document: Any) -> None:
+    try:
+        offers = read_offers(402, (), json.dumps(document).encode(), url=ROUTE)
+    except StudioProtocolError:
+        return
+    assert document["x402Version"] == 2
+    assert offers.resource_url in (None, ROUTE)
+    for offer in offers.offers:
         assert offer.terms["amount"] == str(offer.amount_micro_usdc)
 
 

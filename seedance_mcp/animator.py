@@ -30,6 +30,7 @@ from seedance_mcp.pricing import Pricing
 from seedance_mcp.purchase import Buyer
 from seedance_mcp.quoting import Consent, Quote, Quoting
 from seedance_mcp.recovery import Recovery
+from seedance_mcp.retention import prune
 from seedance_mcp.studio import Studio
 from seedance_mcp.untracked import UntrackedJobs
 from seedance_mcp.wallet import Wallet
@@ -302,6 +303,16 @@ class Animator:
         """The latest that is known here of a job of ours; nobody is asked."""
         job = self._ledger.find_job(job_id)
         return None if job is None else self._watcher.latest(job)
+
+    def prune(self) -> None:
+        """Delete saved videos and pictures that are older than the owner keeps them.
+
+        Raises:
+            ConfigError, LedgerError: As `retention.prune`.
+        """
+        if self._settings.keep_days is not None:
+            days, folder = self._settings.keep_days, self._settings.videos_dir
+            prune(folder, self._ledger, older_than_days=days, now=self._now())
 
     async def resume(self) -> None:
         """Take up what an earlier process left, and keep looking into what is not over; runs until cancelled."""

@@ -17,7 +17,7 @@ import anyio
 import typer
 
 from seedance_mcp import __version__
-from seedance_mcp.commands import clips, doctor, gallery, hosts, stopping, wallet
+from seedance_mcp.commands import clips, doctor, gallery, hosts, pruning, stopping, wallet
 from seedance_mcp.commands.console import AsJson, json_asked, say, show_error, warn_of_unread_files, words
 from seedance_mcp.commands.exits import EPILOG, find_exit_code
 from seedance_mcp.commands.phrases import rephrase
@@ -40,7 +40,7 @@ app = typer.Typer(
 )
 for verb in (
     clips.animate, clips.quote, clips.upload, clips.get, clips.jobs, doctor.doctor, gallery.gallery,
-    hosts.install, hosts.uninstall, stopping.freeze, stopping.unfreeze,
+    hosts.install, hosts.uninstall, pruning.prune, stopping.freeze, stopping.unfreeze,
 ):  # fmt: skip
     app.command(epilog=EPILOG)(verb)
 app.add_typer(wallet.app, name="wallet")

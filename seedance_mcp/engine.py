@@ -26,6 +26,8 @@ log = logging.getLogger("seedance_mcp")
 
 BROKEN_SECONDS = 60
 """How long after a fault of our own what is not over is looked into again."""
+PRUNE_SECONDS = 24 * 3600
+"""Pause between two looks for videos that are older than the owner keeps them."""
 RESUME_SECONDS = 3
 """How long after its start a server that nobody calls looks for what an earlier one left."""
 
@@ -92,6 +94,8 @@ class Engine:
                 settings = await self.settings()
                 self._animator = animator = await self._open(settings, spending=True)
                 self._start(lambda: _keep_up(animator))
+                if settings.keep_days is not None and settings.limits.problem is None:
+                    self._start(lambda: _prune_daily(animator))
             return self._animator
 
     async def resume_left(self) -> None:
@@ -170,6 +174,16 @@ async def _keep_up(animator: "Animator") -> None:
         except Exception:  # what is paid must be taken up all the same
             log.exception("Looking after what is not over broke")
         await anyio.sleep(BROKEN_SECONDS)
+
+
+async def _prune_daily(animator: "Animator") -> None:
+    """Delete what is older than the owner keeps it, now and every day that the server runs."""
+    while True:
+        try:
+            animator.prune()
+        except (SeedanceError, OSError) as exc:  # tidying up must stop nothing
+            log.warning("Old videos cannot be deleted now: %s", exc)
+        await anyio.sleep(PRUNE_SECONDS)
 
 
 def _has_left(ledger_file: Path) -> bool:

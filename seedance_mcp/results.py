@@ -26,6 +26,8 @@ if TYPE_CHECKING:  # the rooms behind these load when first needed
     from seedance_mcp.wire.exchange import Receipt
 
 
+PRUNED = "This video was saved, and deleted later because of its age (prune, SEEDANCE_KEEP_DAYS)."
+"""What a job says whose video its owner no longer keeps."""
 PROMPT_CHARACTERS_MAX = 80
 """How much of a prompt a list of jobs repeats."""
 
@@ -250,6 +252,8 @@ def show_job(job: "Job", profile: "Profile", *, notes: tuple[str, ...] = ()) -> 
         next_step = (
             "It failed at the studio and is not tried again by itself. To pay for another try, raise take by one."
         )
+    elif job.pruned_at is not None:
+        next_step = f"{PRUNED} Do not wait for it. To buy the same video again, raise take by one."
     elif job.file is not None:
         next_step = f"Done. Show the user {job.file}."
     elif job.status == "complete":
@@ -264,7 +268,7 @@ def show_job(job: "Job", profile: "Profile", *, notes: tuple[str, ...] = ()) -> 
         progress=job.progress,
         video_url=_find_url(job.video_url),
         thumbnail_url=_find_url(job.thumbnail_url),
-        file=job.file,
+        file=None if job.pruned_at is not None else job.file,
         price_usd=format_usdc(job.price_micro_usdc) if paid else None,
         price_micro_usdc=job.price_micro_usdc if paid else None,
         rail=job.rail if paid else None,
@@ -297,7 +301,7 @@ def show_jobs(recent: "Recent") -> JobsResult:
             job_id=job.job_id,
             status=job.status,
             progress=job.progress,
-            file=job.file,
+            file=None if job.pruned_at is not None else job.file,
             price_usd=format_usdc(job.price_micro_usdc) if job.payment_id and not job.adopted else None,
             prompt=quote_text(job.arguments.get("prompt") or "", PROMPT_CHARACTERS_MAX),
             created_at=_write_time(job.created_at),
@@ -305,7 +309,7 @@ def show_jobs(recent: "Recent") -> JobsResult:
         for job in recent.jobs
     ]
     open_jobs = any(
-        line.status in ("pending", "loading") or (line.status == "complete" and not line.file) for line in lines
+        job.status in ("pending", "loading") or (job.status == "complete" and job.file is None) for job in recent.jobs
     )
     if open_jobs:
         next_step = "Call get_job with the job_id of one that has no file yet."

@@ -125,6 +125,7 @@ EACH: dict[str, tuple[str, str, Callable[[Settings], object], object]] = {
         f"/pictures{os.pathsep}/photos", '["/pictures", "/photos"]',
         lambda found: found.image_dirs, (Path("/pictures"), Path("/photos")),
     ),
+    "KEEP_DAYS": ("90", "90", lambda found: found.keep_days, 90),
     "LOG_LEVEL": ("debug", '"debug"', lambda found: found.log_level, "DEBUG"),
 }  # fmt: skip
 ENVIRONMENT_ONLY = {"DATA_DIR", "WALLET_KEY"}

@@ -29,7 +29,7 @@ from seedance_mcp.embedded import end_orphans
 from seedance_mcp.engine import Engine
 from seedance_mcp.errors import RequestError, SeedanceError
 from seedance_mcp.ledger import Job
-from seedance_mcp.results import JobResult, show_job, show_quote, show_upload
+from seedance_mcp.results import PRUNED, JobResult, show_job, show_quote, show_upload
 from seedance_mcp.shots import Shot, build_shot, read_shots
 
 WAIT_SECONDS_DEFAULT, WAIT_SECONDS_MAX = 1800, 24 * 3600
@@ -295,4 +295,4 @@ def _code_of(result: dict[str, Any]) -> int:
         return exits.OK  # an error, which has a code of its own
     if result["status"] == "failed":
         return exits.FAILED
-    return exits.OK if result["file"] else exits.UNFINISHED
+    return exits.OK if result["file"] or PRUNED in result["next_step"] else exits.UNFINISHED

@@ -72,6 +72,7 @@ class Settings:
         image_dirs: Resolved folders that local images may come from; empty: any but hidden and system folders.
         thumbnails: Whether a finished job's result has a small picture in it.
         log_level: Name of a `logging` level.
+        keep_days: Age in days at which saved videos and pictures are deleted, or None to keep them for ever.
     """
 
     profile: Profile
@@ -86,6 +87,7 @@ class Settings:
     image_dirs: tuple[Path, ...]
     thumbnails: bool
     log_level: str
+    keep_days: int | None
 
     @property
     def key_places(self) -> tuple[str | None, Path, Path | None, str | None]:
@@ -149,6 +151,7 @@ def read_settings(environ: Mapping[str, str], *, blocking: bool = False) -> Sett
         ),
         thumbnails=source.choice("THUMBNAILS", ("on", "off"), "on") == "on",
         log_level=source.choice("LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "WARNING"),
+        keep_days=source.days_or_none("KEEP_DAYS"),
     )
 
 

@@ -25,6 +25,7 @@ SETTINGS_BYTES_MAX = 64 * 1024
 _DEFAULT_PORTS = {"https": 443, "http": 80}
 _REFERENCE = re.compile(r"\$\{(?:\w+:)?[A-Za-z_][\w.]*\}")
 _REFERENCE_CHARACTERS_MAX = 60
+_DAYS_DIGITS_MAX = 5
 _LEFT_EMPTY = "${user_config."
 """How a bundle's host passes on a field that its owner left empty."""
 
@@ -51,6 +52,7 @@ SETTINGS: dict[str, str] = {
     "of several, with commas, every one must say that a payment is dead before it is believed",
     "TEMPO_RPC_URL": "JSON-RPC address of the Tempo chain, for the same on MPP",
     "THUMBNAILS": "`on` or `off`: a small picture of the finished video in its result",
+    "KEEP_DAYS": "delete saved videos and pictures after this many days; kept for ever if unset",
     "LOG_LEVEL": "DEBUG, INFO, WARNING or ERROR",
 }
 """Every setting and what it means: `SEEDANCE_<NAME>` in the environment, `<name>` in `settings.toml`."""
@@ -162,6 +164,16 @@ class Source:
             return parse_usdc(text)
         except ValueError as exc:
             raise ConfigError(f"{self.where(name)} is wrong: {exc}.", "Write US dollars, such as 1.50.") from exc
+
+    def days_or_none(self, name: str) -> int | None:
+        """Whole days, at least one, or None where it is not set."""
+        text = self.text(name)
+        if text is None:
+            return None
+        days = int(text) if text.isascii() and text.isdigit() and len(text) <= _DAYS_DIGITS_MAX else 0
+        if days < 1:
+            raise ConfigError(f"{self.where(name)} is {quote_value(text)}.", "Write whole days, such as 90.")
+        return days
 
     def choice(self, name: str, allowed: tuple[str, ...], default: str) -> str:
         """One of a few words, in whatever case it was written."""

@@ -160,6 +160,7 @@ class Job:
         url_seen_at: Unix seconds at which the studio first named this `video_url`.
         expired_at: Unix seconds at which a paid result could not be had any more; `status` is `failed` then.
         note: What a person should know of the saved file.
+        pruned_at: Unix seconds at which the saved video was deleted because of its age. It is not fetched again.
         adopted: Whether its payment was found, not made: the price is then only an estimate.
     """
 
@@ -186,6 +187,7 @@ class Job:
     url_seen_at: float | None = None
     expired_at: float | None = None
     note: str | None = None
+    pruned_at: float | None = None
     adopted: bool = False
 
     @property
@@ -370,6 +372,10 @@ class Ledger(Protocol):
 
     def finish_job(self, job_id: str, *, file: str, thumbnail: str | None, note: str | None = None) -> Job:
         """Write where the video was saved, and what a person should know of the file. Ends an expiry, too."""
+        ...
+
+    def mark_pruned(self, name: str, *, pruned_at: float | None) -> None:
+        """Write that the saved video with this file name was deleted because of its age, or that it was not."""
         ...
 
     def expire_job(self, job_id: str, *, error: str, now: float) -> Job:

@@ -160,6 +160,11 @@ def m009_untracked_jobs(db: sqlite3.Connection) -> None:
     db.execute("ALTER TABLE payments ADD COLUMN adopted INTEGER NOT NULL DEFAULT 0")
 
 
+def m010_pruned_videos(db: sqlite3.Connection) -> None:
+    """When a saved video was deleted because of its age, in Unix seconds."""
+    db.execute("ALTER TABLE jobs ADD COLUMN pruned_at REAL")
+
+
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     m001_initial,
     m002_network_fees,
@@ -170,5 +175,6 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     m007_delivery,
     m008_recipients,
     m009_untracked_jobs,
+    m010_pruned_videos,
 )
 """Append only: `PRAGMA user_version` counts how many a file has had."""

@@ -472,11 +472,20 @@ class SQLiteLedger:
         """Write where the video was saved, and what a person should know of the file. Ends an expiry, too."""
         return self._change_job(
             job_id,
-            """file = ?, thumbnail = ?, note = ?, expired_at = NULL,
+            """file = ?, thumbnail = ?, note = ?, expired_at = NULL, pruned_at = NULL,
                status = CASE WHEN expired_at IS NULL THEN status ELSE 'complete' END,
                error = CASE WHEN expired_at IS NULL THEN error END""",
             file, thumbnail, note,
         )  # fmt: skip
+
+    def mark_pruned(self, name: str, *, pruned_at: float | None) -> None:
+        """Write that the saved video with this file name was deleted because of its age, or that it was not."""
+        tail = f"/{name}"  # the folder may have been written otherwise, or have been moved
+        with self._atomic() as db:
+            db.execute(
+                "UPDATE jobs SET pruned_at = ? WHERE substr(replace(file, '\\', '/'), ?) = ?",
+                (pruned_at, -len(tail), tail),
+            )
 
     def expire_job(self, job_id: str, *, error: str, now: float) -> Job:
         """Write that a paid result cannot be had any more."""

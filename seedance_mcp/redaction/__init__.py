@@ -18,8 +18,8 @@ VALUE_CHARACTERS_MAX = 12
 """How much of a setting's value an error quotes."""
 
 KEPT_FIELDS = frozenset({
-    "address", "explorer_url", "file", "idempotency_key", "image_url", "job_id", "network", "nonce", "pay_to", "sha256",
-    "thumbnail_url", "token", "token_address", "transaction", "upload_id", "video_url", "wallet",
+    "address", "explorer_url", "file", "files", "idempotency_key", "image_url", "job_id", "network", "nonce", "pay_to",
+    "sha256", "thumbnail_url", "token", "token_address", "transaction", "upload_id", "video_url", "wallet",
 })  # fmt: skip
 """Fields of results that hold hashes and addresses by their nature; their values stay as they are."""
 

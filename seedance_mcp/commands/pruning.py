@@ -1,0 +1,40 @@
+"""`prune`: delete saved videos and pictures past their age; the ledger keeps its rows."""
+
+import time
+from typing import Annotated
+
+import typer
+
+from seedance_mcp.commands.console import AsJson, Sandbox, open_ledger, put, read_environ, say, words
+from seedance_mcp.config import read_settings
+from seedance_mcp.errors import ConfigError
+
+OlderThan = Annotated[
+    int | None,
+    typer.Option(min=1, max=36_500, help="Days; SEEDANCE_KEEP_DAYS if left out.", show_default=False),
+]
+DryRun = Annotated[bool, typer.Option("--dry-run", help="Name the files and delete nothing.")]
+
+
+def prune(
+    older_than: OlderThan = None, dry_run: DryRun = False, sandbox: Sandbox = False, as_json: AsJson = False
+) -> None:
+    """Delete saved videos, thumbnails and pictures that are older than some days. The ledger keeps its rows."""
+    from seedance_mcp.retention import prune as prune_files  # with what it loads, only here
+
+    settings = read_settings(read_environ(sandbox))
+    days = older_than or settings.keep_days
+    if days is None:
+        raise ConfigError("No age is set.", "Give --older-than DAYS, or set SEEDANCE_KEEP_DAYS.")
+    with open_ledger(settings) as ledger:
+        pruned = prune_files(settings.videos_dir, ledger, older_than_days=days, now=time.time(), dry_run=dry_run)
+    size_bytes = sum(one.size_bytes for one in pruned)
+    files = [str(one.file) for one in pruned]
+    if as_json:
+        say({"older_than_days": days, "dry_run": dry_run, "files": files, "size_bytes": size_bytes})
+        return
+    for file in files:
+        put(file)
+    done = "Would delete" if dry_run else "Deleted"
+    number = "1 file" if len(files) == 1 else f"{len(files)} files"
+    words.print(f"{done} {number} ({size_bytes / 1_000_000:.1f} MB) older than {days} days.", markup=False)

@@ -1,0 +1,129 @@
+"""Retention: delete saved videos and pictures that are older than their owner keeps them.
+
+Deletes only files with names of our own, only in the videos folder and its picture folders, and follows no link. The
+ledger's rows stay: a job says that its video was pruned, and the video is never fetched again by itself.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+from collections.abc import Generator
+from dataclasses import dataclass
+from pathlib import Path
+
+from seedance_mcp.errors import ConfigError
+from seedance_mcp.ledger import Ledger
+from seedance_mcp.pictures.thumbnails import FRAMES_FOLDER
+
+DAY_SECONDS = 24 * 3600
+PREPARED_FOLDER = "prepared"
+"""Beside the videos: pictures as they were sent to the studio."""
+
+_VIDEO = re.compile(r"\d{4,}-[^/\\]+-[0-9a-f]{6}\.(?:mp4|mov|webm|mkv|jpg)")
+"""Videos and their thumbnails, as `media.name_video` names them."""
+_PICTURE = re.compile(r"[0-9a-f]{64}\.(?:jpg|png|webp|gif)")
+"""Pictures under their own hash."""
+
+
+@dataclass(frozen=True, slots=True)
+class PrunedFile:
+    """A file that was deleted, or would be."""
+
+    file: Path
+    size_bytes: int
+
+
+def prune(
+    videos_dir: Path, ledger: Ledger | None, *, older_than_days: int, now: float, dry_run: bool = False
+) -> list[PrunedFile]:
+    """Delete every file of ours that was last changed before an age, oldest name first.
+
+    Args:
+        videos_dir: Where videos are saved.
+        ledger: Told which videos are gone; None where there is none.
+        older_than_days: The age.
+        now: Unix seconds.
+        dry_run: Whether to delete nothing.
+
+    Returns:
+        What was deleted, or would be.
+
+    Raises:
+        ConfigError: The videos folder is a link, or a file cannot be deleted.
+        LedgerError: The ledger cannot be written; nothing more was deleted.
+    """
+    if videos_dir.is_symlink():
+        raise ConfigError(f"{videos_dir} is a link, and links are not followed.", "Nothing was deleted.")
+    before = now - older_than_days * DAY_SECONDS
+    pruned = _prune_folder(videos_dir, _VIDEO, before, None if dry_run else ledger, now=now, dry_run=dry_run)
+    for name in (FRAMES_FOLDER, PREPARED_FOLDER):
+        pruned += _prune_folder(videos_dir / name, _PICTURE, before, None, now=now, dry_run=dry_run)
+    return pruned
+
+
+def _prune_folder(
+    folder: Path, pattern: re.Pattern[str], before: float, ledger: Ledger | None, *, now: float, dry_run: bool
+) -> list[PrunedFile]:
+    pruned: list[PrunedFile] = []
+    with _open_folder(folder) as opened:
+        if opened is None:
+            return pruned
+        for name, size in _list_old(opened, pattern, before):
+            if not dry_run:
+                _delete(folder, opened, name, ledger, now=now)
+            pruned.append(PrunedFile(folder / name, size))
+    return pruned
+
+
+@contextlib.contextmanager
+def _open_folder(folder: Path) -> Generator[int | Path | None]:
+    """Open a folder itself, never where a link leads; None where there is none.
+
+    What is deleted is then in the very folder that was opened, whatever stands under its path a moment later.
+    """
+    if os.name != "posix":
+        yield folder if folder.is_dir() and not folder.is_symlink() else None
+        return
+    try:
+        descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
+    except OSError:
+        yield None
+        return
+    try:
+        yield descriptor
+    finally:
+        os.close(descriptor)
+
+
+def _list_old(opened: int | Path, pattern: re.Pattern[str], before: float) -> list[tuple[str, int]]:
+    """Return name and size of each plain file with a name of ours that was last changed before a moment."""
+    found: list[tuple[str, int]] = []
+    with os.scandir(opened) as entries:
+        for entry in entries:
+            name = os.fsdecode(entry.name)
+            if pattern.fullmatch(name) and entry.is_file(follow_symlinks=False):
+                status = entry.stat(follow_symlinks=False)
+                if status.st_mtime < before:
+                    found.append((name, status.st_size))
+    return sorted(found)
+
+
+def _delete(folder: Path, opened: int | Path, name: str, ledger: Ledger | None, *, now: float) -> None:
+    """Delete one file; the ledger is told before, so that no one takes it for lost and fetches it again."""
+    if ledger is not None:
+        ledger.mark_pruned(name, pruned_at=now)
+    try:
+        if isinstance(opened, int):
+            os.unlink(name, dir_fd=opened)
+        else:
+            (folder / name).unlink()
+    except FileNotFoundError:
+        return
+    except OSError as exc:
+        if ledger is not None:
+            ledger.mark_pruned(name, pruned_at=None)
+        raise ConfigError(
+            f"{folder / name} cannot be deleted: {exc.strerror or type(exc).__name__}.", "Older ones may be gone."
+        ) from exc

@@ -26,7 +26,9 @@ class Standing:
         address: The paying wallet's.
         spend: What was spent, and what is held, in the last 24 hours and in all.
         day_left_micro_usdc: What may still be spent today.
-        unfinished: Payments that hold budget until it is known what became of them.
+        unfinished: Payments that hold budget until it is known what became of them, the oldest first.
+        more_unfinished: How many there are beside them.
+        held_micro_usdc: What all of them hold, network fees included; it is part of what was spent.
         freeze: The owner's stop, if one stands.
     """
 
@@ -37,6 +39,8 @@ class Standing:
     spend: Spend
     day_left_micro_usdc: int
     unfinished: tuple[Payment, ...]
+    more_unfinished: int
+    held_micro_usdc: int
     freeze: Freeze | None = None
 
 
@@ -60,7 +64,8 @@ class Account:
 
     async def read(self) -> Standing:
         """Look at everything; a chain that does not answer is waited for a moment."""
-        spend = self.ledger.spend(self.now())
+        now = self.now()
+        spend, held = self.ledger.spend(now), self.ledger.held_payments(now)
         limits = self.settings.limits
         return Standing(
             profile=self.settings.profile,
@@ -69,6 +74,8 @@ class Account:
             limits=limits,
             spend=spend,
             day_left_micro_usdc=min(room for room, _ in policy.find_room(limits, spend)),
-            unfinished=tuple(self.ledger.held_payments(self.now())[:UNFINISHED_MAX]),
+            unfinished=tuple(held[:UNFINISHED_MAX]),
+            more_unfinished=len(held[UNFINISHED_MAX:]),
+            held_micro_usdc=sum(payment.cost_micro_usdc for payment in held),
             freeze=self.ledger.find_freeze(),
         )

@@ -26,6 +26,7 @@ from seedance_mcp.hosting import UPLOAD_PRICE_MICRO_USDC, Hosted, Hosting, Pictu
 from seedance_mcp.ledger import Job, Ledger, Payment
 from seedance_mcp.order import Order, PreparedOrder, prepare
 from seedance_mcp.ordering import Ordering, Stage
+from seedance_mcp.policy import Cost
 from seedance_mcp.pricing import Pricing
 from seedance_mcp.purchase import Buyer
 from seedance_mcp.quoting import Consent, Quote, Quoting
@@ -188,31 +189,47 @@ class Animator:
             "The upload is still under way.", charge="held", amount_micro_usdc=UPLOAD_PRICE_MICRO_USDC
         )
 
-    async def quote_price(self, order: Order, *, max_price_micro_usdc: int | None = None) -> Quote:
+    async def quote_price(
+        self, order: Order, *, max_price_micro_usdc: int | None = None, can_ask: bool = True
+    ) -> Quote:
         """Say what an order would cost; never spends, not even the upload.
+
+        Args:
+            order: What to make.
+            max_price_micro_usdc: The most that the call allows, or None.
+            can_ask: Whether a person can be asked where the owner wants a yes.
 
         Raises:
             ImageError, RequestError: The order cannot be carried out.
             StudioError: The studio cannot be asked.
         """
-        return await self._quoting.quote(await self._prepare(order), max_price_micro_usdc=max_price_micro_usdc)
+        prepared = await self._prepare(order)
+        return await self._quoting.quote(prepared, max_price_micro_usdc=max_price_micro_usdc, can_ask=can_ask)
 
-    async def price_to_ask(self, order: Order) -> int | None:
-        """The price that a person should be asked about, or None where there is nothing to ask.
+    async def find_cost_to_ask(self, order: Order, *, max_price_micro_usdc: int | None = None) -> Cost | None:
+        """Return the cost that a person should be asked about, or None where there is nothing to ask.
 
-        Pinned like any quote, so that asking twice asks the same.
+        Remembered like any quote, so that asking twice asks the same.
+
+        Args:
+            order: What to make.
+            max_price_micro_usdc: The most that the call allows, or None.
 
         Raises:
-            SeedanceError: As `quote_price`.
+            SeedanceError: As `quote_price`; also where the purchase would be refused whatever a person says.
         """
         prepared = await self._prepare(order)
-        if self._ordering.find_job(prepared) is not None or self._ledger.find_freeze() is not None:
+        if self._ordering.find_stage(prepared) == "begun" or self._ledger.find_freeze() is not None:
             return None  # bought already, or not to be bought: the purchase says so itself
-        pinned = self._quoting.find_pinned(prepared)
-        if pinned is None:
-            pinned = (await self._quoting.quote(prepared, max_price_micro_usdc=None)).price_micro_usdc
-            self._quoting.pin(await self._pricing.choose_key(order.model, prepared.keys), pinned)
-        return pinned
+        cost = self._quoting.find_cost(prepared)
+        if cost is None:
+            quote = await self._quoting.quote(prepared, max_price_micro_usdc=max_price_micro_usdc)
+            if quote.error is not None:
+                raise quote.error
+            cost = quote.cost
+            if cost is not None:
+                self._quoting.pin(await self._pricing.choose_key(order.model, prepared.keys), cost)
+        return cost
 
     async def find_stage(self, order: Order) -> Stage:
         """Return how far the purchase of an order has come; nothing is asked of the studio.
@@ -236,8 +253,8 @@ class Animator:
 
         Args:
             order: What to make.
-            max_price_micro_usdc: The most that this call allows for the clip, or None.
-            agreed_micro_usdc: The price that a person said yes to; above `ask_above`, no more than that is signed.
+            max_price_micro_usdc: The most that this call allows for the clip, its uploads and fees, or None.
+            agreed_micro_usdc: The cost that a person said yes to; above `ask_above`, no more than that is paid.
             prepare_until: The moment at which to give up reading pictures; nothing is bought then.
             deadline: The moment at which to stop waiting; the work goes on.
             report: Told how the job gets on.

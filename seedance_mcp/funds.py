@@ -15,7 +15,7 @@ from seedance_mcp.errors import StudioError
 from seedance_mcp.policy import Pins, Purse
 from seedance_mcp.studio import Studio
 from seedance_mcp.wire.mpp import GAS_PRICE_DEFAULT, Inclusion, build_balance_call, read_inclusion
-from seedance_mcp.wire.offers import Offer, Offers, Rail
+from seedance_mcp.wire.offers import Offer, Rail
 from seedance_mcp.wire.x402 import read_word
 
 ASK_SECONDS = 2
@@ -62,15 +62,16 @@ class Funds:
     wallet: str
     _known: dict[Key, _Answer] = field(default_factory=dict[Key, _Answer])
 
-    async def look(self, offers: Offers, *, fresh: bool = False) -> Purse:
+    async def look(self, offers: Sequence[Offer], *, fresh: bool = False) -> Purse:
         """Return what the wallet holds of the offered tokens, and Tempo's gas price where MPP is offered.
 
         Args:
-            offers: The challenge.
+            offers: Those of a challenge, or of several.
             fresh: Ask again, whatever was answered a moment ago.
         """
-        wanted = [key for offer in offers.offers[:TOKENS_MAX] if (key := self._find_key(offer)) is not None]
-        if any(offer.rail == "mpp" for offer in offers.offers) and self.pins.mpp is not None:
+        keys = dict.fromkeys(key for offer in offers if (key := self._find_key(offer)) is not None)
+        wanted = list(keys)[:TOKENS_MAX]
+        if any(offer.rail == "mpp" for offer in offers) and self.pins.mpp is not None:
             wanted.append((self.pins.mpp.network, _GAS))
         found = await self._read(wanted, fresh=fresh)
         gas_price = next((value for (_, token), value in found.items() if token == _GAS), None)

@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import quote, urlsplit
+
+import anyio
 
 from seedance_mcp import policy
 from seedance_mcp.doubts import held_error
@@ -36,10 +38,12 @@ from seedance_mcp.wire.encoding import encode_json
 from seedance_mcp.wire.exchange import PaidRequest, describe_answer, quote_url
 from seedance_mcp.wire.jobs import UploadTicket, read_upload_ticket
 from seedance_mcp.wire.mpp import was_pushed
-from seedance_mcp.wire.offers import read_offers
+from seedance_mcp.wire.offers import Offers, read_offers
 
-UPLOAD_PRICE_MICRO_USDC = 10_000
-"""Source: contract section 4."""
+UPLOAD_PRICE_MICRO_USDC = policy.UPLOAD_APPROVAL.max_price_micro_usdc
+"""What one image upload costs."""
+OFFERS_SECONDS = 30
+"""How long the terms of an upload are believed when a call is judged; a payment always answers terms of its own."""
 PURCHASES_MAX = 2
 """How often in 24 hours the upload of one picture is paid for without the picture being hosted."""
 SIGHT_SECONDS = 25 * 3600
@@ -69,10 +73,11 @@ class Picture:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Hosted:
-    """A hosted picture, and what hosting it cost this time."""
+    """A hosted picture, and what hosting it cost this time: the price, and the network's fee beside it."""
 
     upload: Upload
     paid_micro_usdc: int
+    fee_micro_usdc: int = 0
     notes: tuple[str, ...] = ()
 
 
@@ -96,6 +101,7 @@ class Hosting:
     image_dirs: tuple[Path, ...]
     blob_url: str
     now: Callable[[], float]
+    _offers: list[tuple[float, Offers]] = field(default_factory=list[tuple[float, Offers]])
 
     async def load(self, image: str) -> Picture:
         """Read what the caller calls an image: a local path, an https URL, or a URL that we uploaded to.
@@ -165,8 +171,52 @@ class Hosting:
         self.ledger.forget_upload(upload.image_url)
         return None
 
-    async def host(self, picture: Picture) -> Hosted:
+    def must_buy(self, picture: Picture) -> bool:
+        """Return True where hosting a picture would be paid for: no copy and no earlier payment for it is known."""
+        if self.is_hosted(picture):
+            return False
+        earlier = self.ledger.find_latest_payment(self._keys(picture.sha256))
+        if earlier is None:
+            return True
+        unused = earlier.state == "settled" and bool(earlier.answer) and self.ledger.find_upload_of(earlier) is None
+        return not (unused or earlier.holds(self.now()))
+
+    async def ask_offers(self, image: Image) -> Offers:
+        """Ask for the terms of an upload without buying it; they are the same for every picture.
+
+        Raises:
+            StudioError: The studio names none.
+        """
+        now = anyio.current_time()
+        if not self._offers or self._offers[-1][0] + OFFERS_SECONDS < now:
+            self._offers[:] = [(now, await self._ask_offers(self._build_request(image)))]
+        return self._offers[-1][1]
+
+    async def _ask_offers(self, request: PaidRequest) -> Offers:
+        answer = await self.studio.send(request)
+        if answer.status != 402:
+            raise StudioRejectedError(
+                f"The studio named no price for an upload: {describe_answer(answer)}.", status=answer.status
+            )
+        return read_offers(answer.status, answer.headers, answer.body, url=request.url)
+
+    def _build_request(self, image: Image) -> PaidRequest:
+        keys = self._keys(image.sha256)
+        return PaidRequest(
+            purpose="upload",
+            fingerprint=keys[0],
+            aliases=keys,
+            url=f"{self.studio.origin}/api/upload",
+            body=encode_json({"filename": image.file_name, "contentType": image.media_type, "size": image.size_bytes}),
+            arguments={"sha256": image.sha256, "media_type": image.media_type, "size_bytes": image.size_bytes},
+        )
+
+    async def host(self, picture: Picture, *, check: Callable[[Offers], Awaitable[None]] | None = None) -> Hosted:
         """Host a picture, buying an upload only where there is none.
+
+        Args:
+            picture: What to host.
+            check: Given the terms of an upload before one is perhaps bought; raises where it must not be.
 
         Raises:
             PolicyError: The limits forbid it.
@@ -181,6 +231,8 @@ class Hosting:
             return Hosted(upload=upload, paid_micro_usdc=0)
         keys = self._keys(image.sha256)
         if upload is None:
+            if check is not None:  # each caller's own limits, before it joins another's work
+                await check(await self.ask_offers(image))
             return await self.flights.join(keys[0], lambda: self._buy(image, keys))
         return Hosted(upload=upload, paid_micro_usdc=0, notes=self._find_notes(keys))
 
@@ -212,24 +264,13 @@ class Hosting:
                 return Hosted(upload=upload, paid_micro_usdc=0, notes=self._find_notes(keys))
             upload = await self._finish(earlier, image)
             if upload is not None:
-                return Hosted(upload=upload, paid_micro_usdc=earlier.amount_micro_usdc)
+                return Hosted(
+                    upload=upload, paid_micro_usdc=earlier.amount_micro_usdc, fee_micro_usdc=earlier.fee_micro_usdc
+                )
             if earlier.state == "settled" and self.ledger.find_upload_of(earlier) is None:
                 self._check_unhosted(earlier, keys)
-        body = encode_json({"filename": image.file_name, "contentType": image.media_type, "size": image.size_bytes})
-        request = PaidRequest(
-            purpose="upload",
-            fingerprint=keys[0],
-            aliases=keys,
-            url=f"{self.studio.origin}/api/upload",
-            body=body,
-            arguments={"sha256": image.sha256, "media_type": image.media_type, "size_bytes": image.size_bytes},
-        )
-        answer = await self.studio.send(request)
-        if answer.status != 402:
-            raise StudioRejectedError(
-                f"The studio named no price for an upload: {describe_answer(answer)}.", status=answer.status
-            )
-        offers = read_offers(answer.status, answer.headers, answer.body, url=request.url)
+        request = self._build_request(image)
+        offers = await self._ask_offers(request)
         payment = await self.buyer.buy(request, offers, policy.UPLOAD_APPROVAL, supersedes=earlier)
         try:
             upload = await self._finish(payment, image)
@@ -239,7 +280,12 @@ class Hosting:
         if upload is None:
             self._check_unhosted(payment, keys)
             raise _unusable_error(payment, "Make the same call again in a minute: it buys another one, once.")
-        return Hosted(upload=upload, paid_micro_usdc=payment.amount_micro_usdc, notes=self._find_notes(keys))
+        return Hosted(
+            upload=upload,
+            paid_micro_usdc=payment.amount_micro_usdc,
+            fee_micro_usdc=payment.fee_micro_usdc,
+            notes=self._find_notes(keys),
+        )
 
     async def _take_up(self, earlier: Payment) -> Payment:
         """Look into an earlier payment of the same upload; returns it once it is over.

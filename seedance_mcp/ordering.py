@@ -21,6 +21,7 @@ from seedance_mcp.doubts import held_error, jobless_error
 from seedance_mcp.errors import (
     LedgerError,
     PaymentOutcomeUnknownError,
+    PriceTooHighError,
     PurchaseUnderwayError,
     SeedanceError,
     StudioError,
@@ -36,6 +37,7 @@ from seedance_mcp.quoting import Consent, Quoting
 from seedance_mcp.recovery import Recovery
 from seedance_mcp.untracked import UntrackedJobs
 from seedance_mcp.watcher import JobWatcher
+from seedance_mcp.wire.offers import Offers
 
 log = logging.getLogger("seedance_mcp")
 
@@ -45,6 +47,57 @@ FRAMES_SECONDS = 3
 """How long a bought job is held back for small copies of its pictures."""
 RECOVERY_SECONDS_MIN, RECOVERY_SECONDS_MAX = 5, 120
 """Pauses between two rounds over what is not over."""
+
+
+@dataclass(slots=True)
+class _Uploading:
+    """Hosts the pictures of one call, and counts what that costs it; an upload is bought only if the rest fits.
+
+    Attributes:
+        estimate_micro_usdc: What the price table knows of the video.
+        urls_taken: Whether the studio reads the caller's own URLs.
+        paid_micro_usdc: What uploads of this call cost.
+        fees_micro_usdc: What the network kept of them.
+    """
+
+    hosting: Hosting
+    quoting: Quoting
+    prepared: PreparedOrder
+    consent: Consent
+    estimate_micro_usdc: int | None
+    urls_taken: bool = True
+    paid_micro_usdc: int = 0
+    fees_micro_usdc: int = 0
+    notes: tuple[str, ...] = ()
+
+    @property
+    def cost_micro_usdc(self) -> int:
+        """Uploads and fees."""
+        return self.paid_micro_usdc + self.fees_micro_usdc
+
+    async def host(self, picture: Picture) -> str:
+        """Host one picture; returns its URL.
+
+        Raises:
+            SeedanceError: It may not or cannot be hosted.
+        """
+        hosted = await self.hosting.host(picture, check=self._check)
+        if hosted.paid_micro_usdc:
+            self.paid_micro_usdc += hosted.paid_micro_usdc
+            self.fees_micro_usdc += hosted.fee_micro_usdc
+            self.notes += hosted.notes
+        return hosted.upload.image_url
+
+    async def _check(self, offers: Offers) -> None:
+        pictures = [one for one in self.prepared.pictures if one.url is None or not self.urls_taken]
+        await self.quoting.check_before_upload(
+            self.prepared,
+            self.consent,
+            offers,
+            uploads=len({one.sha256 for one in pictures if self.hosting.must_buy(one)}),
+            estimate_micro_usdc=self.estimate_micro_usdc,
+            paid_micro_usdc=self.cost_micro_usdc,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,34 +228,32 @@ class Ordering:
         """Host the pictures where that is needed, ask the price, and buy; an upload is bought only if the rest fits."""
         policy.check_settings(self.buyer.limits)  # before anything is asked or uploaded
         policy.check_not_frozen(self.ledger.find_freeze())
-        estimate = await self.pricing.estimate(prepared.request)
-        self.quoting.check_estimate(prepared, estimate.price_micro_usdc, consent)
-        paid_micro_usdc = 0
-
-        async def host(picture: Picture) -> str:
-            nonlocal paid_micro_usdc
-            hosted = await self.hosting.host(picture)
-            if hosted.paid_micro_usdc:
-                paid_micro_usdc += hosted.paid_micro_usdc
-                self._keep_notes(prepared.keys.current, hosted.notes)
-            return hosted.upload.image_url
-
+        uploading = _Uploading(self.hosting, self.quoting, prepared, consent, await self._estimate(prepared))
         try:
-            urls = [picture.url or await host(picture) for picture in prepared.pictures]
+            self.quoting.check_estimate(prepared, consent, uploading.estimate_micro_usdc)
+            urls = [picture.url or await uploading.host(picture) for picture in prepared.pictures]
             try:
                 priced = await self.pricing.ask(prepared.request, urls)
             except StudioRejectedError as exc:
                 if exc.status != 400 or not any(picture.url for picture in prepared.pictures):
                     raise
                 # This studio reads only what was uploaded to it, or it cannot reach the caller's URL.
-                urls = [await host(picture) for picture in prepared.pictures]
+                uploading.urls_taken = False
+                urls = [await uploading.host(picture) for picture in prepared.pictures]
                 priced = await self.pricing.ask(prepared.request, urls)
             self.quoting.check_warning(prepared, priced, consent)
-            approval = self.quoting.agree(prepared, consent)
+            approval = self.quoting.agree(prepared, consent, uploads_micro_usdc=uploading.cost_micro_usdc)
             return await self.buyer.buy(priced.request, priced.offers, approval, supersedes=supersedes)
         except SeedanceError as exc:
-            exc.upload_micro_usdc = exc.upload_micro_usdc or paid_micro_usdc
+            if isinstance(exc, PriceTooHighError):
+                self.quoting.mark_stale(prepared)
+            exc.upload_micro_usdc = exc.upload_micro_usdc or uploading.paid_micro_usdc
             raise
+        finally:
+            self._keep_notes(prepared.keys.current, uploading.notes)
+
+    async def _estimate(self, prepared: PreparedOrder) -> int | None:
+        return (await self.pricing.estimate(prepared.request)).price_micro_usdc
 
     def _keep_notes(self, key: str, notes: tuple[str, ...]) -> None:
         """What is to be said of an order's uploads, for whoever asks for its clip next."""

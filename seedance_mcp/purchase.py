@@ -27,7 +27,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import secrets
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -114,7 +114,7 @@ class Buyer:
         """
         policy.check_settings(self.limits)
         policy.check_clock(offers, self.now())
-        offer, purse = await self._choose(offers)
+        (offer,), purse = await self.plan(offers)
         now, fee = self.now(), purse.fee_of(offer)
         with self.ledger.writing() as books:  # one writer: two servers, one budget
             _check_unbought(books.find_payment(request.keys), supersedes, now)
@@ -311,27 +311,37 @@ class Buyer:
                 return inclusion
             await anyio.sleep(BLOCK_SECONDS)
 
-    async def _choose(self, offers: Offers) -> tuple[Offer, Purse]:
-        """The offer to sign and what the chains said before it; the rail is chosen here, and never after.
+    async def plan(self, *steps: Offers) -> tuple[tuple[Offer, ...], Purse]:
+        """Return the offer that each payment of one call would sign, in order, and what the chains say before it.
+
+        Args:
+            steps: The challenges, in the order in which they are paid.
 
         Raises:
-            PolicyError: No offer may be signed, or none can be paid.
-            ConfigError: One could be, if its libraries were installed.
+            PolicyError: One has no offer that may be signed, or the wallet holds too little for all of them.
+            ConfigError: One could be signed, if its libraries were installed.
         """
+        offers = [offer for step in steps for offer in step.offers]
         purse = await self.funds.look(offers)
+        try:
+            return self._plan(steps, purse), purse
+        except InsufficientBalanceError:
+            purse = await self.funds.look(offers, fresh=True)  # perhaps the owner has just sent what was missing
+            return self._plan(steps, purse), purse
+
+    def _plan(self, steps: Sequence[Offers], purse: Purse) -> tuple[Offer, ...]:
         limits = self.limits
         if not self.wallet.can_charge:
             limits = replace(limits, rails=tuple(rail for rail in limits.rails if rail != "mpp"))
-        choose = partial(policy.choose_offer, offers, pins=self.pins, payer=self.wallet.address, now=self.now())
+        plan = partial(
+            policy.plan_payments, steps, pins=self.pins, payer=self.wallet.address, now=self.now(), purse=purse
+        )
         try:
-            return choose(limits=limits, purse=purse), purse
-        except InsufficientBalanceError:
-            purse = await self.funds.look(offers, fresh=True)  # perhaps somebody has just sent what was missing
-            return choose(limits=limits, purse=purse), purse
+            return plan(limits=limits)
         except UnacceptableOfferError as exc:
             if limits is self.limits:
                 raise
-            choose(limits=self.limits, purse=purse)  # raises where the missing rail would not have helped
+            plan(limits=self.limits)  # raises where the missing rail would not have helped
             raise ConfigError(
                 "The studio offers to be paid on MPP (Tempo), whose libraries are not installed.",
                 describe_install("tempo"),

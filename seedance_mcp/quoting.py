@@ -7,21 +7,28 @@ that judges the real purchase, so that a quote never promises what the purchase 
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 
 from seedance_mcp import policy
-from seedance_mcp.errors import ConfigError, PolicyError, PriceTooHighError, StudioRejectedError
+from seedance_mcp.errors import (
+    ConfigError,
+    PolicyError,
+    PriceTooHighError,
+    SeedanceError,
+    StudioError,
+    StudioRejectedError,
+)
 from seedance_mcp.funds import Funds
 from seedance_mcp.hosting import UPLOAD_PRICE_MICRO_USDC, Hosting, Picture
 from seedance_mcp.installation import describe_install
 from seedance_mcp.ledger import Ledger
 from seedance_mcp.money import format_usdc
 from seedance_mcp.order import PreparedOrder
-from seedance_mcp.policy import EMPTY_PURSE, Approval, Limits, Pins, Purse
+from seedance_mcp.policy import Approval, Cost, Limits, Pins, Purse
 from seedance_mcp.pricing import Priced, Pricing
 from seedance_mcp.wire.mpp import is_pushed
-from seedance_mcp.wire.offers import Offer
+from seedance_mcp.wire.offers import Offer, Offers
 
 QUOTE_SECONDS = 600
 """For so long a quote binds."""
@@ -52,19 +59,28 @@ class Quote:
         exact: From a real unpaid 402; otherwise from the price table.
         price_micro_usdc: The clip's price, or None where nobody knows it.
         upload_micro_usdc: What hosting the pictures would cost besides.
-        refusal: Why it would be refused now, or None.
+        cost: All that the call can cost, uploads and network fees included; None where the price is not known.
+        error: Why it would be refused now, or None.
+        needs_approval: Whether a person must agree to the cost.
         day_left_micro_usdc: What is left of the budget for 24 hours.
     """
 
     exact: bool
     price_micro_usdc: int | None
     upload_micro_usdc: int
+    cost: Cost | None
     offers: tuple[JudgedOffer, ...]
-    refusal: str | None
+    error: SeedanceError | None
+    needs_approval: bool
     warning: str | None
     notes: tuple[str, ...]
     max_price_per_video_micro_usdc: int
     day_left_micro_usdc: int
+
+    @property
+    def refusal(self) -> str | None:
+        """Why it would be refused now, as a text."""
+        return None if self.error is None else f"{self.error.what} {self.error.hint}".strip()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,11 +89,20 @@ class Consent:
 
     Attributes:
         max_price_micro_usdc: The most that the caller allows, or None.
-        agreed_micro_usdc: The price that a person was asked about in this very call; 0 where nobody was.
+        agreed_micro_usdc: The cost that a person was asked about in this very call; 0 where no one was.
     """
 
     max_price_micro_usdc: int | None = None
     agreed_micro_usdc: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class _Quoted:
+    """What was said of a request; `stale` once it was refused, so that a person is asked about a fresh price."""
+
+    at: float
+    cost: Cost
+    stale: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,76 +116,170 @@ class Quoting:
     pins: Pins
     funds: Funds
     now: Callable[[], float]
-    _quotes: OrderedDict[str, tuple[float, int]] = field(default_factory=OrderedDict[str, tuple[float, int]])
+    _quotes: OrderedDict[str, _Quoted] = field(default_factory=OrderedDict[str, _Quoted])
 
-    async def quote(self, prepared: PreparedOrder, *, max_price_micro_usdc: int | None) -> Quote:
+    async def quote(self, prepared: PreparedOrder, *, max_price_micro_usdc: int | None, can_ask: bool = True) -> Quote:
         """Ask for the price: with the pictures' own URLs, with a stand-in of ours, or else by the price table.
+
+        Args:
+            prepared: What is wanted.
+            max_price_micro_usdc: The most that the caller allows, or None.
+            can_ask: Whether a person can be asked when it is bought.
 
         Raises:
             RequestError: The studio's dialect cannot carry the order.
             StudioError: The studio cannot be asked, or quotes its ceiling.
         """
         estimate = await self.pricing.estimate(prepared.request)
-        hosted = [picture.url or await self._find_hosted(picture) for picture in prepared.pictures]
-        uploads = UPLOAD_PRICE_MICRO_USDC * sum(url is None for url in hosted)
-        priced = await self._try_to_price(prepared, hosted)
-        purse = EMPTY_PURSE if priced is None else await self.funds.look(priced.offers)
-        if priced is None:
-            price, warning, notes = estimate.price_micro_usdc, None, estimate.notes
-        else:
-            price, warning, notes = priced.price_micro_usdc, priced.warning, priced.notes
-            if all(map(is_pushed, priced.offers.offers)):
-                notes += (PUSHED,)
-            self.pin(priced.request.fingerprint, price)
+        priced, missing = await self._try_to_price(prepared)
+        price = estimate.price_micro_usdc if priced is None else priced.price_micro_usdc
+        notes = estimate.notes if priced is None else priced.notes
+        if priced is not None and all(map(is_pushed, priced.offers.offers)):
+            notes += (PUSHED,)
+        cost, error = await self._judge_call(prepared, priced, price, missing, max_price_micro_usdc)
+        warning = None if priced is None else priced.warning
+        if error is None and warning is not None and max_price_micro_usdc is None:
+            error = PriceTooHighError(warning, "It needs an explicit max_price_usd.")
+        needs_approval = cost is not None and policy.needs_approval(self.limits, cost)
+        if error is None and cost is not None and needs_approval and not can_ask:
+            error = policy.unasked_error(self.limits, cost)
+        if cost is not None and priced is not None:
+            self.pin(priced.request.fingerprint, cost, stale=error is not None)
         return Quote(
             exact=priced is not None,
-            price_micro_usdc=price,
-            upload_micro_usdc=uploads,
-            offers=() if priced is None else tuple(self._judge(offer, purse) for offer in priced.offers.offers),
-            refusal=self._find_refusal(priced, price, uploads, max_price_micro_usdc, purse),
+            price_micro_usdc=price if cost is None else cost.price_micro_usdc,
+            upload_micro_usdc=UPLOAD_PRICE_MICRO_USDC * len(missing),
+            cost=cost,
+            offers=() if priced is None else await self._judge_offers(priced.offers),
+            error=error,
+            needs_approval=needs_approval,
             warning=warning,
             notes=notes,
             max_price_per_video_micro_usdc=self.limits.max_price_per_video_micro_usdc,
             day_left_micro_usdc=policy.find_room(self.limits, self.ledger.spend(self.now()))[0][0],
         )
 
-    def pin(self, key: str, price_micro_usdc: int | None) -> None:
+    def pin(self, key: str, cost: Cost, *, stale: bool = False) -> None:
         """Remember what was said of an order, under its idempotency key."""
-        if price_micro_usdc is None:
-            return
-        self._quotes[key] = (self.now(), price_micro_usdc)
+        self._quotes[key] = _Quoted(self.now(), cost, stale)
         self._quotes.move_to_end(key)
         while len(self._quotes) > QUOTES_MAX:
             self._quotes.popitem(last=False)
 
     def find_pinned(self, prepared: PreparedOrder) -> int | None:
         """Return the price that binds for an order, the latest that was said, if one was said lately."""
-        said = [self._quotes[key] for key in prepared.keys.all if key in self._quotes]
-        quoted_at, price = max(said, default=(0.0, 0))
-        return price if quoted_at + QUOTE_SECONDS > self.now() else None
+        quoted = self._find_quoted(prepared)
+        return None if quoted is None else quoted.cost.price_micro_usdc
 
-    def agree(self, prepared: PreparedOrder, consent: Consent) -> Approval:
-        """The most that may be signed for an order."""
+    def find_cost(self, prepared: PreparedOrder) -> Cost | None:
+        """Return what a person may be asked about: the cost that was quoted lately, while it is still so."""
+        quoted = self._find_quoted(prepared)
+        if quoted is None or quoted.stale:
+            return None
+        if quoted.cost.uploads_micro_usdc and not any(map(self.hosting.must_buy, prepared.pictures)):
+            return None
+        return quoted.cost
+
+    def mark_stale(self, prepared: PreparedOrder) -> None:
+        """Let the next question to a person be about a fresh price: this one was refused."""
+        for key in prepared.keys.all:
+            if key in self._quotes:
+                self._quotes[key] = replace(self._quotes[key], stale=True)
+
+    def _find_quoted(self, prepared: PreparedOrder) -> _Quoted | None:
+        said = [self._quotes[key] for key in prepared.keys.all if key in self._quotes]
+        latest = max(said, key=lambda quoted: quoted.at, default=None)
+        return latest if latest is not None and latest.at + QUOTE_SECONDS > self.now() else None
+
+    def agree(self, prepared: PreparedOrder, consent: Consent, *, uploads_micro_usdc: int = 0) -> Approval:
+        """The most that may be signed for an order.
+
+        Args:
+            prepared: The order.
+            consent: What was said in this call.
+            uploads_micro_usdc: What the image uploads of this call cost, their fees included.
+        """
         return policy.agree_price(
             self.limits,
             max_price_micro_usdc=consent.max_price_micro_usdc,
             quoted_micro_usdc=self.find_pinned(prepared),
             agreed_micro_usdc=consent.agreed_micro_usdc,
+            uploads_micro_usdc=uploads_micro_usdc,
         )
 
-    def check_estimate(self, prepared: PreparedOrder, estimate: int | None, consent: Consent) -> None:
-        """Before an upload is bought: would the clip fit the limits at the price that the table knows?
+    def check_estimate(self, prepared: PreparedOrder, consent: Consent, estimate_micro_usdc: int | None) -> None:
+        """Raise where the limits forbid a call at the price that is known before the studio is asked.
 
         Raises:
-            PolicyError: It would not.
+            PolicyError: They do.
         """
-        if estimate is not None:
-            missing = [
-                picture for picture in prepared.pictures if picture.url is None and not self.hosting.is_hosted(picture)
-            ]
-            uploads = UPLOAD_PRICE_MICRO_USDC * len(missing)
-            spend = self.ledger.spend(self.now()).plus(uploads)
-            policy.check_price(estimate, self.limits, spend=spend, approval=self.agree(prepared, consent))
+        pinned = self.find_pinned(prepared)
+        price = estimate_micro_usdc if pinned is None else pinned
+        if price is not None:
+            cost = self._guess_cost(price, self._list_missing(one for one in prepared.pictures if one.url is None))
+            self._check_limits(cost, self.agree(prepared, consent, uploads_micro_usdc=cost.uploads_micro_usdc))
+
+    async def check_before_upload(
+        self,
+        prepared: PreparedOrder,
+        consent: Consent,
+        offers: Offers,
+        *,
+        uploads: int,
+        estimate_micro_usdc: int | None,
+        paid_micro_usdc: int,
+    ) -> None:
+        """Raise where the wallet or a limit forbids the rest of a call, before its next image upload is bought.
+
+        Args:
+            prepared: What the call is for.
+            consent: What was said in this call.
+            offers: The terms of an upload.
+            uploads: How many this call still buys.
+            estimate_micro_usdc: What the price table knows of the video.
+            paid_micro_usdc: What this call has paid already.
+
+        Raises:
+            PolicyError: It is forbidden, or the wallet is known to hold too little.
+        """
+        pinned = self.find_pinned(prepared)
+        price = estimate_micro_usdc if pinned is None else pinned
+        video = None if price is None else policy.assume_price(offers, price)
+        cost, _ = await self._plan_call([offers] * uploads, video)
+        if video is not None:
+            uploads_micro_usdc = paid_micro_usdc + cost.uploads_micro_usdc
+            approval = self.agree(prepared, consent, uploads_micro_usdc=uploads_micro_usdc)
+            self._check_limits(cost, approval)
+
+    async def _plan_call(self, uploads: Sequence[Offers], video: Offers | None) -> tuple[Cost, tuple[Offer, ...]]:
+        """Return what the payments of one call cost at most, and the offers that they would sign.
+
+        Raises:
+            PolicyError: One of them cannot be signed, or the wallet is known to hold too little for all of them.
+            ConfigError: Their libraries are not installed.
+        """
+        steps = [*uploads] if video is None else [*uploads, video]
+        chosen, purse = await self.hosting.buyer.plan(*steps)
+        for offer in chosen[: len(uploads)]:
+            policy.check_upload_price(offer.amount_micro_usdc)
+        last = None if video is None else chosen[-1]
+        cost = Cost(
+            price_micro_usdc=0 if last is None else last.amount_micro_usdc,
+            fee_micro_usdc=0 if last is None else purse.fee_of(last),
+            uploads_micro_usdc=sum(map(purse.cost_of, chosen[: len(uploads)])),
+            uploads=len(uploads),
+        )
+        return cost, chosen
+
+    def _check_limits(self, cost: Cost, approval: Approval) -> None:
+        """Raise where a limit forbids a call, whose uploads come first."""
+        policy.check_price(
+            cost.price_micro_usdc,
+            self.limits,
+            spend=self.ledger.spend(self.now()).plus(cost.uploads_micro_usdc),
+            approval=approval,
+            fee_micro_usdc=cost.fee_micro_usdc,
+        )
 
     def check_warning(self, prepared: PreparedOrder, priced: Priced, consent: Consent) -> None:
         """Refuse a price far above the table's without the caller's word; a refused rise becomes the new quote.
@@ -170,33 +289,45 @@ class Quoting:
         """
         if priced.warning is not None and consent.max_price_micro_usdc is None:
             raise PriceTooHighError(priced.warning, "If it is worth that, say so with max_price_usd.")
-        pinned, price = self.find_pinned(prepared), priced.price_micro_usdc
-        if pinned is not None and price is not None and price > pinned:
+        quoted, price = self._find_quoted(prepared), priced.price_micro_usdc
+        if quoted is not None and price is not None and price > quoted.cost.price_micro_usdc:
             approval = self.agree(prepared, consent)
-            self.pin(priced.request.fingerprint, price)  # said now, in the error: the next call may agree to it
+            # Said now, in the error: the next call may agree to it.
+            self.pin(priced.request.fingerprint, replace(quoted.cost, price_micro_usdc=price))
             policy.check_price(price, self.limits, spend=self.ledger.spend(self.now()), approval=approval)
 
-    async def _find_hosted(self, picture: Picture) -> str | None:
-        upload = await self.hosting.find(picture)
-        return None if upload is None else upload.image_url
-
-    async def _try_to_price(self, prepared: PreparedOrder, hosted: list[str | None]) -> Priced | None:
-        """A real price, or None where it needs an upload first."""
+    async def _try_to_price(self, prepared: PreparedOrder) -> tuple[Priced | None, list[Picture]]:
+        """Return a real price, or None where it needs an upload first; and the pictures that need one."""
+        hosted = [picture.url or await self._find_hosted(picture) for picture in prepared.pictures]
+        missing = self._list_missing(picture for picture in prepared.pictures if picture.url is None)
         latest = self.ledger.latest_upload(studio=self.hosting.studio.origin, wallet=self.hosting.buyer.wallet.address)
         stand_in = None if latest is None else latest.image_url  # the price does not depend on the picture
         urls = [url or stand_in for url in hosted]
         known = [url for url in urls if url is not None]
         if len(known) < len(urls):
-            return None
+            return None, missing
         try:
-            return await self.pricing.ask(prepared.request, known)
+            return await self.pricing.ask(prepared.request, known), missing
         except StudioRejectedError as exc:
             if exc.status != 400:
                 raise
             # This studio reads only what was uploaded to it, or the stand-in is gone.
+            missing = self._list_missing(prepared.pictures)
             if stand_in is None or stand_in in known:
-                return None
-            return await self.pricing.ask(prepared.request, [stand_in] * len(urls))
+                return None, missing
+            return await self.pricing.ask(prepared.request, [stand_in] * len(urls)), missing
+
+    def _list_missing(self, pictures: Iterable[Picture]) -> list[Picture]:
+        """Return the pictures whose upload would be bought, each once."""
+        return list({picture.sha256: picture for picture in pictures if self.hosting.must_buy(picture)}.values())
+
+    async def _find_hosted(self, picture: Picture) -> str | None:
+        upload = await self.hosting.find(picture)
+        return None if upload is None else upload.image_url
+
+    async def _judge_offers(self, offers: Offers) -> tuple[JudgedOffer, ...]:
+        purse = await self.funds.look(offers.offers)
+        return tuple(self._judge(offer, purse) for offer in offers.offers)
 
     def _judge(self, offer: Offer, purse: Purse) -> JudgedOffer:
         payer = self.hosting.buyer.wallet.address
@@ -212,38 +343,56 @@ class Quoting:
             offer=offer, objection=objection, balance_micro_usdc=balance, fee_micro_usdc=purse.fee_of(offer)
         )
 
-    def _find_refusal(
+    async def _judge_call(
         self,
+        prepared: PreparedOrder,
         priced: Priced | None,
         price: int | None,
-        uploads: int,
+        missing: Sequence[Picture],
         max_price_micro_usdc: int | None,
-        purse: Purse,
-    ) -> str | None:
-        """Why the purchase would be refused now, by asking the same policy."""
-        fee = 0
+    ) -> tuple[Cost | None, SeedanceError | None]:
+        """Return what the call can cost, and why it would be refused now, by asking the policy of the purchase."""
+        known = None if price is None else self._guess_cost(price, missing)
+        upload = await self._ask_upload_offers(missing)
+        video = None if priced is None else priced.offers
+        if upload is None and video is not None:
+            upload = policy.assume_price(video, UPLOAD_PRICE_MICRO_USDC)
+        if video is None and upload is not None and price is not None:
+            video = policy.assume_price(upload, price)
         try:
             policy.check_settings(self.limits)
             policy.check_not_frozen(self.ledger.find_freeze())
-            if priced is not None:
-                payer = self.hosting.buyer.wallet.address
-                offer = policy.choose_offer(
-                    priced.offers, self.limits, self.pins, payer=payer, now=self.now(), purse=purse
-                )
-                price, fee = offer.amount_micro_usdc, purse.fee_of(offer)
-                known = self.ledger.find_recipients(self.pins.studio_origin, offer.network)
-                policy.check_recipient(offer, self.limits, self.pins, paid_before=known)
-            if price is not None:
+            if upload is not None and (missing or video is not None):
+                planned, chosen = await self._plan_call([upload] * len(missing), video)
+                known = planned if video is not None else known
+                for offer in chosen:
+                    paid_before = self.ledger.find_recipients(self.pins.studio_origin, offer.network)
+                    policy.check_recipient(offer, self.limits, self.pins, paid_before=paid_before)
+            if known is not None:
+                agreed = known.total_micro_usdc  # a person will be asked when it is bought
                 approval = policy.agree_price(
                     self.limits,
                     max_price_micro_usdc=max_price_micro_usdc,
                     quoted_micro_usdc=None,
-                    agreed_micro_usdc=price,  # a person will be asked when it is bought
+                    agreed_micro_usdc=agreed,
+                    uploads_micro_usdc=known.uploads_micro_usdc,
                 )
-                spend = self.ledger.spend(self.now()).plus(uploads)
-                policy.check_price(price, self.limits, spend=spend, approval=approval, fee_micro_usdc=fee)
-        except (ConfigError, PolicyError) as exc:
-            return f"{exc.what} {exc.hint}".strip()
-        if priced is not None and priced.warning is not None and max_price_micro_usdc is None:
-            return f"{priced.warning} It needs an explicit max_price_usd."
-        return None
+                self._check_limits(known, approval)
+        except (PolicyError, ConfigError) as exc:
+            return known, exc
+        return known, None
+
+    def _guess_cost(self, price: int, missing: Sequence[Picture]) -> Cost:
+        """Return a call's cost where no terms say what the network keeps."""
+        uploads = len(missing)
+        return Cost(price_micro_usdc=price, uploads_micro_usdc=UPLOAD_PRICE_MICRO_USDC * uploads, uploads=uploads)
+
+    async def _ask_upload_offers(self, missing: Sequence[Picture]) -> Offers | None:
+        """Return the terms of an upload, where one would be bought and the studio says them."""
+        image = next((picture.image for picture in missing if picture.image is not None), None)
+        if image is None:
+            return None
+        try:
+            return await self.hosting.ask_offers(image)
+        except StudioError:  # the purchase will meet it; a price can be told all the same
+            return None

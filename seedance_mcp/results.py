@@ -74,8 +74,10 @@ class QuoteResult(BaseModel):
     price_usd: str | None
     price_micro_usdc: int | None
     upload_price_usd: str = Field(description="Comes on top")
+    cost_usd: str | None = Field(description="Most, with upload and fees")
     offers: list[OfferResult]
     allowed: bool
+    needs_approval: bool
     refused_because: str | None
     warning: str | None
     notes: list[str]
@@ -139,6 +141,7 @@ class UnfinishedResult(BaseModel):
     purpose: str
     state: str
     amount_usd: str
+    fee_usd: str
     held_until: str
 
 
@@ -158,6 +161,8 @@ class WalletResult(BaseModel):
     left_today_usd: str
     unfinished_payments: list[UnfinishedResult]
     frozen_since: str | None
+    more_unfinished: int
+    held_usd: str = Field(description="All unfinished, fees too")
     next_step: str
 
 
@@ -185,6 +190,7 @@ def show_quote(quote: "Quote") -> QuoteResult:
         price_usd=None if price is None else format_usdc(price),
         price_micro_usdc=price,
         upload_price_usd=format_usdc(quote.upload_micro_usdc),
+        cost_usd=None if quote.cost is None else format_usdc(quote.cost.total_micro_usdc),
         offers=[
             OfferResult(
                 rail=judged.offer.rail,
@@ -200,6 +206,7 @@ def show_quote(quote: "Quote") -> QuoteResult:
             for judged in quote.offers
         ],
         allowed=quote.refusal is None,
+        needs_approval=quote.needs_approval,
         refused_because=quote.refusal,
         warning=quote.warning,
         notes=list(quote.notes),
@@ -357,10 +364,13 @@ def show_wallet(standing: "Standing", *, problem: str | None = None) -> WalletRe
                 purpose=payment.purpose,
                 state=payment.state,
                 amount_usd=format_usdc(payment.amount_micro_usdc),
+                fee_usd=format_usdc(payment.fee_micro_usdc),
                 held_until=_write_time(payment.hold_until),
             )
-            for payment in (() if problem else standing.unfinished)
+            for payment in standing.unfinished
         ],
+        more_unfinished=standing.more_unfinished,
+        held_usd=format_usdc(standing.held_micro_usdc),
         frozen_since=None if standing.freeze is None else standing.freeze.since,
         next_step=_find_wallet_step(standing, problem),
     )

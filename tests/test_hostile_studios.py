@@ -339,8 +339,8 @@ async def test_a_yes_is_good_for_its_own_price_however_long_it_took_and_whatever
     order = Order(image=str(make_picture()), prompt="x")
     refused: list[str] = []
     async with animator_on(settings, now=clock) as animator:
-        asked = await animator.price_to_ask(order)
-        for agreed in (0, CLIP - 1):
+        asked = await animator.find_cost_to_ask(order)
+        for agreed in (0, UPLOAD + CLIP - 1):
             with pytest.raises(PriceTooHighError) as raised:
                 await animator.animate_image(
                     order, max_price_micro_usdc=None, agreed_micro_usdc=agreed, deadline=soon()
@@ -348,10 +348,11 @@ async def test_a_yes_is_good_for_its_own_price_however_long_it_took_and_whatever
             refused.append(str(raised.value))
         clock.ahead = 50  # a person takes time; much more, and the studio's clock would be in the way
         animation = await animator.animate_image(
-            order, max_price_micro_usdc=None, agreed_micro_usdc=CLIP, deadline=soon()
+            order, max_price_micro_usdc=None, agreed_micro_usdc=UPLOAD + CLIP, deadline=soon()
         )
 
-    assert asked == CLIP
+    assert asked is not None
+    assert asked.total_micro_usdc == UPLOAD + CLIP
     assert all("a person was asked about" in text for text in refused)
     assert animation.job is not None
     assert paid(sandbox) == [UPLOAD, CLIP]

@@ -37,24 +37,35 @@ def build_offer(**changes: Any) -> Offer:
 
 
 @given(
-    price=AMOUNT, fee=AMOUNT, cap=AMOUNT, day=AMOUNT, total=MAYBE, call=MAYBE, quote=MAYBE, spent=AMOUNT, ever=AMOUNT
-)
+    price=AMOUNT, fee=AMOUNT, uploads=AMOUNT, cap=AMOUNT, day=AMOUNT, total=MAYBE, call=MAYBE, ask=MAYBE, quote=MAYBE,
+    spent=AMOUNT, ever=AMOUNT,
+)  # fmt: skip
 def test_a_price_that_passes_is_above_zero_and_within_every_cap_to_the_micro(
     price: int,
     fee: int,
+    uploads: int,
     cap: int,
     day: int,
     total: int | None,
     call: int | None,
+    ask: int | None,
     quote: int | None,
     spent: int,
     ever: int,
 ) -> None:
-    limits = Limits(max_price_per_video_micro_usdc=cap, max_per_day_micro_usdc=day, max_total_micro_usdc=total)
-    approval = policy.agree_price(limits, max_price_micro_usdc=call, quoted_micro_usdc=quote)
+    limits = Limits(
+        max_price_per_video_micro_usdc=cap,
+        max_per_day_micro_usdc=day,
+        max_total_micro_usdc=total,
+        ask_above_micro_usdc=ask,
+    )
+    approval = policy.agree_price(
+        limits, max_price_micro_usdc=call, quoted_micro_usdc=quote, uploads_micro_usdc=uploads
+    )
     spend = Spend(last_day_micro_usdc=spent, total_micro_usdc=ever)
-    caps = [price + fee <= cap, spent + price + fee <= day]
-    caps += [price + fee <= call] if call is not None else []
+    whole = price + fee + uploads
+    caps = [whole <= cap, spent + price + fee <= day]
+    caps += [whole <= bound for bound in (call, ask) if bound is not None]
     caps += [price <= quote] if quote is not None else []
     caps += [ever + price + fee <= total] if total is not None else []
     try:

@@ -21,7 +21,7 @@ from seedance_mcp.commands.console import is_person_there, open_ledger, show_err
 from seedance_mcp.commands.phrases import rephrase
 from seedance_mcp.config import Settings
 from seedance_mcp.engine import Engine
-from seedance_mcp.errors import BudgetExceededError, LedgerError, PriceTooHighError, SeedanceError
+from seedance_mcp.errors import BudgetExceededError, LedgerError, PolicyError, PriceTooHighError, SeedanceError
 from seedance_mcp.money import format_usdc
 from seedance_mcp.results import show_animation
 from seedance_mcp.shots import Shot
@@ -175,8 +175,13 @@ class Batch:
         """
         if ask_above is None:
             return {}
-        prices = {number: await animator.price_to_ask(self._shots[number].order) for number in chosen}
-        above = {number: price for number, price in prices.items() if price is not None and price > ask_above}
+        above: dict[int, int] = {}
+        for number in chosen:
+            shot = self._shots[number]
+            with contextlib.suppress(PolicyError):  # it is refused when it is bought, whatever a person says
+                cost = await animator.find_cost_to_ask(shot.order, max_price_micro_usdc=shot.max_price_micro_usdc)
+                if cost is not None and cost.total_micro_usdc > ask_above:
+                    above[number] = cost.total_micro_usdc
         if not above:
             return {}
         total = format_usdc(sum(above.values()))

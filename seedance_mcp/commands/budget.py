@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 from seedance_mcp import policy
 from seedance_mcp.commands.console import open_ledger
 from seedance_mcp.config import Settings
-from seedance_mcp.hosting import UPLOAD_PRICE_MICRO_USDC
 from seedance_mcp.order import Order
 from seedance_mcp.shots import Shot
 
@@ -91,8 +90,7 @@ def choose(
         shot, quote, cost = shots[number], quotes[number], 0
         named = {name for name in (shot.order.image, shot.order.last_image) if name is not None}
         if number not in begun and shot.order not in orders and _may_cost(shot, quote):
-            uploads = min(quote.upload_micro_usdc, UPLOAD_PRICE_MICRO_USDC * len(named - pictures))
-            cost = (quote.price_micro_usdc or 0) + uploads + _find_fee(quote)
+            cost = _find_cost(quote, uploads_max=len(named - pictures))
         if room_micro_usdc is not None and total + cost > room_micro_usdc:
             continue
         chosen.append(number)
@@ -105,11 +103,13 @@ def choose(
 
 def _may_cost(shot: Shot, quote: "Quote") -> bool:
     limits = (quote.max_price_per_video_micro_usdc, shot.max_price_micro_usdc)
-    return quote.price_micro_usdc is not None and all(
-        limit is None or quote.price_micro_usdc <= limit for limit in limits
-    )
+    return quote.cost is not None and all(limit is None or quote.cost.total_micro_usdc <= limit for limit in limits)
 
 
-def _find_fee(quote: "Quote") -> int:
-    """The least that the network keeps of a way to pay that may be taken."""
-    return min((judged.fee_micro_usdc for judged in quote.offers if judged.objection is None), default=0)
+def _find_cost(quote: "Quote", *, uploads_max: int) -> int:
+    """Return what an order takes of a budget, where some of its pictures are uploaded for another one."""
+    cost = quote.cost
+    if cost is None:
+        return 0
+    shared = max(0, cost.uploads - uploads_max)
+    return cost.total_micro_usdc - (shared * cost.uploads_micro_usdc // cost.uploads if shared else 0)

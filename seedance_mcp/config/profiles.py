@@ -43,6 +43,8 @@ _TOKEN_NAMES = {
     "0x20c0000000000000000000000000000004024217": "Sandbox dollar",
 }
 
+_NETWORK_NAMES = {LIVE_TOKEN.network: "Base", LIVE_CHARGES.network: "Tempo"}
+
 SANDBOX_CHARGES = MppPins(chain_id=4024217, currencies=("0x20c0000000000000000000000000000004024217",))
 """A Tempo chain and a dollar that exist nowhere."""
 
@@ -111,8 +113,20 @@ class Profile:
     @property
     def pins(self) -> Pins:
         """What policy judges offers by."""
+        tokens = [] if self.token is None else [(self.token.network, self.token.asset)]
+        if self.charges is not None:
+            tokens += [(self.charges.network, token) for token in self.charges.currencies]
+        names = {
+            (network, token.lower()): f"{self.name_token(token)} on {_NETWORK_NAMES.get(network, network)}"
+            for network, token in tokens
+        }
         return Pins(
-            studio_origin=self.studio_url, x402=self.token, mpp=self.charges, recipients=self.published_recipients
+            studio_origin=self.studio_url,
+            x402=self.token,
+            mpp=self.charges,
+            recipients=self.published_recipients,
+            token_names=names,
+            play_money=self.name == "sandbox",
         )
 
 

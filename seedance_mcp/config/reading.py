@@ -38,10 +38,10 @@ SETTINGS: dict[str, str] = {
     "WALLET_PASSWORD_FILE": "file with the password of an encrypted wallet file, readable by its owner only",
     "WALLET_KEYCHAIN": "`on` or `off`: keep the key in the operating system's keychain",
     "DATA_DIR": "folder for the ledger, videos and wallet",
-    "MAX_PRICE_PER_VIDEO": "most that one video may cost, in US dollars",
+    "MAX_PRICE_PER_VIDEO": "most that one video may cost with its image uploads and network fees, in US dollars",
     "MAX_PER_DAY": "most that may be spent in any 24 hours, in US dollars",
     "MAX_TOTAL": "most that may ever be spent from this ledger, in US dollars",
-    "ASK_ABOVE": "ask a person before a video that costs more, in US dollars",
+    "ASK_ABOVE": "ask a person before a video that costs more, image uploads and network fees included, in US dollars",
     "RAILS": "allowed payment rails, preferred first",
     "ALLOW_PUSH": "`on` or `off`: on Tempo, pay a studio that takes the money before it accepts the work, "
     "where it offers nothing else",

@@ -5,7 +5,7 @@ handed to it. The payment SDKs judge none of this; a tampered price, recipient, 
 without complaint, so everything is checked here and only here, before a signature exists.
 """
 
-from seedance_mcp.policy.choice import choose_offer
+from seedance_mcp.policy.choice import assume_price, choose_offer, plan_payments
 from seedance_mcp.policy.freezes import FREEZE_REASON_CHARACTERS_MAX, Freeze, check_not_frozen
 from seedance_mcp.policy.lifetimes import (
     AUTHORIZATION_SECONDS_MAX,
@@ -20,15 +20,18 @@ from seedance_mcp.policy.lifetimes import (
     credential_hold_until,
     hold_until,
 )
-from seedance_mcp.policy.limits import EMPTY_PURSE, Approval, Limits, Pins, Purse, Spend
+from seedance_mcp.policy.limits import EMPTY_PURSE, Approval, Bound, Cost, Limits, Pins, Purse, Spend
 from seedance_mcp.policy.prices import (
     DAY_SECONDS,
     UPLOAD_APPROVAL,
     agree_price,
     check_price,
     check_settings,
+    check_upload_price,
     find_room,
     is_still_allowed,
+    needs_approval,
+    unasked_error,
 )
 from seedance_mcp.policy.recipients import check_recipient, find_new_recipient
 from seedance_mcp.policy.terms import NETWORK_FEE_MICRO_USDC_MAX, check_resource, find_objection
@@ -36,8 +39,9 @@ from seedance_mcp.policy.terms import NETWORK_FEE_MICRO_USDC_MAX, check_resource
 __all__ = [
     "AUTHORIZATION_SECONDS_MAX", "AUTHORIZATION_SECONDS_MIN", "CHARGE_SECONDS_MAX", "CHARGE_SECONDS_MIN",
     "CLOCK_SKEW_SECONDS_MAX", "DAY_SECONDS", "EMPTY_PURSE", "FREEZE_REASON_CHARACTERS_MAX",
-    "NETWORK_FEE_MICRO_USDC_MAX", "OFFERED_SECONDS_MAX", "UPLOAD_APPROVAL", "Approval", "Freeze", "Limits", "Pins",
-    "Purse", "Spend", "agree_price", "authorization_window", "charge_valid_before", "check_clock", "check_not_frozen",
-    "check_price", "check_recipient", "check_resource", "check_settings", "choose_offer", "credential_hold_until",
-    "find_new_recipient", "find_objection", "find_room", "hold_until", "is_still_allowed",
+    "NETWORK_FEE_MICRO_USDC_MAX", "OFFERED_SECONDS_MAX", "UPLOAD_APPROVAL", "Approval", "Bound", "Cost", "Freeze",
+    "Limits", "Pins", "Purse", "Spend", "agree_price", "assume_price", "authorization_window", "charge_valid_before",
+    "check_clock", "check_not_frozen", "check_price", "check_recipient", "check_resource", "check_settings",
+    "check_upload_price", "choose_offer", "credential_hold_until", "find_new_recipient", "find_objection", "find_room",
+    "hold_until", "is_still_allowed", "needs_approval", "plan_payments", "unasked_error",
 ]  # fmt: skip

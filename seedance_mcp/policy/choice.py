@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 
 from seedance_mcp.errors import InsufficientBalanceError, UnacceptableOfferError
-from seedance_mcp.money import format_usdc
+from seedance_mcp.money import MicroUSDC, format_usdc
 from seedance_mcp.policy.limits import EMPTY_PURSE, Limits, Pins, Purse
 from seedance_mcp.policy.terms import check_resource, find_objection
 from seedance_mcp.wire.mpp import is_pushed
 from seedance_mcp.wire.offers import Offer, Offers
-
-_CHAIN_NAMES = {"eip155:8453": "Base", "eip155:4217": "Tempo"}
 
 
 def choose_offer(
@@ -23,10 +23,7 @@ def choose_offer(
     now: float = math.inf,
     purse: Purse = EMPTY_PURSE,
 ) -> Offer:
-    """The offer to sign: on the first of the owner's rails that has an acceptable one and the money for it.
-
-    One whose money would move before the studio accepts the work is for a challenge that offers nothing else, and only
-    while its chain answers: what was pushed must be seen there.
+    """Return the offer to sign: on the first of the owner's rails that has an acceptable one and the money for it.
 
     Args:
         offers: The challenge.
@@ -39,6 +36,60 @@ def choose_offer(
     Raises:
         UnacceptableOfferError: None may be signed, or two on one rail differ.
         InsufficientBalanceError: Some may, and the wallet is known to hold too little for each of them.
+    """
+    return plan_payments([offers], limits, pins, payer=payer, now=now, purse=purse)[0]
+
+
+def plan_payments(
+    steps: Sequence[Offers],
+    limits: Limits,
+    pins: Pins,
+    *,
+    payer: str,
+    now: float = math.inf,
+    purse: Purse = EMPTY_PURSE,
+) -> tuple[Offer, ...]:
+    """Return the offer that each payment of one call would sign, in order: the image uploads, then the video.
+
+    Args:
+        steps: The challenges, in the order in which they are paid.
+        limits: What the owner allows.
+        pins: What the owner pays in.
+        payer: Our address.
+        now: Unix seconds; without it every absolute expiry has passed.
+        purse: What the wallet is known to hold; an unknown balance passes nothing over.
+
+    Raises:
+        UnacceptableOfferError: One of them has no offer that may be signed.
+        InsufficientBalanceError: The wallet is known to hold too little for all of them together.
+    """
+    ways = [_list_ways(offers, limits, pins, payer=payer, now=now, purse=purse) for offers in steps]
+    chosen: list[Offer] = []
+    left = purse
+    for acceptable in ways:
+        offer = next((offer for offer in acceptable if left.can_pay(offer)), None)
+        if offer is None:
+            amount = sum(step[0].amount_micro_usdc for step in ways)
+            raise _insufficient_error(acceptable, purse, pins, payer=payer, amount_micro_usdc=amount, count=len(ways))
+        chosen.append(offer)
+        left = left.after(offer)
+    return tuple(chosen)
+
+
+def assume_price(offers: Offers, price_micro_usdc: int) -> Offers:
+    """Return the same offers at another price: what the studio will ask for its next work, as far as it can be told."""
+    changed = tuple(replace(offer, amount_micro_usdc=MicroUSDC(price_micro_usdc)) for offer in offers.offers)
+    return replace(offers, offers=changed)
+
+
+def _list_ways(offers: Offers, limits: Limits, pins: Pins, *, payer: str, now: float, purse: Purse) -> list[Offer]:
+    """Return the offers that may be signed, preferred first; at least one.
+
+    One whose money would move before the studio accepts the work is for a challenge that offers nothing else, and only
+    while its chain answers: what was pushed must be seen there.
+
+    Raises:
+        UnacceptableOfferError: None may be signed, or two on one rail differ.
     """
     check_resource(offers, pins)
     reasons: list[str] = list(offers.passed_over)
@@ -65,12 +116,8 @@ def choose_offer(
         signable = answered
     else:
         signable = [offer for offer in signable if not is_pushed(offer)]
-    for offer in signable:
-        balance = purse.find_balance(offer)
-        if balance is None or balance >= purse.cost_of(offer):
-            return offer
     if signable:
-        raise _insufficient_error(signable, purse, payer)
+        return signable
     reasons += [
         f"{offer.rail} is not among the allowed rails" for offer in offers.offers if offer.rail not in limits.rails
     ]
@@ -93,19 +140,23 @@ def _preference(offer: Offer, pins: Pins) -> int:
     return pins.mpp.currencies.index(offer.asset.lower())
 
 
-def _insufficient_error(short: list[Offer], purse: Purse, payer: str) -> InsufficientBalanceError:
+def _insufficient_error(
+    short: Sequence[Offer], purse: Purse, pins: Pins, *, payer: str, amount_micro_usdc: int, count: int
+) -> InsufficientBalanceError:
+    """Name what all payments of a call need together, and what the wallet holds of each token that could pay them."""
+    purpose = " for the video and its image upload" if count > 1 else ""
     lacks: list[str] = []
     for offer in short:
-        chain = _CHAIN_NAMES.get(offer.network, "the chain")
-        fee = purse.fee_of(offer)
-        with_fee = f" with the network fee (${format_usdc(fee)} at most)" if fee else ""
+        fees = purse.fee_of(offer) * count
+        with_fee = f" with the network fee (${format_usdc(fees)} at most)" if fees else ""
         lacks.append(
-            f"${format_usdc(purse.cost_of(offer))}{with_fee} is needed and "
-            f"${format_usdc(purse.find_balance(offer) or 0)} is there of token {offer.asset} on {chain} "
-            f"({offer.network})"
+            f"${format_usdc(amount_micro_usdc + fees)}{with_fee} is needed{purpose} and "
+            f"${format_usdc(purse.find_balance(offer) or 0)} of {pins.name_token(offer)} is there"
         )
-    return InsufficientBalanceError(
-        f"The wallet {payer} holds too little: {'; '.join(lacks)}.",
-        "Tell the owner to send the missing amount of that token, on that very chain, to this address "
-        "(in the sandbox: POST /_sandbox/fund), then make the same call again.",
+    again = "Then make the same call again."
+    hint = (
+        f"This is play money: send POST /_sandbox/fund to the sandbox. {again}"
+        if pins.play_money
+        else f"Tell the owner to run: seedance-mcp wallet fund. It shows where to send the missing amount. {again}"
     )
+    return InsufficientBalanceError(f"The wallet {payer} holds too little: {'; '.join(lacks)}.", hint)

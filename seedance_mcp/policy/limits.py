@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from seedance_mcp.errors import ConfigError
 from seedance_mcp.wire.mpp import GAS_PRICE_DEFAULT, MppPins, is_sponsored, network_fee
@@ -60,12 +60,20 @@ class Pins:
         x402: The token that an x402 offer must name exactly, or None where the profile has no such rail.
         mpp: The chain and the dollars of an MPP charge, or None where the profile has no such rail.
         recipients: The studio's published recipients in lower case, by network.
+        token_names: What people call each token, such as "USDC on Base", by `(network, token in lower case)`.
+        play_money: Whether the money is a sandbox's.
     """
 
     studio_origin: str
     x402: TokenDomain | None
     mpp: MppPins | None = None
     recipients: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    token_names: Mapping[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])
+    play_money: bool = False
+
+    def name_token(self, offer: Offer) -> str:
+        """Return what people call an offer's token; its address and network where the profile does not say."""
+        return self.token_names.get((offer.network, offer.asset.lower()), f"token {offer.asset} on {offer.network}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +100,19 @@ class Purse:
         """What paying an offer needs in the wallet."""
         return offer.amount_micro_usdc + self.fee_of(offer)
 
+    def can_pay(self, offer: Offer) -> bool:
+        """Return True unless the wallet is known to hold too little for an offer."""
+        balance = self.find_balance(offer)
+        return balance is None or balance >= self.cost_of(offer)
+
+    def after(self, offer: Offer) -> Purse:
+        """Return what is left once an offer is paid; an unknown balance stays unknown."""
+        balance = self.find_balance(offer)
+        if balance is None:
+            return self
+        left = {(offer.network, offer.asset.lower()): balance - self.cost_of(offer)}
+        return replace(self, balances={**self.balances, **left})
+
 
 EMPTY_PURSE = Purse()
 """Nobody was asked."""
@@ -113,19 +134,58 @@ class Spend:
 
 
 @dataclass(frozen=True, slots=True)
+class Bound:
+    """The most that one party allows for a whole call: price, image uploads and network fees together.
+
+    Attributes:
+        max_micro_usdc: Not one micro-USDC more.
+        reason: Who says so, for the error text.
+        hint: What to do about a higher cost.
+    """
+
+    max_micro_usdc: int
+    reason: str
+    hint: str
+
+
+@dataclass(frozen=True, slots=True)
 class Approval:
     """What was agreed about this one purchase before the offers came.
 
     Attributes:
         max_price_micro_usdc: Never sign more than this for it.
-        max_cost_micro_usdc: Nor more than this with the network's fee: the caller's own word; None where there is none.
         reason: Who says so, for the error text.
         hint: What to do about a higher price.
+        cost_bounds: What the whole call may cost.
+        uploads_micro_usdc: What the image uploads of the same call cost, their network fees included.
         recipient: The recipient that a person was shown and said yes to, or None where nobody was asked about it.
     """
 
     max_price_micro_usdc: int
     reason: str
     hint: str = "A shorter clip, a lower resolution or seedance-fast costs less. Only the owner can raise a limit."
-    max_cost_micro_usdc: int | None = None
+    cost_bounds: tuple[Bound, ...] = ()
+    uploads_micro_usdc: int = 0
     recipient: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cost:
+    """The most that one call can cost, in micro-USDC.
+
+    Attributes:
+        price_micro_usdc: The video's price.
+        fee_micro_usdc: What the network may keep of its payment.
+        uploads_micro_usdc: The image uploads that the call buys, their network fees included.
+        uploads: How many they are.
+    """
+
+    price_micro_usdc: int
+    fee_micro_usdc: int = 0
+    uploads_micro_usdc: int = 0
+    uploads: int = 0
+
+    @property
+    def total_micro_usdc(self) -> int:
+        """All of it."""
+        return self.price_micro_usdc + self.fee_micro_usdc + self.uploads_micro_usdc

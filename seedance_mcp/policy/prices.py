@@ -2,53 +2,70 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from seedance_mcp.errors import BudgetExceededError, ConfigError, PriceTooHighError, UnacceptableOfferError
 from seedance_mcp.money import format_usdc
-from seedance_mcp.policy.limits import Approval, Limits, Spend
+from seedance_mcp.policy.limits import Approval, Bound, Cost, Limits, Spend
 from seedance_mcp.wire.offers import Rail
 
 DAY_SECONDS = 24 * 3600
 """What the owner's `max_per_day` is counted over."""
 
-_CAP = ("the owner allows for one video (max_price_per_video)", "Only the owner can raise a limit.")
-_CALLERS_WORD = (
-    "this call allows (max_price_usd)",
-    "If it is worth more, call again with a higher max_price_usd.",
-)
-"""Who set a bound that no fee may pass either, and what to do about a higher price."""
+UPLOAD_APPROVAL = Approval(10_000, "one image upload may cost", "Do not retry; tell the owner.")
+"""An upload costs $0.01. Source: contract section 4."""
 
 
 def agree_price(
-    limits: Limits, *, max_price_micro_usdc: int | None, quoted_micro_usdc: int | None, agreed_micro_usdc: int = 0
+    limits: Limits,
+    *,
+    max_price_micro_usdc: int | None,
+    quoted_micro_usdc: int | None,
+    agreed_micro_usdc: int = 0,
+    uploads_micro_usdc: int = 0,
 ) -> Approval:
-    """The most that may be signed for one generation.
+    """Return the most that may be signed for one generation.
 
-    It is the lowest of the cap, the caller's word, the quote, and, above `ask_above`, the price that a person said
-    yes to in this very call.
+    The cap, the caller's own limit and, above `ask_above`, the cost that a person agreed to in this very call bound
+    the whole call: the price, the uploads that it buys and the network's fees. The quote bounds the price.
+
+    Args:
+        limits: What the owner allows.
+        max_price_micro_usdc: The caller's own limit, or None.
+        quoted_micro_usdc: The price that was quoted a moment ago, or None.
+        agreed_micro_usdc: The cost that a person agreed to; 0 where no one was asked.
+        uploads_micro_usdc: What the image uploads of this call cost, their fees included.
     """
-    agreed = [Approval(limits.max_price_per_video_micro_usdc, _CAP[0])]
+    bounds = [
+        Bound(
+            limits.max_price_per_video_micro_usdc,
+            "the owner allows for one video (max_price_per_video)",
+            "A shorter clip, a lower resolution or seedance-fast costs less. Only the owner can raise a limit.",
+        )
+    ]
     if max_price_micro_usdc is not None:
-        agreed.append(Approval(max_price_micro_usdc, *_CALLERS_WORD))
-    if quoted_micro_usdc is not None:
-        agreed.append(
-            Approval(
-                quoted_micro_usdc,
-                "was quoted for it a moment ago",
-                "The price has risen since. If the new one is all right, call again.",
+        bounds.append(
+            Bound(
+                max_price_micro_usdc,
+                "this call allows (max_price_usd)",
+                "If it is worth more, call again with a higher max_price_usd.",
             )
         )
     if limits.ask_above_micro_usdc is not None:
-        agreed.append(
-            Approval(
+        bounds.append(
+            Bound(
                 max(limits.ask_above_micro_usdc, agreed_micro_usdc),
                 "a person was asked about, or that needs no question (ask_above)",
                 "Call again: the person is then asked about the new price.",
             )
         )
-    lowest = min(agreed, key=lambda approval: approval.max_price_micro_usdc)
-    return replace(lowest, max_cost_micro_usdc=max_price_micro_usdc)
+    quoted = [] if quoted_micro_usdc is None else [_bind_quote(quoted_micro_usdc)]
+    lowest = min([*bounds, *quoted], key=lambda bound: bound.max_micro_usdc)
+    return Approval(
+        lowest.max_micro_usdc,
+        lowest.reason,
+        lowest.hint,
+        cost_bounds=tuple(bounds),
+        uploads_micro_usdc=uploads_micro_usdc,
+    )
 
 
 def check_settings(limits: Limits) -> None:
@@ -61,8 +78,9 @@ def check_settings(limits: Limits) -> None:
         raise ConfigError(limits.problem.what, limits.problem.hint)
 
 
-UPLOAD_APPROVAL = Approval(20_000, "one image upload may cost", "Do not retry; tell the owner.")
-"""An upload costs $0.01. Source: contract section 4."""
+def _bind_quote(quoted_micro_usdc: int) -> Bound:
+    hint = "The price has risen since. If the new one is all right, call again."
+    return Bound(quoted_micro_usdc, "was quoted for it a moment ago", hint)
 
 
 def check_price(
@@ -73,14 +91,14 @@ def check_price(
     Args:
         price_micro_usdc: What the studio asks: what is quoted and agreed.
         limits: What the owner allows. The network's fee counts here: no more leaves the wallet than the owner said.
-        spend: What was spent.
-        approval: The most that was agreed for the price.
+        spend: What was spent, image uploads included.
+        approval: The most that was agreed for the price, and for the whole call.
         fee_micro_usdc: The most that the network may keep besides.
 
     Raises:
         ConfigError: The owner's settings are not understood.
         UnacceptableOfferError: Not a price at all.
-        PriceTooHighError: Above the approved price.
+        PriceTooHighError: Above the approved price, or the whole call above what is allowed for it.
         BudgetExceededError: No room in the day's or the total budget.
     """
     check_settings(limits)
@@ -93,16 +111,14 @@ def check_price(
             approval.hint,
         )
     cost = price_micro_usdc + fee_micro_usdc
-    for most, reason, hint in (
-        (limits.max_price_per_video_micro_usdc, *_CAP),
-        (approval.max_cost_micro_usdc, *_CALLERS_WORD),
-    ):
-        if fee_micro_usdc and most is not None and cost > most:
-            raise PriceTooHighError(
-                f"The price is ${format_usdc(price_micro_usdc)} and the network's fee up to "
-                f"${format_usdc(fee_micro_usdc)}, together above the ${format_usdc(most)} that {reason}.",
-                hint,
-            )
+    whole = cost + approval.uploads_micro_usdc
+    lowest = min(approval.cost_bounds, key=lambda bound: bound.max_micro_usdc, default=None)
+    if lowest is not None and whole > lowest.max_micro_usdc:
+        raise PriceTooHighError(
+            f"The price is {_describe_parts(price_micro_usdc, approval.uploads_micro_usdc, fee_micro_usdc)}, together "
+            f"${format_usdc(whole)}, above the ${format_usdc(lowest.max_micro_usdc)} that {lowest.reason}.",
+            lowest.hint,
+        )
     for room, name in find_room(limits, spend):
         if cost > room:
             raise BudgetExceededError(
@@ -110,6 +126,38 @@ def check_price(
                 "Stop and tell the owner. Only the owner can raise a limit (SEEDANCE_MAX_PER_DAY, SEEDANCE_MAX_TOTAL). "
                 "Payments that are not over count as well: wallet_status lists them.",
             )
+
+
+def check_upload_price(price_micro_usdc: int) -> None:
+    """Raise unless an image upload costs what an upload may cost.
+
+    Raises:
+        UnacceptableOfferError, PriceTooHighError: It does not.
+    """
+    wide = Limits(max_per_day_micro_usdc=UPLOAD_APPROVAL.max_price_micro_usdc)
+    check_price(price_micro_usdc, wide, spend=Spend(), approval=UPLOAD_APPROVAL)
+
+
+def needs_approval(limits: Limits, cost: Cost) -> bool:
+    """Return True where a person must agree to what a call costs."""
+    return limits.ask_above_micro_usdc is not None and cost.total_micro_usdc > limits.ask_above_micro_usdc
+
+
+def unasked_error(limits: Limits, cost: Cost) -> PriceTooHighError:
+    """Build the refusal of a cost above `ask_above` where no person can be asked."""
+    return PriceTooHighError(
+        f"${format_usdc(cost.total_micro_usdc)} is above the ${format_usdc(limits.ask_above_micro_usdc or 0)} that the "
+        "owner lets pass without a person's yes, and this host cannot ask a person.",
+        "Only the owner can change that: SEEDANCE_ASK_ABOVE, or a host that shows questions (elicitation).",
+    )
+
+
+def _describe_parts(price: int, uploads: int, fee: int) -> str:
+    """Name what a call pays for, in micro-USDC each."""
+    parts = [f"${format_usdc(price)}"]
+    parts += [f"the image uploads ${format_usdc(uploads)}"] if uploads else []
+    parts += [f"the network's fee up to ${format_usdc(fee)}"] if fee else []
+    return " and ".join(parts) if len(parts) < 3 else f"{parts[0]}, {parts[1]} and {parts[2]}"
 
 
 def is_still_allowed(

@@ -30,8 +30,8 @@ def tamper_charge(
     """Return a changed copy of an MPP charge, with the realm and the lifetime it is offered for."""
     details = charge["methodDetails"]
     match kind:
-        case "price_x100":
-            charge = {**charge, "amount": str(100 * int(charge["amount"]))}
+        case "price_x2" | "price_x100":
+            charge = {**charge, "amount": str(int(kind.removeprefix("price_x")) * int(charge["amount"]))}
         case "ceiling":
             charge = {**charge, "amount": str(ceiling_micro_usdc)}
         case "other_asset":
@@ -53,6 +53,7 @@ def tamper_charge(
 
 
 _CHANGES: dict[str, Callable[[PaymentRequirements], dict[str, object]]] = {
+    "price_x2": lambda offer: {"amount": str(2 * int(offer.amount))},
     "price_x100": lambda offer: {"amount": str(100 * int(offer.amount))},
     "other_asset": lambda _: {"asset": OTHER_TOKEN},
     "other_network": lambda _: {"network": BASE_NETWORK},

@@ -1,10 +1,12 @@
 """Consent: a person's yes above the owner's `ask_above`, in both eras of the protocol, and never by spending."""
 
-from mcp.server.mcpserver import AcceptedElicitation, Elicit, ElicitationResult
+from mcp.server.mcpserver import AcceptedElicitation, CancelledElicitation, Elicit, ElicitationResult
 from pydantic import BaseModel, Field
 
+from seedance_mcp import policy
 from seedance_mcp.errors import PriceTooHighError
 from seedance_mcp.money import format_usdc
+from seedance_mcp.policy import Cost
 from seedance_mcp.server.call import (
     Ctx,
     begin_question,
@@ -13,7 +15,7 @@ from seedance_mcp.server.call import (
     read_deadlines,
     telling_progress,
 )
-from seedance_mcp.server.parameters import AspectRatio, ModelName, Resolution, make_order
+from seedance_mcp.server.parameters import AspectRatio, ModelName, Resolution, make_order, read_price
 
 
 class Question(BaseModel):
@@ -35,16 +37,16 @@ async def approve_price(
     generate_audio: bool | None,
     seed: int | None,
     take: int,
+    max_price_usd: str | None,
     wait_seconds: int,
 ) -> Question | Elicit[Question]:
     """Ask the person at the host about a price above the owner's `ask_above`; never spends, and may run twice.
 
-    The price is pinned by the quote, so that the question stays the same word for word between two rounds.
+    The cost is remembered with the quote, so that the question stays the same word for word between two rounds.
     """
     engine = find_engine(ctx)
     limits = (await engine.settings()).limits
-    ask_above = limits.ask_above_micro_usdc
-    if ask_above is None or limits.problem is not None:  # where settings are not understood, nothing can be bought
+    if limits.ask_above_micro_usdc is None or limits.problem is not None:  # not understood: nothing can be bought
         return Question(approve=True)
     async with telling_progress(ctx, "Reading the image and asking the price"):
         animator = await engine.animator()
@@ -53,32 +55,42 @@ async def approve_price(
             aspect_ratio=aspect_ratio, camera_fixed=camera_fixed, generate_audio=generate_audio, seed=seed, take=take,
         )  # fmt: skip
         with read_deadlines(wait_seconds).bounding("Reading the picture and asking the price"):
-            price = await animator.price_to_ask(order)
-    if price is None or price <= ask_above:
+            cost = await animator.find_cost_to_ask(order, max_price_micro_usdc=read_price(max_price_usd))
+    if cost is None or not policy.needs_approval(limits, cost):
         return Question(approve=True)
-    if not _can_ask(ctx):
-        raise PriceTooHighError(
-            f"${format_usdc(price)} is above the ${format_usdc(ask_above)} that the owner lets pass without a person's "
-            "yes, and this host cannot ask a person.",
-            "Only the owner can change that: SEEDANCE_ASK_ABOVE, or a host that shows questions (elicitation).",
-        )
-    begin_question(price)
-    return Elicit(f"Pay ${format_usdc(price)} for a {duration} s {resolution} video by {model}?", Question)
+    if not can_ask(ctx):
+        raise policy.unasked_error(limits, cost)
+    begin_question(cost.total_micro_usdc)
+    return Elicit(describe_question(cost, f"a {duration} s {resolution} video by {model}"), Question)
+
+
+def describe_question(cost: Cost, what: str) -> str:
+    """Return the question to a person; it names the whole sum, and what of it is not the video's price."""
+    uploads = f"its image upload{'s' if cost.uploads > 1 else ''}" if cost.uploads else ""
+    has_fees = cost.fee_micro_usdc > 0
+    extras = " and ".join(part for part in (uploads, "the network's fee" if has_fees else "") if part)
+    most = "up to " if has_fees else ""
+    return f"Pay {most}${format_usdc(cost.total_micro_usdc)} for {what}{f', {extras} included' if extras else ''}?"
 
 
 def read_answer(answer: ElicitationResult[Question]) -> int:
-    """The price in micro-USDC that the person said yes to in this very call; 0 where nobody had to be asked.
+    """Return the cost in micro-USDC that the person agreed to in this very call; 0 where no one had to be asked.
 
     Raises:
-        PriceTooHighError: The person did not.
+        PriceTooHighError: The person did not, or no one answered.
     """
     asked_micro_usdc = end_question()
-    if not (isinstance(answer, AcceptedElicitation) and answer.data.approve):
-        raise PriceTooHighError("The person at the host did not agree to the price.", "Do not ask again unasked.")
-    return asked_micro_usdc
+    if isinstance(answer, AcceptedElicitation) and answer.data.approve:
+        return asked_micro_usdc
+    if isinstance(answer, CancelledElicitation):
+        raise PriceTooHighError(
+            f"No one answered the question whether ${format_usdc(asked_micro_usdc)} may be paid.",
+            "Tell the user that it waits for a yes at the host, and make the same call again: it asks once more.",
+        )
+    raise PriceTooHighError("The person at the host said no to the price.", "Do not ask again unless the user says so.")
 
 
-def _can_ask(ctx: Ctx) -> bool:
+def can_ask(ctx: Ctx) -> bool:
     """Whether the host can put a form before a person and send the answer back."""
     capabilities = ctx.client_capabilities
     form = capabilities.elicitation if capabilities else None

@@ -51,9 +51,8 @@ def animate(
     return [
         UserMessage(
             f"Animate the picture {image}: {motion}. Use {model}, {resolution}, {duration} seconds. First call "
-            "quote_price and tell me the price; after my yes call animate_image with the same arguments and "
-            "max_price_usd set to that price and its fee, then get_job until the file is saved, and tell me where it "
-            "is."
+            "quote_price and tell me its cost_usd; after my yes call animate_image with the same arguments and "
+            "max_price_usd set to that cost, then get_job until the file is saved, and tell me where it is."
         )
     ]
 

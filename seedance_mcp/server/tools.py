@@ -40,7 +40,7 @@ from seedance_mcp.server.call import (
     read_deadlines,
     telling_progress,
 )
-from seedance_mcp.server.consent import Question, approve_price, read_answer
+from seedance_mcp.server.consent import Question, approve_price, can_ask, read_answer
 from seedance_mcp.server.money_tool import ERROR_KEY, MoneyTool
 from seedance_mcp.server.parameters import (
     AspectRatio,
@@ -97,7 +97,8 @@ async def quote_price(
             aspect_ratio=aspect_ratio, camera_fixed=camera_fixed, generate_audio=generate_audio, seed=seed, take=take,
         )  # fmt: skip
         with read_deadlines(wait_seconds).bounding("Reading the picture and asking the price"):
-            quote = await animator.quote_price(order, max_price_micro_usdc=read_price(max_price_usd))
+            most = read_price(max_price_usd)
+            quote = await animator.quote_price(order, max_price_micro_usdc=most, can_ask=can_ask(ctx))
     return _answer(show_quote(quote))
 
 

@@ -31,9 +31,9 @@ async def test_a_yes_buys_the_clip_at_the_price_that_was_shown(bench: Bench, pic
         quote = await host.call("quote_price", image=str(picture), prompt="x")
         clip = await host.animate_to_the_end(image=str(picture), prompt="x")
 
-    assert quote["allowed"], "a person will be asked: that is no refusal"
+    assert (quote["allowed"], quote["needs_approval"]) == (True, True), "a person will be asked: that is no refusal"
     assert clip["status"] == "complete"
-    assert person.questions == ["Pay $0.32 for a 4 s 480p video by seedance-fast?"]
+    assert person.questions == ["Pay $0.33 for a 4 s 480p video by seedance-fast, its image upload included?"]
     assert await bench.paid() == [10_000, 320_000]
 
 

@@ -89,7 +89,8 @@ async def test_an_empty_wallet_is_told_what_is_missing_and_where_before_anything
 
     assert answer.failed
     for part in ("insufficient_balance:", bench.address, "$0.01 is needed", "$0.03 with the network fee",
-                 "eip155:402402", "eip155:4024217", "Nothing was paid."):  # fmt: skip
+                 "Sandbox USDC on eip155:402402",
+                 "Sandbox dollar on eip155:4024217", "/_sandbox/fund", "Nothing was paid."):  # fmt: skip
         assert part in answer.text
     assert not again.failed, "funding is seen at once"
     assert await rails_paid(bench) == [("mpp", UPLOAD)]

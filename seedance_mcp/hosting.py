@@ -223,6 +223,7 @@ class Hosting:
             PaymentError: See `Buyer.buy`.
             StudioError: The studio did not do its part; a bought ticket is taken up by the next call.
         """
+        self.ledger.scrub_tickets(self.now())
         upload = await self.find(picture)
         image = picture.image
         if image is None:

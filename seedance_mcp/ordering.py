@@ -166,6 +166,7 @@ class Ordering:
     async def _look_into_all(self) -> bool:
         """One round over everything that is not over; whether there was anything."""
         address = self.buyer.wallet.address
+        self.ledger.scrub_tickets(self.now())
         for payment in self.ledger.settled_without_result(address):
             self.recovery.add_job(payment)
         for job in self.ledger.unfinished_jobs(self.recovery.studio.origin):

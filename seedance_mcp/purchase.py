@@ -11,7 +11,7 @@ A purchase is a straight line with two durable marks in it:
   transaction.
 * Nothing is sent before RECORD is on disk, so a process that dies can be told afterwards what it may have paid.
 * From RECORD on no cancellation reaches us: the caller may leave, the line is walked to its end.
-* The answer is stored verbatim before anyone looks for a job in it.
+* The answer is stored before anyone looks for a job in it: verbatim, but for secrets of ours that it repeats.
 
 Where a studio takes nothing but *pushed* charges, and the owner allows that, sending has two halves: the charge is
 brought to the chain, and then its hash to the studio. The money has moved in between, so no refusal frees it.

@@ -423,7 +423,11 @@ class Ledger(Protocol):
         ...
 
     def record_upload(self, upload: Upload) -> None:
-        """Write down a hosted image."""
+        """Write down a hosted image; its ticket's token is of no more use, and is taken out."""
+        ...
+
+    def scrub_tickets(self, now: float) -> None:
+        """Take the tokens out of tickets that have expired or were used."""
         ...
 
     def find_upload(self, sha256: str, *, studio: str, wallet: str) -> Upload | None:

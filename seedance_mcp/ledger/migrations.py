@@ -165,6 +165,11 @@ def m010_pruned_videos(db: sqlite3.Connection) -> None:
     db.execute("ALTER TABLE jobs ADD COLUMN pruned_at REAL")
 
 
+def m011_scrubbed_tickets(db: sqlite3.Connection) -> None:
+    """Whether the token of an upload's ticket was taken out of the answer."""
+    db.execute("ALTER TABLE payments ADD COLUMN scrubbed INTEGER NOT NULL DEFAULT 0")
+
+
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     m001_initial,
     m002_network_fees,
@@ -176,5 +181,6 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     m008_recipients,
     m009_untracked_jobs,
     m010_pruned_videos,
+    m011_scrubbed_tickets,
 )
 """Append only: `PRAGMA user_version` counts how many a file has had."""

@@ -12,6 +12,7 @@ from seedance_mcp.errors import LedgerError
 from seedance_mcp.ledger import Job, Payment
 from seedance_mcp.wire.encoding import Json
 from seedance_mcp.wire.exchange import Receipt
+from seedance_mcp.wire.tickets import scrub_ticket
 
 JOB_QUERY = """
     SELECT jobs.*, wallet, fingerprint, arguments, amount_micro_usdc, fee_micro_usdc, rail, receipt_network,
@@ -97,3 +98,12 @@ def read_job(row: sqlite3.Row) -> Job:
         price_micro_usdc=row["amount_micro_usdc"],
         receipt=_receipt(row),
     )
+
+
+def scrub(db: sqlite3.Connection, payment_ids: list[int]) -> None:
+    """Take the token out of the stored tickets of these payments."""
+    for payment_id in payment_ids:
+        row = db.execute("SELECT answer FROM payments WHERE id = ? AND NOT scrubbed", (payment_id,)).fetchone()
+        if row is not None and row["answer"]:
+            answer = scrub_ticket(bytes(row["answer"]))
+            db.execute("UPDATE payments SET answer = ?, scrubbed = 1 WHERE id = ?", (answer, payment_id))

@@ -15,7 +15,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from seedance_mcp.errors import LedgerError
@@ -23,12 +23,13 @@ from seedance_mcp.ledger import Job, Payment, Sight, UntrackedJob, Upload, untra
 from seedance_mcp.ledger.files import OpenFile
 from seedance_mcp.ledger.freezes import drop_freeze, find_freeze, put_freeze
 from seedance_mcp.ledger.migrations import MIGRATIONS
-from seedance_mcp.ledger.rows import JOB_QUERY, is_gone, make_storable, name_ourselves, read_job, read_payment
+from seedance_mcp.ledger.rows import JOB_QUERY, is_gone, make_storable, name_ourselves, read_job, read_payment, scrub
 from seedance_mcp.policy import DAY_SECONDS, Freeze, Spend, check_not_frozen
 from seedance_mcp.wire.encoding import Json, parse_json_object
 from seedance_mcp.wire.exchange import PaidRequest, Receipt, Refused, Settled
 from seedance_mcp.wire.jobs import JobStatus, Status
 from seedance_mcp.wire.offers import Offer
+from seedance_mcp.wire.tickets import read_ticket_end
 
 BUSY_SECONDS = 2
 """How long a writer waits for another process's transaction; each takes milliseconds. Everything else in this process
@@ -140,6 +141,7 @@ class SQLiteLedger:
                 self._db.execute("PRAGMA synchronous = FULL")
                 self._db.execute("PRAGMA fullfsync = ON")  # on a Mac, fsync alone stops at the disk's own memory
                 self._db.execute("PRAGMA foreign_keys = ON")
+                self._db.execute("PRAGMA secure_delete = ON")  # what is taken out of a row leaves no bytes behind
             self._migrate()
         except BaseException:
             self._db.close()
@@ -589,6 +591,30 @@ class SQLiteLedger:
                     upload.payment_id, upload.created_at,
                 ),
             )  # fmt: skip
+            scrub(db, [upload.payment_id])
+        self._forget_old_pages()
+
+    def scrub_tickets(self, now: float) -> None:
+        """Take the tokens out of tickets that have expired or were used."""
+        rows = self._all(
+            """SELECT payments.id, answer, concluded_at, payment_id FROM payments
+               LEFT JOIN uploads ON uploads.payment_id = payments.id
+               WHERE purpose = 'upload' AND NOT scrubbed AND length(coalesce(answer, '')) > 0"""
+        )
+        over = [
+            row["id"]
+            for row in rows
+            if row["payment_id"] is not None or now > read_ticket_end(row["answer"], row["concluded_at"] or 0)
+        ]
+        if over:
+            with self._atomic() as db:
+                scrub(db, over)
+            self._forget_old_pages()
+
+    def _forget_old_pages(self) -> None:
+        """Move what was written into the file itself: the log beside it still holds what was there before."""
+        with suppress(LedgerError), self._impatient(), self._translating():
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)")
 
     def find_upload(self, sha256: str, *, studio: str, wallet: str) -> Upload | None:
         """The hosted copy of these bytes."""

@@ -35,6 +35,7 @@ from seedance_mcp.sandbox.contract import (
 )
 from seedance_mcp.sandbox.control import build_control_routes
 from seedance_mcp.sandbox.discovery import JOB_STATUSES, build_guidance, build_openapi
+from seedance_mcp.sandbox.echoing import Echo
 from seedance_mcp.sandbox.files import put_blob, show_thumbnail, show_upload, show_video
 from seedance_mcp.sandbox.job_shapes import write_answer, write_list
 from seedance_mcp.sandbox.jobs import show_job_id
@@ -77,19 +78,21 @@ def build_app(studio: Studio) -> Starlette:
     by_path: dict[str, dict[str, Endpoint]] = {}
     for method, path, endpoint in table:
         by_path.setdefault(path, {})[method] = endpoint
-    routes = [_build_route(studio, path, endpoints) for path, endpoints in by_path.items()]
+    echo = Echo()
+    routes = [_build_route(studio, path, endpoints, echo) for path, endpoints in by_path.items()]
     app = Starlette(routes=[*routes, *build_control_routes(studio)], exception_handlers={404: _answer_unknown_route})
     app.router.redirect_slashes = False  # a wrong path is to be found out here, not forgiven
     return app
 
 
-def _build_route(studio: Studio, path: str, endpoints: dict[str, Endpoint]) -> Route:
+def _build_route(studio: Studio, path: str, endpoints: dict[str, Endpoint], echo: Echo) -> Route:
     """Count, break and answer the requests to one path."""
     is_api = path.startswith("/api/") and path != "/api/blob/"
 
     async def serve(request: Request) -> Response:
         method = "GET" if request.method == "HEAD" else request.method
         studio.count(request.method, path)
+        echo.listen(request)
         fault = next(filter(None, map(studio.faults.take, _EDGE_FAULTS)), None) if is_api else None
         try:
             response = build_edge_fault(fault) if fault else await endpoints[method](studio, request)
@@ -97,6 +100,8 @@ def _build_route(studio: Studio, path: str, endpoints: dict[str, Endpoint]) -> R
             return Response(status_code=400)  # nobody is left to read it
         except RefusalError as refusal:
             response = build_refusal(refusal)
+        if path.startswith("/api/") and studio.faults.take("echo_credential"):
+            response = echo.speak(response)
         if is_api:
             response.headers["x-request-id"] = build_request_id()
         return response

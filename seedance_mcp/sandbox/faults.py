@@ -44,6 +44,7 @@ FAULTS: dict[str, str] = {
     "no_openapi": "=STATUS openapi.json is answered by this status, while every other route works",
     "other_dialect": "the generate routes and openapi.json speak the dialect that was not chosen",
     "challenge_shape": "=KIND an x402 challenge is written the way some other studio writes it",
+    "echo_credential": "every answer repeats the credentials, sign-ins and upload tokens that were sent",
     "talking_upload_id": "the id of an upload goes on with a sentence",
     "slow_thumbnail": "a job's thumbnail is a small picture that takes half a minute to decode",
     "expired_result": "result URLs answer 403, and no poll names newer ones",

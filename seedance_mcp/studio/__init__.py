@@ -16,7 +16,7 @@ import time
 from collections import OrderedDict
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from contextlib import aclosing, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Self
 from urllib.parse import quote, urlsplit
 
@@ -42,6 +42,7 @@ from seedance_mcp.studio.transport import (
     translating,
 )
 from seedance_mcp.wire import siwx
+from seedance_mcp.wire.echoes import SentSecrets, clean, clean_bytes
 from seedance_mcp.wire.edge import BOT_CHECK, EDGE_HINT, find_edge_answer
 from seedance_mcp.wire.encoding import Json, encode_json, find_text, parse_json_object
 from seedance_mcp.wire.exchange import PaidRequest, Response, describe_answer, quote_url
@@ -103,6 +104,7 @@ class Studio:
         self._takes_prepared_sign_ins = True
         self._client = open_client(allow_loopback_http=address.allow_loopback_http)
         self._strangers = Strangers()
+        self._sent = SentSecrets()
 
     async def __aenter__(self) -> Self:
         return self
@@ -149,8 +151,7 @@ class Studio:
         Raises:
             StudioUnreachableError: The connection broke; nobody knows whether the money moved.
         """
-        return await exchange(
-            self._client,
+        return await self._exchange(
             "POST",
             request.url,
             body=request.body,
@@ -170,10 +171,11 @@ class Studio:
 
         Source: contract section 9.
         """
+        if ticket.is_scrubbed:
+            raise StudioRejectedError("The upload ticket has expired.", status=403)
         if _TOKEN.fullmatch(ticket.client_token) is None:
             raise StudioRejectedError("The upload ticket's token cannot be sent as a header.", status=502)
-        response = await exchange(
-            self._client,
+        response = await self._exchange(
             "PUT",
             f"{self._address.blob_url}?pathname={quote(ticket.pathname, safe='')}",
             body=data,
@@ -363,9 +365,27 @@ class Studio:
             self._signed_nonces.popitem(last=False)
         address, signature = await self._sign_in(lambda address: siwx.build_message(sign_in, address))
         header = siwx.encode_sign_in(sign_in, address, signature)
-        return await exchange(self._client, method, url, body=body, headers={siwx.SIGN_IN_HEADER: header})
+        return await self._exchange(method, url, body=body, headers={siwx.SIGN_IN_HEADER: header})
 
     # ── one exchange ─────────────────────────────────────────────────────────────────────────────────────────────
+
+    async def _exchange(
+        self,
+        method: str,
+        url: str,
+        *,
+        body: bytes | None = None,
+        headers: dict[str, str] | None = None,
+        timeout_seconds: float | None = None,
+    ) -> Response:
+        """One exchange; an answer that repeats a secret of ours is read without it."""
+        for name, value in (headers or {}).items():
+            self._sent.add(name, value)
+        seconds = ANSWER_SECONDS if timeout_seconds is None else timeout_seconds
+        response = await exchange(self._client, method, url, body=body, headers=headers, timeout_seconds=seconds)
+        secrets = self._sent.list()
+        cleaned = [(name, clean(value, secrets)) for name, value in response.headers]
+        return replace(response, headers=cleaned, body=clean_bytes(response.body, secrets))
 
     async def _repeat(self, method: str, url: str, *, body: bytes | None = None) -> Response:
         """A free exchange, tried again where the studio is overloaded or out of order.
@@ -376,7 +396,7 @@ class Studio:
         reason, retry_after = "", None
         for attempt in range(ATTEMPTS_MAX):
             try:
-                response = await exchange(self._client, method, url, body=body)
+                response = await self._exchange(method, url, body=body)
             except StudioUnreachableError as exc:
                 reason, retry_after, pause_seconds = exc.what, None, 0.5 * 2**attempt
             else:

@@ -14,6 +14,7 @@ from datetime import UTC, datetime
 from typing import Literal, cast
 
 from seedance_mcp.errors import StudioProtocolError, quote_text
+from seedance_mcp.redaction import REDACTED, redact
 from seedance_mcp.wire.encoding import (
     TEXT_CHARACTERS_MAX,
     Json,
@@ -61,6 +62,11 @@ class UploadTicket:
     upload_id: str
     client_token: str = field(repr=False)
     pathname: str
+
+    @property
+    def is_scrubbed(self) -> bool:
+        """Whether its token was taken out of the ledger, because it had expired or was used."""
+        return self.client_token.endswith(REDACTED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -204,7 +210,7 @@ def _find_error(document: Json) -> str | None:
     said = find_text(document, "error") or find_text(find_object(document, "error"), "message")
     if said is None and isinstance(error, dict | list) and error:
         said = json.dumps(error, ensure_ascii=False)[:TEXT_CHARACTERS_MAX]
-    return said if said and said.strip() else None
+    return redact(said) if said and said.strip() else None
 
 
 @dataclass(frozen=True, slots=True)

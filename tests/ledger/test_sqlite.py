@@ -586,3 +586,45 @@ def test_what_a_studio_declares_is_not_waited_for(file: Path) -> None:
     assert other.find_contract("https://other.test", "seedance") is None
     ledger.close()
     other.close()
+
+
+TICKET_TOKEN = "vercel_blob_client_store_" + "Secret" * 8
+
+
+def buy_ticket(ledger: SQLiteLedger) -> int:
+    """A settled upload whose ticket says nothing of its end."""
+    with ledger.writing() as books:
+        payment = books.reserve(
+            write_request(purpose="upload"), write_offer(), wallet=WALLET, hold_until=int(NOW) + 60, now=NOW
+        )
+    answer = f'{{"uploadId":"u","clientToken":"{TICKET_TOKEN}","pathname":"p","curlExample":"curl {TICKET_TOKEN}"}}'
+    return settle(ledger, sign(ledger, payment), answer=answer.encode()).id
+
+
+def read_files(file: Path) -> bytes:
+    return b"".join(one.read_bytes() for one in file.parent.glob(f"{file.name}*"))
+
+
+def test_the_token_of_an_unused_ticket_is_kept_until_it_expires(ledger: SQLiteLedger, file: Path) -> None:
+    payment_id = buy_ticket(ledger)
+    ledger.scrub_tickets(NOW + 800)
+    kept = ledger.find_payment(payment_id)
+    assert kept is not None
+    assert TICKET_TOKEN.encode() in (kept.answer or b"")
+    ledger.scrub_tickets(NOW + 1000)
+    scrubbed = ledger.find_payment(payment_id)
+    assert scrubbed is not None
+    assert b"vercel_blob_client_store_[redacted]" in (scrubbed.answer or b"")
+    assert TICKET_TOKEN.encode() not in read_files(file)
+
+
+def test_the_token_of_a_used_ticket_leaves_the_disk_at_once(ledger: SQLiteLedger, file: Path) -> None:
+    payment_id = buy_ticket(ledger)
+    assert TICKET_TOKEN.encode() in read_files(file)
+    ledger.record_upload(
+        Upload(
+            sha256="a" * 64, studio=STUDIO, wallet=WALLET, image_url="https://x.test/a.png", upload_id="u",
+            media_type="image/png", size_bytes=1, width=1, height=1, payment_id=payment_id, created_at=NOW,
+        )
+    )  # fmt: skip
+    assert TICKET_TOKEN.encode() not in read_files(file)

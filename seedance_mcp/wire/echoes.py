@@ -1,0 +1,112 @@
+"""Echoes: what we sent as a secret, taken out of what comes back.
+
+A studio may repeat our credential, a sign-in or an upload's token in its answers. The answer is stored and quoted, so
+the secret and its parts are taken out before anyone reads it. What a studio encodes anew is not recognised here.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Literal
+
+from seedance_mcp.redaction import REDACTED
+
+SECRET_HEADERS = frozenset({"payment-signature", "authorization", "sign-in-with-x"})
+"""Request headers, in lower case, whose values are secrets."""
+SECRET_CHARACTERS_MIN = 16
+"""A shorter part is no secret, and would be found where it is none."""
+
+_HEX = re.compile(r"0x([0-9a-fA-F]{100,})")
+_WORD = 64
+"""Digits of each half of an ECDSA signature."""
+_RUN = re.compile(r"[A-Za-z0-9]+")
+_ESCAPED: dict[str, str] = {
+    character: rf"(?:[{re.escape(characters)}]|\\/|\\u00{ord(character):02x}|%{ord(character):02x})"
+    for characters in ("+-", "/_")
+    for character in characters
+}
+"""Either alphabet of base64, as it is, escaped in JSON, or in a URL."""
+
+
+@dataclass(frozen=True, slots=True)
+class Secret:
+    """A part of what was sent.
+
+    Attributes:
+        core: Its longest run of letters and digits in lower case: found first, for that is fast.
+        pattern: All of it, in every spelling that is known.
+    """
+
+    core: str = field(repr=False)
+    pattern: re.Pattern[str] = field(repr=False)
+
+
+def list_secrets(value: str) -> tuple[Secret, ...]:
+    """Return the parts of a header's value that must not come back: itself, its token, and the signatures in it."""
+    token = value.rpartition(" ")[2].rstrip("=")
+    parts = [token]
+    for digits in _HEX.findall(f"{value} {_decode(token)}"):
+        parts += [digits, digits[:_WORD], digits[_WORD : 2 * _WORD]]
+    return tuple(_build(part) for part in dict.fromkeys(parts) if len(part) >= SECRET_CHARACTERS_MIN)
+
+
+def clean(text: str, secrets: Iterable[Secret]) -> str:
+    """Return a text without these secrets; the very same text where it has none."""
+    lower = text.lower()
+    for secret in secrets:
+        if secret.core in lower:
+            text = secret.pattern.sub(REDACTED, text)
+    return text
+
+
+def clean_bytes(data: bytes, secrets: Iterable[Secret]) -> bytes:
+    """Return bytes without these secrets; the very same bytes where they have none."""
+    text = data.decode("latin-1")  # a secret is ASCII, and every byte comes back as it was
+    cleaned = clean(text, secrets)
+    return data if cleaned == text else cleaned.encode("latin-1")
+
+
+def _build(part: str) -> Secret:
+    spelling = "".join(_ESCAPED.get(character) or re.escape(character) for character in part)
+    return Secret(
+        core=max(_RUN.findall(part), key=len, default="").lower(), pattern=re.compile(spelling, re.IGNORECASE)
+    )
+
+
+def _decode(token: str) -> str:
+    plain = token.replace("-", "+").replace("_", "/")
+    try:
+        return base64.b64decode(plain + "=" * (-len(plain) % 4), validate=True).decode("latin-1")
+    except (binascii.Error, ValueError):
+        return ""
+
+
+Kind = Literal["payment", "other"]
+
+
+class SentSecrets:
+    """The secrets that this process sent, the latest of each kind."""
+
+    def __init__(self, *, kept_max: int = 64) -> None:
+        self._kept_max = kept_max
+        self._sent: dict[Kind, dict[str, tuple[Secret, ...]]] = {"payment": {}, "other": {}}
+
+    def add(self, header: str, value: str) -> None:
+        """Remember a header that is sent, if it is a secret."""
+        if header.lower() not in SECRET_HEADERS:
+            return
+        # A payment's credential lives for minutes, a sign-in for one request: many of these must not drive out those.
+        kind: Kind = "other" if header.lower() == "sign-in-with-x" or value.startswith("Bearer ") else "payment"
+        sent = self._sent[kind]
+        if value not in sent:
+            sent[value] = list_secrets(value)
+        if len(sent) > self._kept_max:
+            sent.pop(next(iter(sent)))
+
+    def list(self) -> tuple[Secret, ...]:
+        """Return all of them."""
+        return tuple(secret for sent in self._sent.values() for secrets in sent.values() for secret in secrets)

@@ -20,7 +20,8 @@ from seedance_mcp.wire.jobs import JobStatus
 
 POLL_SECONDS_MAX = 10
 STALLED_JOBS_MAX = 1000
-"""Of so many jobs this process remembers since when they report an error."""
+"""Of so many jobs this process remembers since when they report an error, and of so many URLs since when it knows them.
+"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +44,7 @@ class Adoption:
     poll_seconds_min: float
     now: Callable[[], float]
     _stalled: dict[str, float] = field(default_factory=dict[str, float])
+    _seen_at: dict[str, float] = field(default_factory=dict[str, float])
 
     async def get_job(self, job_id: str, *, deadline: float, answer_until: float, report: Report | None = None) -> Job:
         """A foreign job as it stands at the deadline, or as soon as it has ended and is saved.
@@ -56,6 +58,7 @@ class Adoption:
         Raises:
             JobNotFoundError: The studio does not know it for this wallet.
             StudioError: The studio does not tell.
+            VideoGoneError: The studio does not have the clip any more.
             VideoUnsavedError: The clip cannot be saved now.
         """
         job = None
@@ -83,7 +86,7 @@ class Adoption:
             arguments=seen.input or {}, status=seen.status, progress=seen.progress, error=seen.error,
             video_url=seen.video_url, thumbnail_url=seen.thumbnail_url, file=None, thumbnail=None,
             created_at=seen.created_at or self.now(), ended_at=None, price_micro_usdc=0, fee_micro_usdc=0,
-            rail="x402", receipt=None,
+            rail="x402", receipt=None, url_seen_at=self._find_seen_at(seen.video_url),
         )  # fmt: skip
         return self.delivery.find_saved(job)
 
@@ -103,6 +106,14 @@ class Adoption:
                 f"No job {job_id[:80]!r} is known for this wallet.", "Check the id that animate_image gave."
             ) from exc
         return self.show(self._end_stalled(seen))
+
+    def _find_seen_at(self, url: str | None) -> float | None:
+        """Since when this process knows a URL, in Unix seconds; no ledger remembers it."""
+        if url is None:
+            return None
+        if len(self._seen_at) >= STALLED_JOBS_MAX:
+            self._seen_at.clear()
+        return self._seen_at.setdefault(url, self.now())
 
     def _end_stalled(self, seen: JobStatus) -> JobStatus:
         """Return a job as failed that has reported an error long enough; no ledger remembers it."""

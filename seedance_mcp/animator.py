@@ -24,6 +24,7 @@ from seedance_mcp.funds import Funds
 from seedance_mcp.history import History, Recent
 from seedance_mcp.hosting import UPLOAD_PRICE_MICRO_USDC, Hosted, Hosting, Picture
 from seedance_mcp.ledger import Job, Ledger, Payment
+from seedance_mcp.media import is_missing
 from seedance_mcp.order import Order, PreparedOrder, prepare
 from seedance_mcp.ordering import Ordering, Stage
 from seedance_mcp.policy import Cost
@@ -150,6 +151,7 @@ class Animator:
             untracked=UntrackedJobs(studio=studio, ledger=ledger, wallet=wallet.address, now=now),
             now=now,
         )
+        self._renewals = Flights[Job](start)
         self._account = Account(address=wallet.address, settings=settings, ledger=ledger, funds=funds, now=now)
         self._adoption = Adoption(
             studio=studio,
@@ -274,6 +276,8 @@ class Animator:
             return Animation(job=None, begun=False)
         if job is not None:
             notes = (BOUGHT_BEFORE,)
+            if job.pruned_at is None and is_missing(job.file):
+                job = await self._fetch_again(job, deadline=deadline)
         else:
             with anyio.move_on_after(max(deadline - anyio.current_time(), 0.001)):
                 job = await self._ordering.place(prepared, consent)
@@ -295,12 +299,15 @@ class Animator:
 
         Raises:
             JobNotFoundError: Neither the ledger nor the studio knows it for this wallet.
+            VideoGoneError: The saved file is missing, and the studio does not have the video any more.
             SeedanceError: The studio does not answer, or the video cannot be saved yet.
         """
         job = self._ledger.find_job(job_id)
         if job is None:
             job = await self._adoption.get_job(job_id, deadline=deadline, answer_until=answer_until, report=report)
-        elif not job.finished:
+        else:
+            if job.expired_at is not None or (job.pruned_at is None and is_missing(job.file)):
+                job = await self._fetch_again(job, deadline=deadline)
             job = await self._watcher.wait(job, deadline=deadline, report=report)
         return await self._delivery.wait_thumbnail(job)
 
@@ -334,6 +341,12 @@ class Animator:
     async def resume(self) -> None:
         """Take up what an earlier process left, and keep looking into what is not over; runs until cancelled."""
         await self._ordering.resume()
+
+    async def _fetch_again(self, job: Job, *, deadline: float) -> Job:
+        """Ask the studio once more for a paid video that is not on disk; the work goes on after the deadline."""
+        with anyio.move_on_after(max(deadline - anyio.current_time(), 0.001)):
+            return await self._renewals.join(job.job_id, lambda: self._delivery.fetch_again(job))
+        return job
 
     def expected_seconds(self, job: Job) -> float:
         """How long a job like this is expected to take."""

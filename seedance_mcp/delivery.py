@@ -1,4 +1,8 @@
-"""Delivery: bringing a finished clip home before its address dies, and keeping the pictures that it was made of."""
+"""Delivery: download finished videos before their URLs expire, and keep the pictures that they were made of.
+
+Every further attempt asks the studio for the job once more, because it may name a fresh URL. A paid result that cannot
+be had any more ends the job as expired; one that the studio has again revives it. Must not buy anything.
+"""
 
 from __future__ import annotations
 
@@ -10,22 +14,30 @@ from pathlib import Path
 import anyio
 
 from seedance_mcp import media
-from seedance_mcp.errors import SeedanceError, StudioError, VideoUnsavedError
+from seedance_mcp.errors import (
+    SeedanceError,
+    StudioError,
+    StudioRejectedError,
+    StudioUnreachableError,
+    VideoUnsavedError,
+)
 from seedance_mcp.flights import Start
 from seedance_mcp.hosting import Picture
 from seedance_mcp.ledger import Job, Ledger
 from seedance_mcp.pictures.images import IMAGE_BYTES_MAX
 from seedance_mcp.pictures.thumbnails import keep_frame, save_thumbnail
 from seedance_mcp.studio import Studio
+from seedance_mcp.undelivered import Failure, describe_expiry, gone_error, is_expired, unsaved_error
 
 SAVE_ATTEMPTS_MAX = 3
+NO_URL = "The studio's result names no video."
 THUMBNAIL_SECONDS = 2
 """How long a caller who is told of a saved clip waits for its thumbnail to come along."""
 
 
 @dataclass(frozen=True, slots=True)
 class Delivery:
-    """Saves finished clips.
+    """Saves finished videos.
 
     Attributes:
         studio: Where they are.
@@ -46,30 +58,50 @@ class Delivery:
     """Those that are being made, by their job."""
 
     async def deliver(self, job: Job) -> Job:
-        """Download a complete job's clip and write down where it is; its thumbnail follows.
+        """Download a complete job's video and write down where it is; its thumbnail follows.
+
+        Returns:
+            The job: saved, or failed because its result has expired.
 
         Raises:
             VideoUnsavedError: Not this time; the job stays unfinished and is tried again.
         """
-        saved = await self._save(job)
-        file = str(saved.file)
-        done = self.ledger.finish_job(job.job_id, file=file, thumbnail=None, note=saved.note)
+        outcome = await self._save(job)
+        if isinstance(outcome, Job):
+            return self._finish(outcome)
+        if is_expired(outcome, self.now()):
+            return self.ledger.expire_job(job.job_id, error=describe_expiry(outcome), now=self.now())
+        raise unsaved_error(outcome, self.now())
 
-        def record(thumbnail: str) -> None:
-            self.ledger.finish_job(job.job_id, file=file, thumbnail=thumbnail, note=saved.note)
+    async def fetch_again(self, job: Job) -> Job:
+        """Ask the studio once more for a result that expired, or for a saved video whose file is missing.
 
-        self._begin_thumbnail(saved, record)
-        return done
-
-    async def save_foreign(self, job: Job) -> Job:
-        """Download the clip of a job that is not in the ledger; its thumbnail follows.
+        Returns:
+            The job: saved, complete again because the studio named a new URL, or expired as before.
 
         Raises:
+            VideoGoneError: The file is missing, and the studio does not have the video any more.
+            VideoUnsavedError: The file is missing, and cannot be had now.
+        """
+        outcome = await self._save(job, attempts=1, renew_first=True)
+        if isinstance(outcome, Job):
+            return self._finish(outcome)
+        if job.expired_at is not None:
+            return self._revive(job, outcome)
+        raise gone_error(outcome) if outcome.is_dead and outcome.was_renewed else unsaved_error(outcome, self.now())
+
+    async def save_foreign(self, job: Job) -> Job:
+        """Download the video of a job that is not in the ledger; its thumbnail follows.
+
+        Raises:
+            VideoGoneError: The studio does not have it any more.
             VideoUnsavedError: Not this time.
         """
-        saved = await self._save(job)
-        self._begin_thumbnail(saved, lambda _: None)
-        return saved
+        outcome = await self._save(job)
+        if isinstance(outcome, Job):
+            self._begin_thumbnail(outcome, lambda _: None)
+            return outcome
+        raise gone_error(outcome) if is_expired(outcome, self.now()) else unsaved_error(outcome, self.now())
 
     async def wait_thumbnail(self, job: Job) -> Job:
         """The job with its thumbnail, where that is done in a moment: a saved clip does not wait for its picture."""
@@ -85,34 +117,6 @@ class Delivery:
         file, thumbnail = media.find_video(self.folder, _name(job))
         return replace(job, file=file, thumbnail=thumbnail)
 
-    async def _save(self, job: Job) -> Job:
-        """Bring the clip home; the job with its file, and with the addresses that were good.
-
-        A studio may give a fresh address for a dead one, so every further attempt asks for the job once more.
-        """
-        name = _name(job)
-        reason = "The studio named no video."
-        for attempt in range(SAVE_ATTEMPTS_MAX):
-            if attempt:
-                await anyio.sleep(self.pause_seconds * 2**attempt)
-                job = await self._renew(job)
-            if job.video_url is None:
-                continue
-            try:
-                async with self.studio.stream_video(job.video_url) as chunks:
-                    saved = await media.save_video(chunks, self.folder, name)
-            except (StudioError, VideoUnsavedError) as exc:
-                reason = exc.what
-                continue
-            return replace(job, file=str(saved.file), note=saved.note)
-        raise VideoUnsavedError(
-            f"The clip is finished but not saved yet. {reason}",
-            f"Call get_job with {job.job_id} again soon: its address dies about 20 minutes after completion.",
-            charge="settled" if job.payment_id else "none",
-            amount_micro_usdc=job.price_micro_usdc,
-            payment_id=job.payment_id or None,
-        )
-
     async def keep_frames(self, *pictures: Picture) -> None:
         """Keep what a clip was made of, for people to look at: a nicety, without it the clip is as good."""
         for picture in pictures:
@@ -120,13 +124,73 @@ class Delivery:
                 with contextlib.suppress(SeedanceError, OSError):
                     await keep_frame(picture.image, self.folder)
 
-    async def _renew(self, job: Job) -> Job:
+    async def _save(self, job: Job, *, attempts: int = SAVE_ATTEMPTS_MAX, renew_first: bool = False) -> Job | Failure:
+        """Download a video; every attempt but the first asks the studio for the job before it.
+
+        Returns:
+            The job with its file and with the URLs that were good, or why there is none.
+        """
+        failure = Failure(job=job, reason=NO_URL)
+        for attempt in range(attempts):
+            if attempt:
+                await anyio.sleep(self.pause_seconds * 2**attempt)
+            if attempt or renew_first:
+                failure = await self._renew(failure)
+            outcome = await self._download(failure)
+            if isinstance(outcome, Job):
+                return outcome
+            failure = outcome
+        return failure
+
+    async def _download(self, before: Failure) -> Job | Failure:
+        """Try once; a failure keeps what was known before."""
+        job = before.job
+        if job.video_url is None:
+            return before
+        try:
+            async with self.studio.stream_video(job.video_url) as chunks:
+                saved = await media.save_video(chunks, self.folder, _name(job))
+        except StudioError as exc:
+            is_dead = not isinstance(exc, StudioUnreachableError)
+            return replace(before, reason=exc.what, hint="", is_dead=is_dead, is_local=False)
+        except VideoUnsavedError as exc:
+            is_local = isinstance(exc.__cause__, OSError)
+            hint = exc.hint if is_local else ""
+            return replace(before, reason=exc.what, hint=hint, is_dead=not is_local, is_local=is_local)
+        return replace(job, file=str(saved.file), note=saved.note)
+
+    async def _renew(self, before: Failure) -> Failure:
+        """Ask for the job once more; a studio that does not know it any more has answered, too."""
+        job = before.job
         try:
             seen = await self.studio.fetch_job(job.job_id)
+        except StudioRejectedError as exc:
+            return replace(before, was_renewed=exc.status in (403, 404))
         except StudioError:
-            return job
+            return before
         known = self.ledger.update_job(seen, now=self.now())
-        return known or replace(job, video_url=seen.video_url, thumbnail_url=seen.thumbnail_url)
+        fresh = known or replace(job, video_url=seen.video_url or job.video_url, thumbnail_url=seen.thumbnail_url)
+        reason = before.reason
+        if fresh.video_url is None and seen.result_text is not None:
+            reason = f"The studio's result names no one video: {seen.result_text}."
+        return replace(before, job=fresh, reason=reason, was_renewed=True)
+
+    def _finish(self, saved: Job) -> Job:
+        """Write down where a video is; its thumbnail follows."""
+        file = str(saved.file)
+        done = self.ledger.finish_job(saved.job_id, file=file, thumbnail=None, note=saved.note)
+
+        def record(thumbnail: str) -> None:
+            self.ledger.finish_job(saved.job_id, file=file, thumbnail=thumbnail, note=saved.note)
+
+        self._begin_thumbnail(saved, record)
+        return done
+
+    def _revive(self, expired: Job, failure: Failure) -> Job:
+        """Bring an expired job back to work where the studio named a new URL that may still be good."""
+        latest = self.ledger.find_job(expired.job_id) or expired
+        is_new = latest.video_url is not None and latest.video_url != expired.video_url
+        return self.ledger.revive_job(expired.job_id) if is_new and not failure.is_dead else latest
 
     def _begin_thumbnail(self, job: Job, record: Callable[[str], None]) -> None:
         """Make a thumbnail in the background: a nicety, which must not hold up or lose what was paid for."""

@@ -22,7 +22,8 @@ SeedanceError
 │   └── PurchaseUnderwayError       the same purchase is being made already; nothing more was signed
 ├── JobError
 │   ├── JobNotFoundError
-│   └── VideoUnsavedError           the clip is finished but not on disk yet
+│   ├── VideoUnsavedError           the clip is finished but not on disk yet
+│   └── VideoGoneError              neither this disk nor the studio has the video any more
 ├── LedgerError                     the books cannot be written; nothing may be signed
 └── InternalError                   the program itself broke; the ledger has whatever was paid
 
@@ -45,6 +46,9 @@ QUOTED_CHARACTERS_MAX = 300
 _SECRET_CHARACTERS_MAX = 1000
 """How far behind the quoted part a secret may reach that begins in it."""
 
+URL_CHARACTERS_MAX = 8192
+"""How much of a URL that a person should open is repeated: a part of it is of no use."""
+
 _QUOTES = str.maketrans("«»", "<>")
 """A stranger's text cannot end its own quotation and go on in our voice."""
 
@@ -57,6 +61,14 @@ def quote_text(text: object, characters_max: int = QUOTED_CHARACTERS_MAX) -> str
     if len(flat) > characters_max:
         flat = flat[: characters_max - 1] + "…"
     return f"«{flat}»"
+
+
+def format_duration(seconds: float) -> str:
+    """Return a span of time in words for people, in its largest whole unit."""
+    if seconds < 60:
+        return "less than a minute"
+    number, unit = (int(seconds // 60), "minute") if seconds < 3600 else (int(seconds // 3600), "hour")
+    return f"{number} {unit}{'s' if number != 1 else ''}"
 
 
 class SeedanceError(Exception):
@@ -98,6 +110,10 @@ class SeedanceError(Exception):
     def __str__(self) -> str:
         """The three answers, in order."""
         return f"{self.what} {self._money_sentence()} {self.hint}"
+
+    def list_facts(self) -> dict[str, object]:
+        """Return what a program should know of it besides its code."""
+        return {"charge": self.charge, "amount_micro_usdc": self.amount_micro_usdc, "payment_id": self.payment_id}
 
     def _money_sentence(self) -> str:
         amount = f"${format_usdc(self.amount_micro_usdc)}"
@@ -286,10 +302,56 @@ class JobNotFoundError(JobError):
 
 
 class VideoUnsavedError(JobError):
-    """The clip is finished at the studio but not on disk yet; asking again tries again."""
+    """The clip is finished at the studio but not on disk yet; asking again tries again.
+
+    Args:
+        job_id: The job, where it is known.
+        video_url: Where the studio has the video; untrusted, shown whole because a person can open it.
+        url_age_seconds: For how long this URL has been known.
+    """
 
     code = "video_unsaved"
     default_hint = "Call get_job again soon: the clip's address dies about 20 minutes after completion."
+
+    def __init__(
+        self,
+        what: str,
+        hint: str = "",
+        *,
+        charge: Charge = "none",
+        amount_micro_usdc: int = 0,
+        payment_id: int | None = None,
+        job_id: str | None = None,
+        video_url: str | None = None,
+        url_age_seconds: float | None = None,
+    ) -> None:
+        super().__init__(what, hint, charge=charge, amount_micro_usdc=amount_micro_usdc, payment_id=payment_id)
+        self.job_id = job_id
+        self.video_url = video_url
+        self.url_age_seconds = url_age_seconds
+
+    def __str__(self) -> str:
+        """The three answers, with the URL before the last."""
+        return " ".join(filter(None, (self.what, self._money_sentence(), self._url_sentence(), self.hint)))
+
+    def list_facts(self) -> dict[str, object]:
+        """Return the money's facts and the video's URL."""
+        age = None if self.url_age_seconds is None else int(self.url_age_seconds)
+        facts = {"job_id": self.job_id, "video_url": self.video_url, "video_url_age_seconds": age}
+        return {**super().list_facts(), **facts}
+
+    def _url_sentence(self) -> str:
+        if self.video_url is None:
+            return ""
+        age = "" if self.url_age_seconds is None else f", first seen {format_duration(self.url_age_seconds)} ago"
+        return f"Its URL{age}: {quote_text(self.video_url, URL_CHARACTERS_MAX)}"
+
+
+class VideoGoneError(JobError):
+    """Neither this disk nor the studio has the video any more."""
+
+    code = "video_gone"
+    default_hint = "Restore the file from a backup. Do not call get_job again for it."
 
 
 class LedgerError(SeedanceError):

@@ -54,6 +54,11 @@ def find_media_type(file: Path) -> str:
     return MEDIA_TYPES.get(file.suffix.removeprefix(".").lower(), MEDIA_TYPES["mp4"])
 
 
+def is_missing(file: str | None) -> bool:
+    """Return True if a file was saved and is not there any more."""
+    return file is not None and not Path(file).is_file()
+
+
 async def save_video(chunks: AsyncIterator[bytes], folder: Path, name: str) -> SavedVideo:
     """Save a stream under its real extension: written to a `.part` file, checked to be a whole video, then renamed.
 

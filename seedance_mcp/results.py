@@ -4,13 +4,16 @@ One set of field names for every tool and for `--json`; agents and scripts rely 
 decimal string for reading and as whole micro-USDC for arithmetic.
 """
 
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, Field
 
-from seedance_mcp.errors import quote_text
+from seedance_mcp.errors import URL_CHARACTERS_MAX, format_duration, quote_text
+from seedance_mcp.media import is_missing
 from seedance_mcp.money import format_usdc
+from seedance_mcp.undelivered import find_url_age
 from seedance_mcp.wire.encoding import is_network
 from seedance_mcp.wire.kinds import is_url, show_identifier, show_url
 
@@ -93,6 +96,7 @@ class JobResult(BaseModel):
     status: Literal["pending", "loading", "complete", "failed"]
     progress: int
     video_url: str | None = Field(description="Dies in 20 minutes")
+    video_url_age_seconds: int | None = None
     thumbnail_url: str | None
     file: str | None = Field(description="Saved video")
     price_usd: str | None
@@ -245,44 +249,104 @@ def show_animation(animation: "Animation", profile: "Profile") -> JobResult:
     else:
         next_step = "Nothing is bought yet: the image's host or the studio is slow. Make the same call again."
     return JobResult(
-        job_id=None, status="pending", progress=0, video_url=None, thumbnail_url=None, file=None, price_usd=None,
+        job_id=None, status="pending", progress=0, video_url=None, video_url_age_seconds=None,
+        thumbnail_url=None, file=None, price_usd=None,
         price_micro_usdc=None, rail=None, receipt=None, error=None, notes=list(animation.notes),
         next_step=next_step,
     )  # fmt: skip
 
 
-def show_job(job: "Job", profile: "Profile", *, notes: tuple[str, ...] = ()) -> JobResult:
-    """A job as a face shows it."""
-    if job.status == "failed" and not profile.speaks_to(job.studio):
-        next_step = "Call animate_image again with the same arguments: the sandbox in use now makes a new clip."
-    elif job.status == "failed":
-        next_step = (
-            "It failed at the studio and is not tried again by itself. To pay for another try, raise take by one."
-        )
-    elif job.pruned_at is not None:
-        next_step = f"{PRUNED} Do not wait for it. To buy the same video again, raise take by one."
-    elif job.file is not None:
-        next_step = f"Done. Show the user {job.file}."
-    elif job.status == "complete":
-        next_step = f"Call get_job with job_id {job.job_id} to save the video; its URL dies soon."
-    else:
-        next_step = f"Still running. Call get_job with job_id {job.job_id}."
+def show_job(job: "Job", profile: "Profile", *, notes: tuple[str, ...] = (), now: float | None = None) -> JobResult:
+    """A job as a face shows it.
+
+    Args:
+        job: What is known of it.
+        profile: Whom we talk to.
+        notes: What else its caller should know.
+        now: Unix seconds.
+    """
+    file = None if job.pruned_at is not None or _is_missing(job) else job.file
+    url_age_seconds = find_url_age(job, time.time() if now is None else now) if file is None else None
     paid = job.payment_id != 0 and not job.adopted
-    notes += _list_hidden(job)
     return JobResult(
         job_id=job.job_id,
         status=job.status,
         progress=job.progress,
         video_url=_find_url(job.video_url),
+        video_url_age_seconds=None if url_age_seconds is None else int(url_age_seconds),
         thumbnail_url=_find_url(job.thumbnail_url),
-        file=None if job.pruned_at is not None else job.file,
+        file=file,
         price_usd=format_usdc(job.price_micro_usdc) if paid else None,
         price_micro_usdc=job.price_micro_usdc if paid else None,
         rail=job.rail if paid else None,
         receipt=show_receipt(job.receipt, profile, job.fee_micro_usdc, studio=job.studio),
-        error=None if job.error is None else quote_text(job.error),
-        notes=[*notes, *([job.note] if job.note and job.file else [])],
-        next_step=next_step,
+        error=_show_error(job),
+        notes=[*notes, *_list_hidden(job), *_list_job_notes(job, profile, url_age_seconds)],
+        next_step=_find_job_step(job, profile),
+    )
+
+
+def _is_missing(job: "Job") -> bool:
+    """Whether a saved file is not there any more, though nobody pruned it."""
+    return job.pruned_at is None and is_missing(job.file)
+
+
+def _show_error(job: "Job") -> str | None:
+    """The studio's words, quoted; what is written of an expired result is our own, and quotes the studio itself."""
+    if job.error is None or job.expired_at is not None:
+        return job.error
+    return quote_text(job.error)
+
+
+def _find_job_step(job: "Job", profile: "Profile") -> str:
+    if job.status == "failed" and not profile.speaks_to(job.studio):
+        return "Call animate_image again with the same arguments: the sandbox in use now makes a new clip."
+    if job.expired_at is not None:
+        return (
+            "Stop polling. Give the claim in notes to the studio's support. The same request answers with this job and "
+            "is not bought again; to pay for another try, raise take by one."
+        )
+    if job.status == "failed":
+        return "It failed at the studio and is not tried again by itself. To pay for another try, raise take by one."
+    if job.pruned_at is not None:
+        return f"{PRUNED} Do not wait for it. To buy the same video again, raise take by one."
+    if _is_missing(job):
+        return f"Call get_job with job_id {job.job_id} to fetch it again, if the studio still has it."
+    if job.file is not None:
+        return f"Done. Show the user {job.file}."
+    if job.status == "complete":
+        return f"Call get_job with job_id {job.job_id} to save the video; its URL dies soon."
+    return f"Still running. Call get_job with job_id {job.job_id}."
+
+
+def _list_job_notes(job: "Job", profile: "Profile", url_age_seconds: float | None) -> list[str]:
+    """What a person should know of a job besides its facts."""
+    if job.expired_at is not None:
+        return [build_claim(job, profile)]
+    if _is_missing(job):
+        return [f"The saved file {job.file} is missing."]
+    if job.file is not None:
+        return [job.note] if job.note and job.pruned_at is None else []
+    if job.status != "complete" or url_age_seconds is None:
+        return []
+    age = format_duration(url_age_seconds)
+    return [f"The studio named video_url {age} ago; a URL expires about 20 minutes after that."]
+
+
+def build_claim(job: "Job", profile: "Profile") -> str:
+    """What to send to the studio's support about a paid result that could not be had."""
+    support = f" ({profile.support})" if profile.support else ""
+    receipt = job.receipt
+    transaction = show_identifier(receipt.transaction) if receipt and receipt.transaction else "not known"
+    network = receipt.network if receipt else f"the {job.rail} rail"
+    ended = "not known" if job.ended_at is None else _write_time(job.ended_at)
+    expired = "not known" if job.expired_at is None else _write_time(job.expired_at)
+    last = f" Last URL: {quote_text(job.video_url, URL_CHARACTERS_MAX)}." if job.video_url else ""
+    return (
+        f"Claim for the studio's support{support}: job {job.job_id}, paid ${format_usdc(job.price_micro_usdc)} on "
+        f"{network} by wallet {job.wallet}, transaction {transaction}, payment {job.payment_id}. Bought "
+        f"{_write_time(job.created_at)}, finished {ended}, result expired {expired} without a download. Please restore "
+        f"the video or refund the payment.{last}"
     )
 
 
@@ -308,7 +372,7 @@ def show_jobs(recent: "Recent") -> JobsResult:
             job_id=job.job_id,
             status=job.status,
             progress=job.progress,
-            file=None if job.pruned_at is not None else job.file,
+            file=None if job.pruned_at is not None or _is_missing(job) else job.file,
             price_usd=format_usdc(job.price_micro_usdc) if job.payment_id and not job.adopted else None,
             prompt=quote_text(job.arguments.get("prompt") or "", PROMPT_CHARACTERS_MAX),
             created_at=_write_time(job.created_at),

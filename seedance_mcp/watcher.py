@@ -30,6 +30,7 @@ from seedance_mcp.errors import (
 from seedance_mcp.flights import Start
 from seedance_mcp.ledger import Job, Ledger
 from seedance_mcp.studio import Studio
+from seedance_mcp.undelivered import Failure, unsaved_error
 from seedance_mcp.wire.jobs import JobPage, JobStatus
 
 POLL_SECONDS_MAX = 15
@@ -299,7 +300,9 @@ class JobWatcher:
         watched.asked_at, watched.due = now, now + pause
         if watched.failures < UNKNOWN_ANSWERS_MAX:
             return
-        if isinstance(exc, StudioRejectedError) and exc.status == 404:
+        if watched.job.status == "complete":  # whoever asks must hear of the URL
+            watched.problem = unsaved_error(Failure(job=watched.job, reason=exc.what, is_dead=False), self._now())
+        elif isinstance(exc, StudioRejectedError) and exc.status == 404:
             watched.problem = JobNotFoundError(
                 f"The studio says that it does not know job {watched.job.job_id}.",
                 "Call get_job again later. If it stays so, give the receipt to the studio's support.",

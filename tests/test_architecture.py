@@ -16,7 +16,8 @@ FLOORS: dict[str, tuple[str, ...]] = {
     ),
     "judgement": (
         "account", "adoption", "animator", "chains", "delivery", "doubts", "flights", "funds", "history", "hosting",
-        "order", "ordering", "pricing", "purchase", "quoting", "recovery", "retention", "untracked", "watcher",
+        "order", "ordering", "pricing", "purchase", "quoting", "recovery", "retention", "undelivered",
+        "untracked", "watcher",
     ),
     "hands": ("config", "ledger", "media", "pictures", "studio", "wallet"),
     "facts": ("installation",),

@@ -1,5 +1,6 @@
 """What was paid is delivered: whatever the word, the shape and the file are in which the studio hands it over."""
 
+import sqlite3
 from collections.abc import AsyncGenerator, Callable
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from pathlib import Path
@@ -218,3 +219,156 @@ async def test_what_is_no_video_is_not_saved_as_one(open_buyer: OpenBuyer, kind:
         await break_with(buyer.sandbox)
         [job_id] = await buyer.job_ids()
         assert read_saved(await buyer.client.call_tool("get_job", {"job_id": job_id}))
+
+
+ERROR = "seedance-mcp/error"
+RESULT_SECONDS = 20 * 60
+
+
+def let_pass(folder: Path, seconds: float) -> None:
+    """Let everything in a ledger have happened earlier; no process may have it open."""
+    [file] = folder.rglob("ledger.sqlite3")
+    with sqlite3.connect(file) as db:
+        for column in ("created_at", "ended_at", "url_seen_at", "expired_at"):
+            db.execute(f"UPDATE jobs SET {column} = {column} - ?", (seconds,))  # noqa: S608 - our own words
+    db.close()
+
+
+async def test_a_video_that_cannot_be_saved_is_told_with_its_url_and_age(open_buyer: OpenBuyer) -> None:
+    async with open_buyer() as buyer:
+        bought = await buyer.buy("expired_result")
+        [job_id] = await buyer.job_ids()
+        early = facts(await buyer.client.call_tool("get_job", {"job_id": job_id, "wait_seconds": 0}))
+        asked = await buyer.client.call_tool("get_job", {"job_id": job_id})
+    for answer in (bought, asked):
+        assert answer.is_error
+        told = (answer.meta or {})[ERROR]
+        assert (told["code"], told["charge"], told["amount_micro_usdc"]) == ("video_unsaved", "settled", CLIP)
+        assert (told["job_id"], job_id in told["video_url"]) == (job_id, True)
+        assert 0 <= told["video_url_age_seconds"] < 60
+        assert f"«{told['video_url']}»" in str(answer.content)
+        assert "first seen less than a minute ago" in str(answer.content)
+    assert (early["status"], early["file"]) == ("complete", None)
+    assert job_id in early["video_url"]
+    assert 0 <= early["video_url_age_seconds"] < 60
+
+
+async def test_a_result_that_expired_is_a_claim_and_not_bought_again(
+    make_sandbox: MakeSandbox, funded_key: str, make_picture: Draw, tmp_path: Path
+) -> None:
+    sandbox, picture = make_sandbox(), make_picture()
+    await break_with(sandbox, "expired_result")
+    async with open_host(sandbox, funded_key, tmp_path) as client:
+        job_id = (await buy(client, picture)).meta[ERROR]["job_id"]  # type: ignore[index]  # it failed
+    let_pass(tmp_path, RESULT_SECONDS + 60)
+    async with open_host(sandbox, funded_key, tmp_path) as client:
+        ended = await client.call_tool("get_job", {"job_id": job_id})
+        again = await buy(client, picture)
+        once_more = await client.call_tool("get_job", {"job_id": job_id})
+        [line] = facts(await client.call_tool("list_jobs", {}))["jobs"]
+        await break_with(sandbox)
+        revived = facts(await client.call_tool("get_job", {"job_id": job_id}))
+    transaction = str((await settlements(sandbox))[1]["transaction"])
+    for answer in (ended, again, once_more):
+        told = read_all(answer)
+        assert answer.is_error
+        assert (told["job_id"], told["status"], told["price_micro_usdc"]) == (job_id, "failed", CLIP)
+        assert told["error"].startswith("Paid, result expired. The result at «")
+        assert told["next_step"].startswith("Stop polling.")
+        [claim] = [note for note in told["notes"] if note.startswith("Claim")]
+        network = str(told["receipt"]["network"])
+        assert all(part in claim for part in (str(job_id), transaction, "paid $0.32", network))
+        assert (answer.meta or {})[ERROR] == {
+            "code": "result_expired", "charge": "settled", "amount_micro_usdc": CLIP,
+        }  # fmt: skip
+    assert (line["status"], line["file"]) == ("failed", None)
+    assert (revived["status"], revived["error"], Path(revived["file"]).exists()) == ("complete", None, True)
+    assert [one["amount_micro_usdc"] for one in await settlements(sandbox)] == [UPLOAD, CLIP]
+
+
+async def test_a_disk_that_says_no_never_makes_a_result_expire(
+    make_sandbox: MakeSandbox, funded_key: str, make_picture: Draw, tmp_path: Path
+) -> None:
+    sandbox, picture = make_sandbox(), make_picture()
+    async with open_host(sandbox, funded_key, tmp_path) as client:
+        first = facts(await buy(client, picture))
+        folder = Path(first["file"]).parent
+        folder.rename(folder.with_name("away"))
+        folder.write_text("")
+        answer = await buy(client, picture, take=2)
+        assert answer.is_error, answer.content
+        job_id = (answer.meta or {})[ERROR]["job_id"]
+    let_pass(tmp_path, 2 * RESULT_SECONDS)
+    async with open_host(sandbox, funded_key, tmp_path) as client:
+        told = (await client.call_tool("get_job", {"job_id": job_id})).meta or {}
+        assert (told[ERROR]["code"], told[ERROR]["charge"]) == ("video_unsaved", "settled")
+        folder.unlink()
+        assert read_saved(await client.call_tool("get_job", {"job_id": job_id}))
+
+
+async def test_a_deleted_video_is_reported_and_fetched_again(open_buyer: OpenBuyer) -> None:
+    async with open_buyer() as buyer:
+        bought = facts(await buyer.buy())
+        file, uri = Path(bought["file"]), f"seedance://jobs/{bought['job_id']}"
+        file.unlink()
+        [line] = facts(await buyer.client.call_tool("list_jobs", {}))["jobs"]
+        [content] = (await buyer.client.read_resource(uri)).contents
+        fetched = facts(await buyer.client.call_tool("get_job", {"job_id": bought["job_id"]}))
+        assert (line["file"], f"The saved file {file} is missing." in str(content)) == (None, True)
+        assert (fetched["file"], file.exists()) == (str(file), True)
+        file.unlink()
+        buyer.takes -= 1  # the same request as before
+        assert read_saved(await buyer.buy())
+        assert await buyer.paid() == [UPLOAD, CLIP]
+
+
+async def test_a_deleted_video_that_the_studio_has_no_more_is_said_to_be_gone(open_buyer: OpenBuyer) -> None:
+    async with open_buyer() as buyer:
+        bought = facts(await buyer.buy())
+        Path(bought["file"]).unlink()
+        await break_with(buyer.sandbox, "expired_result")
+        asked = await buyer.client.call_tool("get_job", {"job_id": bought["job_id"]})
+        buyer.takes -= 1  # the same request as before
+        again = await buyer.buy("expired_result")
+        for answer in (asked, again):
+            assert answer.is_error
+            assert (answer.meta or {})[ERROR]["code"] == "video_gone"
+            assert f"The saved file {bought['file']} is missing." in str(answer.content)
+            assert "$0.32 was paid" in str(answer.content)
+        assert await buyer.paid() == [UPLOAD, CLIP]
+
+
+@pytest.mark.parametrize(
+    ("shape", "says"),
+    [
+        ("two", "&cut=1», «"),
+        ("text", "«Your video is in the dashboard»"),
+        ("still", "thumbnail"),
+        ("nothing", "names no video"),
+    ],
+)
+async def test_a_result_without_one_video_is_told_in_the_studios_words(
+    open_buyer: OpenBuyer, shape: str, says: str
+) -> None:
+    async with open_buyer() as buyer:
+        answer = await buyer.buy(f"result_shape={shape}")
+        told = answer.content[0]
+        assert answer.is_error
+        assert says in getattr(told, "text", "")
+        await break_with(buyer.sandbox)
+        [job_id] = await buyer.job_ids()
+        assert read_saved(await buyer.client.call_tool("get_job", {"job_id": job_id}))
+
+
+async def test_an_untracked_video_that_cannot_be_saved_has_its_url_or_an_end(
+    make_sandbox: MakeSandbox, funded_key: str, make_picture: Draw, tmp_path: Path
+) -> None:
+    sandbox = make_sandbox()
+    async with open_host(sandbox, funded_key, tmp_path / "lost") as client:
+        job_id = facts(await buy(client, make_picture()))["job_id"]
+    await break_with(sandbox, "expired_result")
+    async with open_host(sandbox, funded_key, tmp_path / "new") as client:
+        answer = await client.call_tool("get_job", {"job_id": job_id})
+    told = (answer.meta or {})[ERROR]
+    assert (told["code"], job_id in told["video_url"]) == ("video_unsaved", True)
+    assert 0 <= told["video_url_age_seconds"] < 60

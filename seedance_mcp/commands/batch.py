@@ -237,10 +237,15 @@ def _describe_end(result: dict[str, Any], shot: Shot, *, alone: bool) -> str:
     paid = f", ${result['price_usd']} was paid" if result["price_usd"] else ""
     sentences = [f"{result['status']}{paid}."]
     if result["error"]:
-        sentences.append(f"The studio says: {result['error']}.")
+        sentences.append(say_reason(result["error"]))
     if not result["file"]:
         sentences.append(_say_next(result, shot, alone=alone))
     return " ".join(sentences)
+
+
+def say_reason(error: str) -> str:
+    """Why a job has no video, as a sentence; only what is quoted are the studio's words."""
+    return f"The studio says: {error}." if error.startswith("«") else error
 
 
 def _say_next(result: dict[str, Any], shot: Shot, *, alone: bool = False) -> str:

@@ -20,6 +20,7 @@ from seedance_mcp.commands.batch import (
     print_table,
     quote_all,
     report_to,
+    say_reason,
     show_table,
 )
 from seedance_mcp.commands.console import AsJson, Sandbox, put, read_environ, run, say, words
@@ -201,7 +202,7 @@ def get(
         say(result)
     else:
         paid = f", ${result['price_usd']} was paid" if result["status"] == "failed" and result["price_usd"] else ""
-        reason = f"The studio says: {result['error']}. " if result["error"] else ""
+        reason = f"{say_reason(result['error'])} " if result["error"] else ""
         ended = f"{result['status']}{paid}. {reason}{rephrase(result['next_step'])}"
         words.print(f"{result['job_id']}: {ended}", markup=False)
         for note in result["notes"]:

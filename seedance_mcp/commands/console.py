@@ -165,9 +165,7 @@ def show_error(exc: SeedanceError) -> dict[str, object]:
     return {
         "code": exc.code,
         "what": exc.what,
-        "charge": exc.charge,
-        "amount_micro_usdc": exc.amount_micro_usdc,
-        "payment_id": exc.payment_id,
+        **exc.list_facts(),
         "held_until": exc.held_until,
         "hint": exc.hint,
     }

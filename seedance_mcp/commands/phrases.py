@@ -19,7 +19,9 @@ _PHRASES: dict[str, str | Callable[[re.Match[str]], str]] = {
     # what to do again
     r"call animate_image with the same arguments to buy it": r"buy it with seedance-mcp animate",
     r"call (?:animate_image )?again with the same arguments": r"run the same command again",
-    r"call get_job with (?:job_id )?(\S+?)( again soon| to save the video|\.(?!\S))": r"run seedance-mcp get \1\2",
+    r"call get_job with (?:job_id )?(\S+?)( again soon| to save the video| to fetch it again|\.(?!\S))": (
+        r"run seedance-mcp get \1\2"
+    ),
     r"call get_job with the job_id of one": r"run seedance-mcp get with the id of one",
     r"call get_job again": r"run the same command again",
     r"make the same call": r"run the same command",

@@ -66,6 +66,7 @@ class Profile:
         tempo_explorer_url: As `explorer_url`, for that chain.
         job_seconds: How long a job is expected to take before the ledger knows better.
         poll_seconds_min: The shortest pause between two questions about a job.
+        support: Where people write about a job that was paid, or None where that is not known.
         pay_to: Recipients that the profile allows, in lower case; empty allows any.
         published_recipients: Recipients that the studio is publicly known by, in lower case, by network.
     """
@@ -83,6 +84,7 @@ class Profile:
     job_seconds: float = 60
     poll_seconds_min: float = 3
     pay_to: tuple[str, ...] = ()
+    support: str | None = None
     published_recipients: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
 
     def name_command(self, verb: str) -> str:
@@ -142,6 +144,7 @@ LIVE = Profile(
     tempo_rpc_urls=("https://rpc.tempo.xyz",),
     tempo_explorer_url="https://explore.tempo.xyz/tx/",
     published_recipients={LIVE_TOKEN.network: (LIVE_RECIPIENT,)},
+    support="support@merit.systems",  # Source: contract section 1, the studio's own OpenAPI document
 )
 
 

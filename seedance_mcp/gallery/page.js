@@ -134,7 +134,7 @@ function drawStage(clip) {
       stage.append(image);
     }
     const state = clip.missing ? "The file is not there any more"
-      : { failed: "Failed at the studio", complete: "Being saved", pending: "Waiting" }[clip.status] || (clip.progress ? `${clip.progress}%` : "Running");
+      : { failed: clip.claim ? "Paid, result expired" : "Failed at the studio", complete: "Being saved", pending: "Waiting" }[clip.status] || (clip.progress ? `${clip.progress}%` : "Running");
     stage.append(make("span", "state", state));
     if (running(clip)) {
       const bar = make("div", "bar"), fill = make("i");
@@ -180,6 +180,12 @@ function drawClip(clip) {
   card.dataset.job = clip.job_id;
   text.append(...drawPrompt(clip));
   if (clip.error) text.append(make("p", "problem", clip.error));
+  if (clip.claim) text.append(make("p", "facts quiet", clip.claim));
+  if (clip.video_url) {
+    const there = make("p", "facts quiet"), seen = clip.url_seen_at ? `named ${moment(clip.url_seen_at)}, expires about 20 minutes later` : "";
+    there.append(link(clip.video_url, "video at the studio"), make("span", "", seen));
+    text.append(there);
+  }
   const facts = make("p", "facts quiet"), paid = make("p", "facts quiet");
   facts.append(make("b", "", usd(clip.price_micro_usdc)), make("span", "", clip.model));
   if (clip.size) facts.append(make("span", "", clip.size));

@@ -15,6 +15,7 @@ from seedance_mcp.ledger import Job, Ledger, Payment
 from seedance_mcp.ledger.sqlite import SQLiteLedger
 from seedance_mcp.pictures.thumbnails import name_frame
 from seedance_mcp.policy import Spend
+from seedance_mcp.results import build_claim
 from seedance_mcp.wire.kinds import is_url
 
 CLIPS_MAX = 2000
@@ -106,7 +107,10 @@ def _show_clip(job: Job, settings: Settings, ledger: Ledger, locate: Locate) -> 
         "size": size,
         "price_micro_usdc": job.price_micro_usdc,
         "created_at": job.created_at,
-        "error": None if job.error is None else quote_text(job.error),
+        "error": job.error if job.error is None or job.expired_at is not None else quote_text(job.error),
+        "claim": None if job.expired_at is None else build_claim(job, settings.profile),
+        "video_url": None if places["clip"] or job.status == "failed" else job.video_url,
+        "url_seen_at": job.url_seen_at or job.ended_at,
         "video": places["clip"],
         "poster": places["poster"],
         "missing": job.file is not None and places["clip"] is None,

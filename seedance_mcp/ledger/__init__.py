@@ -382,7 +382,7 @@ class Ledger(Protocol):
         """Write that a paid result cannot be had any more: the job has failed for good, unless it is revived."""
         ...
 
-    def revive_job(self, seen: JobStatus, *, now: float) -> Job:
+    def revive_job(self, job_id: str) -> Job:
         """Write that the studio has a result again for a job that had expired."""
         ...
 

@@ -497,14 +497,9 @@ class SQLiteLedger:
             make_storable(error), now, now,
         )  # fmt: skip
 
-    def revive_job(self, seen: JobStatus, *, now: float) -> Job:
+    def revive_job(self, job_id: str) -> Job:
         """Write that the studio has a result again for a job that had expired."""
-        return self._change_job(
-            seen.job_id,
-            """status = 'complete', error = NULL, expired_at = NULL, video_url = ?, url_seen_at = ?,
-               thumbnail_url = coalesce(?, thumbnail_url)""",
-            make_storable(seen.video_url), now, make_storable(seen.thumbnail_url),
-        )  # fmt: skip
+        return self._change_job(job_id, "status = 'complete', error = NULL, expired_at = NULL")
 
     def _change_job(self, job_id: str, change: str, *parameters: object) -> Job:
         with self._atomic() as db:

@@ -69,9 +69,9 @@ class MoneyTool(Tool):
                     "charge": cause.charge,
                     "amount_micro_usdc": cause.amount_micro_usdc,
                     "payment_id": cause.payment_id,
-                }
+                }  # without the video's URL, which may hold a secret: it is for the caller, not for the log
                 log.info("%s failed: %s", self.name, cause.code, extra={"tool": self.name, "code": cause.code, **money})
-                return _fail(cause.code, str(cause), **money)
+                return _fail(cause.code, str(cause), **cause.list_facts())
             if isinstance(exc, UnexpectedToolError):
                 log.error("%s broke unexpectedly", self.name, exc_info=exc.__cause__, extra={"tool": self.name})
                 broken = InternalError(f"{self.name} broke unexpectedly.", charge="held")

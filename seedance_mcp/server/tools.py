@@ -58,9 +58,12 @@ from seedance_mcp.server.parameters import (
     make_order,
     read_price,
 )
+from seedance_mcp.undelivered import EXPIRED
 
 log = logging.getLogger("seedance_mcp")
 
+RESULT_EXPIRED = "result_expired"
+"""The code of a job that was paid and whose result could not be had any more."""
 JOBS_DEFAULT, JOBS_MAX = 10, 50
 NO_WALLET = "Until then quote_price works, and nothing can be bought."
 
@@ -188,7 +191,8 @@ def _answer_job(result: JobResult, thumbnail: bytes | None) -> CallToolResult:
     if result.status == "failed":
         answer.is_error = True
         money = {} if result.price_micro_usdc is None else {"charge": "settled"}
-        answer.meta = {ERROR_KEY: {"code": "job_failed", **money, "amount_micro_usdc": result.price_micro_usdc}}
+        code = RESULT_EXPIRED if (result.error or "").startswith(EXPIRED) else "job_failed"
+        answer.meta = {ERROR_KEY: {"code": code, **money, "amount_micro_usdc": result.price_micro_usdc}}
     return answer
 
 

@@ -1,0 +1,112 @@
+"""Undelivered videos: what is said of one that is finished and not on disk, and when its result counts as expired.
+
+Owns the texts and the rule, no step of the download.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from seedance_mcp.errors import Charge, VideoGoneError, VideoUnsavedError
+
+if TYPE_CHECKING:
+    from seedance_mcp.ledger import Job
+
+EXPIRED = "Paid, result expired."
+"""How the error of every job begins whose paid result could not be had; what the studio says is quoted instead."""
+RESULT_SECONDS = 20 * 60
+"""How long a result's URL is known to last. Source: contract section 8."""
+RESULT_LOST_SECONDS = 6 * 3600
+"""When a result that never could be downloaded counts as expired, also where the studio names new URLs."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Failure:
+    """Why a finished video is not on disk.
+
+    Attributes:
+        job: The job as it was known last.
+        reason: What failed, as a sentence.
+        hint: What to do about it; empty for the ordinary next step.
+        is_dead: Whether there is no video behind the URL, or no URL; a broken connection is not that.
+        is_local: Whether this machine could not save it.
+        was_renewed: Whether the studio answered when it was asked for another URL.
+    """
+
+    job: Job
+    reason: str
+    hint: str = ""
+    is_dead: bool = True
+    is_local: bool = False
+    was_renewed: bool = False
+
+
+def find_url_age(job: Job, now: float) -> float | None:
+    """Return for how many seconds the URL of a job's video has been known; None where there is no URL.
+
+    The studio may have made it earlier, of a job that is not in the ledger by an unknown time.
+    """
+    if job.video_url is None:
+        return None
+    seen_at = job.url_seen_at or job.ended_at
+    return None if seen_at is None else max(now - seen_at, 0)
+
+
+def is_expired(failure: Failure, now: float) -> bool:
+    """Return True if a paid result cannot be had any more.
+
+    Its URL is older than any URL lasts, there is nothing behind it, and the studio, asked again, named no newer one.
+    """
+    job = failure.job
+    if failure.is_local or not failure.was_renewed:
+        return False
+    ended_at = job.ended_at or job.created_at
+    seen_at = (job.url_seen_at or ended_at) if job.payment_id else job.created_at  # no ledger knows others' URLs
+    is_old = now - seen_at > RESULT_SECONDS
+    return (failure.is_dead and is_old) or now - ended_at > RESULT_LOST_SECONDS
+
+
+def describe_expiry(failure: Failure) -> str:
+    """Return what is written to the ledger of a result that expired."""
+    asked = "Asked again, the studio named no newer URL." if failure.is_dead else "It was tried for hours."
+    return f"{EXPIRED} {failure.reason} {asked}"
+
+
+def unsaved_error(failure: Failure, now: float) -> VideoUnsavedError:
+    """Build the error of a video that is finished and not saved yet, with its URL."""
+    job = failure.job
+    hint = failure.hint or (
+        f"Call get_job with {job.job_id} again soon: a URL expires about 20 minutes after the studio names it."
+    )
+    if job.video_url is not None:
+        hint = f"{hint} Or open the URL at once."
+    return VideoUnsavedError(
+        f"The video is finished but not saved yet. {failure.reason}",
+        hint,
+        charge=find_charge(job),
+        amount_micro_usdc=job.price_micro_usdc,
+        payment_id=job.payment_id or None,
+        job_id=job.job_id,
+        video_url=job.video_url,
+        url_age_seconds=find_url_age(job, now),
+    )
+
+
+def gone_error(failure: Failure) -> VideoGoneError:
+    """Build the error of a video that neither this disk nor the studio has any more."""
+    job = failure.job
+    lost = f"The saved file {job.file} is missing." if job.file else "The video was never saved here."
+    return VideoGoneError(
+        f"{lost} {failure.reason} Asked again, the studio named no newer URL.",
+        (f"Restore {job.file} from a backup or the trash. " if job.file else "")
+        + f"Do not call get_job again for it. The studio's support may still have job {job.job_id}.",
+        charge=find_charge(job),
+        amount_micro_usdc=job.price_micro_usdc,
+        payment_id=job.payment_id or None,
+    )
+
+
+def find_charge(job: Job) -> Charge:
+    """Return what is known of the money of a finished job; one that the ledger did not buy cost nothing here."""
+    return "settled" if job.payment_id else "none"

@@ -222,9 +222,13 @@ class StudioUnreachableError(StudioError):
     code = "studio_unreachable"
     default_hint = "Try again in a minute."
 
-    def __init__(self, what: str, hint: str = "", *, retry_after_seconds: float | None = None) -> None:
+    def __init__(
+        self, what: str, hint: str = "", *, retry_after_seconds: float | None = None, answered: bool = False
+    ) -> None:
         super().__init__(what, hint)
         self.retry_after_seconds = retry_after_seconds
+        self.answered = answered
+        """Whether something answered at the studio's address; False where there was no connection or no answer."""
 
 
 class StudioRejectedError(StudioError):

@@ -15,7 +15,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from seedance_mcp.errors import LedgerError, StudioError, StudioProtocolError, StudioRejectedError
+from seedance_mcp.errors import (
+    LedgerError,
+    StudioError,
+    StudioProtocolError,
+    StudioRejectedError,
+    StudioUnreachableError,
+)
 from seedance_mcp.idempotency import GenerationKeys, generation_keys
 from seedance_mcp.money import MicroUSDC, format_usdc
 from seedance_mcp.studio import Studio
@@ -115,6 +121,7 @@ class Pricing:
 
         Raises:
             StudioProtocolError: It declares nothing that this version can write.
+            StudioUnreachableError: Nothing answers at its address.
         """
         stale = self._openapi is None or self._openapi[0] + CONTRACT_SECONDS < self.now()
         if fresh or (stale and self._failed_at + UNREADABLE_SECONDS < self.now()):
@@ -123,6 +130,8 @@ class Pricing:
                 self._readings += 1
                 self.unreadable = None
             except StudioError as exc:
+                if isinstance(exc, StudioUnreachableError) and not exc.answered:
+                    raise  # no studio, no price: the routes would not answer either
                 self._failed_at, self.unreadable = self.now(), exc
                 log.warning("The studio's openapi.json cannot be read; what it last said is used. %s", exc.what)
         if self._openapi is None:

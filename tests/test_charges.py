@@ -205,7 +205,7 @@ async def test_without_its_libraries_mpp_is_passed_over_or_named(
         async with animator_on(settings) as animator:
             await animator.upload_image(picture)
         async with animator_on(settings_for(alone, funded_key, tmp_path / "alone")) as animator:
-            with pytest.raises(ConfigError, match=r"seedance-mcp\[tempo\]") as raised:
+            with pytest.raises(ConfigError, match=r"\[tempo\]") as raised:
                 await animator.upload_image(picture)
 
     assert raised.value.charge == "none"

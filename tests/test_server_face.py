@@ -15,7 +15,7 @@ from seedance_mcp.server.tools import mark_span
 
 TOOLS = {"animate_image", "get_job", "quote_price", "upload_image", "list_jobs", "wallet_status"}
 TOKENS_MAX = 1560
-CHARACTERS_MAX = 6100
+CHARACTERS_MAX = 6300
 """What 1,560 tokens look like here, where no tokenizer is installed; `benchmarks/agent_cost.py` counts them."""
 WORDS_MAX = 150
 

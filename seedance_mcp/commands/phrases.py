@@ -22,6 +22,15 @@ _PHRASES: dict[str, str | Callable[[re.Match[str]], str]] = {
     r"call get_job with (?:job_id )?(\S+?)( again soon| to save the video| to fetch it again|\.(?!\S))": (
         r"run seedance-mcp get \1\2"
     ),
+    r"call list_jobs to see them, then get_job with the job_id of the right one": (
+        r"see them with seedance-mcp jobs --studio, then run seedance-mcp get with the id of the right one"
+    ),
+    r"call get_job with (?:the job that is named|that job_id to see and save it)": (
+        r"run seedance-mcp get with that id to save its video"
+    ),
+    r"to buy another video all the same, call again with take": r"to buy another video all the same, give --take",
+    r"until then quote_price works": r"until then seedance-mcp quote works",
+    r"the studio named video_url": r"the studio named the video's URL",
     r"call get_job with the job_id of one": r"run seedance-mcp get with the id of one",
     r"call get_job again": r"run the same command again",
     r"make the same call": r"run the same command",
@@ -56,7 +65,14 @@ _PHRASES: dict[str, str | Callable[[re.Match[str]], str]] = {
     r"only the owner can mend this, in the settings": r"mend it in your settings",
     r"(?:stop and tell the owner\. )?only the owner can end it": r"you can end it",
     r"(?:stop and tell the owner\. )?only the owner can (change|raise) a limit": r"only your settings can \1 a limit",
-    r"tell the owner to (give|send|run)": r"\1",
+    r"tell the owner to (give|send|run|install)": r"\1",
+    r"stop and tell the owner: this can be an attack\. an owner who has asked the studio can": (
+        r"this can be an attack. If you have asked the studio, you can"
+    ),
+    r"only the owner can change that": r"you can change that",
+    r"the owner lets pass without a person's yes, and this host cannot ask a person": (
+        r"you let pass without a yes, and no one can be asked here"
+    ),
     r"tell the owner, or give": r"give",
     r"(update seedance-mcp), or tell the owner": r"\1",
     r"(until the ledger can be written)\. tell the owner": r"\1",

@@ -393,22 +393,24 @@ class Studio:
         Raises:
             StudioUnreachableError: It still is after `ATTEMPTS_MAX`, or a bot check answers: asking again provokes it.
         """
-        reason, retry_after = "", None
+        reason, retry_after, answered = "", None, False
         for attempt in range(ATTEMPTS_MAX):
             try:
                 response = await self._exchange(method, url, body=body)
             except StudioUnreachableError as exc:
-                reason, retry_after, pause_seconds = exc.what, None, 0.5 * 2**attempt
+                reason, retry_after, answered, pause_seconds = exc.what, None, False, 0.5 * 2**attempt
             else:
                 _check_edge(f"The answer of {quote_url(url)} cannot be had", response)
                 if response.status != 429 and response.status < 500:
                     return response
-                reason = f"The studio answered {describe_answer(response)}."
+                reason, answered = f"The studio answered {describe_answer(response)}.", True
                 retry_after = read_retry_after(response, self._now())
                 pause_seconds = retry_after or 0.5 * 2**attempt
             if attempt + 1 < ATTEMPTS_MAX:
                 await anyio.sleep(min(pause_seconds, ANSWER_SECONDS / 3))
-        raise StudioUnreachableError(reason, "Try again in a minute.", retry_after_seconds=retry_after)
+        raise StudioUnreachableError(
+            reason, "Try again in a minute.", retry_after_seconds=retry_after, answered=answered
+        )
 
     def _rejected(self, what: str, response: Response) -> StudioRejectedError | StudioUnreachableError:
         _check_edge(f"{what} failed", response)
@@ -417,6 +419,7 @@ class Studio:
                 f"{what} failed: {describe_answer(response)}.",
                 "Try again in a minute.",
                 retry_after_seconds=read_retry_after(response, self._now()),
+                answered=True,
             )
         return StudioRejectedError(f"{what} was refused: {describe_answer(response)}.", status=response.status)
 
@@ -428,4 +431,4 @@ def _check_edge(what: str, response: Response) -> None:
         StudioUnreachableError: The request is not at fault.
     """
     if find_edge_answer(response.status, response.headers, response.body) is not None:
-        raise StudioUnreachableError(f"{what}: {describe_answer(response)}.", EDGE_HINT)
+        raise StudioUnreachableError(f"{what}: {describe_answer(response)}.", EDGE_HINT, answered=True)

@@ -15,6 +15,8 @@ ELSEWHERE = ("sandbox", "server", "demo")
 """Rooms whose words reach no person as they are: the other house, the tools' own face; the demo shows the tools."""
 PEOPLES_OWN = ("cli", "commands", "config", "doctor", "embedded", "gallery", "hosts", "jsonc", "shots", "wallet")
 """Rooms that speak to the owner anyway, and write the right words at once."""
+NO_SENTENCES = ("phrases.py", "words.py", "migrations.py")
+"""The table itself, a list of words, and SQL."""
 KEYS = {
     "allow_loopback_http", "blob_url", "chain_id", "data_dir", "drop_after_settle", "pay_to", "private_key", "rpc_url",
     "startup_timeout_sec", "studio_url", "tool_timeout_sec", "wallet_file", "wallet_key",
@@ -22,13 +24,15 @@ KEYS = {
 """Names that a person writes or reads just so: in a settings file, a profile, a wallet or a host's file, as a fault."""
 TOOLISH = re.compile(r"\b[a-z][a-z0-9]*(?:_[a-z0-9]+)+\b(?!\.json)|\b[Cc]alls?\b|\b[Tt]he (?:owner|user)\b|\bretry\b")
 """A name in snake_case, a tool's or an argument's; and what one says to a model."""
-SQL = re.compile(r"\b(?:SELECT|INSERT|UPDATE|PRAGMA|CREATE|ALTER|FROM|WHERE|ORDER BY)\b|= \?")
+SQL = re.compile(
+    r"^(?:[a-z_]+ ){3,}[a-z_]+$|= NULL|\b(?:SELECT|INSERT|UPDATE|PRAGMA|CREATE|ALTER|FROM|WHERE|ORDER BY)\b|= \?"
+)
 
 
 def rooms() -> Iterator[tuple[str, Path]]:
     for path in sorted(PACKAGE.rglob("*.py")):
         room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-        if room not in ELSEWHERE and path.name != "phrases.py":
+        if room not in ELSEWHERE and path.name not in NO_SENTENCES:
             yield room, path
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from seedance_mcp.errors import Charge, VideoGoneError, VideoUnsavedError
+from seedance_mcp.errors import VideoGoneError, VideoUnsavedError
 
 if TYPE_CHECKING:
     from seedance_mcp.ledger import Job
@@ -84,7 +84,7 @@ def unsaved_error(failure: Failure, now: float) -> VideoUnsavedError:
     return VideoUnsavedError(
         f"The video is finished but not saved yet. {failure.reason}",
         hint,
-        charge=find_charge(job),
+        charge="settled" if job.payment_id and not job.adopted else "none",
         amount_micro_usdc=job.price_micro_usdc,
         payment_id=job.payment_id or None,
         job_id=job.job_id,
@@ -101,12 +101,7 @@ def gone_error(failure: Failure) -> VideoGoneError:
         f"{lost} {failure.reason} Asked again, the studio named no newer URL.",
         (f"Restore {job.file} from a backup or the trash. " if job.file else "")
         + f"Do not call get_job again for it. The studio's support may still have job {job.job_id}.",
-        charge=find_charge(job),
+        charge="settled" if job.payment_id and not job.adopted else "none",
         amount_micro_usdc=job.price_micro_usdc,
         payment_id=job.payment_id or None,
     )
-
-
-def find_charge(job: Job) -> Charge:
-    """Return what is known of the money of a finished job; one that the ledger did not buy cost nothing here."""
-    return "settled" if job.payment_id else "none"

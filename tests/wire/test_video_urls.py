@@ -13,7 +13,7 @@ from tests.challenges import CAPTURES
 
 from .hostile import mangled
 
-URL, OTHER = "https://x.test/v.mp4?part=1", "https://x.test/w.mp4"
+URL, OTHER = "https://x.test/v.mp4?expires=1", "https://x.test/w.mp4"
 STILL = "https://x.test/still"
 
 

@@ -33,13 +33,16 @@ from seedance_mcp.wire.encoding import encode_json
 from seedance_mcp.wire.exchange import PaidRequest
 from seedance_mcp.wire.generation import generation_path, same_body
 from seedance_mcp.wire.inputs import JobInput, estimate_cost, is_alike, read_job_input, read_model
-from seedance_mcp.wire.jobs import JobStatus
+from seedance_mcp.wire.jobs import JobPage, JobStatus
 
 log = logging.getLogger("seedance_mcp")
 
 READING_SECONDS = 900
 """How long another process's reading of the list is relied on: a ledger restored from a backup has old readings."""
 LIST_PAGES_MAX = 10
+ATTEMPTS_MAX = 3
+"""How often one page of the list is asked for."""
+PAUSE_SECONDS_MAX = 5
 WITHOUT_INPUT_SECONDS = 24 * 3600
 """How long a job whose document does not repeat its request is held against requests for the same model."""
 VERDICTS_MAX = 200
@@ -142,7 +145,7 @@ class UntrackedJobs:
         cursor: str | None = None
         for _ in range(LIST_PAGES_MAX):
             try:
-                page = await self.studio.list_jobs(cursor=cursor)
+                page = await self._read_page(cursor)
             except StudioRejectedError as exc:
                 if exc.status in (404, 405, 501) and cursor is None:
                     return []  # a studio without a list has nothing to read
@@ -154,6 +157,17 @@ class UntrackedJobs:
             if cursor is None or not page.jobs or not (unknown or everything):
                 break
         return found
+
+    async def _read_page(self, cursor: str | None) -> JobPage:
+        """Read one page of the list; ask again where the studio is overloaded or out of order."""
+        for attempt in range(ATTEMPTS_MAX - 1):
+            try:
+                return await self.studio.list_jobs(cursor=cursor)
+            except StudioUnreachableError as exc:
+                if not exc.answered:
+                    raise
+                await anyio.sleep(min(exc.retry_after_seconds or 0.5 * 2**attempt, PAUSE_SECONDS_MAX))
+        return await self.studio.list_jobs(cursor=cursor)
 
     def _list_pending(self) -> list[Payment]:
         """Return the payments of the ledger whose job may still be found in the list: see `recovery`."""

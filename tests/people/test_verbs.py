@@ -257,7 +257,7 @@ FAILING = [
 @pytest.mark.parametrize("words", FAILING, ids=" ".join)
 def test_every_failure_with_json_is_one_object_on_stdout(words: tuple[str, ...], customer: Person) -> None:
     customer.draw("a.png", 117)
-    broken = {"SEEDANCE_RPC_URL": "much"} if words[0] in ("jobs", "wallet") else {}
+    broken = {"SEEDANCE_STUDIO_URL": "much"} if words[0] in ("jobs", "wallet") else {}
     failed = customer.run(*words, "--json", **broken)
     assert failed.code in (1, 2), failed.err
     assert set(failed.json) == {"error"}

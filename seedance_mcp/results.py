@@ -15,6 +15,7 @@ from seedance_mcp.media import is_missing
 from seedance_mcp.money import format_usdc
 from seedance_mcp.undelivered import find_url_age
 from seedance_mcp.wire.encoding import is_network
+from seedance_mcp.wire.failures import is_moderation
 from seedance_mcp.wire.kinds import is_url, show_identifier, show_url
 
 if TYPE_CHECKING:  # the rooms behind these load when first needed
@@ -307,7 +308,7 @@ def _find_job_step(job: "Job", profile: "Profile") -> str:
             "is not bought again; to pay for another try, raise take by one."
         )
     if job.status == "failed":
-        return "It failed at the studio and is not tried again by itself. To pay for another try, raise take by one."
+        return _find_step_after_failure(job, profile)
     if job.pruned_at is not None:
         return f"{PRUNED} Do not wait for it. To buy the same video again, raise take by one."
     if _is_missing(job):
@@ -317,6 +318,27 @@ def _find_job_step(job: "Job", profile: "Profile") -> str:
     if job.status == "complete":
         return f"Call get_job with job_id {job.job_id} to save the video; its URL dies soon."
     return f"Still running. Call get_job with job_id {job.job_id}."
+
+
+def _find_step_after_failure(job: "Job", profile: "Profile") -> str:
+    """Say what to do about a job that failed at the studio: whom to ask about the money, then the next try."""
+    refund = (
+        f"No refund is documented: {_name_support(profile)} can be asked, with the job id and the transaction. "
+        if job.payment_id
+        else ""
+    )
+    if is_moderation(job.error):
+        return (
+            f"The studio refused the picture or the prompt. {refund}Change the picture or the prompt before another "
+            "try: the same request would be refused and paid again, whatever its take."
+        )
+    return (
+        f"It failed at the studio and is not tried again by itself. {refund}To pay for another try, raise take by one."
+    )
+
+
+def _name_support(profile: "Profile") -> str:
+    return "the studio's support" + (f" ({profile.support})" if profile.support else "")
 
 
 def _list_job_notes(job: "Job", profile: "Profile", url_age_seconds: float | None) -> list[str]:
@@ -335,7 +357,6 @@ def _list_job_notes(job: "Job", profile: "Profile", url_age_seconds: float | Non
 
 def build_claim(job: "Job", profile: "Profile") -> str:
     """What to send to the studio's support about a paid result that could not be had."""
-    support = f" ({profile.support})" if profile.support else ""
     receipt = job.receipt
     transaction = show_identifier(receipt.transaction) if receipt and receipt.transaction else "not known"
     network = receipt.network if receipt else f"the {job.rail} rail"
@@ -343,7 +364,7 @@ def build_claim(job: "Job", profile: "Profile") -> str:
     expired = "not known" if job.expired_at is None else _write_time(job.expired_at)
     last = f" Last URL: {quote_text(job.video_url, URL_CHARACTERS_MAX)}." if job.video_url else ""
     return (
-        f"Claim for the studio's support{support}: job {job.job_id}, paid ${format_usdc(job.price_micro_usdc)} on "
+        f"Claim for {_name_support(profile)}: job {job.job_id}, paid ${format_usdc(job.price_micro_usdc)} on "
         f"{network} by wallet {job.wallet}, transaction {transaction}, payment {job.payment_id}. Bought "
         f"{_write_time(job.created_at)}, finished {ended}, result expired {expired} without a download. Please restore "
         f"the video or refund the payment.{last}"

@@ -18,6 +18,7 @@ _SPELLING = re.compile(r"(?P<name>[a-z_0-9]+)(=(?P<argument>[a-z_0-9.]+))?(:(?P<
 FAULTS: dict[str, str] = {
     "slow_job": "the job takes ten times as long",
     "failed_job": "the job fails with a moderation text; it is charged all the same",
+    "crashed_job": "the job fails with a server error; it is charged all the same",
     "stuck_job": "the job stays in loading for ever",
     "drop_after_settle": "money moves and the job exists, then the connection closes without an answer",
     "hang_after_settle": "money moves and the job exists, then the connection stays open without an answer",

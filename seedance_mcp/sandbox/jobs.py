@@ -29,6 +29,8 @@ JOBS_MAX = 10_000
 CLIPS_MAX = 200
 PAGE_MAX = 100
 MODERATION_TEXT = "Generation failed: the prompt or image was rejected by content moderation"
+FAILURE_TEXTS = {"failed": MODERATION_TEXT, "crashed": "Generation failed: server error, safe to retry"}
+"""What a failed job says, by its fate."""
 
 _ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
 
@@ -91,7 +93,7 @@ class JobBoard:
         """Make a job and begin to render its clip."""
         slow = self._faults.take("slow_job")
         fate = "complete"
-        for name, outcome in (("stuck_job", "stuck"), ("failed_job", "failed")):
+        for name, outcome in (("stuck_job", "stuck"), ("failed_job", "failed"), ("crashed_job", "crashed")):
             if self._faults.take(name):
                 fate = outcome
         job = Job(
@@ -162,8 +164,8 @@ class JobBoard:
         if share < PENDING_SHARE:
             return JobState(status="pending", progress=0, error=None, updated_at=job.created_at)
         ended_at = job.created_at + job.seconds
-        if share >= 1 and job.fate == "failed":
-            return JobState(status="failed", progress=100, error=MODERATION_TEXT, updated_at=ended_at)
+        if share >= 1 and job.fate in FAILURE_TEXTS:
+            return JobState(status="failed", progress=100, error=FAILURE_TEXTS[job.fate], updated_at=ended_at)
         is_rendered = job.rendering is None or job.rendering.done()
         if share >= 1 and job.fate == "complete" and is_rendered:
             is_lost = job.rendering is None or job.rendering.cancelled()

@@ -50,15 +50,24 @@ async def test_progress_goes_on_upwards_after_the_question(bench: Bench, picture
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
-@pytest.mark.parametrize("person", [("accept", False), ("decline", None), ("cancel", None)])
-async def test_anything_but_a_yes_buys_nothing(
-    bench: Bench, picture: Path, mode: str, person: tuple[Action, bool | None]
+@pytest.mark.parametrize(
+    ("person", "said"),
+    [
+        (("accept", False), "The person at the host said no to the price."),
+        (("decline", None), "The person at the host said no to the price."),
+        (("cancel", None), "No one answered the question whether $0.33 may be paid."),
+    ],
+)
+async def test_a_no_is_told_apart_from_no_answer_and_neither_buys(
+    bench: Bench, picture: Path, mode: str, person: tuple[Action, bool | None], said: str
 ) -> None:
     async with bench.host(mode=mode, elicitation=Person(*person), SEEDANCE_ASK_ABOVE="0.10") as host:
         answer = await host.call("animate_image", image=str(picture), prompt="x")
 
     assert answer.failed
+    assert said in answer.text
     assert "Nothing was paid." in answer.text
+    assert ("make the same call again" in answer.text) == (person[0] == "cancel")
     assert await bench.paid() == []
 
 

@@ -27,6 +27,27 @@ async def test_a_slow_job_is_waited_for_call_by_call(make_bench: MakeBench, pict
     assert await bench.paid() == [UPLOAD, CLIP]
 
 
+@pytest.mark.parametrize(
+    ("fault", "step"),
+    [
+        ("failed_job", "Change the picture or the prompt before another try"),
+        ("crashed_job", "To pay for another try, raise take by one."),
+    ],
+)
+async def test_the_step_after_a_failure_fits_its_cause_and_names_the_support(
+    bench: Bench, picture: Path, fault: str, step: str
+) -> None:
+    await bench.break_with(fault)
+    async with bench.host() as host:
+        job = await host.animate_to_the_end(image=str(picture), prompt="x")
+
+    assert job["status"] == "failed"
+    assert step in job["next_step"]
+    assert ("raise take" in job["next_step"]) == (fault == "crashed_job")
+    assert "No refund is documented" in job["next_step"]
+    assert "the studio's support can be asked, with the job id and the transaction" in job["next_step"]
+
+
 @ON_BOTH_RAILS
 async def test_a_failed_job_is_told_with_its_price_and_not_bought_again(bench: Bench, picture: Path) -> None:
     await bench.break_with("failed_job")

@@ -230,7 +230,7 @@ def test_a_clip_that_is_not_there_comes_with_what_was_paid_and_what_to_do(
     assert (late.code, late.out) == (5, "")
     job_id = customer.run("jobs", "--json", SEEDANCE_STUDIO_URL=slow).json[0]["job_id"]
     assert ", $0.32 was paid. Still running. Run seedance-mcp get " + job_id in late.err
-    failing = make_sandbox(faults=("failed_job:4",)).url
+    failing = make_sandbox(faults=("crashed_job:4",)).url
     alone = customer.run("animate", "a.png", "--prompt", "x", SEEDANCE_STUDIO_URL=failing)
     assert alone.code == 1
     assert "a.png: failed, $0.32 was paid. The studio says: «" in alone.one_line
@@ -239,7 +239,7 @@ def test_a_clip_that_is_not_there_comes_with_what_was_paid_and_what_to_do(
     assert several.err.count("To pay for another try, give it alone and raise --take by one.") == 2
     (customer.folder / "shots.csv").write_text("image,prompt\na.png,z\n")
     row = customer.run("animate", "--from", "shots.csv", SEEDANCE_STUDIO_URL=failing)
-    assert "To pay for another try, write a higher take into its row." in row.out
+    assert "To pay for another try, write a higher take into its row." in row.err
     failed_id = customer.run("jobs", "--json", SEEDANCE_STUDIO_URL=failing).json[0]["job_id"]
     got = customer.run("get", failed_id, SEEDANCE_STUDIO_URL=failing).one_line
     assert got.startswith(f"{failed_id}: failed, $0.32 was paid. The studio says: «")

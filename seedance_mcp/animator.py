@@ -40,6 +40,8 @@ from seedance_mcp.watcher import Changed, JobWatcher, Report
 from seedance_mcp.wire.offers import Offer
 
 BOUGHT_BEFORE = "This clip was bought before; nothing is paid for it again."
+VERIFY_SECONDS = 5
+"""How long the chain may take to say that a finished job was paid for, while a caller waits."""
 FETCHED_SECONDS = 120
 """For so long a picture is kept that came from a slow host after its caller had gone."""
 
@@ -309,7 +311,7 @@ class Animator:
             if job.expired_at is not None or (job.pruned_at is None and is_missing(job.file)):
                 job = await self._fetch_again(job, deadline=deadline)
             job = await self._watcher.wait(job, deadline=deadline, report=report)
-        return await self._delivery.wait_thumbnail(job)
+        return await self._delivery.wait_thumbnail(await self._verify(job))
 
     async def list_jobs(self, limit: int) -> Recent:
         """Recent jobs, newest first: ours, and those that only the studio remembers."""
@@ -318,6 +320,15 @@ class Animator:
     async def wallet_status(self) -> Standing:
         """How the account stands: balances, limits, what was spent, what is not over."""
         return await self._account.read()
+
+    async def _verify(self, job: Job) -> Job:
+        """Return a finished job after asking the chain, once, whether its payment moved."""
+        payment = self._ledger.find_payment(job.payment_id) if job.finished else None
+        if payment is None or not self._recovery.can_verify(payment):
+            return job
+        with anyio.move_on_after(VERIFY_SECONDS):
+            await self._recovery.verify(payment)
+        return self._ledger.find_job(job.job_id) or job
 
     async def write_off(self, payment: Payment) -> Payment:
         """Take the owner's word that a payment never moved: see `Recovery.write_off`."""

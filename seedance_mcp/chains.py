@@ -8,6 +8,7 @@ owner names several nodes, from every one of them.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
@@ -28,12 +29,24 @@ from seedance_mcp.wire.mpp import (
     read_log_transaction,
 )
 from seedance_mcp.wire.offers import Rail
-from seedance_mcp.wire.x402 import build_authorization_state_call, read_authorization, read_word
+from seedance_mcp.wire.x402 import (
+    Authorization,
+    TokenDomain,
+    build_authorization_state_call,
+    build_use_query,
+    find_use,
+    read_authorization,
+    read_word,
+)
 
 FATE_SECONDS = 60
 """How long finding out what became of one payment may take, at each node."""
 CHARGE_WINDOW_SECONDS = 45
 """How long before its expiry a charge's event is looked for: longer than a charge lives."""
+USE_WINDOW_SECONDS = 300
+"""How long before its expiry an authorization's event is looked for: longer than an authorization lives."""
+USE_SECONDS = 20
+"""How long looking for the transaction of a payment that moved may take."""
 NODES_LAG_SECONDS = 15
 """How far behind the node that looks for a charge may be: behind one address there are several."""
 STEPS_MAX = 64
@@ -89,10 +102,12 @@ class Chains:
         document = payment.document
         if document is None or not self.has_one(payment):
             return None
+        claimed = payment.receipt.transaction if payment.receipt is not None else ""
         fates: list[Fate | None] = []
 
         async def ask(number: int) -> None:
-            fate = await Node(self.studio, self.pins, payment.rail, number).find_fate(document, payment.network)
+            node = Node(self.studio, self.pins, payment.rail, number, claimed=claimed)
+            fate = await node.find_fate(document, payment.network)
             fates.append(fate)
             if fate is not None and fate.used:
                 tasks.cancel_scope.cancel()
@@ -106,15 +121,33 @@ class Chains:
             return max(moved or known, key=lambda fate: fate.fee_micro_usdc or 0)
         return None
 
+    async def knows(self, transaction: str, rail: Rail) -> bool | None:
+        """Return True if the chain has a transaction, False if every node says that it has not; None in doubt."""
+        answers: list[bool | None] = []
+        for number in range(self.studio.count_nodes(rail)):
+            with contextlib.suppress(StudioError), anyio.move_on_after(USE_SECONDS):
+                receipt = await self.studio.call_rpc("eth_getTransactionReceipt", [transaction], rail=rail, node=number)
+                answers.append(receipt is not None)
+                continue
+            answers.append(None)
+        if True in answers:
+            return True
+        return None if None in answers or not answers else False
+
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """One node of a rail's chain, by the place of its address."""
+    """One node of a rail's chain, by the place of its address.
+
+    Attributes:
+        claimed: The transaction that the studio named for the payment, or empty.
+    """
 
     studio: Studio
     pins: Pins
     rail: Rail
     number: int
+    claimed: str = ""
 
     async def find_fate(self, document: Json, network: str) -> Fate | None:
         """This node's word on a payment; None where it does not answer in time, or cannot say."""
@@ -162,8 +195,26 @@ class Node:
         block = latest.number if latest.time >= authorization.valid_before else None
         call = build_authorization_state_call(authorization, self.pins.x402, block=block)
         if read_word(await self._ask("eth_call", call)) != 0:
-            return Fate(used=True)
+            return Fate(used=True, transaction=await self._find_use(authorization, self.pins.x402, latest))
         return None if block is None else Fate(used=False)
+
+    async def _find_use(self, authorization: Authorization, token: TokenDomain, latest: Block) -> str:
+        """Return the transaction that used an authorization: the one that was named, or by the token's event.
+
+        Empty where this node does not tell: it changes nothing about the payment.
+        """
+        with anyio.move_on_after(USE_SECONDS), contextlib.suppress(StudioError):
+            if self.claimed:
+                receipt = await self._ask("eth_getTransactionReceipt", [self.claimed])
+                logs = cast("Mapping[str, object]", receipt).get("logs") if isinstance(receipt, Mapping) else None
+                found = find_use(logs, authorization, token)
+                if found is not None:
+                    return found
+            last = await self._find_last_block(authorization.valid_before, latest)
+            first = await self._find_last_block(authorization.valid_before - USE_WINDOW_SECONDS, last)
+            query = build_use_query(authorization, token, first.number, last.number)
+            return find_use(await self._ask("eth_getLogs", query), authorization, token) or ""
+        return ""
 
     async def _find_charge_fate(self, document: Json, latest: Block) -> Fate | None:
         """By the receipt of what we signed; "unused" also takes that no event with our memo is in any block until then.

@@ -230,7 +230,8 @@ def _look_at_ledger(settings: Settings, address: str | None) -> list[Finding]:
             topic="payment",
             health="note",
             text=f"Payment {payment.id} of ${format_usdc(payment.amount_micro_usdc)} was paid; its job is not found.",
-            advice="Run the same command again; if it stays so, give the receipt to the studio's support.",
+            advice="Run the same command again; if it stays so, give the receipt to the studio's support. If you "
+            f"looked it up and it never moved, run: seedance-mcp wallet write-off {payment.id}",
         )
         for payment in lost
     ]

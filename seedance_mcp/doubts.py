@@ -16,6 +16,7 @@ from seedance_mcp.errors import (
     SeedanceError,
 )
 from seedance_mcp.ledger import Payment
+from seedance_mcp.wire.x402 import find_nonce
 
 UNDONE = "the chain undid it"
 """The reason of a refused payment whose charge was included and reverted: its fee is gone, and no other money."""
@@ -82,7 +83,7 @@ def unknown_error(payment: Payment, why: str = "It is being looked into.") -> Pa
     """Nobody can say yet whether this payment settled; or it moved, and what it is for has not come."""
     what = "The outcome of a payment is not known yet."
     hint = "Do not change the request. Make the same call again: it takes up this payment, never a second one."
-    if payment.receipt is not None:
+    if payment.receipt is not None and payment.receipt.transaction:
         what = f"Paid by the Tempo transaction {payment.receipt.transaction}, and nothing came for it yet."
     elif payment.purpose == "upload":
         hint = (
@@ -99,11 +100,11 @@ def jobless_error(payment: Payment, candidates: tuple[str, ...] = ()) -> Payment
         payment: A settled generation.
         candidates: The jobs of the studio's list that could each be the one.
     """
-    by = f" by transaction {payment.receipt.transaction}" if payment.receipt is not None else ""
+    by = _name_proof(payment)
     what = f"The clip was paid{by}, but no answer of the studio's named a job, and its list has none yet."
     hint = (
         "It is not bought again. Make the same call in a minute: the studio's list is asked again. If it stays so, "
-        "tell the owner to give that transaction to the studio's support."
+        "tell the owner to give what is named here to the studio's support."
     )
     if candidates:
         what = f"The clip was paid{by}, but the studio named no job, and {_name_candidates(candidates)}."
@@ -111,6 +112,14 @@ def jobless_error(payment: Payment, candidates: tuple[str, ...] = ()) -> Payment
     return PaymentOutcomeUnknownError(
         what, hint, charge="settled", amount_micro_usdc=payment.amount_micro_usdc, payment_id=payment.id
     )
+
+
+def _name_proof(payment: Payment) -> str:
+    """Return " by transaction 0x…" or, where its hash is not known, what else names a payment on its chain."""
+    if payment.receipt is not None and payment.receipt.transaction:
+        return f" by transaction {payment.receipt.transaction}"
+    nonce = find_nonce(payment.document or {})
+    return f" by the authorization with nonce {nonce}" if nonce else ""
 
 
 def _name_candidates(candidates: tuple[str, ...]) -> str:

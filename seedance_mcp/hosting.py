@@ -46,6 +46,8 @@ OFFERS_SECONDS = 30
 """How long the terms of an upload are believed when a call is judged; a payment always answers terms of its own."""
 PURCHASES_MAX = 2
 """How often in 24 hours the upload of one picture is paid for without the picture being hosted."""
+INTERRUPTIONS_MAX = 3
+"""How many more purchases are forgiven in 24 hours because the process that bought died before the answer came."""
 SIGHT_SECONDS = 25 * 3600
 """How long after its last use a URL means the picture that was first seen there, whatever its host answers by then."""
 REBOUGHT = "This picture's upload was bought once more: an earlier one was paid, and its answer lost or its place gone."
@@ -239,8 +241,11 @@ class Hosting:
 
     def _find_notes(self, keys: tuple[str, ...]) -> tuple[str, ...]:
         """What is to be said of a hosted picture, for a day, whoever was there to hear it before."""
-        since = self.now() - policy.DAY_SECONDS
-        return (REBOUGHT,) if self.ledger.count_unhosted(keys, since=since) else ()
+        unhosted = self._count_unhosted(keys, interrupted=False) + self._count_unhosted(keys, interrupted=True)
+        return (REBOUGHT,) if unhosted else ()
+
+    def _count_unhosted(self, keys: tuple[str, ...], *, interrupted: bool) -> int:
+        return self.ledger.count_unhosted(keys, since=self.now() - policy.DAY_SECONDS, interrupted=interrupted)
 
     def _keys(self, sha256: str) -> tuple[str, str]:
         return upload_keys(sha256, wallet=self.buyer.wallet.address, studio=self.studio.origin)
@@ -305,10 +310,11 @@ class Hosting:
         Raises:
             StudioRejectedError: Somebody between us and the studio's store is in the way; money does not help.
         """
-        since = self.now() - policy.DAY_SECONDS
+        interrupted = self._count_unhosted(keys, interrupted=True)
+        unhosted = self._count_unhosted(keys, interrupted=False) + max(0, interrupted - INTERRUPTIONS_MAX)
         # What was pushed may have been refused by a studio that keeps the money: it gets no second chance.
-        most = 1 if was_pushed(payment.document) else PURCHASES_MAX
-        if self.ledger.count_unhosted(keys, since=since) >= most:
+        is_lost = unhosted + interrupted > 0 if was_pushed(payment.document) else unhosted >= PURCHASES_MAX
+        if is_lost:
             raise _unusable_error(
                 payment,
                 "This picture's upload was paid and is not bought again for a day. Tell the owner, or give an https "

@@ -47,6 +47,8 @@ FRAMES_SECONDS = 3
 """How long a bought job is held back for small copies of its pictures."""
 RECOVERY_SECONDS_MIN, RECOVERY_SECONDS_MAX = 5, 120
 """Pauses between two rounds over what is not over."""
+VERIFY_MAX = 5
+"""How many settled payments a chain is asked about in one round."""
 
 
 @dataclass(slots=True)
@@ -124,6 +126,7 @@ class Ordering:
     untracked: UntrackedJobs
     now: Callable[[], float]
     _notes: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    _verified_up_to: list[int] = field(default_factory=list[int])
 
     async def place(self, prepared: PreparedOrder, consent: Consent) -> Job:
         """The job of an order: bought, or joined where somebody is buying it.
@@ -181,7 +184,18 @@ class Ordering:
         lost = self.ledger.settled_without_result(address)
         for payment in lost:
             await self._find_lost_job(payment)
-        return bool(unfinished or lost)
+        return bool(await self._verify_some() or unfinished or lost)
+
+    async def _verify_some(self) -> int:
+        """Ask the chains about a few settled payments, going on behind the last ones; returns how many were due."""
+        after_id = self._verified_up_to.pop() if self._verified_up_to else 0
+        due = self.ledger.unverified_payments(after_id=after_id, limit=VERIFY_MAX, now=self.now())
+        asked = [payment for payment in due if self.recovery.can_verify(payment)]
+        for payment in asked:
+            await self.recovery.verify(payment)
+        if len(due) == VERIFY_MAX:
+            self._verified_up_to.append(due[-1].id)
+        return len(asked)
 
     async def _purchase_and_keep(self, prepared: PreparedOrder, consent: Consent) -> Job:
         try:

@@ -35,6 +35,8 @@ LIST_SKEW_SECONDS = 300
 WAIT_SECONDS = 75
 """How long we wait for another process that is busy with the same purchase."""
 WAIT_POLL_SECONDS = 0.25
+NEVER_CHARGED = "the chain says that it was never used"
+WRITTEN_OFF = "written off by the owner"
 RESEND_MARGIN_SECONDS = 10
 """A credential with less life left than this is not sent again; a verifier would call it expired."""
 
@@ -117,16 +119,50 @@ class Recovery:
         if payment is not None and (payment.state == "settled" or payment.holds(self.now())):
             tell_payment(exc, payment, moved=payment.state == "settled" or payment.receipt is not None)
 
+    def can_verify(self, payment: Payment) -> bool:
+        """Return True if a settled payment's credential has expired and a chain can be asked, which was not yet."""
+        is_due = payment.state == "settled" and not payment.chain_checked and payment.hold_until <= self.now()
+        return is_due and payment.document is not None and self.chains.has_one(payment)
+
+    async def verify(self, payment: Payment) -> Payment:
+        """Ask the chain whether a payment that the studio called settled has moved; its answer is asked for once.
+
+        Returns:
+            The payment as it stands afterwards: `refused` where nothing moved; unchanged where no chain can say.
+
+        Raises:
+            LedgerError: The ledger cannot be written.
+        """
+        fate = await self.chains.find_fate(payment) if self.can_verify(payment) else None
+        return payment if fate is None else await self._record_fate(payment, fate)
+
+    async def _record_fate(self, payment: Payment, fate: Fate) -> Payment:
+        if not fate.used:
+            reason = UNDONE if fate.fee_micro_usdc else NEVER_CHARGED
+            return self.ledger.record_unmoved(payment, reason=reason, fee_micro_usdc=fate.fee_micro_usdc)
+        claimed = payment.receipt.transaction if payment.receipt is not None else ""
+        verified = True if fate.transaction else None
+        if claimed and not fate.transaction:
+            verified = await self.chains.knows(claimed, payment.rail)
+        return self.ledger.record_verified(
+            payment, transaction=fate.transaction, verified=verified, fee_micro_usdc=fate.fee_micro_usdc
+        )
+
     async def write_off(self, payment: Payment) -> Payment:
         """Take the owner's word that a payment whose credential is over never moved; the chain's word comes first.
 
         Returns:
             The payment: `refused`, or `settled` where the chain knows better.
         """
+        if payment.state == "settled":
+            fate = await self.chains.find_fate(payment)
+            if fate is not None:
+                return await self._record_fate(payment, fate)
+            return self.ledger.record_unmoved(payment, reason=WRITTEN_OFF, fee_micro_usdc=0)
         fate = await self._find_fate(payment)
         if fate is not None:
             return self._conclude(payment, fate)
-        outcome = Refused(reason="written off by the owner")
+        outcome = Refused(reason=WRITTEN_OFF)
         return self.ledger.conclude(payment, outcome, now=self.now(), chain_checked=True, fee_micro_usdc=0)
 
     async def _ask(self, payment: Payment) -> Payment:
@@ -246,7 +282,12 @@ class Recovery:
 
 
 def _write_receipt(payment: Payment, fate: Fate) -> Receipt:
-    return Receipt(rail=payment.rail, network=payment.network, transaction=fate.transaction)
+    return Receipt(
+        rail=payment.rail,
+        network=payment.network,
+        transaction=fate.transaction,
+        verified=True if fate.transaction else None,
+    )
 
 
 def _same_type(payment: Payment, job: JobStatus) -> bool:

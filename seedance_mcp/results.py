@@ -30,6 +30,8 @@ if TYPE_CHECKING:  # the rooms behind these load when first needed
     from seedance_mcp.wire.exchange import Receipt
 
 
+NEVER_CHARGED = "The chain says that this was never charged, whatever the studio's receipt says."
+UNVERIFIED = "The chain does not know the transaction of this receipt; the payment itself was used."
 PRUNED = "This video was saved, and deleted later because of its age (prune, SEEDANCE_KEEP_DAYS)."
 """What a job says whose video its owner no longer keeps."""
 PROMPT_CHARACTERS_MAX = 80
@@ -43,6 +45,7 @@ class ReceiptResult(BaseModel):
     transaction: str | None
     explorer_url: str | None
     fee_usd: str
+    verified: bool | None = Field(description="By the chain")
 
 
 class UploadResult(BaseModel):
@@ -238,6 +241,7 @@ def show_receipt(
         transaction=receipt.transaction or None,
         explorer_url=link,
         fee_usd=format_usdc(fee_micro_usdc),
+        verified=receipt.verified,
     )
 
 
@@ -268,7 +272,7 @@ def show_job(job: "Job", profile: "Profile", *, notes: tuple[str, ...] = (), now
     """
     file = None if job.pruned_at is not None or _is_missing(job) else job.file
     url_age_seconds = find_url_age(job, time.time() if now is None else now) if file is None else None
-    paid = job.payment_id != 0 and not job.adopted
+    price = job.known_price_micro_usdc
     return JobResult(
         job_id=job.job_id,
         status=job.status,
@@ -277,12 +281,12 @@ def show_job(job: "Job", profile: "Profile", *, notes: tuple[str, ...] = (), now
         video_url_age_seconds=None if url_age_seconds is None else int(url_age_seconds),
         thumbnail_url=_find_url(job.thumbnail_url),
         file=file,
-        price_usd=format_usdc(job.price_micro_usdc) if paid else None,
-        price_micro_usdc=job.price_micro_usdc if paid else None,
-        rail=job.rail if paid else None,
+        price_usd=_format(price),
+        price_micro_usdc=price,
+        rail=None if price is None else job.rail,
         receipt=show_receipt(job.receipt, profile, job.fee_micro_usdc, studio=job.studio),
         error=_show_error(job),
-        notes=[*notes, *_list_hidden(job), *_list_job_notes(job, profile, url_age_seconds)],
+        notes=[*notes, *_describe_money(job), *_list_hidden(job), *_list_job_notes(job, profile, url_age_seconds)],
         next_step=_find_job_step(job, profile),
     )
 
@@ -324,7 +328,7 @@ def _find_step_after_failure(job: "Job", profile: "Profile") -> str:
     """Say what to do about a job that failed at the studio: whom to ask about the money, then the next try."""
     refund = (
         f"No refund is documented: {_name_support(profile)} can be asked, with the job id and the transaction. "
-        if job.payment_id
+        if job.known_price_micro_usdc is not None
         else ""
     )
     if is_moderation(job.error):
@@ -386,6 +390,19 @@ def _list_hidden(job: "Job") -> tuple[str, ...]:
     )
 
 
+def _describe_money(job: "Job") -> list[str]:
+    """Return what the chain says of a job's payment, where it is not what the studio said."""
+    if not job.charged:
+        return [NEVER_CHARGED]
+    if job.receipt is None:
+        return []
+    if job.receipt.verified is False:
+        return [UNVERIFIED]
+    if not job.receipt.transaction and job.receipt.nonce:
+        return [f"The payment's transaction is not known; on the chain it has the nonce {job.receipt.nonce}."]
+    return []
+
+
 def show_jobs(recent: "Recent") -> JobsResult:
     """Recent jobs as a face shows them."""
     lines = [
@@ -394,7 +411,7 @@ def show_jobs(recent: "Recent") -> JobsResult:
             status=job.status,
             progress=job.progress,
             file=None if job.pruned_at is not None or _is_missing(job) else job.file,
-            price_usd=format_usdc(job.price_micro_usdc) if job.payment_id and not job.adopted else None,
+            price_usd=_format(job.known_price_micro_usdc),
             prompt=quote_text(job.arguments.get("prompt") or "", PROMPT_CHARACTERS_MAX),
             created_at=_write_time(job.created_at),
         )

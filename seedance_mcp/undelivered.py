@@ -84,8 +84,8 @@ def unsaved_error(failure: Failure, now: float) -> VideoUnsavedError:
     return VideoUnsavedError(
         f"The video is finished but not saved yet. {failure.reason}",
         hint,
-        charge="settled" if job.payment_id and not job.adopted else "none",
-        amount_micro_usdc=job.price_micro_usdc,
+        charge="none" if job.known_price_micro_usdc is None else "settled",
+        amount_micro_usdc=job.known_price_micro_usdc or 0,
         payment_id=job.payment_id or None,
         job_id=job.job_id,
         video_url=job.video_url,
@@ -101,7 +101,7 @@ def gone_error(failure: Failure) -> VideoGoneError:
         f"{lost} {failure.reason} Asked again, the studio named no newer URL.",
         (f"Restore {job.file} from a backup or the trash. " if job.file else "")
         + f"Do not call get_job again for it. The studio's support may still have job {job.job_id}.",
-        charge="settled" if job.payment_id and not job.adopted else "none",
-        amount_micro_usdc=job.price_micro_usdc,
+        charge="none" if job.known_price_micro_usdc is None else "settled",
+        amount_micro_usdc=job.known_price_micro_usdc or 0,
         payment_id=job.payment_id or None,
     )

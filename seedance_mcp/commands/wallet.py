@@ -41,6 +41,7 @@ from seedance_mcp.wallet.keyfiles import (
     unlock,
 )
 from seedance_mcp.wire.mpp import find_transaction
+from seedance_mcp.wire.x402 import find_nonce
 
 FUND_SECONDS_DEFAULT, FUND_SECONDS_MAX = 900, 24 * 3600
 FUND_POLL_SECONDS = 3
@@ -198,7 +199,7 @@ def payments(sandbox: Sandbox = False, as_json: AsJson = False) -> None:
                 "payment_id": one.id, "purpose": one.purpose, "state": one.state, "rail": one.rail,
                 "network": one.network, "pay_to": one.pay_to, "wallet": one.wallet,
                 "amount_micro_usdc": one.cost_micro_usdc, "hold_until": one.hold_until,
-                "transaction": find_transaction(one.document or {}),
+                "transaction": find_transaction(one.document or {}), "nonce": find_nonce(one.document or {}) or None,
             }
             for one in found
         ])  # fmt: skip
@@ -236,7 +237,9 @@ def _find_unfinished(settings: Settings, payment_id: int) -> Payment:
         payment = None if ledger is None else ledger.find_payment(payment_id)
         if ledger is None or payment is None:
             raise ConfigError(f"There is no payment {payment_id} in this ledger.", "Run: seedance-mcp wallet payments")
-        if payment.state == "reserved" or payment.id not in {one.id for one in ledger.held_payments(now)}:
+        is_held = payment.state != "reserved" and payment.id in {one.id for one in ledger.held_payments(now)}
+        is_unverified = payment.state == "settled" and payment.document is not None and not payment.chain_checked
+        if not is_held and not is_unverified:
             raise ConfigError(f"Payment {payment_id} is over, or was not signed.", "There is nothing to write off.")
     if payment.hold_until > now:
         raise ConfigError(
@@ -246,12 +249,13 @@ def _find_unfinished(settings: Settings, payment_id: int) -> Payment:
 
 
 def _describe(payment: Payment) -> str:
-    transaction = find_transaction(payment.document or {})
+    transaction, nonce = find_transaction(payment.document or {}), find_nonce(payment.document or {})
     return (
         f"payment {payment.id}: ${format_usdc(payment.cost_micro_usdc)} for {payment.purpose}, {payment.state}, on "
         f"{payment.network} from {payment.wallet} to {payment.pay_to}"
         + (f", held at least until {format_clock(payment.hold_until)}" if payment.hold_until > time.time() else "")
         + (f", transaction {transaction}" if transaction is not None else "")
+        + (f", nonce {nonce}" if nonce else "")
     )
 
 

@@ -105,7 +105,7 @@ def _show_clip(job: Job, settings: Settings, ledger: Ledger, locate: Locate) -> 
         "prompt": str(arguments.get("prompt") or "")[:PROMPT_CHARACTERS_MAX],
         "model": str(arguments.get("model") or ""),
         "size": size,
-        "price_micro_usdc": job.price_micro_usdc,
+        "price_micro_usdc": job.price_micro_usdc if job.charged else 0,
         "created_at": job.created_at,
         "error": job.error if job.error is None or job.expired_at is not None else quote_text(job.error),
         "claim": None if job.expired_at is None else build_claim(job, settings.profile),

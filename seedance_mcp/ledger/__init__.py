@@ -7,6 +7,7 @@ A payment is written down *before* anything that could make it real, and its ans
 interprets it. The states are
 
     reserved ──▶ signed ──▶ settled
+       │            │          ▼
        │            └─────▶ refused
        └ lapses by itself
 
@@ -14,7 +15,8 @@ interprets it. The states are
 * `signed`: the credential may have left the house. There is no "unknown" state: a signed row whose call is over *is*
   the unknown. It counts against the budget until somebody can say what became of it, not merely until it expires,
   because a settlement that nobody told us about is still a settlement.
-* `settled`: the money moved. The raw answer is kept with the receipt.
+* `settled`: the money moved, by the studio's word or the chain's. The raw answer is kept with the receipt. Once the
+  credential has expired, the chain is asked once; if it says that nothing moved, the row becomes `refused`.
 * `refused`: the studio settled nothing by that sending. It still has the credential, so the row keeps its hold until
   the credential expires; after that the chain is asked once whether it was used after all. Until the chain has
   spoken it counts against the budget for a few minutes more.
@@ -162,6 +164,7 @@ class Job:
         note: What a person should know of the saved file.
         pruned_at: Unix seconds at which the saved video was deleted because of its age. It is not fetched again.
         adopted: Whether its payment was found, not made: the price is then only an estimate.
+        charged: Whether it was paid for, as far as anyone knows; False once the chain said that nothing moved.
     """
 
     job_id: str
@@ -189,6 +192,12 @@ class Job:
     note: str | None = None
     pruned_at: float | None = None
     adopted: bool = False
+    charged: bool = True
+
+    @property
+    def known_price_micro_usdc(self) -> int | None:
+        """What was paid for it; None where this ledger did not pay, or the chain says that nothing moved."""
+        return self.price_micro_usdc if self.payment_id and self.charged and not self.adopted else None
 
     @property
     def finished(self) -> bool:
@@ -316,6 +325,27 @@ class Ledger(Protocol):
         """A payment by its number."""
         ...
 
+    def unverified_payments(self, *, after_id: int, limit: int, now: float) -> list[Payment]:
+        """Return settled payments whose credential has expired and that no chain was asked about, by number."""
+        ...
+
+    def record_verified(
+        self, payment: Payment, *, transaction: str, verified: bool | None, fee_micro_usdc: int | None
+    ) -> Payment:
+        """Write that the chain says that a settled payment moved.
+
+        Args:
+            payment: A settled payment.
+            transaction: Its hash by the chain's word; empty leaves what the studio named.
+            verified: Whether the chain has the transaction that is named then; None where it cannot say.
+            fee_micro_usdc: What the network kept; None where the chain did not say.
+        """
+        ...
+
+    def record_unmoved(self, payment: Payment, *, reason: str, fee_micro_usdc: int | None) -> Payment:
+        """Write that a payment that the studio called settled never moved; its answer and its job stay."""
+        ...
+
     def unfinished_payments(self, now: float) -> list[Payment]:
         """Signed payments, and refused ones whose credential expired before the chain was asked; of every wallet."""
         ...
@@ -350,8 +380,14 @@ class Ledger(Protocol):
         """
         ...
 
-    def count_unhosted(self, keys: tuple[str, ...], *, since: float) -> int:
-        """Settled uploads of a picture since a moment that never became a hosted image."""
+    def count_unhosted(self, keys: tuple[str, ...], *, since: float, interrupted: bool) -> int:
+        """Count the settled uploads of a picture since a moment that never became a hosted image.
+
+        Args:
+            keys: The idempotency keys of the upload.
+            since: Unix seconds.
+            interrupted: Count those whose answer may have been lost with a process that died, or the others.
+        """
         ...
 
     def count_uploads_paid(self, keys: tuple[str, ...], *, since: float) -> int:

@@ -170,6 +170,16 @@ def m011_scrubbed_tickets(db: sqlite3.Connection) -> None:
     db.execute("ALTER TABLE payments ADD COLUMN scrubbed INTEGER NOT NULL DEFAULT 0")
 
 
+def m012_verified_receipts(db: sqlite3.Connection) -> None:
+    """Whether the chain has confirmed a receipt's transaction; null where it was not asked, or cannot say."""
+    db.execute("ALTER TABLE payments ADD COLUMN verified INTEGER")
+
+
+def m013_interruptions(db: sqlite3.Connection) -> None:
+    """How often a process died while it had the lease of a payment, so that an answer may have been lost with it."""
+    db.execute("ALTER TABLE payments ADD COLUMN interruptions INTEGER NOT NULL DEFAULT 0")
+
+
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     m001_initial,
     m002_network_fees,
@@ -182,5 +192,7 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     m009_untracked_jobs,
     m010_pruned_videos,
     m011_scrubbed_tickets,
+    m012_verified_receipts,
+    m013_interruptions,
 )
 """Append only: `PRAGMA user_version` counts how many a file has had."""

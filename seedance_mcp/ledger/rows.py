@@ -13,10 +13,11 @@ from seedance_mcp.ledger import Job, Payment
 from seedance_mcp.wire.encoding import Json
 from seedance_mcp.wire.exchange import Receipt
 from seedance_mcp.wire.tickets import scrub_ticket
+from seedance_mcp.wire.x402 import find_nonce
 
 JOB_QUERY = """
     SELECT jobs.*, wallet, fingerprint, arguments, amount_micro_usdc, fee_micro_usdc, rail, receipt_network,
-           receipt_transaction, adopted
+           receipt_transaction, adopted, verified, document, chain_checked, state AS payment_state
     FROM jobs JOIN payments ON payments.id = jobs.payment_id"""
 """Jobs with what their payments know of them."""
 
@@ -70,7 +71,14 @@ def is_gone(owner: str) -> bool:
 def _receipt(row: sqlite3.Row) -> Receipt | None:
     if row["receipt_network"] is None:
         return None
-    return Receipt(rail=row["rail"], network=row["receipt_network"], transaction=row["receipt_transaction"])
+    transaction, document = row["receipt_transaction"] or "", row["document"]
+    return Receipt(
+        rail=row["rail"],
+        network=row["receipt_network"],
+        transaction=transaction,
+        verified=None if row["verified"] is None else bool(row["verified"]),
+        nonce="" if transaction or not document else find_nonce(_read_json(document)),
+    )
 
 
 def read_payment(row: sqlite3.Row) -> Payment:
@@ -90,10 +98,11 @@ def read_payment(row: sqlite3.Row) -> Payment:
 
 def read_job(row: sqlite3.Row) -> Job:
     """A row of `JOB_QUERY`."""
-    names = set(Job.__dataclass_fields__) - {"arguments", "price_micro_usdc", "receipt", "adopted"}
+    names = set(Job.__dataclass_fields__) - {"arguments", "price_micro_usdc", "receipt", "adopted", "charged"}
     return Job(
         **{name: row[name] for name in names},
         adopted=bool(row["adopted"]),
+        charged=row["payment_state"] != "refused" or not row["chain_checked"],
         arguments=_read_json(row["arguments"]),
         price_micro_usdc=row["amount_micro_usdc"],
         receipt=_receipt(row),

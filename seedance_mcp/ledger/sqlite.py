@@ -19,7 +19,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from seedance_mcp.errors import LedgerError
-from seedance_mcp.ledger import Job, Payment, Sight, UntrackedJob, Upload, untracked
+from seedance_mcp.ledger import Job, Payment, Sight, UntrackedJob, Upload, untracked, verifying
 from seedance_mcp.ledger.files import OpenFile
 from seedance_mcp.ledger.freezes import drop_freeze, find_freeze, put_freeze
 from seedance_mcp.ledger.migrations import MIGRATIONS
@@ -274,7 +274,7 @@ class SQLiteLedger:
         return read_payment(row)
 
     def claim(self, payment: Payment, *, lease_until: float, now: float) -> Payment | None:
-        """Take the lease of an unfinished payment; a dead process's lease is free."""
+        """Take the lease of an unfinished payment; a dead process's lease is free, and counts as an interruption."""
         with self._atomic() as db:
             self._open_file.check(
                 charge="held", amount_micro_usdc=payment.cost_micro_usdc, payment_id=payment.id
@@ -282,7 +282,8 @@ class SQLiteLedger:
             found = db.execute("SELECT lease_owner FROM payments WHERE id = ?", (payment.id,)).fetchone()
             owner_is_gone = found is not None and is_gone(found["lease_owner"])
             row = db.execute(
-                """UPDATE payments SET lease_until = ?, lease_owner = ?
+                """UPDATE payments SET lease_until = ?, lease_owner = ?,
+                                       interruptions = interruptions + (lease_until > 0)
                    WHERE id = ? AND state IN ('signed', 'refused') AND (lease_until <= ? OR ?) RETURNING *""",
                 (lease_until, name_ourselves(), payment.id, now, owner_is_gone),
             ).fetchone()
@@ -315,13 +316,14 @@ class SQLiteLedger:
                 """UPDATE payments SET state = ?, reason = ?, receipt_network = coalesce(?, receipt_network),
                                        receipt_transaction = coalesce(?, receipt_transaction), answer = ?,
                                        concluded_at = ?, chain_checked = max(chain_checked, ?), lease_until = 0,
+                                       verified = coalesce(?, verified),
                                        fee_micro_usdc = min(fee_micro_usdc, coalesce(?, fee_micro_usdc))
                    WHERE id = ? AND (state IN ('signed', 'refused')
                                      OR (state = 'settled' AND ? AND length(coalesce(answer, '')) = 0))""",
                 (
                     state, make_storable(reason), make_storable(receipt.network) if receipt else None,
-                    make_storable(receipt.transaction) if receipt else None, answer, now, int(chain_checked),
-                    fee_micro_usdc, payment.id, bool(answer),
+                    make_storable(receipt.transaction or None) if receipt else None, answer, now, int(chain_checked),
+                    receipt.verified if receipt else None, fee_micro_usdc, payment.id, bool(answer),
                 ),
             )  # fmt: skip
             row = db.execute("SELECT * FROM payments WHERE id = ?", (payment.id,)).fetchone()
@@ -358,6 +360,27 @@ class SQLiteLedger:
         """A payment by its number."""
         row = self._one("SELECT * FROM payments WHERE id = ?", payment_id)
         return None if row is None else read_payment(row)
+
+    def unverified_payments(self, *, after_id: int, limit: int, now: float) -> list[Payment]:
+        """Return settled payments whose credential has expired and that no chain was asked about, by number."""
+        with self._translating():
+            return verifying.select_unverified(self._db, after_id=after_id, limit=limit, now=now)
+
+    def record_verified(
+        self, payment: Payment, *, transaction: str, verified: bool | None, fee_micro_usdc: int | None
+    ) -> Payment:
+        """Write that the chain says that a settled payment moved."""
+        with self._atomic() as db:
+            verifying.mark_verified(
+                db, payment, transaction=transaction, verified=verified, fee_micro_usdc=fee_micro_usdc
+            )
+        return self.find_payment(payment.id) or payment
+
+    def record_unmoved(self, payment: Payment, *, reason: str, fee_micro_usdc: int | None) -> Payment:
+        """Write that a payment that the studio called settled never moved."""
+        with self._atomic() as db:
+            verifying.mark_unmoved(db, payment, reason=reason, fee_micro_usdc=fee_micro_usdc)
+        return self.find_payment(payment.id) or payment
 
     def unfinished_payments(self, now: float) -> list[Payment]:
         """Signed payments, and refused ones whose credential expired before the chain was asked."""
@@ -408,13 +431,13 @@ class SQLiteLedger:
             payment.id, payment.wallet, payment.url, made_at, skew_seconds, skew_seconds,
         )  # fmt: skip
 
-    def count_unhosted(self, keys: tuple[str, ...], *, since: float) -> int:
+    def count_unhosted(self, keys: tuple[str, ...], *, since: float, interrupted: bool) -> int:
         """Settled uploads of a picture since a moment that never became a hosted image."""
         return self._count(
             f"""payments LEFT JOIN uploads ON uploads.payment_id = payments.id
                 WHERE fingerprint IN ({_marks(keys)}) AND state = 'settled' AND uploads.image_url IS NULL
-                      AND payments.created_at > ?""",
-            *keys, since,
+                      AND payments.created_at > ? AND (interruptions > 0) = ?""",
+            *keys, since, interrupted,
         )  # fmt: skip
 
     def count_uploads_paid(self, keys: tuple[str, ...], *, since: float) -> int:

@@ -3,8 +3,8 @@
 A secret that its owner put into the wrong setting must not come back in an error, a result or a log line. Every error
 is redacted where it is made, every result where it becomes JSON, every log record where it becomes a line.
 
-A 64-digit hash looks like a key. What is kept: a hash behind the word "transaction" in an error, and the fields in
-`KEPT_FIELDS` of a result. Everything else of that shape is taken out.
+A 64-digit hash looks like a key. What is kept: a hash behind the word "transaction" or "nonce" in an error, and the
+fields in `KEPT_FIELDS` of a result. Everything else of that shape is taken out.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ SECRET = re.compile(
 )
 """A key, a signature, a credential, a token of a well-known kind. Used for logs as it is."""
 
-_HEX = re.compile(r"(\btransaction\s+)?(?:0x)?[0-9a-fA-F]{56,}", re.IGNORECASE)
+_HEX = re.compile(r"(\b(?:transaction|nonce)\s+)?(?:0x)?[0-9a-fA-F]{56,}", re.IGNORECASE)
 _TRANSACTION_CHARACTERS = 66
 _FILLER_CHARACTERS_MIN = 140
 _USER_INFO = re.compile(r"(?<=:/)(/?)[^\s/?#@'\"]+@")
@@ -92,7 +92,7 @@ def _is_kept(text: str, found: re.Match[str]) -> bool:
     if _is_filler(found[0]):
         return True
     before = text[: found.start()].rstrip()
-    return before.lower().endswith("transaction") and len(found[0]) <= _TRANSACTION_CHARACTERS
+    return before.lower().endswith(("transaction", "nonce")) and len(found[0]) <= _TRANSACTION_CHARACTERS
 
 
 def _is_filler(text: str) -> bool:

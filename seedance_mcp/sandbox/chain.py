@@ -34,6 +34,7 @@ TOKEN_VERSION = "1"  # noqa: S105  # an EIP-712 domain
 TOKEN_DECIMALS = 6
 
 TRANSFER_TOPIC = "0x" + keccak(text="Transfer(address,address,uint256)").hex()
+USED_TOPIC = "0x" + keccak(text="AuthorizationUsed(address,bytes32)").hex()
 # EIP-2: a signature with s in the upper half of the curve order is a copy of another one. FiatToken refuses
 # it.
 _S_MAX = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
@@ -217,6 +218,18 @@ def build_transfer_log(settlement: Settlement) -> dict[str, Any]:
         "blockNumber": hex(settlement.block_number),
         "transactionHash": settlement.transaction,
         "logIndex": "0x0",
+    }
+
+
+def build_use_log(settlement: Settlement) -> dict[str, Any]:
+    """Build the EIP-3009 AuthorizationUsed event of a settlement, as a node's JSON shows it."""
+    return {
+        "address": TOKEN_ADDRESS,
+        "topics": [USED_TOPIC, _pad_address(settlement.payer), settlement.nonce],
+        "data": "0x",
+        "blockNumber": hex(settlement.block_number),
+        "transactionHash": settlement.transaction,
+        "logIndex": "0x1",
     }
 
 

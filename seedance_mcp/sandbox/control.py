@@ -134,6 +134,8 @@ async def _serve_rpc(studio: Studio, request: Request, answer: Callable[[Any], A
         decoded = json.loads(await request.body())
     except (ValueError, RecursionError):
         return build_json(build_parse_error())
+    if b"eth_getLogs" in await request.body() and studio.faults.take("no_logs"):
+        return build_json({"jsonrpc": "2.0", "id": 1, "error": {"code": -32601, "message": "eth_getLogs is disabled"}})
     return build_json(answer(decoded))
 
 

@@ -175,6 +175,11 @@ class MppRail:
                 return None
         return receipt.reference, {"payment-receipt": receipt.to_payment_receipt()}
 
+    def forge_receipt(self, payment: Any) -> dict[str, str]:
+        """Build the headers of an answer to a payment with a transaction that never was."""
+        del payment
+        return {"payment-receipt": Receipt.success(reference="0x" + secrets.token_hex(32)).to_payment_receipt()}
+
     def describe_payment(self, request: Request) -> dict[str, Any]:
         """Describe what a request's payment authorizes, without its signature."""
         try:

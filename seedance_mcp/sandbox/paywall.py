@@ -98,6 +98,10 @@ class Rail(Protocol):
         """Settle and return the transaction and the answer's headers, or None if no money moved."""
         ...
 
+    def forge_receipt(self, payment: Any) -> dict[str, str]:
+        """Build the headers of an answer to a payment with a transaction that never was."""
+        ...
+
     def describe_payment(self, request: Request) -> dict[str, Any]:
         """Describe what a request's payment authorizes, without its signature."""
         ...
@@ -191,12 +195,16 @@ class Paywall:
         body = await serve(verified.payer)
         if fault := self._faults.take("slow_settle"):
             await sleep(fault.seconds)
+        if self._faults.take("false_receipt"):
+            return build_json(body, headers=rail.forge_receipt(verified.payment))
         broken = self._faults.take("fail_settlement") is not None
         settled = await rail.settle(verified.payment, broken=broken)
         if settled is None:
             raise RefusalError(500, "Settlement failed")
         transaction, headers = settled
         self.purposes[transaction] = resource.path
+        if self._faults.take("wrong_hash"):
+            headers = rail.forge_receipt(verified.payment)
         if self._faults.take("settle_then_402"):
             return self.challenge(resource, price_micro_usdc)
         return await self._answer(body, headers)

@@ -19,6 +19,7 @@ from seedance_mcp.sandbox.chain import (
     LocalChain,
     Settlement,
     build_transfer_log,
+    build_use_log,
 )
 
 C = TypeVar("C")
@@ -120,8 +121,39 @@ def build_receipt(settlement: Settlement) -> dict[str, Any]:
         "blockNumber": hex(settlement.block_number),
         "blockHash": _hash_block(settlement.block_number),
         "to": TOKEN_ADDRESS,
-        "logs": [build_transfer_log(settlement)],
+        "logs": [build_transfer_log(settlement), build_use_log(settlement)],
     }
+
+
+def _get_logs(chain: LocalChain, params: list[Any]) -> list[dict[str, Any]]:
+    first, last, address, topics = read_log_filter(params, chain.block_number())
+    if address.lower() != TOKEN_ADDRESS.lower():
+        return []
+    found = [one for one in chain.settlements() if first <= one.block_number <= last]
+    logs = [log for one in found for log in (build_transfer_log(one), build_use_log(one))]
+    return [log for log in logs if match_topics(topics, log["topics"])]
+
+
+def read_log_filter(params: list[Any], head: int) -> tuple[int, int, str, list[Any]]:
+    """Read a filter of `eth_getLogs`: first and last block, address, topics. Source: Ethereum execution API."""
+    match params:
+        case [{"address": str(address), "topics": [*topics], "fromBlock": str(first), "toBlock": str(last)}] if (
+            _QUANTITY.fullmatch(first) and _QUANTITY.fullmatch(last)
+        ):
+            pass
+        case _:
+            raise RpcError(INVALID_PARAMS, "expected a filter with an address, topics and two block numbers")
+    if int(last, 16) > head:
+        raise RpcError(INVALID_PARAMS, "block range extends beyond the current head")
+    return int(first, 16), int(last, 16), address, topics
+
+
+def match_topics(wanted: list[Any], topics: list[str]) -> bool:
+    """Return True if an event has the topics that were asked for; null matches anything."""
+    if len(wanted) > len(topics):
+        return False
+    pairs = zip(wanted, topics, strict=False)
+    return all(one is None or str(one).lower() == topic.lower() for one, topic in pairs)
 
 
 def _call(chain: LocalChain, params: list[Any]) -> str:
@@ -193,5 +225,6 @@ _METHODS: dict[str, Callable[[LocalChain, list[Any]], Any]] = {
     "eth_blockNumber": lambda chain, _: hex(chain.block_number()),
     "eth_getBlockByNumber": _get_block,
     "eth_getTransactionReceipt": _get_receipt,
+    "eth_getLogs": _get_logs,
     "eth_call": _call,
 }

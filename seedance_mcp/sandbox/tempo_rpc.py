@@ -16,7 +16,16 @@ from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 
 from seedance_mcp.sandbox.chain import RevertError
-from seedance_mcp.sandbox.rpc import INVALID_PARAMS, RpcError, answer_with, call_token, read_address, select_function
+from seedance_mcp.sandbox.rpc import (
+    INVALID_PARAMS,
+    RpcError,
+    answer_with,
+    call_token,
+    match_topics,
+    read_address,
+    read_log_filter,
+    select_function,
+)
 from seedance_mcp.sandbox.tempo import (
     CHAIN_ID,
     GAS_PRICE,
@@ -104,26 +113,10 @@ def _simulate(chain: TempoChain, params: list[Any]) -> dict[str, Any]:
 
 
 def _get_logs(chain: TempoChain, params: list[Any]) -> list[dict[str, Any]]:
-    """The token's events whose topics are the ones asked for; null matches anything. Source: Ethereum execution API."""
-    match params:
-        case [{"address": str(address), "topics": [*topics], "fromBlock": str(first), "toBlock": str(last)}] if (
-            _QUANTITY.fullmatch(first) and _QUANTITY.fullmatch(last)
-        ):
-            pass
-        case _:
-            raise RpcError(INVALID_PARAMS, "expected a filter with an address, topics and two block numbers")
-    if int(last, 16) > chain.block_number():
-        raise RpcError(INVALID_PARAMS, "block range extends beyond the current head")
-    blocks = range(int(first, 16), int(last, 16) + 1)
-    found = [log for one in chain.settlements() if one.block_number in blocks for log in build_logs(one)]
-    return [log for log in found if address.lower() == TOKEN_ADDRESS.lower() and _match(topics, log["topics"])]
-
-
-def _match(wanted: list[Any], topics: list[str]) -> bool:
-    if len(wanted) > len(topics):
-        return False
-    pairs = zip(wanted, topics, strict=False)
-    return all(one is None or str(one).lower() == topic.lower() for one, topic in pairs)
+    """The token's events whose topics are the ones asked for."""
+    first, last, address, topics = read_log_filter(params, chain.block_number())
+    found = [log for one in chain.settlements() if first <= one.block_number <= last for log in build_logs(one)]
+    return [log for log in found if address.lower() == TOKEN_ADDRESS.lower() and match_topics(topics, log["topics"])]
 
 
 def _get_block(chain: TempoChain, params: list[Any]) -> dict[str, Any] | None:

@@ -8,6 +8,7 @@ handler.
 Source: x402 v2, scheme `exact` on EVM; wire captures of `@agentcash/router` 1.20.0 for refusals.
 """
 
+import secrets
 from dataclasses import dataclass
 from typing import Any
 
@@ -180,6 +181,12 @@ class X402Rail:
                 )
                 return result.transaction, {"payment-response": encode_payment_response_header(receipt)}
         return None
+
+    def forge_receipt(self, payment: Any) -> dict[str, str]:
+        """Build the headers of an answer to a payment with a transaction that never was."""
+        assert isinstance(payment, X402Payment)  # noqa: S101  # narrows the seam's Any to what our verify returned
+        receipt = SettleResponse(success=True, transaction="0x" + secrets.token_hex(32), network=NETWORK)
+        return {"payment-response": encode_payment_response_header(receipt)}
 
     def describe_payment(self, request: Request) -> dict[str, Any]:
         """Describe what a request's payment authorizes, without its signature."""

@@ -71,12 +71,16 @@ class Receipt:
     Attributes:
         rail: Which rail was paid on.
         network: CAIP-2 name of the chain.
-        transaction: Hash of the transfer; empty where the studio did not say.
+        transaction: Hash of the transfer; empty where neither the studio nor the chain said.
+        verified: Whether the chain has confirmed it; None where it was not asked yet, or cannot say.
+        nonce: What names an x402 payment on the chain, where its hash is not known.
     """
 
     rail: Rail
     network: str
     transaction: str
+    verified: bool | None = None
+    nonce: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

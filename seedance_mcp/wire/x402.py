@@ -16,6 +16,7 @@ from seedance_mcp.wire.encoding import (
     Json,
     decode_base64_json,
     encode_base64_json,
+    find_list,
     find_object,
     find_text,
     is_address,
@@ -28,6 +29,8 @@ PAYMENT_SIGNATURE_HEADER = "PAYMENT-SIGNATURE"
 PAYMENT_RESPONSE_HEADER = "payment-response"
 PAYMENT_IDENTIFIER_EXTENSION = "payment-identifier"
 
+_AUTHORIZATION_USED_TOPIC = "0x98de503528ee59b575ef0c0a2576a82497bfc029a5685b209e9ec333479b10a5"
+"""Of `AuthorizationUsed(address,bytes32)`; both are indexed. Source: EIP-3009."""
 _HASH = re.compile(r"0x[0-9a-fA-F]{64}")
 _QUANTITY = re.compile(r"0x[0-9a-fA-F]{1,64}")
 _NETWORK_NAME = re.compile(r"[-a-z0-9]{3,8}:[-_a-zA-Z0-9]{1,32}")
@@ -187,6 +190,47 @@ def build_authorization_state_call(
     payer = authorization.payer.lower().removeprefix("0x").rjust(64, "0")
     data = "0xe94a0102" + payer + authorization.nonce.removeprefix("0x")
     return [{"to": domain.asset, "data": data}, "latest" if block is None else hex(block)]
+
+
+def build_use_query(
+    authorization: Authorization, domain: TokenDomain, first_block: int, last_block: int
+) -> list[object]:
+    """Return the parameters of the `eth_getLogs` that asks in which transaction an authorization was used.
+
+    Source: Ethereum execution API; EIP-3009, `AuthorizationUsed`.
+    """
+    blocks = {"fromBlock": hex(first_block), "toBlock": hex(last_block)}
+    return [{"address": domain.asset, "topics": _list_use_topics(authorization), **blocks}]
+
+
+def find_use(logs: object, authorization: Authorization, domain: TokenDomain) -> str | None:
+    """Return the transaction in which an authorization was used, by the token's own event; None where there is none.
+
+    Args:
+        logs: What a node calls a list of events: the answer to `eth_getLogs`, or a receipt's `logs`.
+        authorization: Whose event is looked for.
+        domain: The token's.
+    """
+    for log in cast("list[object]", logs) if isinstance(logs, list) else []:
+        if not isinstance(log, dict):
+            continue
+        event = cast("Json", log)
+        topics = [str(topic).lower() for topic in find_list(event, "topics")]
+        transaction = find_text(event, "transactionHash") or ""
+        is_the_token = (find_text(event, "address") or "").lower() == domain.asset.lower()
+        if is_the_token and topics == _list_use_topics(authorization) and _HASH.fullmatch(transaction):
+            return transaction
+    return None
+
+
+def find_nonce(payment: Json) -> str:
+    """Return the nonce of a stored payment's authorization, which names it on the chain; empty where it has none."""
+    return _matching(_HASH, find_text(find_object(find_object(payment, "payload"), "authorization"), "nonce"))
+
+
+def _list_use_topics(authorization: Authorization) -> list[str]:
+    payer = "0x" + authorization.payer.lower().removeprefix("0x").rjust(64, "0")
+    return [_AUTHORIZATION_USED_TOPIC, payer, authorization.nonce.lower()]
 
 
 def read_word(result: object) -> int:

@@ -113,7 +113,7 @@ class Stage:
 
         Only the leases and the unsigned reservations age; a credential's expiry is the chain's business.
         """
-        self._query("UPDATE payments SET lease_until = 0")
+        self._query("UPDATE payments SET lease_until = lease_until - ? WHERE lease_until > 0", LEASE_SECONDS)
         self._query("UPDATE payments SET hold_until = hold_until - ? WHERE state = 'reserved'", LEASE_SECONDS)
 
     def jobs(self) -> list[Job]:

@@ -403,9 +403,26 @@ def test_payments_without_jobs_on_one_route_are_counted(ledger: SQLiteLedger) ->
 def test_a_picture_that_was_paid_for_and_never_hosted_counts_for_as_long_as_it_is_asked(ledger: SQLiteLedger) -> None:
     for _ in range(2):
         settle(ledger, sign(ledger, reserve(ledger, fingerprint="picture")))
-    assert ledger.count_unhosted(("picture",), since=NOW - 1) == 2
-    assert ledger.count_unhosted(("picture",), since=NOW) == 0
-    assert ledger.count_unhosted(("another",), since=0) == 0
+    assert ledger.count_unhosted(("picture",), since=NOW - 1, interrupted=False) == 2
+    assert ledger.count_unhosted(("picture",), since=NOW - 1, interrupted=True) == 0
+    assert ledger.count_unhosted(("picture",), since=NOW, interrupted=False) == 0
+    assert ledger.count_unhosted(("another",), since=0, interrupted=False) == 0
+
+
+def test_an_upload_whose_process_died_is_counted_apart(ledger: SQLiteLedger) -> None:
+    abandoned = sign(ledger, reserve(ledger, fingerprint="picture"))
+    late = abandoned.lease_until + 1
+    claimed = ledger.claim(abandoned, lease_until=late + 60, now=late)
+    assert claimed is not None
+    settle(ledger, claimed, answer=b"")
+    released = sign(ledger, reserve(ledger, fingerprint="picture"))
+    ledger.release(released)
+    claimed = ledger.claim(released, lease_until=late + 60, now=late)
+    assert claimed is not None
+    settle(ledger, claimed, answer=b"")
+
+    assert ledger.count_unhosted(("picture",), since=0, interrupted=True) == 1
+    assert ledger.count_unhosted(("picture",), since=0, interrupted=False) == 1
 
 
 def test_one_process_at_a_time_has_the_lease(ledger: SQLiteLedger) -> None:

@@ -23,7 +23,7 @@ from seedance_mcp.ledger import Payment
 from seedance_mcp.ledger.sqlite import SQLiteLedger
 from seedance_mcp.wallet.keyfiles import unlock
 from seedance_mcp.wire.exchange import Refused
-from tests.ledger.rows import reserve, sign
+from tests.ledger.rows import reserve, settle, sign
 from tests.people.conftest import Ended, Person
 from tests.people.nodes import serve_node
 
@@ -277,6 +277,22 @@ def test_an_open_payment_is_listed_and_written_off_by_its_owners_word_alone(pers
     assert again.code == 2
     assert "nothing to write off" in again.one_line
     assert person.run("wallet", "payments").err.strip() == "Every payment is over."
+
+
+def test_a_settled_payment_is_written_off_once_its_credential_is_over(person: Person) -> None:
+    ledger = SQLiteLedger(person.data_dir / "live" / "ledger.sqlite3")
+    payment = settle(ledger, sign(ledger, reserve(ledger, 320_000, now=time.time() - 300), now=time.time() - 300))
+    ledger.close()
+    before = person.run("wallet", "limits", "--json").json
+    unsaid = person.run_at_terminal("wallet", "write-off", str(payment.id), typed="n\n", **NO_CHAIN)
+    done = person.run_at_terminal("wallet", "write-off", str(payment.id), typed="y\n", **NO_CHAIN)
+    again = person.run_at_terminal("wallet", "write-off", str(payment.id), typed="y\n", **NO_CHAIN)
+    after = person.run("wallet", "limits", "--json").json
+
+    assert (unsaid.code, done.code) == (2, 0)
+    assert (before["spent_last_day_micro_usdc"], after["spent_last_day_micro_usdc"]) == (320_000, 0)
+    assert again.code == 2
+    assert "nothing to write off" in again.one_line
 
 
 def test_a_payment_that_can_still_settle_is_not_written_off(person: Person) -> None:

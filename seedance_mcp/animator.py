@@ -27,10 +27,12 @@ from seedance_mcp.ledger import Job, Ledger, Payment
 from seedance_mcp.media import is_missing
 from seedance_mcp.order import Order, PreparedOrder, prepare
 from seedance_mcp.ordering import Ordering, Stage
-from seedance_mcp.policy import Cost
+from seedance_mcp.policy import Cost, Recipient
 from seedance_mcp.pricing import Pricing
 from seedance_mcp.purchase import Buyer
-from seedance_mcp.quoting import Consent, Quote, Quoting
+from seedance_mcp.questions import Proposal
+from seedance_mcp.quotes import Consent, Quote, QuoteMemory
+from seedance_mcp.quoting import Quoting
 from seedance_mcp.recovery import Recovery
 from seedance_mcp.retention import prune
 from seedance_mcp.studio import Studio
@@ -121,6 +123,7 @@ class Animator:
             pins=profile.pins,
             funds=funds,
             now=now,
+            memory=QuoteMemory(now),
         )
         self._delivery = Delivery(
             studio=studio,
@@ -210,8 +213,8 @@ class Animator:
         prepared = await self._prepare(order)
         return await self._quoting.quote(prepared, max_price_micro_usdc=max_price_micro_usdc, can_ask=can_ask)
 
-    async def find_cost_to_ask(self, order: Order, *, max_price_micro_usdc: int | None = None) -> Cost | None:
-        """Return the cost that a person should be asked about, or None where there is nothing to ask.
+    async def find_proposal(self, order: Order, *, max_price_micro_usdc: int | None = None) -> Proposal | None:
+        """Return what a person would be asked about, or None where there is nothing to ask.
 
         Remembered like any quote, so that asking twice asks the same.
 
@@ -225,15 +228,20 @@ class Animator:
         prepared = await self._prepare(order)
         if self._ordering.find_stage(prepared) == "begun" or self._ledger.find_freeze() is not None:
             return None  # bought already, or not to be bought: the purchase says so itself
-        cost = self._quoting.find_cost(prepared)
+        quoted = self._quoting.find_quoted(prepared)
+        cost, recipients = (None, ()) if quoted is None else (quoted.cost, quoted.recipients)
         if cost is None:
             quote = await self._quoting.quote(prepared, max_price_micro_usdc=max_price_micro_usdc)
             if quote.error is not None:
                 raise quote.error
-            cost = quote.cost
-            if cost is not None:
-                self._quoting.pin(await self._pricing.choose_key(order.model, prepared.keys), cost)
-        return cost
+            cost, recipients = quote.cost, quote.recipients
+            if cost is None:
+                return None
+            key = await self._pricing.choose_key(order.model, prepared.keys)
+            self._quoting.memory.pin(key, cost, recipients)
+        if not recipients:
+            raise StudioUnreachableError("The studio does not say whom it would be paid at, so no person can be asked.")
+        return build_proposal(order, cost, recipients)
 
     async def find_stage(self, order: Order) -> Stage:
         """Return how far the purchase of an order has come; nothing is asked of the studio.
@@ -369,3 +377,15 @@ class Animator:
     def _is_signable(self, offer: Offer) -> bool:
         limits, pins = self._settings.limits, self._settings.profile.pins
         return policy.find_objection(offer, limits, pins, payer=self.wallet.address, now=self._now()) is None
+
+
+def build_proposal(order: Order, cost: Cost, recipients: tuple[Recipient, ...]) -> Proposal:
+    """Return what a person is shown of an order."""
+    return Proposal(
+        image=order.image,
+        last_image=order.last_image,
+        prompt=order.prompt,
+        video=f"{order.duration} s {order.resolution} video by {order.model}",
+        cost=cost,
+        recipients=recipients,
+    )

@@ -33,7 +33,8 @@ from seedance_mcp.ledger import Job, Ledger, Payment
 from seedance_mcp.order import PreparedOrder
 from seedance_mcp.pricing import Pricing
 from seedance_mcp.purchase import JOIN_ATTEMPTS_MAX, Buyer
-from seedance_mcp.quoting import Consent, Quoting
+from seedance_mcp.quotes import Consent
+from seedance_mcp.quoting import Quoting
 from seedance_mcp.recovery import Recovery
 from seedance_mcp.untracked import UntrackedJobs
 from seedance_mcp.watcher import JobWatcher
@@ -261,7 +262,7 @@ class Ordering:
             return await self.buyer.buy(priced.request, priced.offers, approval, supersedes=supersedes)
         except SeedanceError as exc:
             if isinstance(exc, PriceTooHighError):
-                self.quoting.mark_stale(prepared)
+                self.quoting.memory.mark_stale(prepared.keys)
             exc.upload_micro_usdc = exc.upload_micro_usdc or uploading.paid_micro_usdc
             raise
         finally:

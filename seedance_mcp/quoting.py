@@ -6,9 +6,8 @@ that judges the real purchase, so that a quote never promises what the purchase 
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from seedance_mcp import policy
 from seedance_mcp.errors import (
@@ -25,89 +24,22 @@ from seedance_mcp.installation import describe_install
 from seedance_mcp.ledger import Ledger
 from seedance_mcp.money import format_usdc
 from seedance_mcp.order import PreparedOrder
-from seedance_mcp.policy import Approval, Cost, Limits, Pins, Purse
+from seedance_mcp.policy import Approval, Cost, Limits, Pins, Purse, Recipient
 from seedance_mcp.pricing import Priced, Pricing
+from seedance_mcp.quotes import Consent, JudgedOffer, Quote, Quoted, QuoteMemory
 from seedance_mcp.wire.mpp import is_pushed
 from seedance_mcp.wire.offers import Offer, Offers
 
-QUOTE_SECONDS = 600
-"""For so long a quote binds."""
-QUOTES_MAX = 1000
 PUSHED = "This studio takes the money before it accepts the work: what it then refuses is lost."
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JudgedOffer:
-    """An offer of the studio's, why it may not be signed (None where it may), and what the wallet holds for it.
-
-    Attributes:
-        balance_micro_usdc: Of the offered token; None where nobody could say.
-        fee_micro_usdc: The most that the network may keep besides the price.
-    """
-
-    offer: Offer
-    objection: str | None
-    balance_micro_usdc: int | None
-    fee_micro_usdc: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Quote:
-    """What an order would cost, and whether the limits allow it.
-
-    Attributes:
-        exact: From a real unpaid 402; otherwise from the price table.
-        price_micro_usdc: The clip's price, or None where nobody knows it.
-        upload_micro_usdc: What hosting the pictures would cost besides.
-        cost: All that the call can cost, uploads and network fees included; None where the price is not known.
-        error: Why it would be refused now, or None.
-        needs_approval: Whether a person must agree to the cost.
-        day_left_micro_usdc: What is left of the budget for 24 hours.
-    """
-
-    exact: bool
-    price_micro_usdc: int | None
-    upload_micro_usdc: int
-    cost: Cost | None
-    offers: tuple[JudgedOffer, ...]
-    error: SeedanceError | None
-    needs_approval: bool
-    warning: str | None
-    notes: tuple[str, ...]
-    max_price_per_video_micro_usdc: int
-    day_left_micro_usdc: int
-
-    @property
-    def refusal(self) -> str | None:
-        """Why it would be refused now, as a text."""
-        return None if self.error is None else f"{self.error.what} {self.error.hint}".strip()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Consent:
-    """What was said to one purchase by whoever wants it, in one call.
-
-    Attributes:
-        max_price_micro_usdc: The most that the caller allows, or None.
-        agreed_micro_usdc: The cost that a person was asked about in this very call; 0 where no one was.
-    """
-
-    max_price_micro_usdc: int | None = None
-    agreed_micro_usdc: int = 0
-
-
-@dataclass(frozen=True, slots=True)
-class _Quoted:
-    """What was said of a request; `stale` once it was refused, so that a person is asked about a fresh price."""
-
-    at: float
-    cost: Cost
-    stale: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Quoting:
-    """Quotes orders for one wallet at one studio, and remembers what it said."""
+    """Quotes orders for one wallet at one studio, and remembers what it said.
+
+    Attributes:
+        memory: What was said lately.
+    """
 
     hosting: Hosting
     pricing: Pricing
@@ -116,7 +48,7 @@ class Quoting:
     pins: Pins
     funds: Funds
     now: Callable[[], float]
-    _quotes: OrderedDict[str, _Quoted] = field(default_factory=OrderedDict[str, _Quoted])
+    memory: QuoteMemory
 
     async def quote(self, prepared: PreparedOrder, *, max_price_micro_usdc: int | None, can_ask: bool = True) -> Quote:
         """Ask for the price: with the pictures' own URLs, with a stand-in of ours, or else by the price table.
@@ -136,7 +68,7 @@ class Quoting:
         notes = estimate.notes if priced is None else priced.notes
         if priced is not None and all(map(is_pushed, priced.offers.offers)):
             notes += (PUSHED,)
-        cost, error = await self._judge_call(prepared, priced, price, missing, max_price_micro_usdc)
+        cost, recipients, error = await self._judge_call(prepared, priced, price, missing, max_price_micro_usdc)
         warning = None if priced is None else priced.warning
         if error is None and warning is not None and max_price_micro_usdc is None:
             error = PriceTooHighError(warning, "It needs an explicit max_price_usd.")
@@ -144,12 +76,13 @@ class Quoting:
         if error is None and cost is not None and needs_approval and not can_ask:
             error = policy.unasked_error(self.limits, cost)
         if cost is not None and priced is not None:
-            self.pin(priced.request.fingerprint, cost, stale=error is not None)
+            self.memory.pin(priced.request.fingerprint, cost, recipients, is_stale=error is not None)
         return Quote(
             exact=priced is not None,
             price_micro_usdc=price if cost is None else cost.price_micro_usdc,
             upload_micro_usdc=UPLOAD_PRICE_MICRO_USDC * len(missing),
             cost=cost,
+            recipients=recipients,
             offers=() if priced is None else await self._judge_offers(priced.offers),
             error=error,
             needs_approval=needs_approval,
@@ -159,37 +92,19 @@ class Quoting:
             day_left_micro_usdc=policy.find_room(self.limits, self.ledger.spend(self.now()))[0][0],
         )
 
-    def pin(self, key: str, cost: Cost, *, stale: bool = False) -> None:
-        """Remember what was said of an order, under its idempotency key."""
-        self._quotes[key] = _Quoted(self.now(), cost, stale)
-        self._quotes.move_to_end(key)
-        while len(self._quotes) > QUOTES_MAX:
-            self._quotes.popitem(last=False)
-
     def find_pinned(self, prepared: PreparedOrder) -> int | None:
         """Return the price that binds for an order, the latest that was said, if one was said lately."""
-        quoted = self._find_quoted(prepared)
+        quoted = self.memory.find(prepared.keys)
         return None if quoted is None else quoted.cost.price_micro_usdc
 
-    def find_cost(self, prepared: PreparedOrder) -> Cost | None:
-        """Return what a person may be asked about: the cost that was quoted lately, while it is still so."""
-        quoted = self._find_quoted(prepared)
-        if quoted is None or quoted.stale:
+    def find_quoted(self, prepared: PreparedOrder) -> Quoted | None:
+        """Return what a person may be asked about: what was quoted lately, while it is still so."""
+        quoted = self.memory.find(prepared.keys)
+        if quoted is None or quoted.is_stale or not quoted.recipients:
             return None
         if quoted.cost.uploads_micro_usdc and not any(map(self.hosting.must_buy, prepared.pictures)):
             return None
-        return quoted.cost
-
-    def mark_stale(self, prepared: PreparedOrder) -> None:
-        """Let the next question to a person be about a fresh price: this one was refused."""
-        for key in prepared.keys.all:
-            if key in self._quotes:
-                self._quotes[key] = replace(self._quotes[key], stale=True)
-
-    def _find_quoted(self, prepared: PreparedOrder) -> _Quoted | None:
-        said = [self._quotes[key] for key in prepared.keys.all if key in self._quotes]
-        latest = max(said, key=lambda quoted: quoted.at, default=None)
-        return latest if latest is not None and latest.at + QUOTE_SECONDS > self.now() else None
+        return quoted
 
     def agree(self, prepared: PreparedOrder, consent: Consent, *, uploads_micro_usdc: int = 0) -> Approval:
         """The most that may be signed for an order.
@@ -268,6 +183,7 @@ class Quoting:
             fee_micro_usdc=0 if last is None else purse.fee_of(last),
             uploads_micro_usdc=sum(map(purse.cost_of, chosen[: len(uploads)])),
             uploads=len(uploads),
+            upload_fees_micro_usdc=sum(map(purse.fee_of, chosen[: len(uploads)])),
         )
         return cost, chosen
 
@@ -289,11 +205,12 @@ class Quoting:
         """
         if priced.warning is not None and consent.max_price_micro_usdc is None:
             raise PriceTooHighError(priced.warning, "If it is worth that, say so with max_price_usd.")
-        quoted, price = self._find_quoted(prepared), priced.price_micro_usdc
+        quoted, price = self.memory.find(prepared.keys), priced.price_micro_usdc
         if quoted is not None and price is not None and price > quoted.cost.price_micro_usdc:
             approval = self.agree(prepared, consent)
             # Said now, in the error: the next call may agree to it.
-            self.pin(priced.request.fingerprint, replace(quoted.cost, price_micro_usdc=price))
+            cost = replace(quoted.cost, price_micro_usdc=price)
+            self.memory.pin(priced.request.fingerprint, cost, quoted.recipients)
             policy.check_price(price, self.limits, spend=self.ledger.spend(self.now()), approval=approval)
 
     async def _try_to_price(self, prepared: PreparedOrder) -> tuple[Priced | None, list[Picture]]:
@@ -350,10 +267,11 @@ class Quoting:
         price: int | None,
         missing: Sequence[Picture],
         max_price_micro_usdc: int | None,
-    ) -> tuple[Cost | None, SeedanceError | None]:
-        """Return what the call can cost, and why it would be refused now, by asking the policy of the purchase."""
+    ) -> tuple[Cost | None, tuple[Recipient, ...], SeedanceError | None]:
+        """Return what the call can cost, whom it pays, and why it would be refused now, by the purchase's policy."""
         known = None if price is None else self._guess_cost(price, missing)
-        upload = await self._ask_upload_offers(missing)
+        recipients: tuple[Recipient, ...] = ()
+        upload = await self._ask_upload_offers(missing if priced is not None else missing or prepared.pictures)
         video = None if priced is None else priced.offers
         if upload is None and video is not None:
             upload = policy.assume_price(video, UPLOAD_PRICE_MICRO_USDC)
@@ -365,6 +283,7 @@ class Quoting:
             if upload is not None and (missing or video is not None):
                 planned, chosen = await self._plan_call([upload] * len(missing), video)
                 known = planned if video is not None else known
+                recipients = tuple(dict.fromkeys(Recipient.of(offer, self.pins) for offer in chosen))
                 for offer in chosen:
                     paid_before = self.ledger.find_recipients(self.pins.studio_origin, offer.network)
                     policy.check_recipient(offer, self.limits, self.pins, paid_before=paid_before)
@@ -379,8 +298,8 @@ class Quoting:
                 )
                 self._check_limits(known, approval)
         except (PolicyError, ConfigError) as exc:
-            return known, exc
-        return known, None
+            return known, recipients, exc
+        return known, recipients, None
 
     def _guess_cost(self, price: int, missing: Sequence[Picture]) -> Cost:
         """Return a call's cost where no terms say what the network keeps."""

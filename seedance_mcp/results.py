@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # the rooms behind these load when first needed
     from seedance_mcp.hosting import Hosted
     from seedance_mcp.ledger import Job
     from seedance_mcp.policy import Limits
-    from seedance_mcp.quoting import Quote
+    from seedance_mcp.quotes import Quote
     from seedance_mcp.wire.exchange import Receipt
 
 

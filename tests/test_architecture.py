@@ -16,12 +16,12 @@ FLOORS: dict[str, tuple[str, ...]] = {
     ),
     "judgement": (
         "account", "adoption", "animator", "chains", "delivery", "doubts", "flights", "funds", "history", "hosting",
-        "order", "ordering", "pricing", "purchase", "quoting", "recovery", "retention", "undelivered",
+        "order", "ordering", "pricing", "purchase", "quotes", "quoting", "recovery", "retention", "undelivered",
         "untracked", "watcher",
     ),
     "hands": ("config", "ledger", "media", "pictures", "studio", "wallet"),
     "facts": ("installation",),
-    "pure": ("__init__", "errors", "idempotency", "money", "policy", "redaction", "wire"),
+    "pure": ("__init__", "errors", "idempotency", "money", "policy", "questions", "redaction", "wire"),
 }  # fmt: skip
 """Every room, from the top floor to the bottom; a room may import its own floor and those below."""
 

@@ -339,7 +339,7 @@ async def test_a_yes_is_good_for_its_own_price_however_long_it_took_and_whatever
     order = Order(image=str(make_picture()), prompt="x")
     refused: list[str] = []
     async with animator_on(settings, now=clock) as animator:
-        asked = await animator.find_cost_to_ask(order)
+        asked = await animator.find_proposal(order)
         for agreed in (0, UPLOAD + CLIP - 1):
             with pytest.raises(PriceTooHighError) as raised:
                 await animator.animate_image(
@@ -352,7 +352,7 @@ async def test_a_yes_is_good_for_its_own_price_however_long_it_took_and_whatever
         )
 
     assert asked is not None
-    assert asked.total_micro_usdc == UPLOAD + CLIP
+    assert asked.cost.total_micro_usdc == UPLOAD + CLIP
     assert all("a person was asked about" in text for text in refused)
     assert animation.job is not None
     assert paid(sandbox) == [UPLOAD, CLIP]

@@ -16,18 +16,20 @@ from rich.table import Table
 from rich.text import Text
 
 from seedance_mcp import policy
-from seedance_mcp.commands.budget import Fit, find_fit
+from seedance_mcp.commands.budget import Fit, add_costs, find_fit
 from seedance_mcp.commands.console import is_person_there, open_ledger, show_error, shown, words
 from seedance_mcp.commands.phrases import rephrase
 from seedance_mcp.config import Settings
 from seedance_mcp.engine import Engine
 from seedance_mcp.errors import BudgetExceededError, LedgerError, PolicyError, PriceTooHighError, SeedanceError
 from seedance_mcp.money import format_usdc
+from seedance_mcp.questions import describe_question
 from seedance_mcp.results import show_animation
 from seedance_mcp.shots import Shot
 
 if TYPE_CHECKING:
     from seedance_mcp.ledger import Job
+    from seedance_mcp.questions import Proposal
 
 AT_ONCE_MAX = 4
 """So many clips of a batch are bought and awaited at the same time."""
@@ -81,7 +83,7 @@ class Batch:
             stop = settings.profile.name_command("freeze")
             words.print(f"Ctrl-C ends it; {stop} from elsewhere stops what has not begun. The same command goes on.")
         chosen = self._choose(fit)
-        agreed = await self._ask(animator, chosen, settings.limits.ask_above_micro_usdc)
+        agreed = await self._ask(animator, chosen, settings)
         results: list[dict[str, Any]] = [{"row": shot.where, "image": shot.order.image} for shot in self._shots]
         limiter = anyio.CapacityLimiter(AT_ONCE_MAX)
         with make_bars() as bars:
@@ -167,31 +169,34 @@ class Batch:
         self.failures.append(BudgetExceededError(left, WHAT_FITS if fit.new and not agreed else ""))
         return chosen
 
-    async def _ask(self, animator: Any, chosen: list[int], ask_above: int | None) -> dict[int, int]:
+    async def _ask(self, animator: Any, chosen: list[int], settings: Settings) -> dict[int, int]:
         """Put prices above the owner's threshold before the person at the terminal; where nobody is there, refuse.
 
         Returns:
             What the person said yes to, in micro-USDC, by the place of its order.
         """
+        ask_above = settings.limits.ask_above_micro_usdc
         if ask_above is None:
             return {}
-        above: dict[int, int] = {}
+        above: dict[int, Proposal] = {}
         for number in chosen:
             shot = self._shots[number]
             with contextlib.suppress(PolicyError):  # it is refused when it is bought, whatever a person says
-                cost = await animator.find_cost_to_ask(shot.order, max_price_micro_usdc=shot.max_price_micro_usdc)
-                if cost is not None and cost.total_micro_usdc > ask_above:
-                    above[number] = cost.total_micro_usdc
+                proposal = await animator.find_proposal(shot.order, max_price_micro_usdc=shot.max_price_micro_usdc)
+                if proposal is not None and policy.needs_approval(settings.limits, proposal.cost):
+                    above[number] = proposal
         if not above:
             return {}
-        total = format_usdc(sum(above.values()))
-        question = f"Pay ${total} for {count_clips(len(above))} above ${format_usdc(ask_above)} each?"
+        proposals = {self._shots[number].order: proposal for number, proposal in above.items()}  # bought once each
+        question = describe_question(
+            [*proposals.values()], add_costs(proposals), play_money=settings.profile.pins.play_money
+        )
         if not is_person_there() or not _confirm(question):
             raise PriceTooHighError(
                 f"{count_clips(len(above))} cost more than the ${format_usdc(ask_above)} that needs a person's yes.",
                 "Say yes at a terminal, or change SEEDANCE_ASK_ABOVE.",
             )
-        return above
+        return {number: proposal.cost.total_micro_usdc for number, proposal in above.items()}
 
 
 def _confirm(question: str) -> bool:

@@ -1,7 +1,7 @@
 """The budget of a batch: which of its orders fit into what is left, found before the first of them is bought."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -9,10 +9,12 @@ from seedance_mcp import policy
 from seedance_mcp.commands.console import open_ledger
 from seedance_mcp.config import Settings
 from seedance_mcp.order import Order
+from seedance_mcp.policy import Cost
 from seedance_mcp.shots import Shot
 
 if TYPE_CHECKING:
-    from seedance_mcp.quoting import Quote
+    from seedance_mcp.questions import Proposal
+    from seedance_mcp.quotes import Quote
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +103,17 @@ def choose(
     return chosen, total
 
 
+def add_costs(proposals: "Mapping[Order, Proposal]") -> Cost:
+    """Return what some orders can cost together: the same picture is uploaded once."""
+    total = Cost(price_micro_usdc=0)
+    pictures: set[str] = set()
+    for order, proposal in proposals.items():
+        named = {name for name in (order.image, order.last_image) if name is not None}
+        total = total.plus(proposal.cost.with_uploads(len(named - pictures)))
+        pictures |= named
+    return total
+
+
 def _may_cost(shot: Shot, quote: "Quote") -> bool:
     limits = (quote.max_price_per_video_micro_usdc, shot.max_price_micro_usdc)
     return quote.cost is not None and all(limit is None or quote.cost.total_micro_usdc <= limit for limit in limits)
@@ -108,8 +121,4 @@ def _may_cost(shot: Shot, quote: "Quote") -> bool:
 
 def _find_cost(quote: "Quote", *, uploads_max: int) -> int:
     """Return what an order takes of a budget, where some of its pictures are uploaded for another one."""
-    cost = quote.cost
-    if cost is None:
-        return 0
-    shared = max(0, cost.uploads - uploads_max)
-    return cost.total_micro_usdc - (shared * cost.uploads_micro_usdc // cost.uploads if shared else 0)
+    return 0 if quote.cost is None else quote.cost.with_uploads(uploads_max).total_micro_usdc

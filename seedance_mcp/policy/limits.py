@@ -178,14 +178,47 @@ class Cost:
         fee_micro_usdc: What the network may keep of its payment.
         uploads_micro_usdc: The image uploads that the call buys, their network fees included.
         uploads: How many they are.
+        upload_fees_micro_usdc: What the network may keep of their payments.
     """
 
     price_micro_usdc: int
     fee_micro_usdc: int = 0
     uploads_micro_usdc: int = 0
     uploads: int = 0
+    upload_fees_micro_usdc: int = 0
 
     @property
     def total_micro_usdc(self) -> int:
         """All of it."""
         return self.price_micro_usdc + self.fee_micro_usdc + self.uploads_micro_usdc
+
+    @property
+    def fees_micro_usdc(self) -> int:
+        """What the network may keep of all payments."""
+        return self.fee_micro_usdc + self.upload_fees_micro_usdc
+
+    @property
+    def upload_price_micro_usdc(self) -> int:
+        """The image uploads without their network fees."""
+        return self.uploads_micro_usdc - self.upload_fees_micro_usdc
+
+    def with_uploads(self, uploads_max: int) -> Cost:
+        """Return the cost where only so many uploads are bought; all of a call cost the same."""
+        if self.uploads <= uploads_max:
+            return self
+        return replace(
+            self,
+            uploads=uploads_max,
+            uploads_micro_usdc=-(-self.uploads_micro_usdc * uploads_max // self.uploads),
+            upload_fees_micro_usdc=-(-self.upload_fees_micro_usdc * uploads_max // self.uploads),
+        )
+
+    def plus(self, other: Cost) -> Cost:
+        """Return what two calls can cost together."""
+        return Cost(
+            price_micro_usdc=self.price_micro_usdc + other.price_micro_usdc,
+            fee_micro_usdc=self.fee_micro_usdc + other.fee_micro_usdc,
+            uploads_micro_usdc=self.uploads_micro_usdc + other.uploads_micro_usdc,
+            uploads=self.uploads + other.uploads,
+            upload_fees_micro_usdc=self.upload_fees_micro_usdc + other.upload_fees_micro_usdc,
+        )

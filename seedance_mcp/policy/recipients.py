@@ -3,10 +3,31 @@
 from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
 
 from seedance_mcp.errors import RecipientChangedError
 from seedance_mcp.policy.limits import Limits, Pins
 from seedance_mcp.wire.offers import Offer
+
+
+@dataclass(frozen=True, slots=True)
+class Recipient:
+    """Whom a payment goes to.
+
+    Attributes:
+        network: CAIP-2 name of the chain.
+        address: In lower case.
+        money: What people call what is paid, such as "USDC on Base".
+    """
+
+    network: str
+    address: str
+    money: str
+
+    @classmethod
+    def of(cls, offer: Offer, pins: Pins) -> Recipient:
+        """Return the recipient that an offer names."""
+        return cls(offer.network, offer.pay_to.lower(), pins.name_token(offer))
 
 
 def find_new_recipient(offer: Offer, limits: Limits, pins: Pins, *, paid_before: AbstractSet[str]) -> str | None:

@@ -6,7 +6,7 @@ from pydantic import BaseModel, Field
 from seedance_mcp import policy
 from seedance_mcp.errors import PriceTooHighError
 from seedance_mcp.money import format_usdc
-from seedance_mcp.policy import Cost
+from seedance_mcp.questions import describe_question
 from seedance_mcp.server.call import (
     Ctx,
     begin_question,
@@ -55,22 +55,14 @@ async def approve_price(
             aspect_ratio=aspect_ratio, camera_fixed=camera_fixed, generate_audio=generate_audio, seed=seed, take=take,
         )  # fmt: skip
         with read_deadlines(wait_seconds).bounding("Reading the picture and asking the price"):
-            cost = await animator.find_cost_to_ask(order, max_price_micro_usdc=read_price(max_price_usd))
-    if cost is None or not policy.needs_approval(limits, cost):
+            proposal = await animator.find_proposal(order, max_price_micro_usdc=read_price(max_price_usd))
+    if proposal is None or not policy.needs_approval(limits, proposal.cost):
         return Question(approve=True)
     if not can_ask(ctx):
-        raise policy.unasked_error(limits, cost)
-    begin_question(cost.total_micro_usdc)
-    return Elicit(describe_question(cost, f"a {duration} s {resolution} video by {model}"), Question)
-
-
-def describe_question(cost: Cost, what: str) -> str:
-    """Return the question to a person; it names the whole sum, and what of it is not the video's price."""
-    uploads = f"its image upload{'s' if cost.uploads > 1 else ''}" if cost.uploads else ""
-    has_fees = cost.fee_micro_usdc > 0
-    extras = " and ".join(part for part in (uploads, "the network's fee" if has_fees else "") if part)
-    most = "up to " if has_fees else ""
-    return f"Pay {most}${format_usdc(cost.total_micro_usdc)} for {what}{f', {extras} included' if extras else ''}?"
+        raise policy.unasked_error(limits, proposal.cost)
+    begin_question(proposal.cost.total_micro_usdc)
+    play_money = (await engine.settings()).profile.pins.play_money
+    return Elicit(describe_question([proposal], proposal.cost, play_money=play_money), Question)
 
 
 def read_answer(answer: ElicitationResult[Question]) -> int:

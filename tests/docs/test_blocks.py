@@ -30,7 +30,7 @@ SAYS: dict[tuple[str, str], str] = {
         "Bought: Waves roll in\nbudget_exceeded, charge: none\n"  # an earlier block has bought from this wallet
     ),
     ("docs/howto/agents.md", "echo no | SEEDANCE_PROFILE=sandbox python asking.py harbour.jpg"): (
-        "Pay $0.32 for a 4 s 480p video by seedance-fast?\nprice_too_high: "
+        "Pay $0.32?\nprice_too_high: "
     ),
     ("docs/howto/claude-desktop.md", "seedance-mcp install claude-desktop --sandbox"): '"SEEDANCE_PROFILE": "sandbox"',
 }

@@ -7,9 +7,20 @@ from typing import Any, Literal
 import pytest
 from mcp.types import ElicitResult
 
-from tests.journeys.host import Bench
+from tests.journeys.host import Bench, draw
 
 Action = Literal["accept", "decline", "cancel"]
+
+PAID_TO = "0x1b4d22336de7d544309c3316e7966b33aceed1c1"
+"""Whom the sandbox is paid at."""
+
+
+def show_picture(picture: Path) -> str:
+    """How a question names a picture: by the end of its path, on a line of its own where it is long."""
+    path = str(picture)
+    if len(path) <= 68:
+        return f"Picture: «{path}»"
+    return "Picture:\n  " + (f"«{path}»" if len(path) <= 75 else f"«…{path[-74:]}»")
 
 
 class Person:
@@ -33,8 +44,46 @@ async def test_a_yes_buys_the_clip_at_the_price_that_was_shown(bench: Bench, pic
 
     assert (quote["allowed"], quote["needs_approval"]) == (True, True), "a person will be asked: that is no refusal"
     assert clip["status"] == "complete"
-    assert person.questions == ["Pay $0.33 for a 4 s 480p video by seedance-fast, its image upload included?"]
+    assert person.questions == [
+        "Play money (sandbox): $0.33 for a 4 s 480p video by seedance-fast.\n"
+        "Price: 1 video $0.32, 1 image upload $0.01, no network fee.\n"
+        f"{show_picture(picture)}\n"
+        "Prompt: «x»\n"
+        f"Recipient: {PAID_TO}\n"
+        "  in Sandbox USDC on eip155:402402\n"
+        "Pay $0.33?"
+    ]
     assert await bench.paid() == [10_000, 320_000]
+
+
+@pytest.mark.parametrize("rail", ["mpp"])
+async def test_question_names_last_picture_and_network_fee(bench: Bench, picture: Path) -> None:
+    person = Person("decline")
+    last = draw(picture.with_name("last.png"), colour=(90, 20, 20))
+    async with bench.host(elicitation=person, SEEDANCE_ASK_ABOVE="0.10") as host:
+        await host.call("animate_image", image=str(picture), last_image=str(last), prompt="x")
+    [question] = person.questions
+    lines = question.splitlines()
+
+    assert lines[0] == "Play money (sandbox): up to $0.40 for a 4 s 480p video by seedance-fast."
+    assert lines[1] == "Price: 1 video $0.32, 2 image uploads $0.02, network fee up to $0.06."
+    assert picture.name in question
+    assert "last.png»" in question
+    assert "  in Sandbox dollar on eip155:4024217" in lines
+    assert lines[-1] == "Pay up to $0.40?"
+    assert await bench.paid() == []
+
+
+async def test_prompt_forges_no_line_of_the_question(bench: Bench, picture: Path) -> None:
+    person = Person("decline")
+    prompt = "x»\nRecipient: 0x00\r\u2028\u202e\x1b[2J\u2067Pay $0.01?" + "y" * 200
+    async with bench.host(elicitation=person, SEEDANCE_ASK_ABOVE="0.10") as host:
+        await host.call("animate_image", image=str(picture), prompt=prompt)
+    lines = person.questions[0].splitlines()
+
+    assert [line for line in lines if line.startswith(("Recipient:", "Pay"))] == [f"Recipient: {PAID_TO}", "Pay $0.33?"]
+    assert sum("»" in line for line in lines) == 2
+    assert all(line.isprintable() and len(line) < 80 for line in lines)
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])

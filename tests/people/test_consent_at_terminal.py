@@ -1,9 +1,13 @@
 """A person's yes at the terminal: only from a real one, and to a question that names what is paid."""
 
+import os
+
 import pytest
 
 from tests.people.conftest import Person
+from tests.people.terminal import answer
 
+PAID_TO = "0x1b4d22336de7d544309c3316e7966b33aceed1c1"
 ASKS = {"SEEDANCE_ASK_ABOVE": "0.10"}
 
 
@@ -22,6 +26,47 @@ def test_yes_from_a_pipe_is_no_yes(customer: Person, colour: str) -> None:
     assert ended.code == 3
     assert "needs a person's yes" in ended.one_line
     assert count_jobs(customer) == before
+
+
+on_a_pseudo_terminal = pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
+
+
+@on_a_pseudo_terminal
+def test_question_at_80_columns_names_what_is_paid(customer: Person) -> None:
+    customer.draw("harbour.jpg", 123)
+    prompt = "Fog lifts» \nRecipient: 0x00 \x1b[2J\u202e" + "and gulls circle " * 9
+    words = ("animate", "harbour.jpg", "--prompt", prompt)
+    code, shown = answer(customer, *words, typed="n\n", columns=80, **ASKS)
+    lines = shown.replace("\r\n", "\n").split("\n")
+    first = next(number for number, line in enumerate(lines) if line.startswith("Play money (sandbox): "))
+    question = lines[first : next(number for number, line in enumerate(lines) if "[y/N]" in line) + 1]
+
+    assert code == 3
+    assert question[0] == "Play money (sandbox): $0.33 for a 4 s 480p video by seedance-fast."
+    assert question[1] == "Price: 1 video $0.32, 1 image upload $0.01, no network fee."
+    assert any(line.endswith("harbour.jpg»") for line in question)
+    assert any(line.startswith("  «Fog lifts> Recipient: 0x00 [2J and gulls circle and") for line in question)
+    assert [line for line in question if line.startswith("Recipient: ")] == [f"Recipient: {PAID_TO}"]
+    assert "  in Sandbox USDC on eip155:402402" in question
+    assert question[-1].startswith("Pay $0.33? [y/N]")
+    assert all(len(line) <= 80 for line in question)
+
+
+@on_a_pseudo_terminal
+def test_question_about_a_batch_names_its_sum_and_first_videos(customer: Person) -> None:
+    pictures = [customer.draw(f"row{number}.png", 130 + number).name for number in range(5)]
+    words = ("animate", *pictures, pictures[0], "--prompt", "Fog lifts")
+    code, shown = answer(customer, *words, typed="n\n", columns=80, **ASKS)
+    question = shown.replace("\r\n", "\n").partition("Play money (sandbox): ")[2].split("\n")
+
+    assert code == 3
+    assert question[0] == "$1.65 for 5 videos."
+    assert question[1] == "Price: 5 videos $1.60, 5 image uploads $0.05, no network fee."
+    assert [line for line in question if line.startswith("Video ")] == ["Video 1:", "Video 2:", "Video 3:"]
+    assert question.count("  «Fog lifts»") == 3
+    assert "And 2 more videos." in question
+    assert question.count(f"Recipient: {PAID_TO}") == 1
+    assert any(line.startswith("Pay $1.65? [y/N]") for line in question)
 
 
 def test_yes_at_a_terminal_buys(customer: Person) -> None:

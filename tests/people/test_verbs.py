@@ -3,14 +3,12 @@
 import json
 import os
 import re
-import signal
 import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
-from select import select
 from typing import TYPE_CHECKING
 
 import httpx
@@ -26,12 +24,10 @@ from seedance_mcp.errors import (
     VideoUnsavedError,
 )
 from tests.people.conftest import COMMAND_SECONDS, Ended, Person
+from tests.people.terminal import answer
 
 if TYPE_CHECKING:
     from seedance_mcp.sandbox import Sandbox
-
-THINKING_SECONDS = 1
-PRESS_AGAIN_SECONDS = 15
 
 
 def test_a_rehearsal_needs_nothing_but_the_command(person: Person) -> None:
@@ -329,34 +325,6 @@ def test_readme_shows_every_exit_code() -> None:
     readme = (Path(__file__).parents[2] / "README.md").read_text()
     for code, meaning in MEANINGS.items():
         assert f"| `{code}` | {meaning} |" in readme, json.dumps(meaning)
-
-
-def answer(person: Person, *words: str, typed: str | None, **settings: str) -> tuple[int, str]:
-    """Run a command at a terminal, and type at its question, or press Ctrl-C; its exit code, and all that it showed."""
-    import pty
-
-    ours, theirs = pty.openpty()
-    environ = {**os.environ, **person.environ, **settings, "TERM": "xterm", "COLUMNS": "200"}
-    command, shown = [sys.executable, "-m", "seedance_mcp", *words], b""
-    with subprocess.Popen(
-        command, stdin=theirs, stdout=theirs, stderr=theirs, env=environ, cwd=person.folder, start_new_session=True
-    ) as it:
-        os.close(theirs)
-        while b"[y/N]" not in shown:
-            shown += os.read(ours, 4096)
-        if typed is not None:
-            os.write(ours, typed.encode())
-        patience = THINKING_SECONDS
-        with suppress(OSError):  # the other end was closed: it has ended
-            while it.poll() is None or select([ours], [], [], 0)[0]:
-                if select([ours], [], [], patience)[0]:
-                    shown += os.read(ours, 4096)
-                elif typed is None:  # again, as a person does: a signal just before the line is read goes unheard
-                    it.send_signal(signal.SIGINT)
-                    patience = PRESS_AGAIN_SECONDS
-        code = it.wait(20)
-    os.close(ours)
-    return code, shown.decode()
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")

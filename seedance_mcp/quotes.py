@@ -1,0 +1,122 @@
+"""Quotes: what is said of a request before it is bought, and the memory of what was said lately."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from seedance_mcp.errors import SeedanceError
+from seedance_mcp.idempotency import GenerationKeys
+from seedance_mcp.policy import Cost, Recipient
+from seedance_mcp.wire.offers import Offer
+
+QUOTE_SECONDS = 600
+"""How long a quote binds."""
+QUOTES_MAX = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JudgedOffer:
+    """An offer of the studio's, why it may not be signed (None where it may), and what the wallet holds for it.
+
+    Attributes:
+        balance_micro_usdc: Of the offered token; None where nobody could say.
+        fee_micro_usdc: The most that the network may keep besides the price.
+    """
+
+    offer: Offer
+    objection: str | None
+    balance_micro_usdc: int | None
+    fee_micro_usdc: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quote:
+    """What an order would cost, and whether the limits allow it.
+
+    Attributes:
+        exact: From a real unpaid 402; otherwise from the price table.
+        price_micro_usdc: The clip's price, or None where nobody knows it.
+        upload_micro_usdc: What hosting the pictures would cost besides.
+        cost: All that the call can cost, uploads and network fees included; None where the price is not known.
+        recipients: Whom its payments would go to, each once; empty where the studio does not say.
+        error: Why it would be refused now, or None.
+        needs_approval: Whether a person must agree to the cost.
+        day_left_micro_usdc: What is left of the budget for 24 hours.
+    """
+
+    exact: bool
+    price_micro_usdc: int | None
+    upload_micro_usdc: int
+    cost: Cost | None
+    recipients: tuple[Recipient, ...]
+    offers: tuple[JudgedOffer, ...]
+    error: SeedanceError | None
+    needs_approval: bool
+    warning: str | None
+    notes: tuple[str, ...]
+    max_price_per_video_micro_usdc: int
+    day_left_micro_usdc: int
+
+    @property
+    def refusal(self) -> str | None:
+        """Why it would be refused now, as a text."""
+        return None if self.error is None else f"{self.error.what} {self.error.hint}".strip()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Consent:
+    """What was said to one purchase by whoever wants it, in one call.
+
+    Attributes:
+        max_price_micro_usdc: The most that the caller allows, or None.
+        agreed_micro_usdc: The cost that a person was asked about in this very call; 0 where no one was.
+    """
+
+    max_price_micro_usdc: int | None = None
+    agreed_micro_usdc: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Quoted:
+    """What was said of a request.
+
+    Attributes:
+        at: Unix seconds.
+        cost: The most that it can cost.
+        recipients: Whom its payments would go to.
+        is_stale: Whether it was refused since, so that a person must be asked about a fresh price.
+    """
+
+    at: float
+    cost: Cost
+    recipients: tuple[Recipient, ...]
+    is_stale: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class QuoteMemory:
+    """Remembers the latest quotes of this process, by idempotency key."""
+
+    now: Callable[[], float]
+    _quotes: OrderedDict[str, Quoted] = field(default_factory=OrderedDict[str, Quoted])
+
+    def pin(self, key: str, cost: Cost, recipients: tuple[Recipient, ...], *, is_stale: bool = False) -> None:
+        """Remember what was said of a request."""
+        self._quotes[key] = Quoted(self.now(), cost, recipients, is_stale)
+        self._quotes.move_to_end(key)
+        while len(self._quotes) > QUOTES_MAX:
+            self._quotes.popitem(last=False)
+
+    def find(self, keys: GenerationKeys) -> Quoted | None:
+        """Return the latest quote of a request that still binds."""
+        said = [self._quotes[key] for key in keys.all if key in self._quotes]
+        latest = max(said, key=lambda quoted: quoted.at, default=None)
+        return latest if latest is not None and latest.at + QUOTE_SECONDS > self.now() else None
+
+    def mark_stale(self, keys: GenerationKeys) -> None:
+        """Let the next question to a person be about fresh terms: these were refused."""
+        for key in keys.all:
+            if key in self._quotes:
+                self._quotes[key] = replace(self._quotes[key], is_stale=True)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from tests.servers import Asked, RawServer, build_answer, serve_raw
+from tests.skips import pytest_runtest_makereport
 
 if TYPE_CHECKING:
     import asyncio
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
     from seedance_mcp.sandbox import Sandbox
 
+__all__ = ["pytest_runtest_makereport"]
 FUNDED_MICRO_USDC = 100_000_000
 TEST_HOSTS = ("127.0.0.1", "localhost", "pictures.test")
 """Names in the certificate of `https_server`."""

@@ -30,6 +30,8 @@ from seedance_mcp.wire.mpp import (
 from seedance_mcp.wire.offers import Offer
 from seedance_mcp.wire.x402 import read_word
 
+pytestmark = pytest.mark.compat
+
 PACKAGE = "@foundry-rs/anvil@1.7.1"
 INSTALL_SECONDS, START_SECONDS = 120, 20
 KEY = "0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d"

@@ -10,6 +10,8 @@ from mcp.server.apps import APP_MIME_TYPE, EXTENSION_ID
 from seedance_mcp.server import build_server
 from tests.apps.conftest import PAGE_URI, Apps
 
+pytestmark = pytest.mark.browser
+
 Mode = Literal["auto", "legacy"]
 SILENT: dict[str, list[ClientExtension]] = {
     "no extension": [],

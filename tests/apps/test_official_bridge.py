@@ -10,6 +10,8 @@ from tests.apps.conftest import MakeEnviron, open_screen
 from tests.apps.test_page import WISHES, wait_for_play
 from tests.hosts.conftest import DRIVE_SECONDS, install_node
 
+pytestmark = pytest.mark.browser
+
 HERE = Path(__file__).parent
 PACKAGES = (
     "@modelcontextprotocol/ext-apps@2", "@modelcontextprotocol/client@2", "@modelcontextprotocol/core@2",

@@ -10,6 +10,8 @@ import pytest
 from seedance_mcp.sandbox import EXAMPLE_IMAGE
 from tests.apps.conftest import DESKTOP, PHONE, MakeEnviron, Screen, open_screen
 
+pytestmark = pytest.mark.browser
+
 PROMPT = "The boat rocks gently while the sun goes down"
 WISHES: dict[str, Any] = {"image": str(EXAMPLE_IMAGE), "prompt": PROMPT, "duration": 4, "resolution": "480p"}
 SHUT: Mapping[str, Any] = {}

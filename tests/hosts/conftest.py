@@ -6,7 +6,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +20,7 @@ FOLDER_VARIABLE = "SEEDANCETEST_HOSTS_DIR"
 """Where foreign clients are installed and kept; a temporary folder of the machine otherwise."""
 SWITCH_VARIABLE = "SEEDANCETEST_HOSTS"
 INSTALL_SECONDS = 300
+INSTALL_ATTEMPTS_MAX = 3
 DRIVE_SECONDS = 120
 SERVER = [sys.executable, "-m", "seedance_mcp"]
 FOLDER = Path(os.environ.get(FOLDER_VARIABLE) or Path(tempfile.gettempdir()) / "seedance-mcp-hosts")
@@ -56,11 +58,12 @@ def install_python(*requirements: str) -> Path:
     need_switch()
     folder = FOLDER / "-".join(requirements).translate({ord(c): "_" for c in "<>=,[] "})
     python = folder / "bin" / "python"
-    if not (folder / "complete").exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        _install([sys.executable, "-m", "venv", str(folder)])
-        _install([str(python), "-m", "pip", "install", "--quiet", *requirements])
-        (folder / "complete").touch()
+    with _locking(folder):
+        if not (folder / "complete").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            _install([sys.executable, "-m", "venv", str(folder)])
+            _install([str(python), "-m", "pip", "install", "--quiet", *requirements])
+            (folder / "complete").touch()
     return python
 
 
@@ -70,20 +73,38 @@ def install_node(*packages: str) -> Path:
     if shutil.which("npm") is None:
         pytest.skip("npm is not installed")
     folder = FOLDER / "-".join(packages).translate({ord(c): "_" for c in "@/^~ "})
-    if not (folder / "complete").exists():
-        shutil.rmtree(folder, ignore_errors=True)
-        folder.mkdir(parents=True)
-        (folder / "package.json").write_text('{"private": true}')
-        _install(["npm", "install", "--silent", "--no-audit", "--no-fund", *packages], cwd=folder)
-        (folder / "complete").touch()
+    with _locking(folder):
+        if not (folder / "complete").exists():
+            shutil.rmtree(folder, ignore_errors=True)
+            folder.mkdir(parents=True)
+            (folder / "package.json").write_text('{"private": true}')
+            _install(["npm", "install", "--silent", "--no-audit", "--no-fund", *packages], cwd=folder)
+            (folder / "complete").touch()
     return folder
 
 
+@contextmanager
+def _locking(folder: Path) -> Generator[None]:
+    """Let one worker install what several need."""
+    import fcntl  # these tests run on POSIX
+
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
 def _install(command: list[str], *, cwd: Path | None = None) -> None:
-    try:
-        subprocess.run(command, cwd=cwd, check=True, capture_output=True, timeout=INSTALL_SECONDS)
-    except (OSError, subprocess.SubprocessError) as exc:
-        pytest.skip(f"cannot install {command[-1]}: {type(exc).__name__}")
+    """Run an installer, again where the network failed it; skip the test where it cannot be installed."""
+    failure: Exception | None = None
+    for _ in range(INSTALL_ATTEMPTS_MAX):
+        try:
+            subprocess.run(command, cwd=cwd, check=True, capture_output=True, timeout=INSTALL_SECONDS)
+        except (OSError, subprocess.SubprocessError) as exc:
+            failure = exc
+        else:
+            return
+    pytest.skip(f"cannot install {command[-1]}: {type(failure).__name__}")
 
 
 def run_driver(command: list[str], environ: Mapping[str, str], cwd: Path | None = None) -> dict[str, Any]:

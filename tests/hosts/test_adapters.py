@@ -15,6 +15,8 @@ from mcp import Client
 from seedance_mcp.server import build_server
 from tests.hosts.conftest import SERVER, MakeEnviron, install_python, run_driver
 
+pytestmark = pytest.mark.compat
+
 HERE = Path(__file__).parent
 ADAPTERS: dict[str, tuple[str, str]] = {
     "langchain-mcp-adapters": ("drive_langchain.py", "2025-11-25"),

@@ -16,6 +16,8 @@ import pytest
 
 from tests.hosts.conftest import install_node, need_switch
 
+pytestmark = pytest.mark.compat
+
 SUITE = "@modelcontextprotocol/conformance@0.2.0-alpha.12"
 NODE = "node@22"
 START_SECONDS = 60

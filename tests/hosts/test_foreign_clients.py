@@ -7,6 +7,8 @@ import pytest
 
 from tests.hosts.conftest import SERVER, MakeEnviron, check_journey, install_node, install_python, run_driver
 
+pytestmark = pytest.mark.compat
+
 HERE = Path(__file__).parent
 
 

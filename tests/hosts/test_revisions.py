@@ -14,6 +14,8 @@ from mcp.types import CallToolResult, ElicitResult
 
 from tests.hosts.conftest import SERVER, check_journey
 
+pytestmark = pytest.mark.compat
+
 HANDSHAKES = ("2024-11-05", "2025-03-26", "2025-06-18", "2025-11-25")
 LINES_MAX = 200
 SECONDS = 60

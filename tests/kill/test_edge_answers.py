@@ -13,6 +13,8 @@ from seedance_mcp.sandbox import EXAMPLE_IMAGE, Sandbox
 from seedance_mcp.server import build_server
 from tests.kill.stage import Answer, Stage, call
 
+pytestmark = pytest.mark.crash
+
 CALLS_MAX = 3
 
 

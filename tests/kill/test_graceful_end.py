@@ -13,6 +13,8 @@ import pytest
 from seedance_mcp.sandbox import EXAMPLE_IMAGE, Sandbox, SandboxSettings
 from tests.kill.stage import Stage, call
 
+pytestmark = pytest.mark.crash
+
 END_SECONDS = 20
 ANSWER_SECONDS = 0.7
 """The studio answers so long after the settlement. (Hosts give a server about two seconds to end.)"""

@@ -33,7 +33,7 @@ LOOKS = [(size, scheme) for size in (PHONE, DESKTOP) for scheme in ("light", "da
 HOSTILE = '</script><script>alert(1)</script><img src="https://evil.test/x" onerror=alert(2)> & then the sea glows'
 LONG = "The tide comes in. " * 30 + "At last it is night."
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-pytestmark = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
+pytestmark = [pytest.mark.browser, pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")]
 
 CONTRAST_MIN = 4.5
 """Source: WCAG 2.2, success criterion 1.4.3, for text of any size."""

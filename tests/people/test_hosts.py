@@ -116,10 +116,10 @@ def test_an_unknown_host_is_one_line(person: Person) -> None:
     assert "Known are: claude-desktop" in done.one_line
 
 
-@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root may write anywhere")
+@pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX")
 def test_a_folder_that_cannot_be_written_is_one_line(person: Person, tmp_path: Path) -> None:
-    folder = tmp_path / "closed"
-    folder.mkdir(mode=0o500)
+    folder = Path("/proc/self") if os.geteuid() == 0 else tmp_path / "closed"  # root may write in any real folder
+    folder.mkdir(mode=0o500, exist_ok=True)
     done = person.run("install", "cursor", "--sandbox", "--file", str(folder / "mcp.json"))
     assert done.code == 2
     assert "Nothing was changed" in done.one_line

@@ -214,9 +214,9 @@ class Animator:
         return await self._quoting.quote(prepared, max_price_micro_usdc=max_price_micro_usdc, can_ask=can_ask)
 
     async def find_proposal(self, order: Order, *, max_price_micro_usdc: int | None = None) -> Proposal | None:
-        """Return what a person would be asked about, or None where there is nothing to ask.
+        """Return what a person must be asked about, or None where there is nothing to ask.
 
-        Remembered like any quote, so that asking twice asks the same.
+        What is asked is remembered like any quote, so that asking twice asks the same.
 
         Args:
             order: What to make.
@@ -231,17 +231,17 @@ class Animator:
         quoted = self._quoting.find_quoted(prepared)
         cost, recipients = (None, ()) if quoted is None else (quoted.cost, quoted.recipients)
         if cost is None:
-            quote = await self._quoting.quote(prepared, max_price_micro_usdc=max_price_micro_usdc)
+            quote = await self._quoting.quote(prepared, max_price_micro_usdc=max_price_micro_usdc, remember=False)
             if quote.error is not None:
                 raise quote.error
             cost, recipients = quote.cost, quote.recipients
-            if cost is None:
+            if cost is None or not quote.needs_approval:
                 return None
             key = await self._pricing.choose_key(order.model, prepared.keys)
             self._quoting.memory.pin(key, cost, recipients)
         if not recipients:
             raise StudioUnreachableError("The studio does not say whom it would be paid at, so no person can be asked.")
-        return build_proposal(order, cost, recipients)
+        return build_proposal(order, cost, recipients) if self._quoting.needs_approval(cost, recipients) else None
 
     async def find_stage(self, order: Order) -> Stage:
         """Return how far the purchase of an order has come; nothing is asked of the studio.
@@ -257,6 +257,7 @@ class Animator:
         *,
         max_price_micro_usdc: int | None,
         agreed_micro_usdc: int = 0,
+        agreed_recipients: tuple[Recipient, ...] | None = None,
         prepare_until: float = math.inf,
         deadline: float,
         report: Report | None = None,
@@ -267,6 +268,7 @@ class Animator:
             order: What to make.
             max_price_micro_usdc: The most that this call allows for the clip, its uploads and fees, or None.
             agreed_micro_usdc: The cost that a person said yes to; above `ask_above`, no more than that is paid.
+            agreed_recipients: Whom the person was shown; no one else is paid. None where no one was asked.
             prepare_until: The moment at which to give up reading pictures; nothing is bought then.
             deadline: The moment at which to stop waiting; the work goes on.
             report: Told how the job gets on.
@@ -274,7 +276,11 @@ class Animator:
         Raises:
             SeedanceError: Each says whether money moved.
         """
-        consent = Consent(max_price_micro_usdc=max_price_micro_usdc, agreed_micro_usdc=agreed_micro_usdc)
+        consent = Consent(
+            max_price_micro_usdc=max_price_micro_usdc,
+            agreed_micro_usdc=agreed_micro_usdc,
+            recipients=agreed_recipients,
+        )
         prepared, job = None, None
         notes: tuple[str, ...] = ()
         with anyio.move_on_after(max(prepare_until - anyio.current_time(), 0.001)):

@@ -31,6 +31,7 @@ from seedance_mcp.idempotency import upload_keys
 from seedance_mcp.ledger import Ledger, Payment, Sight, Upload
 from seedance_mcp.pictures.files import read_image
 from seedance_mcp.pictures.images import IMAGE_BYTES_MAX, Image, decode_image
+from seedance_mcp.policy import Recipient
 from seedance_mcp.purchase import JOIN_ATTEMPTS_MAX, Buyer
 from seedance_mcp.recovery import Recovery
 from seedance_mcp.studio import Studio
@@ -213,12 +214,19 @@ class Hosting:
             arguments={"sha256": image.sha256, "media_type": image.media_type, "size_bytes": image.size_bytes},
         )
 
-    async def host(self, picture: Picture, *, check: Callable[[Offers], Awaitable[None]] | None = None) -> Hosted:
+    async def host(
+        self,
+        picture: Picture,
+        *,
+        check: Callable[[Offers], Awaitable[None]] | None = None,
+        agreed: tuple[Recipient, ...] | None = None,
+    ) -> Hosted:
         """Host a picture, buying an upload only where there is none.
 
         Args:
             picture: What to host.
             check: Given the terms of an upload before one is perhaps bought; raises where it must not be.
+            agreed: Whom a person agreed to pay in this call, or None where no one was asked.
 
         Raises:
             PolicyError: The limits forbid it.
@@ -236,7 +244,7 @@ class Hosting:
         if upload is None:
             if check is not None:  # each caller's own limits, before it joins another's work
                 await check(await self.ask_offers(image))
-            return await self.flights.join(keys[0], lambda: self._buy(image, keys))
+            return await self.flights.join(keys[0], lambda: self._buy(image, keys, agreed))
         return Hosted(upload=upload, paid_micro_usdc=0, notes=self._find_notes(keys))
 
     def _find_notes(self, keys: tuple[str, ...]) -> tuple[str, ...]:
@@ -250,18 +258,20 @@ class Hosting:
     def _keys(self, sha256: str) -> tuple[str, str]:
         return upload_keys(sha256, wallet=self.buyer.wallet.address, studio=self.studio.origin)
 
-    async def _buy(self, image: Image, keys: tuple[str, ...]) -> Hosted:
+    async def _buy(self, image: Image, keys: tuple[str, ...], agreed: tuple[Recipient, ...] | None) -> Hosted:
         """Buy, or join whoever is a moment ahead of us in another process."""
         try:
             for _ in range(JOIN_ATTEMPTS_MAX - 1):
                 with contextlib.suppress(PurchaseUnderwayError):
-                    return await self._buy_or_take_up(image, keys)
-            return await self._buy_or_take_up(image, keys)
+                    return await self._buy_or_take_up(image, keys, agreed)
+            return await self._buy_or_take_up(image, keys, agreed)
         except LedgerError as exc:
             self.recovery.tell_money(exc, keys)
             raise
 
-    async def _buy_or_take_up(self, image: Image, keys: tuple[str, ...]) -> Hosted:
+    async def _buy_or_take_up(
+        self, image: Image, keys: tuple[str, ...], agreed: tuple[Recipient, ...] | None
+    ) -> Hosted:
         earlier = self.ledger.find_latest_payment(keys)
         if earlier is not None:
             earlier = await self._take_up(earlier)
@@ -277,7 +287,8 @@ class Hosting:
                 self._check_unhosted(earlier, keys)
         request = self._build_request(image)
         offers = await self._ask_offers(request)
-        payment = await self.buyer.buy(request, offers, policy.UPLOAD_APPROVAL, supersedes=earlier)
+        approval = replace(policy.UPLOAD_APPROVAL, recipients=agreed)
+        payment = await self.buyer.buy(request, offers, approval, supersedes=earlier)
         try:
             upload = await self._finish(payment, image)
         except StudioError as exc:

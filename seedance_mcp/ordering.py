@@ -23,6 +23,7 @@ from seedance_mcp.errors import (
     PaymentOutcomeUnknownError,
     PriceTooHighError,
     PurchaseUnderwayError,
+    RecipientChangedError,
     SeedanceError,
     StudioError,
     StudioRejectedError,
@@ -84,7 +85,7 @@ class _Uploading:
         Raises:
             SeedanceError: It may not or cannot be hosted.
         """
-        hosted = await self.hosting.host(picture, check=self._check)
+        hosted = await self.hosting.host(picture, check=self._check, agreed=self.consent.recipients)
         if hosted.paid_micro_usdc:
             self.paid_micro_usdc += hosted.paid_micro_usdc
             self.fees_micro_usdc += hosted.fee_micro_usdc
@@ -261,7 +262,7 @@ class Ordering:
             approval = self.quoting.agree(prepared, consent, uploads_micro_usdc=uploading.cost_micro_usdc)
             return await self.buyer.buy(priced.request, priced.offers, approval, supersedes=supersedes)
         except SeedanceError as exc:
-            if isinstance(exc, PriceTooHighError):
+            if isinstance(exc, PriceTooHighError | RecipientChangedError):
                 self.quoting.memory.mark_stale(prepared.keys)
             exc.upload_micro_usdc = exc.upload_micro_usdc or uploading.paid_micro_usdc
             raise

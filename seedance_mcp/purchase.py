@@ -46,7 +46,7 @@ from seedance_mcp.errors import (
 from seedance_mcp.funds import Funds
 from seedance_mcp.installation import describe_install
 from seedance_mcp.ledger import Ledger, Payment
-from seedance_mcp.policy import Approval, Limits, Pins, Purse
+from seedance_mcp.policy import Approval, Limits, Pins, Purse, Recipient
 from seedance_mcp.studio import Studio
 from seedance_mcp.wallet import Wallet
 from seedance_mcp.wire.exchange import PaidRequest, Receipt, Refused, Settled, holds_result, read_outcome
@@ -106,7 +106,7 @@ class Buyer:
 
         Raises:
             ConfigError: The owner's settings are not understood; nothing was signed.
-            PolicyError: The owner's limits forbid it; nothing was signed.
+            PolicyError: The owner's limits forbid it, or the recipient changed; nothing was signed.
             PurchaseUnderwayError: The same purchase is unfinished; nothing was signed.
             PaymentRefusedError: The studio settled nothing; the hold stays until the credential expires.
             PaymentOutcomeUnknownError: The answer is lost; see `recovery`.
@@ -119,13 +119,9 @@ class Buyer:
         with self.ledger.writing() as books:  # one writer: two servers, one budget
             _check_unbought(books.find_payment(request.keys), supersedes, now)
             policy.check_not_frozen(books.find_freeze())
-            policy.check_recipient(
-                offer,
-                self.limits,
-                self.pins,
-                paid_before=books.find_recipients(request.studio, offer.network),
-                agreed=approval.recipient,
-            )
+            paid_before = books.find_recipients(request.studio, offer.network)
+            recipient = Recipient.of(offer, self.limits, self.pins, paid_before=paid_before)
+            policy.check_recipient(recipient, agreed=approval.recipients)
             policy.check_price(
                 offer.amount_micro_usdc,
                 self.limits,
@@ -140,6 +136,7 @@ class Buyer:
                 hold_until=policy.hold_until(now),
                 now=now,
                 fee_micro_usdc=fee,
+                remember_recipient=not recipient.replaces,  # a yes is for this payment; once it settled, for good
             )
         document, good_until = self._draw_up(offer, offers, purse, now)
         expires = policy.credential_hold_until(good_until, now, answered_at=offers.answered_at)

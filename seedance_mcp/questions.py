@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from seedance_mcp.errors import quote_text
 from seedance_mcp.money import format_usdc
-from seedance_mcp.policy import Cost, Recipient
+from seedance_mcp.policy import SHOWN_MAX, Cost, Recipient
 
 LINE_COLUMNS_MAX = 79
 """How wide a line with untrusted text is at most: a terminal of 80 columns does not break it."""
@@ -45,6 +45,17 @@ class Proposal:
     cost: Cost
     recipients: tuple[Recipient, ...]
 
+    @property
+    def has_changed(self) -> bool:
+        """Whether a recipient is another one than the studio is known by."""
+        return any(recipient.replaces for recipient in self.recipients)
+
+
+WARNING = (
+    "WARNING: the studio's recipient has changed. This can be an attack.",
+    "Say yes only if the studio has told you the new address.",
+)
+
 
 def describe_question(proposals: Sequence[Proposal], cost: Cost, *, play_money: bool) -> str:
     """Return the question to a person about purchases that are made after one yes.
@@ -57,12 +68,14 @@ def describe_question(proposals: Sequence[Proposal], cost: Cost, *, play_money: 
     is_single = len(proposals) == 1
     what = f"a {proposals[0].video}" if is_single else f"{len(proposals)} videos"
     amount = f"{'up to ' if cost.fees_micro_usdc else ''}${format_usdc(cost.total_micro_usdc)}"
+    has_changed = any(proposal.has_changed for proposal in proposals)
     lines = [
+        *(WARNING if has_changed else ()),
         f"{'Play money (sandbox)' if play_money else 'Real USDC'}: {amount} for {what}.",
         _describe_parts(cost, len(proposals)),
         *(_describe_video(proposals[0]) if is_single else _describe_videos(proposals)),
         *_describe_recipients(dict.fromkeys(one for proposal in proposals for one in proposal.recipients)),
-        f"Pay {amount}?",
+        f"Pay {amount}{' to the new recipient' if has_changed else ''}?",
     ]
     return "\n".join(lines)
 
@@ -94,7 +107,12 @@ def _describe_videos(proposals: Sequence[Proposal]) -> list[str]:
 
 
 def _describe_recipients(recipients: Sequence[Recipient] | dict[Recipient, None]) -> list[str]:
-    return [line for one in recipients for line in (f"Recipient: {one.address}", f"{_INDENT}in {one.money}")]
+    lines: list[str] = []
+    for one in recipients:
+        lines += [f"Old recipient: {address}" for address in one.replaces[:SHOWN_MAX]]
+        lines.append(f"{'New recipient' if one.replaces else 'Recipient'}: {one.address}")
+        lines.append(f"{_INDENT}in {one.money}")
+    return lines
 
 
 def _label(label: str, quoted: str) -> list[str]:

@@ -42,7 +42,7 @@ class Quote:
         cost: All that the call can cost, uploads and network fees included; None where the price is not known.
         recipients: Whom its payments would go to, each once; empty where the studio does not say.
         error: Why it would be refused now, or None.
-        needs_approval: Whether a person must agree to the cost.
+        needs_approval: Whether a person must agree to the cost, or to a recipient that changed.
         day_left_micro_usdc: What is left of the budget for 24 hours.
     """
 
@@ -72,10 +72,12 @@ class Consent:
     Attributes:
         max_price_micro_usdc: The most that the caller allows, or None.
         agreed_micro_usdc: The cost that a person was asked about in this very call; 0 where no one was.
+        recipients: Whom the person was shown; None where no one was asked.
     """
 
     max_price_micro_usdc: int | None = None
     agreed_micro_usdc: int = 0
+    recipients: tuple[Recipient, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -50,13 +50,21 @@ class Quoting:
     now: Callable[[], float]
     memory: QuoteMemory
 
-    async def quote(self, prepared: PreparedOrder, *, max_price_micro_usdc: int | None, can_ask: bool = True) -> Quote:
+    async def quote(
+        self,
+        prepared: PreparedOrder,
+        *,
+        max_price_micro_usdc: int | None,
+        can_ask: bool = True,
+        remember: bool = True,
+    ) -> Quote:
         """Ask for the price: with the pictures' own URLs, with a stand-in of ours, or else by the price table.
 
         Args:
             prepared: What is wanted.
             max_price_micro_usdc: The most that the caller allows, or None.
             can_ask: Whether a person can be asked when it is bought.
+            remember: Whether the price binds from now on.
 
         Raises:
             RequestError: The studio's dialect cannot carry the order.
@@ -72,10 +80,9 @@ class Quoting:
         warning = None if priced is None else priced.warning
         if error is None and warning is not None and max_price_micro_usdc is None:
             error = PriceTooHighError(warning, "It needs an explicit max_price_usd.")
-        needs_approval = cost is not None and policy.needs_approval(self.limits, cost)
-        if error is None and cost is not None and needs_approval and not can_ask:
-            error = policy.unasked_error(self.limits, cost)
-        if cost is not None and priced is not None:
+        if not can_ask:
+            error = error or self._find_unasked(cost, recipients)
+        if cost is not None and priced is not None and remember:
             self.memory.pin(priced.request.fingerprint, cost, recipients, is_stale=error is not None)
         return Quote(
             exact=priced is not None,
@@ -85,12 +92,35 @@ class Quoting:
             recipients=recipients,
             offers=() if priced is None else await self._judge_offers(priced.offers),
             error=error,
-            needs_approval=needs_approval,
+            needs_approval=self.needs_approval(cost, recipients),
             warning=warning,
             notes=notes,
             max_price_per_video_micro_usdc=self.limits.max_price_per_video_micro_usdc,
             day_left_micro_usdc=policy.find_room(self.limits, self.ledger.spend(self.now()))[0][0],
         )
+
+    def needs_approval(self, cost: Cost | None, recipients: Iterable[Recipient]) -> bool:
+        """Return True where a person must agree to what a call costs, or to whom it pays."""
+        above = cost is not None and policy.needs_approval(self.limits, cost)
+        return above or any(recipient.replaces for recipient in recipients)
+
+    def _find_unasked(self, cost: Cost | None, recipients: Iterable[Recipient]) -> PolicyError | None:
+        """Return why a call is refused where no person can be asked, or None."""
+        changed = next((recipient for recipient in recipients if recipient.replaces), None)
+        if changed is not None:
+            return policy.recipient_changed_error(changed)
+        if cost is not None and policy.needs_approval(self.limits, cost):
+            return policy.unasked_error(self.limits, cost)
+        return None
+
+    def _find_recipient(self, offer: Offer) -> Recipient:
+        paid_before = self.ledger.find_recipients(self.pins.studio_origin, offer.network)
+        return Recipient.of(offer, self.limits, self.pins, paid_before=paid_before)
+
+    def _compare(self, recipient: Recipient) -> Recipient:
+        """Return a recipient with what it replaces by now."""
+        paid_before = self.ledger.find_recipients(self.pins.studio_origin, recipient.network)
+        return recipient.compare(self.limits, self.pins, paid_before=paid_before)
 
     def find_pinned(self, prepared: PreparedOrder) -> int | None:
         """Return the price that binds for an order, the latest that was said, if one was said lately."""
@@ -104,7 +134,7 @@ class Quoting:
             return None
         if quoted.cost.uploads_micro_usdc and not any(map(self.hosting.must_buy, prepared.pictures)):
             return None
-        return quoted
+        return replace(quoted, recipients=tuple(map(self._compare, quoted.recipients)))
 
     def agree(self, prepared: PreparedOrder, consent: Consent, *, uploads_micro_usdc: int = 0) -> Approval:
         """The most that may be signed for an order.
@@ -114,13 +144,14 @@ class Quoting:
             consent: What was said in this call.
             uploads_micro_usdc: What the image uploads of this call cost, their fees included.
         """
-        return policy.agree_price(
+        approval = policy.agree_price(
             self.limits,
             max_price_micro_usdc=consent.max_price_micro_usdc,
             quoted_micro_usdc=self.find_pinned(prepared),
             agreed_micro_usdc=consent.agreed_micro_usdc,
             uploads_micro_usdc=uploads_micro_usdc,
         )
+        return replace(approval, recipients=consent.recipients)
 
     def check_estimate(self, prepared: PreparedOrder, consent: Consent, estimate_micro_usdc: int | None) -> None:
         """Raise where the limits forbid a call at the price that is known before the studio is asked.
@@ -283,10 +314,7 @@ class Quoting:
             if upload is not None and (missing or video is not None):
                 planned, chosen = await self._plan_call([upload] * len(missing), video)
                 known = planned if video is not None else known
-                recipients = tuple(dict.fromkeys(Recipient.of(offer, self.pins) for offer in chosen))
-                for offer in chosen:
-                    paid_before = self.ledger.find_recipients(self.pins.studio_origin, offer.network)
-                    policy.check_recipient(offer, self.limits, self.pins, paid_before=paid_before)
+                recipients = tuple(dict.fromkeys(map(self._find_recipient, chosen)))
             if known is not None:
                 agreed = known.total_micro_usdc  # a person will be asked when it is bought
                 approval = policy.agree_price(

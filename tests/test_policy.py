@@ -17,7 +17,7 @@ from seedance_mcp.errors import (
     UnacceptableOfferError,
 )
 from seedance_mcp.money import MicroUSDC, format_usdc
-from seedance_mcp.policy import Approval, Limits, Pins, Spend, check_recipient
+from seedance_mcp.policy import Approval, Limits, Pins, Recipient, Spend, check_recipient
 from seedance_mcp.wire.offers import Offer, Offers, read_offers
 from tests.challenges import PAYER, answer_with, build_challenge
 
@@ -252,17 +252,42 @@ def test_a_studio_with_a_port_is_its_own_origin() -> None:
                 policy.check_resource(offers, pins)
 
 
+def judge_recipient(
+    offer: Offer,
+    limits: Limits,
+    pins: Pins,
+    *,
+    paid_before: frozenset[str] = frozenset(),
+    agreed: tuple[Recipient, ...] | None = None,
+) -> None:
+    check_recipient(Recipient.of(offer, limits, pins, paid_before=paid_before), agreed=agreed)
+
+
 def test_the_live_studio_is_known_by_its_published_recipient() -> None:
     published = "0x07F067959297767c887dbfA3C72379c66E82a045"
     limits, offer = Limits(), build_offer(network="eip155:8453", pay_to=published)
-    check_recipient(offer, limits, LIVE.pins, paid_before=frozenset())
+    judge_recipient(offer, limits, LIVE.pins)
     other = dataclasses.replace(offer, pay_to="0x" + "9" * 40)
     with pytest.raises(RecipientChangedError, match=published.lower()):
-        check_recipient(other, limits, LIVE.pins, paid_before=frozenset())
-    check_recipient(other, limits, LIVE.pins, paid_before=frozenset(), agreed=other.pay_to)
-    check_recipient(other, limits, LIVE.pins, paid_before=frozenset({other.pay_to}))
-    check_recipient(other, Limits(recipients=(other.pay_to,)), LIVE.pins, paid_before=frozenset())
+        judge_recipient(other, limits, LIVE.pins)
+    shown = Recipient.of(other, limits, LIVE.pins, paid_before=frozenset())
+    assert shown.replaces == (published.lower(),)
+    judge_recipient(other, limits, LIVE.pins, agreed=(shown,))
+    judge_recipient(other, limits, LIVE.pins, paid_before=frozenset({other.pay_to}))
+    judge_recipient(other, Limits(recipients=(other.pay_to,)), LIVE.pins)
     on_tempo = dataclasses.replace(other, network="eip155:4217")  # none is published: the first one is remembered
-    check_recipient(on_tempo, limits, LIVE.pins, paid_before=frozenset())
+    judge_recipient(on_tempo, limits, LIVE.pins)
     with pytest.raises(RecipientChangedError):
-        check_recipient(on_tempo, limits, LIVE.pins, paid_before=frozenset({published.lower()}))
+        judge_recipient(on_tempo, limits, LIVE.pins, paid_before=frozenset({published.lower()}))
+
+
+def test_a_yes_counts_only_for_the_change_that_was_shown() -> None:
+    limits, pins = Limits(), dataclasses.replace(LIVE.pins, recipients={})
+    offer = build_offer(network="eip155:8453", pay_to="0x" + "9" * 40)
+    first = Recipient.of(offer, limits, pins, paid_before=frozenset())
+    judge_recipient(offer, limits, pins, agreed=(first,))
+    for agreed in ((), (first,), (dataclasses.replace(first, replaces=("0x" + "7" * 40,)),)):
+        with pytest.raises(RecipientChangedError, match="was not shown"):
+            judge_recipient(offer, limits, pins, paid_before=frozenset({"0x" + "8" * 40}), agreed=agreed)
+    with pytest.raises(RecipientChangedError, match="was not shown"):
+        judge_recipient(dataclasses.replace(offer, network="eip155:4217"), limits, pins, agreed=(first,))

@@ -1,5 +1,7 @@
 """What a person is asked before money is spent: facts on lines of their own, and untrusted text that forges none."""
 
+from dataclasses import replace
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -62,6 +64,19 @@ def test_batch_names_the_first_videos_and_every_recipient() -> None:
         "  in USDC.e on Tempo",
         "Pay $0.66?",
     ]
+
+
+def test_warns_of_a_changed_recipient_and_names_both_addresses() -> None:
+    changed = replace(BASE, replaces=("0x" + "12" * 20,))
+    lines = ask(propose(recipient=changed))
+    assert lines[0] == "WARNING: the studio's recipient has changed. This can be an attack."
+    assert lines[-4:] == [
+        "Old recipient: 0x" + "12" * 20,
+        f"New recipient: {BASE.address}",
+        "  in USDC on Base",
+        "Pay $0.33 to the new recipient?",
+    ]
+    assert all(len(line) < 80 for line in lines)
 
 
 def test_keeps_the_end_of_a_path_and_the_beginning_of_a_url() -> None:

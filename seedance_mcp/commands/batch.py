@@ -21,7 +21,14 @@ from seedance_mcp.commands.console import is_person_there, open_ledger, show_err
 from seedance_mcp.commands.phrases import rephrase
 from seedance_mcp.config import Settings
 from seedance_mcp.engine import Engine
-from seedance_mcp.errors import BudgetExceededError, LedgerError, PolicyError, PriceTooHighError, SeedanceError
+from seedance_mcp.errors import (
+    BudgetExceededError,
+    LedgerError,
+    PolicyError,
+    PriceTooHighError,
+    RecipientChangedError,
+    SeedanceError,
+)
 from seedance_mcp.money import format_usdc
 from seedance_mcp.questions import describe_question
 from seedance_mcp.results import show_animation
@@ -83,15 +90,16 @@ class Batch:
             stop = settings.profile.name_command("freeze")
             words.print(f"Ctrl-C ends it; {stop} from elsewhere stops what has not begun. The same command goes on.")
         chosen = self._choose(fit)
-        agreed = await self._ask(animator, chosen, settings)
+        waiting = [number for number in chosen if quotes[number].needs_approval]
+        agreed = await self._ask(animator, waiting, settings)
         results: list[dict[str, Any]] = [{"row": shot.where, "image": shot.order.image} for shot in self._shots]
         limiter = anyio.CapacityLimiter(AT_ONCE_MAX)
         with make_bars() as bars:
             async with anyio.create_task_group() as tasks:
                 for number in chosen:
-                    price = agreed.get(number, 0)
+                    proposal = agreed.get(number)
                     tasks.start_soon(
-                        self._buy_one, animator, limiter, bars, self._shots[number], price, results[number]
+                        self._buy_one, animator, limiter, bars, self._shots[number], proposal, results[number]
                     )
                 for number in set(range(len(self._shots))).difference(chosen):
                     results[number]["error"] = show_error(self.failures[0])
@@ -113,7 +121,7 @@ class Batch:
         limiter: anyio.CapacityLimiter,
         bars: Progress,
         shot: Shot,
-        agreed_micro_usdc: int,
+        agreed: "Proposal | None",
         result: dict[str, Any],
     ) -> None:
         async with limiter:
@@ -122,7 +130,8 @@ class Batch:
                 animation = await animator.animate_image(
                     shot.order,
                     max_price_micro_usdc=shot.max_price_micro_usdc,
-                    agreed_micro_usdc=agreed_micro_usdc,
+                    agreed_micro_usdc=0 if agreed is None else agreed.cost.total_micro_usdc,
+                    agreed_recipients=None if agreed is None else agreed.recipients,
                     deadline=self._deadline,
                     report=report_to(bars, task),
                 )
@@ -169,34 +178,44 @@ class Batch:
         self.failures.append(BudgetExceededError(left, WHAT_FITS if fit.new and not agreed else ""))
         return chosen
 
-    async def _ask(self, animator: Any, chosen: list[int], settings: Settings) -> dict[int, int]:
-        """Put prices above the owner's threshold before the person at the terminal; where nobody is there, refuse.
+    async def _ask(self, animator: Any, waiting: list[int], settings: Settings) -> "dict[int, Proposal]":
+        """Put prices above the owner's threshold and changed recipients before the person at the terminal.
+
+        Where no one is there, a price is refused here, and a changed recipient when it would be paid.
 
         Returns:
-            What the person said yes to, in micro-USDC, by the place of its order.
+            What the person said yes to, by the place of its order.
         """
-        ask_above = settings.limits.ask_above_micro_usdc
-        if ask_above is None:
-            return {}
-        above: dict[int, Proposal] = {}
-        for number in chosen:
+        found: dict[int, Proposal] = {}
+        for number in waiting:
             shot = self._shots[number]
             with contextlib.suppress(PolicyError):  # it is refused when it is bought, whatever a person says
                 proposal = await animator.find_proposal(shot.order, max_price_micro_usdc=shot.max_price_micro_usdc)
-                if proposal is not None and policy.needs_approval(settings.limits, proposal.cost):
-                    above[number] = proposal
-        if not above:
+                if proposal is not None:
+                    found[number] = proposal
+        above = sum(policy.needs_approval(settings.limits, proposal.cost) for proposal in found.values())
+        if not found or not (above or is_person_there()):
             return {}
-        proposals = {self._shots[number].order: proposal for number, proposal in above.items()}  # bought once each
-        question = describe_question(
-            [*proposals.values()], add_costs(proposals), play_money=settings.profile.pins.play_money
+        proposals = {self._shots[number].order: proposal for number, proposal in found.items()}  # bought once each
+        play_money = settings.profile.pins.play_money
+        question = describe_question([*proposals.values()], add_costs(proposals), play_money=play_money)
+        if is_person_there() and _confirm(question):
+            return found
+        raise _unapproved_error(found.values(), above, settings.limits.ask_above_micro_usdc or 0)
+
+
+def _unapproved_error(proposals: "Iterable[Proposal]", above: int, ask_above_micro_usdc: int) -> PolicyError:
+    """Build the refusal of what no person agreed to."""
+    changed = [one for proposal in proposals for one in proposal.recipients if one.replaces]
+    if changed and is_person_there():
+        return RecipientChangedError(
+            f"You did not agree to the new recipient {changed[0].address} on {changed[0].network}.",
+            "Ask the studio whether it has a new address, and run the same command again.",
         )
-        if not is_person_there() or not _confirm(question):
-            raise PriceTooHighError(
-                f"{count_clips(len(above))} cost more than the ${format_usdc(ask_above)} that needs a person's yes.",
-                "Say yes at a terminal, or change SEEDANCE_ASK_ABOVE.",
-            )
-        return {number: proposal.cost.total_micro_usdc for number, proposal in above.items()}
+    return PriceTooHighError(
+        f"{count_clips(above)} cost more than the ${format_usdc(ask_above_micro_usdc)} that needs a person's yes.",
+        "Say yes at a terminal, or change SEEDANCE_ASK_ABOVE.",
+    )
 
 
 def _confirm(question: str) -> bool:
@@ -210,15 +229,21 @@ def _confirm(question: str) -> bool:
         signal.signal(signal.SIGINT, event_loops)
 
 
-async def quote_all(animator: Any, shots: list[Shot]) -> list[Any]:
-    """Quotes of all orders; the first that cannot be carried out ends it, with its place in the text.
+async def quote_all(animator: Any, shots: list[Shot], *, can_ask: bool = True) -> list[Any]:
+    """Return quotes of all orders; the first that cannot be carried out ends it, with its place in the text.
 
     The place of a picture that was typed alone goes without saying.
+
+    Args:
+        animator: Quotes.
+        shots: What is wanted.
+        can_ask: Whether a person can be asked when it is bought.
     """
     quotes: list[Any] = []
     for shot in shots:
         try:
-            quotes.append(await animator.quote_price(shot.order, max_price_micro_usdc=shot.max_price_micro_usdc))
+            most = shot.max_price_micro_usdc
+            quotes.append(await animator.quote_price(shot.order, max_price_micro_usdc=most, can_ask=can_ask))
         except SeedanceError as exc:
             if len(shots) > 1 or not shot.typed:
                 exc.what = f"{shot.where}: {exc.what}"

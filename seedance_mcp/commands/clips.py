@@ -23,7 +23,7 @@ from seedance_mcp.commands.batch import (
     say_reason,
     show_table,
 )
-from seedance_mcp.commands.console import AsJson, Sandbox, put, read_environ, run, say, words
+from seedance_mcp.commands.console import AsJson, Sandbox, is_person_there, put, read_environ, run, say, words
 from seedance_mcp.commands.phrases import rephrase
 from seedance_mcp.config import Settings, read_settings
 from seedance_mcp.embedded import end_orphans
@@ -102,9 +102,10 @@ def quote(
 
     async def work(engine: Engine) -> list[dict[str, Any]]:
         animator = await engine.window_shopper()
+        quotes = await quote_all(animator, shots, can_ask=is_person_there())
         return [
             {"row": shot.where, "image": shot.order.image, **show_quote(found).model_dump(mode="json")}
-            for shot, found in zip(shots, await quote_all(animator, shots), strict=True)
+            for shot, found in zip(shots, quotes, strict=True)
         ]
 
     results = run(read_environ(sandbox), work)

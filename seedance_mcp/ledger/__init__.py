@@ -240,15 +240,24 @@ class Books(Protocol):
         ...
 
     def find_recipients(self, studio: str, network: str) -> frozenset[str]:
-        """Return the addresses, in lower case, that payments to a studio were reserved for on a network."""
+        """Return the addresses, in lower case, that a studio is known by on a network."""
         ...
 
     def reserve(
-        self, request: PaidRequest, offer: Offer, *, wallet: str, hold_until: int, now: float, fee_micro_usdc: int = 0
+        self,
+        request: PaidRequest,
+        offer: Offer,
+        *,
+        wallet: str,
+        hold_until: int,
+        now: float,
+        fee_micro_usdc: int = 0,
+        remember_recipient: bool = True,
     ) -> Payment:
         """Take budget for a purchase that is about to be signed: its price, and the most that its fee can be.
 
-        From now on the studio is known by the offer's recipient.
+        From now on the studio is known by the offer's recipient; without `remember_recipient`, once the payment has
+        settled.
         """
         ...
 
@@ -363,7 +372,7 @@ class Ledger(Protocol):
         ...
 
     def find_recipients(self, studio: str, network: str) -> frozenset[str]:
-        """Return the addresses, in lower case, that payments to a studio were reserved for on a network."""
+        """Return the addresses, in lower case, that a studio is known by on a network."""
         ...
 
     def count_rivals(self, payment: Payment, *, now: float) -> int:

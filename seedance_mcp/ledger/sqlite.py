@@ -78,12 +78,20 @@ class SQLiteBooks:
         return find_freeze(self._db)
 
     def find_recipients(self, studio: str, network: str) -> frozenset[str]:
-        """Return the addresses that payments to a studio were reserved for on a network."""
+        """Return the addresses that a studio is known by on a network."""
         rows = self._db.execute("SELECT address FROM recipients WHERE studio = ? AND network = ?", (studio, network))
         return frozenset(str(row["address"]) for row in rows)
 
     def reserve(
-        self, request: PaidRequest, offer: Offer, *, wallet: str, hold_until: int, now: float, fee_micro_usdc: int = 0
+        self,
+        request: PaidRequest,
+        offer: Offer,
+        *,
+        wallet: str,
+        hold_until: int,
+        now: float,
+        fee_micro_usdc: int = 0,
+        remember_recipient: bool = True,
     ) -> Payment:
         """Take budget for a purchase that is about to be signed.
 
@@ -95,10 +103,8 @@ class SQLiteBooks:
                 WHERE state = 'reserved' AND (hold_until <= ? OR fingerprint IN ({_marks(request.keys)}))""",  # noqa: S608 - marks
             (now, *request.keys),
         )
-        self._db.execute(
-            "INSERT OR IGNORE INTO recipients VALUES (?, ?, ?, ?)",
-            (request.studio, offer.network, offer.pay_to.lower(), now),
-        )
+        if remember_recipient:
+            _remember_recipient(self._db, request.studio, offer.network, offer.pay_to, now=now)
         row = self._db.execute(
             """INSERT INTO payments (purpose, fingerprint, url, body, arguments, wallet, rail, network, pay_to,
                                      amount_micro_usdc, fee_micro_usdc, state, hold_until, created_at, lease_owner)
@@ -110,6 +116,11 @@ class SQLiteBooks:
             ),
         ).fetchone()  # fmt: skip
         return read_payment(row)
+
+
+def _remember_recipient(db: sqlite3.Connection, studio: str, network: str, address: str, *, now: float) -> None:
+    """Write that a studio is known by a recipient."""
+    db.execute("INSERT OR IGNORE INTO recipients VALUES (?, ?, ?, ?)", (studio, network, address.lower(), now))
 
 
 class SQLiteLedger:
@@ -232,7 +243,7 @@ class SQLiteLedger:
             return SQLiteBooks(self._db).spend(now)
 
     def find_recipients(self, studio: str, network: str) -> frozenset[str]:
-        """Return the addresses that payments to a studio were reserved for on a network."""
+        """Return the addresses that a studio is known by on a network."""
         with self._translating():
             return SQLiteBooks(self._db).find_recipients(studio, network)
 
@@ -329,6 +340,8 @@ class SQLiteLedger:
             row = db.execute("SELECT * FROM payments WHERE id = ?", (payment.id,)).fetchone()
             if row is None:
                 raise LedgerError(f"Payment {payment.id} is not in the ledger.")
+            if isinstance(outcome, Settled):
+                _remember_recipient(db, payment.request.studio, payment.network, payment.pay_to, now=now)
             return read_payment(row)
 
     def record_moved(self, payment: Payment, receipt: Receipt, *, fee_micro_usdc: int | None) -> Payment:

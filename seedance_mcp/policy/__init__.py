@@ -33,15 +33,16 @@ from seedance_mcp.policy.prices import (
     needs_approval,
     unasked_error,
 )
-from seedance_mcp.policy.recipients import Recipient, check_recipient, find_new_recipient
+from seedance_mcp.policy.recipients import SHOWN_MAX, Recipient, check_recipient, recipient_changed_error
 from seedance_mcp.policy.terms import NETWORK_FEE_MICRO_USDC_MAX, check_resource, find_objection
 
 __all__ = [
     "AUTHORIZATION_SECONDS_MAX", "AUTHORIZATION_SECONDS_MIN", "CHARGE_SECONDS_MAX", "CHARGE_SECONDS_MIN",
     "CLOCK_SKEW_SECONDS_MAX", "DAY_SECONDS", "EMPTY_PURSE", "FREEZE_REASON_CHARACTERS_MAX",
-    "NETWORK_FEE_MICRO_USDC_MAX", "OFFERED_SECONDS_MAX", "UPLOAD_APPROVAL", "Approval", "Bound", "Cost", "Freeze",
-    "Limits", "Pins", "Purse", "Recipient", "Spend", "agree_price", "assume_price", "authorization_window",
-    "charge_valid_before", "check_clock", "check_not_frozen", "check_price", "check_recipient", "check_resource",
-    "check_settings", "check_upload_price", "choose_offer", "credential_hold_until", "find_new_recipient",
-    "find_objection", "find_room", "hold_until", "is_still_allowed", "needs_approval", "plan_payments", "unasked_error",
+    "NETWORK_FEE_MICRO_USDC_MAX", "OFFERED_SECONDS_MAX", "SHOWN_MAX", "UPLOAD_APPROVAL", "Approval", "Bound",
+    "Cost", "Freeze", "Limits", "Pins", "Purse", "Recipient", "Spend", "agree_price", "assume_price",
+    "authorization_window", "charge_valid_before", "check_clock", "check_not_frozen", "check_price",
+    "check_recipient", "check_resource", "check_settings", "check_upload_price", "choose_offer",
+    "credential_hold_until", "find_objection", "find_room", "hold_until", "is_still_allowed", "needs_approval",
+    "plan_payments", "recipient_changed_error", "unasked_error",
 ]  # fmt: skip

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 from seedance_mcp.errors import ConfigError
 from seedance_mcp.wire.mpp import GAS_PRICE_DEFAULT, MppPins, is_sponsored, network_fee
 from seedance_mcp.wire.offers import Offer, Rail
 from seedance_mcp.wire.x402 import TokenDomain
+
+if TYPE_CHECKING:
+    from seedance_mcp.policy.recipients import Recipient
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -158,7 +162,7 @@ class Approval:
         hint: What to do about a higher price.
         cost_bounds: What the whole call may cost.
         uploads_micro_usdc: What the image uploads of the same call cost, their network fees included.
-        recipient: The recipient that a person was shown and said yes to, or None where nobody was asked about it.
+        recipients: Whom a person was shown and said yes to, or None where no one was asked.
     """
 
     max_price_micro_usdc: int
@@ -166,7 +170,7 @@ class Approval:
     hint: str = "A shorter clip, a lower resolution or seedance-fast costs less. Only the owner can raise a limit."
     cost_bounds: tuple[Bound, ...] = ()
     uploads_micro_usdc: int = 0
-    recipient: str | None = None
+    recipients: tuple[Recipient, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from mcp.server.mcpserver import Context
 
 from seedance_mcp.engine import Engine
 from seedance_mcp.errors import SeedanceError, StudioUnreachableError
+from seedance_mcp.questions import Proposal
 
 WAIT_SECONDS_DEFAULT = 30
 WAIT_SECONDS_MAX = 45
@@ -48,13 +49,13 @@ class _Call:
 
     Attributes:
         asked_at: Since when a person is being asked.
-        asked_micro_usdc: About which price.
+        asked: About what.
         progress: What the host was told last.
     """
 
     began_at: float
     asked_at: float | None = None
-    asked_micro_usdc: int = 0
+    asked: Proposal | None = None
     progress: float = 0.0
 
 
@@ -66,18 +67,18 @@ def begin_call() -> None:
     _call.set(_Call(began_at=anyio.current_time()))
 
 
-def begin_question(price_micro_usdc: int) -> None:
-    """Stop the clock: a person is asked about this price now."""
+def begin_question(proposal: Proposal) -> None:
+    """Stop the clock: a person is asked about this now."""
     call = _read_call()
-    call.asked_at, call.asked_micro_usdc = anyio.current_time(), price_micro_usdc
+    call.asked_at, call.asked = anyio.current_time(), proposal
 
 
-def end_question() -> int:
-    """Let the clock go on, if a person was asked; returns the price of the question, or 0."""
+def end_question() -> Proposal | None:
+    """Let the clock go on, if a person was asked; return what the question was about, or None."""
     call = _read_call()
     if call.asked_at is not None:
         call.began_at, call.asked_at = call.began_at + anyio.current_time() - call.asked_at, None
-    return call.asked_micro_usdc
+    return call.asked
 
 
 def _read_call() -> _Call:

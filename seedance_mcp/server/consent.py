@@ -1,12 +1,20 @@
-"""Consent: a person's yes above the owner's `ask_above`, in both eras of the protocol, and never by spending."""
+"""Consent: a person's yes to a price above `ask_above` or to a changed recipient, on every protocol revision.
 
+Asks before anything is bought; never spends.
+"""
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+import anyio
 from mcp.server.mcpserver import AcceptedElicitation, CancelledElicitation, Elicit, ElicitationResult
 from pydantic import BaseModel, Field
 
 from seedance_mcp import policy
-from seedance_mcp.errors import PriceTooHighError
+from seedance_mcp.errors import PriceTooHighError, RecipientChangedError, SeedanceError
 from seedance_mcp.money import format_usdc
-from seedance_mcp.questions import describe_question
+from seedance_mcp.policy import Limits
+from seedance_mcp.questions import Proposal, describe_question
 from seedance_mcp.server.call import (
     Ctx,
     begin_question,
@@ -16,6 +24,13 @@ from seedance_mcp.server.call import (
     telling_progress,
 )
 from seedance_mcp.server.parameters import AspectRatio, ModelName, Resolution, make_order, read_price
+
+if TYPE_CHECKING:
+    from seedance_mcp.animator import Animator
+    from seedance_mcp.order import Order
+
+RECIPIENT_SECONDS = 5
+"""How long a call waits to learn whether the recipient changed, where no price needs a question."""
 
 
 class Question(BaseModel):
@@ -40,46 +55,73 @@ async def approve_price(
     max_price_usd: str | None,
     wait_seconds: int,
 ) -> Question | Elicit[Question]:
-    """Ask the person at the host about a price above the owner's `ask_above`; never spends, and may run twice.
+    """Ask the person at the host about a price above `ask_above` or a changed recipient; may run twice.
 
     The cost is remembered with the quote, so that the question stays the same word for word between two rounds.
     """
     engine = find_engine(ctx)
-    limits = (await engine.settings()).limits
-    if limits.ask_above_micro_usdc is None or limits.problem is not None:  # not understood: nothing can be bought
-        return Question(approve=True)
+    settings = await engine.settings()
+    limits = settings.limits
+    if limits.problem is not None or not (limits.ask_above_micro_usdc is not None or _may_ask_recipient(ctx, limits)):
+        return Question(approve=True)  # settings that are not understood: nothing can be bought
     async with telling_progress(ctx, "Reading the image and asking the price"):
         animator = await engine.animator()
         order = await make_order(
             image=image, prompt=prompt, last_image=last_image, model=model, duration=duration, resolution=resolution,
             aspect_ratio=aspect_ratio, camera_fixed=camera_fixed, generate_audio=generate_audio, seed=seed, take=take,
         )  # fmt: skip
-        with read_deadlines(wait_seconds).bounding("Reading the picture and asking the price"):
-            proposal = await animator.find_proposal(order, max_price_micro_usdc=read_price(max_price_usd))
-    if proposal is None or not policy.needs_approval(limits, proposal.cost):
+        most = read_price(max_price_usd)
+        if limits.ask_above_micro_usdc is None:
+            proposal = await _find_changed(animator, order, most)
+        else:
+            with read_deadlines(wait_seconds).bounding("Reading the picture and asking the price"):
+                proposal = await animator.find_proposal(order, max_price_micro_usdc=most)
+    if proposal is None:
         return Question(approve=True)
     if not can_ask(ctx):
+        if proposal.has_changed:
+            raise policy.recipient_changed_error(next(one for one in proposal.recipients if one.replaces))
         raise policy.unasked_error(limits, proposal.cost)
-    begin_question(proposal.cost.total_micro_usdc)
-    play_money = (await engine.settings()).profile.pins.play_money
-    return Elicit(describe_question([proposal], proposal.cost, play_money=play_money), Question)
+    begin_question(proposal)
+    question = describe_question([proposal], proposal.cost, play_money=settings.profile.pins.play_money)
+    return Elicit(question, Question)
 
 
-def read_answer(answer: ElicitationResult[Question]) -> int:
-    """Return the cost in micro-USDC that the person agreed to in this very call; 0 where no one had to be asked.
+def _may_ask_recipient(ctx: Ctx, limits: Limits) -> bool:
+    """Return True where a person can agree to a changed recipient: the owner's own list leaves nothing to ask."""
+    return not limits.recipients and can_ask(ctx)
+
+
+async def _find_changed(animator: "Animator", order: "Order", max_price_micro_usdc: int | None) -> Proposal | None:
+    """Return what a person would be asked about if the recipient changed; None where that is not known soon.
+
+    The purchase finds everything else, and refuses a changed recipient that no one agreed to.
+    """
+    with suppress(SeedanceError), anyio.move_on_after(RECIPIENT_SECONDS):
+        return await animator.find_proposal(order, max_price_micro_usdc=max_price_micro_usdc)
+    return None
+
+
+def read_answer(answer: ElicitationResult[Question]) -> Proposal | None:
+    """Return what the person agreed to in this very call; None where no one had to be asked.
 
     Raises:
-        PriceTooHighError: The person did not, or no one answered.
+        PriceTooHighError, RecipientChangedError: The person did not, or no one answered.
     """
-    asked_micro_usdc = end_question()
+    asked = end_question()
     if isinstance(answer, AcceptedElicitation) and answer.data.approve:
-        return asked_micro_usdc
+        return asked
+    changed = [] if asked is None else [one.address for one in asked.recipients if one.replaces]
+    refusal = RecipientChangedError if changed else PriceTooHighError
     if isinstance(answer, CancelledElicitation):
-        raise PriceTooHighError(
-            f"No one answered the question whether ${format_usdc(asked_micro_usdc)} may be paid.",
+        amount = f"${format_usdc(0 if asked is None else asked.cost.total_micro_usdc)}"
+        payee = f" to the new recipient {changed[0]}" if changed else ""
+        raise refusal(
+            f"No one answered the question whether {amount} may be paid{payee}.",
             "Tell the user that it waits for a yes at the host, and make the same call again: it asks once more.",
         )
-    raise PriceTooHighError("The person at the host said no to the price.", "Do not ask again unless the user says so.")
+    what = f"new recipient {changed[0]}" if changed else "price"
+    raise refusal(f"The person at the host said no to the {what}.", "Do not ask again unless the user says so.")
 
 
 def can_ask(ctx: Ctx) -> bool:

@@ -123,7 +123,7 @@ async def animate_image(
     wait_seconds: WaitSeconds = WAIT_SECONDS_DEFAULT,
 ) -> Annotated[CallToolResult, JobResult]:
     """Buy a video made from an image and wait for it. SPENDS MONEY, once: a repeated call joins the first."""
-    agreed_micro_usdc = read_answer(answer)
+    agreed = read_answer(answer)
     async with telling_progress(ctx, "Reading the image and asking the price") as progress:
         engine = find_engine(ctx)
         animator = await engine.animator()
@@ -135,7 +135,8 @@ async def animate_image(
         animation = await animator.animate_image(
             order,
             max_price_micro_usdc=read_price(max_price_usd),
-            agreed_micro_usdc=agreed_micro_usdc,
+            agreed_micro_usdc=0 if agreed is None else agreed.cost.total_micro_usdc,
+            agreed_recipients=None if agreed is None else agreed.recipients,
             prepare_until=deadlines.answer,
             deadline=deadlines.job,
             report=progress.report,

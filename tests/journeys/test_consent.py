@@ -2,14 +2,11 @@
 
 from itertools import pairwise
 from pathlib import Path
-from typing import Any, Literal
 
 import pytest
-from mcp.types import ElicitResult
 
 from tests.journeys.host import Bench, draw
-
-Action = Literal["accept", "decline", "cancel"]
+from tests.journeys.person import Action, Person
 
 PAID_TO = "0x1b4d22336de7d544309c3316e7966b33aceed1c1"
 """Whom the sandbox is paid at."""
@@ -21,18 +18,6 @@ def show_picture(picture: Path) -> str:
     if len(path) <= 68:
         return f"Picture: «{path}»"
     return "Picture:\n  " + (f"«{path}»" if len(path) <= 75 else f"«…{path[-74:]}»")
-
-
-class Person:
-    """Answers the questions that a host shows, and remembers them."""
-
-    def __init__(self, action: Action, approve: bool | None = None) -> None:
-        self.questions: list[str] = []
-        self._answer = ElicitResult(action=action, content=None if approve is None else {"approve": approve})
-
-    async def __call__(self, _context: Any, params: Any) -> ElicitResult:
-        self.questions.append(params.message)
-        return self._answer
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])

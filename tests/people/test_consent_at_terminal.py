@@ -1,13 +1,21 @@
 """A person's yes at the terminal: only from a real one, and to a question that names what is paid."""
 
 import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
 
+import httpx
 import pytest
 
 from tests.people.conftest import Person
 from tests.people.terminal import answer
 
+if TYPE_CHECKING:
+    from seedance_mcp.sandbox import Sandbox
+
 PAID_TO = "0x1b4d22336de7d544309c3316e7966b33aceed1c1"
+STRANGER = "0x57a4632600000000000000000000000000000bad"
 ASKS = {"SEEDANCE_ASK_ABOVE": "0.10"}
 
 
@@ -67,6 +75,60 @@ def test_question_about_a_batch_names_its_sum_and_first_videos(customer: Person)
     assert "And 2 more videos." in question
     assert question.count(f"Recipient: {PAID_TO}") == 1
     assert any(line.startswith("Pay $1.65? [y/N]") for line in question)
+
+
+@pytest.fixture
+def customer_of_a_changed_studio(
+    tmp_path: Path, make_sandbox: "Callable[..., Sandbox]", funded_key: str
+) -> tuple[Person, str]:
+    """A customer who paid the studio once before it named another recipient; and the studio's URL."""
+    url = make_sandbox().url
+    environ = {"SEEDANCE_PROFILE": "sandbox", "SEEDANCE_STUDIO_URL": url, "SEEDANCE_WALLET_KEY": funded_key}
+    customer = Person(folder=tmp_path, environ=environ)
+    customer.draw("a.png", 140)
+    assert customer.run("upload", "a.png").code == 0
+    httpx.post(f"{url}/_sandbox/faults", json={"faults": ["tampered_offer=other_recipient"]}).raise_for_status()
+    return customer, url
+
+
+def list_paid(url: str) -> list[str]:
+    return [entry["to"].lower() for entry in httpx.get(f"{url}/_sandbox/state").json()["settlements"]]
+
+
+@on_a_pseudo_terminal
+def test_terminal_asks_before_a_changed_recipient_is_paid(
+    customer_of_a_changed_studio: tuple[Person, str],
+) -> None:
+    customer, url = customer_of_a_changed_studio
+    words = ("animate", "a.png", "--prompt", "x")
+    alone = customer.run_apart(*words)
+    no, shown = answer(customer, *words, typed="n\n", columns=80)
+    before = list_paid(url)
+    yes, _ = answer(customer, *words, typed="y\n", columns=80)
+    lines = shown.replace("\r\n", "\n").split("\n")
+
+    assert alone.code == 3
+    assert f"SEEDANCE_RECIPIENTS={PAID_TO},{STRANGER}" in alone.one_line, "where no one can be asked"
+    assert "WARNING: the studio's recipient has changed. This can be an attack." in lines
+    assert f"Old recipient: {PAID_TO}" in lines
+    assert f"New recipient: {STRANGER}" in lines
+    assert any(line.startswith("Pay $0.32 to the new recipient? [y/N]") for line in lines)
+    assert no == 3
+    assert f"You did not agree to the new recipient {STRANGER}" in shown.replace("\r\n", "")
+    assert before == [PAID_TO]
+    assert yes == 0
+    assert list_paid(url) == [PAID_TO, STRANGER]
+
+
+def test_quote_allows_a_changed_recipient_only_where_a_person_is(
+    customer_of_a_changed_studio: tuple[Person, str],
+) -> None:
+    customer, _ = customer_of_a_changed_studio
+    words = ("quote", "a.png", "--prompt", "x", "--json")
+    alone, there = customer.run(*words), customer.run_at_terminal(*words, typed="")
+
+    assert (alone.code, alone.json["allowed"], alone.json["needs_approval"]) == (3, False, True)
+    assert (there.code, there.json["allowed"], there.json["needs_approval"]) == (0, True, True)
 
 
 def test_yes_at_a_terminal_buys(customer: Person) -> None:

@@ -26,7 +26,7 @@ from seedance_mcp.hosting import UPLOAD_PRICE_MICRO_USDC, Hosted, Hosting, Pictu
 from seedance_mcp.ledger import Job, Ledger, Payment
 from seedance_mcp.media import is_missing
 from seedance_mcp.order import Order, PreparedOrder, prepare
-from seedance_mcp.ordering import Ordering, Stage
+from seedance_mcp.ordering import Ordering
 from seedance_mcp.policy import Cost, Recipient
 from seedance_mcp.pricing import Pricing
 from seedance_mcp.purchase import Buyer
@@ -95,7 +95,7 @@ class Animator:
         self._ledger = ledger
         self._studio = studio
         self._now = now
-        funds = Funds(studio=studio, pins=profile.pins, wallet=wallet.address)
+        funds = Funds(studio=studio, pins=profile.pins, wallet=None if wallet.problem else wallet.address)
         buyer = Buyer(
             wallet=wallet, ledger=ledger, studio=studio, limits=limits, pins=profile.pins, funds=funds, now=now
         )
@@ -199,7 +199,7 @@ class Animator:
     async def quote_price(
         self, order: Order, *, max_price_micro_usdc: int | None = None, can_ask: bool = True
     ) -> Quote:
-        """Say what an order would cost; never spends, not even the upload.
+        """Return what an order would cost: nothing where it was bought; never spends, not even the upload.
 
         Args:
             order: What to make.
@@ -211,7 +211,12 @@ class Animator:
             StudioError: The studio cannot be asked.
         """
         prepared = await self._prepare(order)
-        return await self._quoting.quote(prepared, max_price_micro_usdc=max_price_micro_usdc, can_ask=can_ask)
+        stage = self._ordering.find_stage(prepared)
+        if stage == "begun":
+            return self._quoting.quote_begun(prepared, self._ordering.find_job(prepared))
+        return await self._quoting.quote(
+            prepared, max_price_micro_usdc=max_price_micro_usdc, can_ask=can_ask, stage=stage
+        )
 
     async def find_proposal(self, order: Order, *, max_price_micro_usdc: int | None = None) -> Proposal | None:
         """Return what a person must be asked about, or None where there is nothing to ask.
@@ -242,14 +247,6 @@ class Animator:
         if not recipients:
             raise StudioUnreachableError("The studio does not say whom it would be paid at, so no person can be asked.")
         return build_proposal(order, cost, recipients) if self._quoting.needs_approval(cost, recipients) else None
-
-    async def find_stage(self, order: Order) -> Stage:
-        """Return how far the purchase of an order has come; nothing is asked of the studio.
-
-        Raises:
-            ImageError, RequestError, PolicyError: The order cannot be carried out.
-        """
-        return self._ordering.find_stage(await self._prepare(order))
 
     async def animate_image(
         self,

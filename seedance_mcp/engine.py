@@ -92,7 +92,7 @@ class Engine:
         async with self._lock:
             if self._animator is None:
                 settings = await self.settings()
-                self._animator = animator = await self._open(settings, spending=True)
+                self._animator = animator = await self._open(settings)
                 self._start(lambda: _keep_up(animator))
                 if settings.keep_days is not None and settings.limits.problem is None:
                     self._start(lambda: _prune_daily(animator))
@@ -113,10 +113,10 @@ class Engine:
         """An animator that can ask for prices even where no wallet is set: its key is thrown away with it."""
         try:
             return await self.animator()
-        except ConfigError:
+        except ConfigError as exc:
             async with self._lock:
                 if self._window is None:
-                    self._window = await self._open(await self.settings(), spending=False)
+                    self._window = await self._open(await self.settings(), problem=exc)
                 return self._window
 
     async def find_thumbnail(self, job: "Job") -> bytes | None:
@@ -127,7 +127,8 @@ class Engine:
 
         return await read_thumbnail(Path(job.thumbnail))
 
-    async def _open(self, settings: Settings, *, spending: bool) -> "Animator":
+    async def _open(self, settings: Settings, *, problem: ConfigError | None = None) -> "Animator":
+        """Open an animator with the owner's wallet; with a throwaway one where a problem says why there is none."""
         # These load the HTTP client: imports that no handshake should wait for, and no event loop.
         await anyio.to_thread.run_sync(importlib.import_module, "seedance_mcp.animator")
         from seedance_mcp.animator import Animator
@@ -136,7 +137,10 @@ class Engine:
         from seedance_mcp.wallet import open_throwaway_wallet, open_wallet
 
         play = settings.profile.name == "sandbox"
-        wallet = await open_wallet(*settings.key_places, sandbox=play) if spending else await open_throwaway_wallet()
+        if problem is None:
+            wallet = await open_wallet(*settings.key_places, sandbox=play)
+        else:
+            wallet = await open_throwaway_wallet(problem)
 
         async def sign_in(build: Callable[[str], str]) -> tuple[str, str]:
             return wallet.address, await wallet.sign_in(build(wallet.address))

@@ -54,12 +54,12 @@ class Funds:
     Attributes:
         studio: Carries the questions.
         pins: Only pinned tokens on pinned chains are asked about.
-        wallet: Our address.
+        wallet: Our address; None where no wallet is set, and then no balance is asked for.
     """
 
     studio: Studio
     pins: Pins
-    wallet: str
+    wallet: str | None
     _known: dict[Key, _Answer] = field(default_factory=dict[Key, _Answer])
 
     async def look(self, offers: Sequence[Offer], *, fresh: bool = False) -> Purse:
@@ -78,6 +78,7 @@ class Funds:
         return Purse(
             balances={key: value for key, value in found.items() if value is not None and key[1] != _GAS},
             gas_price=gas_price or GAS_PRICE_DEFAULT,
+            is_known=self.wallet is not None,
         )
 
     async def list_balances(self) -> tuple[Balance, ...]:
@@ -151,6 +152,8 @@ class Funds:
         try:
             if token == _GAS:
                 answer = await self.studio.call_rpc("eth_gasPrice", [], rail=rail)
+            elif self.wallet is None:
+                return  # there is no balance that anyone could mean
             else:
                 answer = await self.studio.call_rpc("eth_call", build_balance_call(token, self.wallet), rail=rail)
             answers[key] = read_word(answer)

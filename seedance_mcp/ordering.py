@@ -11,7 +11,6 @@ import contextlib
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal
 
 import anyio
 
@@ -34,7 +33,7 @@ from seedance_mcp.ledger import Job, Ledger, Payment
 from seedance_mcp.order import PreparedOrder
 from seedance_mcp.pricing import Pricing
 from seedance_mcp.purchase import JOIN_ATTEMPTS_MAX, Buyer
-from seedance_mcp.quotes import Consent
+from seedance_mcp.quotes import Consent, Stage
 from seedance_mcp.quoting import Quoting
 from seedance_mcp.recovery import Recovery
 from seedance_mcp.untracked import UntrackedJobs
@@ -43,8 +42,6 @@ from seedance_mcp.wire.offers import Offers
 
 log = logging.getLogger("seedance_mcp")
 
-Stage = Literal["new", "tried", "begun"]
-"""Never bought; a payment was refused or never sent; bought or pending, so that it takes no more of the budget."""
 FRAMES_SECONDS = 3
 """How long a bought job is held back for small copies of its pictures."""
 RECOVERY_SECONDS_MIN, RECOVERY_SECONDS_MAX = 5, 120

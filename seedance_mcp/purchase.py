@@ -326,10 +326,29 @@ class Buyer:
             purse = await self.funds.look(offers, fresh=True)  # perhaps the owner has just sent what was missing
             return self._plan(steps, purse), purse
 
+    async def list_ways(self, *steps: Offers) -> tuple[tuple[tuple[Offer, ...], ...], Purse]:
+        """Return for each payment of one call the offers that could be signed, and what the chains said of the wallet.
+
+        Args:
+            steps: The challenges, in the order in which they are paid.
+
+        Raises:
+            PolicyError: One has no offer that may be signed.
+        """
+        purse = await self.funds.look([offer for step in steps for offer in step.offers])
+        find = partial(
+            policy.list_ways, limits=self._find_payable(), pins=self.pins, payer=self.wallet.address, now=self.now()
+        )
+        return tuple(tuple(find(step, purse=purse)) for step in steps), purse
+
+    def _find_payable(self) -> Limits:
+        """Return the owner's limits without the rails whose libraries are not installed."""
+        if self.wallet.can_charge:
+            return self.limits
+        return replace(self.limits, rails=tuple(rail for rail in self.limits.rails if rail != "mpp"))
+
     def _plan(self, steps: Sequence[Offers], purse: Purse) -> tuple[Offer, ...]:
-        limits = self.limits
-        if not self.wallet.can_charge:
-            limits = replace(limits, rails=tuple(rail for rail in limits.rails if rail != "mpp"))
+        limits = self._find_payable()
         plan = partial(
             policy.plan_payments, steps, pins=self.pins, payer=self.wallet.address, now=self.now(), purse=purse
         )

@@ -5,15 +5,20 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Literal
 
-from seedance_mcp.errors import SeedanceError
+from seedance_mcp.errors import ConfigError, SeedanceError
 from seedance_mcp.idempotency import GenerationKeys
-from seedance_mcp.policy import Cost, Recipient
+from seedance_mcp.ledger import Job
+from seedance_mcp.policy import EMPTY_PURSE, Cost, Purse, Recipient
 from seedance_mcp.wire.offers import Offer
 
 QUOTE_SECONDS = 600
 """How long a quote binds."""
 QUOTES_MAX = 1000
+
+Stage = Literal["new", "tried", "begun"]
+"""Never bought; a payment was refused or never sent; bought or pending, so that it takes no more of the budget."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +37,24 @@ class JudgedOffer:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Payments:
+    """What a call would pay, so that several calls can be added up.
+
+    Attributes:
+        uploads: SHA-256 of the pictures whose upload it would buy, each once.
+        ways: For each payment the offers that could be signed, preferred first: the uploads in their order, then the
+            video. Empty where no terms are known or a limit forbids the call.
+        purse: What the wallet held when they were listed.
+        recipients: Whom the payments would go to, each once; empty where the studio does not say.
+    """
+
+    uploads: tuple[str, ...] = ()
+    ways: tuple[tuple[Offer, ...], ...] = ()
+    purse: Purse = EMPTY_PURSE
+    recipients: tuple[Recipient, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Quote:
     """What an order would cost, and whether the limits allow it.
 
@@ -40,17 +63,20 @@ class Quote:
         price_micro_usdc: The clip's price, or None where nobody knows it.
         upload_micro_usdc: What hosting the pictures would cost besides.
         cost: All that the call can cost, uploads and network fees included; None where the price is not known.
-        recipients: Whom its payments would go to, each once; empty where the studio does not say.
         error: Why it would be refused now, or None.
         needs_approval: Whether a person must agree to the cost, or to a recipient that changed.
         day_left_micro_usdc: What is left of the budget for 24 hours.
+        key: The identity of the purchase: orders with the same one are bought once.
+        stage: How far the purchase has come; once it has begun, it costs nothing more.
+        job: The job that answers the order for nothing, or None.
+        payments: What the call would pay.
+        wallet_problem: Why there is no wallet to pay with, or None.
     """
 
     exact: bool
     price_micro_usdc: int | None
     upload_micro_usdc: int
     cost: Cost | None
-    recipients: tuple[Recipient, ...]
     offers: tuple[JudgedOffer, ...]
     error: SeedanceError | None
     needs_approval: bool
@@ -58,11 +84,22 @@ class Quote:
     notes: tuple[str, ...]
     max_price_per_video_micro_usdc: int
     day_left_micro_usdc: int
+    key: str
+    stage: Stage = "new"
+    job: Job | None = None
+    payments: Payments = Payments()
+    wallet_problem: ConfigError | None = None
+
+    @property
+    def recipients(self) -> tuple[Recipient, ...]:
+        """Whom its payments would go to, each once; empty where the studio does not say."""
+        return self.payments.recipients
 
     @property
     def refusal(self) -> str | None:
         """Why it would be refused now, as a text."""
-        return None if self.error is None else f"{self.error.what} {self.error.hint}".strip()
+        error = self.error or self.wallet_problem
+        return None if error is None else f"{error.what} {error.hint}".strip()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from seedance_mcp import policy
 from seedance_mcp.errors import (
     ConfigError,
+    InsufficientBalanceError,
     PolicyError,
     PriceTooHighError,
     SeedanceError,
@@ -21,16 +22,17 @@ from seedance_mcp.errors import (
 from seedance_mcp.funds import Funds
 from seedance_mcp.hosting import UPLOAD_PRICE_MICRO_USDC, Hosting, Picture
 from seedance_mcp.installation import describe_install
-from seedance_mcp.ledger import Ledger
+from seedance_mcp.ledger import Job, Ledger
 from seedance_mcp.money import format_usdc
 from seedance_mcp.order import PreparedOrder
 from seedance_mcp.policy import Approval, Cost, Limits, Pins, Purse, Recipient
 from seedance_mcp.pricing import Priced, Pricing
-from seedance_mcp.quotes import Consent, JudgedOffer, Quote, Quoted, QuoteMemory
+from seedance_mcp.quotes import Consent, JudgedOffer, Payments, Quote, Quoted, QuoteMemory, Stage
 from seedance_mcp.wire.mpp import is_pushed
 from seedance_mcp.wire.offers import Offer, Offers
 
 PUSHED = "This studio takes the money before it accepts the work: what it then refuses is lost."
+UNCOMPARED = "The cost is compared with no balance."
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +59,7 @@ class Quoting:
         max_price_micro_usdc: int | None,
         can_ask: bool = True,
         remember: bool = True,
+        stage: Stage = "new",
     ) -> Quote:
         """Ask for the price: with the pictures' own URLs, with a stand-in of ours, or else by the price table.
 
@@ -65,6 +68,7 @@ class Quoting:
             max_price_micro_usdc: The most that the caller allows, or None.
             can_ask: Whether a person can be asked when it is bought.
             remember: Whether the price binds from now on.
+            stage: How far its purchase has come; one that has begun is `quote_begun`'s.
 
         Raises:
             RequestError: The studio's dialect cannot carry the order.
@@ -76,28 +80,61 @@ class Quoting:
         notes = estimate.notes if priced is None else priced.notes
         if priced is not None and all(map(is_pushed, priced.offers.offers)):
             notes += (PUSHED,)
-        cost, recipients, error = await self._judge_call(prepared, priced, price, missing, max_price_micro_usdc)
+        problem = self.hosting.buyer.wallet.problem
+        if problem is not None:
+            notes += (f"{problem.what} {UNCOMPARED}",)
+        cost, error, payments = await self._judge_call(prepared, priced, price, missing, max_price_micro_usdc)
         warning = None if priced is None else priced.warning
         if error is None and warning is not None and max_price_micro_usdc is None:
             error = PriceTooHighError(warning, "It needs an explicit max_price_usd.")
         if not can_ask:
-            error = error or self._find_unasked(cost, recipients)
+            error = error or self._find_unasked(cost, payments.recipients)
         if cost is not None and priced is not None and remember:
-            self.memory.pin(priced.request.fingerprint, cost, recipients, is_stale=error is not None)
+            self.memory.pin(priced.request.fingerprint, cost, payments.recipients, is_stale=error is not None)
         return Quote(
             exact=priced is not None,
             price_micro_usdc=price if cost is None else cost.price_micro_usdc,
             upload_micro_usdc=UPLOAD_PRICE_MICRO_USDC * len(missing),
             cost=cost,
-            recipients=recipients,
             offers=() if priced is None else await self._judge_offers(priced.offers),
             error=error,
-            needs_approval=self.needs_approval(cost, recipients),
+            needs_approval=self.needs_approval(cost, payments.recipients),
             warning=warning,
             notes=notes,
             max_price_per_video_micro_usdc=self.limits.max_price_per_video_micro_usdc,
-            day_left_micro_usdc=policy.find_room(self.limits, self.ledger.spend(self.now()))[0][0],
+            day_left_micro_usdc=self._find_day_left(),
+            key=await self.pricing.choose_key(prepared.request.model, prepared.keys),
+            stage=stage,
+            payments=payments,
+            wallet_problem=problem,
         )
+
+    def quote_begun(self, prepared: PreparedOrder, job: Job | None) -> Quote:
+        """Return the quote of an order that was bought or is being bought: nothing; nobody is asked for it.
+
+        Args:
+            prepared: What is wanted.
+            job: The job that answers it; None where its payment is not over yet.
+        """
+        return Quote(
+            exact=True,
+            price_micro_usdc=0,
+            upload_micro_usdc=0,
+            cost=Cost(price_micro_usdc=0),
+            offers=(),
+            error=None,
+            needs_approval=False,
+            warning=None,
+            notes=(),
+            max_price_per_video_micro_usdc=self.limits.max_price_per_video_micro_usdc,
+            day_left_micro_usdc=self._find_day_left(),
+            key=prepared.keys.current,
+            stage="begun",
+            job=job,
+        )
+
+    def _find_day_left(self) -> int:
+        return policy.find_room(self.limits, self.ledger.spend(self.now()))[0][0]
 
     def needs_approval(self, cost: Cost | None, recipients: Iterable[Recipient]) -> bool:
         """Return True where a person must agree to what a call costs, or to whom it pays."""
@@ -298,23 +335,29 @@ class Quoting:
         price: int | None,
         missing: Sequence[Picture],
         max_price_micro_usdc: int | None,
-    ) -> tuple[Cost | None, tuple[Recipient, ...], SeedanceError | None]:
-        """Return what the call can cost, whom it pays, and why it would be refused now, by the purchase's policy."""
+    ) -> tuple[Cost | None, SeedanceError | None, Payments]:
+        """Return what the call can cost, why it would be refused now by the policy of the purchase, and its payments.
+
+        The ways to pay are left out where the policy refused before it looked at them.
+        """
+        payments = Payments(uploads=tuple(picture.sha256 for picture in missing))
         known = None if price is None else self._guess_cost(price, missing)
-        recipients: tuple[Recipient, ...] = ()
         upload = await self._ask_upload_offers(missing if priced is not None else missing or prepared.pictures)
         video = None if priced is None else priced.offers
         if upload is None and video is not None:
             upload = policy.assume_price(video, UPLOAD_PRICE_MICRO_USDC)
         if video is None and upload is not None and price is not None:
             video = policy.assume_price(upload, price)
+        uploads = [] if upload is None else [upload] * len(missing)
         try:
             policy.check_settings(self.limits)
             policy.check_not_frozen(self.ledger.find_freeze())
-            if upload is not None and (missing or video is not None):
-                planned, chosen = await self._plan_call([upload] * len(missing), video)
+            if uploads or video is not None:
+                planned, chosen = await self._plan_call(uploads, video)
+                payments = await self._list_ways(payments, uploads, video)
                 known = planned if video is not None else known
                 recipients = tuple(dict.fromkeys(map(self._find_recipient, chosen)))
+                payments = replace(payments, recipients=recipients)
             if known is not None:
                 agreed = known.total_micro_usdc  # a person will be asked when it is bought
                 approval = policy.agree_price(
@@ -325,9 +368,17 @@ class Quoting:
                     uploads_micro_usdc=known.uploads_micro_usdc,
                 )
                 self._check_limits(known, approval)
+        except InsufficientBalanceError as exc:
+            return known, exc, await self._list_ways(payments, uploads, video)
         except (PolicyError, ConfigError) as exc:
-            return known, recipients, exc
-        return known, recipients, None
+            return known, exc, payments
+        return known, None, payments
+
+    async def _list_ways(self, payments: Payments, uploads: Sequence[Offers], video: Offers | None) -> Payments:
+        """Return a call's payments with the offers that could be signed for each, and what the wallet holds."""
+        steps = [*uploads] if video is None else [*uploads, video]
+        ways, purse = await self.hosting.buyer.list_ways(*steps)
+        return replace(payments, ways=ways, purse=purse)
 
     def _guess_cost(self, price: int, missing: Sequence[Picture]) -> Cost:
         """Return a call's cost where no terms say what the network keeps."""

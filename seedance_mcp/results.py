@@ -90,6 +90,7 @@ class QuoteResult(BaseModel):
     notes: list[str]
     max_price_per_video_usd: str
     left_today_usd: str
+    job_id: str | None
     next_step: str
 
 
@@ -217,15 +218,32 @@ def show_quote(quote: "Quote") -> QuoteResult:
         needs_approval=quote.needs_approval,
         refused_because=quote.refusal,
         warning=quote.warning,
-        notes=list(quote.notes),
+        notes=[*quote.notes, *_list_begun_notes(quote)],
         max_price_per_video_usd=format_usdc(quote.max_price_per_video_micro_usdc),
         left_today_usd=format_usdc(quote.day_left_micro_usdc),
-        next_step=(
-            "Call animate_image with the same arguments to buy it."
-            if quote.refusal is None
-            else "Do not buy it as it is."
-        ),
+        job_id=None if quote.job is None else quote.job.job_id,
+        next_step=_find_quote_step(quote),
     )
+
+
+def _list_begun_notes(quote: "Quote") -> list[str]:
+    """Return why a quote is nothing, where its request was bought or has a payment that is not over."""
+    if quote.job is not None:
+        job = quote.job
+        return [f"This video was bought before: job {job.job_id} ({job.status}) answers it, and it costs nothing."]
+    if quote.stage == "begun":
+        return ["This video has a payment that is not over. It is taken up, and nothing is paid twice."]
+    return []
+
+
+def _find_quote_step(quote: "Quote") -> str:
+    if quote.job is not None:
+        return f"Call get_job with job_id {quote.job.job_id}. To buy another video all the same, raise take by one."
+    if quote.stage == "begun":
+        return "Call animate_image again with the same arguments: it goes on with that payment."
+    if quote.refusal is None:
+        return "Call animate_image with the same arguments to buy it."
+    return "Do not buy it as it is."
 
 
 def show_receipt(

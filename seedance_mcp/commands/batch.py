@@ -37,6 +37,7 @@ from seedance_mcp.shots import Shot
 if TYPE_CHECKING:
     from seedance_mcp.ledger import Job
     from seedance_mcp.questions import Proposal
+    from seedance_mcp.quotes import Quote
 
 AT_ONCE_MAX = 4
 """So many clips of a batch are bought and awaited at the same time."""
@@ -81,7 +82,7 @@ class Batch:
         animator = await self._engine.animator()
         words.print(f"Reading {count_clips(len(self._shots))} and asking the price …")
         quotes = await quote_all(animator, self._shots)
-        fit = await find_fit(animator, settings, self._shots, quotes)
+        fit = find_fit(settings, self._shots, quotes)
         words.print(
             f"At most ${format_usdc(fit.cost_micro_usdc)}, uploads and all; what was bought before costs nothing. "
             f"${format_usdc(quotes[0].day_left_micro_usdc)} is left today."
@@ -229,7 +230,7 @@ def _confirm(question: str) -> bool:
         signal.signal(signal.SIGINT, event_loops)
 
 
-async def quote_all(animator: Any, shots: list[Shot], *, can_ask: bool = True) -> list[Any]:
+async def quote_all(animator: Any, shots: list[Shot], *, can_ask: bool = True) -> "list[Quote]":
     """Return quotes of all orders; the first that cannot be carried out ends it, with its place in the text.
 
     The place of a picture that was typed alone goes without saying.
@@ -239,7 +240,7 @@ async def quote_all(animator: Any, shots: list[Shot], *, can_ask: bool = True) -
         shots: What is wanted.
         can_ask: Whether a person can be asked when it is bought.
     """
-    quotes: list[Any] = []
+    quotes: list[Quote] = []
     for shot in shots:
         try:
             most = shot.max_price_micro_usdc

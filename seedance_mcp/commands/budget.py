@@ -1,16 +1,17 @@
 """The budget of a batch: which of its orders fit into what is left, found before the first of them is bought."""
 
 import time
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from seedance_mcp import policy
 from seedance_mcp.commands.console import open_ledger
 from seedance_mcp.config import Settings
 from seedance_mcp.order import Order
-from seedance_mcp.policy import Cost
+from seedance_mcp.policy import EMPTY_PURSE, Cost, Purse
 from seedance_mcp.shots import Shot
+from seedance_mcp.wire.offers import Offer
 
 if TYPE_CHECKING:
     from seedance_mcp.questions import Proposal
@@ -48,59 +49,124 @@ class Fit:
         return len(self.fitting) - len(self.begun)
 
 
-async def find_fit(animator: Any, settings: Settings, shots: list[Shot], quotes: "list[Quote]") -> Fit:
-    """Hold a batch against the budgets; the limits still judge each purchase, when it is made.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Need:
+    """What one order of a batch still needs, beside those that are bought before it.
+
+    Attributes:
+        ways: The offers that could be signed for each payment; empty where no terms are known.
+    """
+
+    cost: Cost
+    ways: tuple[tuple[Offer, ...], ...] = ()
+
+
+NOTHING = Need(cost=Cost(price_micro_usdc=0))
+"""Bought before, or bought with another order of the batch."""
+
+
+@dataclass(slots=True, kw_only=True)
+class Means:
+    """What a batch may take; each order that fits takes its part.
+
+    Attributes:
+        room_micro_usdc: What is left of a budget; None where none counts.
+        purse: What the wallet holds; an unknown balance passes nothing over.
+    """
+
+    room_micro_usdc: int | None = None
+    purse: Purse = EMPTY_PURSE
+
+    def take(self, need: Need) -> bool:
+        """Take what an order needs; return False, and take nothing, where there is not enough."""
+        total = need.cost.total_micro_usdc
+        if self.room_micro_usdc is not None and total > self.room_micro_usdc:
+            return False
+        paid, left = policy.pay_in_turn(need.ways, self.purse)
+        if len(paid) < len(need.ways):
+            return False
+        self.purse = left
+        if self.room_micro_usdc is not None:
+            self.room_micro_usdc -= total
+        return True
+
+
+def read_rooms(settings: Settings) -> list[tuple[int, str]]:
+    """Read what is left of each budget, in micro-USDC, with its name.
 
     Raises:
         LedgerError: The books cannot be read.
     """
     with open_ledger(settings) as ledger:
         spend = policy.Spend() if ledger is None else ledger.spend(time.time())
-    room, budget = min(policy.find_room(settings.limits, spend))
-    begun: list[int] = []
-    order = list(range(len(shots)))
-    _, cost = choose(shots, quotes, order, begun=begun)
-    if cost > room:  # only now: each picture is read once more for it
-        stages = [await animator.find_stage(shot.order) for shot in shots]
-        begun = [number for number in order if stages[number] == "begun"]
-        # What was refused before may be refused again, and must not keep the budget from what was never bought.
-        order.sort(key=lambda number: stages[number] == "tried")
-        _, cost = choose(shots, quotes, order, begun=begun)
-    fitting, _ = choose(shots, quotes, order, begun=begun, room_micro_usdc=room)
-    wanted = len(shots) - len(begun)
-    return Fit(begun=begun, fitting=fitting, wanted=wanted, cost_micro_usdc=cost, room_micro_usdc=room, budget=budget)
+    return policy.find_room(settings.limits, spend)
+
+
+def find_fit(settings: Settings, shots: "Sequence[Shot]", quotes: "Sequence[Quote]") -> Fit:
+    """Hold a batch against the budgets; the limits still judge each purchase, when it is made.
+
+    An order without a known price, or with one above its own limit, costs nothing here: it is judged when it is bought.
+
+    Raises:
+        LedgerError: The books cannot be read.
+    """
+    room, budget = min(read_rooms(settings))
+    begun = [number for number, quote in enumerate(quotes) if quote.stage == "begun"]
+    judged = [
+        quote if _may_cost(shot, quote) else replace(quote, cost=None)
+        for shot, quote in zip(shots, quotes, strict=True)
+    ]
+    order = sort_by_stage(quotes)
+    _, needs = choose(judged, order)
+    fitting, _ = choose(judged, order, fits=Means(room_micro_usdc=room).take)
+    return Fit(
+        begun=begun,
+        fitting=fitting,
+        wanted=len(shots) - len(begun),
+        cost_micro_usdc=add_up(needs).total_micro_usdc,
+        room_micro_usdc=room,
+        budget=budget,
+    )
+
+
+def sort_by_stage(quotes: "Sequence[Quote]") -> list[int]:
+    """Return the places of the orders as they are bought: what was refused before may be refused again, and comes last.
+
+    It must not keep the budget from what was never bought.
+    """
+    return sorted(range(len(quotes)), key=lambda number: quotes[number].stage == "tried")
 
 
 def choose(
-    shots: "Sequence[Shot]",
-    quotes: "Sequence[Quote]",
-    order: Sequence[int],
-    *,
-    begun: Sequence[int],
-    room_micro_usdc: int | None = None,
-) -> tuple[list[int], int]:
-    """Return the places of the orders that fit, taken in this order, and what they cost together.
+    quotes: "Sequence[Quote]", order: Iterable[int], *, fits: Callable[[Need], bool] = lambda _: True
+) -> tuple[list[int], list[Need]]:
+    """Return the places of the orders that fit, taken in this order, and what they need.
 
-    The same order twice is one purchase, and the same picture one upload. An order without a known price, or with one
-    above its own limit, costs nothing here: it is judged when it is bought.
+    The same request twice is one purchase, and the same picture one upload, whatever they are called.
     """
     chosen: list[int] = []
-    total = 0
-    orders: set[Order] = set()
-    pictures: set[str] = set()
+    needs: list[Need] = []
+    bought: set[str] = set()
+    hosted: set[str] = set()
     for number in order:
-        shot, quote, cost = shots[number], quotes[number], 0
-        named = {name for name in (shot.order.image, shot.order.last_image) if name is not None}
-        if number not in begun and shot.order not in orders and _may_cost(shot, quote):
-            cost = _find_cost(quote, uploads_max=len(named - pictures))
-        if room_micro_usdc is not None and total + cost > room_micro_usdc:
+        quote = quotes[number]
+        need = NOTHING if quote.key in bought else _find_need(quote, hosted)
+        if not fits(need):
             continue
         chosen.append(number)
-        if cost:
-            total += cost
-            orders.add(shot.order)
-            pictures |= named
-    return chosen, total
+        needs.append(need)
+        if quote.cost is not None:
+            bought.add(quote.key)
+            hosted.update(quote.payments.uploads)
+    return chosen, needs
+
+
+def add_up(needs: Iterable[Need]) -> Cost:
+    """Return what several orders cost together."""
+    total = Cost(price_micro_usdc=0)
+    for need in needs:
+        total = total.plus(need.cost)
+    return total
 
 
 def add_costs(proposals: "Mapping[Order, Proposal]") -> Cost:
@@ -119,6 +185,12 @@ def _may_cost(shot: Shot, quote: "Quote") -> bool:
     return quote.cost is not None and all(limit is None or quote.cost.total_micro_usdc <= limit for limit in limits)
 
 
-def _find_cost(quote: "Quote", *, uploads_max: int) -> int:
-    """Return what an order takes of a budget, where some of its pictures are uploaded for another one."""
-    return 0 if quote.cost is None else quote.cost.with_uploads(uploads_max).total_micro_usdc
+def _find_need(quote: "Quote", hosted: set[str]) -> Need:
+    """Return what an order needs where some of its pictures are uploaded for another one."""
+    cost, uploads, ways = quote.cost, quote.payments.uploads, quote.payments.ways
+    if cost is None:
+        return NOTHING
+    new = [number for number, sha256 in enumerate(uploads) if sha256 not in hosted]
+    return Need(
+        cost=cost.with_uploads(len(new)), ways=(*(ways[number] for number in new if ways), *ways[len(uploads) :])
+    )

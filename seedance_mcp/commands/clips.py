@@ -15,13 +15,20 @@ from seedance_mcp.commands import exits
 from seedance_mcp.commands.batch import (
     Batch,
     file_name,
-    label,
     make_bars,
     print_table,
     quote_all,
     report_to,
     say_reason,
     show_table,
+)
+from seedance_mcp.commands.batch_quote import (
+    BatchQuote,
+    add_up_quotes,
+    describe_wallet,
+    list_results,
+    print_quotes,
+    print_sum,
 )
 from seedance_mcp.commands.console import AsJson, Sandbox, is_person_there, put, read_environ, run, say, words
 from seedance_mcp.commands.phrases import rephrase
@@ -30,7 +37,7 @@ from seedance_mcp.embedded import end_orphans
 from seedance_mcp.engine import Engine
 from seedance_mcp.errors import RequestError, SeedanceError
 from seedance_mcp.ledger import Job
-from seedance_mcp.results import PRUNED, JobResult, show_job, show_quote, show_upload
+from seedance_mcp.results import PRUNED, JobResult, show_job, show_upload
 from seedance_mcp.shots import Shot, build_shot, read_shots
 
 WAIT_SECONDS_DEFAULT, WAIT_SECONDS_MAX = 1800, 24 * 3600
@@ -93,35 +100,37 @@ def quote(
     sandbox: Sandbox = False,
     as_json: AsJson = False,
 ) -> None:
-    """Say what `animate` would cost with the same arguments, and whether your limits allow it. Free."""
+    """Show what `animate` would cost with the same arguments, and what of it your limits and the wallet allow. Free.
+
+    Ends with the code that `animate` would end with now.
+    """
     shots = _gather(
         images, from_file, prompt=prompt, last_image=last_image, model=model, duration=duration, resolution=resolution,
         aspect_ratio=aspect_ratio, camera_fixed=camera_fixed, generate_audio=generate_audio, seed=seed, take=take,
         max_price_usd=max_price_usd,
     )  # fmt: skip
 
-    async def work(engine: Engine) -> list[dict[str, Any]]:
+    single = from_file is None and len(shots) == 1
+
+    async def work(engine: Engine) -> tuple[BatchQuote, Settings]:
         animator = await engine.window_shopper()
         quotes = await quote_all(animator, shots, can_ask=is_person_there())
-        return [
-            {"row": shot.where, "image": shot.order.image, **show_quote(found).model_dump(mode="json")}
-            for shot, found in zip(shots, quotes, strict=True)
-        ]
+        settings = await engine.settings()
+        return add_up_quotes(quotes, settings), settings
 
-    results = run(read_environ(sandbox), work)
+    batch, settings = run(read_environ(sandbox), work)
+    results = list_results(batch, shots)
     if as_json:
-        say(results[0] if from_file is None and len(results) == 1 else results)
+        say(results[0] if single else results)
     else:
-        rows: list[tuple[str, str, str, str]] = []
-        for result in results:
-            price = "unknown" if result["price_usd"] is None else f"${result['price_usd']}"
-            verdict = "yes" if result["allowed"] else f"no: {rephrase(result['refused_because'])}"
-            upload_price = f"${result['upload_price_usd']}"
-            rows.append((label(result), price if result["exact"] else f"{price} (table)", upload_price, verdict))
-        print_table(("clip", "price", "upload", "allowed"), rows, below=1)
+        print_quotes(results)
+        if not single:
+            print_sum(batch, settings)
+        elif batch.wallet_problem is not None:
+            words.print(describe_wallet(batch, settings), markup=False)
         words.print(f"Left today: ${results[0]['left_today_usd']}.")
-    if not all(result["allowed"] for result in results):
-        raise typer.Exit(exits.REFUSED)
+    if batch.exit_code:
+        raise typer.Exit(batch.exit_code)
 
 
 def animate(

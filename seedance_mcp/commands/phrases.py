@@ -22,6 +22,9 @@ _PHRASES: dict[str, str | Callable[[re.Match[str]], str]] = {
     r"call get_job with (?:job_id )?(\S+?)( again soon| to save the video| to fetch it again|\.(?!\S))": (
         r"run seedance-mcp get \1\2"
     ),
+    r"call get_job with job_id (\S+?)\. to buy another video all the same, raise take by one": (
+        r"see it with seedance-mcp get \1. To buy another video all the same, raise --take by one"
+    ),
     r"call list_jobs to see them, then get_job with the job_id of the right one": (
         r"see them with seedance-mcp jobs --studio, then run seedance-mcp get with the id of the right one"
     ),

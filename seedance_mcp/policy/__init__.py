@@ -5,7 +5,7 @@ handed to it. The payment SDKs judge none of this; a tampered price, recipient, 
 without complaint, so everything is checked here and only here, before a signature exists.
 """
 
-from seedance_mcp.policy.choice import assume_price, choose_offer, plan_payments
+from seedance_mcp.policy.choice import assume_price, choose_offer, list_ways, pay_in_turn, plan_payments
 from seedance_mcp.policy.freezes import FREEZE_REASON_CHARACTERS_MAX, Freeze, check_not_frozen
 from seedance_mcp.policy.lifetimes import (
     AUTHORIZATION_SECONDS_MAX,
@@ -43,6 +43,6 @@ __all__ = [
     "Cost", "Freeze", "Limits", "Pins", "Purse", "Recipient", "Spend", "agree_price", "assume_price",
     "authorization_window", "charge_valid_before", "check_clock", "check_not_frozen", "check_price",
     "check_recipient", "check_resource", "check_settings", "check_upload_price", "choose_offer",
-    "credential_hold_until", "find_objection", "find_room", "hold_until", "is_still_allowed", "needs_approval",
-    "plan_payments", "recipient_changed_error", "unasked_error",
+    "credential_hold_until", "find_objection", "find_room", "hold_until", "is_still_allowed", "list_ways",
+    "needs_approval", "pay_in_turn", "plan_payments", "recipient_changed_error", "unasked_error",
 ]  # fmt: skip

@@ -63,17 +63,29 @@ def plan_payments(
         UnacceptableOfferError: One of them has no offer that may be signed.
         InsufficientBalanceError: The wallet is known to hold too little for all of them together.
     """
-    ways = [_list_ways(offers, limits, pins, payer=payer, now=now, purse=purse) for offers in steps]
+    ways = [list_ways(offers, limits, pins, payer=payer, now=now, purse=purse) for offers in steps]
+    chosen, _ = pay_in_turn(ways, purse)
+    if len(chosen) < len(ways):
+        short, amount = ways[len(chosen)], sum(step[0].amount_micro_usdc for step in ways)
+        raise _insufficient_error(short, purse, pins, payer=payer, amount_micro_usdc=amount, count=len(ways))
+    return chosen
+
+
+def pay_in_turn(ways: Sequence[Sequence[Offer]], purse: Purse) -> tuple[tuple[Offer, ...], Purse]:
+    """Return the offer that each payment would sign, up to the first that the wallet cannot pay, and what is left.
+
+    Args:
+        ways: For each payment the offers that could be signed, preferred first.
+        purse: What the wallet is known to hold; an unknown balance passes nothing over.
+    """
     chosen: list[Offer] = []
-    left = purse
     for acceptable in ways:
-        offer = next((offer for offer in acceptable if left.can_pay(offer)), None)
+        offer = next((offer for offer in acceptable if purse.can_pay(offer)), None)
         if offer is None:
-            amount = sum(step[0].amount_micro_usdc for step in ways)
-            raise _insufficient_error(acceptable, purse, pins, payer=payer, amount_micro_usdc=amount, count=len(ways))
+            break
         chosen.append(offer)
-        left = left.after(offer)
-    return tuple(chosen)
+        purse = purse.after(offer)
+    return tuple(chosen), purse
 
 
 def assume_price(offers: Offers, price_micro_usdc: int) -> Offers:
@@ -82,7 +94,7 @@ def assume_price(offers: Offers, price_micro_usdc: int) -> Offers:
     return replace(offers, offers=changed)
 
 
-def _list_ways(offers: Offers, limits: Limits, pins: Pins, *, payer: str, now: float, purse: Purse) -> list[Offer]:
+def list_ways(offers: Offers, limits: Limits, pins: Pins, *, payer: str, now: float, purse: Purse) -> list[Offer]:
     """Return the offers that may be signed, preferred first; at least one.
 
     One whose money would move before the studio accepts the work is for a challenge that offers nothing else, and only
@@ -111,7 +123,7 @@ def _list_ways(offers: Offers, limits: Limits, pins: Pins, *, payer: str, now: f
             )
         signable += sorted(acceptable, key=lambda offer: (_preference(offer, pins), purse.fee_of(offer)))
     if signable and all(map(is_pushed, signable)):
-        answered = [offer for offer in signable if purse.find_balance(offer) is not None]
+        answered = [offer for offer in signable if not purse.is_known or purse.find_balance(offer) is not None]
         reasons += [] if answered else ["it is to be pushed to a chain that does not answer now"]
         signable = answered
     else:

@@ -87,10 +87,12 @@ class Purse:
     Attributes:
         balances: Micro-USDC held, by `(network, token in lower case)`; what is missing is not known.
         gas_price: Of the Tempo chain, in attodollars.
+        is_known: Whether there is a wallet whose balances can be asked for; without one, nothing is compared.
     """
 
     balances: Mapping[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
     gas_price: int = GAS_PRICE_DEFAULT
+    is_known: bool = True
 
     def find_balance(self, offer: Offer) -> int | None:
         """What the wallet holds of an offer's token, or None where nobody could say."""

@@ -49,11 +49,13 @@ class Wallet:
 
     Attributes:
         address: The EIP-55 checksummed address.
+        problem: Why the owner has no wallet, where this is a throwaway one in its place; None for the owner's own.
     """
 
-    def __init__(self, account: LocalAccount) -> None:
+    def __init__(self, account: LocalAccount, *, problem: ConfigError | None = None) -> None:
         self._account = account
         self.address: str = account.address
+        self.problem = problem
 
     def __repr__(self) -> str:
         return f"Wallet({self.address})"
@@ -199,19 +201,23 @@ def _find_key(
     return read_key_file(file, password_file, sandbox=sandbox), str(file)
 
 
-async def open_throwaway_wallet() -> Wallet:
-    """A wallet with a random key that is kept nowhere: good for asking, never for paying."""
-    return await _load(secrets.token_hex(32), "The throwaway wallet")
+async def open_throwaway_wallet(problem: ConfigError | None = None) -> Wallet:
+    """Open a wallet with a random key that is kept nowhere: good for asking, never for paying.
+
+    Args:
+        problem: Why the owner's own cannot be opened.
+    """
+    return await _load(secrets.token_hex(32), "The throwaway wallet", problem=problem)
 
 
-async def _load(key: str, where: str) -> Wallet:
+async def _load(key: str, where: str, *, problem: ConfigError | None = None) -> Wallet:
     if not is_key(key):
         raise ConfigError(f"{where} does not hold a private key: 64 hexadecimal digits, with or without 0x.")
 
     def make() -> Wallet:
         from eth_account import Account  # half a second to load: only once a key is used
 
-        return Wallet(cast("LocalAccount", Account.from_key(key.strip())))
+        return Wallet(cast("LocalAccount", Account.from_key(key.strip())), problem=problem)
 
     try:
         return await anyio.to_thread.run_sync(make)

@@ -1,0 +1,205 @@
+"""Batch quotes: the sum of all rows, what of it fits, and how `animate` would end for the same rows. Spends nothing."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from seedance_mcp.commands import exits
+from seedance_mcp.commands.batch import label, print_table
+from seedance_mcp.commands.budget import Means, add_up, choose, read_rooms, sort_by_stage
+from seedance_mcp.commands.console import words
+from seedance_mcp.commands.phrases import rephrase
+from seedance_mcp.config import Settings
+from seedance_mcp.errors import BudgetExceededError, ConfigError, InsufficientBalanceError
+from seedance_mcp.money import format_usdc
+from seedance_mcp.policy import Cost, Purse
+from seedance_mcp.quotes import Quote
+from seedance_mcp.results import show_quote
+from seedance_mcp.shots import Shot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LimitFit:
+    """One budget of the owner's, and how many rows fit into it.
+
+    Attributes:
+        name: Such as `budget for 24 hours (max_per_day)`.
+    """
+
+    name: str
+    left_micro_usdc: int
+    rows: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchQuote:
+    """The quotes of all rows, added up.
+
+    Attributes:
+        cost: What all rows cost at most: each purchase and each upload once, also of rows that would be refused.
+        purchases: How many purchases they are.
+        unpriced: How many rows have no known price.
+        limits: Each budget.
+        purse: What the wallet holds.
+        wallet_rows: How many rows the wallet covers; None where its balance is not known or there is no wallet.
+        wallet_problem: Why there is no wallet, or None.
+        fitting: The places of the rows that could be bought together.
+        exit_code: What `animate` would end with.
+    """
+
+    quotes: Sequence[Quote]
+    cost: Cost
+    purchases: int
+    unpriced: int
+    limits: tuple[LimitFit, ...]
+    purse: Purse
+    wallet_rows: int | None
+    wallet_problem: ConfigError | None
+    fitting: frozenset[int]
+    exit_code: int
+
+
+def add_up_quotes(quotes: Sequence[Quote], settings: Settings) -> BatchQuote:
+    """Add up the quotes of a batch, and hold the sum against the budgets and the wallet.
+
+    Raises:
+        LedgerError: The books cannot be read.
+    """
+    order = sort_by_stage(quotes)
+    purse, rooms = _merge_purses(quotes), read_rooms(settings)
+    _, needs = choose(quotes, order)
+    # A row that is refused for itself takes nothing from the others; one that is only too much counts for each limit.
+    counted = [number for number in order if not _is_refused(quotes[number])]
+    allowed = [number for number in order if quotes[number].error is None]
+    fitting, _ = choose(quotes, allowed, fits=Means(room_micro_usdc=min(rooms)[0], purse=purse).take)
+    covered, _ = choose(quotes, counted, fits=Means(purse=purse).take)
+    problem = next((quote.wallet_problem for quote in quotes if quote.wallet_problem is not None), None)
+    return BatchQuote(
+        quotes=quotes,
+        cost=add_up(needs),
+        purchases=sum(need.cost.total_micro_usdc > 0 for need in needs),
+        unpriced=sum(quote.cost is None for quote in quotes),
+        limits=tuple(_hold_against(quotes, counted, room, name) for room, name in rooms),
+        purse=purse,
+        wallet_rows=len(covered) if problem is None and purse.balances else None,
+        wallet_problem=problem,
+        fitting=frozenset(() if problem else fitting),
+        exit_code=_find_exit_code(quotes, settings, problem, all_fit=len(fitting) == len(allowed)),
+    )
+
+
+def _hold_against(quotes: Sequence[Quote], order: Sequence[int], room: int, name: str) -> LimitFit:
+    rows, _ = choose(quotes, order, fits=Means(room_micro_usdc=room).take)
+    return LimitFit(name=name, left_micro_usdc=room, rows=len(rows))
+
+
+def _is_refused(quote: Quote) -> bool:
+    """Return True where a row would be refused for another reason than what is left of a budget or in the wallet."""
+    return quote.error is not None and not isinstance(quote.error, BudgetExceededError | InsufficientBalanceError)
+
+
+def _merge_purses(quotes: Sequence[Quote]) -> Purse:
+    """Return what the wallet holds, as the quotes of the rows were told."""
+    merged = Purse()
+    for quote in quotes:
+        seen = quote.payments.purse
+        if quote.payments.ways:
+            merged = Purse(balances={**merged.balances, **seen.balances}, gas_price=seen.gas_price)
+    return merged
+
+
+def _find_exit_code(quotes: Sequence[Quote], settings: Settings, problem: ConfigError | None, *, all_fit: bool) -> int:
+    """Return what `animate` would end with; it looks at the settings and the wallet first."""
+    first = settings.limits.problem or problem
+    if first is not None:
+        return exits.find_exit_code(first)
+    codes = [exits.find_exit_code(quote.error) for quote in quotes if quote.error is not None]
+    codes += [exits.FAILED for quote in quotes if quote.job is not None and quote.job.status == "failed"]
+    return exits.gravest(codes if all_fit else [*codes, exits.REFUSED])
+
+
+def list_results(batch: BatchQuote, shots: Sequence[Shot]) -> list[dict[str, Any]]:
+    """Return one result for each row, for programs; each carries the sum of the batch."""
+    facts = _show_batch(batch)
+    results: list[dict[str, Any]] = []
+    firsts: dict[str, int] = {}
+    for number, (shot, quote) in enumerate(zip(shots, batch.quotes, strict=True)):
+        first = firsts.setdefault(quote.key, number)
+        place = {"row": shot.where, "image": shot.order.image}
+        own = {"same_as": None if first == number else shots[first].where, "fits": number in batch.fitting}
+        results.append({**place, **show_quote(quote).model_dump(mode="json"), **own, "batch": facts})
+    return results
+
+
+def _show_batch(batch: BatchQuote) -> dict[str, Any]:
+    total = batch.cost.total_micro_usdc
+    return {
+        "rows": len(batch.quotes),
+        "purchases": batch.purchases,
+        "unpriced_rows": batch.unpriced,
+        "price_usd": format_usdc(total),
+        "price_micro_usdc": total,
+        "videos_micro_usdc": batch.cost.price_micro_usdc,
+        "uploads_micro_usdc": batch.cost.upload_price_micro_usdc,
+        "fees_micro_usdc": batch.cost.fees_micro_usdc,
+        "fitting_rows": len(batch.fitting),
+        "limits": [
+            {"name": one.name, "left_usd": format_usdc(one.left_micro_usdc), "left_micro_usdc": one.left_micro_usdc,
+             "fitting_rows": one.rows}
+            for one in batch.limits
+        ],
+        "wallet_fitting_rows": batch.wallet_rows,
+        "exit_code": batch.exit_code,
+    }  # fmt: skip
+
+
+def print_quotes(results: Sequence[dict[str, Any]]) -> None:
+    """Print a table of the rows on stdout."""
+    rows: list[tuple[str, str, str, str]] = []
+    for result in results:
+        price = "unknown" if result["price_usd"] is None else f"${result['price_usd']}"
+        upload = f"${result['upload_price_usd']}"
+        rows.append((label(result), price if result["exact"] else f"{price} (table)", upload, _say_verdict(result)))
+    print_table(("clip", "price", "upload", "allowed"), rows, below=1)
+
+
+def _say_verdict(result: dict[str, Any]) -> str:
+    if result["same_as"] is not None:
+        return f"the same clip as {result['same_as']}"
+    if not result["allowed"]:
+        return f"no: {rephrase(result['refused_because'])}"
+    if not result["fits"]:
+        return "yes, but not with the rows before it"
+    return " ".join(["yes", *(rephrase(note) for note in result["notes"] if result["cost_usd"] == "0.00")])
+
+
+def print_sum(batch: BatchQuote, settings: Settings) -> None:
+    """Print on stderr what all rows cost together, and how many of them fit into each budget and the wallet."""
+    rows = len(batch.quotes)
+    words.print(_describe_sum(batch))
+    for limit in batch.limits:
+        left = format_usdc(limit.left_micro_usdc)
+        words.print(f"{limit.rows} of {rows} rows fit into the ${left} that is left of your {rephrase(limit.name)}.")
+    words.print(describe_wallet(batch, settings), markup=False)
+    words.print(f"{len(batch.fitting)} of {rows} rows fit into all of it.")
+
+
+def _describe_sum(batch: BatchQuote) -> str:
+    cost = batch.cost
+    parts = [f"${format_usdc(cost.price_micro_usdc)} for the clips"]
+    parts += [f"${format_usdc(cost.upload_price_micro_usdc)} for uploads"] if cost.uploads else []
+    parts += [f"up to ${format_usdc(cost.fees_micro_usdc)} for the network"] if cost.fees_micro_usdc else []
+    unpriced = f" {batch.unpriced} of them have no known price." if batch.unpriced else ""
+    total = format_usdc(cost.total_micro_usdc)
+    return f"${total} in all for {len(batch.quotes)} rows: {', '.join(parts)}.{unpriced}"
+
+
+def describe_wallet(batch: BatchQuote, settings: Settings) -> str:
+    """Return how many rows the wallet covers, or why that cannot be told."""
+    if batch.wallet_problem is not None:
+        return f"{batch.wallet_problem.what} The cost is compared with no balance."
+    if batch.wallet_rows is None:
+        return "The wallet's balance is not known." if batch.purchases else "Nothing is to be paid from the wallet."
+    names = settings.profile.pins.token_names
+    held = [f"${format_usdc(amount)} of {names.get(key, key[1])}" for key, amount in batch.purse.balances.items()]
+    return f"The wallet covers {batch.wallet_rows} of {len(batch.quotes)} rows: it holds {' and '.join(held)}."

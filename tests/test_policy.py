@@ -21,6 +21,8 @@ from seedance_mcp.policy import Approval, Limits, Pins, Recipient, Spend, check_
 from seedance_mcp.wire.offers import Offer, Offers, read_offers
 from tests.challenges import PAYER, answer_with, build_challenge
 
+THREE_MINUTES_SECONDS = 180
+"""What the README promises of a signature's life."""
 AMOUNT = st.integers(min_value=0, max_value=10**12)
 MAYBE = st.none() | AMOUNT
 
@@ -156,8 +158,15 @@ def test_another_payment_counts_in_both_sums(day: int, total: int, amount: int) 
 def test_a_signature_lives_no_longer_than_the_offer_likes_or_we_allow(lifetime: int, now: float) -> None:
     after, before = policy.authorization_window(build_offer(lifetime_seconds=lifetime), now)
     assert after == 0
-    assert before - now <= min(lifetime, policy.AUTHORIZATION_SECONDS_MAX)
-    assert before - now > min(lifetime, policy.AUTHORIZATION_SECONDS_MAX) - 1
+    assert before - now <= min(lifetime, THREE_MINUTES_SECONDS)
+    assert before - now > min(lifetime, THREE_MINUTES_SECONDS) - 1
+
+
+@pytest.mark.parametrize(("answered_at", "ahead_seconds"), [(930.0, 31), (1000.0, 0), (None, 60)])
+def test_a_credential_is_held_until_it_is_void_by_the_slower_clock(
+    answered_at: float | None, ahead_seconds: int
+) -> None:
+    assert policy.credential_hold_until(1180, 960.5, answered_at=answered_at) == 1180 + ahead_seconds
 
 
 @given(skew=st.integers(min_value=-(10**6), max_value=10**6))

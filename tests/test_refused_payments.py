@@ -70,6 +70,23 @@ async def test_a_refusal_that_took_the_money_is_found_out_and_its_clip_delivered
     assert len(await signed(sandbox)) == 2
 
 
+async def test_a_refused_repetition_says_nothing_about_the_first_sending(
+    make_sandbox: Make, make_picture: Draw, funded_key: str, tmp_path: Path
+) -> None:
+    sandbox = make_sandbox()
+    order = Order(image=str(make_picture()), prompt="x")
+    async with animator_on(settings_for(sandbox, funded_key, tmp_path / "data")) as animator:
+        await animator.upload_image(order.image)
+        break_with(sandbox, "error_for_payment:1", "second_402:1")
+        with pytest.raises(PaymentOutcomeUnknownError) as raised:
+            await animator.animate_image(order, max_price_micro_usdc=None, deadline=soon())
+        animation = await animator.animate_image(order, max_price_micro_usdc=None, deadline=soon())
+
+    assert raised.value.charge == "held"
+    assert animation.job is not None
+    assert paid(sandbox) == [UPLOAD, CLIP]
+
+
 async def test_without_the_chains_word_a_refused_wish_is_not_bought_again(
     make_sandbox: Make, make_picture: Draw, funded_key: str, tmp_path: Path, clock: Clock
 ) -> None:

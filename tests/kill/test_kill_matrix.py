@@ -31,6 +31,8 @@ CALLS_MAX = 6
 """How often an agent repeats a call before it gives up."""
 PATIENCE_SECONDS = 2
 """How long the first repeated call may take, while the dead server's lease still stands."""
+PAUSE_SECONDS = 5
+"""How long an agent waits after an error before it calls again; `CALLS_MAX` such pauses outlive a Tempo credential."""
 RAILS = ("x402", "mpp")
 PURPOSES = ("upload", "generation")
 
@@ -146,7 +148,12 @@ async def play(case: Case, sandbox: Sandbox, folder: Path) -> Verdict:
         if case.purpose == "generation":
             hosted = await _call(client, "upload_image", {"image": str(EXAMPLE_IMAGE)})
             assert not hosted.is_error, hosted.text
-        assert await call(client, tool, **arguments) is None, "the trapdoor held"
+        answer = await call(client, tool, **arguments)
+        for _ in range(CALLS_MAX):  # a busy machine may take longer to get there than one call waits
+            if answer is None or answer.is_error:
+                break
+            answer = await call(client, tool, **arguments)
+        assert answer is None, f"the trapdoor held: {answer}"
     before = await stage.audit()
     assert before.generations <= 1
     if case.repeated:
@@ -165,6 +172,8 @@ async def _repeat(stage: Stage, tool: str, arguments: dict[str, Any]) -> Verdict
             answers.append(await _call(client, tool, arguments))
             if not answers[-1].is_error and answers[-1].fields.get("status", "complete") == "complete":
                 break
+            if answers[-1].is_error:  # on a busy machine a credential may expire first; then the chain is asked
+                await anyio.sleep(PAUSE_SECONDS)
         await stage.wait_until_over()
         return Verdict(audit=await stage.audit(), answers=answers, jobs=await _get_jobs(client, stage))
 

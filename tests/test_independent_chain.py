@@ -29,11 +29,12 @@ from seedance_mcp.wire.mpp import (
 )
 from seedance_mcp.wire.offers import Offer
 from seedance_mcp.wire.x402 import read_word
+from tests.hosts.conftest import install
 
 pytestmark = pytest.mark.compat
 
 PACKAGE = "@foundry-rs/anvil@1.7.1"
-INSTALL_SECONDS, START_SECONDS = 120, 20
+START_SECONDS = 20
 KEY = "0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d"
 """anvil's second development key, public, and funded by anvil itself."""
 SPONSOR_KEYS = (
@@ -53,11 +54,8 @@ def anvil(tmp_path_factory: pytest.TempPathFactory) -> Path:
     if npm is None:
         pytest.skip("npm is not installed")
     folder = tmp_path_factory.mktemp("anvil")
-    install = [npm, "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(folder), PACKAGE]
-    try:
-        subprocess.run(install, check=True, capture_output=True, timeout=INSTALL_SECONDS)
-    except (subprocess.CalledProcessError, subprocess.TimeoutExpired):
-        pytest.skip(f"npm cannot install {PACKAGE}")
+    command = [npm, "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(folder), PACKAGE]
+    install(command)
     return folder / "node_modules" / ".bin" / "anvil"
 
 

@@ -61,8 +61,8 @@ def install_python(*requirements: str) -> Path:
     with _locking(folder):
         if not (folder / "complete").exists():
             shutil.rmtree(folder, ignore_errors=True)
-            _install([sys.executable, "-m", "venv", str(folder)])
-            _install([str(python), "-m", "pip", "install", "--quiet", *requirements])
+            install([sys.executable, "-m", "venv", str(folder)])
+            install([str(python), "-m", "pip", "install", "--quiet", *requirements])
             (folder / "complete").touch()
     return python
 
@@ -78,7 +78,7 @@ def install_node(*packages: str) -> Path:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
             (folder / "package.json").write_text('{"private": true}')
-            _install(["npm", "install", "--silent", "--no-audit", "--no-fund", *packages], cwd=folder)
+            install(["npm", "install", "--silent", "--no-audit", "--no-fund", *packages], cwd=folder)
             (folder / "complete").touch()
     return folder
 
@@ -94,7 +94,7 @@ def _locking(folder: Path) -> Generator[None]:
         yield
 
 
-def _install(command: list[str], *, cwd: Path | None = None) -> None:
+def install(command: list[str], *, cwd: Path | None = None) -> None:
     """Run an installer, again where the network failed it; skip the test where it cannot be installed."""
     failure: Exception | None = None
     for _ in range(INSTALL_ATTEMPTS_MAX):

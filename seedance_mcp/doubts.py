@@ -88,7 +88,7 @@ def unknown_error(payment: Payment, why: str = "It is being looked into.") -> Pa
     elif payment.purpose == "upload":
         hint = (
             "Make the same call again: it takes up this payment. A picture whose paid place stays lost is hosted anew, "
-            "once, and the result says so."
+            "and the result says so."
         )
     return _tell(PaymentOutcomeUnknownError, payment, f"{what} {why}", hint)
 

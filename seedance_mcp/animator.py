@@ -37,6 +37,7 @@ from seedance_mcp.recovery import Recovery
 from seedance_mcp.retention import prune
 from seedance_mcp.studio import Studio
 from seedance_mcp.untracked import UntrackedJobs
+from seedance_mcp.untracked_payments import UntrackedPayments
 from seedance_mcp.wallet import Wallet
 from seedance_mcp.watcher import Changed, JobWatcher, Report
 from seedance_mcp.wire.offers import Offer
@@ -154,6 +155,7 @@ class Animator:
             watcher=self._watcher,
             delivery=self._delivery,
             untracked=UntrackedJobs(studio=studio, ledger=ledger, wallet=wallet.address, now=now),
+            untracked_payments=UntrackedPayments(chains=chains, ledger=ledger, wallet=wallet.address, now=now),
             now=now,
         )
         self._renewals = Flights[Job](start)

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import anyio
@@ -28,7 +28,8 @@ from seedance_mcp.wire.mpp import (
     read_inclusion,
     read_log_transaction,
 )
-from seedance_mcp.wire.offers import Rail
+from seedance_mcp.wire.offers import Offer, Rail
+from seedance_mcp.wire.transfers import Transfer, build_transfer_query, read_transfers
 from seedance_mcp.wire.x402 import (
     Authorization,
     TokenDomain,
@@ -49,6 +50,10 @@ USE_SECONDS = 20
 """How long looking for the transaction of a payment that moved may take."""
 NODES_LAG_SECONDS = 15
 """How far behind the node that looks for a charge may be: behind one address there are several."""
+QUERY_BLOCKS_MAX = 5_000
+"""How many blocks one question for transfers spans; public nodes refuse more than some thousands."""
+TRANSFERS_MAX = 200
+"""How many transfers are looked at, the latest first."""
 STEPS_MAX = 64
 """How many blocks are looked at on the way back to a moment; each step doubles or halves the way."""
 
@@ -121,6 +126,19 @@ class Chains:
             return max(moved or known, key=lambda fate: fate.fee_micro_usdc or 0)
         return None
 
+    async def list_transfers(self, offer: Offer, payer: str, *, since: float) -> list[Transfer] | None:
+        """Return what a payer sent to an offer's recipient since a moment, oldest first; None where no node says.
+
+        Args:
+            offer: Names the rail, the token and the recipient.
+            payer: The paying address.
+            since: Unix seconds.
+        """
+        for number in range(self.studio.count_nodes(offer.rail)):
+            with contextlib.suppress(StudioError):
+                return await Node(self.studio, self.pins, offer.rail, number).list_transfers(offer, payer, since=since)
+        return None
+
     async def knows(self, transaction: str, rail: Rail) -> bool | None:
         """Return True if the chain has a transaction, False if every node says that it has not; None in doubt."""
         answers: list[bool | None] = []
@@ -164,6 +182,30 @@ class Node:
                 return fate
         except (StudioError, TimeoutError):
             return None
+
+    async def list_transfers(self, offer: Offer, payer: str, *, since: float) -> list[Transfer]:
+        """Return what a payer sent to an offer's recipient since a moment; the latest `TRANSFERS_MAX`, oldest first.
+
+        Raises:
+            StudioError: The node does not say, or belongs to another chain.
+        """
+        await self._check_chain(offer.network)
+        latest = await self._read_block("latest")
+        last, first = latest.number, (await self._find_last_block(int(since), latest)).number
+        found: list[Transfer] = []
+        while last >= first and len(found) < TRANSFERS_MAX:
+            start = max(first, last - QUERY_BLOCKS_MAX + 1)
+            query = build_transfer_query(
+                token=offer.asset, payer=payer, pay_to=offer.pay_to, first_block=start, last_block=last
+            )
+            found = read_transfers(await self._ask("eth_getLogs", query)) + found
+            last = start - 1
+        return [await self._date(transfer) for transfer in found[-TRANSFERS_MAX:]]
+
+    async def _date(self, transfer: Transfer) -> Transfer:
+        if transfer.time is not None:
+            return transfer
+        return replace(transfer, time=(await self._read_block(hex(transfer.block_number))).time)
 
     async def _ask(self, method: str, parameters: list[object]) -> object:
         return await self.studio.call_rpc(method, parameters, rail=self.rail, node=self.number)

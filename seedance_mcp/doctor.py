@@ -265,9 +265,10 @@ def _describe_reading(ledger: Ledger, settings: Settings, address: str) -> list[
                 advice="The next purchase does that first, free: what was bought before is found, not paid again.",
             )
         ]
+    payments = _describe_untracked_payments(ledger, address)
     jobs = ledger.list_untracked(wallet=address, studio=studio)
     if not jobs:
-        return []
+        return payments
     named = ", ".join(job.job_id for job in jobs[-5:])
     return [
         Finding(
@@ -276,6 +277,25 @@ def _describe_reading(ledger: Ledger, settings: Settings, address: str) -> list[
             text=f"It lacks jobs of this wallet at the studio, {len(jobs)} in all: {named}. It was lost or restored, "
             "or another one pays with this wallet. They count against your limits, at estimated prices.",
             advice=f"A repeated request finds its job and pays nothing. Save one: seedance-mcp get {jobs[-1].job_id}",
+        ),
+        *payments,
+    ]
+
+
+def _describe_untracked_payments(ledger: Ledger, address: str) -> list[Finding]:
+    """Return what is known of payments that neither the ledger nor the studio's list explains: a chain has them."""
+    payments = ledger.list_untracked_payments(wallet=address)
+    if not payments:
+        return []
+    total = format_usdc(sum(payment.amount_micro_usdc for payment in payments))
+    named = ", ".join(payment.transaction for payment in payments[-3:])
+    return [
+        Finding(
+            topic="ledger",
+            health="note",
+            text=f"It lacks {len(payments)} payments of this wallet to the studio, ${total} in all, that no listed job "
+            f"explains: {named}. They count against your limits.",
+            advice="Image uploads are among them. For a lost video, send the transaction to the studio's support.",
         )
     ]
 

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from functools import partial
 
 import anyio
 
@@ -37,6 +38,7 @@ from seedance_mcp.quotes import Consent, Stage
 from seedance_mcp.quoting import Quoting
 from seedance_mcp.recovery import Recovery
 from seedance_mcp.untracked import UntrackedJobs
+from seedance_mcp.untracked_payments import UntrackedPayments
 from seedance_mcp.watcher import JobWatcher
 from seedance_mcp.wire.offers import Offers
 
@@ -55,6 +57,7 @@ class _Uploading:
     """Hosts the pictures of one call, and counts what that costs it; an upload is bought only if the rest fits.
 
     Attributes:
+        check_payments: Raises where a payment that only a chain knows may have bought the video.
         estimate_micro_usdc: What the price table knows of the video.
         urls_taken: Whether the studio reads the caller's own URLs.
         paid_micro_usdc: What uploads of this call cost.
@@ -65,6 +68,7 @@ class _Uploading:
     quoting: Quoting
     prepared: PreparedOrder
     consent: Consent
+    check_payments: Callable[[Offers, int | None], Awaitable[None]]
     estimate_micro_usdc: int | None
     urls_taken: bool = True
     paid_micro_usdc: int = 0
@@ -90,6 +94,7 @@ class _Uploading:
         return hosted.upload.image_url
 
     async def _check(self, offers: Offers) -> None:
+        await self.check_payments(offers, self.estimate_micro_usdc)
         pictures = [one for one in self.prepared.pictures if one.url is None or not self.urls_taken]
         await self.quoting.check_before_upload(
             self.prepared,
@@ -109,7 +114,8 @@ class Ordering:
         flights: Purchases under way, by the order's idempotency key.
         watcher: Is given every job.
         delivery: Keeps what a clip was made of.
-        untracked: Knows what the wallet bought and the ledger does not know.
+        untracked: Finds jobs that the wallet bought and the ledger does not know.
+        untracked_payments: Finds payments that only a chain knows.
         now: Unix seconds.
     """
 
@@ -123,6 +129,7 @@ class Ordering:
     watcher: JobWatcher
     delivery: Delivery
     untracked: UntrackedJobs
+    untracked_payments: UntrackedPayments
     now: Callable[[], float]
     _notes: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     _verified_up_to: list[int] = field(default_factory=list[int])
@@ -242,7 +249,10 @@ class Ordering:
         """Host the pictures where that is needed, ask the price, and buy; an upload is bought only if the rest fits."""
         policy.check_settings(self.buyer.limits)  # before anything is asked or uploaded
         policy.check_not_frozen(self.ledger.find_freeze())
-        uploading = _Uploading(self.hosting, self.quoting, prepared, consent, await self._estimate(prepared))
+        check_payments = partial(self._check_untracked_payments, prepared)
+        uploading = _Uploading(
+            self.hosting, self.quoting, prepared, consent, check_payments, await self._estimate(prepared)
+        )
         try:
             self.quoting.check_estimate(prepared, consent, uploading.estimate_micro_usdc)
             urls = [picture.url or await uploading.host(picture) for picture in prepared.pictures]
@@ -256,6 +266,7 @@ class Ordering:
                 urls = [await uploading.host(picture) for picture in prepared.pictures]
                 priced = await self.pricing.ask(prepared.request, urls)
             self.quoting.check_warning(prepared, priced, consent)
+            await check_payments(priced.offers, priced.price_micro_usdc)
             approval = self.quoting.agree(prepared, consent, uploads_micro_usdc=uploading.cost_micro_usdc)
             return await self.buyer.buy(priced.request, priced.offers, approval, supersedes=supersedes)
         except SeedanceError as exc:
@@ -265,6 +276,15 @@ class Ordering:
             raise
         finally:
             self._keep_notes(prepared.keys.current, uploading.notes)
+
+    async def _check_untracked_payments(self, prepared: PreparedOrder, offers: Offers, price: int | None) -> None:
+        """Raise where a payment that only a chain knows may have bought this."""
+        await self.untracked_payments.check(
+            [offer for offer in offers.offers if self.pricing.signable(offer)],
+            price_micro_usdc=price,
+            take=prepared.request.take,
+            unbought=self.untracked.count_unbought_takes(prepared),
+        )
 
     async def _estimate(self, prepared: PreparedOrder) -> int | None:
         return (await self.pricing.estimate(prepared.request)).price_micro_usdc

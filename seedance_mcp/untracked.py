@@ -90,7 +90,7 @@ class UntrackedJobs:
                 (same if verdict == "same" else unknown).append(job)
         if not same and not unknown:
             return None
-        place = self._count_unbought_takes(prepared)
+        place = self.count_unbought_takes(prepared)
         if place < len(same):
             return self._adopt(prepared, same[place], key)
         if place < len(same) + len(unknown):
@@ -108,7 +108,7 @@ class UntrackedJobs:
         )
         return self.ledger.adopt_job(job, request, wallet=self.wallet, studio=self.studio.origin, now=self.now())
 
-    def _count_unbought_takes(self, prepared: PreparedOrder) -> int:
+    def count_unbought_takes(self, prepared: PreparedOrder) -> int:
         """Return how many lower takes of a request the ledger has no purchase of: each may own an untracked job."""
         arguments = prepared.request.arguments()
         missing = 0

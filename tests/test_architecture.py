@@ -17,7 +17,7 @@ FLOORS: dict[str, tuple[str, ...]] = {
     "judgement": (
         "account", "adoption", "animator", "chains", "delivery", "doubts", "flights", "funds", "history", "hosting",
         "order", "ordering", "pricing", "purchase", "quotes", "quoting", "recovery", "retention", "undelivered",
-        "untracked", "watcher",
+        "untracked", "untracked_payments", "watcher",
     ),
     "hands": ("config", "ledger", "media", "pictures", "studio", "wallet"),
     "facts": ("installation",),

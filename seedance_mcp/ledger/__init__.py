@@ -224,6 +224,25 @@ class UntrackedJob:
     amount_micro_usdc: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UntrackedPayment:
+    """A payment of this wallet that a chain has and the ledger has not.
+
+    Attributes:
+        transaction: Its hash, in lower case.
+        network: CAIP-2 name of the chain.
+        pay_to: The recipient's address, in lower case.
+        amount_micro_usdc: It counts against the budget.
+        created_at: Unix seconds of its block.
+    """
+
+    transaction: str
+    network: str
+    pay_to: str
+    amount_micro_usdc: int
+    created_at: float
+
+
 class Books(Protocol):
     """What one writer may do inside a transaction."""
 
@@ -537,6 +556,20 @@ class Ledger(Protocol):
 
     def list_untracked(self, *, wallet: str, studio: str) -> list[UntrackedJob]:
         """Return the jobs that no payment of the ledger made, oldest first."""
+        ...
+
+    def find_chain_reading(self, *, wallet: str, network: str, pay_to: str) -> float | None:
+        """When a chain was last read for payments to a recipient, in Unix seconds; None where it never was."""
+        ...
+
+    def record_chain_reading(
+        self, payments: Sequence[UntrackedPayment], *, wallet: str, network: str, pay_to: str, now: float
+    ) -> None:
+        """Write that a chain was read, and which of these payments neither a row nor an untracked job explains."""
+        ...
+
+    def list_untracked_payments(self, *, wallet: str) -> list[UntrackedPayment]:
+        """Return the payments that only a chain knows, oldest first."""
         ...
 
     def adopt_job(self, job: UntrackedJob, request: PaidRequest, *, wallet: str, studio: str, now: float) -> Job | None:

@@ -180,6 +180,27 @@ def m013_interruptions(db: sqlite3.Connection) -> None:
     db.execute("ALTER TABLE payments ADD COLUMN interruptions INTEGER NOT NULL DEFAULT 0")
 
 
+def m014_untracked_payments(db: sqlite3.Connection) -> None:
+    """Payments that a chain has and the ledger has not, and when each chain was read."""
+    db.execute("""
+        CREATE TABLE untracked_payments (
+            transaction_hash TEXT PRIMARY KEY,
+            wallet TEXT NOT NULL,
+            network TEXT NOT NULL,
+            pay_to TEXT NOT NULL,
+            amount_micro_usdc INTEGER NOT NULL,
+            created_at REAL NOT NULL
+        ) STRICT""")
+    db.execute("""
+        CREATE TABLE chain_readings (
+            wallet TEXT NOT NULL,
+            network TEXT NOT NULL,
+            pay_to TEXT NOT NULL,
+            read_at REAL NOT NULL,
+            PRIMARY KEY (wallet, network, pay_to)
+        ) STRICT""")
+
+
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     m001_initial,
     m002_network_fees,
@@ -194,5 +215,6 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     m011_scrubbed_tickets,
     m012_verified_receipts,
     m013_interruptions,
+    m014_untracked_payments,
 )
 """Append only: `PRAGMA user_version` counts how many a file has had."""

@@ -19,7 +19,17 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from seedance_mcp.errors import LedgerError
-from seedance_mcp.ledger import Job, Payment, Sight, UntrackedJob, Upload, untracked, verifying
+from seedance_mcp.ledger import (
+    Job,
+    Payment,
+    Sight,
+    UntrackedJob,
+    UntrackedPayment,
+    Upload,
+    untracked,
+    untracked_payments,
+    verifying,
+)
 from seedance_mcp.ledger.files import OpenFile
 from seedance_mcp.ledger.freezes import drop_freeze, find_freeze, put_freeze
 from seedance_mcp.ledger.migrations import MIGRATIONS
@@ -65,7 +75,8 @@ class SQLiteBooks:
                    state IN ('settled', 'signed', 'refused') OR (state = 'reserved' AND hold_until > :now))""",
             {"now": now, "since": since},
         ).fetchone()
-        return int(row[0] or 0) + untracked.sum_untracked(self._db, since=since)
+        unknown = untracked.sum_untracked(self._db, since=since) + untracked_payments.sum_since(self._db, since)
+        return int(row[0] or 0) + unknown
 
     def find_payment(self, keys: tuple[str, ...]) -> Payment | None:
         """Return the latest payment of any of these idempotency keys."""
@@ -729,6 +740,23 @@ class SQLiteLedger:
         """Return the jobs that no payment of the ledger made, oldest first."""
         with self._translating():
             return untracked.select_untracked(self._db, wallet=wallet, studio=studio)
+
+    def find_chain_reading(self, *, wallet: str, network: str, pay_to: str) -> float | None:
+        """When a chain was last read for payments to a recipient."""
+        with self._translating():
+            return untracked_payments.select_reading(self._db, wallet=wallet, network=network, pay_to=pay_to)
+
+    def record_chain_reading(
+        self, payments: Sequence[UntrackedPayment], *, wallet: str, network: str, pay_to: str, now: float
+    ) -> None:
+        """Write that a chain was read, and which payments are not explained."""
+        with self._atomic() as db:
+            untracked_payments.insert_reading(db, payments, wallet=wallet, network=network, pay_to=pay_to, now=now)
+
+    def list_untracked_payments(self, *, wallet: str) -> list[UntrackedPayment]:
+        """Return the payments that only a chain knows, oldest first."""
+        with self._translating():
+            return untracked_payments.select_all(self._db, wallet=wallet)
 
     def adopt_job(self, job: UntrackedJob, request: PaidRequest, *, wallet: str, studio: str, now: float) -> Job | None:
         """Write down an untracked job as what a request bought."""

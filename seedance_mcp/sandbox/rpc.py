@@ -130,7 +130,11 @@ def _get_logs(chain: LocalChain, params: list[Any]) -> list[dict[str, Any]]:
     if address.lower() != TOKEN_ADDRESS.lower():
         return []
     found = [one for one in chain.settlements() if first <= one.block_number <= last]
-    logs = [log for one in found for log in (build_transfer_log(one), build_use_log(one))]
+    logs: list[dict[str, Any]] = [
+        {**log, "blockTimestamp": hex(chain.block_timestamp(one.block_number) or 0)}  # as newer nodes say it
+        for one in found
+        for log in (build_transfer_log(one), build_use_log(one))
+    ]
     return [log for log in logs if match_topics(topics, log["topics"])]
 
 

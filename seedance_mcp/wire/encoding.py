@@ -218,6 +218,11 @@ def is_address(text: object) -> bool:
     return isinstance(text, str) and _ADDRESS.fullmatch(text) is not None
 
 
+def pad_address(address: str) -> str:
+    """Return an address as a word of 32 bytes: `0x` and 64 hexadecimal digits. Source: Solidity ABI, `address`."""
+    return "0x" + address.lower().removeprefix("0x").rjust(64, "0")
+
+
 def is_network(text: object) -> bool:
     """Whether this is the CAIP-2 name of an EVM chain, such as `eip155:8453`."""
     return isinstance(text, str) and _NETWORK.fullmatch(text) is not None

@@ -20,7 +20,15 @@ from dataclasses import dataclass
 from typing import cast
 
 from seedance_mcp.errors import StudioProtocolError
-from seedance_mcp.wire.encoding import Json, decode_base64_json, find_object, find_text, is_address, read_amount
+from seedance_mcp.wire.encoding import (
+    Json,
+    decode_base64_json,
+    find_object,
+    find_text,
+    is_address,
+    pad_address,
+    read_amount,
+)
 from seedance_mcp.wire.offers import Offer
 from seedance_mcp.wire.x402 import read_word
 
@@ -90,7 +98,7 @@ class Charge:
     @property
     def call_data(self) -> str:
         """The one call of the transaction. Source: TIP-20, `transferWithMemo(address,uint256,bytes32)`."""
-        recipient = _pad_address(self.pay_to).removeprefix("0x")
+        recipient = pad_address(self.pay_to).removeprefix("0x")
         memo = self.memo.lower().removeprefix("0x")
         return f"0x{_TRANSFER_WITH_MEMO}{recipient}{self.amount_micro_usdc:064x}{memo}"
 
@@ -240,7 +248,7 @@ def build_balance_call(token: str, owner: str) -> list[object]:
 
     Source: ERC-20 and TIP-20, `balanceOf(address)`.
     """
-    return [{"to": token, "data": f"0x{_BALANCE_OF}{_pad_address(owner).removeprefix('0x')}"}, "latest"]
+    return [{"to": token, "data": f"0x{_BALANCE_OF}{pad_address(owner).removeprefix('0x')}"}, "latest"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -282,7 +290,7 @@ def build_log_query(charge: Charge, first_block: int, last_block: int) -> list[o
 
     Source: Ethereum execution API; TIP-20, `TransferWithMemo`.
     """
-    topics = [_TRANSFER_WITH_MEMO_TOPIC, _pad_address(charge.payer), _pad_address(charge.pay_to), charge.memo.lower()]
+    topics = [_TRANSFER_WITH_MEMO_TOPIC, pad_address(charge.payer), pad_address(charge.pay_to), charge.memo.lower()]
     blocks = {"fromBlock": hex(first_block), "toBlock": hex(last_block)}
     return [{"address": charge.currency, "topics": topics, **blocks}]
 
@@ -303,7 +311,3 @@ def read_log_transaction(logs: object) -> str | None:
     if transaction is None or _HASH.fullmatch(transaction) is None:
         raise StudioProtocolError(what)
     return transaction
-
-
-def _pad_address(address: str) -> str:
-    return "0x" + address.lower().removeprefix("0x").rjust(64, "0")

@@ -20,6 +20,7 @@ from seedance_mcp.wire.encoding import (
     find_object,
     find_text,
     is_address,
+    pad_address,
     read_amount,
     read_text,
 )
@@ -187,7 +188,7 @@ def build_authorization_state_call(
 
     Source: EIP-3009, `authorizationState(address,bytes32)`, selector 0xe94a0102; Ethereum JSON-RPC, `eth_call`.
     """
-    payer = authorization.payer.lower().removeprefix("0x").rjust(64, "0")
+    payer = pad_address(authorization.payer).removeprefix("0x")
     data = "0xe94a0102" + payer + authorization.nonce.removeprefix("0x")
     return [{"to": domain.asset, "data": data}, "latest" if block is None else hex(block)]
 
@@ -229,8 +230,7 @@ def find_nonce(payment: Json) -> str:
 
 
 def _list_use_topics(authorization: Authorization) -> list[str]:
-    payer = "0x" + authorization.payer.lower().removeprefix("0x").rjust(64, "0")
-    return [_AUTHORIZATION_USED_TOPIC, payer, authorization.nonce.lower()]
+    return [_AUTHORIZATION_USED_TOPIC, pad_address(authorization.payer), authorization.nonce.lower()]
 
 
 def read_word(result: object) -> int:

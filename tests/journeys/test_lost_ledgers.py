@@ -7,7 +7,7 @@ from contextlib import closing
 from pathlib import Path
 
 from tests.conftest import HttpsServer
-from tests.journeys.host import Bench, draw
+from tests.journeys.host import ON_BOTH_RAILS, Bench, draw
 
 MakeBench = Callable[..., Awaitable[Bench]]
 UPLOAD, CLIP = 10_000, 320_000
@@ -23,6 +23,7 @@ def forget_when_it_was_read(folder: Path) -> None:
     [file] = folder.rglob("ledger.sqlite3")
     with closing(sqlite3.connect(file)) as db, db:
         db.execute("UPDATE readings SET read_at = read_at - 3600")
+        db.execute("UPDATE chain_readings SET read_at = read_at - 3600")
 
 
 async def test_a_lost_ledger_finds_the_job_of_a_repeated_request(bench: Bench, picture: Path) -> None:
@@ -65,6 +66,55 @@ async def test_a_restored_older_ledger_finds_what_was_bought_since(bench: Bench,
 
     assert again["job_id"] == since["job_id"]
     assert await bench.paid() == [UPLOAD, CLIP, CLIP]
+
+
+@ON_BOTH_RAILS
+async def test_a_payment_that_only_the_chain_knows_is_not_made_again(bench: Bench, picture: Path) -> None:
+    async with bench.host() as host:
+        await host.call("upload_image", image=str(picture))
+        await bench.break_with("no_job:1")
+        lost = await host.call("animate_image", image=str(picture), prompt="x")
+    [_, payment] = (await bench.state())["settlements"]
+    async with bench.host(**at(bench, "new")) as host:
+        refused = [await host.call("animate_image", image=str(picture), prompt="x") for _ in range(2)]
+        paid = await bench.paid()
+        wallet = await host.call("wallet_status")
+        cheaper = await host.animate_to_the_end(image=str(picture), prompt="x", duration=8)
+        other = await host.animate_to_the_end(image=str(picture), prompt="x", take=2)
+
+    assert "$0.32 was paid" in lost.text
+    for answer in refused:
+        assert answer.text.startswith("possibly_bought:")
+        assert payment["transaction"] in answer.text
+        assert "Nothing was paid." in answer.text
+        assert "with take 2." in answer.text
+    assert paid == [UPLOAD, CLIP], "not even another upload"
+    assert wallet["spent_24h_usd"] == "0.33"
+    assert cheaper["file"], "another price is another video"
+    assert other["file"]
+
+
+async def test_a_chain_that_lists_nothing_stops_no_purchase(bench: Bench, picture: Path) -> None:
+    await bench.break_with("no_logs")
+    async with bench.host() as host:
+        clip = await host.animate_to_the_end(image=str(picture), prompt="x")
+
+    assert clip["file"]
+
+
+async def test_payments_that_a_ledger_or_a_job_explains_are_not_counted_again(bench: Bench, picture: Path) -> None:
+    async with bench.host() as host:
+        await host.animate_to_the_end(image=str(picture), prompt="x")
+    shutil.copytree(bench.folder / "data", bench.folder / "backup")
+    async with bench.host() as host:
+        await host.animate_to_the_end(image=str(picture), prompt="since")
+    forget_when_it_was_read(bench.folder / "backup")
+    async with bench.host(**at(bench, "backup")) as host:
+        await host.animate_to_the_end(image=str(picture), prompt="new")
+        wallet = await host.call("wallet_status")
+
+    assert wallet["spent_24h_usd"] == "0.97", "one upload and three videos"
+    assert await bench.paid() == [UPLOAD, CLIP, CLIP, CLIP]
 
 
 async def test_a_request_that_may_have_been_bought_names_the_job(bench: Bench, picture: Path) -> None:

@@ -1,0 +1,110 @@
+"""Untracked payments: what left this wallet for the studio and neither its ledger nor the studio's list knows.
+
+Before a process pays a recipient for the first time, it reads the chain for what the wallet sent there. The ledger may
+be new, lost or restored. Such payments count against the budget. A request at the price of one of them is refused, and
+the error names the transaction: what it bought cannot be told.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import anyio
+
+from seedance_mcp.chains import Chains
+from seedance_mcp.errors import PossiblyBoughtError
+from seedance_mcp.ledger import Ledger, UntrackedPayment
+from seedance_mcp.money import format_usdc
+from seedance_mcp.policy import DAY_SECONDS
+from seedance_mcp.wire.offers import Offer
+from seedance_mcp.wire.transfers import Transfer
+
+log = logging.getLogger("seedance_mcp")
+
+READING_SECONDS = 900
+"""How long another process's reading of a chain is relied on."""
+CHAIN_SECONDS = 10
+"""How long a purchase waits for a chain: one that cannot be read stops nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UntrackedPayments:
+    """Finds payments that only a chain knows.
+
+    Attributes:
+        wallet: The paying address.
+        now: Unix seconds.
+    """
+
+    chains: Chains
+    ledger: Ledger
+    wallet: str
+    now: Callable[[], float]
+    _lock: anyio.Lock = field(default_factory=anyio.Lock)
+    _read: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+
+    async def check(self, offers: Sequence[Offer], *, price_micro_usdc: int | None, take: int, unbought: int) -> None:
+        """Raise if a request may have been paid for by a payment that only a chain knows.
+
+        Args:
+            offers: The offers that may be signed.
+            price_micro_usdc: What the request costs, as far as it is known.
+            take: The request's take.
+            unbought: How many lower takes of the request the ledger has no purchase of: each may own a payment.
+
+        Raises:
+            PossiblyBoughtError: It may; nothing is paid.
+        """
+        async with self._lock:  # one reading, however many requests come first
+            for offer in offers:
+                await self._read_chain(offer)
+        recipients = {(offer.network, offer.pay_to.lower()) for offer in offers}
+        found = [
+            payment
+            for payment in self.ledger.list_untracked_payments(wallet=self.wallet)
+            if (payment.network, payment.pay_to) in recipients
+            and payment.amount_micro_usdc == price_micro_usdc
+            and payment.created_at > self.now() - DAY_SECONDS
+        ]
+        if unbought < len(found):
+            raise _possibly_bought_error(found[-1], take + len(found) - unbought)
+
+    async def _read_chain(self, offer: Offer) -> None:
+        network, pay_to = offer.network, offer.pay_to.lower()
+        if (network, pay_to) in self._read:
+            return
+        self._read.add((network, pay_to))
+        last = self.ledger.find_chain_reading(wallet=self.wallet, network=network, pay_to=pay_to)
+        now = self.now()
+        if last is not None and abs(now - last) <= READING_SECONDS:
+            return
+        since = now - DAY_SECONDS if last is None else max(min(last, now) - READING_SECONDS, now - DAY_SECONDS)
+        transfers: list[Transfer] | None = None
+        with anyio.move_on_after(CHAIN_SECONDS):
+            transfers = await self.chains.list_transfers(offer, self.wallet, since=since)
+        if transfers is None:
+            log.warning("The chain %s cannot be read for payments that the ledger does not know.", network)
+            return
+        payments = [
+            UntrackedPayment(
+                transaction=transfer.transaction,
+                network=network,
+                pay_to=pay_to,
+                amount_micro_usdc=transfer.amount_micro_usdc,
+                created_at=transfer.time or now,
+            )
+            for transfer in transfers
+        ]
+        self.ledger.record_chain_reading(payments, wallet=self.wallet, network=network, pay_to=pay_to, now=now)
+
+
+def _possibly_bought_error(payment: UntrackedPayment, take: int) -> PossiblyBoughtError:
+    return PossiblyBoughtError(
+        f"This wallet paid the studio ${format_usdc(payment.amount_micro_usdc)} in transaction {payment.transaction}, "
+        "which is what this video costs. This machine's ledger does not know that payment, and the studio's list has "
+        "no job for it.",
+        "It may be this video: call list_jobs in a minute, or ask the studio's support about the transaction. To buy "
+        f"another video all the same, call again with take {take}.",
+    )

@@ -13,7 +13,7 @@ from seedance_mcp.sandbox import EXAMPLE_IMAGE, Sandbox
 from seedance_mcp.server import build_server
 from tests.kill.stage import Answer, Stage, call
 
-pytestmark = pytest.mark.crash
+pytestmark = pytest.mark.chaos
 
 CALLS_MAX = 3
 

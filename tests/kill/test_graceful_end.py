@@ -13,7 +13,7 @@ import pytest
 from seedance_mcp.sandbox import EXAMPLE_IMAGE, Sandbox, SandboxSettings
 from tests.kill.stage import Stage, call
 
-pytestmark = pytest.mark.crash
+pytestmark = pytest.mark.chaos
 
 END_SECONDS = 20
 ANSWER_SECONDS = 0.7

@@ -23,7 +23,7 @@ from seedance_mcp.sandbox import EXAMPLE_IMAGE, Sandbox
 from tests.kill.stage import Answer, Audit, Stage, call
 from tests.kill.trapdoor import GENERATION_POINTS, POINTS, PURCHASE_POINTS, PUSH_POINTS, UPLOAD_POINTS
 
-pytestmark = pytest.mark.crash
+pytestmark = pytest.mark.chaos
 
 CASE_SECONDS = 120
 LANES = 6

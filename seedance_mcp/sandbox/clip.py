@@ -4,12 +4,15 @@ How it stays fast without a numeric library: the picture is converted to studio-
 frame is three resampled crops (one per plane, the colour planes at a quarter of the size), which Pillow does
 in native code with sub-pixel boxes. The planes go straight into the encoder; no frame is ever RGB.
 
-The room turns bytes into bytes. It knows nothing of jobs or URLs and may be called from any thread.
+The room turns bytes into bytes. It knows nothing of jobs or URLs and may be called from any thread. It keeps the
+latest clips of this process in memory, so that the same pictures and plan are rendered once.
 """
 
+import hashlib
 import io
 import math
 import tempfile
+import threading
 from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -31,6 +34,8 @@ DURATION_SECONDS_MAX = 15
 SIDE_PIXELS_MAX = 4096
 THUMBNAIL_BYTES_MAX = 64 * 1024
 THUMBNAIL_SIDE_PIXELS = 640
+CLIPS_KEPT_MAX = 32
+"""How many clips this process keeps, whichever sandbox they were rendered for."""
 SAMPLES_PER_SECOND = 48_000
 
 # How far the camera comes in over a whole clip, and how much of the spare picture it travels meanwhile.
@@ -68,6 +73,31 @@ class Clip:
 
     video: bytes
     thumbnail: bytes
+
+
+_kept: dict[tuple[ClipPlan, tuple[str, ...]], Clip] = {}
+_keeping = threading.Lock()
+
+
+def render_or_recall(pictures: list[bytes], plan: ClipPlan, *, cancelled: Callable[[], bool] = lambda: False) -> Clip:
+    """Return the clip that these pictures and this plan gave before, or render it.
+
+    The key is every input of `render_clip`, which always gives the same bytes for it.
+
+    Raises:
+        ClipError: As `render_clip` does.
+    """
+    key = (plan, tuple(hashlib.sha256(content).hexdigest() for content in pictures))
+    with _keeping:
+        clip = _kept.get(key)
+    if clip is None:
+        clip = render_clip(pictures, plan, cancelled=cancelled)
+    with _keeping:
+        _kept.pop(key, None)
+        _kept[key] = clip  # the last one used is the last one to go
+        while len(_kept) > CLIPS_KEPT_MAX:
+            del _kept[next(iter(_kept))]
+    return clip
 
 
 def read_picture(content: bytes) -> Image.Image:

@@ -16,7 +16,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from seedance_mcp.sandbox.clip import Clip, ClipError, ClipPlan, render_clip
+from seedance_mcp.sandbox.clip import Clip, ClipError, ClipPlan, render_or_recall
 from seedance_mcp.sandbox.contract import Order
 from seedance_mcp.sandbox.faults import FaultBoard
 from seedance_mcp.sandbox.job_shapes import write_result, write_word
@@ -114,7 +114,7 @@ class JobBoard:
                 size=order.size,
                 audio=order.audio,
             )
-            job.rendering = self._workers.submit(render_clip, pictures, plan, cancelled=self._stopped.is_set)
+            job.rendering = self._workers.submit(render_or_recall, pictures, plan, cancelled=self._stopped.is_set)
         self._jobs[job.id] = job
         self._forget_old_clips()
         if len(self._jobs) > JOBS_MAX:

@@ -1,6 +1,7 @@
 """A clip is exactly what was ordered, as somebody else's decoder sees it."""
 
 import io
+from dataclasses import replace
 from typing import Any
 
 import av
@@ -8,7 +9,7 @@ import pytest
 from PIL import Image
 
 from seedance_mcp.sandbox import EXAMPLE_IMAGE
-from seedance_mcp.sandbox.clip import THUMBNAIL_BYTES_MAX, ClipError, ClipPlan, render_clip
+from seedance_mcp.sandbox.clip import THUMBNAIL_BYTES_MAX, ClipError, ClipPlan, render_clip, render_or_recall
 
 from .buyer import draw_image
 
@@ -118,3 +119,13 @@ def test_what_is_no_picture_is_a_clip_error(content: bytes) -> None:
 def test_a_rendering_can_be_called_off() -> None:
     with pytest.raises(ClipError, match="called off"):
         render_clip([draw_image()], ClipPlan(duration_seconds=4), cancelled=lambda: True)
+
+
+def test_the_same_pictures_and_plan_are_rendered_once() -> None:
+    plan = ClipPlan(duration_seconds=1, size=(64, 48), audio=False)
+    red, blue = draw_image(colour="red"), draw_image(colour="blue")
+    clip = render_or_recall([red], plan)
+    assert clip == render_clip([red], plan)
+    assert render_or_recall([red], plan) is clip
+    others = [([blue], plan), ([red, blue], plan), ([red], replace(plan, size=(48, 64)))]
+    assert all(render_or_recall(*other).video == render_clip(*other).video != clip.video for other in others)

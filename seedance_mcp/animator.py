@@ -22,7 +22,7 @@ from seedance_mcp.errors import (
 from seedance_mcp.flights import Flights, Start
 from seedance_mcp.funds import Funds
 from seedance_mcp.history import History, Recent
-from seedance_mcp.hosting import UPLOAD_PRICE_MICRO_USDC, Hosted, Hosting, Picture
+from seedance_mcp.hosting import UPLOAD_PRICE_MICRO_USDC, Hosted, Hosting
 from seedance_mcp.ledger import Job, Ledger, Payment
 from seedance_mcp.media import is_missing
 from seedance_mcp.order import Order, PreparedOrder, prepare
@@ -35,6 +35,7 @@ from seedance_mcp.quotes import Consent, Quote, QuoteMemory
 from seedance_mcp.quoting import Quoting
 from seedance_mcp.recovery import Recovery
 from seedance_mcp.retention import prune
+from seedance_mcp.source_images import FETCHED_SECONDS, Picture, SourceImages
 from seedance_mcp.studio import Studio
 from seedance_mcp.untracked import UntrackedJobs
 from seedance_mcp.untracked_payments import UntrackedPayments
@@ -45,8 +46,6 @@ from seedance_mcp.wire.offers import Offer
 BOUGHT_BEFORE = "This clip was bought before; nothing is paid for it again."
 VERIFY_SECONDS = 5
 """How long the chain may take to say that a finished job was paid for, while a caller waits."""
-FETCHED_SECONDS = 120
-"""For so long a picture is kept that came from a slow host after its caller had gone."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,14 +104,19 @@ class Animator:
         self._pricing = Pricing(
             studio=studio, wallet=wallet.address, now=now, signable=self._is_signable, memory=ledger
         )
+        self._images = SourceImages(
+            ledger=ledger,
+            studio=studio,
+            fetches=Flights[Picture](start, keep_seconds=FETCHED_SECONDS),
+            image_dirs=settings.image_dirs,
+            now=now,
+        )
         self._hosting = Hosting(
             buyer=buyer,
             recovery=self._recovery,
             ledger=ledger,
             studio=studio,
             flights=Flights[Hosted](start),
-            fetches=Flights[Picture](start, keep_seconds=FETCHED_SECONDS),
-            image_dirs=settings.image_dirs,
             blob_url=profile.blob_url,
             now=now,
         )
@@ -187,9 +191,9 @@ class Animator:
         """
         picture = hosted = None
         with anyio.move_on_after(max(deadline - anyio.current_time(), 0.001)):
-            picture = await self._hosting.load(image)
+            picture = await self._images.load(image)
             hosted = await self._hosting.host(picture)
-            await self._delivery.keep_frames(picture)
+            await self._delivery.keep_frames(picture.image)
         if hosted is not None:
             return hosted
         if picture is None:
@@ -377,7 +381,7 @@ class Animator:
         return self._ledger.typical_seconds(job.arguments) or self._settings.profile.job_seconds
 
     async def _prepare(self, order: Order) -> PreparedOrder:
-        return await prepare(order, hosting=self._hosting, limits=self._settings.limits)
+        return await prepare(order, images=self._images, limits=self._settings.limits, wallet=self.wallet.address)
 
     def _is_signable(self, offer: Offer) -> bool:
         limits, pins = self._settings.limits, self._settings.profile.pins

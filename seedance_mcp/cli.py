@@ -24,7 +24,7 @@ from seedance_mcp.commands.phrases import rephrase
 from seedance_mcp.config import SANDBOX_PORT, read_settings
 from seedance_mcp.embedded import prepare_wallet, start_sandbox
 from seedance_mcp.errors import ConfigError, InternalError, SeedanceError
-from seedance_mcp.serving import configure_logging
+from seedance_mcp.logs import configure_logging
 
 LISTEN_SECONDS = 1.0
 

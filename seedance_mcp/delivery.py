@@ -22,9 +22,8 @@ from seedance_mcp.errors import (
     VideoUnsavedError,
 )
 from seedance_mcp.flights import Start
-from seedance_mcp.hosting import Picture
 from seedance_mcp.ledger import Job, Ledger
-from seedance_mcp.pictures.images import IMAGE_BYTES_MAX
+from seedance_mcp.pictures.images import IMAGE_BYTES_MAX, Image
 from seedance_mcp.pictures.thumbnails import keep_frame, save_thumbnail
 from seedance_mcp.studio import Studio
 from seedance_mcp.undelivered import Failure, describe_expiry, gone_error, is_expired, unsaved_error
@@ -117,12 +116,12 @@ class Delivery:
         file, thumbnail = media.find_video(self.folder, _name(job))
         return replace(job, file=file, thumbnail=thumbnail)
 
-    async def keep_frames(self, *pictures: Picture) -> None:
+    async def keep_frames(self, *images: Image | None) -> None:
         """Keep what a clip was made of, for people to look at: a nicety, without it the clip is as good."""
-        for picture in pictures:
-            if picture.image is not None:
+        for image in images:
+            if image is not None:
                 with contextlib.suppress(SeedanceError, OSError):
-                    await keep_frame(picture.image, self.folder)
+                    await keep_frame(image, self.folder)
 
     async def _save(self, job: Job, *, attempts: int = SAVE_ATTEMPTS_MAX, renew_first: bool = False) -> Job | Failure:
         """Download a video; every attempt but the first asks the studio for the job before it.

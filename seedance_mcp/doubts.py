@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TypeVar
 
 from seedance_mcp.errors import (
+    UNWRITTEN_HINT,
     LedgerError,
     PaymentOutcomeUnknownError,
     PaymentRefusedError,
@@ -21,11 +22,6 @@ from seedance_mcp.wire.x402 import find_nonce
 UNDONE = "the chain undid it"
 """The reason of a refused payment whose charge was included and reverted: its fee is gone, and no other money."""
 
-UNWRITTEN_HINT = (
-    "Make room on the disk, or wait for the program that locks the file. Then make the same call again: it takes up "
-    "this payment and pays nothing more."
-)
-"""What to do where the ledger cannot be written after a payment was sent."""
 CANDIDATES_MAX = 5
 """How many jobs an error names."""
 

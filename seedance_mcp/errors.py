@@ -52,6 +52,12 @@ URL_CHARACTERS_MAX = 8192
 _QUOTES = str.maketrans("«»", "<>")
 """A stranger's text cannot end its own quotation and go on in our voice."""
 
+UNWRITTEN_HINT = (
+    "Make room on the disk, or wait for the program that locks the file. Then make the same call again: it takes up "
+    "this payment and pays nothing more."
+)
+"""What to do where the ledger cannot be written after a payment was sent."""
+
 
 def quote_text(text: object, characters_max: int = QUOTED_CHARACTERS_MAX) -> str:
     """Return untrusted text as one bounded, quoted line without control characters and without secrets."""

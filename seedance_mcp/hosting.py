@@ -11,7 +11,6 @@ import contextlib
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from urllib.parse import quote, urlsplit
 
 import anyio
@@ -28,15 +27,15 @@ from seedance_mcp.errors import (
 )
 from seedance_mcp.flights import Flights
 from seedance_mcp.idempotency import upload_keys
-from seedance_mcp.ledger import Ledger, Payment, Sight, Upload
-from seedance_mcp.pictures.files import read_image
-from seedance_mcp.pictures.images import IMAGE_BYTES_MAX, Image, decode_image
+from seedance_mcp.ledger import Ledger, Payment, Upload
+from seedance_mcp.pictures.images import Image
 from seedance_mcp.policy import Recipient
 from seedance_mcp.purchase import JOIN_ATTEMPTS_MAX, Buyer
 from seedance_mcp.recovery import Recovery
+from seedance_mcp.source_images import Picture
 from seedance_mcp.studio import Studio
 from seedance_mcp.wire.encoding import encode_json
-from seedance_mcp.wire.exchange import PaidRequest, describe_answer, quote_url
+from seedance_mcp.wire.exchange import PaidRequest, describe_answer
 from seedance_mcp.wire.jobs import UploadTicket, read_upload_ticket
 from seedance_mcp.wire.mpp import was_pushed
 from seedance_mcp.wire.offers import Offers, read_offers
@@ -49,29 +48,10 @@ PURCHASES_MAX = 2
 """How often in 24 hours the upload of one picture is paid for without the picture being hosted."""
 INTERRUPTIONS_MAX = 3
 """How many more purchases are forgiven in 24 hours because the process that bought died before the answer came."""
-SIGHT_SECONDS = 25 * 3600
-"""How long after its last use a URL means the picture that was first seen there, whatever its host answers by then."""
 REBOUGHT = "This picture's upload was bought once more: an earlier one was paid, and its answer lost or its place gone."
 VERCEL_HOST = "vercel.com"
 
 _STORE = re.compile(r"vercel_blob_client_(?P<id>[A-Za-z0-9]{1,63})_")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Picture:
-    """An image that the caller named, decoded.
-
-    Attributes:
-        sha256: Of its bytes: its identity, wherever it comes from.
-        url: Where anybody can read it already, or None.
-        image: Its bytes, or None where it is an upload of ours.
-    """
-
-    sha256: str
-    url: str | None
-    width: int
-    height: int
-    image: Image | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,8 +70,6 @@ class Hosting:
 
     Attributes:
         flights: Uploads under way, by their idempotency key.
-        fetches: Pictures of strangers that are being read, by their URL.
-        image_dirs: Folders that local pictures may come from.
         blob_url: Where the bytes go.
     """
 
@@ -100,60 +78,9 @@ class Hosting:
     ledger: Ledger
     studio: Studio
     flights: Flights[Hosted]
-    fetches: Flights[Picture]
-    image_dirs: tuple[Path, ...]
     blob_url: str
     now: Callable[[], float]
     _offers: list[tuple[float, Offers]] = field(default_factory=list[tuple[float, Offers]])
-
-    async def load(self, image: str) -> Picture:
-        """Read what the caller calls an image: a local path, an https URL, or a URL that we uploaded to.
-
-        Raises:
-            ImageError: Not there, not allowed, too large, or not a picture.
-            StudioUnreachableError: The URL's host does not answer.
-        """
-        if not image.strip():
-            raise ImageError("No image was named.", "Give the absolute path of a picture, or an https URL.")
-        if image.lower().startswith(("http://", "https://")):
-            return await self._load_url(image)
-        found = await read_image(image, self.image_dirs)
-        return Picture(sha256=found.sha256, url=None, width=found.width, height=found.height, image=found)
-
-    async def _load_url(self, url: str) -> Picture:
-        if not url.lower().startswith("https://") and not self._may_be_plain(url):
-            raise ImageError(f"{quote_url(url)} is plain http.", "Give an https URL, or a local path.")
-        upload = self.ledger.find_upload_by_url(url, studio=self.studio.origin)
-        if upload is not None:
-            return Picture(sha256=upload.sha256, url=url, width=upload.width, height=upload.height, image=None)
-        # A slow host may take longer than one call: the reading goes on, and the next call finds it done.
-        return self._recognize(await self.fetches.join(url, lambda: self._fetch(url)), url)
-
-    def _recognize(self, picture: Picture, url: str) -> Picture:
-        """The same URL is the same wish, whatever its host answers now: a picture that a call saw there before."""
-        now = self.now()
-        sight = self.ledger.find_sight(url, since=now - SIGHT_SECONDS)
-        if sight is not None:
-            picture = replace(picture, sha256=sight.sha256, width=sight.width, height=sight.height)
-        self.ledger.record_sight(
-            Sight(url=url, sha256=picture.sha256, width=picture.width, height=picture.height, seen_at=now)
-        )
-        return picture
-
-    async def _fetch(self, url: str) -> Picture:
-        try:
-            data = await self.studio.fetch_image(url, bytes_max=IMAGE_BYTES_MAX)
-        except StudioRejectedError as exc:
-            raise ImageError(exc.what, "Give an https URL that anybody can open, or a local path.") from exc
-        image = await decode_image(data, "The picture at that URL")
-        return Picture(sha256=image.sha256, url=url, width=image.width, height=image.height, image=image)
-
-    def _may_be_plain(self, url: str) -> bool:
-        """Plain http is for this machine alone, and for a studio that is on it; `studio` checks the address."""
-        try:
-            return self.studio.allows_loopback and urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
-        except ValueError:
-            return False
 
     def is_hosted(self, picture: Picture) -> bool:
         """Whether the ledger knows a hosted copy; nobody is asked."""

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from typing import Literal
 
 from seedance_mcp.errors import PolicyError
-from seedance_mcp.hosting import Hosting, Picture
 from seedance_mcp.idempotency import GenerationKeys, generation_keys
 from seedance_mcp.pictures.images import nearest_aspect_ratio
 from seedance_mcp.policy import Limits
+from seedance_mcp.source_images import Picture, SourceImages
 from seedance_mcp.wire.generation import AspectRatio, GenerationRequest, Model, Resolution, check_request
 
 
@@ -47,8 +47,14 @@ class PreparedOrder:
     keys: GenerationKeys
 
 
-async def prepare(order: Order, *, hosting: Hosting, limits: Limits) -> PreparedOrder:
+async def prepare(order: Order, *, images: SourceImages, limits: Limits, wallet: str) -> PreparedOrder:
     """Read an order's pictures and give it its identity; asks no studio and spends nothing.
+
+    Args:
+        order: What is wanted.
+        images: Reads its pictures.
+        limits: What the owner allows.
+        wallet: The paying address.
 
     Raises:
         PolicyError: The owner does not allow the model.
@@ -59,9 +65,9 @@ async def prepare(order: Order, *, hosting: Hosting, limits: Limits) -> Prepared
         raise PolicyError(
             f"The owner allows {', '.join(limits.models)}, not {order.model}.", "Choose an allowed model."
         )
-    pictures = [await hosting.load(order.image)]
+    pictures = [await images.load(order.image)]
     if order.last_image is not None:
-        pictures.append(await hosting.load(order.last_image))
+        pictures.append(await images.load(order.last_image))
     first = pictures[0]
     ratio = order.aspect_ratio
     request = GenerationRequest(
@@ -78,5 +84,5 @@ async def prepare(order: Order, *, hosting: Hosting, limits: Limits) -> Prepared
         take=order.take,
     )
     check_request(request)
-    keys = generation_keys(request.arguments(), wallet=hosting.buyer.wallet.address, studio=hosting.studio.origin)
+    keys = generation_keys(request.arguments(), wallet=wallet, studio=images.studio.origin)
     return PreparedOrder(request=request, pictures=tuple(pictures), keys=keys)

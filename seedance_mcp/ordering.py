@@ -29,7 +29,7 @@ from seedance_mcp.errors import (
     StudioRejectedError,
 )
 from seedance_mcp.flights import Flights
-from seedance_mcp.hosting import Hosting, Picture
+from seedance_mcp.hosting import Hosting
 from seedance_mcp.ledger import Job, Ledger, Payment
 from seedance_mcp.order import PreparedOrder
 from seedance_mcp.pricing import Pricing
@@ -37,6 +37,7 @@ from seedance_mcp.purchase import JOIN_ATTEMPTS_MAX, Buyer
 from seedance_mcp.quotes import Consent, Stage
 from seedance_mcp.quoting import Quoting
 from seedance_mcp.recovery import Recovery
+from seedance_mcp.source_images import Picture
 from seedance_mcp.untracked import UntrackedJobs
 from seedance_mcp.untracked_payments import UntrackedPayments
 from seedance_mcp.watcher import JobWatcher
@@ -210,7 +211,7 @@ class Ordering:
             self.recovery.tell_money(exc, prepared.keys.all)
             raise
         with anyio.move_on_after(FRAMES_SECONDS):
-            await self.delivery.keep_frames(*prepared.pictures)
+            await self.delivery.keep_frames(*(picture.image for picture in prepared.pictures))
         return job
 
     async def _purchase(self, prepared: PreparedOrder, consent: Consent) -> Job:

@@ -20,7 +20,7 @@ from seedance_mcp.errors import (
     StudioRejectedError,
 )
 from seedance_mcp.funds import Funds
-from seedance_mcp.hosting import UPLOAD_PRICE_MICRO_USDC, Hosting, Picture
+from seedance_mcp.hosting import UPLOAD_PRICE_MICRO_USDC, Hosting
 from seedance_mcp.installation import describe_install
 from seedance_mcp.ledger import Job, Ledger
 from seedance_mcp.money import format_usdc
@@ -28,6 +28,7 @@ from seedance_mcp.order import PreparedOrder
 from seedance_mcp.policy import Approval, Cost, Limits, Pins, Purse, Recipient
 from seedance_mcp.pricing import Priced, Pricing
 from seedance_mcp.quotes import Consent, JudgedOffer, Payments, Quote, Quoted, QuoteMemory, Stage
+from seedance_mcp.source_images import Picture
 from seedance_mcp.wire.mpp import is_pushed
 from seedance_mcp.wire.offers import Offer, Offers
 

@@ -22,12 +22,12 @@ from seedance_mcp.errors import (
     StudioRejectedError,
     StudioUnreachableError,
 )
-from seedance_mcp.hosting import Picture
 from seedance_mcp.idempotency import generation_keys
 from seedance_mcp.ledger import Job, Ledger, Payment, UntrackedJob
 from seedance_mcp.order import PreparedOrder
 from seedance_mcp.pictures.comparing import look_alike
 from seedance_mcp.pictures.images import IMAGE_BYTES_MAX
+from seedance_mcp.source_images import Picture
 from seedance_mcp.studio import Studio
 from seedance_mcp.wire.encoding import encode_json
 from seedance_mcp.wire.exchange import PaidRequest

@@ -18,8 +18,8 @@ from dataclasses import dataclass, field, replace
 
 import anyio
 
-from seedance_mcp.doubts import UNWRITTEN_HINT
 from seedance_mcp.errors import (
+    UNWRITTEN_HINT,
     JobNotFoundError,
     LedgerError,
     SeedanceError,

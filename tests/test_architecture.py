@@ -12,12 +12,12 @@ PACKAGE = Path(__file__).parents[1] / "seedance_mcp"
 FLOORS: dict[str, tuple[str, ...]] = {
     "faces": (
         "__main__", "cli", "commands", "demo", "doctor", "embedded", "engine", "entry", "gallery", "hosts", "jsonc",
-        "results", "server", "serving", "shots", "stdio", "tomltext",
+        "logs", "results", "server", "serving", "shots", "stdio", "tomltext",
     ),
     "judgement": (
         "account", "adoption", "animator", "chains", "delivery", "doubts", "flights", "funds", "history", "hosting",
-        "order", "ordering", "pricing", "purchase", "quotes", "quoting", "recovery", "retention", "undelivered",
-        "untracked", "untracked_payments", "watcher",
+        "order", "ordering", "pricing", "purchase", "quotes", "quoting", "recovery", "retention", "source_images",
+        "undelivered", "untracked", "untracked_payments", "watcher",
     ),
     "hands": ("config", "ledger", "media", "pictures", "studio", "wallet"),
     "facts": ("installation",),

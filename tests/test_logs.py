@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedance_mcp.serving import FIELDS, LineFormatter, RedactingFormatter
+from seedance_mcp.logs import FIELDS, LineFormatter, RedactingFormatter
 
 KEY = "0x" + "5e" * 32
 CREDENTIAL = "eyJ" + "QWxhZGRpbjpvcGVuIHNlc2FtZQ" * 8

@@ -20,9 +20,19 @@ from seedance_mcp.policy.lifetimes import (
     credential_hold_until,
     hold_until,
 )
-from seedance_mcp.policy.limits import EMPTY_PURSE, Approval, Bound, Cost, Limits, Pins, Purse, Spend
-from seedance_mcp.policy.prices import (
+from seedance_mcp.policy.limits import (
     DAY_SECONDS,
+    EMPTY_PURSE,
+    Approval,
+    Bound,
+    Cost,
+    Limits,
+    Pins,
+    Purse,
+    Recipient,
+    Spend,
+)
+from seedance_mcp.policy.prices import (
     UPLOAD_APPROVAL,
     agree_price,
     check_price,
@@ -33,7 +43,7 @@ from seedance_mcp.policy.prices import (
     needs_approval,
     unasked_error,
 )
-from seedance_mcp.policy.recipients import SHOWN_MAX, Recipient, check_recipient, recipient_changed_error
+from seedance_mcp.policy.recipients import SHOWN_MAX, check_recipient, recipient_changed_error
 from seedance_mcp.policy.terms import NETWORK_FEE_MICRO_USDC_MAX, check_resource, find_objection
 
 __all__ = [

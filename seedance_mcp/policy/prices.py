@@ -7,9 +7,6 @@ from seedance_mcp.money import format_usdc
 from seedance_mcp.policy.limits import Approval, Bound, Cost, Limits, Spend
 from seedance_mcp.wire.offers import Rail
 
-DAY_SECONDS = 24 * 3600
-"""What the owner's `max_per_day` is counted over."""
-
 UPLOAD_APPROVAL = Approval(10_000, "one image upload may cost", "Do not retry; tell the owner.")
 """An upload costs $0.01. Source: contract section 4."""
 

@@ -3,56 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from collections.abc import Set as AbstractSet
-from dataclasses import dataclass, replace
 
 from seedance_mcp.errors import RecipientChangedError
-from seedance_mcp.policy.limits import Limits, Pins
-from seedance_mcp.wire.offers import Offer
+from seedance_mcp.policy.limits import Recipient
 
 SHOWN_MAX = 3
 """How many earlier recipients an error or a question names."""
-
-
-@dataclass(frozen=True, slots=True)
-class Recipient:
-    """Whom a payment goes to.
-
-    Attributes:
-        network: CAIP-2 name of the chain.
-        address: In lower case.
-        money: What people call what is paid, such as "USDC on Base".
-        replaces: The addresses in lower case that the studio is known by, where this one is none of them; else empty.
-    """
-
-    network: str
-    address: str
-    money: str
-    replaces: tuple[str, ...] = ()
-
-    @classmethod
-    def of(cls, offer: Offer, limits: Limits, pins: Pins, *, paid_before: AbstractSet[str]) -> Recipient:
-        """Return the recipient that an offer names.
-
-        Args:
-            offer: What would be signed.
-            limits: What the owner allows.
-            pins: What is published of the studio.
-            paid_before: Recipients on this network, in lower case, that the ledger remembers for this studio.
-        """
-        return cls(offer.network, offer.pay_to.lower(), pins.name_token(offer)).compare(
-            limits, pins, paid_before=paid_before
-        )
-
-    def compare(self, limits: Limits, pins: Pins, *, paid_before: AbstractSet[str]) -> Recipient:
-        """Return it with what it replaces now.
-
-        The owner's own list (`recipients`) decides alone where there is one; terms are checked against it elsewhere.
-        The first payment to a studio without a published recipient may go to any.
-        """
-        known = set(paid_before) | set(pins.recipients.get(self.network, ()))
-        is_known = bool(limits.recipients) or self.address in known
-        return replace(self, replaces=() if is_known else tuple(sorted(known)))
 
 
 def check_recipient(recipient: Recipient, *, agreed: Iterable[Recipient] | None = None) -> None:

@@ -8,8 +8,8 @@ import sys
 
 from mcp.server.transport_security import TransportSecuritySettings
 
+from seedance_mcp.logs import configure_logging
 from seedance_mcp.server import build_server
-from seedance_mcp.serving import configure_logging
 
 HOSTS = ["127.0.0.1:*", "localhost:*", "[::1]:*"]
 

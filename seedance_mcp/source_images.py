@@ -1,0 +1,108 @@
+"""Source images: from what the caller calls an image to its bytes and its identity.
+
+An https URL is read and used as it is. A local picture is read from the folders that the owner allows. Must not upload
+or buy anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from seedance_mcp.errors import ImageError, StudioRejectedError
+from seedance_mcp.flights import Flights
+from seedance_mcp.ledger import Ledger, Sight
+from seedance_mcp.pictures.files import read_image
+from seedance_mcp.pictures.images import IMAGE_BYTES_MAX, Image, decode_image
+from seedance_mcp.studio import Studio
+from seedance_mcp.wire.exchange import quote_url
+
+FETCHED_SECONDS = 120
+"""How long a picture that no caller waited for is kept for the call that asks for it again."""
+SIGHT_SECONDS = 25 * 3600
+"""How long after its last use a URL means the picture that was first seen there, whatever its host answers by then."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Picture:
+    """An image that the caller named, decoded.
+
+    Attributes:
+        sha256: Of its bytes: its identity, wherever it comes from.
+        url: Where anybody can read it already, or None.
+        image: Its bytes, or None where it is an upload of ours.
+    """
+
+    sha256: str
+    url: str | None
+    width: int
+    height: int
+    image: Image | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceImages:
+    """Reads the images that callers name.
+
+    Attributes:
+        fetches: Pictures at other hosts that are being read, by their URL.
+        image_dirs: Folders that local pictures may come from; empty: any but hidden and system folders.
+        now: Unix seconds.
+    """
+
+    ledger: Ledger
+    studio: Studio
+    fetches: Flights[Picture]
+    image_dirs: tuple[Path, ...]
+    now: Callable[[], float]
+
+    async def load(self, image: str) -> Picture:
+        """Read what the caller calls an image: a local path, an https URL, or a URL that we uploaded to.
+
+        Raises:
+            ImageError: Not there, not allowed, too large, or not a picture.
+            StudioUnreachableError: The URL's host does not answer.
+        """
+        if not image.strip():
+            raise ImageError("No image was named.", "Give the absolute path of a picture, or an https URL.")
+        if image.lower().startswith(("http://", "https://")):
+            return await self._load_url(image)
+        found = await read_image(image, self.image_dirs)
+        return Picture(sha256=found.sha256, url=None, width=found.width, height=found.height, image=found)
+
+    async def _load_url(self, url: str) -> Picture:
+        if not url.lower().startswith("https://") and not self._may_be_plain(url):
+            raise ImageError(f"{quote_url(url)} is plain http.", "Give an https URL, or a local path.")
+        upload = self.ledger.find_upload_by_url(url, studio=self.studio.origin)
+        if upload is not None:
+            return Picture(sha256=upload.sha256, url=url, width=upload.width, height=upload.height, image=None)
+        # A slow host may take longer than one call: the reading goes on, and the next call finds it done.
+        return self._recognize(await self.fetches.join(url, lambda: self._fetch(url)), url)
+
+    def _recognize(self, picture: Picture, url: str) -> Picture:
+        """The same URL is the same wish, whatever its host answers now: a picture that a call saw there before."""
+        now = self.now()
+        sight = self.ledger.find_sight(url, since=now - SIGHT_SECONDS)
+        if sight is not None:
+            picture = replace(picture, sha256=sight.sha256, width=sight.width, height=sight.height)
+        self.ledger.record_sight(
+            Sight(url=url, sha256=picture.sha256, width=picture.width, height=picture.height, seen_at=now)
+        )
+        return picture
+
+    async def _fetch(self, url: str) -> Picture:
+        try:
+            data = await self.studio.fetch_image(url, bytes_max=IMAGE_BYTES_MAX)
+        except StudioRejectedError as exc:
+            raise ImageError(exc.what, "Give an https URL that anybody can open, or a local path.") from exc
+        image = await decode_image(data, "The picture at that URL")
+        return Picture(sha256=image.sha256, url=url, width=image.width, height=image.height, image=image)
+
+    def _may_be_plain(self, url: str) -> bool:
+        """Plain http is for this machine alone, and for a studio that is on it; `studio` checks the address."""
+        try:
+            return self.studio.allows_loopback and urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
+        except ValueError:
+            return False

@@ -25,6 +25,9 @@ from seedance_mcp.embedded import FUNDED_MICRO_USDC, prepare_wallet
 from seedance_mcp.ledger import Job
 from seedance_mcp.ledger.sqlite import SQLiteLedger
 from seedance_mcp.sandbox import Sandbox
+from seedance_mcp.server import build_server
+from tests.forks import build_command
+from tests.servers import NO_TLS
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 LOOK_SECONDS = 0.05
@@ -102,10 +105,18 @@ class Stage:
 
     @asynccontextmanager
     async def server(self, *arguments: str) -> AsyncGenerator[Client]:
-        """The server as its own process: `python -m seedance_mcp`, or the trapdoor with these arguments."""
-        module = ["tests.kill.trapdoor", *arguments] if arguments else ["seedance_mcp"]
-        parameters = StdioServerParameters(command=sys.executable, args=["-m", *module], env=self.environ, cwd=ROOT)
+        """The server as its own process: `python -m seedance_mcp`, or the trapdoor with these arguments, forked."""
+        module = (
+            build_command("tests.kill.trapdoor", *arguments) if arguments else [sys.executable, "-m", "seedance_mcp"]
+        )
+        parameters = StdioServerParameters(command=module[0], args=module[1:], env=self.environ, cwd=ROOT)
         async with Client(parameters) as client:
+            yield client
+
+    @asynccontextmanager
+    async def server_in_process(self) -> AsyncGenerator[Client]:
+        """The same server in this process, for one that nobody kills."""
+        async with Client(build_server(self.environ)) as client:
             yield client
 
     def let_leases_lapse(self) -> None:
@@ -142,7 +153,7 @@ class Stage:
 
     async def audit(self) -> Audit:
         """Compare the books; what must never be is in `problems`."""
-        async with httpx.AsyncClient(base_url=self.sandbox.url, trust_env=False, timeout=30) as studio:
+        async with httpx.AsyncClient(base_url=self.sandbox.url, trust_env=False, verify=NO_TLS, timeout=30) as studio:
             state = (await studio.get("/_sandbox/state")).json()
             settled = [one for one in state["settlements"] if one["from"].lower() == self.address.lower()]
             clips = {job.job_id: await self._find_clip_problem(studio, job) for job in self.jobs()}

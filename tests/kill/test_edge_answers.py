@@ -12,6 +12,7 @@ from mcp import Client
 from seedance_mcp.sandbox import EXAMPLE_IMAGE, Sandbox
 from seedance_mcp.server import build_server
 from tests.kill.stage import Answer, Stage, call
+from tests.servers import NO_TLS
 
 pytestmark = pytest.mark.chaos
 
@@ -30,7 +31,7 @@ async def test_a_page_instead_of_a_paid_answer_is_not_taken_for_a_purchase(
         async with Client(build_server(stage.environ)) as client:
             if purpose == "generation":
                 await call(client, "upload_image", image=str(EXAMPLE_IMAGE))
-            async with httpx.AsyncClient(base_url=prompt_studio.url, trust_env=False) as control:
+            async with httpx.AsyncClient(base_url=prompt_studio.url, trust_env=False, verify=NO_TLS) as control:
                 await control.post("/_sandbox/faults", json={"faults": [f"{fault}:1"]})
             while not answers or (len(answers) < CALLS_MAX and (answers[-1] is None or answers[-1].is_error)):
                 answers.append(await call(client, "animate_image", image=str(EXAMPLE_IMAGE), prompt="The boat sails"))

@@ -12,6 +12,7 @@ import pytest
 
 from seedance_mcp.sandbox import EXAMPLE_IMAGE, Sandbox, SandboxSettings
 from tests.kill.stage import Stage, call
+from tests.servers import NO_TLS
 
 pytestmark = pytest.mark.chaos
 
@@ -47,7 +48,7 @@ async def test_a_host_that_leaves_during_a_purchase_does_not_lose_the_answer(
 
 
 async def _wait_until_settled(stage: Stage) -> None:
-    async with httpx.AsyncClient(base_url=stage.sandbox.url, trust_env=False) as studio:
+    async with httpx.AsyncClient(base_url=stage.sandbox.url, trust_env=False, verify=NO_TLS) as studio:
         settled: list[Any] = []
         while not any(one["from"].lower() == stage.address.lower() for one in settled):
             settled = (await studio.get("/_sandbox/state")).json()["settlements"]

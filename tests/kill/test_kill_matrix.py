@@ -4,8 +4,7 @@ Every case: the trapdoor server dies in a journey of upload and animation; a fre
 takes over. In one half of the cases the agent repeats its call; in the other it does not, and the server has to clean
 up by itself. All of it happens on both rails. The sandbox's chains say what was paid.
 
-The cases run side by side, because each spends most of its time waiting for a process to load; the tests below are
-their verdicts.
+The server that dies is a process of its own; the one that takes over runs in the process of the test.
 """
 
 from __future__ import annotations
@@ -26,7 +25,6 @@ from tests.kill.trapdoor import GENERATION_POINTS, POINTS, PURCHASE_POINTS, PUSH
 pytestmark = pytest.mark.chaos
 
 CASE_SECONDS = 120
-LANES = 6
 CALLS_MAX = 6
 """How often an agent repeats a call before it gives up."""
 PATIENCE_SECONDS = 2
@@ -101,43 +99,20 @@ CASES = [
 ]
 
 
-@pytest.fixture(scope="module")
-async def verdicts(
-    request: pytest.FixtureRequest,
-    tmp_path_factory: pytest.TempPathFactory,
+@pytest.fixture
+async def verdict(
+    case: Case,
+    tmp_path: Path,
     prompt_studio: Sandbox,
     slow_to_settle: Sandbox,
     slow_to_answer: Sandbox,
     taking_pushed: Sandbox,
-) -> dict[Case, Verdict | Exception]:
-    """Every case that was selected, played to its end."""
+) -> Verdict:
+    """The case of the test, played to its end."""
     studios = {"during_post": slow_to_settle, "after_settlement_before_answer": slow_to_answer}
     studios |= dict.fromkeys(PUSH_POINTS, taking_pushed)
-    folder = tmp_path_factory.mktemp("kill")
-    limiter = anyio.CapacityLimiter(LANES)
-    verdicts: dict[Case, Verdict | Exception] = {}
-
-    async def play_in_lane(case: Case) -> None:
-        async with limiter:
-            try:
-                with anyio.fail_after(CASE_SECONDS):
-                    verdicts[case] = await play(case, studios.get(case.point, prompt_studio), folder / str(case))
-            except Exception as exc:  # it belongs to the case's own test
-                verdicts[case] = exc
-
-    async with anyio.create_task_group() as tasks:
-        for case in _selected_cases(request.session.items):
-            tasks.start_soon(play_in_lane, case)
-    return verdicts
-
-
-def _selected_cases(items: list[pytest.Item]) -> list[Case]:
-    found = [
-        item.callspec.params.get("case")
-        for item in items
-        if isinstance(item, pytest.Function) and hasattr(item, "callspec")
-    ]
-    return [case for case in found if isinstance(case, Case)]
+    with anyio.fail_after(CASE_SECONDS):
+        return await play(case, studios.get(case.point, prompt_studio), tmp_path / "stage")
 
 
 async def play(case: Case, sandbox: Sandbox, folder: Path) -> Verdict:
@@ -163,7 +138,7 @@ async def play(case: Case, sandbox: Sandbox, folder: Path) -> Verdict:
 
 async def _repeat(stage: Stage, tool: str, arguments: dict[str, Any]) -> Verdict:
     """The agent calls again, once too early, and then until it has what it wants."""
-    async with stage.server() as client:
+    async with stage.server_in_process() as client:
         answers: list[Answer] = []
         with anyio.move_on_after(PATIENCE_SECONDS):  # a host gives up; the server goes on waiting for the dead one
             answers.append(await _call(client, tool, arguments))
@@ -187,20 +162,13 @@ async def _call(client: Client, tool: str, arguments: dict[str, Any]) -> Answer:
 async def _resume(stage: Stage) -> Verdict:
     """The agent does not call at all: a server that a host has started cleans up by itself."""
     stage.let_leases_lapse()
-    async with stage.server() as client:
+    async with stage.server_in_process() as client:
         await stage.wait_until_over()
         return Verdict(audit=await stage.audit(), jobs=await _get_jobs(client, stage))
 
 
 async def _get_jobs(client: Client, stage: Stage) -> list[Answer]:
     return [await _call(client, "get_job", {"job_id": job.job_id}) for job in stage.jobs()]
-
-
-def _find(verdicts: dict[Case, Verdict | Exception], case: Case) -> Verdict:
-    verdict = verdicts[case]
-    if isinstance(verdict, Exception):
-        raise verdict
-    return verdict
 
 
 def _pick(*, purpose: str, repeated: bool) -> Callable[[Any], Any]:
@@ -216,10 +184,7 @@ def test_every_point_is_in_the_matrix() -> None:
 
 @pytest.mark.slow
 @_pick(purpose="generation", repeated=True)
-async def test_a_repeated_animation_is_bought_once_and_saved(
-    verdicts: dict[Case, Verdict | Exception], case: Case
-) -> None:
-    verdict = _find(verdicts, case)
+async def test_a_repeated_animation_is_bought_once_and_saved(verdict: Verdict, case: Case) -> None:
     assert verdict.audit.problems == []
     assert (verdict.audit.generations, verdict.audit.uploads) == (1, 1)
     assert verdict.audit.held_micro_usdc == 0
@@ -229,10 +194,7 @@ async def test_a_repeated_animation_is_bought_once_and_saved(
 
 @pytest.mark.slow
 @_pick(purpose="upload", repeated=True)
-async def test_a_repeated_upload_is_bought_once_unless_its_answer_was_lost(
-    verdicts: dict[Case, Verdict | Exception], case: Case
-) -> None:
-    verdict = _find(verdicts, case)
+async def test_a_repeated_upload_is_bought_once_unless_its_answer_was_lost(verdict: Verdict, case: Case) -> None:
     assert verdict.audit.problems == []
     assert not verdict.answers[-1].is_error, verdict.answers
     assert verdict.audit.generations == 0
@@ -244,10 +206,7 @@ async def test_a_repeated_upload_is_bought_once_unless_its_answer_was_lost(
 
 @pytest.mark.slow
 @_pick(purpose="generation", repeated=False)
-async def test_a_server_finds_and_saves_a_paid_clip_that_nobody_asks_for_again(
-    verdicts: dict[Case, Verdict | Exception], case: Case
-) -> None:
-    verdict = _find(verdicts, case)
+async def test_a_server_finds_and_saves_a_paid_clip_that_nobody_asks_for_again(verdict: Verdict, case: Case) -> None:
     bought = case.point not in NOTHING_IS_SIGNED
     assert verdict.audit.problems == []
     assert (verdict.audit.generations, verdict.audit.uploads) == (int(bought), 1)
@@ -257,10 +216,7 @@ async def test_a_server_finds_and_saves_a_paid_clip_that_nobody_asks_for_again(
 
 @pytest.mark.slow
 @_pick(purpose="upload", repeated=False)
-async def test_a_server_clears_the_books_of_an_upload_that_nobody_asks_for_again(
-    verdicts: dict[Case, Verdict | Exception], case: Case
-) -> None:
-    verdict = _find(verdicts, case)
+async def test_a_server_clears_the_books_of_an_upload_that_nobody_asks_for_again(verdict: Verdict, case: Case) -> None:
     assert verdict.audit.problems == []
     assert verdict.audit.generations == 0
     bought = [0] if case.point in NOTHING_IS_SIGNED else [1]

@@ -25,6 +25,7 @@ from seedance_mcp.purchase import Buyer
 from seedance_mcp.serving import serve
 from seedance_mcp.studio import Studio
 from seedance_mcp.wallet import Wallet
+from tests.servers import NO_TLS
 
 Seen = Callable[[dict[str, Any]], bool]
 Trap = Callable[[], None]
@@ -119,7 +120,7 @@ def during(owner: Any, name: str, seen: Seen) -> Trap:
 
 
 async def _die_when(seen: Seen) -> None:
-    async with httpx.AsyncClient(base_url=os.environ["SEEDANCE_STUDIO_URL"], trust_env=False) as studio:
+    async with httpx.AsyncClient(base_url=os.environ["SEEDANCE_STUDIO_URL"], trust_env=False, verify=NO_TLS) as studio:
         while True:
             if seen((await studio.get("/_sandbox/state")).json()):
                 fall()

@@ -1,0 +1,144 @@
+"""Start modules of ours as processes without loading Python's modules anew.
+
+A process that has loaded them once forks the others: each is a process of its own with its own environment, folder,
+standard files and exit status. What a test of starting, of the environment of Python itself or of encodings needs is
+a real `python -m` instead.
+"""
+
+import atexit
+import contextlib
+import functools
+import gc
+import importlib
+import os
+import runpy
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+
+LAUNCHER = Path(__file__).parent / "launch.py"
+LOADED = (
+    "seedance_mcp.cli", "seedance_mcp.serving", "seedance_mcp.gallery", "seedance_mcp.sandbox", "seedance_mcp.demo",
+    "seedance_mcp.sandbox.mpp_rail", "eth_account", "sqlite3",
+)  # fmt: skip
+END_SECONDS = 10
+
+
+def build_command(module: str, *arguments: str) -> list[str]:
+    """Return a command that does what `python -m module arguments` does."""
+    if os.name != "posix":
+        return [sys.executable, "-m", module, *arguments]
+    return [sys.executable, "-I", "-S", str(LAUNCHER), _start_forks(), module, *arguments]
+
+
+@functools.cache
+def _start_forks() -> str:
+    """Start the process that forks, once for this one; the address of its socket."""
+    folder = tempfile.TemporaryDirectory(prefix="forks-")
+    address = str(Path(folder.name) / "socket")
+    process = subprocess.Popen(
+        [sys.executable, "-m", "tests.forks", address],
+        stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=LAUNCHER.parents[1],
+    )  # fmt: skip
+    assert process.stdin is not None
+    assert process.stdout is not None
+    assert process.stdout.read(1) == b"."  # it listens
+
+    def end() -> None:
+        process.communicate(timeout=END_SECONDS)  # closes its stdin, at which it ends
+        folder.cleanup()
+
+    atexit.register(end)
+    return address
+
+
+def _serve(address: str) -> socket.socket | None:
+    """Fork a watcher per request until stdin ends.
+
+    Returns:
+        In a watcher, who asked; None in the first process, at the end.
+    """
+    with socket.socket(socket.AF_UNIX) as listening:
+        listening.bind(address)
+        listening.listen(64)
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the tests; the end of stdin follows
+        os.write(1, b".")
+        while True:
+            readable, _, _ = select.select([0, listening], [], [])
+            _bury()
+            if 0 in readable:
+                return None
+            asking, _ = listening.accept()
+            if os.fork() == 0:
+                return asking
+            asking.close()
+
+
+def _bury() -> None:
+    """Wait for the watchers that have ended, so that their time counts as the tests'."""
+    with contextlib.suppress(ChildProcessError):  # there is none
+        while os.waitpid(-1, os.WNOHANG)[0]:
+            pass
+
+
+def _watch(asking: socket.socket) -> list[str] | None:
+    """Fork the process that was asked for, and tell its id and its end.
+
+    Returns:
+        In that process, the words to run there; None in the watcher.
+    """
+    size, files, _, _ = socket.recv_fds(asking, 4, 3)
+    request = asking.recv(int.from_bytes(size, "big"), socket.MSG_WAITALL)
+    folder, count, *fields = request.decode(errors="surrogateescape").split("\0")
+    process_id = os.fork()
+    if process_id == 0:
+        asking.close()
+        _become(folder, fields[int(count) :], files)
+        return fields[: int(count)]
+    for number in (*range(3), *files):  # the reader of a pipe must see its end
+        os.close(number)
+    asking.sendall(b"%d" % process_id)
+    _, status = os.waitpid(process_id, 0)
+    asking.sendall(b"%d" % os.waitstatus_to_exitcode(status))
+    return None
+
+
+def _become(folder: str, variables: Sequence[str], files: Sequence[int]) -> None:
+    """Take on the folder, the environment and the standard files of who asked."""
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    os.chdir(folder)
+    os.environ.clear()
+    os.environ.update((name, value) for name, _, value in (variable.partition("=") for variable in variables))
+    for number, file in enumerate(files):
+        os.dup2(file, number)
+        os.close(file)
+    sys.stdin = open(0, closefd=False)  # noqa: SIM115 - open as long as the process
+    sys.stdout = open(1, "w", closefd=False, buffering=1 if os.isatty(1) else -1)  # noqa: SIM115
+    sys.stderr = open(2, "w", closefd=False, buffering=1, errors="backslashreplace")  # noqa: SIM115
+
+
+def _load() -> None:
+    for name in LOADED:
+        importlib.import_module(name)
+    gc.collect()
+    gc.freeze()  # what is loaded stays shared
+
+
+def main() -> None:
+    """Serve; in a forked process, run what was asked for, at the outermost level, so that Python ends as always."""
+    _load()
+    asking = _serve(sys.argv[1])
+    words = None if asking is None else _watch(asking)
+    if words is not None:
+        sys.argv = ["", *words[1:]]
+        runpy.run_module(words[0], run_name="__main__", alter_sys=True)
+
+
+if __name__ == "__main__":
+    main()

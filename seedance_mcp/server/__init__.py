@@ -81,7 +81,7 @@ def build_server(
         version=__version__,
         instructions=INSTRUCTIONS,
         lifespan=lifespan,
-        tools=build_tools(),
+        tools=[*build_tools()],
         extensions=[Apps(environ)],
         middleware=[check_prompt_arguments, tell_of_page, name_video_type],
         subscriptions=bus,

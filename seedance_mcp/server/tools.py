@@ -7,6 +7,7 @@ every fact twice (as data and as the same JSON in text), and never sends a video
 import base64
 import json
 import logging
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, cast
 
@@ -233,10 +234,11 @@ def _log_job(result: JobResult) -> None:
     log.info("job %s is %s", result.job_id or "without id", result.status, extra=facts)
 
 
-def build_tools() -> list[Tool]:
-    """All tools, the most useful first."""
+@cache
+def build_tools() -> tuple[Tool, ...]:
+    """All tools, the most useful first; made once, for a server changes none of them."""
     reading = ToolAnnotations(read_only_hint=True, destructive_hint=False, open_world_hint=True)
-    return [
+    return (
         MoneyTool.make(
             animate_image,
             title="Animate image (spends money)",
@@ -258,4 +260,4 @@ def build_tools() -> list[Tool]:
         ),
         MoneyTool.make(list_jobs, title="List jobs", annotations=reading, result=JobsResult),
         MoneyTool.make(wallet_status, title="Wallet status", annotations=reading, result=WalletResult),
-    ]
+    )

@@ -1,7 +1,8 @@
 """A reader's desk: the blocks of a page, and a folder in which somebody does what the page says, in its order.
 
-Nothing is replaced: the commands are the installed ones, in a shell. `--sandbox` and `SEEDANCE_PROFILE=sandbox` are
-what they say; where a page means real money, a standing sandbox is the studio, with a data folder of its own.
+Nothing is replaced. `--sandbox` and `SEEDANCE_PROFILE=sandbox` are what they say; where a page means real money, a
+standing sandbox is the studio, with a data folder of its own. Our own commands run in this process, for starting one
+takes longer than most do; those that stand, wait, need a shell or bring a studio are the installed ones, in a shell.
 """
 
 import csv
@@ -25,6 +26,7 @@ from seedance_mcp.commands.exits import INTERRUPTED
 from seedance_mcp.config import read_settings
 from seedance_mcp.sandbox import EXAMPLE_IMAGE
 from seedance_mcp.shots import read_shots
+from tests.people.conftest import Person
 
 ROOT = Path(__file__).parents[2]
 BIN = Path(sys.executable).parent
@@ -32,6 +34,8 @@ COMMAND_SECONDS = 60
 DEPOSIT_MICRO_USDC = 5_000_000
 FENCE = re.compile(r"^```([a-z]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 EXIT_CODE = re.compile(r"\s+# exit code (\d+)$")
+PLAIN = re.compile(r"((?:SEEDANCE_\w+=\S+ )*)seedance-mcp ([^|;&$<>]+)(?:< /dev/null|> (\S+))?(?:\s+#.*)?")
+"""Settings, words, and the file that the output goes to, of a command that needs no shell."""
 STANDING_ADDRESS = "http://127.0.0.1:8402"
 """Where the pages' own standing sandbox is."""
 
@@ -183,6 +187,9 @@ class Desk:
         stands = re.match(r"seedance-mcp (gallery(?!.*--export)|sandbox)", command)
         if stands:
             command += " --no-open" if stands[1].startswith("gallery") else " --port 0"
+        plain = PLAIN.fullmatch(command)
+        if plain and not stands and "--wait" not in command and not (self.alone and "--sandbox" in command):
+            return self._run_here(plain, self.find_environ(command))
         process = subprocess.Popen(
             ["bash", "-c", f"exec {command}" if stands else command],
             stdin=subprocess.DEVNULL,
@@ -208,6 +215,16 @@ class Desk:
                 process.kill()
         ended = 0 if stands and process.returncode == INTERRUPTED else process.returncode
         return Done(ended, first + out, err)
+
+    def _run_here(self, command: re.Match[str], environ: dict[str, str]) -> Done:
+        """Run one of our own commands in this process."""
+        settings = dict(word.split("=", 1) for word in shlex.split(command[1]))
+        person = Person(folder=self.folder, environ=environ)
+        ended = person.run(*shlex.split(command[2], comments=True), **settings)
+        if command[3] is None:
+            return Done(ended.code, ended.out, ended.err)
+        (self.folder / command[3]).write_text(ended.out)
+        return Done(ended.code, "", ended.err)
 
     def deposit(self, address: str) -> None:
         """Send play money, as a person sends real money."""

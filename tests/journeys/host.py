@@ -1,5 +1,12 @@
-"""A host: starts the real server as a subprocess and talks to it with the SDK's own client, against a real sandbox."""
+"""A host: talks to the real server with the SDK's own client, against a real sandbox.
 
+The server runs in the test's process, or in one of its own where a test is about the process: how it starts, dies and
+leaves, its streams, its environment, its children.
+"""
+
+import os
+import ssl
+import sys
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -13,9 +20,13 @@ from mcp import Client, StdioServerParameters
 from mcp.types import CallToolResult
 from PIL import Image
 
+from seedance_mcp.embedded import settle
 from seedance_mcp.sandbox import Sandbox
+from seedance_mcp.server import build_server
 
 CALL_SECONDS = 40
+NO_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+"""A sandbox is plain http; to read the certificates of this machine takes longer than to ask it."""
 ON_BOTH_RAILS = pytest.mark.parametrize("rail", ["x402", "mpp"])
 """For a journey that must end alike however the studio is paid."""
 
@@ -43,7 +54,7 @@ class Answer:
 
 @dataclass
 class Host:
-    """One connection to one server process."""
+    """One connection to one server."""
 
     client: Client
     progress: list[tuple[float, str | None]] = field(default_factory=list[tuple[float, str | None]])
@@ -89,15 +100,22 @@ class Bench:
         }
 
     @asynccontextmanager
-    async def host(self, *, mode: Any = "auto", elicitation: Any = None, **environ: str) -> AsyncGenerator[Host]:
-        """A server process on these settings, and a host connected to it."""
-        import os
-        import sys
+    async def host(
+        self, *, mode: Any = "auto", elicitation: Any = None, process: bool = False, **environ: str
+    ) -> AsyncGenerator[Host]:
+        """A server on these settings, and a host connected to it.
 
+        Args:
+            mode: Of the SDK's client.
+            elicitation: Who answers what the server asks.
+            process: Whether the server is a process of its own.
+            environ: Further settings.
+        """
         plain = {name: value for name, value in os.environ.items() if not name.startswith("SEEDANCE_")}
-        server = StdioServerParameters(
-            command=sys.executable, args=["-m", "seedance_mcp"], env={**plain, **self.environ, **environ}
-        )
+        given = {**plain, **self.environ, **environ}
+        server: Any = build_server(given, settle=settle)
+        if process:
+            server = StdioServerParameters(command=sys.executable, args=["-m", "seedance_mcp"], env=given)
         failure: BaseException | None = None
         async with Client(server, mode=mode, elicitation_callback=elicitation) as client:
             try:
@@ -107,15 +125,18 @@ class Bench:
         if failure is not None:
             raise failure
 
+    def _ask(self) -> httpx.AsyncClient:
+        return httpx.AsyncClient(verify=NO_CERTIFICATES, trust_env=False)
+
     async def break_with(self, *faults: str) -> None:
         """Switch the sandbox's named faults on; none switches them off."""
-        async with httpx.AsyncClient() as http:
+        async with self._ask() as http:
             answer = await http.post(f"{self.sandbox.url}/_sandbox/faults", json={"faults": list(faults)})
         answer.raise_for_status()
 
     async def state(self) -> Mapping[str, Any]:
         """The sandbox's own truth: settlements, jobs, uploads, balances."""
-        async with httpx.AsyncClient() as http:
+        async with self._ask() as http:
             return cast("Mapping[str, Any]", (await http.get(f"{self.sandbox.url}/_sandbox/state")).json())
 
     async def paid(self) -> list[int]:

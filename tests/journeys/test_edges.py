@@ -92,7 +92,7 @@ async def test_buys_in_the_last_known_dialect_while_discovery_is_blocked(
     async with bench.host() as host:
         await host.call("quote_price", image=str(picture), prompt="x")
     await bench.break_with(f"no_openapi={status}")
-    async with bench.host() as host:  # a new process: what the first one read is in the ledger
+    async with bench.host() as host:  # a new server: what the first one read is in the ledger
         clip = await host.animate_to_the_end(image=str(picture), prompt="x")
 
     assert clip["status"] == "complete", clip.text

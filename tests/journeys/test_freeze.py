@@ -45,7 +45,7 @@ def refused_as_frozen(answer: Answer) -> bool:
 
 
 async def test_every_running_server_honours_a_freeze_at_once(bench: Bench, picture: Path) -> None:
-    async with bench.host() as one, bench.host() as two:
+    async with bench.host() as one, bench.host(process=True) as two:
         await one.call("wallet_status")
         await two.call("wallet_status")
         frozen = await command(bench, "freeze", "lost laptop", "--json")

@@ -3,7 +3,6 @@
 import json
 from typing import Any
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -30,24 +29,24 @@ def ask(*messages: object) -> tuple[dict[object, dict[str, Any]], str]:
     return answers, logged.decode()
 
 
-@pytest.mark.parametrize(
-    ("params", "place"),
-    [
-        ({"name": "quote_price", "arguments": {"image": "/a.png", "prompt": f"x{HALF}"}}, "«params.arguments.prompt»"),
-        ({"name": f"quote{HALF}", "arguments": {}}, "«params.name»"),
-        ({"name": "quote_price", "arguments": {f"pro{HALF}": "x"}}, "«params.arguments.pro»"),
-        ({"name": "quote_price", "arguments": {"image": [{"deep": HALF}]}}, "«params.arguments.image[0].deep»"),
-    ],
-    ids=["argument", "name", "argument-name", "inside"],
-)
-def test_a_call_with_half_a_surrogate_is_answered_and_logged(params: dict[str, Any], place: str) -> None:
-    answers, logged = ask({**CALL, "params": params})
+def test_a_call_with_half_a_surrogate_is_answered_and_logged() -> None:
+    wrong: dict[str, tuple[dict[str, Any], str]] = {
+        "argument": (
+            {"name": "quote_price", "arguments": {"image": "/a.png", "prompt": f"x{HALF}"}},
+            "arguments.prompt",
+        ),
+        "name": ({"name": f"quote{HALF}", "arguments": {}}, "name"),
+        "argument-name": ({"name": "quote_price", "arguments": {f"pro{HALF}": "x"}}, "arguments.pro"),
+        "inside": ({"name": "quote_price", "arguments": {"image": [{"deep": HALF}]}}, "arguments.image[0].deep"),
+    }
+    answers, logged = ask(*({**CALL, "id": name, "params": params} for name, (params, _) in wrong.items()))
 
-    error = answers[7]["error"]
-    assert error["code"] == -32602
-    assert place in error["message"]
-    assert "Nothing was done or paid." in error["message"]
-    assert "half a surrogate pair" in logged
+    for name, (_, place) in wrong.items():
+        error = answers[name]["error"]
+        assert (name, error["code"]) == (name, -32602)
+        assert f"«params.{place}»" in error["message"]
+        assert "Nothing was done or paid." in error["message"]
+    assert logged.count("half a surrogate pair") == len(wrong)
     assert "Traceback" not in logged
     assert answers[8]["result"]["tools"]
 

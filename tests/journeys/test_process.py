@@ -239,7 +239,7 @@ async def test_a_signal_ends_it_also_while_another_process_has_locked_the_ledger
 async def test_a_ledger_that_another_process_has_locked_is_told_of_before_a_host_believes_us_dead(
     bench: Bench, picture: Path
 ) -> None:
-    async with bench.host() as host:
+    async with bench.host(process=True) as host:
         await host.call("wallet_status")
         other = sqlite3.connect(bench.folder / "data/sandbox/ledger.sqlite3", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")

@@ -1,6 +1,6 @@
 """Fixtures for every test: a home of its own, real sandboxes, real pictures, and an https server on this machine.
 
-No test can touch the real home, wallet or ledger of whoever runs it (`_own_home`).
+No test can touch the real home, wallet or ledger of whoever runs it (`_own_home`), or trust anybody on the internet.
 """
 
 import os
@@ -29,6 +29,33 @@ TEST_HOSTS = ("127.0.0.1", "localhost", "pictures.test")
 
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background: our children would be deaf, too
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.fixture(scope="session")
+def authority() -> "trustme.CA":
+    """A certificate authority that only these tests trust."""
+    import trustme
+
+    return trustme.CA()
+
+
+@pytest.fixture(scope="session")
+def authority_file(authority: "trustme.CA", tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The authority's certificate in a file."""
+    file = tmp_path_factory.mktemp("authority") / "ca.pem"
+    authority.cert_pem.write_to_path(str(file))
+    return file
+
+
+@pytest.fixture(autouse=True)
+def _own_authority(request: pytest.FixtureRequest, authority_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]  # autouse
+    """Trust `authority` and nobody else, in this process and its children; only `compat` may download something.
+
+    To read the certificates of a whole machine takes longer than most of what a test does.
+    """
+    if request.node.get_closest_marker("compat") is None:
+        monkeypatch.setenv("SSL_CERT_FILE", str(authority_file))
+        monkeypatch.delenv("SSL_CERT_DIR", raising=False)
 
 
 @pytest.fixture(autouse=True)
@@ -121,24 +148,6 @@ def make_picture(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture(scope="session")
-def authority() -> "trustme.CA":
-    """A certificate authority that only these tests trust."""
-    import trustme
-
-    return trustme.CA()
-
-
-@pytest.fixture
-def trusted(authority: "trustme.CA", tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Trust `authority` in this process and its children, by SSL_CERT_FILE; the file's path."""
-    file = tmp_path_factory.mktemp("authority") / "ca.pem"
-    authority.cert_pem.write_to_path(str(file))
-    monkeypatch.setenv("SSL_CERT_FILE", str(file))
-    monkeypatch.delenv("SSL_CERT_DIR", raising=False)
-    return file
-
-
-@pytest.fixture(scope="session")
 def server_tls(authority: "trustme.CA") -> ssl.SSLContext:
     """The server half, for `serve_raw(..., tls=server_tls)`."""
     context = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -167,7 +176,7 @@ class HttpsServer:
 
 
 @pytest.fixture
-async def https_server(trusted: Path, server_tls: ssl.SSLContext) -> AsyncGenerator[HttpsServer]:
+async def https_server(server_tls: ssl.SSLContext) -> AsyncGenerator[HttpsServer]:
     """An https server for pictures and redirects; reachable where loopback is allowed, trusted by SSL_CERT_FILE."""
     answers: dict[str, bytes] = {}
 

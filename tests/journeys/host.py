@@ -5,7 +5,6 @@ leaves, its streams, its environment, its children.
 """
 
 import os
-import ssl
 import sys
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
@@ -25,8 +24,6 @@ from seedance_mcp.sandbox import Sandbox
 from seedance_mcp.server import build_server
 
 CALL_SECONDS = 40
-NO_CERTIFICATES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-"""A sandbox is plain http; to read the certificates of this machine takes longer than to ask it."""
 ON_BOTH_RAILS = pytest.mark.parametrize("rail", ["x402", "mpp"])
 """For a journey that must end alike however the studio is paid."""
 
@@ -125,18 +122,15 @@ class Bench:
         if failure is not None:
             raise failure
 
-    def _ask(self) -> httpx.AsyncClient:
-        return httpx.AsyncClient(verify=NO_CERTIFICATES, trust_env=False)
-
     async def break_with(self, *faults: str) -> None:
         """Switch the sandbox's named faults on; none switches them off."""
-        async with self._ask() as http:
+        async with httpx.AsyncClient() as http:
             answer = await http.post(f"{self.sandbox.url}/_sandbox/faults", json={"faults": list(faults)})
         answer.raise_for_status()
 
     async def state(self) -> Mapping[str, Any]:
         """The sandbox's own truth: settlements, jobs, uploads, balances."""
-        async with self._ask() as http:
+        async with httpx.AsyncClient() as http:
             return cast("Mapping[str, Any]", (await http.get(f"{self.sandbox.url}/_sandbox/state")).json())
 
     async def paid(self) -> list[int]:

@@ -1,9 +1,6 @@
 """What the demo leaves: its clip, and nothing of the throwaway wallet and ledger."""
 
-import json
 import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -12,13 +9,12 @@ import pytest
 from seedance_mcp.demo import clear_run
 from seedance_mcp.embedded import start_sandbox
 from seedance_mcp.errors import ConfigError
+from tests.people.conftest import Ended, Person
 
-DEMO_SECONDS = 120
 
-
-def run_demo(*words: str) -> "subprocess.CompletedProcess[str]":
-    command = [sys.executable, "-m", "seedance_mcp", "demo", "--json", "--job-seconds", "0.2", *words]
-    return subprocess.run(command, capture_output=True, text=True, timeout=DEMO_SECONDS, check=False)
+def run_demo(*words: str) -> Ended:
+    """Run it in this process, its server in another; tests/journeys has one in a process of its own."""
+    return Person(Path.cwd(), {}).run("demo", "--json", "--job-seconds", "0.2", *words)
 
 
 def list_left() -> list[Path]:
@@ -28,8 +24,8 @@ def list_left() -> list[Path]:
 
 @pytest.mark.slow
 def test_a_demo_leaves_its_clip_and_keeps_those_of_earlier_ones() -> None:
-    first = json.loads(run_demo().stdout)
-    second = json.loads(run_demo().stdout)
+    first = run_demo().json
+    second = run_demo().json
 
     assert list_left() == sorted([Path(first["file"]), Path(second["file"])])
     assert {path.parent for path in list_left()} == {Path(os.environ["SEEDANCE_DATA_DIR"]) / "demo"}
@@ -41,8 +37,8 @@ def test_a_demo_that_fails_leaves_nothing(tmp_path: Path) -> None:
 
     failed = run_demo(str(tmp_path / "no-picture.png"))
 
-    assert failed.returncode != 0
-    assert "picture" in failed.stderr
+    assert failed.code != 0
+    assert "picture" in failed.err
     assert list_left() == []
 
 
@@ -54,8 +50,8 @@ def test_a_demo_where_nothing_can_be_written_says_so_in_one_line(
 
     failed = run_demo()
 
-    assert failed.returncode == 2
-    [line] = failed.stderr.strip().splitlines()
+    assert failed.code == 2
+    [line] = failed.err.strip().splitlines()
     assert f"{tmp_path / 'demo'} cannot be written: File exists." in line
     assert line.endswith("Name another folder in SEEDANCE_DATA_DIR.")
 

@@ -2,7 +2,6 @@
 
 import json
 import re
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,6 +11,7 @@ from mcp import Client, StdioServerParameters
 
 from seedance_mcp.config import SETTINGS
 from seedance_mcp.server import build_server
+from tests.people.conftest import Person
 from tests.test_hostile_offers import HOSTILE
 
 ROOT = Path(__file__).parents[1]
@@ -43,9 +43,7 @@ async def test_every_tool_and_argument_is_in_readme_and_back() -> None:
 
 
 def test_every_command_is_in_readme_and_back() -> None:
-    help_text = subprocess.run(
-        [sys.executable, "-m", "seedance_mcp", "--help"], capture_output=True, text=True, check=True
-    ).stdout
+    help_text = Person(ROOT, {}).run("--help").out
     commands = set(re.findall(r"^  ([a-z]+)  ", help_text.split("Commands:", 1)[1], re.MULTILINE))
     shown = {name.split()[1] for name in first_column(section("Command line")) if len(name.split()) > 1}
     assert shown == commands

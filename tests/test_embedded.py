@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -13,6 +14,7 @@ from typing import Any
 
 import anyio
 import pytest
+from mcp import Client, StdioServerParameters
 
 from seedance_mcp.config import LIVE, Settings, read_settings
 from seedance_mcp.embedded import ENDED, end_orphans, settle
@@ -23,8 +25,9 @@ from seedance_mcp.ledger import Job
 from seedance_mcp.ledger.sqlite import SQLiteLedger
 from seedance_mcp.results import show_job
 from seedance_mcp.sandbox import Sandbox
+from seedance_mcp.server import build_server
 from seedance_mcp.wire.jobs import JobStatus
-from tests.journeys.host import Answer, Host, draw, run_in_thread
+from tests.journeys.host import Host, draw, run_in_thread
 from tests.ledger.rows import reserve, sign
 from tests.ledger.rows import settle as settle_payment
 from tests.people.conftest import Person
@@ -34,10 +37,36 @@ BEGIN_SECONDS = 40
 BUY = ("animate", "boat.png", "--prompt", "It sails", "--sandbox", "--json")
 
 
+@pytest.fixture(scope="module")
+def broken_off(tmp_path_factory: pytest.TempPathFactory) -> Person:
+    """A person whose command with an embedded sandbox was killed as soon as its job had begun."""
+    folder = tmp_path_factory.mktemp("broken-off")
+    draw(folder / "boat.png")
+    data = folder / "data"
+    settings = read_settings({"SEEDANCE_PROFILE": "sandbox", "SEEDANCE_DATA_DIR": str(data)})
+    command = [sys.executable, "-m", "seedance_mcp", *BUY]
+    environ = {**os.environ, "SEEDANCE_DATA_DIR": str(data)}
+    with subprocess.Popen(command, cwd=folder, env=environ, stdout=subprocess.DEVNULL) as process:
+        end = time.monotonic() + BEGIN_SECONDS
+        while not read_jobs(settings) and process.poll() is None and time.monotonic() < end:
+            time.sleep(0.02)
+        process.kill()
+    return Person(folder=folder, environ={})
+
+
 @pytest.fixture
 def person(tmp_path: Path) -> Person:
     draw(tmp_path / "boat.png")
     return Person(folder=tmp_path, environ={})
+
+
+@pytest.fixture
+def dead(broken_off: Person, settings: Settings) -> Job:
+    """The job of the killed command, in this test's own copy of what it left."""
+    shutil.copytree(broken_off.folder / "data", os.environ["SEEDANCE_DATA_DIR"])
+    [job] = read_jobs(settings)
+    assert not job.finished
+    return job
 
 
 @pytest.fixture
@@ -80,41 +109,14 @@ def find_dead_studio() -> str:
         return f"http://127.0.0.1:{door.getsockname()[1]}"
 
 
-def break_off(person: Person, settings: Settings) -> Job:
-    """Kill a command with an embedded sandbox as soon as its job has begun."""
-    command = [sys.executable, "-m", "seedance_mcp", *BUY]
-    with subprocess.Popen(command, cwd=person.folder, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
-        end = time.monotonic() + BEGIN_SECONDS
-        while not read_jobs(settings) and process.poll() is None and time.monotonic() < end:
-            time.sleep(0.02)
-        process.kill()
-    [job] = read_jobs(settings)
-    assert not job.finished
-    return job
-
-
-async def call(server: dict[str, str], tool: str, **arguments: object) -> Answer:
-    """One call to a server process of its own."""
-    from mcp import Client, StdioServerParameters
-
-    parameters = StdioServerParameters(
-        command=sys.executable, args=["-m", "seedance_mcp"], env={**os.environ, "SEEDANCE_PROFILE": "sandbox", **server}
-    )
-    async with Client(parameters) as client:
-        if tool == "animate_image":
-            return await Host(client).animate_to_the_end(**arguments)
-        return await Host(client).call(tool, **arguments)
-
-
 @pytest.mark.slow
 def test_a_killed_command_s_job_fails_honestly_and_the_same_command_makes_a_new_clip(
-    person: Person, settings: Settings
+    broken_off: Person, dead: Job
 ) -> None:
-    dead = break_off(person, settings)
-
+    person = broken_off
     [listed] = person.run("jobs", "--sandbox", "--json").json
-    got = person.run_apart("get", dead.job_id, "--sandbox", "--json")
-    again = person.run_apart(*BUY)
+    got = person.run("get", dead.job_id, "--sandbox", "--json")
+    again = person.run(*BUY)
 
     assert (listed["job_id"], listed["status"], listed["error"]) == (dead.job_id, "failed", SHOWN)
     assert "no real money was spent" in listed["error"]
@@ -127,11 +129,11 @@ def test_a_killed_command_s_job_fails_honestly_and_the_same_command_makes_a_new_
 
 
 @pytest.mark.slow
-async def test_the_next_server_tells_of_the_failure_and_buys_anew(person: Person, settings: Settings) -> None:
-    dead = await run_in_thread(lambda: break_off(person, settings))
-
-    got = await call({}, "get_job", job_id=dead.job_id)
-    again = await call({}, "animate_image", image=str(person.folder / "boat.png"), prompt="It sails")
+async def test_the_next_server_tells_of_the_failure_and_buys_anew(broken_off: Person, dead: Job) -> None:
+    async with Client(build_server({**os.environ, "SEEDANCE_PROFILE": "sandbox"}, settle=settle)) as client:
+        host = Host(client)
+        got = await host.call("get_job", job_id=dead.job_id)
+        again = await host.animate_to_the_end(image=str(broken_off.folder / "boat.png"), prompt="It sails")
 
     assert (got["status"], got["error"]) == ("failed", SHOWN)
     assert (got["video_url"], got["receipt"]["explorer_url"]) == (None, None)
@@ -140,9 +142,7 @@ async def test_the_next_server_tells_of_the_failure_and_buys_anew(person: Person
     assert again["job_id"] != dead.job_id
 
 
-def test_the_gallery_shows_it_as_failed_and_links_to_nothing_that_is_gone(person: Person, settings: Settings) -> None:
-    dead = break_off(person, settings)
-
+def test_the_gallery_shows_it_as_failed_and_links_to_nothing_that_is_gone(dead: Job, settings: Settings) -> None:
     show: Any = build_show(settings, locate=lambda job, kind, _: f"{job.job_id}/{kind}", live=False)
 
     [clip] = show["clips"]
@@ -153,8 +153,6 @@ def test_the_gallery_shows_it_as_failed_and_links_to_nothing_that_is_gone(person
 
 @pytest.mark.slow
 async def test_a_job_goes_on_while_its_process_lives(person: Person) -> None:
-    from mcp import Client, StdioServerParameters
-
     parameters = StdioServerParameters(
         command=sys.executable, args=["-m", "seedance_mcp"], env={**os.environ, "SEEDANCE_PROFILE": "sandbox"}
     )

@@ -2,7 +2,7 @@
 
 import ast
 import re
-import subprocess
+import runpy
 import sys
 
 import pytest
@@ -23,9 +23,10 @@ def read_rows(page: str) -> list[list[str]]:
 
 
 @pytest.mark.parametrize("script", ["write_reference", "draw_design"])
-def test_what_is_generated_is_up_to_date(script: str) -> None:
-    checked = subprocess.run([sys.executable, f"scripts/{script}", "--check"], cwd=ROOT, capture_output=True, text=True)
-    assert checked.returncode == 0, checked.stderr
+def test_what_is_generated_is_up_to_date(script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", [script, "--check"])
+    monkeypatch.setattr("sys.path", [*sys.path])
+    runpy.run_path(str(ROOT / "scripts" / script), run_name="__main__")  # which ends with an error where it is not
 
 
 async def test_the_tools_page_has_every_argument_and_field_that_a_host_is_told() -> None:

@@ -33,12 +33,12 @@ def read_colour(picture: Image.Image) -> tuple[int, ...]:
     ("plan", "size"),
     [
         (ClipPlan(duration_seconds=4, short_side=480), (854, 480)),
-        (ClipPlan(duration_seconds=4, short_side=720, audio=False), (1280, 720)),
-        (ClipPlan(duration_seconds=4, short_side=480, aspect_ratio=(9, 16)), (480, 854)),
+        (ClipPlan(duration_seconds=1, short_side=720, audio=False), (1280, 720)),
+        (ClipPlan(duration_seconds=1, short_side=480, aspect_ratio=(9, 16)), (480, 854)),
         (ClipPlan(duration_seconds=5, short_side=480, aspect_ratio=(1, 1)), (480, 480)),
-        (ClipPlan(duration_seconds=4, short_side=480, aspect_ratio=(4, 3)), (640, 480)),
-        (ClipPlan(duration_seconds=4, short_side=480, aspect_ratio=(21, 9)), (1120, 480)),
-        (ClipPlan(duration_seconds=4, short_side=480, aspect_ratio=None), (480, 672)),
+        (ClipPlan(duration_seconds=1, short_side=480, aspect_ratio=(4, 3)), (640, 480)),
+        (ClipPlan(duration_seconds=1, short_side=480, aspect_ratio=(21, 9)), (1120, 480)),
+        (ClipPlan(duration_seconds=1, short_side=480, aspect_ratio=None), (480, 672)),
         (ClipPlan(duration_seconds=13, size=(640, 270)), (640, 270)),
     ],
 )
@@ -94,7 +94,7 @@ def test_a_photo_taken_sideways_is_turned_upright() -> None:
     buffer = io.BytesIO()
     sideways.save(buffer, "JPEG", exif=exif)
 
-    clip = render_clip([buffer.getvalue()], ClipPlan(duration_seconds=4, short_side=480, aspect_ratio=None))
+    clip = render_clip([buffer.getvalue()], ClipPlan(duration_seconds=1, short_side=480, aspect_ratio=None))
 
     with av.open(io.BytesIO(clip.video), "r") as container:
         assert (container.streams.video[0].width, container.streams.video[0].height) == (480, 960)
@@ -105,7 +105,7 @@ def test_pictures_of_every_mode_are_rendered(mode: str) -> None:
     buffer = io.BytesIO()
     Image.new(mode, (64, 48)).save(buffer, "TIFF" if mode == "CMYK" else "PNG")
 
-    clip = render_clip([buffer.getvalue()], ClipPlan(duration_seconds=4, size=(64, 48), audio=False))
+    clip = render_clip([buffer.getvalue()], ClipPlan(duration_seconds=1, size=(64, 48), audio=False))
 
     assert clip.video
 

@@ -38,11 +38,16 @@ class Secret:
 
     Attributes:
         core: Its longest run of letters and digits in lower case: found first, for that is fast.
-        pattern: All of it, in every spelling that is known.
+        part: All of it, as it was sent.
     """
 
     core: str = field(repr=False)
-    pattern: re.Pattern[str] = field(repr=False)
+    part: str = field(repr=False)
+
+    def find_pattern(self) -> re.Pattern[str]:
+        """Return what matches every spelling that is known; to compile it takes long, and few secrets come back."""
+        spelling = "".join(_ESCAPED.get(character) or re.escape(character) for character in self.part)
+        return re.compile(spelling, re.IGNORECASE)
 
 
 def list_secrets(value: str) -> tuple[Secret, ...]:
@@ -59,7 +64,7 @@ def clean(text: str, secrets: Iterable[Secret]) -> str:
     lower = text.lower()
     for secret in secrets:
         if secret.core in lower:
-            text = secret.pattern.sub(REDACTED, text)
+            text = secret.find_pattern().sub(REDACTED, text)
     return text
 
 
@@ -71,10 +76,7 @@ def clean_bytes(data: bytes, secrets: Iterable[Secret]) -> bytes:
 
 
 def _build(part: str) -> Secret:
-    spelling = "".join(_ESCAPED.get(character) or re.escape(character) for character in part)
-    return Secret(
-        core=max(_RUN.findall(part), key=len, default="").lower(), pattern=re.compile(spelling, re.IGNORECASE)
-    )
+    return Secret(core=max(_RUN.findall(part), key=len, default="").lower(), part=part)
 
 
 def _decode(token: str) -> str:

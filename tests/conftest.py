@@ -27,6 +27,7 @@ FUNDED_MICRO_USDC = 100_000_000
 TEST_HOSTS = ("127.0.0.1", "localhost", "pictures.test")
 """Names in the certificate of `https_server`."""
 
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each of our children would compile all of us anew
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background: our children would be deaf, too
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

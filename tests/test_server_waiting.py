@@ -144,6 +144,7 @@ async def test_a_purchase_outlives_its_callers_deadline(
     sandbox = make_sandbox(faults=("slow_answer=2",))
     async with open_host(sandbox, funded_key, tmp_path) as client:
         image = make_picture()
+        await ask(client, "quote_price", image=str(image), prompt="x")  # everything is open now, on a busy machine, too
         early, waited = await ask(client, "animate_image", image=str(image), prompt="x", wait_seconds=1)
         answer = facts(early)
         while answer["file"] is None:

@@ -228,7 +228,7 @@ async def test_a_restarted_server_finishes_what_the_last_one_began(make_bench: M
     bench = await make_bench(job_seconds=2)
     async with bench.host(process=True) as host:
         begun = await host.call("animate_image", image=str(picture), prompt="x", wait_seconds=1)
-    async with bench.host(process=True) as host:
+    async with bench.host() as host:
         clip = await host.animate_to_the_end(image=str(picture), prompt="x")
 
     assert begun["job_id"] in (None, clip["job_id"])

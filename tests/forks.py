@@ -23,15 +23,17 @@ from pathlib import Path
 
 LAUNCHER = Path(__file__).parent / "launch.py"
 LOADED = (
-    "seedance_mcp.cli", "seedance_mcp.serving", "seedance_mcp.gallery", "seedance_mcp.sandbox", "seedance_mcp.demo",
+    "typer", "rich.console", "rich.progress", "rich.table", "typer.rich_utils",
+    "seedance_mcp.serving", "seedance_mcp.gallery", "seedance_mcp.sandbox", "seedance_mcp.demo",
     "seedance_mcp.sandbox.mpp_rail", "eth_account", "sqlite3",
 )  # fmt: skip
+"""All but `seedance_mcp.commands`, which looks at the standard files when it loads."""
 END_SECONDS = 10
 
 
-def build_command(module: str, *arguments: str) -> list[str]:
-    """Return a command that does what `python -m module arguments` does."""
-    if os.name != "posix":
+def build_command(module: str, *arguments: str, afresh: bool = False) -> list[str]:
+    """Return a command that does what `python -m module arguments` does; `afresh` that command itself."""
+    if afresh or os.name != "posix":
         return [sys.executable, "-m", module, *arguments]
     return [sys.executable, "-I", "-S", str(LAUNCHER), _start_forks(), module, *arguments]
 
@@ -118,6 +120,7 @@ def _become(folder: str, variables: Sequence[str], files: Sequence[int]) -> None
     for number, file in enumerate(files):
         os.dup2(file, number)
         os.close(file)
+    sys.path[1:1] = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
     sys.stdin = open(0, closefd=False)  # noqa: SIM115 - open as long as the process
     sys.stdout = open(1, "w", closefd=False, buffering=1 if os.isatty(1) else -1)  # noqa: SIM115
     sys.stderr = open(2, "w", closefd=False, buffering=1, errors="backslashreplace")  # noqa: SIM115

@@ -5,7 +5,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
@@ -16,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from seedance_mcp import cli
+from tests.forks import build_command
 from tests.journeys.host import draw
 
 if TYPE_CHECKING:
@@ -62,9 +62,11 @@ class Person:
     def data_dir(self) -> Path:
         return Path(os.environ["SEEDANCE_DATA_DIR"])
 
-    def _popen(self, *words: str, stdin: int = subprocess.DEVNULL, **environ: str) -> "subprocess.Popen[str]":
+    def _popen(
+        self, *words: str, afresh: bool = False, stdin: int = subprocess.DEVNULL, **environ: str
+    ) -> "subprocess.Popen[str]":
         return subprocess.Popen(
-            [sys.executable, "-m", "seedance_mcp", *words],
+            build_command("seedance_mcp", *words, afresh=afresh),
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -95,9 +97,10 @@ class Person:
                 code = exc.code if isinstance(exc.code, int) else 1
         return Ended(code, out.getvalue(), err.getvalue())
 
-    def run_apart(self, *words: str, typed: str | None = None, **environ: str) -> Ended:
-        """Run a command to its end in a process of its own."""
-        with self._popen(*words, stdin=subprocess.DEVNULL if typed is None else subprocess.PIPE, **environ) as process:
+    def run_apart(self, *words: str, afresh: bool = False, typed: str | None = None, **environ: str) -> Ended:
+        """Run a command to its end in a process of its own; `afresh` in one that a new Python starts."""
+        stdin = subprocess.DEVNULL if typed is None else subprocess.PIPE
+        with self._popen(*words, afresh=afresh, stdin=stdin, **environ) as process:
             out, err = process.communicate(typed, COMMAND_SECONDS)
             return Ended(process.returncode, out, err)
 
@@ -111,8 +114,9 @@ class Person:
             out, err = process.communicate(timeout=COMMAND_SECONDS)
             return Ended(process.returncode, out, err)
 
-    def draw(self, name: str, shade: int = 90) -> Path:
-        return draw(self.folder / name, colour=(40, shade, 160))
+    def draw(self, name: str) -> Path:
+        """Draw the picture of this name: another one for every name, the same one in every test."""
+        return draw(self.folder / name, colour=(40, sum(name.encode()) % 200, 160))
 
 
 @pytest.fixture

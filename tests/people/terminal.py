@@ -3,10 +3,10 @@
 import os
 import signal
 import subprocess
-import sys
 from contextlib import suppress
 from select import select
 
+from tests.forks import build_command
 from tests.people.conftest import Person
 
 THINKING_SECONDS = 1
@@ -19,7 +19,7 @@ def answer(person: Person, *words: str, typed: str | None, columns: int = 200, *
 
     ours, theirs = pty.openpty()
     environ = {**os.environ, **person.environ, **settings, "TERM": "xterm", "COLUMNS": str(columns)}
-    command, shown = [sys.executable, "-m", "seedance_mcp", *words], b""
+    command, shown = build_command("seedance_mcp", *words), b""
     with subprocess.Popen(
         command, stdin=theirs, stdout=theirs, stderr=theirs, env=environ, cwd=person.folder, start_new_session=True
     ) as it:

@@ -19,10 +19,10 @@ ROWS = "image,prompt\na.png,x\na.png,x\ncopy.png, x \na.png,y\nb.png,x\n"
 """Five rows, three videos, two pictures: the second and the third row ask for the first row's video."""
 
 
-def write_rows(person: Person, rows: str = ROWS, *, shade: int) -> tuple[str, ...]:
+def write_rows(person: Person, rows: str = ROWS) -> tuple[str, ...]:
     """Draw the pictures, write the rows, and return what names them on the command line."""
-    person.draw("a.png", shade)
-    person.draw("b.png", shade + 1)
+    person.draw("a.png")
+    person.draw("b.png")
     shutil.copy(person.folder / "a.png", person.folder / "copy.png")
     (person.folder / "shots.csv").write_text(rows)
     return ("--from", "shots.csv")
@@ -38,7 +38,7 @@ def spent(person: Person) -> int:
 
 
 def test_a_batch_quote_adds_up_what_its_purchase_costs(customer: Person) -> None:
-    words = write_rows(customer, shade=11)
+    words = write_rows(customer)
     before = spent(customer)
     quoted = customer.run("quote", *words)
     facts = customer.run("quote", *words, "--json").json
@@ -58,7 +58,7 @@ def test_a_batch_quote_adds_up_what_its_purchase_costs(customer: Person) -> None
 
 
 def test_a_bought_batch_is_quoted_at_nothing_and_names_its_jobs(customer: Person) -> None:
-    words = write_rows(customer, shade=21)
+    words = write_rows(customer)
     bought = customer.run("animate", *words, "--json").json
     quoted = customer.run("quote", *words, SEEDANCE_MAX_PER_DAY="0.01")
     facts = customer.run("quote", *words, "--json", SEEDANCE_MAX_PER_DAY="0.01").json
@@ -73,7 +73,7 @@ def test_a_bought_batch_is_quoted_at_nothing_and_names_its_jobs(customer: Person
 
 
 def test_a_batch_quote_says_how_much_fits_each_limit(customer: Person) -> None:
-    words = write_rows(customer, shade=31)
+    words = write_rows(customer)
     limits = {"SEEDANCE_MAX_PER_DAY": "0.70", "SEEDANCE_MAX_TOTAL": "0.34"}
     quoted, bought = compare(customer, *words, **limits)
     facts: list[dict[str, Any]] = customer.run("quote", *words, "--json", **limits).json
@@ -104,7 +104,7 @@ def test_a_batch_quote_says_how_much_fits_each_limit(customer: Person) -> None:
     ids=["price", "yes", "model", "recipient", "setting", "key"],
 )
 def test_a_batch_quote_ends_with_the_code_of_its_purchase(customer: Person, environ: dict[str, str], code: int) -> None:
-    words = write_rows(customer, shade=41)
+    words = write_rows(customer)
     quoted, refused = compare(customer, *words, **environ)
 
     assert quoted.code == refused.code == code, quoted.err + refused.err
@@ -112,7 +112,7 @@ def test_a_batch_quote_ends_with_the_code_of_its_purchase(customer: Person, envi
 
 @pytest.mark.parametrize("rows", ["image,prompt\na.png,x\ngone.png,x\n", "image,prompt\na.png,x\na.png\n"])
 def test_a_row_that_cannot_be_carried_out_ends_a_quote_like_a_purchase(customer: Person, rows: str) -> None:
-    words = write_rows(customer, rows, shade=51)
+    words = write_rows(customer, rows)
     quoted, refused = compare(customer, *words)
 
     assert quoted.code == refused.code == 2
@@ -122,7 +122,7 @@ def test_a_row_that_cannot_be_carried_out_ends_a_quote_like_a_purchase(customer:
 def test_a_frozen_wallet_ends_a_quote_like_a_purchase(
     make_sandbox: Callable[..., "Sandbox"], funded_key: str, person: Person
 ) -> None:
-    words = write_rows(person, shade=61)
+    words = write_rows(person)
     person.environ = {
         "SEEDANCE_PROFILE": "sandbox", "SEEDANCE_STUDIO_URL": make_sandbox().url, "SEEDANCE_WALLET_KEY": funded_key,
     }  # fmt: skip
@@ -136,7 +136,7 @@ def test_a_frozen_wallet_ends_a_quote_like_a_purchase(
 def test_a_failed_job_ends_a_quote_like_a_purchase(
     make_sandbox: Callable[..., "Sandbox"], funded_key: str, person: Person
 ) -> None:
-    words = write_rows(person, shade=66)
+    words = write_rows(person)
     studio = make_sandbox(faults=("failed_job",)).url
     person.environ = {
         "SEEDANCE_PROFILE": "sandbox", "SEEDANCE_STUDIO_URL": studio, "SEEDANCE_WALLET_KEY": funded_key,
@@ -152,7 +152,7 @@ def test_a_failed_job_ends_a_quote_like_a_purchase(
 def test_a_batch_quote_says_how_many_rows_the_wallet_covers(
     make_sandbox: Callable[..., "Sandbox"], person: Person, cents: int, rows: int
 ) -> None:
-    words = write_rows(person, shade=71)
+    words = write_rows(person)
     key = "0x" + f"{cents + 7:064x}"
     address = Account.from_key(key).address
     studio = make_sandbox(funded={address: cents * 10_000}).url
@@ -170,7 +170,7 @@ def test_a_batch_quote_says_how_many_rows_the_wallet_covers(
 def test_a_quote_without_a_wallet_says_so_and_compares_nothing(
     studio_server: "Sandbox", person: Person, tmp_path: Path
 ) -> None:
-    words = write_rows(person, shade=81)
+    words = write_rows(person)
     bench = Bench(sandbox=studio_server, wallet_file=tmp_path / "none.json", address="", folder=tmp_path)
     person.environ = write_profile(bench, tmp_path)
     alone = person.run("quote", "a.png", "--prompt", "x")

@@ -26,10 +26,11 @@ def count_jobs(customer: Person) -> int:
 @pytest.mark.parametrize("colour", ["FORCE_COLOR", "TTY_COMPATIBLE", "CLICOLOR_FORCE", "TTY_INTERACTIVE"])
 def test_yes_from_a_pipe_is_no_yes(customer: Person, colour: str) -> None:
     """What says that colours may be shown does not say that a person is there."""
-    customer.draw("pipe.png", 121)
+    customer.draw("pipe.png")
     before = count_jobs(customer)
     words = ("animate", "pipe.png", "--prompt", "x")
-    ended = customer.run_apart(*words, typed="y\ny\n", **ASKS, **{colour: "1"})
+    afresh = colour == "FORCE_COLOR"  # the others are read when something is shown, this one when a library loads
+    ended = customer.run_apart(*words, afresh=afresh, typed="y\ny\n", **ASKS, **{colour: "1"})
 
     assert ended.code == 3
     assert "needs a person's yes" in ended.one_line
@@ -41,7 +42,7 @@ on_a_pseudo_terminal = pytest.mark.skipif(os.name != "posix", reason="needs a ps
 
 @on_a_pseudo_terminal
 def test_question_at_80_columns_names_what_is_paid(customer: Person) -> None:
-    customer.draw("harbour.jpg", 123)
+    customer.draw("harbour.jpg")
     prompt = "Fog lifts» \nRecipient: 0x00 \x1b[2J\u202e" + "and gulls circle " * 9
     words = ("animate", "harbour.jpg", "--prompt", prompt)
     code, shown = answer(customer, *words, typed="n\n", columns=80, **ASKS)
@@ -62,7 +63,7 @@ def test_question_at_80_columns_names_what_is_paid(customer: Person) -> None:
 
 @on_a_pseudo_terminal
 def test_question_about_a_batch_names_its_sum_and_first_videos(customer: Person) -> None:
-    pictures = [customer.draw(f"row{number}.png", 130 + number).name for number in range(5)]
+    pictures = [customer.draw(f"row{number}.png").name for number in range(5)]
     words = ("animate", *pictures, pictures[0], "--prompt", "Fog lifts")
     code, shown = answer(customer, *words, typed="n\n", columns=80, **ASKS)
     question = shown.replace("\r\n", "\n").partition("Play money (sandbox): ")[2].split("\n")
@@ -85,7 +86,7 @@ def customer_of_a_changed_studio(
     url = make_sandbox().url
     environ = {"SEEDANCE_PROFILE": "sandbox", "SEEDANCE_STUDIO_URL": url, "SEEDANCE_WALLET_KEY": funded_key}
     customer = Person(folder=tmp_path, environ=environ)
-    customer.draw("a.png", 140)
+    customer.draw("a.png")
     assert customer.run("upload", "a.png").code == 0
     httpx.post(f"{url}/_sandbox/faults", json={"faults": ["tampered_offer=other_recipient"]}).raise_for_status()
     return customer, url
@@ -101,7 +102,7 @@ def test_terminal_asks_before_a_changed_recipient_is_paid(
 ) -> None:
     customer, url = customer_of_a_changed_studio
     words = ("animate", "a.png", "--prompt", "x")
-    alone = customer.run_apart(*words)
+    alone = customer.run(*words)
     no, shown = answer(customer, *words, typed="n\n", columns=80)
     before = list_paid(url)
     yes, _ = answer(customer, *words, typed="y\n", columns=80)
@@ -132,7 +133,7 @@ def test_quote_allows_a_changed_recipient_only_where_a_person_is(
 
 
 def test_yes_at_a_terminal_buys(customer: Person) -> None:
-    customer.draw("typed.png", 122)
+    customer.draw("typed.png")
     ended = customer.run_at_terminal("animate", "typed.png", "--prompt", "x", typed="y\n", **ASKS)
 
     assert ended.code == 0, ended.err

@@ -34,13 +34,13 @@ def test_a_disk_full_after_the_payment_ends_with_exit_code_4(
     def paid() -> list[int]:
         return [settlement.amount_micro_usdc for settlement in studio.chain.settlements()]
 
-    with person._popen(*command) as process:  # pyright: ignore[reportPrivateUsage]
+    with person._popen(*command, afresh=True) as process:  # pyright: ignore[reportPrivateUsage]
         end = time.monotonic() + COMMAND_SECONDS
         while CLIP not in paid() and process.poll() is None and time.monotonic() < end:
             time.sleep(0.05)
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))  # nothing can be written now
         _, err = process.communicate(timeout=COMMAND_SECONDS)
-    again = person.run_apart(*command)
+    again = person.run(*command)
 
     assert process.returncode == 4
     assert "$0.32 was paid (payment 2)." in err

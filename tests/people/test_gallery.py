@@ -160,7 +160,7 @@ def test_an_empty_house_has_a_page_too(settings: Settings) -> None:
 
 
 def test_a_clip_is_shown_with_the_pictures_it_was_made_of(customer: Person) -> None:
-    first, last = customer.draw("first.png"), customer.draw("last.png", shade=200)
+    first, last = customer.draw("first.png"), customer.draw("last.png")
     hosted = customer.run("upload", str(last)).out.strip()
     done = customer.run("animate", str(first), "--last-image", hosted, "--prompt", "x", "--json")
     assert done.code == 0
@@ -181,7 +181,7 @@ def test_a_clip_is_bought_also_where_its_pictures_cannot_be_kept(customer: Perso
     videos = customer.data_dir / "sandbox" / "videos"
     videos.mkdir(parents=True)
     (videos / "frames").write_text("in the way")
-    done = customer.run("animate", str(customer.draw("a.png", shade=31)), "--prompt", "x", "--json")
+    done = customer.run("animate", str(customer.draw("a.png")), "--prompt", "x", "--json")
     assert (done.code, done.json["status"]) == (0, "complete")
     page = Path(customer.run("gallery", "--export", "out").out.strip())
     (frame,) = read_show(page)["clips"][0]["frames"]

@@ -71,17 +71,17 @@ def test_an_empty_keychain_leaves_the_file_to_sign(person: Person) -> None:
     [("keyring.backends.fail.Keyring", "no keychain that can be used"), (None, describe_install("keychain"))],
 )
 def test_a_machine_without_a_keychain_says_what_to_do(person: Person, backend: str | None, says: str) -> None:
-    environ = {"PYTHON_KEYRING_BACKEND": backend} if backend else {}
+    environ = {"SEEDANCE_WALLET_KEYCHAIN": "on", "PYTHON_KEYRING_BACKEND": backend or ""}
     if backend is None:  # the library is not there
         stub = person.folder / "without"
         stub.mkdir()
         (stub / "keyring.py").write_text("raise ImportError('keyring')")
-        environ = {"PYTHONPATH": str(stub)}
+        environ["PYTHONPATH"] = str(stub)
     for command in (("create", "--keychain"), ("show",)):
-        answer = person.run_apart("wallet", *command, SEEDANCE_WALLET_KEYCHAIN="on", **environ)
+        answer = person.run_apart("wallet", *command, afresh=False, **environ)
         assert answer.code == 2
         assert says in answer.one_line
-    assert person.run_apart("doctor", SEEDANCE_WALLET_KEYCHAIN="on", **environ).code in (1, 2)
+    assert person.run_apart("doctor", afresh=False, **environ).code in (1, 2)
 
 
 def test_play_money_has_no_business_with_the_keychain(person: Person) -> None:

@@ -142,7 +142,7 @@ def test_missing_sandbox_names_the_source_of_this_copy(person: Person) -> None:
     stub.mkdir()
     (stub / "av.py").write_text("raise ImportError('no av', name='av')")
     person.draw("a.png")
-    ended = person.run_apart("quote", "a.png", "--prompt", "x", "--sandbox", PYTHONPATH=str(stub))
+    ended = person.run_apart("quote", "a.png", "--prompt", "x", "--sandbox", afresh=True, PYTHONPATH=str(stub))
 
     assert ended.code == 2
     assert "The sandbox studio is not installed (av is missing)." in ended.one_line

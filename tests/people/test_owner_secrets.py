@@ -130,7 +130,7 @@ def test_missing_path_is_named_by_its_setting(name: str, person: Person) -> None
 
 
 def test_hashes_of_a_purchase_are_still_shown(customer: Person) -> None:
-    customer.draw("hash.png", 77)
+    customer.draw("hash.png")
     upload = customer.run("upload", "hash.png", "--json").json
     video = customer.run("animate", "hash.png", "--prompt", "It moves", "--json").json
 

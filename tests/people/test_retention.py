@@ -33,7 +33,7 @@ def make(file: Path, *, days: float = 100) -> Path:
 
 
 def buy(customer: Person, name: str) -> dict[str, Any]:
-    customer.draw(name, sum(name.encode()) % 200)
+    customer.draw(name)
     done = customer.run("animate", name, "--prompt", f"It moves {name}", "--json")
     assert done.code == 0, done.err
     return done.json

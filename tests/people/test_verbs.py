@@ -5,7 +5,6 @@ import os
 import re
 import sqlite3
 import subprocess
-import sys
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -23,6 +22,7 @@ from seedance_mcp.errors import (
     StudioProtocolError,
     VideoUnsavedError,
 )
+from tests.forks import build_command
 from tests.people.conftest import COMMAND_SECONDS, Ended, Person
 from tests.people.terminal import answer
 
@@ -32,7 +32,9 @@ if TYPE_CHECKING:
 
 def test_a_rehearsal_needs_nothing_but_the_command(person: Person) -> None:
     person.draw("boat.png")
-    done = person.run_apart("animate", "boat.png", "--prompt", "It sails", "--sandbox", SEEDANCE_WALLET_KEY="not a key")
+    done = person.run_apart(
+        "animate", "boat.png", "--prompt", "It sails", "--sandbox", afresh=True, SEEDANCE_WALLET_KEY="not a key"
+    )
     assert done.code == 0, done.err
     assert Path(done.out.strip()).read_bytes()[4:8] == b"ftyp"
     assert not (person.data_dir / "live").exists()
@@ -43,7 +45,7 @@ def test_a_rehearsal_needs_nothing_but_the_command(person: Person) -> None:
 
 
 def test_the_verbs_are_the_tools_as_json(customer: Person) -> None:
-    customer.draw("one.png", 11)
+    customer.draw("one.png")
     upload = customer.run("upload", "one.png", "--json")
     assert upload.json["price_usd"] == "0.01"
     quote = customer.run("quote", "one.png", "--prompt", "x", "--duration", "5", "--json").json
@@ -58,8 +60,8 @@ def test_the_verbs_are_the_tools_as_json(customer: Person) -> None:
 
 
 def test_a_batch_is_one_table_and_runs_again_for_nothing(customer: Person) -> None:
-    customer.draw("a.png", 21)
-    customer.draw("b.png", 22)
+    customer.draw("a.png")
+    customer.draw("b.png")
     (customer.folder / "shots.csv").write_text('image,prompt,duration\na.png,"go, now",\n\nb.png,stay,5\n')
     words = ("animate", "--from", "shots.csv")
     first = customer.run(*words, "--json")
@@ -75,7 +77,7 @@ def test_a_batch_is_one_table_and_runs_again_for_nothing(customer: Person) -> No
 
 
 def test_the_sum_of_a_batch_is_what_the_ledger_says(customer: Person) -> None:
-    customer.draw("a.png", 111)
+    customer.draw("a.png")
     rows = "image,prompt\n" + "a.png,x\n" * 3
     (customer.folder / "shots.csv").write_text(rows)
     words = ("animate", "--from", "shots.csv")
@@ -103,8 +105,8 @@ def spent(person: Person) -> int:
 def test_a_batch_without_a_sum_that_is_sure_does_not_say_that_nothing_was_paid(
     make_sandbox: Callable[..., "Sandbox"], customer: Person
 ) -> None:
-    customer.draw("a.png", 112)
-    customer.draw("b.png", 113)
+    customer.draw("a.png")
+    customer.draw("b.png")
     studio = make_sandbox(faults=("page_for_payment",)).url
     lost = customer.run("animate", "a.png", "b.png", "--prompt", "x", SEEDANCE_STUDIO_URL=studio)
     assert lost.code == 4, lost.err
@@ -113,7 +115,7 @@ def test_a_batch_without_a_sum_that_is_sure_does_not_say_that_nothing_was_paid(
 
 
 def test_a_prompt_of_json_lines_may_hold_any_separator_of_lines(customer: Person) -> None:
-    customer.draw("a.png", 114)
+    customer.draw("a.png")
     row = '{"image": "a.png", "prompt": "one\u2028two\u0085three"}\r\n'
     (customer.folder / "shots.jsonl").write_text(row * 2, encoding="utf-8", newline="")
     quoted = customer.run("quote", "--from", "shots.jsonl", "--json")
@@ -122,7 +124,7 @@ def test_a_prompt_of_json_lines_may_hold_any_separator_of_lines(customer: Person
 
 
 def test_json_lines_take_defaults_from_the_options(customer: Person) -> None:
-    customer.draw("a.png", 31)
+    customer.draw("a.png")
     (customer.folder / "shots.jsonl").write_text('{"image": "a.png"}\n{"image": "a.png", "duration": 6}\n')
     quotes = customer.run("quote", "--from", "shots.jsonl", "--prompt", "x", "--duration", "5", "--json").json
     assert [quote["price_usd"] for quote in quotes] == ["0.40", "0.48"]
@@ -152,7 +154,7 @@ BAD_ROWS = {
 @pytest.mark.parametrize("name", BAD_ROWS)
 def test_a_bad_row_names_itself_before_anything_is_bought(name: str, customer: Person) -> None:
     text, expected = BAD_ROWS[name]
-    customer.draw("a.png", 41)
+    customer.draw("a.png")
     (customer.folder / name).write_text(text)
     done = customer.run("animate", "--from", name)
     assert (done.code, done.out) == (2, "")
@@ -174,7 +176,7 @@ def test_ctrl_c_loses_nothing(make_sandbox: Callable[..., "Sandbox"], funded_key
         },
     )  # fmt: skip
     person.draw("a.png")
-    person.draw("b.png", 120)
+    person.draw("b.png")
     words = ("animate", "a.png", "b.png", "--prompt", "x")
     broken = person.interrupt(*words, when=lambda: len(settled(studio)) >= 3)
     assert broken.code == 130
@@ -187,7 +189,7 @@ def test_ctrl_c_loses_nothing(make_sandbox: Callable[..., "Sandbox"], funded_key
 def test_limits_and_broken_studios_have_their_own_codes(
     customer: Person, make_sandbox: Callable[..., "Sandbox"]
 ) -> None:
-    customer.draw("a.png", 51)
+    customer.draw("a.png")
     refused = customer.run("animate", "a.png", "--prompt", "x", "--json", SEEDANCE_MAX_PRICE_PER_VIDEO="0.10")
     assert refused.code == 3
     assert refused.json["error"]["charge"] == "none"
@@ -218,8 +220,8 @@ def test_a_command_that_is_not_whole_is_a_short_error(words: tuple[str, ...], pe
 def test_a_clip_that_is_not_there_comes_with_what_was_paid_and_what_to_do(
     make_sandbox: Callable[..., "Sandbox"], customer: Person
 ) -> None:
-    customer.draw("a.png", 115)
-    customer.draw("b.png", 116)
+    customer.draw("a.png")
+    customer.draw("b.png")
     slow = make_sandbox(job_seconds=60).url
     words = ("animate", "a.png", "--prompt", "x", "--wait-seconds", "3")
     late = customer.run(*words, SEEDANCE_STUDIO_URL=slow)
@@ -252,7 +254,7 @@ FAILING = [
 
 @pytest.mark.parametrize("words", FAILING, ids=" ".join)
 def test_every_failure_with_json_is_one_object_on_stdout(words: tuple[str, ...], customer: Person) -> None:
-    customer.draw("a.png", 117)
+    customer.draw("a.png")
     broken = {"SEEDANCE_STUDIO_URL": "much"} if words[0] in ("jobs", "wallet") else {}
     failed = customer.run(*words, "--json", **broken)
     assert failed.code in (1, 2), failed.err
@@ -284,7 +286,7 @@ def test_a_fault_of_ours_is_one_line_with_a_code_of_its_own(person: Person, monk
 
 @pytest.mark.skipif(os.name != "posix", reason="a pipe that nobody reads is told otherwise elsewhere")
 def test_a_reader_that_has_gone_changes_neither_the_end_of_a_command_nor_what_it_does(customer: Person) -> None:
-    customer.draw("a.png", 118)
+    customer.draw("a.png")
     for words, deaf in [
         (("animate", "a.png", "--prompt", "x"), True),
         (("animate", "a.png", "--prompt", "x", "--json"), False),
@@ -293,7 +295,7 @@ def test_a_reader_that_has_gone_changes_neither_the_end_of_a_command_nor_what_it
         reading, writing = os.pipe()
         os.close(reading)
         done = subprocess.run(
-            [sys.executable, "-m", "seedance_mcp", *words], stdin=subprocess.DEVNULL, stdout=writing,
+            build_command("seedance_mcp", *words), stdin=subprocess.DEVNULL, stdout=writing,
             stderr=writing if deaf else subprocess.PIPE, text=True, cwd=customer.folder,
             env={**os.environ, **customer.environ}, timeout=COMMAND_SECONDS,
         )  # fmt: skip
@@ -329,7 +331,7 @@ def test_readme_shows_every_exit_code() -> None:
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
 def test_ctrl_c_at_the_question_about_a_price_is_a_no(customer: Person) -> None:
-    customer.draw("a.png", shade=91)
+    customer.draw("a.png")
     code, shown = answer(customer, "animate", "a.png", "--prompt", "x", typed=None, SEEDANCE_ASK_ABOVE="0.10")
     assert code == 3
     assert "needs a person's yes" in shown
@@ -337,7 +339,7 @@ def test_ctrl_c_at_the_question_about_a_price_is_a_no(customer: Person) -> None:
 
 
 def test_a_refusal_of_a_single_picture_is_told_once(customer: Person) -> None:
-    customer.draw("a.png", 61)
+    customer.draw("a.png")
     words = ("animate", "a.png", "--prompt", "x", "--max-price-usd", "0.10")
     refused = customer.run(*words)
     assert (refused.code, refused.out) == (3, "")
@@ -348,7 +350,7 @@ def test_a_refusal_of_a_single_picture_is_told_once(customer: Person) -> None:
 
 
 def test_a_person_reads_options_and_commands_and_a_program_the_words_of_the_tools(customer: Person) -> None:
-    customer.draw("a.png", 62)
+    customer.draw("a.png")
     words = ("animate", "a.png", "--prompt", "x", "--max-price-usd", "0.10", "--json")
     refused = customer.run(*words)
     assert "that this command allows (--max-price-usd)" in refused.one_line
@@ -364,8 +366,8 @@ def test_a_person_reads_options_and_commands_and_a_program_the_words_of_the_tool
 
 
 def test_a_batch_that_does_not_fit_says_so_before_anything_is_bought(customer: Person) -> None:
-    for number, name in enumerate(("a.png", "b.png", "c.png")):
-        customer.draw(name, 71 + number)
+    for name in ("a.png", "b.png", "c.png"):
+        customer.draw(name)
     words = ("animate", "a.png", "b.png", "c.png", "--prompt", "x")
     refused = customer.run(*words, SEEDANCE_MAX_PER_DAY="0.70")
     assert (refused.code, refused.out) == (3, "")
@@ -382,8 +384,8 @@ def test_a_batch_that_does_not_fit_says_so_before_anything_is_bought(customer: P
 
 
 def test_what_fits_is_bought_in_order_and_the_same_command_goes_on_with_the_rest(customer: Person) -> None:
-    for number, name in enumerate(("a.png", "b.png", "c.png")):
-        customer.draw(name, 81 + number)
+    for name in ("a.png", "b.png", "c.png"):
+        customer.draw(name)
     words = ("animate", "a.png", "b.png", "c.png", "--prompt", "x", "--json")
     some = customer.run(*words, "--what-fits", SEEDANCE_MAX_PER_DAY="0.70")
     assert some.code == 3
@@ -403,8 +405,8 @@ def test_what_fits_is_bought_in_order_and_the_same_command_goes_on_with_the_rest
 def test_a_batch_larger_than_the_daily_budget_reaches_every_row(customer: Person) -> None:
     """Three days with room for one video each: the first rows are not bought again, the rest is reached."""
     names = ("a.png", "b.png", "c.png")
-    for number, name in enumerate(names):
-        customer.draw(name, 111 + number)
+    for name in names:
+        customer.draw(name)
     words = ("animate", *names, "--prompt", "x", "--what-fits", "--json")
     days: list[Ended] = []
     for _ in range(3):
@@ -426,8 +428,8 @@ def test_a_batch_buys_what_was_never_bought_first(
         "SEEDANCE_PROFILE": "sandbox", "SEEDANCE_STUDIO_URL": studio.url, "SEEDANCE_WALLET_KEY": funded_key,
     }  # fmt: skip
     person = Person(folder=tmp_path, environ=environ)
-    for number, name in enumerate(("a.png", "b.png")):
-        person.draw(name, 121 + number)
+    for name in ("a.png", "b.png"):
+        person.draw(name)
         assert person.run("upload", name).code == 0
     httpx.post(f"{studio.url}/_sandbox/faults", json={"faults": ["second_402"]})
     assert person.run("animate", "a.png", "--prompt", "x").code == 4
@@ -457,7 +459,7 @@ def forget_refusals(person: Person) -> None:
 
 
 def test_the_same_row_twice_and_a_picture_used_twice_are_counted_as_they_are_paid(customer: Person) -> None:
-    customer.draw("a.png", 95)
+    customer.draw("a.png")
     (customer.folder / "shots.csv").write_text("image,prompt\na.png,x\na.png,x\na.png,y\n")
     bought = customer.run("animate", "--from", "shots.csv", "--json", SEEDANCE_MAX_PER_DAY="0.65")
     assert bought.code == 0, bought.err
@@ -472,8 +474,8 @@ def test_a_payment_that_is_not_over_is_taken_up_though_the_budget_is_full(
         "SEEDANCE_PROFILE": "sandbox", "SEEDANCE_STUDIO_URL": studio.url, "SEEDANCE_WALLET_KEY": funded_key,
     }  # fmt: skip
     person = Person(folder=tmp_path, environ=environ)
-    person.draw("a.png", 96)
-    person.draw("b.png", 97)
+    person.draw("a.png")
+    person.draw("b.png")
     assert person.run("upload", "a.png").code == 0
     httpx.post(f"{studio.url}/_sandbox/faults", json={"faults": ["page_for_payment"]})
     lost = person.run("animate", "a.png", "--prompt", "x", SEEDANCE_MAX_PER_DAY="0.40")
@@ -488,8 +490,8 @@ def test_a_payment_that_is_not_over_is_taken_up_though_the_budget_is_full(
 @pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
 @pytest.mark.parametrize(("typed", "bought"), [("y\n", 1), ("n\n", 0), (None, 0)])
 def test_a_person_decides_whether_what_fits_is_bought(customer: Person, typed: str | None, bought: int) -> None:
-    customer.draw("a.png", 101)
-    customer.draw("b.png", 102)
+    customer.draw("a.png")
+    customer.draw("b.png")
     code, shown = answer(
         customer, "animate", "a.png", "b.png", "--prompt", "x", typed=typed, SEEDANCE_MAX_PER_DAY="0.40"
     )
@@ -519,7 +521,7 @@ def show_at(columns: int, person: Person, *words: str) -> list[str]:
     environ = {**os.environ, **person.environ, "TERM": "xterm", "COLUMNS": str(columns)}
     shown = b""
     with subprocess.Popen(
-        [sys.executable, "-m", "seedance_mcp", *words], stdin=subprocess.DEVNULL, stdout=theirs,
+        build_command("seedance_mcp", *words), stdin=subprocess.DEVNULL, stdout=theirs,
         stderr=subprocess.DEVNULL, env=environ, cwd=person.folder,
     ) as it:  # fmt: skip
         os.close(theirs)
@@ -535,7 +537,7 @@ def show_at(columns: int, person: Person, *words: str) -> list[str]:
 def test_the_jobs_can_be_read_at_every_width(customer: Person) -> None:
     prompt = "The boat drifts out of the harbour while water glitters in the evening light and gulls circle"
     (customer.folder / "shots.csv").write_text("image,prompt\n" + f"a.png,{prompt}\n" + "a.png,gulls\n")
-    customer.draw("a.png", 119)
+    customer.draw("a.png")
     assert customer.run("animate", "--from", "shots.csv").code == 0
     found = customer.run("jobs", "--json").json
     for columns in (60, 80):

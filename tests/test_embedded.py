@@ -27,6 +27,7 @@ from seedance_mcp.results import show_job
 from seedance_mcp.sandbox import Sandbox
 from seedance_mcp.server import build_server
 from seedance_mcp.wire.jobs import JobStatus
+from tests.forks import build_command
 from tests.journeys.host import Host, draw, run_in_thread
 from tests.ledger.rows import reserve, sign
 from tests.ledger.rows import settle as settle_payment
@@ -153,9 +154,9 @@ def test_the_gallery_shows_it_as_failed_and_links_to_nothing_that_is_gone(dead: 
 
 @pytest.mark.slow
 async def test_a_job_goes_on_while_its_process_lives(person: Person) -> None:
-    parameters = StdioServerParameters(
-        command=sys.executable, args=["-m", "seedance_mcp"], env={**os.environ, "SEEDANCE_PROFILE": "sandbox"}
-    )
+    command, *words = build_command("seedance_mcp")
+    environ = {**os.environ, "SEEDANCE_PROFILE": "sandbox"}
+    parameters = StdioServerParameters(command=command, args=words, env=environ)
     async with Client(parameters) as client:
         host = Host(client)
         begun = await host.call("animate_image", image=str(person.folder / "boat.png"), prompt="x", wait_seconds=0)

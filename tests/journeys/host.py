@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, Literal, cast
 
 import anyio.to_thread
 import httpx
@@ -22,8 +22,10 @@ from PIL import Image
 from seedance_mcp.embedded import settle
 from seedance_mcp.sandbox import Sandbox
 from seedance_mcp.server import build_server
+from tests.forks import build_command
 
 CALL_SECONDS = 40
+Process = Literal["forked", "started"]
 ON_BOTH_RAILS = pytest.mark.parametrize("rail", ["x402", "mpp"])
 """For a journey that must end alike however the studio is paid."""
 
@@ -98,21 +100,23 @@ class Bench:
 
     @asynccontextmanager
     async def host(
-        self, *, mode: Any = "auto", elicitation: Any = None, process: bool = False, **environ: str
+        self, *, mode: Any = "auto", elicitation: Any = None, process: Process | None = None, **environ: str
     ) -> AsyncGenerator[Host]:
         """A server on these settings, and a host connected to it.
 
         Args:
             mode: Of the SDK's client.
             elicitation: Who answers what the server asks.
-            process: Whether the server is a process of its own.
+            process: How the server becomes a process of its own; None: it is none.
             environ: Further settings.
         """
         plain = {name: value for name, value in os.environ.items() if not name.startswith("SEEDANCE_")}
         given = {**plain, **self.environ, **environ}
         server: Any = build_server(given, settle=settle)
-        if process:
-            server = StdioServerParameters(command=sys.executable, args=["-m", "seedance_mcp"], env=given)
+        if process is not None:
+            started = [sys.executable, "-m", "seedance_mcp"]
+            command, *words = build_command("seedance_mcp") if process == "forked" else started
+            server = StdioServerParameters(command=command, args=words, env=given)
         failure: BaseException | None = None
         async with Client(server, mode=mode, elicitation_callback=elicitation) as client:
             try:

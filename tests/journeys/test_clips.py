@@ -146,7 +146,7 @@ async def test_the_same_call_again_is_the_same_job_and_another_take_is_another(b
 
 async def test_progress_grows_strictly_and_says_what_happens(make_bench: MakeBench, picture: Path) -> None:
     bench = await make_bench(job_seconds=3)
-    async with bench.host(process=True) as host:
+    async with bench.host(process="forked") as host:
         await host.animate_to_the_end(image=str(picture), prompt="x")
         values = [value for value, _ in host.progress]
 

@@ -23,7 +23,7 @@ def show_picture(picture: Path) -> str:
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 async def test_a_yes_buys_the_clip_at_the_price_that_was_shown(bench: Bench, picture: Path, mode: str) -> None:
     person = Person("accept", approve=True)
-    async with bench.host(process=True, mode=mode, elicitation=person, SEEDANCE_ASK_ABOVE="0.10") as host:
+    async with bench.host(process="forked", mode=mode, elicitation=person, SEEDANCE_ASK_ABOVE="0.10") as host:
         quote = await host.call("quote_price", image=str(picture), prompt="x")
         clip = await host.animate_to_the_end(image=str(picture), prompt="x")
 

@@ -226,7 +226,7 @@ async def test_a_tampered_offer_is_refused_before_a_signature(bench: Bench, pict
 @ON_BOTH_RAILS
 async def test_a_restarted_server_finishes_what_the_last_one_began(make_bench: MakeBench, picture: Path) -> None:
     bench = await make_bench(job_seconds=2)
-    async with bench.host(process=True) as host:
+    async with bench.host(process="forked") as host:
         begun = await host.call("animate_image", image=str(picture), prompt="x", wait_seconds=1)
     async with bench.host() as host:
         clip = await host.animate_to_the_end(image=str(picture), prompt="x")

@@ -3,13 +3,13 @@
 import json
 import os
 import subprocess
-import sys
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import pytest
 
+from tests.forks import build_command
 from tests.journeys.host import Answer, Bench, draw, run_in_thread
 from tests.people.conftest import COMMAND_SECONDS, Ended, Person
 
@@ -29,7 +29,7 @@ async def command(bench: Bench, *words: str) -> Ended:
 
 def start_batch(owner: Person, *pictures: str) -> "subprocess.Popen[str]":
     return subprocess.Popen(
-        [sys.executable, "-m", "seedance_mcp", "animate", *pictures, "--prompt", "x", "--json"],
+        build_command("seedance_mcp", "animate", *pictures, "--prompt", "x", "--json"),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -45,7 +45,7 @@ def refused_as_frozen(answer: Answer) -> bool:
 
 
 async def test_every_running_server_honours_a_freeze_at_once(bench: Bench, picture: Path) -> None:
-    async with bench.host() as one, bench.host(process=True) as two:
+    async with bench.host() as one, bench.host(process="forked") as two:
         await one.call("wallet_status")
         await two.call("wallet_status")
         frozen = await command(bench, "freeze", "lost laptop", "--json")

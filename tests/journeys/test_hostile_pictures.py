@@ -97,7 +97,7 @@ async def test_a_saved_clip_is_told_of_before_its_slow_thumbnail_is_made(bench: 
 async def test_a_huge_canvas_is_refused_within_memory(bench: Bench, tmp_path: Path) -> None:
     huge = tmp_path / "huge.webp"
     huge.write_bytes(build_huge_canvas())
-    async with bench.host(process=True) as host:
+    async with bench.host(process="started") as host:
         answer = await host.call("quote_price", image=str(huge), prompt="x")
         (server,) = find_servers()
         (decoder,) = find_decoders_of(server)
@@ -110,7 +110,7 @@ async def test_a_huge_canvas_is_refused_within_memory(bench: Bench, tmp_path: Pa
 @on_linux
 async def test_a_decoder_knows_no_secret_ends_with_its_server_and_is_replaced(bench: Bench, picture: Path) -> None:
     secret = "0x" + "5e" * 32
-    async with bench.host(process=True, SEEDANCE_WALLET_KEY=secret, SEEDANCE_WALLET_FILE="") as host:
+    async with bench.host(process="started", SEEDANCE_WALLET_KEY=secret, SEEDANCE_WALLET_FILE="") as host:
         first = await host.call("quote_price", image=str(picture), prompt="x")
         (server,) = find_servers()
         (before,) = find_decoders_of(server)
@@ -132,7 +132,7 @@ async def test_a_decoder_knows_no_secret_ends_with_its_server_and_is_replaced(be
 @on_linux
 async def test_a_caller_who_leaves_stops_the_decoding(bench: Bench, tmp_path: Path) -> None:
     slow = write_slow(tmp_path)
-    async with bench.host(process=True) as host:
+    async with bench.host(process="started") as host:
         with anyio.move_on_after(2):
             await host.call("quote_price", image=str(slow), prompt="x")
         (server,) = find_servers()

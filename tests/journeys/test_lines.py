@@ -17,7 +17,7 @@ HALF = "\ud83d"
 def ask(*messages: object) -> tuple[dict[object, dict[str, Any]], str]:
     """What a server answers by id, and what it logs."""
     answers: dict[object, dict[str, Any]] = {}
-    with running() as process:
+    with running(forked=True) as process:
         say(process, *messages, LIST)
         wanted: set[object] = {8}
         for message in messages:

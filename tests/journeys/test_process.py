@@ -14,9 +14,11 @@ from pathlib import Path
 
 import anyio
 import pytest
+from mcp import Client, StdioServerParameters
 
 from seedance_mcp.ledger.sqlite import BUSY_SECONDS
-from tests.journeys.host import CALL_SECONDS, Answer, Bench, run_in_thread
+from tests.forks import build_command
+from tests.journeys.host import CALL_SECONDS, Answer, Bench, Host, run_in_thread
 
 MakeBench = Callable[..., Awaitable[Bench]]
 SLACK_SECONDS = 2
@@ -46,10 +48,11 @@ HELLO = {
 }
 
 
-def start(*program: str, **environ: str) -> "subprocess.Popen[bytes]":
+def start(*program: str, forked: bool = False, **environ: str) -> "subprocess.Popen[bytes]":
+    command = build_command("seedance_mcp") if forked else [sys.executable, *(program or ("-m", "seedance_mcp"))]
     plain = {name: value for name, value in os.environ.items() if not name.startswith("SEEDANCE_")}
     return subprocess.Popen(
-        [sys.executable, *(program or ("-m", "seedance_mcp"))],
+        command,
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -58,9 +61,9 @@ def start(*program: str, **environ: str) -> "subprocess.Popen[bytes]":
 
 
 @contextmanager
-def running(*program: str, **environ: str) -> Generator["subprocess.Popen[bytes]"]:
+def running(*program: str, forked: bool = False, **environ: str) -> Generator["subprocess.Popen[bytes]"]:
     """A server that has said hello; killed in the end where it did not end by itself."""
-    with start(*program, **environ) as process:
+    with start(*program, forked=forked, **environ) as process:
         try:
             say(process, HELLO)
             hear(process)
@@ -123,10 +126,6 @@ def test_malformed_lines_are_survived_and_stdout_is_json_rpc_only() -> None:
 
 
 async def test_the_embedded_sandbox_needs_no_wallet_and_no_second_terminal(tmp_path: Path, picture: Path) -> None:
-    from mcp import Client, StdioServerParameters
-
-    from tests.journeys.host import Host
-
     server = StdioServerParameters(
         command=sys.executable,
         args=["-m", "seedance_mcp"],
@@ -181,7 +180,7 @@ Tell = Callable[["subprocess.Popen[bytes]"], None]
 
 async def end_in_mid_payment(bench: Bench, picture: Path, tell: Tell) -> int:
     """Tell it to end right after the first settlement; the exit code."""
-    with running(**bench.environ) as process:
+    with running(forked=True, **bench.environ) as process:
         ask(process, "animate_image", image=str(picture), prompt="x")
         paid: list[int] = []
         while not paid:
@@ -223,7 +222,7 @@ async def test_an_answer_that_does_not_come_holds_nobody_and_its_payment_is_in_t
 async def test_a_signal_ends_it_also_while_another_process_has_locked_the_ledger(bench: Bench, picture: Path) -> None:
     patient = "from seedance_mcp.ledger import sqlite; sqlite.BUSY_SECONDS = 60"
     serve = "from seedance_mcp.serving import serve; serve()"
-    with running("-c", f"{patient}; {serve}", **bench.environ) as process:
+    with running("-c", f"{patient}; {serve}", forked=False, **bench.environ) as process:
         ask(process, "wallet_status")
         while hear(process).get("id") != 2:
             pass
@@ -239,7 +238,7 @@ async def test_a_signal_ends_it_also_while_another_process_has_locked_the_ledger
 async def test_a_ledger_that_another_process_has_locked_is_told_of_before_a_host_believes_us_dead(
     bench: Bench, picture: Path
 ) -> None:
-    async with bench.host(process=True) as host:
+    async with bench.host(process="forked") as host:
         await host.call("wallet_status")
         other = sqlite3.connect(bench.folder / "data/sandbox/ledger.sqlite3", isolation_level=None)
         other.execute("BEGIN IMMEDIATE")
@@ -286,10 +285,6 @@ def fill_stderr(process: "subprocess.Popen[bytes]") -> None:
 async def test_a_clock_that_is_set_back_in_mid_call_does_not_make_the_call_longer(
     make_bench: MakeBench, picture: Path, tmp_path: Path
 ) -> None:
-    from mcp import Client, StdioServerParameters
-
-    from tests.journeys.host import Host
-
     bench = await make_bench(faults=("stuck_job",))
     ahead = tmp_path / "ahead"
     ahead.write_text("0")

@@ -2,13 +2,13 @@
 
 import json
 import subprocess
-import sys
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 import anyio
 import pytest
 
+from tests.forks import build_command
 from tests.journeys.host import Bench, run_in_thread
 
 MakeBench = Callable[..., Awaitable[Bench]]
@@ -163,7 +163,7 @@ async def test_the_fee_counts_against_the_days_budget(make_bench: MakeBench, pic
 @pytest.mark.slow
 async def test_the_demo_ends_on_tempo_as_it_does_on_base(tmp_path: Path) -> None:
     def run() -> "subprocess.CompletedProcess[str]":
-        command = [sys.executable, "-m", "seedance_mcp", "demo", "--rail", "mpp", "--json", "--job-seconds", "0.5"]
+        command = build_command("seedance_mcp", "demo", "--rail", "mpp", "--json", "--job-seconds", "0.5")
         return subprocess.run(command, capture_output=True, text=True, check=True, timeout=120)
 
     shown = json.loads((await run_in_thread(run)).stdout)

@@ -3,12 +3,12 @@
 import json
 import os
 import re
-import sys
 from pathlib import Path
 
 from mcp import Client, StdioServerParameters
 from mcp.client.stdio import stdio_client
 
+from tests.forks import build_command
 from tests.journeys.host import ON_BOTH_RAILS, Bench, Host
 
 TOKEN = re.compile(rb"vercel_blob_client_[A-Za-z0-9]+_[A-Za-z0-9+/]{20,}")
@@ -25,9 +25,10 @@ async def test_neither_logs_nor_results_nor_ledger_hold_key_signature_or_credent
     log = tmp_path / "stderr.txt"
     said: list[str] = []
     environ = {name: value for name, value in os.environ.items() if not name.startswith("SEEDANCE_")}
+    command, *words = build_command("seedance_mcp")
     server = StdioServerParameters(
-        command=sys.executable,
-        args=["-m", "seedance_mcp"],
+        command=command,
+        args=words,
         env={**environ, **bench.environ, "SEEDANCE_LOG_LEVEL": "DEBUG", "SEEDANCE_WALLET_KEY": key},
     )
     with log.open("w") as errlog:
@@ -59,9 +60,10 @@ async def test_a_studio_that_repeats_our_secrets_gets_none_into_ledger_log_or_re
 ) -> None:
     log, said = tmp_path / "stderr.txt", list[str]()
     environ = {name: value for name, value in os.environ.items() if not name.startswith("SEEDANCE_")}
+    command, *words = build_command("seedance_mcp")
     server = StdioServerParameters(
-        command=sys.executable,
-        args=["-m", "seedance_mcp"],
+        command=command,
+        args=words,
         env={**environ, **bench.environ, "SEEDANCE_LOG_LEVEL": "DEBUG"},
     )
     with log.open("w") as errlog:

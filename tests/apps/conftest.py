@@ -14,6 +14,7 @@ from mcp import Client, StdioServerParameters
 from mcp.client.extension import advertise
 from mcp.server.apps import APP_MIME_TYPE, EXTENSION_ID
 
+from seedance_mcp.server import build_server
 from tests.hosts.conftest import SERVER
 from tests.servers import Answer, Asked, build_answer, serve_raw
 
@@ -107,8 +108,21 @@ class Screen:
         return await self.page.locator("html").evaluate("(node) => node.scrollWidth > node.clientWidth")
 
 
+@pytest.fixture(scope="module")
+async def browser() -> AsyncGenerator[Any]:
+    """One Chromium for all screens of a module; each has a context of its own."""
+    chromium = find_chromium()
+    from playwright.async_api import async_playwright
+
+    async with async_playwright() as playwright:
+        browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield browser
+        await browser.close()
+
+
 @asynccontextmanager
 async def open_screen(
+    browser: Any,
     environ: Mapping[str, str],
     *,
     capabilities: Mapping[str, Any] = EVERYTHING,
@@ -116,20 +130,20 @@ async def open_screen(
     size: tuple[int, int] = DESKTOP,
     declared: Mapping[str, Any] | None = None,
     host: bytes | None = None,
+    apart: bool = False,
 ) -> AsyncGenerator[Screen]:
     """A server, a client that announces pages, and a browser that shows ours.
 
     Args:
+        browser: The fixture of this name.
         environ: The server's settings.
         capabilities: What the host does for a page.
         context: What it tells the page of itself.
         size: Of the window.
         declared: The origins that the host lets the page load from; what the page declares unless given.
         host: The host's own page; `host.html` unless given.
+        apart: Whether the server is a process of its own.
     """
-    chromium = find_chromium()
-    from playwright.async_api import async_playwright
-
     answers: dict[str, bytes] = {}
 
     async def answer(asked: Asked, writer: Any) -> None:
@@ -137,7 +151,8 @@ async def open_screen(
 
     served: Answer = answer
     async with AsyncExitStack() as stack:
-        server = StdioServerParameters(command=SERVER[0], args=SERVER[1:], env=dict(environ))
+        process = StdioServerParameters(command=SERVER[0], args=SERVER[1:], env=dict(environ))
+        server = process if apart else build_server(environ)
         client = await stack.enter_async_context(Client(server, extensions=[Apps]))
         content = (await client.read_resource(PAGE_URI)).contents[0]
         html = str(getattr(content, "text", ""))
@@ -146,10 +161,8 @@ async def open_screen(
         kind = "text/html; charset=utf-8"
         answers["/host"] = build_answer(200, host or HOST.read_bytes(), content_type=kind)
         answers["/page"] = build_answer(200, html.encode(), content_type=kind, content_security_policy=policy)
-        playwright = await stack.enter_async_context(async_playwright())
-        browser = await playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        stack.push_async_callback(browser.close)
         browser_page: Any = await browser.new_page(viewport={"width": size[0], "height": size[1]})
+        stack.push_async_callback(browser_page.close)
         screen = Screen(browser_page, client)
         await browser_page.expose_function("askServer", screen.ask_server)
         await browser_page.goto(f"{outside.url}/host")

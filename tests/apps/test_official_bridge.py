@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -30,8 +31,10 @@ def build_host() -> bytes:
 
 
 @pytest.mark.slow
-async def test_the_official_bridge_takes_every_word_of_the_page(app_environ: MakeEnviron) -> None:
-    async with open_screen(app_environ(job_seconds=5), context={"theme": "dark"}, host=build_host()) as screen:
+async def test_the_official_bridge_takes_every_word_of_the_page(browser: Any, app_environ: MakeEnviron) -> None:
+    async with open_screen(
+        browser, app_environ(job_seconds=5), context={"theme": "dark"}, host=build_host(), apart=True
+    ) as screen:
         await screen.call("quote_price", **WISHES)
         await screen.page.get_by_role("button", name="Make it for $0.32").click()
         await screen.see("Asked")

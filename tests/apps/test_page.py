@@ -43,9 +43,9 @@ async def wait_for_play(screen: Screen) -> str:
 @pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
 @pytest.mark.parametrize("theme", ["light", "dark"])
 async def test_a_quote_shows_price_limits_and_ways_to_pay(
-    app_environ: MakeEnviron, tmp_path: Path, size: tuple[int, int], theme: str
+    browser: Any, app_environ: MakeEnviron, tmp_path: Path, size: tuple[int, int], theme: str
 ) -> None:
-    async with open_screen(app_environ(rails=("x402", "mpp")), size=size, context={"theme": theme}) as screen:
+    async with open_screen(browser, app_environ(rails=("x402", "mpp")), size=size, context={"theme": theme}) as screen:
         await screen.client.call_tool("upload_image", {"image": str(EXAMPLE_IMAGE)})
         await screen.call("quote_price", **WISHES)
         await screen.see("Within your limits")
@@ -61,8 +61,10 @@ async def test_a_quote_shows_price_limits_and_ways_to_pay(
 
 
 @pytest.mark.slow
-async def test_the_system_decides_between_light_and_dark_until_the_host_does(app_environ: MakeEnviron) -> None:
-    async with open_screen(app_environ()) as screen:
+async def test_the_system_decides_between_light_and_dark_until_the_host_does(
+    browser: Any, app_environ: MakeEnviron
+) -> None:
+    async with open_screen(browser, app_environ()) as screen:
         look = "(node) => getComputedStyle(node).backgroundColor"
         seen = [await screen.page.locator("html").evaluate(look)]
         await screen.browser_page.emulate_media(color_scheme="dark")
@@ -78,9 +80,9 @@ async def test_the_system_decides_between_light_and_dark_until_the_host_does(app
 @pytest.mark.slow
 @pytest.mark.parametrize(("rail", "most"), [("x402", "0.32"), ("mpp", "0.34")])
 async def test_the_button_asks_the_host_to_send_a_message_and_buys_nothing(
-    app_environ: MakeEnviron, rail: str, most: str
+    browser: Any, app_environ: MakeEnviron, rail: str, most: str
 ) -> None:
-    async with open_screen(app_environ(rails=(rail,))) as screen:
+    async with open_screen(browser, app_environ(rails=(rail,))) as screen:
         await screen.client.call_tool("upload_image", {"image": str(EXAMPLE_IMAGE)})
         await screen.call("quote_price", **WISHES)
         await screen.page.get_by_role("button", name="Make it for $0.32").click()
@@ -94,9 +96,10 @@ async def test_the_button_asks_the_host_to_send_a_message_and_buys_nothing(
 
 @pytest.mark.slow
 async def test_a_host_that_takes_no_messages_and_lets_no_tools_be_called_gets_a_page_without_buttons(
+    browser: Any,
     app_environ: MakeEnviron,
 ) -> None:
-    async with open_screen(app_environ(job_seconds=20), capabilities={}) as screen:
+    async with open_screen(browser, app_environ(job_seconds=20), capabilities={}) as screen:
         await screen.call("quote_price", **WISHES)
         await screen.see("Within your limits")
         assert await screen.page.get_by_role("button").count() == 0
@@ -109,8 +112,10 @@ async def test_a_host_that_takes_no_messages_and_lets_no_tools_be_called_gets_a_
 
 
 @pytest.mark.slow
-async def test_a_running_job_is_followed_to_its_clip_which_plays_from_the_studio(app_environ: MakeEnviron) -> None:
-    async with open_screen(app_environ(job_seconds=5)) as screen:
+async def test_a_running_job_is_followed_to_its_clip_which_plays_from_the_studio(
+    browser: Any, app_environ: MakeEnviron
+) -> None:
+    async with open_screen(browser, app_environ(job_seconds=5)) as screen:
         await screen.call("animate_image", **WISHES, wait_seconds=10)
         await screen.see("Finished")
         read = await screen.read()
@@ -127,8 +132,10 @@ async def test_a_running_job_is_followed_to_its_clip_which_plays_from_the_studio
 
 
 @pytest.mark.slow
-async def test_where_the_host_lets_nothing_load_the_clip_comes_through_the_host(app_environ: MakeEnviron) -> None:
-    async with open_screen(app_environ(), declared=SHUT) as screen:
+async def test_where_the_host_lets_nothing_load_the_clip_comes_through_the_host(
+    browser: Any, app_environ: MakeEnviron
+) -> None:
+    async with open_screen(browser, app_environ(), declared=SHUT) as screen:
         job = await make_clip(screen)
         poster = await screen.page.locator("img").evaluate("(picture) => picture.naturalWidth")
         source = await wait_for_play(screen)
@@ -138,8 +145,10 @@ async def test_where_the_host_lets_nothing_load_the_clip_comes_through_the_host(
 
 
 @pytest.mark.slow
-async def test_where_nothing_can_be_played_the_page_says_so_and_keeps_the_link(app_environ: MakeEnviron) -> None:
-    async with open_screen(app_environ(), declared=SHUT, capabilities={"openLinks": {}}) as screen:
+async def test_where_nothing_can_be_played_the_page_says_so_and_keeps_the_link(
+    browser: Any, app_environ: MakeEnviron
+) -> None:
+    async with open_screen(browser, app_environ(), declared=SHUT, capabilities={"openLinks": {}}) as screen:
         job = await make_clip(screen)
         await screen.page.get_by_label("Play the clip").click()
         await screen.see("This host does not play the clip here.")
@@ -150,8 +159,8 @@ async def test_where_nothing_can_be_played_the_page_says_so_and_keeps_the_link(a
 
 
 @pytest.mark.slow
-async def test_a_list_opens_its_clips_and_leads_back(app_environ: MakeEnviron) -> None:
-    async with open_screen(app_environ(), size=PHONE) as screen:
+async def test_a_list_opens_its_clips_and_leads_back(browser: Any, app_environ: MakeEnviron) -> None:
+    async with open_screen(browser, app_environ(), size=PHONE) as screen:
         job = await make_clip(screen)
         await screen.call("list_jobs")
         await screen.see("1 clip")
@@ -167,8 +176,8 @@ async def test_a_list_opens_its_clips_and_leads_back(app_environ: MakeEnviron) -
 
 
 @pytest.mark.slow
-async def test_a_refusal_begins_with_what_became_of_the_money(app_environ: MakeEnviron) -> None:
-    async with open_screen(app_environ(settings={"SEEDANCE_MAX_PRICE_PER_VIDEO": "0.10"})) as screen:
+async def test_a_refusal_begins_with_what_became_of_the_money(browser: Any, app_environ: MakeEnviron) -> None:
+    async with open_screen(browser, app_environ(settings={"SEEDANCE_MAX_PRICE_PER_VIDEO": "0.10"})) as screen:
         await screen.call("quote_price", **WISHES)
         await screen.see("Not within your limits")
         buttons = await screen.page.get_by_role("button").count()
@@ -180,8 +189,8 @@ async def test_a_refusal_begins_with_what_became_of_the_money(app_environ: MakeE
 
 
 @pytest.mark.slow
-async def test_a_failed_job_shows_the_studios_words_as_text(app_environ: MakeEnviron) -> None:
-    async with open_screen(app_environ(faults=("failed_job",))) as screen:
+async def test_a_failed_job_shows_the_studios_words_as_text(browser: Any, app_environ: MakeEnviron) -> None:
+    async with open_screen(browser, app_environ(faults=("failed_job",))) as screen:
         await screen.call("animate_image", **WISHES)
         await screen.see("Failed at the studio")
         assert "$0.32 paid" in await screen.read()
@@ -220,6 +229,7 @@ WORDLESS = {"a status that is none", "nothing"}
 
 @pytest.mark.slow
 async def test_whatever_a_stranger_wrote_is_text_and_an_address_that_is_not_https_is_nothing(
+    browser: Any,
     app_environ: MakeEnviron,
 ) -> None:
     errors: list[object] = []
@@ -227,7 +237,7 @@ async def test_whatever_a_stranger_wrote_is_text_and_an_address_that_is_not_http
     def note(error: object) -> None:
         errors.append(error)
 
-    async with open_screen(app_environ()) as screen:
+    async with open_screen(browser, app_environ()) as screen:
         screen.browser_page.on("pageerror", note)
         await screen.tell("tool-input", {"arguments": {"prompt": HOSTILE, "model": HOSTILE, "duration": HOSTILE}})
         for name, result in HOSTILE_RESULTS.items():
@@ -248,8 +258,10 @@ async def test_whatever_a_stranger_wrote_is_text_and_an_address_that_is_not_http
 
 
 @pytest.mark.slow
-async def test_a_page_that_is_torn_down_asks_no_more_and_answers_the_host(app_environ: MakeEnviron) -> None:
-    async with open_screen(app_environ(job_seconds=20)) as screen:
+async def test_a_page_that_is_torn_down_asks_no_more_and_answers_the_host(
+    browser: Any, app_environ: MakeEnviron
+) -> None:
+    async with open_screen(browser, app_environ(job_seconds=20)) as screen:
         job = await screen.call("animate_image", **WISHES, wait_seconds=4)
         assert job["structuredContent"]["job_id"]
         answers = await screen.browser_page.evaluate(

@@ -4,7 +4,6 @@ import io
 import os
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
 from contextlib import ExitStack, asynccontextmanager, contextmanager
@@ -23,6 +22,7 @@ from seedance_mcp.ledger.sqlite import SQLiteLedger
 from seedance_mcp.order import Order
 from seedance_mcp.sandbox import Sandbox, SandboxSettings
 from seedance_mcp.wire.exchange import Refused
+from tests.forks import build_command
 from tests.journeys.host import draw, run_in_thread
 from tests.ledger.rows import reserve, sign
 from tests.people.history import Wish, date_back, make_history
@@ -128,10 +128,10 @@ async def until(holds: Callable[[], Awaitable[object]]) -> None:
 
 
 @contextmanager
-def open_gallery(environ: dict[str, str]) -> Generator[str]:
+def open_gallery(environ: dict[str, str], *, afresh: bool = False) -> Generator[str]:
     """The real command, and where its page is."""
     plain = {name: value for name, value in os.environ.items() if not name.startswith("SEEDANCE_")}
-    command = [sys.executable, "-m", "seedance_mcp", "gallery", "--no-open"]
+    command = build_command("seedance_mcp", "gallery", "--no-open", afresh=afresh)
     with subprocess.Popen(command, env={**plain, **environ}, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         try:
@@ -383,7 +383,7 @@ async def test_a_job_that_ends_while_the_page_is_open_is_shown_and_a_clip_that_p
             video = seen.card("First").locator("video")
             await until(lambda: video.evaluate("(video) => video.currentTime > 0.1"))
             await video.evaluate("(video) => { video.dataset.same = 'yes'; }")
-            command = [sys.executable, "-m", "seedance_mcp", "animate", picture, "--prompt", "Second"]
+            command = build_command("seedance_mcp", "animate", picture, "--prompt", "Second")
             process = await anyio.open_process(command, env={**os.environ, **environ})
             async with process:
                 await seen.page.get_by_text("1 running").wait_for(timeout=SEE_SECONDS * 1000)
@@ -399,7 +399,7 @@ async def test_a_job_that_ends_while_the_page_is_open_is_shown_and_a_clip_that_p
 async def test_a_gallery_that_was_closed_is_said_and_the_page_keeps_what_it_knew(browser: Any, tmp_path: Path) -> None:
     environ = {"SEEDANCE_PROFILE": "sandbox", "SEEDANCE_DATA_DIR": str(tmp_path / "data")}
     with ExitStack() as stack:
-        url = await run_in_thread(lambda: stack.enter_context(open_gallery(environ)))
+        url = await run_in_thread(lambda: stack.enter_context(open_gallery(environ, afresh=True)))
         async with visit(browser, url) as seen:
             await run_in_thread(stack.close)
             await seen.page.get_by_text("The gallery was closed").wait_for(timeout=SEE_SECONDS * 1000)

@@ -105,6 +105,6 @@ def _possibly_bought_error(payment: UntrackedPayment, take: int) -> PossiblyBoug
         f"This wallet paid the studio ${format_usdc(payment.amount_micro_usdc)} in transaction {payment.transaction}, "
         "which is what this video costs. This machine's ledger does not know that payment, and the studio's list has "
         "no job for it.",
-        "It may be this video: call list_jobs in a minute, or ask the studio's support about the transaction. To buy "
-        f"another video all the same, call again with take {take}.",
+        "It may be this video. Call list_jobs in a minute to see whether it has a job by then; the studio's support "
+        f"can say what the transaction bought. To buy another video all the same, call again with take {take}.",
     )

@@ -31,6 +31,7 @@ _PHRASES: dict[str, str | Callable[[re.Match[str]], str]] = {
     r"call get_job with (?:the job that is named|that job_id to see and save it)": (
         r"run seedance-mcp get with that id to save its video"
     ),
+    r"call list_jobs in a minute to see whether": r"run seedance-mcp jobs --studio in a minute to see whether",
     r"to buy another video all the same, call again with take": r"to buy another video all the same, give --take",
     r"until then quote_price works": r"until then seedance-mcp quote works",
     r"the studio named video_url": r"the studio named the video's URL",

@@ -4,7 +4,6 @@ import json
 import logging
 import os
 import subprocess
-import sys
 from contextlib import suppress
 from typing import Any
 
@@ -13,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seedance_mcp.logs import FIELDS, LineFormatter, RedactingFormatter
+from tests.forks import build_command
 
 KEY = "0x" + "5e" * 32
 CREDENTIAL = "eyJ" + "QWxhZGRpbjpvcGVuIHNlc2FtZQ" * 8
@@ -82,7 +82,7 @@ def test_a_secret_is_taken_out_of_the_text_for_people(secret: str) -> None:
 @pytest.mark.skipif(os.name != "posix", reason="pseudo-terminals are POSIX")
 def test_at_a_terminal_the_server_logs_text_and_elsewhere_lines_of_json(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SEEDANCE_LOG_LEVEL", "DEBUG")
-    command = [sys.executable, "-m", "seedance_mcp"]
+    command = build_command("seedance_mcp")
     piped = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, check=True).stderr
     terminal, other = os.openpty()
     with subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=other) as process:

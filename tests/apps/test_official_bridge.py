@@ -15,8 +15,8 @@ pytestmark = pytest.mark.browser
 
 HERE = Path(__file__).parent
 PACKAGES = (
-    "@modelcontextprotocol/ext-apps@2", "@modelcontextprotocol/client@2", "@modelcontextprotocol/core@2",
-    "@modelcontextprotocol/server@2", "zod@4", "esbuild@0.25",
+    "@modelcontextprotocol/ext-apps@2.0.4", "@modelcontextprotocol/client@2.4.0", "@modelcontextprotocol/core@2.4.0",
+    "@modelcontextprotocol/server@2.4.0", "zod@4.6.7", "esbuild@0.25.12",
 )  # fmt: skip
 
 

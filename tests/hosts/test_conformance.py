@@ -19,7 +19,7 @@ from tests.hosts.conftest import install_node, need_switch
 pytestmark = pytest.mark.compat
 
 SUITE = "@modelcontextprotocol/conformance@0.2.0-alpha.12"
-NODE = "node@22"
+NODE = "node@22.23.3"
 START_SECONDS = 60
 SCENARIO_SECONDS = 120
 SCENARIOS: dict[str, tuple[str, ...]] = {

@@ -16,7 +16,7 @@ HERE = Path(__file__).parent
 def test_the_python_sdk_1_x_gets_its_clip_and_asks_its_person(
     host_environ: MakeEnviron, make_picture: Callable[..., Path]
 ) -> None:
-    python = install_python("mcp>=1.30,<2")
+    python = install_python("mcp==1.30.0")
     command = [str(python), str(HERE / "drive_python.py"), str(make_picture()), *SERVER]
     seen = run_driver(command, host_environ(SEEDANCE_ASK_ABOVE="0.10"))
     assert seen["protocol"] == "2025-11-25"
@@ -27,7 +27,7 @@ def test_the_python_sdk_1_x_gets_its_clip_and_asks_its_person(
 def test_the_typescript_sdk_1_x_gets_its_clip_and_asks_its_person(
     host_environ: MakeEnviron, make_picture: Callable[..., Path]
 ) -> None:
-    folder = install_node("@modelcontextprotocol/sdk@1")
+    folder = install_node("@modelcontextprotocol/sdk@1.32.2")
     driver = folder / "drive_typescript.mjs"
     driver.write_text((HERE / "drive_typescript.mjs").read_text())
     command = ["node", str(driver), str(make_picture()), *SERVER]
@@ -39,7 +39,7 @@ def test_the_typescript_sdk_1_x_gets_its_clip_and_asks_its_person(
 def test_the_inspectors_command_line_lists_the_tools_and_calls_one(
     host_environ: MakeEnviron, make_picture: Callable[..., Path], tmp_path: Path, era: str
 ) -> None:
-    folder = install_node("@modelcontextprotocol/inspector@2.12.0", "node@22")
+    folder = install_node("@modelcontextprotocol/inspector@2.12.0", "node@22.23.3")
     programs = folder / "node_modules/.bin"
     environ = {**host_environ(), "HOME": str(tmp_path)}
     inspector = [str(programs / "node"), str(programs / "mcp-inspector"), "--cli", "--protocol-era", era]

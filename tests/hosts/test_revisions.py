@@ -12,6 +12,7 @@ import pytest
 from mcp import Client, StdioServerParameters
 from mcp.types import CallToolResult, ElicitResult
 
+from tests.forks import build_command
 from tests.hosts.conftest import SERVER, check_journey
 
 pytestmark = pytest.mark.compat
@@ -60,7 +61,8 @@ class Pipe:
 
 @contextmanager
 def open_pipe(environ: Mapping[str, str], revision: str) -> Generator[Pipe]:
-    with subprocess.Popen(SERVER, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=dict(environ)) as process:
+    command = build_command("seedance_mcp")
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=dict(environ)) as process:
         pipe = Pipe(process)
         hello = pipe.ask(
             "initialize",

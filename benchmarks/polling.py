@@ -26,15 +26,15 @@ from typing import Any
 
 import anyio
 
-from seedance_mcp.errors import StudioError
-from seedance_mcp.ledger import Job
+from seedance_mcp.core.errors import StudioError
+from seedance_mcp.core.money import MicroUSDC
+from seedance_mcp.core.records import Job
+from seedance_mcp.core.wire.offers import Offer
+from seedance_mcp.core.wire.responses import PaidRequest, Receipt, Settled
 from seedance_mcp.ledger.sqlite import SQLiteLedger
-from seedance_mcp.money import MicroUSDC
 from seedance_mcp.studio import Address, Studio
 from seedance_mcp.wallet import open_throwaway_wallet
 from seedance_mcp.watcher import JobWatcher
-from seedance_mcp.wire.exchange import PaidRequest, Receipt, Settled
-from seedance_mcp.wire.offers import Offer
 
 SIZES = (1, 10, 100, 1000)
 NAIVE_SECONDS = 5

@@ -10,9 +10,11 @@ from dataclasses import dataclass
 
 from seedance_mcp import policy
 from seedance_mcp.config import Profile, Settings
+from seedance_mcp.core.freezes import Freeze
+from seedance_mcp.core.ledger import Ledger
+from seedance_mcp.core.limits import Limits, Spend
+from seedance_mcp.core.records import Payment
 from seedance_mcp.funds import Balance, Funds
-from seedance_mcp.ledger import Ledger, Payment
-from seedance_mcp.policy import Freeze, Limits, Spend
 
 UNFINISHED_MAX = 20
 """How many unfinished payments are told one by one."""

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 
 import anyio
 
+from seedance_mcp.core.concurrency import Flights
+from seedance_mcp.core.errors import JobNotFoundError, StudioError, StudioRejectedError, StudioUnreachableError
+from seedance_mcp.core.records import Job
+from seedance_mcp.core.wire.jobs import JobStatus
 from seedance_mcp.delivery import Delivery
-from seedance_mcp.errors import JobNotFoundError, StudioError, StudioRejectedError, StudioUnreachableError
-from seedance_mcp.flights import Flights
-from seedance_mcp.ledger import Job
 from seedance_mcp.studio import Studio
 from seedance_mcp.watcher import Report, end_stalled
-from seedance_mcp.wire.jobs import JobStatus
 
 POLL_SECONDS_MAX = 10
 STALLED_JOBS_MAX = 1000

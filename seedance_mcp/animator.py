@@ -14,20 +14,19 @@ from seedance_mcp.account import Account, Standing
 from seedance_mcp.adoption import Adoption
 from seedance_mcp.chains import Chains
 from seedance_mcp.config import Settings
+from seedance_mcp.core.concurrency import Flights, Start
+from seedance_mcp.core.errors import PurchaseUnderwayError, StudioUnreachableError
+from seedance_mcp.core.ledger import Ledger
+from seedance_mcp.core.limits import Cost, Recipient
+from seedance_mcp.core.records import Job, Payment
+from seedance_mcp.core.wire.offers import Offer
 from seedance_mcp.delivery import Delivery
-from seedance_mcp.errors import (
-    PurchaseUnderwayError,
-    StudioUnreachableError,
-)
-from seedance_mcp.flights import Flights, Start
 from seedance_mcp.funds import Funds
 from seedance_mcp.history import History, Recent
 from seedance_mcp.hosting import UPLOAD_PRICE_MICRO_USDC, Hosted, Hosting
-from seedance_mcp.ledger import Job, Ledger, Payment
 from seedance_mcp.media import is_missing
 from seedance_mcp.order import Order, PreparedOrder, prepare
 from seedance_mcp.ordering import Ordering
-from seedance_mcp.policy import Cost, Recipient
 from seedance_mcp.pricing import Pricing
 from seedance_mcp.purchase import Buyer
 from seedance_mcp.questions import Proposal
@@ -41,7 +40,6 @@ from seedance_mcp.untracked import UntrackedJobs
 from seedance_mcp.untracked_payments import UntrackedPayments
 from seedance_mcp.wallet import Wallet
 from seedance_mcp.watcher import Changed, JobWatcher, Report
-from seedance_mcp.wire.offers import Offer
 
 BOUGHT_BEFORE = "This clip was bought before; nothing is paid for it again."
 VERIFY_SECONDS = 5

@@ -15,12 +15,11 @@ from typing import cast
 
 import anyio
 
-from seedance_mcp.errors import StudioError, StudioProtocolError
-from seedance_mcp.ledger import Payment
-from seedance_mcp.policy import Pins
-from seedance_mcp.studio import Studio
-from seedance_mcp.wire.encoding import Json
-from seedance_mcp.wire.mpp import (
+from seedance_mcp.core.errors import StudioError, StudioProtocolError
+from seedance_mcp.core.limits import Pins
+from seedance_mcp.core.records import Payment
+from seedance_mcp.core.wire.json import Json
+from seedance_mcp.core.wire.mpp import (
     Charge,
     build_log_query,
     find_transaction,
@@ -28,9 +27,9 @@ from seedance_mcp.wire.mpp import (
     read_inclusion,
     read_log_transaction,
 )
-from seedance_mcp.wire.offers import Offer, Rail
-from seedance_mcp.wire.transfers import Transfer, build_transfer_query, read_transfers
-from seedance_mcp.wire.x402 import (
+from seedance_mcp.core.wire.offers import Offer, Rail
+from seedance_mcp.core.wire.transfers import Transfer, build_transfer_query, read_transfers
+from seedance_mcp.core.wire.x402 import (
     Authorization,
     TokenDomain,
     build_authorization_state_call,
@@ -39,6 +38,7 @@ from seedance_mcp.wire.x402 import (
     read_authorization,
     read_word,
 )
+from seedance_mcp.studio import Studio
 
 FATE_SECONDS = 60
 """How long finding out what became of one payment may take, at each node."""

@@ -22,8 +22,8 @@ from seedance_mcp.commands.console import AsJson, json_asked, say, show_error, w
 from seedance_mcp.commands.exits import EPILOG, find_exit_code
 from seedance_mcp.commands.phrases import rephrase
 from seedance_mcp.config import SANDBOX_PORT, read_settings
+from seedance_mcp.core.errors import ConfigError, InternalError, SeedanceError
 from seedance_mcp.embedded import prepare_wallet, start_sandbox
-from seedance_mcp.errors import ConfigError, InternalError, SeedanceError
 from seedance_mcp.logs import configure_logging
 
 LISTEN_SECONDS = 1.0

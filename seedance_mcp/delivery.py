@@ -14,15 +14,16 @@ from pathlib import Path
 import anyio
 
 from seedance_mcp import media
-from seedance_mcp.errors import (
+from seedance_mcp.core.concurrency import Start
+from seedance_mcp.core.errors import (
     SeedanceError,
     StudioError,
     StudioRejectedError,
     StudioUnreachableError,
     VideoUnsavedError,
 )
-from seedance_mcp.flights import Start
-from seedance_mcp.ledger import Job, Ledger
+from seedance_mcp.core.ledger import Ledger
+from seedance_mcp.core.records import Job
 from seedance_mcp.pictures.images import IMAGE_BYTES_MAX, Image
 from seedance_mcp.pictures.thumbnails import keep_frame, save_thumbnail
 from seedance_mcp.studio import Studio

@@ -22,7 +22,7 @@ import anyio.to_thread
 from seedance_mcp import __version__
 from seedance_mcp.config import Settings, find_sources, list_unread_files, read_settings
 from seedance_mcp.config.reading import PREFIX
-from seedance_mcp.errors import (
+from seedance_mcp.core.errors import (
     ConfigError,
     SeedanceError,
     StudioRejectedError,
@@ -30,17 +30,20 @@ from seedance_mcp.errors import (
     format_clock,
     quote_text,
 )
+from seedance_mcp.core.freezes import Freeze
+from seedance_mcp.core.installation import describe_install
+from seedance_mcp.core.limits import Limits, Spend
+from seedance_mcp.core.money import format_usdc
 from seedance_mcp.hosts import HOSTS, has_entry
-from seedance_mcp.installation import describe_install
-from seedance_mcp.money import format_usdc
-from seedance_mcp.policy import Freeze, Limits, Spend, find_room
+from seedance_mcp.policy import find_room
 from seedance_mcp.wallet import list_sources, open_wallet
 from seedance_mcp.wallet.keyfiles import is_locked
 
 if TYPE_CHECKING:
-    from seedance_mcp.ledger import Ledger, Payment
+    from seedance_mcp.core.ledger import Ledger
+    from seedance_mcp.core.records import Payment
+    from seedance_mcp.core.wire.offers import Rail
     from seedance_mcp.studio import Studio
-    from seedance_mcp.wire.offers import Rail
 
 NETWORK_SECONDS = 30
 """For so long the studio and the chains are waited for, all together."""
@@ -392,8 +395,8 @@ async def _open_studio(settings: Settings) -> AsyncGenerator[Studio, None]:
 
 async def _look_at_studio(studio: Studio, settings: Settings) -> list[Finding]:
     """Reachable, which dialect, and whether our request would be understood: asked unpaid, so it costs nothing."""
+    from seedance_mcp.core.wire.generation import GenerationRequest
     from seedance_mcp.pricing import PLACEHOLDER_URL, Pricing
-    from seedance_mcp.wire.generation import GenerationRequest
 
     pricing = Pricing(studio=studio, wallet="0x" + "0" * 40, now=time.time)
     try:
@@ -434,10 +437,10 @@ async def _look_at_studio(studio: Studio, settings: Settings) -> list[Finding]:
 
 async def _look_at_upload(studio: Studio) -> list[Finding]:
     """The price of an upload, asked unpaid: on which rails it could be paid, and what the studio's clock says."""
-    from seedance_mcp.wire.encoding import encode_json
-    from seedance_mcp.wire.exchange import PaidRequest
-    from seedance_mcp.wire.mpp import is_pushed
-    from seedance_mcp.wire.offers import read_offers
+    from seedance_mcp.core.wire.json import encode_json
+    from seedance_mcp.core.wire.mpp import is_pushed
+    from seedance_mcp.core.wire.offers import read_offers
+    from seedance_mcp.core.wire.responses import PaidRequest
 
     body = encode_json({"filename": "doctor.png", "contentType": "image/png", "size": 1000})
     try:
@@ -474,8 +477,8 @@ async def _look_at_upload(studio: Studio) -> list[Finding]:
 
 
 async def _look_at_chains(studio: Studio, settings: Settings, address: str | None) -> list[Finding]:
-    from seedance_mcp.wire.mpp import build_balance_call
-    from seedance_mcp.wire.x402 import read_word
+    from seedance_mcp.core.wire.mpp import build_balance_call
+    from seedance_mcp.core.wire.x402 import read_word
 
     profile, findings = settings.profile, list[Finding]()
     chains: list[tuple[Rail, str, tuple[str, ...]]] = []
@@ -509,7 +512,7 @@ async def _look_at_chains(studio: Studio, settings: Settings, address: str | Non
 
 async def _look_at_nodes(studio: Studio, rail: Rail, network: str) -> Finding:
     """Whether every RPC address of a rail answers, and is of the right chain; the first that is not."""
-    from seedance_mcp.wire.x402 import read_word
+    from seedance_mcp.core.wire.x402 import read_word
 
     topic, setting = f"chain {rail}", "SEEDANCE_RPC_URL" if rail == "x402" else "SEEDANCE_TEMPO_RPC_URL"
     nodes = studio.count_nodes(rail)

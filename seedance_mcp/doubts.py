@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import TypeVar
 
-from seedance_mcp.errors import (
+from seedance_mcp.core.errors import (
     UNWRITTEN_HINT,
     LedgerError,
     PaymentOutcomeUnknownError,
@@ -16,8 +16,8 @@ from seedance_mcp.errors import (
     PurchaseUnderwayError,
     SeedanceError,
 )
-from seedance_mcp.ledger import Payment
-from seedance_mcp.wire.x402 import find_nonce
+from seedance_mcp.core.records import Payment
+from seedance_mcp.core.wire.x402 import find_nonce
 
 UNDONE = "the chain undid it"
 """The reason of a refused payment whose charge was included and reverted: its fee is gone, and no other money."""

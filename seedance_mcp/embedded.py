@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 from seedance_mcp.config import Settings
-from seedance_mcp.errors import ConfigError
-from seedance_mcp.installation import describe_install
+from seedance_mcp.core.errors import ConfigError
+from seedance_mcp.core.installation import describe_install
 from seedance_mcp.wallet import open_wallet
 from seedance_mcp.wallet.keyfiles import create_key_file
 

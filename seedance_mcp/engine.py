@@ -16,11 +16,11 @@ import anyio
 import anyio.to_thread
 
 from seedance_mcp.config import Settings, list_unread_files, read_settings
-from seedance_mcp.errors import ConfigError, SeedanceError
+from seedance_mcp.core.errors import ConfigError, SeedanceError
 
 if TYPE_CHECKING:
     from seedance_mcp.animator import Animator
-    from seedance_mcp.ledger import Job
+    from seedance_mcp.core.records import Job
 
 log = logging.getLogger("seedance_mcp")
 

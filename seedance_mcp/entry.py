@@ -18,7 +18,7 @@ from typing import Literal, cast
 
 from seedance_mcp.config import read_settings
 from seedance_mcp.config.reading import PREFIX, SETTINGS, expand
-from seedance_mcp.errors import ConfigError
+from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.tomltext import write_toml
 
 SERVER_NAME = "seedance"

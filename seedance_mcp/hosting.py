@@ -16,8 +16,8 @@ from urllib.parse import quote, urlsplit
 import anyio
 
 from seedance_mcp import policy
-from seedance_mcp.doubts import held_error
-from seedance_mcp.errors import (
+from seedance_mcp.core.concurrency import Flights
+from seedance_mcp.core.errors import (
     ImageError,
     LedgerError,
     PurchaseUnderwayError,
@@ -25,20 +25,21 @@ from seedance_mcp.errors import (
     StudioProtocolError,
     StudioRejectedError,
 )
-from seedance_mcp.flights import Flights
-from seedance_mcp.idempotency import upload_keys
-from seedance_mcp.ledger import Ledger, Payment, Upload
+from seedance_mcp.core.idempotency import upload_keys
+from seedance_mcp.core.ledger import Ledger
+from seedance_mcp.core.limits import Recipient
+from seedance_mcp.core.records import Payment, Upload
+from seedance_mcp.core.wire.jobs import UploadTicket, read_upload_ticket
+from seedance_mcp.core.wire.json import encode_json
+from seedance_mcp.core.wire.mpp import was_pushed
+from seedance_mcp.core.wire.offers import Offers, read_offers
+from seedance_mcp.core.wire.responses import PaidRequest, describe_answer
+from seedance_mcp.doubts import held_error
 from seedance_mcp.pictures.images import Image
-from seedance_mcp.policy import Recipient
 from seedance_mcp.purchase import JOIN_ATTEMPTS_MAX, Buyer
 from seedance_mcp.recovery import Recovery
 from seedance_mcp.source_images import Picture
 from seedance_mcp.studio import Studio
-from seedance_mcp.wire.encoding import encode_json
-from seedance_mcp.wire.exchange import PaidRequest, describe_answer
-from seedance_mcp.wire.jobs import UploadTicket, read_upload_ticket
-from seedance_mcp.wire.mpp import was_pushed
-from seedance_mcp.wire.offers import Offers, read_offers
 
 UPLOAD_PRICE_MICRO_USDC = policy.UPLOAD_APPROVAL.max_price_micro_usdc
 """What one image upload costs."""

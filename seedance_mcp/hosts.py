@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.entry import SERVER_NAME, Form, show_change
-from seedance_mcp.errors import ConfigError
 from seedance_mcp.jsonc import cut_json, parse_json, read_object, set_json
 from seedance_mcp.tomltext import cut_toml, parse_toml, read_table, set_toml
 

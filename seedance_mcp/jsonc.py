@@ -14,7 +14,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import cast
 
-from seedance_mcp.errors import ConfigError
+from seedance_mcp.core.errors import ConfigError
 
 _COMMENT = re.compile(r'"(?:\\.|[^"\\])*"|//[^\r\n]*|/\*.*?\*/', re.DOTALL)
 _LAST_COMMA = re.compile(r'"(?:\\.|[^"\\])*"|,(?=\s*[}\]])', re.DOTALL)

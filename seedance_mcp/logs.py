@@ -5,7 +5,7 @@ import logging
 import sys
 from datetime import UTC, datetime
 
-from seedance_mcp.redaction import REDACTED, SECRET, redact
+from seedance_mcp.core.redaction import REDACTED, SECRET, redact
 
 FIELDS = (
     "tool", "code", "charge", "amount_micro_usdc", "payment_id", "job_id", "status", "rail", "price_micro_usdc",

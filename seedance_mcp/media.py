@@ -17,8 +17,8 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 
-from seedance_mcp.errors import VideoUnsavedError
-from seedance_mcp.wire.containers import Container, NotAVideoError, read_container
+from seedance_mcp.core.errors import VideoUnsavedError
+from seedance_mcp.core.wire.containers import Container, NotAVideoError, read_container
 
 VIDEO_BYTES_MAX = 512 * 1024 * 1024
 SLUG_CHARACTERS_MAX = 40

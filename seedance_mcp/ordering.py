@@ -16,9 +16,8 @@ from functools import partial
 import anyio
 
 from seedance_mcp import policy
-from seedance_mcp.delivery import Delivery
-from seedance_mcp.doubts import held_error, jobless_error
-from seedance_mcp.errors import (
+from seedance_mcp.core.concurrency import Flights
+from seedance_mcp.core.errors import (
     LedgerError,
     PaymentOutcomeUnknownError,
     PriceTooHighError,
@@ -28,9 +27,12 @@ from seedance_mcp.errors import (
     StudioError,
     StudioRejectedError,
 )
-from seedance_mcp.flights import Flights
+from seedance_mcp.core.ledger import Ledger
+from seedance_mcp.core.records import Job, Payment
+from seedance_mcp.core.wire.offers import Offers
+from seedance_mcp.delivery import Delivery
+from seedance_mcp.doubts import held_error, jobless_error
 from seedance_mcp.hosting import Hosting
-from seedance_mcp.ledger import Job, Ledger, Payment
 from seedance_mcp.order import PreparedOrder
 from seedance_mcp.pricing import Pricing
 from seedance_mcp.purchase import JOIN_ATTEMPTS_MAX, Buyer
@@ -41,7 +43,6 @@ from seedance_mcp.source_images import Picture
 from seedance_mcp.untracked import UntrackedJobs
 from seedance_mcp.untracked_payments import UntrackedPayments
 from seedance_mcp.watcher import JobWatcher
-from seedance_mcp.wire.offers import Offers
 
 log = logging.getLogger("seedance_mcp")
 

@@ -15,20 +15,17 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from seedance_mcp.errors import (
+from seedance_mcp.core.errors import (
     LedgerError,
     StudioError,
     StudioProtocolError,
     StudioRejectedError,
     StudioUnreachableError,
 )
-from seedance_mcp.idempotency import GenerationKeys, generation_keys
-from seedance_mcp.money import MicroUSDC, format_usdc
-from seedance_mcp.studio import Studio
-from seedance_mcp.wire.contracts import ASSUMED, read_contract, write_contract
-from seedance_mcp.wire.encoding import Json
-from seedance_mcp.wire.exchange import PaidRequest, describe_answer
-from seedance_mcp.wire.generation import (
+from seedance_mcp.core.idempotency import GenerationKeys, generation_keys
+from seedance_mcp.core.money import MicroUSDC, format_usdc
+from seedance_mcp.core.wire.contracts import ASSUMED, read_contract, write_contract
+from seedance_mcp.core.wire.generation import (
     GenerationRequest,
     Model,
     RouteContract,
@@ -39,7 +36,10 @@ from seedance_mcp.wire.generation import (
     read_route_contract,
     warn_far_above,
 )
-from seedance_mcp.wire.offers import Offer, Offers, read_offers
+from seedance_mcp.core.wire.json import Json
+from seedance_mcp.core.wire.offers import Offer, Offers, read_offers
+from seedance_mcp.core.wire.responses import PaidRequest, describe_answer
+from seedance_mcp.studio import Studio
 
 log = logging.getLogger("seedance_mcp")
 

@@ -34,8 +34,7 @@ from functools import partial
 import anyio
 
 from seedance_mcp import policy
-from seedance_mcp.doubts import UNDONE, refused_error, tell_payment, underway_error, unknown_error
-from seedance_mcp.errors import (
+from seedance_mcp.core.errors import (
     ConfigError,
     InsufficientBalanceError,
     LedgerError,
@@ -43,16 +42,18 @@ from seedance_mcp.errors import (
     StudioError,
     UnacceptableOfferError,
 )
+from seedance_mcp.core.installation import describe_install
+from seedance_mcp.core.ledger import Ledger
+from seedance_mcp.core.limits import Approval, Limits, Pins, Purse, Recipient
+from seedance_mcp.core.records import Payment
+from seedance_mcp.core.wire.mpp import Inclusion, build_charge, find_transaction, is_pushed, read_charge
+from seedance_mcp.core.wire.offers import Credential, Offer, Offers
+from seedance_mcp.core.wire.responses import PaidRequest, Receipt, Refused, Settled, holds_result, read_outcome
+from seedance_mcp.core.wire.x402 import Authorization, build_payment
+from seedance_mcp.doubts import UNDONE, refused_error, tell_payment, underway_error, unknown_error
 from seedance_mcp.funds import Funds
-from seedance_mcp.installation import describe_install
-from seedance_mcp.ledger import Ledger, Payment
-from seedance_mcp.policy import Approval, Limits, Pins, Purse, Recipient
 from seedance_mcp.studio import Studio
 from seedance_mcp.wallet import Wallet
-from seedance_mcp.wire.exchange import PaidRequest, Receipt, Refused, Settled, holds_result, read_outcome
-from seedance_mcp.wire.mpp import Inclusion, build_charge, find_transaction, is_pushed, read_charge
-from seedance_mcp.wire.offers import Credential, Offer, Offers
-from seedance_mcp.wire.x402 import Authorization, build_payment
 
 SEND_SECONDS = 60
 """How long we wait for the answer to a paid request; verification and settlement take a few seconds."""

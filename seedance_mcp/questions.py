@@ -10,9 +10,10 @@ import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from seedance_mcp.errors import quote_text
-from seedance_mcp.money import format_usdc
-from seedance_mcp.policy import SHOWN_MAX, Cost, Recipient
+from seedance_mcp.core.errors import quote_text
+from seedance_mcp.core.limits import Cost, Recipient
+from seedance_mcp.core.money import format_usdc
+from seedance_mcp.policy import SHOWN_MAX
 
 LINE_COLUMNS_MAX = 79
 """How wide a line with untrusted text is at most: a terminal of 80 columns does not break it."""

@@ -7,11 +7,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from seedance_mcp.errors import ConfigError, SeedanceError
-from seedance_mcp.idempotency import GenerationKeys
-from seedance_mcp.ledger import Job
-from seedance_mcp.policy import EMPTY_PURSE, Cost, Purse, Recipient
-from seedance_mcp.wire.offers import Offer
+from seedance_mcp.core.errors import ConfigError, SeedanceError
+from seedance_mcp.core.idempotency import GenerationKeys
+from seedance_mcp.core.limits import EMPTY_PURSE, Cost, Purse, Recipient
+from seedance_mcp.core.records import Job
+from seedance_mcp.core.wire.offers import Offer
 
 QUOTE_SECONDS = 600
 """How long a quote binds."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from seedance_mcp import policy
-from seedance_mcp.errors import (
+from seedance_mcp.core.errors import (
     ConfigError,
     InsufficientBalanceError,
     PolicyError,
@@ -19,18 +19,19 @@ from seedance_mcp.errors import (
     StudioError,
     StudioRejectedError,
 )
+from seedance_mcp.core.installation import describe_install
+from seedance_mcp.core.ledger import Ledger
+from seedance_mcp.core.limits import Approval, Cost, Limits, Pins, Purse, Recipient
+from seedance_mcp.core.money import format_usdc
+from seedance_mcp.core.records import Job
+from seedance_mcp.core.wire.mpp import is_pushed
+from seedance_mcp.core.wire.offers import Offer, Offers
 from seedance_mcp.funds import Funds
 from seedance_mcp.hosting import UPLOAD_PRICE_MICRO_USDC, Hosting
-from seedance_mcp.installation import describe_install
-from seedance_mcp.ledger import Job, Ledger
-from seedance_mcp.money import format_usdc
 from seedance_mcp.order import PreparedOrder
-from seedance_mcp.policy import Approval, Cost, Limits, Pins, Purse, Recipient
 from seedance_mcp.pricing import Priced, Pricing
 from seedance_mcp.quotes import Consent, JudgedOffer, Payments, Quote, Quoted, QuoteMemory, Stage
 from seedance_mcp.source_images import Picture
-from seedance_mcp.wire.mpp import is_pushed
-from seedance_mcp.wire.offers import Offer, Offers
 
 PUSHED = "This studio takes the money before it accepts the work: what it then refuses is lost."
 UNCOMPARED = "The cost is compared with no balance."

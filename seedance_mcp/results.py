@@ -10,24 +10,24 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, Field
 
-from seedance_mcp.errors import URL_CHARACTERS_MAX, format_duration, quote_text
+from seedance_mcp.core.errors import URL_CHARACTERS_MAX, format_duration, quote_text
+from seedance_mcp.core.money import format_usdc
+from seedance_mcp.core.wire.failures import is_moderation
+from seedance_mcp.core.wire.json import is_network
+from seedance_mcp.core.wire.kinds import is_url, show_identifier, show_url
 from seedance_mcp.media import is_missing
-from seedance_mcp.money import format_usdc
 from seedance_mcp.undelivered import find_url_age
-from seedance_mcp.wire.encoding import is_network
-from seedance_mcp.wire.failures import is_moderation
-from seedance_mcp.wire.kinds import is_url, show_identifier, show_url
 
 if TYPE_CHECKING:  # the rooms behind these load when first needed
     from seedance_mcp.account import Standing
     from seedance_mcp.animator import Animation
     from seedance_mcp.config import Profile
+    from seedance_mcp.core.limits import Limits
+    from seedance_mcp.core.records import Job
+    from seedance_mcp.core.wire.responses import Receipt
     from seedance_mcp.history import Recent
     from seedance_mcp.hosting import Hosted
-    from seedance_mcp.ledger import Job
-    from seedance_mcp.policy import Limits
     from seedance_mcp.quotes import Quote
-    from seedance_mcp.wire.exchange import Receipt
 
 
 NEVER_CHARGED = "The chain says that this was never charged, whatever the studio's receipt says."

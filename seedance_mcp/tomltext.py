@@ -15,7 +15,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import cast
 
-from seedance_mcp.errors import ConfigError
+from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.jsonc import find_newline
 
 _TOKEN = re.compile(

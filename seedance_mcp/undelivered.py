@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from seedance_mcp.errors import VideoGoneError, VideoUnsavedError
+from seedance_mcp.core.errors import VideoGoneError, VideoUnsavedError
 
 if TYPE_CHECKING:
-    from seedance_mcp.ledger import Job
+    from seedance_mcp.core.records import Job
 
 EXPIRED = "Paid, result expired."
 """How the error of every job begins whose paid result could not be had; what the studio says is quoted instead."""

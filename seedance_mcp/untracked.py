@@ -15,25 +15,26 @@ from typing import Literal
 
 import anyio
 
-from seedance_mcp.errors import (
+from seedance_mcp.core.errors import (
     ImageError,
     PossiblyBoughtError,
     StudioError,
     StudioRejectedError,
     StudioUnreachableError,
 )
-from seedance_mcp.idempotency import generation_keys
-from seedance_mcp.ledger import Job, Ledger, Payment, UntrackedJob
+from seedance_mcp.core.idempotency import generation_keys
+from seedance_mcp.core.ledger import Ledger
+from seedance_mcp.core.records import Job, Payment, UntrackedJob
+from seedance_mcp.core.wire.generation import generation_path, same_body
+from seedance_mcp.core.wire.inputs import JobInput, estimate_cost, is_alike, read_job_input, read_model
+from seedance_mcp.core.wire.jobs import JobPage, JobStatus
+from seedance_mcp.core.wire.json import encode_json
+from seedance_mcp.core.wire.responses import PaidRequest
 from seedance_mcp.order import PreparedOrder
 from seedance_mcp.pictures.comparing import look_alike
 from seedance_mcp.pictures.images import IMAGE_BYTES_MAX
 from seedance_mcp.source_images import Picture
 from seedance_mcp.studio import Studio
-from seedance_mcp.wire.encoding import encode_json
-from seedance_mcp.wire.exchange import PaidRequest
-from seedance_mcp.wire.generation import generation_path, same_body
-from seedance_mcp.wire.inputs import JobInput, estimate_cost, is_alike, read_job_input, read_model
-from seedance_mcp.wire.jobs import JobPage, JobStatus
 
 log = logging.getLogger("seedance_mcp")
 

@@ -14,12 +14,13 @@ from dataclasses import dataclass, field
 import anyio
 
 from seedance_mcp.chains import Chains
-from seedance_mcp.errors import PossiblyBoughtError
-from seedance_mcp.ledger import Ledger, UntrackedPayment
-from seedance_mcp.money import format_usdc
-from seedance_mcp.policy import DAY_SECONDS
-from seedance_mcp.wire.offers import Offer
-from seedance_mcp.wire.transfers import Transfer
+from seedance_mcp.core.errors import PossiblyBoughtError
+from seedance_mcp.core.ledger import Ledger
+from seedance_mcp.core.limits import DAY_SECONDS
+from seedance_mcp.core.money import format_usdc
+from seedance_mcp.core.records import UntrackedPayment
+from seedance_mcp.core.wire.offers import Offer
+from seedance_mcp.core.wire.transfers import Transfer
 
 log = logging.getLogger("seedance_mcp")
 

@@ -18,7 +18,8 @@ from dataclasses import dataclass, field, replace
 
 import anyio
 
-from seedance_mcp.errors import (
+from seedance_mcp.core.concurrency import Start
+from seedance_mcp.core.errors import (
     UNWRITTEN_HINT,
     JobNotFoundError,
     LedgerError,
@@ -27,11 +28,11 @@ from seedance_mcp.errors import (
     StudioRejectedError,
     StudioUnreachableError,
 )
-from seedance_mcp.flights import Start
-from seedance_mcp.ledger import Job, Ledger
+from seedance_mcp.core.ledger import Ledger
+from seedance_mcp.core.records import Job
+from seedance_mcp.core.wire.jobs import JobPage, JobStatus
 from seedance_mcp.studio import Studio
 from seedance_mcp.undelivered import Failure, unsaved_error
-from seedance_mcp.wire.jobs import JobPage, JobStatus
 
 POLL_SECONDS_MAX = 15
 """The studio's advice for videos. Source: contract section 8."""

@@ -24,10 +24,11 @@ from pathlib import Path
 LAUNCHER = Path(__file__).parent / "launch.py"
 LOADED = (
     "typer", "rich.console", "rich.progress", "rich.table", "typer.rich_utils",
-    "seedance_mcp.serving", "seedance_mcp.gallery", "seedance_mcp.sandbox", "seedance_mcp.demo",
+    "seedance_mcp.serving", "seedance_mcp.app.web.gallery.server", "seedance_mcp.sandbox",
+    "seedance_mcp.cli.demo",
     "seedance_mcp.sandbox.mpp_rail", "eth_account", "sqlite3",
 )  # fmt: skip
-"""All but `seedance_mcp.commands`, which looks at the standard files when it loads."""
+"""All but `seedance_mcp.cli.main`, which looks at the standard files when it loads."""
 END_SECONDS = 10
 
 

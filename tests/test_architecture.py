@@ -167,8 +167,8 @@ import asyncio, sys, pathlib
 from seedance_mcp.wallet import open_wallet
 from seedance_mcp.config import SANDBOX_TOKEN
 import seedance_mcp.animator, seedance_mcp.ledger.sqlite
-from seedance_mcp.wire.x402 import Authorization, build_payment
-from seedance_mcp.wire.offers import Offer, Offers
+from seedance_mcp.core.wire.x402 import Authorization, build_payment
+from seedance_mcp.core.wire.offers import Offer, Offers
 
 async def main():
     wallet = await open_wallet("11" * 32, pathlib.Path("unused"))

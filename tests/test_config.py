@@ -19,8 +19,8 @@ from seedance_mcp.config import (
     sandbox_profile,
 )
 from seedance_mcp.config.names import NEVER_EMPTY
-from seedance_mcp.errors import ConfigError
-from seedance_mcp.policy import Limits
+from seedance_mcp.core.errors import ConfigError
+from seedance_mcp.core.limits import Limits
 
 ADDRESS = "0x07F067959297767c887dbfA3C72379c66E82a045"
 KEY = "0x" + "5eed" * 16

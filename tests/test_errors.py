@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedance_mcp import errors
-from seedance_mcp.errors import (
+from seedance_mcp.core import errors
+from seedance_mcp.core.errors import (
     BudgetExceededError,
     Charge,
     PaymentOutcomeUnknownError,

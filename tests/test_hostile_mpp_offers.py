@@ -12,16 +12,16 @@ import pytest
 
 from seedance_mcp import policy
 from seedance_mcp.config import LIVE
-from seedance_mcp.errors import (
+from seedance_mcp.core.errors import (
     BudgetExceededError,
     InsufficientBalanceError,
     PriceTooHighError,
     SeedanceError,
     UnacceptableOfferError,
 )
-from seedance_mcp.policy import Limits, Pins, Purse, Spend
-from seedance_mcp.wire.mpp import MppPins, is_pushed, is_sponsored
-from seedance_mcp.wire.offers import Offer, read_offers
+from seedance_mcp.core.limits import Limits, Pins, Purse, Spend
+from seedance_mcp.core.wire.mpp import MppPins, is_pushed, is_sponsored
+from seedance_mcp.core.wire.offers import Offer, read_offers
 from tests.challenges import NOW, PAYER, answer_with, build_challenge
 
 PRICE = 412_500

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from seedance_mcp import policy
 from seedance_mcp.config import LIVE
-from seedance_mcp.errors import (
+from seedance_mcp.core.errors import (
     BudgetExceededError,
     PolicyError,
     PriceTooHighError,
@@ -19,10 +19,10 @@ from seedance_mcp.errors import (
     StudioProtocolError,
     UnacceptableOfferError,
 )
-from seedance_mcp.policy import Limits, Spend
-from seedance_mcp.wire.encoding import is_address
-from seedance_mcp.wire.offers import read_offers
-from seedance_mcp.wire.x402 import Authorization, build_payment, encode_payment, read_authorization
+from seedance_mcp.core.limits import Limits, Spend
+from seedance_mcp.core.wire.json import is_address
+from seedance_mcp.core.wire.offers import read_offers
+from seedance_mcp.core.wire.x402 import Authorization, build_payment, encode_payment, read_authorization
 from tests.challenges import (
     CAPTURES,
     PAYER,

@@ -14,7 +14,7 @@ import pytest
 
 from seedance_mcp.animator import Animator
 from seedance_mcp.config import Settings
-from seedance_mcp.errors import (
+from seedance_mcp.core.errors import (
     BudgetExceededError,
     PaymentOutcomeUnknownError,
     PaymentRefusedError,
@@ -23,11 +23,11 @@ from seedance_mcp.errors import (
     StudioRejectedError,
     StudioUnreachableError,
 )
+from seedance_mcp.core.wire.offers import Credential
+from seedance_mcp.core.wire.responses import PaidRequest, Response
 from seedance_mcp.ledger.sqlite import SQLiteLedger
 from seedance_mcp.order import Order
 from seedance_mcp.sandbox import Sandbox
-from seedance_mcp.wire.exchange import PaidRequest, Response
-from seedance_mcp.wire.offers import Credential
 from tests.test_purchase import CLIP, UPLOAD, animator_on, settings_for, soon
 from tests.test_refused_payments import Clock, break_with, let_expire, paid
 

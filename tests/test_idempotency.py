@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedance_mcp.idempotency import GenerationKeys, generation_keys, upload_keys
+from seedance_mcp.core.idempotency import GenerationKeys, generation_keys, upload_keys
 
 STUDIO = "https://stablestudio.dev"
 WALLET = "0x52908400098527886E0F7030069857D2E4169EE7"

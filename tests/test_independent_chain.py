@@ -16,9 +16,8 @@ import httpx
 import pytest
 from mpp import Credential
 
-from seedance_mcp.money import MicroUSDC
-from seedance_mcp.wallet import Wallet, open_wallet
-from seedance_mcp.wire.mpp import (
+from seedance_mcp.core.money import MicroUSDC
+from seedance_mcp.core.wire.mpp import (
     MppPins,
     build_balance_call,
     build_charge,
@@ -27,8 +26,9 @@ from seedance_mcp.wire.mpp import (
     read_inclusion,
     read_log_transaction,
 )
-from seedance_mcp.wire.offers import Offer
-from seedance_mcp.wire.x402 import read_word
+from seedance_mcp.core.wire.offers import Offer
+from seedance_mcp.core.wire.x402 import read_word
+from seedance_mcp.wallet import Wallet, open_wallet
 from tests.hosts.conftest import install
 
 pytestmark = pytest.mark.compat

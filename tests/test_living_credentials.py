@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from seedance_mcp.config import Settings
-from seedance_mcp.errors import PaymentOutcomeUnknownError, StudioUnreachableError
+from seedance_mcp.core.errors import PaymentOutcomeUnknownError, StudioUnreachableError
 from seedance_mcp.order import Order
 from seedance_mcp.sandbox import Sandbox
 from tests.test_hostile_studios import SendPaid, animate, between, ledger_of

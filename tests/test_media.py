@@ -17,9 +17,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seedance_mcp import media
-from seedance_mcp.errors import StudioProtocolError, VideoUnsavedError
+from seedance_mcp.core.errors import StudioProtocolError, VideoUnsavedError
+from seedance_mcp.core.wire.containers import BOXES_MAX, NotAVideoError, read_container
 from seedance_mcp.media import MEDIA_TYPES, SavedVideo, find_media_type, find_video, name_video, save_video
-from seedance_mcp.wire.containers import BOXES_MAX, NotAVideoError, read_container
 from tests.servers import say, serve_raw
 from tests.test_studio import open_studio
 
@@ -147,7 +147,7 @@ FULL_DISK = """
 import resource, sys
 from pathlib import Path
 import anyio
-from seedance_mcp.errors import VideoUnsavedError
+from seedance_mcp.core.errors import VideoUnsavedError
 from seedance_mcp.media import save_video
 
 async def chunks():

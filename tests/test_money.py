@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedance_mcp.money import MICRO_USDC_MAX, format_usdc, parse_usdc
+from seedance_mcp.core.money import MICRO_USDC_MAX, format_usdc, parse_usdc
 
 
 @given(st.integers(min_value=0, max_value=MICRO_USDC_MAX))

@@ -18,7 +18,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from seedance_mcp.errors import ImageError
+from seedance_mcp.core.errors import ImageError
 from seedance_mcp.pictures import files, worker
 from seedance_mcp.pictures.files import read_image
 from seedance_mcp.pictures.images import IMAGE_BYTES_MAX, decode_image, nearest_aspect_ratio

@@ -9,16 +9,17 @@ from hypothesis import strategies as st
 
 from seedance_mcp import policy
 from seedance_mcp.config import LIVE
-from seedance_mcp.errors import (
+from seedance_mcp.core.errors import (
     BudgetExceededError,
     PolicyError,
     PriceTooHighError,
     RecipientChangedError,
     UnacceptableOfferError,
 )
-from seedance_mcp.money import MicroUSDC, format_usdc
-from seedance_mcp.policy import Approval, Limits, Pins, Recipient, Spend, check_recipient
-from seedance_mcp.wire.offers import Offer, Offers, read_offers
+from seedance_mcp.core.limits import Approval, Limits, Pins, Recipient, Spend
+from seedance_mcp.core.money import MicroUSDC, format_usdc
+from seedance_mcp.core.wire.offers import Offer, Offers, read_offers
+from seedance_mcp.policy import check_recipient
 from tests.challenges import PAYER, answer_with, build_challenge
 
 THREE_MINUTES_SECONDS = 180

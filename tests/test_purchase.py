@@ -18,7 +18,7 @@ from anyio.abc import TaskGroup
 
 from seedance_mcp.animator import Animator
 from seedance_mcp.config import Settings, read_settings
-from seedance_mcp.errors import LedgerError, PolicyError, PriceTooHighError
+from seedance_mcp.core.errors import LedgerError, PolicyError, PriceTooHighError
 from seedance_mcp.ledger.sqlite import SQLiteLedger
 from seedance_mcp.order import Order
 from seedance_mcp.sandbox import Sandbox

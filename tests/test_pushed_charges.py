@@ -17,7 +17,7 @@ import pytest
 
 from seedance_mcp import purchase
 from seedance_mcp.config import Settings
-from seedance_mcp.errors import (
+from seedance_mcp.core.errors import (
     InsufficientBalanceError,
     PaymentOutcomeUnknownError,
     PaymentRefusedError,

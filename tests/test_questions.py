@@ -5,7 +5,7 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedance_mcp.policy import Cost, Recipient
+from seedance_mcp.core.limits import Cost, Recipient
 from seedance_mcp.questions import Proposal, describe_question
 
 BASE = Recipient("eip155:8453", "0x" + "ab" * 20, "USDC on Base")

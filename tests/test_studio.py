@@ -19,24 +19,25 @@ import pytest
 
 from seedance_mcp import studio as room
 from seedance_mcp.config import SANDBOX_TOKEN, sandbox_profile
-from seedance_mcp.errors import (
+from seedance_mcp.core.errors import (
     ConfigError,
     StudioError,
     StudioProtocolError,
     StudioRejectedError,
     StudioUnreachableError,
 )
-from seedance_mcp.policy import Limits, Pins, choose_offer
+from seedance_mcp.core.limits import Limits, Pins
+from seedance_mcp.core.wire.generation import read_route_contract
+from seedance_mcp.core.wire.jobs import JobStatus, UploadTicket, read_submitted_job, read_upload_ticket
+from seedance_mcp.core.wire.json import JSON_BYTES_MAX, encode_base64_json, encode_json
+from seedance_mcp.core.wire.offers import Credential, read_offers
+from seedance_mcp.core.wire.responses import PaidRequest, Purpose, Response
+from seedance_mcp.core.wire.x402 import Authorization, build_payment
+from seedance_mcp.policy import choose_offer
 from seedance_mcp.studio import Address, Studio
 from seedance_mcp.studio.strangers import is_public
 from seedance_mcp.studio.transport import exchange, open_client, read_retry_after
 from seedance_mcp.wallet import Wallet, open_wallet
-from seedance_mcp.wire.encoding import JSON_BYTES_MAX, encode_base64_json, encode_json
-from seedance_mcp.wire.exchange import PaidRequest, Purpose, Response
-from seedance_mcp.wire.generation import read_route_contract
-from seedance_mcp.wire.jobs import JobStatus, UploadTicket, read_submitted_job, read_upload_ticket
-from seedance_mcp.wire.offers import Credential, read_offers
-from seedance_mcp.wire.x402 import Authorization, build_payment
 from tests.servers import Asked, RawServer, build_answer, say, serve_raw
 
 if TYPE_CHECKING:

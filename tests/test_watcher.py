@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 import pytest
 
-from seedance_mcp.ledger import Job
+from seedance_mcp.core.records import Job
 from seedance_mcp.ledger.sqlite import SQLiteLedger
 from seedance_mcp.studio import Address, Studio
 from seedance_mcp.wallet import open_throwaway_wallet

@@ -20,8 +20,7 @@ from seedance_mcp.commands.budget import Fit, add_costs, find_fit
 from seedance_mcp.commands.console import is_person_there, open_ledger, show_error, shown, words
 from seedance_mcp.commands.phrases import rephrase
 from seedance_mcp.config import Settings
-from seedance_mcp.engine import Engine
-from seedance_mcp.errors import (
+from seedance_mcp.core.errors import (
     BudgetExceededError,
     LedgerError,
     PolicyError,
@@ -29,13 +28,14 @@ from seedance_mcp.errors import (
     RecipientChangedError,
     SeedanceError,
 )
-from seedance_mcp.money import format_usdc
+from seedance_mcp.core.money import format_usdc
+from seedance_mcp.engine import Engine
 from seedance_mcp.questions import describe_question
 from seedance_mcp.results import show_animation
 from seedance_mcp.shots import Shot
 
 if TYPE_CHECKING:
-    from seedance_mcp.ledger import Job
+    from seedance_mcp.core.records import Job
     from seedance_mcp.questions import Proposal
     from seedance_mcp.quotes import Quote
 

@@ -10,9 +10,9 @@ from seedance_mcp.commands.budget import Means, add_up, choose, read_rooms, sort
 from seedance_mcp.commands.console import words
 from seedance_mcp.commands.phrases import rephrase
 from seedance_mcp.config import Settings
-from seedance_mcp.errors import BudgetExceededError, ConfigError, InsufficientBalanceError
-from seedance_mcp.money import format_usdc
-from seedance_mcp.policy import Cost, Purse
+from seedance_mcp.core.errors import BudgetExceededError, ConfigError, InsufficientBalanceError
+from seedance_mcp.core.limits import Cost, Purse
+from seedance_mcp.core.money import format_usdc
 from seedance_mcp.quotes import Quote
 from seedance_mcp.results import show_quote
 from seedance_mcp.shots import Shot

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 from seedance_mcp import policy
 from seedance_mcp.commands.console import open_ledger
 from seedance_mcp.config import Settings
+from seedance_mcp.core.limits import EMPTY_PURSE, Cost, Purse
+from seedance_mcp.core.wire.offers import Offer
 from seedance_mcp.order import Order
-from seedance_mcp.policy import EMPTY_PURSE, Cost, Purse
 from seedance_mcp.shots import Shot
-from seedance_mcp.wire.offers import Offer
 
 if TYPE_CHECKING:
     from seedance_mcp.questions import Proposal

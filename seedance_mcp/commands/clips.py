@@ -33,10 +33,10 @@ from seedance_mcp.commands.batch_quote import (
 from seedance_mcp.commands.console import AsJson, Sandbox, is_person_there, put, read_environ, run, say, words
 from seedance_mcp.commands.phrases import rephrase
 from seedance_mcp.config import Settings, read_settings
+from seedance_mcp.core.errors import RequestError, SeedanceError
+from seedance_mcp.core.records import Job
 from seedance_mcp.embedded import end_orphans
 from seedance_mcp.engine import Engine
-from seedance_mcp.errors import RequestError, SeedanceError
-from seedance_mcp.ledger import Job
 from seedance_mcp.results import PRUNED, JobResult, show_job, show_upload
 from seedance_mcp.shots import Shot, build_shot, read_shots
 

@@ -21,14 +21,14 @@ from seedance_mcp import embedded
 from seedance_mcp.commands.exits import INTERRUPTED
 from seedance_mcp.config import Settings, list_unread_files, read_settings
 from seedance_mcp.config.reading import REAL_SETTINGS
+from seedance_mcp.core.errors import SeedanceError
+from seedance_mcp.core.redaction import redact, redact_data
 from seedance_mcp.engine import Engine
-from seedance_mcp.errors import SeedanceError
-from seedance_mcp.redaction import redact, redact_data
 from seedance_mcp.wallet import list_sources
 from seedance_mcp.wallet.keyfiles import is_locked, unlock
 
 if TYPE_CHECKING:
-    from seedance_mcp.ledger import Ledger
+    from seedance_mcp.core.ledger import Ledger
 
 T = TypeVar("T")
 

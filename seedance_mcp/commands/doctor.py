@@ -11,8 +11,8 @@ from rich.text import Text
 from seedance_mcp.commands import exits
 from seedance_mcp.commands.console import AsJson, Sandbox, read_environ, say, shown
 from seedance_mcp.commands.phrases import rephrase
+from seedance_mcp.core.redaction import redact
 from seedance_mcp.doctor import Finding, examine
-from seedance_mcp.redaction import redact
 
 _MARKS = {"ok": ("✓", "green"), "note": ("!", "yellow"), "wrong": ("✗", "red"), "unknown": ("?", "dim")}
 

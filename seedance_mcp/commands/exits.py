@@ -2,7 +2,7 @@
 
 from collections.abc import Iterator
 
-from seedance_mcp.errors import (
+from seedance_mcp.core.errors import (
     ConfigError,
     ImageError,
     LedgerError,

@@ -7,7 +7,7 @@ import typer
 
 from seedance_mcp.commands.console import AsJson, Sandbox, open_ledger, put, read_environ, say, words
 from seedance_mcp.config import read_settings
-from seedance_mcp.errors import ConfigError
+from seedance_mcp.core.errors import ConfigError
 
 OlderThan = Annotated[
     int | None,

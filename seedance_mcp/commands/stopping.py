@@ -7,15 +7,15 @@ import typer
 
 from seedance_mcp.commands.console import AsJson, Sandbox, is_person_there, open_ledger, read_environ, say, words
 from seedance_mcp.config import read_settings
-from seedance_mcp.errors import ConfigError
+from seedance_mcp.core.errors import ConfigError
 
 Reason = Annotated[str | None, typer.Argument(help="Why, for whoever finds it frozen.", show_default=False)]
 
 
 def freeze(reason: Reason = None, sandbox: Sandbox = False, as_json: AsJson = False) -> None:
     """Stop all spending at once, in every process on your ledger. What was paid is still finished and saved."""
+    from seedance_mcp.core.freezes import FREEZE_REASON_CHARACTERS_MAX
     from seedance_mcp.ledger.sqlite import SQLiteLedger  # with its database, only where it is written
-    from seedance_mcp.policy import FREEZE_REASON_CHARACTERS_MAX
 
     settings = read_settings(read_environ(sandbox), blocking=True)  # a stop must not fail
     ledger = SQLiteLedger(settings.ledger_file)

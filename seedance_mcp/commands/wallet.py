@@ -24,10 +24,12 @@ from seedance_mcp.commands.console import (
 )
 from seedance_mcp.commands.exits import UNFINISHED, YOURS
 from seedance_mcp.config import Settings, read_settings
+from seedance_mcp.core.errors import ConfigError, format_clock
+from seedance_mcp.core.money import format_usdc
+from seedance_mcp.core.records import Payment
+from seedance_mcp.core.wire.mpp import find_transaction
+from seedance_mcp.core.wire.x402 import find_nonce
 from seedance_mcp.engine import Engine
-from seedance_mcp.errors import ConfigError, format_clock
-from seedance_mcp.ledger import Payment
-from seedance_mcp.money import format_usdc
 from seedance_mcp.wallet import KeySource, find_key, list_sources, open_wallet
 from seedance_mcp.wallet.keychain import describe_keychain, store_in_keychain
 from seedance_mcp.wallet.keyfiles import (
@@ -40,8 +42,6 @@ from seedance_mcp.wallet.keyfiles import (
     read_password,
     unlock,
 )
-from seedance_mcp.wire.mpp import find_transaction
-from seedance_mcp.wire.x402 import find_nonce
 
 FUND_SECONDS_DEFAULT, FUND_SECONDS_MAX = 900, 24 * 3600
 FUND_POLL_SECONDS = 3

@@ -35,12 +35,12 @@ from seedance_mcp.config.reading import (
     read_base_dir,
     read_origin,
 )
-from seedance_mcp.errors import ConfigError
-from seedance_mcp.policy import Limits
-from seedance_mcp.redaction import quote_value
-from seedance_mcp.wire.encoding import is_address
-from seedance_mcp.wire.generation import MODELS
-from seedance_mcp.wire.offers import Rail
+from seedance_mcp.core.errors import ConfigError
+from seedance_mcp.core.limits import Limits
+from seedance_mcp.core.redaction import quote_value
+from seedance_mcp.core.wire.generation import MODELS
+from seedance_mcp.core.wire.json import is_address
+from seedance_mcp.core.wire.offers import Rail
 
 __all__ = [
     "LIVE", "LIVE_CHARGES", "LIVE_TOKEN", "SANDBOX_PORT", "SANDBOX_TOKEN", "SETTINGS",

@@ -8,11 +8,11 @@ from urllib.parse import urlsplit
 
 from seedance_mcp.config.profiles import Profile
 from seedance_mcp.config.reading import Source, check_keys, check_url, expand, read_origin, read_toml, require_text
-from seedance_mcp.errors import ConfigError
-from seedance_mcp.redaction import quote_value
-from seedance_mcp.wire.encoding import is_address, is_network
-from seedance_mcp.wire.mpp import MppPins
-from seedance_mcp.wire.x402 import TokenDomain
+from seedance_mcp.core.errors import ConfigError
+from seedance_mcp.core.redaction import quote_value
+from seedance_mcp.core.wire.json import is_address, is_network
+from seedance_mcp.core.wire.mpp import MppPins
+from seedance_mcp.core.wire.x402 import TokenDomain
 
 
 def read_custom(source: Source) -> Profile:

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import platformdirs
 
-from seedance_mcp.errors import ConfigError, quote_text
+from seedance_mcp.core.errors import ConfigError, quote_text
 
 PREFIX = "SEEDANCE_"
 """Every environment variable that begins with this, in any case, is taken for a setting."""

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import urlsplit
 
-from seedance_mcp.policy import Pins
-from seedance_mcp.wire.mpp import MppPins
-from seedance_mcp.wire.offers import Rail
-from seedance_mcp.wire.x402 import TokenDomain
+from seedance_mcp.core.limits import Pins
+from seedance_mcp.core.wire.mpp import MppPins
+from seedance_mcp.core.wire.offers import Rail
+from seedance_mcp.core.wire.x402 import TokenDomain
 
 ProfileName = Literal["live", "sandbox", "custom"]
 

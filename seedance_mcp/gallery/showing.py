@@ -9,14 +9,15 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 from seedance_mcp.config import Settings
+from seedance_mcp.core.errors import quote_text
+from seedance_mcp.core.ledger import Ledger
+from seedance_mcp.core.limits import Spend
+from seedance_mcp.core.records import Job, Payment
+from seedance_mcp.core.wire.kinds import is_url
 from seedance_mcp.embedded import end_orphans
-from seedance_mcp.errors import quote_text
-from seedance_mcp.ledger import Job, Ledger, Payment
 from seedance_mcp.ledger.sqlite import SQLiteLedger
 from seedance_mcp.pictures.thumbnails import name_frame
-from seedance_mcp.policy import Spend
 from seedance_mcp.results import build_claim
-from seedance_mcp.wire.kinds import is_url
 
 CLIPS_MAX = 2000
 PAYMENTS_MAX = 20_000

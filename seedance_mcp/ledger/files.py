@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from seedance_mcp.errors import Charge, LedgerError
+from seedance_mcp.core.errors import Charge, LedgerError
 
 
 @dataclass(frozen=True, slots=True)

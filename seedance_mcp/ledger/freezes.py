@@ -2,7 +2,7 @@
 
 import sqlite3
 
-from seedance_mcp.policy import Freeze
+from seedance_mcp.core.freezes import Freeze
 
 EVERYTHING = ""
 """The scope of a freeze that stops every purchase of this ledger."""

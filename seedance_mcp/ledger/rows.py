@@ -8,12 +8,12 @@ import sys
 from pathlib import Path
 from typing import cast
 
-from seedance_mcp.errors import LedgerError
-from seedance_mcp.ledger import Job, Payment
-from seedance_mcp.wire.encoding import Json
-from seedance_mcp.wire.exchange import Receipt
-from seedance_mcp.wire.tickets import scrub_ticket
-from seedance_mcp.wire.x402 import find_nonce
+from seedance_mcp.core.errors import LedgerError
+from seedance_mcp.core.records import Job, Payment
+from seedance_mcp.core.wire.json import Json
+from seedance_mcp.core.wire.responses import Receipt
+from seedance_mcp.core.wire.tickets import scrub_ticket
+from seedance_mcp.core.wire.x402 import find_nonce
 
 JOB_QUERY = """
     SELECT jobs.*, wallet, fingerprint, arguments, amount_micro_usdc, fee_micro_usdc, rail, receipt_network,

@@ -3,7 +3,7 @@
 import sqlite3
 from collections.abc import Sequence
 
-from seedance_mcp.ledger import UntrackedPayment
+from seedance_mcp.core.records import UntrackedPayment
 
 MATCH_SECONDS = 300
 """How far a payment's row, or a job, may be from its transfer in time: a credential lives no longer."""

@@ -2,7 +2,7 @@
 
 import sqlite3
 
-from seedance_mcp.ledger import Payment
+from seedance_mcp.core.records import Payment
 from seedance_mcp.ledger.rows import make_storable, read_payment
 
 

@@ -22,7 +22,7 @@ import anyio
 import anyio.to_thread
 from anyio.lowlevel import RunVar
 
-from seedance_mcp.errors import InternalError
+from seedance_mcp.core.errors import InternalError
 from seedance_mcp.pictures.messages import Header, read_message, write_message
 
 DECODERS_MAX = 3

@@ -9,7 +9,7 @@ from urllib.parse import unquote, urlsplit
 
 import anyio.to_thread
 
-from seedance_mcp.errors import ImageError, quote_text
+from seedance_mcp.core.errors import ImageError, quote_text
 from seedance_mcp.pictures.images import IMAGE_BYTES_MAX, Image, decode_image
 from seedance_mcp.pictures.opened import find_opened
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 
-from seedance_mcp.errors import ImageError
+from seedance_mcp.core.errors import ImageError
 from seedance_mcp.pictures.images import IMAGE_BYTES_MAX, Image, decode
 
 FRAMES_FOLDER = "frames"

@@ -5,8 +5,20 @@ handed to it. The payment SDKs judge none of this; a tampered price, recipient, 
 without complaint, so everything is checked here and only here, before a signature exists.
 """
 
+from seedance_mcp.core.freezes import FREEZE_REASON_CHARACTERS_MAX, Freeze, check_not_frozen
+from seedance_mcp.core.limits import (
+    DAY_SECONDS,
+    EMPTY_PURSE,
+    Approval,
+    Bound,
+    Cost,
+    Limits,
+    Pins,
+    Purse,
+    Recipient,
+    Spend,
+)
 from seedance_mcp.policy.choice import assume_price, choose_offer, list_ways, pay_in_turn, plan_payments
-from seedance_mcp.policy.freezes import FREEZE_REASON_CHARACTERS_MAX, Freeze, check_not_frozen
 from seedance_mcp.policy.lifetimes import (
     AUTHORIZATION_SECONDS_MAX,
     AUTHORIZATION_SECONDS_MIN,
@@ -19,18 +31,6 @@ from seedance_mcp.policy.lifetimes import (
     check_clock,
     credential_hold_until,
     hold_until,
-)
-from seedance_mcp.policy.limits import (
-    DAY_SECONDS,
-    EMPTY_PURSE,
-    Approval,
-    Bound,
-    Cost,
-    Limits,
-    Pins,
-    Purse,
-    Recipient,
-    Spend,
 )
 from seedance_mcp.policy.prices import (
     UPLOAD_APPROVAL,

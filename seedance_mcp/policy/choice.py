@@ -6,12 +6,12 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from seedance_mcp.errors import InsufficientBalanceError, UnacceptableOfferError
-from seedance_mcp.money import MicroUSDC, format_usdc
-from seedance_mcp.policy.limits import EMPTY_PURSE, Limits, Pins, Purse
+from seedance_mcp.core.errors import InsufficientBalanceError, UnacceptableOfferError
+from seedance_mcp.core.limits import EMPTY_PURSE, Limits, Pins, Purse
+from seedance_mcp.core.money import MicroUSDC, format_usdc
+from seedance_mcp.core.wire.mpp import is_pushed
+from seedance_mcp.core.wire.offers import Offer, Offers
 from seedance_mcp.policy.terms import check_resource, find_objection
-from seedance_mcp.wire.mpp import is_pushed
-from seedance_mcp.wire.offers import Offer, Offers
 
 
 def choose_offer(

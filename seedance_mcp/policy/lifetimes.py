@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 
-from seedance_mcp.errors import PolicyError
-from seedance_mcp.wire.offers import Offer, Offers
+from seedance_mcp.core.errors import PolicyError
+from seedance_mcp.core.wire.offers import Offer, Offers
 
 AUTHORIZATION_SECONDS_MIN = 30
 """A studio whose offers live shorter than this cannot verify, work and settle in time."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from seedance_mcp.errors import BudgetExceededError, ConfigError, PriceTooHighError, UnacceptableOfferError
-from seedance_mcp.money import format_usdc
-from seedance_mcp.policy.limits import Approval, Bound, Cost, Limits, Spend
-from seedance_mcp.wire.offers import Rail
+from seedance_mcp.core.errors import BudgetExceededError, ConfigError, PriceTooHighError, UnacceptableOfferError
+from seedance_mcp.core.limits import Approval, Bound, Cost, Limits, Spend
+from seedance_mcp.core.money import format_usdc
+from seedance_mcp.core.wire.offers import Rail
 
 UPLOAD_APPROVAL = Approval(10_000, "one image upload may cost", "Do not retry; tell the owner.")
 """An upload costs $0.01. Source: contract section 4."""

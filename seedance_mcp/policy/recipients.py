@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from seedance_mcp.errors import RecipientChangedError
-from seedance_mcp.policy.limits import Recipient
+from seedance_mcp.core.errors import RecipientChangedError
+from seedance_mcp.core.limits import Recipient
 
 SHOWN_MAX = 3
 """How many earlier recipients an error or a question names."""

@@ -11,9 +11,9 @@ from mcp.server.mcpserver import AcceptedElicitation, CancelledElicitation, Elic
 from pydantic import BaseModel, Field
 
 from seedance_mcp import policy
-from seedance_mcp.errors import PriceTooHighError, RecipientChangedError, SeedanceError
-from seedance_mcp.money import format_usdc
-from seedance_mcp.policy import Limits
+from seedance_mcp.core.errors import PriceTooHighError, RecipientChangedError, SeedanceError
+from seedance_mcp.core.limits import Limits
+from seedance_mcp.core.money import format_usdc
 from seedance_mcp.questions import Proposal, describe_question
 from seedance_mcp.server.call import (
     Ctx,

@@ -13,8 +13,8 @@ from mcp.server.mcpserver.tools import Tool
 from mcp.types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import BaseModel, ValidationError
 
-from seedance_mcp.errors import InternalError, SeedanceError, quote_text
-from seedance_mcp.redaction import redact
+from seedance_mcp.core.errors import InternalError, SeedanceError, quote_text
+from seedance_mcp.core.redaction import redact
 from seedance_mcp.server.call import begin_call
 from seedance_mcp.server.schemas import compact_arguments, compact_result
 

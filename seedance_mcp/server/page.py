@@ -22,7 +22,7 @@ from mcp.server.mcpserver.resources import Resource
 from pydantic import Field
 
 from seedance_mcp.config import read_settings
-from seedance_mcp.errors import ConfigError
+from seedance_mcp.core.errors import ConfigError
 
 EXTENSION = "io.modelcontextprotocol/ui"
 MIME_TYPE = "text/html;profile=mcp-app"

@@ -5,8 +5,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import anyio.to_thread
 from pydantic import Field
 
-from seedance_mcp.errors import RequestError
-from seedance_mcp.money import parse_usdc
+from seedance_mcp.core.errors import RequestError
+from seedance_mcp.core.money import parse_usdc
 from seedance_mcp.server.call import WAIT_SECONDS_MAX
 
 if TYPE_CHECKING:

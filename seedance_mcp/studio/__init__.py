@@ -22,13 +22,22 @@ from urllib.parse import quote, urlsplit
 
 import anyio
 
-from seedance_mcp.errors import (
+from seedance_mcp.core.errors import (
     StudioError,
     StudioProtocolError,
     StudioRejectedError,
     StudioUnreachableError,
     quote_text,
 )
+from seedance_mcp.core.wire import siwx
+from seedance_mcp.core.wire.echoes import SentSecrets, clean, clean_bytes
+from seedance_mcp.core.wire.edge import BOT_CHECK, EDGE_HINT, find_edge_answer
+from seedance_mcp.core.wire.jobs import JobPage, JobStatus, UploadTicket, is_job_id, read_job, read_job_page
+from seedance_mcp.core.wire.jobs import read_studio_error as read_error
+from seedance_mcp.core.wire.json import Json, encode_json, find_text, parse_json_object
+from seedance_mcp.core.wire.kinds import is_url, show_url
+from seedance_mcp.core.wire.offers import Credential, Rail
+from seedance_mcp.core.wire.responses import PaidRequest, Response, describe_answer, quote_url
 from seedance_mcp.studio.strangers import Strangers, is_loopback
 from seedance_mcp.studio.transport import (
     ANSWER_SECONDS,
@@ -41,15 +50,6 @@ from seedance_mcp.studio.transport import (
     translate_stream,
     translating,
 )
-from seedance_mcp.wire import siwx
-from seedance_mcp.wire.echoes import SentSecrets, clean, clean_bytes
-from seedance_mcp.wire.edge import BOT_CHECK, EDGE_HINT, find_edge_answer
-from seedance_mcp.wire.encoding import Json, encode_json, find_text, parse_json_object
-from seedance_mcp.wire.exchange import PaidRequest, Response, describe_answer, quote_url
-from seedance_mcp.wire.jobs import JobPage, JobStatus, UploadTicket, is_job_id, read_job, read_job_page
-from seedance_mcp.wire.jobs import read_studio_error as read_error
-from seedance_mcp.wire.kinds import is_url, show_url
-from seedance_mcp.wire.offers import Credential, Rail
 
 PAID_SECONDS = 60
 """How long a paid exchange may take: it is verified, carried out and settled before it is answered."""

@@ -17,9 +17,9 @@ import anyio
 import httpx
 
 from seedance_mcp import __version__
-from seedance_mcp.errors import ConfigError, StudioProtocolError, StudioUnreachableError, quote_text
-from seedance_mcp.wire.encoding import JSON_BYTES_MAX
-from seedance_mcp.wire.exchange import Response, quote_url
+from seedance_mcp.core.errors import ConfigError, StudioProtocolError, StudioUnreachableError, quote_text
+from seedance_mcp.core.wire.json import JSON_BYTES_MAX
+from seedance_mcp.core.wire.responses import Response, quote_url
 
 CONNECT_SECONDS = 10
 ANSWER_SECONDS = 30

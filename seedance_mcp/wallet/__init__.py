@@ -18,11 +18,9 @@ from typing import TYPE_CHECKING, cast
 
 import anyio.to_thread
 
-from seedance_mcp.errors import ConfigError
-from seedance_mcp.wallet.keychain import describe_keychain, read_keychain
-from seedance_mcp.wallet.keyfiles import is_key, is_locked, read_key, read_key_file
-from seedance_mcp.wire.encoding import Json
-from seedance_mcp.wire.mpp import (
+from seedance_mcp.core.errors import ConfigError
+from seedance_mcp.core.wire.json import Json
+from seedance_mcp.core.wire.mpp import (
     NONCE_KEY,
     SPONSORED_TIP_MAX,
     Charge,
@@ -31,14 +29,16 @@ from seedance_mcp.wire.mpp import (
     encode_credential,
     read_charge,
 )
-from seedance_mcp.wire.offers import Credential
-from seedance_mcp.wire.x402 import (
+from seedance_mcp.core.wire.offers import Credential
+from seedance_mcp.core.wire.x402 import (
     PAYMENT_SIGNATURE_HEADER,
     TokenDomain,
     build_typed_data,
     encode_payment,
     read_authorization,
 )
+from seedance_mcp.wallet.keychain import describe_keychain, read_keychain
+from seedance_mcp.wallet.keyfiles import is_key, is_locked, read_key, read_key_file
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount

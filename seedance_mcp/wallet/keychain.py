@@ -10,8 +10,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from types import ModuleType
 
-from seedance_mcp.errors import ConfigError
-from seedance_mcp.installation import describe_install
+from seedance_mcp.core.errors import ConfigError
+from seedance_mcp.core.installation import describe_install
 
 SERVICE = "seedance-mcp"
 

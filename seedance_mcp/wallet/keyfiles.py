@@ -12,8 +12,8 @@ import stat
 from pathlib import Path
 from typing import cast
 
-from seedance_mcp.errors import ConfigError
-from seedance_mcp.wire.encoding import Json
+from seedance_mcp.core.errors import ConfigError
+from seedance_mcp.core.wire.json import Json
 
 KEY_FILE_BYTES_MAX = 64 * 1024
 

@@ -8,7 +8,7 @@ import sys
 import pytest
 from mcp import Client
 
-from seedance_mcp import errors
+from seedance_mcp.core import errors
 from seedance_mcp.server import build_server
 from tests.docs.desk import ROOT
 from tests.test_architecture import FLOORS

@@ -21,8 +21,8 @@ import httpx
 from mcp import Client, StdioServerParameters
 from mcp.shared.exceptions import MCPError
 
+from seedance_mcp.core.records import Job
 from seedance_mcp.embedded import FUNDED_MICRO_USDC, prepare_wallet
-from seedance_mcp.ledger import Job
 from seedance_mcp.ledger.sqlite import SQLiteLedger
 from seedance_mcp.sandbox import Sandbox
 from seedance_mcp.server import build_server

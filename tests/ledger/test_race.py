@@ -16,7 +16,7 @@ CAP = 40 * AMOUNT + 3_000
 RACER = """
 import sys, time
 from pathlib import Path
-from seedance_mcp.errors import BudgetExceededError
+from seedance_mcp.core.errors import BudgetExceededError
 from seedance_mcp.ledger.sqlite import SQLiteLedger
 from tests.ledger.rows import reserve
 

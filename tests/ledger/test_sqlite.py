@@ -11,13 +11,14 @@ from pathlib import Path
 
 import pytest
 
-from seedance_mcp.errors import BudgetExceededError, LedgerError, PolicyError, SpendingFrozenError
-from seedance_mcp.ledger import Upload, sqlite
+from seedance_mcp.core.errors import BudgetExceededError, LedgerError, PolicyError, SpendingFrozenError
+from seedance_mcp.core.limits import Spend
+from seedance_mcp.core.records import Upload
+from seedance_mcp.core.wire.jobs import JobStatus, Status
+from seedance_mcp.core.wire.responses import Receipt, Refused, Settled
+from seedance_mcp.ledger import sqlite
 from seedance_mcp.ledger.migrations import MIGRATIONS
 from seedance_mcp.ledger.sqlite import SQLiteLedger
-from seedance_mcp.policy import Spend
-from seedance_mcp.wire.exchange import Receipt, Refused, Settled
-from seedance_mcp.wire.jobs import JobStatus, Status
 from tests.ledger.rows import NOW, STUDIO, WALLET, reserve, settle, sign, write_offer, write_request
 
 
@@ -176,7 +177,7 @@ def test_a_row_that_somebody_damaged_is_a_clear_error(ledger: SQLiteLedger, file
 FULL_DISK = """
 import resource, sys
 from pathlib import Path
-from seedance_mcp.errors import LedgerError
+from seedance_mcp.core.errors import LedgerError
 from seedance_mcp.ledger.sqlite import SQLiteLedger
 from tests.ledger.rows import NOW, WALLET, reserve, sign, write_offer, write_request
 

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from seedance_mcp import cli
+from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.entry import build_entry
-from seedance_mcp.errors import ConfigError
 from seedance_mcp.hosts import HOSTS, add_entry, has_entry, remove_entry, write_change
 from tests.people.conftest import Person
 

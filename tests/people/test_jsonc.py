@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from seedance_mcp.errors import ConfigError
+from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.hosts import HOSTS, add_entry, remove_entry, write_change
 from seedance_mcp.jsonc import cut_json, parse_json, set_json
 from seedance_mcp.tomltext import cut_toml, parse_toml, set_toml, write_toml

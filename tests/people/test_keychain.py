@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from seedance_mcp.installation import describe_install
+from seedance_mcp.core.installation import describe_install
 from tests.people.conftest import Person
 from tests.people.test_wallet import ADDRESS, KEY, private
 

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 import pytest
 
-from seedance_mcp.installation import RELEASED_ON_INDEX, UNKNOWN_SOURCE, build_install_command
+from seedance_mcp.core.installation import RELEASED_ON_INDEX, UNKNOWN_SOURCE, build_install_command
 from tests.people.conftest import Person
 
 ROOT = Path(__file__).parents[2]
@@ -67,7 +67,7 @@ def test_no_file_resolves_our_name_by_index() -> None:
     found = {str(path.relative_to(ROOT)): hits for path, text in list_texts() if (hits := find_by_index(text))}
     if (ROOT / "docs" / "reference").is_dir():
         assert any(path.name == "connect.md" for path, _ in list_texts())
-    found.pop("seedance_mcp/installation.py", None)  # it writes the name only once it is released, or with its URL
+    found.pop("seedance_mcp/core/installation.py", None)  # it writes the name only once it is released, or with its URL
     assert found == {}
 
 
@@ -151,10 +151,10 @@ def test_missing_sandbox_names_the_source_of_this_copy(person: Person) -> None:
 
 
 def test_start_reads_no_installed_metadata() -> None:
-    program = "import sys; import seedance_mcp.serving, seedance_mcp.installation; print(*sorted(sys.modules))"
+    program = "import sys; import seedance_mcp.serving, seedance_mcp.core.installation; print(*sorted(sys.modules))"
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-c", program], capture_output=True, text=True, check=True
     )
-    assert "seedance_mcp.installation" in done.stdout
+    assert "seedance_mcp.core.installation" in done.stdout
     source = (ROOT / "seedance_mcp" / "installation.py").read_text()
     assert not re.search(r"^(import|from) (?!__future__)", source, re.M), "what a hint needs loads when it is made"

@@ -12,7 +12,7 @@ from mcp import Client
 from mcp.types import CallToolResult
 
 from seedance_mcp.config import SETTINGS
-from seedance_mcp.redaction import VALUE_CHARACTERS_MAX, redact, redact_data
+from seedance_mcp.core.redaction import VALUE_CHARACTERS_MAX, redact, redact_data
 from seedance_mcp.server import build_server
 from tests.people.conftest import Person
 

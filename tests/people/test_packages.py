@@ -18,7 +18,7 @@ import jsonschema
 
 from seedance_mcp import __version__
 from seedance_mcp.config import SETTINGS, read_settings
-from seedance_mcp.policy import Limits
+from seedance_mcp.core.limits import Limits
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]

@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from seedance_mcp.commands.exits import MEANINGS, find_exit_code, gravest
-from seedance_mcp.errors import (
+from seedance_mcp.core.errors import (
     BudgetExceededError,
     ConfigError,
     PaymentOutcomeUnknownError,

@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedance_mcp.wire.echoes import SentSecrets, clean, clean_bytes, list_secrets
-from seedance_mcp.wire.encoding import encode_base64_json
-from seedance_mcp.wire.jobs import read_upload_ticket
-from seedance_mcp.wire.tickets import read_ticket_end, scrub_ticket
+from seedance_mcp.core.wire.echoes import SentSecrets, clean, clean_bytes, list_secrets
+from seedance_mcp.core.wire.jobs import read_upload_ticket
+from seedance_mcp.core.wire.json import encode_base64_json
+from seedance_mcp.core.wire.tickets import read_ticket_end, scrub_ticket
 
 SIGNATURE = "0x" + "1b2f3c4d5e6f7a89" * 8 + "1c"
 VALUE = encode_base64_json({"payload": {"signature": SIGNATURE, "note": "~~~???>>>"}})

@@ -6,10 +6,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedance_mcp.wire.contracts import ASSUMED, read_contract, write_contract
-from seedance_mcp.wire.edge import BOT_CHECK, WEB_PAGE, find_edge_answer
-from seedance_mcp.wire.exchange import Response, Unclear, describe_answer, read_outcome
-from seedance_mcp.wire.generation import read_route_contract
+from seedance_mcp.core.wire.contracts import ASSUMED, read_contract, write_contract
+from seedance_mcp.core.wire.edge import BOT_CHECK, WEB_PAGE, find_edge_answer
+from seedance_mcp.core.wire.generation import read_route_contract
+from seedance_mcp.core.wire.responses import Response, Unclear, describe_answer, read_outcome
 from tests.challenges import CAPTURES
 from tests.wire.hostile import BODIES, VALUES
 

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedance_mcp.errors import StudioProtocolError
-from seedance_mcp.wire.encoding import (
+from seedance_mcp.core.errors import StudioProtocolError
+from seedance_mcp.core.wire.json import (
     JSON_BYTES_MAX,
     JSON_DEPTH_MAX,
     decode_base64_json,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedance_mcp.wire.exchange import (
+from seedance_mcp.core.wire.responses import (
     PaidRequest,
     Receipt,
     Refused,

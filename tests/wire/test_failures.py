@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedance_mcp.wire.failures import is_moderation
+from seedance_mcp.core.wire.failures import is_moderation
 
 
 @pytest.mark.parametrize(

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seedance_mcp.errors import RequestError, StudioProtocolError
-from seedance_mcp.wire.generation import (
+from seedance_mcp.core.errors import RequestError, StudioProtocolError
+from seedance_mcp.core.wire.generation import (
     CEILING_MICRO_USDC_DEFAULT,
     FAR_ABOVE_PERCENT,
     MODELS,

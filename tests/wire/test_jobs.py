@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedance_mcp.errors import StudioProtocolError
-from seedance_mcp.wire.jobs import (
+from seedance_mcp.core.errors import StudioProtocolError
+from seedance_mcp.core.wire.jobs import (
     PAGE_JOBS_MAX,
     is_job_id,
     read_job,

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedance_mcp.wire.kinds import URL_CHARACTERS_MAX, is_identifier, is_url, show_identifier, show_url
+from seedance_mcp.core.wire.kinds import URL_CHARACTERS_MAX, is_identifier, is_url, show_identifier, show_url
 
 HOST = "https://a.test/"
 

@@ -11,10 +11,8 @@ from hypothesis import strategies as st
 from mpp import Challenge as OfficialChallenge
 from mpp import Credential as OfficialCredential
 
-from seedance_mcp.errors import SeedanceError, StudioProtocolError
-from seedance_mcp.wire.challenges import read_challenges
-from seedance_mcp.wire.exchange import Refused, Response, Settled, Spent, Unclear, read_outcome
-from seedance_mcp.wire.mpp import (
+from seedance_mcp.core.errors import SeedanceError, StudioProtocolError
+from seedance_mcp.core.wire.mpp import (
     build_balance_call,
     build_charge,
     credential_header,
@@ -25,7 +23,9 @@ from seedance_mcp.wire.mpp import (
     read_inclusion,
     read_payment_receipt,
 )
-from seedance_mcp.wire.offers import Offer, read_offers
+from seedance_mcp.core.wire.offers import Offer, read_offers
+from seedance_mcp.core.wire.responses import Refused, Response, Settled, Spent, Unclear, read_outcome
+from seedance_mcp.core.wire.www_authenticate import read_challenges
 
 CHALLENGE = (
     'Payment id="V8SFXa3sW6K2Efa0WHMR8xZvwT-xkfu5ORcogOxBvqg", realm="127.0.0.1:4020", method="tempo", '

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seedance_mcp.errors import StudioProtocolError
-from seedance_mcp.wire.offers import ACCEPTS_MAX, Credential, read_offers
+from seedance_mcp.core.errors import StudioProtocolError
+from seedance_mcp.core.wire.offers import ACCEPTS_MAX, Credential, read_offers
 from tests.challenges import CAPTURES, ROUTE, Answer, answer_with, build_challenge, edit
 
 from .hostile import BODIES, VALUES, mangled

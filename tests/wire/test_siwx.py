@@ -17,9 +17,8 @@ from siwe.parsed import (  # pyright: ignore[reportMissingTypeStubs]  # typed, b
     RegExpParsedMessage,
 )
 
-from seedance_mcp.errors import StudioProtocolError
-from seedance_mcp.wallet import open_wallet
-from seedance_mcp.wire.siwx import (
+from seedance_mcp.core.errors import StudioProtocolError
+from seedance_mcp.core.wire.siwx import (
     SignIn,
     build_message,
     check_sign_in,
@@ -27,6 +26,7 @@ from seedance_mcp.wire.siwx import (
     prepare_sign_in,
     read_sign_in,
 )
+from seedance_mcp.wallet import open_wallet
 from tests.challenges import CAPTURES, PAYER, answer_with, build_challenge, read_vectors
 
 from .hostile import BODIES, mangled

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedance_mcp.errors import StudioProtocolError
-from seedance_mcp.wire.transfers import Transfer, build_transfer_query, read_transfers
+from seedance_mcp.core.errors import StudioProtocolError
+from seedance_mcp.core.wire.transfers import Transfer, build_transfer_query, read_transfers
 from tests.wire.hostile import VALUES, mangled
 
 PAYER, PAY_TO = "0x" + "aB" * 20, "0x" + "cD" * 20

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedance_mcp.wire.jobs import read_job
-from seedance_mcp.wire.video_urls import URLS_MAX, find_urls
+from seedance_mcp.core.wire.jobs import read_job
+from seedance_mcp.core.wire.video_urls import URLS_MAX, find_urls
 from tests.challenges import CAPTURES
 
 from .hostile import mangled

@@ -6,7 +6,7 @@ nothing about the request, the job or the money.
 
 from __future__ import annotations
 
-from seedance_mcp.wire.encoding import Headers
+from seedance_mcp.core.wire.json import Headers
 
 _CHALLENGE_HEADERS = {
     "cf-mitigated": ("challenge",),

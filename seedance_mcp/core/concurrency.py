@@ -11,7 +11,7 @@ from typing import Generic, TypeVar
 
 import anyio
 
-from seedance_mcp.errors import InternalError, SeedanceError
+from seedance_mcp.core.errors import InternalError, SeedanceError
 
 T = TypeVar("T")
 

@@ -76,7 +76,7 @@ def _read_direct_url() -> str | None:
     from importlib.metadata import PackageNotFoundError, distribution
     from pathlib import Path
 
-    sources = Path(__file__).resolve().parents[1]
+    sources = Path(__file__).resolve().parents[2]
     try:
         text = distribution(NAME).read_text("direct_url.json")
     except (PackageNotFoundError, OSError, ValueError):

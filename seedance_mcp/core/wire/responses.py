@@ -6,13 +6,13 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal
 
-from seedance_mcp.errors import StudioProtocolError, quote_text
-from seedance_mcp.wire.edge import find_edge_answer
-from seedance_mcp.wire.encoding import Headers, Json, find_header, find_text, parse_json_object
-from seedance_mcp.wire.jobs import read_studio_error, read_submitted_job, read_upload_ticket
-from seedance_mcp.wire.mpp import PAYMENT_RECEIPT_HEADER, read_payment_receipt
-from seedance_mcp.wire.offers import Rail
-from seedance_mcp.wire.x402 import PAYMENT_RESPONSE_HEADER, read_settlement
+from seedance_mcp.core.errors import StudioProtocolError, quote_text
+from seedance_mcp.core.wire.edge import find_edge_answer
+from seedance_mcp.core.wire.jobs import read_studio_error, read_submitted_job, read_upload_ticket
+from seedance_mcp.core.wire.json import Headers, Json, find_header, find_text, parse_json_object
+from seedance_mcp.core.wire.mpp import PAYMENT_RECEIPT_HEADER, read_payment_receipt
+from seedance_mcp.core.wire.offers import Rail
+from seedance_mcp.core.wire.x402 import PAYMENT_RESPONSE_HEADER, read_settlement
 
 Purpose = Literal["upload", "generation"]
 

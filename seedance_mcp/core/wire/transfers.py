@@ -9,9 +9,9 @@ import re
 from dataclasses import dataclass
 from typing import cast
 
-from seedance_mcp.errors import StudioProtocolError
-from seedance_mcp.wire.encoding import Json, find_text, pad_address
-from seedance_mcp.wire.x402 import read_word
+from seedance_mcp.core.errors import StudioProtocolError
+from seedance_mcp.core.wire.json import Json, find_text, pad_address
+from seedance_mcp.core.wire.x402 import read_word
 
 _TRANSFER_TOPIC = "0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef"
 """Of `Transfer(address,address,uint256)`; both addresses are indexed. Source: ERC-20."""

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Literal
 
-from seedance_mcp.redaction import REDACTED
+from seedance_mcp.core.redaction import REDACTED
 
 SECRET_HEADERS = frozenset({"payment-signature", "authorization", "sign-in-with-x"})
 """Request headers, in lower case, whose values are secrets."""

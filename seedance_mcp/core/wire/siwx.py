@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
-from seedance_mcp.errors import StudioProtocolError, quote_text
-from seedance_mcp.wire.encoding import (
+from seedance_mcp.core.errors import StudioProtocolError, quote_text
+from seedance_mcp.core.wire.json import (
     Headers,
     decode_base64_json,
     encode_base64_json,
@@ -23,7 +23,7 @@ from seedance_mcp.wire.encoding import (
     parse_json_object,
     read_text,
 )
-from seedance_mcp.wire.offers import PAYMENT_REQUIRED_HEADER, SIGN_IN_EXTENSION
+from seedance_mcp.core.wire.offers import PAYMENT_REQUIRED_HEADER, SIGN_IN_EXTENSION
 
 SIGN_IN_HEADER = "SIGN-IN-WITH-X"
 SIGN_IN_SECONDS_MAX = 15 * 60

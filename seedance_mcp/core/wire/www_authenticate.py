@@ -11,8 +11,8 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 
-from seedance_mcp.errors import StudioProtocolError, quote_text
-from seedance_mcp.wire.encoding import HEADER_CHARACTERS_MAX, Headers, Json, decode_base64_json
+from seedance_mcp.core.errors import StudioProtocolError, quote_text
+from seedance_mcp.core.wire.json import HEADER_CHARACTERS_MAX, Headers, Json, decode_base64_json
 
 WWW_AUTHENTICATE_HEADER = "www-authenticate"
 SCHEME = "payment"

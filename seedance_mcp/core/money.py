@@ -10,7 +10,7 @@ from __future__ import annotations
 import re
 from typing import NewType
 
-from seedance_mcp.redaction import quote_value
+from seedance_mcp.core.redaction import quote_value
 
 MicroUSDC = NewType("MicroUSDC", int)
 

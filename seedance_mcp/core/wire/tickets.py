@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from datetime import UTC, datetime
 
-from seedance_mcp.errors import StudioProtocolError
-from seedance_mcp.redaction import REDACTED, redact
-from seedance_mcp.wire.encoding import encode_json, find_text, parse_json_object
+from seedance_mcp.core.errors import StudioProtocolError
+from seedance_mcp.core.redaction import REDACTED, redact
+from seedance_mcp.core.wire.json import encode_json, find_text, parse_json_object
 
 TICKET_SECONDS = 900
 """How long a token lives whose ticket does not say so. Source: contract section 9: about 5 minutes."""

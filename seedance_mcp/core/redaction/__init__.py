@@ -101,7 +101,7 @@ def _is_filler(text: str) -> bool:
 
 
 def _redact_phrase(found: re.Match[str]) -> str:
-    from seedance_mcp.redaction.words import WORDS  # only for a candidate
+    from seedance_mcp.core.redaction.words import WORDS  # only for a candidate
 
     parts = re.split(r"([\s,;]+)", found[0])
     words = parts[::2]

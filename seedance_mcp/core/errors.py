@@ -35,8 +35,8 @@ from __future__ import annotations
 
 from typing import ClassVar, Literal
 
-from seedance_mcp.money import format_usdc
-from seedance_mcp.redaction import redact
+from seedance_mcp.core.money import format_usdc
+from seedance_mcp.core.redaction import redact
 
 Charge = Literal["none", "held", "settled"]
 

@@ -47,12 +47,13 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from typing import Protocol
 
-from seedance_mcp.ledger.records import Job, Payment, Sight, State, UntrackedJob, UntrackedPayment, Upload
-from seedance_mcp.policy import Freeze, Spend
-from seedance_mcp.wire.encoding import Json
-from seedance_mcp.wire.exchange import PaidRequest, Receipt, Refused, Settled
-from seedance_mcp.wire.jobs import JobStatus, Status
-from seedance_mcp.wire.offers import Offer
+from seedance_mcp.core.freezes import Freeze
+from seedance_mcp.core.limits import Spend
+from seedance_mcp.core.records import Job, Payment, Sight, State, UntrackedJob, UntrackedPayment, Upload
+from seedance_mcp.core.wire.jobs import JobStatus, Status
+from seedance_mcp.core.wire.json import Json
+from seedance_mcp.core.wire.offers import Offer
+from seedance_mcp.core.wire.responses import PaidRequest, Receipt, Refused, Settled
 
 __all__ = [
     "Books", "Job", "Ledger", "Payment", "Sight", "State", "UntrackedJob", "UntrackedPayment", "Upload",

@@ -11,8 +11,8 @@ import re
 from dataclasses import dataclass
 from typing import cast
 
-from seedance_mcp.errors import StudioProtocolError
-from seedance_mcp.wire.encoding import (
+from seedance_mcp.core.errors import StudioProtocolError
+from seedance_mcp.core.wire.json import (
     Json,
     decode_base64_json,
     encode_base64_json,
@@ -24,7 +24,7 @@ from seedance_mcp.wire.encoding import (
     read_amount,
     read_text,
 )
-from seedance_mcp.wire.offers import Offer, Offers
+from seedance_mcp.core.wire.offers import Offer, Offers
 
 PAYMENT_SIGNATURE_HEADER = "PAYMENT-SIGNATURE"
 PAYMENT_RESPONSE_HEADER = "payment-response"

@@ -14,10 +14,9 @@ from dataclasses import dataclass, field
 from typing import Literal, cast
 from urllib.parse import urlsplit
 
-from seedance_mcp.errors import StudioProtocolError, quote_text
-from seedance_mcp.money import MicroUSDC
-from seedance_mcp.wire.challenges import Challenge, read_challenges
-from seedance_mcp.wire.encoding import (
+from seedance_mcp.core.errors import StudioProtocolError, quote_text
+from seedance_mcp.core.money import MicroUSDC
+from seedance_mcp.core.wire.json import (
     HEADER_CHARACTERS_MAX,
     Headers,
     Json,
@@ -33,6 +32,7 @@ from seedance_mcp.wire.encoding import (
     read_amount,
     read_text,
 )
+from seedance_mcp.core.wire.www_authenticate import Challenge, read_challenges
 
 Rail = Literal["x402", "mpp"]
 

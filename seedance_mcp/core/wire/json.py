@@ -15,8 +15,8 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import cast
 
-from seedance_mcp.errors import StudioProtocolError, quote_text
-from seedance_mcp.money import MICRO_USDC_MAX
+from seedance_mcp.core.errors import StudioProtocolError, quote_text
+from seedance_mcp.core.money import MICRO_USDC_MAX
 
 HEADER_CHARACTERS_MAX = 64 * 1024
 """The longest header value that we decode. A real challenge is about 3 KiB."""

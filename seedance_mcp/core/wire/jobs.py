@@ -13,9 +13,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal, cast
 
-from seedance_mcp.errors import StudioProtocolError, quote_text
-from seedance_mcp.redaction import REDACTED, redact
-from seedance_mcp.wire.encoding import (
+from seedance_mcp.core.errors import StudioProtocolError, quote_text
+from seedance_mcp.core.redaction import REDACTED, redact
+from seedance_mcp.core.wire.json import (
     TEXT_CHARACTERS_MAX,
     Json,
     find_list,
@@ -25,8 +25,8 @@ from seedance_mcp.wire.encoding import (
     parse_json_object,
     read_text,
 )
-from seedance_mcp.wire.kinds import URL_CHARACTERS_MAX, is_identifier
-from seedance_mcp.wire.video_urls import FoundUrls, find_urls
+from seedance_mcp.core.wire.kinds import URL_CHARACTERS_MAX, is_identifier
+from seedance_mcp.core.wire.video_urls import FoundUrls, find_urls
 
 Status = Literal["pending", "loading", "complete", "failed"]
 """The studio's own words for a job's state; every synonym is read as one of them."""

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Literal
 
-from seedance_mcp.wire.encoding import Json
-from seedance_mcp.wire.exchange import PaidRequest, Purpose, Receipt
-from seedance_mcp.wire.jobs import Status
-from seedance_mcp.wire.offers import Rail
+from seedance_mcp.core.wire.jobs import Status
+from seedance_mcp.core.wire.json import Json
+from seedance_mcp.core.wire.offers import Rail
+from seedance_mcp.core.wire.responses import PaidRequest, Purpose, Receipt
 
 State = Literal["reserved", "signed", "settled", "refused"]
 

@@ -6,10 +6,10 @@ from collections.abc import Mapping
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 
-from seedance_mcp.errors import ConfigError
-from seedance_mcp.wire.mpp import GAS_PRICE_DEFAULT, MppPins, is_sponsored, network_fee
-from seedance_mcp.wire.offers import Offer, Rail
-from seedance_mcp.wire.x402 import TokenDomain
+from seedance_mcp.core.errors import ConfigError
+from seedance_mcp.core.wire.mpp import GAS_PRICE_DEFAULT, MppPins, is_sponsored, network_fee
+from seedance_mcp.core.wire.offers import Offer, Rail
+from seedance_mcp.core.wire.x402 import TokenDomain
 
 DAY_SECONDS = 24 * 3600
 """The length of the window that the daily limit counts."""

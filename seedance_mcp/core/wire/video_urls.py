@@ -13,8 +13,8 @@ from itertools import islice
 from typing import cast
 from urllib.parse import urlsplit
 
-from seedance_mcp.errors import StudioProtocolError
-from seedance_mcp.wire.encoding import TEXT_CHARACTERS_MAX, Json, parse_json
+from seedance_mcp.core.errors import StudioProtocolError
+from seedance_mcp.core.wire.json import TEXT_CHARACTERS_MAX, Json, parse_json
 
 DEPTH_MAX = 8
 """How deep a video's URL may be nested."""

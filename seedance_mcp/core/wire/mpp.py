@@ -19,8 +19,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
-from seedance_mcp.errors import StudioProtocolError
-from seedance_mcp.wire.encoding import (
+from seedance_mcp.core.errors import StudioProtocolError
+from seedance_mcp.core.wire.json import (
     Json,
     decode_base64_json,
     find_object,
@@ -29,8 +29,8 @@ from seedance_mcp.wire.encoding import (
     pad_address,
     read_amount,
 )
-from seedance_mcp.wire.offers import Offer
-from seedance_mcp.wire.x402 import read_word
+from seedance_mcp.core.wire.offers import Offer
+from seedance_mcp.core.wire.x402 import read_word
 
 PAYMENT_RECEIPT_HEADER = "payment-receipt"
 GAS_LIMIT = 1_000_000

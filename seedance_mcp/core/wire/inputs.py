@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import cast
 
-from seedance_mcp.wire.encoding import Json, find_list, find_text
-from seedance_mcp.wire.generation import MODELS, PRICE_MICRO_USDC_PER_SECOND, Dialect, GenerationRequest, Model
+from seedance_mcp.core.wire.generation import MODELS, PRICE_MICRO_USDC_PER_SECOND, Dialect, GenerationRequest, Model
+from seedance_mcp.core.wire.json import Json, find_list, find_text
 
 _KIND = "-i2v"
 

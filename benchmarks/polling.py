@@ -26,14 +26,14 @@ from typing import Any
 
 import anyio
 
+from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
+from seedance_mcp.adapters.studio.client import Address, Studio
+from seedance_mcp.adapters.wallet import open_throwaway_wallet
 from seedance_mcp.core.errors import StudioError
 from seedance_mcp.core.money import MicroUSDC
 from seedance_mcp.core.records import Job
 from seedance_mcp.core.wire.offers import Offer
 from seedance_mcp.core.wire.responses import PaidRequest, Receipt, Settled
-from seedance_mcp.ledger.sqlite import SQLiteLedger
-from seedance_mcp.studio import Address, Studio
-from seedance_mcp.wallet import open_throwaway_wallet
 from seedance_mcp.watcher import JobWatcher
 
 SIZES = (1, 10, 100, 1000)

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 
 import anyio
 
+from seedance_mcp.adapters.studio.client import Studio
 from seedance_mcp.core.concurrency import Flights
 from seedance_mcp.core.errors import JobNotFoundError, StudioError, StudioRejectedError, StudioUnreachableError
 from seedance_mcp.core.records import Job
 from seedance_mcp.core.wire.jobs import JobStatus
 from seedance_mcp.delivery import Delivery
-from seedance_mcp.studio import Studio
 from seedance_mcp.watcher import Report, end_stalled
 
 POLL_SECONDS_MAX = 10

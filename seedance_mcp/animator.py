@@ -11,6 +11,9 @@ import anyio
 
 from seedance_mcp import policy
 from seedance_mcp.account import Account, Standing
+from seedance_mcp.adapters.media.videos import is_missing
+from seedance_mcp.adapters.studio.client import Studio
+from seedance_mcp.adapters.wallet import Wallet
 from seedance_mcp.adoption import Adoption
 from seedance_mcp.chains import Chains
 from seedance_mcp.config import Settings
@@ -24,7 +27,6 @@ from seedance_mcp.delivery import Delivery
 from seedance_mcp.funds import Funds
 from seedance_mcp.history import History, Recent
 from seedance_mcp.hosting import UPLOAD_PRICE_MICRO_USDC, Hosted, Hosting
-from seedance_mcp.media import is_missing
 from seedance_mcp.order import Order, PreparedOrder, prepare
 from seedance_mcp.ordering import Ordering
 from seedance_mcp.pricing import Pricing
@@ -35,10 +37,8 @@ from seedance_mcp.quoting import Quoting
 from seedance_mcp.recovery import Recovery
 from seedance_mcp.retention import prune
 from seedance_mcp.source_images import FETCHED_SECONDS, Picture, SourceImages
-from seedance_mcp.studio import Studio
 from seedance_mcp.untracked import UntrackedJobs
 from seedance_mcp.untracked_payments import UntrackedPayments
-from seedance_mcp.wallet import Wallet
 from seedance_mcp.watcher import Changed, JobWatcher, Report
 
 BOUGHT_BEFORE = "This clip was bought before; nothing is paid for it again."

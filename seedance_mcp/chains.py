@@ -15,6 +15,7 @@ from typing import cast
 
 import anyio
 
+from seedance_mcp.adapters.studio.client import Studio
 from seedance_mcp.core.errors import StudioError, StudioProtocolError
 from seedance_mcp.core.limits import Pins
 from seedance_mcp.core.records import Payment
@@ -38,7 +39,6 @@ from seedance_mcp.core.wire.x402 import (
     read_authorization,
     read_word,
 )
-from seedance_mcp.studio import Studio
 
 FATE_SECONDS = 60
 """How long finding out what became of one payment may take, at each node."""

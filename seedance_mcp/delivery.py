@@ -13,7 +13,10 @@ from pathlib import Path
 
 import anyio
 
-from seedance_mcp import media
+from seedance_mcp.adapters.media import videos
+from seedance_mcp.adapters.media.images import IMAGE_BYTES_MAX, Image
+from seedance_mcp.adapters.media.thumbnails import keep_frame, save_thumbnail
+from seedance_mcp.adapters.studio.client import Studio
 from seedance_mcp.core.concurrency import Start
 from seedance_mcp.core.errors import (
     SeedanceError,
@@ -24,9 +27,6 @@ from seedance_mcp.core.errors import (
 )
 from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.records import Job
-from seedance_mcp.pictures.images import IMAGE_BYTES_MAX, Image
-from seedance_mcp.pictures.thumbnails import keep_frame, save_thumbnail
-from seedance_mcp.studio import Studio
 from seedance_mcp.undelivered import Failure, describe_expiry, gone_error, is_expired, unsaved_error
 
 SAVE_ATTEMPTS_MAX = 3
@@ -114,7 +114,7 @@ class Delivery:
 
     def find_saved(self, job: Job) -> Job:
         """A foreign job with the files that were saved of it before."""
-        file, thumbnail = media.find_video(self.folder, _name(job))
+        file, thumbnail = videos.find_video(self.folder, _name(job))
         return replace(job, file=file, thumbnail=thumbnail)
 
     async def keep_frames(self, *images: Image | None) -> None:
@@ -149,7 +149,7 @@ class Delivery:
             return before
         try:
             async with self.studio.stream_video(job.video_url) as chunks:
-                saved = await media.save_video(chunks, self.folder, _name(job))
+                saved = await videos.save_video(chunks, self.folder, _name(job))
         except StudioError as exc:
             is_dead = not isinstance(exc, StudioUnreachableError)
             return replace(before, reason=exc.what, hint="", is_dead=is_dead, is_local=False)
@@ -214,4 +214,4 @@ class Delivery:
 
 
 def _name(job: Job) -> str:
-    return media.name_video(job.payment_id, job.job_id, str(job.arguments.get("prompt", "")))
+    return videos.name_video(job.payment_id, job.job_id, str(job.arguments.get("prompt", "")))

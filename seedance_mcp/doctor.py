@@ -20,6 +20,8 @@ import anyio
 import anyio.to_thread
 
 from seedance_mcp import __version__
+from seedance_mcp.adapters.wallet import list_sources, open_wallet
+from seedance_mcp.adapters.wallet.key_files import is_locked
 from seedance_mcp.config import Settings, find_sources, list_unread_files, read_settings
 from seedance_mcp.config.reading import PREFIX
 from seedance_mcp.core.errors import (
@@ -36,14 +38,12 @@ from seedance_mcp.core.limits import Limits, Spend
 from seedance_mcp.core.money import format_usdc
 from seedance_mcp.hosts import HOSTS, has_entry
 from seedance_mcp.policy import find_room
-from seedance_mcp.wallet import list_sources, open_wallet
-from seedance_mcp.wallet.keyfiles import is_locked
 
 if TYPE_CHECKING:
+    from seedance_mcp.adapters.studio.client import Studio
     from seedance_mcp.core.ledger import Ledger
     from seedance_mcp.core.records import Payment
     from seedance_mcp.core.wire.offers import Rail
-    from seedance_mcp.studio import Studio
 
 NETWORK_SECONDS = 30
 """For so long the studio and the chains are waited for, all together."""
@@ -207,7 +207,7 @@ def _look_at_disk(settings: Settings) -> list[Finding]:
 
 
 def _look_at_ledger(settings: Settings, address: str | None) -> list[Finding]:
-    from seedance_mcp.ledger.sqlite import SQLiteLedger  # with its database, only where it is read
+    from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger  # with its database, only where it is read
 
     if not settings.ledger_file.exists():
         return [Finding(topic="ledger", health="ok", text="none yet; it is made with the first purchase")]
@@ -375,7 +375,10 @@ async def _look_at_network(settings: Settings, address: str | None) -> list[Find
 
 @asynccontextmanager
 async def _open_studio(settings: Settings) -> AsyncGenerator[Studio, None]:
-    from seedance_mcp.studio import Address, Studio  # the HTTP client, only where the network is looked at
+    from seedance_mcp.adapters.studio.client import (  # the HTTP client, only where the network is looked at
+        Address,
+        Studio,
+    )
 
     async def refuse(_: object) -> tuple[str, str]:
         raise ConfigError("The doctor signs nothing.")

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from seedance_mcp.adapters.wallet import open_wallet
+from seedance_mcp.adapters.wallet.key_files import create_key_file
 from seedance_mcp.config import Settings
 from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.core.installation import describe_install
-from seedance_mcp.wallet import open_wallet
-from seedance_mcp.wallet.keyfiles import create_key_file
 
 if TYPE_CHECKING:
     from seedance_mcp.sandbox import Sandbox, SandboxSettings
@@ -51,7 +51,9 @@ def end_orphans(settings: Settings) -> None:
     """
     if settings.profile.name != "sandbox" or not settings.ledger_file.exists():
         return
-    from seedance_mcp.ledger.sqlite import SQLiteLedger  # with its database, only where there is one to look into
+    from seedance_mcp.adapters.ledger.sqlite import (
+        SQLiteLedger,  # with its database, only where there is one to look into
+    )
 
     ledger = SQLiteLedger(settings.ledger_file)
     try:

@@ -123,7 +123,7 @@ class Engine:
         """The small JPEG of a finished job, unless the owner switched thumbnails off."""
         if job.thumbnail is None or not (await self.settings()).thumbnails:
             return None
-        from seedance_mcp.pictures.thumbnails import read_thumbnail  # loaded by now, with the animator
+        from seedance_mcp.adapters.media.thumbnails import read_thumbnail  # loaded by now, with the animator
 
         return await read_thumbnail(Path(job.thumbnail))
 
@@ -131,10 +131,10 @@ class Engine:
         """Open an animator with the owner's wallet; with a throwaway one where a problem says why there is none."""
         # These load the HTTP client: imports that no handshake should wait for, and no event loop.
         await anyio.to_thread.run_sync(importlib.import_module, "seedance_mcp.animator")
+        from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
+        from seedance_mcp.adapters.studio.client import Address, Studio
+        from seedance_mcp.adapters.wallet import open_throwaway_wallet, open_wallet
         from seedance_mcp.animator import Animator
-        from seedance_mcp.ledger.sqlite import SQLiteLedger
-        from seedance_mcp.studio import Address, Studio
-        from seedance_mcp.wallet import open_throwaway_wallet, open_wallet
 
         play = settings.profile.name == "sandbox"
         if problem is None:
@@ -194,7 +194,7 @@ def _has_left(ledger_file: Path) -> bool:
     """Whether something in the books is not over; a server that finds nothing stays as light as it started."""
     if not ledger_file.exists():
         return False
-    from seedance_mcp.ledger.sqlite import SQLiteLedger  # with its database, only where there are books
+    from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger  # with its database, only where there are books
 
     ledger = SQLiteLedger(ledger_file)
     try:

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 
 import anyio
 
+from seedance_mcp.adapters.studio.client import Studio
 from seedance_mcp.core.errors import StudioError
 from seedance_mcp.core.limits import Pins, Purse
 from seedance_mcp.core.wire.mpp import GAS_PRICE_DEFAULT, Inclusion, build_balance_call, read_inclusion
 from seedance_mcp.core.wire.offers import Offer, Rail
 from seedance_mcp.core.wire.x402 import read_word
-from seedance_mcp.studio import Studio
 
 ASK_SECONDS = 2
 """How long all questions together may take."""

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import anyio
 
+from seedance_mcp.adapters.studio.client import Studio
 from seedance_mcp.core.errors import StudioError, StudioProtocolError
 from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.records import Job
 from seedance_mcp.core.wire.jobs import JobStatus
-from seedance_mcp.studio import Studio
 
 LIST_SECONDS = 8
 """How long the studio is waited for; our own jobs are told without it."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from seedance_mcp.adapters.media.images import nearest_aspect_ratio
 from seedance_mcp.core.errors import PolicyError
 from seedance_mcp.core.idempotency import GenerationKeys, generation_keys
 from seedance_mcp.core.limits import Limits
 from seedance_mcp.core.wire.generation import AspectRatio, GenerationRequest, Model, Resolution, check_request
-from seedance_mcp.pictures.images import nearest_aspect_ratio
 from seedance_mcp.source_images import Picture, SourceImages
 
 

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
+from seedance_mcp.adapters.studio.client import Studio
 from seedance_mcp.core.errors import (
     LedgerError,
     StudioError,
@@ -39,7 +40,6 @@ from seedance_mcp.core.wire.generation import (
 from seedance_mcp.core.wire.json import Json
 from seedance_mcp.core.wire.offers import Offer, Offers, read_offers
 from seedance_mcp.core.wire.responses import PaidRequest, describe_answer
-from seedance_mcp.studio import Studio
 
 log = logging.getLogger("seedance_mcp")
 

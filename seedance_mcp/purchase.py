@@ -34,6 +34,8 @@ from functools import partial
 import anyio
 
 from seedance_mcp import policy
+from seedance_mcp.adapters.studio.client import Studio
+from seedance_mcp.adapters.wallet import Wallet
 from seedance_mcp.core.errors import (
     ConfigError,
     InsufficientBalanceError,
@@ -52,8 +54,6 @@ from seedance_mcp.core.wire.responses import PaidRequest, Receipt, Refused, Sett
 from seedance_mcp.core.wire.x402 import Authorization, build_payment
 from seedance_mcp.doubts import UNDONE, refused_error, tell_payment, underway_error, unknown_error
 from seedance_mcp.funds import Funds
-from seedance_mcp.studio import Studio
-from seedance_mcp.wallet import Wallet
 
 SEND_SECONDS = 60
 """How long we wait for the answer to a paid request; verification and settlement take a few seconds."""

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field
 
 import anyio
 
+from seedance_mcp.adapters.studio.client import Studio
 from seedance_mcp.chains import Chains, Fate
 from seedance_mcp.core.errors import LedgerError, PaymentError, StudioError
 from seedance_mcp.core.ledger import Ledger
@@ -28,7 +29,6 @@ from seedance_mcp.core.wire.mpp import was_pushed
 from seedance_mcp.core.wire.responses import Receipt, Refused, Settled
 from seedance_mcp.doubts import UNDONE, tell_payment, unasked_error
 from seedance_mcp.purchase import LEASE_SECONDS, Buyer
-from seedance_mcp.studio import Studio
 
 LIST_PAGES_MAX = 10
 LIST_SKEW_SECONDS = 300

@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import BaseModel, Field
 
+from seedance_mcp.adapters.media.videos import is_missing
 from seedance_mcp.core.errors import URL_CHARACTERS_MAX, format_duration, quote_text
 from seedance_mcp.core.money import format_usdc
 from seedance_mcp.core.wire.failures import is_moderation
 from seedance_mcp.core.wire.json import is_network
 from seedance_mcp.core.wire.kinds import is_url, show_identifier, show_url
-from seedance_mcp.media import is_missing
 from seedance_mcp.undelivered import find_url_age
 
 if TYPE_CHECKING:  # the rooms behind these load when first needed

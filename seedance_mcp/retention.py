@@ -13,9 +13,9 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
+from seedance_mcp.adapters.media.thumbnails import FRAMES_FOLDER
 from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.core.ledger import Ledger
-from seedance_mcp.pictures.thumbnails import FRAMES_FOLDER
 
 DAY_SECONDS = 24 * 3600
 PREPARED_FOLDER = "prepared"

@@ -11,14 +11,14 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from seedance_mcp.adapters.media.files import read_image
+from seedance_mcp.adapters.media.images import IMAGE_BYTES_MAX, Image, decode_image
+from seedance_mcp.adapters.studio.client import Studio
 from seedance_mcp.core.concurrency import Flights
 from seedance_mcp.core.errors import ImageError, StudioRejectedError
 from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.records import Sight
 from seedance_mcp.core.wire.responses import quote_url
-from seedance_mcp.pictures.files import read_image
-from seedance_mcp.pictures.images import IMAGE_BYTES_MAX, Image, decode_image
-from seedance_mcp.studio import Studio
 
 FETCHED_SECONDS = 120
 """How long a picture that no caller waited for is kept for the call that asks for it again."""

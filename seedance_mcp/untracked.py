@@ -15,6 +15,9 @@ from typing import Literal
 
 import anyio
 
+from seedance_mcp.adapters.media.comparing import look_alike
+from seedance_mcp.adapters.media.images import IMAGE_BYTES_MAX
+from seedance_mcp.adapters.studio.client import Studio
 from seedance_mcp.core.errors import (
     ImageError,
     PossiblyBoughtError,
@@ -31,10 +34,7 @@ from seedance_mcp.core.wire.jobs import JobPage, JobStatus
 from seedance_mcp.core.wire.json import encode_json
 from seedance_mcp.core.wire.responses import PaidRequest
 from seedance_mcp.order import PreparedOrder
-from seedance_mcp.pictures.comparing import look_alike
-from seedance_mcp.pictures.images import IMAGE_BYTES_MAX
 from seedance_mcp.source_images import Picture
-from seedance_mcp.studio import Studio
 
 log = logging.getLogger("seedance_mcp")
 

@@ -18,6 +18,7 @@ from dataclasses import dataclass, field, replace
 
 import anyio
 
+from seedance_mcp.adapters.studio.client import Studio
 from seedance_mcp.core.concurrency import Start
 from seedance_mcp.core.errors import (
     UNWRITTEN_HINT,
@@ -31,7 +32,6 @@ from seedance_mcp.core.errors import (
 from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.records import Job
 from seedance_mcp.core.wire.jobs import JobPage, JobStatus
-from seedance_mcp.studio import Studio
 from seedance_mcp.undelivered import Failure, unsaved_error
 
 POLL_SECONDS_MAX = 15

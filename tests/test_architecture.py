@@ -164,9 +164,9 @@ def test_starting_loads_no_payment_no_network_and_no_sandbox() -> None:
 def test_paying_on_x402_loads_no_web3() -> None:
     program = """
 import asyncio, sys, pathlib
-from seedance_mcp.wallet import open_wallet
+from seedance_mcp.adapters.wallet import open_wallet
 from seedance_mcp.config import SANDBOX_TOKEN
-import seedance_mcp.animator, seedance_mcp.ledger.sqlite
+import seedance_mcp.animator, seedance_mcp.adapters.ledger.sqlite
 from seedance_mcp.core.wire.x402 import Authorization, build_payment
 from seedance_mcp.core.wire.offers import Offer, Offers
 

@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
+from seedance_mcp.adapters.wallet import Wallet, open_wallet
 from seedance_mcp.chains import Fate
 from seedance_mcp.config import LIVE_CHARGES
 from seedance_mcp.core.errors import ConfigError
@@ -17,10 +19,8 @@ from seedance_mcp.core.records import Payment
 from seedance_mcp.core.wire.mpp import build_charge
 from seedance_mcp.core.wire.offers import Offer, read_offers
 from seedance_mcp.core.wire.responses import Refused
-from seedance_mcp.ledger.sqlite import SQLiteLedger
 from seedance_mcp.recovery import Recovery
 from seedance_mcp.sandbox import Sandbox
-from seedance_mcp.wallet import Wallet, open_wallet
 from tests.ledger.rows import NOW, WALLET, settle, sign, write_offer, write_request
 from tests.test_purchase import animator_on, settings_for
 from tests.wire.test_mpp import CHALLENGE, TRANSACTION

@@ -16,6 +16,7 @@ import anyio
 import pytest
 from mcp import Client, StdioServerParameters
 
+from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
 from seedance_mcp.config import LIVE, Settings, read_settings
 from seedance_mcp.core.errors import quote_text
 from seedance_mcp.core.records import Job
@@ -23,7 +24,6 @@ from seedance_mcp.core.wire.jobs import JobStatus
 from seedance_mcp.embedded import ENDED, end_orphans, settle
 from seedance_mcp.engine import Engine
 from seedance_mcp.gallery.showing import build_show
-from seedance_mcp.ledger.sqlite import SQLiteLedger
 from seedance_mcp.results import show_job
 from seedance_mcp.sandbox import Sandbox
 from seedance_mcp.server import build_server

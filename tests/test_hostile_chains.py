@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seedance_mcp.adapters.studio.client import Studio
 from seedance_mcp.chains import Block, Chains, Fate, Node
 from seedance_mcp.config import LIVE
 from seedance_mcp.core.records import Payment
@@ -19,7 +20,6 @@ from seedance_mcp.recovery import Recovery
 from seedance_mcp.sandbox import Sandbox
 from seedance_mcp.sandbox.rpc import answer_rpc
 from seedance_mcp.sandbox.tempo_rpc import answer_tempo
-from seedance_mcp.studio import Studio
 from tests.servers import Asked, say, serve_raw
 from tests.test_purchase import animator_on, settings_for
 

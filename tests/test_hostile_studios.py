@@ -12,6 +12,7 @@ from typing import Any
 import anyio
 import pytest
 
+from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
 from seedance_mcp.animator import Animator
 from seedance_mcp.config import Settings
 from seedance_mcp.core.errors import (
@@ -25,7 +26,6 @@ from seedance_mcp.core.errors import (
 )
 from seedance_mcp.core.wire.offers import Credential
 from seedance_mcp.core.wire.responses import PaidRequest, Response
-from seedance_mcp.ledger.sqlite import SQLiteLedger
 from seedance_mcp.order import Order
 from seedance_mcp.sandbox import Sandbox
 from tests.test_purchase import CLIP, UPLOAD, animator_on, settings_for, soon

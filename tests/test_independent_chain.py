@@ -16,6 +16,7 @@ import httpx
 import pytest
 from mpp import Credential
 
+from seedance_mcp.adapters.wallet import Wallet, open_wallet
 from seedance_mcp.core.money import MicroUSDC
 from seedance_mcp.core.wire.mpp import (
     MppPins,
@@ -28,7 +29,6 @@ from seedance_mcp.core.wire.mpp import (
 )
 from seedance_mcp.core.wire.offers import Offer
 from seedance_mcp.core.wire.x402 import read_word
-from seedance_mcp.wallet import Wallet, open_wallet
 from tests.hosts.conftest import install
 
 pytestmark = pytest.mark.compat

@@ -16,10 +16,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedance_mcp import media
+from seedance_mcp.adapters.media import videos
+from seedance_mcp.adapters.media.videos import (
+    MEDIA_TYPES,
+    SavedVideo,
+    find_media_type,
+    find_video,
+    name_video,
+    save_video,
+)
 from seedance_mcp.core.errors import StudioProtocolError, VideoUnsavedError
 from seedance_mcp.core.wire.containers import BOXES_MAX, NotAVideoError, read_container
-from seedance_mcp.media import MEDIA_TYPES, SavedVideo, find_media_type, find_video, name_video, save_video
 from tests.servers import say, serve_raw
 from tests.test_studio import open_studio
 
@@ -98,7 +105,7 @@ async def test_a_bad_clip_does_not_touch_a_good_one_of_the_same_name(tmp_path: P
 
 
 async def test_a_clip_that_never_ends_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(media, "VIDEO_BYTES_MAX", 3 * 1024 * 1024)
+    monkeypatch.setattr(videos, "VIDEO_BYTES_MAX", 3 * 1024 * 1024)
 
     async def endless() -> AsyncIterator[bytes]:
         while True:
@@ -148,7 +155,7 @@ import resource, sys
 from pathlib import Path
 import anyio
 from seedance_mcp.core.errors import VideoUnsavedError
-from seedance_mcp.media import save_video
+from seedance_mcp.adapters.media.videos import save_video
 
 async def chunks():
     for _ in range(100):
@@ -265,7 +272,7 @@ async def open_stream(body: bytes, encoding: str) -> AsyncGenerator[AsyncIterato
 
 
 async def test_a_compressed_bomb_is_stopped_at_the_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(media, "VIDEO_BYTES_MAX", 3 * 1024 * 1024)
+    monkeypatch.setattr(videos, "VIDEO_BYTES_MAX", 3 * 1024 * 1024)
     bomb = gzip.compress(CLIP + bytes(100_000_000))
     async with open_stream(bomb, "gzip") as chunks:
         with anyio.fail_after(5), pytest.raises(VideoUnsavedError, match="larger than 3 MiB"):

@@ -18,11 +18,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from seedance_mcp.adapters.media import files, worker
+from seedance_mcp.adapters.media.files import read_image
+from seedance_mcp.adapters.media.images import IMAGE_BYTES_MAX, decode_image, nearest_aspect_ratio
+from seedance_mcp.adapters.media.thumbnails import THUMBNAIL_BYTES_MAX, keep_frame, name_frame, save_thumbnail
 from seedance_mcp.core.errors import ImageError
-from seedance_mcp.pictures import files, worker
-from seedance_mcp.pictures.files import read_image
-from seedance_mcp.pictures.images import IMAGE_BYTES_MAX, decode_image, nearest_aspect_ratio
-from seedance_mcp.pictures.thumbnails import THUMBNAIL_BYTES_MAX, keep_frame, name_frame, save_thumbnail
 
 AS_STORED = {
     2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_90", 7: "TRANSVERSE",

@@ -16,14 +16,14 @@ import httpx
 import pytest
 from anyio.abc import TaskGroup
 
+from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
+from seedance_mcp.adapters.studio.client import Address, Studio
+from seedance_mcp.adapters.wallet import open_wallet
 from seedance_mcp.animator import Animator
 from seedance_mcp.config import Settings, read_settings
 from seedance_mcp.core.errors import LedgerError, PolicyError, PriceTooHighError
-from seedance_mcp.ledger.sqlite import SQLiteLedger
 from seedance_mcp.order import Order
 from seedance_mcp.sandbox import Sandbox
-from seedance_mcp.studio import Address, Studio
-from seedance_mcp.wallet import open_wallet
 
 WAIT_SECONDS = 20
 UPLOAD, CLIP = 10_000, 320_000

@@ -16,6 +16,7 @@ import httpx
 import pytest
 
 from seedance_mcp import purchase
+from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
 from seedance_mcp.config import Settings
 from seedance_mcp.core.errors import (
     InsufficientBalanceError,
@@ -25,7 +26,6 @@ from seedance_mcp.core.errors import (
     StudioRejectedError,
     UnacceptableOfferError,
 )
-from seedance_mcp.ledger.sqlite import SQLiteLedger
 from seedance_mcp.order import Order
 from seedance_mcp.sandbox import Sandbox
 from tests.servers import Asked, RawServer, say, serve_raw

@@ -17,7 +17,11 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from seedance_mcp import studio as room
+from seedance_mcp.adapters.http.public_urls import is_public
+from seedance_mcp.adapters.http.transport import exchange, open_client, read_retry_after
+from seedance_mcp.adapters.studio import client as room
+from seedance_mcp.adapters.studio.client import Address, Studio
+from seedance_mcp.adapters.wallet import Wallet, open_wallet
 from seedance_mcp.config import SANDBOX_TOKEN, sandbox_profile
 from seedance_mcp.core.errors import (
     ConfigError,
@@ -34,10 +38,6 @@ from seedance_mcp.core.wire.offers import Credential, read_offers
 from seedance_mcp.core.wire.responses import PaidRequest, Purpose, Response
 from seedance_mcp.core.wire.x402 import Authorization, build_payment
 from seedance_mcp.policy import choose_offer
-from seedance_mcp.studio import Address, Studio
-from seedance_mcp.studio.strangers import is_public
-from seedance_mcp.studio.transport import exchange, open_client, read_retry_after
-from seedance_mcp.wallet import Wallet, open_wallet
 from tests.servers import Asked, RawServer, build_answer, say, serve_raw
 
 if TYPE_CHECKING:

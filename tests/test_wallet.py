@@ -13,13 +13,13 @@ import pytest
 from eth_account import Account
 from eth_account.messages import encode_defunct
 
+from seedance_mcp.adapters.wallet import open_throwaway_wallet, open_wallet
+from seedance_mcp.adapters.wallet.key_files import KEY_FILE_BYTES_MAX, create_key_file
 from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.core.money import MicroUSDC
 from seedance_mcp.core.wire.json import decode_base64_json
 from seedance_mcp.core.wire.offers import Offer, Offers
 from seedance_mcp.core.wire.x402 import Authorization, TokenDomain, build_payment, build_typed_data
-from seedance_mcp.wallet import open_throwaway_wallet, open_wallet
-from seedance_mcp.wallet.keyfiles import KEY_FILE_BYTES_MAX, create_key_file
 
 KEY = "4c0883a69102937d6231471b5dbb6204fe5129617082792ae468d01a3f362318"
 ADDRESS = "0x2c7536E3605D9C16a7a3D7b1898e529396a65c23"

@@ -12,10 +12,10 @@ from typing import Any
 import anyio
 import pytest
 
+from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
+from seedance_mcp.adapters.studio.client import Address, Studio
+from seedance_mcp.adapters.wallet import open_throwaway_wallet
 from seedance_mcp.core.records import Job
-from seedance_mcp.ledger.sqlite import SQLiteLedger
-from seedance_mcp.studio import Address, Studio
-from seedance_mcp.wallet import open_throwaway_wallet
 from seedance_mcp.watcher import JobWatcher
 from tests.ledger.rows import reserve, settle, sign
 from tests.servers import Asked, RawServer, build_answer, serve_raw

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import httpx
 import pytest
 
-from seedance_mcp.ledger.sqlite import SQLiteLedger
+from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
 from tests.ledger.rows import NOW, sign, write_offer, write_request
 from tests.test_balances import start
 from tests.test_server_results import buy, facts, open_host, settlements

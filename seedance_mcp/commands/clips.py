@@ -266,7 +266,7 @@ def jobs(
 
 
 def _read_jobs(settings: Settings, limit: int) -> list[Job]:
-    from seedance_mcp.ledger.sqlite import SQLiteLedger  # with its database, only where it is read
+    from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger  # with its database, only where it is read
 
     if not settings.ledger_file.exists():
         return []

@@ -18,14 +18,14 @@ import typer
 from rich.console import Console
 
 from seedance_mcp import embedded
+from seedance_mcp.adapters.wallet import list_sources
+from seedance_mcp.adapters.wallet.key_files import is_locked, unlock
 from seedance_mcp.commands.exits import INTERRUPTED
 from seedance_mcp.config import Settings, list_unread_files, read_settings
 from seedance_mcp.config.reading import REAL_SETTINGS
 from seedance_mcp.core.errors import SeedanceError
 from seedance_mcp.core.redaction import redact, redact_data
 from seedance_mcp.engine import Engine
-from seedance_mcp.wallet import list_sources
-from seedance_mcp.wallet.keyfiles import is_locked, unlock
 
 if TYPE_CHECKING:
     from seedance_mcp.core.ledger import Ledger
@@ -148,7 +148,7 @@ async def _run(environ: Mapping[str, str], work: Callable[[Engine], Awaitable[T]
 @contextmanager
 def open_ledger(settings: Settings) -> Generator["Ledger | None"]:
     """The books, where there are any."""
-    from seedance_mcp.ledger.sqlite import SQLiteLedger  # with its database, only where it is read
+    from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger  # with its database, only where it is read
 
     if not settings.ledger_file.exists():
         yield None

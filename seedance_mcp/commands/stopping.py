@@ -14,8 +14,8 @@ Reason = Annotated[str | None, typer.Argument(help="Why, for whoever finds it fr
 
 def freeze(reason: Reason = None, sandbox: Sandbox = False, as_json: AsJson = False) -> None:
     """Stop all spending at once, in every process on your ledger. What was paid is still finished and saved."""
+    from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger  # with its database, only where it is written
     from seedance_mcp.core.freezes import FREEZE_REASON_CHARACTERS_MAX
-    from seedance_mcp.ledger.sqlite import SQLiteLedger  # with its database, only where it is written
 
     settings = read_settings(read_environ(sandbox), blocking=True)  # a stop must not fail
     ledger = SQLiteLedger(settings.ledger_file)

@@ -10,6 +10,18 @@ from typing import Annotated, Any
 import anyio
 import typer
 
+from seedance_mcp.adapters.wallet import KeySource, find_key, list_sources, open_wallet
+from seedance_mcp.adapters.wallet.key_files import (
+    create_key_file,
+    is_locked,
+    lock,
+    make_key,
+    read_key,
+    read_key_file,
+    read_password,
+    unlock,
+)
+from seedance_mcp.adapters.wallet.keychain import describe_keychain, store_in_keychain
 from seedance_mcp.commands.console import (
     AsJson,
     Sandbox,
@@ -30,18 +42,6 @@ from seedance_mcp.core.records import Payment
 from seedance_mcp.core.wire.mpp import find_transaction
 from seedance_mcp.core.wire.x402 import find_nonce
 from seedance_mcp.engine import Engine
-from seedance_mcp.wallet import KeySource, find_key, list_sources, open_wallet
-from seedance_mcp.wallet.keychain import describe_keychain, store_in_keychain
-from seedance_mcp.wallet.keyfiles import (
-    create_key_file,
-    is_locked,
-    lock,
-    make_key,
-    read_key,
-    read_key_file,
-    read_password,
-    unlock,
-)
 
 FUND_SECONDS_DEFAULT, FUND_SECONDS_MAX = 900, 24 * 3600
 FUND_POLL_SECONDS = 3

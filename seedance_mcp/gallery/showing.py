@@ -8,6 +8,8 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
+from seedance_mcp.adapters.media.thumbnails import name_frame
 from seedance_mcp.config import Settings
 from seedance_mcp.core.errors import quote_text
 from seedance_mcp.core.ledger import Ledger
@@ -15,8 +17,6 @@ from seedance_mcp.core.limits import Spend
 from seedance_mcp.core.records import Job, Payment
 from seedance_mcp.core.wire.kinds import is_url
 from seedance_mcp.embedded import end_orphans
-from seedance_mcp.ledger.sqlite import SQLiteLedger
-from seedance_mcp.pictures.thumbnails import name_frame
 from seedance_mcp.results import build_claim
 
 CLIPS_MAX = 2000

@@ -17,9 +17,9 @@ from mcp.types import CallToolResult, ImageContent, ResourceLink, TextContent, T
 from opentelemetry import trace
 from pydantic import BaseModel, Field
 
+from seedance_mcp.adapters.media.videos import find_media_type
 from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.core.redaction import redact_data
-from seedance_mcp.media import find_media_type
 from seedance_mcp.results import (
     JobResult,
     JobsResult,

@@ -29,7 +29,7 @@ def write_slow(folder: Path, *, number: int = 0) -> Path:
 
 def find_decoders() -> list[int]:
     """The decoding processes of every server on this machine that is a child of ours."""
-    return [pid for pid in list_processes() if b"seedance_mcp.pictures.worker" in read_proc(pid, "cmdline")]
+    return [pid for pid in list_processes() if b"seedance_mcp.adapters.media.worker" in read_proc(pid, "cmdline")]
 
 
 def list_processes() -> list[int]:

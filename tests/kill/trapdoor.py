@@ -19,12 +19,12 @@ from typing import Any, NoReturn
 import anyio
 import httpx
 
-from seedance_mcp import media
-from seedance_mcp.ledger.sqlite import SQLiteBooks, SQLiteLedger
+from seedance_mcp.adapters.ledger.sqlite import SQLiteBooks, SQLiteLedger
+from seedance_mcp.adapters.media import videos
+from seedance_mcp.adapters.studio.client import Studio
+from seedance_mcp.adapters.wallet import Wallet
 from seedance_mcp.purchase import Buyer
 from seedance_mcp.serving import serve
-from seedance_mcp.studio import Studio
-from seedance_mcp.wallet import Wallet
 from tests.servers import NO_TLS
 
 Seen = Callable[[dict[str, Any]], bool]
@@ -150,7 +150,7 @@ def is_stored(state: dict[str, Any]) -> bool:
 
 def break_off_download() -> None:
     """Die when a part of the video is in its `.part` file."""
-    work = media.save_video
+    work = videos.save_video
 
     async def fatal(chunks: AsyncIterator[bytes], *args: Any, **kwargs: Any) -> Any:
         async def first_only() -> AsyncIterator[bytes]:
@@ -160,7 +160,7 @@ def break_off_download() -> None:
 
         return await work(first_only(), *args, **kwargs)
 
-    media.save_video = fatal
+    videos.save_video = fatal
 
 
 PURCHASE_POINTS: dict[str, Trap] = {

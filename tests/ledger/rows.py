@@ -2,12 +2,12 @@
 
 import secrets
 
+from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
 from seedance_mcp.core.limits import Approval, Limits
 from seedance_mcp.core.money import MicroUSDC
 from seedance_mcp.core.records import Payment
 from seedance_mcp.core.wire.offers import Offer
 from seedance_mcp.core.wire.responses import PaidRequest, Purpose, Receipt, Settled
-from seedance_mcp.ledger.sqlite import SQLiteLedger
 from seedance_mcp.policy import check_price
 
 WALLET = "0x00000000000000000000000000000000000000AA"

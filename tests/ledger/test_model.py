@@ -11,11 +11,11 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
+from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
 from seedance_mcp.core.errors import BudgetExceededError, LedgerError
 from seedance_mcp.core.limits import DAY_SECONDS
 from seedance_mcp.core.records import Payment
 from seedance_mcp.core.wire.responses import Receipt, Refused, Settled
-from seedance_mcp.ledger.sqlite import SQLiteLedger
 from tests.ledger.rows import NOW, reserve, sign
 
 CAP = 1_000

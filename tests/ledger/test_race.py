@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from seedance_mcp.ledger.sqlite import SQLiteLedger
+from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
 from tests.ledger.rows import NOW
 
 PROCESSES = 16
@@ -17,7 +17,7 @@ RACER = """
 import sys, time
 from pathlib import Path
 from seedance_mcp.core.errors import BudgetExceededError
-from seedance_mcp.ledger.sqlite import SQLiteLedger
+from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
 from tests.ledger.rows import reserve
 
 file, start, amount, cap, name = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]), sys.argv[5]

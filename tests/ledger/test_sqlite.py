@@ -11,14 +11,14 @@ from pathlib import Path
 
 import pytest
 
+from seedance_mcp.adapters.ledger import sqlite
+from seedance_mcp.adapters.ledger.migrations import MIGRATIONS
+from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
 from seedance_mcp.core.errors import BudgetExceededError, LedgerError, PolicyError, SpendingFrozenError
 from seedance_mcp.core.limits import Spend
 from seedance_mcp.core.records import Upload
 from seedance_mcp.core.wire.jobs import JobStatus, Status
 from seedance_mcp.core.wire.responses import Receipt, Refused, Settled
-from seedance_mcp.ledger import sqlite
-from seedance_mcp.ledger.migrations import MIGRATIONS
-from seedance_mcp.ledger.sqlite import SQLiteLedger
 from tests.ledger.rows import NOW, STUDIO, WALLET, reserve, settle, sign, write_offer, write_request
 
 
@@ -71,7 +71,7 @@ def test_what_was_written_is_there_after_reopening(ledger: SQLiteLedger, file: P
 
 def test_a_process_that_is_killed_leaves_what_it_wrote(file: Path) -> None:
     script = (
-        "import os, sys; from pathlib import Path; from seedance_mcp.ledger.sqlite import SQLiteLedger;"
+        "import os, sys; from pathlib import Path; from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger;"
         "from tests.ledger.rows import reserve, sign;"
         f"ledger = SQLiteLedger(Path({str(file)!r})); sign(ledger, reserve(ledger)); os._exit(9)"
     )
@@ -87,7 +87,7 @@ def test_a_process_that_is_killed_leaves_what_it_wrote(file: Path) -> None:
 @pytest.mark.parametrize("steps", ["sign(ledger, reserve(ledger))", "reserve(ledger)"])
 def test_what_a_dead_process_was_busy_with_need_not_be_waited_for(file: Path, steps: str) -> None:
     script = (
-        "import os, sys; from pathlib import Path; from seedance_mcp.ledger.sqlite import SQLiteLedger;"
+        "import os, sys; from pathlib import Path; from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger;"
         f"from tests.ledger.rows import reserve, sign; ledger = SQLiteLedger(Path({str(file)!r})); {steps}; os._exit(9)"
     )
     subprocess.run([sys.executable, "-c", script], check=False, timeout=20)
@@ -178,7 +178,7 @@ FULL_DISK = """
 import resource, sys
 from pathlib import Path
 from seedance_mcp.core.errors import LedgerError
-from seedance_mcp.ledger.sqlite import SQLiteLedger
+from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
 from tests.ledger.rows import NOW, WALLET, reserve, sign, write_offer, write_request
 
 ledger = SQLiteLedger(Path(sys.argv[1]))

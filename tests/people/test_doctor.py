@@ -6,10 +6,10 @@ from typing import Any
 
 import pytest
 
+from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
 from seedance_mcp.config import SANDBOX_TOKEN
 from seedance_mcp.config.profiles import SANDBOX_CHARGES
 from seedance_mcp.core.wire.responses import Refused
-from seedance_mcp.ledger.sqlite import SQLiteLedger
 from tests.ledger.rows import reserve, settle, sign, write_offer, write_request
 from tests.people.conftest import Ended, Person
 from tests.people.nodes import serve_node

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from PIL import Image, ImageStat
 from starlette.testclient import TestClient
 
+from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
 from seedance_mcp.config import Settings, read_settings
 from seedance_mcp.core.records import Job
 from seedance_mcp.core.wire.jobs import JobStatus
@@ -24,7 +25,6 @@ from seedance_mcp.gallery.exporting import export_gallery
 from seedance_mcp.gallery.rendering import encode_data, render_page
 from seedance_mcp.gallery.serving import build_app
 from seedance_mcp.gallery.showing import build_show
-from seedance_mcp.ledger.sqlite import SQLiteLedger
 from tests.ledger.rows import STUDIO, WALLET, sign, write_offer
 from tests.people.conftest import Person
 

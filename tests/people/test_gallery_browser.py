@@ -15,11 +15,11 @@ import anyio
 import pytest
 from PIL import Image, ImageStat
 
+from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
 from seedance_mcp.config import read_settings
 from seedance_mcp.core.wire.responses import Refused
 from seedance_mcp.embedded import prepare_wallet
 from seedance_mcp.gallery.exporting import export_gallery
-from seedance_mcp.ledger.sqlite import SQLiteLedger
 from seedance_mcp.order import Order
 from seedance_mcp.sandbox import Sandbox, SandboxSettings
 from tests.forks import build_command

@@ -17,6 +17,7 @@ from siwe.parsed import (  # pyright: ignore[reportMissingTypeStubs]  # typed, b
     RegExpParsedMessage,
 )
 
+from seedance_mcp.adapters.wallet import open_wallet
 from seedance_mcp.core.errors import StudioProtocolError
 from seedance_mcp.core.wire.siwx import (
     SignIn,
@@ -26,7 +27,6 @@ from seedance_mcp.core.wire.siwx import (
     prepare_sign_in,
     read_sign_in,
 )
-from seedance_mcp.wallet import open_wallet
 from tests.challenges import CAPTURES, PAYER, answer_with, build_challenge, read_vectors
 
 from .hostile import BODIES, mangled

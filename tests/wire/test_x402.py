@@ -22,6 +22,7 @@ from x402.mechanisms.evm.types import (  # pyright: ignore[reportMissingTypeStub
 )
 from x402.schemas import PaymentPayload, PaymentRequirements
 
+from seedance_mcp.adapters.wallet import open_wallet
 from seedance_mcp.config import LIVE_TOKEN
 from seedance_mcp.core.errors import StudioProtocolError
 from seedance_mcp.core.wire.json import Json
@@ -37,7 +38,6 @@ from seedance_mcp.core.wire.x402 import (
     read_settlement,
     read_word,
 )
-from seedance_mcp.wallet import open_wallet
 from tests.challenges import CAPTURES, PAYER, answer_with, build_challenge, encode_header, read_vectors
 from tests.vectors.build_vectors import BUILDERS
 

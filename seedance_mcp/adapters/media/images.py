@@ -5,10 +5,10 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 
+from seedance_mcp.adapters.media.decoder import DecoderEndedError, ask_decoder
+from seedance_mcp.adapters.media.messages import Header
 from seedance_mcp.core.errors import ImageError
 from seedance_mcp.core.wire.generation import ASPECT_RATIOS, AspectRatio
-from seedance_mcp.pictures.decoder import DecoderEndedError, ask_decoder
-from seedance_mcp.pictures.messages import Header
 
 IMAGE_BYTES_MAX = 10_000_000
 """Source: contract section 2, media rules."""

@@ -22,6 +22,18 @@ from urllib.parse import quote, urlsplit
 
 import anyio
 
+from seedance_mcp.adapters.http.public_urls import Strangers, is_loopback
+from seedance_mcp.adapters.http.transport import (
+    ANSWER_SECONDS,
+    exchange,
+    inflate_stream,
+    open_client,
+    read_bounded,
+    read_encoding,
+    read_retry_after,
+    translate_stream,
+    translating,
+)
 from seedance_mcp.core.errors import (
     StudioError,
     StudioProtocolError,
@@ -38,18 +50,6 @@ from seedance_mcp.core.wire.json import Json, encode_json, find_text, parse_json
 from seedance_mcp.core.wire.kinds import is_url, show_url
 from seedance_mcp.core.wire.offers import Credential, Rail
 from seedance_mcp.core.wire.responses import PaidRequest, Response, describe_answer, quote_url
-from seedance_mcp.studio.strangers import Strangers, is_loopback
-from seedance_mcp.studio.transport import (
-    ANSWER_SECONDS,
-    exchange,
-    inflate_stream,
-    open_client,
-    read_bounded,
-    read_encoding,
-    read_retry_after,
-    translate_stream,
-    translating,
-)
 
 PAID_SECONDS = 60
 """How long a paid exchange may take: it is verified, carried out and settled before it is answered."""

@@ -5,11 +5,11 @@ import sqlite3
 from collections.abc import Sequence
 from typing import cast
 
+from seedance_mcp.adapters.ledger.rows import make_storable
 from seedance_mcp.core.records import UntrackedJob
 from seedance_mcp.core.wire.jobs import Status
 from seedance_mcp.core.wire.json import Json
 from seedance_mcp.core.wire.responses import PaidRequest
-from seedance_mcp.ledger.rows import make_storable
 
 
 def insert_reading(

@@ -2,8 +2,8 @@
 
 import sqlite3
 
+from seedance_mcp.adapters.ledger.rows import make_storable, read_payment
 from seedance_mcp.core.records import Payment
-from seedance_mcp.ledger.rows import make_storable, read_payment
 
 
 def select_unverified(db: sqlite3.Connection, *, after_id: int, limit: int, now: float) -> list[Payment]:

@@ -1,7 +1,8 @@
 """The decoding process: reads a request from stdin, decodes the picture in it, writes the answer to stdout.
 
-Run as `python -m seedance_mcp.pictures.worker` by `decoder`. It bounds its own memory and seconds, so that a hostile
-picture ends this process at most. It opens no file and no connection, and must import nothing heavy but Pillow.
+Run as `python -m seedance_mcp.adapters.media.worker` by `decoder`. It bounds its own memory and seconds, so
+that a hostile picture ends this process at most. It opens no file and no connection, and must import nothing heavy
+but Pillow.
 
 A request's header has `operation` and its parameters; the answer's header has the result, or `refused` with a word of
 `Refusal`. A new operation is a function in `OPERATIONS`.
@@ -24,7 +25,7 @@ from typing import IO, Literal
 
 import PIL.Image
 
-from seedance_mcp.pictures.messages import Header, read_message, write_message
+from seedance_mcp.adapters.media.messages import Header, read_message, write_message
 
 if sys.platform != "win32":
     import resource

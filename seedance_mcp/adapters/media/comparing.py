@@ -5,7 +5,7 @@ It never says that two pictures are the same: only equal bytes are.
 
 from __future__ import annotations
 
-from seedance_mcp.pictures.images import decode
+from seedance_mcp.adapters.media.images import decode
 
 DIFFERENCE_MAX = 10
 """How far the colours of two small copies may be apart on average, of 255, for the pictures to look alike."""

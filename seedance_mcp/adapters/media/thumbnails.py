@@ -9,8 +9,8 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 
+from seedance_mcp.adapters.media.images import IMAGE_BYTES_MAX, Image, decode
 from seedance_mcp.core.errors import ImageError
-from seedance_mcp.pictures.images import IMAGE_BYTES_MAX, Image, decode
 
 FRAMES_FOLDER = "frames"
 """Beside the videos: small pictures of what they were made of."""

@@ -9,9 +9,9 @@ from urllib.parse import unquote, urlsplit
 
 import anyio.to_thread
 
+from seedance_mcp.adapters.media.images import IMAGE_BYTES_MAX, Image, decode_image
+from seedance_mcp.adapters.media.opened import find_opened
 from seedance_mcp.core.errors import ImageError, quote_text
-from seedance_mcp.pictures.images import IMAGE_BYTES_MAX, Image, decode_image
-from seedance_mcp.pictures.opened import find_opened
 
 PATH_CHARACTERS_MAX = 200
 """How much of a path is repeated in an error."""

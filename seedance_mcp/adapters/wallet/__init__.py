@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, cast
 
 import anyio.to_thread
 
+from seedance_mcp.adapters.wallet.key_files import is_key, is_locked, read_key, read_key_file
+from seedance_mcp.adapters.wallet.keychain import describe_keychain, read_keychain
 from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.core.wire.json import Json
 from seedance_mcp.core.wire.mpp import (
@@ -37,8 +39,6 @@ from seedance_mcp.core.wire.x402 import (
     encode_payment,
     read_authorization,
 )
-from seedance_mcp.wallet.keychain import describe_keychain, read_keychain
-from seedance_mcp.wallet.keyfiles import is_key, is_locked, read_key, read_key_file
 
 if TYPE_CHECKING:
     from eth_account.signers.local import LocalAccount

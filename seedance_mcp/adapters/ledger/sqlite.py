@@ -18,6 +18,19 @@ from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from seedance_mcp.adapters.ledger import untracked, untracked_payments, verifying
+from seedance_mcp.adapters.ledger.files import OpenFile
+from seedance_mcp.adapters.ledger.freezes import drop_freeze, find_freeze, put_freeze
+from seedance_mcp.adapters.ledger.migrations import MIGRATIONS
+from seedance_mcp.adapters.ledger.rows import (
+    JOB_QUERY,
+    is_gone,
+    make_storable,
+    name_ourselves,
+    read_job,
+    read_payment,
+    scrub,
+)
 from seedance_mcp.core.errors import LedgerError
 from seedance_mcp.core.freezes import Freeze, check_not_frozen
 from seedance_mcp.core.limits import DAY_SECONDS, Spend
@@ -27,11 +40,6 @@ from seedance_mcp.core.wire.json import Json, parse_json_object
 from seedance_mcp.core.wire.offers import Offer
 from seedance_mcp.core.wire.responses import PaidRequest, Receipt, Refused, Settled
 from seedance_mcp.core.wire.tickets import read_ticket_end
-from seedance_mcp.ledger import untracked, untracked_payments, verifying
-from seedance_mcp.ledger.files import OpenFile
-from seedance_mcp.ledger.freezes import drop_freeze, find_freeze, put_freeze
-from seedance_mcp.ledger.migrations import MIGRATIONS
-from seedance_mcp.ledger.rows import JOB_QUERY, is_gone, make_storable, name_ourselves, read_job, read_payment, scrub
 
 BUSY_SECONDS = 2
 """How long a writer waits for another process's transaction; each takes milliseconds. Everything else in this process

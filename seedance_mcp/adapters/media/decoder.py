@@ -22,8 +22,8 @@ import anyio
 import anyio.to_thread
 from anyio.lowlevel import RunVar
 
+from seedance_mcp.adapters.media.messages import Header, read_message, write_message
 from seedance_mcp.core.errors import InternalError
-from seedance_mcp.pictures.messages import Header, read_message, write_message
 
 DECODERS_MAX = 3
 """How many pictures are decoded at a time."""
@@ -35,7 +35,7 @@ IDLE_SECONDS = 120
 
 log = logging.getLogger("seedance_mcp")
 
-_WORKER = "seedance_mcp.pictures.worker"
+_WORKER = "seedance_mcp.adapters.media.worker"
 _PASSED_ON = (
     "PATH", "SYSTEMROOT", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH", "PYTHONHOME",
     "__PYVENV_LAUNCHER__", "LANG", "LC_ALL",

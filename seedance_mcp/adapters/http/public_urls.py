@@ -14,9 +14,9 @@ from dataclasses import dataclass
 import anyio
 import httpx
 
+from seedance_mcp.adapters.http.transport import CONNECT_SECONDS, find_proxy, open_client_through, translating
 from seedance_mcp.core.errors import StudioRejectedError, StudioUnreachableError, quote_text
 from seedance_mcp.core.wire.responses import quote_url
-from seedance_mcp.studio.transport import CONNECT_SECONDS, find_proxy, open_client_through, translating
 
 REDIRECTS_MAX = 5
 ADDRESSES_MAX = 4

@@ -1,0 +1,1 @@
+"""HTTP: connections, bounded bodies, and fetches from addresses that callers name."""

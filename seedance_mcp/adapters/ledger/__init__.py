@@ -1,0 +1,1 @@
+"""The ledger on disk: SQLite. Its protocol is `core.ledger`."""

@@ -9,7 +9,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from seedance_mcp import policy
-from seedance_mcp.config import Profile, Settings
+from seedance_mcp.config.profiles import Profile
+from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.freezes import Freeze
 from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.limits import Limits, Spend

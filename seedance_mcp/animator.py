@@ -16,7 +16,7 @@ from seedance_mcp.adapters.studio.client import Studio
 from seedance_mcp.adapters.wallet import Wallet
 from seedance_mcp.adoption import Adoption
 from seedance_mcp.chains import Chains
-from seedance_mcp.config import Settings
+from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.concurrency import Flights, Start
 from seedance_mcp.core.errors import PurchaseUnderwayError, StudioUnreachableError
 from seedance_mcp.core.ledger import Ledger

@@ -22,8 +22,8 @@ import anyio.to_thread
 from seedance_mcp import __version__
 from seedance_mcp.adapters.wallet import list_sources, open_wallet
 from seedance_mcp.adapters.wallet.key_files import is_locked
-from seedance_mcp.config import Settings, find_sources, list_unread_files, read_settings
-from seedance_mcp.config.reading import PREFIX
+from seedance_mcp.config.settings import Settings, find_sources, list_unread_files, read_settings
+from seedance_mcp.config.sources import PREFIX
 from seedance_mcp.core.errors import (
     ConfigError,
     SeedanceError,

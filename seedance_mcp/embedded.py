@@ -15,7 +15,7 @@ from urllib.parse import urlsplit
 
 from seedance_mcp.adapters.wallet import open_wallet
 from seedance_mcp.adapters.wallet.key_files import create_key_file
-from seedance_mcp.config import Settings
+from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.core.installation import describe_install
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.to_thread
 
-from seedance_mcp.config import Settings, list_unread_files, read_settings
+from seedance_mcp.config.settings import Settings, list_unread_files, read_settings
 from seedance_mcp.core.errors import ConfigError, SeedanceError
 
 if TYPE_CHECKING:

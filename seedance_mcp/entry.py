@@ -16,8 +16,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, cast
 
-from seedance_mcp.config import read_settings
-from seedance_mcp.config.reading import PREFIX, SETTINGS, expand
+from seedance_mcp.config.settings import read_settings
+from seedance_mcp.config.sources import PREFIX, SETTINGS, expand
 from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.tomltext import write_toml
 

@@ -21,7 +21,7 @@ from seedance_mcp.undelivered import find_url_age
 if TYPE_CHECKING:  # the rooms behind these load when first needed
     from seedance_mcp.account import Standing
     from seedance_mcp.animator import Animation
-    from seedance_mcp.config import Profile
+    from seedance_mcp.config.profiles import Profile
     from seedance_mcp.core.limits import Limits
     from seedance_mcp.core.records import Job
     from seedance_mcp.core.wire.responses import Receipt

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from seedance_mcp import policy
-from seedance_mcp.config import LIVE
+from seedance_mcp.config.profiles import LIVE
 from seedance_mcp.core.errors import StudioProtocolError
 from seedance_mcp.core.limits import Approval, Limits, Spend
 from seedance_mcp.core.wire.generation import GenerationRequest, estimate_price, is_ceiling, read_route_contract

@@ -12,7 +12,7 @@ import pytest
 from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
 from seedance_mcp.adapters.wallet import Wallet, open_wallet
 from seedance_mcp.chains import Fate
-from seedance_mcp.config import LIVE_CHARGES
+from seedance_mcp.config.profiles import LIVE_CHARGES
 from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.core.limits import Spend
 from seedance_mcp.core.records import Payment

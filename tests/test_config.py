@@ -8,17 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from seedance_mcp.config import (
-    LIVE,
-    SANDBOX_TOKEN,
-    SETTINGS,
-    SETTINGS_BYTES_MAX,
-    SETTINGS_FILE,
-    Settings,
-    read_settings,
-    sandbox_profile,
-)
-from seedance_mcp.config.names import NEVER_EMPTY
+from seedance_mcp.config.names import NEVER_EMPTY, SETTINGS_FILE
+from seedance_mcp.config.profiles import LIVE, SANDBOX_TOKEN, sandbox_profile
+from seedance_mcp.config.settings import SETTINGS, SETTINGS_BYTES_MAX, Settings, read_settings
 from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.core.limits import Limits
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from mcp import Client, StdioServerParameters
 
-from seedance_mcp.config import SETTINGS
+from seedance_mcp.config.settings import SETTINGS
 from seedance_mcp.server import build_server
 from tests.people.conftest import Person
 from tests.test_hostile_offers import HOSTILE

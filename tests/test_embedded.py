@@ -17,7 +17,8 @@ import pytest
 from mcp import Client, StdioServerParameters
 
 from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
-from seedance_mcp.config import LIVE, Settings, read_settings
+from seedance_mcp.config.profiles import LIVE
+from seedance_mcp.config.settings import Settings, read_settings
 from seedance_mcp.core.errors import quote_text
 from seedance_mcp.core.records import Job
 from seedance_mcp.core.wire.jobs import JobStatus

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from seedance_mcp.adapters.studio.client import Studio
 from seedance_mcp.chains import Block, Chains, Fate, Node
-from seedance_mcp.config import LIVE
+from seedance_mcp.config.profiles import LIVE
 from seedance_mcp.core.records import Payment
 from seedance_mcp.recovery import Recovery
 from seedance_mcp.sandbox import Sandbox

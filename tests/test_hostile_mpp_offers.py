@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from seedance_mcp import policy
-from seedance_mcp.config import LIVE
+from seedance_mcp.config.profiles import LIVE
 from seedance_mcp.core.errors import (
     BudgetExceededError,
     InsufficientBalanceError,

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seedance_mcp import policy
-from seedance_mcp.config import LIVE
+from seedance_mcp.config.profiles import LIVE
 from seedance_mcp.core.errors import (
     BudgetExceededError,
     PolicyError,

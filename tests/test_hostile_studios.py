@@ -14,7 +14,7 @@ import pytest
 
 from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
 from seedance_mcp.animator import Animator
-from seedance_mcp.config import Settings
+from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.errors import (
     BudgetExceededError,
     PaymentOutcomeUnknownError,

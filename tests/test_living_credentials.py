@@ -9,7 +9,7 @@ from typing import Any
 import anyio
 import pytest
 
-from seedance_mcp.config import Settings
+from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.errors import PaymentOutcomeUnknownError, StudioUnreachableError
 from seedance_mcp.order import Order
 from seedance_mcp.sandbox import Sandbox

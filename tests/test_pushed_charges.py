@@ -17,7 +17,7 @@ import pytest
 
 from seedance_mcp import purchase
 from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
-from seedance_mcp.config import Settings
+from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.errors import (
     InsufficientBalanceError,
     PaymentOutcomeUnknownError,

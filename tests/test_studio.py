@@ -22,7 +22,7 @@ from seedance_mcp.adapters.http.transport import exchange, open_client, read_ret
 from seedance_mcp.adapters.studio import client as room
 from seedance_mcp.adapters.studio.client import Address, Studio
 from seedance_mcp.adapters.wallet import Wallet, open_wallet
-from seedance_mcp.config import SANDBOX_TOKEN, sandbox_profile
+from seedance_mcp.config.profiles import SANDBOX_TOKEN, sandbox_profile
 from seedance_mcp.core.errors import (
     ConfigError,
     StudioError,

@@ -19,7 +19,7 @@ from seedance_mcp import policy
 from seedance_mcp.commands.budget import Fit, add_costs, find_fit
 from seedance_mcp.commands.console import is_person_there, open_ledger, show_error, shown, words
 from seedance_mcp.commands.phrases import rephrase
-from seedance_mcp.config import Settings
+from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.errors import (
     BudgetExceededError,
     LedgerError,

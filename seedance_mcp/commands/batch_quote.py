@@ -9,7 +9,7 @@ from seedance_mcp.commands.batch import label, print_table
 from seedance_mcp.commands.budget import Means, add_up, choose, read_rooms, sort_by_stage
 from seedance_mcp.commands.console import words
 from seedance_mcp.commands.phrases import rephrase
-from seedance_mcp.config import Settings
+from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.errors import BudgetExceededError, ConfigError, InsufficientBalanceError
 from seedance_mcp.core.limits import Cost, Purse
 from seedance_mcp.core.money import format_usdc

@@ -32,7 +32,7 @@ from seedance_mcp.commands.batch_quote import (
 )
 from seedance_mcp.commands.console import AsJson, Sandbox, is_person_there, put, read_environ, run, say, words
 from seedance_mcp.commands.phrases import rephrase
-from seedance_mcp.config import Settings, read_settings
+from seedance_mcp.config.settings import Settings, read_settings
 from seedance_mcp.core.errors import RequestError, SeedanceError
 from seedance_mcp.core.records import Job
 from seedance_mcp.embedded import end_orphans

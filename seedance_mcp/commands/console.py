@@ -21,8 +21,8 @@ from seedance_mcp import embedded
 from seedance_mcp.adapters.wallet import list_sources
 from seedance_mcp.adapters.wallet.key_files import is_locked, unlock
 from seedance_mcp.commands.exits import INTERRUPTED
-from seedance_mcp.config import Settings, list_unread_files, read_settings
-from seedance_mcp.config.reading import REAL_SETTINGS
+from seedance_mcp.config.settings import Settings, list_unread_files, read_settings
+from seedance_mcp.config.sources import REAL_SETTINGS
 from seedance_mcp.core.errors import SeedanceError
 from seedance_mcp.core.redaction import redact, redact_data
 from seedance_mcp.engine import Engine

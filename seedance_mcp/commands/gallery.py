@@ -7,7 +7,7 @@ from typing import Annotated
 import typer
 
 from seedance_mcp.commands.console import Sandbox, read_environ, words
-from seedance_mcp.config import read_settings
+from seedance_mcp.config.settings import read_settings
 
 
 def gallery(

@@ -8,7 +8,7 @@ from typing import Annotated, cast
 import typer
 
 from seedance_mcp.commands.console import words
-from seedance_mcp.config import read_settings
+from seedance_mcp.config.settings import read_settings
 from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.entry import KEY, SECRETS, build_entry, check_entry, has_key, list_dropped, read_profile
 from seedance_mcp.hosts import HOSTS, Change, Host, add_entry, read_entry, remove_entry, write_change

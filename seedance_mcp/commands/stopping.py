@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from seedance_mcp.commands.console import AsJson, Sandbox, is_person_there, open_ledger, read_environ, say, words
-from seedance_mcp.config import read_settings
+from seedance_mcp.config.settings import read_settings
 from seedance_mcp.core.errors import ConfigError
 
 Reason = Annotated[str | None, typer.Argument(help="Why, for whoever finds it frozen.", show_default=False)]

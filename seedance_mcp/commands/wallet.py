@@ -35,7 +35,7 @@ from seedance_mcp.commands.console import (
     words,
 )
 from seedance_mcp.commands.exits import UNFINISHED, YOURS
-from seedance_mcp.config import Settings, read_settings
+from seedance_mcp.config.settings import Settings, read_settings
 from seedance_mcp.core.errors import ConfigError, format_clock
 from seedance_mcp.core.money import format_usdc
 from seedance_mcp.core.records import Payment

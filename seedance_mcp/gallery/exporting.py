@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from seedance_mcp.config import Settings
+from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.core.records import Job
 from seedance_mcp.gallery.rendering import render_page

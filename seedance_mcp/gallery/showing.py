@@ -10,7 +10,7 @@ from pathlib import Path
 
 from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
 from seedance_mcp.adapters.media.thumbnails import name_frame
-from seedance_mcp.config import Settings
+from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.errors import quote_text
 from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.limits import Spend

@@ -21,7 +21,7 @@ from mcp.server.extension import Extension, ResourceBinding
 from mcp.server.mcpserver.resources import Resource
 from pydantic import Field
 
-from seedance_mcp.config import read_settings
+from seedance_mcp.config.settings import read_settings
 from seedance_mcp.core.errors import ConfigError
 
 EXTENSION = "io.modelcontextprotocol/ui"

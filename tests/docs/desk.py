@@ -23,7 +23,7 @@ from typing import Any
 import httpx
 
 from seedance_mcp.commands.exits import INTERRUPTED
-from seedance_mcp.config import read_settings
+from seedance_mcp.config.settings import read_settings
 from seedance_mcp.sandbox import EXAMPLE_IMAGE
 from seedance_mcp.shots import read_shots
 from tests.people.conftest import Person

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
-from seedance_mcp.config import SANDBOX_TOKEN
-from seedance_mcp.config.profiles import SANDBOX_CHARGES
+from seedance_mcp.config.profiles import SANDBOX_CHARGES, SANDBOX_TOKEN
 from seedance_mcp.core.wire.responses import Refused
 from tests.ledger.rows import reserve, settle, sign, write_offer, write_request
 from tests.people.conftest import Ended, Person

@@ -17,7 +17,7 @@ from PIL import Image, ImageStat
 from starlette.testclient import TestClient
 
 from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
-from seedance_mcp.config import Settings, read_settings
+from seedance_mcp.config.settings import Settings, read_settings
 from seedance_mcp.core.records import Job
 from seedance_mcp.core.wire.jobs import JobStatus
 from seedance_mcp.core.wire.responses import PaidRequest, Receipt, Settled

@@ -16,7 +16,7 @@ import pytest
 from PIL import Image, ImageStat
 
 from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
-from seedance_mcp.config import read_settings
+from seedance_mcp.config.settings import read_settings
 from seedance_mcp.core.wire.responses import Refused
 from seedance_mcp.embedded import prepare_wallet
 from seedance_mcp.gallery.exporting import export_gallery

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mcp import Client
 from mcp.types import CallToolResult
 
-from seedance_mcp.config import SETTINGS
+from seedance_mcp.config.settings import SETTINGS
 from seedance_mcp.core.redaction import VALUE_CHARACTERS_MAX, redact, redact_data
 from seedance_mcp.server import build_server
 from tests.people.conftest import Person

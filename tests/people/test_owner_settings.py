@@ -11,7 +11,7 @@ import pytest
 from mcp import Client
 from mcp.types import CallToolResult
 
-from seedance_mcp.config import SETTINGS_FILE
+from seedance_mcp.config.names import SETTINGS_FILE
 from seedance_mcp.server import build_server
 from tests.people.conftest import Person
 

@@ -17,7 +17,7 @@ from urllib.parse import parse_qs, unquote, urlsplit
 import jsonschema
 
 from seedance_mcp import __version__
-from seedance_mcp.config import SETTINGS, read_settings
+from seedance_mcp.config.settings import SETTINGS, read_settings
 from seedance_mcp.core.limits import Limits
 
 ROOT = Path(__file__).parents[2]

@@ -23,7 +23,7 @@ from x402.mechanisms.evm.types import (  # pyright: ignore[reportMissingTypeStub
 from x402.schemas import PaymentPayload, PaymentRequirements
 
 from seedance_mcp.adapters.wallet import open_wallet
-from seedance_mcp.config import LIVE_TOKEN
+from seedance_mcp.config.profiles import LIVE_TOKEN
 from seedance_mcp.core.errors import StudioProtocolError
 from seedance_mcp.core.wire.json import Json
 from seedance_mcp.core.wire.offers import Offers, read_offers

@@ -37,7 +37,7 @@ from seedance_mcp.core.installation import describe_install
 from seedance_mcp.core.limits import Limits, Spend
 from seedance_mcp.core.money import format_usdc
 from seedance_mcp.hosts import HOSTS, has_entry
-from seedance_mcp.policy import find_room
+from seedance_mcp.payments.policy import find_room
 
 if TYPE_CHECKING:
     from seedance_mcp.adapters.studio.client import Studio

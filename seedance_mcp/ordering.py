@@ -15,7 +15,6 @@ from functools import partial
 
 import anyio
 
-from seedance_mcp import policy
 from seedance_mcp.core.concurrency import Flights
 from seedance_mcp.core.errors import (
     LedgerError,
@@ -31,17 +30,18 @@ from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.records import Job, Payment
 from seedance_mcp.core.wire.offers import Offers
 from seedance_mcp.delivery import Delivery
-from seedance_mcp.doubts import held_error, jobless_error
 from seedance_mcp.hosting import Hosting
 from seedance_mcp.order import PreparedOrder
+from seedance_mcp.payments import policy
+from seedance_mcp.payments.executor import JOIN_ATTEMPTS_MAX, Buyer
+from seedance_mcp.payments.pending import held_error, jobless_error
+from seedance_mcp.payments.reconciler import Recovery
+from seedance_mcp.payments.untracked import UntrackedPayments
 from seedance_mcp.pricing import Pricing
-from seedance_mcp.purchase import JOIN_ATTEMPTS_MAX, Buyer
 from seedance_mcp.quotes import Consent, Stage
 from seedance_mcp.quoting import Quoting
-from seedance_mcp.recovery import Recovery
 from seedance_mcp.source_images import Picture
 from seedance_mcp.untracked import UntrackedJobs
-from seedance_mcp.untracked_payments import UntrackedPayments
 from seedance_mcp.watcher import JobWatcher
 
 log = logging.getLogger("seedance_mcp")

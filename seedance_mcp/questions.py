@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from seedance_mcp.core.errors import quote_text
 from seedance_mcp.core.limits import Cost, Recipient
 from seedance_mcp.core.money import format_usdc
-from seedance_mcp.policy import SHOWN_MAX
+from seedance_mcp.payments.policy import SHOWN_MAX
 
 LINE_COLUMNS_MAX = 79
 """How wide a line with untrusted text is at most: a terminal of 80 columns does not break it."""

@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 
-from seedance_mcp import policy
 from seedance_mcp.core.errors import (
     ConfigError,
     InsufficientBalanceError,
@@ -26,9 +25,10 @@ from seedance_mcp.core.money import format_usdc
 from seedance_mcp.core.records import Job
 from seedance_mcp.core.wire.mpp import is_pushed
 from seedance_mcp.core.wire.offers import Offer, Offers
-from seedance_mcp.funds import Funds
 from seedance_mcp.hosting import UPLOAD_PRICE_MICRO_USDC, Hosting
 from seedance_mcp.order import PreparedOrder
+from seedance_mcp.payments import policy
+from seedance_mcp.payments.balances import Funds
 from seedance_mcp.pricing import Priced, Pricing
 from seedance_mcp.quotes import Consent, JudgedOffer, Payments, Quote, Quoted, QuoteMemory, Stage
 from seedance_mcp.source_images import Picture

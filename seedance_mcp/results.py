@@ -19,7 +19,6 @@ from seedance_mcp.core.wire.kinds import is_url, show_identifier, show_url
 from seedance_mcp.undelivered import find_url_age
 
 if TYPE_CHECKING:  # the rooms behind these load when first needed
-    from seedance_mcp.account import Standing
     from seedance_mcp.animator import Animation
     from seedance_mcp.config.profiles import Profile
     from seedance_mcp.core.limits import Limits
@@ -27,6 +26,7 @@ if TYPE_CHECKING:  # the rooms behind these load when first needed
     from seedance_mcp.core.wire.responses import Receipt
     from seedance_mcp.history import Recent
     from seedance_mcp.hosting import Hosted
+    from seedance_mcp.payments.wallet_status import Standing
     from seedance_mcp.quotes import Quote
 
 

@@ -12,12 +12,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from seedance_mcp import policy
 from seedance_mcp.config.profiles import LIVE
 from seedance_mcp.core.errors import StudioProtocolError
 from seedance_mcp.core.limits import Approval, Limits, Spend
 from seedance_mcp.core.wire.generation import GenerationRequest, estimate_price, is_ceiling, read_route_contract
 from seedance_mcp.core.wire.offers import Offer, read_offers
+from seedance_mcp.payments import policy
 
 VECTORS = Path(__file__).parent / "vectors"
 PAYER = "0x70997970C51812dc3A010C7d01b50e0d17dc79C8"

@@ -11,7 +11,6 @@ import pytest
 
 from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
 from seedance_mcp.adapters.wallet import Wallet, open_wallet
-from seedance_mcp.chains import Fate
 from seedance_mcp.config.profiles import LIVE_CHARGES
 from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.core.limits import Spend
@@ -19,7 +18,8 @@ from seedance_mcp.core.records import Payment
 from seedance_mcp.core.wire.mpp import build_charge
 from seedance_mcp.core.wire.offers import Offer, read_offers
 from seedance_mcp.core.wire.responses import Refused
-from seedance_mcp.recovery import Recovery
+from seedance_mcp.payments.reconciler import Recovery
+from seedance_mcp.payments.settlement import Fate
 from seedance_mcp.sandbox import Sandbox
 from tests.ledger.rows import NOW, WALLET, settle, sign, write_offer, write_request
 from tests.test_purchase import animator_on, settings_for

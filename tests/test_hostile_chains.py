@@ -13,10 +13,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seedance_mcp.adapters.studio.client import Studio
-from seedance_mcp.chains import Block, Chains, Fate, Node
 from seedance_mcp.config.profiles import LIVE
 from seedance_mcp.core.records import Payment
-from seedance_mcp.recovery import Recovery
+from seedance_mcp.payments.reconciler import Recovery
+from seedance_mcp.payments.settlement import Block, Chains, Fate, Node
 from seedance_mcp.sandbox import Sandbox
 from seedance_mcp.sandbox.rpc import answer_rpc
 from seedance_mcp.sandbox.tempo_rpc import answer_tempo

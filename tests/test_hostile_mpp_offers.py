@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 
-from seedance_mcp import policy
 from seedance_mcp.config.profiles import LIVE
 from seedance_mcp.core.errors import (
     BudgetExceededError,
@@ -22,6 +21,7 @@ from seedance_mcp.core.errors import (
 from seedance_mcp.core.limits import Limits, Pins, Purse, Spend
 from seedance_mcp.core.wire.mpp import MppPins, is_pushed, is_sponsored
 from seedance_mcp.core.wire.offers import Offer, read_offers
+from seedance_mcp.payments import policy
 from tests.challenges import NOW, PAYER, answer_with, build_challenge
 
 PRICE = 412_500

@@ -9,7 +9,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from seedance_mcp import policy
 from seedance_mcp.config.profiles import LIVE
 from seedance_mcp.core.errors import (
     BudgetExceededError,
@@ -23,6 +22,7 @@ from seedance_mcp.core.limits import Limits, Spend
 from seedance_mcp.core.wire.json import is_address
 from seedance_mcp.core.wire.offers import read_offers
 from seedance_mcp.core.wire.x402 import Authorization, build_payment, encode_payment, read_authorization
+from seedance_mcp.payments import policy
 from tests.challenges import (
     CAPTURES,
     PAYER,

@@ -7,7 +7,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedance_mcp import policy
 from seedance_mcp.config.profiles import LIVE
 from seedance_mcp.core.errors import (
     BudgetExceededError,
@@ -19,7 +18,8 @@ from seedance_mcp.core.errors import (
 from seedance_mcp.core.limits import Approval, Limits, Pins, Recipient, Spend
 from seedance_mcp.core.money import MicroUSDC, format_usdc
 from seedance_mcp.core.wire.offers import Offer, Offers, read_offers
-from seedance_mcp.policy import check_recipient
+from seedance_mcp.payments import policy
+from seedance_mcp.payments.policy import check_recipient
 from tests.challenges import PAYER, answer_with, build_challenge
 
 THREE_MINUTES_SECONDS = 180

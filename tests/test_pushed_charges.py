@@ -15,7 +15,6 @@ from pathlib import Path
 import httpx
 import pytest
 
-from seedance_mcp import purchase
 from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
 from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.errors import (
@@ -27,6 +26,7 @@ from seedance_mcp.core.errors import (
     UnacceptableOfferError,
 )
 from seedance_mcp.order import Order
+from seedance_mcp.payments import executor
 from seedance_mcp.sandbox import Sandbox
 from tests.servers import Asked, RawServer, say, serve_raw
 from tests.test_purchase import CLIP, UPLOAD, animator_on, settings_for, soon
@@ -224,7 +224,7 @@ async def test_an_upload_that_was_taken_and_refused_is_not_bought_again(
 async def test_the_hash_is_shown_to_the_studio_whatever_our_own_node_does_not_say(
     studio: Sandbox, order: Order, funded_key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(purchase, "PUSH_SECONDS", 1)
+    monkeypatch.setattr(executor, "PUSH_SECONDS", 1)
     settings = pushing(studio, funded_key, tmp_path)
     async with (
         serve_node(settings, deaf_to={"eth_getTransactionReceipt"}) as node,
@@ -264,7 +264,7 @@ async def test_a_charge_that_the_chain_undoes_costs_one_fee_however_often_it_is_
 async def test_what_was_signed_is_not_pushed_any_more_once_the_owner_takes_his_word_back(
     studio: Sandbox, order: Order, funded_key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(purchase, "PUSH_SECONDS", 1)
+    monkeypatch.setattr(executor, "PUSH_SECONDS", 1)
     clock = Clock()
     settings = pushing(studio, funded_key, tmp_path)
     async with (

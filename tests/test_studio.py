@@ -37,7 +37,7 @@ from seedance_mcp.core.wire.json import JSON_BYTES_MAX, encode_base64_json, enco
 from seedance_mcp.core.wire.offers import Credential, read_offers
 from seedance_mcp.core.wire.responses import PaidRequest, Purpose, Response
 from seedance_mcp.core.wire.x402 import Authorization, build_payment
-from seedance_mcp.policy import choose_offer
+from seedance_mcp.payments.policy import choose_offer
 from tests.servers import Asked, RawServer, build_answer, say, serve_raw
 
 if TYPE_CHECKING:

@@ -152,7 +152,7 @@ def export(
 @app.command()
 def limits(sandbox: Sandbox = False, as_json: AsJson = False) -> None:
     """Show your limits and what is left of them; needs neither a network nor a key."""
-    from seedance_mcp import policy  # the rooms behind it load only here
+    from seedance_mcp.payments import policy  # the rooms behind it load only here
 
     settings = read_settings(read_environ(sandbox))
     with open_ledger(settings) as ledger:

@@ -10,10 +10,10 @@ import anyio
 from mcp.server.mcpserver import AcceptedElicitation, CancelledElicitation, Elicit, ElicitationResult
 from pydantic import BaseModel, Field
 
-from seedance_mcp import policy
 from seedance_mcp.core.errors import PriceTooHighError, RecipientChangedError, SeedanceError
 from seedance_mcp.core.limits import Limits
 from seedance_mcp.core.money import format_usdc
+from seedance_mcp.payments import policy
 from seedance_mcp.questions import Proposal, describe_question
 from seedance_mcp.server.call import (
     Ctx,

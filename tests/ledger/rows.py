@@ -8,7 +8,7 @@ from seedance_mcp.core.money import MicroUSDC
 from seedance_mcp.core.records import Payment
 from seedance_mcp.core.wire.offers import Offer
 from seedance_mcp.core.wire.responses import PaidRequest, Purpose, Receipt, Settled
-from seedance_mcp.policy import check_price
+from seedance_mcp.payments.policy import check_price
 
 WALLET = "0x00000000000000000000000000000000000000AA"
 STUDIO = "https://studio.test"

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 import httpx
 import pytest
 
-from seedance_mcp.account import Standing
 from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
 from seedance_mcp.adapters.wallet.key_files import unlock
 from seedance_mcp.commands import wallet as wallet_commands
@@ -23,6 +22,7 @@ from seedance_mcp.core.errors import ConfigError, format_clock
 from seedance_mcp.core.records import Payment
 from seedance_mcp.core.wire.responses import Refused
 from seedance_mcp.engine import Engine
+from seedance_mcp.payments.wallet_status import Standing
 from tests.ledger.rows import reserve, settle, sign
 from tests.people.conftest import Ended, Person
 from tests.people.nodes import serve_node

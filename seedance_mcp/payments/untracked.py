@@ -13,7 +13,6 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from seedance_mcp.chains import Chains
 from seedance_mcp.core.errors import PossiblyBoughtError
 from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.limits import DAY_SECONDS
@@ -21,6 +20,7 @@ from seedance_mcp.core.money import format_usdc
 from seedance_mcp.core.records import UntrackedPayment
 from seedance_mcp.core.wire.offers import Offer
 from seedance_mcp.core.wire.transfers import Transfer
+from seedance_mcp.payments.settlement import Chains
 
 log = logging.getLogger("seedance_mcp")
 

@@ -33,7 +33,6 @@ from functools import partial
 
 import anyio
 
-from seedance_mcp import policy
 from seedance_mcp.adapters.studio.client import Studio
 from seedance_mcp.adapters.wallet import Wallet
 from seedance_mcp.core.errors import (
@@ -52,8 +51,9 @@ from seedance_mcp.core.wire.mpp import Inclusion, build_charge, find_transaction
 from seedance_mcp.core.wire.offers import Credential, Offer, Offers
 from seedance_mcp.core.wire.responses import PaidRequest, Receipt, Refused, Settled, holds_result, read_outcome
 from seedance_mcp.core.wire.x402 import Authorization, build_payment
-from seedance_mcp.doubts import UNDONE, refused_error, tell_payment, underway_error, unknown_error
-from seedance_mcp.funds import Funds
+from seedance_mcp.payments import policy
+from seedance_mcp.payments.balances import Funds
+from seedance_mcp.payments.pending import UNDONE, refused_error, tell_payment, underway_error, unknown_error
 
 SEND_SECONDS = 60
 """How long we wait for the answer to a paid request; verification and settlement take a few seconds."""

@@ -18,8 +18,18 @@ from seedance_mcp.core.limits import (
     Recipient,
     Spend,
 )
-from seedance_mcp.policy.choice import assume_price, choose_offer, list_ways, pay_in_turn, plan_payments
-from seedance_mcp.policy.lifetimes import (
+from seedance_mcp.payments.policy.budget import (
+    UPLOAD_APPROVAL,
+    agree_price,
+    check_price,
+    check_settings,
+    check_upload_price,
+    find_room,
+    is_still_allowed,
+    needs_approval,
+    unasked_error,
+)
+from seedance_mcp.payments.policy.lifetimes import (
     AUTHORIZATION_SECONDS_MAX,
     AUTHORIZATION_SECONDS_MIN,
     CHARGE_SECONDS_MAX,
@@ -32,19 +42,9 @@ from seedance_mcp.policy.lifetimes import (
     credential_hold_until,
     hold_until,
 )
-from seedance_mcp.policy.prices import (
-    UPLOAD_APPROVAL,
-    agree_price,
-    check_price,
-    check_settings,
-    check_upload_price,
-    find_room,
-    is_still_allowed,
-    needs_approval,
-    unasked_error,
-)
-from seedance_mcp.policy.recipients import SHOWN_MAX, check_recipient, recipient_changed_error
-from seedance_mcp.policy.terms import NETWORK_FEE_MICRO_USDC_MAX, check_resource, find_objection
+from seedance_mcp.payments.policy.recipients import SHOWN_MAX, check_recipient, recipient_changed_error
+from seedance_mcp.payments.policy.selection import assume_price, choose_offer, list_ways, pay_in_turn, plan_payments
+from seedance_mcp.payments.policy.terms import NETWORK_FEE_MICRO_USDC_MAX, check_resource, find_objection
 
 __all__ = [
     "AUTHORIZATION_SECONDS_MAX", "AUTHORIZATION_SECONDS_MIN", "CHARGE_SECONDS_MAX", "CHARGE_SECONDS_MIN",

@@ -19,7 +19,6 @@ from dataclasses import dataclass, field
 import anyio
 
 from seedance_mcp.adapters.studio.client import Studio
-from seedance_mcp.chains import Chains, Fate
 from seedance_mcp.core.errors import LedgerError, PaymentError, StudioError
 from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.records import Payment
@@ -27,8 +26,9 @@ from seedance_mcp.core.wire.generation import same_body
 from seedance_mcp.core.wire.jobs import JobStatus, read_submitted_job
 from seedance_mcp.core.wire.mpp import was_pushed
 from seedance_mcp.core.wire.responses import Receipt, Refused, Settled
-from seedance_mcp.doubts import UNDONE, tell_payment, unasked_error
-from seedance_mcp.purchase import LEASE_SECONDS, Buyer
+from seedance_mcp.payments.executor import LEASE_SECONDS, Buyer
+from seedance_mcp.payments.pending import UNDONE, tell_payment, unasked_error
+from seedance_mcp.payments.settlement import Chains, Fate
 
 LIST_PAGES_MAX = 10
 LIST_SKEW_SECONDS = 300

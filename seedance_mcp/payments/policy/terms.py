@@ -14,7 +14,7 @@ from seedance_mcp.core.wire.json import find_object, same_address
 from seedance_mcp.core.wire.mpp import MppPins, is_pushed, is_sponsored
 from seedance_mcp.core.wire.offers import Offer, Offers
 from seedance_mcp.core.wire.x402 import TokenDomain
-from seedance_mcp.policy.lifetimes import AUTHORIZATION_SECONDS_MIN, CHARGE_SECONDS_MIN, OFFERED_SECONDS_MAX
+from seedance_mcp.payments.policy.lifetimes import AUTHORIZATION_SECONDS_MIN, CHARGE_SECONDS_MIN, OFFERED_SECONDS_MAX
 
 NETWORK_FEE_MICRO_USDC_MAX = 50_000
 """The most that Tempo may keep of one payment as its fee. It is two cents at most today, and about half a cent used."""

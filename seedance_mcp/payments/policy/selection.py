@@ -11,7 +11,7 @@ from seedance_mcp.core.limits import EMPTY_PURSE, Limits, Pins, Purse
 from seedance_mcp.core.money import MicroUSDC, format_usdc
 from seedance_mcp.core.wire.mpp import is_pushed
 from seedance_mcp.core.wire.offers import Offer, Offers
-from seedance_mcp.policy.terms import check_resource, find_objection
+from seedance_mcp.payments.policy.terms import check_resource, find_objection
 
 
 def choose_offer(

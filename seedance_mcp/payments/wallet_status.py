@@ -8,14 +8,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from seedance_mcp import policy
 from seedance_mcp.config.profiles import Profile
 from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.freezes import Freeze
 from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.limits import Limits, Spend
 from seedance_mcp.core.records import Payment
-from seedance_mcp.funds import Balance, Funds
+from seedance_mcp.payments import policy
+from seedance_mcp.payments.balances import Balance, Funds
 
 UNFINISHED_MAX = 20
 """How many unfinished payments are told one by one."""

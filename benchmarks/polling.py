@@ -34,7 +34,7 @@ from seedance_mcp.core.money import MicroUSDC
 from seedance_mcp.core.records import Job
 from seedance_mcp.core.wire.offers import Offer
 from seedance_mcp.core.wire.responses import PaidRequest, Receipt, Settled
-from seedance_mcp.watcher import JobWatcher
+from seedance_mcp.jobs.poller import JobWatcher
 
 SIZES = (1, 10, 100, 1000)
 NAIVE_SECONDS = 5

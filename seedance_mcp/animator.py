@@ -12,7 +12,6 @@ import anyio
 from seedance_mcp.adapters.media.videos import is_missing
 from seedance_mcp.adapters.studio.client import Studio
 from seedance_mcp.adapters.wallet import Wallet
-from seedance_mcp.adoption import Adoption
 from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.concurrency import Flights, Start
 from seedance_mcp.core.errors import PurchaseUnderwayError, StudioUnreachableError
@@ -20,9 +19,12 @@ from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.limits import Cost, Recipient
 from seedance_mcp.core.records import Job, Payment
 from seedance_mcp.core.wire.offers import Offer
-from seedance_mcp.delivery import Delivery
-from seedance_mcp.history import History, Recent
 from seedance_mcp.hosting import UPLOAD_PRICE_MICRO_USDC, Hosted, Hosting
+from seedance_mcp.jobs.downloads import Delivery
+from seedance_mcp.jobs.history import History, Recent
+from seedance_mcp.jobs.poller import Changed, JobWatcher, Report
+from seedance_mcp.jobs.retention import prune
+from seedance_mcp.jobs.untracked import Adoption
 from seedance_mcp.order import Order, PreparedOrder, prepare
 from seedance_mcp.ordering import Ordering
 from seedance_mcp.payments import policy
@@ -36,10 +38,8 @@ from seedance_mcp.pricing import Pricing
 from seedance_mcp.questions import Proposal
 from seedance_mcp.quotes import Consent, Quote, QuoteMemory
 from seedance_mcp.quoting import Quoting
-from seedance_mcp.retention import prune
 from seedance_mcp.source_images import FETCHED_SECONDS, Picture, SourceImages
 from seedance_mcp.untracked import UntrackedJobs
-from seedance_mcp.watcher import Changed, JobWatcher, Report
 
 BOUGHT_BEFORE = "This clip was bought before; nothing is paid for it again."
 VERIFY_SECONDS = 5

@@ -29,8 +29,9 @@ from seedance_mcp.core.errors import (
 from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.records import Job, Payment
 from seedance_mcp.core.wire.offers import Offers
-from seedance_mcp.delivery import Delivery
 from seedance_mcp.hosting import Hosting
+from seedance_mcp.jobs.downloads import Delivery
+from seedance_mcp.jobs.poller import JobWatcher
 from seedance_mcp.order import PreparedOrder
 from seedance_mcp.payments import policy
 from seedance_mcp.payments.executor import JOIN_ATTEMPTS_MAX, Buyer
@@ -42,7 +43,6 @@ from seedance_mcp.quotes import Consent, Stage
 from seedance_mcp.quoting import Quoting
 from seedance_mcp.source_images import Picture
 from seedance_mcp.untracked import UntrackedJobs
-from seedance_mcp.watcher import JobWatcher
 
 log = logging.getLogger("seedance_mcp")
 

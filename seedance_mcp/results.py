@@ -16,7 +16,7 @@ from seedance_mcp.core.money import format_usdc
 from seedance_mcp.core.wire.failures import is_moderation
 from seedance_mcp.core.wire.json import is_network
 from seedance_mcp.core.wire.kinds import is_url, show_identifier, show_url
-from seedance_mcp.undelivered import find_url_age
+from seedance_mcp.jobs.undelivered import find_url_age
 
 if TYPE_CHECKING:  # the rooms behind these load when first needed
     from seedance_mcp.animator import Animation
@@ -24,8 +24,8 @@ if TYPE_CHECKING:  # the rooms behind these load when first needed
     from seedance_mcp.core.limits import Limits
     from seedance_mcp.core.records import Job
     from seedance_mcp.core.wire.responses import Receipt
-    from seedance_mcp.history import Recent
     from seedance_mcp.hosting import Hosted
+    from seedance_mcp.jobs.history import Recent
     from seedance_mcp.payments.wallet_status import Standing
     from seedance_mcp.quotes import Quote
 

@@ -16,7 +16,7 @@ from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
 from seedance_mcp.adapters.studio.client import Address, Studio
 from seedance_mcp.adapters.wallet import open_throwaway_wallet
 from seedance_mcp.core.records import Job
-from seedance_mcp.watcher import JobWatcher
+from seedance_mcp.jobs.poller import JobWatcher
 from tests.ledger.rows import reserve, settle, sign
 from tests.servers import Asked, RawServer, build_answer, serve_raw
 from tests.test_refused_payments import Clock

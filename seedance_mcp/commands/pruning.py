@@ -20,7 +20,7 @@ def prune(
     older_than: OlderThan = None, dry_run: DryRun = False, sandbox: Sandbox = False, as_json: AsJson = False
 ) -> None:
     """Delete saved videos, thumbnails and pictures that are older than some days. The ledger keeps its rows."""
-    from seedance_mcp.retention import prune as prune_files  # with what it loads, only here
+    from seedance_mcp.jobs.retention import prune as prune_files  # with what it loads, only here
 
     settings = read_settings(read_environ(sandbox))
     days = older_than or settings.keep_days

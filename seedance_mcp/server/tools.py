@@ -20,6 +20,7 @@ from pydantic import BaseModel, Field
 from seedance_mcp.adapters.media.videos import find_media_type
 from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.core.redaction import redact_data
+from seedance_mcp.jobs.undelivered import EXPIRED
 from seedance_mcp.results import (
     JobResult,
     JobsResult,
@@ -59,7 +60,6 @@ from seedance_mcp.server.parameters import (
     make_order,
     read_price,
 )
-from seedance_mcp.undelivered import EXPIRED
 
 log = logging.getLogger("seedance_mcp")
 

@@ -15,8 +15,8 @@ from seedance_mcp.core.concurrency import Flights
 from seedance_mcp.core.errors import JobNotFoundError, StudioError, StudioRejectedError, StudioUnreachableError
 from seedance_mcp.core.records import Job
 from seedance_mcp.core.wire.jobs import JobStatus
-from seedance_mcp.delivery import Delivery
-from seedance_mcp.watcher import Report, end_stalled
+from seedance_mcp.jobs.downloads import Delivery
+from seedance_mcp.jobs.poller import Report, end_stalled
 
 POLL_SECONDS_MAX = 10
 STALLED_JOBS_MAX = 1000

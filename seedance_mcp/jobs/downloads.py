@@ -27,7 +27,7 @@ from seedance_mcp.core.errors import (
 )
 from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.records import Job
-from seedance_mcp.undelivered import Failure, describe_expiry, gone_error, is_expired, unsaved_error
+from seedance_mcp.jobs.undelivered import Failure, describe_expiry, gone_error, is_expired, unsaved_error
 
 SAVE_ATTEMPTS_MAX = 3
 NO_URL = "The studio's result names no video."

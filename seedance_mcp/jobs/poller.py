@@ -32,7 +32,7 @@ from seedance_mcp.core.errors import (
 from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.records import Job
 from seedance_mcp.core.wire.jobs import JobPage, JobStatus
-from seedance_mcp.undelivered import Failure, unsaved_error
+from seedance_mcp.jobs.undelivered import Failure, unsaved_error
 
 POLL_SECONDS_MAX = 15
 """The studio's advice for videos. Source: contract section 8."""

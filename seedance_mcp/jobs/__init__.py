@@ -1,0 +1,1 @@
+"""Jobs: polling, downloading and finding the videos that were paid for."""

@@ -19,14 +19,20 @@ from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.limits import Cost, Recipient
 from seedance_mcp.core.records import Job, Payment
 from seedance_mcp.core.wire.offers import Offer
-from seedance_mcp.hosting import UPLOAD_PRICE_MICRO_USDC, Hosted, Hosting
+from seedance_mcp.generation.pricing import Pricing
+from seedance_mcp.generation.questions import Proposal
+from seedance_mcp.generation.quotes import Consent, Quote, QuoteMemory
+from seedance_mcp.generation.quoting import Quoting
+from seedance_mcp.generation.request import Order, PreparedOrder, prepare
+from seedance_mcp.generation.service import Ordering
+from seedance_mcp.generation.source_images import FETCHED_SECONDS, Picture, SourceImages
+from seedance_mcp.generation.untracked import UntrackedJobs
+from seedance_mcp.generation.uploads import UPLOAD_PRICE_MICRO_USDC, Hosted, Hosting
 from seedance_mcp.jobs.downloads import Delivery
 from seedance_mcp.jobs.history import History, Recent
 from seedance_mcp.jobs.poller import Changed, JobWatcher, Report
 from seedance_mcp.jobs.retention import prune
 from seedance_mcp.jobs.untracked import Adoption
-from seedance_mcp.order import Order, PreparedOrder, prepare
-from seedance_mcp.ordering import Ordering
 from seedance_mcp.payments import policy
 from seedance_mcp.payments.balances import Funds
 from seedance_mcp.payments.executor import Buyer
@@ -34,12 +40,6 @@ from seedance_mcp.payments.reconciler import Recovery
 from seedance_mcp.payments.settlement import Chains
 from seedance_mcp.payments.untracked import UntrackedPayments
 from seedance_mcp.payments.wallet_status import Account, Standing
-from seedance_mcp.pricing import Pricing
-from seedance_mcp.questions import Proposal
-from seedance_mcp.quotes import Consent, Quote, QuoteMemory
-from seedance_mcp.quoting import Quoting
-from seedance_mcp.source_images import FETCHED_SECONDS, Picture, SourceImages
-from seedance_mcp.untracked import UntrackedJobs
 
 BOUGHT_BEFORE = "This clip was bought before; nothing is paid for it again."
 VERIFY_SECONDS = 5

@@ -399,7 +399,7 @@ async def _open_studio(settings: Settings) -> AsyncGenerator[Studio, None]:
 async def _look_at_studio(studio: Studio, settings: Settings) -> list[Finding]:
     """Reachable, which dialect, and whether our request would be understood: asked unpaid, so it costs nothing."""
     from seedance_mcp.core.wire.generation import GenerationRequest
-    from seedance_mcp.pricing import PLACEHOLDER_URL, Pricing
+    from seedance_mcp.generation.pricing import PLACEHOLDER_URL, Pricing
 
     pricing = Pricing(studio=studio, wallet="0x" + "0" * 40, now=time.time)
     try:

@@ -24,10 +24,10 @@ if TYPE_CHECKING:  # the rooms behind these load when first needed
     from seedance_mcp.core.limits import Limits
     from seedance_mcp.core.records import Job
     from seedance_mcp.core.wire.responses import Receipt
-    from seedance_mcp.hosting import Hosted
+    from seedance_mcp.generation.quotes import Quote
+    from seedance_mcp.generation.uploads import Hosted
     from seedance_mcp.jobs.history import Recent
     from seedance_mcp.payments.wallet_status import Standing
-    from seedance_mcp.quotes import Quote
 
 
 NEVER_CHARGED = "The chain says that this was never charged, whatever the studio's receipt says."

@@ -18,7 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_valida
 from seedance_mcp.core.errors import RequestError, quote_text
 from seedance_mcp.core.money import parse_usdc
 from seedance_mcp.core.wire.generation import AspectRatio, Model, Resolution
-from seedance_mcp.order import Order
+from seedance_mcp.generation.request import Order
 
 SHOTS_MAX = 500
 SHOTS_BYTES_MAX = 4 * 1024 * 1024

@@ -26,7 +26,7 @@ from seedance_mcp.core.errors import (
 )
 from seedance_mcp.core.wire.offers import Credential
 from seedance_mcp.core.wire.responses import PaidRequest, Response
-from seedance_mcp.order import Order
+from seedance_mcp.generation.request import Order
 from seedance_mcp.sandbox import Sandbox
 from tests.test_purchase import CLIP, UPLOAD, animator_on, settings_for, soon
 from tests.test_refused_payments import Clock, break_with, let_expire, paid

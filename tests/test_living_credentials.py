@@ -11,7 +11,7 @@ import pytest
 
 from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.errors import PaymentOutcomeUnknownError, StudioUnreachableError
-from seedance_mcp.order import Order
+from seedance_mcp.generation.request import Order
 from seedance_mcp.sandbox import Sandbox
 from tests.test_hostile_studios import SendPaid, animate, between, ledger_of
 from tests.test_purchase import animator_on, settings_for

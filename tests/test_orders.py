@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from seedance_mcp.commands import clips
-from seedance_mcp.order import Order
+from seedance_mcp.generation.request import Order
 from seedance_mcp.server import consent, tools
 
 FIELDS = {field.name: inspect.Parameter.empty if field.default is MISSING else field.default for field in fields(Order)}

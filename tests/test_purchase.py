@@ -22,7 +22,7 @@ from seedance_mcp.adapters.wallet import open_wallet
 from seedance_mcp.animator import Animator
 from seedance_mcp.config.settings import Settings, read_settings
 from seedance_mcp.core.errors import LedgerError, PolicyError, PriceTooHighError
-from seedance_mcp.order import Order
+from seedance_mcp.generation.request import Order
 from seedance_mcp.sandbox import Sandbox
 
 WAIT_SECONDS = 20

@@ -25,7 +25,7 @@ from seedance_mcp.core.errors import (
     StudioRejectedError,
     UnacceptableOfferError,
 )
-from seedance_mcp.order import Order
+from seedance_mcp.generation.request import Order
 from seedance_mcp.payments import executor
 from seedance_mcp.sandbox import Sandbox
 from tests.servers import Asked, RawServer, say, serve_raw

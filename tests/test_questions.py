@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seedance_mcp.core.limits import Cost, Recipient
-from seedance_mcp.questions import Proposal, describe_question
+from seedance_mcp.generation.questions import Proposal, describe_question
 
 BASE = Recipient("eip155:8453", "0x" + "ab" * 20, "USDC on Base")
 TEMPO = Recipient("eip155:4217", "0x" + "cd" * 20, "USDC.e on Tempo")

@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from seedance_mcp.core.errors import PaymentOutcomeUnknownError, PaymentRefusedError, PolicyError
-from seedance_mcp.order import Order
+from seedance_mcp.generation.request import Order
 from seedance_mcp.sandbox import Sandbox
 from tests.test_purchase import CLIP, UPLOAD, animator_on, settings_for, signed, soon
 

@@ -29,15 +29,15 @@ from seedance_mcp.core.errors import (
 )
 from seedance_mcp.core.money import format_usdc
 from seedance_mcp.engine import Engine
+from seedance_mcp.generation.questions import describe_question
 from seedance_mcp.payments import policy
-from seedance_mcp.questions import describe_question
 from seedance_mcp.results import show_animation
 from seedance_mcp.shots import Shot
 
 if TYPE_CHECKING:
     from seedance_mcp.core.records import Job
-    from seedance_mcp.questions import Proposal
-    from seedance_mcp.quotes import Quote
+    from seedance_mcp.generation.questions import Proposal
+    from seedance_mcp.generation.quotes import Quote
 
 AT_ONCE_MAX = 4
 """So many clips of a batch are bought and awaited at the same time."""

@@ -13,7 +13,7 @@ from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.errors import BudgetExceededError, ConfigError, InsufficientBalanceError
 from seedance_mcp.core.limits import Cost, Purse
 from seedance_mcp.core.money import format_usdc
-from seedance_mcp.quotes import Quote
+from seedance_mcp.generation.quotes import Quote
 from seedance_mcp.results import show_quote
 from seedance_mcp.shots import Shot
 

@@ -9,13 +9,13 @@ from seedance_mcp.commands.console import open_ledger
 from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.limits import EMPTY_PURSE, Cost, Purse
 from seedance_mcp.core.wire.offers import Offer
-from seedance_mcp.order import Order
+from seedance_mcp.generation.request import Order
 from seedance_mcp.payments import policy
 from seedance_mcp.shots import Shot
 
 if TYPE_CHECKING:
-    from seedance_mcp.questions import Proposal
-    from seedance_mcp.quotes import Quote
+    from seedance_mcp.generation.questions import Proposal
+    from seedance_mcp.generation.quotes import Quote
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

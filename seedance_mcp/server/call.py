@@ -16,7 +16,7 @@ from mcp.server.mcpserver import Context
 
 from seedance_mcp.core.errors import SeedanceError, StudioUnreachableError
 from seedance_mcp.engine import Engine
-from seedance_mcp.questions import Proposal
+from seedance_mcp.generation.questions import Proposal
 
 WAIT_SECONDS_DEFAULT = 30
 WAIT_SECONDS_MAX = 45

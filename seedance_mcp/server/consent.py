@@ -13,8 +13,8 @@ from pydantic import BaseModel, Field
 from seedance_mcp.core.errors import PriceTooHighError, RecipientChangedError, SeedanceError
 from seedance_mcp.core.limits import Limits
 from seedance_mcp.core.money import format_usdc
+from seedance_mcp.generation.questions import Proposal, describe_question
 from seedance_mcp.payments import policy
-from seedance_mcp.questions import Proposal, describe_question
 from seedance_mcp.server.call import (
     Ctx,
     begin_question,
@@ -27,7 +27,7 @@ from seedance_mcp.server.parameters import AspectRatio, ModelName, Resolution, m
 
 if TYPE_CHECKING:
     from seedance_mcp.animator import Animator
-    from seedance_mcp.order import Order
+    from seedance_mcp.generation.request import Order
 
 RECIPIENT_SECONDS = 5
 """How long a call waits to learn whether the recipient changed, where no price needs a question."""

@@ -10,7 +10,7 @@ from seedance_mcp.core.money import parse_usdc
 from seedance_mcp.server.call import WAIT_SECONDS_MAX
 
 if TYPE_CHECKING:
-    from seedance_mcp.order import Order
+    from seedance_mcp.generation.request import Order
 
 Image = Annotated[str, Field(description="Absolute path or https URL", max_length=4096)]
 Prompt = Annotated[str, Field(description="What moves, and how")]
@@ -30,7 +30,7 @@ async def make_order(**arguments: Any) -> "Order":
     """What a caller asks for. The rooms behind it load with the first call, in a thread."""
 
     def load() -> "type[Order]":
-        from seedance_mcp.order import Order
+        from seedance_mcp.generation.request import Order
 
         return Order
 

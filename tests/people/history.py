@@ -13,7 +13,7 @@ from seedance_mcp.animator import Animator
 from seedance_mcp.commands.console import run
 from seedance_mcp.core.errors import SeedanceError
 from seedance_mcp.engine import Engine
-from seedance_mcp.order import Order
+from seedance_mcp.generation.request import Order
 
 DAY_SECONDS = 24 * 3600
 

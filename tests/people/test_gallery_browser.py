@@ -20,7 +20,7 @@ from seedance_mcp.config.settings import read_settings
 from seedance_mcp.core.wire.responses import Refused
 from seedance_mcp.embedded import prepare_wallet
 from seedance_mcp.gallery.exporting import export_gallery
-from seedance_mcp.order import Order
+from seedance_mcp.generation.request import Order
 from seedance_mcp.sandbox import Sandbox, SandboxSettings
 from tests.forks import build_command
 from tests.journeys.host import draw, run_in_thread

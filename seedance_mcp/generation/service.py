@@ -29,20 +29,20 @@ from seedance_mcp.core.errors import (
 from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.records import Job, Payment
 from seedance_mcp.core.wire.offers import Offers
-from seedance_mcp.hosting import Hosting
+from seedance_mcp.generation.pricing import Pricing
+from seedance_mcp.generation.quotes import Consent, Stage
+from seedance_mcp.generation.quoting import Quoting
+from seedance_mcp.generation.request import PreparedOrder
+from seedance_mcp.generation.source_images import Picture
+from seedance_mcp.generation.untracked import UntrackedJobs
+from seedance_mcp.generation.uploads import Hosting
 from seedance_mcp.jobs.downloads import Delivery
 from seedance_mcp.jobs.poller import JobWatcher
-from seedance_mcp.order import PreparedOrder
 from seedance_mcp.payments import policy
 from seedance_mcp.payments.executor import JOIN_ATTEMPTS_MAX, Buyer
 from seedance_mcp.payments.pending import held_error, jobless_error
 from seedance_mcp.payments.reconciler import Recovery
 from seedance_mcp.payments.untracked import UntrackedPayments
-from seedance_mcp.pricing import Pricing
-from seedance_mcp.quotes import Consent, Stage
-from seedance_mcp.quoting import Quoting
-from seedance_mcp.source_images import Picture
-from seedance_mcp.untracked import UntrackedJobs
 
 log = logging.getLogger("seedance_mcp")
 

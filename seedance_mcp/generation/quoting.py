@@ -25,13 +25,13 @@ from seedance_mcp.core.money import format_usdc
 from seedance_mcp.core.records import Job
 from seedance_mcp.core.wire.mpp import is_pushed
 from seedance_mcp.core.wire.offers import Offer, Offers
-from seedance_mcp.hosting import UPLOAD_PRICE_MICRO_USDC, Hosting
-from seedance_mcp.order import PreparedOrder
+from seedance_mcp.generation.pricing import Priced, Pricing
+from seedance_mcp.generation.quotes import Consent, JudgedOffer, Payments, Quote, Quoted, QuoteMemory, Stage
+from seedance_mcp.generation.request import PreparedOrder
+from seedance_mcp.generation.source_images import Picture
+from seedance_mcp.generation.uploads import UPLOAD_PRICE_MICRO_USDC, Hosting
 from seedance_mcp.payments import policy
 from seedance_mcp.payments.balances import Funds
-from seedance_mcp.pricing import Priced, Pricing
-from seedance_mcp.quotes import Consent, JudgedOffer, Payments, Quote, Quoted, QuoteMemory, Stage
-from seedance_mcp.source_images import Picture
 
 PUSHED = "This studio takes the money before it accepts the work: what it then refuses is lost."
 UNCOMPARED = "The cost is compared with no balance."

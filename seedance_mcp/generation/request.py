@@ -10,7 +10,7 @@ from seedance_mcp.core.errors import PolicyError
 from seedance_mcp.core.idempotency import GenerationKeys, generation_keys
 from seedance_mcp.core.limits import Limits
 from seedance_mcp.core.wire.generation import AspectRatio, GenerationRequest, Model, Resolution, check_request
-from seedance_mcp.source_images import Picture, SourceImages
+from seedance_mcp.generation.source_images import Picture, SourceImages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

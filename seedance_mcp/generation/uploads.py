@@ -35,11 +35,11 @@ from seedance_mcp.core.wire.json import encode_json
 from seedance_mcp.core.wire.mpp import was_pushed
 from seedance_mcp.core.wire.offers import Offers, read_offers
 from seedance_mcp.core.wire.responses import PaidRequest, describe_answer
+from seedance_mcp.generation.source_images import Picture
 from seedance_mcp.payments import policy
 from seedance_mcp.payments.executor import JOIN_ATTEMPTS_MAX, Buyer
 from seedance_mcp.payments.pending import held_error
 from seedance_mcp.payments.reconciler import Recovery
-from seedance_mcp.source_images import Picture
 
 UPLOAD_PRICE_MICRO_USDC = policy.UPLOAD_APPROVAL.max_price_micro_usdc
 """What one image upload costs."""

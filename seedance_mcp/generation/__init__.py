@@ -1,0 +1,1 @@
+"""Generation: from a request to a paid job: images, prices, quotes and the purchase."""

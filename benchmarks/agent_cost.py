@@ -19,7 +19,7 @@ from mcp import Client
 from mcp.client.extension import advertise
 from mcp.types import CallToolResult
 
-from seedance_mcp.embedded import settle
+from seedance_mcp.app.local_sandbox import settle
 from seedance_mcp.sandbox import EXAMPLE_IMAGE
 from seedance_mcp.server import INSTRUCTIONS, build_server
 from seedance_mcp.server.page import EXTENSION, MIME_TYPE
@@ -97,7 +97,7 @@ def _settle(settings: Any, job_seconds: float) -> Any:
     """The embedded sandbox, with jobs of this length."""
     if job_seconds <= 0:
         return settle(settings)
-    from seedance_mcp.embedded import prepare_wallet, start_sandbox
+    from seedance_mcp.app.local_sandbox import prepare_wallet, start_sandbox
 
     address = prepare_wallet(settings.wallet_key, settings.wallet_file)
     return settings.at_studio(start_sandbox(wallet=address, job_seconds=job_seconds).url)

@@ -17,14 +17,14 @@ import anyio
 import typer
 
 from seedance_mcp import __version__
+from seedance_mcp.app.local_sandbox import prepare_wallet, start_sandbox
+from seedance_mcp.app.logging import configure_logging
 from seedance_mcp.commands import clips, doctor, gallery, hosts, pruning, stopping, wallet
 from seedance_mcp.commands.console import AsJson, json_asked, say, show_error, warn_of_unread_files, words
 from seedance_mcp.commands.exits import EPILOG, find_exit_code
 from seedance_mcp.commands.phrases import rephrase
 from seedance_mcp.config.settings import SANDBOX_PORT, read_settings
 from seedance_mcp.core.errors import ConfigError, InternalError, SeedanceError
-from seedance_mcp.embedded import prepare_wallet, start_sandbox
-from seedance_mcp.logs import configure_logging
 
 LISTEN_SECONDS = 1.0
 

@@ -18,9 +18,9 @@ from mcp import Client, StdioServerParameters
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from seedance_mcp.app.local_sandbox import prepare_wallet, start_sandbox
 from seedance_mcp.config.settings import read_settings
 from seedance_mcp.core.errors import ConfigError, SeedanceError
-from seedance_mcp.embedded import prepare_wallet, start_sandbox
 
 T = TypeVar("T")
 

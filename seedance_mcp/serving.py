@@ -14,8 +14,8 @@ import anyio.to_thread
 from mcp.server import MCPServer
 
 from seedance_mcp.adapters.media.decoder import end_decoders
-from seedance_mcp.embedded import settle
-from seedance_mcp.logs import configure_logging
+from seedance_mcp.app.local_sandbox import settle
+from seedance_mcp.app.logging import configure_logging
 from seedance_mcp.server import State, build_server
 from seedance_mcp.stdio import serve_stdio
 

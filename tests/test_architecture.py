@@ -166,7 +166,7 @@ def test_paying_on_x402_loads_no_web3() -> None:
 import asyncio, sys, pathlib
 from seedance_mcp.adapters.wallet import open_wallet
 from seedance_mcp.config.profiles import SANDBOX_TOKEN
-import seedance_mcp.animator, seedance_mcp.adapters.ledger.sqlite
+import seedance_mcp.app.services, seedance_mcp.adapters.ledger.sqlite
 from seedance_mcp.core.wire.x402 import Authorization, build_payment
 from seedance_mcp.core.wire.offers import Offer, Offers
 

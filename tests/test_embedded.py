@@ -17,15 +17,15 @@ import pytest
 from mcp import Client, StdioServerParameters
 
 from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
+from seedance_mcp.app.local_sandbox import ENDED, end_orphans, settle
+from seedance_mcp.app.results import show_job
+from seedance_mcp.app.runtime import Engine
+from seedance_mcp.app.web.gallery.data import build_show
 from seedance_mcp.config.profiles import LIVE
 from seedance_mcp.config.settings import Settings, read_settings
 from seedance_mcp.core.errors import quote_text
 from seedance_mcp.core.records import Job
 from seedance_mcp.core.wire.jobs import JobStatus
-from seedance_mcp.embedded import ENDED, end_orphans, settle
-from seedance_mcp.engine import Engine
-from seedance_mcp.gallery.showing import build_show
-from seedance_mcp.results import show_job
 from seedance_mcp.sandbox import Sandbox
 from seedance_mcp.server import build_server
 from tests.forks import build_command

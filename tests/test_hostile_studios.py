@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
-from seedance_mcp.animator import Animator
+from seedance_mcp.app.services import Animator
 from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.errors import (
     BudgetExceededError,

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedance_mcp.logs import FIELDS, LineFormatter, RedactingFormatter
+from seedance_mcp.app.logging import FIELDS, LineFormatter, RedactingFormatter
 from tests.forks import build_command
 
 KEY = "0x" + "5e" * 32

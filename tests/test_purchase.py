@@ -19,7 +19,7 @@ from anyio.abc import TaskGroup
 from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
 from seedance_mcp.adapters.studio.client import Address, Studio
 from seedance_mcp.adapters.wallet import open_wallet
-from seedance_mcp.animator import Animator
+from seedance_mcp.app.services import Animator
 from seedance_mcp.config.settings import Settings, read_settings
 from seedance_mcp.core.errors import LedgerError, PolicyError, PriceTooHighError
 from seedance_mcp.generation.request import Order

@@ -8,7 +8,7 @@ from mcp import Client, MCPError
 from mcp.types import PromptReference, ResourceTemplateReference
 from opentelemetry import trace
 
-from seedance_mcp.results import JobResult
+from seedance_mcp.app.results import JobResult
 from seedance_mcp.server import INSTRUCTIONS, build_server
 from seedance_mcp.server.money_tool import ERROR_KEY
 from seedance_mcp.server.tools import mark_span

@@ -15,6 +15,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 from rich.text import Text
 
+from seedance_mcp.app.results import show_animation
+from seedance_mcp.app.runtime import Engine
 from seedance_mcp.commands.budget import Fit, add_costs, find_fit
 from seedance_mcp.commands.console import is_person_there, open_ledger, show_error, shown, words
 from seedance_mcp.commands.phrases import rephrase
@@ -28,10 +30,8 @@ from seedance_mcp.core.errors import (
     SeedanceError,
 )
 from seedance_mcp.core.money import format_usdc
-from seedance_mcp.engine import Engine
 from seedance_mcp.generation.questions import describe_question
 from seedance_mcp.payments import policy
-from seedance_mcp.results import show_animation
 from seedance_mcp.shots import Shot
 
 if TYPE_CHECKING:

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from seedance_mcp.app.results import show_quote
 from seedance_mcp.commands import exits
 from seedance_mcp.commands.batch import label, print_table
 from seedance_mcp.commands.budget import Means, add_up, choose, read_rooms, sort_by_stage
@@ -14,7 +15,6 @@ from seedance_mcp.core.errors import BudgetExceededError, ConfigError, Insuffici
 from seedance_mcp.core.limits import Cost, Purse
 from seedance_mcp.core.money import format_usdc
 from seedance_mcp.generation.quotes import Quote
-from seedance_mcp.results import show_quote
 from seedance_mcp.shots import Shot
 
 

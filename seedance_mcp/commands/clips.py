@@ -11,6 +11,9 @@ from typing import Annotated, Any, Literal
 import anyio
 import typer
 
+from seedance_mcp.app.local_sandbox import end_orphans
+from seedance_mcp.app.results import PRUNED, JobResult, show_job, show_upload
+from seedance_mcp.app.runtime import Engine
 from seedance_mcp.commands import exits
 from seedance_mcp.commands.batch import (
     Batch,
@@ -35,9 +38,6 @@ from seedance_mcp.commands.phrases import rephrase
 from seedance_mcp.config.settings import Settings, read_settings
 from seedance_mcp.core.errors import RequestError, SeedanceError
 from seedance_mcp.core.records import Job
-from seedance_mcp.embedded import end_orphans
-from seedance_mcp.engine import Engine
-from seedance_mcp.results import PRUNED, JobResult, show_job, show_upload
 from seedance_mcp.shots import Shot, build_shot, read_shots
 
 WAIT_SECONDS_DEFAULT, WAIT_SECONDS_MAX = 1800, 24 * 3600

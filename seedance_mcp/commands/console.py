@@ -17,15 +17,15 @@ import anyio
 import typer
 from rich.console import Console
 
-from seedance_mcp import embedded
 from seedance_mcp.adapters.wallet import list_sources
 from seedance_mcp.adapters.wallet.key_files import is_locked, unlock
+from seedance_mcp.app import local_sandbox
+from seedance_mcp.app.runtime import Engine
 from seedance_mcp.commands.exits import INTERRUPTED
 from seedance_mcp.config.settings import Settings, list_unread_files, read_settings
 from seedance_mcp.config.sources import REAL_SETTINGS
 from seedance_mcp.core.errors import SeedanceError
 from seedance_mcp.core.redaction import redact, redact_data
-from seedance_mcp.engine import Engine
 
 if TYPE_CHECKING:
     from seedance_mcp.core.ledger import Ledger
@@ -89,7 +89,7 @@ def warn_of_unread_files() -> None:
 
 def settle(settings: Settings) -> Settings:
     """Bring up an embedded sandbox where one is asked for, and ask for the password of a locked wallet."""
-    settings = embedded.settle(settings)
+    settings = local_sandbox.settle(settings)
     if settings.wallet_password_file is None and is_locked(settings.wallet_file) and _comes_from_file(settings):
         if not sys.stdin.isatty():
             return settings  # the wallet says itself what it needs

@@ -23,7 +23,7 @@ def gallery(
 
         typer.echo(export_gallery(settings, export.expanduser().absolute()))
         return
-    from seedance_mcp.gallery.serving import open_door, serve_gallery  # the web server, only where it serves
+    from seedance_mcp.app.web.gallery.server import open_door, serve_gallery  # the web server, only where it serves
 
     door, origin, token = open_door(port)
     url = f"{origin}/{token}/"

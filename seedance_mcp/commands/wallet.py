@@ -22,6 +22,7 @@ from seedance_mcp.adapters.wallet.key_files import (
     unlock,
 )
 from seedance_mcp.adapters.wallet.keychain import describe_keychain, store_in_keychain
+from seedance_mcp.app.runtime import Engine
 from seedance_mcp.commands.console import (
     AsJson,
     Sandbox,
@@ -41,7 +42,6 @@ from seedance_mcp.core.money import format_usdc
 from seedance_mcp.core.records import Payment
 from seedance_mcp.core.wire.mpp import find_transaction
 from seedance_mcp.core.wire.x402 import find_nonce
-from seedance_mcp.engine import Engine
 
 FUND_SECONDS_DEFAULT, FUND_SECONDS_MAX = 900, 24 * 3600
 FUND_POLL_SECONDS = 3

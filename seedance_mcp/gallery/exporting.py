@@ -4,11 +4,11 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+from seedance_mcp.app.web.gallery.data import build_show
+from seedance_mcp.app.web.gallery.page import render_page
 from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.core.records import Job
-from seedance_mcp.gallery.rendering import render_page
-from seedance_mcp.gallery.showing import build_show
 
 MARK = b'<meta name="generator" content="seedance-mcp gallery">'
 """Stands in the head of every page of ours: a page without it is somebody else's, and is not written over."""

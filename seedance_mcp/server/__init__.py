@@ -12,8 +12,8 @@ from mcp.server import CacheHint, MCPServer
 from mcp.server.subscriptions import InMemorySubscriptionBus
 
 from seedance_mcp import __version__
+from seedance_mcp.app.runtime import Engine
 from seedance_mcp.config.settings import Settings
-from seedance_mcp.engine import Engine
 from seedance_mcp.server.call import State
 from seedance_mcp.server.page import Apps, tell_of_page
 from seedance_mcp.server.prompts import add_prompts, check_prompt_arguments

@@ -14,8 +14,8 @@ from typing import Any
 import anyio
 from mcp.server.mcpserver import Context
 
+from seedance_mcp.app.runtime import Engine
 from seedance_mcp.core.errors import SeedanceError, StudioUnreachableError
-from seedance_mcp.engine import Engine
 from seedance_mcp.generation.questions import Proposal
 
 WAIT_SECONDS_DEFAULT = 30

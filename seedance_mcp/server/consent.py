@@ -26,7 +26,7 @@ from seedance_mcp.server.call import (
 from seedance_mcp.server.parameters import AspectRatio, ModelName, Resolution, make_order, read_price
 
 if TYPE_CHECKING:
-    from seedance_mcp.animator import Animator
+    from seedance_mcp.app.services import Animator
     from seedance_mcp.generation.request import Order
 
 RECIPIENT_SECONDS = 5

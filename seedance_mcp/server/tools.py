@@ -18,10 +18,7 @@ from opentelemetry import trace
 from pydantic import BaseModel, Field
 
 from seedance_mcp.adapters.media.videos import find_media_type
-from seedance_mcp.core.errors import ConfigError
-from seedance_mcp.core.redaction import redact_data
-from seedance_mcp.jobs.undelivered import EXPIRED
-from seedance_mcp.results import (
+from seedance_mcp.app.results import (
     JobResult,
     JobsResult,
     QuoteResult,
@@ -34,6 +31,9 @@ from seedance_mcp.results import (
     show_upload,
     show_wallet,
 )
+from seedance_mcp.core.errors import ConfigError
+from seedance_mcp.core.redaction import redact_data
+from seedance_mcp.jobs.undelivered import EXPIRED
 from seedance_mcp.server.call import (
     WAIT_SECONDS_DEFAULT,
     WAIT_SECONDS_MAX,

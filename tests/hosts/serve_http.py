@@ -8,7 +8,7 @@ import sys
 
 from mcp.server.transport_security import TransportSecuritySettings
 
-from seedance_mcp.logs import configure_logging
+from seedance_mcp.app.logging import configure_logging
 from seedance_mcp.server import build_server
 
 HOSTS = ["127.0.0.1:*", "localhost:*", "[::1]:*"]

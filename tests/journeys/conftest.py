@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from seedance_mcp.embedded import prepare_wallet
+from seedance_mcp.app.local_sandbox import prepare_wallet
 from seedance_mcp.sandbox import Sandbox, SandboxSettings
 from tests.journeys.host import Bench, draw, run_in_thread
 

@@ -19,7 +19,7 @@ from mcp import Client, StdioServerParameters
 from mcp.types import CallToolResult
 from PIL import Image
 
-from seedance_mcp.embedded import settle
+from seedance_mcp.app.local_sandbox import settle
 from seedance_mcp.sandbox import Sandbox
 from seedance_mcp.server import build_server
 from tests.forks import build_command

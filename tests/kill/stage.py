@@ -22,8 +22,8 @@ from mcp import Client, StdioServerParameters
 from mcp.shared.exceptions import MCPError
 
 from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
+from seedance_mcp.app.local_sandbox import FUNDED_MICRO_USDC, prepare_wallet
 from seedance_mcp.core.records import Job
-from seedance_mcp.embedded import FUNDED_MICRO_USDC, prepare_wallet
 from seedance_mcp.sandbox import Sandbox
 from seedance_mcp.server import build_server
 from tests.forks import build_command

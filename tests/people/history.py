@@ -9,10 +9,10 @@ from pathlib import Path
 import anyio
 import httpx
 
-from seedance_mcp.animator import Animator
+from seedance_mcp.app.runtime import Engine
+from seedance_mcp.app.services import Animator
 from seedance_mcp.commands.console import run
 from seedance_mcp.core.errors import SeedanceError
-from seedance_mcp.engine import Engine
 from seedance_mcp.generation.request import Order
 
 DAY_SECONDS = 24 * 3600

@@ -73,7 +73,7 @@ def test_the_bundle_has_the_sources_and_asks_for_the_key_as_a_secret(tmp_path: P
     assert asked == set(manifest["user_config"])
     assert (folder / manifest["icon"]).is_file()
     assert (folder / manifest["server"]["entry_point"]).is_file()
-    assert (folder / "seedance_mcp" / "gallery" / "page.html").is_file()
+    assert (folder / "seedance_mcp" / "app" / "web" / "gallery" / "page.html").is_file()
     assert not list(folder.rglob("*.pyc"))
     asked = manifest["user_config"]
     for unset in ("", "${user_config.x}"):  # how hosts pass on what was left empty

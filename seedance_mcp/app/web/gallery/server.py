@@ -15,11 +15,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
 from seedance_mcp.adapters.media.videos import find_media_type
+from seedance_mcp.app.web.gallery.data import build_show, find_media
+from seedance_mcp.app.web.gallery.page import render_page
 from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.errors import ConfigError, LedgerError
 from seedance_mcp.core.records import Job
-from seedance_mcp.gallery.rendering import render_page
-from seedance_mcp.gallery.showing import build_show, find_media
 
 HOST = "127.0.0.1"
 TOKEN_BYTES = 24

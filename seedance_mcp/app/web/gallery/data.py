@@ -10,14 +10,14 @@ from pathlib import Path
 
 from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
 from seedance_mcp.adapters.media.thumbnails import name_frame
+from seedance_mcp.app.local_sandbox import end_orphans
+from seedance_mcp.app.results import build_claim
 from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.errors import quote_text
 from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.limits import Spend
 from seedance_mcp.core.records import Job, Payment
 from seedance_mcp.core.wire.kinds import is_url
-from seedance_mcp.embedded import end_orphans
-from seedance_mcp.results import build_claim
 
 CLIPS_MAX = 2000
 PAYMENTS_MAX = 20_000

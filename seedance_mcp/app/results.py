@@ -19,7 +19,7 @@ from seedance_mcp.core.wire.kinds import is_url, show_identifier, show_url
 from seedance_mcp.jobs.undelivered import find_url_age
 
 if TYPE_CHECKING:  # the rooms behind these load when first needed
-    from seedance_mcp.animator import Animation
+    from seedance_mcp.app.services import Animation
     from seedance_mcp.config.profiles import Profile
     from seedance_mcp.core.limits import Limits
     from seedance_mcp.core.records import Job

@@ -19,7 +19,7 @@ from seedance_mcp.config.settings import Settings, list_unread_files, read_setti
 from seedance_mcp.core.errors import ConfigError, SeedanceError
 
 if TYPE_CHECKING:
-    from seedance_mcp.animator import Animator
+    from seedance_mcp.app.services import Animator
     from seedance_mcp.core.records import Job
 
 log = logging.getLogger("seedance_mcp")
@@ -130,11 +130,11 @@ class Engine:
     async def _open(self, settings: Settings, *, problem: ConfigError | None = None) -> "Animator":
         """Open an animator with the owner's wallet; with a throwaway one where a problem says why there is none."""
         # These load the HTTP client: imports that no handshake should wait for, and no event loop.
-        await anyio.to_thread.run_sync(importlib.import_module, "seedance_mcp.animator")
+        await anyio.to_thread.run_sync(importlib.import_module, "seedance_mcp.app.services")
         from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
         from seedance_mcp.adapters.studio.client import Address, Studio
         from seedance_mcp.adapters.wallet import open_throwaway_wallet, open_wallet
-        from seedance_mcp.animator import Animator
+        from seedance_mcp.app.services import Animator
 
         play = settings.profile.name == "sandbox"
         if problem is None:

@@ -1,0 +1,1 @@
+"""The application: what the server and the command line share."""

@@ -22,7 +22,7 @@ from mcp.types import CallToolResult
 from seedance_mcp.app.local_sandbox import settle
 from seedance_mcp.sandbox import EXAMPLE_IMAGE
 from seedance_mcp.server import INSTRUCTIONS, build_server
-from seedance_mcp.server.page import EXTENSION, MIME_TYPE
+from seedance_mcp.server.ui_page import EXTENSION, MIME_TYPE
 
 TOKENS_MAX, WORDS_MAX, CALLS_MAX = 1560, 150, 5
 HAS_TOKENIZER = find_spec("bpe_openai") is not None

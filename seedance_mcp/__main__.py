@@ -13,7 +13,7 @@ COMPLETING = "_SEEDANCE_MCP_COMPLETE"
 def main() -> None:
     """Serve, or run a command."""
     if len(sys.argv) == 1 and COMPLETING not in os.environ:
-        from seedance_mcp.serving import serve  # each path loads only its own face
+        from seedance_mcp.server.stdio import serve  # each path loads only its own face
 
         serve()
     else:

@@ -91,7 +91,7 @@ def main(
     elif ctx.invoked_subcommand is not None:
         warn_of_unread_files()
     else:
-        from seedance_mcp.serving import serve
+        from seedance_mcp.server.stdio import serve
 
         serve()
 

@@ -24,7 +24,7 @@ from pathlib import Path
 LAUNCHER = Path(__file__).parent / "launch.py"
 LOADED = (
     "typer", "rich.console", "rich.progress", "rich.table", "typer.rich_utils",
-    "seedance_mcp.serving", "seedance_mcp.app.web.gallery.server", "seedance_mcp.sandbox",
+    "seedance_mcp.server.stdio", "seedance_mcp.app.web.gallery.server", "seedance_mcp.sandbox",
     "seedance_mcp.cli.demo",
     "seedance_mcp.sandbox.mpp_rail", "eth_account", "sqlite3",
 )  # fmt: skip

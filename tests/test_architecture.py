@@ -154,7 +154,7 @@ def test_starting_loads_no_payment_no_network_and_no_sandbox() -> None:
         "web3",
         "x402",
     )
-    serve = "import seedance_mcp.serving"  # the server with its process
+    serve = "import seedance_mcp.server.stdio"  # the server with its process
     program = f"import sys; before = set(sys.modules); {serve}; print(*sorted(set(sys.modules) - before))"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     assert "seedance_mcp.server" in loaded

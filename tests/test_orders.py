@@ -10,7 +10,7 @@ import pytest
 
 from seedance_mcp.commands import clips
 from seedance_mcp.generation.request import Order
-from seedance_mcp.server import consent, tools
+from seedance_mcp.server import price_approval, tools
 
 FIELDS = {field.name: inspect.Parameter.empty if field.default is MISSING else field.default for field in fields(Order)}
 """Every argument with its default."""
@@ -31,7 +31,7 @@ def test_every_face_takes_every_argument_with_the_same_default(face: Callable[..
     [
         (tools.animate_image, "make_order", set(FIELDS)),
         (tools.quote_price, "make_order", set(FIELDS)),
-        (consent.approve_price, "make_order", set(FIELDS)),
+        (price_approval.approve_price, "make_order", set(FIELDS)),
         (clips.animate, "_gather", set(FIELDS) - {"image"} | {"max_price_usd"}),
         (clips.quote, "_gather", set(FIELDS) - {"image"} | {"max_price_usd"}),
     ],

@@ -10,7 +10,7 @@ from opentelemetry import trace
 
 from seedance_mcp.app.results import JobResult
 from seedance_mcp.server import INSTRUCTIONS, build_server
-from seedance_mcp.server.money_tool import ERROR_KEY
+from seedance_mcp.server.tool import ERROR_KEY
 from seedance_mcp.server.tools import mark_span
 
 TOOLS = {"animate_image", "get_job", "quote_price", "upload_image", "list_jobs", "wallet_status"}

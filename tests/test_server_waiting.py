@@ -11,8 +11,8 @@ import anyio
 import pytest
 from mcp.types import CallToolResult
 
-from seedance_mcp.server import call
-from seedance_mcp.server.money_tool import ERROR_KEY
+from seedance_mcp.server import call_context
+from seedance_mcp.server.tool import ERROR_KEY
 from tests.servers import Asked, build_answer, serve_raw
 from tests.test_server_results import MakeSandbox, buy, facts, open_host, settlements
 
@@ -26,7 +26,7 @@ SLACK_SECONDS = 4
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]  # autouse
     """The ten seconds that a picture or a price may take are one here."""
-    monkeypatch.setattr(call, "ANSWER_SECONDS_MIN", 1)
+    monkeypatch.setattr(call_context, "ANSWER_SECONDS_MIN", 1)
 
 
 async def silence(asked: Asked, writer: asyncio.StreamWriter) -> None:
@@ -158,7 +158,7 @@ async def test_a_purchase_outlives_its_callers_deadline(
 async def test_the_host_is_told_something_also_while_the_price_to_ask_a_person_about_is_fetched(
     funded_key: str, make_picture: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(call, "PROGRESS_SECONDS", 0.4)
+    monkeypatch.setattr(call_context, "PROGRESS_SECONDS", 0.4)
     values: list[float] = []
 
     async def watch(progress: float, total: float | None, message: str | None) -> None:

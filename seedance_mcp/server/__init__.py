@@ -14,11 +14,11 @@ from mcp.server.subscriptions import InMemorySubscriptionBus
 from seedance_mcp import __version__
 from seedance_mcp.app.runtime import Engine
 from seedance_mcp.config.settings import Settings
-from seedance_mcp.server.call import State
-from seedance_mcp.server.page import Apps, tell_of_page
+from seedance_mcp.server.call_context import State
 from seedance_mcp.server.prompts import add_prompts, check_prompt_arguments
 from seedance_mcp.server.resources import add_resources, make_publisher, name_video_type
 from seedance_mcp.server.tools import build_tools
+from seedance_mcp.server.ui_page import Apps, tell_of_page
 
 log = logging.getLogger("seedance_mcp")
 

@@ -7,7 +7,7 @@ from pydantic import Field
 
 from seedance_mcp.core.errors import RequestError
 from seedance_mcp.core.money import parse_usdc
-from seedance_mcp.server.call import WAIT_SECONDS_MAX
+from seedance_mcp.server.call_context import WAIT_SECONDS_MAX
 
 if TYPE_CHECKING:
     from seedance_mcp.generation.request import Order

@@ -20,7 +20,7 @@ from mcp.types import (
 from pydantic import Field
 
 from seedance_mcp.core.errors import quote_text
-from seedance_mcp.server.call import State
+from seedance_mcp.server.call_context import State
 from seedance_mcp.server.parameters import AspectRatio, ModelName, Resolution
 
 log = logging.getLogger("seedance_mcp")

@@ -14,7 +14,7 @@ from mcp.server.subscriptions import InMemorySubscriptionBus, ResourceUpdated
 from seedance_mcp.adapters.media.videos import find_media_type
 from seedance_mcp.app.results import show_job
 from seedance_mcp.core.errors import SeedanceError, quote_text
-from seedance_mcp.server.call import State
+from seedance_mcp.server.call_context import State
 
 VIDEO_PREFIX = "seedance://videos"
 VIDEO_BYTES_MAX = 8 * 1024 * 1024

@@ -34,7 +34,7 @@ from seedance_mcp.app.results import (
 from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.core.redaction import redact_data
 from seedance_mcp.jobs.undelivered import EXPIRED
-from seedance_mcp.server.call import (
+from seedance_mcp.server.call_context import (
     WAIT_SECONDS_DEFAULT,
     WAIT_SECONDS_MAX,
     Ctx,
@@ -42,8 +42,6 @@ from seedance_mcp.server.call import (
     read_deadlines,
     telling_progress,
 )
-from seedance_mcp.server.consent import Question, approve_price, can_ask, read_answer
-from seedance_mcp.server.money_tool import ERROR_KEY, MoneyTool
 from seedance_mcp.server.parameters import (
     AspectRatio,
     CameraFixed,
@@ -60,6 +58,8 @@ from seedance_mcp.server.parameters import (
     make_order,
     read_price,
 )
+from seedance_mcp.server.price_approval import Question, approve_price, can_ask, read_answer
+from seedance_mcp.server.tool import ERROR_KEY, MoneyTool
 
 log = logging.getLogger("seedance_mcp")
 

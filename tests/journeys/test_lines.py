@@ -6,7 +6,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedance_mcp.stdio import find_refusal
+from seedance_mcp.server.lines import find_refusal
 from tests.journeys.test_process import HELLO, LEAVE_SECONDS, hear, running, say, start
 
 CALL: dict[str, Any] = {"jsonrpc": "2.0", "id": 7, "method": "tools/call"}

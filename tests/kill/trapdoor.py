@@ -24,7 +24,7 @@ from seedance_mcp.adapters.media import videos
 from seedance_mcp.adapters.studio.client import Studio
 from seedance_mcp.adapters.wallet import Wallet
 from seedance_mcp.payments.executor import Buyer
-from seedance_mcp.serving import serve
+from seedance_mcp.server.stdio import serve
 from tests.servers import NO_TLS
 
 Seen = Callable[[dict[str, Any]], bool]

@@ -151,7 +151,9 @@ def test_missing_sandbox_names_the_source_of_this_copy(person: Person) -> None:
 
 
 def test_start_reads_no_installed_metadata() -> None:
-    program = "import sys; import seedance_mcp.serving, seedance_mcp.core.installation; print(*sorted(sys.modules))"
+    program = (
+        "import sys; import seedance_mcp.server.stdio, seedance_mcp.core.installation; print(*sorted(sys.modules))"
+    )
     done = subprocess.run(
         [sys.executable, "-X", "importtime", "-c", program], capture_output=True, text=True, check=True
     )

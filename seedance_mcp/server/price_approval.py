@@ -15,7 +15,7 @@ from seedance_mcp.core.limits import Limits
 from seedance_mcp.core.money import format_usdc
 from seedance_mcp.generation.questions import Proposal, describe_question
 from seedance_mcp.payments import policy
-from seedance_mcp.server.call import (
+from seedance_mcp.server.call_context import (
     Ctx,
     begin_question,
     end_question,

@@ -17,7 +17,7 @@ from seedance_mcp.adapters.media.decoder import end_decoders
 from seedance_mcp.app.local_sandbox import settle
 from seedance_mcp.app.logging import configure_logging
 from seedance_mcp.server import State, build_server
-from seedance_mcp.stdio import serve_stdio
+from seedance_mcp.server.lines import serve_stdio
 
 GRACE_SECONDS = 1.5
 """How long a signal, or a host that has left, waits for a payment that is being sent.

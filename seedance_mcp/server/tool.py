@@ -15,7 +15,7 @@ from pydantic import BaseModel, ValidationError
 
 from seedance_mcp.core.errors import InternalError, SeedanceError, quote_text
 from seedance_mcp.core.redaction import redact
-from seedance_mcp.server.call import begin_call
+from seedance_mcp.server.call_context import begin_call
 from seedance_mcp.server.schemas import compact_arguments, compact_result
 
 log = logging.getLogger("seedance_mcp")

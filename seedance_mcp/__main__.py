@@ -17,7 +17,7 @@ def main() -> None:
 
         serve()
     else:
-        from seedance_mcp.cli import run
+        from seedance_mcp.cli.main import run
 
         run()
 

@@ -7,8 +7,8 @@ from typing import Any
 import pytest
 
 from seedance_mcp.app.local_sandbox import start_sandbox
+from seedance_mcp.cli.demo import clear_run
 from seedance_mcp.core.errors import ConfigError
-from seedance_mcp.demo import clear_run
 from tests.people.conftest import Ended, Person
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from seedance_mcp.commands import clips
+from seedance_mcp.cli import video_commands
 from seedance_mcp.generation.request import Order
 from seedance_mcp.server import price_approval, tools
 
@@ -16,10 +16,10 @@ FIELDS = {field.name: inspect.Parameter.empty if field.default is MISSING else f
 """Every argument with its default."""
 
 
-@pytest.mark.parametrize("face", [tools.animate_image, tools.quote_price, clips.animate, clips.quote])
+@pytest.mark.parametrize("face", [tools.animate_image, tools.quote_price, video_commands.animate, video_commands.quote])
 def test_every_face_takes_every_argument_with_the_same_default(face: Callable[..., Any]) -> None:
     taken = {name: parameter.default for name, parameter in inspect.signature(face).parameters.items()}
-    if face in (clips.animate, clips.quote):  # many pictures, and a file of rows may have the prompts
+    if face in (video_commands.animate, video_commands.quote):  # many pictures, and a file of rows may have the prompts
         assert taken["images"] is taken["prompt"] is None
         taken |= {name: FIELDS[name] for name in ("image", "prompt")}
 
@@ -32,8 +32,8 @@ def test_every_face_takes_every_argument_with_the_same_default(face: Callable[..
         (tools.animate_image, "make_order", set(FIELDS)),
         (tools.quote_price, "make_order", set(FIELDS)),
         (price_approval.approve_price, "make_order", set(FIELDS)),
-        (clips.animate, "_gather", set(FIELDS) - {"image"} | {"max_price_usd"}),
-        (clips.quote, "_gather", set(FIELDS) - {"image"} | {"max_price_usd"}),
+        (video_commands.animate, "_gather", set(FIELDS) - {"image"} | {"max_price_usd"}),
+        (video_commands.quote, "_gather", set(FIELDS) - {"image"} | {"max_price_usd"}),
     ],
 )
 def test_every_face_passes_every_argument_on_under_its_own_name(

@@ -22,10 +22,10 @@ from typing import Any
 
 import httpx
 
-from seedance_mcp.commands.exits import INTERRUPTED
+from seedance_mcp.cli.batch_input import read_shots
+from seedance_mcp.cli.exit_codes import INTERRUPTED
 from seedance_mcp.config.settings import read_settings
 from seedance_mcp.sandbox import EXAMPLE_IMAGE
-from seedance_mcp.shots import read_shots
 from tests.people.conftest import Person
 
 ROOT = Path(__file__).parents[2]

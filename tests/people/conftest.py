@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from seedance_mcp import cli
+from seedance_mcp.cli import main
 from tests.forks import build_command
 from tests.journeys.host import draw
 
@@ -92,7 +92,7 @@ class Person:
             for name, value in {**self.environ, **environ}.items():
                 patch.setenv(name, value)
             try:
-                cli.run()
+                main.run()
             except SystemExit as exc:
                 code = exc.code if isinstance(exc.code, int) else 1
         return Ended(code, out.getvalue(), err.getvalue())

@@ -11,7 +11,7 @@ import httpx
 
 from seedance_mcp.app.runtime import Engine
 from seedance_mcp.app.services import Animator
-from seedance_mcp.commands.console import run
+from seedance_mcp.cli.console import run
 from seedance_mcp.core.errors import SeedanceError
 from seedance_mcp.generation.request import Order
 

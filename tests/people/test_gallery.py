@@ -20,11 +20,11 @@ from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
 from seedance_mcp.app.web.gallery.data import build_show
 from seedance_mcp.app.web.gallery.page import encode_data, render_page
 from seedance_mcp.app.web.gallery.server import build_app
+from seedance_mcp.cli.gallery.export import export_gallery
 from seedance_mcp.config.settings import Settings, read_settings
 from seedance_mcp.core.records import Job
 from seedance_mcp.core.wire.jobs import JobStatus
 from seedance_mcp.core.wire.responses import PaidRequest, Receipt, Settled
-from seedance_mcp.gallery.exporting import export_gallery
 from tests.ledger.rows import STUDIO, WALLET, sign, write_offer
 from tests.people.conftest import Person
 

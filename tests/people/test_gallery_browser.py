@@ -17,9 +17,9 @@ from PIL import Image, ImageStat
 
 from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
 from seedance_mcp.app.local_sandbox import prepare_wallet
+from seedance_mcp.cli.gallery.export import export_gallery
 from seedance_mcp.config.settings import read_settings
 from seedance_mcp.core.wire.responses import Refused
-from seedance_mcp.gallery.exporting import export_gallery
 from seedance_mcp.generation.request import Order
 from seedance_mcp.sandbox import Sandbox, SandboxSettings
 from tests.forks import build_command

@@ -11,10 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
-from seedance_mcp import cli
+from seedance_mcp.cli import main
+from seedance_mcp.cli.install.entry import build_entry
+from seedance_mcp.cli.install.hosts import HOSTS, add_entry, has_entry, remove_entry, write_change
 from seedance_mcp.core.errors import ConfigError
-from seedance_mcp.entry import build_entry
-from seedance_mcp.hosts import HOSTS, add_entry, has_entry, remove_entry, write_change
 from tests.people.conftest import Person
 
 KEY = "0x" + "ab" * 32
@@ -401,7 +401,7 @@ def test_a_path_that_is_no_text_is_refused(name: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize("verb", ["install", "uninstall"])
 def test_the_shell_completes_hosts(verb: str) -> None:
     environ = {"_SEEDANCE_MCP_COMPLETE": "complete_bash", "COMP_WORDS": f"seedance-mcp {verb} cla", "COMP_CWORD": "2"}
-    done = CliRunner().invoke(cli.app, [], prog_name="seedance-mcp", env=environ)
+    done = CliRunner().invoke(main.app, [], prog_name="seedance-mcp", env=environ)
     assert done.stdout.split() == ["claude-desktop", "claude-code"]
 
 

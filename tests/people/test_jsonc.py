@@ -9,10 +9,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from seedance_mcp.cli.install.hosts import HOSTS, add_entry, remove_entry, write_change
+from seedance_mcp.cli.install.json_edit import cut_json, parse_json, set_json
+from seedance_mcp.cli.install.toml_edit import cut_toml, parse_toml, set_toml, write_toml
 from seedance_mcp.core.errors import ConfigError
-from seedance_mcp.hosts import HOSTS, add_entry, remove_entry, write_change
-from seedance_mcp.jsonc import cut_json, parse_json, set_json
-from seedance_mcp.tomltext import cut_toml, parse_toml, set_toml, write_toml
 
 FILE = Path("any.file")
 ENTRY: dict[str, object] = {"command": "/opt/ä/seedance-mcp", "args": ["-m"], "env": {"SEEDANCE_MAX_PER_DAY": "2.00"}}

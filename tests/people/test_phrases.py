@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import seedance_mcp
-from seedance_mcp.commands.phrases import rephrase
+from seedance_mcp.cli.phrases import rephrase
 
 PACKAGE = Path(seedance_mcp.__file__).parent
 ELSEWHERE = ("sandbox", "server", "demo")

@@ -16,8 +16,8 @@ import pytest
 from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
 from seedance_mcp.adapters.wallet.key_files import unlock
 from seedance_mcp.app.runtime import Engine
-from seedance_mcp.commands import wallet as wallet_commands
-from seedance_mcp.commands.console import run
+from seedance_mcp.cli import wallet as wallet_commands
+from seedance_mcp.cli.console import run
 from seedance_mcp.config.profiles import SANDBOX_CHARGES
 from seedance_mcp.core.errors import ConfigError, format_clock
 from seedance_mcp.core.records import Payment

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from seedance_mcp.commands.console import Sandbox, read_environ, words
+from seedance_mcp.cli.console import Sandbox, read_environ, words
 from seedance_mcp.config.settings import read_settings
 
 
@@ -19,7 +19,7 @@ def gallery(
     """Show clips, spending and open payments on a page of this machine. Needs neither a key nor a network."""
     settings = read_settings(read_environ(sandbox))
     if export is not None:
-        from seedance_mcp.gallery.exporting import export_gallery
+        from seedance_mcp.cli.gallery.export import export_gallery
 
         typer.echo(export_gallery(settings, export.expanduser().absolute()))
         return

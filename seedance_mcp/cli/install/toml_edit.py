@@ -15,8 +15,8 @@ from itertools import pairwise
 from pathlib import Path
 from typing import cast
 
+from seedance_mcp.cli.install.json_edit import find_newline
 from seedance_mcp.core.errors import ConfigError
-from seedance_mcp.jsonc import find_newline
 
 _TOKEN = re.compile(
     r'"""(?:\\.|[^\\])*?"{3,5}|\'{3}.*?\'{3,5}|"(?:\\.|[^"\\\n])*"|\'[^\'\n]*\'|#[^\n]*|[\[\]{}\n]', re.DOTALL

@@ -8,11 +8,11 @@ import anyio
 import typer
 from rich.text import Text
 
-from seedance_mcp.commands import exits
-from seedance_mcp.commands.console import AsJson, Sandbox, read_environ, say, shown
-from seedance_mcp.commands.phrases import rephrase
+from seedance_mcp.cli import exit_codes
+from seedance_mcp.cli.console import AsJson, Sandbox, read_environ, say, shown
+from seedance_mcp.cli.doctor.checks import Finding, examine
+from seedance_mcp.cli.phrases import rephrase
 from seedance_mcp.core.redaction import redact
-from seedance_mcp.doctor import Finding, examine
 
 _MARKS = {"ok": ("✓", "green"), "note": ("!", "yellow"), "wrong": ("✗", "red"), "unknown": ("?", "dim")}
 
@@ -33,6 +33,6 @@ def doctor(sandbox: Sandbox = False, as_json: AsJson = False) -> None:
 
 
 def _code(findings: list[Finding]) -> int:
-    return exits.gravest(
-        [exits.FAILED if finding.remote else exits.YOURS for finding in findings if finding.health == "wrong"]
+    return exit_codes.gravest(
+        [exit_codes.FAILED if finding.remote else exit_codes.YOURS for finding in findings if finding.health == "wrong"]
     )

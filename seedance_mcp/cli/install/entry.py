@@ -16,10 +16,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, cast
 
+from seedance_mcp.cli.install.toml_edit import write_toml
 from seedance_mcp.config.settings import read_settings
 from seedance_mcp.config.sources import PREFIX, SETTINGS, expand
 from seedance_mcp.core.errors import ConfigError
-from seedance_mcp.tomltext import write_toml
 
 SERVER_NAME = "seedance"
 START_SECONDS, CALL_SECONDS = 30, 120

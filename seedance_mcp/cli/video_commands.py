@@ -14,8 +14,8 @@ import typer
 from seedance_mcp.app.local_sandbox import end_orphans
 from seedance_mcp.app.results import PRUNED, JobResult, show_job, show_upload
 from seedance_mcp.app.runtime import Engine
-from seedance_mcp.commands import exits
-from seedance_mcp.commands.batch import (
+from seedance_mcp.cli import exit_codes
+from seedance_mcp.cli.batch import (
     Batch,
     file_name,
     make_bars,
@@ -25,7 +25,8 @@ from seedance_mcp.commands.batch import (
     say_reason,
     show_table,
 )
-from seedance_mcp.commands.batch_quote import (
+from seedance_mcp.cli.batch_input import Shot, build_shot, read_shots
+from seedance_mcp.cli.batch_quote import (
     BatchQuote,
     add_up_quotes,
     describe_wallet,
@@ -33,12 +34,11 @@ from seedance_mcp.commands.batch_quote import (
     print_quotes,
     print_sum,
 )
-from seedance_mcp.commands.console import AsJson, Sandbox, is_person_there, put, read_environ, run, say, words
-from seedance_mcp.commands.phrases import rephrase
+from seedance_mcp.cli.console import AsJson, Sandbox, is_person_there, put, read_environ, run, say, words
+from seedance_mcp.cli.phrases import rephrase
 from seedance_mcp.config.settings import Settings, read_settings
 from seedance_mcp.core.errors import RequestError, SeedanceError
 from seedance_mcp.core.records import Job
-from seedance_mcp.shots import Shot, build_shot, read_shots
 
 WAIT_SECONDS_DEFAULT, WAIT_SECONDS_MAX = 1800, 24 * 3600
 PROMPT_CHARACTERS_MAX = 40
@@ -185,7 +185,9 @@ def animate(
             put(results[0]["file"])
     else:
         show_table(results, shots, paid=paid)
-    code = exits.gravest([exits.find_exit_code(exc) for exc in failures] + [_code_of(result) for result in results])
+    code = exit_codes.gravest(
+        [exit_codes.find_exit_code(exc) for exc in failures] + [_code_of(result) for result in results]
+    )
     if code:
         raise typer.Exit(code)
 
@@ -303,7 +305,7 @@ def _absolute(image: str) -> str:
 def _code_of(result: dict[str, Any]) -> int:
     """The exit code of one result that was no error."""
     if "status" not in result:
-        return exits.OK  # an error, which has a code of its own
+        return exit_codes.OK  # an error, which has a code of its own
     if result["status"] == "failed":
-        return exits.FAILED
-    return exits.OK if result["file"] or PRUNED in result["next_step"] else exits.UNFINISHED
+        return exit_codes.FAILED
+    return exit_codes.OK if result["file"] or PRUNED in result["next_step"] else exit_codes.UNFINISHED

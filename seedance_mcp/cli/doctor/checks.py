@@ -22,6 +22,7 @@ import anyio.to_thread
 from seedance_mcp import __version__
 from seedance_mcp.adapters.wallet import list_sources, open_wallet
 from seedance_mcp.adapters.wallet.key_files import is_locked
+from seedance_mcp.cli.install.hosts import HOSTS, has_entry
 from seedance_mcp.config.settings import Settings, find_sources, list_unread_files, read_settings
 from seedance_mcp.config.sources import PREFIX
 from seedance_mcp.core.errors import (
@@ -36,7 +37,6 @@ from seedance_mcp.core.freezes import Freeze
 from seedance_mcp.core.installation import describe_install
 from seedance_mcp.core.limits import Limits, Spend
 from seedance_mcp.core.money import format_usdc
-from seedance_mcp.hosts import HOSTS, has_entry
 from seedance_mcp.payments.policy import find_room
 
 if TYPE_CHECKING:

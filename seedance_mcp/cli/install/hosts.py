@@ -14,10 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
+from seedance_mcp.cli.install.entry import SERVER_NAME, Form, show_change
+from seedance_mcp.cli.install.json_edit import cut_json, parse_json, read_object, set_json
+from seedance_mcp.cli.install.toml_edit import cut_toml, parse_toml, read_table, set_toml
 from seedance_mcp.core.errors import ConfigError
-from seedance_mcp.entry import SERVER_NAME, Form, show_change
-from seedance_mcp.jsonc import cut_json, parse_json, read_object, set_json
-from seedance_mcp.tomltext import cut_toml, parse_toml, read_table, set_toml
 
 CONFIG_BYTES_MAX = 8 * 1024 * 1024
 BACKUPS_MAX = 1000

@@ -21,7 +21,7 @@ from seedance_mcp.adapters.wallet import list_sources
 from seedance_mcp.adapters.wallet.key_files import is_locked, unlock
 from seedance_mcp.app import local_sandbox
 from seedance_mcp.app.runtime import Engine
-from seedance_mcp.commands.exits import INTERRUPTED
+from seedance_mcp.cli.exit_codes import INTERRUPTED
 from seedance_mcp.config.settings import Settings, list_unread_files, read_settings
 from seedance_mcp.config.sources import REAL_SETTINGS
 from seedance_mcp.core.errors import SeedanceError

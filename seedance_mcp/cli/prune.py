@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from seedance_mcp.commands.console import AsJson, Sandbox, open_ledger, put, read_environ, say, words
+from seedance_mcp.cli.console import AsJson, Sandbox, open_ledger, put, read_environ, say, words
 from seedance_mcp.config.settings import read_settings
 from seedance_mcp.core.errors import ConfigError
 

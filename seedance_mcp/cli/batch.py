@@ -17,9 +17,10 @@ from rich.text import Text
 
 from seedance_mcp.app.results import show_animation
 from seedance_mcp.app.runtime import Engine
-from seedance_mcp.commands.budget import Fit, add_costs, find_fit
-from seedance_mcp.commands.console import is_person_there, open_ledger, show_error, shown, words
-from seedance_mcp.commands.phrases import rephrase
+from seedance_mcp.cli.batch_budget import Fit, add_costs, find_fit
+from seedance_mcp.cli.batch_input import Shot
+from seedance_mcp.cli.console import is_person_there, open_ledger, show_error, shown, words
+from seedance_mcp.cli.phrases import rephrase
 from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.errors import (
     BudgetExceededError,
@@ -32,7 +33,6 @@ from seedance_mcp.core.errors import (
 from seedance_mcp.core.money import format_usdc
 from seedance_mcp.generation.questions import describe_question
 from seedance_mcp.payments import policy
-from seedance_mcp.shots import Shot
 
 if TYPE_CHECKING:
     from seedance_mcp.core.records import Job

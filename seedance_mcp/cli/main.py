@@ -19,10 +19,13 @@ import typer
 from seedance_mcp import __version__
 from seedance_mcp.app.local_sandbox import prepare_wallet, start_sandbox
 from seedance_mcp.app.logging import configure_logging
-from seedance_mcp.commands import clips, doctor, gallery, hosts, pruning, stopping, wallet
-from seedance_mcp.commands.console import AsJson, json_asked, say, show_error, warn_of_unread_files, words
-from seedance_mcp.commands.exits import EPILOG, find_exit_code
-from seedance_mcp.commands.phrases import rephrase
+from seedance_mcp.cli import freeze, prune, video_commands, wallet
+from seedance_mcp.cli.console import AsJson, json_asked, say, show_error, warn_of_unread_files, words
+from seedance_mcp.cli.doctor.command import doctor
+from seedance_mcp.cli.exit_codes import EPILOG, find_exit_code
+from seedance_mcp.cli.gallery.command import gallery
+from seedance_mcp.cli.install.command import install, uninstall
+from seedance_mcp.cli.phrases import rephrase
 from seedance_mcp.config.settings import SANDBOX_PORT, read_settings
 from seedance_mcp.core.errors import ConfigError, InternalError, SeedanceError
 
@@ -39,8 +42,8 @@ app = typer.Typer(
     epilog=EPILOG,
 )
 for verb in (
-    clips.animate, clips.quote, clips.upload, clips.get, clips.jobs, doctor.doctor, gallery.gallery,
-    hosts.install, hosts.uninstall, pruning.prune, stopping.freeze, stopping.unfreeze,
+    video_commands.animate, video_commands.quote, video_commands.upload, video_commands.get, video_commands.jobs,
+    doctor, gallery, install, uninstall, prune.prune, freeze.freeze, freeze.unfreeze,
 ):  # fmt: skip
     app.command(epilog=EPILOG)(verb)
 app.add_typer(wallet.app, name="wallet")
@@ -112,7 +115,7 @@ def demo(
     as_json: AsJson = False,
 ) -> None:
     """See the whole job happen without money: quote, upload, pay, wait, save, in the sandbox."""
-    from seedance_mcp.demo import run_demo  # loads the MCP client
+    from seedance_mcp.cli.demo import run_demo  # loads the MCP client
 
     arguments: dict[str, object] = {"prompt": prompt, "model": model, "duration": duration, "resolution": resolution}
     if image is not None:

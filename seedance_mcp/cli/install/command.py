@@ -7,11 +7,11 @@ from typing import Annotated, cast
 
 import typer
 
-from seedance_mcp.commands.console import words
+from seedance_mcp.cli.console import words
+from seedance_mcp.cli.install.entry import KEY, SECRETS, build_entry, check_entry, has_key, list_dropped, read_profile
+from seedance_mcp.cli.install.hosts import HOSTS, Change, Host, add_entry, read_entry, remove_entry, write_change
 from seedance_mcp.config.settings import read_settings
 from seedance_mcp.core.errors import ConfigError
-from seedance_mcp.entry import KEY, SECRETS, build_entry, check_entry, has_key, list_dropped, read_profile
-from seedance_mcp.hosts import HOSTS, Change, Host, add_entry, read_entry, remove_entry, write_change
 
 
 def _complete_host(incomplete: str) -> list[str]:

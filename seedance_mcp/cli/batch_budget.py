@@ -5,13 +5,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from seedance_mcp.commands.console import open_ledger
+from seedance_mcp.cli.batch_input import Shot
+from seedance_mcp.cli.console import open_ledger
 from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.limits import EMPTY_PURSE, Cost, Purse
 from seedance_mcp.core.wire.offers import Offer
 from seedance_mcp.generation.request import Order
 from seedance_mcp.payments import policy
-from seedance_mcp.shots import Shot
 
 if TYPE_CHECKING:
     from seedance_mcp.generation.questions import Proposal

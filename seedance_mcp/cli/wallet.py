@@ -23,7 +23,7 @@ from seedance_mcp.adapters.wallet.key_files import (
 )
 from seedance_mcp.adapters.wallet.keychain import describe_keychain, store_in_keychain
 from seedance_mcp.app.runtime import Engine
-from seedance_mcp.commands.console import (
+from seedance_mcp.cli.console import (
     AsJson,
     Sandbox,
     is_person_there,
@@ -35,7 +35,7 @@ from seedance_mcp.commands.console import (
     show_error,
     words,
 )
-from seedance_mcp.commands.exits import UNFINISHED, YOURS
+from seedance_mcp.cli.exit_codes import UNFINISHED, YOURS
 from seedance_mcp.config.settings import Settings, read_settings
 from seedance_mcp.core.errors import ConfigError, format_clock
 from seedance_mcp.core.money import format_usdc

@@ -5,17 +5,17 @@ from dataclasses import dataclass
 from typing import Any
 
 from seedance_mcp.app.results import show_quote
-from seedance_mcp.commands import exits
-from seedance_mcp.commands.batch import label, print_table
-from seedance_mcp.commands.budget import Means, add_up, choose, read_rooms, sort_by_stage
-from seedance_mcp.commands.console import words
-from seedance_mcp.commands.phrases import rephrase
+from seedance_mcp.cli import exit_codes
+from seedance_mcp.cli.batch import label, print_table
+from seedance_mcp.cli.batch_budget import Means, add_up, choose, read_rooms, sort_by_stage
+from seedance_mcp.cli.batch_input import Shot
+from seedance_mcp.cli.console import words
+from seedance_mcp.cli.phrases import rephrase
 from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.errors import BudgetExceededError, ConfigError, InsufficientBalanceError
 from seedance_mcp.core.limits import Cost, Purse
 from seedance_mcp.core.money import format_usdc
 from seedance_mcp.generation.quotes import Quote
-from seedance_mcp.shots import Shot
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,10 +112,10 @@ def _find_exit_code(quotes: Sequence[Quote], settings: Settings, problem: Config
     """Return what `animate` would end with; it looks at the settings and the wallet first."""
     first = settings.limits.problem or problem
     if first is not None:
-        return exits.find_exit_code(first)
-    codes = [exits.find_exit_code(quote.error) for quote in quotes if quote.error is not None]
-    codes += [exits.FAILED for quote in quotes if quote.job is not None and quote.job.status == "failed"]
-    return exits.gravest(codes if all_fit else [*codes, exits.REFUSED])
+        return exit_codes.find_exit_code(first)
+    codes = [exit_codes.find_exit_code(quote.error) for quote in quotes if quote.error is not None]
+    codes += [exit_codes.FAILED for quote in quotes if quote.job is not None and quote.job.status == "failed"]
+    return exit_codes.gravest(codes if all_fit else [*codes, exit_codes.REFUSED])
 
 
 def list_results(batch: BatchQuote, shots: Sequence[Shot]) -> list[dict[str, Any]]:

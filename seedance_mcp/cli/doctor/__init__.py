@@ -1,0 +1,1 @@
+"""The `doctor` command: what is set, and what is wrong."""

@@ -1,0 +1,1 @@
+"""The `install` command: the server's entry in the files of MCP clients."""

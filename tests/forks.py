@@ -26,7 +26,7 @@ LOADED = (
     "typer", "rich.console", "rich.progress", "rich.table", "typer.rich_utils",
     "seedance_mcp.server.stdio", "seedance_mcp.app.web.gallery.server", "seedance_mcp.sandbox",
     "seedance_mcp.cli.demo",
-    "seedance_mcp.sandbox.mpp_rail", "eth_account", "sqlite3",
+    "seedance_mcp.sandbox.payments.mpp", "eth_account", "sqlite3",
 )  # fmt: skip
 """All but `seedance_mcp.cli.main`, which looks at the standard files when it loads."""
 END_SECONDS = 10

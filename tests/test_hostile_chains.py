@@ -18,8 +18,8 @@ from seedance_mcp.core.records import Payment
 from seedance_mcp.payments.reconciler import Recovery
 from seedance_mcp.payments.settlement import Block, Chains, Fate, Node
 from seedance_mcp.sandbox import Sandbox
-from seedance_mcp.sandbox.rpc import answer_rpc
-from seedance_mcp.sandbox.tempo_rpc import answer_tempo
+from seedance_mcp.sandbox.chains.rpc import answer_rpc
+from seedance_mcp.sandbox.chains.tempo_rpc import answer_tempo
 from tests.servers import Asked, say, serve_raw
 from tests.test_purchase import animator_on, settings_for
 

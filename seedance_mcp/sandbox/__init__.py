@@ -6,7 +6,7 @@ to the client only over HTTP, so the client's mistakes are never verified by the
 
 from pathlib import Path
 
-from seedance_mcp.sandbox.chain import LocalChain, Settlement
+from seedance_mcp.sandbox.chains.local_chain import LocalChain, Settlement
 from seedance_mcp.sandbox.faults import FAULTS, OFFER_TAMPERINGS
 from seedance_mcp.sandbox.server import Sandbox
 from seedance_mcp.sandbox.settings import HOST, PAY_TO, PORT, SandboxSettings

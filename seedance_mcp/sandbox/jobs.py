@@ -16,11 +16,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from seedance_mcp.sandbox.clip import Clip, ClipError, ClipPlan, render_or_recall
-from seedance_mcp.sandbox.contract import Order
+from seedance_mcp.sandbox.api.contract import Order
+from seedance_mcp.sandbox.api.job_shapes import write_result, write_word
+from seedance_mcp.sandbox.api.sign_in import format_time
 from seedance_mcp.sandbox.faults import FaultBoard
-from seedance_mcp.sandbox.job_shapes import write_result, write_word
-from seedance_mcp.sandbox.signin import format_time
+from seedance_mcp.sandbox.video import Clip, ClipError, ClipPlan, render_or_recall
 
 SLOW_FACTOR = 10
 PENDING_SHARE = 0.15

@@ -10,11 +10,11 @@ import uvicorn
 from anyio import move_on_after
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from seedance_mcp.sandbox.app import build_app
-from seedance_mcp.sandbox.chain import LocalChain
+from seedance_mcp.sandbox.api.app import build_app
+from seedance_mcp.sandbox.chains.local_chain import LocalChain
+from seedance_mcp.sandbox.chains.tempo import TempoChain
 from seedance_mcp.sandbox.settings import HOST, SandboxSettings
-from seedance_mcp.sandbox.studio import Studio
-from seedance_mcp.sandbox.tempo import TempoChain
+from seedance_mcp.sandbox.state import Studio
 
 BACKLOG = 128
 START_SECONDS = 30.0

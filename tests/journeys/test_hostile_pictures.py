@@ -9,7 +9,7 @@ from pathlib import Path
 import anyio
 import pytest
 
-from seedance_mcp.sandbox.pictures import build_huge_canvas, build_slow_picture
+from seedance_mcp.sandbox.storage.pictures import build_huge_canvas, build_slow_picture
 from tests.journeys.host import Answer, Bench, Host
 
 MakeBench = Callable[..., Awaitable[Bench]]

@@ -9,7 +9,7 @@ import pytest
 from eth_account import Account
 
 from seedance_mcp.sandbox import Sandbox
-from seedance_mcp.sandbox.blob import TOKEN_PREFIX, BlobError, BlobStore
+from seedance_mcp.sandbox.storage.blob import TOKEN_PREFIX, BlobError, BlobStore
 
 from .bodies import UPLOAD
 from .buyer import Buyer, draw_image

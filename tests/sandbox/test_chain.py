@@ -15,7 +15,7 @@ from x402.mechanisms.evm.types import (  # pyright: ignore[reportMissingTypeStub
     ExactEIP3009Authorization,
 )
 
-from seedance_mcp.sandbox.chain import (
+from seedance_mcp.sandbox.chains.local_chain import (
     CHAIN_ID,
     TOKEN_ADDRESS,
     TOKEN_NAME,
@@ -24,7 +24,7 @@ from seedance_mcp.sandbox.chain import (
     LocalChain,
     RevertError,
 )
-from seedance_mcp.sandbox.chain_signer import ChainSigner
+from seedance_mcp.sandbox.chains.signer import ChainSigner
 
 NOW = 1_800_000_000
 SIGNERS: list[LocalAccount] = [Account.from_key(f"0x{number:064x}") for number in (1, 2, 3)]

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from seedance_mcp.sandbox import EXAMPLE_IMAGE
-from seedance_mcp.sandbox.clip import THUMBNAIL_BYTES_MAX, ClipError, ClipPlan, render_clip, render_or_recall
+from seedance_mcp.sandbox.video import THUMBNAIL_BYTES_MAX, ClipError, ClipPlan, render_clip, render_or_recall
 
 from .buyer import draw_image
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seedance_mcp.sandbox import EXAMPLE_IMAGE, LocalChain, Sandbox, SandboxSettings
-from seedance_mcp.sandbox.rpc import answer_rpc
+from seedance_mcp.sandbox.chains.rpc import answer_rpc
 
 from .bodies import UPLOAD
 from .buyer import FUNDS_MICRO_USDC, Buyer

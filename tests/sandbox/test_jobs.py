@@ -7,7 +7,7 @@ import pytest
 from eth_account import Account
 
 from seedance_mcp.sandbox import Sandbox
-from seedance_mcp.sandbox.contract import Order
+from seedance_mcp.sandbox.api.contract import Order
 from seedance_mcp.sandbox.faults import FaultBoard
 from seedance_mcp.sandbox.jobs import Job, JobBoard
 

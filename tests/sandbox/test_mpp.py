@@ -16,9 +16,9 @@ from mpp.runtime import CredentialParams
 from pytempo import Call, TempoTransaction  # pyright: ignore[reportMissingTypeStubs]  # typed, but not marked so
 
 from seedance_mcp.sandbox import Sandbox, SandboxSettings
-from seedance_mcp.sandbox.chain import RevertError
-from seedance_mcp.sandbox.tempo import CHAIN_ID, TOKEN_ADDRESS, TempoChain, build_logs, read_transaction
-from seedance_mcp.sandbox.tempo_rpc import answer_tempo
+from seedance_mcp.sandbox.chains.local_chain import RevertError
+from seedance_mcp.sandbox.chains.tempo import CHAIN_ID, TOKEN_ADDRESS, TempoChain, build_logs, read_transaction
+from seedance_mcp.sandbox.chains.tempo_rpc import answer_tempo
 
 from .bodies import UPLOAD
 from .buyer import FUNDS_MICRO_USDC, Buyer

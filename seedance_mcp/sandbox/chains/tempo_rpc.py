@@ -15,8 +15,8 @@ import httpx
 from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 
-from seedance_mcp.sandbox.chain import RevertError
-from seedance_mcp.sandbox.rpc import (
+from seedance_mcp.sandbox.chains.local_chain import RevertError
+from seedance_mcp.sandbox.chains.rpc import (
     INVALID_PARAMS,
     RpcError,
     answer_with,
@@ -26,7 +26,7 @@ from seedance_mcp.sandbox.rpc import (
     read_log_filter,
     select_function,
 )
-from seedance_mcp.sandbox.tempo import (
+from seedance_mcp.sandbox.chains.tempo import (
     CHAIN_ID,
     GAS_PRICE,
     GAS_USED,

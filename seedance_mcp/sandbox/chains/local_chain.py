@@ -24,7 +24,7 @@ from eth_utils.address import to_checksum_address
 from eth_utils.crypto import keccak
 from eth_utils.exceptions import ValidationError
 
-from seedance_mcp.sandbox.balances import Balances
+from seedance_mcp.sandbox.chains.balances import Balances
 
 CHAIN_ID = 402402
 NETWORK = f"eip155:{CHAIN_ID}"

@@ -26,8 +26,8 @@ from x402.extensions.sign_in_with_x.parse import parse_siwx_header
 from x402.extensions.sign_in_with_x.schema import build_siwx_schema
 from x402.extensions.sign_in_with_x.types import SIWxPayload
 
-from seedance_mcp.sandbox.answers import RefusalError, read_origin
-from seedance_mcp.sandbox.chain import CHAIN_ID, NETWORK
+from seedance_mcp.sandbox.api.answers import RefusalError, read_origin
+from seedance_mcp.sandbox.chains.local_chain import CHAIN_ID, NETWORK
 
 HEADER = "sign-in-with-x"
 EXTENSION = "sign-in-with-x"

@@ -13,8 +13,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from seedance_mcp.sandbox.answers import RefusalError
-from seedance_mcp.sandbox.schema import Schema, check_body, fill_defaults, read_json_object
+from seedance_mcp.sandbox.api.answers import RefusalError
+from seedance_mcp.sandbox.api.schema import Schema, check_body, fill_defaults, read_json_object
 from seedance_mcp.sandbox.settings import Contract
 
 UPLOAD_PRICE_MICRO_USDC = 10_000

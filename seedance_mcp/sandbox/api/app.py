@@ -14,7 +14,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from seedance_mcp.sandbox.answers import (
+from seedance_mcp.sandbox.api.answers import (
     RefusalError,
     build_edge_fault,
     build_json,
@@ -25,25 +25,25 @@ from seedance_mcp.sandbox.answers import (
     read_body,
     read_origin,
 )
-from seedance_mcp.sandbox.blob import Slot
-from seedance_mcp.sandbox.contract import (
+from seedance_mcp.sandbox.api.contract import (
     CONFIRM_SCHEMA,
     UPLOAD_PRICE_MICRO_USDC,
     UPLOAD_SCHEMA,
     GenerateRoute,
     Order,
 )
-from seedance_mcp.sandbox.control import build_control_routes
-from seedance_mcp.sandbox.discovery import JOB_STATUSES, build_guidance, build_openapi
-from seedance_mcp.sandbox.echoing import Echo
-from seedance_mcp.sandbox.files import put_blob, show_thumbnail, show_upload, show_video
-from seedance_mcp.sandbox.job_shapes import write_answer, write_list
+from seedance_mcp.sandbox.api.control import build_control_routes
+from seedance_mcp.sandbox.api.discovery import JOB_STATUSES, build_guidance, build_openapi
+from seedance_mcp.sandbox.api.echoing import Echo
+from seedance_mcp.sandbox.api.job_shapes import write_answer, write_list
+from seedance_mcp.sandbox.api.schema import check_body, read_json_object
+from seedance_mcp.sandbox.api.sign_in import format_time
 from seedance_mcp.sandbox.jobs import show_job_id
-from seedance_mcp.sandbox.media import find_pathname
-from seedance_mcp.sandbox.paywall import Resource, build_agent_identity
-from seedance_mcp.sandbox.schema import check_body, read_json_object
-from seedance_mcp.sandbox.signin import format_time
-from seedance_mcp.sandbox.studio import Studio
+from seedance_mcp.sandbox.payments.paywall import Resource, build_agent_identity
+from seedance_mcp.sandbox.state import Studio
+from seedance_mcp.sandbox.storage.blob import Slot
+from seedance_mcp.sandbox.storage.files import put_blob, show_thumbnail, show_upload, show_video
+from seedance_mcp.sandbox.storage.media import find_pathname
 
 BODY_BYTES_MAX = 1024 * 1024
 PAGE_DEFAULT, PAGE_MAX = 20, 100

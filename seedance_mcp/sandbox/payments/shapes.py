@@ -7,7 +7,7 @@ import base64
 import json
 from typing import Any
 
-from seedance_mcp.sandbox.answers import dump_json, encode_header
+from seedance_mcp.sandbox.api.answers import dump_json, encode_header
 
 HEADER = "payment-required"
 

@@ -27,13 +27,10 @@ from mpp.server.mpp import Mpp
 from mpp.store import MemoryStore
 from starlette.requests import Request
 
-from seedance_mcp.sandbox.answers import RefusalError
-from seedance_mcp.sandbox.chain import RevertError
-from seedance_mcp.sandbox.faults import Fault
-from seedance_mcp.sandbox.paywall import PaymentRejectedError, Resource, Verified
-from seedance_mcp.sandbox.signin import format_time
-from seedance_mcp.sandbox.tampering import tamper_charge
-from seedance_mcp.sandbox.tempo import (
+from seedance_mcp.sandbox.api.answers import RefusalError
+from seedance_mcp.sandbox.api.sign_in import format_time
+from seedance_mcp.sandbox.chains.local_chain import RevertError
+from seedance_mcp.sandbox.chains.tempo import (
     CHAIN_ID,
     NETWORK,
     TOKEN_ADDRESS,
@@ -42,7 +39,10 @@ from seedance_mcp.sandbox.tempo import (
     read_envelope,
     read_transaction,
 )
-from seedance_mcp.sandbox.tempo_rpc import DOOR, TempoTransport
+from seedance_mcp.sandbox.chains.tempo_rpc import DOOR, TempoTransport
+from seedance_mcp.sandbox.faults import Fault
+from seedance_mcp.sandbox.payments.paywall import PaymentRejectedError, Resource, Verified
+from seedance_mcp.sandbox.payments.tampering import tamper_charge
 
 LIFETIME_SECONDS = 300
 HEADER_CHARACTERS_MAX = 65_536

@@ -21,7 +21,7 @@ from anyio import Event, sleep
 from starlette.requests import Request
 from starlette.responses import Response
 
-from seedance_mcp.sandbox.answers import (
+from seedance_mcp.sandbox.api.answers import (
     DroppedAnswer,
     HungAnswer,
     RefusalError,
@@ -29,9 +29,9 @@ from seedance_mcp.sandbox.answers import (
     build_json,
     dump_json,
 )
+from seedance_mcp.sandbox.api.schema import Schema
 from seedance_mcp.sandbox.faults import Fault, FaultBoard
-from seedance_mcp.sandbox.schema import Schema
-from seedance_mcp.sandbox.shapes import reshape_challenge
+from seedance_mcp.sandbox.payments.shapes import reshape_challenge
 
 SIGHTINGS_MAX = 10_000
 _FAULTS_FOR_PAYMENT = ("error_for_payment", "page_for_payment", "bot_check_for_payment")

@@ -29,8 +29,8 @@ from rlp.exceptions import (  # pyright: ignore[reportMissingTypeStubs]  # untyp
     DecodingError,
 )
 
-from seedance_mcp.sandbox.balances import Balances
-from seedance_mcp.sandbox.chain import TRANSFER_TOPIC, RevertError
+from seedance_mcp.sandbox.chains.balances import Balances
+from seedance_mcp.sandbox.chains.local_chain import TRANSFER_TOPIC, RevertError
 
 CHAIN_ID = 4024217
 NETWORK = f"eip155:{CHAIN_ID}"

@@ -8,17 +8,17 @@ from collections import Counter
 
 from anyio import Event
 
-from seedance_mcp.sandbox.blob import BlobStore
-from seedance_mcp.sandbox.chain import LocalChain
-from seedance_mcp.sandbox.contract import GenerateRoute, build_generate_routes
+from seedance_mcp.sandbox.api.contract import GenerateRoute, build_generate_routes
+from seedance_mcp.sandbox.api.sign_in import Doorkeeper
+from seedance_mcp.sandbox.chains.local_chain import LocalChain
+from seedance_mcp.sandbox.chains.tempo import TempoChain
 from seedance_mcp.sandbox.faults import FaultBoard
 from seedance_mcp.sandbox.jobs import JobBoard
-from seedance_mcp.sandbox.media import MediaReader
-from seedance_mcp.sandbox.paywall import Paywall, Rail
+from seedance_mcp.sandbox.payments.paywall import Paywall, Rail
+from seedance_mcp.sandbox.payments.x402 import X402Rail
 from seedance_mcp.sandbox.settings import SandboxSettings
-from seedance_mcp.sandbox.signin import Doorkeeper
-from seedance_mcp.sandbox.tempo import TempoChain
-from seedance_mcp.sandbox.x402_rail import X402Rail
+from seedance_mcp.sandbox.storage.blob import BlobStore
+from seedance_mcp.sandbox.storage.media import MediaReader
 
 
 class Studio:
@@ -42,7 +42,7 @@ class Studio:
     def _build_rail(self, name: str) -> Rail:
         if name == "x402":
             return X402Rail(self.chain, pay_to=self.settings.pay_to)
-        from seedance_mcp.sandbox.mpp_rail import MppRail  # half a second to load: only where it is offered
+        from seedance_mcp.sandbox.payments.mpp import MppRail  # half a second to load: only where it is offered
 
         return MppRail(
             self.tempo,

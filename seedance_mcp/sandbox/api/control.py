@@ -14,15 +14,15 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import Route
 
-from seedance_mcp.sandbox.answers import RefusalError, build_json, build_refusal
-from seedance_mcp.sandbox.chain import NETWORK, Settlement
-from seedance_mcp.sandbox.rpc import answer_rpc, build_parse_error, build_receipt
+from seedance_mcp.sandbox.api.answers import RefusalError, build_json, build_refusal
+from seedance_mcp.sandbox.api.sign_in import format_time
+from seedance_mcp.sandbox.chains.local_chain import NETWORK, Settlement
+from seedance_mcp.sandbox.chains.rpc import answer_rpc, build_parse_error, build_receipt
+from seedance_mcp.sandbox.chains.tempo import NETWORK as TEMPO_NETWORK
+from seedance_mcp.sandbox.chains.tempo import TempoSettlement
+from seedance_mcp.sandbox.chains.tempo_rpc import answer_tempo, build_tempo_receipt
 from seedance_mcp.sandbox.settings import RAILS
-from seedance_mcp.sandbox.signin import format_time
-from seedance_mcp.sandbox.studio import Studio
-from seedance_mcp.sandbox.tempo import NETWORK as TEMPO_NETWORK
-from seedance_mcp.sandbox.tempo import TempoSettlement
-from seedance_mcp.sandbox.tempo_rpc import answer_tempo, build_tempo_receipt
+from seedance_mcp.sandbox.state import Studio
 
 Control = Callable[[Studio, Request], Awaitable[Response]]
 

@@ -11,11 +11,11 @@ from anyio import to_thread
 from starlette.requests import Request
 from starlette.responses import Response
 
-from seedance_mcp.sandbox.answers import TruncatedAnswer, build_json, read_body, read_origin
-from seedance_mcp.sandbox.blob import BlobError
-from seedance_mcp.sandbox.bodies import write_body, write_encoded
-from seedance_mcp.sandbox.pictures import build_slow_picture
-from seedance_mcp.sandbox.studio import Studio
+from seedance_mcp.sandbox.api.answers import TruncatedAnswer, build_json, read_body, read_origin
+from seedance_mcp.sandbox.state import Studio
+from seedance_mcp.sandbox.storage.blob import BlobError
+from seedance_mcp.sandbox.storage.bodies import write_body, write_encoded
+from seedance_mcp.sandbox.storage.pictures import build_slow_picture
 
 BLOB_BYTES_MAX = 32 * 1024 * 1024
 

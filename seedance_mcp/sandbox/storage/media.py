@@ -10,8 +10,8 @@ charge.
 import httpx
 from anyio import fail_after
 
-from seedance_mcp.sandbox.answers import RefusalError
-from seedance_mcp.sandbox.blob import BlobStore
+from seedance_mcp.sandbox.api.answers import RefusalError
+from seedance_mcp.sandbox.storage.blob import BlobStore
 
 IMAGE_BYTES_MAX = 10 * 1024 * 1024
 FETCH_SECONDS = 15.0

@@ -34,19 +34,13 @@ from x402.schemas import (
 )
 from x402.server import x402ResourceServer
 
-from seedance_mcp.sandbox.answers import encode_header
-from seedance_mcp.sandbox.chain import (
-    NETWORK,
-    TOKEN_ADDRESS,
-    TOKEN_NAME,
-    TOKEN_VERSION,
-    LocalChain,
-)
-from seedance_mcp.sandbox.chain_signer import ChainSigner
+from seedance_mcp.sandbox.api.answers import encode_header
+from seedance_mcp.sandbox.api.schema import Schema
+from seedance_mcp.sandbox.chains.local_chain import NETWORK, TOKEN_ADDRESS, TOKEN_NAME, TOKEN_VERSION, LocalChain
+from seedance_mcp.sandbox.chains.signer import ChainSigner
 from seedance_mcp.sandbox.faults import Fault
-from seedance_mcp.sandbox.paywall import PaymentRejectedError, Resource, Verified
-from seedance_mcp.sandbox.schema import Schema
-from seedance_mcp.sandbox.tampering import tamper_offer
+from seedance_mcp.sandbox.payments.paywall import PaymentRejectedError, Resource, Verified
+from seedance_mcp.sandbox.payments.tampering import tamper_offer
 
 PAYMENT_HEADER = "payment-signature"
 LIFETIME_SECONDS = 300

@@ -11,7 +11,7 @@ import json
 from typing import Any, cast
 from urllib.parse import urlsplit
 
-from seedance_mcp.sandbox.answers import RefusalError
+from seedance_mcp.sandbox.api.answers import RefusalError
 
 Schema = dict[str, Any]
 Issue = dict[str, Any]

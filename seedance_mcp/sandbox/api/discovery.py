@@ -6,9 +6,9 @@ Source: the shape of `GET /openapi.json` and `GET /llms.txt` as the makers' fram
 from collections.abc import Sequence
 from typing import Any
 
-from seedance_mcp.sandbox.contract import CONFIRM_SCHEMA, UPLOAD_SCHEMA, GenerateRoute
+from seedance_mcp.sandbox.api.contract import CONFIRM_SCHEMA, UPLOAD_SCHEMA, GenerateRoute
+from seedance_mcp.sandbox.chains.tempo import TOKEN_ADDRESS
 from seedance_mcp.sandbox.settings import Contract
-from seedance_mcp.sandbox.tempo import TOKEN_ADDRESS
 
 JOB_STATUSES = ("pending", "loading", "complete", "failed")
 LIST_PARAMETERS: list[dict[str, Any]] = [

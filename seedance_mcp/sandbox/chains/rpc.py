@@ -10,7 +10,7 @@ from typing import Any, TypeVar, cast
 from eth_abi.abi import encode
 from eth_utils.crypto import keccak
 
-from seedance_mcp.sandbox.chain import (
+from seedance_mcp.sandbox.chains.local_chain import (
     CHAIN_ID,
     TOKEN_ADDRESS,
     TOKEN_DECIMALS,

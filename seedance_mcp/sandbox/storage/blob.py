@@ -18,9 +18,9 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any
 
-from seedance_mcp.sandbox.answers import RefusalError, build_request_id
-from seedance_mcp.sandbox.contract import UPLOAD_BYTES_MAX
-from seedance_mcp.sandbox.signin import format_time
+from seedance_mcp.sandbox.api.answers import RefusalError, build_request_id
+from seedance_mcp.sandbox.api.contract import UPLOAD_BYTES_MAX
+from seedance_mcp.sandbox.api.sign_in import format_time
 
 STORE_ID = "sandboxstore0001"
 TOKEN_PREFIX = f"vercel_blob_client_{STORE_ID}_"

@@ -11,7 +11,7 @@ from x402.mechanisms.evm.types import (  # pyright: ignore[reportMissingTypeStub
     TransactionReceipt,
 )
 
-from seedance_mcp.sandbox.chain import (
+from seedance_mcp.sandbox.chains.local_chain import (
     CHAIN_ID,
     TOKEN_ADDRESS,
     TOKEN_DECIMALS,

@@ -1,0 +1,1 @@
+"""The sandbox's two chains and their JSON-RPC."""

@@ -1,0 +1,1 @@
+"""The sandbox's paywall and its two payment rails."""

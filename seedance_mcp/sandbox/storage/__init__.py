@@ -1,0 +1,1 @@
+"""The sandbox's blob store and what it serves."""

@@ -35,7 +35,7 @@ from PIL import Image
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the stage is shared with the tests
 
 from seedance_mcp.sandbox import Sandbox, SandboxSettings
-from tests.kill.stage import Answer, Stage, call
+from tests.crash.scenario import Answer, Stage, call
 
 JOB_SECONDS = 0.5
 RUN_SECONDS = 180

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.docs.desk import EXIT_CODE, ROOT, Block, Desk, read_blocks, read_commands
+from tests.docs.programs import EXIT_CODE, ROOT, Block, Desk, read_blocks, read_commands
 
 if TYPE_CHECKING:
     from seedance_mcp.sandbox import Sandbox
@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 PAGES = ["README.md", *sorted(path.relative_to(ROOT).as_posix() for path in (ROOT / "docs").rglob("*.md"))]
 
 NOT_RUN: dict[tuple[str, str], str] = {
-    ("README.md", "scripts/demo"): "sets up .venv by downloading; tests/journeys runs the demo itself",
+    ("README.md", "scripts/demo"): "sets up .venv by downloading; tests/integration runs the demo itself",
     ("README.md", "scripts/test"): "is what runs this test",
     ("README.md", "pip install '.[sandbox]'"): "changes the environment that the tests run in",
     ("docs/index.md", "pip install '.[sandbox]'"): "changes the environment that the tests run in",
-    ("docs/mcp.md", "SEEDANCETEST_HOSTS=1 python -m pytest tests/hosts"): "downloads foreign clients; they are tests",
+    ("docs/mcp.md", "SEEDANCETEST_HOSTS=1 python -m pytest tests/compat"): "downloads foreign clients; they are tests",
 }
 """Commands that a test cannot run."""
 

@@ -10,7 +10,7 @@ from mcp import Client
 
 from seedance_mcp.core import errors
 from seedance_mcp.server import build_server
-from tests.docs.desk import ROOT
+from tests.docs.programs import ROOT
 from tests.test_architecture import FLOORS
 
 REFERENCE = ROOT / "docs" / "reference"

@@ -11,7 +11,7 @@ from urllib.parse import unquote, urlsplit
 
 import pytest
 
-from tests.docs.desk import ROOT
+from tests.docs.programs import ROOT
 
 BUILD_SECONDS = 120
 LOADED = {"script": "src", "link": "href", "img": "src", "source": "src", "iframe": "src", "video": "src"}

@@ -1,0 +1,188 @@
+"""The ledger against a simple model of itself: whatever the order of events, the budget is never exceeded."""
+
+import contextlib
+import shutil
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from hypothesis import HealthCheck, settings
+from hypothesis import strategies as st
+from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
+
+from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
+from seedance_mcp.core.errors import BudgetExceededError, LedgerError
+from seedance_mcp.core.limits import DAY_SECONDS
+from seedance_mcp.core.records import Payment
+from seedance_mcp.core.wire.responses import Receipt, Refused, Settled
+from tests.adapters.ledger.rows import NOW, reserve, sign
+
+CAP = 1_000
+LEASE = 75
+
+
+@dataclass
+class Row:
+    """What the model knows of a payment."""
+
+    amount: int
+    created_at: float
+    hold_until: float
+    state: str = "reserved"
+    lease_until: float = 0
+    chain_checked: bool = False
+
+    def counts(self, now: float) -> bool:
+        match self.state:
+            case "reserved":
+                return self.hold_until > now
+            case "refused":
+                return not self.chain_checked
+            case _:
+                return True
+
+
+class LedgerMachine(RuleBasedStateMachine):
+    """Two connections to one file, used in turns."""
+
+    payments = Bundle[int]("payments")
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folder = Path(tempfile.mkdtemp())
+        self.ledgers = [SQLiteLedger(self.folder / "ledger.sqlite3") for _ in range(2)]
+        self.rows: dict[int, Row] = {}
+        self.settled: dict[int, Payment] = {}
+        self.now = NOW
+
+    def teardown(self) -> None:
+        for ledger in self.ledgers:
+            ledger.close()
+        shutil.rmtree(self.folder)
+
+    @initialize()
+    def begin(self) -> None:
+        assert self.ledgers[0].spend(self.now).total_micro_usdc == 0
+
+    def spent(self) -> int:
+        return sum(row.amount for row in self.rows.values() if row.counts(self.now))
+
+    def read(self, number: int) -> Payment:
+        payment = self.ledgers[0].find_payment(number)
+        assert payment is not None
+        return payment
+
+    @rule(target=payments, amount=st.integers(1, 600), who=st.integers(0, 1))
+    def reserve(self, amount: int, who: int) -> Any:
+        try:
+            payment = reserve(self.ledgers[who], amount, cap=CAP, now=self.now)
+        except BudgetExceededError:
+            assert self.spent() + amount > CAP, "refused although there was room"
+            return next(iter(self.rows), 0)
+        assert self.spent() + amount <= CAP, "granted beyond the cap"
+        for row in self.rows.values():
+            if row.state == "reserved" and row.hold_until <= self.now:
+                row.hold_until = 0
+        self.rows[payment.id] = Row(amount, self.now, int(self.now) + 60)
+        return payment.id
+
+    @rule(number=payments, who=st.integers(0, 1))
+    def sign(self, number: int, who: int) -> None:
+        if number == 0:
+            return
+        row = self.rows[number]
+        allowed = row.state == "reserved" and row.hold_until > self.now
+        try:
+            sign(self.ledgers[who], self.read(number), now=self.now, lease=LEASE)
+        except LedgerError:
+            assert not allowed
+        else:
+            assert allowed
+            row.state, row.hold_until, row.lease_until = "signed", int(self.now) + 180, self.now + LEASE
+
+    @rule(number=payments, who=st.integers(0, 1), settles=st.booleans(), chain=st.booleans())
+    def conclude(self, number: int, who: int, settles: bool, chain: bool) -> None:
+        if number == 0:
+            return
+        row = self.rows[number]
+        if row.state == "refused" and settles and not row.counts(self.now):
+            return  # nobody found it out in time; the budget was given on
+        receipt = Receipt(rail="x402", network="n", transaction="t")
+        outcome = Settled(receipt=receipt, answer=b"{}") if settles else Refused(reason="no")
+        after = self.ledgers[who].conclude(self.read(number), outcome, now=self.now, chain_checked=chain)
+        if row.state in ("signed", "refused"):
+            row.state, row.lease_until = ("settled" if settles else "refused"), 0
+            row.chain_checked = row.chain_checked or chain
+            if settles:
+                self.settled[number] = after
+
+    @rule(number=payments, who=st.integers(0, 1))
+    def claim(self, number: int, who: int) -> None:
+        if number == 0:
+            return
+        row = self.rows[number]
+        free = row.state in ("signed", "refused") and row.lease_until <= self.now
+        claimed = self.ledgers[who].claim(self.read(number), lease_until=self.now + LEASE, now=self.now)
+        assert (claimed is not None) == free
+        if free:
+            row.lease_until = self.now + LEASE
+
+    @rule(number=payments, who=st.integers(0, 1))
+    def release(self, number: int, who: int) -> None:
+        if number == 0:
+            return
+        self.ledgers[who].release(self.read(number))
+        self.rows[number].lease_until = 0
+
+    @rule(seconds=st.sampled_from([0.25, 1, 59, 60, 61, 180, 181, 600, DAY_SECONDS, 10 * DAY_SECONDS]))
+    def clock_goes_on(self, seconds: float) -> None:
+        self.now += seconds
+
+    @invariant()
+    def the_spend_is_the_models_and_within_the_cap(self) -> None:
+        one, other = (ledger.spend(self.now) for ledger in self.ledgers)
+        assert one == other
+        assert one.total_micro_usdc == self.spent() <= CAP
+        today = [row for row in self.rows.values() if row.created_at > self.now - DAY_SECONDS]
+        assert one.last_day_micro_usdc == sum(row.amount for row in today if row.counts(self.now))
+
+    @invariant()
+    def both_connections_read_the_same_rows(self) -> None:
+        for number, row in self.rows.items():
+            one, other = (ledger.find_payment(number) for ledger in self.ledgers)
+            assert one is not None
+            assert one == other
+            assert (one.state, one.amount_micro_usdc, one.lease_until) == (row.state, row.amount, row.lease_until)
+            assert not one.holds(self.now) or row.counts(self.now), "what may still settle is counted"
+
+    @invariant()
+    def a_settled_row_never_changes(self) -> None:
+        for number, payment in self.settled.items():
+            assert self.read(number) == payment
+
+
+TestLedgerMachine = LedgerMachine.TestCase
+TestLedgerMachine.settings = settings(
+    max_examples=50,
+    stateful_step_count=30,
+    deadline=None,
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+)
+
+
+def test_no_order_of_clock_jumps_lets_two_signatures_share_one_budget(tmp_path: Path) -> None:
+    ledger = SQLiteLedger(tmp_path / "ledger.sqlite3")
+    reserved: list[tuple[Payment, float]] = []
+    for jump in (0, 61, -61, 120, -200, 3600, -3600, 0):
+        now = NOW + jump
+        with contextlib.suppress(BudgetExceededError):
+            reserved.append((reserve(ledger, CAP, cap=CAP, now=now), now))
+        for payment, _ in reserved:
+            with contextlib.suppress(LedgerError):
+                sign(ledger, payment, now=now)
+    with ledger.writing() as books:
+        assert books.spend(NOW).total_micro_usdc == CAP
+    signed = ledger.unfinished_payments(NOW)
+    assert len(signed) == 1
+    ledger.close()

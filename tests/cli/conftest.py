@@ -1,0 +1,138 @@
+"""Fixtures of the face for people: the real command in a process of its own, in an empty home."""
+
+import io
+import json
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from seedance_mcp.cli import main
+from tests.forks import build_command
+from tests.integration.host import draw
+
+if TYPE_CHECKING:
+    from seedance_mcp.sandbox import Sandbox
+
+COMMAND_SECONDS = 60
+
+
+class Terminal(io.StringIO):
+    """What somebody types, at a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+@dataclass
+class Ended:
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        """What it printed, as JSON."""
+        return json.loads(self.out)
+
+    @property
+    def one_line(self) -> str:
+        """Its last word on stderr; a failure is one line and no traceback."""
+        assert "Traceback" not in self.err
+        return self.err.strip().splitlines()[-1]
+
+
+@dataclass
+class Person:
+    """Somebody at a terminal."""
+
+    folder: Path
+    environ: dict[str, str]
+
+    @property
+    def data_dir(self) -> Path:
+        return Path(os.environ["SEEDANCE_DATA_DIR"])
+
+    def _popen(
+        self, *words: str, afresh: bool = False, stdin: int = subprocess.DEVNULL, **environ: str
+    ) -> "subprocess.Popen[str]":
+        return subprocess.Popen(
+            build_command("seedance_mcp", *words, afresh=afresh),
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=self.folder,
+            env={**os.environ, **self.environ, **environ},
+        )
+
+    def run(self, *words: str, typed: str = "", **environ: str) -> Ended:
+        """Run a command to its end, in this process: starting one takes longer than most commands do."""
+        return self._run(words, io.StringIO(typed), environ)
+
+    def run_at_terminal(self, *words: str, typed: str, **environ: str) -> Ended:
+        """The same, with somebody there who types."""
+        return self._run(words, Terminal(typed), environ)
+
+    def _run(self, words: tuple[str, ...], stdin: io.StringIO, environ: dict[str, str]) -> Ended:
+        out, err, code = io.StringIO(), io.StringIO(), 0
+        with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
+            patch.setattr("sys.argv", ["seedance-mcp", *words])
+            patch.setattr("sys.stdin", stdin)
+            patch.chdir(self.folder)
+            for name, value in {**self.environ, **environ}.items():
+                patch.setenv(name, value)
+            try:
+                main.run()
+            except SystemExit as exc:
+                code = exc.code if isinstance(exc.code, int) else 1
+        return Ended(code, out.getvalue(), err.getvalue())
+
+    def run_apart(self, *words: str, afresh: bool = False, typed: str | None = None, **environ: str) -> Ended:
+        """Run a command to its end in a process of its own; `afresh` in one that a new Python starts."""
+        stdin = subprocess.DEVNULL if typed is None else subprocess.PIPE
+        with self._popen(*words, afresh=afresh, stdin=stdin, **environ) as process:
+            out, err = process.communicate(typed, COMMAND_SECONDS)
+            return Ended(process.returncode, out, err)
+
+    def interrupt(self, *words: str, when: Callable[[], bool]) -> Ended:
+        """Run a command and press Ctrl-C as soon as `when` says so."""
+        with self._popen(*words) as process:
+            end = time.monotonic() + COMMAND_SECONDS
+            while not when() and process.poll() is None and time.monotonic() < end:
+                time.sleep(0.05)
+            process.send_signal(signal.SIGINT)
+            out, err = process.communicate(timeout=COMMAND_SECONDS)
+            return Ended(process.returncode, out, err)
+
+    def draw(self, name: str) -> Path:
+        """Draw the picture of this name: another one for every name, the same one in every test."""
+        return draw(self.folder / name, colour=(40, sum(name.encode()) % 200, 160))
+
+
+@pytest.fixture
+def person(tmp_path: Path) -> Person:
+    """A person without any settings but an empty data folder."""
+    return Person(folder=tmp_path, environ={})
+
+
+@pytest.fixture
+def customer(tmp_path: Path, studio_server: "Sandbox", funded_key: str) -> Person:
+    """A person with a funded wallet at a standing sandbox."""
+    return Person(
+        folder=tmp_path,
+        environ={
+            "SEEDANCE_PROFILE": "sandbox",
+            "SEEDANCE_STUDIO_URL": studio_server.url,
+            "SEEDANCE_WALLET_KEY": funded_key,
+        },
+    )

@@ -1,0 +1,140 @@
+"""A person's yes at the terminal: only from a real one, and to a question that names what is paid."""
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import httpx
+import pytest
+
+from tests.cli.conftest import Person
+from tests.cli.terminal import answer
+
+if TYPE_CHECKING:
+    from seedance_mcp.sandbox import Sandbox
+
+PAID_TO = "0x1b4d22336de7d544309c3316e7966b33aceed1c1"
+STRANGER = "0x57a4632600000000000000000000000000000bad"
+ASKS = {"SEEDANCE_ASK_ABOVE": "0.10"}
+
+
+def count_jobs(customer: Person) -> int:
+    return len(customer.run("jobs", "--json", "--limit", "100").json)
+
+
+@pytest.mark.parametrize("colour", ["FORCE_COLOR", "TTY_COMPATIBLE", "CLICOLOR_FORCE", "TTY_INTERACTIVE"])
+def test_yes_from_a_pipe_is_no_yes(customer: Person, colour: str) -> None:
+    """What says that colours may be shown does not say that a person is there."""
+    customer.draw("pipe.png")
+    before = count_jobs(customer)
+    words = ("animate", "pipe.png", "--prompt", "x")
+    afresh = colour == "FORCE_COLOR"  # the others are read when something is shown, this one when a library loads
+    ended = customer.run_apart(*words, afresh=afresh, typed="y\ny\n", **ASKS, **{colour: "1"})
+
+    assert ended.code == 3
+    assert "needs a person's yes" in ended.one_line
+    assert count_jobs(customer) == before
+
+
+on_a_pseudo_terminal = pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
+
+
+@on_a_pseudo_terminal
+def test_question_at_80_columns_names_what_is_paid(customer: Person) -> None:
+    customer.draw("harbour.jpg")
+    prompt = "Fog lifts» \nRecipient: 0x00 \x1b[2J\u202e" + "and gulls circle " * 9
+    words = ("animate", "harbour.jpg", "--prompt", prompt)
+    code, shown = answer(customer, *words, typed="n\n", columns=80, **ASKS)
+    lines = shown.replace("\r\n", "\n").split("\n")
+    first = next(number for number, line in enumerate(lines) if line.startswith("Play money (sandbox): "))
+    question = lines[first : next(number for number, line in enumerate(lines) if "[y/N]" in line) + 1]
+
+    assert code == 3
+    assert question[0] == "Play money (sandbox): $0.33 for a 4 s 480p video by seedance-fast."
+    assert question[1] == "Price: 1 video $0.32, 1 image upload $0.01, no network fee."
+    assert any(line.endswith("harbour.jpg»") for line in question)
+    assert any(line.startswith("  «Fog lifts> Recipient: 0x00 [2J and gulls circle and") for line in question)
+    assert [line for line in question if line.startswith("Recipient: ")] == [f"Recipient: {PAID_TO}"]
+    assert "  in Sandbox USDC on eip155:402402" in question
+    assert question[-1].startswith("Pay $0.33? [y/N]")
+    assert all(len(line) <= 80 for line in question)
+
+
+@on_a_pseudo_terminal
+def test_question_about_a_batch_names_its_sum_and_first_videos(customer: Person) -> None:
+    pictures = [customer.draw(f"row{number}.png").name for number in range(5)]
+    words = ("animate", *pictures, pictures[0], "--prompt", "Fog lifts")
+    code, shown = answer(customer, *words, typed="n\n", columns=80, **ASKS)
+    question = shown.replace("\r\n", "\n").partition("Play money (sandbox): ")[2].split("\n")
+
+    assert code == 3
+    assert question[0] == "$1.65 for 5 videos."
+    assert question[1] == "Price: 5 videos $1.60, 5 image uploads $0.05, no network fee."
+    assert [line for line in question if line.startswith("Video ")] == ["Video 1:", "Video 2:", "Video 3:"]
+    assert question.count("  «Fog lifts»") == 3
+    assert "And 2 more videos." in question
+    assert question.count(f"Recipient: {PAID_TO}") == 1
+    assert any(line.startswith("Pay $1.65? [y/N]") for line in question)
+
+
+@pytest.fixture
+def customer_of_a_changed_studio(
+    tmp_path: Path, make_sandbox: "Callable[..., Sandbox]", funded_key: str
+) -> tuple[Person, str]:
+    """A customer who paid the studio once before it named another recipient; and the studio's URL."""
+    url = make_sandbox().url
+    environ = {"SEEDANCE_PROFILE": "sandbox", "SEEDANCE_STUDIO_URL": url, "SEEDANCE_WALLET_KEY": funded_key}
+    customer = Person(folder=tmp_path, environ=environ)
+    customer.draw("a.png")
+    assert customer.run("upload", "a.png").code == 0
+    httpx.post(f"{url}/_sandbox/faults", json={"faults": ["tampered_offer=other_recipient"]}).raise_for_status()
+    return customer, url
+
+
+def list_paid(url: str) -> list[str]:
+    return [entry["to"].lower() for entry in httpx.get(f"{url}/_sandbox/state").json()["settlements"]]
+
+
+@on_a_pseudo_terminal
+def test_terminal_asks_before_a_changed_recipient_is_paid(
+    customer_of_a_changed_studio: tuple[Person, str],
+) -> None:
+    customer, url = customer_of_a_changed_studio
+    words = ("animate", "a.png", "--prompt", "x")
+    alone = customer.run(*words)
+    no, shown = answer(customer, *words, typed="n\n", columns=80)
+    before = list_paid(url)
+    yes, _ = answer(customer, *words, typed="y\n", columns=80)
+    lines = shown.replace("\r\n", "\n").split("\n")
+
+    assert alone.code == 3
+    assert f"SEEDANCE_RECIPIENTS={PAID_TO},{STRANGER}" in alone.one_line, "where no one can be asked"
+    assert "WARNING: the studio's recipient has changed. This can be an attack." in lines
+    assert f"Old recipient: {PAID_TO}" in lines
+    assert f"New recipient: {STRANGER}" in lines
+    assert any(line.startswith("Pay $0.32 to the new recipient? [y/N]") for line in lines)
+    assert no == 3
+    assert f"You did not agree to the new recipient {STRANGER}" in shown.replace("\r\n", "")
+    assert before == [PAID_TO]
+    assert yes == 0
+    assert list_paid(url) == [PAID_TO, STRANGER]
+
+
+def test_quote_allows_a_changed_recipient_only_where_a_person_is(
+    customer_of_a_changed_studio: tuple[Person, str],
+) -> None:
+    customer, _ = customer_of_a_changed_studio
+    words = ("quote", "a.png", "--prompt", "x", "--json")
+    alone, there = customer.run(*words), customer.run_at_terminal(*words, typed="")
+
+    assert (alone.code, alone.json["allowed"], alone.json["needs_approval"]) == (3, False, True)
+    assert (there.code, there.json["allowed"], there.json["needs_approval"]) == (0, True, True)
+
+
+def test_yes_at_a_terminal_buys(customer: Person) -> None:
+    customer.draw("typed.png")
+    ended = customer.run_at_terminal("animate", "typed.png", "--prompt", "x", typed="y\n", **ASKS)
+
+    assert ended.code == 0, ended.err
+    assert "Pay $" in ended.err

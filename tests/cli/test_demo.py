@@ -1,0 +1,84 @@
+"""What the demo leaves: its clip, and nothing of the throwaway wallet and ledger."""
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from seedance_mcp.app.local_sandbox import start_sandbox
+from seedance_mcp.cli.demo import clear_run
+from seedance_mcp.core.errors import ConfigError
+from tests.cli.conftest import Ended, Person
+
+
+def run_demo(*words: str) -> Ended:
+    """Run it in this process, its server in another; tests/integration has one in a process of its own."""
+    return Person(Path.cwd(), {}).run("demo", "--json", "--job-seconds", "0.2", *words)
+
+
+def list_left() -> list[Path]:
+    """Every file in the data folder."""
+    return sorted(path for path in Path(os.environ["SEEDANCE_DATA_DIR"]).rglob("*") if path.is_file())
+
+
+@pytest.mark.slow
+def test_a_demo_leaves_its_clip_and_keeps_those_of_earlier_ones() -> None:
+    first = run_demo().json
+    second = run_demo().json
+
+    assert list_left() == sorted([Path(first["file"]), Path(second["file"])])
+    assert {path.parent for path in list_left()} == {Path(os.environ["SEEDANCE_DATA_DIR"]) / "demo"}
+    assert [path.read_bytes()[4:8] for path in list_left()] == [b"ftyp", b"ftyp"]
+
+
+def test_a_demo_that_fails_leaves_nothing(tmp_path: Path) -> None:
+    (tmp_path / "no-picture.png").write_text("no picture")
+
+    failed = run_demo(str(tmp_path / "no-picture.png"))
+
+    assert failed.code != 0
+    assert "picture" in failed.err
+    assert list_left() == []
+
+
+def test_a_demo_where_nothing_can_be_written_says_so_in_one_line(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "demo").write_text("")  # a file, where the folder should be
+    monkeypatch.setenv("SEEDANCE_DATA_DIR", str(tmp_path))
+
+    failed = run_demo()
+
+    assert failed.code == 2
+    [line] = failed.err.strip().splitlines()
+    assert f"{tmp_path / 'demo'} cannot be written: File exists." in line
+    assert line.endswith("Name another folder in SEEDANCE_DATA_DIR.")
+
+
+@pytest.mark.parametrize(
+    ("wishes", "text"),
+    [
+        ({"rails": ("paypal",)}, "unknown rails 'paypal'; choose from: x402, mpp"),
+        ({"faults": ("bad_luck",)}, "unknown fault 'bad_luck'; choose from: "),
+    ],
+)
+def test_an_option_that_no_sandbox_knows_is_told_as_an_option(wishes: dict[str, Any], text: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        start_sandbox(wallet="0x" + "1" * 40, **wishes)
+    assert caught.value.what.startswith(f"The sandbox cannot be started: {text}")
+    assert caught.value.hint == "Correct that option."
+
+
+def test_the_folder_of_a_demo_that_was_broken_off_stays_where_a_clip_is_in_it(tmp_path: Path) -> None:
+    for name in ("with", "without"):
+        (tmp_path / name / "sandbox" / "videos").mkdir(parents=True)
+        (tmp_path / name / "wallet.json").write_text("{}")
+    clip = tmp_path / "with" / "sandbox" / "videos" / "clip.mp4"
+    clip.write_bytes(b"a clip")
+
+    clear_run(tmp_path / "with")
+    clear_run(tmp_path / "without")
+
+    assert clip.read_bytes() == b"a clip"
+    assert not (tmp_path / "without").exists()

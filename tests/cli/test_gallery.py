@@ -1,0 +1,277 @@
+"""The gallery: shows what is in the ledger, to its owner alone, and whatever a stranger wrote stays text."""
+
+import io
+import json
+import os
+import re
+import socket
+import time
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from PIL import Image, ImageStat
+from starlette.testclient import TestClient
+
+from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
+from seedance_mcp.app.web.gallery.data import build_show
+from seedance_mcp.app.web.gallery.page import encode_data, render_page
+from seedance_mcp.app.web.gallery.server import build_app
+from seedance_mcp.cli.gallery.export import export_gallery
+from seedance_mcp.config.settings import Settings, read_settings
+from seedance_mcp.core.records import Job
+from seedance_mcp.core.wire.jobs import JobStatus
+from seedance_mcp.core.wire.responses import PaidRequest, Receipt, Settled
+from tests.adapters.ledger.rows import STUDIO, WALLET, sign, write_offer
+from tests.cli.conftest import Person
+
+HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\u2028 @@SCRIPT@@"
+ORIGIN = "http://127.0.0.1:8477"
+CLIP = b"\0\0\0\x18ftypmp42" + b"v" * 5000
+
+
+@pytest.fixture
+def settings() -> Settings:
+    return read_settings({"SEEDANCE_PROFILE": "sandbox", "SEEDANCE_DATA_DIR": "data"})
+
+
+@pytest.fixture
+def history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Settings) -> Settings:
+    """Two clips, one of them hostile and saved, and a payment without an answer."""
+    monkeypatch.chdir(tmp_path)
+    settings.videos_dir.mkdir(parents=True)
+    ledger = SQLiteLedger(settings.ledger_file)
+    now = time.time()
+    for job_id, prompt in (("job-1", HOSTILE), ("job-2", "Waves"), ("", "Lost")):
+        arguments: dict[str, object] = {"prompt": prompt, "model": "seedance-fast", "duration": 4, "resolution": "480p"}
+        request = PaidRequest(purpose="generation", fingerprint=prompt, url=STUDIO, body=b"{}", arguments=arguments)
+        with ledger.writing() as books:
+            payment = books.reserve(request, write_offer(320_000), wallet=WALLET, hold_until=int(now) + 60, now=now)
+        payment = sign(ledger, payment, now=now)
+        if job_id:
+            receipt = Receipt(rail="x402", network="eip155:402402", transaction='"><b>x')
+            payment = ledger.conclude(payment, Settled(receipt=receipt, answer=b"{}"), now=now)
+            ledger.add_job(payment, job_id, studio=STUDIO, status="pending", now=now)
+    clip = settings.videos_dir / "one.mp4"
+    clip.write_bytes(CLIP)
+    complete = JobStatus(
+        job_id="job-1", status="complete", progress=100, error=HOSTILE, video_url="https://x/y", thumbnail_url=None,
+        created_at=None, input=None, type=None,
+    )  # fmt: skip
+    ledger.update_job(complete, now=now)
+    ledger.finish_job("job-1", file=str(clip), thumbnail=None)
+    ledger.close()
+    return settings
+
+
+@pytest.fixture
+def client(history: Settings) -> Generator[TestClient]:
+    with TestClient(build_app(history, origin=ORIGIN, token="t0ken"), base_url=ORIGIN) as client:
+        yield client
+
+
+def test_it_shows_clips_money_and_what_is_open(client: TestClient) -> None:
+    show = client.get("/t0ken/data.json").json()
+    assert [(clip["job_id"], clip["status"]) for clip in show["clips"]] == [("job-2", "pending"), ("job-1", "complete")]
+    assert show["money"]["days"][-1]["micro_usdc"] == 640_000
+    assert show["money"]["spent_last_day_micro_usdc"] == 960_000
+    held = show["open"][0]
+    assert (held["payment_id"], held["amount_micro_usdc"], held["prompt"], held["state"]) == (
+        3,
+        320_000,
+        "Lost",
+        "signed",
+    )
+
+
+def test_a_strangers_words_stay_data(client: TestClient) -> None:
+    page = client.get("/t0ken/").text
+    assert page.count("<script") == 2
+    assert "<img src=x" not in page
+    data = re.search(r'<script id="data" type="application/json">(.*?)</script>', page, re.DOTALL)
+    assert data is not None
+    assert json.loads(data[1])["clips"][1]["prompt"] == HOSTILE
+    assert "innerHTML" not in page
+    assert not re.search(r'(?:src|href)="(?!data:)', page)  # nothing is loaded from elsewhere
+    assert "default-src 'none'" in page
+    assert "unsafe" not in page
+
+
+@given(
+    st.recursive(st.text(), lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3))
+)
+def test_no_text_can_end_the_element_it_stands_in(value: object) -> None:
+    text = encode_data({"value": value})
+    assert not re.search("[<>&]", text)
+    assert text.isascii()
+    assert json.loads(text) == {"value": value}
+
+
+def test_a_clip_is_streamed_in_parts(client: TestClient) -> None:
+    part = client.get("/t0ken/media/job-1/clip", headers={"range": "bytes=4-7"})
+    assert (part.status_code, part.content, part.headers["content-type"]) == (206, b"ftyp", "video/mp4")
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/", "/data.json", "/wrong/", "/t0ken", "/t0ken/media/job-1/poster", "/t0ken/media/job-9/clip",
+     "/t0ken/media/job-1/wallet", "/t0ken/media/job-1/first", "/t0ken/media/..%2f..%2fwallet.json/clip",
+     "/t0ken/../wallet.json"],
+)  # fmt: skip
+def test_nothing_else_is_there(path: str, client: TestClient) -> None:
+    assert client.get(path).status_code == 404
+
+
+def test_a_file_outside_the_videos_folder_is_not_served(client: TestClient, history: Settings) -> None:
+    secret = history.data_dir / "wallet.json"
+    secret.write_text("key")
+    ledger = SQLiteLedger(history.ledger_file)
+    ledger.finish_job("job-1", file=str(history.videos_dir / ".." / "wallet.json"), thumbnail=str(secret))
+    ledger.close()
+    assert client.get("/t0ken/media/job-1/clip").status_code == 404
+    assert client.get("/t0ken/media/job-1/poster").status_code == 404
+
+
+@pytest.mark.parametrize("host", ["evil.test:8477", "127.0.0.1", "localhost:8477", ""])
+def test_another_name_for_this_machine_is_refused(host: str, client: TestClient) -> None:
+    assert client.get("/t0ken/", headers={"host": host}).status_code == 421
+
+
+def test_answers_are_kept_by_nobody(client: TestClient) -> None:
+    headers = client.get("/t0ken/").headers
+    assert (headers["cache-control"], headers["referrer-policy"]) == ("no-store", "no-referrer")
+
+
+def test_a_damaged_ledger_is_said_and_not_a_crash(client: TestClient, history: Settings) -> None:
+    history.ledger_file.write_bytes(b"not a database" * 400)
+    for suffix in ("-wal", "-shm"):
+        history.ledger_file.with_name(history.ledger_file.name + suffix).unlink(missing_ok=True)
+    assert client.get("/t0ken/data.json").status_code == 503
+
+
+def test_an_empty_house_has_a_page_too(settings: Settings) -> None:
+    def locate(job: Job, kind: str, file: Path) -> str:
+        raise AssertionError("there is nothing to name")
+
+    assert '"clips": []' in render_page(build_show(settings, locate=locate, live=False))
+
+
+def test_a_clip_is_shown_with_the_pictures_it_was_made_of(customer: Person) -> None:
+    first, last = customer.draw("first.png"), customer.draw("last.png")
+    hosted = customer.run("upload", str(last)).out.strip()
+    done = customer.run("animate", str(first), "--last-image", hosted, "--prompt", "x", "--json")
+    assert done.code == 0
+    settings = read_settings({**os.environ, **customer.environ})
+    with TestClient(build_app(settings, origin=ORIGIN, token="t0ken"), base_url=ORIGIN) as client:
+        frames = client.get("/t0ken/data.json").json()["clips"][0]["frames"]
+        assert [(frame["name"], frame["url"]) for frame in frames] == [("first", None), ("last", None)]
+        shown = [client.get(f"/t0ken/{frame['picture']}") for frame in frames]
+    assert [answer.headers["content-type"] for answer in shown] == ["image/jpeg", "image/jpeg"]
+    for answer, drawn in zip(shown, (first, last), strict=True):
+        with Image.open(io.BytesIO(answer.content)) as small, Image.open(drawn) as whole:
+            assert small.size == (512, 288)
+            pairs = zip(ImageStat.Stat(small).mean, ImageStat.Stat(whole).mean, strict=True)
+            assert all(abs(one - other) < 4 for one, other in pairs)
+
+
+def test_a_clip_is_bought_also_where_its_pictures_cannot_be_kept(customer: Person) -> None:
+    videos = customer.data_dir / "sandbox" / "videos"
+    videos.mkdir(parents=True)
+    (videos / "frames").write_text("in the way")
+    done = customer.run("animate", str(customer.draw("a.png")), "--prompt", "x", "--json")
+    assert (done.code, done.json["status"]) == (0, "complete")
+    page = Path(customer.run("gallery", "--export", "out").out.strip())
+    (frame,) = read_show(page)["clips"][0]["frames"]
+    assert frame["picture"] is None
+    assert frame["url"].startswith("http://127.0.0.1:")  # where the studio hosts it: a link, not a picture
+
+
+def test_a_payment_that_settled_without_a_job_is_still_open(client: TestClient, history: Settings) -> None:
+    ledger = SQLiteLedger(history.ledger_file)
+    lost = ledger.find_payment(3)
+    assert lost is not None
+    receipt = Receipt(rail="x402", network="eip155:402402", transaction="0x3")
+    ledger.conclude(lost, Settled(receipt=receipt, answer=b"?"), now=time.time())
+    ledger.close()
+    assert [(one["payment_id"], one["state"]) for one in client.get("/t0ken/data.json").json()["open"]] == [
+        (3, "settled")
+    ]
+
+
+def read_show(page: Path) -> Any:
+    """What an exported page shows."""
+    data = re.search(r'<script id="data" type="application/json">(.*?)</script>', page.read_text(), re.DOTALL)
+    assert data is not None
+    return json.loads(data[1])
+
+
+def test_it_is_written_as_files_and_again_over_itself(person: Person) -> None:
+    done = person.run("gallery", "--export", "out", "--sandbox")
+    assert done.code == 0
+    assert Path(done.out.strip()).read_text().startswith("<!doctype html>")
+    assert person.run("gallery", "--export", "out", "--sandbox").code == 0
+    assert read_show(Path(done.out.strip()))["clips"] == []
+
+
+def test_what_is_exported_is_whole_and_nothing_half_written_is_left(history: Settings, tmp_path: Path) -> None:
+    page = export_gallery(history, tmp_path / "out")
+    assert sorted(str(one.relative_to(page.parent)) for one in page.parent.rglob("*")) == [
+        "index.html", "media", "media/one.mp4"
+    ]  # fmt: skip
+    assert (page.parent / "media" / "one.mp4").read_bytes() == CLIP
+    page.unlink()  # an export that was broken off before its page goes on
+    assert export_gallery(history, tmp_path / "out") == page
+    assert read_show(page)["clips"][1]["video"] == "media/one.mp4"
+
+
+@pytest.mark.parametrize("theirs", [("thesis.txt",), ("index.html",), ("index.html", "media/photo.jpg")])
+def test_a_folder_of_something_else_is_left_alone(person: Person, theirs: tuple[str, ...]) -> None:
+    for name in theirs:
+        (person.folder / "mine" / name).parent.mkdir(parents=True, exist_ok=True)
+        (person.folder / "mine" / name).write_text("my own")
+    refused = person.run("gallery", "--export", "mine", "--sandbox")
+    assert refused.code == 2
+    assert "mine holds something else." in refused.one_line
+    assert sorted(file for file in (person.folder / "mine").rglob("*") if file.is_file()) == sorted(
+        person.folder / "mine" / name for name in theirs
+    )
+    assert all((person.folder / "mine" / name).read_text() == "my own" for name in theirs)
+
+
+@pytest.mark.parametrize(
+    ("target", "says"),
+    [("note.txt", "note.txt is a file."), ("note.txt/out", "cannot be written: Not a directory."),
+     ("/proc/seedance/out", "cannot be written: No such file or directory.")],
+)  # fmt: skip
+def test_a_place_that_cannot_be_written_is_said_in_one_line(person: Person, target: str, says: str) -> None:
+    (person.folder / "note.txt").write_text("keep me")
+    refused = person.run("gallery", "--export", target, "--sandbox")
+    assert refused.code == 2
+    assert says in refused.one_line
+    assert (person.folder / "note.txt").read_text() == "keep me"
+
+
+def test_an_earlier_export_stays_where_the_ledger_cannot_be_read_any_more(
+    history: Settings, tmp_path: Path, person: Person
+) -> None:
+    page = export_gallery(history, tmp_path / "out")
+    before = page.read_bytes()
+    history.ledger_file.write_bytes(b"not a database" * 400)
+    for suffix in ("-wal", "-shm"):
+        history.ledger_file.with_name(history.ledger_file.name + suffix).unlink(missing_ok=True)
+    refused = person.run("gallery", "--export", "out", "--sandbox", SEEDANCE_DATA_DIR="data")
+    assert refused.code == 2
+    assert "cannot be used: file is not a database" in refused.one_line
+    assert page.read_bytes() == before
+
+
+def test_a_port_that_is_taken_is_said_in_one_line(person: Person) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        refused = person.run("gallery", "--port", str(port), "--no-open", "--sandbox")
+    assert refused.code == 2
+    assert f"The gallery cannot use port {port}: Address already in use." in refused.one_line
+    assert refused.one_line.endswith("Choose another --port.")

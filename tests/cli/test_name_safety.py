@@ -1,0 +1,162 @@
+"""Our name on the package index is not ours: nothing that we say or ship may make a machine ask the index for it."""
+
+import base64
+import json
+import re
+import subprocess
+import sys
+from collections.abc import Generator
+from pathlib import Path
+from urllib.parse import unquote
+
+import pytest
+
+from seedance_mcp.core.installation import RELEASED_ON_INDEX, UNKNOWN_SOURCE, build_install_command
+from tests.cli.conftest import Person
+
+ROOT = Path(__file__).parents[2]
+SKIPPED = {
+    ".git",
+    ".venv",
+    "requirements",
+    "node_modules",
+    "dist",
+    "site",
+    "__pycache__",
+    ".ruff_cache",
+    ".pytest_cache",
+}
+BYTES_MAX = 2_000_000
+NAME = r"seedance[-_.]mcp"
+INSTALLER = r"(?:pip3? (?:install|download|wheel)|uv (?:tool|pip|add)|--with|uvx|pipx|poetry add|pdm add|conda install)"
+BY_INDEX = (
+    # the bare name behind an installer; a folder, a wheel or a URL has something before or behind the name
+    re.compile(rf"\b{INSTALLER}\b[^`\n;&|]*?(?<![-\w./]){NAME}(?:\[[\w,]*\])?(?![-\w./\[])(?! @ )", re.I),
+    re.compile(rf"(?<![\w./}}]){NAME}\[[a-z,]+\](?! @ )", re.I),
+    re.compile(rf'"(?:uvx|pipx)"[^{{}}]{{0,300}}"{NAME}', re.I),
+    re.compile(rf'"identifier":\s*"{NAME}"', re.I),
+)
+
+
+def list_texts() -> Generator[tuple[Path, str]]:
+    """Every text that is shipped or read, with what links in it encode."""
+    for path in sorted(ROOT.rglob("*")):
+        if SKIPPED & set(path.relative_to(ROOT).parts) or path == Path(__file__) or not path.is_file():
+            continue
+        data = path.read_bytes()[:BYTES_MAX]
+        if b"\0" not in data and b"seedance" in data.lower():
+            yield path, decode(data.decode(errors="replace"))
+
+
+def decode(text: str) -> str:
+    """A text, and after it what its links hold."""
+    plain = unquote(text)
+    hidden = [
+        base64.b64decode(found + "=" * (-len(found) % 4)).decode(errors="replace")
+        for found in re.findall(r"config=([A-Za-z0-9+/]{20,})", plain)
+    ]
+    return "\n".join([plain, *hidden])
+
+
+def find_by_index(text: str) -> list[str]:
+    return [found[0] for pattern in BY_INDEX for found in pattern.finditer(text)]
+
+
+@pytest.mark.skipif(RELEASED_ON_INDEX, reason="the name on the index is ours")
+def test_no_file_resolves_our_name_by_index() -> None:
+    found = {str(path.relative_to(ROOT)): hits for path, text in list_texts() if (hits := find_by_index(text))}
+    if (ROOT / "docs" / "reference").is_dir():
+        assert any(path.name == "connect.md" for path, _ in list_texts())
+    found.pop("seedance_mcp/core/installation.py", None)  # it writes the name only once it is released, or with its URL
+    assert found == {}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "pip install seedance-mcp",
+        "pip install 'seedance-mcp[tempo]'",
+        "Run: python -m pip install --upgrade seedance-mcp",
+        "uvx seedance-mcp",
+        "uvx --from seedance-mcp[sandbox] seedance-mcp",
+        "uv tool install seedance-mcp",
+        "pipx run seedance-mcp",
+        "pipx install seedance_mcp",
+        '"command": "uvx", "args": ["--from", "seedance-mcp[sandbox]", "seedance-mcp"]',
+        '"command": "uvx", "args": ["seedance-mcp"]',
+        '"identifier": "seedance-mcp"',
+        "vscode:mcp/install?%22command%22%3A%20%22uvx%22%2C%20%22args%22%3A%20%5B%22seedance-mcp%22%5D",
+    ],
+)
+def test_walk_finds_each_way_to_ask_the_index(text: str) -> None:
+    assert find_by_index(decode(text))
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "pip install '.[sandbox]'",
+        "pip install '/home/ann/seedance-mcp[tempo]'",
+        "pip install 'seedance-mcp[tempo] @ git+https://example.org/seedance-mcp@abc'",
+        "pip install ./dist/seedance_mcp-0.1.0-py3-none-any.whl",
+        '"command": "seedance-mcp", "args": []',
+        "uv run --directory x --extra sandbox python -m seedance_mcp",
+    ],
+)
+def test_walk_lets_folders_wheels_and_urls_pass(text: str) -> None:
+    assert find_by_index(decode(text)) == []
+
+
+def test_server_json_names_no_package_before_a_release() -> None:
+    server = json.loads((ROOT / "server.json").read_text())
+    assert bool(server.get("packages")) == RELEASED_ON_INDEX
+
+
+def test_hint_names_the_source_of_this_copy(tmp_path: Path) -> None:
+    folder, wheel = tmp_path / "a clone", tmp_path / "seedance_mcp-0.1.0-py3-none-any.whl"
+    folder.mkdir()
+    wheel.touch()
+    git = {"url": "https://me:hunter2@example.org/x.git", "vcs_info": {"vcs": "git", "commit_id": "abc123"}}
+    cases: dict[str, object] = {
+        f"pip install '{folder}[tempo]'": {"url": folder.as_uri(), "dir_info": {}},
+        f"pip install -e '{folder}[tempo]'": {"url": folder.as_uri(), "dir_info": {"editable": True}},
+        f"pip install '{wheel}[tempo]'": {"url": wheel.as_uri(), "archive_info": {}},
+        "pip install 'seedance-mcp[tempo] @ git+https://example.org/x.git@abc123'": git,
+        "pip install 'seedance-mcp[tempo] @ https://example.org/x.whl'": {"url": "https://example.org/x.whl"},
+    }
+    for command, direct_url in cases.items():
+        assert build_install_command(json.dumps(direct_url), "tempo") == command
+
+
+@pytest.mark.parametrize(
+    "direct_url",
+    [None, "", "[]", "{}", '{"url": 7}', '{"url": "file:///gone/for/good.whl"}', '{"url": "https://x/\'; rm -rf ~"}'],
+)
+def test_unknown_source_is_not_guessed(direct_url: str | None) -> None:
+    assert build_install_command(direct_url, "tempo") is None
+
+
+def test_missing_sandbox_names_the_source_of_this_copy(person: Person) -> None:
+    """As a person sees it: the library of an extra is not there."""
+    stub = person.folder / "without"
+    stub.mkdir()
+    (stub / "av.py").write_text("raise ImportError('no av', name='av')")
+    person.draw("a.png")
+    ended = person.run_apart("quote", "a.png", "--prompt", "x", "--sandbox", afresh=True, PYTHONPATH=str(stub))
+
+    assert ended.code == 2
+    assert "The sandbox studio is not installed (av is missing)." in ended.one_line
+    assert re.search(r"pip install (-e )?'[^']+\[sandbox\]'", ended.one_line) or UNKNOWN_SOURCE in ended.one_line
+    assert find_by_index(ended.one_line) == []
+
+
+def test_start_reads_no_installed_metadata() -> None:
+    program = (
+        "import sys; import seedance_mcp.server.stdio, seedance_mcp.core.installation; print(*sorted(sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-X", "importtime", "-c", program], capture_output=True, text=True, check=True
+    )
+    assert "seedance_mcp.core.installation" in done.stdout
+    source = (ROOT / "seedance_mcp" / "installation.py").read_text()
+    assert not re.search(r"^(import|from) (?!__future__)", source, re.M), "what a hint needs loads when it is made"

@@ -1,0 +1,239 @@
+"""A reader's desk: the blocks of a page, and a folder in which somebody does what the page says, in its order.
+
+Nothing is replaced. `--sandbox` and `SEEDANCE_PROFILE=sandbox` are what they say; where a page means real money, a
+standing sandbox is the studio, with a data folder of its own. Our own commands run in this process, for starting one
+takes longer than most do; those that stand, wait, need a shell or bring a studio are the installed ones, in a shell.
+"""
+
+import csv
+import io
+import json
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import tomllib
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from seedance_mcp.cli.batch_input import read_shots
+from seedance_mcp.cli.exit_codes import INTERRUPTED
+from seedance_mcp.config.settings import read_settings
+from seedance_mcp.sandbox import EXAMPLE_IMAGE
+from tests.cli.conftest import Person
+
+ROOT = Path(__file__).parents[2]
+BIN = Path(sys.executable).parent
+COMMAND_SECONDS = 60
+DEPOSIT_MICRO_USDC = 5_000_000
+FENCE = re.compile(r"^```([a-z]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+EXIT_CODE = re.compile(r"\s+# exit code (\d+)$")
+PLAIN = re.compile(r"((?:SEEDANCE_\w+=\S+ )*)seedance-mcp ([^|;&$<>]+)(?:< /dev/null|> (\S+))?(?:\s+#.*)?")
+"""Settings, words, and the file that the output goes to, of a command that needs no shell."""
+STANDING_ADDRESS = "http://127.0.0.1:8402"
+"""Where the pages' own standing sandbox is."""
+
+
+@dataclass(frozen=True)
+class Block:
+    """One fenced block."""
+
+    page: str
+    line: int
+    language: str
+    text: str
+
+    @property
+    def name(self) -> str | None:
+        """The file that its first line names, `# agent.py`."""
+        found = re.match(r"# ([\w.-]+)\n", self.text)
+        return found[1] if found else None
+
+
+def read_blocks(page: str) -> list[Block]:
+    """The blocks of a page, in its order."""
+    text = (ROOT / page).read_text()
+    found = list(FENCE.finditer(text))
+    assert len(re.findall(r"^\s*```", text, re.MULTILINE)) == 2 * len(found), f"{page}: a fence that is not read"
+    return [Block(page, text[: match.start()].count("\n") + 1, match[1], match[2]) for match in found]
+
+
+def read_commands(block: Block) -> list[str]:
+    """The commands of a block; one that goes on in the next line is one."""
+    lines = (line.strip() for line in block.text.replace("\\\n", " ").splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+@dataclass
+class Done:
+    """A command that has ended."""
+
+    code: int
+    out: str
+    err: str
+
+
+@dataclass
+class Desk:
+    """Where one page is worked through.
+
+    Attributes:
+        folder: Where the reader stands.
+        data: The data folder of what a page does with real money; that of its rehearsals lies beside it.
+        studio_url: A standing sandbox.
+        key: A key with money there.
+        alone: Whether each `--sandbox` command brings a studio of its own, as it does for a reader.
+    """
+
+    folder: Path
+    data: Path
+    studio_url: str
+    key: str
+    alone: bool
+    exported: dict[str, str] = field(default_factory=dict[str, str])
+
+    def lay(self, blocks: list[Block]) -> None:
+        """Put what a page takes for granted on the desk: its pictures, its files, and a wallet where it makes none."""
+        code = "\n".join(block.text for block in blocks)
+        for name in set(re.findall(r"(?<![\w/.-])[\w-]+\.(?:jpg|png)\b", code)):
+            shutil.copyfile(EXAMPLE_IMAGE, self.folder / name)
+        self._put_wallet(self.rehearsals)
+        if not re.search(r"^seedance-mcp wallet create\b", code, re.MULTILINE):
+            self._put_wallet(self.data)
+        for block in blocks:
+            if block.language == "python":
+                assert block.name is not None, f"{block.page}:{block.line} names no file"
+                assert re.search(rf"python {re.escape(block.name)}\b", code), f"{block.page} does not run {block.name}"
+                (self.folder / block.name).write_text(block.text)
+            if block.language in ("csv", "jsonl"):
+                named = re.search(rf"--from ([\w-]+\.{block.language})\b", code)
+                (self.folder / (named[1] if named else f"rows.{block.language}")).write_text(block.text)
+
+    @property
+    def rehearsals(self) -> Path:
+        """The data folder of commands that say themselves that they are in the sandbox."""
+        return self.data.with_name("rehearsals")
+
+    def _put_wallet(self, data: Path) -> None:
+        file = data / "sandbox" / "wallet.json"
+        file.parent.mkdir(parents=True)
+        file.touch(0o600)
+        file.write_text(json.dumps({"private_key": self.key}))
+
+    def check(self, block: Block) -> None:
+        """Read a block that is not a command the way the program reads it."""
+        if block.language == "json":
+            self._check_json(json.loads(block.text))
+        elif block.language == "toml":
+            tomllib.loads(block.text)
+            if block.name == "settings.toml":
+                self.data.mkdir(exist_ok=True)
+                (self.data / block.name).write_text(block.text)
+                read_settings({"SEEDANCE_DATA_DIR": str(self.data)})
+            else:
+                assert block.name is not None, f"{block.page}:{block.line} names no file"
+                (self.folder / block.name).write_text(block.text)
+                profile = str(self.folder / block.name)
+                read_settings({"SEEDANCE_PROFILE": "custom", "SEEDANCE_PROFILE_FILE": profile})
+        elif block.language == "csv":
+            assert len({len(row) for row in csv.reader(io.StringIO(block.text), strict=True)}) == 1
+            self._check_rows(block)
+        elif block.language == "jsonl":
+            self._check_rows(block)
+        else:
+            assert block.language == "python", f"{block.page}:{block.line}: nobody knows how to run {block.language!r}"
+
+    def _check_rows(self, block: Block) -> None:
+        file = self.folder / f"checked.{block.language}"
+        file.write_text(block.text)
+        shots = read_shots(file, {})
+        assert all(Path(shot.order.image).exists() for shot in shots)
+
+    def _check_json(self, document: dict[str, Any]) -> None:
+        for entry in document.get("mcpServers", {}).values():
+            assert (BIN / entry["command"]).exists()
+            assert entry["args"] == []
+            read_settings({"SEEDANCE_DATA_DIR": str(self.data), **entry["env"]})
+
+    def find_environ(self, command: str) -> dict[str, str]:
+        """The reader's environment for this command."""
+        plain = {name: value for name, value in os.environ.items() if not name.startswith("SEEDANCE_")}
+        environ = {**plain, "PATH": f"{BIN}{os.pathsep}{plain.get('PATH', os.defpath)}"}
+        standing = {"SEEDANCE_STUDIO_URL": self.studio_url}
+        if "--sandbox" in command:
+            return {**environ, "SEEDANCE_DATA_DIR": str(self.rehearsals), **({} if self.alone else standing)}
+        if "SEEDANCE_PROFILE=sandbox" in command or "SEEDANCE_PROFILE" in self.exported:
+            key = {"SEEDANCE_WALLET_KEY": self.key}  # also where a page takes a data folder of its own
+            return {**environ, "SEEDANCE_DATA_DIR": str(self.rehearsals), **standing, **key, **self.exported}
+        environ["SEEDANCE_DATA_DIR"] = str(self.data)
+        if "SEEDANCE_PROFILE=" not in command:
+            environ |= {"SEEDANCE_PROFILE": "sandbox", **standing}
+        return environ
+
+    def run(self, command: str) -> Done:
+        """Do what a line says; what stands until Ctrl-C gets one, and who waits for money gets some."""
+        command = command.replace(STANDING_ADDRESS, self.studio_url)
+        if command.startswith("export "):
+            for word in shlex.split(command)[1:]:
+                name, _, value = word.partition("=")
+                self.exported[name] = value
+            return Done(0, "", "")
+        stands = re.match(r"seedance-mcp (gallery(?!.*--export)|sandbox)", command)
+        if stands:
+            command += " --no-open" if stands[1].startswith("gallery") else " --port 0"
+        plain = PLAIN.fullmatch(command)
+        if plain and not stands and "--wait" not in command and not (self.alone and "--sandbox" in command):
+            return self._run_here(plain, self.find_environ(command))
+        process = subprocess.Popen(
+            ["bash", "-c", f"exec {command}" if stands else command],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            cwd=self.folder,
+            env=self.find_environ(command),
+        )
+        with process:
+            first = ""
+            try:
+                if stands:
+                    first = read_line(process.stdout)
+                    process.send_signal(signal.SIGINT)
+                elif "wallet fund --wait" in command:
+                    first = read_line(process.stdout)
+                    while "Waiting" not in read_line(process.stderr):
+                        pass
+                    self.deposit(first.strip())
+                out, err = process.communicate(timeout=COMMAND_SECONDS)
+            finally:
+                process.kill()
+        ended = 0 if stands and process.returncode == INTERRUPTED else process.returncode
+        return Done(ended, first + out, err)
+
+    def _run_here(self, command: re.Match[str], environ: dict[str, str]) -> Done:
+        """Run one of our own commands in this process."""
+        settings = dict(word.split("=", 1) for word in shlex.split(command[1]))
+        person = Person(folder=self.folder, environ=environ)
+        ended = person.run(*shlex.split(command[2], comments=True), **settings)
+        if command[3] is None:
+            return Done(ended.code, ended.out, ended.err)
+        (self.folder / command[3]).write_text(ended.out)
+        return Done(ended.code, "", ended.err)
+
+    def deposit(self, address: str) -> None:
+        """Send play money, as a person sends real money."""
+        body = {"address": address, "amount_micro_usdc": DEPOSIT_MICRO_USDC}
+        httpx.post(f"{self.studio_url}/_sandbox/fund", json=body).raise_for_status()
+
+
+def read_line(stream: Any) -> str:
+    """The next line of a command's output, which must come."""
+    line: str = stream.readline()
+    assert line, "the command ended without a word"
+    return line

@@ -1,0 +1,106 @@
+"""The documents are true: every tool, command and setting is in README and back, and what is to be pasted works."""
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from mcp import Client, StdioServerParameters
+
+from seedance_mcp.config.settings import SETTINGS
+from seedance_mcp.server import build_server
+from tests.cli.conftest import Person
+from tests.payments.test_hostile_offers import HOSTILE
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text()
+
+
+def section(title: str) -> str:
+    """The text of one section of README."""
+    return README.split(f"\n## {title}\n", 1)[1].split("\n## ", 1)[0]
+
+
+def first_column(text: str) -> list[str]:
+    """The code words in the first column of a section's tables."""
+    return re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE)
+
+
+def test_every_setting_is_in_readme_and_back() -> None:
+    assert first_column(section("Settings")) == [f"SEEDANCE_{name}" for name in SETTINGS]
+
+
+async def test_every_tool_and_argument_is_in_readme_and_back() -> None:
+    async with Client(build_server({})) as client:
+        tools = (await client.list_tools()).tools
+    assert set(first_column(section("Tools"))) == {tool.name for tool in tools}
+    described = set(re.findall(r"`([a-z_0-9]+)`", section("Tools")))
+    for tool in tools:
+        assert set(tool.input_schema["properties"]) - {"job_id"} <= described, tool.name
+        assert set((tool.output_schema or {})["properties"]) & {"file", "receipt", "upload_id"} <= described
+
+
+def test_every_command_is_in_readme_and_back() -> None:
+    help_text = Person(ROOT, {}).run("--help").out
+    commands = set(re.findall(r"^  ([a-z]+)  ", help_text.split("Commands:", 1)[1], re.MULTILINE))
+    shown = {name.split()[1] for name in first_column(section("Command line")) if len(name.split()) > 1}
+    assert shown == commands
+
+
+def test_the_scripts_that_readme_names_are_there_and_ci_runs_the_test_command() -> None:
+    for script in ("scripts/demo", "scripts/test"):
+        assert f"```bash\n{script}\n```" in README
+        assert (ROOT / script).stat().st_mode & 0o111
+    assert (ROOT / ".ci/run").read_text().splitlines()[-1] == "scripts/test"
+
+
+def test_the_block_in_readme_is_the_example_file() -> None:
+    block = re.search(r"```json\n(.*?)```", section("Connect your assistant"), re.DOTALL)
+    assert block is not None
+    assert json.loads(block[1]) == json.loads((ROOT / "mcp.json.example").read_text())
+
+
+async def test_the_example_file_works_when_pasted(tmp_path: Path, make_picture: Callable[[], Path]) -> None:
+    picture = make_picture()
+    entry = json.loads((ROOT / "mcp.json.example").read_text())["mcpServers"]["seedance"]
+    server = StdioServerParameters(
+        command=str(Path(sys.executable).parent / entry["command"]),
+        args=entry["args"],
+        env={**entry["env"], "HOME": str(tmp_path), "PATH": str(Path(sys.executable).parent)},
+    )
+    async with Client(server) as client:
+        quote = await client.call_tool("quote_price", {"image": str(picture), "prompt": "x"})
+        upload = await client.call_tool("upload_image", {"image": str(picture)})
+    assert not quote.is_error
+    assert not upload.is_error
+    assert (upload.structured_content or {})["price_usd"] == "0.01"
+
+
+def test_the_safety_page_lists_every_hostile_offer() -> None:
+    text = (ROOT / "docs/safety.md").read_text().split("<!-- hostile -->", 1)[1].split("<!-- /hostile -->", 1)[0]
+    assert first_column(text) == [row.name for row in HOSTILE]
+
+
+def test_every_test_that_the_safety_page_names_is_there() -> None:
+    named = re.findall(r"\[(test_[a-z0-9_]+)\]\(\.\./([a-z0-9_/.]+)\)", (ROOT / "docs/safety.md").read_text())
+    assert len(named) > 20
+    for test, file in named:
+        assert f"def {test}(" in (ROOT / file).read_text(), f"{test} is not in {file}"
+
+
+@pytest.mark.parametrize(
+    "path",
+    [
+        "README.md",
+        "CONTRIBUTING.md",
+        "benchmarks/README.md",
+        *sorted(page.relative_to(ROOT).as_posix() for page in (ROOT / "docs").rglob("*.md")),
+    ],
+)
+def test_links_between_documents_lead_somewhere(path: str) -> None:
+    text = (ROOT / path).read_text()
+    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text):
+        if not target.startswith("http"):
+            assert (ROOT / path).parent.joinpath(target).exists(), target

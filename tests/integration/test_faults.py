@@ -1,0 +1,236 @@
+"""Each named misbehaviour of the studio, met by the real server: what the agent is told, and what the chain says.
+
+After every journey the sandbox's own chain is asked: the clip is paid at most once, whatever happened.
+"""
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import anyio
+import pytest
+
+from tests.integration.host import ON_BOTH_RAILS, Bench
+
+MakeBench = Callable[..., Awaitable[Bench]]
+UPLOAD, CLIP = 10_000, 320_000
+
+
+async def test_a_slow_job_is_waited_for_call_by_call(make_bench: MakeBench, picture: Path) -> None:
+    bench = await make_bench(job_seconds=0.4)
+    await bench.break_with("slow_job")
+    async with bench.host() as host:
+        first = await host.call("animate_image", image=str(picture), prompt="x", wait_seconds=1)
+        clip = await host.animate_to_the_end(image=str(picture), prompt="x")
+
+    assert first["status"] in ("pending", "loading")
+    assert clip["status"] == "complete"
+    assert await bench.paid() == [UPLOAD, CLIP]
+
+
+@pytest.mark.parametrize(
+    ("fault", "step"),
+    [
+        ("failed_job", "Change the picture or the prompt before another try"),
+        ("crashed_job", "To pay for another try, raise take by one."),
+    ],
+)
+async def test_the_step_after_a_failure_fits_its_cause_and_names_the_support(
+    bench: Bench, picture: Path, fault: str, step: str
+) -> None:
+    await bench.break_with(fault)
+    async with bench.host() as host:
+        job = await host.animate_to_the_end(image=str(picture), prompt="x")
+
+    assert job["status"] == "failed"
+    assert step in job["next_step"]
+    assert ("raise take" in job["next_step"]) == (fault == "crashed_job")
+    assert "No refund is documented" in job["next_step"]
+    assert "the studio's support can be asked, with the job id and the transaction" in job["next_step"]
+
+
+@ON_BOTH_RAILS
+async def test_a_failed_job_is_told_with_its_price_and_not_bought_again(bench: Bench, picture: Path) -> None:
+    await bench.break_with("failed_job")
+    async with bench.host() as host:
+        first = await host.animate_to_the_end(image=str(picture), prompt="x")
+        again = await host.call("animate_image", image=str(picture), prompt="x")
+        read = await host.call("get_job", job_id=first["job_id"])
+
+    assert first.failed
+    assert (first["status"], first["price_micro_usdc"]) == ("failed", CLIP)
+    assert first["error"]
+    assert "take" in first["next_step"]
+    assert again["job_id"] == first["job_id"]
+    assert (read.failed, read["status"]) == (True, "failed"), "one rule for whoever tells of it"
+    for answer in (first, again, read):
+        told = (answer.result.meta or {})["seedance-mcp/error"]
+        assert told == {"code": "job_failed", "charge": "settled", "amount_micro_usdc": CLIP}
+    assert await bench.paid() == [UPLOAD, CLIP]
+
+
+async def test_a_stuck_job_is_still_running_and_never_bought_again(bench: Bench, picture: Path) -> None:
+    await bench.break_with("stuck_job")
+    async with bench.host() as host:
+        first = await host.call("animate_image", image=str(picture), prompt="x", wait_seconds=6)
+        again = await host.call("animate_image", image=str(picture), prompt="x", wait_seconds=1)
+
+    assert first["status"] == again["status"] == "loading"
+    assert first["job_id"] == again["job_id"]
+    assert await bench.paid() == [UPLOAD, CLIP]
+
+
+@pytest.mark.parametrize("fault", ["drop_after_settle:1", "settle_then_500:1", "fail_settlement:1"])
+@ON_BOTH_RAILS
+async def test_a_lost_answer_ends_with_the_clip_and_one_payment(bench: Bench, picture: Path, fault: str) -> None:
+    async with bench.host() as host:
+        await host.call("upload_image", image=str(picture))
+        await bench.break_with(fault)
+        clip = await host.animate_to_the_end(image=str(picture), prompt="x")
+
+    assert clip["status"] == "complete"
+    assert Path(clip["file"]).exists()
+    assert await bench.paid() == [UPLOAD, CLIP]
+
+
+@pytest.mark.parametrize("fault", ["drop_after_settle:1", "settle_then_500:1"])
+@ON_BOTH_RAILS
+async def test_a_lost_upload_is_bought_once_more_and_the_result_says_so(
+    bench: Bench, picture: Path, fault: str
+) -> None:
+    await bench.break_with(fault)
+    async with bench.host() as host:
+        first = await host.call("upload_image", image=str(picture))
+        hosted = first if not first.failed else await host.call("upload_image", image=str(picture))
+        again = await host.call("upload_image", image=str(picture))
+
+    assert not hosted.failed
+    assert any("bought once more" in note for note in hosted["notes"])
+    assert again["price_micro_usdc"] == 0
+    assert await bench.paid() == [UPLOAD, UPLOAD]
+
+
+async def test_that_it_was_paid_for_once_more_is_told_to_whoever_asks_for_the_picture(
+    bench: Bench, picture: Path
+) -> None:
+    async with bench.host() as host:
+        await bench.break_with("drop_after_settle:1")
+        lost = await host.call("upload_image", image=str(picture))
+        await bench.break_with("slow_answer=2:1")
+        with anyio.move_on_after(1) as left:
+            await host.call("upload_image", image=str(picture))
+        with anyio.fail_after(20):
+            while not any(one["confirmed"] for one in (await bench.state())["uploads"]):
+                await anyio.sleep(0.1)
+        await anyio.sleep(0.3)  # it is in the books now, and nobody heard of it
+        hosted = await host.call("upload_image", image=str(picture))
+        again = await host.call("upload_image", image=str(picture))
+
+    assert lost.failed
+    assert left.cancelled_caught
+    for answer in (hosted, again):
+        assert ["bought once more" in note for note in answer["notes"]] == [True]
+    assert await bench.paid() == [UPLOAD, UPLOAD]
+
+
+@ON_BOTH_RAILS
+async def test_a_clip_says_that_its_pictures_place_was_paid_for_once_more(bench: Bench, picture: Path) -> None:
+    await bench.break_with("drop_after_settle:1")
+    async with bench.host() as host:
+        first = await host.call("animate_image", image=str(picture), prompt="x")
+        clip = await host.animate_to_the_end(image=str(picture), prompt="x")
+        again = await host.call("animate_image", image=str(picture), prompt="x")
+
+    assert first.failed
+    assert "hosted anew, and the result says so" in first.text
+    assert ["bought once more" in note for note in clip["notes"]] == [True]
+    assert again["notes"] == ["This clip was bought before; nothing is paid for it again."]
+    assert await bench.paid() == [UPLOAD, UPLOAD, CLIP]
+
+
+@ON_BOTH_RAILS
+async def test_a_second_402_is_never_signed_for(bench: Bench, picture: Path, rail: str) -> None:
+    async with bench.host() as host:
+        await host.call("upload_image", image=str(picture))
+        await bench.break_with("second_402:1")
+        first = await host.call("animate_image", image=str(picture), prompt="x")
+        again = await host.call("animate_image", image=str(picture), prompt="x")
+
+    for answer in (first, again):
+        assert answer.failed
+        assert answer.text.startswith("payment_refused:")
+        assert f"Up to ${'0.34' if rail == 'mpp' else '0.32'} is held until" in answer.text
+    assert await bench.paid() == [UPLOAD]
+
+
+async def test_an_overloaded_studio_is_asked_again_after_its_pause(bench: Bench, picture: Path) -> None:
+    async with bench.host() as host:
+        await bench.break_with("rate_limited:1")
+        clip = await host.animate_to_the_end(image=str(picture), prompt="x")
+
+    assert clip["status"] == "complete"
+    assert await bench.paid() == [UPLOAD, CLIP]
+
+
+@ON_BOTH_RAILS
+async def test_a_studio_out_of_order_costs_nothing_and_works_afterwards(bench: Bench, picture: Path) -> None:
+    async with bench.host() as host:
+        await bench.break_with("server_error")
+        first = await host.call("animate_image", image=str(picture), prompt="x")
+        await bench.break_with()
+        clip = await host.animate_to_the_end(image=str(picture), prompt="x")
+
+    assert first.failed
+    assert first.text.startswith("studio_unreachable:")
+    assert "Nothing was paid." in first.text
+    assert clip["status"] == "complete"
+    assert await bench.paid() == [UPLOAD, CLIP]
+
+
+@pytest.mark.parametrize("fault", ["dead_result_url:1", "truncated_video:1"])
+@ON_BOTH_RAILS
+async def test_a_broken_result_is_fetched_again_until_it_is_whole(bench: Bench, picture: Path, fault: str) -> None:
+    await bench.break_with(fault)
+    async with bench.host() as host:
+        clip = await host.animate_to_the_end(image=str(picture), prompt="x")
+
+    assert clip["status"] == "complete"
+    assert Path(clip["file"]).stat().st_size > 1000
+    assert [path.name for path in Path(clip["file"]).parent.iterdir() if path.name.endswith(".part")] == []
+
+
+@pytest.mark.parametrize(
+    "kind",
+    [
+        "price_x100",
+        "ceiling",
+        "other_asset",
+        "other_network",
+        "other_domain_name",
+        "permit2",
+        "long_lifetime",
+    ],
+)
+async def test_a_tampered_offer_is_refused_before_a_signature(bench: Bench, picture: Path, kind: str) -> None:
+    async with bench.host() as host:
+        await host.call("upload_image", image=str(picture))
+        await bench.break_with(f"tampered_offer={kind}")
+        answer = await host.call("animate_image", image=str(picture), prompt="x")
+
+    assert answer.failed
+    assert "Nothing was paid." in answer.text
+    assert await bench.paid() == [UPLOAD]
+    signed = [payment["path"] for payment in (await bench.state())["payments_seen"]]
+    assert signed == ["/api/upload"]
+
+
+@ON_BOTH_RAILS
+async def test_a_restarted_server_finishes_what_the_last_one_began(make_bench: MakeBench, picture: Path) -> None:
+    bench = await make_bench(job_seconds=2)
+    async with bench.host(process="forked") as host:
+        begun = await host.call("animate_image", image=str(picture), prompt="x", wait_seconds=1)
+    async with bench.host() as host:
+        clip = await host.animate_to_the_end(image=str(picture), prompt="x")
+
+    assert begun["job_id"] in (None, clip["job_id"])
+    assert clip["status"] == "complete"
+    assert await bench.paid() == [UPLOAD, CLIP]

@@ -1,0 +1,229 @@
+"""The watcher against a studio that counts: few questions for many jobs, and none while it was told to wait."""
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
+from seedance_mcp.adapters.studio.client import Address, Studio
+from seedance_mcp.adapters.wallet import open_throwaway_wallet
+from seedance_mcp.core.records import Job
+from seedance_mcp.jobs.poller import JobWatcher
+from tests.adapters.ledger.rows import reserve, settle, sign
+from tests.payments.test_refused_payments import Clock
+from tests.servers import Asked, RawServer, build_answer, serve_raw
+
+PAGE_MAX = 100
+POLL_SECONDS_MIN = 0.2
+SECONDS = 30
+SLACK_SECONDS = 4
+"""What a busy machine may add to a deadline."""
+
+
+@dataclass
+class Teller:
+    """Tells of jobs as its test wishes; ids are in the order of their making."""
+
+    running: dict[str, int] = field(default_factory=dict[str, int])
+    retry_after: str | None = None
+
+    async def __call__(self, asked: Asked, writer: asyncio.StreamWriter) -> None:
+        if self.retry_after is not None:
+            writer.write(build_answer(429, b"{}", retry_after=self.retry_after))
+            return
+        path, _, query = asked.target.partition("?")
+        if path != "/api/jobs":
+            document = self.tell(path.rpartition("/")[2])
+        else:
+            newest_first = list(reversed(self.running))
+            cursor = dict(part.split("=") for part in query.split("&")).get("cursor")
+            first = newest_first.index(cursor) + 1 if cursor else 0
+            page = newest_first[first : first + PAGE_MAX]
+            more = len(newest_first) > first + PAGE_MAX
+            document = {"items": [self.tell(one) for one in page], "nextCursor": page[-1] if more else None}
+        writer.write(build_answer(200, json.dumps(document).encode()))
+
+    def tell(self, job_id: str) -> dict[str, Any]:
+        progress = self.running[job_id]
+        told: dict[str, Any] = {"id": job_id, "status": "loading", "progress": progress}
+        if progress == 100:
+            told |= {"status": "complete", "result": {"videoUrl": "https://x.test/v.mp4"}}
+        return told
+
+
+@dataclass
+class Bench:
+    """A watcher, its ledger and its studio."""
+
+    teller: Teller
+    server: RawServer
+    ledger: SQLiteLedger
+    watcher: JobWatcher
+    changes: list[str]
+
+    def add(self, number: int, *, age: float = 0) -> Job:
+        """A job that was bought `age` seconds ago."""
+        job_id, now = f"cmjob{number:06d}", time.time() - age
+        payment = settle(
+            self.ledger,
+            sign(self.ledger, reserve(self.ledger, fingerprint=job_id, now=now), now=now),
+            now=now,
+            answer=b"{}",
+        )
+        self.teller.running[job_id] = 0
+        job = self.ledger.add_job(payment, job_id, studio=self.server.url, status="pending", now=now)
+        assert job is not None
+        return job
+
+    def routes(self) -> list[str]:
+        return [asked.target.partition("?")[0] for asked in self.server.asked]
+
+
+@asynccontextmanager
+async def open_bench(
+    folder: Path, *, expected_seconds: float = 1, now: Callable[[], float] = time.time
+) -> AsyncGenerator[Bench]:
+    wallet = await open_throwaway_wallet()
+    teller, changes = Teller(), list[str]()
+    ledger = SQLiteLedger(folder / "ledger.sqlite3")
+
+    async def sign_in(build: Callable[[str], str]) -> tuple[str, str]:
+        return wallet.address, await wallet.sign_in(build(wallet.address))
+
+    async def save(job: Job) -> Job:
+        return ledger.finish_job(job.job_id, file="/v.mp4", thumbnail=None)
+
+    with anyio.fail_after(SECONDS):
+        async with serve_raw(teller) as server:
+            address = Address(
+                studio_url=server.url,
+                blob_url=server.url,
+                rpc_urls=(),
+                chain_id="eip155:8453",
+                allow_loopback_http=True,
+            )
+            async with Studio(address, sign_in) as studio, anyio.create_task_group() as tasks:
+
+                def start(work: Callable[[], Awaitable[None]]) -> None:
+                    async def run() -> None:
+                        await work()
+
+                    tasks.start_soon(run)
+
+                watcher = JobWatcher(
+                    studio=studio,
+                    ledger=ledger,
+                    save=save,
+                    start=start,
+                    expected_seconds=lambda _: expected_seconds,
+                    poll_seconds_min=POLL_SECONDS_MIN,
+                    changed=changes.append,
+                    now=now,
+                )
+                await wallet.sign_in("warm")  # the first signature loads its library
+                yield Bench(teller, server, ledger, watcher, changes)
+                tasks.cancel_scope.cancel()
+    ledger.close()
+
+
+@pytest.mark.parametrize("jobs", [1, 30, 250])
+async def test_questions_have_a_ceiling_however_many_jobs_there_are(tmp_path: Path, jobs: int) -> None:
+    async with open_bench(tmp_path) as bench:
+        for number in range(jobs):
+            bench.watcher.watch(bench.add(number, age=number / jobs))
+        already, began_at = len(bench.server.asked), time.monotonic()
+        await anyio.sleep(2)
+        asked, seconds = len(bench.server.asked) - already, time.monotonic() - began_at
+
+    assert 1 <= asked <= seconds / POLL_SECONDS_MIN + 4  # one round may begin before the pause of the last is over
+
+
+async def test_a_job_on_the_last_page_is_found_without_a_question_of_its_own(tmp_path: Path) -> None:
+    async with open_bench(tmp_path) as bench:
+        jobs = [bench.add(number, age=20) for number in range(150)]
+        bench.teller.running[jobs[0].job_id] = 100
+        for job in jobs:
+            bench.watcher.watch(job)
+        done = await bench.watcher.wait(jobs[0], deadline=anyio.current_time() + 10)
+
+    assert (done.status, done.file) == ("complete", "/v.mp4")
+    assert set(bench.routes()) == {"/api/jobs"}
+
+
+async def test_retry_after_is_obeyed_also_when_a_caller_comes_again(tmp_path: Path) -> None:
+    async with open_bench(tmp_path) as bench:
+        bench.teller.retry_after = "2"
+        job = bench.add(1, age=20)
+        while not bench.server.asked:
+            await bench.watcher.wait(job, deadline=anyio.current_time() + 0.1)
+        for _ in range(5):
+            await bench.watcher.wait(job, deadline=anyio.current_time() + 0.2)
+        assert len(bench.server.asked) == 1
+        bench.teller.retry_after, bench.teller.running[job.job_id] = None, 100
+        done = await bench.watcher.wait(job, deadline=anyio.current_time() + 10)
+    assert done.file is not None
+
+
+async def test_an_old_job_is_asked_for_as_soon_as_somebody_waits(tmp_path: Path) -> None:
+    async with open_bench(tmp_path) as bench:
+        job = bench.add(1, age=3000)
+        bench.teller.running[job.job_id] = 100
+        done = await bench.watcher.wait(job, deadline=anyio.current_time() + 10)
+    assert done.file is not None
+
+
+@pytest.mark.parametrize("jump", [-3600, 7 * 3600])
+async def test_a_clock_that_jumps_stops_neither_the_questions_nor_the_end_of_a_wait(tmp_path: Path, jump: int) -> None:
+    clock = Clock()
+    async with open_bench(tmp_path, now=clock) as bench:
+        job = bench.add(1)
+        while not bench.server.asked:
+            await bench.watcher.wait(job, deadline=anyio.current_time() + 0.1)
+        clock.ahead = jump
+        asked_before, began_at = len(bench.server.asked), time.monotonic()
+        await bench.watcher.wait(job, deadline=anyio.current_time() + 1)
+        waited, asked = time.monotonic() - began_at, len(bench.server.asked) - asked_before
+        bench.teller.running[job.job_id] = 100
+        done = await bench.watcher.wait(job, deadline=anyio.current_time() + 10)
+
+    assert asked >= 1
+    assert 0.9 < waited < 1 + SLACK_SECONDS
+    assert done.file is not None
+
+
+async def test_progress_is_told_exactly_and_written_down_in_steps(tmp_path: Path) -> None:
+    told: list[int] = []
+
+    async def report(job: Job, expected_seconds: float) -> None:
+        assert expected_seconds == 1
+        told.append(job.progress)
+
+    async with open_bench(tmp_path) as bench:
+        job = bench.add(1, age=20)
+        bench.teller.running[job.job_id] = 50
+        while 50 not in told:
+            await bench.watcher.wait(job, deadline=anyio.current_time() + 0.3, report=report)
+        bench.teller.running[job.job_id] = 53
+        while 53 not in told:
+            await bench.watcher.wait(job, deadline=anyio.current_time() + 0.3, report=report)
+        written = bench.ledger.find_job(job.job_id)
+        latest = bench.watcher.latest(job)
+        for progress in (57, 61):  # small steps add up
+            bench.teller.running[job.job_id] = progress
+            while progress not in told:
+                await bench.watcher.wait(job, deadline=anyio.current_time() + 0.3, report=report)
+        written_later = bench.ledger.find_job(job.job_id)
+
+    assert written is not None
+    assert (written.progress, latest.progress) == (50, 53)
+    assert written_later is not None
+    assert written_later.progress == 61
+    assert set(bench.changes) == {job.job_id}

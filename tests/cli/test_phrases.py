@@ -11,10 +11,10 @@ import seedance_mcp
 from seedance_mcp.cli.phrases import rephrase
 
 PACKAGE = Path(seedance_mcp.__file__).parent
-ELSEWHERE = ("sandbox", "server", "demo")
-"""Rooms whose words reach no person as they are: the other house, the tools' own face; the demo shows the tools."""
-PEOPLES_OWN = ("cli", "commands", "config", "doctor", "embedded", "gallery", "hosts", "jsonc", "shots", "wallet")
-"""Rooms that speak to the owner anyway, and write the right words at once."""
+ELSEWHERE = ("sandbox/", "server/", "cli/demo")
+"""Modules whose words reach no person as they are: the sandbox and the MCP server; the demo shows the tools."""
+PEOPLES_OWN = ("adapters/wallet/", "app/local_sandbox", "app/web/", "cli/", "config/")
+"""Modules that address the owner, and write the right words at once."""
 NO_SENTENCES = ("phrases.py", "words.py", "migrations.py")
 """The table itself, a list of words, and SQL."""
 KEYS = {
@@ -29,11 +29,11 @@ SQL = re.compile(
 )
 
 
-def rooms() -> Iterator[tuple[str, Path]]:
+def modules() -> Iterator[tuple[str, Path]]:
     for path in sorted(PACKAGE.rglob("*.py")):
-        room = path.relative_to(PACKAGE).parts[0].removesuffix(".py")
-        if room not in ELSEWHERE and path.name not in NO_SENTENCES:
-            yield room, path
+        module = path.relative_to(PACKAGE).as_posix()
+        if not module.startswith(ELSEWHERE) and path.name not in NO_SENTENCES:
+            yield module, path
 
 
 def read_sentences(path: Path) -> list[str]:
@@ -60,7 +60,7 @@ def find_toolish(text: str) -> list[str]:
     return [word for word in TOOLISH.findall(text) if word not in KEYS]
 
 
-SENTENCES = sorted({(room, text) for room, path in rooms() for text in read_sentences(path)})
+SENTENCES = sorted({(module, text) for module, path in modules() for text in read_sentences(path)})
 
 
 def test_the_sentences_of_the_source_are_read() -> None:
@@ -104,5 +104,5 @@ def test_no_sentence_reaches_a_person_in_the_words_of_the_tools() -> None:
 
 
 def test_the_rooms_for_people_write_the_persons_words_at_once() -> None:
-    own = [text for room, text in SENTENCES if room in PEOPLES_OWN]
+    own = [text for module, text in SENTENCES if module.startswith(PEOPLES_OWN)]
     assert {text: find_toolish(text) for text in own if find_toolish(text)} == {}

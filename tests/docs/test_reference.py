@@ -11,7 +11,7 @@ from mcp import Client
 from seedance_mcp.core import errors
 from seedance_mcp.server import build_server
 from tests.docs.programs import ROOT
-from tests.test_architecture import FLOORS
+from tests.test_architecture import PACKAGE, PACKAGES
 
 REFERENCE = ROOT / "docs" / "reference"
 
@@ -60,8 +60,14 @@ def test_the_errors_page_names_every_charge_that_an_error_is_raised_with() -> No
     assert found == {"none", "held", "settled"}
 
 
-def test_the_picture_of_the_design_names_every_room() -> None:
+def test_design_picture_names_every_package_and_module() -> None:
     picture = (ROOT / "docs" / "design.svg").read_text()
     drawn = set(re.findall(r'class="name[^"]*"[^>]*>([^<]+)<', picture))
-    assert drawn == {room for rooms in FLOORS.values() for room in rooms if not room.startswith("__")}
-    assert set(FLOORS) <= set(re.findall(r'class="title"[^>]*>([^<]+)<', picture))
+    titles = set(re.findall(r'class="title[^"]*"[^>]*>([^<]+)<', picture))
+    children = {path for package in PACKAGES - {"sandbox"} for path in (PACKAGE / package).iterdir()}
+
+    assert drawn == {path.stem for path in children if path.suffix == ".py" or path.is_dir()} - {
+        "__init__",
+        "__pycache__",
+    }
+    assert titles >= PACKAGES

@@ -15,7 +15,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 from rich.text import Text
 
-from seedance_mcp.app.results import show_animation
+from seedance_mcp.app.rendering import show_animation
 from seedance_mcp.app.runtime import Engine
 from seedance_mcp.cli.batch_budget import Fit, add_costs, find_fit
 from seedance_mcp.cli.batch_input import Shot

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from seedance_mcp.app.results import show_quote
+from seedance_mcp.app.rendering import show_quote
 from seedance_mcp.cli import exit_codes
 from seedance_mcp.cli.batch import label, print_table
 from seedance_mcp.cli.batch_budget import Means, add_up, choose, read_rooms, sort_by_stage

@@ -19,13 +19,14 @@ import typer
 from seedance_mcp import __version__
 from seedance_mcp.app.local_sandbox import prepare_wallet, start_sandbox
 from seedance_mcp.app.logging import configure_logging
-from seedance_mcp.cli import freeze, prune, video_commands, wallet
+from seedance_mcp.cli import freeze, prune, video_commands
 from seedance_mcp.cli.console import AsJson, json_asked, say, show_error, warn_of_unread_files, words
 from seedance_mcp.cli.doctor.command import doctor
 from seedance_mcp.cli.exit_codes import EPILOG, find_exit_code
 from seedance_mcp.cli.gallery.command import gallery
 from seedance_mcp.cli.install.command import install, uninstall
 from seedance_mcp.cli.phrases import rephrase
+from seedance_mcp.cli.wallet.command import app as wallet_commands
 from seedance_mcp.config.settings import SANDBOX_PORT, read_settings
 from seedance_mcp.core.errors import ConfigError, InternalError, SeedanceError
 
@@ -46,7 +47,7 @@ for verb in (
     doctor, gallery, install, uninstall, prune.prune, freeze.freeze, freeze.unfreeze,
 ):  # fmt: skip
     app.command(epilog=EPILOG)(verb)
-app.add_typer(wallet.app, name="wallet")
+app.add_typer(wallet_commands, name="wallet")
 
 Contract = Annotated[Literal["current", "classic"], typer.Option(help="Which dialect the sandbox studio speaks.")]
 Rail = Annotated[Literal["x402", "mpp", "both"], typer.Option(help="What the sandbox studio takes; both: x402 first.")]

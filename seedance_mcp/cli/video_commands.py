@@ -12,7 +12,8 @@ import anyio
 import typer
 
 from seedance_mcp.app.local_sandbox import end_orphans
-from seedance_mcp.app.results import PRUNED, JobResult, show_job, show_upload
+from seedance_mcp.app.rendering import PRUNED, show_job, show_upload
+from seedance_mcp.app.results import JobResult
 from seedance_mcp.app.runtime import Engine
 from seedance_mcp.cli import exit_codes
 from seedance_mcp.cli.batch import (

@@ -12,7 +12,7 @@ from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 from mcp.server.subscriptions import InMemorySubscriptionBus, ResourceUpdated
 
 from seedance_mcp.adapters.media.videos import find_media_type
-from seedance_mcp.app.results import show_job
+from seedance_mcp.app.rendering import show_job
 from seedance_mcp.core.errors import SeedanceError, quote_text
 from seedance_mcp.server.call_context import State
 

@@ -18,19 +18,8 @@ from opentelemetry import trace
 from pydantic import BaseModel, Field
 
 from seedance_mcp.adapters.media.videos import find_media_type
-from seedance_mcp.app.results import (
-    JobResult,
-    JobsResult,
-    QuoteResult,
-    UploadResult,
-    WalletResult,
-    show_animation,
-    show_job,
-    show_jobs,
-    show_quote,
-    show_upload,
-    show_wallet,
-)
+from seedance_mcp.app.rendering import show_animation, show_job, show_jobs, show_quote, show_upload, show_wallet
+from seedance_mcp.app.results import JobResult, JobsResult, QuoteResult, UploadResult, WalletResult
 from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.core.redaction import redact_data
 from seedance_mcp.jobs.undelivered import EXPIRED

@@ -18,7 +18,7 @@ from mcp import Client, StdioServerParameters
 
 from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
 from seedance_mcp.app.local_sandbox import ENDED, end_orphans, settle
-from seedance_mcp.app.results import show_job
+from seedance_mcp.app.rendering import show_job
 from seedance_mcp.app.runtime import Engine
 from seedance_mcp.app.web.gallery.data import build_show
 from seedance_mcp.config.profiles import LIVE

@@ -16,8 +16,8 @@ import pytest
 from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
 from seedance_mcp.adapters.wallet.key_files import unlock
 from seedance_mcp.app.runtime import Engine
-from seedance_mcp.cli import wallet as wallet_commands
 from seedance_mcp.cli.console import run
+from seedance_mcp.cli.wallet import funding
 from seedance_mcp.config.profiles import SANDBOX_CHARGES
 from seedance_mcp.core.errors import ConfigError, format_clock
 from seedance_mcp.core.records import Payment
@@ -205,7 +205,7 @@ def test_money_that_was_there_while_its_chain_was_silent_did_not_arrive(
     studio = make_sandbox()
     money = {"address": ADDRESS, "amount_micro_usdc": 7_000_000, "rail": "mpp"}
     httpx.post(f"{studio.url}/_sandbox/fund", json=money)
-    monkeypatch.setattr(wallet_commands, "FUND_POLL_SECONDS", 0.2)
+    monkeypatch.setattr(funding, "FUND_POLL_SECONDS", 0.2)
     profile = person.folder / "profile.toml"
     environ = {"SEEDANCE_PROFILE": "custom", "SEEDANCE_PROFILE_FILE": str(profile), "SEEDANCE_WALLET_KEY": KEY}
 

@@ -10,7 +10,8 @@ from rich.text import Text
 
 from seedance_mcp.cli import exit_codes
 from seedance_mcp.cli.console import AsJson, Sandbox, read_environ, say, shown
-from seedance_mcp.cli.doctor.checks import Finding, examine
+from seedance_mcp.cli.doctor.checks import examine
+from seedance_mcp.cli.doctor.finding import Finding
 from seedance_mcp.cli.phrases import rephrase
 from seedance_mcp.core.redaction import redact
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
 from seedance_mcp.adapters.media.thumbnails import name_frame
 from seedance_mcp.app.local_sandbox import end_orphans
-from seedance_mcp.app.results import build_claim
+from seedance_mcp.app.rendering import build_claim
 from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.errors import quote_text
 from seedance_mcp.core.ledger import Ledger

@@ -1,0 +1,400 @@
+"""Rendering: from what the services return to the results that an interface shows."""
+
+import time
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING
+
+from seedance_mcp.adapters.media.videos import is_missing
+from seedance_mcp.core.errors import URL_CHARACTERS_MAX, format_duration, quote_text
+from seedance_mcp.core.money import format_usdc
+from seedance_mcp.core.wire.failures import is_moderation
+from seedance_mcp.core.wire.json import is_network
+from seedance_mcp.core.wire.kinds import is_url, show_identifier, show_url
+from seedance_mcp.jobs.undelivered import find_url_age
+
+if TYPE_CHECKING:  # the rooms behind these load when first needed
+    from seedance_mcp.app.services import Animation
+    from seedance_mcp.config.profiles import Profile
+    from seedance_mcp.core.limits import Limits
+    from seedance_mcp.core.records import Job
+    from seedance_mcp.core.wire.responses import Receipt
+    from seedance_mcp.generation.quotes import Quote
+    from seedance_mcp.generation.uploads import Hosted
+    from seedance_mcp.jobs.history import Recent
+    from seedance_mcp.payments.wallet_status import Standing
+from seedance_mcp.app.results import (
+    BalanceResult,
+    JobLine,
+    JobResult,
+    JobsResult,
+    OfferResult,
+    QuoteResult,
+    ReceiptResult,
+    UnfinishedResult,
+    UploadResult,
+    WalletResult,
+)
+
+NEVER_CHARGED = "The chain says that this was never charged, whatever the studio's receipt says."
+
+
+UNVERIFIED = "The chain does not know the transaction of this receipt; the payment itself was used."
+
+
+PRUNED = "This video was saved, and deleted later because of its age (prune, SEEDANCE_KEEP_DAYS)."
+"""What a job says whose video its owner no longer keeps."""
+
+
+PROMPT_CHARACTERS_MAX = 80
+"""How much of a prompt a list of jobs repeats."""
+
+
+def show_upload(hosted: "Hosted") -> UploadResult:
+    """An upload as a face shows it."""
+    upload = hosted.upload
+    return UploadResult(
+        image_url=show_url(upload.image_url),
+        upload_id=show_identifier(upload.upload_id),
+        sha256=upload.sha256,
+        media_type=upload.media_type,
+        size_bytes=upload.size_bytes,
+        price_usd=format_usdc(hosted.paid_micro_usdc),
+        price_micro_usdc=hosted.paid_micro_usdc,
+        notes=list(hosted.notes),
+        next_step="Pass image_url (or the same file) as image to animate_image.",
+    )
+
+
+def show_quote(quote: "Quote") -> QuoteResult:
+    """A quote as a face shows it."""
+    price = quote.price_micro_usdc
+    return QuoteResult(
+        exact=quote.exact,
+        price_usd=None if price is None else format_usdc(price),
+        price_micro_usdc=price,
+        upload_price_usd=format_usdc(quote.upload_micro_usdc),
+        cost_usd=None if quote.cost is None else format_usdc(quote.cost.total_micro_usdc),
+        offers=[
+            OfferResult(
+                rail=judged.offer.rail,
+                network=judged.offer.network
+                if is_network(judged.offer.network)
+                else quote_text(judged.offer.network, 60),
+                price_usd=format_usdc(judged.offer.amount_micro_usdc),
+                fee_usd=format_usdc(judged.fee_micro_usdc),
+                balance_usd=None if judged.balance_micro_usdc is None else format_usdc(judged.balance_micro_usdc),
+                pay_to=judged.offer.pay_to,
+                refused_because=judged.objection,
+            )
+            for judged in quote.offers
+        ],
+        allowed=quote.refusal is None,
+        needs_approval=quote.needs_approval,
+        refused_because=quote.refusal,
+        warning=quote.warning,
+        notes=[*quote.notes, *_list_begun_notes(quote)],
+        max_price_per_video_usd=format_usdc(quote.max_price_per_video_micro_usdc),
+        left_today_usd=format_usdc(quote.day_left_micro_usdc),
+        job_id=None if quote.job is None else quote.job.job_id,
+        next_step=_find_quote_step(quote),
+    )
+
+
+def _list_begun_notes(quote: "Quote") -> list[str]:
+    """Return why a quote is nothing, where its request was bought or has a payment that is not over."""
+    if quote.job is not None:
+        job = quote.job
+        return [f"This video was bought before: job {job.job_id} ({job.status}) answers it, and it costs nothing."]
+    if quote.stage == "begun":
+        return ["This video has a payment that is not over. It is taken up, and nothing is paid twice."]
+    return []
+
+
+def _find_quote_step(quote: "Quote") -> str:
+    if quote.job is not None:
+        return f"Call get_job with job_id {quote.job.job_id}. To buy another video all the same, raise take by one."
+    if quote.stage == "begun":
+        return "Call animate_image again with the same arguments: it goes on with that payment."
+    if quote.refusal is None:
+        return "Call animate_image with the same arguments to buy it."
+    return "Do not buy it as it is."
+
+
+def show_receipt(
+    receipt: "Receipt | None", profile: "Profile", fee_micro_usdc: int, *, studio: str
+) -> ReceiptResult | None:
+    """A receipt with a link for people, and what the network kept."""
+    if receipt is None:
+        return None
+    page = profile.explorer_of(receipt.rail, studio)
+    link = page + receipt.transaction if page and receipt.transaction else None
+    return ReceiptResult(
+        network=receipt.network,
+        transaction=receipt.transaction or None,
+        explorer_url=link,
+        fee_usd=format_usdc(fee_micro_usdc),
+        verified=receipt.verified,
+    )
+
+
+def show_animation(animation: "Animation", profile: "Profile") -> JobResult:
+    """A clip that was asked for."""
+    if animation.job is not None:
+        return show_job(animation.job, profile, notes=animation.notes)
+    if animation.begun:
+        next_step = "Still being bought. Call animate_image again with the same arguments; it joins this purchase."
+    else:
+        next_step = "Nothing is bought yet: the image's host or the studio is slow. Make the same call again."
+    return JobResult(
+        job_id=None, status="pending", progress=0, video_url=None, video_url_age_seconds=None,
+        thumbnail_url=None, file=None, price_usd=None,
+        price_micro_usdc=None, rail=None, receipt=None, error=None, notes=list(animation.notes),
+        next_step=next_step,
+    )  # fmt: skip
+
+
+def show_job(job: "Job", profile: "Profile", *, notes: tuple[str, ...] = (), now: float | None = None) -> JobResult:
+    """A job as a face shows it.
+
+    Args:
+        job: What is known of it.
+        profile: Whom we talk to.
+        notes: What else its caller should know.
+        now: Unix seconds.
+    """
+    file = None if job.pruned_at is not None or _is_missing(job) else job.file
+    url_age_seconds = find_url_age(job, time.time() if now is None else now) if file is None else None
+    price = job.known_price_micro_usdc
+    return JobResult(
+        job_id=job.job_id,
+        status=job.status,
+        progress=job.progress,
+        video_url=_find_url(job.video_url),
+        video_url_age_seconds=None if url_age_seconds is None else int(url_age_seconds),
+        thumbnail_url=_find_url(job.thumbnail_url),
+        file=file,
+        price_usd=_format(price),
+        price_micro_usdc=price,
+        rail=None if price is None else job.rail,
+        receipt=show_receipt(job.receipt, profile, job.fee_micro_usdc, studio=job.studio),
+        error=_show_error(job),
+        notes=[*notes, *_describe_money(job), *_list_hidden(job), *_list_job_notes(job, profile, url_age_seconds)],
+        next_step=_find_job_step(job, profile),
+    )
+
+
+def _is_missing(job: "Job") -> bool:
+    """Whether a saved file is not there any more, though nobody pruned it."""
+    return job.pruned_at is None and is_missing(job.file)
+
+
+def _show_error(job: "Job") -> str | None:
+    """The studio's words, quoted; what is written of an expired result is our own, and quotes the studio itself."""
+    if job.error is None or job.expired_at is not None:
+        return job.error
+    return quote_text(job.error)
+
+
+def _find_job_step(job: "Job", profile: "Profile") -> str:
+    if job.status == "failed" and not profile.speaks_to(job.studio):
+        return "Call animate_image again with the same arguments: the sandbox in use now makes a new clip."
+    if job.expired_at is not None:
+        return (
+            "Stop polling. Give the claim in notes to the studio's support. The same request answers with this job and "
+            "is not bought again; to pay for another try, raise take by one."
+        )
+    if job.status == "failed":
+        return _find_step_after_failure(job, profile)
+    if job.pruned_at is not None:
+        return f"{PRUNED} Do not wait for it. To buy the same video again, raise take by one."
+    if _is_missing(job):
+        return f"Call get_job with job_id {job.job_id} to fetch it again, if the studio still has it."
+    if job.file is not None:
+        return f"Done. Show the user {job.file}."
+    if job.status == "complete":
+        return f"Call get_job with job_id {job.job_id} to save the video; its URL dies soon."
+    return f"Still running. Call get_job with job_id {job.job_id}."
+
+
+def _find_step_after_failure(job: "Job", profile: "Profile") -> str:
+    """Say what to do about a job that failed at the studio: whom to ask about the money, then the next try."""
+    refund = (
+        f"No refund is documented: {_name_support(profile)} can be asked, with the job id and the transaction. "
+        if job.known_price_micro_usdc is not None
+        else ""
+    )
+    if is_moderation(job.error):
+        return (
+            f"The studio refused the picture or the prompt. {refund}Change the picture or the prompt before another "
+            "try: the same request would be refused and paid again, whatever its take."
+        )
+    return (
+        f"It failed at the studio and is not tried again by itself. {refund}To pay for another try, raise take by one."
+    )
+
+
+def _name_support(profile: "Profile") -> str:
+    return "the studio's support" + (f" ({profile.support})" if profile.support else "")
+
+
+def _list_job_notes(job: "Job", profile: "Profile", url_age_seconds: float | None) -> list[str]:
+    """What a person should know of a job besides its facts."""
+    if job.expired_at is not None:
+        return [build_claim(job, profile)]
+    if _is_missing(job):
+        return [f"The saved file {job.file} is missing."]
+    if job.file is not None:
+        return [job.note] if job.note and job.pruned_at is None else []
+    if job.status != "complete" or url_age_seconds is None:
+        return []
+    age = format_duration(url_age_seconds)
+    return [f"The studio named video_url {age} ago; a URL expires about 20 minutes after that."]
+
+
+def build_claim(job: "Job", profile: "Profile") -> str:
+    """What to send to the studio's support about a paid result that could not be had."""
+    receipt = job.receipt
+    transaction = show_identifier(receipt.transaction) if receipt and receipt.transaction else "not known"
+    network = receipt.network if receipt else f"the {job.rail} rail"
+    ended = "not known" if job.ended_at is None else _write_time(job.ended_at)
+    expired = "not known" if job.expired_at is None else _write_time(job.expired_at)
+    last = f" Last URL: {quote_text(job.video_url, URL_CHARACTERS_MAX)}." if job.video_url else ""
+    return (
+        f"Claim for {_name_support(profile)}: job {job.job_id}, paid ${format_usdc(job.price_micro_usdc)} on "
+        f"{network} by wallet {job.wallet}, transaction {transaction}, payment {job.payment_id}. Bought "
+        f"{_write_time(job.created_at)}, finished {ended}, result expired {expired} without a download. Please restore "
+        f"the video or refund the payment.{last}"
+    )
+
+
+def _find_url(text: str | None) -> str | None:
+    """A URL of the studio's, where it is one."""
+    return text if text is not None and is_url(text) else None
+
+
+def _list_hidden(job: "Job") -> tuple[str, ...]:
+    """What is said of an address of the studio's that is not shown as one."""
+    named = {"video_url": job.video_url, "thumbnail_url": job.thumbnail_url}
+    return tuple(
+        f"The studio's {name} is not a plain URL: {show_url(text)}."
+        for name, text in named.items()
+        if text is not None and not is_url(text)
+    )
+
+
+def _describe_money(job: "Job") -> list[str]:
+    """Return what the chain says of a job's payment, where it is not what the studio said."""
+    if not job.charged:
+        return [NEVER_CHARGED]
+    if job.receipt is None:
+        return []
+    if job.receipt.verified is False:
+        return [UNVERIFIED]
+    if not job.receipt.transaction and job.receipt.nonce:
+        return [f"The payment's transaction is not known; on the chain it has the nonce {job.receipt.nonce}."]
+    return []
+
+
+def show_jobs(recent: "Recent") -> JobsResult:
+    """Recent jobs as a face shows them."""
+    lines = [
+        JobLine(
+            job_id=job.job_id,
+            status=job.status,
+            progress=job.progress,
+            file=None if job.pruned_at is not None or _is_missing(job) else job.file,
+            price_usd=_format(job.known_price_micro_usdc),
+            prompt=quote_text(job.arguments.get("prompt") or "", PROMPT_CHARACTERS_MAX),
+            created_at=_write_time(job.created_at),
+        )
+        for job in recent.jobs
+    ]
+    open_jobs = any(
+        job.status in ("pending", "loading") or (job.status == "complete" and job.file is None) for job in recent.jobs
+    )
+    if open_jobs:
+        next_step = "Call get_job with the job_id of one that has no file yet."
+    elif recent.notes:
+        next_step = "Nothing is running that this machine knows of. Call again in a minute to hear of the others."
+    else:
+        next_step = "Nothing is running."
+    return JobsResult(jobs=lines, notes=list(recent.notes), next_step=next_step)
+
+
+def show_wallet(standing: "Standing", *, problem: str | None = None) -> WalletResult:
+    """The account as a face shows it.
+
+    Args:
+        standing: What was found.
+        problem: Why there is no wallet, and what to do; None where there is one.
+    """
+    limits = standing.limits
+    return WalletResult(
+        profile=standing.profile.name,
+        address=None if problem else standing.address,
+        balances=[]
+        if problem
+        else [
+            BalanceResult(
+                rail=balance.rail,
+                network=balance.network,
+                token=balance.token,
+                balance_usd=_format(balance.amount_micro_usdc),
+                balance_micro_usdc=balance.amount_micro_usdc,
+            )
+            for balance in standing.balances
+        ],
+        max_price_per_video_usd=format_usdc(limits.max_price_per_video_micro_usdc),
+        max_per_day_usd=format_usdc(limits.max_per_day_micro_usdc),
+        max_total_usd=_format(limits.max_total_micro_usdc),
+        ask_above_usd=_format(limits.ask_above_micro_usdc),
+        unlimited=list(limits.unlimited),
+        spent_24h_usd=format_usdc(standing.spend.last_day_micro_usdc),
+        spent_total_usd=format_usdc(standing.spend.total_micro_usdc),
+        left_today_usd=format_usdc(standing.day_left_micro_usdc),
+        unfinished_payments=[
+            UnfinishedResult(
+                payment_id=payment.id,
+                purpose=payment.purpose,
+                state=payment.state,
+                amount_usd=format_usdc(payment.amount_micro_usdc),
+                fee_usd=format_usdc(payment.fee_micro_usdc),
+                held_until=_write_time(payment.hold_until),
+            )
+            for payment in standing.unfinished
+        ],
+        more_unfinished=standing.more_unfinished,
+        held_usd=format_usdc(standing.held_micro_usdc),
+        frozen_since=None if standing.freeze is None else standing.freeze.since,
+        next_step=_find_wallet_step(standing, problem),
+    )
+
+
+def _find_wallet_step(standing: "Standing", problem: str | None) -> str:
+    problem = _describe_problem(standing.limits) or problem
+    if standing.freeze is None:
+        return problem or _say_how_to_fund(standing)
+    ending = f"Only the owner can end it: {standing.profile.name_command('unfreeze')}"
+    return " ".join(filter(None, (standing.freeze.describe(), ending, problem)))
+
+
+def _describe_problem(limits: "Limits") -> str | None:
+    """Return what is wrong in the owner's settings and what to do, or None."""
+    if limits.problem is None:
+        return None
+    return f"{limits.problem.what} {limits.problem.hint} Until then quote_price works, and nothing can be bought."
+
+
+def _say_how_to_fund(standing: "Standing") -> str:
+    if standing.profile.name == "sandbox":
+        return "This is play money of the sandbox; there is nothing to fund."
+    rails = " or ".join(f"{balance.network} (token {balance.token})" for balance in standing.balances)
+    return f"To fund it, the owner sends USDC on {rails} to {standing.address}. It needs no other coin."
+
+
+def _format(amount_micro_usdc: int | None) -> str | None:
+    return None if amount_micro_usdc is None else format_usdc(amount_micro_usdc)
+
+
+def _write_time(unix_seconds: float) -> str:
+    return datetime.fromtimestamp(unix_seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

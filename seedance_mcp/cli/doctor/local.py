@@ -1,0 +1,291 @@
+"""Checks of this machine: settings, wallet, disk, ledger and MCP clients. They need no network."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+import anyio
+import anyio.to_thread
+
+from seedance_mcp.adapters.wallet import list_sources, open_wallet
+from seedance_mcp.adapters.wallet.key_files import is_locked
+from seedance_mcp.cli.install.hosts import HOSTS, has_entry
+from seedance_mcp.config.settings import Settings, list_unread_files
+from seedance_mcp.core.errors import ConfigError, SeedanceError, format_clock
+from seedance_mcp.core.freezes import Freeze
+from seedance_mcp.core.limits import Limits, Spend
+from seedance_mcp.core.money import format_usdc
+from seedance_mcp.payments.policy import find_room
+
+if TYPE_CHECKING:
+    from seedance_mcp.core.ledger import Ledger
+    from seedance_mcp.core.records import Payment
+from seedance_mcp.cli.doctor.finding import Finding, Health, build_problem
+
+DISK_BYTES_MIN = 500 * 1024 * 1024
+
+
+PRICE_MICRO_USDC_TYPICAL = 330_000
+"""The default clip and its upload: a limit or a balance below this buys nothing."""
+
+
+def check_settings_files(settings: Settings, environ: Mapping[str, str]) -> list[Finding]:
+    """The one file that is read, and those that lie where none is read."""
+    text = f"{settings.file} is read" if settings.file.exists() else f"{settings.file} is read, and is not there"
+    findings = [Finding(topic="settings file", health="ok", text=text)]
+    findings += [
+        Finding(
+            topic="settings file",
+            health="wrong",
+            text=f"{file} is not read: none of its settings holds.",
+            advice=f"Move what it says to {settings.file}, and remove it.",
+        )
+        for file in list_unread_files(environ)
+    ]
+    return findings
+
+
+def check_settings(settings: Settings, sources: Mapping[str, str]) -> list[Finding]:
+    """Report the profile, and settings that are problems."""
+    profile, limits = settings.profile, settings.limits
+    where = "; ".join(sources.values()) or "all else by default"
+    studio = "a sandbox of its own" if settings.embedded else profile.studio_url
+    day, video = limits.max_per_day_micro_usdc, limits.max_price_per_video_micro_usdc
+    text = f"${format_usdc(video)} a video, ${format_usdc(day)} a day"
+    if limits.max_total_micro_usdc is not None:
+        text += f", ${format_usdc(limits.max_total_micro_usdc)} in all"
+    if limits.unlimited:
+        text += f"; not limited: {', '.join(limits.unlimited)}"
+    small = min(day, video) < PRICE_MICRO_USDC_TYPICAL
+    return [
+        Finding(topic="settings", health="ok", text=f"profile {profile.name} at {studio}; {where}"),
+        Finding(
+            topic="limits",
+            health="note" if small else "ok",
+            text=text,
+            advice="The default clip with its upload costs $0.33: these limits do not let it pass." if small else "",
+        ),
+    ]
+
+
+async def check_wallet(settings: Settings) -> tuple[str | None, list[Finding]]:
+    """The paying address, where it can be had without asking anybody."""
+    sources = await anyio.to_thread.run_sync(list_sources, *settings.key_places)
+    used = next((source for source in sources if source.used), None)
+    if used is None:
+        flag = " --sandbox" if settings.profile.name == "sandbox" else ""
+        advice = f"Run: seedance-mcp wallet create{flag}, or wallet import FILE{flag}."
+        health: Health = "ok" if settings.embedded else "note"
+        text = (
+            "is made with the first purchase"
+            if settings.embedded
+            else "No wallet is set: prices can be asked, no more."
+        )
+        return None, [
+            Finding(topic="wallet", health=health, text=text, advice="" if settings.embedded else advice),
+        ]
+    if used.problem is not None:
+        return None, [build_problem("wallet", used.problem)]
+    file = settings.wallet_file
+    if used.is_file and settings.wallet_password_file is None and await anyio.to_thread.run_sync(is_locked, file):
+        return None, [
+            Finding(
+                topic="wallet",
+                health="note",
+                text=f"{file} is locked with a password; a host cannot ask for it.",
+                advice="Set SEEDANCE_WALLET_PASSWORD_FILE to a file (mode 0600) that holds it.",
+            )
+        ]
+    try:
+        address = (await open_wallet(*settings.key_places)).address
+    except ConfigError as exc:
+        return None, [build_problem("wallet", exc)]
+    return address, [Finding(topic="wallet", health="ok", text=f"{address}, from {used.name}")]
+
+
+def check_disk(settings: Settings) -> list[Finding]:
+    """Check that the data folder can be written and has room."""
+    folder = settings.data_dir
+    existing = next(parent for parent in (folder, *folder.parents) if parent.exists())
+    if not os.access(existing, os.W_OK) or not existing.is_dir():
+        return [
+            Finding(
+                topic="data folder",
+                health="wrong",
+                text=f"{existing} cannot be written to.",
+                advice="Make it yours, or name another in SEEDANCE_DATA_DIR.",
+            )
+        ]
+    free = shutil.disk_usage(existing).free
+    if free < DISK_BYTES_MIN:
+        return [
+            Finding(
+                topic="data folder",
+                health="wrong",
+                text=f"{folder} has only {free // 1024**2} MB left.",
+                advice="Make room: a paid clip that cannot be saved is lost after 20 minutes.",
+            )
+        ]
+    return [Finding(topic="data folder", health="ok", text=f"{folder}, {free // 1024**3} GB free")]
+
+
+def check_ledger(settings: Settings, address: str | None) -> list[Finding]:
+    """Report what was spent, what is unfinished, and what the ledger lacks."""
+    from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger  # with its database, only where it is read
+
+    if not settings.ledger_file.exists():
+        return [Finding(topic="ledger", health="ok", text="none yet; it is made with the first purchase")]
+    now = time.time()
+    try:
+        ledger = SQLiteLedger(settings.ledger_file)
+        try:
+            spend = ledger.spend(now)
+            jobs = ledger.unfinished_jobs(settings.profile.studio_url)
+            held = ledger.held_payments(now)
+            lost = ledger.settled_without_result(address) if address else []
+            freeze = ledger.find_freeze()
+            reading = [] if settings.embedded or address is None else _describe_reading(ledger, settings, address)
+        finally:
+            ledger.close()
+    except SeedanceError as exc:
+        return [build_problem("ledger", exc)]
+    findings = [] if freeze is None else [_describe_freeze(freeze, settings)]
+    findings += [_judge_budget(settings.limits, spend), *reading]
+    findings += [_describe_held(payment, now) for payment in held]
+    findings += [
+        Finding(
+            topic="payment",
+            health="note",
+            text=f"Payment {payment.id} of ${format_usdc(payment.amount_micro_usdc)} was paid; its job is not found.",
+            advice="Run the same command again; if it stays so, give the receipt to the studio's support. If you "
+            f"looked it up and it never moved, run: seedance-mcp wallet write-off {payment.id}",
+        )
+        for payment in lost
+    ]
+    if jobs:
+        findings.append(
+            Finding(
+                topic="jobs",
+                health="note",
+                text=f"{len(jobs)} not finished or not saved: {', '.join(job.job_id for job in jobs[:5])}",
+                advice=f"Run: seedance-mcp get {jobs[0].job_id}",
+            )
+        )
+    return findings
+
+
+def _describe_freeze(freeze: Freeze, settings: Settings) -> Finding:
+    """The stop that the owner has set: nothing is broken, and nothing is bought."""
+    advice = f"To buy again, run: {settings.profile.name_command('unfreeze')}"
+    return Finding(topic="freeze", health="note", text=freeze.describe(), advice=advice)
+
+
+def _describe_reading(ledger: Ledger, settings: Settings, address: str) -> list[Finding]:
+    """Return what is known of jobs that the wallet bought and this ledger has not: it is new, lost or restored."""
+    studio = settings.profile.studio_url
+    if ledger.find_reading(wallet=address, studio=studio) is None:
+        return [
+            Finding(
+                topic="ledger",
+                health="note",
+                text="It was never compared with the studio's list of this wallet's jobs.",
+                advice="The next purchase does that first, free: what was bought before is found, not paid again.",
+            )
+        ]
+    payments = _describe_untracked_payments(ledger, address)
+    jobs = ledger.list_untracked(wallet=address, studio=studio)
+    if not jobs:
+        return payments
+    named = ", ".join(job.job_id for job in jobs[-5:])
+    return [
+        Finding(
+            topic="ledger",
+            health="note",
+            text=f"It lacks jobs of this wallet at the studio, {len(jobs)} in all: {named}. It was lost or restored, "
+            "or another one pays with this wallet. They count against your limits, at estimated prices.",
+            advice=f"A repeated request finds its job and pays nothing. Save one: seedance-mcp get {jobs[-1].job_id}",
+        ),
+        *payments,
+    ]
+
+
+def _describe_untracked_payments(ledger: Ledger, address: str) -> list[Finding]:
+    """Return what is known of payments that neither the ledger nor the studio's list explains: a chain has them."""
+    payments = ledger.list_untracked_payments(wallet=address)
+    if not payments:
+        return []
+    total = format_usdc(sum(payment.amount_micro_usdc for payment in payments))
+    named = ", ".join(payment.transaction for payment in payments[-3:])
+    return [
+        Finding(
+            topic="ledger",
+            health="note",
+            text=f"It lacks {len(payments)} payments of this wallet to the studio, ${total} in all, that no listed job "
+            f"explains: {named}. They count against your limits.",
+            advice="Image uploads are among them. For a lost video, send the transaction to the studio's support.",
+        )
+    ]
+
+
+def _judge_budget(limits: Limits, spend: Spend) -> Finding:
+    """What was spent, and what is left of the tightest budget."""
+    left, name = min(find_room(limits, spend))
+    total = limits.max_total_micro_usdc
+    if left >= PRICE_MICRO_USDC_TYPICAL:
+        advice = ""
+    elif total is not None and total - spend.total_micro_usdc < PRICE_MICRO_USDC_TYPICAL:
+        advice = "The total budget is used up, and does not free by itself: raise SEEDANCE_MAX_TOTAL to buy more."
+    else:
+        advice = "The day's budget is used up; it frees by itself, or raise SEEDANCE_MAX_PER_DAY."
+    return Finding(
+        topic="ledger",
+        health="note" if advice else "ok",
+        text=f"${format_usdc(spend.last_day_micro_usdc)} in the last 24 hours, ${format_usdc(spend.total_micro_usdc)} "
+        f"in all; ${format_usdc(left)} left of your {name}",
+        advice=advice,
+    )
+
+
+def _describe_held(payment: Payment, now: float) -> Finding:
+    """A payment that counts as spent although nobody knows yet what became of it."""
+    amount, until = f"${format_usdc(payment.cost_micro_usdc)}", format_clock(payment.hold_until)
+    if payment.state == "reserved":
+        text = f"Payment {payment.id} of {amount} is being made, and holds budget until {until} at the latest."
+        return Finding(topic="payment", health="note", text=text)
+    over = payment.hold_until <= now
+    text = (
+        f"Payment {payment.id} of {amount} is {payment.state}, and holds budget; its credential "
+        f"{'ended' if over else 'ends'} at {until}."
+    )
+    again = "; or run the same command again" if payment.state == "signed" else " once its credential is over"
+    advice = (
+        f"A running server asks the studio and the chain by itself{again}. If no chain will tell, look it up and run: "
+        f"seedance-mcp wallet write-off {payment.id}"
+    )
+    return Finding(topic="payment", health="note", text=text, advice=advice)
+
+
+def check_clients() -> list[Finding]:
+    """Report which MCP clients of this machine start this server."""
+    findings: list[Finding] = []
+    for host in HOSTS.values():
+        file = host.find_file()
+        try:
+            installed = has_entry(host, file)
+        except ConfigError as exc:
+            findings.append(build_problem(f"host {host.name}", exc))
+            continue
+        if installed is not None:
+            text = f"our entry is in {file}" if installed else f"found, without our entry: {file}"
+            advice = "" if installed else f"Run: seedance-mcp install {host.name}"
+            findings.append(
+                Finding(topic=f"host {host.name}", health="ok" if installed else "note", text=text, advice=advice)
+            )
+    if not findings:
+        text = "No configuration of a known host was found."
+        findings.append(Finding(topic="hosts", health="note", text=text, advice="Run: seedance-mcp install HOST"))
+    return findings

@@ -1,0 +1,223 @@
+"""Checks of the studio and of the chains. They sign nothing and spend nothing."""
+
+from __future__ import annotations
+
+import importlib.util
+import time
+from collections.abc import AsyncGenerator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+import anyio
+
+from seedance_mcp.config.settings import Settings
+from seedance_mcp.core.errors import ConfigError, SeedanceError, StudioRejectedError, quote_text
+from seedance_mcp.core.installation import describe_install
+from seedance_mcp.core.money import format_usdc
+
+if TYPE_CHECKING:
+    from seedance_mcp.adapters.studio.client import Studio
+    from seedance_mcp.core.wire.offers import Rail
+from seedance_mcp.cli.doctor.finding import Finding, build_problem
+from seedance_mcp.cli.doctor.local import PRICE_MICRO_USDC_TYPICAL
+
+NETWORK_SECONDS = 30
+"""For so long the studio and the chains are waited for, all together."""
+
+
+SKEW_SECONDS_MAX = 30
+
+
+async def check_network(settings: Settings, address: str | None) -> list[Finding]:
+    """Check the studio and the chains; within `NETWORK_SECONDS`."""
+    if settings.embedded:
+        missing = [name for name in ("av", "siwe", "x402") if importlib.util.find_spec(name) is None]
+        if missing:
+            return [
+                Finding(
+                    topic="sandbox",
+                    health="wrong",
+                    text=f"The sandbox studio is not installed ({', '.join(missing)} missing).",
+                    advice=describe_install("sandbox"),
+                )
+            ]
+        return [Finding(topic="sandbox", health="ok", text="installed; every server and command brings its own")]
+    findings: list[Finding] = []
+    with anyio.move_on_after(NETWORK_SECONDS) as scope:
+        try:
+            async with _open_studio(settings) as studio:
+                findings += await _check_studio(studio, settings)
+                findings += await _check_chains(studio, settings, address)
+        except ConfigError as exc:
+            findings.append(build_problem("network", exc))
+    if scope.cancelled_caught:
+        text = f"The rest was not answered within {NETWORK_SECONDS} s."
+        findings.append(
+            Finding(topic="network", health="wrong", text=text, advice="Try again in a minute.", remote=True)
+        )
+    return findings
+
+
+@asynccontextmanager
+async def _open_studio(settings: Settings) -> AsyncGenerator[Studio, None]:
+    from seedance_mcp.adapters.studio.client import (  # the HTTP client, only where the network is looked at
+        Address,
+        Studio,
+    )
+
+    async def refuse(_: object) -> tuple[str, str]:
+        raise ConfigError("The doctor signs nothing.")
+
+    profile = settings.profile
+    address = Address(
+        studio_url=profile.studio_url,
+        blob_url=profile.blob_url,
+        rpc_urls=profile.rpc_urls,
+        tempo_rpc_urls=profile.tempo_rpc_urls,
+        chain_id=profile.sign_in_chain,
+        allow_loopback_http=profile.allow_loopback_http,
+    )
+    async with Studio(address, refuse) as studio:
+        yield studio
+
+
+async def _check_studio(studio: Studio, settings: Settings) -> list[Finding]:
+    """Reachable, which dialect, and whether our request would be understood: asked unpaid, so it costs nothing."""
+    from seedance_mcp.core.wire.generation import GenerationRequest
+    from seedance_mcp.generation.pricing import PLACEHOLDER_URL, Pricing
+
+    pricing = Pricing(studio=studio, wallet="0x" + "0" * 40, now=time.time)
+    try:
+        contract = await pricing.route_contract("seedance-fast")
+    except SeedanceError as exc:
+        return [build_problem("studio", exc)]
+    if pricing.unreadable is not None:
+        return [build_problem("studio", pricing.unreadable)]
+    findings = [
+        Finding(topic="studio", health="ok", text=f"{studio.origin} answers, and speaks the {contract.dialect} dialect")
+    ]
+    findings += await _check_upload(studio)
+    request = GenerationRequest(
+        model="seedance-fast", prompt="A test of the request; it is not paid.", image="0" * 64, last_image=None,
+        duration_seconds=4, resolution="480p", aspect_ratio="16:9", camera_fixed=None, generate_audio=None, seed=None,
+        take=1,
+    )  # fmt: skip
+    try:
+        priced = await pricing.ask(request, [PLACEHOLDER_URL])
+    except StudioRejectedError as exc:
+        if exc.status != 400:
+            return [*findings, build_problem("request", exc)]
+        if PLACEHOLDER_URL in exc.what:
+            text = (
+                "not tried: the studio names a price only for pictures that it hosts, and the doctor uploads none; "
+                "each purchase asks it first, unpaid"
+            )
+            return [*findings, Finding(topic="request", health="unknown", text=text)]
+        text = f"Whether our request is understood shows only with a picture of yours: {quote_text(exc.what, 160)}"
+        return [*findings, Finding(topic="request", health="unknown", text=text)]
+    except SeedanceError as exc:
+        return [*findings, build_problem("request", exc)]
+    price = (
+        "no price that we can read" if priced.price_micro_usdc is None else f"${format_usdc(priced.price_micro_usdc)}"
+    )
+    return [*findings, Finding(topic="request", health="ok", text=f"understood; the default clip costs {price}")]
+
+
+async def _check_upload(studio: Studio) -> list[Finding]:
+    """The price of an upload, asked unpaid: on which rails it could be paid, and what the studio's clock says."""
+    from seedance_mcp.core.wire.json import encode_json
+    from seedance_mcp.core.wire.mpp import is_pushed
+    from seedance_mcp.core.wire.offers import read_offers
+    from seedance_mcp.core.wire.responses import PaidRequest
+
+    body = encode_json({"filename": "doctor.png", "contentType": "image/png", "size": 1000})
+    try:
+        url = f"{studio.origin}/api/upload"
+        answer = await studio.send(PaidRequest(purpose="upload", fingerprint="doctor", url=url, body=body))
+        offers = read_offers(answer.status, answer.headers, answer.body, url=url)
+    except SeedanceError as exc:
+        return [build_problem("upload", exc)]
+    pushed = " once its money has moved (SEEDANCE_ALLOW_PUSH)"
+    rails = ", ".join(sorted({offer.rail + (pushed if is_pushed(offer) else "") for offer in offers.offers}))
+    price = min((offer.amount_micro_usdc for offer in offers.offers), default=0)
+    findings = [
+        Finding(topic="upload", health="ok", text=f"costs ${format_usdc(price)}, payable on {rails}")
+        if rails
+        else Finding(
+            topic="upload",
+            health="wrong",
+            text=f"The studio offers no way to pay that we know: {quote_text(', '.join(offers.passed_over), 160)}",
+            advice="Update seedance-mcp.",
+        )
+    ]
+    if offers.answered_at is not None:
+        skew = round(time.time() - offers.answered_at)
+        wrong = abs(skew) > SKEW_SECONDS_MAX
+        findings.append(
+            Finding(
+                topic="clock",
+                health="wrong" if wrong else "ok",
+                text=f"{abs(skew)} s {'ahead of' if skew > 0 else 'behind'} the studio's" if wrong else "right",
+                advice="Set this machine's clock: a payment is valid for three minutes." if wrong else "",
+            )
+        )
+    return findings
+
+
+async def _check_chains(studio: Studio, settings: Settings, address: str | None) -> list[Finding]:
+    from seedance_mcp.core.wire.mpp import build_balance_call
+    from seedance_mcp.core.wire.x402 import read_word
+
+    profile, findings = settings.profile, list[Finding]()
+    chains: list[tuple[Rail, str, tuple[str, ...]]] = []
+    if profile.token is not None and "x402" in settings.limits.rails:
+        chains.append(("x402", profile.token.network, (profile.token.asset,)))
+    if profile.charges is not None and "mpp" in settings.limits.rails:
+        chains.append(("mpp", profile.charges.network, profile.charges.currencies))
+    balances: list[int] = []
+    for rail, network, tokens in chains:
+        finding = await _check_nodes(studio, rail, network)
+        if address is None or finding.health != "ok":
+            findings.append(finding)
+            continue
+        told, problems = list[str](), list[Finding]()
+        for token in tokens:
+            try:
+                amount = read_word(await studio.call_rpc("eth_call", build_balance_call(token, address), rail=rail))
+            except SeedanceError as exc:
+                problems.append(build_problem(finding.topic, exc))
+                continue
+            balances.append(amount)
+            told.append(f"${format_usdc(amount)} {profile.name_token(token)}")
+        text = f"{finding.text}; {', '.join(told)} in the wallet" if told else finding.text
+        findings += [replace(finding, text=text), *problems]
+    if balances and max(balances) < PRICE_MICRO_USDC_TYPICAL:
+        most = f"{'at most ' if len(balances) > 1 else ''}${format_usdc(max(balances))}"
+        text = f"The wallet holds {most} of a token; the default clip with its upload costs $0.33."
+        findings.append(Finding(topic="balance", health="note", text=text, advice="Run: seedance-mcp wallet fund"))
+    return findings
+
+
+async def _check_nodes(studio: Studio, rail: Rail, network: str) -> Finding:
+    """Whether every RPC address of a rail answers, and is of the right chain; the first that is not."""
+    from seedance_mcp.core.wire.x402 import read_word
+
+    topic, setting = f"chain {rail}", "SEEDANCE_RPC_URL" if rail == "x402" else "SEEDANCE_TEMPO_RPC_URL"
+    nodes = studio.count_nodes(rail)
+    if nodes == 0:
+        text = "no RPC address: what became of an unclear payment is asked only at the studio"
+        return Finding(topic=topic, health="note", text=text, advice=f"Set {setting}.")
+    for node in range(nodes):
+        which = "The RPC address" if nodes == 1 else f"RPC address {node + 1} of {nodes}"
+        try:
+            chain_id = read_word(await studio.call_rpc("eth_chainId", [], rail=rail, node=node))
+        except SeedanceError as exc:
+            finding = build_problem(topic, exc)
+            return finding if nodes == 1 else replace(finding, text=f"{which}: {finding.text}")
+        if f"eip155:{chain_id}" != network:
+            text = f"{which} is of eip155:{chain_id}, not of {network}."
+            return Finding(topic=topic, health="wrong", text=text, advice=f"Correct {setting}.")
+    return Finding(
+        topic=topic, health="ok", text=f"{network} answers" + (f" at {nodes} addresses" if nodes > 1 else "")
+    )

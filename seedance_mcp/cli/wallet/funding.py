@@ -1,0 +1,125 @@
+"""Wallet funding: show where to send money, and wait until it is there."""
+
+import sys
+from typing import Annotated, Any
+
+import anyio
+import typer
+
+from seedance_mcp.app.runtime import Engine
+from seedance_mcp.cli.console import AsJson, Sandbox, read_environ, run, say, settle, words
+from seedance_mcp.cli.exit_codes import UNFINISHED
+from seedance_mcp.config.settings import Settings
+from seedance_mcp.core.errors import ConfigError
+from seedance_mcp.core.money import format_usdc
+
+FUND_SECONDS_DEFAULT = 900
+
+
+FUND_SECONDS_MAX = 24 * 3600
+
+
+FUND_POLL_SECONDS = 3
+
+
+def fund(
+    wait: Annotated[bool, typer.Option("--wait", help="Wait until money arrives.")] = False,
+    wait_seconds: Annotated[int, typer.Option(min=1, max=FUND_SECONDS_MAX, help="How long.")] = FUND_SECONDS_DEFAULT,
+    sandbox: Sandbox = False,
+    as_json: AsJson = False,
+) -> None:
+    """Show where to send money: address, networks, tokens, and a QR code of the address."""
+    environ = read_environ(sandbox)
+
+    async def work(engine: Engine) -> dict[str, Any]:
+        animator, settings = await engine.animator(), await engine.settings()
+        deposits = await _read_deposits(animator, settings)
+        if not deposits:
+            raise ConfigError("This profile has no token to pay in on an allowed rail.")
+        if not as_json:
+            _show_deposits(animator.wallet.address, deposits)
+        arrived = None
+        if wait:
+            words.print("Waiting for money to arrive; Ctrl-C ends the waiting and nothing else.")
+            after = await _await_deposit(animator, settings, deposits, wait_seconds)
+            arrived = after is not None
+            deposits = after or deposits
+            words.print("It arrived." if arrived else "Nothing arrived yet.")
+            if arrived and not as_json:
+                _show_balances(deposits)
+        found: dict[str, Any] = {"address": animator.wallet.address, "deposits": deposits}
+        return found if arrived is None else {**found, "arrived": arrived}
+
+    result = run(environ, work)
+    if as_json:
+        say(result)
+    if not result.get("arrived", True):
+        raise typer.Exit(UNFINISHED)
+
+
+async def _read_deposits(animator: Any, settings: Settings) -> list[dict[str, Any]]:
+    """Every token that may be sent: pinned by the profile, on a rail that the owner allows, preferred first."""
+    rails = settings.limits.rails
+    balances = [one for one in (await animator.wallet_status()).balances if one.rail in rails]
+    return [
+        {
+            "rail": one.rail,
+            "network": one.network,
+            "token": settings.profile.name_token(one.token),
+            "token_address": one.token,
+            "balance_micro_usdc": one.amount_micro_usdc,
+        }
+        for one in sorted(balances, key=lambda one: rails.index(one.rail))
+    ]
+
+
+async def _await_deposit(
+    animator: Any, settings: Settings, before: list[dict[str, Any]], wait_seconds: int
+) -> list[dict[str, Any]] | None:
+    """The new balances, or None where nothing came in time.
+
+    What is first known of a token's balance is what it had: a chain that does not answer says nothing of money.
+    """
+    held = _known(before)
+    with anyio.move_on_after(wait_seconds):
+        while True:
+            now = await _read_deposits(animator, settings)
+            known = _known(now)
+            held = {**known, **held}
+            if any(amount > held[token] for token, amount in known.items()):
+                return now
+            await anyio.sleep(FUND_POLL_SECONDS)
+    return None
+
+
+def _known(deposits: list[dict[str, Any]]) -> dict[tuple[str, str], int]:
+    """The balances that a chain has told, by network and token."""
+    told = [one for one in deposits if one["balance_micro_usdc"] is not None]
+    return {(one["network"], one["token_address"]): one["balance_micro_usdc"] for one in told}
+
+
+def settle_offline(settings: Settings) -> Settings:
+    """The same settings with the key of a locked wallet, asked for at the terminal; brings up no sandbox."""
+    return settings if settings.embedded else settle(settings)
+
+
+def _show_deposits(address: str, deposits: list[dict[str, Any]]) -> None:
+    import segno  # draws the QR code; loads only where one is shown
+
+    if sys.stderr.isatty():
+        segno.make(address, micro=False).terminal(out=sys.stderr, compact=True)
+    words.print("Send one of these to this address, on that very network, and nothing else:")
+    typer.echo(address)
+    _show_balances(deposits)
+
+
+def _show_balances(deposits: list[dict[str, Any]]) -> None:
+    for one in deposits:
+        network, amount = _network_name(one["network"]), one["balance_micro_usdc"]
+        there = "the chain does not say what is there" if amount is None else f"${format_usdc(amount)} there"
+        words.print(f"  {one['token']} on {network}, token contract {one['token_address']}: {there}", markup=False)
+
+
+def _network_name(network: str) -> str:
+    names = {"eip155:8453": "Base", "eip155:4217": "Tempo"}
+    return f"{names[network]} ({network})" if network in names else network

@@ -1,0 +1,131 @@
+"""Wallet payments: limits, what was paid, and writing off what never will be."""
+
+import time
+from typing import Annotated
+
+import typer
+
+from seedance_mcp.app.runtime import Engine
+from seedance_mcp.cli.console import (
+    AsJson,
+    Sandbox,
+    is_person_there,
+    open_ledger,
+    read_environ,
+    run,
+    say,
+    words,
+)
+from seedance_mcp.config.settings import Settings, read_settings
+from seedance_mcp.core.errors import ConfigError, format_clock
+from seedance_mcp.core.money import format_usdc
+from seedance_mcp.core.records import Payment
+from seedance_mcp.core.wire.mpp import find_transaction
+from seedance_mcp.core.wire.x402 import find_nonce
+
+
+def limits(sandbox: Sandbox = False, as_json: AsJson = False) -> None:
+    """Show your limits and what is left of them; needs neither a network nor a key."""
+    from seedance_mcp.payments import policy  # the rooms behind it load only here
+
+    settings = read_settings(read_environ(sandbox))
+    with open_ledger(settings) as ledger:
+        spend = policy.Spend() if ledger is None else ledger.spend(time.time())
+        freeze = None if ledger is None else ledger.find_freeze()
+    chosen = settings.limits
+    rows = {
+        "max_price_per_video_micro_usdc": chosen.max_price_per_video_micro_usdc,
+        "max_per_day_micro_usdc": chosen.max_per_day_micro_usdc,
+        "spent_last_day_micro_usdc": spend.last_day_micro_usdc,
+        "max_total_micro_usdc": chosen.max_total_micro_usdc,
+        "spent_total_micro_usdc": spend.total_micro_usdc,
+        "ask_above_micro_usdc": chosen.ask_above_micro_usdc,
+    }
+    lists = {"rails": list(chosen.rails), "recipients": list(chosen.recipients), "models": list(chosen.models)}
+    if as_json:
+        say({
+            **rows, **lists, "push_allowed": chosen.push_allowed, "unlimited": list(chosen.unlimited),
+            "frozen_since": None if freeze is None else freeze.since,
+        })  # fmt: skip
+        return
+    for name, amount in rows.items():
+        label = name.removesuffix("_micro_usdc").replace("_", " ")
+        unset = "never" if name.startswith("ask_above") else "no limit"
+        typer.echo(f"{label:22} {unset if amount is None else '$' + format_usdc(amount)}")
+    for name, allowed in lists.items():
+        typer.echo(f"{name:22} {', '.join(allowed) or 'any'}")
+    if "mpp" in chosen.rails:
+        typer.echo(f"{'push on Tempo':22} {'allowed' if chosen.push_allowed else 'not allowed'}")
+    if freeze is not None:
+        words.print(f"{freeze.describe()} To end it, run: {settings.profile.name_command('unfreeze')}", markup=False)
+    words.print("Settings are the only way to change them: SEEDANCE_MAX_PER_DAY and so on, see README.")
+
+
+def payments(sandbox: Sandbox = False, as_json: AsJson = False) -> None:
+    """List the payments that are not over: they count against your limits until somebody knows what became of them."""
+    settings = read_settings(read_environ(sandbox))
+    with open_ledger(settings) as ledger:
+        found = [] if ledger is None else ledger.held_payments(time.time())
+    if as_json:
+        say([
+            {
+                "payment_id": one.id, "purpose": one.purpose, "state": one.state, "rail": one.rail,
+                "network": one.network, "pay_to": one.pay_to, "wallet": one.wallet,
+                "amount_micro_usdc": one.cost_micro_usdc, "hold_until": one.hold_until,
+                "transaction": find_transaction(one.document or {}), "nonce": find_nonce(one.document or {}) or None,
+            }
+            for one in found
+        ])  # fmt: skip
+        return
+    for one in found:
+        typer.echo(_describe(one))
+    words.print("They are asked about in the background." if found else "Every payment is over.")
+
+
+def write_off(
+    payment_id: Annotated[int, typer.Argument(help="Its number, as `wallet payments` names it.")],
+    sandbox: Sandbox = False,
+) -> None:
+    """Say of a payment that you looked it up and it never moved; it then counts no more. For a person at a terminal."""
+    environ = read_environ(sandbox)
+    payment = _find_unfinished(read_settings(environ), payment_id)
+    if not is_person_there():
+        raise ConfigError("Only a person at a terminal can write off a payment.", "Nothing changed.")
+    words.print(f"{_describe(payment)}.", markup=False)
+    if not typer.confirm("Did you look it up there, and it never moved?", err=True):
+        raise ConfigError("Nothing was written off.", "It counts until it is known what became of it.")
+
+    async def work(engine: Engine) -> Payment:
+        return await (await engine.window_shopper()).write_off(payment)
+
+    if run(environ, work).state == "settled":
+        raise ConfigError(f"The chain says that payment {payment_id} did move.", "It is booked as paid.")
+    words.print(f"Payment {payment_id} counts no more. If it did move, your limits do not know of it.")
+
+
+def _find_unfinished(settings: Settings, payment_id: int) -> Payment:
+    now = time.time()
+    with open_ledger(settings) as ledger:
+        payment = None if ledger is None else ledger.find_payment(payment_id)
+        if ledger is None or payment is None:
+            raise ConfigError(f"There is no payment {payment_id} in this ledger.", "Run: seedance-mcp wallet payments")
+        is_held = payment.state != "reserved" and payment.id in {one.id for one in ledger.held_payments(now)}
+        is_unverified = payment.state == "settled" and payment.document is not None and not payment.chain_checked
+        if not is_held and not is_unverified:
+            raise ConfigError(f"Payment {payment_id} is over, or was not signed.", "There is nothing to write off.")
+    if payment.hold_until > now:
+        raise ConfigError(
+            f"The credential of payment {payment_id} can still be used.", "Wait until it is over; it takes minutes."
+        )
+    return payment
+
+
+def _describe(payment: Payment) -> str:
+    transaction, nonce = find_transaction(payment.document or {}), find_nonce(payment.document or {})
+    return (
+        f"payment {payment.id}: ${format_usdc(payment.cost_micro_usdc)} for {payment.purpose}, {payment.state}, on "
+        f"{payment.network} from {payment.wallet} to {payment.pay_to}"
+        + (f", held at least until {format_clock(payment.hold_until)}" if payment.hold_until > time.time() else "")
+        + (f", transaction {transaction}" if transaction is not None else "")
+        + (f", nonce {nonce}" if nonce else "")
+    )

@@ -10,7 +10,7 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal, cast
+from typing import Any, cast
 
 import anyio.to_thread
 import httpx
@@ -25,7 +25,6 @@ from seedance_mcp.server import build_server
 from tests.forks import build_command
 
 CALL_SECONDS = 40
-Process = Literal["forked", "started"]
 ON_BOTH_RAILS = pytest.mark.parametrize("rail", ["x402", "mpp"])
 """For a journey that must end alike however the studio is paid."""
 
@@ -100,14 +99,14 @@ class Bench:
 
     @asynccontextmanager
     async def host(
-        self, *, mode: Any = "auto", elicitation: Any = None, process: Process | None = None, **environ: str
+        self, *, mode: Any = "auto", elicitation: Any = None, process: str | None = None, **environ: str
     ) -> AsyncGenerator[Host]:
         """A server on these settings, and a host connected to it.
 
         Args:
             mode: Of the SDK's client.
             elicitation: Who answers what the server asks.
-            process: How the server becomes a process of its own; None: it is none.
+            process: `forked` or `started`, where the server must be a process of its own.
             environ: Further settings.
         """
         plain = {name: value for name, value in os.environ.items() if not name.startswith("SEEDANCE_")}

@@ -142,7 +142,7 @@ async def run_client(arguments: argparse.Namespace) -> None:
     async def sign_in(build: Any) -> tuple[str, str]:
         return wallet.address, await wallet.sign_in(build(wallet.address))
 
-    address = Address(studio_url=url, blob_url=url, rpc_urls=(), chain_id="eip155:8453", allow_loopback_http=True)
+    address = Address(studio_url=url, blob_url=url, chain_id="eip155:8453", allow_loopback_http=True)
     plan = draw_jobs(arguments.jobs, arguments.job_seconds, arguments.began_at)
     with tempfile.TemporaryDirectory(prefix="polling-") as folder:
         ledger = SQLiteLedger(Path(folder) / "ledger.sqlite3")

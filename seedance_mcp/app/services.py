@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import anyio
 
+from seedance_mcp.adapters.chain.rpc import ChainRpc
 from seedance_mcp.adapters.media.videos import is_missing
 from seedance_mcp.adapters.studio.client import Studio
 from seedance_mcp.adapters.wallet import Wallet
@@ -36,6 +37,7 @@ from seedance_mcp.jobs.untracked import Adoption
 from seedance_mcp.payments import policy
 from seedance_mcp.payments.balances import Funds
 from seedance_mcp.payments.executor import Buyer
+from seedance_mcp.payments.push import ChargeBroadcaster
 from seedance_mcp.payments.reconciler import Recovery
 from seedance_mcp.payments.settlement import Chains
 from seedance_mcp.payments.untracked import UntrackedPayments
@@ -93,11 +95,19 @@ class Animator:
         self._ledger = ledger
         self._studio = studio
         self._now = now
-        funds = Funds(studio=studio, pins=profile.pins, wallet=None if wallet.problem else wallet.address)
+        rpc = ChainRpc(studio.http, {"x402": profile.rpc_urls, "mpp": profile.tempo_rpc_urls})
+        funds = Funds(rpc=rpc, pins=profile.pins, wallet=None if wallet.problem else wallet.address)
         buyer = Buyer(
-            wallet=wallet, ledger=ledger, studio=studio, limits=limits, pins=profile.pins, funds=funds, now=now
+            wallet=wallet,
+            ledger=ledger,
+            studio=studio,
+            limits=limits,
+            pins=profile.pins,
+            funds=funds,
+            broadcaster=ChargeBroadcaster(rpc=rpc, ledger=ledger, funds=funds, is_allowed=limits.push_allowed, now=now),
+            now=now,
         )
-        chains = Chains(studio=studio, pins=profile.pins)
+        chains = Chains(rpc=rpc, pins=profile.pins)
         self._recovery = Recovery(buyer=buyer, ledger=ledger, studio=studio, chains=chains, now=now)
         self._pricing = Pricing(
             studio=studio, wallet=wallet.address, now=now, signable=self._is_signable, memory=ledger

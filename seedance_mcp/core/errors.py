@@ -15,6 +15,7 @@ SeedanceError
 │   ├── StudioUnreachableError
 │   ├── StudioRejectedError
 │   └── StudioProtocolError
+├── ChainError                      a chain's node did not answer, or not as it must
 ├── PossiblyBoughtError             a job that the ledger does not know may be what is asked for
 ├── PaymentError                    a credential left this machine
 │   ├── PaymentRefusedError         the studio refused it; the hold stays until it expires
@@ -262,6 +263,13 @@ class StudioProtocolError(StudioError):
 
     code = "studio_protocol"
     default_hint = "Do not retry at once; if it happens again, tell the owner."
+
+
+class ChainError(SeedanceError):
+    """A chain's node did not answer, or answered what it must not."""
+
+    code = "chain"
+    default_hint = "Try again in a minute."
 
 
 class PossiblyBoughtError(SeedanceError):

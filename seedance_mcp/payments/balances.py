@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 
 import anyio
 
-from seedance_mcp.adapters.studio.client import Studio
-from seedance_mcp.core.errors import StudioError
+from seedance_mcp.adapters.chain.rpc import ChainRpc
+from seedance_mcp.core.errors import ChainError
 from seedance_mcp.core.limits import Pins, Purse
 from seedance_mcp.core.wire.mpp import GAS_PRICE_DEFAULT, Inclusion, build_balance_call, read_inclusion
 from seedance_mcp.core.wire.offers import Offer, Rail
@@ -52,12 +52,12 @@ class Funds:
     """Asks the chains of one wallet.
 
     Attributes:
-        studio: Carries the questions.
+        rpc: Carries the questions.
         pins: Only pinned tokens on pinned chains are asked about.
         wallet: Our address; None where no wallet is set, and then no balance is asked for.
     """
 
-    studio: Studio
+    rpc: ChainRpc
     pins: Pins
     wallet: str | None
     _known: dict[Key, _Answer] = field(default_factory=dict[Key, _Answer])
@@ -102,9 +102,9 @@ class Funds:
         """What the Tempo chain says of a transaction now; None where it knows none.
 
         Raises:
-            StudioError: It cannot be asked.
+            ChainError: It cannot be asked.
         """
-        receipt = await self.studio.call_rpc("eth_getTransactionReceipt", [transaction], rail="mpp")
+        receipt = await self.rpc.call("eth_getTransactionReceipt", [transaction], rail="mpp")
         return read_inclusion(receipt, transaction)
 
     async def find_fee(self, transaction: str) -> int | None:
@@ -112,7 +112,7 @@ class Funds:
         with anyio.move_on_after(ASK_SECONDS):
             try:
                 inclusion = await self.find_inclusion(transaction)
-            except StudioError:
+            except ChainError:
                 return None
             return None if inclusion is None else inclusion.fee_micro_usdc
         return None
@@ -151,13 +151,13 @@ class Funds:
         rail: Rail = "x402" if self.pins.x402 is not None and network == self.pins.x402.network else "mpp"
         try:
             if token == _GAS:
-                answer = await self.studio.call_rpc("eth_gasPrice", [], rail=rail)
+                answer = await self.rpc.call("eth_gasPrice", [], rail=rail)
             elif self.wallet is None:
                 return  # there is no balance that anyone could mean
             else:
-                answer = await self.studio.call_rpc("eth_call", build_balance_call(token, self.wallet), rail=rail)
+                answer = await self.rpc.call("eth_call", build_balance_call(token, self.wallet), rail=rail)
             answers[key] = read_word(answer)
-        except StudioError:
+        except ChainError:
             return  # it stays unknown for as long as an answer would be believed
 
 

@@ -47,22 +47,19 @@ from seedance_mcp.core.installation import describe_install
 from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.limits import Approval, Limits, Pins, Purse, Recipient
 from seedance_mcp.core.records import Payment
-from seedance_mcp.core.wire.mpp import Inclusion, build_charge, find_transaction, is_pushed, read_charge
+from seedance_mcp.core.wire.mpp import build_charge, find_transaction, is_pushed
 from seedance_mcp.core.wire.offers import Credential, Offer, Offers
-from seedance_mcp.core.wire.responses import PaidRequest, Receipt, Refused, Settled, holds_result, read_outcome
+from seedance_mcp.core.wire.responses import PaidRequest, Refused, Settled, holds_result, read_outcome
 from seedance_mcp.core.wire.x402 import Authorization, build_payment
 from seedance_mcp.payments import policy
 from seedance_mcp.payments.balances import Funds
-from seedance_mcp.payments.pending import UNDONE, refused_error, tell_payment, underway_error, unknown_error
+from seedance_mcp.payments.pending import refused_error, tell_payment, underway_error, unknown_error
+from seedance_mcp.payments.push import ChargeBroadcaster
 
 SEND_SECONDS = 60
 """How long we wait for the answer to a paid request; verification and settlement take a few seconds."""
 JOIN_ATTEMPTS_MAX = 3
 """How often a caller who finds the same purchase under way takes it up and looks again."""
-PUSH_SECONDS = 20
-"""How long a charge that we bring to the chain may take to be seen there; its hash is sent to the studio even so."""
-BLOCK_SECONDS = 0.5
-"""Pause between two looks for it; Tempo makes a block in about that time."""
 LEASE_SECONDS = SEND_SECONDS + 15
 """How long other processes leave a payment alone while one of them is busy with it."""
 
@@ -78,6 +75,7 @@ class Buyer:
         limits: What the owner allows.
         pins: What the owner pays in, and where.
         funds: Knows what the wallet holds.
+        broadcaster: Brings a client-broadcast charge to the chain before it is sent.
         now: Unix seconds.
     """
 
@@ -87,6 +85,7 @@ class Buyer:
     limits: Limits
     pins: Pins
     funds: Funds
+    broadcaster: ChargeBroadcaster
     now: Callable[[], float]
     _unwritten: dict[int, tuple[Payment, Settled]] = field(default_factory=dict[int, tuple[Payment, Settled]])
     """Answers to payments that settled while the ledger could not be written, by the payment's number."""
@@ -194,7 +193,7 @@ class Buyer:
         try:
             with anyio.fail_after(SEND_SECONDS):
                 if credential.raw_transaction:
-                    payment = await self._push(payment, credential)
+                    payment = await self.broadcaster.broadcast(payment, credential)
                 response = await self.studio.send_paid(payment.request, credential)
         except (StudioError, TimeoutError) as exc:
             why = exc.what if isinstance(exc, StudioError) else "It did not answer in time."
@@ -268,46 +267,6 @@ class Buyer:
             model=None if payment.purpose == "upload" else str(payment.arguments.get("model", "")),
             cost_micro_usdc=payment.cost_micro_usdc,
         )
-
-    async def _push(self, payment: Payment, credential: Credential) -> Payment:
-        """Bring a charge to the chain and see it there: the same bytes, however often, move its money once.
-
-        Returns:
-            The payment; with its transaction as soon as the chain says that it moved. Whatever the chain does not say
-            in time, sending the hash to the studio costs nothing.
-
-        Raises:
-            PaymentRefusedError: The chain undid it.
-        """
-        document = payment.document or {}
-        transaction_hash = find_transaction(document)
-        if payment.receipt is not None or transaction_hash is None:
-            return payment
-        over_at = read_charge(document).valid_before + policy.CLOCK_SKEW_SECONDS_MAX
-        inclusion = None
-        with anyio.move_on_after(PUSH_SECONDS):
-            if self.limits.push_allowed:  # it may have been taken back since it was signed
-                with contextlib.suppress(StudioError):  # also where it is there already
-                    await self.studio.call_rpc("eth_sendRawTransaction", [credential.raw_transaction], rail="mpp")
-            inclusion = await self._look_for(transaction_hash, until=over_at)
-        if inclusion is None:
-            return payment
-        if not inclusion.succeeded:
-            raise refused_error(self.ledger.conclude(payment, Refused(reason=UNDONE), now=self.now()))
-        receipt = Receipt(rail=payment.rail, network=payment.network, transaction=transaction_hash)
-        with contextlib.suppress(LedgerError):  # to show the hash comes first; the chain will say it again
-            payment = self.ledger.record_moved(payment, receipt, fee_micro_usdc=inclusion.fee_micro_usdc)
-        return payment
-
-    async def _look_for(self, transaction_hash: str, *, until: float) -> Inclusion | None:
-        """What the chain says of a charge, as soon as it says anything; None once it cannot come any more."""
-        while True:
-            inclusion = None
-            with contextlib.suppress(StudioError):
-                inclusion = await self.funds.find_inclusion(transaction_hash)
-            if inclusion is not None or self.now() > until:
-                return inclusion
-            await anyio.sleep(BLOCK_SECONDS)
 
     async def plan(self, *steps: Offers) -> tuple[tuple[Offer, ...], Purse]:
         """Return the offer that each payment of one call would sign, in order, and what the chains say before it.

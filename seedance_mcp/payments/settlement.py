@@ -15,8 +15,8 @@ from typing import cast
 
 import anyio
 
-from seedance_mcp.adapters.studio.client import Studio
-from seedance_mcp.core.errors import StudioError, StudioProtocolError
+from seedance_mcp.adapters.chain.rpc import ChainRpc
+from seedance_mcp.core.errors import ChainError, StudioError
 from seedance_mcp.core.limits import Pins
 from seedance_mcp.core.records import Payment
 from seedance_mcp.core.wire.json import Json
@@ -87,17 +87,17 @@ class Chains:
     """Asks the chains of one profile.
 
     Attributes:
-        studio: Carries the questions.
+        rpc: Carries the questions.
         pins: Which token is asked about.
     """
 
-    studio: Studio
+    rpc: ChainRpc
     pins: Pins
 
     def has_one(self, payment: Payment) -> bool:
         """Whether there is a chain that can be asked about a payment."""
         pinned = self.pins.x402 if payment.rail == "x402" else self.pins.mpp
-        return pinned is not None and self.studio.count_nodes(payment.rail) > 0
+        return pinned is not None and self.rpc.count_nodes(payment.rail) > 0
 
     async def find_fate(self, payment: Payment) -> Fate | None:
         """The chain's word on a payment; None where it cannot be said now.
@@ -111,14 +111,14 @@ class Chains:
         fates: list[Fate | None] = []
 
         async def ask(number: int) -> None:
-            node = Node(self.studio, self.pins, payment.rail, number, claimed=claimed)
+            node = Node(self.rpc, self.pins, payment.rail, number, claimed=claimed)
             fate = await node.find_fate(document, payment.network)
             fates.append(fate)
             if fate is not None and fate.used:
                 tasks.cancel_scope.cancel()
 
         async with anyio.create_task_group() as tasks:
-            for number in range(self.studio.count_nodes(payment.rail)):
+            for number in range(self.rpc.count_nodes(payment.rail)):
                 tasks.start_soon(ask, number)
         known = [fate for fate in fates if fate is not None]
         moved = [fate for fate in known if fate.used]
@@ -134,17 +134,17 @@ class Chains:
             payer: The paying address.
             since: Unix seconds.
         """
-        for number in range(self.studio.count_nodes(offer.rail)):
-            with contextlib.suppress(StudioError):
-                return await Node(self.studio, self.pins, offer.rail, number).list_transfers(offer, payer, since=since)
+        for number in range(self.rpc.count_nodes(offer.rail)):
+            with contextlib.suppress(ChainError):
+                return await Node(self.rpc, self.pins, offer.rail, number).list_transfers(offer, payer, since=since)
         return None
 
     async def knows(self, transaction: str, rail: Rail) -> bool | None:
         """Return True if the chain has a transaction, False if every node says that it has not; None in doubt."""
         answers: list[bool | None] = []
-        for number in range(self.studio.count_nodes(rail)):
-            with contextlib.suppress(StudioError), anyio.move_on_after(USE_SECONDS):
-                receipt = await self.studio.call_rpc("eth_getTransactionReceipt", [transaction], rail=rail, node=number)
+        for number in range(self.rpc.count_nodes(rail)):
+            with contextlib.suppress(ChainError), anyio.move_on_after(USE_SECONDS):
+                receipt = await self.rpc.call("eth_getTransactionReceipt", [transaction], rail=rail, node=number)
                 answers.append(receipt is not None)
                 continue
             answers.append(None)
@@ -161,7 +161,7 @@ class Node:
         claimed: The transaction that the studio named for the payment, or empty.
     """
 
-    studio: Studio
+    rpc: ChainRpc
     pins: Pins
     rail: Rail
     number: int
@@ -180,14 +180,14 @@ class Node:
                 if fate is not None and not fate.used:
                     await self._check_chain(network)
                 return fate
-        except (StudioError, TimeoutError):
+        except (ChainError, StudioError, TimeoutError):
             return None
 
     async def list_transfers(self, offer: Offer, payer: str, *, since: float) -> list[Transfer]:
         """Return what a payer sent to an offer's recipient since a moment; the latest `TRANSFERS_MAX`, oldest first.
 
         Raises:
-            StudioError: The node does not say, or belongs to another chain.
+            ChainError: The node does not say, or belongs to another chain.
         """
         await self._check_chain(offer.network)
         latest = await self._read_block("latest")
@@ -208,25 +208,25 @@ class Node:
         return replace(transfer, time=(await self._read_block(hex(transfer.block_number))).time)
 
     async def _ask(self, method: str, parameters: list[object]) -> object:
-        return await self.studio.call_rpc(method, parameters, rail=self.rail, node=self.number)
+        return await self.rpc.call(method, parameters, rail=self.rail, node=self.number)
 
     async def _check_chain(self, network: str) -> None:
         """Raise unless it is the right chain that knows nothing of a payment.
 
         Raises:
-            StudioProtocolError: It is another chain: the owner's RPC address is wrong.
+            ChainError: It is another chain: the owner's RPC address is wrong.
         """
         if read_word(await self._ask("eth_chainId", [])) != _chain_id(network):
-            raise StudioProtocolError("The RPC address leads to another chain.")
+            raise ChainError("The RPC address leads to another chain.")
 
     async def _read_block(self, block: str) -> Block:
         found = await self._ask("eth_getBlockByNumber", [block, False])
         if not isinstance(found, Mapping):
-            raise StudioProtocolError(f"The chain does not know its block {block}.")
+            raise ChainError(f"The chain does not know its block {block}.")
         fields = cast("Mapping[str, object]", found)
         number, listed = read_word(fields.get("number")), fields.get("transactions")
         if block != "latest" and number != int(block, 16):
-            raise StudioProtocolError("The chain answers with another block than the one that was asked for.")
+            raise ChainError("The chain answers with another block than the one that was asked for.")
         transactions = tuple(str(one) for one in cast("list[object]", listed)) if isinstance(listed, list) else ()
         return Block(number=number, time=read_word(fields.get("timestamp")), transactions=transactions)
 
@@ -245,7 +245,7 @@ class Node:
 
         Empty where this node does not tell: it changes nothing about the payment.
         """
-        with anyio.move_on_after(USE_SECONDS), contextlib.suppress(StudioError):
+        with anyio.move_on_after(USE_SECONDS), contextlib.suppress(ChainError):
             if self.claimed:
                 receipt = await self._ask("eth_getTransactionReceipt", [self.claimed])
                 logs = cast("Mapping[str, object]", receipt).get("logs") if isinstance(receipt, Mapping) else None
@@ -296,14 +296,14 @@ class Node:
         They are those of `CHARGE_WINDOW_SECONDS`, and `FATE_SECONDS` ends it where a node makes them many.
 
         Raises:
-            StudioError: It has no receipt of a transaction that it lists there itself.
+            ChainError: It has no receipt of a transaction that it lists there itself.
         """
         block = last
         while block.number >= first.number:
             if block.transactions:
                 receipt = await self._ask("eth_getTransactionReceipt", [block.transactions[-1]])
                 if not isinstance(receipt, Mapping):
-                    raise StudioProtocolError("The node does not keep the receipts of that time.")
+                    raise ChainError("The node does not keep the receipts of that time.")
                 return
             if block.number == first.number:
                 return  # nothing at all happened in between
@@ -313,7 +313,7 @@ class Node:
         """The last Tempo block at a moment or before, going back from a known one; the chain's first where it is older.
 
         Raises:
-            StudioError: The chain does not know its own blocks.
+            ChainError: The chain does not know its own blocks.
         """
         high, step = latest, 1
         low = latest
@@ -328,7 +328,7 @@ class Node:
             middle = await self._read_block(hex((low.number + high.number) // 2))
             low, high = (middle, high) if middle.time <= moment else (low, middle)
         if low.time > moment and low.number > 0:
-            raise StudioProtocolError("The chain's blocks lead to no such moment.")
+            raise ChainError("The chain's blocks lead to no such moment.")
         return low
 
 

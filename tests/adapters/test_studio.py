@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
+from seedance_mcp.adapters.chain.rpc import ChainRpc
 from seedance_mcp.adapters.http.public_urls import is_public
 from seedance_mcp.adapters.http.transport import exchange, open_client, read_retry_after
 from seedance_mcp.adapters.studio import client as room
@@ -24,6 +25,7 @@ from seedance_mcp.adapters.studio.client import Address, Studio
 from seedance_mcp.adapters.wallet import Wallet, open_wallet
 from seedance_mcp.config.profiles import SANDBOX_TOKEN, sandbox_profile
 from seedance_mcp.core.errors import (
+    ChainError,
     ConfigError,
     StudioError,
     StudioProtocolError,
@@ -68,7 +70,6 @@ async def open_studio(
     address = Address(
         studio_url=url,
         blob_url=profile.blob_url,
-        rpc_urls=profile.rpc_urls,
         chain_id=profile.sign_in_chain,
         allow_loopback_http=loopback,
     )
@@ -157,10 +158,11 @@ async def test_a_clip_is_bought_watched_and_downloaded(
 
 async def test_the_chain_answers(studio_server: "Sandbox") -> None:
     async with open_studio(studio_server.url) as studio:
-        block = await studio.call_rpc("eth_getBlockByNumber", ["latest", False])
+        rpc = ChainRpc(studio.http, {"x402": sandbox_profile(studio_server.url).rpc_urls})
+        block = await rpc.call("eth_getBlockByNumber", ["latest", False])
         assert isinstance(block, dict)
-        with pytest.raises(StudioUnreachableError, match=r"The chain did not answer eth_mine: status 200"):
-            await studio.call_rpc("eth_mine", [])
+        with pytest.raises(ChainError, match=r"The chain did not answer eth_mine: status 200"):
+            await rpc.call("eth_mine", [])
 
 
 async def test_one_sign_in_of_our_own_making_is_one_request(
@@ -632,8 +634,9 @@ async def test_no_credential_follows_a_redirect() -> None:
             await studio.send_paid(order(f"{server.url}/api/upload", {}), CREDENTIAL)
             with pytest.raises(StudioRejectedError, match="307"):
                 await studio.put_blob(TICKET, b"bytes", "image/png")
-            with pytest.raises(StudioUnreachableError, match="307"):
-                await studio.call_rpc("eth_call", [])
+            rpc = ChainRpc(studio.http, {"x402": (server.url,)})
+            with pytest.raises(ChainError, match="307"):
+                await rpc.call("eth_call", [])
         assert [asked.headers.get("payment-signature") for asked in server.asked][:1] == [CREDENTIAL.value]
     assert thief.asked == []
 

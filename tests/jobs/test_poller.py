@@ -106,7 +106,6 @@ async def open_bench(
             address = Address(
                 studio_url=server.url,
                 blob_url=server.url,
-                rpc_urls=(),
                 chain_id="eip155:8453",
                 allow_loopback_http=True,
             )

@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedance_mcp.adapters.studio.client import Studio
+from seedance_mcp.adapters.chain.rpc import ChainRpc
 from seedance_mcp.config.profiles import LIVE
 from seedance_mcp.core.records import Payment
 from seedance_mcp.payments.reconciler import Recovery
@@ -84,12 +84,10 @@ async def lying(case: Case, lie: Lie, *, places: str = "l") -> AsyncGenerator[Ch
         await say(200, body, content_type="application/json")(asked, writer)
 
     async with serve_raw(answer) as server:
-        studio: Any = case.chains.studio
-        honest = studio._find_rpc_urls(case.settled.rail)[0]
+        rpc: Any = case.chains.rpc
+        honest = rpc._urls[case.settled.rail][0]
         urls = tuple(server.url if place == "l" else honest for place in places)
-        address = replace(studio._address, rpc_urls=urls, tempo_rpc_urls=urls)
-        async with Studio(address, studio._sign_in) as other:
-            yield replace(case.chains, studio=other)
+        yield replace(case.chains, rpc=ChainRpc(rpc._client, {"x402": urls, "mpp": urls}))
 
 
 def always(**said: Any) -> Lie:
@@ -255,7 +253,7 @@ class ListOfBlocks:
     def __init__(self, times: list[int]) -> None:
         self.times, self.asked = times, 0
 
-    async def call_rpc(self, method: str, parameters: list[Any], *, rail: str, node: int) -> dict[str, str]:
+    async def call(self, method: str, parameters: list[Any], *, rail: str, node: int) -> dict[str, str]:
         assert (method, rail, node) == ("eth_getBlockByNumber", "mpp", 0)
         self.asked += 1
         number = int(parameters[0], 16)

@@ -17,12 +17,12 @@ from seedance_mcp.app.services import Animator
 from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.errors import (
     BudgetExceededError,
+    ChainError,
     PaymentOutcomeUnknownError,
     PaymentRefusedError,
     PriceTooHighError,
     SeedanceError,
     StudioRejectedError,
-    StudioUnreachableError,
 )
 from seedance_mcp.core.wire.offers import Credential
 from seedance_mcp.core.wire.responses import PaidRequest, Response
@@ -382,7 +382,7 @@ async def test_a_payment_of_a_wallet_that_was_changed_since_is_brought_to_its_en
 async def test_a_chains_address_is_in_no_error(make_sandbox: Make, funded_key: str, tmp_path: Path) -> None:
     settings = on_chains(settings_for(make_sandbox(), funded_key, tmp_path / "data"), "http://127.0.0.1:9/v2/HUSH")
     async with animator_on(settings) as animator:
-        studio: Any = animator._studio  # pyright: ignore[reportPrivateUsage]
-        with pytest.raises(StudioUnreachableError) as raised:
-            await studio.call_rpc("eth_chainId", [])
+        rpc = animator._recovery.chains.rpc  # pyright: ignore[reportPrivateUsage]  # asked directly
+        with pytest.raises(ChainError) as raised:
+            await rpc.call("eth_chainId", [])
     assert "HUSH" not in "".join(traceback.format_exception(raised.value))

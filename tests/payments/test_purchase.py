@@ -58,8 +58,6 @@ async def animator_on(settings: Settings, *, now: Callable[[], float] = time.tim
     address = Address(
         studio_url=profile.studio_url,
         blob_url=profile.blob_url,
-        rpc_urls=profile.rpc_urls,
-        tempo_rpc_urls=profile.tempo_rpc_urls,
         chain_id=profile.sign_in_chain,
         allow_loopback_http=profile.allow_loopback_http,
     )

@@ -26,7 +26,7 @@ from seedance_mcp.core.errors import (
     UnacceptableOfferError,
 )
 from seedance_mcp.generation.request import Order
-from seedance_mcp.payments import executor
+from seedance_mcp.payments import push
 from seedance_mcp.sandbox import Sandbox
 from tests.payments.test_purchase import CLIP, UPLOAD, animator_on, settings_for, soon
 from tests.payments.test_refused_payments import Clock, Draw, Make, break_with
@@ -224,7 +224,7 @@ async def test_an_upload_that_was_taken_and_refused_is_not_bought_again(
 async def test_the_hash_is_shown_to_the_studio_whatever_our_own_node_does_not_say(
     studio: Sandbox, order: Order, funded_key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(executor, "PUSH_SECONDS", 1)
+    monkeypatch.setattr(push, "PUSH_SECONDS", 1)
     settings = pushing(studio, funded_key, tmp_path)
     async with (
         serve_node(settings, deaf_to={"eth_getTransactionReceipt"}) as node,
@@ -264,7 +264,7 @@ async def test_a_charge_that_the_chain_undoes_costs_one_fee_however_often_it_is_
 async def test_what_was_signed_is_not_pushed_any_more_once_the_owner_takes_his_word_back(
     studio: Sandbox, order: Order, funded_key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(executor, "PUSH_SECONDS", 1)
+    monkeypatch.setattr(push, "PUSH_SECONDS", 1)
     clock = Clock()
     settings = pushing(studio, funded_key, tmp_path)
     async with (

@@ -10,7 +10,7 @@ import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Generator
 from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeAlias
 from urllib.request import getproxies, proxy_bypass
 
 import anyio
@@ -49,6 +49,10 @@ def find_proxy(url: httpx.URL) -> str | None:
     if not proxy or proxy_bypass(url.netloc.decode("ascii")):
         return None
     return proxy if "://" in proxy else f"http://{proxy}"
+
+
+Client: TypeAlias = httpx.AsyncClient
+"""What carries requests; other adapters need not know the library."""
 
 
 def open_client(*, allow_loopback_http: bool) -> httpx.AsyncClient:

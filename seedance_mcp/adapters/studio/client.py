@@ -25,6 +25,7 @@ import anyio
 from seedance_mcp.adapters.http.public_urls import Strangers, is_loopback
 from seedance_mcp.adapters.http.transport import (
     ANSWER_SECONDS,
+    Client,
     exchange,
     inflate_stream,
     open_client,
@@ -35,7 +36,6 @@ from seedance_mcp.adapters.http.transport import (
     translating,
 )
 from seedance_mcp.core.errors import (
-    StudioError,
     StudioProtocolError,
     StudioRejectedError,
     StudioUnreachableError,
@@ -46,9 +46,9 @@ from seedance_mcp.core.wire.echoes import SentSecrets, clean, clean_bytes
 from seedance_mcp.core.wire.edge import BOT_CHECK, EDGE_HINT, find_edge_answer
 from seedance_mcp.core.wire.jobs import JobPage, JobStatus, UploadTicket, is_job_id, read_job, read_job_page
 from seedance_mcp.core.wire.jobs import read_studio_error as read_error
-from seedance_mcp.core.wire.json import Json, encode_json, find_text, parse_json_object
+from seedance_mcp.core.wire.json import encode_json, find_text, parse_json_object
 from seedance_mcp.core.wire.kinds import is_url, show_url
-from seedance_mcp.core.wire.offers import Credential, Rail
+from seedance_mcp.core.wire.offers import Credential
 from seedance_mcp.core.wire.responses import PaidRequest, Response, describe_answer, quote_url
 
 PAID_SECONDS = 60
@@ -72,10 +72,8 @@ class Address:
 
     studio_url: str
     blob_url: str
-    rpc_urls: tuple[str, ...]
     chain_id: str
     allow_loopback_http: bool
-    tempo_rpc_urls: tuple[str, ...] = ()
 
 
 class Studio:
@@ -117,6 +115,11 @@ class Studio:
     def allows_loopback(self) -> bool:
         """Whether what strangers name may be on this machine: only where the studio itself is."""
         return self._address.allow_loopback_http and is_loopback(urlsplit(self.origin).hostname or "")
+
+    @property
+    def http(self) -> Client:
+        """The connections of this client, which `adapters.chain` shares."""
+        return self._client
 
     @property
     def origin(self) -> str:
@@ -233,47 +236,6 @@ class Studio:
         if response.status != 200:
             raise self._rejected("The list of jobs", response)
         return read_job_page(response.body, loopback_http=self.allows_loopback)
-
-    def count_nodes(self, rail: Rail) -> int:
-        """How many nodes of a rail's chain can be asked: one for each RPC address that is set."""
-        return len(self._find_rpc_urls(rail))
-
-    async def call_rpc(
-        self, method: str, parameters: list[object], *, rail: Rail = "x402", node: int | None = None
-    ) -> object:
-        """One JSON-RPC call to a node of a rail's chain, by its place, or to the first that answers.
-
-        Returns:
-            The `result`; None where no RPC address is set.
-
-        Raises:
-            StudioError: No answer, or an error.
-        """
-        urls = self._find_rpc_urls(rail)
-        failure: StudioError | None = None
-        for url in urls if node is None else urls[node : node + 1]:
-            try:
-                return await self._ask_node(url, method, parameters)
-            except StudioError as exc:
-                failure = exc
-        if failure is not None:
-            raise failure
-        return None
-
-    async def _ask_node(self, url: str, method: str, parameters: list[object]) -> object:
-        body = encode_json({"jsonrpc": "2.0", "id": 1, "method": method, "params": parameters})
-        try:
-            response = await exchange(self._client, "POST", url, body=body)
-        except StudioUnreachableError:
-            # Without `from exc`: a provider's address often holds its key, also in its path.
-            raise StudioUnreachableError(f"The chain's RPC address did not answer {method}.", "Try again.") from None
-        document: Json = parse_json_object(response.body, "The chain's answer") if response.status == 200 else {}
-        if "result" not in document or document.get("error") is not None:
-            raise StudioUnreachableError(f"The chain did not answer {method}: {describe_answer(response)}.")
-        return document["result"]
-
-    def _find_rpc_urls(self, rail: Rail) -> tuple[str, ...]:
-        return self._address.rpc_urls if rail == "x402" else self._address.tempo_rpc_urls
 
     # ── media ────────────────────────────────────────────────────────────────────────────────────────────────────
 

@@ -17,6 +17,7 @@ from seedance_mcp.core.installation import describe_install
 from seedance_mcp.core.money import format_usdc
 
 if TYPE_CHECKING:
+    from seedance_mcp.adapters.chain.rpc import ChainRpc
     from seedance_mcp.adapters.studio.client import Studio
     from seedance_mcp.core.wire.offers import Rail
 from seedance_mcp.cli.doctor.finding import Finding, build_problem
@@ -73,8 +74,6 @@ async def _open_studio(settings: Settings) -> AsyncGenerator[Studio, None]:
     address = Address(
         studio_url=profile.studio_url,
         blob_url=profile.blob_url,
-        rpc_urls=profile.rpc_urls,
-        tempo_rpc_urls=profile.tempo_rpc_urls,
         chain_id=profile.sign_in_chain,
         allow_loopback_http=profile.allow_loopback_http,
     )
@@ -166,10 +165,12 @@ async def _check_upload(studio: Studio) -> list[Finding]:
 
 
 async def _check_chains(studio: Studio, settings: Settings, address: str | None) -> list[Finding]:
+    from seedance_mcp.adapters.chain.rpc import ChainRpc
     from seedance_mcp.core.wire.mpp import build_balance_call
     from seedance_mcp.core.wire.x402 import read_word
 
     profile, findings = settings.profile, list[Finding]()
+    rpc = ChainRpc(studio.http, {"x402": profile.rpc_urls, "mpp": profile.tempo_rpc_urls})
     chains: list[tuple[Rail, str, tuple[str, ...]]] = []
     if profile.token is not None and "x402" in settings.limits.rails:
         chains.append(("x402", profile.token.network, (profile.token.asset,)))
@@ -177,14 +178,14 @@ async def _check_chains(studio: Studio, settings: Settings, address: str | None)
         chains.append(("mpp", profile.charges.network, profile.charges.currencies))
     balances: list[int] = []
     for rail, network, tokens in chains:
-        finding = await _check_nodes(studio, rail, network)
+        finding = await _check_nodes(rpc, rail, network)
         if address is None or finding.health != "ok":
             findings.append(finding)
             continue
         told, problems = list[str](), list[Finding]()
         for token in tokens:
             try:
-                amount = read_word(await studio.call_rpc("eth_call", build_balance_call(token, address), rail=rail))
+                amount = read_word(await rpc.call("eth_call", build_balance_call(token, address), rail=rail))
             except SeedanceError as exc:
                 problems.append(build_problem(finding.topic, exc))
                 continue
@@ -199,19 +200,19 @@ async def _check_chains(studio: Studio, settings: Settings, address: str | None)
     return findings
 
 
-async def _check_nodes(studio: Studio, rail: Rail, network: str) -> Finding:
+async def _check_nodes(rpc: ChainRpc, rail: Rail, network: str) -> Finding:
     """Whether every RPC address of a rail answers, and is of the right chain; the first that is not."""
     from seedance_mcp.core.wire.x402 import read_word
 
     topic, setting = f"chain {rail}", "SEEDANCE_RPC_URL" if rail == "x402" else "SEEDANCE_TEMPO_RPC_URL"
-    nodes = studio.count_nodes(rail)
+    nodes = rpc.count_nodes(rail)
     if nodes == 0:
         text = "no RPC address: what became of an unclear payment is asked only at the studio"
         return Finding(topic=topic, health="note", text=text, advice=f"Set {setting}.")
     for node in range(nodes):
         which = "The RPC address" if nodes == 1 else f"RPC address {node + 1} of {nodes}"
         try:
-            chain_id = read_word(await studio.call_rpc("eth_chainId", [], rail=rail, node=node))
+            chain_id = read_word(await rpc.call("eth_chainId", [], rail=rail, node=node))
         except SeedanceError as exc:
             finding = build_problem(topic, exc)
             return finding if nodes == 1 else replace(finding, text=f"{which}: {finding.text}")

@@ -19,7 +19,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import cast
 
-from seedance_mcp.core.errors import StudioProtocolError
+from seedance_mcp.core.errors import ChainError, StudioProtocolError
 from seedance_mcp.core.wire.json import (
     Json,
     decode_base64_json,
@@ -268,17 +268,17 @@ def read_inclusion(receipt: object, transaction: str) -> Inclusion | None:
     """Read the answer to `eth_getTransactionReceipt`; None where there is none.
 
     Raises:
-        StudioProtocolError: Neither this transaction's receipt nor nothing.
+        ChainError: Neither this transaction's receipt nor nothing.
 
     Source: Ethereum execution API; on Tempo `effectiveGasPrice` is in attodollars.
     """
     if receipt is None:
         return None
     if not isinstance(receipt, Mapping):
-        raise StudioProtocolError("The chain's answer is not a receipt.")
+        raise ChainError("The chain's answer is not a receipt.")
     fields = cast("Json", receipt)
     if (find_text(fields, "transactionHash") or "").lower() != transaction.lower():
-        raise StudioProtocolError("The chain's answer is the receipt of another transaction.")
+        raise ChainError("The chain's answer is the receipt of another transaction.")
     fee = read_word(fields.get("gasUsed")) * read_word(fields.get("effectiveGasPrice"))
     return Inclusion(
         succeeded=read_word(fields.get("status")) == 1, fee_micro_usdc=-(-fee // ATTODOLLARS_PER_MICRODOLLAR)
@@ -299,15 +299,15 @@ def read_log_transaction(logs: object) -> str | None:
     """The transaction of the first event of an answer to `eth_getLogs`; None where there is no event.
 
     Raises:
-        StudioProtocolError: Not a list of events.
+        ChainError: Not a list of events.
     """
     what = "The chain's answer is not a list of events."
     if not isinstance(logs, list):
-        raise StudioProtocolError(what)
+        raise ChainError(what)
     events = cast("list[object]", logs)
     if not events:
         return None
     transaction = find_text(cast("Json", events[0]), "transactionHash") if isinstance(events[0], Mapping) else None
     if transaction is None or _HASH.fullmatch(transaction) is None:
-        raise StudioProtocolError(what)
+        raise ChainError(what)
     return transaction

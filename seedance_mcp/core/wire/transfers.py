@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 from typing import cast
 
-from seedance_mcp.core.errors import StudioProtocolError
+from seedance_mcp.core.errors import ChainError
 from seedance_mcp.core.wire.json import Json, find_text, pad_address
 from seedance_mcp.core.wire.x402 import read_word
 
@@ -45,10 +45,10 @@ def read_transfers(logs: object) -> list[Transfer]:
     """Read the answer to the query of `build_transfer_query`.
 
     Raises:
-        StudioProtocolError: Not a list of transfers.
+        ChainError: Not a list of transfers.
     """
     if not isinstance(logs, list):
-        raise StudioProtocolError("The chain's answer is not a list of events.")
+        raise ChainError("The chain's answer is not a list of events.")
     return [_read_transfer(log) for log in cast("list[object]", logs)]
 
 
@@ -56,7 +56,7 @@ def _read_transfer(log: object) -> Transfer:
     event: Json = cast("Json", log) if isinstance(log, dict) else {}
     transaction = find_text(event, "transactionHash") or ""
     if _HASH.fullmatch(transaction) is None:
-        raise StudioProtocolError("The chain's answer is not a list of events.")
+        raise ChainError("The chain's answer is not a list of events.")
     time = event.get("blockTimestamp")  # newer nodes only
     return Transfer(
         transaction=transaction.lower(),

@@ -11,7 +11,7 @@ import re
 from dataclasses import dataclass
 from typing import cast
 
-from seedance_mcp.core.errors import StudioProtocolError
+from seedance_mcp.core.errors import ChainError, StudioProtocolError
 from seedance_mcp.core.wire.json import (
     Json,
     decode_base64_json,
@@ -237,11 +237,11 @@ def read_word(result: object) -> int:
     """A 32-byte word, or a block's quantity, from a JSON-RPC result.
 
     Raises:
-        StudioProtocolError: Not a hexadecimal number.
+        ChainError: Not a hexadecimal number.
     """
     if isinstance(result, str) and _QUANTITY.fullmatch(result):
         return int(result, 16)
-    raise StudioProtocolError("The chain's answer is not a number.")
+    raise ChainError("The chain's answer is not a number.")
 
 
 def encode_payment(payment: Json, signature: str) -> str:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from mpp import Challenge as OfficialChallenge
 from mpp import Credential as OfficialCredential
 
-from seedance_mcp.core.errors import SeedanceError, StudioProtocolError
+from seedance_mcp.core.errors import ChainError, SeedanceError, StudioProtocolError
 from seedance_mcp.core.wire.mpp import (
     build_balance_call,
     build_charge,
@@ -209,7 +209,7 @@ def test_what_the_chain_says_of_a_transaction() -> None:
     another = {**receipt, "transactionHash": "0x" + "7" * 64, "status": "0x0"}
     nonsenses: list[Any] = [[], "0x", {}, {**receipt, "status": "yes"}, another]
     for nonsense in nonsenses:
-        with pytest.raises(StudioProtocolError):
+        with pytest.raises(ChainError):
             read_inclusion(nonsense, TRANSACTION)
 
 

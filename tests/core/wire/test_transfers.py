@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from seedance_mcp.core.errors import StudioProtocolError
+from seedance_mcp.core.errors import ChainError
 from seedance_mcp.core.wire.transfers import Transfer, build_transfer_query, read_transfers
 from tests.core.wire.hostile import VALUES, mangled
 
@@ -50,11 +50,11 @@ def test_reads_transfers_with_and_without_a_time() -> None:
 def test_reads_hostile_logs_or_refuses_them(logs: Any) -> None:
     try:
         found = read_transfers(json.loads(json.dumps(logs)))
-    except StudioProtocolError:
+    except ChainError:
         return
     assert all(transfer.amount_micro_usdc >= 0 for transfer in found)
 
 
 def test_refuses_an_answer_that_is_no_list() -> None:
-    with pytest.raises(StudioProtocolError, match="not a list of events"):
+    with pytest.raises(ChainError, match="not a list of events"):
         read_transfers({"logs": []})

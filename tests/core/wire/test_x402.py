@@ -24,7 +24,7 @@ from x402.schemas import PaymentPayload, PaymentRequirements
 
 from seedance_mcp.adapters.wallet import open_wallet
 from seedance_mcp.config.profiles import LIVE_TOKEN
-from seedance_mcp.core.errors import StudioProtocolError
+from seedance_mcp.core.errors import ChainError, StudioProtocolError
 from seedance_mcp.core.wire.json import Json
 from seedance_mcp.core.wire.offers import Offers, read_offers
 from seedance_mcp.core.wire.x402 import (
@@ -203,7 +203,7 @@ def test_a_word_of_the_chain_is_hexadecimal_and_nothing_else() -> None:
     texts = ["0x", "", "1", "0x_1", "0x1_0", "0x-1", "0x 1", "0x1\n", "0x" + "0" * 65, "0xg"]
     others: list[object] = [None, 1, True, ["0x1"]]
     for result in texts + others:
-        with pytest.raises(StudioProtocolError, match="not a number"):
+        with pytest.raises(ChainError, match="not a number"):
             read_word(result)
 
 

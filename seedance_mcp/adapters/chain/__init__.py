@@ -1,0 +1,1 @@
+"""JSON-RPC to the nodes of both chains."""

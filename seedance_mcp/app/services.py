@@ -17,11 +17,11 @@ from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.concurrency import Flights, Start
 from seedance_mcp.core.errors import PurchaseUnderwayError, StudioUnreachableError
 from seedance_mcp.core.ledger import Ledger
-from seedance_mcp.core.limits import Cost, Recipient
+from seedance_mcp.core.limits import Recipient
 from seedance_mcp.core.records import Job, Payment
 from seedance_mcp.core.wire.offers import Offer
 from seedance_mcp.generation.pricing import Pricing
-from seedance_mcp.generation.questions import Proposal
+from seedance_mcp.generation.questions import Proposal, build_proposal
 from seedance_mcp.generation.quotes import Consent, Quote, QuoteMemory
 from seedance_mcp.generation.quoting import Quoting
 from seedance_mcp.generation.request import Order, PreparedOrder, prepare
@@ -394,15 +394,3 @@ class Animator:
     def _is_signable(self, offer: Offer) -> bool:
         limits, pins = self._settings.limits, self._settings.profile.pins
         return policy.find_objection(offer, limits, pins, payer=self.wallet.address, now=self._now()) is None
-
-
-def build_proposal(order: Order, cost: Cost, recipients: tuple[Recipient, ...]) -> Proposal:
-    """Return what a person is shown of an order."""
-    return Proposal(
-        image=order.image,
-        last_image=order.last_image,
-        prompt=order.prompt,
-        video=f"{order.duration} s {order.resolution} video by {order.model}",
-        cost=cost,
-        recipients=recipients,
-    )

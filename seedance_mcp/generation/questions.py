@@ -9,11 +9,15 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from seedance_mcp.core.errors import quote_text
 from seedance_mcp.core.limits import Cost, Recipient
 from seedance_mcp.core.money import format_usdc
 from seedance_mcp.payments.policy import SHOWN_MAX
+
+if TYPE_CHECKING:
+    from seedance_mcp.generation.request import Order  # loads the HTTP client
 
 LINE_COLUMNS_MAX = 79
 """How wide a line with untrusted text is at most: a terminal of 80 columns does not break it."""
@@ -152,3 +156,15 @@ def _measure(text: str) -> int:
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def build_proposal(order: Order, cost: Cost, recipients: tuple[Recipient, ...]) -> Proposal:
+    """Return what a person is shown of an order."""
+    return Proposal(
+        image=order.image,
+        last_image=order.last_image,
+        prompt=order.prompt,
+        video=f"{order.duration} s {order.resolution} video by {order.model}",
+        cost=cost,
+        recipients=recipients,
+    )

@@ -19,7 +19,8 @@ from typing import Any, NoReturn
 import anyio
 import httpx
 
-from seedance_mcp.adapters.ledger.sqlite import SQLiteBooks, SQLiteLedger
+from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
+from seedance_mcp.adapters.ledger.transaction import SQLiteBooks
 from seedance_mcp.adapters.media import videos
 from seedance_mcp.adapters.studio.client import Studio
 from seedance_mcp.adapters.wallet import Wallet

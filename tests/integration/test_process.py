@@ -16,7 +16,7 @@ import anyio
 import pytest
 from mcp import Client, StdioServerParameters
 
-from seedance_mcp.adapters.ledger.sqlite import BUSY_SECONDS
+from seedance_mcp.adapters.ledger.connection import BUSY_SECONDS
 from tests.forks import build_command
 from tests.integration.host import CALL_SECONDS, Answer, Bench, Host, run_in_thread
 

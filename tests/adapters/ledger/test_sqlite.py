@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from seedance_mcp.adapters.ledger import sqlite
+from seedance_mcp.adapters.ledger import connection
 from seedance_mcp.adapters.ledger.migrations import MIGRATIONS
 from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
 from seedance_mcp.core.errors import BudgetExceededError, LedgerError, PolicyError, SpendingFrozenError
@@ -127,7 +127,7 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(file: Path, monkeypatc
         db.execute("CREATE TABLE half_done (x)")
         db.execute("no such statement")
 
-    monkeypatch.setattr(sqlite, "MIGRATIONS", (*MIGRATIONS, m002_breaks))
+    monkeypatch.setattr(connection, "MIGRATIONS", (*MIGRATIONS, m002_breaks))
     with pytest.raises(LedgerError, match="syntax error"):
         SQLiteLedger(file)
     monkeypatch.undo()
@@ -249,7 +249,7 @@ def test_a_number_that_the_database_cannot_hold_is_our_error(ledger: SQLiteLedge
 def test_another_process_that_never_ends_its_transaction_is_waited_for_and_then_told(
     file: Path, ledger: SQLiteLedger, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(sqlite, "BUSY_SECONDS", 0.05)
+    monkeypatch.setattr(connection, "BUSY_SECONDS", 0.05)
     impatient = SQLiteLedger(file)
     with ledger.writing(), pytest.raises(LedgerError, match="is locked: another seedance-mcp") as caught:
         reserve(impatient)
@@ -598,7 +598,7 @@ def test_what_a_studio_declares_is_not_waited_for(file: Path) -> None:
         began = time.monotonic()
         with pytest.raises(LedgerError, match="is locked"):
             ledger.record_contract(STUDIO, "seedance", {"dialect": "current"}, now=NOW)
-        assert time.monotonic() - began < sqlite.BUSY_SECONDS
+        assert time.monotonic() - began < connection.BUSY_SECONDS
     ledger.record_contract(STUDIO, "seedance", {"dialect": "classic"}, now=NOW)
     ledger.record_contract(STUDIO, "seedance", {"dialect": "current"}, now=NOW)
     assert other.find_contract(STUDIO, "seedance") == {"dialect": "current"}

@@ -201,6 +201,29 @@ def m014_untracked_payments(db: sqlite3.Connection) -> None:
         ) STRICT""")
 
 
+_COUNTED = """(CASE WHEN {row}.state IN ('settled', 'signed', 'refused')
+    THEN {row}.fee_micro_usdc + {row}.amount_micro_usdc * ({row}.state <> 'refused' OR NOT {row}.chain_checked)
+    ELSE 0 END)"""
+"""What a row adds to the total: all but reservations, which lapse by themselves."""
+
+
+def m015_running_total(db: sqlite3.Connection) -> None:
+    """What all payments have cost, kept by triggers, so that no reservation sums every row."""
+    old, new = _COUNTED.format(row="old"), _COUNTED.format(row="new")
+    db.execute("CREATE TABLE totals (spent_micro_usdc INTEGER NOT NULL) STRICT")
+    db.execute(f"INSERT INTO totals SELECT coalesce(sum({_COUNTED.format(row='payments')}), 0) FROM payments")  # noqa: S608 - our own words
+    db.execute(f"""
+        CREATE TRIGGER totals_insert AFTER INSERT ON payments WHEN {new} <> 0
+        BEGIN UPDATE totals SET spent_micro_usdc = spent_micro_usdc + {new}; END""")  # noqa: S608 - our own words
+    db.execute(f"""
+        CREATE TRIGGER totals_update AFTER UPDATE ON payments WHEN {new} <> {old}
+        BEGIN UPDATE totals SET spent_micro_usdc = spent_micro_usdc + {new} - {old}; END""")  # noqa: S608 - our own words
+    db.execute(f"""
+        CREATE TRIGGER totals_delete AFTER DELETE ON payments WHEN {old} <> 0
+        BEGIN UPDATE totals SET spent_micro_usdc = spent_micro_usdc - {old}; END""")  # noqa: S608 - our own words
+    db.execute("CREATE INDEX payments_reserved ON payments (hold_until) WHERE state = 'reserved'")
+
+
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     m001_initial,
     m002_network_fees,
@@ -216,5 +239,6 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     m012_verified_receipts,
     m013_interruptions,
     m014_untracked_payments,
+    m015_running_total,
 )
 """Append only: `PRAGMA user_version` counts how many a file has had."""

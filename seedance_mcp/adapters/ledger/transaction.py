@@ -28,11 +28,9 @@ class SQLiteBooks:
         A signed row counts until it is concluded, whatever the clock says; a refused one until the chain, or the owner,
         has said that it never moved: a studio may say no and settle all the same.
         """
-        day = self._sum(now, since=now - DAY_SECONDS)
-        total = self._sum(now, since=0)
-        return Spend(last_day_micro_usdc=day, total_micro_usdc=total)
+        return Spend(last_day_micro_usdc=self._sum_since(now, now - DAY_SECONDS), total_micro_usdc=self._sum_all(now))
 
-    def _sum(self, now: float, *, since: float) -> int:
+    def _sum_since(self, now: float, since: float) -> int:
         """Prices and fees of what was reserved since then. A refusal that the chain confirmed still cost its fee.
 
         A job that the ledger has no payment for counts as what it is thought to have cost.
@@ -43,8 +41,19 @@ class SQLiteBooks:
                    state IN ('settled', 'signed', 'refused') OR (state = 'reserved' AND hold_until > :now))""",
             {"now": now, "since": since},
         ).fetchone()
-        unknown = untracked.sum_untracked(self._db, since=since) + untracked_payments.sum_since(self._db, since)
-        return int(row[0] or 0) + unknown
+        return int(row[0] or 0) + self._sum_untracked(since)
+
+    def _sum_all(self, now: float) -> int:
+        """The same of everything, from the running total: its triggers count a row's every change."""
+        row = self._db.execute(
+            """SELECT spent_micro_usdc + (SELECT coalesce(sum(fee_micro_usdc + amount_micro_usdc), 0)
+               FROM payments WHERE state = 'reserved' AND hold_until > ?) FROM totals""",
+            (now,),
+        ).fetchone()
+        return int(row[0]) + self._sum_untracked(since=0)
+
+    def _sum_untracked(self, since: float) -> int:
+        return untracked.sum_untracked(self._db, since=since) + untracked_payments.sum_since(self._db, since)
 
     def find_payment(self, keys: tuple[str, ...]) -> Payment | None:
         """Return the latest payment of any of these idempotency keys."""

@@ -43,8 +43,8 @@ def fill(ledger: SQLiteLedger, rows: int) -> None:
         db.executemany(
             """INSERT INTO payments (purpose, fingerprint, url, body, arguments, wallet, rail, network, pay_to,
                                      amount_micro_usdc, state, hold_until, created_at)
-               VALUES ('generation', ?, 'https://s', x'7b7d', '{}', '0x0', 'x402', 'eip155:8453', '0x2', 320000, 'settled',
-                       0, ?)""",
+               VALUES ('generation', ?, 'https://s', x'7b7d', '{}', '0x0', 'x402', 'eip155:8453', '0x2', 320000,
+                       'settled', 0, ?)""",
             ((f"filled-{number}", NOW - pause * (number + 1)) for number in range(rows)),
         )
 

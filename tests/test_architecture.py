@@ -40,6 +40,19 @@ def test_only_the_executor_signs_and_sends_a_payment() -> None:
     assert callers == {"payments/executor.py"}
 
 
+def test_only_app_opens_ledgers_studios_and_wallets() -> None:
+    openers = {"SQLiteLedger", "Studio", "open_throwaway_wallet", "open_wallet"}
+    callers = {
+        path.relative_to(PACKAGE).parts[0]
+        for path in PACKAGE.rglob("*.py")
+        if path.relative_to(PACKAGE).parts[0] != "sandbox"
+        and {ast.unparse(node.func) for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.Call)}
+        & openers
+    }
+
+    assert callers == {"app"}
+
+
 def list_called_methods(path: Path) -> set[str]:
     """Return the names of all methods that a module calls."""
     return {

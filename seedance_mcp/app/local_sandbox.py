@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from seedance_mcp.adapters.wallet import open_wallet
 from seedance_mcp.adapters.wallet.key_files import create_key_file
+from seedance_mcp.app.opening import open_ledger, read_address
 from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.core.installation import describe_install
@@ -51,17 +51,10 @@ def end_orphans(settings: Settings) -> None:
     """
     if settings.profile.name != "sandbox" or not settings.ledger_file.exists():
         return
-    from seedance_mcp.adapters.ledger.sqlite import (
-        SQLiteLedger,  # with its database, only where there is one to look into
-    )
-
-    ledger = SQLiteLedger(settings.ledger_file)
-    try:
+    with open_ledger(settings) as ledger:
         for studio in ledger.unfinished_studios():
             if _is_gone(studio):
                 ledger.end_jobs(studio, error=ENDED, now=time.time())
-    finally:
-        ledger.close()
 
 
 def _is_gone(studio: str) -> bool:
@@ -90,11 +83,7 @@ def prepare_wallet(key: str | None, file: Path, password_file: Path | None = Non
         except ConfigError:
             if not file.exists():  # else another server of the same host was quicker: its wallet is ours
                 raise
-    return asyncio.run(_address_of(key, file, password_file))
-
-
-async def _address_of(key: str | None, file: Path, password_file: Path | None) -> str:
-    return (await open_wallet(key, file, password_file)).address
+    return asyncio.run(read_address(key, file, password_file))
 
 
 def start_sandbox(*, wallet: str, port: int = 0, **wishes: object) -> "Sandbox":

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.to_thread
 
+from seedance_mcp.app.opening import open_existing_ledger, open_ledger, open_owners_wallet, open_studio
 from seedance_mcp.config.settings import Settings, list_unread_files, read_settings
 from seedance_mcp.core.errors import ConfigError, SeedanceError
 
@@ -106,7 +107,7 @@ class Engine:
         await anyio.sleep(RESUME_SECONDS)
         with contextlib.suppress(SeedanceError):  # the first call says what is wrong
             settings = await anyio.to_thread.run_sync(lambda: read_settings(self._environ, blocking=True))
-            if not settings.embedded and await anyio.to_thread.run_sync(_has_left, settings.ledger_file):
+            if not settings.embedded and await anyio.to_thread.run_sync(_has_left, settings):
                 await self.animator()
 
     async def window_shopper(self) -> "Animator":
@@ -131,34 +132,16 @@ class Engine:
         """Open an animator with the owner's wallet; with a throwaway one where a problem says why there is none."""
         # These load the HTTP client: imports that no handshake should wait for, and no event loop.
         await anyio.to_thread.run_sync(importlib.import_module, "seedance_mcp.app.services")
-        from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
-        from seedance_mcp.adapters.studio.client import Address, Studio
-        from seedance_mcp.adapters.wallet import open_throwaway_wallet, open_wallet
+        from seedance_mcp.adapters.wallet import open_throwaway_wallet
         from seedance_mcp.app.services import Animator
 
-        play = settings.profile.name == "sandbox"
-        if problem is None:
-            wallet = await open_wallet(*settings.key_places, sandbox=play)
-        else:
-            wallet = await open_throwaway_wallet(problem)
+        wallet = await (open_owners_wallet(settings) if problem is None else open_throwaway_wallet(problem))
 
         async def sign_in(build: Callable[[str], str]) -> tuple[str, str]:
             return wallet.address, await wallet.sign_in(build(wallet.address))
 
-        profile = settings.profile
-        ledger = SQLiteLedger(settings.ledger_file)
-        self._stack.callback(ledger.close)
-        studio = await self._stack.enter_async_context(
-            Studio(
-                Address(
-                    studio_url=profile.studio_url,
-                    blob_url=profile.blob_url,
-                    chain_id=profile.sign_in_chain,
-                    allow_loopback_http=profile.allow_loopback_http,
-                ),
-                sign_in,
-            )
-        )
+        ledger = self._stack.enter_context(open_ledger(settings))
+        studio = await self._stack.enter_async_context(open_studio(settings, sign_in))
         return Animator(
             settings=settings, wallet=wallet, ledger=ledger, studio=studio, start=self._start, changed=self._changed
         )
@@ -188,14 +171,7 @@ async def _prune_daily(animator: "Animator") -> None:
         await anyio.sleep(PRUNE_SECONDS)
 
 
-def _has_left(ledger_file: Path) -> bool:
+def _has_left(settings: Settings) -> bool:
     """Whether something in the books is not over; a server that finds nothing stays as light as it started."""
-    if not ledger_file.exists():
-        return False
-    from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger  # with its database, only where there are books
-
-    ledger = SQLiteLedger(ledger_file)
-    try:
-        return ledger.has_left()
-    finally:
-        ledger.close()
+    with open_existing_ledger(settings) as ledger:
+        return ledger is not None and ledger.has_left()

@@ -15,11 +15,12 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from rich.table import Table
 from rich.text import Text
 
+from seedance_mcp.app.opening import open_existing_ledger
 from seedance_mcp.app.rendering import show_animation
 from seedance_mcp.app.runtime import Engine
 from seedance_mcp.cli.batch_budget import Fit, add_costs, find_fit
 from seedance_mcp.cli.batch_input import Shot
-from seedance_mcp.cli.console import is_person_there, open_ledger, show_error, shown, words
+from seedance_mcp.cli.console import is_person_there, show_error, shown, words
 from seedance_mcp.cli.phrases import rephrase
 from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.errors import (
@@ -294,7 +295,7 @@ def _sum_payments(settings: Settings, jobs: "Sequence[Job]", *, since: float) ->
 
     Asked of the ledger by the payments' own numbers, so that what other processes bought meanwhile is not in it.
     """
-    with open_ledger(settings) as ledger:
+    with open_existing_ledger(settings) as ledger:
         if ledger is None:
             return 0
         numbers = {job.payment_id for job in jobs}

@@ -5,8 +5,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from seedance_mcp.app.opening import open_existing_ledger
 from seedance_mcp.cli.batch_input import Shot
-from seedance_mcp.cli.console import open_ledger
 from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.limits import EMPTY_PURSE, Cost, Purse
 from seedance_mcp.core.wire.offers import Offer
@@ -97,7 +97,7 @@ def read_rooms(settings: Settings) -> list[tuple[int, str]]:
     Raises:
         LedgerError: The books cannot be read.
     """
-    with open_ledger(settings) as ledger:
+    with open_existing_ledger(settings) as ledger:
         spend = policy.Spend() if ledger is None else ledger.spend(time.time())
     return policy.find_room(settings.limits, spend)
 

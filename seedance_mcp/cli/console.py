@@ -7,8 +7,8 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Awaitable, Callable, Generator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Annotated, Any, TypeVar
@@ -28,7 +28,7 @@ from seedance_mcp.core.errors import SeedanceError
 from seedance_mcp.core.redaction import redact, redact_data
 
 if TYPE_CHECKING:
-    from seedance_mcp.core.ledger import Ledger
+    pass
 
 T = TypeVar("T")
 
@@ -143,21 +143,6 @@ async def _run(environ: Mapping[str, str], work: Callable[[Engine], Awaitable[T]
     if errors:
         raise errors[0]
     return values[0]
-
-
-@contextmanager
-def open_ledger(settings: Settings) -> Generator["Ledger | None"]:
-    """The books, where there are any."""
-    from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger  # with its database, only where it is read
-
-    if not settings.ledger_file.exists():
-        yield None
-        return
-    ledger = SQLiteLedger(settings.ledger_file)
-    try:
-        yield ledger
-    finally:
-        ledger.close()
 
 
 def show_error(exc: SeedanceError) -> dict[str, object]:

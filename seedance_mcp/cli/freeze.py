@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from seedance_mcp.cli.console import AsJson, Sandbox, is_person_there, open_ledger, read_environ, say, words
+from seedance_mcp.app.opening import open_existing_ledger, open_ledger
+from seedance_mcp.cli.console import AsJson, Sandbox, is_person_there, read_environ, say, words
 from seedance_mcp.config.settings import read_settings
 from seedance_mcp.core.errors import ConfigError
 
@@ -14,16 +15,12 @@ Reason = Annotated[str | None, typer.Argument(help="Why, for whoever finds it fr
 
 def freeze(reason: Reason = None, sandbox: Sandbox = False, as_json: AsJson = False) -> None:
     """Stop all spending at once, in every process on your ledger. What was paid is still finished and saved."""
-    from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger  # with its database, only where it is written
     from seedance_mcp.core.freezes import FREEZE_REASON_CHARACTERS_MAX
 
     settings = read_settings(read_environ(sandbox), blocking=True)  # a stop must not fail
-    ledger = SQLiteLedger(settings.ledger_file)
-    try:
+    with open_ledger(settings) as ledger:
         # A long reason is cut, not refused: a stop must not fail.
         stop = ledger.freeze(" ".join((reason or "").split())[:FREEZE_REASON_CHARACTERS_MAX], now=time.time())
-    finally:
-        ledger.close()
     if as_json:
         say({"frozen": True, "frozen_since": stop.since, "reason": stop.reason})
         return
@@ -37,7 +34,7 @@ def unfreeze(sandbox: Sandbox = False, as_json: AsJson = False) -> None:
     settings = read_settings(read_environ(sandbox))
     if settings.profile.name != "sandbox" and not is_person_there():
         raise ConfigError("Only a person at a terminal can end a freeze of real money.", "Nothing changed.")
-    with open_ledger(settings) as ledger:
+    with open_existing_ledger(settings) as ledger:
         stood = ledger is not None and ledger.unfreeze()
     if as_json:
         say({"frozen": False, "was_frozen": stood})

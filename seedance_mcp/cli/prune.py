@@ -5,7 +5,8 @@ from typing import Annotated
 
 import typer
 
-from seedance_mcp.cli.console import AsJson, Sandbox, open_ledger, put, read_environ, say, words
+from seedance_mcp.app.opening import open_existing_ledger
+from seedance_mcp.cli.console import AsJson, Sandbox, put, read_environ, say, words
 from seedance_mcp.config.settings import read_settings
 from seedance_mcp.core.errors import ConfigError
 
@@ -26,7 +27,7 @@ def prune(
     days = older_than or settings.keep_days
     if days is None:
         raise ConfigError("No age is set.", "Give --older-than DAYS, or set SEEDANCE_KEEP_DAYS.")
-    with open_ledger(settings) as ledger:
+    with open_existing_ledger(settings) as ledger:
         pruned = prune_files(settings.videos_dir, ledger, older_than_days=days, now=time.time(), dry_run=dry_run)
     size_bytes = sum(one.size_bytes for one in pruned)
     files = [str(one.file) for one in pruned]

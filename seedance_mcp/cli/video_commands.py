@@ -12,6 +12,7 @@ import anyio
 import typer
 
 from seedance_mcp.app.local_sandbox import end_orphans
+from seedance_mcp.app.opening import open_existing_ledger
 from seedance_mcp.app.rendering import PRUNED, show_job, show_upload
 from seedance_mcp.app.results import JobResult
 from seedance_mcp.app.runtime import Engine
@@ -269,16 +270,9 @@ def jobs(
 
 
 def _read_jobs(settings: Settings, limit: int) -> list[Job]:
-    from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger  # with its database, only where it is read
-
-    if not settings.ledger_file.exists():
-        return []
     end_orphans(settings)
-    ledger = SQLiteLedger(settings.ledger_file)
-    try:
-        return ledger.recent_jobs(limit)
-    finally:
-        ledger.close()
+    with open_existing_ledger(settings) as ledger:
+        return [] if ledger is None else ledger.recent_jobs(limit)
 
 
 def _gather(images: list[str] | None, from_file: Path | None, **arguments: object) -> list[Shot]:

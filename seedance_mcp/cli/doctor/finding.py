@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from seedance_mcp.core.errors import SeedanceError, StudioRejectedError, StudioUnreachableError
+from seedance_mcp.core.errors import ChainError, SeedanceError, StudioRejectedError, StudioUnreachableError
 
 Health = Literal["ok", "note", "wrong", "unknown"]
 
@@ -31,5 +31,5 @@ class Finding:
 
 def build_problem(topic: str, exc: SeedanceError) -> Finding:
     """Return an error as a finding."""
-    remote = isinstance(exc, StudioUnreachableError | StudioRejectedError)
+    remote = isinstance(exc, ChainError | StudioUnreachableError | StudioRejectedError)
     return Finding(topic=topic, health="wrong", text=exc.what, advice=exc.hint, remote=remote)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import anyio
 import anyio.to_thread
 
-from seedance_mcp.adapters.wallet import list_sources, open_wallet
+from seedance_mcp.adapters.wallet import list_sources
 from seedance_mcp.adapters.wallet.key_files import is_locked
 from seedance_mcp.cli.install.hosts import HOSTS, has_entry
 from seedance_mcp.config.settings import Settings, list_unread_files
@@ -24,6 +24,7 @@ from seedance_mcp.payments.policy import find_room
 if TYPE_CHECKING:
     from seedance_mcp.core.ledger import Ledger
     from seedance_mcp.core.records import Payment
+from seedance_mcp.app.opening import open_ledger, open_owners_wallet
 from seedance_mcp.cli.doctor.finding import Finding, Health, build_problem
 
 DISK_BYTES_MIN = 500 * 1024 * 1024
@@ -101,7 +102,7 @@ async def check_wallet(settings: Settings) -> tuple[str | None, list[Finding]]:
             )
         ]
     try:
-        address = (await open_wallet(*settings.key_places)).address
+        address = (await open_owners_wallet(settings)).address
     except ConfigError as exc:
         return None, [build_problem("wallet", exc)]
     return address, [Finding(topic="wallet", health="ok", text=f"{address}, from {used.name}")]
@@ -135,22 +136,17 @@ def check_disk(settings: Settings) -> list[Finding]:
 
 def check_ledger(settings: Settings, address: str | None) -> list[Finding]:
     """Report what was spent, what is unfinished, and what the ledger lacks."""
-    from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger  # with its database, only where it is read
-
     if not settings.ledger_file.exists():
         return [Finding(topic="ledger", health="ok", text="none yet; it is made with the first purchase")]
     now = time.time()
     try:
-        ledger = SQLiteLedger(settings.ledger_file)
-        try:
+        with open_ledger(settings) as ledger:
             spend = ledger.spend(now)
             jobs = ledger.unfinished_jobs(settings.profile.studio_url)
             held = ledger.held_payments(now)
             lost = ledger.settled_without_result(address) if address else []
             freeze = ledger.find_freeze()
             reading = [] if settings.embedded or address is None else _describe_reading(ledger, settings, address)
-        finally:
-            ledger.close()
     except SeedanceError as exc:
         return [build_problem("ledger", exc)]
     findings = [] if freeze is None else [_describe_freeze(freeze, settings)]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from seedance_mcp.adapters.chain.rpc import ChainRpc
     from seedance_mcp.adapters.studio.client import Studio
     from seedance_mcp.core.wire.offers import Rail
+from seedance_mcp.app.opening import open_studio
 from seedance_mcp.cli.doctor.finding import Finding, build_problem
 from seedance_mcp.cli.doctor.local import PRICE_MICRO_USDC_TYPICAL
 
@@ -62,22 +63,10 @@ async def check_network(settings: Settings, address: str | None) -> list[Finding
 
 @asynccontextmanager
 async def _open_studio(settings: Settings) -> AsyncGenerator[Studio, None]:
-    from seedance_mcp.adapters.studio.client import (  # the HTTP client, only where the network is looked at
-        Address,
-        Studio,
-    )
-
     async def refuse(_: object) -> tuple[str, str]:
         raise ConfigError("The doctor signs nothing.")
 
-    profile = settings.profile
-    address = Address(
-        studio_url=profile.studio_url,
-        blob_url=profile.blob_url,
-        chain_id=profile.sign_in_chain,
-        allow_loopback_http=profile.allow_loopback_http,
-    )
-    async with Studio(address, refuse) as studio:
+    async with open_studio(settings, refuse) as studio:
         yield studio
 
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from seedance_mcp.adapters.wallet import KeySource, find_key, list_sources, open_wallet
+from seedance_mcp.adapters.wallet import KeySource, find_key, list_sources
 from seedance_mcp.adapters.wallet.key_files import (
     create_key_file,
     is_locked,
@@ -20,6 +20,7 @@ from seedance_mcp.adapters.wallet.key_files import (
     unlock,
 )
 from seedance_mcp.adapters.wallet.keychain import describe_keychain, store_in_keychain
+from seedance_mcp.app.opening import open_owners_wallet, read_address
 from seedance_mcp.cli.console import AsJson, Sandbox, read_environ, say, show_error, words
 from seedance_mcp.cli.exit_codes import YOURS
 from seedance_mcp.cli.wallet.funding import settle_offline
@@ -92,7 +93,7 @@ def show(sandbox: Sandbox = False, as_json: AsJson = False) -> None:
     used = next((source for source in sources if source.used), None)
     address = None
     if used is not None and not _must_ask(settings, used):
-        address = asyncio.run(open_wallet(*settings.key_places)).address
+        address = asyncio.run(open_owners_wallet(settings)).address
     missing = ConfigError("No wallet is set.", f"Run: {_name(settings, 'create')}") if used is None else None
     if as_json:
         say({
@@ -170,7 +171,7 @@ def _keep_in_keychain(settings: Settings, key: str, verb: str, *, as_json: bool)
     if account == "sandbox":
         raise ConfigError("The sandbox's play money needs no keychain.", "Leave out --keychain or --sandbox.")
     store_in_keychain(account, key)
-    address = asyncio.run(open_wallet(key, settings.wallet_file)).address
+    address = asyncio.run(read_address(key, settings.wallet_file))
     if as_json:
         say({"address": address, "keychain": account})
         return
@@ -186,7 +187,7 @@ def _show_new(settings: Settings, verb: str, password_file: Path | None, *, as_j
     password_file = password_file or settings.wallet_password_file
     address = None
     if not locked or password_file is not None:
-        address = asyncio.run(open_wallet(None, settings.wallet_file, password_file)).address
+        address = asyncio.run(read_address(None, settings.wallet_file, password_file))
     if as_json:
         say({"address": address, "file": str(settings.wallet_file), "locked": locked})
         return

@@ -5,17 +5,9 @@ from typing import Annotated
 
 import typer
 
+from seedance_mcp.app.opening import open_existing_ledger
 from seedance_mcp.app.runtime import Engine
-from seedance_mcp.cli.console import (
-    AsJson,
-    Sandbox,
-    is_person_there,
-    open_ledger,
-    read_environ,
-    run,
-    say,
-    words,
-)
+from seedance_mcp.cli.console import AsJson, Sandbox, is_person_there, read_environ, run, say, words
 from seedance_mcp.config.settings import Settings, read_settings
 from seedance_mcp.core.errors import ConfigError, format_clock
 from seedance_mcp.core.money import format_usdc
@@ -29,7 +21,7 @@ def limits(sandbox: Sandbox = False, as_json: AsJson = False) -> None:
     from seedance_mcp.payments import policy  # the rooms behind it load only here
 
     settings = read_settings(read_environ(sandbox))
-    with open_ledger(settings) as ledger:
+    with open_existing_ledger(settings) as ledger:
         spend = policy.Spend() if ledger is None else ledger.spend(time.time())
         freeze = None if ledger is None else ledger.find_freeze()
     chosen = settings.limits
@@ -64,7 +56,7 @@ def limits(sandbox: Sandbox = False, as_json: AsJson = False) -> None:
 def payments(sandbox: Sandbox = False, as_json: AsJson = False) -> None:
     """List the payments that are not over: they count against your limits until somebody knows what became of them."""
     settings = read_settings(read_environ(sandbox))
-    with open_ledger(settings) as ledger:
+    with open_existing_ledger(settings) as ledger:
         found = [] if ledger is None else ledger.held_payments(time.time())
     if as_json:
         say([
@@ -105,7 +97,7 @@ def write_off(
 
 def _find_unfinished(settings: Settings, payment_id: int) -> Payment:
     now = time.time()
-    with open_ledger(settings) as ledger:
+    with open_existing_ledger(settings) as ledger:
         payment = None if ledger is None else ledger.find_payment(payment_id)
         if ledger is None or payment is None:
             raise ConfigError(f"There is no payment {payment_id} in this ledger.", "Run: seedance-mcp wallet payments")

@@ -19,7 +19,7 @@ UPLOAD, VIDEO = 10_000, 320_000
 
 @pytest.fixture
 def file(tmp_path: Path) -> Path:
-    return shutil.copy(STORED, tmp_path / "ledger.sqlite3")
+    return Path(shutil.copy(STORED, tmp_path / "ledger.sqlite3"))
 
 
 @pytest.mark.parametrize(

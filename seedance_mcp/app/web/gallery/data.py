@@ -8,9 +8,9 @@ from collections.abc import Callable
 from datetime import datetime, timedelta
 from pathlib import Path
 
-from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
 from seedance_mcp.adapters.media.thumbnails import name_frame
 from seedance_mcp.app.local_sandbox import end_orphans
+from seedance_mcp.app.opening import open_existing_ledger
 from seedance_mcp.app.rendering import build_claim
 from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.errors import quote_text
@@ -50,16 +50,13 @@ def build_show(settings: Settings, *, locate: Locate, live: bool, now: float | N
     open_payments: list[dict[str, object]] = []
     spend, days = Spend(), _sum_days([], now)
     end_orphans(settings)
-    if settings.ledger_file.exists():
-        ledger = SQLiteLedger(settings.ledger_file)
-        try:
+    with open_existing_ledger(settings) as ledger:
+        if ledger is not None:
             spend = ledger.spend(now)
             payments = ledger.recent_payments(PAYMENTS_MAX)
             days = _sum_days(payments, now)
             open_payments = [_show_open(payment) for payment in _find_open(payments, ledger, now)]
             clips = [_show_clip(job, settings, ledger, locate) for job in ledger.recent_jobs(CLIPS_MAX)]
-        finally:
-            ledger.close()
     return {
         "profile": settings.profile.name,
         "live": live,

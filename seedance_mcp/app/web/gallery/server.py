@@ -13,8 +13,8 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, PlainT
 from starlette.routing import Route
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
 from seedance_mcp.adapters.media.videos import find_media_type
+from seedance_mcp.app.opening import open_ledger
 from seedance_mcp.app.web.gallery.data import build_show, find_media
 from seedance_mcp.app.web.gallery.page import render_page
 from seedance_mcp.config.settings import Settings
@@ -59,11 +59,8 @@ def build_app(settings: Settings, *, origin: str, token: str) -> ASGIApp:
         return JSONResponse(build_show(settings, locate=locate, live=True))
 
     def media(request: Request) -> Response:
-        ledger = SQLiteLedger(settings.ledger_file)
-        try:
+        with open_ledger(settings) as ledger:
             job = ledger.find_job(request.path_params["job_id"])
-        finally:
-            ledger.close()
         kind = request.path_params["kind"]
         file = None if job is None else find_media(job, settings, kind)
         if file is None:

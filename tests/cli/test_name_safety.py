@@ -158,5 +158,5 @@ def test_start_reads_no_installed_metadata() -> None:
         [sys.executable, "-X", "importtime", "-c", program], capture_output=True, text=True, check=True
     )
     assert "seedance_mcp.core.installation" in done.stdout
-    source = (ROOT / "seedance_mcp" / "installation.py").read_text()
+    source = (ROOT / "seedance_mcp" / "core" / "installation.py").read_text()
     assert not re.search(r"^(import|from) (?!__future__)", source, re.M), "what a hint needs loads when it is made"

@@ -272,7 +272,7 @@ def test_a_fault_of_ours_is_one_line_with_a_code_of_its_own(person: Person, monk
     def divide(*_: object) -> None:
         raise ZeroDivisionError
 
-    monkeypatch.setattr("seedance_mcp.cli.wallet.list_sources", divide)
+    monkeypatch.setattr("seedance_mcp.cli.wallet.keys.list_sources", divide)
     broken = person.run("wallet", "show", "--json")
     assert broken.code == 4
     assert (broken.json["error"]["code"], broken.json["error"]["charge"]) == ("internal", "held")

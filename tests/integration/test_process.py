@@ -220,7 +220,7 @@ async def test_an_answer_that_does_not_come_holds_nobody_and_its_payment_is_in_t
 
 @ON_POSIX
 async def test_a_signal_ends_it_also_while_another_process_has_locked_the_ledger(bench: Bench, picture: Path) -> None:
-    patient = "from seedance_mcp.core.ledger import sqlite; sqlite.BUSY_SECONDS = 60"
+    patient = "from seedance_mcp.adapters.ledger import connection; connection.BUSY_SECONDS = 60"
     serve = "from seedance_mcp.server.stdio import serve; serve()"
     with running("-c", f"{patient}; {serve}", forked=False, **bench.environ) as process:
         ask(process, "wallet_status")

@@ -1,4 +1,4 @@
-"""The embedded sandbox: a studio in this very process, for whoever has neither money nor a standing sandbox.
+"""Local sandbox: start a sandbox studio in this process when the settings name none.
 
 Used by the faces only. It imports the sandbox when asked to and not before; the two houses still speak over HTTP.
 

@@ -1,4 +1,4 @@
-"""The engine room's door: from the owner's settings to a working `Animator`, opened when a tool first needs it.
+"""Runtime: open the services that the owner's settings describe, when a tool first needs them.
 
 A host sees our tools before the HTTP client, the key or the ledger are loaded. A broken setting or a missing wallet
 is the first call's error, not a server that does not start.

@@ -1,4 +1,4 @@
-"""The animator: all that the tools can do, for one wallet at one studio; the rooms that do it are put together here."""
+"""Services: put together all that the interfaces can do for one wallet at one studio."""
 
 from __future__ import annotations
 

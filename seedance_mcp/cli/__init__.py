@@ -1,4 +1,4 @@
-"""The commands: what a person types after `seedance-mcp`, one file for each group.
+"""The command line, one module for each group of commands.
 
 They read arguments, call the rooms below, and show results; `cli` gathers them.
 """

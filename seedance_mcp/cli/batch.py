@@ -1,4 +1,4 @@
-"""A batch: some orders bought together, with bars while they run and one table in the end."""
+"""Batch: run many requests of one command, with progress bars and a table of the results."""
 
 import contextlib
 import signal

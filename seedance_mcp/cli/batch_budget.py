@@ -1,4 +1,4 @@
-"""The budget of a batch: which of its orders fit into what is left, found before the first of them is bought."""
+"""Batch budget: find which requests fit into the limits and the balance before the first is bought."""
 
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -1,4 +1,4 @@
-"""Shots: many orders at once, from a list of pictures or from a file of rows.
+"""Batch input: read many requests from a list of pictures or from a file of rows.
 
 Reads and checks; buys nothing. A row that cannot be understood names itself, and then no row is bought.
 """

@@ -1,4 +1,4 @@
-"""Batch quotes: the sum of all rows, what of it fits, and how `animate` would end for the same rows. Spends nothing."""
+"""Batch quote: the sum of all rows, what of it fits, and the exit code that `animate` would end with."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass

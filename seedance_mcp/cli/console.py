@@ -1,4 +1,4 @@
-"""What all commands share: where words go, what `--sandbox` and `--json` mean, and how work is run and broken off.
+"""Console: where output goes, what `--sandbox` and `--json` mean, and how a command runs and is interrupted.
 
 Words go to stderr; stdout carries only what was asked for, so that it can be piped.
 """

@@ -1,4 +1,4 @@
-"""The demo: the whole job, for somebody who has just arrived and has no wallet.
+"""The `demo` command: the whole job in the sandbox, without a wallet.
 
 Starts a sandbox studio in this process and the real MCP server in another, talks to it over stdio as any host does,
 and shows what happens on the way. Nothing in here is a short cut: the payment is signed, verified and settled.

@@ -1,4 +1,4 @@
-"""Exit codes: what a script may conclude from the end of a command, above all about money."""
+"""Exit codes: what a script can conclude from the end of a command, above all about money."""
 
 from collections.abc import Iterator
 

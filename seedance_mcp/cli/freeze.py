@@ -1,4 +1,4 @@
-"""The owner's stop: no process on a ledger signs anything new until the owner ends it."""
+"""The `freeze` and `unfreeze` commands: stop all spending of every process on a ledger, and end the stop."""
 
 import time
 from typing import Annotated

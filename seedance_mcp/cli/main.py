@@ -1,4 +1,4 @@
-"""The face for people: the `seedance-mcp` command.
+"""The `seedance-mcp` command: its groups, and what happens when one fails or is interrupted.
 
 Words go to stderr; stdout carries only what was asked for, so that it can be piped.
 """

@@ -1,4 +1,4 @@
-"""Phrases: what a failure or a result says to a model, said to the person at the terminal.
+"""Phrases: reword for a person what a failure or a result says to a model.
 
 Errors, notes and next steps are written once, for whoever calls the tools: they name tools and arguments, and speak of
 the owner. Here the reader *is* the owner, and runs commands. The phrases in question are few, so they stand in one

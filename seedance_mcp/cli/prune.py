@@ -1,4 +1,4 @@
-"""`prune`: delete saved videos and pictures past their age; the ledger keeps its rows."""
+"""The `prune` command: delete saved videos and pictures that are too old. The ledger keeps its rows."""
 
 import time
 from typing import Annotated

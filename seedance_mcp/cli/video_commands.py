@@ -1,4 +1,4 @@
-"""Clips from the command line: `quote`, `upload`, `animate`, `get` and `jobs`, with the tools' own arguments.
+"""Video commands: `quote`, `upload`, `animate`, `get` and `jobs`, with the tools' own arguments.
 
 The same `Animator` does the work as behind the tools, in this process. Nothing is forgotten when it ends: a purchase
 has an identity, and the same command goes on where the last one stopped.

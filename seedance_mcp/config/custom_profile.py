@@ -1,4 +1,4 @@
-"""A custom profile: another deployment of the same contract, described by its owner in a TOML file."""
+"""Custom profile: another deployment of the same contract, described by its owner in a TOML file."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Names of settings: find a variable, a key or a settings file that no one reads, and the setting that was meant.
+"""Setting names: find variables, keys and settings files that nothing reads, and the setting that was meant.
 
 A limit that its owner believes to be set must be set, so an unknown name is a problem and is never passed over.
 """

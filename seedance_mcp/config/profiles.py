@@ -1,4 +1,4 @@
-"""Profiles: whom we talk to, and what we pay in on which chain. Pins, taken from no answer of anybody."""
+"""Profiles: which studio is talked to, and what is paid in on which chain. Pinned, never taken from an answer."""
 
 from __future__ import annotations
 

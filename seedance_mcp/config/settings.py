@@ -1,4 +1,4 @@
-"""Settings: the owner's word, from the environment first and then from `settings.toml`.
+"""Settings: the owner's settings, from the environment first and then from `settings.toml`.
 
 Owns every default and every pin (which token on which chain a profile pays in). Touches no network and opens no
 wallet; a wrong value names itself, its source and what is allowed. Values of secrets never appear in an error.

@@ -1,4 +1,4 @@
-"""Reading what an owner wrote: the environment, TOML, addresses. What cannot be understood is refused by name."""
+"""Sources: read settings from the environment and TOML. What cannot be understood is rejected by name."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Flights: one piece of work per key, joined by whoever asks for it, left by whoever must go.
+"""Single-flight: concurrent callers with the same key share one task. A caller may stop waiting; the task continues.
 
 Owns no step of any work. A flight runs in the background and survives its callers; its end is told to all of them.
 """

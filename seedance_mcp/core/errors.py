@@ -1,4 +1,4 @@
-"""What can go wrong, in one tree, and what each failure says about money.
+"""Errors: one tree of all failures, and what each says about money.
 
 SeedanceError
 ├── ConfigError                     the owner's settings or wallet need a change

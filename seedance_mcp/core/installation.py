@@ -1,4 +1,4 @@
-"""This installation: where this copy came from, for hints that tell a person how to install more of it.
+"""Installation: where this copy was installed from, for hints that name an install command.
 
 Never names our package to an index: until `RELEASED_ON_INDEX` says so, the name there belongs to no one, or to anyone,
 and whoever registers it would run code beside a wallet key. Reads the installed metadata when a hint is made, and not

@@ -1,4 +1,4 @@
-"""The ledger: what was bought, what it cost, and what may still be paid.
+"""Ledger protocol: what was bought, what it cost, and what may still be paid.
 
 Theory of operation
 -------------------

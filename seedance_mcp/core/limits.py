@@ -1,4 +1,4 @@
-"""Limits: the words that policy judges by: what the owner allows, what the wallet holds, what was spent and agreed."""
+"""Limits: the values that the policy compares: limits, balances, spending and approvals."""
 
 from __future__ import annotations
 

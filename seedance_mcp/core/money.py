@@ -1,4 +1,4 @@
-"""Money: whole micro-USDC, and the two doors between them and text.
+"""Money: whole micro-USDC, and its conversion from and to text.
 
 Owns the unit. An amount is always an `int` of micro-USDC (1 USDC = 1_000_000), which is also the token's own
 smallest unit on Base and on Tempo, so nothing is ever rounded. There is no `float` and, so that no precision setting

@@ -1,4 +1,4 @@
-"""Pricing: what a clip costs at this studio now, by asking it without paying.
+"""Pricing: ask the studio what a request costs now, without paying.
 
 Owns the studio's route contract (which dialect it speaks), cached with a lifetime and read again when an answer says
 that we may be wrong, or names a price that is not the table's. Where it cannot be read, the last one that was read is

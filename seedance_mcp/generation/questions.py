@@ -1,4 +1,4 @@
-"""Questions: what a person is asked before money is spent, in the same words at a host and at a terminal.
+"""Questions: what a person is asked before money is spent, in the same words in MCP clients and terminals.
 
 Builds text only. Untrusted text (a prompt, a file name, a URL) is quoted, cut to one line of a terminal, and stands on
 a line without facts, so that it cannot look like one.

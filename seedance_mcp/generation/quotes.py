@@ -1,4 +1,4 @@
-"""Quotes: what is said of a request before it is bought, and the memory of what was said lately."""
+"""Quotes: the answer to what a request costs, and the memory of recent answers."""
 
 from __future__ import annotations
 

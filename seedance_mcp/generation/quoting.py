@@ -1,4 +1,4 @@
-"""Quoting: what an order would cost and whether the owner's limits allow it, without spending a cent.
+"""Quoting: find what a request would cost and whether the limits allow it, without spending.
 
 A quote binds: for ten minutes nothing above it is signed for the same order. The verdict comes from the same `policy`
 that judges the real purchase, so that a quote never promises what the purchase would refuse.

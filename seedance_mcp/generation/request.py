@@ -1,4 +1,4 @@
-"""An order: what a caller asks for, and what it becomes once its pictures were read."""
+"""Request: the arguments of one video, and the same with its pictures read and its idempotency key."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Ordering: from an order to its job: bought once, or taken up where it was bought before, or found where it was lost.
+"""Generation service: from a request to its job, bought once, found again, or recovered.
 
 Every purchase runs as a flight: a background task under the order's idempotency key, which callers join and may leave.
 A call that comes again while the first is unfinished joins it; a call that comes again afterwards, however much later,

@@ -1,4 +1,4 @@
-"""Source images: from what the caller calls an image to its bytes and its identity.
+"""Source images: from the path or URL of an image to its bytes and its identity.
 
 An https URL is read and used as it is. A local picture is read from the folders that the owner allows. Must not upload
 or buy anything.

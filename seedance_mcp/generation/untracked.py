@@ -1,4 +1,4 @@
-"""Untracked jobs: what this wallet bought at the studio and its ledger does not know, such as after a lost data folder.
+"""Untracked jobs: find what this wallet bought at the studio and its ledger lacks, such as after a lost data folder.
 
 Before a process buys for the first time, it reads the studio's list of jobs against the ledger. A request whose job is
 among the untracked ones gets that job, and nothing is paid. Where it only may be among them, the request is refused,

@@ -1,4 +1,4 @@
-"""Hosting: from what the caller calls an image to a URL that the studio can read.
+"""Uploads: from a picture to a URL that the studio can read.
 
 An https URL is used as it is. A local picture is uploaded once ($0.01) and found again by its bytes. The three steps
 of an upload (buy a place, PUT the bytes, confirm) can be taken up where a crash left them: the bought ticket is in the

@@ -1,4 +1,4 @@
-"""Delivery: download finished videos before their URLs expire, and keep the pictures that they were made of.
+"""Downloads: save finished videos before their URLs expire, and keep the pictures that they were made of.
 
 Every further attempt asks the studio for the job once more, because it may name a fresh URL. A paid result that cannot
 be had any more ends the job as expired; one that the studio has again revives it. Must not buy anything.

@@ -1,4 +1,4 @@
-"""The history: recent jobs, ours and those that only the studio remembers, to find the thread of a lost session."""
+"""History: list recent jobs, those of the ledger and those that only the studio's list has."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The watcher: one poller for all running jobs.
+"""Poller: one poller for all running jobs.
 
 Callers do not poll; they wait here. One loop asks the studio, the job route for a single job and the list route for
 many. It asks seldom at first, more often near the expected end, and backs off where the studio is slow, overloaded or

@@ -1,4 +1,4 @@
-"""Retention: delete saved videos and pictures that are older than their owner keeps them.
+"""Retention: delete saved videos and pictures that are older than the owner keeps them.
 
 Deletes only files with names of our own, only in the videos folder and its picture folders, and follows no link. The
 ledger's rows stay: a job says that its video was pruned, and the video is never fetched again by itself.

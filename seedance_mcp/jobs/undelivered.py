@@ -1,4 +1,4 @@
-"""Undelivered videos: what is said of one that is finished and not on disk, and when its result counts as expired.
+"""Undelivered videos: report a finished video that is not on disk, and when its result has expired.
 
 Owns the texts and the rule, no step of the download.
 """

@@ -1,4 +1,4 @@
-"""Adoption: jobs of this wallet that the ledger does not know, such as those of a lost data folder.
+"""Untracked jobs: wait for and save a job of this wallet that the ledger lacks.
 
 They are asked for one by one, waited for and saved like ours; what they cost is not in these books.
 """

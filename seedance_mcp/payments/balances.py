@@ -1,4 +1,4 @@
-"""Balance reader: what the wallet holds and what a network charges, as far as the chains answer in a moment.
+"""Balances: what the wallet holds and what a network charges, as far as the chains answer in time.
 
 One cache serves every caller. A chain that does not answer blocks nothing and fails nothing: each caller waits for two
 seconds at most, and then the balance is unknown for half a minute. Decides nothing; `policy` judges by what it says.

@@ -1,4 +1,4 @@
-"""Purchase: the only coroutines that spend money.
+"""Payment executor: the only coroutines that sign and send a payment.
 
 Theory of operation
 -------------------

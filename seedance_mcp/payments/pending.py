@@ -1,4 +1,4 @@
-"""Doubts: what is said of a payment that is not over, whoever comes upon it.
+"""Pending payments: the errors that report a payment whose outcome is not known.
 
 Pure: a row of the ledger becomes an error, whose money is the row's. `purchase` raises them where it sends, `recovery`,
 `hosting` and `ordering` where they find what was sent before.

@@ -1,4 +1,4 @@
-"""Recovery: driving an unfinished payment to its end without ever signing a second one.
+"""Reconciler: determine the outcome of an unfinished payment without ever signing a second one.
 
 Three askings, in this order:
 

@@ -1,4 +1,4 @@
-"""Chains: what became of a payment, by the word of the chain that it was made for.
+"""Settlement: find out from the chain whether a payment moved.
 
 On Base it is `authorizationState` of the nonce; on Tempo the receipt of the very transaction that we signed, or, where
 a sponsor signed, too, and so decided its hash, the event with our memo. Used means that the money moved. "Unused" is

@@ -1,4 +1,4 @@
-"""Untracked payments: what left this wallet for the studio and neither its ledger nor the studio's list knows.
+"""Untracked payments: what this wallet paid to the studio and neither its ledger nor the studio's list explains.
 
 Before a process pays a recipient for the first time, it reads the chain for what the wallet sent there. The ledger may
 be new, lost or restored. Such payments count against the budget. A request at the price of one of them is refused, and

@@ -1,4 +1,4 @@
-"""The account: what the wallet holds, what may still be spent, and what is not over yet. Reads, and never spends.
+"""Wallet status: what the wallet holds, what may still be spent, and which payments are unfinished. Spends nothing.
 
 A chain that does not answer in time leaves a gap in the answer, never a call that fails.
 """

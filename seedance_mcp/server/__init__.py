@@ -1,4 +1,4 @@
-"""The MCP face: puts tools, prompts and resources together. Starts without a wallet, a ledger or a network.
+"""The MCP server: tools, prompts and resources. It starts without a wallet, a ledger or a network.
 
 `engine` opens those on the first call, in the background of a handshake that is long over.
 """

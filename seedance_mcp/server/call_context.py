@@ -1,4 +1,4 @@
-"""One call of a tool: what it may use, how long it may take, and what its caller is told meanwhile.
+"""Call context: what one tool call may use, how long it may take, and how it reports progress.
 
 A host gives up on a call after about a minute, so every wait of a tool ends at a deadline that is known from the
 call's first moment; what was begun goes on without it. Moments are those of the event loop's clock: nobody can set it

@@ -1,4 +1,4 @@
-"""Stdio: serve MCP on this process's stdin and stdout, and answer every request whose id can be read.
+"""Lines: serve MCP on this process's stdin and stdout, and answer every request whose id can be read.
 
 The SDK's own reader drops a line that it cannot take: half a surrogate pair in an argument, a byte order mark, a field
 of the wrong type. Its sender would wait for ever. Here such a line is answered with an error of JSON-RPC. Only whole

@@ -1,4 +1,4 @@
-"""Parameters: what `animate_image` and `quote_price` both take, as a host spells it."""
+"""Parameters: the arguments that `animate_image` and `quote_price` share, as an MCP client writes them."""
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 

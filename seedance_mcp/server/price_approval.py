@@ -1,4 +1,4 @@
-"""Consent: a person's yes to a price above `ask_above` or to a changed recipient, on every protocol revision.
+"""Price approval: ask a person about a price above `ask_above` or a changed recipient, on every protocol revision.
 
 Asks before anything is bought; never spends.
 """

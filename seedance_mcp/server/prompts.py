@@ -1,4 +1,4 @@
-"""Prompts: what a person at a host may pick instead of typing, and completions for what has a few right values."""
+"""Prompts: what a person can pick in an MCP client, and completions for arguments with few values."""
 
 import inspect
 import logging

@@ -1,4 +1,4 @@
-"""Resources: a job as JSON that tells when it changes, and a saved clip's bytes for hosts that cannot open files."""
+"""Resources: a job as JSON with change notifications, and a saved video's bytes."""
 
 from collections.abc import Callable
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Schemas: what a host is told of arguments and results, in as few tokens as say it.
+"""Schemas: describe arguments and results to an MCP client in few tokens.
 
 Every conversation pays for the list of tools, so a schema here says what a caller cannot guess and no more. What it
 leaves out is still checked, and a refusal says it in words. Two rules make it short: `quote_price` names and types

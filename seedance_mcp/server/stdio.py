@@ -1,4 +1,4 @@
-"""Serving: the process around the MCP face. Logs to stderr, ends promptly, and leaves stdout to JSON-RPC."""
+"""Stdio process: log to stderr, end promptly on a signal, and keep stdout for JSON-RPC."""
 
 import contextlib
 import logging

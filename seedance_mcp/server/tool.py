@@ -1,4 +1,4 @@
-"""A tool that refuses what it does not know, and whose every failure is one text with a code.
+"""Money tool: a tool that rejects unknown arguments, and whose every failure is one text with a code.
 
 The SDK drops unknown arguments silently: on a paying tool a misspelt limit would vanish. It also lets an unexpected
 exception end in a text that says nothing of money.

@@ -1,4 +1,4 @@
-"""The six tools: what a model may call, and what it reads of each.
+"""The six tools: what a model can call, and what each returns.
 
 Their docstrings, argument names and results are the product's words to a model. Each tool is bound by a deadline, says
 every fact twice (as data and as the same JSON in text), and never sends a video's bytes.

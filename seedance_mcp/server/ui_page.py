@@ -1,4 +1,4 @@
-"""The page: what a host that shows MCP Apps puts beside a quote, a job or a list of jobs.
+"""UI page: what a client that shows MCP Apps displays beside a quote, a job or a list of jobs.
 
 One self-contained file, `page.html`, read when a host asks for it. Only a host that announces the extension is told of
 it: every other one gets the same lists as before, and no token more. The page may read prices and jobs; of the tools

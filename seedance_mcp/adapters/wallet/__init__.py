@@ -1,4 +1,4 @@
-"""The wallet: the one room that ever sees a private key.
+"""Wallet: the only package that sees a private key.
 
 Signs what `policy` allowed and `wire` built, and nothing else. Signing is deterministic (RFC 6979): the same payment
 gives the same bytes, so the ledger need not keep a signature in order to send the same credential again.

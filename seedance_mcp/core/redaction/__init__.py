@@ -1,4 +1,4 @@
-"""Redaction: take out of a text whatever looks like a secret, before anyone reads it.
+"""Redaction: remove from a text whatever looks like a secret.
 
 A secret that its owner put into the wrong setting must not come back in an error, a result or a log line. Every error
 is redacted where it is made, every result where it becomes JSON, every log record where it becomes a line.

@@ -1,4 +1,4 @@
-"""Policy: what the owner allows. Pure arithmetic over offers, limits and what was spent.
+"""Policy: whether the limits allow an offer. Arithmetic over offers, limits and what was spent.
 
 Owns the decision whether an offer may be signed. Never signs, never asks, never remembers: everything it judges by is
 handed to it. The payment SDKs judge none of this; a tampered price, recipient, token or lifetime is signed by them

@@ -13,12 +13,12 @@ from seedance_mcp.core.wire.kinds import is_url, show_identifier, show_url
 from seedance_mcp.jobs.undelivered import find_url_age
 
 if TYPE_CHECKING:  # the rooms behind these load when first needed
-    from seedance_mcp.app.services import Animation
     from seedance_mcp.config.profiles import Profile
     from seedance_mcp.core.limits import Limits
     from seedance_mcp.core.records import Job
     from seedance_mcp.core.wire.responses import Receipt
     from seedance_mcp.generation.quotes import Quote
+    from seedance_mcp.generation.service import GenerationResult
     from seedance_mcp.generation.uploads import Hosted
     from seedance_mcp.jobs.history import Recent
     from seedance_mcp.payments.wallet_status import Standing
@@ -137,18 +137,18 @@ def show_receipt(
     )
 
 
-def show_animation(animation: "Animation", profile: "Profile") -> JobResult:
+def show_generation(result: "GenerationResult", profile: "Profile") -> JobResult:
     """A clip that was asked for."""
-    if animation.job is not None:
-        return show_job(animation.job, profile, notes=animation.notes)
-    if animation.begun:
+    if result.job is not None:
+        return show_job(result.job, profile, notes=result.notes)
+    if result.begun:
         next_step = "Still being bought. Call animate_image again with the same arguments; it joins this purchase."
     else:
         next_step = "Nothing is bought yet: the image's host or the studio is slow. Make the same call again."
     return JobResult(
         job_id=None, status="pending", progress=0, video_url=None, video_url_age_seconds=None,
         thumbnail_url=None, file=None, price_usd=None,
-        price_micro_usdc=None, rail=None, receipt=None, error=None, notes=list(animation.notes),
+        price_micro_usdc=None, rail=None, receipt=None, error=None, notes=list(result.notes),
         next_step=next_step,
     )  # fmt: skip
 

@@ -20,7 +20,7 @@ from seedance_mcp.config.settings import Settings, list_unread_files, read_setti
 from seedance_mcp.core.errors import ConfigError, SeedanceError
 
 if TYPE_CHECKING:
-    from seedance_mcp.app.services import Animator
+    from seedance_mcp.app.services import Services
     from seedance_mcp.core.records import Job
 
 log = logging.getLogger("seedance_mcp")
@@ -60,8 +60,8 @@ class Engine:
         self._stack = AsyncExitStack()
         self._lock, self._settling = anyio.Lock(), anyio.Lock()
         self._settings: Settings | None = None
-        self._animator: Animator | None = None
-        self._window: Animator | None = None
+        self._services: Services | None = None
+        self._window: Services | None = None
 
     async def settings(self) -> Settings:
         """Return the owner's settings; with what is not understood in them, settings that sign nothing.
@@ -83,21 +83,21 @@ class Engine:
             log.warning("Nothing can be bought: %s", settings.limits.problem)
         return self._settle(settings)
 
-    async def animator(self) -> "Animator":
-        """The animator with the owner's wallet.
+    async def services(self) -> "Services":
+        """Return the services with the owner's wallet.
 
         Raises:
             ConfigError: No wallet, or a wrong setting.
             LedgerError: The ledger cannot be opened.
         """
         async with self._lock:
-            if self._animator is None:
+            if self._services is None:
                 settings = await self.settings()
-                self._animator = animator = await self._open(settings)
-                self._start(lambda: _keep_up(animator))
+                self._services = services = await self._open(settings)
+                self._start(lambda: _keep_up(services))
                 if settings.keep_days is not None and settings.limits.problem is None:
-                    self._start(lambda: _prune_daily(animator))
-            return self._animator
+                    self._start(lambda: _prune_daily(services))
+            return self._services
 
     async def resume_left(self) -> None:
         """Take up what an earlier process left, once a host has had the time to get to know us.
@@ -108,12 +108,12 @@ class Engine:
         with contextlib.suppress(SeedanceError):  # the first call says what is wrong
             settings = await anyio.to_thread.run_sync(lambda: read_settings(self._environ, blocking=True))
             if not settings.embedded and await anyio.to_thread.run_sync(_has_left, settings):
-                await self.animator()
+                await self.services()
 
-    async def window_shopper(self) -> "Animator":
-        """An animator that can ask for prices even where no wallet is set: its key is thrown away with it."""
+    async def quote_services(self) -> "Services":
+        """Return services that can ask for prices even where no wallet is set: their key is thrown away with them."""
         try:
-            return await self.animator()
+            return await self.services()
         except ConfigError as exc:
             async with self._lock:
                 if self._window is None:
@@ -124,16 +124,16 @@ class Engine:
         """The small JPEG of a finished job, unless the owner switched thumbnails off."""
         if job.thumbnail is None or not (await self.settings()).thumbnails:
             return None
-        from seedance_mcp.adapters.media.thumbnails import read_thumbnail  # loaded by now, with the animator
+        from seedance_mcp.adapters.media.thumbnails import read_thumbnail  # loaded by now
 
         return await read_thumbnail(Path(job.thumbnail))
 
-    async def _open(self, settings: Settings, *, problem: ConfigError | None = None) -> "Animator":
-        """Open an animator with the owner's wallet; with a throwaway one where a problem says why there is none."""
+    async def _open(self, settings: Settings, *, problem: ConfigError | None = None) -> "Services":
+        """Open the services with the owner's wallet; with a throwaway one where a problem says why there is none."""
         # These load the HTTP client: imports that no handshake should wait for, and no event loop.
         await anyio.to_thread.run_sync(importlib.import_module, "seedance_mcp.app.services")
         from seedance_mcp.adapters.wallet import open_throwaway_wallet
-        from seedance_mcp.app.services import Animator
+        from seedance_mcp.app.services import build_services
 
         wallet = await (open_owners_wallet(settings) if problem is None else open_throwaway_wallet(problem))
 
@@ -142,7 +142,7 @@ class Engine:
 
         ledger = self._stack.enter_context(open_ledger(settings))
         studio = await self._stack.enter_async_context(open_studio(settings, sign_in))
-        return Animator(
+        return build_services(
             settings=settings, wallet=wallet, ledger=ledger, studio=studio, start=self._start, changed=self._changed
         )
 
@@ -151,21 +151,21 @@ class Engine:
         await self._stack.aclose()
 
 
-async def _keep_up(animator: "Animator") -> None:
+async def _keep_up(services: "Services") -> None:
     """Look after what is not over for as long as the server runs, also after a fault of our own in one round."""
     while True:
         try:
-            await animator.resume()
+            await services.generation.resume()
         except Exception:  # what is paid must be taken up all the same
             log.exception("Looking after what is not over broke")
         await anyio.sleep(BROKEN_SECONDS)
 
 
-async def _prune_daily(animator: "Animator") -> None:
+async def _prune_daily(services: "Services") -> None:
     """Delete what is older than the owner keeps it, now and every day that the server runs."""
     while True:
         try:
-            animator.prune()
+            services.jobs.prune()
         except (SeedanceError, OSError) as exc:  # tidying up must stop nothing
             log.warning("Old videos cannot be deleted now: %s", exc)
         await anyio.sleep(PRUNE_SECONDS)

@@ -16,7 +16,7 @@ from rich.table import Table
 from rich.text import Text
 
 from seedance_mcp.app.opening import open_existing_ledger
-from seedance_mcp.app.rendering import show_animation
+from seedance_mcp.app.rendering import show_generation
 from seedance_mcp.app.runtime import Engine
 from seedance_mcp.cli.batch_budget import Fit, add_costs, find_fit
 from seedance_mcp.cli.batch_input import Shot
@@ -80,9 +80,9 @@ class Batch:
         began = time.time()
         settings = await self._engine.settings()
         policy.check_settings(settings.limits)
-        animator = await self._engine.animator()
+        services = await self._engine.services()
         words.print(f"Reading {count_clips(len(self._shots))} and asking the price …")
-        quotes = await quote_all(animator, self._shots)
+        quotes = await quote_all(services, self._shots)
         fit = find_fit(settings, self._shots, quotes)
         words.print(
             f"At most ${format_usdc(fit.cost_micro_usdc)}, uploads and all; what was bought before costs nothing. "
@@ -93,7 +93,7 @@ class Batch:
             words.print(f"Ctrl-C ends it; {stop} from elsewhere stops what has not begun. The same command goes on.")
         chosen = self._choose(fit)
         waiting = [number for number in chosen if quotes[number].needs_approval]
-        agreed = await self._ask(animator, waiting, settings)
+        agreed = await self._ask(services, waiting, settings)
         results: list[dict[str, Any]] = [{"row": shot.where, "image": shot.order.image} for shot in self._shots]
         limiter = anyio.CapacityLimiter(AT_ONCE_MAX)
         with make_bars() as bars:
@@ -101,7 +101,7 @@ class Batch:
                 for number in chosen:
                     proposal = agreed.get(number)
                     tasks.start_soon(
-                        self._buy_one, animator, limiter, bars, self._shots[number], proposal, results[number]
+                        self._buy_one, services, limiter, bars, self._shots[number], proposal, results[number]
                     )
                 for number in set(range(len(self._shots))).difference(chosen):
                     results[number]["error"] = show_error(self.failures[0])
@@ -119,7 +119,7 @@ class Batch:
 
     async def _buy_one(
         self,
-        animator: Any,
+        services: Any,
         limiter: anyio.CapacityLimiter,
         bars: Progress,
         shot: Shot,
@@ -129,7 +129,7 @@ class Batch:
         async with limiter:
             task = bars.add_task(label(result), total=100, status="buying")
             try:
-                animation = await animator.animate_image(
+                generated = await services.generation.generate(
                     shot.order,
                     max_price_micro_usdc=shot.max_price_micro_usdc,
                     agreed_micro_usdc=0 if agreed is None else agreed.cost.total_micro_usdc,
@@ -137,10 +137,10 @@ class Batch:
                     deadline=self._deadline,
                     report=report_to(bars, task),
                 )
-                result |= show_animation(animation, (await self._engine.settings()).profile).model_dump(mode="json")
+                result |= show_generation(generated, (await self._engine.settings()).profile).model_dump(mode="json")
                 first = result
-                if animation.job is not None:
-                    first, _ = self._bought.setdefault(animation.job.job_id, (result, animation.job))
+                if generated.job is not None:
+                    first, _ = self._bought.setdefault(generated.job.job_id, (result, generated.job))
                 if first is not result:
                     words.print(f"{label(result)}: the same clip as {label(first)}.", markup=False)
                     return
@@ -180,7 +180,7 @@ class Batch:
         self.failures.append(BudgetExceededError(left, WHAT_FITS if fit.new and not agreed else ""))
         return chosen
 
-    async def _ask(self, animator: Any, waiting: list[int], settings: Settings) -> "dict[int, Proposal]":
+    async def _ask(self, services: Any, waiting: list[int], settings: Settings) -> "dict[int, Proposal]":
         """Put prices above the owner's threshold and changed recipients before the person at the terminal.
 
         Where no one is there, a price is refused here, and a changed recipient when it would be paid.
@@ -192,7 +192,9 @@ class Batch:
         for number in waiting:
             shot = self._shots[number]
             with contextlib.suppress(PolicyError):  # it is refused when it is bought, whatever a person says
-                proposal = await animator.find_proposal(shot.order, max_price_micro_usdc=shot.max_price_micro_usdc)
+                proposal = await services.generation.find_proposal(
+                    shot.order, max_price_micro_usdc=shot.max_price_micro_usdc
+                )
                 if proposal is not None:
                     found[number] = proposal
         above = sum(policy.needs_approval(settings.limits, proposal.cost) for proposal in found.values())
@@ -231,13 +233,13 @@ def _confirm(question: str) -> bool:
         signal.signal(signal.SIGINT, event_loops)
 
 
-async def quote_all(animator: Any, shots: list[Shot], *, can_ask: bool = True) -> "list[Quote]":
+async def quote_all(services: Any, shots: list[Shot], *, can_ask: bool = True) -> "list[Quote]":
     """Return quotes of all orders; the first that cannot be carried out ends it, with its place in the text.
 
     The place of a picture that was typed alone goes without saying.
 
     Args:
-        animator: Quotes.
+        services: Quotes.
         shots: What is wanted.
         can_ask: Whether a person can be asked when it is bought.
     """
@@ -245,7 +247,7 @@ async def quote_all(animator: Any, shots: list[Shot], *, can_ask: bool = True) -
     for shot in shots:
         try:
             most = shot.max_price_micro_usdc
-            quotes.append(await animator.quote_price(shot.order, max_price_micro_usdc=most, can_ask=can_ask))
+            quotes.append(await services.generation.quote(shot.order, max_price_micro_usdc=most, can_ask=can_ask))
         except SeedanceError as exc:
             if len(shots) > 1 or not shot.typed:
                 exc.what = f"{shot.where}: {exc.what}"

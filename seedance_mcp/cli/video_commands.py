@@ -1,6 +1,6 @@
 """Video commands: `quote`, `upload`, `animate`, `get` and `jobs`, with the tools' own arguments.
 
-The same `Animator` does the work as behind the tools, in this process. Nothing is forgotten when it ends: a purchase
+The same `Services` does the work as behind the tools, in this process. Nothing is forgotten when it ends: a purchase
 has an identity, and the same command goes on where the last one stopped.
 """
 
@@ -74,8 +74,8 @@ def upload(image: Image, sandbox: Sandbox = False, as_json: AsJson = False) -> N
     """Host a picture at the studio ($0.01, once a picture); `animate` does it by itself."""
 
     async def work(engine: Engine) -> dict[str, Any]:
-        animator = await engine.animator()
-        return show_upload(await animator.upload_image(_absolute(image))).model_dump(mode="json")
+        services = await engine.services()
+        return show_upload(await services.generation.upload(_absolute(image))).model_dump(mode="json")
 
     result = run(read_environ(sandbox), work)
     if as_json:
@@ -115,8 +115,8 @@ def quote(
     single = from_file is None and len(shots) == 1
 
     async def work(engine: Engine) -> tuple[BatchQuote, Settings]:
-        animator = await engine.window_shopper()
-        quotes = await quote_all(animator, shots, can_ask=is_person_there())
+        services = await engine.quote_services()
+        quotes = await quote_all(services, shots, can_ask=is_person_there())
         settings = await engine.settings()
         return add_up_quotes(quotes, settings), settings
 
@@ -203,10 +203,10 @@ def get(
     """Read a job, wait for it, and save its video. Free."""
 
     async def work(engine: Engine) -> JobResult:
-        animator = await engine.animator()
+        services = await engine.services()
         with make_bars() as bars:
             task = bars.add_task(job_id, total=100, status="")
-            job = await animator.get_job(
+            job = await services.jobs.get(
                 job_id, deadline=anyio.current_time() + wait_seconds, report=report_to(bars, task)
             )
         return show_job(job, (await engine.settings()).profile)
@@ -239,7 +239,7 @@ def jobs(
     settings = read_settings(environ)
 
     async def work(engine: Engine) -> list[Job]:
-        recent = await (await engine.animator()).list_jobs(limit)
+        recent = await (await engine.services()).jobs.list_recent(limit)
         for note in recent.notes:
             words.print(rephrase(note), markup=False)
         return list(recent.jobs)

@@ -26,7 +26,7 @@ from seedance_mcp.server.call_context import (
 from seedance_mcp.server.parameters import AspectRatio, ModelName, Resolution, make_order, read_price
 
 if TYPE_CHECKING:
-    from seedance_mcp.app.services import Animator
+    from seedance_mcp.app.services import Services
     from seedance_mcp.generation.request import Order
 
 RECIPIENT_SECONDS = 5
@@ -65,17 +65,17 @@ async def approve_price(
     if limits.problem is not None or not (limits.ask_above_micro_usdc is not None or _may_ask_recipient(ctx, limits)):
         return Question(approve=True)  # settings that are not understood: nothing can be bought
     async with telling_progress(ctx, "Reading the image and asking the price"):
-        animator = await engine.animator()
+        services = await engine.services()
         order = await make_order(
             image=image, prompt=prompt, last_image=last_image, model=model, duration=duration, resolution=resolution,
             aspect_ratio=aspect_ratio, camera_fixed=camera_fixed, generate_audio=generate_audio, seed=seed, take=take,
         )  # fmt: skip
         most = read_price(max_price_usd)
         if limits.ask_above_micro_usdc is None:
-            proposal = await _find_changed(animator, order, most)
+            proposal = await _find_changed(services, order, most)
         else:
             with read_deadlines(wait_seconds).bounding("Reading the picture and asking the price"):
-                proposal = await animator.find_proposal(order, max_price_micro_usdc=most)
+                proposal = await services.generation.find_proposal(order, max_price_micro_usdc=most)
     if proposal is None:
         return Question(approve=True)
     if not can_ask(ctx):
@@ -92,13 +92,13 @@ def _may_ask_recipient(ctx: Ctx, limits: Limits) -> bool:
     return not limits.recipients and can_ask(ctx)
 
 
-async def _find_changed(animator: "Animator", order: "Order", max_price_micro_usdc: int | None) -> Proposal | None:
+async def _find_changed(services: "Services", order: "Order", max_price_micro_usdc: int | None) -> Proposal | None:
     """Return what a person would be asked about if the recipient changed; None where that is not known soon.
 
     The purchase finds everything else, and refuses a changed recipient that no one agreed to.
     """
     with suppress(SeedanceError), anyio.move_on_after(RECIPIENT_SECONDS):
-        return await animator.find_proposal(order, max_price_micro_usdc=max_price_micro_usdc)
+        return await services.generation.find_proposal(order, max_price_micro_usdc=max_price_micro_usdc)
     return None
 
 

@@ -18,7 +18,7 @@ from opentelemetry import trace
 from pydantic import BaseModel, Field
 
 from seedance_mcp.adapters.media.videos import find_media_type
-from seedance_mcp.app.rendering import show_animation, show_job, show_jobs, show_quote, show_upload, show_wallet
+from seedance_mcp.app.rendering import show_generation, show_job, show_jobs, show_quote, show_upload, show_wallet
 from seedance_mcp.app.results import JobResult, JobsResult, QuoteResult, UploadResult, WalletResult
 from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.core.redaction import redact_data
@@ -61,8 +61,8 @@ NO_WALLET = "Until then quote_price works, and nothing can be bought."
 async def upload_image(ctx: Ctx, image: Image) -> Annotated[CallToolResult, UploadResult]:
     """Host an image at the studio. Costs $0.01, once per image. animate_image does it by itself."""
     async with telling_progress(ctx, "Reading the image and hosting it"):
-        animator = await find_engine(ctx).animator()
-        hosted = await animator.upload_image(image, deadline=read_deadlines(WAIT_SECONDS_MAX).answer)
+        services = await find_engine(ctx).services()
+        hosted = await services.generation.upload(image, deadline=read_deadlines(WAIT_SECONDS_MAX).answer)
     return _answer(show_upload(hosted))
 
 
@@ -84,14 +84,14 @@ async def quote_price(
 ) -> Annotated[CallToolResult, QuoteResult]:
     """Price of animate_image with the same arguments, and whether the owner's limits allow it. Free."""
     async with telling_progress(ctx, "Reading the image and asking the price"):
-        animator = await find_engine(ctx).window_shopper()
+        services = await find_engine(ctx).quote_services()
         order = await make_order(
             image=image, prompt=prompt, last_image=last_image, model=model, duration=duration, resolution=resolution,
             aspect_ratio=aspect_ratio, camera_fixed=camera_fixed, generate_audio=generate_audio, seed=seed, take=take,
         )  # fmt: skip
         with read_deadlines(wait_seconds).bounding("Reading the picture and asking the price"):
             most = read_price(max_price_usd)
-            quote = await animator.quote_price(order, max_price_micro_usdc=most, can_ask=can_ask(ctx))
+            quote = await services.generation.quote(order, max_price_micro_usdc=most, can_ask=can_ask(ctx))
     return _answer(show_quote(quote))
 
 
@@ -116,13 +116,13 @@ async def animate_image(
     agreed = read_answer(answer)
     async with telling_progress(ctx, "Reading the image and asking the price") as progress:
         engine = find_engine(ctx)
-        animator = await engine.animator()
+        services = await engine.services()
         order = await make_order(
             image=image, prompt=prompt, last_image=last_image, model=model, duration=duration, resolution=resolution,
             aspect_ratio=aspect_ratio, camera_fixed=camera_fixed, generate_audio=generate_audio, seed=seed, take=take,
         )  # fmt: skip
         deadlines = read_deadlines(wait_seconds)
-        animation = await animator.animate_image(
+        generated = await services.generation.generate(
             order,
             max_price_micro_usdc=read_price(max_price_usd),
             agreed_micro_usdc=0 if agreed is None else agreed.cost.total_micro_usdc,
@@ -131,8 +131,8 @@ async def animate_image(
             deadline=deadlines.job,
             report=progress.report,
         )
-        result = show_animation(animation, (await engine.settings()).profile)
-        thumbnail = None if animation.job is None else await engine.find_thumbnail(animation.job)
+        result = show_generation(generated, (await engine.settings()).profile)
+        thumbnail = None if generated.job is None else await engine.find_thumbnail(generated.job)
     return _answer_job(result, thumbnail)
 
 
@@ -144,9 +144,9 @@ async def get_job(
     """Wait for a job; saves its video to `file` once complete. Free."""
     async with telling_progress(ctx, "Asking the studio") as progress:
         engine = find_engine(ctx)
-        animator = await engine.animator()
+        services = await engine.services()
         deadlines = read_deadlines(wait_seconds)
-        job = await animator.get_job(
+        job = await services.jobs.get(
             job_id, deadline=deadlines.job, answer_until=deadlines.answer, report=progress.report
         )
         result = show_job(job, (await engine.settings()).profile)
@@ -159,8 +159,8 @@ async def list_jobs(
 ) -> Annotated[CallToolResult, JobsResult]:
     """Recent jobs, newest first, also those of lost sessions. Free."""
     async with telling_progress(ctx, "Asking the studio"):
-        animator = await find_engine(ctx).animator()
-        recent = await animator.list_jobs(limit)
+        services = await find_engine(ctx).services()
+        recent = await services.jobs.list_recent(limit)
     return _answer(show_jobs(recent))
 
 
@@ -168,10 +168,10 @@ async def wallet_status(ctx: Ctx) -> Annotated[CallToolResult, WalletResult]:
     """Address, balances, limits, spending, unfinished payments, and how to fund. Free."""
     engine = find_engine(ctx)
     try:
-        animator, problem = await engine.animator(), None
+        services, problem = await engine.services(), None
     except ConfigError as exc:
-        animator, problem = await engine.window_shopper(), f"{exc.what} {exc.hint} {NO_WALLET}"
-    return _answer(show_wallet(await animator.wallet_status(), problem=problem))
+        services, problem = await engine.quote_services(), f"{exc.what} {exc.hint} {NO_WALLET}"
+    return _answer(show_wallet(await services.wallet_status.read(), problem=problem))
 
 
 def _answer_job(result: JobResult, thumbnail: bytes | None) -> CallToolResult:

@@ -10,7 +10,7 @@ import anyio
 import httpx
 
 from seedance_mcp.app.runtime import Engine
-from seedance_mcp.app.services import Animator
+from seedance_mcp.app.services import Services
 from seedance_mcp.cli.console import run
 from seedance_mcp.core.errors import SeedanceError
 from seedance_mcp.generation.request import Order
@@ -37,22 +37,22 @@ def make_history(environ: Mapping[str, str], wishes: Sequence[Wish]) -> None:
     """Buy everything, one after the other, and wait for all of it together."""
     studio = environ["SEEDANCE_STUDIO_URL"]
 
-    async def buy(animator: Animator, wish: Wish, bought: anyio.Event) -> None:
+    async def buy(services: Services, wish: Wish, bought: anyio.Event) -> None:
         async def report(*_: object) -> None:
             bought.set()
 
         deadline = anyio.current_time() + wish.wait_seconds
         with suppress(SeedanceError):
-            await animator.animate_image(wish.order, max_price_micro_usdc=None, deadline=deadline, report=report)
+            await services.generation.generate(wish.order, max_price_micro_usdc=None, deadline=deadline, report=report)
         bought.set()
 
     async def work(engine: Engine) -> None:
-        animator = await engine.animator()
+        services = await engine.services()
         async with httpx.AsyncClient() as http, anyio.create_task_group() as tasks:
             for wish in wishes:
                 await http.post(f"{studio}/_sandbox/faults", json={"faults": wish.faults})
                 bought = anyio.Event()
-                tasks.start_soon(buy, animator, wish, bought)
+                tasks.start_soon(buy, services, wish, bought)
                 with anyio.fail_after(wish.wait_seconds):
                     await bought.wait()  # the next wish's faults are not for this one
             await http.post(f"{studio}/_sandbox/faults", json={"faults": []})

@@ -318,7 +318,7 @@ def test_an_agent_sees_a_refused_payment_while_its_hold_stands(customer: Person)
     payment = refuse_just_now(customer.data_dir / "sandbox" / "ledger.sqlite3")
 
     async def look(engine: Engine) -> Standing:
-        return await (await engine.animator()).wallet_status()
+        return await (await engine.services()).wallet_status.read()
 
     standing = run({**os.environ, **customer.environ}, look)
 

@@ -23,7 +23,7 @@ from seedance_mcp.payments.settlement import Fate
 from seedance_mcp.sandbox import Sandbox
 from tests.adapters.ledger.rows import NOW, WALLET, settle, sign, write_offer, write_request
 from tests.core.wire.test_mpp import CHALLENGE, TRANSACTION
-from tests.payments.test_purchase import animator_on, settings_for
+from tests.payments.test_purchase import services_on, settings_for
 
 KEY = "0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d"
 """The public development key of the recording; it has never held money."""
@@ -140,9 +140,9 @@ async def test_the_chain_says_what_became_of_a_charge(
 ) -> None:
     sandbox = make_sandbox(rails=("mpp",))
     settings = settings_for(sandbox, funded_key, tmp_path / "data")
-    async with animator_on(settings) as animator:
-        await animator.upload_image(str(make_picture()))
-        recovery: Recovery = animator._recovery  # pyright: ignore[reportPrivateUsage]  # asked directly
+    async with services_on(settings) as services:
+        await services.generation.upload(str(make_picture()))
+        recovery: Recovery = services.reconciler  # pyright: ignore[reportPrivateUsage]  # asked directly
         find_fate, payment = recovery.chains.find_fate, recovery.ledger.find_payment(1)
         assert payment is not None
         document = dict(payment.document or {})
@@ -165,9 +165,9 @@ async def test_the_chain_finds_a_sponsored_charge_by_its_memo(
 ) -> None:
     sandbox = make_sandbox(rails=("mpp",), sponsors_fees=True)
     settings = settings_for(sandbox, funded_key, tmp_path / "data")
-    async with animator_on(settings) as animator:
-        await animator.upload_image(str(make_picture()))
-        recovery: Recovery = animator._recovery  # pyright: ignore[reportPrivateUsage]  # asked directly
+    async with services_on(settings) as services:
+        await services.generation.upload(str(make_picture()))
+        recovery: Recovery = services.reconciler  # pyright: ignore[reportPrivateUsage]  # asked directly
         find_fate, payment = recovery.chains.find_fate, recovery.ledger.find_payment(1)
         assert payment is not None
         document = dict(payment.document or {})
@@ -202,11 +202,11 @@ async def test_without_its_libraries_mpp_is_passed_over_or_named(
     with monkeypatch.context() as patch:
         patch.setitem(sys.modules, "pytempo", None)
         settings = settings_for(both, funded_key, tmp_path / "both", SEEDANCE_RAILS="mpp,x402")
-        async with animator_on(settings) as animator:
-            await animator.upload_image(picture)
-        async with animator_on(settings_for(alone, funded_key, tmp_path / "alone")) as animator:
+        async with services_on(settings) as services:
+            await services.generation.upload(picture)
+        async with services_on(settings_for(alone, funded_key, tmp_path / "alone")) as services:
             with pytest.raises(ConfigError, match=r"\[tempo\]") as raised:
-                await animator.upload_image(picture)
+                await services.generation.upload(picture)
 
     assert raised.value.charge == "none"
     assert [len(both.chain.settlements()), len(both.tempo.settlements())] == [1, 0]

@@ -20,7 +20,7 @@ from seedance_mcp.payments.settlement import Block, Chains, Fate, Node
 from seedance_mcp.sandbox import Sandbox
 from seedance_mcp.sandbox.chains.rpc import answer_rpc
 from seedance_mcp.sandbox.chains.tempo_rpc import answer_tempo
-from tests.payments.test_purchase import animator_on, settings_for
+from tests.payments.test_purchase import services_on, settings_for
 from tests.servers import Asked, say, serve_raw
 
 EXPIRED_SECONDS = 300
@@ -62,9 +62,9 @@ async def case(
 ) -> AsyncGenerator[Case]:
     rail, sponsored = ("mpp", True) if request.param == "sponsored" else (request.param, False)
     sandbox = make_sandbox(rails=(rail,), sponsors_fees=sponsored)
-    async with animator_on(settings_for(sandbox, funded_key, tmp_path / "data")) as animator:
-        await animator.upload_image(str(make_picture()))
-        recovery: Recovery = animator._recovery  # pyright: ignore[reportPrivateUsage]  # asked directly
+    async with services_on(settings_for(sandbox, funded_key, tmp_path / "data")) as services:
+        await services.generation.upload(str(make_picture()))
+        recovery: Recovery = services.reconciler  # pyright: ignore[reportPrivateUsage]  # asked directly
         payment = recovery.ledger.find_payment(1)
         assert payment is not None
         yield Case(sandbox, recovery.chains, payment)

@@ -13,7 +13,7 @@ import anyio
 import pytest
 
 from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
-from seedance_mcp.app.services import Animator
+from seedance_mcp.app.services import Services
 from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.errors import (
     BudgetExceededError,
@@ -28,7 +28,7 @@ from seedance_mcp.core.wire.offers import Credential
 from seedance_mcp.core.wire.responses import PaidRequest, Response
 from seedance_mcp.generation.request import Order
 from seedance_mcp.sandbox import Sandbox
-from tests.payments.test_purchase import CLIP, UPLOAD, animator_on, settings_for, soon
+from tests.payments.test_purchase import CLIP, UPLOAD, services_on, settings_for, soon
 from tests.payments.test_refused_payments import Clock, break_with, let_expire, paid
 
 Make = Callable[..., Sandbox]
@@ -41,13 +41,13 @@ def clock() -> Clock:
     return Clock()
 
 
-async def animate(animator: Animator, order: Order) -> Any:
-    return await animator.animate_image(order, max_price_micro_usdc=None, deadline=soon())
+async def animate(services: Services, order: Order) -> Any:
+    return await services.generation.generate(order, max_price_micro_usdc=None, deadline=soon())
 
 
-def between(animator: Animator, change: Callable[[SendPaid], SendPaid]) -> None:
+def between(services: Services, change: Callable[[SendPaid], SendPaid]) -> None:
     """Put something between us and the studio's answers to payments."""
-    studio: Any = animator._studio  # pyright: ignore[reportPrivateUsage]  # a seam for what no fault of the sandbox does
+    studio: Any = services.studio  # pyright: ignore[reportPrivateUsage]  # a seam for what no fault of the sandbox does
     studio.send_paid = change(studio.send_paid)
 
 
@@ -59,9 +59,9 @@ def on_chains(settings: Settings, *urls: str) -> Settings:
     return replace(settings, profile=replace(settings.profile, rpc_urls=urls, tempo_rpc_urls=urls))
 
 
-async def resume(animator: Animator, seconds: float) -> None:
+async def resume(services: Services, seconds: float) -> None:
     with anyio.move_on_after(seconds):
-        await animator.resume()
+        await services.generation.resume()
 
 
 async def test_a_price_that_comes_late_is_not_signed_for_over_a_payment_that_was_refused_meanwhile(
@@ -70,9 +70,9 @@ async def test_a_price_that_comes_late_is_not_signed_for_over_a_payment_that_was
     sandbox = make_sandbox()
     settings = settings_for(sandbox, funded_key, tmp_path / "data")
     order = Order(image=str(make_picture()), prompt="x")
-    async with animator_on(settings) as slow, animator_on(settings) as quick:
-        await slow.upload_image(order.image)
-        studio: Any = slow._studio  # pyright: ignore[reportPrivateUsage]
+    async with services_on(settings) as slow, services_on(settings) as quick:
+        await slow.generation.upload(order.image)
+        studio: Any = slow.studio  # pyright: ignore[reportPrivateUsage]
         ask, priced, may_go_on = studio.send, anyio.Event(), anyio.Event()
 
         async def dawdle(request: PaidRequest) -> Response:
@@ -93,7 +93,7 @@ async def test_a_price_that_comes_late_is_not_signed_for_over_a_payment_that_was
             break_with(sandbox, "settle_then_402:1")
             with pytest.raises(PaymentRefusedError):
                 await animate(quick, order)
-            books: Any = quick._ledger  # pyright: ignore[reportPrivateUsage]
+            books: Any = quick.ledger  # pyright: ignore[reportPrivateUsage]
             books._db.execute("UPDATE payments SET hold_until = 0 WHERE state = 'refused'")  # three minutes go by
             may_go_on.set()
 
@@ -108,14 +108,14 @@ async def test_a_budget_does_not_forget_what_a_studio_refused_while_the_chain_is
     settings = settings_for(sandbox, funded_key, tmp_path / "data", SEEDANCE_MAX_PER_DAY="0.60")
     settings = on_chains(settings, f"{sandbox.url}/nobody-answers-here")
     image = str(make_picture())
-    async with animator_on(settings, now=clock) as animator:
-        await animator.upload_image(image)
+    async with services_on(settings, now=clock) as services:
+        await services.generation.upload(image)
         break_with(sandbox, "settle_then_402:1")
         with pytest.raises(PaymentRefusedError):
-            await animate(animator, Order(image=image, prompt="one"))
+            await animate(services, Order(image=image, prompt="one"))
         for clock.ahead in (0, 300, 3_000, 80_000):
             with pytest.raises(BudgetExceededError):
-                await animate(animator, Order(image=image, prompt="two"))
+                await animate(services, Order(image=image, prompt="two"))
 
     assert paid(sandbox) == [UPLOAD, CLIP]
 
@@ -126,8 +126,8 @@ async def test_two_payments_never_share_a_job_and_one_without_does_not_stop_the_
     sandbox = make_sandbox()
     settings = settings_for(sandbox, funded_key, tmp_path / "data")
     image = str(make_picture())
-    async with animator_on(settings) as animator:
-        first = (await animate(animator, Order(image=image, prompt="one"))).job
+    async with services_on(settings) as services:
+        first = (await animate(services, Order(image=image, prompt="one"))).job
 
         def name_the_first(send: SendPaid) -> SendPaid:
             async def lie(request: PaidRequest, credential: Credential) -> Response:
@@ -136,8 +136,8 @@ async def test_two_payments_never_share_a_job_and_one_without_does_not_stop_the_
 
             return lie
 
-        between(animator, name_the_first)
-        second = (await animate(animator, Order(image=image, prompt="two"))).job
+        between(services, name_the_first)
+        second = (await animate(services, Order(image=image, prompt="two"))).job
 
     assert second.job_id != first.job_id, "found in the studio's list, by what was ordered"
     assert paid(sandbox) == [UPLOAD, CLIP, CLIP]
@@ -151,26 +151,26 @@ async def test_a_payment_whose_answer_is_lost_does_not_take_another_ones_job(
     one = Order(image=str(make_picture()), prompt="x")
     two = replace(one, take=2)  # the very same body
     jobs: list[Any] = []
-    async with animator_on(settings) as animator:
-        await animator.upload_image(one.image)
+    async with services_on(settings) as services:
+        await services.generation.upload(one.image)
         break_with(sandbox, "error_for_payment")
         with pytest.raises(PaymentOutcomeUnknownError):
-            await animate(animator, one)
+            await animate(services, one)
         break_with(sandbox, "slow_answer=3:1")
         async with anyio.create_task_group() as tasks:
 
             async def buy_the_other() -> None:
-                jobs.append((await animate(animator, two)).job)
+                jobs.append((await animate(services, two)).job)
 
             tasks.start_soon(buy_the_other)
             while CLIP not in paid(sandbox):
                 await anyio.sleep(0.05)
             books = ledger_of(settings)
             [lost] = [one for one in books.unfinished_payments(time.time()) if one.lease_until == 0]
-            recovery: Any = animator._recovery  # pyright: ignore[reportPrivateUsage]
+            recovery: Any = services.reconciler  # pyright: ignore[reportPrivateUsage]
             assert await recovery.find_job(lost) is None
             books.close()
-        jobs.append((await animate(animator, one)).job)
+        jobs.append((await animate(services, one)).job)
 
     assert len({job.job_id for job in jobs}) == 2
     assert paid(sandbox) == [UPLOAD, CLIP, CLIP]
@@ -181,8 +181,8 @@ async def test_a_page_of_json_instead_of_a_paid_answer_is_not_taken_for_a_purcha
 ) -> None:
     sandbox = make_sandbox()
     order = Order(image=str(make_picture()), prompt="x")
-    async with animator_on(settings_for(sandbox, funded_key, tmp_path / "data")) as animator:
-        await animator.upload_image(order.image)
+    async with services_on(settings_for(sandbox, funded_key, tmp_path / "data")) as services:
+        await services.generation.upload(order.image)
         portals = [1, 1]
 
         def log_in_first(send: SendPaid) -> SendPaid:
@@ -194,10 +194,10 @@ async def test_a_page_of_json_instead_of_a_paid_answer_is_not_taken_for_a_purcha
 
             return answer
 
-        between(animator, log_in_first)
+        between(services, log_in_first)
         with pytest.raises(PaymentOutcomeUnknownError):
-            await animate(animator, order)
-        job = (await animate(animator, order)).job
+            await animate(services, order)
+        job = (await animate(services, order)).job
 
     assert job.status == "complete"
     assert paid(sandbox) == [UPLOAD, CLIP]
@@ -211,10 +211,10 @@ async def test_a_picture_that_cannot_be_stored_is_paid_for_twice_at_most_and_say
     settings = replace(settings, profile=replace(settings.profile, blob_url=f"{sandbox.url}/nobody-stores-here"))
     image = str(make_picture())
     told: list[StudioRejectedError] = []
-    async with animator_on(settings) as animator:
+    async with services_on(settings) as services:
         for _ in range(4):
             with pytest.raises(StudioRejectedError) as raised:
-                await animate(animator, Order(image=image, prompt="x"))
+                await animate(services, Order(image=image, prompt="x"))
             told.append(raised.value)
 
     assert paid(sandbox) == [UPLOAD, UPLOAD]
@@ -240,18 +240,18 @@ async def test_a_fault_of_our_own_after_the_sending_does_not_say_that_nothing_wa
 
     told: list[SeedanceError] = []
     with suppress(ExceptionGroup):  # the background task's own end; a face writes it to its log
-        async with animator_on(settings) as animator:
-            await animator.upload_image(order.image)
-            between(animator, break_after)
+        async with services_on(settings) as services:
+            await services.generation.upload(order.image)
+            between(services, break_after)
             try:
-                await animate(animator, order)
+                await animate(services, order)
             except SeedanceError as exc:
                 told.append(exc)
     assert [error.charge for error in told] == ["held"]
     assert "What was paid, if anything, is in the ledger." in str(told[0])
     assert paid(sandbox) == [UPLOAD, CLIP]
-    async with animator_on(settings) as animator:
-        assert (await animate(animator, order)).job is not None
+    async with services_on(settings) as services:
+        assert (await animate(services, order)).job is not None
     assert paid(sandbox) == [UPLOAD, CLIP]
 
 
@@ -264,10 +264,10 @@ async def test_a_store_that_calls_every_picture_gone_sells_one_no_more_than_twic
     async def is_gone(_url: str) -> bool:
         return False
 
-    async with animator_on(settings_for(sandbox, funded_key, tmp_path / "data")) as animator:
-        studio: Any = animator._studio  # pyright: ignore[reportPrivateUsage]
+    async with services_on(settings_for(sandbox, funded_key, tmp_path / "data")) as services:
+        studio: Any = services.studio  # pyright: ignore[reportPrivateUsage]
         studio.is_hosted = is_gone
-        hosted = [await animator.upload_image(picture) for _ in range(5)]
+        hosted = [await services.generation.upload(picture) for _ in range(5)]
     assert paid(sandbox) == [UPLOAD, UPLOAD]
     assert hosted[-1].upload == hosted[1].upload
 
@@ -278,14 +278,14 @@ async def test_without_a_chain_to_ask_a_refused_wish_is_not_bought_again_by_itse
     sandbox = make_sandbox()
     settings = on_chains(settings_for(sandbox, funded_key, tmp_path / "data"))
     order = Order(image=str(make_picture()), prompt="x")
-    async with animator_on(settings, now=clock) as animator:
-        await animator.upload_image(order.image)
+    async with services_on(settings, now=clock) as services:
+        await services.generation.upload(order.image)
         break_with(sandbox, "settle_then_402:1")
         with pytest.raises(PaymentRefusedError):
-            await animate(animator, order)
+            await animate(services, order)
         let_expire(sandbox, clock)
         with pytest.raises(PaymentOutcomeUnknownError, match="no chain says whether it moved"):
-            await animate(animator, order)
+            await animate(services, order)
 
     assert paid(sandbox) == [UPLOAD, CLIP]
 
@@ -297,12 +297,12 @@ async def test_with_a_clock_that_is_ahead_a_refused_charge_is_held_until_the_cha
     sandbox = make_sandbox(rails=("mpp",))
     settings = on_chains(settings_for(sandbox, funded_key, tmp_path / "data"))
     order = Order(image=str(make_picture()), prompt="x")
-    async with animator_on(settings, now=clock) as animator:
-        await animator.upload_image(order.image)
+    async with services_on(settings, now=clock) as services:
+        await services.generation.upload(order.image)
         break_with(sandbox, "settle_then_402:1")
         for _ in range(2):
             with pytest.raises(PaymentRefusedError):
-                await animate(animator, order)
+                await animate(services, order)
 
     assert paid(sandbox) == [UPLOAD, CLIP]
 
@@ -313,12 +313,12 @@ async def test_a_job_whose_settlement_failed_does_not_make_its_payment_settled(
     sandbox = make_sandbox(rails=("mpp",))
     settings = settings_for(sandbox, funded_key, tmp_path / "data")
     order = Order(image=str(make_picture()), prompt="x")
-    async with animator_on(settings, now=clock) as animator:
-        await animator.upload_image(order.image)
+    async with services_on(settings, now=clock) as services:
+        await services.generation.upload(order.image)
         break_with(sandbox, "fail_settlement")
         with suppress(SeedanceError):
-            await animate(animator, order)
-        recovery: Any = animator._recovery  # pyright: ignore[reportPrivateUsage]
+            await animate(services, order)
+        recovery: Any = services.reconciler  # pyright: ignore[reportPrivateUsage]
         states: list[str] = []
         for passed in (30, 30):  # over, but too short ago to be sure; and then for certain
             clock.ahead += passed
@@ -338,16 +338,16 @@ async def test_a_yes_is_good_for_its_own_price_however_long_it_took_and_whatever
     settings = settings_for(sandbox, funded_key, tmp_path / "data", SEEDANCE_ASK_ABOVE="0.10")
     order = Order(image=str(make_picture()), prompt="x")
     refused: list[str] = []
-    async with animator_on(settings, now=clock) as animator:
-        asked = await animator.find_proposal(order)
+    async with services_on(settings, now=clock) as services:
+        asked = await services.generation.find_proposal(order)
         for agreed in (0, UPLOAD + CLIP - 1):
             with pytest.raises(PriceTooHighError) as raised:
-                await animator.animate_image(
+                await services.generation.generate(
                     order, max_price_micro_usdc=None, agreed_micro_usdc=agreed, deadline=soon()
                 )
             refused.append(str(raised.value))
         clock.ahead = 50  # a person takes time; much more, and the studio's clock would be in the way
-        animation = await animator.animate_image(
+        animation = await services.generation.generate(
             order, max_price_micro_usdc=None, agreed_micro_usdc=UPLOAD + CLIP, deadline=soon()
         )
 
@@ -364,14 +364,14 @@ async def test_a_payment_of_a_wallet_that_was_changed_since_is_brought_to_its_en
     sandbox = make_sandbox()
     settings = settings_for(sandbox, funded_key, tmp_path / "data")
     order = Order(image=str(make_picture()), prompt="x")
-    async with animator_on(settings, now=clock) as animator:
-        await animator.upload_image(order.image)
+    async with services_on(settings, now=clock) as services:
+        await services.generation.upload(order.image)
         break_with(sandbox, "error_for_payment")
         with pytest.raises(PaymentOutcomeUnknownError):
-            await animate(animator, order)
+            await animate(services, order)
     let_expire(sandbox, clock)
-    async with animator_on(replace(settings, wallet_key="0x" + "5" * 64), now=clock) as animator:
-        await resume(animator, 2)
+    async with services_on(replace(settings, wallet_key="0x" + "5" * 64), now=clock) as services:
+        await resume(services, 2)
 
     books = ledger_of(settings)
     assert [one.state for one in books.recent_payments(2)] == ["refused", "settled"]
@@ -381,8 +381,8 @@ async def test_a_payment_of_a_wallet_that_was_changed_since_is_brought_to_its_en
 
 async def test_a_chains_address_is_in_no_error(make_sandbox: Make, funded_key: str, tmp_path: Path) -> None:
     settings = on_chains(settings_for(make_sandbox(), funded_key, tmp_path / "data"), "http://127.0.0.1:9/v2/HUSH")
-    async with animator_on(settings) as animator:
-        rpc = animator._recovery.chains.rpc  # pyright: ignore[reportPrivateUsage]  # asked directly
+    async with services_on(settings) as services:
+        rpc = services.reconciler.chains.rpc  # pyright: ignore[reportPrivateUsage]  # asked directly
         with pytest.raises(ChainError) as raised:
             await rpc.call("eth_chainId", [])
     assert "HUSH" not in "".join(traceback.format_exception(raised.value))

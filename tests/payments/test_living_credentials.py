@@ -14,7 +14,7 @@ from seedance_mcp.core.errors import PaymentOutcomeUnknownError, StudioUnreachab
 from seedance_mcp.generation.request import Order
 from seedance_mcp.sandbox import Sandbox
 from tests.payments.test_hostile_studios import SendPaid, animate, between, ledger_of
-from tests.payments.test_purchase import animator_on, settings_for
+from tests.payments.test_purchase import services_on, settings_for
 from tests.payments.test_refused_payments import CLIP, UPLOAD, paid
 
 EXPIRED_SECONDS = 300
@@ -34,13 +34,13 @@ def hold_back(_: SendPaid) -> SendPaid:
 
 @asynccontextmanager
 async def left_unsent(settings: Settings, order: Order) -> AsyncGenerator[Any]:
-    """An animator whose upload is paid, and whose clip's credential was signed and never sent."""
-    async with animator_on(settings) as animator:
-        await animator.upload_image(order.image)
-        between(animator, hold_back)
+    """An services whose upload is paid, and whose clip's credential was signed and never sent."""
+    async with services_on(settings) as services:
+        await services.generation.upload(order.image)
+        between(services, hold_back)
         with pytest.raises(PaymentOutcomeUnknownError):
-            await animate(animator, order)
-        yield animator
+            await animate(services, order)
+        yield services
 
 
 @pytest.mark.parametrize(
@@ -62,9 +62,9 @@ async def test_what_the_owner_no_longer_allows_is_not_sent_after_all(
     settings = settings_for(sandbox, funded_key, tmp_path / "data")
     async with left_unsent(settings, Order(image=str(make_picture()), prompt="x")):
         pass
-    async with animator_on(replace(settings, limits=replace(settings.limits, **tighter))) as animator:
+    async with services_on(replace(settings, limits=replace(settings.limits, **tighter))) as services:
         with anyio.move_on_after(LOOK_SECONDS):
-            await animator.resume()
+            await services.generation.resume()
     assert paid(sandbox) == [UPLOAD]
     ledger = ledger_of(settings)
     assert [payment.state for payment in ledger.unfinished_payments(0)] == ["signed"], (
@@ -82,9 +82,9 @@ async def test_what_the_owner_still_allows_is_sent_and_buys_its_clip(
     settings = replace(settings, limits=replace(settings.limits, **exact, max_price_per_video_micro_usdc=CLIP))
     async with left_unsent(settings, Order(image=str(make_picture()), prompt="x")):
         pass
-    async with animator_on(settings) as animator:
+    async with services_on(settings) as services:
         with anyio.move_on_after(LOOK_SECONDS):
-            await animator.resume()
+            await services.generation.resume()
     assert paid(sandbox) == [UPLOAD, CLIP]
 
 
@@ -95,11 +95,11 @@ async def test_a_chain_that_runs_ahead_of_our_clock_does_not_make_a_living_crede
     sandbox = make_sandbox(rails=(rail,))
     order = Order(image=str(make_picture()), prompt="x")
     settings = settings_for(sandbox, funded_key, tmp_path / "data")
-    async with left_unsent(settings, order) as animator:
+    async with left_unsent(settings, order) as services:
         sandbox.chain.let_pass(EXPIRED_SECONDS)
         sandbox.tempo.let_pass(EXPIRED_SECONDS)
         with pytest.raises(PaymentOutcomeUnknownError):
-            await animate(animator, order)
+            await animate(services, order)
     ledger = ledger_of(settings)
     assert [payment.state for payment in ledger.recent_payments(9)] == ["signed", "settled"], "nothing was signed anew"
     ledger.close()

@@ -19,7 +19,7 @@ from anyio.abc import TaskGroup
 from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
 from seedance_mcp.adapters.studio.client import Address, Studio
 from seedance_mcp.adapters.wallet import open_wallet
-from seedance_mcp.app.services import Animator
+from seedance_mcp.app.services import Services, build_services
 from seedance_mcp.config.settings import Settings, read_settings
 from seedance_mcp.core.errors import LedgerError, PolicyError, PriceTooHighError
 from seedance_mcp.generation.request import Order
@@ -47,8 +47,8 @@ def soon() -> float:
 
 
 @asynccontextmanager
-async def animator_on(settings: Settings, *, now: Callable[[], float] = time.time) -> AsyncGenerator[Animator]:
-    """An animator of its own: its own connection to the ledger, its own HTTP client, its own background tasks."""
+async def services_on(settings: Settings, *, now: Callable[[], float] = time.time) -> AsyncGenerator[Services]:
+    """An services of its own: its own connection to the ledger, its own HTTP client, its own background tasks."""
     wallet = await open_wallet(settings.wallet_key, settings.wallet_file)
 
     async def sign_in(build: Callable[[str], str]) -> tuple[str, str]:
@@ -71,7 +71,7 @@ async def animator_on(settings: Settings, *, now: Callable[[], float] = time.tim
 
             tasks.start_soon(run)
 
-        yield Animator(settings=settings, wallet=wallet, ledger=ledger, studio=studio, start=start, now=now)
+        yield build_services(settings=settings, wallet=wallet, ledger=ledger, studio=studio, start=start, now=now)
         tasks.cancel_scope.cancel()
     ledger.close()
 
@@ -94,9 +94,9 @@ async def test_a_clock_that_jumped_is_told_so_before_anything_is_signed(
 ) -> None:  # fmt: skip
     sandbox = make_sandbox()
     settings = settings_for(sandbox, funded_key, tmp_path / "data")
-    async with animator_on(settings, now=lambda: time.time() + jump_seconds) as animator:
+    async with services_on(settings, now=lambda: time.time() + jump_seconds) as services:
         with pytest.raises(PolicyError, match="clock") as raised:
-            await animator.upload_image(str(make_picture()))
+            await services.generation.upload(str(make_picture()))
 
     assert raised.value.charge == "none"
     assert await signed(sandbox) == []
@@ -113,11 +113,11 @@ async def test_a_clock_that_jumps_after_a_purchase_loses_nothing(
     def now() -> float:
         return time.time() + jump
 
-    async with animator_on(settings, now=now) as animator:
-        first = await animator.animate_image(order, max_price_micro_usdc=None, deadline=soon())
+    async with services_on(settings, now=now) as services:
+        first = await services.generation.generate(order, max_price_micro_usdc=None, deadline=soon())
         for seconds in (-600.0, 3600.0):
             jump = seconds
-            again = await animator.animate_image(order, max_price_micro_usdc=None, deadline=soon())
+            again = await services.generation.generate(order, max_price_micro_usdc=None, deadline=soon())
             assert first.job is not None
             assert again.job is not None
             assert again.job.job_id == first.job.job_id
@@ -139,14 +139,14 @@ async def test_a_full_disk_refuses_before_anything_is_signed(
 ) -> None:
     sandbox = make_sandbox()
     settings = settings_for(sandbox, funded_key, tmp_path / "data")
-    async with animator_on(settings) as animator:
-        ledger: SQLiteLedger = animator._ledger  # type: ignore[assignment]  # the disk of this ledger is full from here on
+    async with services_on(settings) as services:
+        ledger: SQLiteLedger = services.ledger  # type: ignore[assignment]  # the disk of this ledger is full from here on
         pages = ledger._db.execute("PRAGMA page_count").fetchone()[0]  # pyright: ignore[reportPrivateUsage]
         ledger._db.execute(f"PRAGMA max_page_count = {pages}")  # pyright: ignore[reportPrivateUsage]
 
         async def fill() -> None:
             for number in range(50):
-                await animator.upload_image(str(make_picture(f"{number}.png", size=(64, 64 + number))))
+                await services.generation.upload(str(make_picture(f"{number}.png", size=(64, 64 + number))))
 
         with pytest.raises(LedgerError, match="full"):
             await fill()
@@ -166,13 +166,13 @@ async def test_two_servers_with_one_wallet_and_one_wish_buy_it_once(
     order = Order(image=str(make_picture()), prompt="x")
     jobs: list[str | None] = []
 
-    async def ask(animator: Animator) -> None:
-        done = await animator.animate_image(order, max_price_micro_usdc=None, deadline=soon())
+    async def ask(services: Services) -> None:
+        done = await services.generation.generate(order, max_price_micro_usdc=None, deadline=soon())
         jobs.append(done.job and done.job.job_id)
 
-    async with animator_on(settings) as one, animator_on(settings) as two, anyio.create_task_group() as calls:
-        for animator in (one, two, one, two):
-            calls.start_soon(ask, animator)
+    async with services_on(settings) as one, services_on(settings) as two, anyio.create_task_group() as calls:
+        for services in (one, two, one, two):
+            calls.start_soon(ask, services)
 
     assert len(set(jobs)) == 1
     assert None not in jobs
@@ -186,10 +186,10 @@ async def test_many_calls_at_once_in_one_server_are_one_purchase(
     order = Order(image=str(make_picture()), prompt="x")
     jobs: set[str | None] = set()
 
-    async with animator_on(settings_for(sandbox, funded_key, tmp_path / "data")) as animator:
+    async with services_on(settings_for(sandbox, funded_key, tmp_path / "data")) as services:
 
         async def ask() -> None:
-            done = await animator.animate_image(order, max_price_micro_usdc=None, deadline=soon())
+            done = await services.generation.generate(order, max_price_micro_usdc=None, deadline=soon())
             jobs.add(done.job and done.job.job_id)
 
         async with anyio.create_task_group() as calls:
@@ -205,18 +205,18 @@ async def test_a_caller_who_leaves_in_the_middle_of_a_payment_stops_nothing(
 ) -> None:
     sandbox = make_sandbox(faults=("slow_answer=1",))
     order = Order(image=str(make_picture()), prompt="x")
-    async with animator_on(settings_for(sandbox, funded_key, tmp_path / "data")) as animator:
+    async with services_on(settings_for(sandbox, funded_key, tmp_path / "data")) as services:
         async with anyio.create_task_group() as caller:
 
             async def ask() -> None:
-                await animator.animate_image(order, max_price_micro_usdc=None, deadline=soon())
+                await services.generation.generate(order, max_price_micro_usdc=None, deadline=soon())
 
             caller.start_soon(ask)
             with anyio.fail_after(WAIT_SECONDS):
                 while len(paid(sandbox)) < 2:  # the clip's money has moved, its answer has not come
                     await anyio.sleep(0.02)
             caller.cancel_scope.cancel()
-        again = await animator.animate_image(order, max_price_micro_usdc=None, deadline=soon())
+        again = await services.generation.generate(order, max_price_micro_usdc=None, deadline=soon())
 
     assert again.job is not None
     assert again.job.finished
@@ -229,15 +229,15 @@ async def test_a_price_that_rose_since_the_quote_is_refused_with_both_figures(
     sandbox = make_sandbox()
     order = Order(image=str(make_picture()), prompt="x")
     settings = settings_for(sandbox, funded_key, tmp_path / "data", SEEDANCE_MAX_PRICE_PER_VIDEO="100")
-    async with animator_on(
+    async with services_on(
         replace(settings, limits=replace(settings.limits, max_per_day_micro_usdc=10**9))
-    ) as animator:
-        await animator.upload_image(order.image)
-        quote = await animator.quote_price(order)
+    ) as services:
+        await services.generation.upload(order.image)
+        quote = await services.generation.quote(order)
         async with httpx.AsyncClient() as http:
             await http.post(f"{sandbox.url}/_sandbox/faults", json={"faults": ["tampered_offer=price_x100"]})
         with pytest.raises(PriceTooHighError) as raised:
-            await animator.animate_image(order, max_price_micro_usdc=90_000_000, deadline=soon())
+            await services.generation.generate(order, max_price_micro_usdc=90_000_000, deadline=soon())
 
     assert quote.exact
     assert "$32.00" in str(raised.value)
@@ -252,8 +252,8 @@ async def test_books_that_cannot_be_written_after_the_sending_never_say_that_not
     sandbox = make_sandbox(faults=("slow_answer=1",))
     settings = settings_for(sandbox, funded_key, tmp_path / "data")
     errors: list[LedgerError] = []
-    async with animator_on(settings) as animator:
-        ledger: SQLiteLedger = animator._ledger  # type: ignore[assignment]  # its file cannot be written for a while
+    async with services_on(settings) as services:
+        ledger: SQLiteLedger = services.ledger  # type: ignore[assignment]  # its file cannot be written for a while
 
         async def close_the_books() -> None:
             while not paid(sandbox):
@@ -263,7 +263,7 @@ async def test_books_that_cannot_be_written_after_the_sending_never_say_that_not
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(close_the_books)
             try:
-                await animator.upload_image(str(make_picture()))
+                await services.generation.upload(str(make_picture()))
             except LedgerError as exc:
                 errors.append(exc)
         payment = ledger.find_payment(1)

@@ -28,7 +28,7 @@ from seedance_mcp.core.errors import (
 from seedance_mcp.generation.request import Order
 from seedance_mcp.payments import push
 from seedance_mcp.sandbox import Sandbox
-from tests.payments.test_purchase import CLIP, UPLOAD, animator_on, settings_for, soon
+from tests.payments.test_purchase import CLIP, UPLOAD, services_on, settings_for, soon
 from tests.payments.test_refused_payments import Clock, Draw, Make, break_with
 from tests.servers import Asked, RawServer, say, serve_raw
 
@@ -101,9 +101,9 @@ def order(make_picture: Draw) -> Order:
 async def test_without_the_owners_word_nothing_is_pushed(
     studio: Sandbox, order: Order, funded_key: str, tmp_path: Path
 ) -> None:
-    async with animator_on(settings_for(studio, funded_key, tmp_path / "data")) as animator:
+    async with services_on(settings_for(studio, funded_key, tmp_path / "data")) as services:
         with pytest.raises(UnacceptableOfferError, match="SEEDANCE_ALLOW_PUSH") as raised:
-            await animator.upload_image(order.image)
+            await services.generation.upload(order.image)
 
     assert raised.value.charge == "none"
     assert paid(studio) == []
@@ -115,9 +115,9 @@ async def test_nothing_is_pushed_to_a_chain_that_does_not_answer(
 ) -> None:
     settings = pushing(studio, funded_key, tmp_path)
     settings = through(settings, *(() if rpc is None else (studio.url + rpc,)))
-    async with animator_on(settings) as animator:
+    async with services_on(settings) as services:
         with pytest.raises(UnacceptableOfferError, match="does not answer now") as raised:
-            await animator.upload_image(order.image)
+            await services.generation.upload(order.image)
 
     assert raised.value.charge == "none"
     assert paid(studio) == []
@@ -127,11 +127,11 @@ async def test_a_studio_that_takes_nothing_else_is_paid_once_and_its_fee_is_book
     studio: Sandbox, order: Order, funded_key: str, tmp_path: Path
 ) -> None:
     settings = pushing(studio, funded_key, tmp_path)
-    async with animator_on(settings) as animator:
-        await animator.upload_image(order.image)
-        quote = await animator.quote_price(order, max_price_micro_usdc=None)
+    async with services_on(settings) as services:
+        await services.generation.upload(order.image)
+        quote = await services.generation.quote(order, max_price_micro_usdc=None)
         animation, again = [
-            await animator.animate_image(order, max_price_micro_usdc=None, deadline=soon()) for _ in range(2)
+            await services.generation.generate(order, max_price_micro_usdc=None, deadline=soon()) for _ in range(2)
         ]
 
     assert quote.refusal is None
@@ -158,9 +158,9 @@ async def test_nothing_is_pushed_where_anything_else_is_offered(
 ) -> None:
     sandbox = make_sandbox(rails=("x402", "mpp"), takes_pushed=True, funded_on=("mpp",))
     sandbox.chain.mint(funded_address, base_micro_usdc)
-    async with animator_on(pushing(sandbox, funded_key, tmp_path, SEEDANCE_RAILS="mpp,x402")) as animator:
+    async with services_on(pushing(sandbox, funded_key, tmp_path, SEEDANCE_RAILS="mpp,x402")) as services:
         with nullcontext() if base_micro_usdc else pytest.raises(InsufficientBalanceError):
-            await animator.upload_image(order.image)
+            await services.generation.upload(order.image)
 
     assert paid(sandbox) == []
     assert len(sandbox.chain.settlements()) == (1 if base_micro_usdc else 0)
@@ -171,10 +171,10 @@ async def test_what_was_pushed_is_shown_again_and_bought_with_once(
     studio: Sandbox, order: Order, funded_key: str, tmp_path: Path, fault: str
 ) -> None:
     settings = pushing(studio, funded_key, tmp_path)
-    async with animator_on(settings) as animator:
-        await animator.upload_image(order.image)
+    async with services_on(settings) as services:
+        await services.generation.upload(order.image)
         break_with(studio, fault)
-        animation = await animator.animate_image(order, max_price_micro_usdc=None, deadline=soon())
+        animation = await services.generation.generate(order, max_price_micro_usdc=None, deadline=soon())
 
     assert animation.job is not None
     assert animation.job.status == "complete"
@@ -190,13 +190,13 @@ async def test_a_studio_that_takes_the_money_and_refuses_is_not_paid_again(
     clock = Clock()
     settings = pushing(studio, funded_key, tmp_path)
     charges: list[str] = []
-    async with animator_on(settings, now=clock) as animator:
-        await animator.upload_image(order.image)
+    async with services_on(settings, now=clock) as services:
+        await services.generation.upload(order.image)
         break_with(studio, "second_402:1")
         for ahead in (0, 0, CHALLENGE_SECONDS):
             let_pass(studio, clock, ahead)
             with pytest.raises(PaymentOutcomeUnknownError, match=r"Tempo transaction 0x|by transaction 0x") as raised:
-                await animator.animate_image(order, max_price_micro_usdc=None, deadline=soon())
+                await services.generation.generate(order, max_price_micro_usdc=None, deadline=soon())
             charges.append(raised.value.charge)
 
     assert charges == ["settled"] * 3
@@ -208,14 +208,14 @@ async def test_an_upload_that_was_taken_and_refused_is_not_bought_again(
     studio: Sandbox, order: Order, funded_key: str, tmp_path: Path
 ) -> None:
     clock = Clock()
-    async with animator_on(pushing(studio, funded_key, tmp_path), now=clock) as animator:
+    async with services_on(pushing(studio, funded_key, tmp_path), now=clock) as services:
         break_with(studio, "second_402")
         with pytest.raises(PaymentOutcomeUnknownError):
-            await animator.upload_image(order.image)
+            await services.generation.upload(order.image)
         break_with(studio)
         let_pass(studio, clock, CHALLENGE_SECONDS)
         with pytest.raises(StudioRejectedError, match="not bought again for a day") as raised:
-            await animator.upload_image(order.image)
+            await services.generation.upload(order.image)
 
     assert raised.value.charge == "settled"
     assert paid(studio) == [UPLOAD]
@@ -228,9 +228,9 @@ async def test_the_hash_is_shown_to_the_studio_whatever_our_own_node_does_not_sa
     settings = pushing(studio, funded_key, tmp_path)
     async with (
         serve_node(settings, deaf_to={"eth_getTransactionReceipt"}) as node,
-        animator_on(through(settings, node.url)) as animator,
+        services_on(through(settings, node.url)) as services,
     ):
-        hosted = await animator.upload_image(order.image)
+        hosted = await services.generation.upload(order.image)
 
     assert hosted.upload.image_url
     assert paid(studio) == [UPLOAD]
@@ -244,16 +244,16 @@ async def test_a_charge_that_the_chain_undoes_costs_one_fee_however_often_it_is_
     settings = pushing(studio, funded_key, tmp_path)
     async with (
         serve_node(settings, undoing=True) as node,
-        animator_on(through(settings, node.url), now=clock) as animator,
+        services_on(through(settings, node.url), now=clock) as services,
     ):
         charges: list[str] = []
         for _ in range(3):
             with pytest.raises(PaymentRefusedError, match="undid the payment") as raised:
-                await animator.upload_image(order.image)
+                await services.generation.upload(order.image)
             charges.append(raised.value.charge)
         let_pass(studio, clock, CHALLENGE_SECONDS)
         with pytest.raises(PolicyError, match="clock"):  # it would be tried again, if our clock had not jumped
-            await animator.upload_image(order.image)
+            await services.generation.upload(order.image)
 
     assert charges == ["held"] * 3
     assert len(paid(studio)) == 1
@@ -269,17 +269,17 @@ async def test_what_was_signed_is_not_pushed_any_more_once_the_owner_takes_his_w
     settings = pushing(studio, funded_key, tmp_path)
     async with (
         serve_node(settings, deaf_to={"eth_sendRawTransaction"}) as node,
-        animator_on(through(settings, node.url)) as animator,
+        services_on(through(settings, node.url)) as services,
     ):
         with pytest.raises(PaymentOutcomeUnknownError) as raised:
-            await animator.upload_image(order.image)
-    async with animator_on(settings_for(studio, funded_key, tmp_path / "data"), now=clock) as animator:
+            await services.generation.upload(order.image)
+    async with services_on(settings_for(studio, funded_key, tmp_path / "data"), now=clock) as services:
         with pytest.raises(PaymentOutcomeUnknownError):
-            await animator.upload_image(order.image)
+            await services.generation.upload(order.image)
         moved = paid(studio)
         let_pass(studio, clock, CHALLENGE_SECONDS)
         with pytest.raises(PolicyError):
-            await animator.upload_image(order.image)
+            await services.generation.upload(order.image)
 
     assert raised.value.charge == "held"
     assert moved == []
@@ -291,17 +291,17 @@ async def test_money_that_the_chain_saw_move_cannot_be_written_off(
 ) -> None:
     clock = Clock()
     settings = pushing(studio, funded_key, tmp_path)
-    async with animator_on(settings, now=clock) as animator:
-        await animator.upload_image(order.image)
+    async with services_on(settings, now=clock) as services:
+        await services.generation.upload(order.image)
         break_with(studio, "second_402:1")
         with pytest.raises(PaymentOutcomeUnknownError):
-            await animator.animate_image(order, max_price_micro_usdc=None, deadline=soon())
+            await services.generation.generate(order, max_price_micro_usdc=None, deadline=soon())
     clock.ahead = CHALLENGE_SECONDS
     ledger = SQLiteLedger(settings.ledger_file)
     [payment] = ledger.unfinished_payments(clock())
     ledger.close()
-    async with animator_on(through(settings, f"{studio.url}/nobody-answers-here"), now=clock) as animator:
-        payment = await animator.write_off(payment)
+    async with services_on(through(settings, f"{studio.url}/nobody-answers-here"), now=clock) as services:
+        payment = await services.reconciler.write_off(payment)
 
     assert (payment.state, payment.fee_micro_usdc) == ("settled", FEE)
     assert total(settings, clock) == UPLOAD + CLIP + 2 * FEE

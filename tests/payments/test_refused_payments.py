@@ -11,7 +11,7 @@ import pytest
 from seedance_mcp.core.errors import PaymentOutcomeUnknownError, PaymentRefusedError, PolicyError
 from seedance_mcp.generation.request import Order
 from seedance_mcp.sandbox import Sandbox
-from tests.payments.test_purchase import CLIP, UPLOAD, animator_on, settings_for, signed, soon
+from tests.payments.test_purchase import CLIP, UPLOAD, services_on, settings_for, signed, soon
 
 EXPIRED_SECONDS = 300
 """Longer than any credential lives."""
@@ -55,13 +55,13 @@ async def test_a_refusal_that_took_the_money_is_found_out_and_its_clip_delivered
     sandbox = make_sandbox(rails=(rail,), sponsors_fees=sponsored)
     order = Order(image=str(make_picture()), prompt="x")
     settings = settings_for(sandbox, funded_key, tmp_path / "data")
-    async with animator_on(settings, now=clock) as animator:
-        await animator.upload_image(order.image)
+    async with services_on(settings, now=clock) as services:
+        await services.generation.upload(order.image)
         break_with(sandbox, "settle_then_402:1")
         with pytest.raises(PaymentRefusedError) as raised:
-            await animator.animate_image(order, max_price_micro_usdc=None, deadline=soon())
+            await services.generation.generate(order, max_price_micro_usdc=None, deadline=soon())
         let_expire(sandbox, clock)
-        animation = await animator.animate_image(order, max_price_micro_usdc=None, deadline=soon())
+        animation = await services.generation.generate(order, max_price_micro_usdc=None, deadline=soon())
 
     assert raised.value.charge == "held"
     assert animation.job is not None
@@ -75,12 +75,12 @@ async def test_a_refused_repetition_says_nothing_about_the_first_sending(
 ) -> None:
     sandbox = make_sandbox()
     order = Order(image=str(make_picture()), prompt="x")
-    async with animator_on(settings_for(sandbox, funded_key, tmp_path / "data")) as animator:
-        await animator.upload_image(order.image)
+    async with services_on(settings_for(sandbox, funded_key, tmp_path / "data")) as services:
+        await services.generation.upload(order.image)
         break_with(sandbox, "error_for_payment:1", "second_402:1")
         with pytest.raises(PaymentOutcomeUnknownError) as raised:
-            await animator.animate_image(order, max_price_micro_usdc=None, deadline=soon())
-        animation = await animator.animate_image(order, max_price_micro_usdc=None, deadline=soon())
+            await services.generation.generate(order, max_price_micro_usdc=None, deadline=soon())
+        animation = await services.generation.generate(order, max_price_micro_usdc=None, deadline=soon())
 
     assert raised.value.charge == "held"
     assert animation.job is not None
@@ -94,14 +94,14 @@ async def test_without_the_chains_word_a_refused_wish_is_not_bought_again(
     order = Order(image=str(make_picture()), prompt="x")
     settings = settings_for(sandbox, funded_key, tmp_path / "data")
     settings = replace(settings, profile=replace(settings.profile, rpc_urls=(f"{sandbox.url}/nobody-answers-here",)))
-    async with animator_on(settings, now=clock) as animator:
-        await animator.upload_image(order.image)
+    async with services_on(settings, now=clock) as services:
+        await services.generation.upload(order.image)
         break_with(sandbox, "settle_then_402:1")
         with pytest.raises(PaymentRefusedError):
-            await animator.animate_image(order, max_price_micro_usdc=None, deadline=soon())
+            await services.generation.generate(order, max_price_micro_usdc=None, deadline=soon())
         let_expire(sandbox, clock)
         with pytest.raises(PaymentOutcomeUnknownError, match="no chain says whether it moved"):
-            await animator.animate_image(order, max_price_micro_usdc=None, deadline=soon())
+            await services.generation.generate(order, max_price_micro_usdc=None, deadline=soon())
 
     assert paid(sandbox) == [UPLOAD, CLIP]
     assert len(await signed(sandbox)) == 2
@@ -112,14 +112,14 @@ async def test_a_refusal_that_took_nothing_is_over_once_the_chain_says_so(
 ) -> None:
     sandbox = make_sandbox()
     order = Order(image=str(make_picture()), prompt="x")
-    async with animator_on(settings_for(sandbox, funded_key, tmp_path / "data"), now=clock) as animator:
-        await animator.upload_image(order.image)
+    async with services_on(settings_for(sandbox, funded_key, tmp_path / "data"), now=clock) as services:
+        await services.generation.upload(order.image)
         break_with(sandbox, "second_402:1")
         with pytest.raises(PaymentRefusedError):
-            await animator.animate_image(order, max_price_micro_usdc=None, deadline=soon())
+            await services.generation.generate(order, max_price_micro_usdc=None, deadline=soon())
         let_expire(sandbox, clock)
         # A new purchase is begun, and only the studio's clock, which did not jump, is in its way.
         with pytest.raises(PolicyError, match="clock"):
-            await animator.animate_image(order, max_price_micro_usdc=None, deadline=soon())
+            await services.generation.generate(order, max_price_micro_usdc=None, deadline=soon())
 
     assert paid(sandbox) == [UPLOAD]

@@ -32,22 +32,22 @@ def fund(
     environ = read_environ(sandbox)
 
     async def work(engine: Engine) -> dict[str, Any]:
-        animator, settings = await engine.animator(), await engine.settings()
-        deposits = await _read_deposits(animator, settings)
+        services, settings = await engine.services(), await engine.settings()
+        deposits = await _read_deposits(services, settings)
         if not deposits:
             raise ConfigError("This profile has no token to pay in on an allowed rail.")
         if not as_json:
-            _show_deposits(animator.wallet.address, deposits)
+            _show_deposits(services.wallet.address, deposits)
         arrived = None
         if wait:
             words.print("Waiting for money to arrive; Ctrl-C ends the waiting and nothing else.")
-            after = await _await_deposit(animator, settings, deposits, wait_seconds)
+            after = await _await_deposit(services, settings, deposits, wait_seconds)
             arrived = after is not None
             deposits = after or deposits
             words.print("It arrived." if arrived else "Nothing arrived yet.")
             if arrived and not as_json:
                 _show_balances(deposits)
-        found: dict[str, Any] = {"address": animator.wallet.address, "deposits": deposits}
+        found: dict[str, Any] = {"address": services.wallet.address, "deposits": deposits}
         return found if arrived is None else {**found, "arrived": arrived}
 
     result = run(environ, work)
@@ -57,10 +57,10 @@ def fund(
         raise typer.Exit(UNFINISHED)
 
 
-async def _read_deposits(animator: Any, settings: Settings) -> list[dict[str, Any]]:
+async def _read_deposits(services: Any, settings: Settings) -> list[dict[str, Any]]:
     """Every token that may be sent: pinned by the profile, on a rail that the owner allows, preferred first."""
     rails = settings.limits.rails
-    balances = [one for one in (await animator.wallet_status()).balances if one.rail in rails]
+    balances = [one for one in (await services.wallet_status.read()).balances if one.rail in rails]
     return [
         {
             "rail": one.rail,
@@ -74,7 +74,7 @@ async def _read_deposits(animator: Any, settings: Settings) -> list[dict[str, An
 
 
 async def _await_deposit(
-    animator: Any, settings: Settings, before: list[dict[str, Any]], wait_seconds: int
+    services: Any, settings: Settings, before: list[dict[str, Any]], wait_seconds: int
 ) -> list[dict[str, Any]] | None:
     """The new balances, or None where nothing came in time.
 
@@ -83,7 +83,7 @@ async def _await_deposit(
     held = _known(before)
     with anyio.move_on_after(wait_seconds):
         while True:
-            now = await _read_deposits(animator, settings)
+            now = await _read_deposits(services, settings)
             known = _known(now)
             held = {**known, **held}
             if any(amount > held[token] for token, amount in known.items()):

@@ -1,0 +1,346 @@
+"""Purchases: from a request to its job, bought once, found again, or recovered.
+
+Every purchase runs as a flight: a background task under the order's idempotency key, which callers join and may leave.
+A call that comes again while the first is unfinished joins it; a call that comes again afterwards, however much later,
+finds the job. Leaving stops the waiting, never the bookkeeping.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from functools import partial
+
+import anyio
+
+from seedance_mcp.core.concurrency import Flights
+from seedance_mcp.core.errors import (
+    LedgerError,
+    PaymentOutcomeUnknownError,
+    PriceTooHighError,
+    PurchaseUnderwayError,
+    RecipientChangedError,
+    SeedanceError,
+    StudioError,
+    StudioRejectedError,
+)
+from seedance_mcp.core.ledger import Ledger
+from seedance_mcp.core.records import Job, Payment
+from seedance_mcp.core.wire.offers import Offers
+from seedance_mcp.generation.pricing import Pricing
+from seedance_mcp.generation.quotes import Consent, Stage
+from seedance_mcp.generation.quoting import Quoting
+from seedance_mcp.generation.request import PreparedOrder
+from seedance_mcp.generation.source_images import Picture
+from seedance_mcp.generation.untracked import UntrackedJobs
+from seedance_mcp.generation.uploads import Hosting
+from seedance_mcp.jobs.downloads import Delivery
+from seedance_mcp.jobs.poller import JobWatcher
+from seedance_mcp.payments import policy
+from seedance_mcp.payments.executor import JOIN_ATTEMPTS_MAX, Buyer
+from seedance_mcp.payments.pending import held_error, jobless_error
+from seedance_mcp.payments.reconciler import Recovery
+from seedance_mcp.payments.untracked import UntrackedPayments
+
+log = logging.getLogger("seedance_mcp")
+
+FRAMES_SECONDS = 3
+"""How long a bought job is held back for small copies of its pictures."""
+RECOVERY_SECONDS_MIN, RECOVERY_SECONDS_MAX = 5, 120
+"""Pauses between two rounds over what is not over."""
+VERIFY_MAX = 5
+"""How many settled payments a chain is asked about in one round."""
+
+
+@dataclass(slots=True)
+class _Uploading:
+    """Hosts the pictures of one call, and counts what that costs it; an upload is bought only if the rest fits.
+
+    Attributes:
+        check_payments: Raises where a payment that only a chain knows may have bought the video.
+        estimate_micro_usdc: What the price table knows of the video.
+        urls_taken: Whether the studio reads the caller's own URLs.
+        paid_micro_usdc: What uploads of this call cost.
+        fees_micro_usdc: What the network kept of them.
+    """
+
+    hosting: Hosting
+    quoting: Quoting
+    prepared: PreparedOrder
+    consent: Consent
+    check_payments: Callable[[Offers, int | None], Awaitable[None]]
+    estimate_micro_usdc: int | None
+    urls_taken: bool = True
+    paid_micro_usdc: int = 0
+    fees_micro_usdc: int = 0
+    notes: tuple[str, ...] = ()
+
+    @property
+    def cost_micro_usdc(self) -> int:
+        """Uploads and fees."""
+        return self.paid_micro_usdc + self.fees_micro_usdc
+
+    async def host(self, picture: Picture) -> str:
+        """Host one picture; returns its URL.
+
+        Raises:
+            SeedanceError: It may not or cannot be hosted.
+        """
+        hosted = await self.hosting.host(picture, check=self._check, agreed=self.consent.recipients)
+        if hosted.paid_micro_usdc:
+            self.paid_micro_usdc += hosted.paid_micro_usdc
+            self.fees_micro_usdc += hosted.fee_micro_usdc
+            self.notes += hosted.notes
+        return hosted.upload.image_url
+
+    async def _check(self, offers: Offers) -> None:
+        await self.check_payments(offers, self.estimate_micro_usdc)
+        pictures = [one for one in self.prepared.pictures if one.url is None or not self.urls_taken]
+        await self.quoting.check_before_upload(
+            self.prepared,
+            self.consent,
+            offers,
+            uploads=len({one.sha256 for one in pictures if self.hosting.must_buy(one)}),
+            estimate_micro_usdc=self.estimate_micro_usdc,
+            paid_micro_usdc=self.cost_micro_usdc,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class RequestPurchaser:
+    """Brings orders of one wallet to their jobs.
+
+    Attributes:
+        flights: Purchases under way, by the order's idempotency key.
+        watcher: Is given every job.
+        delivery: Keeps what a clip was made of.
+        untracked: Finds jobs that the wallet bought and the ledger does not know.
+        untracked_payments: Finds payments that only a chain knows.
+        now: Unix seconds.
+    """
+
+    buyer: Buyer
+    recovery: Recovery
+    hosting: Hosting
+    pricing: Pricing
+    quoting: Quoting
+    ledger: Ledger
+    flights: Flights[Job]
+    watcher: JobWatcher
+    delivery: Delivery
+    untracked: UntrackedJobs
+    untracked_payments: UntrackedPayments
+    now: Callable[[], float]
+    _notes: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
+    _verified_up_to: list[int] = field(default_factory=list[int])
+
+    async def purchase(self, prepared: PreparedOrder, consent: Consent) -> Job:
+        """The job of an order: bought, or joined where somebody is buying it.
+
+        Raises:
+            SeedanceError: Each says whether money moved.
+        """
+        key = await self.pricing.choose_key(prepared.request.model, prepared.keys)
+        return await self.flights.join(key, lambda: self._purchase_and_keep(prepared, consent))
+
+    def find_job(self, prepared: PreparedOrder) -> Job | None:
+        """Return the job that answers a request for good, finished or failed; only another `take` buys again."""
+        return self.ledger.find_latest_job(prepared.keys.all)
+
+    def find_stage(self, prepared: PreparedOrder) -> Stage:
+        """Return how far the purchase of a request has come."""
+        if self.find_job(prepared) is not None:
+            return "begun"
+        payment = self.ledger.find_latest_payment(prepared.keys.all)
+        if payment is None:
+            return "new"
+        return "begun" if payment.holds(self.now()) or payment.state == "settled" else "tried"
+
+    def take_notes(self, prepared: PreparedOrder) -> tuple[str, ...]:
+        """What is to be said of an order's uploads; said once."""
+        return tuple(note for key in prepared.keys.all for note in self._notes.pop(key, ()))
+
+    async def resume(self) -> None:
+        """Take up what an earlier process left, and keep looking into what is not over; runs until cancelled."""
+        pause: float = RECOVERY_SECONDS_MIN
+        while True:
+            found_some = False
+            try:
+                found_some = await self._look_into_all()
+            except SeedanceError as exc:  # such as books that are locked for a moment: look again later
+                log.warning("What is not over cannot be looked into now: %s", exc.what)
+            pause = min(pause * 2, RECOVERY_SECONDS_MAX) if found_some else RECOVERY_SECONDS_MIN
+            await anyio.sleep(pause)
+
+    async def _look_into_all(self) -> bool:
+        """One round over everything that is not over; whether there was anything."""
+        address = self.buyer.wallet.address
+        self.ledger.scrub_tickets(self.now())
+        for payment in self.ledger.settled_without_result(address):
+            self.recovery.add_job(payment)
+        for job in self.ledger.unfinished_jobs(self.recovery.studio.origin):
+            self.watcher.watch(job)
+        unfinished = self.ledger.unfinished_payments(self.now())
+        for payment in unfinished:
+            try:
+                await self.recovery.recover(payment)
+            except SeedanceError as exc:  # one payment's trouble is not the others'
+                log.warning("Payment %d cannot be looked into now: %s", payment.id, exc.what)
+            self._watch_job_of(payment)
+        lost = self.ledger.settled_without_result(address)
+        for payment in lost:
+            await self._find_lost_job(payment)
+        return bool(await self._verify_some() or unfinished or lost)
+
+    async def _verify_some(self) -> int:
+        """Ask the chains about a few settled payments, going on behind the last ones; returns how many were due."""
+        after_id = self._verified_up_to.pop() if self._verified_up_to else 0
+        due = self.ledger.unverified_payments(after_id=after_id, limit=VERIFY_MAX, now=self.now())
+        asked = [payment for payment in due if self.recovery.can_verify(payment)]
+        for payment in asked:
+            await self.recovery.verify(payment)
+        if len(due) == VERIFY_MAX:
+            self._verified_up_to.append(due[-1].id)
+        return len(asked)
+
+    async def _purchase_and_keep(self, prepared: PreparedOrder, consent: Consent) -> Job:
+        try:
+            job = await self._purchase(prepared, consent)
+        except LedgerError as exc:
+            self.recovery.tell_money(exc, prepared.keys.all)
+            raise
+        with anyio.move_on_after(FRAMES_SECONDS):
+            await self.delivery.keep_frames(*(picture.image for picture in prepared.pictures))
+        return job
+
+    async def _purchase(self, prepared: PreparedOrder, consent: Consent) -> Job:
+        """Buy, or join whoever is a moment ahead of us in another process."""
+        for _ in range(JOIN_ATTEMPTS_MAX - 1):
+            with contextlib.suppress(PurchaseUnderwayError):
+                return await self._buy_or_take_up(prepared, consent)
+        return await self._buy_or_take_up(prepared, consent)
+
+    async def _buy_or_take_up(self, prepared: PreparedOrder, consent: Consent) -> Job:
+        """From a prepared order to a job in the ledger: take up an earlier payment, or host, price and buy."""
+        earlier = self.ledger.find_latest_payment(prepared.keys.all)
+        if earlier is not None:
+            job = await self._take_up(earlier)
+            if job is not None:
+                return job
+            earlier = self.ledger.find_payment(earlier.id)
+        key = await self.pricing.choose_key(prepared.request.model, prepared.keys)
+        job = await self.untracked.find_job(prepared, key)
+        if job is not None:
+            self.watcher.watch(job)
+            return job
+        try:
+            payment = await self._buy(prepared, consent, supersedes=earlier)
+        except PaymentOutcomeUnknownError as exc:
+            job = None
+            with contextlib.suppress(LedgerError):  # books that cannot be written just now: it stays unknown
+                unknown = None if exc.payment_id is None else self.ledger.find_payment(exc.payment_id)
+                job = None if unknown is None or unknown.purpose == "upload" else await self._take_up(unknown)
+            if job is None:
+                raise
+            return job
+        return await self._begin(payment)
+
+    async def _buy(self, prepared: PreparedOrder, consent: Consent, *, supersedes: Payment | None) -> Payment:
+        """Host the pictures where that is needed, ask the price, and buy; an upload is bought only if the rest fits."""
+        policy.check_settings(self.buyer.limits)  # before anything is asked or uploaded
+        policy.check_not_frozen(self.ledger.find_freeze())
+        check_payments = partial(self._check_untracked_payments, prepared)
+        uploading = _Uploading(
+            self.hosting, self.quoting, prepared, consent, check_payments, await self._estimate(prepared)
+        )
+        try:
+            self.quoting.check_estimate(prepared, consent, uploading.estimate_micro_usdc)
+            urls = [picture.url or await uploading.host(picture) for picture in prepared.pictures]
+            try:
+                priced = await self.pricing.ask(prepared.request, urls)
+            except StudioRejectedError as exc:
+                if exc.status != 400 or not any(picture.url for picture in prepared.pictures):
+                    raise
+                # This studio reads only what was uploaded to it, or it cannot reach the caller's URL.
+                uploading.urls_taken = False
+                urls = [await uploading.host(picture) for picture in prepared.pictures]
+                priced = await self.pricing.ask(prepared.request, urls)
+            self.quoting.check_warning(prepared, priced, consent)
+            await check_payments(priced.offers, priced.price_micro_usdc)
+            approval = self.quoting.agree(prepared, consent, uploads_micro_usdc=uploading.cost_micro_usdc)
+            return await self.buyer.buy(priced.request, priced.offers, approval, supersedes=supersedes)
+        except SeedanceError as exc:
+            if isinstance(exc, PriceTooHighError | RecipientChangedError):
+                self.quoting.memory.mark_stale(prepared.keys)
+            exc.upload_micro_usdc = exc.upload_micro_usdc or uploading.paid_micro_usdc
+            raise
+        finally:
+            self._keep_notes(prepared.keys.current, uploading.notes)
+
+    async def _check_untracked_payments(self, prepared: PreparedOrder, offers: Offers, price: int | None) -> None:
+        """Raise where a payment that only a chain knows may have bought this."""
+        await self.untracked_payments.check(
+            [offer for offer in offers.offers if self.pricing.signable(offer)],
+            price_micro_usdc=price,
+            take=prepared.request.take,
+            unbought=self.untracked.count_unbought_takes(prepared),
+        )
+
+    async def _estimate(self, prepared: PreparedOrder) -> int | None:
+        return (await self.pricing.estimate(prepared.request)).price_micro_usdc
+
+    def _keep_notes(self, key: str, notes: tuple[str, ...]) -> None:
+        """What is to be said of an order's uploads, for whoever asks for its clip next."""
+        if notes:
+            self._notes[key] = self._notes.get(key, ()) + notes
+
+    async def _begin(self, payment: Payment) -> Job:
+        """From a settled payment to a job that is watched."""
+        self.recovery.add_job(payment)
+        job = self.ledger.find_job_of(payment) or await self._find_lost_job(payment)
+        if job is None:
+            raise jobless_error(payment, self.recovery.list_candidates(payment))
+        self.watcher.watch(job)
+        return job
+
+    async def _take_up(self, payment: Payment) -> Job | None:
+        """Bring an earlier payment of the same purchase to its end, whoever is at it.
+
+        Returns:
+            Its job; None where it is over and nothing was bought, so that a new purchase may be made.
+
+        Raises:
+            PaymentError: It is not over, or it was paid and its job is not to be found yet.
+        """
+        payment = await self.recovery.bring_to_end(payment)
+        job = self.ledger.find_job_of(payment)
+        if job is not None:
+            self.watcher.watch(job)
+            return job
+        if payment.state == "settled":
+            return await self._begin(payment)
+        if payment.holds(self.now()):
+            raise held_error(payment, self.now(), self.recovery.list_candidates(payment))
+        return None
+
+    def _watch_job_of(self, payment: Payment) -> None:
+        job = self.ledger.find_job_of(payment)
+        if job is not None:
+            self.watcher.watch(job)
+
+    async def _find_lost_job(self, payment: Payment) -> Job | None:
+        """The job of a settled payment whose answer was lost or could not be read."""
+        try:
+            found = await self.recovery.find_job(payment)
+        except StudioError:
+            return None
+        if found is None:
+            return None
+        job = self.ledger.add_job(
+            payment, found.job_id, studio=self.recovery.studio.origin, status=found.status, now=self.now()
+        )
+        if job is not None:
+            self.watcher.watch(job)
+        return job

@@ -1,0 +1,100 @@
+"""Job service: what the interfaces offer around jobs: get, list, find, fetch again, prune."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio
+
+from seedance_mcp.adapters.media.videos import is_missing
+from seedance_mcp.core.concurrency import Flights
+from seedance_mcp.core.ledger import Ledger
+from seedance_mcp.core.records import Job
+from seedance_mcp.jobs.downloads import Delivery
+from seedance_mcp.jobs.history import History, Recent
+from seedance_mcp.jobs.poller import JobWatcher, Report
+from seedance_mcp.jobs.retention import prune
+from seedance_mcp.jobs.untracked import Adoption
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobService:
+    """Follows the jobs of one wallet at one studio.
+
+    Attributes:
+        poller: Polls running jobs.
+        downloads: Saves videos.
+        untracked: Follows jobs that the ledger lacks.
+        renewals: Videos that are being fetched again, by job id.
+        verify: Asks the chain, once, whether a finished job was paid for; returns the job.
+        folder: Where videos are saved.
+        keep_days: How long the owner keeps them; None for ever.
+        now: Unix seconds.
+    """
+
+    ledger: Ledger
+    poller: JobWatcher
+    downloads: Delivery
+    untracked: Adoption
+    history: History
+    renewals: Flights[Job]
+    verify: Callable[[Job], Awaitable[Job]]
+    folder: Path
+    keep_days: int | None
+    now: Callable[[], float]
+
+    async def get(
+        self, job_id: str, *, deadline: float, answer_until: float = math.inf, report: Report | None = None
+    ) -> Job:
+        """Read a job, wait for it a while, and save its video as soon as there is one.
+
+        Args:
+            job_id: The studio's id.
+            deadline: The moment at which to stop waiting; the job goes on.
+            answer_until: The moment until which the studio may take to tell of a job that is not ours.
+            report: Told how the job gets on.
+
+        Raises:
+            JobNotFoundError: Neither the ledger nor the studio knows it for this wallet.
+            VideoGoneError: The saved file is missing, and the studio does not have the video any more.
+            SeedanceError: The studio does not answer, or the video cannot be saved yet.
+        """
+        job = self.ledger.find_job(job_id)
+        if job is None:
+            job = await self.untracked.get_job(job_id, deadline=deadline, answer_until=answer_until, report=report)
+        else:
+            if job.expired_at is not None or (job.pruned_at is None and is_missing(job.file)):
+                job = await self.fetch_again(job, deadline=deadline)
+            job = await self.poller.wait(job, deadline=deadline, report=report)
+        return await self.downloads.wait_thumbnail(await self.verify(job))
+
+    async def list_recent(self, limit: int) -> Recent:
+        """Recent jobs, newest first: ours, and those that only the studio remembers."""
+        return await self.history.list_jobs(limit)
+
+    def find(self, job_id: str) -> Job | None:
+        """The latest that is known here of a job of ours; nobody is asked."""
+        job = self.ledger.find_job(job_id)
+        return None if job is None else self.poller.latest(job)
+
+    def prune(self) -> None:
+        """Delete saved videos and pictures that are older than the owner keeps them.
+
+        Raises:
+            ConfigError, LedgerError: As `retention.prune`.
+        """
+        if self.keep_days is not None:
+            prune(self.folder, self.ledger, older_than_days=self.keep_days, now=self.now())
+
+    async def fetch_again(self, job: Job, *, deadline: float) -> Job:
+        """Ask the studio once more for a paid video that is not on disk; the work goes on after the deadline."""
+        with anyio.move_on_after(max(deadline - anyio.current_time(), 0.001)):
+            return await self.renewals.join(job.job_id, lambda: self.downloads.fetch_again(job))
+        return job
+
+    async def wait(self, job: Job, *, deadline: float, report: Report | None = None) -> Job:
+        """Wait for a job until a moment, and for its small picture."""
+        return await self.downloads.wait_thumbnail(await self.poller.wait(job, deadline=deadline, report=report))

@@ -25,6 +25,7 @@ from seedance_mcp.adapters.media import videos
 from seedance_mcp.adapters.studio.client import Studio
 from seedance_mcp.adapters.wallet import Wallet
 from seedance_mcp.payments.executor import Buyer
+from seedance_mcp.payments.push import ChargeBroadcaster
 from seedance_mcp.server.stdio import serve
 from tests.servers import NO_TLS
 
@@ -185,7 +186,7 @@ GENERATION_POINTS: dict[str, Trap] = {
     "during_download": break_off_download,
     "after_download": before(SQLiteLedger, "finish_job"),
 }
-PUSH_POINTS: dict[str, Trap] = {"after_push": after(Buyer, "_push")}
+PUSH_POINTS: dict[str, Trap] = {"after_push": after(ChargeBroadcaster, "broadcast")}
 """At a studio that takes a charge only once its money has moved."""
 POINTS = PURCHASE_POINTS | UPLOAD_POINTS | GENERATION_POINTS | PUSH_POINTS
 

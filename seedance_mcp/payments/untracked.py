@@ -59,8 +59,7 @@ class UntrackedPayments:
             PossiblyBoughtError: It may; nothing is paid.
         """
         async with self._lock:  # one reading, however many requests come first
-            for offer in offers:
-                await self._read_chain(offer)
+            await self._read_chains(offers)
         recipients = {(offer.network, offer.pay_to.lower()) for offer in offers}
         found = [
             payment
@@ -72,19 +71,41 @@ class UntrackedPayments:
         if unbought < len(found):
             raise _possibly_bought_error(found[-1], take + len(found) - unbought)
 
-    async def _read_chain(self, offer: Offer) -> None:
-        network, pay_to = offer.network, offer.pay_to.lower()
-        if (network, pay_to) in self._read:
-            return
-        self._read.add((network, pay_to))
-        last = self.ledger.find_chain_reading(wallet=self.wallet, network=network, pay_to=pay_to)
+    async def _read_chains(self, offers: Sequence[Offer]) -> None:
+        """Read the chains of all offers at once, each once in this process."""
         now = self.now()
-        if last is not None and abs(now - last) <= READING_SECONDS:
-            return
-        since = now - DAY_SECONDS if last is None else max(min(last, now) - READING_SECONDS, now - DAY_SECONDS)
-        transfers: list[Transfer] | None = None
-        with anyio.move_on_after(CHAIN_SECONDS):
-            transfers = await self.chains.list_transfers(offer, self.wallet, since=since)
+        found: dict[tuple[str, str], list[Transfer] | None] = {}
+
+        async def read(offer: Offer, since: float) -> None:
+            with anyio.move_on_after(CHAIN_SECONDS):
+                found[offer.network, offer.pay_to.lower()] = await self.chains.list_transfers(
+                    offer, self.wallet, since=since
+                )
+
+        due: list[tuple[Offer, float]] = []
+        for offer in offers:
+            key = (offer.network, offer.pay_to.lower())
+            since = None if key in self._read else self._find_start(*key, now)
+            self._read.add(key)
+            if since is not None:
+                found[key] = None
+                due.append((offer, since))
+        async with anyio.create_task_group() as tasks:
+            for offer, since in due:
+                tasks.start_soon(read, offer, since)
+        for key, transfers in found.items():
+            self._record(*key, transfers, now)
+
+    def _find_start(self, network: str, pay_to: str, now: float) -> float | None:
+        """Return the moment from which a chain is to be read; None where that was done lately."""
+        last = self.ledger.find_chain_reading(wallet=self.wallet, network=network, pay_to=pay_to)
+        if last is None:
+            return now - DAY_SECONDS
+        if abs(now - last) <= READING_SECONDS:
+            return None
+        return max(min(last, now) - READING_SECONDS, now - DAY_SECONDS)
+
+    def _record(self, network: str, pay_to: str, transfers: list[Transfer] | None, now: float) -> None:
         if transfers is None:
             log.warning("The chain %s cannot be read for payments that the ledger does not know.", network)
             return

@@ -298,14 +298,28 @@ def test_a_signed_payment_counts_whatever_the_clock_says(ledger: SQLiteLedger) -
     assert ledger.spend(NOW + years) == Spend(last_day_micro_usdc=0, total_micro_usdc=7)
 
 
+def test_a_reservation_counts_until_it_lapses(ledger: SQLiteLedger) -> None:
+    reserve(ledger, 7)
+
+    assert ledger.spend(NOW + 30) == Spend(last_day_micro_usdc=7, total_micro_usdc=7)
+    assert ledger.spend(NOW + 61) == Spend(last_day_micro_usdc=0, total_micro_usdc=0)
+
+
+def test_a_signed_payment_counts_in_the_day_and_in_the_total(ledger: SQLiteLedger) -> None:
+    sign(ledger, reserve(ledger, 7))
+
+    assert ledger.spend(NOW + 3600) == Spend(last_day_micro_usdc=7, total_micro_usdc=7)
+
+
 def test_a_refused_payment_counts_until_the_chain_was_asked(ledger: SQLiteLedger) -> None:
     payment = sign(ledger, reserve(ledger, 7))
     ledger.conclude(payment, Refused(reason="no"), now=NOW)
     expired = payment.hold_until
     for later in (0, 600, 10**6):
         assert ledger.spend(expired + later).total_micro_usdc == 7, "a studio that says no may have settled"
+    assert ledger.spend(expired).last_day_micro_usdc == 7
     ledger.conclude(payment, Refused(reason="no"), now=expired, chain_checked=True)
-    assert ledger.spend(expired).total_micro_usdc == 0
+    assert ledger.spend(expired) == Spend(last_day_micro_usdc=0, total_micro_usdc=0)
 
 
 def test_a_late_answer_completes_what_the_chain_had_said(ledger: SQLiteLedger) -> None:

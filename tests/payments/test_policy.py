@@ -301,3 +301,12 @@ def test_a_yes_counts_only_for_the_change_that_was_shown() -> None:
             judge_recipient(offer, limits, pins, paid_before=frozenset({"0x" + "8" * 40}), agreed=agreed)
     with pytest.raises(RecipientChangedError, match="was not shown"):
         judge_recipient(dataclasses.replace(offer, network="eip155:4217"), limits, pins, agreed=(first,))
+
+
+def test_network_fee_counts_against_the_daily_limit() -> None:
+    limits = policy.Limits(max_per_day_micro_usdc=100)
+    approval = policy.Approval(100, "a test says so")
+    policy.check_price(90, limits, spend=policy.Spend(), approval=approval, fee_micro_usdc=10)
+
+    with pytest.raises(BudgetExceededError):
+        policy.check_price(90, limits, spend=policy.Spend(), approval=approval, fee_micro_usdc=11)

@@ -85,9 +85,12 @@ class UntrackedPayments:
         due: list[tuple[Offer, float]] = []
         for offer in offers:
             key = (offer.network, offer.pay_to.lower())
-            since = None if key in self._read else self._find_start(*key, now)
-            self._read.add(key)
-            if since is not None:
+            if key in self._read or key in found:
+                continue
+            since = self._find_start(*key, now)
+            if since is None:
+                self._read.add(key)
+            else:
                 found[key] = None
                 due.append((offer, since))
         async with anyio.create_task_group() as tasks:
@@ -95,6 +98,7 @@ class UntrackedPayments:
                 tasks.start_soon(read, offer, since)
         for key, transfers in found.items():
             self._record(*key, transfers, now)
+            self._read.add(key)  # only now: what a locked ledger could not keep is read again by the next call
 
     def _find_start(self, network: str, pay_to: str, now: float) -> float | None:
         """Return the moment from which a chain is to be read; None where that was done lately."""

@@ -123,8 +123,8 @@ def _become(folder: str, variables: Sequence[str], files: Sequence[int]) -> None
         os.close(file)
     sys.path[1:1] = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
     sys.stdin = open(0, closefd=False)  # noqa: SIM115 - open as long as the process
-    sys.stdout = open(1, "w", closefd=False, buffering=1 if os.isatty(1) else -1)  # noqa: SIM115
-    sys.stderr = open(2, "w", closefd=False, buffering=1, errors="backslashreplace")  # noqa: SIM115
+    sys.stdout = open(1, "w", closefd=False, buffering=1 if os.isatty(1) else -1)  # noqa: SIM115 - they stay open for the life of the process
+    sys.stderr = open(2, "w", closefd=False, buffering=1, errors="backslashreplace")  # noqa: SIM115 - they stay open for the life of the process
 
 
 def _load() -> None:

@@ -142,7 +142,7 @@ async def test_the_chain_says_what_became_of_a_charge(
     settings = settings_for(sandbox, funded_key, tmp_path / "data")
     async with services_on(settings) as services:
         await services.generation.upload(str(make_picture()))
-        recovery: Recovery = services.reconciler  # pyright: ignore[reportPrivateUsage]  # asked directly
+        recovery: Recovery = services.reconciler
         find_fate, payment = recovery.chains.find_fate, recovery.ledger.find_payment(1)
         assert payment is not None
         document = dict(payment.document or {})
@@ -167,7 +167,7 @@ async def test_the_chain_finds_a_sponsored_charge_by_its_memo(
     settings = settings_for(sandbox, funded_key, tmp_path / "data")
     async with services_on(settings) as services:
         await services.generation.upload(str(make_picture()))
-        recovery: Recovery = services.reconciler  # pyright: ignore[reportPrivateUsage]  # asked directly
+        recovery: Recovery = services.reconciler
         find_fate, payment = recovery.chains.find_fate, recovery.ledger.find_payment(1)
         assert payment is not None
         document = dict(payment.document or {})

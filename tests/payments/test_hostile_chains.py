@@ -64,7 +64,7 @@ async def case(
     sandbox = make_sandbox(rails=(rail,), sponsors_fees=sponsored)
     async with services_on(settings_for(sandbox, funded_key, tmp_path / "data")) as services:
         await services.generation.upload(str(make_picture()))
-        recovery: Recovery = services.reconciler  # pyright: ignore[reportPrivateUsage]  # asked directly
+        recovery: Recovery = services.reconciler
         payment = recovery.ledger.find_payment(1)
         assert payment is not None
         yield Case(sandbox, recovery.chains, payment)

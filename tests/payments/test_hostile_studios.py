@@ -47,7 +47,7 @@ async def animate(services: Services, order: Order) -> Any:
 
 def between(services: Services, change: Callable[[SendPaid], SendPaid]) -> None:
     """Put something between us and the studio's answers to payments."""
-    studio: Any = services.studio  # pyright: ignore[reportPrivateUsage]  # a seam for what no fault of the sandbox does
+    studio: Any = services.studio  # a seam for what no fault of the sandbox does
     studio.send_paid = change(studio.send_paid)
 
 
@@ -72,7 +72,7 @@ async def test_a_price_that_comes_late_is_not_signed_for_over_a_payment_that_was
     order = Order(image=str(make_picture()), prompt="x")
     async with services_on(settings) as slow, services_on(settings) as quick:
         await slow.generation.upload(order.image)
-        studio: Any = slow.studio  # pyright: ignore[reportPrivateUsage]
+        studio: Any = slow.studio
         ask, priced, may_go_on = studio.send, anyio.Event(), anyio.Event()
 
         async def dawdle(request: PaidRequest) -> Response:
@@ -93,7 +93,7 @@ async def test_a_price_that_comes_late_is_not_signed_for_over_a_payment_that_was
             break_with(sandbox, "settle_then_402:1")
             with pytest.raises(PaymentRefusedError):
                 await animate(quick, order)
-            books: Any = quick.ledger  # pyright: ignore[reportPrivateUsage]
+            books: Any = quick.ledger
             books._db.execute("UPDATE payments SET hold_until = 0 WHERE state = 'refused'")  # three minutes go by
             may_go_on.set()
 
@@ -167,7 +167,7 @@ async def test_a_payment_whose_answer_is_lost_does_not_take_another_ones_job(
                 await anyio.sleep(0.05)
             books = ledger_of(settings)
             [lost] = [one for one in books.unfinished_payments(time.time()) if one.lease_until == 0]
-            recovery: Any = services.reconciler  # pyright: ignore[reportPrivateUsage]
+            recovery: Any = services.reconciler
             assert await recovery.find_job(lost) is None
             books.close()
         jobs.append((await animate(services, one)).job)
@@ -265,7 +265,7 @@ async def test_a_store_that_calls_every_picture_gone_sells_one_no_more_than_twic
         return False
 
     async with services_on(settings_for(sandbox, funded_key, tmp_path / "data")) as services:
-        studio: Any = services.studio  # pyright: ignore[reportPrivateUsage]
+        studio: Any = services.studio
         studio.is_hosted = is_gone
         hosted = [await services.generation.upload(picture) for _ in range(5)]
     assert paid(sandbox) == [UPLOAD, UPLOAD]
@@ -318,7 +318,7 @@ async def test_a_job_whose_settlement_failed_does_not_make_its_payment_settled(
         break_with(sandbox, "fail_settlement")
         with suppress(SeedanceError):
             await animate(services, order)
-        recovery: Any = services.reconciler  # pyright: ignore[reportPrivateUsage]
+        recovery: Any = services.reconciler
         states: list[str] = []
         for passed in (30, 30):  # over, but too short ago to be sure; and then for certain
             clock.ahead += passed
@@ -382,7 +382,7 @@ async def test_a_payment_of_a_wallet_that_was_changed_since_is_brought_to_its_en
 async def test_a_chains_address_is_in_no_error(make_sandbox: Make, funded_key: str, tmp_path: Path) -> None:
     settings = on_chains(settings_for(make_sandbox(), funded_key, tmp_path / "data"), "http://127.0.0.1:9/v2/HUSH")
     async with services_on(settings) as services:
-        rpc = services.reconciler.chains.rpc  # pyright: ignore[reportPrivateUsage]  # asked directly
+        rpc = services.reconciler.chains.rpc
         with pytest.raises(ChainError) as raised:
             await rpc.call("eth_chainId", [])
     assert "HUSH" not in "".join(traceback.format_exception(raised.value))

@@ -133,7 +133,7 @@ def test_a_migration_that_fails_leaves_the_file_as_it_was(file: Path, monkeypatc
     monkeypatch.undo()
     ledger = SQLiteLedger(file)
     with ledger.writing() as books:
-        tables = books._db.execute("SELECT name FROM sqlite_master").fetchall()  # pyright: ignore[reportPrivateUsage]
+        tables = books._db.execute("SELECT name FROM sqlite_master").fetchall()  # pyright: ignore[reportPrivateUsage]  # what the file holds
     assert "half_done" not in {row["name"] for row in tables}
     ledger.close()
 

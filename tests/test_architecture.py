@@ -72,6 +72,7 @@ def test_starting_loads_no_payment_no_network_and_no_sandbox(module: str) -> Non
         "rich",
         "seedance_mcp.sandbox",
         "sqlite3",
+        "tomlkit",
         "typer",
         "web3",
         "x402",
@@ -79,6 +80,18 @@ def test_starting_loads_no_payment_no_network_and_no_sandbox(module: str) -> Non
     program = f"import sys; before = set(sys.modules); import {module}; print(*sorted(set(sys.modules) - before))"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     assert [name for name in loaded if name in forbidden or name.startswith("seedance_mcp.sandbox")] == []
+
+
+def test_tomlkit_loads_only_to_edit_a_toml_file() -> None:
+    program = """
+import pathlib, sys
+from seedance_mcp.cli.install.hosts import HOSTS, add_entry
+for name in ("cursor", "codex"):
+    add_entry(HOSTS[name], pathlib.Path("missing"), {"command": "x"})
+    print("tomlkit" in sys.modules)
+"""
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert loaded == ["False", "True"]
 
 
 def test_paying_on_x402_loads_no_web3() -> None:

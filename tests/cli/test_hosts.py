@@ -239,7 +239,7 @@ def test_an_entry_of_codex_in_one_line_is_named_and_left_alone(person: Person) -
         done = person.run(*words)
         assert done.code == 2
         assert "in a form that is not edited here" in done.one_line
-        assert "Take it out by hand" in done.one_line
+        assert "Remove it by hand" in done.one_line
     assert list(file.parent.iterdir()) == [file]
 
 

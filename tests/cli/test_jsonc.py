@@ -11,12 +11,13 @@ from hypothesis import strategies as st
 
 from seedance_mcp.cli.install.hosts import HOSTS, add_entry, remove_entry, write_change
 from seedance_mcp.cli.install.json_edit import cut_json, parse_json, set_json
-from seedance_mcp.cli.install.toml_edit import cut_toml, parse_toml, set_toml, write_toml
+from seedance_mcp.cli.install.toml_edit import Number, cut_toml, parse_toml, set_toml, write_toml
 from seedance_mcp.core.errors import ConfigError
 
 FILE = Path("any.file")
 ENTRY: dict[str, object] = {"command": "/opt/ä/seedance-mcp", "args": ["-m"], "env": {"SEEDANCE_MAX_PER_DAY": "2.00"}}
 OTHER: dict[str, object] = {"command": "b", "args": [], "env": {}}
+MADE = {"seedance": ENTRY}
 
 NEWLINES = ["\n", "\r\n"]
 COMMENT = re.compile(r"note\d+")
@@ -114,6 +115,7 @@ TABLES = [
     "[n{n}]\nnotes = '''\n[mcp_servers.seedance]\nline\n[other]\n'''''\n",
     '[n{n}]\nx = [\n  [1, 2], # note{n} ]\n  [3]\n]\ny = nan\nz = {{ a = [1.50], b = "}}" }}\n',
     "[[many]]\nx = 1979-05-27\n   [ many . below{n} ]\n",
+    "# note{n}\n  [[rules.list{n}]] # [mcp_servers.seedance]\n[rules.list{n}.deep]\n'[x]' = [\n[]\n]\n",
 ]
 MINE = [
     '[mcp_servers.seedance]\ncommand = "old"\nmatrix = [\n [1],\n [2]\n]\n',
@@ -153,6 +155,7 @@ def test_a_table_goes_in_and_out_again_to_the_character(text: str) -> None:
     assert cut_table(added) == text
     assert ("\r\n" in added) == ("\r\n" in text)
     assert not text or added.endswith("\n") == text.endswith("\n")
+    assert added.startswith(text)
 
 
 @settings(deadline=None)
@@ -164,7 +167,12 @@ def test_a_table_that_somebody_else_wrote_takes_nothing_with_it(text: str) -> No
     after = cut_table(text)
     assert {"mcp_servers": {}, **parse_toml(after, FILE)} == before
     assert COMMENT.findall(after) == COMMENT.findall(text)
-    assert set_table(set_table(text)) == set_table(text)
+    changed = set_table(text)
+    assert set_table(changed) == changed
+    assert tomllib.loads(changed, parse_float=Number) == {**before, "mcp_servers": {**before["mcp_servers"], **MADE}}
+    theirs = [line for line in after.splitlines(keepends=True) if line.strip()]
+    lines = iter(changed.splitlines(keepends=True))
+    assert all(line in lines or not text.endswith("\n") for line in theirs)  # each of them, in their order
 
 
 @settings(deadline=None, max_examples=60)  # it writes files
@@ -194,7 +202,7 @@ HAND_WRITTEN = [
 @pytest.mark.parametrize("text", HAND_WRITTEN)
 def test_an_entry_in_another_form_than_a_table_is_refused_by_name(text: str) -> None:
     for change in (set_table, cut_table):
-        with pytest.raises(ConfigError, match=r"Take it out by hand") as caught:
+        with pytest.raises(ConfigError, match=r"Remove it by hand") as caught:
             change(text)
         assert "mcp_servers.seedance in a form that is not edited here" in caught.value.what
 

@@ -14,7 +14,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageStat
-from starlette.testclient import TestClient
+from starlette.testclient import TestClient, WebSocketDenialResponse
 
 from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
 from seedance_mcp.app.web.gallery.data import build_show
@@ -140,8 +140,29 @@ def test_another_name_for_this_machine_is_refused(host: str, client: TestClient)
     assert client.get("/t0ken/", headers={"host": host}).status_code == 421
 
 
-def test_answers_are_kept_by_nobody(client: TestClient) -> None:
-    headers = client.get("/t0ken/").headers
+@pytest.mark.parametrize("origin", ["https://evil.test", "null", "http://127.0.0.1", "http://localhost:8477"])
+def test_refuses_a_page_of_another_origin(origin: str, client: TestClient) -> None:
+    assert client.get("/t0ken/data.json", headers={"origin": origin}).status_code == 403
+    assert client.get("/t0ken/data.json", headers={"origin": ORIGIN}).status_code == 200
+
+
+def test_refuses_a_second_host_header(client: TestClient) -> None:
+    hosts = [("host", "127.0.0.1:8477"), ("host", "evil.test")]
+    assert client.get("/t0ken/", headers=hosts).status_code == 421
+
+
+def test_refuses_a_websocket_of_another_origin(client: TestClient) -> None:
+    with (
+        pytest.raises(WebSocketDenialResponse) as refused,
+        client.websocket_connect("/t0ken/", headers={"origin": "https://evil.test", "host": "127.0.0.1:8477"}),
+    ):
+        pass
+    assert refused.value.status_code == 403
+
+
+@pytest.mark.parametrize("path", ["/t0ken/", "/wrong/"])
+def test_no_response_is_cached_or_names_its_referrer(path: str, client: TestClient) -> None:
+    headers = client.get(path).headers
     assert (headers["cache-control"], headers["referrer-policy"]) == ("no-store", "no-referrer")
 
 

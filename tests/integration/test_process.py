@@ -28,6 +28,9 @@ LEAVE_SECONDS = 10
 SILENCE_SECONDS = 1
 """A server that says or takes nothing for so long is stuck."""
 WAIT_SECONDS = 8
+USERS_BACKEND = "eth_keys.backends.NativeECCBackend"
+"""How users sign: they have no coincurve, which the other tests sign with because it is faster."""
+
 MOVABLE_CLOCK = """
 import sys, time
 from pathlib import Path
@@ -129,7 +132,12 @@ async def test_the_embedded_sandbox_needs_no_wallet_and_no_second_terminal(tmp_p
     server = StdioServerParameters(
         command=sys.executable,
         args=["-m", "seedance_mcp"],
-        env={"SEEDANCE_PROFILE": "sandbox", "SEEDANCE_DATA_DIR": str(tmp_path / "data"), "PATH": os.environ["PATH"]},
+        env={
+            "SEEDANCE_PROFILE": "sandbox",
+            "SEEDANCE_DATA_DIR": str(tmp_path / "data"),
+            "PATH": os.environ["PATH"],
+            "ECC_BACKEND_CLASS": USERS_BACKEND,
+        },
     )
     async with Client(server) as client:
         clip = await Host(client).animate_to_the_end(image=str(picture), prompt="x")

@@ -1,7 +1,7 @@
-"""A stand-in for the studio, to rehearse with: real HTTP, real signatures, real clips, worthless money.
+"""A local stand-in for the studio: real HTTP, real signatures, real videos, worthless money.
 
-This package is another house on the same lot. It imports nothing from the rest of `seedance_mcp` and speaks
-to the client only over HTTP, so the client's mistakes are never verified by the client's own code.
+This package imports nothing from the rest of `seedance_mcp` and communicates with the client only over HTTP. So the
+client's own code never verifies the client's mistakes.
 """
 
 from pathlib import Path

@@ -1,8 +1,8 @@
-"""Named misbehaviours of the studio, switched on for a rehearsal or a test.
+"""Named misbehaviours of the studio, switched on for a test or a sandbox run.
 
-A fault is written `name[=argument][:times]`: `slow_job` is on until it is taken back, `slow_job:2` befalls
-the next two jobs, `tampered_offer=permit2:1` the next offer. The room owns the table of names and the
-countdown; what a fault does is done where it hurts, by the room that asks `take(name)`.
+A fault is written `name[=argument][:times]`: `slow_job` is on until it is switched off, `slow_job:2` applies to the
+next two jobs, `tampered_offer=permit2:1` to the next offer. This module has the table of names and the countdown. The
+code that a fault changes calls `take(name)`.
 """
 
 import re
@@ -17,44 +17,44 @@ _SPELLING = re.compile(r"(?P<name>[a-z_0-9]+)(=(?P<argument>[a-z_0-9.]+))?(:(?P<
 
 FAULTS: dict[str, str] = {
     "slow_job": "the job takes ten times as long",
-    "failed_job": "the job fails with a moderation text; it is charged all the same",
-    "crashed_job": "the job fails with a server error; it is charged all the same",
-    "stuck_job": "the job stays in loading for ever",
+    "failed_job": "the job fails with a moderation text and is charged",
+    "crashed_job": "the job fails with a server error and is charged",
+    "stuck_job": "the job stays in loading forever",
     "drop_after_settle": "money moves and the job exists, then the connection closes without an answer",
     "hang_after_settle": "money moves and the job exists, then the connection stays open without an answer",
     "second_402": "a valid paid request is answered by a fresh challenge; nothing is settled, no job is made",
     "settle_then_402": "money moves and the job exists, then the answer is a fresh challenge",
     "settle_then_500": "money moves and the job exists, then the answer is 500 Settlement failed",
     "fail_settlement": "the job exists, no money moves; after two retries: 500 Settlement failed",
-    "no_job": "money moves, no job is made, and the answer to the generation names none",
+    "no_job": "money moves, no job is made, and the answer to the generation names no job",
     "hidden_input": "a job's document does not repeat the request that made it",
     "no_list": "the list of jobs answers 503",
-    "gone_upload": "a hosted picture answers 404",
-    "false_receipt": "the job exists, no money moves, and the answer has a receipt of a transaction that never was",
-    "wrong_hash": "money moves, and the receipt names a transaction that never was",
+    "gone_upload": "an uploaded picture answers 404",
+    "false_receipt": "the job exists, no money moves, and the receipt names a transaction that does not exist",
+    "wrong_hash": "money moves, and the receipt names a transaction that does not exist",
     "no_logs": "the chains' nodes refuse eth_getLogs",
     "slow_settle": "=SECONDS pass between the job and the settlement of a paid request",
     "slow_answer": "=SECONDS pass between the settlement and the answer of a paid request",
     "slow_chain": "=SECONDS pass before the chains' RPC addresses answer",
     "server_error": "an API call is answered by 500 before anything happens",
     "rate_limited": "an API call is answered by 429 with Retry-After: 1 before anything happens",
-    "not_json": "an API call is answered by 200 and a page of HTML before anything happens",
-    "error_for_payment": "a paid request, and no other, is answered by 500 before anything happens",
-    "page_for_payment": "a paid request, and no other, is answered by 200 and a page of HTML before anything happens",
+    "not_json": "an API call is answered by 200 and an HTML page before anything happens",
+    "error_for_payment": "only a paid request is answered by 500 before anything happens",
+    "page_for_payment": "only a paid request is answered by 200 and an HTML page before anything happens",
     "dead_result_url": "a job's first result URLs answer 404; the next poll gives good ones",
-    "truncated_video": "a video download breaks off in the middle",
-    "bot_check": "an API call is answered by 403 and a bot check's page before anything happens",
-    "bot_check_for_payment": "a paid request, and no other, is answered by a bot check's page",
+    "truncated_video": "a video download ends in the middle",
+    "bot_check": "an API call is answered by 403 and the page of a bot check before anything happens",
+    "bot_check_for_payment": "only a paid request is answered by the page of a bot check",
     "no_openapi": "=STATUS openapi.json is answered by this status, while every other route works",
-    "other_dialect": "the generate routes and openapi.json speak the dialect that was not chosen",
-    "challenge_shape": "=KIND an x402 challenge is written the way some other studio writes it",
-    "echo_credential": "every answer repeats the credentials, sign-ins and upload tokens that were sent",
-    "talking_upload_id": "the id of an upload goes on with a sentence",
+    "other_dialect": "the generate routes and openapi.json use the dialect that was not chosen",
+    "challenge_shape": "=KIND an x402 challenge has the shape that another studio sends",
+    "echo_credential": "every answer repeats the credentials, sign-ins and upload tokens that were received",
+    "talking_upload_id": "the id of an upload ends with a sentence",
     "slow_thumbnail": "a job's thumbnail is a small picture that takes half a minute to decode",
     "expired_result": "result URLs answer 403, and no poll names newer ones",
     "video_encoding": "=NAME a video is sent under another content-encoding",
     "video_body": "=KIND other bytes than a plain MP4 are sent",
-    "status_word": "=WORD an ended job is told under this status word, with a capital letter and a blank behind it",
+    "status_word": "=WORD an ended job has this status word, capitalised and followed by a blank",
     "result_shape": "=SHAPE a finished job's result has another shape",
     "answer_shape": "=SHAPE the answer about one job has another shape",
     "list_shape": "=SHAPE the list of jobs has another shape",
@@ -63,11 +63,11 @@ FAULTS: dict[str, str] = {
 }
 
 CHALLENGE_SHAPES: dict[str, str] = {
-    "resource_in_body": "the header does not say what it is for; the body does",
+    "resource_in_body": "the header does not name the resource; the body does",
     "other_resource_in_body": "the same, and the body names another route",
-    "error_in_body": "the header is good; the body holds an error and a message in words",
-    "whole_in_body": "there is no header; the body holds the whole document",
-    "version_1": "there is no header; the body holds a document of x402 version 1",
+    "error_in_body": "the header is valid; the body has an error and a message",
+    "whole_in_body": "there is no header; the body has the whole document",
+    "version_1": "there is no header; the body has a document of x402 version 1",
 }
 
 OFFER_TAMPERINGS: dict[str, str] = {
@@ -77,11 +77,11 @@ OFFER_TAMPERINGS: dict[str, str] = {
     "other_asset": "the asset is a token that is not the pinned one",
     "other_network": "the network is Base, where money is real",
     "other_domain_name": "the EIP-712 domain is that of another token",
-    "other_recipient": "the money goes to a stranger",
+    "other_recipient": "the money goes to an unknown address",
     "permit2": "the transfer method is Permit2 instead of EIP-3009",
-    "long_lifetime": "the authorization shall stay valid for ten years",
-    "other_realm": "an MPP challenge is made out for another host",
-    "split": "an MPP charge gives half of the amount to a stranger",
+    "long_lifetime": "the authorization is valid for ten years",
+    "other_realm": "an MPP challenge names another host",
+    "split": "an MPP charge pays half of the amount to an unknown address",
 }
 
 RESULT_SHAPES: dict[str, str] = {
@@ -98,7 +98,7 @@ RESULT_SHAPES: dict[str, str] = {
     "still": "the result names pictures only",
     "inputs": "the result repeats the URLs of the request",
     "nothing": "there is no result",
-    "talking_url": "the URLs go on with a sentence, in letters that ASCII does not have",
+    "talking_url": "the URLs end with a sentence in non-ASCII letters",
     "long_url": "the URLs are 3000 characters long",
 }
 ANSWER_SHAPES: dict[str, str] = {
@@ -116,14 +116,14 @@ LIST_SHAPES: dict[str, str] = {
     "unreadable": "the jobs are in page.rows",
 }
 VIDEO_ENCODINGS: dict[str, str] = {
-    "gzip": "compressed, and said so",
-    "deflate": "compressed, and said so",
+    "gzip": "compressed, with the matching header",
+    "deflate": "compressed, with the matching header",
     "cut_gzip": "compressed, and its end is missing",
-    "plain_gzip": "said to be compressed, and not so",
+    "plain_gzip": "labelled as compressed, but not compressed",
     "aws_chunked": "aws-chunked, left over from the upload",
-    "none": "none, which means nothing",
+    "none": "the word none, which is no encoding",
     "empty": "an empty header",
-    "br": "said to be in an encoding that was not asked for",
+    "br": "labelled with an encoding that the client did not accept",
 }
 VIDEO_BODIES: dict[str, str] = {
     "trailing": "five bytes follow the last box",
@@ -145,13 +145,13 @@ _CHOICES = {
     "answer_shape": ANSWER_SHAPES,
     "list_shape": LIST_SHAPES,
 }
-"""Faults whose argument is one of a table's names."""
+"""Names that a fault takes as its argument, by fault."""
 _TAKES_SECONDS = frozenset({"slow_settle", "slow_answer", "slow_chain"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fault:
-    """One switched-on misbehaviour; `times` is what is left of its countdown, or None for always."""
+    """A fault that is on; `times` is how often it still applies, or None for always."""
 
     name: str
     argument: str | None = None
@@ -159,7 +159,7 @@ class Fault:
 
     @property
     def seconds(self) -> float:
-        """The argument of a fault that waits."""
+        """Return the seconds that the fault waits."""
         return float(self.argument or 0)
 
     def __str__(self) -> str:
@@ -172,8 +172,7 @@ def read_fault(spelling: str) -> Fault:
     """Read one `name[=argument][:times]`.
 
     Raises:
-        ValueError: If the name, the argument or the count is not one this studio knows; the text lists what
-        is.
+        ValueError: If the name, the argument or the count is not valid; the text lists the valid ones.
     """
     match = _SPELLING.fullmatch(spelling.strip())
     if match is None or match["name"] not in FAULTS:
@@ -202,8 +201,8 @@ def _check_argument(fault: Fault) -> None:
         raise ValueError(f"{fault.name} takes no argument")
 
 
-class FaultBoard:
-    """The faults that are switched on now; safe to change while the studio runs."""
+class FaultSwitches:
+    """The faults that are on; they may be changed while the studio runs."""
 
     def __init__(self, spellings: Iterable[str] = ()) -> None:
         self._lock = threading.Lock()
@@ -211,7 +210,7 @@ class FaultBoard:
         self.replace(spellings)
 
     def replace(self, spellings: Iterable[str]) -> None:
-        """Switch on exactly these faults; an empty list ends all of them.
+        """Switch on exactly these faults; an empty list switches off all.
 
         Raises:
             ValueError: If one is unknown; then nothing changes.
@@ -233,6 +232,6 @@ class FaultBoard:
             return fault
 
     def spellings(self) -> list[str]:
-        """Return what is on, in the spelling that would switch it on."""
+        """Return the faults that are on, each as `name[=argument][:times]`."""
         with self._lock:
             return [str(fault) for fault in self._faults.values()]

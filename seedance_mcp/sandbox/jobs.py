@@ -1,9 +1,8 @@
-"""The studio's jobs: made by a paid request, rendered in a worker thread, finished by the clock.
+"""The studio's jobs: started by a paid request, rendered in a worker thread, finished by the clock.
 
 A job's status is a function of its age: pending, then loading with growing progress, then complete or failed.
-The rendering starts with the job, so the clip is normally there when the clock says so; if it is late, the
-job stays in loading until it is. The room owns jobs, their clips and the URLs that lead to them; it never
-takes money.
+The rendering starts with the job, so the video is normally ready in time; otherwise the job stays in loading until it
+is. This module keeps jobs, their videos and their result URLs. It takes no money.
 
 Source: job fields of the studio's published OpenAPI document; statuses and URL lifetime as observed.
 """
@@ -16,28 +15,28 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
 from typing import Any
 
-from seedance_mcp.sandbox.api.contract import Order
+from seedance_mcp.sandbox.api.contract import GenerateRequest
 from seedance_mcp.sandbox.api.job_shapes import write_result, write_word
 from seedance_mcp.sandbox.api.sign_in import format_time
-from seedance_mcp.sandbox.faults import FaultBoard
-from seedance_mcp.sandbox.video import Clip, ClipError, ClipPlan, render_or_recall
+from seedance_mcp.sandbox.faults import FaultSwitches
+from seedance_mcp.sandbox.video import RenderedVideo, RenderError, RenderPlan, render_cached
 
 SLOW_FACTOR = 10
 PENDING_SHARE = 0.15
 WORKERS = 2
 JOBS_MAX = 10_000
-CLIPS_MAX = 200
+VIDEOS_MAX = 200
 PAGE_MAX = 100
 MODERATION_TEXT = "Generation failed: the prompt or image was rejected by content moderation"
 FAILURE_TEXTS = {"failed": MODERATION_TEXT, "crashed": "Generation failed: server error, safe to retry"}
-"""What a failed job says, by its fate."""
+"""Error text of a failed job, by its outcome."""
 
 _ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
 @dataclass(slots=True, kw_only=True)
 class ResultLink:
-    """One minted pair of result URLs; `expires_ms` is both its key and when it ends."""
+    """One issued pair of result URLs; `expires_ms` is its key and its time of expiry."""
 
     expires_ms: int
     dead: bool
@@ -45,24 +44,24 @@ class ResultLink:
 
 @dataclass(slots=True, kw_only=True)
 class Job:
-    """One unit of work. `fate` is what it will end as; `stuck` never ends."""
+    """One unit of work; `outcome` is its predetermined final state, and a `stuck` job never ends."""
 
     id: str
     kind: str
     path: str
     owner: str
-    order: Order
+    request: GenerateRequest
     created_at: float
     seconds: float
-    fate: str
-    rendering: Future[Clip] | None = field(repr=False, default=None)
+    outcome: str
+    rendering: Future[RenderedVideo] | None = field(repr=False, default=None)
     links: list[ResultLink] = field(default_factory=list[ResultLink])
     deleted: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobState:
-    """What a job's age makes of it."""
+    """A job's state, computed from its age."""
 
     status: str
     progress: int
@@ -70,12 +69,12 @@ class JobState:
     updated_at: float
 
 
-class JobBoard:
-    """Every job of a studio."""
+class JobStore:
+    """All jobs of one studio."""
 
     def __init__(
         self,
-        faults: FaultBoard,
+        faults: FaultSwitches,
         *,
         job_seconds: float,
         result_seconds: float,
@@ -87,64 +86,64 @@ class JobBoard:
         self._clock = clock
         self._jobs: dict[str, Job] = {}
         self._stopped = threading.Event()
-        self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="sandbox-clip")
+        self._workers = ThreadPoolExecutor(WORKERS, thread_name_prefix="sandbox-video")
 
-    def start(self, order: Order, pictures: list[bytes], *, owner: str, kind: str, path: str) -> Job:
-        """Make a job and begin to render its clip."""
+    def start(self, request: GenerateRequest, pictures: list[bytes], *, owner: str, kind: str, path: str) -> Job:
+        """Create a job and start to render its video."""
         slow = self._faults.take("slow_job")
-        fate = "complete"
-        for name, outcome in (("stuck_job", "stuck"), ("failed_job", "failed"), ("crashed_job", "crashed")):
+        outcome = "complete"
+        for name, ending in (("stuck_job", "stuck"), ("failed_job", "failed"), ("crashed_job", "crashed")):
             if self._faults.take(name):
-                fate = outcome
+                outcome = ending
         job = Job(
             id=build_job_id(self._clock(), numeric=self._faults.take("numeric_job_id") is not None),
             kind=kind,
             path=path,
             owner=owner,
-            order=order,
+            request=request,
             created_at=self._clock(),
             seconds=self._job_seconds * (SLOW_FACTOR if slow else 1),
-            fate=fate,
+            outcome=outcome,
         )
-        if fate == "complete":
-            plan = ClipPlan(
-                duration_seconds=order.duration_seconds,
-                short_side=order.short_side,
-                aspect_ratio=order.aspect_ratio,
-                size=order.size,
-                audio=order.audio,
+        if outcome == "complete":
+            plan = RenderPlan(
+                duration_seconds=request.duration_seconds,
+                short_side=request.short_side,
+                aspect_ratio=request.aspect_ratio,
+                size=request.size,
+                audio=request.audio,
             )
-            job.rendering = self._workers.submit(render_or_recall, pictures, plan, cancelled=self._stopped.is_set)
+            job.rendering = self._workers.submit(render_cached, pictures, plan, cancelled=self._stopped.is_set)
         self._jobs[job.id] = job
-        self._forget_old_clips()
+        self._forget_old_videos()
         if len(self._jobs) > JOBS_MAX:
             del self._jobs[next(iter(self._jobs))]
         return job
 
-    def _forget_old_clips(self) -> None:
-        """Keep only the latest clips in memory; the URLs of the others answer 404."""
-        for job in list(self._jobs.values())[-CLIPS_MAX - WORKERS : -CLIPS_MAX]:
+    def _forget_old_videos(self) -> None:
+        """Keep only the latest videos in memory; the URLs of the others answer 404."""
+        for job in list(self._jobs.values())[-VIDEOS_MAX - WORKERS : -VIDEOS_MAX]:
             if job.rendering is not None and job.rendering.done() and job.rendering.exception() is None:
                 job.rendering = None
 
     def stop(self) -> None:
-        """Call off what is being rendered and wait for it to end."""
+        """Cancel the running renderings and wait for them to end."""
         self._stopped.set()
         self._workers.shutdown(cancel_futures=True)
 
     def find(self, job_id: str) -> Job | None:
-        """Return a job that was not deleted."""
+        """Return a job, or None if there is none or it was deleted."""
         job = self._jobs.get(job_id)
         return None if job is None or job.deleted else job
 
     def jobs(self) -> list[Job]:
-        """Return every job, deleted ones too, oldest first."""
+        """Return all jobs, including deleted ones, oldest first."""
         return list(self._jobs.values())
 
     def page(
         self, owner: str, *, limit: int, status: str | None = None, cursor: str | None = None
     ) -> tuple[list[Job], str | None]:
-        """Return a page of a wallet's jobs, newest first, and the cursor of the next one, if any."""
+        """Return a page of a wallet's jobs, newest first, and the cursor of the next page, if any."""
         mine = [
             job
             for job in reversed(self._jobs.values())
@@ -158,19 +157,19 @@ class JobBoard:
         return page, page[-1].id if len(mine) > len(page) else None
 
     def read_state(self, job: Job) -> JobState:
-        """Return what a job is now."""
+        """Return a job's current state."""
         age_seconds = self._clock() - job.created_at
         share = age_seconds / job.seconds
         if share < PENDING_SHARE:
             return JobState(status="pending", progress=0, error=None, updated_at=job.created_at)
         ended_at = job.created_at + job.seconds
-        if share >= 1 and job.fate in FAILURE_TEXTS:
-            return JobState(status="failed", progress=100, error=FAILURE_TEXTS[job.fate], updated_at=ended_at)
+        if share >= 1 and job.outcome in FAILURE_TEXTS:
+            return JobState(status="failed", progress=100, error=FAILURE_TEXTS[job.outcome], updated_at=ended_at)
         is_rendered = job.rendering is None or job.rendering.done()
-        if share >= 1 and job.fate == "complete" and is_rendered:
+        if share >= 1 and job.outcome == "complete" and is_rendered:
             is_lost = job.rendering is None or job.rendering.cancelled()
             error = None if is_lost or job.rendering is None else job.rendering.exception()
-            if isinstance(error, ClipError):
+            if isinstance(error, RenderError):
                 text = f"Generation failed: {error}"
                 return JobState(status="failed", progress=100, error=text, updated_at=ended_at)
             if error is not None:
@@ -180,13 +179,13 @@ class JobBoard:
         return JobState(status="loading", progress=progress, error=None, updated_at=self._clock())
 
     def build_document(self, job: Job, origin: str) -> dict[str, Any]:
-        """Build the job object that the API shows."""
+        """Build the job's JSON document."""
         state = self.read_state(job)
         document: dict[str, Any] = {
-            "id": show_job_id(job.id),
-            "jobId": show_job_id(job.id),
+            "id": format_job_id(job.id),
+            "jobId": format_job_id(job.id),
             "type": job.kind,
-            "input": None if self._faults.take("hidden_input") else dict(job.order.body),
+            "input": None if self._faults.take("hidden_input") else dict(job.request.body),
             "status": state.status,
             "progress": state.progress,
             "result": self._build_result(job, origin) if state.status == "complete" else None,
@@ -199,11 +198,11 @@ class JobBoard:
             document = write_result(document, str(shape.argument))
         return document if word is None else write_word(document, str(word.argument))
 
-    def find_clip(self, job_id: str, expires: str) -> tuple[Clip | None, int]:
-        """Return what a result URL leads to, or the status that says why not.
+    def find_video(self, job_id: str, expires: str) -> tuple[RenderedVideo | None, int]:
+        """Return the video of a result URL, or the HTTP status of the refusal.
 
         Returns:
-            The clip and 200, or None and 403 (expired, or never minted) or 404 (dead, or no such job).
+            The video and 200, or None and 403 (expired, or never issued) or 404 (dead, or no such job).
         """
         job = self.find(job_id)
         if job is None or job.rendering is None:
@@ -216,7 +215,7 @@ class JobBoard:
         return (None, 404) if link.dead else (job.rendering.result(timeout=0), 200)
 
     def _build_result(self, job: Job, origin: str) -> dict[str, str]:
-        """Return live result URLs: the last ones while they live, else fresh ones."""
+        """Return valid result URLs: the latest ones until they expire, then new ones."""
         now_ms = int(self._clock() * 1000)
         link = job.links[-1] if job.links else None
         if link is None or link.dead or link.expires_ms <= now_ms:
@@ -234,15 +233,15 @@ class JobBoard:
         }
 
 
-def show_job_id(job_id: str) -> str | int:
-    """Return an id as the API writes it: one of digits is a number there."""
+def format_job_id(job_id: str) -> str | int:
+    """Return an id in its JSON form: an id of digits is a number."""
     return int(job_id) if job_id.isdigit() else job_id
 
 
 def build_job_id(unix_seconds: float, *, numeric: bool = False) -> str:
-    """Build an id that looks like a cuid: c, the time, and randomness, 25 characters of base 36.
+    """Build an id in the format of a cuid: "cm", the time, and random characters; 25 characters of base 36.
 
-    The leading "cm" of the real ones is the time of these years; ours say it outright.
+    In real ids the "m" is a part of the time; here it is constant.
     """
     number = int(unix_seconds * 1000)
     if numeric:

@@ -1,4 +1,4 @@
-"""Runs a studio: a real server on a real port, in a thread with its own event loop."""
+"""A sandbox studio on a local port, in a thread with its own event loop."""
 
 import asyncio
 import socket
@@ -14,7 +14,7 @@ from seedance_mcp.sandbox.api.app import build_app
 from seedance_mcp.sandbox.chains.local_chain import LocalChain
 from seedance_mcp.sandbox.chains.tempo import TempoChain
 from seedance_mcp.sandbox.settings import HOST, SandboxSettings
-from seedance_mcp.sandbox.state import Studio
+from seedance_mcp.sandbox.state import SandboxState
 
 BACKLOG = 128
 START_SECONDS = 30.0
@@ -25,13 +25,13 @@ TICKS_MAX = 864_000  # a day of ticks, as in uvicorn
 
 
 class Sandbox:
-    """A local StableStudio that verifies real signatures, moves worthless money and renders real clips.
+    """A local StableStudio that verifies real signatures, moves worthless money and renders real videos.
 
-    Use it as a context manager, or call `start` and `stop`; once stopped it stays so. Any number of them can
-    run in one process.
+    Use it as a context manager, or call `start` and `stop`. It cannot be started again. Several of them can run in one
+    process.
 
     Args:
-        settings: How it behaves.
+    settings: The studio's behaviour.
         host: The address to listen on.
         port: The port, or 0 for a free one.
         sock: A socket that listens already, instead of host and port.
@@ -55,17 +55,17 @@ class Sandbox:
         self._url: str | None = None
         self._thread: threading.Thread | None = None
         self._server: _Server | None = None
-        self._settled = threading.Event()  # the server runs, or has failed to
+        self._ready = threading.Event()  # the server runs, or its start failed
 
     @property
     def url(self) -> str:
-        """The origin to talk to; known once the sandbox has started."""
+        """Return the origin of the studio; known once the sandbox has started."""
         if self._url is None:
             raise RuntimeError("the sandbox has not started")
         return self._url
 
     def start(self) -> None:
-        """Start serving; returns when connections are accepted.
+        """Start the server, and return when it accepts connections.
 
         Raises:
             OSError: If the port is taken, or the server could not start.
@@ -77,14 +77,14 @@ class Sandbox:
         self._url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         self._thread = threading.Thread(target=self._run, args=(listening,), name="sandbox", daemon=True)
         self._thread.start()
-        if not self._settled.wait(START_SECONDS) or not self._thread.is_alive():
+        if not self._ready.wait(START_SECONDS) or not self._thread.is_alive():
             raise OSError("the sandbox did not start")
 
     def stop(self) -> None:
-        """Stop serving; returns when the port is free again."""
+        """Stop the server, and return when the port is free again."""
         if self._thread is not None:
             if self._server is not None:
-                self._server.leave()
+                self._server.request_stop()
             self._thread.join(STOP_SECONDS)
 
     def __enter__(self) -> Self:
@@ -99,11 +99,11 @@ class Sandbox:
             with listening:
                 asyncio.run(self._serve(listening))
         finally:
-            self._settled.set()
+            self._ready.set()
 
     async def _serve(self, listening: socket.socket) -> None:
-        studio = Studio(self.settings, self.chain, self.tempo)
-        self._server = _Server(studio, self._settled)
+        studio = SandboxState(self.settings, self.chain, self.tempo)
+        self._server = _Server(studio, self._ready)
         try:
             await self._server.serve([listening])
         finally:
@@ -111,66 +111,66 @@ class Sandbox:
 
 
 class _Server(uvicorn.Server):
-    """A uvicorn that says when it is ready, and lets go of hung requests before it waits for open ones."""
+    """A uvicorn server that signals when it is ready, and ends hung requests before it waits for open ones."""
 
-    def __init__(self, studio: Studio, settled: threading.Event) -> None:
+    def __init__(self, studio: SandboxState, ready: threading.Event) -> None:
         super().__init__(
             uvicorn.Config(
                 build_app(studio),
                 http=_Protocol,
                 ws="none",
                 lifespan="off",
-                log_config=None,  # logging belongs to the process, and there may be several of us in it
+                log_config=None,  # logging belongs to the process, which may have several sandboxes
                 access_log=False,
                 proxy_headers=False,
                 timeout_graceful_shutdown=GRACE_SECONDS,
             )
         )
         self._studio = studio
-        self._settled = settled
+        self._ready = ready
         self._loop = asyncio.get_running_loop()
-        self._leaving = asyncio.Event()
+        self._stop_requested = asyncio.Event()
 
-    def leave(self) -> None:
-        """Ask the server, from another thread, to stop."""
+    def request_stop(self) -> None:
+        """Request the server to stop; called from another thread."""
         self.should_exit = True
-        with suppress(RuntimeError):  # its loop is closed: it has stopped by itself
-            self._loop.call_soon_threadsafe(self._leaving.set)
+        with suppress(RuntimeError):  # its loop is closed: it has already stopped
+            self._loop.call_soon_threadsafe(self._stop_requested.set)
 
     async def main_loop(self) -> None:
-        """Tick as uvicorn does, but leave at once when asked to."""
+        """Tick as uvicorn does, but return at once when a stop is requested."""
         counter = 0
         while not await self.on_tick(counter):
             counter = (counter + 1) % TICKS_MAX
             with move_on_after(TICK_SECONDS):
-                await self._leaving.wait()
+                await self._stop_requested.wait()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
-        """Start to accept connections, and say so."""
+        """Start to accept connections, and signal it."""
         await super().startup(sockets)
-        self._settled.set()
+        self._ready.set()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """End hung requests, then everything else, also a connection whose client does not read its last answer."""
+        """End hung requests, then all others, including connections whose client does not read its last answer."""
         self._studio.stopping.set()
-        self._lock_door()
-        await asyncio.sleep(0)  # whoever is on the doorstep comes in, and is sent away like the others
+        self._stop_accepting()
+        await asyncio.sleep(0)  # connections that are being accepted are opened, and closed with the others
         await super().shutdown(sockets)
         for connection in list(self.server_state.connections):
             connection.transport.abort()
-        await asyncio.sleep(0)  # the loop closes their sockets with its next turn
+        await asyncio.sleep(0)  # the loop closes their sockets in its next iteration
 
-    def _lock_door(self) -> None:
-        """Accept nobody any more: whoever is being accepted while the door closes would be left standing for good."""
+    def _stop_accepting(self) -> None:
+        """Stop accepting connections: one that is accepted during the shutdown would never be closed."""
         with suppress(NotImplementedError):  # a loop that does not poll
-            for door in (door for server in self.servers for door in server.sockets):
-                self._loop.remove_reader(door.fileno())
+            for listening in (listening for server in self.servers for listening in server.sockets):
+                self._loop.remove_reader(listening.fileno())
 
 
 class _Protocol(H11Protocol):
-    """Shows each request the connection below it, so that a fault can close that."""
+    """Gives each request its transport, so that a fault can close the connection."""
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # pyright: ignore[reportIncompatibleMethodOverride]  # uvicorn narrows it the same way
-        """Remember the connection."""
+        """Store the transport in the request's state."""
         super().connection_made(transport)
         self.app_state = {**self.app_state, "transport": transport}

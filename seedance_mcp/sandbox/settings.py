@@ -1,4 +1,4 @@
-"""What can be chosen about a sandbox studio."""
+"""The settings of a sandbox studio."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -14,25 +14,26 @@ HOST = "127.0.0.1"
 PORT = 8402
 PAY_TO = "0x1b4D22336de7D544309C3316E7966B33aCeed1c1"
 JOB_SECONDS_MAX = 3600.0
-# The ways to be paid that this studio can offer.
+# Rails that this studio can offer.
 RAILS = ("x402", "mpp")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SandboxSettings:
-    """How one studio behaves.
+    """The behaviour of one studio.
 
     Attributes:
         contract: The dialect of the generate routes and their price table.
-        rails: The ways to pay that are offered.
-        sponsors_fees: Whether the studio pays the network fee of an MPP charge.
-        takes_pushed: Whether an MPP charge is taken by the hash of its transfer only, which settles before the handler.
+        rails: The rails that are offered.
+        sponsors_fees: True if the studio pays the network fee of an MPP charge.
+        takes_pushed: True if the studio accepts an MPP charge only as the hash of a transfer that the client has
+            broadcast; it settles before the handler runs.
         job_seconds: How long a job takes.
-        result_seconds: How long a result URL lives.
-        faults: What is broken from the start, each as `name[=argument][:times]`.
+        result_seconds: How long a result URL is valid.
+        faults: The faults that are on from the start, each as `name[=argument][:times]`.
         funded: Micro-USDC minted at the start, by address.
-        funded_on: On which rails' chains.
-        pay_to: Who is paid.
+        funded_on: The rails on whose chains it is minted.
+        pay_to: The address that is paid.
     """
 
     contract: Contract = "current"
@@ -54,7 +55,7 @@ class SandboxSettings:
         if not 0 < self.job_seconds <= JOB_SECONDS_MAX or self.result_seconds <= 0:
             raise ValueError(f"job_seconds is above 0 and at most {JOB_SECONDS_MAX:.0f}, result_seconds above 0")
         if self.sponsors_fees and self.takes_pushed:
-            raise ValueError("a charge that its payer brought to the chain has no sponsor")
+            raise ValueError("a charge that its client broadcasts has no sponsor")
         for spelling in self.faults:
             read_fault(spelling)
         for address in (*self.funded, self.pay_to):

@@ -1,11 +1,11 @@
-"""Renders the clip: a slow move over the uploaded picture, dissolving into the last frame where there is one.
+"""Rendering of videos: a slow zoom into the uploaded picture, which dissolves into the last frame if there is one.
 
-How it stays fast without a numeric library: the picture is converted to studio-range YUV once, and every
-frame is three resampled crops (one per plane, the colour planes at a quarter of the size), which Pillow does
-in native code with sub-pixel boxes. The planes go straight into the encoder; no frame is ever RGB.
+It is fast without a numeric library: it converts the picture to studio-range YUV once, and every frame is three
+resampled crops (one per plane, the colour planes at a quarter of the size), which Pillow computes in native code with
+sub-pixel boxes. The encoder takes the planes directly; no frame is converted to RGB.
 
-The room turns bytes into bytes. It knows nothing of jobs or URLs and may be called from any thread. It keeps the
-latest clips of this process in memory, so that the same pictures and plan are rendered once.
+This module turns bytes into bytes. It knows no jobs or URLs and may be called from any thread. It keeps the latest
+videos of this process in memory, so that the same pictures and plan are rendered once.
 """
 
 import hashlib
@@ -34,14 +34,14 @@ DURATION_SECONDS_MAX = 15
 SIDE_PIXELS_MAX = 4096
 THUMBNAIL_BYTES_MAX = 64 * 1024
 THUMBNAIL_SIDE_PIXELS = 640
-CLIPS_KEPT_MAX = 32
-"""How many clips this process keeps, whichever sandbox they were rendered for."""
+VIDEOS_KEPT_MAX = 32
+"""How many videos this process keeps, for all its sandboxes."""
 SAMPLES_PER_SECOND = 48_000
 
-# How far the camera comes in over a whole clip, and how much of the spare picture it travels meanwhile.
+# The zoom over a whole video, and the share of the spare picture that the view moves across.
 _ZOOM = 0.12
 _TRAVEL = 0.6
-# The last frame begins to show at the first of these fractions of the clip and stands alone from the second.
+# The dissolve to the last frame starts and ends at these fractions of the video.
 _DISSOLVE = (0.45, 0.9)
 _CHORD_HERTZ = (110, 165, 220, 277)
 _CHORD_LEVEL = 0.06
@@ -52,13 +52,13 @@ Planes = tuple[Image.Image, Image.Image, Image.Image]
 Box = tuple[float, float, float, float]
 
 
-class ClipError(Exception):
-    """The picture cannot be read, or the rendering was called off."""
+class RenderError(Exception):
+    """The picture cannot be decoded, or the rendering was cancelled."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClipPlan:
-    """What to render. `aspect_ratio` None keeps the picture's own shape; `size` in pixels wins over both."""
+class RenderPlan:
+    """What to render. `aspect_ratio` None keeps the picture's shape; `size` in pixels overrides the other two."""
 
     duration_seconds: int
     short_side: int = 720
@@ -68,54 +68,56 @@ class ClipPlan:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Clip:
-    """A finished video and its still."""
+class RenderedVideo:
+    """A rendered video and its thumbnail."""
 
     video: bytes
     thumbnail: bytes
 
 
-_kept: dict[tuple[ClipPlan, tuple[str, ...]], Clip] = {}
+_kept: dict[tuple[RenderPlan, tuple[str, ...]], RenderedVideo] = {}
 _keeping = threading.Lock()
 
 
-def render_or_recall(pictures: list[bytes], plan: ClipPlan, *, cancelled: Callable[[], bool] = lambda: False) -> Clip:
-    """Return the clip that these pictures and this plan gave before, or render it.
+def render_cached(
+    pictures: list[bytes], plan: RenderPlan, *, cancelled: Callable[[], bool] = lambda: False
+) -> RenderedVideo:
+    """Return the kept video of these pictures and this plan, or render it.
 
-    The key is every input of `render_clip`, which always gives the same bytes for it.
+    The key is every input of `render_video`, which always gives the same bytes for it.
 
     Raises:
-        ClipError: As `render_clip` does.
+        RenderError: As `render_video` does.
     """
     key = (plan, tuple(hashlib.sha256(content).hexdigest() for content in pictures))
     with _keeping:
-        clip = _kept.get(key)
-    if clip is None:
-        clip = render_clip(pictures, plan, cancelled=cancelled)
+        rendered = _kept.get(key)
+    if rendered is None:
+        rendered = render_video(pictures, plan, cancelled=cancelled)
     with _keeping:
         _kept.pop(key, None)
-        _kept[key] = clip  # the last one used is the last one to go
-        while len(_kept) > CLIPS_KEPT_MAX:
+        _kept[key] = rendered  # least recently used is dropped first
+        while len(_kept) > VIDEOS_KEPT_MAX:
             del _kept[next(iter(_kept))]
-    return clip
+    return rendered
 
 
 def read_picture(content: bytes) -> Image.Image:
-    """Decode a picture, turned the way its EXIF orientation says.
+    """Decode a picture and apply its EXIF orientation.
 
     Raises:
-        ClipError: If it is not a picture Pillow can decode.
+        RenderError: If Pillow cannot decode it.
     """
     try:
         with Image.open(io.BytesIO(content)) as opened:
             upright = ImageOps.exif_transpose(opened)
             return _flatten(upright)
     except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as exc:
-        raise ClipError("the image could not be decoded") from exc
+        raise RenderError("the image could not be decoded") from exc
 
 
-def find_size(plan: ClipPlan, picture: Image.Image) -> tuple[int, int]:
-    """Return the clip's width and height in pixels, both even."""
+def find_size(plan: RenderPlan, picture: Image.Image) -> tuple[int, int]:
+    """Return the video's width and height in pixels, both even."""
     if plan.size is not None:
         return plan.size
     across, down = plan.aspect_ratio or picture.size
@@ -124,16 +126,18 @@ def find_size(plan: ClipPlan, picture: Image.Image) -> tuple[int, int]:
     return width, height
 
 
-def render_clip(pictures: list[bytes], plan: ClipPlan, *, cancelled: Callable[[], bool] = lambda: False) -> Clip:
-    """Render a clip from a first and an optional last picture.
+def render_video(
+    pictures: list[bytes], plan: RenderPlan, *, cancelled: Callable[[], bool] = lambda: False
+) -> RenderedVideo:
+    """Render a video from a first and an optional last picture.
 
     Args:
         pictures: One or two encoded images.
         plan: Length, size and sound.
-        cancelled: Asked before each frame; True ends the rendering.
+        cancelled: Called before each frame; True ends the rendering.
 
     Raises:
-        ClipError: If a picture cannot be decoded, or the rendering was called off.
+        RenderError: If a picture cannot be decoded, or the rendering was cancelled.
     """
     decoded = [read_picture(content) for content in pictures[:2]]
     size = find_size(plan, decoded[0])
@@ -142,14 +146,14 @@ def render_clip(pictures: list[bytes], plan: ClipPlan, *, cancelled: Callable[[]
     sources = [_split_planes(picture) for picture in covered]
     duration_seconds = min(plan.duration_seconds, DURATION_SECONDS_MAX)
     frames = _compose_frames(sources, size, duration_seconds)
-    with tempfile.TemporaryDirectory(prefix="sandbox-clip-") as folder:
-        # A file and not a buffer: `faststart` moves the index to the front by reading back what was written.
+    with tempfile.TemporaryDirectory(prefix="sandbox-video-") as folder:
+        # A file and not a buffer: `faststart` reads the output back to move the index to the front.
         path = Path(folder) / "output.mp4"
         try:
             _encode(path, frames, size, sound_seconds=duration_seconds if plan.audio else 0, cancelled=cancelled)
         except FFmpegError as exc:
-            raise ClipError("the video could not be encoded") from exc
-        return Clip(video=path.read_bytes(), thumbnail=thumbnail)
+            raise RenderError("the video could not be encoded") from exc
+        return RenderedVideo(video=path.read_bytes(), thumbnail=thumbnail)
 
 
 def _encode(
@@ -160,20 +164,20 @@ def _encode(
     sound_seconds: int,
     cancelled: Callable[[], bool],
 ) -> None:
-    """Write frames, and as many seconds of sound, as an MP4 file.
+    """Write frames, and sound of the same length, to an MP4 file.
 
     Raises:
-        ClipError: If it was called off.
+        RenderError: If it was cancelled.
     """
     with av.open(str(path), "w", format="mp4", options={"movflags": "faststart"}) as opened:
-        container: Any = opened  # PyAV's stubs leave its packets half unknown
+        container: Any = opened  # PyAV's stubs type its packets only in part
         video = container.add_stream("libx264", rate=FRAMES_PER_SECOND)
         _tune_video(video, size)
-        # Every stream has to be there before the first packet is.
+        # All streams must exist before the first packet is written.
         sound = container.add_stream("aac", rate=SAMPLES_PER_SECOND, layout="mono") if sound_seconds else None
         for frame in frames:
             if cancelled():
-                raise ClipError("the rendering was called off")
+                raise RenderError("the rendering was cancelled")
             container.mux(video.encode(frame))
         container.mux(video.encode(None))
         if sound is not None:
@@ -183,7 +187,7 @@ def _encode(
 
 
 def _flatten(picture: Image.Image) -> Image.Image:
-    """Put a picture of any mode on white, as RGB."""
+    """Convert a picture of any mode to RGB on a white background."""
     if picture.mode in ("RGBA", "LA", "PA", "P"):
         layered = picture.convert("RGBA")
         ground = Image.new("RGBA", layered.size, "white")
@@ -192,7 +196,7 @@ def _flatten(picture: Image.Image) -> Image.Image:
 
 
 def _cover(picture: Image.Image, size: tuple[int, int]) -> Image.Image:
-    """Crop to the clip's shape, and leave just the pixels that the closest view needs."""
+    """Crop to the video's shape, and scale to the pixels that the closest view needs."""
     spare = (2 * math.ceil(size[0] * (1 + _ZOOM) / 2), 2 * math.ceil(size[1] * (1 + _ZOOM) / 2))
     return ImageOps.fit(picture, spare, Image.Resampling.LANCZOS)
 
@@ -205,12 +209,12 @@ def _render_thumbnail(picture: Image.Image, size: tuple[int, int]) -> bytes:
         still.save(buffer, "JPEG", quality=quality, optimize=True)
         if buffer.tell() <= THUMBNAIL_BYTES_MAX:
             return buffer.getvalue()
-    raise ClipError("the thumbnail does not get small enough")
+    raise RenderError("the thumbnail cannot be made small enough")
 
 
 def _split_planes(picture: Image.Image) -> Planes:
-    """Convert to BT.709 studio-range YUV at full resolution, one greyscale image per plane."""
-    converter: Any = VideoFrame  # its stub speaks of Pillow without importing it
+    """Convert to BT.709 studio-range YUV at full resolution, with one greyscale image per plane."""
+    converter: Any = VideoFrame  # its stub names Pillow without importing it
     frame: VideoFrame = converter.from_image(picture).reformat(
         format="yuv444p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG
     )
@@ -237,11 +241,11 @@ def _tune_video(video: VideoStream, size: tuple[int, int]) -> None:
 
 
 def _compose_frames(sources: list[Planes], size: tuple[int, int], duration_seconds: int) -> Iterator[VideoFrame]:
-    """Compose every frame of a clip.
+    """Compose every frame of a video.
 
-    The longer the clip, the slower the camera: below a pixel a frame, the mean of two neighbours looks like
-    the picture between them and costs a tenth of resampling it. So short clips resample every frame, long
-    ones every second or third.
+    In a longer video the view moves slower. Below one pixel per frame, the mean of two neighbouring frames looks like
+    the frame between them and costs a tenth of resampling. So short videos resample every frame, long ones every
+    second or third.
     """
     last = duration_seconds * FRAMES_PER_SECOND - 1
     stride = max(1, min(3, duration_seconds // 4))
@@ -263,7 +267,7 @@ def _compose_frames(sources: list[Planes], size: tuple[int, int], duration_secon
 
 
 def _compose_planes(sources: list[Planes], size: tuple[int, int], progress: float) -> Planes:
-    """Resample what the camera sees at one moment, of the first picture, the last, or both."""
+    """Resample the view at one moment, of the first picture, the last, or both."""
     share = _find_share(progress) if len(sources) > 1 else 0.0
     first, last = sources[0], sources[-1]
     if share in (0.0, 1.0):
@@ -285,12 +289,12 @@ def _view(planes: Planes, size: tuple[int, int], progress: float) -> Planes:
 def _resample(
     plane: Image.Image, size: tuple[int, int], filtering: Image.Resampling, box: Box | None = None
 ) -> Image.Image:
-    resizer: Any = plane  # its stub speaks of numpy, which is not here
+    resizer: Any = plane  # its stub names numpy, which is not installed
     return resizer.resize(size, filtering, box=box)
 
 
 def _find_box(size: tuple[int, int], progress: float) -> Box:
-    """Return the part of the picture in view: it narrows, and drifts to the upper right."""
+    """Return the visible part of the picture, which narrows and moves to the upper right."""
     eased = (1 - math.cos(math.pi * progress)) / 2
     scale = 1 - (1 - 1 / (1 + _ZOOM)) * (0.25 + 0.75 * eased)
     width, height = size[0] * scale, size[1] * scale
@@ -300,14 +304,14 @@ def _find_box(size: tuple[int, int], progress: float) -> Box:
 
 
 def _find_share(progress: float) -> float:
-    """Return how much of the last frame shows, from 0 to 1."""
+    """Return the opacity of the last frame, from 0 to 1."""
     start, end = _DISSOLVE
     linear = min(1.0, max(0.0, (progress - start) / (end - start)))
     return linear * linear * (3 - 2 * linear)
 
 
 def _pad_rows(plane: Image.Image, line_bytes: int) -> bytes:
-    """Return a plane's bytes with every row as long as the encoder wants it."""
+    """Return a plane's bytes with every row padded to the encoder's line length."""
     rows = plane.tobytes()
     if line_bytes == plane.width:
         return rows
@@ -317,7 +321,7 @@ def _pad_rows(plane: Image.Image, line_bytes: int) -> bytes:
 
 
 def _play_chord(sample_count: int) -> Iterator[AudioFrame]:
-    """Play a quiet chord that fades in and out; its tones are whole hertz, so one second of it repeats."""
+    """Generate a quiet chord that fades in and out; its tones are whole hertz, so one second of it repeats."""
     turn = 2 * math.pi / SAMPLES_PER_SECOND
     second = array(
         "f",

@@ -1,4 +1,4 @@
-"""Generate bodies that are valid, to be spoiled one field at a time."""
+"""Valid generate bodies, which tests change one field at a time."""
 
 from typing import Any
 

@@ -1,4 +1,4 @@
-"""Sandboxes on real ports, and buyers for them."""
+"""Sandboxes on local ports, and clients for them."""
 
 import ssl
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -12,7 +12,7 @@ from eth_account.signers.local import LocalAccount
 
 from seedance_mcp.sandbox import Sandbox, SandboxSettings
 
-from .buyer import FUNDS_MICRO_USDC, Buyer
+from .client import FUNDS_MICRO_USDC, SandboxClient
 
 
 @pytest.fixture(scope="session")
@@ -27,14 +27,14 @@ def anyio_backend() -> str:
 
 @pytest.fixture(scope="session")
 def stoppers() -> Iterator[ThreadPoolExecutor]:
-    """Threads that wait for sandboxes to stop, while the next test begins."""
+    """Yield threads that stop sandboxes while the next test begins."""
     with ThreadPoolExecutor(4) as pool:
         yield pool
 
 
 @pytest.fixture
 def open_sandbox(account: LocalAccount, stoppers: ThreadPoolExecutor) -> Iterator[Callable[..., Sandbox]]:
-    """Start sandboxes with the buyer's wallet funded; all are stopped after the test."""
+    """Yield a function that starts sandboxes with a funded wallet; all are stopped after the test."""
     started: list[Sandbox] = []
 
     def start(**settings: Any) -> Sandbox:
@@ -52,19 +52,19 @@ def open_sandbox(account: LocalAccount, stoppers: ThreadPoolExecutor) -> Iterato
 
 @pytest.fixture(scope="session")
 def trust() -> ssl.SSLContext:
-    """One context for all clients: reading the trusted certificates takes a while."""
+    """Return one context for all clients: reading the trusted certificates is slow."""
     return ssl.create_default_context()
 
 
 @pytest.fixture
-async def open_buyer(account: LocalAccount, trust: ssl.SSLContext) -> AsyncIterator[Callable[..., Buyer]]:
-    """Make buyers for sandboxes; their connections are closed after the test."""
+async def open_client(account: LocalAccount, trust: ssl.SSLContext) -> AsyncIterator[Callable[..., SandboxClient]]:
+    """Yield a function that opens clients; their connections are closed after the test."""
     clients: list[httpx.AsyncClient] = []
 
-    def make(sandbox: Sandbox, signer: LocalAccount | None = None) -> Buyer:
+    def make(sandbox: Sandbox, signer: LocalAccount | None = None) -> SandboxClient:
         client = httpx.AsyncClient(base_url=sandbox.url, timeout=10, trust_env=False, verify=trust)
         clients.append(client)
-        return Buyer(client, signer or account)
+        return SandboxClient(client, signer or account)
 
     yield make
     for client in clients:

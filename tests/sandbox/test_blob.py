@@ -1,4 +1,4 @@
-"""The store trusts the client token, and only for what it says."""
+"""The blob store accepts exactly what the client token allows."""
 
 import base64
 import json
@@ -12,7 +12,7 @@ from seedance_mcp.sandbox import Sandbox
 from seedance_mcp.sandbox.storage.blob import TOKEN_PREFIX, BlobError, BlobStore
 
 from .bodies import UPLOAD
-from .buyer import Buyer, draw_image
+from .client import SandboxClient, draw_image
 
 
 def read_token(token: str) -> dict[str, Any]:
@@ -20,12 +20,12 @@ def read_token(token: str) -> dict[str, Any]:
     return json.loads(base64.b64decode(payload))
 
 
-async def test_a_ticket_is_bound_to_one_file(
-    open_sandbox: Callable[..., Sandbox], open_buyer: Callable[..., Buyer]
+async def test_upload_ticket_is_bound_to_one_file(
+    open_sandbox: Callable[..., Sandbox], open_client: Callable[..., SandboxClient]
 ) -> None:
-    buyer = open_buyer(open_sandbox())
+    client = open_client(open_sandbox())
 
-    ticket = (await buyer.buy("/api/upload", UPLOAD)).json()
+    ticket = (await client.buy("/api/upload", UPLOAD)).json()
 
     grant = read_token(ticket["clientToken"])
     assert set(ticket) == {"uploadId", "clientToken", "pathname", "expiresAt", "curlExample"}
@@ -38,15 +38,15 @@ async def test_a_ticket_is_bound_to_one_file(
     assert isinstance(grant["validUntil"], int)
 
 
-async def test_a_stored_file_is_public_and_keeps_its_type(
-    open_sandbox: Callable[..., Sandbox], open_buyer: Callable[..., Buyer]
+async def test_stored_file_is_public_and_keeps_its_type(
+    open_sandbox: Callable[..., Sandbox], open_client: Callable[..., SandboxClient]
 ) -> None:
-    buyer = open_buyer(open_sandbox())
+    client = open_client(open_sandbox())
     content = draw_image()
 
-    url = await buyer.upload(content)
+    url = await client.upload(content)
 
-    download, head = await buyer.http.get(url), await buyer.http.head(url)
+    download, head = await client.http.get(url), await client.http.head(url)
     assert download.content == content
     assert head.content == b""
     assert download.headers["content-type"] == head.headers["content-type"] == "image/png"
@@ -64,25 +64,25 @@ async def test_a_stored_file_is_public_and_keeps_its_type(
         (b"x", "image/png", {"token": TOKEN_PREFIX + base64.b64encode(b"00.e30=").decode()}, 403, "forbidden"),
     ],
 )
-async def test_a_put_beyond_the_token_is_refused_in_the_words_of_the_store(
+async def test_put_that_the_token_does_not_allow_is_refused(
     open_sandbox: Callable[..., Sandbox],
-    open_buyer: Callable[..., Buyer],
+    open_client: Callable[..., SandboxClient],
     content: bytes,
     content_type: str,
     changes: dict[str, str],
     status: int,
     code: str,
 ) -> None:
-    buyer = open_buyer(open_sandbox())
-    ticket = (await buyer.buy("/api/upload", UPLOAD)).json()
+    client = open_client(open_sandbox())
+    ticket = (await client.buy("/api/upload", UPLOAD)).json()
 
-    answer = await buyer.put_blob(ticket, content, content_type, **changes)
+    answer = await client.put_blob(ticket, content, content_type, **changes)
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (status, code)
     assert answer.json()["error"]["message"]
 
 
-def test_a_token_expires_after_five_minutes() -> None:
+def test_token_expires_after_five_minutes() -> None:
     now = 1_000_000.0
     store = BlobStore(clock=lambda: now)
     slot = store.sell_slot("0x" + "11" * 20, filename="a.png", content_type="image/png", size_bytes=None)
@@ -95,20 +95,20 @@ def test_a_token_expires_after_five_minutes() -> None:
     assert refusal.value.body == {"error": {"code": "client_token_expired", "message": "Client token has expired."}}
 
 
-async def test_a_file_is_not_overwritten(
-    open_sandbox: Callable[..., Sandbox], open_buyer: Callable[..., Buyer]
+async def test_file_is_not_overwritten(
+    open_sandbox: Callable[..., Sandbox], open_client: Callable[..., SandboxClient]
 ) -> None:
-    buyer = open_buyer(open_sandbox())
-    ticket = (await buyer.buy("/api/upload", UPLOAD)).json()
-    await buyer.put_blob(ticket, b"first", "image/png")
+    client = open_client(open_sandbox())
+    ticket = (await client.buy("/api/upload", UPLOAD)).json()
+    await client.put_blob(ticket, b"first", "image/png")
 
-    answer = await buyer.put_blob(ticket, b"second", "image/png")
+    answer = await client.put_blob(ticket, b"second", "image/png")
 
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "bad_request")
 
 
 @pytest.mark.parametrize("filename", ["../../etc/passwd", "a b?.png", "ä.png", "/", "x" * 255])
-def test_a_hostile_file_name_stays_in_its_slot(filename: str) -> None:
+def test_hostile_file_name_stays_in_its_slot(filename: str) -> None:
     slot = BlobStore().sell_slot("0x" + "11" * 20, filename=filename, content_type="image/png", size_bytes=1)
 
     assert slot.pathname.count("/") == 2
@@ -116,22 +116,22 @@ def test_a_hostile_file_name_stays_in_its_slot(filename: str) -> None:
     assert "?" not in slot.pathname
 
 
-async def test_only_the_buyer_confirms_a_slot_and_only_when_it_is_full(
-    open_sandbox: Callable[..., Sandbox], open_buyer: Callable[..., Buyer]
+async def test_only_the_owner_confirms_a_slot_with_a_file(
+    open_sandbox: Callable[..., Sandbox], open_client: Callable[..., SandboxClient]
 ) -> None:
     sandbox = open_sandbox()
-    buyer, stranger = open_buyer(sandbox), open_buyer(sandbox, Account.create())
-    ticket = (await buyer.buy("/api/upload", UPLOAD)).json()
+    client, other = open_client(sandbox), open_client(sandbox, Account.create())
+    ticket = (await client.buy("/api/upload", UPLOAD)).json()
     body = {"uploadId": ticket["uploadId"], "blobUrl": f"{sandbox.url}/{ticket['pathname']}"}
 
-    empty = await buyer.ask("POST", "/api/upload/confirm", json=body)
-    unknown = await buyer.ask("POST", "/api/upload/confirm", json={**body, "uploadId": "none"})
-    invalid = await buyer.ask("POST", "/api/upload/confirm", json={"uploadId": 1})
-    await buyer.put_blob(ticket, draw_image((1, 1))[:70], "image/png")
-    foreign = await stranger.ask("POST", "/api/upload/confirm", json=body)
-    good = await buyer.ask("POST", "/api/upload/confirm", json=body)
+    empty = await client.ask("POST", "/api/upload/confirm", json=body)
+    unknown = await client.ask("POST", "/api/upload/confirm", json={**body, "uploadId": "none"})
+    invalid = await client.ask("POST", "/api/upload/confirm", json={"uploadId": 1})
+    await client.put_blob(ticket, draw_image((1, 1))[:70], "image/png")
+    refused = await other.ask("POST", "/api/upload/confirm", json=body)
+    good = await client.ask("POST", "/api/upload/confirm", json=body)
 
-    statuses = [answer.status_code for answer in (empty, unknown, invalid, foreign, good)]
+    statuses = [answer.status_code for answer in (empty, unknown, invalid, refused, good)]
     assert statuses == [400, 404, 400, 403, 200]
     assert good.json() == {
         "success": True,

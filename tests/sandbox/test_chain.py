@@ -1,4 +1,4 @@
-"""One token contract: money is neither made nor lost, and no authorization moves it twice."""
+"""The token contract: the supply is constant, and no authorization moves money twice."""
 
 from typing import Any
 
@@ -68,7 +68,7 @@ def open_chain(**funded: int) -> LocalChain:
     return LocalChain(amounts, clock=lambda: NOW)
 
 
-def test_a_transfer_moves_money_once_and_leaves_a_receipt() -> None:
+def test_transfer_moves_money_once_and_leaves_a_receipt() -> None:
     chain = open_chain()
     payer, recipient, _ = SIGNERS
     authorization = authorize(payer, recipient)
@@ -94,7 +94,7 @@ def test_a_transfer_moves_money_once_and_leaves_a_receipt() -> None:
         ({"amount_micro_usdc": 1_001}, "exceeds balance"),
     ],
 )
-def test_the_contract_refuses_for_its_reasons(changes: dict[str, Any], reason: str) -> None:
+def test_contract_refuses_an_invalid_transfer(changes: dict[str, Any], reason: str) -> None:
     chain = open_chain()
     payer, recipient, _ = SIGNERS
     authorization = authorize(payer, recipient, **changes)
@@ -105,15 +105,15 @@ def test_the_contract_refuses_for_its_reasons(changes: dict[str, Any], reason: s
     assert chain.settlements() == ()
 
 
-def test_a_signature_of_another_key_is_refused() -> None:
-    payer, recipient, stranger = SIGNERS
+def test_signature_of_another_key_is_refused() -> None:
+    payer, recipient, other = SIGNERS
     authorization = authorize(payer, recipient)
 
     with pytest.raises(RevertError, match="invalid signature"):
-        open_chain().transfer(authorization, sign(stranger, authorization))
+        open_chain().transfer(authorization, sign(other, authorization))
 
 
-def test_the_mirror_image_of_a_signature_is_refused() -> None:
+def test_upper_half_signature_is_refused() -> None:
     payer, recipient, _ = SIGNERS
     authorization = authorize(payer, recipient)
     signature = sign(payer, authorization)
@@ -125,14 +125,14 @@ def test_the_mirror_image_of_a_signature_is_refused() -> None:
 
 
 @given(st.binary(max_size=70))
-def test_no_bytes_pass_for_a_signature(signature: bytes) -> None:
+def test_arbitrary_bytes_are_not_a_signature(signature: bytes) -> None:
     payer, recipient, _ = SIGNERS
 
     with pytest.raises(RevertError, match="invalid signature"):
         open_chain().transfer(authorize(payer, recipient), signature)
 
 
-def test_blocks_tell_the_time() -> None:
+def test_block_number_gives_the_time() -> None:
     now = float(NOW)
     chain = LocalChain(clock=lambda: now)
     born = chain.block_number()
@@ -145,7 +145,7 @@ def test_blocks_tell_the_time() -> None:
 
 
 @pytest.mark.parametrize(("address", "amount"), [("0x1", 1), (SIGNERS[0].address, -1), (SIGNERS[0].address, 10**16)])
-def test_money_is_minted_for_addresses_and_in_reason(address: str, amount: int) -> None:
+def test_minting_refuses_bad_addresses_and_amounts(address: str, amount: int) -> None:
     with pytest.raises(ValueError, match="not an"):
         LocalChain().mint(address, amount)
 
@@ -157,7 +157,7 @@ TRANSFERS = st.tuples(
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(TRANSFERS, max_size=8))
-def test_whatever_happens_the_total_stays_and_no_balance_is_negative(transfers: list[tuple[int, ...]]) -> None:
+def test_total_supply_is_constant_and_no_balance_negative(transfers: list[tuple[int, ...]]) -> None:
     chain = open_chain()
     moved: set[tuple[int, int]] = set()
     for payer, recipient, amount, nonce, lifetime in transfers:

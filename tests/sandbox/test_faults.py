@@ -1,4 +1,4 @@
-"""Every named misbehaviour, seen from the client's side of the wire."""
+"""Every fault, as a client observes it."""
 
 import time
 from collections.abc import Callable
@@ -10,36 +10,36 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seedance_mcp.sandbox import FAULTS, OFFER_TAMPERINGS, Sandbox, SandboxSettings
-from seedance_mcp.sandbox.faults import FaultBoard, read_fault
+from seedance_mcp.sandbox.faults import FaultSwitches, read_fault
 
 from .bodies import SEEDANCE, UPLOAD, write_current
-from .buyer import FUNDS_MICRO_USDC, Buyer, draw_image, read_amount, read_challenge
+from .client import FUNDS_MICRO_USDC, SandboxClient, draw_image, read_amount, read_challenge
 
 PRICE_MICRO_USDC = 360_000
-Open = tuple[Callable[..., Sandbox], Callable[..., Buyer]]
+Open = tuple[Callable[..., Sandbox], Callable[..., SandboxClient]]
 
 
 @pytest.fixture
-def houses(open_sandbox: Callable[..., Sandbox], open_buyer: Callable[..., Buyer]) -> Open:
-    return open_sandbox, open_buyer
+def studios(open_sandbox: Callable[..., Sandbox], open_client: Callable[..., SandboxClient]) -> Open:
+    return open_sandbox, open_client
 
 
-async def prepare(houses: Open, *faults: str, job_seconds: float = 0.2) -> tuple[Sandbox, Buyer, str]:
-    """Open a sandbox with a picture in it, then switch the faults on."""
-    sandbox = houses[0](job_seconds=job_seconds)
-    buyer = houses[1](sandbox)
-    url = await buyer.upload(draw_image())
-    answer = await buyer.http.post("/_sandbox/faults", json={"faults": list(faults)})
+async def prepare(studios: Open, *faults: str, job_seconds: float = 0.2) -> tuple[Sandbox, SandboxClient, str]:
+    """Start a sandbox with an uploaded picture, then switch the faults on."""
+    sandbox = studios[0](job_seconds=job_seconds)
+    client = studios[1](sandbox)
+    url = await client.upload(draw_image())
+    answer = await client.http.post("/_sandbox/faults", json={"faults": list(faults)})
     assert answer.status_code == 200, answer.text
-    return sandbox, buyer, url
+    return sandbox, client, url
 
 
 def count_paid(sandbox: Sandbox) -> int:
     return sum(one.amount_micro_usdc == PRICE_MICRO_USDC for one in sandbox.chain.settlements())
 
 
-async def count_jobs(buyer: Buyer) -> int:
-    return len((await buyer.state())["jobs"])
+async def count_jobs(client: SandboxClient) -> int:
+    return len((await client.state())["jobs"])
 
 
 def test_every_fault_is_described_and_readable() -> None:
@@ -68,13 +68,13 @@ def test_every_fault_is_described_and_readable() -> None:
         "status_word",
     ],
 )
-def test_an_unknown_fault_is_an_error_that_names_the_known_ones(spelling: str) -> None:
+def test_unknown_fault_error_lists_the_known_ones(spelling: str) -> None:
     with pytest.raises(ValueError, match=r"slow_job|permit2|seconds|argument"):
         SandboxSettings(faults=(spelling,))
 
 
 @given(st.text(max_size=40))
-def test_no_spelling_raises_anything_but_a_value_error(spelling: str) -> None:
+def test_any_spelling_is_read_or_a_value_error(spelling: str) -> None:
     try:
         fault = read_fault(spelling)
     except ValueError:
@@ -82,46 +82,46 @@ def test_no_spelling_raises_anything_but_a_value_error(spelling: str) -> None:
     assert read_fault(str(fault)) == fault
 
 
-def test_a_counted_fault_befalls_so_many_and_no_more() -> None:
-    board = FaultBoard(["slow_job:2", "stuck_job"])
+def test_counted_fault_applies_that_many_times() -> None:
+    switches = FaultSwitches(["slow_job:2", "stuck_job"])
 
-    assert [board.take("slow_job") is not None for _ in range(3)] == [True, True, False]
-    assert [board.take("stuck_job") is not None for _ in range(3)] == [True, True, True]
-    assert board.spellings() == ["stuck_job"]
+    assert [switches.take("slow_job") is not None for _ in range(3)] == [True, True, False]
+    assert [switches.take("stuck_job") is not None for _ in range(3)] == [True, True, True]
+    assert switches.spellings() == ["stuck_job"]
 
 
-async def test_drop_after_settle_takes_the_money_and_says_nothing(houses: Open) -> None:
-    sandbox, buyer, url = await prepare(houses, "drop_after_settle:1", "stuck_job")
+async def test_drop_after_settle_takes_the_money_without_an_answer(studios: Open) -> None:
+    sandbox, client, url = await prepare(studios, "drop_after_settle:1", "stuck_job")
     body = write_current(url)
-    signature = buyer.sign_payment(await buyer.http.post(SEEDANCE, json=body))
+    signature = client.sign_payment(await client.http.post(SEEDANCE, json=body))
 
     with pytest.raises(httpx.RemoteProtocolError):
-        await buyer.send_paid(SEEDANCE, body, signature)
+        await client.send_paid(SEEDANCE, body, signature)
 
-    again = await buyer.send_paid(SEEDANCE, body, signature)
+    again = await client.send_paid(SEEDANCE, body, signature)
     assert again.json()["reason"] == "invalid_exact_evm_nonce_already_used"
-    assert (count_paid(sandbox), await count_jobs(buyer)) == (1, 1)
+    assert (count_paid(sandbox), await count_jobs(client)) == (1, 1)
 
 
-async def test_hang_after_settle_takes_the_money_and_never_answers(houses: Open) -> None:
-    sandbox, buyer, url = await prepare(houses, "hang_after_settle", "stuck_job")
+async def test_hang_after_settle_takes_the_money_and_never_answers(studios: Open) -> None:
+    sandbox, client, url = await prepare(studios, "hang_after_settle", "stuck_job")
     body = write_current(url)
-    signature = buyer.sign_payment(await buyer.http.post(SEEDANCE, json=body))
+    signature = client.sign_payment(await client.http.post(SEEDANCE, json=body))
 
     with pytest.raises(httpx.ReadTimeout):
-        await buyer.http.post(SEEDANCE, json=body, headers={"PAYMENT-SIGNATURE": signature}, timeout=0.4)
+        await client.http.post(SEEDANCE, json=body, headers={"PAYMENT-SIGNATURE": signature}, timeout=0.4)
 
-    assert (count_paid(sandbox), await count_jobs(buyer)) == (1, 1)
+    assert (count_paid(sandbox), await count_jobs(client)) == (1, 1)
 
 
-async def test_a_hung_request_does_not_keep_the_studio_from_stopping(houses: Open) -> None:
-    sandbox, buyer, url = await prepare(houses, "hang_after_settle", "stuck_job")
+async def test_hung_request_does_not_block_stopping(studios: Open) -> None:
+    sandbox, client, url = await prepare(studios, "hang_after_settle", "stuck_job")
     with anyio.fail_after(10):
         async with anyio.create_task_group() as tasks:
 
             async def pay() -> None:
                 with pytest.raises(httpx.HTTPError):
-                    await buyer.buy(SEEDANCE, write_current(url))
+                    await client.buy(SEEDANCE, write_current(url))
 
             tasks.start_soon(pay)
             while not count_paid(sandbox):
@@ -129,48 +129,48 @@ async def test_a_hung_request_does_not_keep_the_studio_from_stopping(houses: Ope
             await anyio.to_thread.run_sync(sandbox.stop)
 
 
-async def test_second_402_offers_again_and_settles_nothing(houses: Open) -> None:
-    sandbox, buyer, url = await prepare(houses, "second_402:1", "stuck_job")
+async def test_second_402_offers_again_and_settles_nothing(studios: Open) -> None:
+    sandbox, client, url = await prepare(studios, "second_402:1", "stuck_job")
     body = write_current(url)
-    signature = buyer.sign_payment(await buyer.http.post(SEEDANCE, json=body))
+    signature = client.sign_payment(await client.http.post(SEEDANCE, json=body))
 
-    answer = await buyer.send_paid(SEEDANCE, body, signature)
+    answer = await client.send_paid(SEEDANCE, body, signature)
 
     assert (answer.status_code, answer.content, read_amount(answer)) == (402, b"", PRICE_MICRO_USDC)
-    assert (count_paid(sandbox), await count_jobs(buyer)) == (0, 0)
-    assert (await buyer.send_paid(SEEDANCE, body, signature)).status_code == 200
+    assert (count_paid(sandbox), await count_jobs(client)) == (0, 0)
+    assert (await client.send_paid(SEEDANCE, body, signature)).status_code == 200
 
 
-async def test_settle_then_500_takes_the_money_and_claims_it_did_not(houses: Open) -> None:
-    sandbox, buyer, url = await prepare(houses, "settle_then_500:1", "stuck_job")
+async def test_settle_then_500_takes_the_money_and_denies_it(studios: Open) -> None:
+    sandbox, client, url = await prepare(studios, "settle_then_500:1", "stuck_job")
 
-    answer = await buyer.buy(SEEDANCE, write_current(url))
+    answer = await client.buy(SEEDANCE, write_current(url))
 
     assert (answer.status_code, answer.json()) == (500, {"success": False, "error": "Settlement failed"})
-    assert (count_paid(sandbox), await count_jobs(buyer)) == (1, 1)
+    assert (count_paid(sandbox), await count_jobs(client)) == (1, 1)
 
 
-async def test_fail_settlement_moves_nothing_but_leaves_the_job(houses: Open) -> None:
-    sandbox, buyer, url = await prepare(houses, "fail_settlement:1", "stuck_job")
+async def test_fail_settlement_moves_nothing_but_leaves_the_job(studios: Open) -> None:
+    sandbox, client, url = await prepare(studios, "fail_settlement:1", "stuck_job")
     began = time.monotonic()
 
-    answer = await buyer.buy(SEEDANCE, write_current(url))
+    answer = await client.buy(SEEDANCE, write_current(url))
 
     assert (answer.status_code, answer.json()) == (500, {"success": False, "error": "Settlement failed"})
     assert time.monotonic() - began >= 1.5
-    assert (count_paid(sandbox), await count_jobs(buyer)) == (0, 1)
+    assert (count_paid(sandbox), await count_jobs(client)) == (0, 1)
 
 
 @pytest.mark.parametrize(("fault", "is_settled"), [("slow_settle=30", False), ("slow_answer=30", True)])
-async def test_the_windows_around_the_settlement_can_be_held_open(houses: Open, fault: str, is_settled: bool) -> None:
-    sandbox, buyer, url = await prepare(houses, fault, "stuck_job")
+async def test_slow_faults_delay_before_and_after_settlement(studios: Open, fault: str, is_settled: bool) -> None:
+    sandbox, client, url = await prepare(studios, fault, "stuck_job")
     body = write_current(url)
-    signature = buyer.sign_payment(await buyer.http.post(SEEDANCE, json=body))
+    signature = client.sign_payment(await client.http.post(SEEDANCE, json=body))
 
     with pytest.raises(httpx.ReadTimeout):
-        await buyer.http.post(SEEDANCE, json=body, headers={"PAYMENT-SIGNATURE": signature}, timeout=0.4)
+        await client.http.post(SEEDANCE, json=body, headers={"PAYMENT-SIGNATURE": signature}, timeout=0.4)
 
-    assert await count_jobs(buyer) == 1
+    assert await count_jobs(client) == 1
     assert count_paid(sandbox) == (1 if is_settled else 0)
 
 
@@ -183,34 +183,34 @@ async def test_the_windows_around_the_settlement_can_be_held_open(houses: Open, 
         ("bot_check:1", 403, "text/html; charset=utf-8"),
     ],
 )
-async def test_the_edge_lets_nothing_through(houses: Open, fault: str, status: int, content_type: str) -> None:
-    _, buyer, _ = await prepare(houses, fault)
+async def test_edge_fault_answers_before_the_api(studios: Open, fault: str, status: int, content_type: str) -> None:
+    _, client, _ = await prepare(studios, fault)
 
-    broken = await buyer.http.post("/api/upload", json=UPLOAD)
-    after = await buyer.http.post("/api/upload", json=UPLOAD)
+    broken = await client.http.post("/api/upload", json=UPLOAD)
+    after = await client.http.post("/api/upload", json=UPLOAD)
 
     assert (broken.status_code, broken.headers["content-type"]) == (status, content_type)
     assert broken.headers.get("retry-after") == ("1" if status == 429 else None)
     assert after.status_code == 402
 
 
-async def test_the_edge_also_breaks_a_paid_request_before_it_is_read(houses: Open) -> None:
-    sandbox, buyer, url = await prepare(houses)
+async def test_edge_fault_answers_a_paid_request_unread(studios: Open) -> None:
+    sandbox, client, url = await prepare(studios)
     body = write_current(url)
-    signature = buyer.sign_payment(await buyer.http.post(SEEDANCE, json=body))
-    await buyer.http.post("/_sandbox/faults", json={"faults": ["server_error:1"]})
+    signature = client.sign_payment(await client.http.post(SEEDANCE, json=body))
+    await client.http.post("/_sandbox/faults", json={"faults": ["server_error:1"]})
 
-    answer = await buyer.send_paid(SEEDANCE, body, signature)
+    answer = await client.send_paid(SEEDANCE, body, signature)
 
     assert answer.status_code == 500
-    assert (count_paid(sandbox), await count_jobs(buyer)) == (0, 0)
+    assert (count_paid(sandbox), await count_jobs(client)) == (0, 0)
 
 
-async def test_failed_job_is_charged(houses: Open) -> None:
-    sandbox, buyer, url = await prepare(houses, "failed_job:1")
+async def test_failed_job_is_charged(studios: Open) -> None:
+    sandbox, client, url = await prepare(studios, "failed_job:1")
     with anyio.fail_after(8):
-        made = (await buyer.buy(SEEDANCE, write_current(url))).json()
-        job = await buyer.wait_for(made["jobId"], "failed", "complete")
+        made = (await client.buy(SEEDANCE, write_current(url))).json()
+        job = await client.wait_for(made["jobId"], "failed", "complete")
 
     assert job["status"] == "failed"
     assert "moderation" in job["error"]
@@ -218,47 +218,47 @@ async def test_failed_job_is_charged(houses: Open) -> None:
     assert count_paid(sandbox) == 1
 
 
-async def test_slow_job_takes_ten_times_as_long(houses: Open) -> None:
-    _, buyer, url = await prepare(houses, "slow_job:1", job_seconds=0.1)
+async def test_slow_job_takes_ten_times_as_long(studios: Open) -> None:
+    _, client, url = await prepare(studios, "slow_job:1", job_seconds=0.1)
     with anyio.fail_after(10):
         began = time.monotonic()
-        made = (await buyer.buy(SEEDANCE, write_current(url))).json()
-        await buyer.wait_for(made["jobId"], "complete")
+        made = (await client.buy(SEEDANCE, write_current(url))).json()
+        await client.wait_for(made["jobId"], "complete")
 
     assert time.monotonic() - began >= 0.95
 
 
-async def test_stuck_job_stays_in_loading(houses: Open) -> None:
-    _, buyer, url = await prepare(houses, "stuck_job:1", job_seconds=0.05)
+async def test_stuck_job_stays_in_loading(studios: Open) -> None:
+    _, client, url = await prepare(studios, "stuck_job:1", job_seconds=0.05)
     with anyio.fail_after(8):
-        made = (await buyer.buy(SEEDANCE, write_current(url))).json()
-        job = await buyer.wait_for(made["jobId"], "loading")
+        made = (await client.buy(SEEDANCE, write_current(url))).json()
+        job = await client.wait_for(made["jobId"], "loading")
         while job["progress"] < 99:
-            job = (await buyer.ask("GET", f"/api/jobs/{made['jobId']}")).json()
-        later = [(await buyer.ask("GET", f"/api/jobs/{made['jobId']}")).json() for _ in range(3)]
+            job = (await client.ask("GET", f"/api/jobs/{made['jobId']}")).json()
+        later = [(await client.ask("GET", f"/api/jobs/{made['jobId']}")).json() for _ in range(3)]
 
     assert [job["status"] for job in later] == ["loading"] * 3
 
 
-async def test_dead_result_url_gives_a_good_one_at_the_next_poll(houses: Open) -> None:
-    _, buyer, url = await prepare(houses, "dead_result_url:1")
+async def test_dead_result_url_is_replaced_at_the_next_poll(studios: Open) -> None:
+    _, client, url = await prepare(studios, "dead_result_url:1")
     with anyio.fail_after(8):
-        made = (await buyer.buy(SEEDANCE, write_current(url))).json()
-        first = (await buyer.wait_for(made["jobId"], "complete"))["result"]
-        second = (await buyer.wait_for(made["jobId"], "complete"))["result"]
-        answers = [await buyer.http.get(result["videoUrl"]) for result in (first, second)]
+        made = (await client.buy(SEEDANCE, write_current(url))).json()
+        first = (await client.wait_for(made["jobId"], "complete"))["result"]
+        second = (await client.wait_for(made["jobId"], "complete"))["result"]
+        answers = [await client.http.get(result["videoUrl"]) for result in (first, second)]
 
     assert [answer.status_code for answer in answers] == [404, 200]
 
 
-async def test_truncated_video_breaks_off_in_the_middle(houses: Open) -> None:
-    _, buyer, url = await prepare(houses, "truncated_video:1")
+async def test_truncated_video_ends_in_the_middle(studios: Open) -> None:
+    _, client, url = await prepare(studios, "truncated_video:1")
     with anyio.fail_after(8):
-        made = (await buyer.buy(SEEDANCE, write_current(url))).json()
-        video_url = (await buyer.wait_for(made["jobId"], "complete"))["result"]["videoUrl"]
+        made = (await client.buy(SEEDANCE, write_current(url))).json()
+        video_url = (await client.wait_for(made["jobId"], "complete"))["result"]["videoUrl"]
         with pytest.raises(httpx.RemoteProtocolError):
-            await buyer.http.get(video_url)
-        whole = await buyer.http.get(video_url)
+            await client.http.get(video_url)
+        whole = await client.http.get(video_url)
 
     assert len(whole.content) == int(whole.headers["content-length"])
 
@@ -273,42 +273,42 @@ EXPECTED_TAMPERINGS: dict[str, dict[str, object]] = {
     "other_recipient": {"payTo": "0x57a4632600000000000000000000000000000bad"},
     "permit2": {"extra": {"name": "Sandbox USDC", "version": "1", "assetTransferMethod": "permit2"}},
     "long_lifetime": {"maxTimeoutSeconds": 315_360_000},
-    "other_realm": {},  # these two are MPP's: on x402 the offer stays honest
+    "other_realm": {},  # these two are MPP's: on x402 the offer is unchanged
     "split": {},
 }
 
 
-async def test_a_tampered_offer_differs_in_one_thing(houses: Open) -> None:
-    _, buyer, url = await prepare(houses)
+async def test_tampered_offer_differs_in_one_field(studios: Open) -> None:
+    _, client, url = await prepare(studios)
     body = write_current(url)
-    honest = read_challenge(await buyer.http.post(SEEDANCE, json=body))["accepts"][0]
+    honest = read_challenge(await client.http.post(SEEDANCE, json=body))["accepts"][0]
     assert set(EXPECTED_TAMPERINGS) == set(OFFER_TAMPERINGS)
     for kind, change in EXPECTED_TAMPERINGS.items():
-        await buyer.http.post("/_sandbox/faults", json={"faults": [f"tampered_offer={kind}:1"]})
+        await client.http.post("/_sandbox/faults", json={"faults": [f"tampered_offer={kind}:1"]})
 
-        tampered = read_challenge(await buyer.http.post(SEEDANCE, json=body))["accepts"][0]
-        after = read_challenge(await buyer.http.post(SEEDANCE, json=body))["accepts"][0]
+        tampered = read_challenge(await client.http.post(SEEDANCE, json=body))["accepts"][0]
+        after = read_challenge(await client.http.post(SEEDANCE, json=body))["accepts"][0]
 
         assert (kind, tampered) == (kind, {**honest, **change})
         assert after == honest
 
 
 @pytest.mark.parametrize("kind", ["price_x100", "other_recipient", "long_lifetime"])
-async def test_a_tampered_offer_that_is_signed_costs_real_sandbox_money(houses: Open, kind: str) -> None:
-    sandbox, buyer, url = await prepare(houses, f"tampered_offer={kind}:1", "stuck_job")
+async def test_signed_tampered_offer_is_charged(studios: Open, kind: str) -> None:
+    sandbox, client, url = await prepare(studios, f"tampered_offer={kind}:1", "stuck_job")
 
-    answer = await buyer.buy(SEEDANCE, write_current(url))
+    answer = await client.buy(SEEDANCE, write_current(url))
 
-    lost = FUNDS_MICRO_USDC - 10_000 - sandbox.chain.balance_of(buyer.address)
+    lost = FUNDS_MICRO_USDC - 10_000 - sandbox.chain.balance_of(client.address)
     assert answer.status_code == 200, answer.text
     assert lost == (36_000_000 if kind == "price_x100" else PRICE_MICRO_USDC)
 
 
-async def test_an_unknown_fault_is_refused_and_changes_nothing(houses: Open) -> None:
-    _, buyer, _ = await prepare(houses, "slow_job")
+async def test_unknown_fault_is_refused_and_changes_nothing(studios: Open) -> None:
+    _, client, _ = await prepare(studios, "slow_job")
 
-    answer = await buyer.http.post("/_sandbox/faults", json={"faults": ["slow_jab"]})
+    answer = await client.http.post("/_sandbox/faults", json={"faults": ["slow_jab"]})
 
     assert answer.status_code == 400
     assert "slow_job" in answer.json()["error"]
-    assert (await buyer.state())["faults"] == ["slow_job"]
+    assert (await client.state())["faults"] == ["slow_job"]

@@ -1,4 +1,4 @@
-"""The sandbox's second rail, by a buyer that is not ours: the official Tempo client over a real port."""
+"""The sandbox's second rail, used by an independent client: the official Tempo client over a local port."""
 
 from collections.abc import Callable
 from typing import Any
@@ -11,7 +11,8 @@ from eth_account.signers.local import LocalAccount
 from hypothesis import given
 from hypothesis import strategies as st
 from mpp import Challenge, Receipt
-from mpp.methods.tempo import TempoAccount, client
+from mpp.methods.tempo import TempoAccount
+from mpp.methods.tempo import client as official
 from mpp.runtime import CredentialParams
 from pytempo import Call, TempoTransaction  # pyright: ignore[reportMissingTypeStubs]  # typed, but not marked so
 
@@ -21,65 +22,65 @@ from seedance_mcp.sandbox.chains.tempo import CHAIN_ID, TOKEN_ADDRESS, TempoChai
 from seedance_mcp.sandbox.chains.tempo_rpc import answer_tempo
 
 from .bodies import UPLOAD
-from .buyer import FUNDS_MICRO_USDC, Buyer
+from .client import FUNDS_MICRO_USDC, SandboxClient
 
 FEE = 5_576
 Open = Callable[..., Sandbox]
-OpenBuyer = Callable[..., Buyer]
+OpenClient = Callable[..., SandboxClient]
 
 
 @pytest.fixture(autouse=True)
 def _short_lives(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]  # autouse
-    """The official Python client signs for 60 s; the newest chain takes 30 s at most, as mppx knows already."""
-    monkeypatch.setattr(client, "EXPIRING_NONCE_VALID_BEFORE_SECS", 25)
+    """Shorten the official Python client's 60 s of validity: the newest chain accepts 30 s, which mppx uses."""
+    monkeypatch.setattr(official, "EXPIRING_NONCE_VALID_BEFORE_SECS", 25)
 
 
-async def sign(buyer: Buyer, answer: httpx.Response) -> str:
-    """The official client's credential for a 402."""
-    account = TempoAccount.from_key(key_of(buyer.account))
-    rpc_url = str(buyer.http.base_url.copy_with(path="/tempo/rpc"))
-    method = client.charge(account=account, chain_id=CHAIN_ID, rpc_url=rpc_url)
+async def sign(client: SandboxClient, answer: httpx.Response) -> str:
+    """Return the official client's credential for a 402."""
+    account = TempoAccount.from_key(key_of(client.account))
+    rpc_url = str(client.http.base_url.copy_with(path="/tempo/rpc"))
+    method = official.charge(account=account, chain_id=CHAIN_ID, rpc_url=rpc_url)
     challenge = Challenge.from_www_authenticate(answer.headers["www-authenticate"])
     return await method.create_credential(CredentialParams(challenge=challenge, context=None))
 
 
-async def send(buyer: Buyer, credential: str, body: Any = UPLOAD) -> httpx.Response:
-    return await buyer.http.post("/api/upload", json=body, headers={"authorization": credential})
+async def send(client: SandboxClient, credential: str, body: Any = UPLOAD) -> httpx.Response:
+    return await client.http.post("/api/upload", json=body, headers={"authorization": credential})
 
 
-async def test_the_official_client_buys_an_upload(open_sandbox: Open, open_buyer: OpenBuyer) -> None:
+async def test_official_client_pays_for_an_upload(open_sandbox: Open, open_client: OpenClient) -> None:
     sandbox = open_sandbox(rails=("mpp",))
-    buyer = open_buyer(sandbox)
-    challenge = await buyer.http.post("/api/upload", json=UPLOAD)
+    client = open_client(sandbox)
+    challenge = await client.http.post("/api/upload", json=UPLOAD)
     assert (challenge.status_code, challenge.content) == (402, b"")
     assert "payment-required" not in challenge.headers
 
-    paid = await send(buyer, await sign(buyer, challenge))
+    paid = await send(client, await sign(client, challenge))
 
     assert paid.status_code == 200
     receipt = Receipt.from_payment_receipt(paid.headers["payment-receipt"])
     [settlement] = sandbox.tempo.settlements()
     assert receipt.reference == settlement.transaction
-    assert (settlement.payer, settlement.amount_micro_usdc, settlement.fee_micro_usdc) == (buyer.address, 10_000, FEE)
-    assert sandbox.tempo.balance_of(buyer.address) == FUNDS_MICRO_USDC - 10_000 - FEE
-    shown = (await buyer.http.get(f"/_sandbox/tx/{receipt.reference}")).json()
+    assert (settlement.payer, settlement.amount_micro_usdc, settlement.fee_micro_usdc) == (client.address, 10_000, FEE)
+    assert sandbox.tempo.balance_of(client.address) == FUNDS_MICRO_USDC - 10_000 - FEE
+    shown = (await client.http.get(f"/_sandbox/tx/{receipt.reference}")).json()
     assert (shown["rail"], shown["receipt"]["status"]) == ("mpp", "0x1")
 
 
-async def test_a_credential_works_once(open_sandbox: Open, open_buyer: OpenBuyer) -> None:
-    buyer = open_buyer(open_sandbox(rails=("mpp",)))
-    credential = await sign(buyer, await buyer.http.post("/api/upload", json=UPLOAD))
-    await send(buyer, credential)
+async def test_credential_works_once(open_sandbox: Open, open_client: OpenClient) -> None:
+    client = open_client(open_sandbox(rails=("mpp",)))
+    credential = await sign(client, await client.http.post("/api/upload", json=UPLOAD))
+    await send(client, credential)
 
-    again = await send(buyer, credential)
+    again = await send(client, credential)
 
     assert again.status_code == 500
     assert again.json()["error"].endswith("Transaction hash has already been used.")
 
 
-async def test_a_poor_wallet_gets_the_bare_challenge_again(open_sandbox: Open, open_buyer: OpenBuyer) -> None:
+async def test_poor_wallet_gets_a_challenge_without_an_error(open_sandbox: Open, open_client: OpenClient) -> None:
     sandbox = open_sandbox(rails=("mpp",))
-    poor = open_buyer(sandbox, Account.create())
+    poor = open_client(sandbox, Account.create())
     sandbox.tempo.mint(poor.address, 10_000)  # the price, and nothing for the fee
     challenge = await poor.http.post("/api/upload", json=UPLOAD)
 
@@ -90,49 +91,49 @@ async def test_a_poor_wallet_gets_the_bare_challenge_again(open_sandbox: Open, o
     assert sandbox.tempo.settlements() == ()
 
 
-async def test_nothing_else_that_calls_itself_a_payment_is_taken(open_sandbox: Open, open_buyer: OpenBuyer) -> None:
+async def test_invalid_payment_is_refused(open_sandbox: Open, open_client: OpenClient) -> None:
     sandbox = open_sandbox(rails=("mpp",))
-    buyer = open_buyer(sandbox)
-    credential = await sign(buyer, await buyer.http.post("/api/upload", json=UPLOAD))
+    client = open_client(sandbox)
+    credential = await sign(client, await client.http.post("/api/upload", json=UPLOAD))
     for header in ("Payment", "Payment x", credential[:-9], credential[:900], "Payment " + "A" * 60_000):
-        assert (await send(buyer, header)).status_code in (402, 431)
+        assert (await send(client, header)).status_code in (402, 431)
     assert sandbox.tempo.settlements() == ()
 
 
-async def test_both_rails_are_offered_side_by_side(open_sandbox: Open, open_buyer: OpenBuyer) -> None:
+async def test_both_rails_are_offered_together(open_sandbox: Open, open_client: OpenClient) -> None:
     sandbox = open_sandbox(rails=("x402", "mpp"))
-    buyer = open_buyer(sandbox)
-    challenge = await buyer.http.post("/api/upload", json=UPLOAD)
+    client = open_client(sandbox)
+    challenge = await client.http.post("/api/upload", json=UPLOAD)
     assert {"payment-required", "www-authenticate"} <= set(challenge.headers)
 
-    await send(buyer, await sign(buyer, challenge))
-    await buyer.buy("/api/upload", UPLOAD)
+    await send(client, await sign(client, challenge))
+    await client.buy("/api/upload", UPLOAD)
 
-    assert [one["rail"] for one in (await buyer.state())["settlements"]] == ["mpp", "x402"]
-    protocols = (await buyer.http.get("/openapi.json")).json()["paths"]["/api/upload"]["post"]["x-payment-info"]
+    assert [one["rail"] for one in (await client.state())["settlements"]] == ["mpp", "x402"]
+    protocols = (await client.http.get("/openapi.json")).json()["paths"]["/api/upload"]["post"]["x-payment-info"]
     assert [next(iter(one)) for one in protocols["protocols"]] == ["x402", "mpp"]
 
 
-async def test_a_sign_in_carries_a_charge_of_nothing(open_sandbox: Open, open_buyer: OpenBuyer) -> None:
-    buyer = open_buyer(open_sandbox(rails=("mpp",)))
-    challenge = await buyer.http.get("/api/jobs")
+async def test_sign_in_carries_a_zero_amount_charge(open_sandbox: Open, open_client: OpenClient) -> None:
+    client = open_client(open_sandbox(rails=("mpp",)))
+    challenge = await client.http.get("/api/jobs")
     charge = Challenge.from_www_authenticate(challenge.headers["www-authenticate"])
     assert charge.request["amount"] == "0"
-    assert charge.realm == f"{buyer.http.base_url.host}:{buyer.http.base_url.port}"
-    assert (await buyer.ask("GET", "/api/jobs")).status_code == 200
-    assert "www-authenticate" not in (await open_buyer(open_sandbox()).http.get("/api/jobs")).headers
+    assert charge.realm == f"{client.http.base_url.host}:{client.http.base_url.port}"
+    assert (await client.ask("GET", "/api/jobs")).status_code == 200
+    assert "www-authenticate" not in (await open_client(open_sandbox()).http.get("/api/jobs")).headers
 
 
 @pytest.mark.parametrize(("funded_on", "base", "tempo"), [(("mpp",), 0, 5), (("x402",), 5, 0), (("x402", "mpp"), 5, 5)])
-def test_money_can_be_given_on_one_chain_only(funded_on: tuple[str, ...], base: int, tempo: int) -> None:
+def test_funding_can_be_limited_to_one_chain(funded_on: tuple[str, ...], base: int, tempo: int) -> None:
     address = Account.create().address
     sandbox = Sandbox(SandboxSettings(funded={address: 5}, funded_on=funded_on))
     assert (sandbox.chain.balance_of(address), sandbox.tempo.balance_of(address)) == (base, tempo)
 
 
-async def test_funding_names_its_chain(open_sandbox: Open, open_buyer: OpenBuyer) -> None:
+async def test_funding_names_its_chain(open_sandbox: Open, open_client: OpenClient) -> None:
     sandbox = open_sandbox(rails=("mpp",))
-    poor = open_buyer(sandbox, Account.create())
+    poor = open_client(sandbox, Account.create())
     body = {"address": poor.address, "amount_micro_usdc": 7, "rail": "mpp"}
     answer = await poor.http.post("/_sandbox/fund", json=body)
     assert answer.json() == {"address": poor.address, "balance_micro_usdc": 7}
@@ -147,7 +148,7 @@ def key_of(account: LocalAccount) -> str:
 
 
 def transact(account: LocalAccount, now: int, **changes: Any) -> bytes:
-    """A transfer of 1 cent, signed; `changes` make it one that no chain takes."""
+    """Return a signed transfer of 1 cent; `changes` make it invalid."""
     return build_transaction(now, **changes).sign(key_of(account)).encode()
 
 
@@ -166,7 +167,7 @@ def open_chain(account: LocalAccount, funds: int = 1_000_000) -> TempoChain:
     return TempoChain({account.address: funds}, clock=lambda: 1_000_000.0)
 
 
-def test_a_transaction_is_included_once_with_its_fee(account: LocalAccount) -> None:
+def test_transaction_is_included_once_with_its_fee(account: LocalAccount) -> None:
     chain = open_chain(account)
     raw = transact(account, 1_000_000)
     settlement = chain.include(raw)
@@ -194,16 +195,14 @@ def test_a_transaction_is_included_once_with_its_fee(account: LocalAccount) -> N
         ({"calls": ()}, "."),
     ],
 )
-def test_a_transaction_that_a_node_would_not_take_moves_nothing(
-    account: LocalAccount, changes: dict[str, Any], says: str
-) -> None:
+def test_invalid_transaction_moves_nothing(account: LocalAccount, changes: dict[str, Any], says: str) -> None:
     chain = open_chain(account)
     with pytest.raises((RevertError, ValueError), match=says):
         chain.include(transact(account, 1_000_000, **changes))
     assert chain.settlements() == ()
 
 
-def test_a_flipped_bit_is_another_payer_or_nobody(account: LocalAccount) -> None:
+def test_flipped_bit_changes_or_invalidates_the_payer(account: LocalAccount) -> None:
     raw = transact(account, 1_000_000)
     for position in range(1, len(raw), 7):
         tampered = bytes([*raw[:position], raw[position] ^ 1, *raw[position + 1 :]])
@@ -214,7 +213,7 @@ def test_a_flipped_bit_is_another_payer_or_nobody(account: LocalAccount) -> None
 
 
 @given(st.binary(max_size=200))
-def test_no_bytes_break_the_reader(data: bytes) -> None:
+def test_any_bytes_are_a_transaction_or_a_revert(data: bytes) -> None:
     with pytest.raises(RevertError):
         read_transaction(b"\x76" + data)
 
@@ -231,7 +230,7 @@ CALLS = st.fixed_dictionaries({"jsonrpc": st.just("2.0"), "method": METHODS, "pa
 
 
 @given(JSON | CALLS)
-def test_no_request_breaks_the_rpc(request: Any) -> None:
+def test_rpc_survives_any_request(request: Any) -> None:
     answer = answer_tempo(TempoChain(), request)
     for one in answer if isinstance(answer, list) else [answer]:  # pyright: ignore[reportUnknownVariableType]  # any JSON
         assert ("result" in one) != ("error" in one)
@@ -240,25 +239,25 @@ def test_no_request_breaks_the_rpc(request: Any) -> None:
 # ── a studio that pays the network fee ───────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_sponsor_pays_the_fee_of_the_official_client(open_sandbox: Open, open_buyer: OpenBuyer) -> None:
+async def test_sponsor_pays_the_fee_of_the_official_client(open_sandbox: Open, open_client: OpenClient) -> None:
     sandbox = open_sandbox(rails=("mpp",), sponsors_fees=True)
-    buyer = open_buyer(sandbox, Account.create())
-    sandbox.tempo.mint(buyer.address, 10_000)  # the price, and nothing for the fee
-    challenge = await buyer.http.post("/api/upload", json=UPLOAD)
+    client = open_client(sandbox, Account.create())
+    sandbox.tempo.mint(client.address, 10_000)  # the price, and nothing for the fee
+    challenge = await client.http.post("/api/upload", json=UPLOAD)
     assert Challenge.from_www_authenticate(challenge.headers["www-authenticate"]).request["methodDetails"]["feePayer"]
-    credential = await sign(buyer, challenge)
+    credential = await sign(client, challenge)
 
-    paid, again = await send(buyer, credential), await send(buyer, credential)
+    paid, again = await send(client, credential), await send(client, credential)
 
     assert (paid.status_code, again.status_code) == (200, 500)
     [settlement] = sandbox.tempo.settlements()
     assert Receipt.from_payment_receipt(paid.headers["payment-receipt"]).reference == settlement.transaction
-    assert (settlement.payer, settlement.fee_micro_usdc) == (buyer.address, FEE)
-    assert settlement.fee_payer != buyer.address
-    assert sandbox.tempo.balance_of(buyer.address) == 0
+    assert (settlement.payer, settlement.fee_micro_usdc) == (client.address, FEE)
+    assert settlement.fee_payer != client.address
+    assert sandbox.tempo.balance_of(client.address) == 0
 
 
-def test_what_a_payer_signed_is_included_once_whoever_sponsors_it(account: LocalAccount) -> None:
+def test_payer_signature_is_included_once_for_all_sponsors(account: LocalAccount) -> None:
     sponsors = [Account.create() for _ in range(2)]
     chain = TempoChain({owner.address: 1_000_000 for owner in (account, *sponsors)}, clock=lambda: 1_000_000.0)
     signed = build_transaction(1_000_000, awaiting_fee_payer=True, fee_token=None).sign(key_of(account))
@@ -276,7 +275,7 @@ def test_what_a_payer_signed_is_included_once_whoever_sponsors_it(account: Local
     assert [chain.balance_of(owner.address) for owner in (account, *sponsors)] == [990_000, 1_000_000 - FEE, 1_000_000]
 
 
-def test_events_are_found_by_their_topics_within_blocks(account: LocalAccount) -> None:
+def test_events_are_found_by_topics_and_blocks(account: LocalAccount) -> None:
     chain = open_chain(account)
     settlement = chain.include(transact(account, 1_000_000))
     [transfer, memo] = build_logs(settlement)

@@ -1,4 +1,4 @@
-"""What a paid route answers, to whom, and when money moves."""
+"""The answers of a paid route, and when money moves."""
 
 import base64
 import json
@@ -14,16 +14,16 @@ from x402.schemas import PaymentRequired
 from seedance_mcp.sandbox import PAY_TO, Sandbox
 
 from .bodies import SEEDANCE, SEEDANCE_FAST, UPLOAD, write_classic, write_current
-from .buyer import FUNDS_MICRO_USDC, Buyer, draw_image, read_amount, read_challenge
+from .client import FUNDS_MICRO_USDC, SandboxClient, draw_image, read_amount, read_challenge
 
 
-async def test_an_unpaid_request_is_answered_by_one_offer_and_an_empty_body(
-    open_sandbox: Callable[..., Sandbox], open_buyer: Callable[..., Buyer]
+async def test_unpaid_request_gets_one_offer_and_an_empty_body(
+    open_sandbox: Callable[..., Sandbox], open_client: Callable[..., SandboxClient]
 ) -> None:
     sandbox = open_sandbox()
-    buyer = open_buyer(sandbox)
+    client = open_client(sandbox)
 
-    answer = await buyer.http.post("/api/upload", json=UPLOAD)
+    answer = await client.http.post("/api/upload", json=UPLOAD)
 
     challenge = read_challenge(answer)
     assert answer.status_code == 402
@@ -49,12 +49,12 @@ async def test_an_unpaid_request_is_answered_by_one_offer_and_an_empty_body(
     assert "bazaar" in challenge["extensions"]
 
 
-async def test_the_upload_probe_is_quoted_without_a_look_at_its_body(
-    open_sandbox: Callable[..., Sandbox], open_buyer: Callable[..., Buyer]
+async def test_unpaid_upload_is_quoted_without_reading_its_body(
+    open_sandbox: Callable[..., Sandbox], open_client: Callable[..., SandboxClient]
 ) -> None:
-    buyer = open_buyer(open_sandbox())
+    client = open_client(open_sandbox())
 
-    answer = await buyer.http.post("/api/upload", content=b"{")
+    answer = await client.http.post("/api/upload", content=b"{")
 
     assert (answer.status_code, read_amount(answer)) == (402, 10_000)
 
@@ -72,19 +72,19 @@ async def test_the_upload_probe_is_quoted_without_a_look_at_its_body(
         ("current", SEEDANCE_FAST, {"duration": "12"}, 960_000),
     ],
 )
-async def test_a_valid_body_is_quoted_its_own_price(
+async def test_valid_body_is_quoted_its_own_price(
     open_sandbox: Callable[..., Sandbox],
-    open_buyer: Callable[..., Buyer],
+    open_client: Callable[..., SandboxClient],
     contract: str,
     path: str,
     changes: dict[str, Any],
     price_micro_usdc: int,
 ) -> None:
-    buyer = open_buyer(open_sandbox(contract=contract))
-    url = await buyer.upload(draw_image())
+    client = open_client(open_sandbox(contract=contract))
+    url = await client.upload(draw_image())
     write = write_classic if contract == "classic" else write_current
 
-    answer = await buyer.http.post(path, json=write(url, **changes))
+    answer = await client.http.post(path, json=write(url, **changes))
 
     assert (answer.status_code, read_amount(answer)) == (402, price_micro_usdc)
 
@@ -105,36 +105,36 @@ SPOILED: list[tuple[str, str, Any, int]] = [
 
 
 @pytest.mark.parametrize(("contract", "path", "body", "ceiling_micro_usdc"), SPOILED)
-async def test_an_invalid_body_is_quoted_the_ceiling_and_refused_when_it_pays(
+async def test_invalid_body_is_quoted_the_ceiling_and_refused_when_paid(
     open_sandbox: Callable[..., Sandbox],
-    open_buyer: Callable[..., Buyer],
+    open_client: Callable[..., SandboxClient],
     contract: str,
     path: str,
     body: Any,
     ceiling_micro_usdc: int,
 ) -> None:
     sandbox = open_sandbox(contract=contract)
-    buyer = open_buyer(sandbox)
+    client = open_client(sandbox)
 
-    probe = await buyer.http.post(path, json=body)
-    paid = await buyer.send_paid(path, body, buyer.sign_payment(probe))
+    probe = await client.http.post(path, json=body)
+    paid = await client.send_paid(path, body, client.sign_payment(probe))
 
     assert (probe.status_code, read_amount(probe)) == (402, ceiling_micro_usdc)
     assert paid.status_code == 400
     assert paid.json()["success"] is False
     assert paid.json()["error"] == "Validation failed"
     assert paid.json()["issues"]
-    assert sandbox.chain.balance_of(buyer.address) == FUNDS_MICRO_USDC
+    assert sandbox.chain.balance_of(client.address) == FUNDS_MICRO_USDC
 
 
-async def test_the_issues_of_a_refused_body_name_every_field(
-    open_sandbox: Callable[..., Sandbox], open_buyer: Callable[..., Buyer]
+async def test_issues_of_a_refused_body_name_every_field(
+    open_sandbox: Callable[..., Sandbox], open_client: Callable[..., SandboxClient]
 ) -> None:
-    buyer = open_buyer(open_sandbox())
+    client = open_client(open_sandbox())
     body = {"prompt": "", "duration": "99", "image": "x", "resolution": "720p"}
 
-    probe = await buyer.http.post(SEEDANCE, json=body)
-    paid = await buyer.send_paid(SEEDANCE, body, buyer.sign_payment(probe))
+    probe = await client.http.post(SEEDANCE, json=body)
+    paid = await client.send_paid(SEEDANCE, body, client.sign_payment(probe))
 
     issues = {(issue["code"], *issue["path"]): issue for issue in paid.json()["issues"]}
     assert set(issues) == {
@@ -148,53 +148,53 @@ async def test_the_issues_of_a_refused_body_name_every_field(
     assert issues[("unrecognized_keys",)]["message"] == 'Unrecognized key: "image"'
 
 
-async def test_malformed_json_with_a_payment_is_refused_as_such(
-    open_sandbox: Callable[..., Sandbox], open_buyer: Callable[..., Buyer]
+async def test_paid_malformed_json_is_refused(
+    open_sandbox: Callable[..., Sandbox], open_client: Callable[..., SandboxClient]
 ) -> None:
-    buyer = open_buyer(open_sandbox())
-    probe = await buyer.http.post("/api/upload", json=UPLOAD)
-    headers = {"payment-signature": buyer.sign_payment(probe)}
+    client = open_client(open_sandbox())
+    probe = await client.http.post("/api/upload", json=UPLOAD)
+    headers = {"payment-signature": client.sign_payment(probe)}
 
-    answer = await buyer.http.post("/api/upload", content=b"{", headers=headers)
+    answer = await client.http.post("/api/upload", content=b"{", headers=headers)
 
     assert (answer.status_code, answer.json()) == (400, {"success": False, "error": "Invalid JSON", "issues": []})
 
 
 @pytest.mark.parametrize("url", ["{origin}/uploads/nothing/here.png", "http://127.0.0.1:9/a.png", "{origin}/llms.txt"])
-async def test_a_picture_that_is_none_is_refused_before_any_charge(
-    open_sandbox: Callable[..., Sandbox], open_buyer: Callable[..., Buyer], url: str
+async def test_non_picture_is_refused_before_settlement(
+    open_sandbox: Callable[..., Sandbox], open_client: Callable[..., SandboxClient], url: str
 ) -> None:
     sandbox = open_sandbox()
-    buyer = open_buyer(sandbox)
+    client = open_client(sandbox)
 
-    answer = await buyer.http.post(SEEDANCE, json=write_current(url.format(origin=sandbox.url)))
+    answer = await client.http.post(SEEDANCE, json=write_current(url.format(origin=sandbox.url)))
 
     assert answer.status_code == 400
     assert answer.json()["success"] is False
     assert "payment-required" not in answer.headers
 
 
-async def test_a_spent_authorization_is_rejected_with_a_fresh_challenge(
-    open_sandbox: Callable[..., Sandbox], open_buyer: Callable[..., Buyer]
+async def test_spent_authorization_gets_a_fresh_challenge(
+    open_sandbox: Callable[..., Sandbox], open_client: Callable[..., SandboxClient]
 ) -> None:
     sandbox = open_sandbox()
-    buyer = open_buyer(sandbox)
-    signature = buyer.sign_payment(await buyer.http.post("/api/upload", json=UPLOAD))
-    first = await buyer.send_paid("/api/upload", UPLOAD, signature)
+    client = open_client(sandbox)
+    signature = client.sign_payment(await client.http.post("/api/upload", json=UPLOAD))
+    first = await client.send_paid("/api/upload", UPLOAD, signature)
 
-    second = await buyer.send_paid("/api/upload", UPLOAD, signature)
+    second = await client.send_paid("/api/upload", UPLOAD, signature)
 
     assert (first.status_code, second.status_code) == (200, 402)
     assert second.json()["reason"] == "invalid_exact_evm_nonce_already_used"
     assert second.json()["error"].startswith("Payment rejected (invalid_exact_evm_nonce_already_used): ")
     assert read_amount(second) == 10_000
-    assert sandbox.chain.balance_of(buyer.address) == FUNDS_MICRO_USDC - 10_000
+    assert sandbox.chain.balance_of(client.address) == FUNDS_MICRO_USDC - 10_000
 
 
-async def test_a_poor_wallet_is_rejected(
-    open_sandbox: Callable[..., Sandbox], open_buyer: Callable[..., Buyer]
+async def test_poor_wallet_is_rejected(
+    open_sandbox: Callable[..., Sandbox], open_client: Callable[..., SandboxClient]
 ) -> None:
-    poor = open_buyer(open_sandbox(), Account.create())
+    poor = open_client(open_sandbox(), Account.create())
 
     answer = await poor.buy("/api/upload", UPLOAD)
 
@@ -211,18 +211,18 @@ async def test_a_poor_wallet_is_rejected(
         ({"extra": {"name": "USD Coin", "version": "2"}}, "requirements_mismatch"),
     ],
 )
-async def test_other_terms_than_the_offer_do_not_match(
-    open_sandbox: Callable[..., Sandbox], open_buyer: Callable[..., Buyer], change: dict[str, Any], reason: str
+async def test_changed_terms_do_not_match(
+    open_sandbox: Callable[..., Sandbox], open_client: Callable[..., SandboxClient], change: dict[str, Any], reason: str
 ) -> None:
     sandbox = open_sandbox()
-    buyer = open_buyer(sandbox)
-    challenge = await buyer.http.post("/api/upload", json=UPLOAD)
+    client = open_client(sandbox)
+    challenge = await client.http.post("/api/upload", json=UPLOAD)
     required = decode_payment_required_header(challenge.headers["payment-required"])
     assert isinstance(required, PaymentRequired)
     required.accepts = [required.accepts[0].model_copy(update=change)]
-    signature = encode_payment_signature_header(buyer.sdk.create_payment_payload(required))
+    signature = encode_payment_signature_header(client.sdk.create_payment_payload(required))
 
-    answer = await buyer.send_paid("/api/upload", UPLOAD, signature)
+    answer = await client.send_paid("/api/upload", UPLOAD, signature)
 
     assert (answer.status_code, answer.json()["reason"]) == (402, reason)
     assert sandbox.chain.settlements() == ()
@@ -232,17 +232,17 @@ async def test_other_terms_than_the_offer_do_not_match(
     ("field", "value"),
     [("value", "1"), ("validBefore", "1"), ("nonce", "0x" + "00" * 32), ("validAfter", "99999999999")],
 )
-async def test_a_changed_authorization_does_not_verify(
-    open_sandbox: Callable[..., Sandbox], open_buyer: Callable[..., Buyer], field: str, value: str
+async def test_changed_authorization_does_not_verify(
+    open_sandbox: Callable[..., Sandbox], open_client: Callable[..., SandboxClient], field: str, value: str
 ) -> None:
     sandbox = open_sandbox()
-    buyer = open_buyer(sandbox)
-    signature = buyer.sign_payment(await buyer.http.post("/api/upload", json=UPLOAD))
+    client = open_client(sandbox)
+    signature = client.sign_payment(await client.http.post("/api/upload", json=UPLOAD))
     document = json.loads(base64.b64decode(signature))
     document["payload"]["authorization"][field] = value
     changed = base64.b64encode(json.dumps(document).encode()).decode()
 
-    answer = await buyer.send_paid("/api/upload", UPLOAD, changed)
+    answer = await client.send_paid("/api/upload", UPLOAD, changed)
 
     assert answer.status_code == 402
     assert answer.json()["reason"].startswith("invalid_exact_evm")
@@ -252,56 +252,56 @@ async def test_a_changed_authorization_does_not_verify(
 @pytest.mark.parametrize(
     "header", ["garbage", "e30=", base64.b64encode(b"[]").decode(), base64.b64encode(b'"').decode()]
 )
-async def test_an_unreadable_payment_header_is_malformed(
-    open_sandbox: Callable[..., Sandbox], open_buyer: Callable[..., Buyer], header: str
+async def test_unreadable_payment_header_is_malformed(
+    open_sandbox: Callable[..., Sandbox], open_client: Callable[..., SandboxClient], header: str
 ) -> None:
-    buyer = open_buyer(open_sandbox())
+    client = open_client(open_sandbox())
 
-    answer = await buyer.send_paid("/api/upload", UPLOAD, header)
+    answer = await client.send_paid("/api/upload", UPLOAD, header)
 
     assert (answer.status_code, answer.json()["reason"]) == (402, "malformed_payment_header")
     assert read_amount(answer) == 10_000
 
 
 @pytest.mark.parametrize("payload", [{}, {"authorization": 1}, {"authorization": {"from": 1}}, {"signature": 7}])
-async def test_a_payment_without_an_authorization_is_rejected_and_never_an_error(
-    open_sandbox: Callable[..., Sandbox], open_buyer: Callable[..., Buyer], payload: dict[str, Any]
+async def test_payment_without_authorization_is_rejected(
+    open_sandbox: Callable[..., Sandbox], open_client: Callable[..., SandboxClient], payload: dict[str, Any]
 ) -> None:
-    buyer = open_buyer(open_sandbox())
-    signature = buyer.sign_payment(await buyer.http.post("/api/upload", json=UPLOAD))
+    client = open_client(open_sandbox())
+    signature = client.sign_payment(await client.http.post("/api/upload", json=UPLOAD))
     document = {**json.loads(base64.b64decode(signature)), "payload": payload}
 
-    answer = await buyer.send_paid("/api/upload", UPLOAD, base64.b64encode(json.dumps(document).encode()).decode())
+    answer = await client.send_paid("/api/upload", UPLOAD, base64.b64encode(json.dumps(document).encode()).decode())
 
     assert answer.status_code == 402
     assert answer.json()["reason"]
 
 
-async def test_a_payment_is_bound_to_the_price_and_not_to_the_body(
-    open_sandbox: Callable[..., Sandbox], open_buyer: Callable[..., Buyer]
+async def test_payment_is_bound_to_price_not_body(
+    open_sandbox: Callable[..., Sandbox], open_client: Callable[..., SandboxClient]
 ) -> None:
-    buyer = open_buyer(open_sandbox(faults=("stuck_job",)))
-    url = await buyer.upload(draw_image())
-    probe = await buyer.http.post(SEEDANCE, json=write_current(url))
-    signature = buyer.sign_payment(probe)
+    client = open_client(open_sandbox(faults=("stuck_job",)))
+    url = await client.upload(draw_image())
+    probe = await client.http.post(SEEDANCE, json=write_current(url))
+    signature = client.sign_payment(probe)
 
-    dearer = await buyer.send_paid(SEEDANCE, write_current(url, duration="5"), signature)
-    same_price = await buyer.send_paid(SEEDANCE, write_current(url, prompt="another"), signature)
+    dearer = await client.send_paid(SEEDANCE, write_current(url, duration="5"), signature)
+    same_price = await client.send_paid(SEEDANCE, write_current(url, prompt="another"), signature)
 
     assert dearer.json()["reason"] == "requirements_mismatch"
     assert same_price.status_code == 200
 
 
-async def test_two_sendings_of_one_authorization_at_once_pay_once(
-    open_sandbox: Callable[..., Sandbox], open_buyer: Callable[..., Buyer]
+async def test_concurrent_sends_of_one_authorization_pay_once(
+    open_sandbox: Callable[..., Sandbox], open_client: Callable[..., SandboxClient]
 ) -> None:
     sandbox = open_sandbox()
-    buyer = open_buyer(sandbox)
-    signature = buyer.sign_payment(await buyer.http.post("/api/upload", json=UPLOAD))
+    client = open_client(sandbox)
+    signature = client.sign_payment(await client.http.post("/api/upload", json=UPLOAD))
     statuses: list[int] = []
 
     async def send() -> None:
-        statuses.append((await buyer.send_paid("/api/upload", UPLOAD, signature)).status_code)
+        statuses.append((await client.send_paid("/api/upload", UPLOAD, signature)).status_code)
 
     with anyio.fail_after(10):
         async with anyio.create_task_group() as tasks:
@@ -312,14 +312,14 @@ async def test_two_sendings_of_one_authorization_at_once_pay_once(
     assert len(sandbox.chain.settlements()) == 1
 
 
-async def test_the_state_shows_what_was_signed_and_no_signature(
-    open_sandbox: Callable[..., Sandbox], open_buyer: Callable[..., Buyer]
+async def test_state_shows_authorizations_without_signatures(
+    open_sandbox: Callable[..., Sandbox], open_client: Callable[..., SandboxClient]
 ) -> None:
-    buyer = open_buyer(open_sandbox())
-    signature = buyer.sign_payment(await buyer.http.post("/api/upload", json=UPLOAD))
-    await buyer.send_paid("/api/upload", UPLOAD, signature)
+    client = open_client(open_sandbox())
+    signature = client.sign_payment(await client.http.post("/api/upload", json=UPLOAD))
+    await client.send_paid("/api/upload", UPLOAD, signature)
 
-    state = await buyer.http.get("/_sandbox/state")
+    state = await client.http.get("/_sandbox/state")
 
     signed = json.loads(base64.b64decode(signature))["payload"]
     assert state.json()["payments_seen"][0]["authorization"] == signed["authorization"]

@@ -1,4 +1,4 @@
-"""The sandbox's end: whoever is connected then, or is just coming, is let go of; nothing stays open behind it."""
+"""A stopping sandbox closes every connection, also those that are being accepted."""
 
 import gc
 import socket
@@ -18,7 +18,7 @@ REQUEST = b"GET /openapi.json HTTP/1.1\r\nhost: sandbox\r\n\r\n"
 
 @pytest.fixture
 def left_open(monkeypatch: pytest.MonkeyPatch) -> Generator[list[str]]:
-    """What was still open when it was thrown away."""
+    """Yield the list of resources that were collected while open."""
     found: list[str] = []
     gc.collect()
     with warnings.catch_warnings():
@@ -35,28 +35,28 @@ def connect(sandbox: Sandbox) -> socket.socket:
     return socket.create_connection(("127.0.0.1", int(sandbox.url.rpartition(":")[2])))
 
 
-def test_who_comes_while_a_sandbox_stops_leaves_nothing_open(left_open: list[str]) -> None:
+def test_connections_during_a_stop_are_closed(left_open: list[str]) -> None:
     for _ in range(ROUNDS):
         sandbox = Sandbox()
         sandbox.start()
-        comers = [connect(sandbox) for _ in range(3)]
+        connections = [connect(sandbox) for _ in range(3)]
         stopping = threading.Thread(target=sandbox.stop)
         stopping.start()
-        with suppress(OSError):  # the door may be closed by then
-            comers.append(connect(sandbox))
+        with suppress(OSError):  # the port may be closed by then
+            connections.append(connect(sandbox))
         stopping.join()
-        for comer in comers:
-            comer.close()
+        for connection in connections:
+            connection.close()
         gc.collect()
 
     assert left_open == []
 
 
-def test_a_client_that_never_reads_its_answers_leaves_nothing_open(left_open: list[str]) -> None:
+def test_connection_with_unread_answers_is_closed(left_open: list[str]) -> None:
     sandbox = Sandbox()
     sandbox.start()
-    with connect(sandbox) as deaf:
-        deaf.sendall(REQUEST * 200)
+    with connect(sandbox) as client:
+        client.sendall(REQUEST * 200)
         sandbox.stop()
     gc.collect()
 

@@ -1,4 +1,4 @@
-"""Who the studio believes to be calling."""
+"""Sign-in: which proofs the studio accepts."""
 
 import base64
 import json
@@ -11,16 +11,16 @@ from eth_account import Account
 
 from seedance_mcp.sandbox import Sandbox
 
-from .buyer import Buyer, read_challenge
+from .client import SandboxClient, read_challenge
 
 
-async def test_a_signed_in_route_challenges_in_header_and_body_alike(
-    open_sandbox: Callable[..., Sandbox], open_buyer: Callable[..., Buyer]
+async def test_sign_in_challenge_is_in_header_and_body(
+    open_sandbox: Callable[..., Sandbox], open_client: Callable[..., SandboxClient]
 ) -> None:
     sandbox = open_sandbox()
-    buyer = open_buyer(sandbox)
+    client = open_client(sandbox)
 
-    answer = await buyer.http.get("/api/jobs", params={"limit": 5})
+    answer = await client.http.get("/api/jobs", params={"limit": 5})
 
     challenge = read_challenge(answer)
     extension = challenge["extensions"]["sign-in-with-x"]
@@ -40,22 +40,24 @@ async def test_a_signed_in_route_challenges_in_header_and_body_alike(
 
 
 async def test_every_challenge_has_its_own_nonce(
-    open_sandbox: Callable[..., Sandbox], open_buyer: Callable[..., Buyer]
+    open_sandbox: Callable[..., Sandbox], open_client: Callable[..., SandboxClient]
 ) -> None:
-    buyer = open_buyer(open_sandbox())
-    answers = [await buyer.http.get("/api/jobs") for _ in range(5)]
+    client = open_client(open_sandbox())
+    answers = [await client.http.get("/api/jobs") for _ in range(5)]
 
     nonces = {read_challenge(one)["extensions"]["sign-in-with-x"]["info"]["nonce"] for one in answers}
 
     assert len(nonces) == 5
 
 
-async def test_a_proof_works_once(open_sandbox: Callable[..., Sandbox], open_buyer: Callable[..., Buyer]) -> None:
-    buyer = open_buyer(open_sandbox())
-    proof = {"SIGN-IN-WITH-X": buyer.sign_in(await buyer.http.get("/api/jobs"))}
+async def test_proof_works_once(
+    open_sandbox: Callable[..., Sandbox], open_client: Callable[..., SandboxClient]
+) -> None:
+    client = open_client(open_sandbox())
+    proof = {"SIGN-IN-WITH-X": client.sign_in(await client.http.get("/api/jobs"))}
 
-    first = await buyer.http.get("/api/jobs", headers=proof)
-    second = await buyer.http.get("/api/jobs", headers=proof)
+    first = await client.http.get("/api/jobs", headers=proof)
+    second = await client.http.get("/api/jobs", headers=proof)
 
     assert first.json() == {"items": [], "nextCursor": None}
     assert second.status_code == 402
@@ -66,13 +68,13 @@ async def test_a_proof_works_once(open_sandbox: Callable[..., Sandbox], open_buy
     assert "payment-required" not in second.headers
 
 
-async def test_a_nonce_the_studio_never_issued_is_accepted_once(
-    open_sandbox: Callable[..., Sandbox], open_buyer: Callable[..., Buyer]
+async def test_nonce_of_another_issuer_is_accepted_once(
+    open_sandbox: Callable[..., Sandbox], open_client: Callable[..., SandboxClient]
 ) -> None:
-    buyer = open_buyer(open_sandbox())
-    proof = {"SIGN-IN-WITH-X": buyer.sign_in(None)}
+    client = open_client(open_sandbox())
+    proof = {"SIGN-IN-WITH-X": client.sign_in(None)}
 
-    answers = [await buyer.http.get("/api/jobs", headers=proof) for _ in range(2)]
+    answers = [await client.http.get("/api/jobs", headers=proof) for _ in range(2)]
 
     assert [answer.status_code for answer in answers] == [200, 402]
 
@@ -97,13 +99,13 @@ def ago(**span: float) -> str:
         ({"address": Account.create().address}, "siwx_invalid_signature"),
     ],
 )
-async def test_a_wrong_proof_is_refused_without_a_new_challenge(
-    open_sandbox: Callable[..., Sandbox], open_buyer: Callable[..., Buyer], changes: dict[str, Any], code: str
+async def test_invalid_proof_is_refused_without_a_new_challenge(
+    open_sandbox: Callable[..., Sandbox], open_client: Callable[..., SandboxClient], changes: dict[str, Any], code: str
 ) -> None:
-    buyer = open_buyer(open_sandbox())
-    proof = buyer.sign_in(await buyer.http.get("/api/jobs"), **changes)
+    client = open_client(open_sandbox())
+    proof = client.sign_in(await client.http.get("/api/jobs"), **changes)
 
-    answer = await buyer.http.get("/api/jobs", headers={"SIGN-IN-WITH-X": proof})
+    answer = await client.http.get("/api/jobs", headers={"SIGN-IN-WITH-X": proof})
 
     assert answer.status_code == 402
     assert answer.json()["error"] == code
@@ -111,36 +113,36 @@ async def test_a_wrong_proof_is_refused_without_a_new_challenge(
     assert "payment-required" not in answer.headers
 
 
-async def test_a_lower_case_address_is_an_invalid_signature(
-    open_sandbox: Callable[..., Sandbox], open_buyer: Callable[..., Buyer]
+async def test_lower_case_address_is_an_invalid_signature(
+    open_sandbox: Callable[..., Sandbox], open_client: Callable[..., SandboxClient]
 ) -> None:
-    buyer = open_buyer(open_sandbox())
-    proof = buyer.sign_in(await buyer.http.get("/api/jobs"), address=buyer.address.lower())
+    client = open_client(open_sandbox())
+    proof = client.sign_in(await client.http.get("/api/jobs"), address=client.address.lower())
 
-    answer = await buyer.http.get("/api/jobs", headers={"SIGN-IN-WITH-X": proof})
+    answer = await client.http.get("/api/jobs", headers={"SIGN-IN-WITH-X": proof})
 
     assert answer.json()["error"] == "siwx_invalid_signature"
 
 
-async def test_a_changed_text_is_an_invalid_signature(
-    open_sandbox: Callable[..., Sandbox], open_buyer: Callable[..., Buyer]
+async def test_changed_text_is_an_invalid_signature(
+    open_sandbox: Callable[..., Sandbox], open_client: Callable[..., SandboxClient]
 ) -> None:
-    buyer = open_buyer(open_sandbox())
-    document = json.loads(base64.b64decode(buyer.sign_in(await buyer.http.get("/api/jobs"))))
+    client = open_client(open_sandbox())
+    document = json.loads(base64.b64decode(client.sign_in(await client.http.get("/api/jobs"))))
     document["statement"] = "Transfer everything"
     proof = base64.b64encode(json.dumps(document).encode()).decode()
 
-    answer = await buyer.http.get("/api/jobs", headers={"SIGN-IN-WITH-X": proof})
+    answer = await client.http.get("/api/jobs", headers={"SIGN-IN-WITH-X": proof})
 
     assert answer.json()["error"] == "siwx_invalid_signature"
 
 
 @pytest.mark.parametrize("proof", ["", "%%%", "e30=", "bm90IGpzb24=", "/w==", "W10="])
-async def test_anything_but_the_structured_json_is_malformed(
-    open_sandbox: Callable[..., Sandbox], open_buyer: Callable[..., Buyer], proof: str
+async def test_unstructured_proof_is_malformed(
+    open_sandbox: Callable[..., Sandbox], open_client: Callable[..., SandboxClient], proof: str
 ) -> None:
-    buyer = open_buyer(open_sandbox())
+    client = open_client(open_sandbox())
 
-    answer = await buyer.http.get("/api/jobs", headers={"SIGN-IN-WITH-X": proof})
+    answer = await client.http.get("/api/jobs", headers={"SIGN-IN-WITH-X": proof})
 
     assert (answer.status_code, answer.json()["error"]) == (402, "siwx_malformed")

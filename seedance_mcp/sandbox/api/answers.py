@@ -1,4 +1,4 @@
-"""Answers the studio gives: JSON, refusals, and the three ways of not answering at all.
+"""Responses of the studio: JSON, refusals, and three responses that fail: dropped, hung and truncated.
 
 Source: the makers' framework (`@agentcash/router` 1.20.0) for the shape of error bodies.
 """
@@ -20,7 +20,7 @@ _PAGE = "<!doctype html><title>Just a moment...</title><p>Checking your connecti
 
 
 class RefusalError(Exception):
-    """A request that gets an error answer instead of service; raised anywhere below a route."""
+    """A refused request; any function below a route may raise it."""
 
     def __init__(self, status: int, error: str, **fields: Any) -> None:
         super().__init__(error)
@@ -29,7 +29,7 @@ class RefusalError(Exception):
 
 
 def dump_json(body: Any) -> bytes:
-    """Write compact JSON, with non-ASCII text as it is."""
+    """Serialise to compact JSON, with non-ASCII text unescaped."""
     return json.dumps(body, ensure_ascii=False, separators=(",", ":")).encode()
 
 
@@ -68,7 +68,7 @@ def build_edge_fault(fault: Fault) -> Response:
 
 
 def read_origin(connection: HTTPConnection) -> str:
-    """Read the origin the client thinks it talks to, without a trailing slash."""
+    """Return the origin that the client addressed, without a trailing slash."""
     return str(connection.base_url).rstrip("/")
 
 
@@ -87,16 +87,16 @@ async def read_body(request: Request, bytes_max: int) -> bytes:
 
 
 class DroppedAnswer(Response):
-    """Closes the connection without a byte of an answer."""
+    """A response that closes the connection without sending a byte."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Close the connection and wait until it is gone."""
+        """Close the connection and wait until it is closed."""
         close_connection(scope)
         await wait_for_disconnect(receive)
 
 
 class HungAnswer(Response):
-    """Keeps the connection open without a byte of an answer, until the client goes or the studio stops."""
+    """A response that sends nothing and keeps the connection open until the client leaves or the studio stops."""
 
     def __init__(self, stopping: Event) -> None:
         super().__init__()
@@ -116,7 +116,7 @@ class HungAnswer(Response):
 
 
 class TruncatedAnswer(Response):
-    """Promises a whole file and breaks off in the middle of it."""
+    """A response that announces a whole file and ends in the middle of it."""
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Send the head and the first half of the body, then close the connection."""
@@ -128,7 +128,7 @@ class TruncatedAnswer(Response):
 
 
 def close_connection(scope: Scope) -> None:
-    """Close the connection below a request; what was already written is still flushed."""
+    """Close the connection of a request after flushing what was written."""
     scope["state"]["transport"].close()
 
 

@@ -1,7 +1,7 @@
 """The studio's API: uploads, generation, jobs, discovery.
 
-The room reads requests, asks the rooms that know, and shapes answers. Which work comes before which money is
-the paywall's business; who is asking is the doorkeeper's.
+This module reads requests, calls the other modules and builds responses. The order of work and payment is the
+paywall's; the caller's identity is the sign-in verifier's.
 
 Source: the studio's OpenAPI document of 2026-09-19 and wire captures of the makers' framework.
 """
@@ -29,8 +29,8 @@ from seedance_mcp.sandbox.api.contract import (
     CONFIRM_SCHEMA,
     UPLOAD_PRICE_MICRO_USDC,
     UPLOAD_SCHEMA,
+    GenerateRequest,
     GenerateRoute,
-    Order,
 )
 from seedance_mcp.sandbox.api.control import build_control_routes
 from seedance_mcp.sandbox.api.discovery import JOB_STATUSES, build_guidance, build_openapi
@@ -38,9 +38,9 @@ from seedance_mcp.sandbox.api.echoing import Echo
 from seedance_mcp.sandbox.api.job_shapes import write_answer, write_list
 from seedance_mcp.sandbox.api.schema import check_body, read_json_object
 from seedance_mcp.sandbox.api.sign_in import format_time
-from seedance_mcp.sandbox.jobs import show_job_id
+from seedance_mcp.sandbox.jobs import format_job_id
 from seedance_mcp.sandbox.payments.paywall import Resource, build_agent_identity
-from seedance_mcp.sandbox.state import Studio
+from seedance_mcp.sandbox.state import SandboxState
 from seedance_mcp.sandbox.storage.blob import Slot
 from seedance_mcp.sandbox.storage.files import put_blob, show_thumbnail, show_upload, show_video
 from seedance_mcp.sandbox.storage.media import find_pathname
@@ -48,7 +48,7 @@ from seedance_mcp.sandbox.storage.media import find_pathname
 BODY_BYTES_MAX = 1024 * 1024
 PAGE_DEFAULT, PAGE_MAX = 20, 100
 
-Endpoint = Callable[[Studio, Request], Awaitable[Response]]
+Endpoint = Callable[[SandboxState, Request], Awaitable[Response]]
 
 _UPLOAD_TITLE = "Buy an upload slot: returns a client token for one image upload"
 _EDGE_FAULTS = ("server_error", "rate_limited", "not_json", "bot_check")
@@ -59,7 +59,7 @@ _CORS = {
 }
 
 
-def build_app(studio: Studio) -> Starlette:
+def build_app(studio: SandboxState) -> Starlette:
     """Build the ASGI application of a studio."""
     table: list[tuple[str, str, Endpoint]] = [
         ("POST", "/api/upload", buy_upload),
@@ -81,27 +81,27 @@ def build_app(studio: Studio) -> Starlette:
     echo = Echo()
     routes = [_build_route(studio, path, endpoints, echo) for path, endpoints in by_path.items()]
     app = Starlette(routes=[*routes, *build_control_routes(studio)], exception_handlers={404: _answer_unknown_route})
-    app.router.redirect_slashes = False  # a wrong path is to be found out here, not forgiven
+    app.router.redirect_slashes = False  # a client's wrong path must fail here as it does live
     return app
 
 
-def _build_route(studio: Studio, path: str, endpoints: dict[str, Endpoint], echo: Echo) -> Route:
-    """Count, break and answer the requests to one path."""
+def _build_route(studio: SandboxState, path: str, endpoints: dict[str, Endpoint], echo: Echo) -> Route:
+    """Build a route that counts its requests and applies the faults."""
     is_api = path.startswith("/api/") and path != "/api/blob/"
 
     async def serve(request: Request) -> Response:
         method = "GET" if request.method == "HEAD" else request.method
         studio.count(request.method, path)
-        echo.listen(request)
+        echo.remember(request)
         fault = next(filter(None, map(studio.faults.take, _EDGE_FAULTS)), None) if is_api else None
         try:
             response = build_edge_fault(fault) if fault else await endpoints[method](studio, request)
         except ClientDisconnect:
-            return Response(status_code=400)  # nobody is left to read it
+            return Response(status_code=400)  # the client has gone
         except RefusalError as refusal:
             response = build_refusal(refusal)
         if path.startswith("/api/") and studio.faults.take("echo_credential"):
-            response = echo.speak(response)
+            response = echo.repeat(response)
         if is_api:
             response.headers["x-request-id"] = build_request_id()
         return response
@@ -121,8 +121,8 @@ async def _answer_unknown_route(request: Request, _: Exception) -> Response:
     return build_json(body, 404, headers=_CORS)
 
 
-async def buy_upload(studio: Studio, request: Request) -> Response:
-    """Sell an upload slot. The price is fixed, so the unpaid body is not even looked at."""
+async def buy_upload(studio: SandboxState, request: Request) -> Response:
+    """Sell an upload slot. The price is fixed, so the body of an unpaid request is not read."""
     resource = Resource(
         url=str(request.url),
         path=request.url.path,
@@ -169,9 +169,9 @@ def _build_ticket(slot: Slot, origin: str) -> dict[str, Any]:
     }
 
 
-async def confirm_upload(studio: Studio, request: Request) -> Response:
-    """Confirm that the file of a slot is in the store."""
-    owner = studio.doorkeeper.read_caller(request)
+async def confirm_upload(studio: SandboxState, request: Request) -> Response:
+    """Check that the file of a slot is in the store, and mark the slot as complete."""
+    owner = studio.sign_in.read_caller(request)
     if owner is None:
         return _challenge_caller(studio, request, "Confirm a finished upload")
     body = read_json_object(await read_body(request, BODY_BYTES_MAX))
@@ -189,7 +189,7 @@ async def confirm_upload(studio: Studio, request: Request) -> Response:
 
 
 def _sell(route: GenerateRoute) -> Endpoint:
-    async def generate(studio: Studio, request: Request) -> Response:
+    async def generate(studio: SandboxState, request: Request) -> Response:
         """Sell one generation."""
         spoken = next(one for one in studio.find_routes() if one.path == route.path)
         return await _generate(studio, request, spoken)
@@ -197,7 +197,7 @@ def _sell(route: GenerateRoute) -> Endpoint:
     return generate
 
 
-async def _generate(studio: Studio, request: Request, route: GenerateRoute) -> Response:
+async def _generate(studio: SandboxState, request: Request, route: GenerateRoute) -> Response:
     resource = Resource(
         url=str(request.url),
         path=route.path,
@@ -210,46 +210,46 @@ async def _generate(studio: Studio, request: Request, route: GenerateRoute) -> R
     raw = await read_body(request, BODY_BYTES_MAX)
     rail = studio.paywall.find_rail(request)
     if rail is None:
-        order = _read_early(route, raw)
-        if order is None:
+        wanted = _read_early(route, raw)
+        if wanted is None:
             return studio.paywall.challenge(resource, route.ceiling_micro_usdc)
-        await studio.media.read(order.image_urls, origin)
-        return studio.paywall.challenge(resource, order.price_micro_usdc)
-    order = route.read_order(raw)
+        await studio.media.read(wanted.image_urls, origin)
+        return studio.paywall.challenge(resource, wanted.price_micro_usdc)
+    wanted = route.read_request(raw)
 
     async def serve(payer: str) -> dict[str, Any]:
-        pictures = await studio.media.read(order.image_urls, origin)
+        pictures = await studio.media.read(wanted.image_urls, origin)
         if studio.faults.take("no_job"):
             return {"success": True}
-        job = studio.jobs.start(order, pictures, owner=payer, kind=route.kind, path=route.path)
+        job = studio.jobs.start(wanted, pictures, owner=payer, kind=route.kind, path=route.path)
         return {
             "success": True,
-            "jobId": show_job_id(job.id),
+            "jobId": format_job_id(job.id),
             "status": "pending",
             "type": job.kind,
             "pollUrl": f"{origin}/api/jobs/{job.id}",
         }
 
     return await studio.paywall.charge(
-        request, rail, resource=resource, price_micro_usdc=order.price_micro_usdc, serve=serve
+        request, rail, resource=resource, price_micro_usdc=wanted.price_micro_usdc, serve=serve
     )
 
 
-def _read_early(route: GenerateRoute, raw: bytes) -> Order | None:
+def _read_early(route: GenerateRoute, raw: bytes) -> GenerateRequest | None:
     """Read an unpaid body.
 
-    The framework treats a body that does not validate as no body at all, and no body costs the ceiling. This
-    is the trap of the twenty dollars, and it is here on purpose.
+    The framework treats a body that does not validate as a missing body, and prices a missing body at the route's
+    ceiling. Clients must handle that live, so the sandbox does the same.
     """
     try:
-        return route.read_order(raw)
+        return route.read_request(raw)
     except RefusalError:
         return None
 
 
-async def show_job(studio: Studio, request: Request) -> Response:
+async def show_job(studio: SandboxState, request: Request) -> Response:
     """Show one job to the wallet that paid for it."""
-    owner = studio.doorkeeper.read_caller(request)
+    owner = studio.sign_in.read_caller(request)
     if owner is None:
         return _challenge_caller(studio, request, "Job status")
     job = studio.jobs.find(request.path_params["job_id"])
@@ -266,9 +266,9 @@ async def show_job(studio: Studio, request: Request) -> Response:
     return build_json(write_answer(document, str(shape.argument), other=other))
 
 
-async def delete_job(studio: Studio, request: Request) -> Response:
+async def delete_job(studio: SandboxState, request: Request) -> Response:
     """Hide a failed job."""
-    owner = studio.doorkeeper.read_caller(request)
+    owner = studio.sign_in.read_caller(request)
     if owner is None:
         return _challenge_caller(studio, request, "Hide a failed job")
     job = studio.jobs.find(request.path_params["job_id"])
@@ -282,9 +282,9 @@ async def delete_job(studio: Studio, request: Request) -> Response:
     return build_json({"success": True})
 
 
-async def list_jobs(studio: Studio, request: Request) -> Response:
+async def list_jobs(studio: SandboxState, request: Request) -> Response:
     """List the caller's jobs, newest first."""
-    owner = studio.doorkeeper.read_caller(request)
+    owner = studio.sign_in.read_caller(request)
     if owner is None:
         return _challenge_caller(studio, request, "List the caller's jobs")
     if studio.faults.take("no_list"):
@@ -329,7 +329,7 @@ def _read_status(text: str | None) -> str | None:
     return text
 
 
-async def show_openapi(studio: Studio, request: Request) -> Response:
+async def show_openapi(studio: SandboxState, request: Request) -> Response:
     """Serve the discovery document."""
     fault = studio.faults.take("no_openapi")
     if fault is not None:
@@ -339,14 +339,14 @@ async def show_openapi(studio: Studio, request: Request) -> Response:
     return build_json(build_openapi(settings.contract, routes, origin=read_origin(request), rails=settings.rails))
 
 
-async def show_guidance(studio: Studio, request: Request) -> Response:
+async def show_guidance(studio: SandboxState, request: Request) -> Response:
     """Serve llms.txt."""
     return Response(build_guidance(studio.settings.contract, read_origin(request)), media_type="text/plain")
 
 
-def _challenge_caller(studio: Studio, request: Request, description: str) -> Response:
-    """Answer 402 with a sign-in challenge: the same document in header and body."""
-    document = studio.doorkeeper.build_challenge(request, description)
+def _challenge_caller(studio: SandboxState, request: Request, description: str) -> Response:
+    """Build a 402 response with a sign-in challenge: the same document in header and body."""
+    document = studio.sign_in.build_challenge(request, description)
     headers = {
         "cache-control": "no-store",
         "content-type": "application/json",

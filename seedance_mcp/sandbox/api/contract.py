@@ -1,9 +1,9 @@
-"""The studio's two dialects: what a generate body may say, and what it costs.
+"""The studio's two dialects: the schema of a generate body, and its price.
 
 `classic` is the contract of spring 2026 (Seedance 1.x, a price per second whatever the resolution), `current`
 the one since June 2026 (Seedance 2, a price per second and resolution). Each generate route knows its schema,
-its ceiling and how to read a valid body into an `Order`. All prices are int micro-USDC; nothing here sends or
-stores.
+its ceiling and how to read a valid body into a `GenerateRequest`. All prices are int micro-USDC. This module does no
+I/O.
 
 Source: the studio's published OpenAPI document and price notes of 2026-09-19; earlier skill texts for
 `classic`.
@@ -27,7 +27,7 @@ CURRENT_MICRO_USDC_PER_SECOND: dict[str, dict[str, int]] = {
     "seedance-fast": {"480p": 80_000, "720p": 168_000},
 }
 CURRENT_CEILING_MICRO_USDC = 20_000_000
-# Our own choice: the live price of a 4k clip is only described as "significantly more expensive".
+# Our own choice: the live documents describe the price of 4k only as "significantly more expensive".
 UPSCALE_FACTOR = 2
 
 TITLES = {"seedance": "Seedance image to video", "seedance-fast": "Seedance Fast image to video"}
@@ -64,14 +64,14 @@ CONFIRM_SCHEMA: Schema = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
-    """What one valid generate body asks for.
+class GenerateRequest:
+    """One valid generate body, normalised.
 
     Attributes:
-        image_urls: The first frame and, where there is one, the last.
+        image_urls: The first frame and, if given, the last frame.
         short_side: Pixels of the shorter side.
         aspect_ratio: Width and height in proportion, or None for the image's own shape.
-        size: Exact width and height in pixels, which wins over the two above.
+        size: Exact width and height in pixels; overrides `short_side` and `aspect_ratio`.
     """
 
     body: Mapping[str, Any]
@@ -93,24 +93,24 @@ class GenerateRoute:
     ceiling_micro_usdc: int
     min_usd: str
     max_usd: str
-    order: Callable[[str, dict[str, Any]], Order]
+    read: Callable[[str, dict[str, Any]], GenerateRequest]
 
     @property
     def path(self) -> str:
-        """The route's path."""
+        """Return the route's path."""
         return f"/api/generate/{self.model}/i2v"
 
     @property
     def kind(self) -> str:
-        """The `type` of the jobs it makes."""
+        """Return the `type` of the jobs that the route starts."""
         return f"{self.model}-i2v"
 
     @property
     def title(self) -> str:
-        """The route's one-line description."""
+        """Return the route's one-line description."""
         return TITLES[self.model]
 
-    def read_order(self, raw: bytes) -> Order:
+    def read_request(self, raw: bytes) -> GenerateRequest:
         """Read a body and price it.
 
         Raises:
@@ -118,7 +118,7 @@ class GenerateRoute:
         """
         body = read_json_object(raw)
         check_body(self.schema, body)
-        return self.order(self.model, body or {})
+        return self.read(self.model, body or {})
 
 
 def build_generate_routes(contract: Contract) -> tuple[GenerateRoute, ...]:
@@ -132,7 +132,7 @@ def build_generate_routes(contract: Contract) -> tuple[GenerateRoute, ...]:
             ceiling_micro_usdc=CURRENT_CEILING_MICRO_USDC,
             min_usd="0",
             max_usd="20.00",
-            order=_read_current,
+            read=_read_current,
         )
         for model, rates in CURRENT_MICRO_USDC_PER_SECOND.items()
     )
@@ -146,15 +146,15 @@ def _build_classic_route(model: str) -> GenerateRoute:
         ceiling_micro_usdc=12 * rate,
         min_usd=_format_cents(4 * rate),
         max_usd=_format_cents(12 * rate),
-        order=_read_classic,
+        read=_read_classic,
     )
 
 
-def _read_classic(model: str, body: dict[str, Any]) -> Order:
+def _read_classic(model: str, body: dict[str, Any]) -> GenerateRequest:
     filled = fill_defaults(_CLASSIC_SCHEMA, body)
     duration_seconds = int(filled["duration"])
     last = (filled["last_image"],) if "last_image" in filled else ()
-    return Order(
+    return GenerateRequest(
         body=body,
         image_urls=(filled["image"], *last),
         duration_seconds=duration_seconds,
@@ -166,28 +166,28 @@ def _read_classic(model: str, body: dict[str, Any]) -> Order:
     )
 
 
-def _read_current(model: str, body: dict[str, Any]) -> Order:
+def _read_current(model: str, body: dict[str, Any]) -> GenerateRequest:
     rates = CURRENT_MICRO_USDC_PER_SECOND[model]
     filled = fill_defaults(_build_current_schema(list(rates)), body)
     _check_current_media(filled)
     duration_seconds = int(filled["duration"])
     price_micro_usdc = duration_seconds * rates[filled["outputResolution"]]
     exact = filled.get("resolution")
-    return Order(
+    return GenerateRequest(
         body=body,
-        # A reference clip takes up to twelve pictures; this studio only ever animates the first.
+        # Reference mode takes up to twelve pictures; this studio animates only the first.
         image_urls=tuple(filled["urls"] if filled["mode"] == "keyframe" else filled["urls"][:1]),
         duration_seconds=duration_seconds,
         short_side=SHORT_SIDES[filled["outputResolution"]],
         aspect_ratio=ASPECT_RATIOS[filled["aspectRatio"]],
         size=_read_size(exact) if exact else None,
-        audio=True,  # Seedance 2 clips carry native audio; there is no switch
+        audio=True,  # Seedance 2 always generates audio; its schema has no switch
         price_micro_usdc=price_micro_usdc * (UPSCALE_FACTOR if "upscaleResolution" in filled else 1),
     )
 
 
 def _check_current_media(filled: dict[str, Any]) -> None:
-    """Check what a JSON Schema cannot say about `urls`.
+    """Check the rules on `urls` that a JSON Schema cannot express.
 
     Source: the published schema's texts: "one per url", and [0] and [1] are the frames in keyframe mode.
     """

@@ -1,7 +1,7 @@
-"""What a rehearsal needs and a real studio does not have: its state, free money, faults, the chain's door.
+"""Routes that only a sandbox has: its state, free money, faults and the chains' JSON-RPC.
 
-Everything is under `/_sandbox/`, apart from the chains' JSON-RPC endpoints `/rpc` and `/tempo/rpc`. Nothing
-here is guarded: the sandbox listens on the loopback address and its money is worthless.
+Everything is under `/_sandbox/`, except the chains' JSON-RPC endpoints `/rpc` and `/tempo/rpc`. These routes need no
+sign-in: the sandbox listens on the loopback address and its money is worthless.
 """
 
 import dataclasses
@@ -22,12 +22,12 @@ from seedance_mcp.sandbox.chains.tempo import NETWORK as TEMPO_NETWORK
 from seedance_mcp.sandbox.chains.tempo import TempoSettlement
 from seedance_mcp.sandbox.chains.tempo_rpc import answer_tempo, build_tempo_receipt
 from seedance_mcp.sandbox.settings import RAILS
-from seedance_mcp.sandbox.state import Studio
+from seedance_mcp.sandbox.state import SandboxState
 
-Control = Callable[[Studio, Request], Awaitable[Response]]
+Control = Callable[[SandboxState, Request], Awaitable[Response]]
 
 
-def build_control_routes(studio: Studio) -> list[Route]:
+def build_control_routes(studio: SandboxState) -> list[Route]:
     """Build the routes that only a sandbox has."""
     return [
         _build_route(studio, "/_sandbox/state", show_state, "GET"),
@@ -39,20 +39,20 @@ def build_control_routes(studio: Studio) -> list[Route]:
     ]
 
 
-def _build_route(studio: Studio, path: str, control: Control, method: str) -> Route:
+def _build_route(studio: SandboxState, path: str, control: Control, method: str) -> Route:
     async def serve(request: Request) -> Response:
         try:
             return await control(studio, request)
         except ClientDisconnect:
-            return Response(status_code=400)  # nobody is left to read it
+            return Response(status_code=400)  # the client has gone
         except RefusalError as refusal:
             return build_refusal(refusal)
 
     return Route(path, serve, methods=[method])
 
 
-async def show_state(studio: Studio, _: Request) -> Response:
-    """Show everything that happened so far."""
+async def show_state(studio: SandboxState, _: Request) -> Response:
+    """Return the whole state of the studio."""
     settings = dataclasses.asdict(dataclasses.replace(studio.settings, funded=dict(studio.settings.funded)))
     return build_json(
         {
@@ -61,7 +61,7 @@ async def show_state(studio: Studio, _: Request) -> Response:
             "balances": studio.chain.balances(),
             "tempo_balances": studio.tempo.balances(),
             "settlements": _describe_settlements(studio),
-            "payments_seen": studio.paywall.sightings,
+            "payments_seen": studio.paywall.seen_payments,
             "jobs": _describe_jobs(studio),
             "uploads": studio.blobs.describe(),
             "requests": studio.requests(),
@@ -70,7 +70,7 @@ async def show_state(studio: Studio, _: Request) -> Response:
     )
 
 
-async def fund(studio: Studio, request: Request) -> Response:
+async def fund(studio: SandboxState, request: Request) -> Response:
     """Mint worthless money for an address, on one rail's chain."""
     body = await _read_json(request)
     match body:
@@ -88,8 +88,8 @@ async def fund(studio: Studio, request: Request) -> Response:
     return build_json({"address": address, "balance_micro_usdc": chain.balance_of(address)})
 
 
-async def replace_faults(studio: Studio, request: Request) -> Response:
-    """Switch on exactly the faults that are listed."""
+async def replace_faults(studio: SandboxState, request: Request) -> Response:
+    """Switch on exactly the listed faults."""
     match await _read_json(request):
         case {"faults": [*spellings]}:
             pass
@@ -102,8 +102,8 @@ async def replace_faults(studio: Studio, request: Request) -> Response:
     return build_json({"faults": studio.faults.spellings()})
 
 
-async def show_transaction(studio: Studio, request: Request) -> Response:
-    """Show one transaction: our block explorer."""
+async def show_transaction(studio: SandboxState, request: Request) -> Response:
+    """Return one transaction, as a block explorer does."""
     transaction = request.path_params["transaction"]
     settlement = studio.chain.find_settlement(transaction)
     if settlement is not None:
@@ -114,17 +114,17 @@ async def show_transaction(studio: Studio, request: Request) -> Response:
     return build_json(_describe_charge(studio, charged) | {"receipt": build_tempo_receipt(charged)})
 
 
-async def serve_rpc(studio: Studio, request: Request) -> Response:
+async def serve_rpc(studio: SandboxState, request: Request) -> Response:
     """Answer JSON-RPC to the x402 token's chain."""
     return await _serve_rpc(studio, request, lambda decoded: answer_rpc(studio.chain, decoded))
 
 
-async def serve_tempo_rpc(studio: Studio, request: Request) -> Response:
+async def serve_tempo_rpc(studio: SandboxState, request: Request) -> Response:
     """Answer JSON-RPC to the Tempo chain."""
     return await _serve_rpc(studio, request, lambda decoded: answer_tempo(studio.tempo, decoded))
 
 
-async def _serve_rpc(studio: Studio, request: Request, answer: Callable[[Any], Any]) -> Response:
+async def _serve_rpc(studio: SandboxState, request: Request, answer: Callable[[Any], Any]) -> Response:
     studio.count(request.method, request.url.path)
     slow = studio.faults.take("slow_chain")
     if slow is not None:
@@ -146,14 +146,14 @@ async def _read_json(request: Request) -> Any:
         raise RefusalError(400, "Invalid JSON", issues=[]) from exc
 
 
-def _describe_settlements(studio: Studio) -> list[dict[str, Any]]:
-    """Both chains' transfers in one row, oldest first."""
+def _describe_settlements(studio: SandboxState) -> list[dict[str, Any]]:
+    """Return the transfers of both chains in one list, oldest first."""
     rows = [(one.at, _describe_settlement(studio, one)) for one in studio.chain.settlements()]
     rows += [(one.at, _describe_charge(studio, one)) for one in studio.tempo.settlements()]
     return [row for _, row in sorted(rows, key=lambda row: row[0])]
 
 
-def _describe_charge(studio: Studio, settlement: TempoSettlement) -> dict[str, Any]:
+def _describe_charge(studio: SandboxState, settlement: TempoSettlement) -> dict[str, Any]:
     return {
         "rail": "mpp",
         "transaction": settlement.transaction,
@@ -171,7 +171,7 @@ def _describe_charge(studio: Studio, settlement: TempoSettlement) -> dict[str, A
     }
 
 
-def _describe_settlement(studio: Studio, settlement: Settlement) -> dict[str, Any]:
+def _describe_settlement(studio: SandboxState, settlement: Settlement) -> dict[str, Any]:
     return {
         "rail": "x402",
         "transaction": settlement.transaction,
@@ -186,16 +186,16 @@ def _describe_settlement(studio: Studio, settlement: Settlement) -> dict[str, An
     }
 
 
-def _describe_jobs(studio: Studio) -> list[dict[str, Any]]:
+def _describe_jobs(studio: SandboxState) -> list[dict[str, Any]]:
     return [
         {
             "id": job.id,
             "owner": job.owner,
             "type": job.kind,
             "path": job.path,
-            "input": dict(job.order.body),
+            "input": dict(job.request.body),
             "status": studio.jobs.read_state(job).status,
-            "price_micro_usdc": job.order.price_micro_usdc,
+            "price_micro_usdc": job.request.price_micro_usdc,
             "created_at": format_time(job.created_at),
             "deleted": job.deleted,
         }

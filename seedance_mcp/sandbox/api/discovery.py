@@ -53,7 +53,7 @@ def build_guidance(contract: Contract, origin: str) -> str:
     numbered = "\n".join(f"{number}. {step}" for number, step in enumerate(steps, start=1))
     return f"""# StableStudio (sandbox)
 
-A local stand-in for the studio. Its money is worthless; everything else behaves like the real thing.
+A local stand-in for the studio. Its money is worthless; everything else behaves like the real studio.
 
 Image to video:
 

@@ -1,4 +1,4 @@
-"""A studio that repeats the secrets which it was sent, in every answer and in the words of every failure."""
+"""A fault: the studio repeats the secrets that it received, in every answer and in every error text."""
 
 import base64
 import binascii
@@ -16,20 +16,20 @@ _HEX = re.compile(r"0x[0-9a-fA-F]{100,}")
 
 
 class Echo:
-    """Remembers what was sent, and writes it into answers."""
+    """Remembers received secrets and adds them to answers."""
 
     def __init__(self) -> None:
         self._seen: list[str] = []
 
-    def listen(self, request: Request) -> None:
-        """Remember the secrets of a request."""
+    def remember(self, request: Request) -> None:
+        """Store the secrets of a request."""
         for name in HEADERS:
             value = request.headers.get(name)
             if value is not None:
                 self._seen = [*self._seen, value, *_HEX.findall(_decode(value))][-KEPT_MAX:]
 
-    def speak(self, response: Response) -> Response:
-        """Return a JSON answer with everything that was sent before; any other answer as it is."""
+    def repeat(self, response: Response) -> Response:
+        """Return a JSON answer with all stored secrets added; return any other answer unchanged."""
         try:
             document: Any = json.loads(bytes(response.body))
         except ValueError:

@@ -1,6 +1,6 @@
-"""Other shapes of what the studio says of its jobs, as other deployments have been seen to write them.
+"""Other JSON shapes of jobs, as other deployments were observed to send them.
 
-Each is switched on by a named fault; `faults` says in words what it does.
+A named fault switches each of them on; `faults` describes them.
 """
 
 import json
@@ -11,7 +11,7 @@ Document = dict[str, Any]
 
 
 def write_word(document: Document, word: str) -> Document:
-    """Return an ended job under another status word, with a capital letter and a blank behind it."""
+    """Return an ended job with another status word, capitalised and followed by a blank."""
     return {**document, "status": f"{word.capitalize()} "} if document["status"] in ("complete", "failed") else document
 
 

@@ -1,8 +1,7 @@
-"""Checks request bodies against JSON Schemas and words the findings as the makers' framework does.
+"""Checks of request bodies against JSON Schemas, with the error texts of the makers' framework.
 
-The same schema that is published in the discovery document is the one that is enforced, so the two cannot
-drift apart. Only the keywords our own schemas use are understood. The room judges shapes; it knows no routes
-or prices.
+The enforced schema is the one that the discovery document publishes, so the two cannot differ. Only the keywords that
+our own schemas use are supported. This module knows no routes and no prices.
 
 Source: Zod 4 issue objects, as sent by `@agentcash/router` 1.20.0 in 400 answers.
 """
@@ -53,7 +52,7 @@ def fill_defaults(schema: Schema, body: dict[str, Any]) -> dict[str, Any]:
 
 
 def find_issues(schema: Schema, value: Any, path: Path | None = None) -> list[Issue]:
-    """Return everything that is wrong with a decoded value, in the order of the schema's fields."""
+    """Return all violations of a decoded value, in the order of the schema's fields."""
     path = path or []
     wanted: str = schema.get("type", "string")
     if "const" in schema or "enum" in schema:
@@ -121,14 +120,14 @@ def _type_issue(expected: str, value: Any, path: Path) -> Issue:
 
 
 class _Undefined:
-    """What JavaScript finds where a field is missing."""
+    """The value that JavaScript reads from a missing field."""
 
 
 _UNDEFINED = _Undefined()
 
 
 def _name_type(value: Any) -> str:
-    """Name a decoded JSON value's type as JavaScript does."""
+    """Return the type name that JavaScript gives a decoded JSON value."""
     match value:
         case None:
             return "null"

@@ -1,8 +1,7 @@
-"""Sign-in with a wallet: issues SIWX challenges and judges the proofs that come back.
+"""Sign-in with a wallet: issues SIWX challenges and verifies the proofs.
 
-The message is written and the signature recovered by `signinwithethereum`, an EIP-4361 implementation that
-shares nothing with the client under test. The room owns the nonces it has seen; it never learns what a route
-does.
+`signinwithethereum` writes the message and recovers the signature: an EIP-4361 implementation that shares no code
+with the client under test. This module keeps the nonces that were used; it does not know what a route does.
 
 Source: CAIP-122 / EIP-4361 for the message; wire captures of `@agentcash/router` 1.20.0 for the envelope, for
 the bare host in `domain`, and for the order and wording of refusals.
@@ -45,15 +44,15 @@ _MESSAGES = {
 
 
 class SignInError(RefusalError):
-    """A proof that was not accepted: a 402 that carries no new challenge."""
+    """A rejected proof: a 402 response without a new challenge."""
 
     def __init__(self, code: str) -> None:
         super().__init__(402, code)
         self.body = {"error": code, "message": _MESSAGES[code]}
 
 
-class Doorkeeper:
-    """Knows who a caller is, by the proofs it has checked."""
+class SignInVerifier:
+    """Issues sign-in challenges, and identifies callers by their proofs."""
 
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
@@ -95,10 +94,10 @@ class Doorkeeper:
         }
 
     def read_caller(self, request: Request) -> str | None:
-        """Return the checksummed address a request proves to come from, or None when it proves nothing.
+        """Return the checksummed address that a request proves, or None if it carries no proof.
 
         Raises:
-            SignInError: If there is a proof and it is not accepted.
+            SignInError: If the proof is rejected.
         """
         header = request.headers.get(HEADER)
         if header is None:
@@ -123,7 +122,7 @@ class Doorkeeper:
             _refuse("siwx_malformed")
 
     def _remember(self, nonce: str) -> None:
-        """Remember a used nonce for as long as a message with it could still pass."""
+        """Store a used nonce for as long as a message with it could be accepted."""
         now = self._clock()
         if len(self._seen) >= NONCES_MAX:
             self._seen = {nonce: until for nonce, until in self._seen.items() if until > now}
@@ -151,7 +150,7 @@ def _read_proof(header: str) -> SIWxPayload:
 
 
 def _check_place(proof: SIWxPayload, request: Request) -> None:
-    """Check that the proof was made for this host and this chain.
+    """Check that the proof is for this host and this chain.
 
     Source: captures: `domain` is the bare host, without a port, and `uri` only has to start with the origin.
     """

@@ -1,4 +1,4 @@
-"""Who holds how much of one token; safe to ask and to change from any thread."""
+"""The balances of one token. Every method may be called from any thread."""
 
 import threading
 import time
@@ -26,12 +26,12 @@ class Balances:
             self.mint(address, amount)
 
     def let_pass(self, seconds: float) -> None:
-        """Let time pass on the chain: its blocks come that much later from now on."""
+        """Move the chain's clock forward."""
         clock = self._clock
         self._clock = lambda: clock() + seconds
 
     def mint(self, address: str, amount_micro_usdc: int) -> None:
-        """Give an address tokens that did not exist before.
+        """Create new tokens for an address.
 
         Raises:
             ValueError: If the address is not one, or the amount is not between 0 and a billion USDC.

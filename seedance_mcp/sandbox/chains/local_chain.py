@@ -1,13 +1,13 @@
-"""A ledger that behaves like one USDC contract on one chain, held in memory.
+"""One USDC contract on one chain, in memory.
 
-Theory of operation. There is a single token contract, which keeps balances and, for every signer, the set of
-authorization nonces that were ever used. It knows one way to move money, EIP-3009
-`transferWithAuthorization`, and applies its rules in the order of the deployed FiatToken: the window, the
-nonce, the signature, the balance. A block is as old as a second: its number is the number of seconds since
-the chain began, so a client that waits for an authorization to lapse can ask the chain what time it is.
+The single token contract keeps balances and, for every signer, the authorization nonces that were used. Money moves
+only by EIP-3009 `transferWithAuthorization`, whose rules are checked in the order of the deployed FiatToken: the
+window, the nonce, the signature, the balance. The chain has one block per second, and a block's number is the number
+of seconds since the chain began. So a client that waits for an authorization to expire can read the time from the
+chain.
 
-The room owns balances, nonces, receipts and the chain's clock. It never decides what anything costs and never
-speaks HTTP. Every method may be called from any thread.
+This module keeps balances, nonces, receipts and the chain's clock. It sets no prices and does no HTTP. Every method
+may be called from any thread.
 
 Source: EIP-3009 (transferWithAuthorization), EIP-712 (the signed digest), FiatTokenV2_2 (revert reasons).
 """
@@ -35,8 +35,7 @@ TOKEN_DECIMALS = 6
 
 TRANSFER_TOPIC = "0x" + keccak(text="Transfer(address,address,uint256)").hex()
 USED_TOPIC = "0x" + keccak(text="AuthorizationUsed(address,bytes32)").hex()
-# EIP-2: a signature with s in the upper half of the curve order is a copy of another one. FiatToken refuses
-# it.
+# EIP-2: a signature with s in the upper half of the curve order is a copy of another one; FiatToken refuses it.
 _S_MAX = 0x7FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF5D576E7357A4501DDFE92F46681B20A0
 
 _AUTHORIZATION_FIELDS = [
@@ -50,7 +49,7 @@ _AUTHORIZATION_FIELDS = [
 
 
 class RevertError(Exception):
-    """The token contract refused a call; the text is what a node would report."""
+    """The token contract refused a call; the text is the one that a node reports."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(f"execution reverted: {reason}")
@@ -71,7 +70,7 @@ class Authorization:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settlement:
-    """One transfer that happened."""
+    """One completed transfer."""
 
     transaction: str
     payer: str
@@ -91,7 +90,7 @@ class LocalChain(Balances):
         self._settlements: dict[str, Settlement] = {}
 
     def authorization_state(self, authorizer: str, nonce: bytes) -> bool:
-        """Say whether an authorizer's nonce was used.
+        """Return True if an authorizer's nonce was used.
 
         Source: EIP-3009, `authorizationState`.
         """
@@ -104,7 +103,7 @@ class LocalChain(Balances):
             return tuple(self._settlements.values())
 
     def find_settlement(self, transaction: str) -> Settlement | None:
-        """Return the transfer with this transaction hash, if there is one."""
+        """Return the transfer with this transaction hash, or None."""
         with self._lock:
             return self._settlements.get(transaction.lower())
 
@@ -117,13 +116,13 @@ class LocalChain(Balances):
         return 1 + max(0, (self.timestamp() if timestamp is None else timestamp) - self._born_at)
 
     def block_timestamp(self, number: int) -> int | None:
-        """Return the time of a block in Unix seconds, or None for one that is not there yet."""
+        """Return the time of a block in Unix seconds, or None for a future block."""
         if not 0 <= number <= self.block_number():
             return None
         return self._born_at + max(0, number - 1)
 
     def check_transfer(self, authorization: Authorization, signature: bytes) -> None:
-        """Run `transferWithAuthorization` without keeping its effect, as `eth_call` does.
+        """Run `transferWithAuthorization` without its effect, as `eth_call` does.
 
         Raises:
             RevertError: If the contract would refuse it.
@@ -143,10 +142,10 @@ class LocalChain(Balances):
             raise RevertError("ERC20: transfer amount exceeds balance")
 
     def transfer(self, authorization: Authorization, signature: bytes) -> str:
-        """Move the money an authorization allows, once, and return the transaction hash.
+        """Transfer the money that an authorization allows, once, and return the transaction hash.
 
         Raises:
-            RevertError: If the contract refuses it; nothing moved then.
+            RevertError: If the contract refuses it; then no money has moved.
         """
         with self._lock:
             self.check_transfer(authorization, signature)
@@ -168,7 +167,7 @@ class LocalChain(Balances):
 
 
 def recover_authorizer(authorization: Authorization, signature: bytes) -> str | None:
-    """Return the lower-case address that signed an authorization, or None when nobody can have.
+    """Return the lower-case address that signed an authorization, or None for an invalid signature.
 
     Source: EIP-3009 typehash under EIP-712; EIP-2 for the bound on `s`.
     """
@@ -200,8 +199,8 @@ def recover_authorizer(authorization: Authorization, signature: bytes) -> str | 
             "nonce": authorization.nonce,
         },
     }
-    # On chain, ecrecover never reverts: it yields the zero address. eth-account raises instead, each of its
-    # layers in its own way.
+    # On chain, ecrecover never reverts but returns the zero address. eth-account raises instead, with a different
+    # exception in each of its layers.
     recover: Callable[..., str] = Account.recover_message  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]  # untyped upstream
     try:
         return recover(encode_typed_data(full_message=document), signature=signature).lower()

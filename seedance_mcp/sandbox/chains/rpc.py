@@ -1,4 +1,4 @@
-"""The chain's JSON-RPC door: the few methods a payer needs to find out what became of an authorization.
+"""The chain's JSON-RPC: the methods that a payer needs to determine the outcome of an authorization.
 
 Source: JSON-RPC 2.0 (envelope and error codes); Ethereum execution API (methods, hex quantities).
 """
@@ -33,7 +33,7 @@ _DATA = re.compile(r"0x([0-9a-fA-F]{2})*")
 
 
 class RpcError(Exception):
-    """An answer with an `error` member."""
+    """A JSON-RPC error, sent as the answer's `error` member."""
 
     def __init__(self, code: int, message: str) -> None:
         super().__init__(message)
@@ -46,7 +46,7 @@ def answer_rpc(chain: LocalChain, request: Any) -> Any:
 
 
 def answer_with(methods: Mapping[str, Callable[[C, list[Any]], Any]], chain: C, request: Any) -> Any:
-    """Answer one decoded JSON-RPC request, or a batch of them, by these methods of a chain."""
+    """Answer one decoded JSON-RPC request, or a batch of them, with these methods of a chain."""
     if isinstance(request, list):
         if not 0 < len(request) <= BATCH_MAX:  # pyright: ignore[reportUnknownArgumentType]  # any JSON
             return _build_error(None, RpcError(_INVALID_REQUEST, "invalid batch"))
@@ -114,7 +114,7 @@ def _get_receipt(chain: LocalChain, params: list[Any]) -> dict[str, Any] | None:
 
 
 def build_receipt(settlement: Settlement) -> dict[str, Any]:
-    """Build the receipt of a settlement as a node's JSON shows it."""
+    """Build the receipt of a settlement in a node's JSON form."""
     return {
         "status": "0x1",
         "transactionHash": settlement.transaction,
@@ -131,7 +131,7 @@ def _get_logs(chain: LocalChain, params: list[Any]) -> list[dict[str, Any]]:
         return []
     found = [one for one in chain.settlements() if first <= one.block_number <= last]
     logs: list[dict[str, Any]] = [
-        {**log, "blockTimestamp": hex(chain.block_timestamp(one.block_number) or 0)}  # as newer nodes say it
+        {**log, "blockTimestamp": hex(chain.block_timestamp(one.block_number) or 0)}  # as newer nodes send it
         for one in found
         for log in (build_transfer_log(one), build_use_log(one))
     ]
@@ -153,7 +153,7 @@ def read_log_filter(params: list[Any], head: int) -> tuple[int, int, str, list[A
 
 
 def match_topics(wanted: list[Any], topics: list[str]) -> bool:
-    """Return True if an event has the topics that were asked for; null matches anything."""
+    """Return True if an event has the wanted topics; null matches anything."""
     if len(wanted) > len(topics):
         return False
     pairs = zip(wanted, topics, strict=False)
@@ -192,7 +192,7 @@ def _authorization_state(chain: LocalChain, arguments: bytes) -> bytes:
 
 
 def read_address(arguments: bytes, index: int) -> str:
-    """Read an address out of a call's arguments."""
+    """Read an address from a call's arguments."""
     word = _read_word(arguments, index)
     if any(word[:12]):
         raise RpcError(REVERTED, "execution reverted")
@@ -211,7 +211,7 @@ def _hash_block(number: int) -> str:
 
 
 def select_function(signature: str) -> bytes:
-    """The four bytes that name a function in a call."""
+    """Return the four bytes that select a function in a call."""
     return keccak(text=signature)[:4]
 
 

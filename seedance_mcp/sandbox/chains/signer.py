@@ -1,6 +1,6 @@
-"""The local chain as the official facilitator code wants to see it.
+"""The local chain behind the interface that the official facilitator code expects.
 
-The room translates calls and receipts; what a call does is the chain's business.
+This module translates calls and receipts. The chain executes them.
 
 Source: x402 Python SDK, `x402.mechanisms.evm.signer.FacilitatorEvmSigner`.
 """
@@ -23,7 +23,7 @@ from seedance_mcp.sandbox.chains.local_chain import (
     build_transfer_log,
 )
 
-# The account that pays for gas. It holds no tokens and signs nothing: blocks here need no signature.
+# The account that pays for gas. It holds no tokens and signs nothing: this chain's blocks need no signature.
 FACILITATOR_ADDRESS = "0x402402000000000000000000000000000000Fac1"
 
 _UINT256_MAX = 2**256 - 1
@@ -44,7 +44,7 @@ class ChainSigner:
         return CHAIN_ID
 
     def get_code(self, address: str) -> bytes:
-        """Return a stand-in for the token's bytecode; every other address is a person and has none."""
+        """Return a stand-in for the token's bytecode; no other address has code."""
         return b"\x60\x80" if _is_token(address) else b""
 
     def get_balance(self, address: str, token_address: str) -> int:
@@ -52,7 +52,7 @@ class ChainSigner:
         return self._chain.balance_of(address) if _is_token(token_address) else 0
 
     def verify_typed_data(self, *_: Any, **__: Any) -> bool:
-        """Refuse: only smart wallets and Permit2 ask for this, and this chain has neither."""
+        """Return False: only smart wallets and Permit2 need this, and this chain has neither."""
         return False
 
     def read_contract(self, address: str, abi: list[dict[str, Any]], function_name: str, *args: Any) -> Any:
@@ -100,7 +100,7 @@ class ChainSigner:
         return self._chain.transfer(*_read_transfer(args))
 
     def send_transaction(self, to: str, data: bytes) -> str:
-        """Refuse: there is nothing to deploy here.
+        """Refuse: this chain has no contracts to deploy.
 
         Raises:
             RevertError: Always.
@@ -109,7 +109,7 @@ class ChainSigner:
         raise RevertError("this chain runs no other contracts")
 
     def wait_for_transaction_receipt(self, tx_hash: str) -> TransactionReceipt:
-        """Return a transfer's receipt with its Transfer log; blocks here are immediate.
+        """Return a transfer's receipt with its Transfer log; this chain needs no waiting.
 
         Raises:
             LookupError: If there is no such transaction.

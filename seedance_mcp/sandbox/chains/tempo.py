@@ -1,10 +1,10 @@
-"""A chain of Tempo's kind in memory: one TIP-20 dollar, and type 0x76 transactions that are really signed.
+"""A Tempo chain in memory: one TIP-20 dollar, and signed transactions of type 0x76.
 
-What a node would check is checked here: encoding, signatures, chain, expiring nonce, validity window, the one call that
-this token knows, and balances that cover the amount and the dearest fee that was signed for. What a payer signed is
-included at most once, whoever sponsors it how often.
+The chain checks what a node checks: encoding, signatures, chain, expiring nonce, validity window, the token's one
+function, and balances that cover the amount and the highest fee that was signed. It includes what a payer signed at
+most once, also if several sponsors sign it.
 
-The chain and the token exist nowhere, so a transaction that is valid here is worthless on Tempo.
+The chain and the token exist only here, so a transaction that is valid here is worthless on Tempo.
 
 Source: Tempo transaction (0x76) as `pytempo` encodes it; wire captures for the network fee, which the payer or a
 sponsor pays in the token itself; Tempo's expiring nonce, kept as the hash of what the payer signed and of the payer.
@@ -38,30 +38,30 @@ TOKEN_ADDRESS = "0x20C0000000000000000000000000000004024217"  # noqa: S105  # a 
 TOKEN_DECIMALS = 6
 
 GAS_PRICE = 20_000_000_000
-"""In attodollars. Source: Tempo's base fee of 2 * 10^10."""
+"""Price of one unit of gas in attodollars. Source: Tempo's base fee of 2 * 10^10."""
 GAS_USED = 278_800
-"""Of one transfer: with `GAS_PRICE` a fee of 5,576 micro-dollars, as captured."""
+"""Gas of one transfer: with `GAS_PRICE` a fee of 5,576 micro-dollars, as captured."""
 ATTODOLLARS_PER_MICRODOLLAR = 10**12
 EXPIRING_NONCE_KEY = 2**256 - 1
 VALIDITY_SECONDS_MAX = 30
-"""Source: the newest hardfork that `@foundry-rs/anvil --network tempo` runs caps an expiring nonce's validity."""
+"""Longest validity of an expiring nonce. Source: the newest hardfork that `@foundry-rs/anvil --network tempo` runs."""
 TRANSACTION_BYTES_MAX = 16_384
 
 TRANSFER_WITH_MEMO_TOPIC = "0x" + keccak(text="TransferWithMemo(address,address,uint256,bytes32)").hex()
 _TRANSFER = keccak(text="transfer(address,uint256)")[:4]
 _TRANSFER_WITH_MEMO = keccak(text="transferWithMemo(address,uint256,bytes32)")[:4]
 _ZERO_ADDRESS = "0x" + "0" * 40
-_FIELDS = 14  # thirteen of the body and the sender's signature; access keys are not for this chain
+_FIELDS = 14  # thirteen of the body and the sender's signature; this chain has no access keys
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Transfer:
-    """A decoded transaction: who signed that how much may go where, until when, and for what fee at most.
+    """A decoded transaction: its payer, recipient, amount, validity and maximum fee.
 
     Attributes:
-        transaction: Its hash, known as soon as everybody has signed; empty for an envelope that waits for its sponsor.
-        nonce_hash: What the chain knows an expiring nonce by; the same whoever sponsors it.
-        sponsor: Who pays the fee instead of the payer, or None.
+        transaction: Its hash, known once all parties have signed; empty for an envelope that waits for its sponsor.
+        nonce_hash: The chain's identity of an expiring nonce; independent of the sponsor.
+        sponsor: The address that pays the fee instead of the payer, or None.
         memo: 32 bytes in hexadecimal, or None for a plain transfer.
         fee_micro_usdc_max: Gas limit times gas price, rounded up.
     """
@@ -87,7 +87,7 @@ class Transfer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TempoSettlement:
-    """One transfer that happened, and its fee."""
+    """One completed transfer, and its fee."""
 
     transaction: str
     nonce_hash: str
@@ -115,12 +115,12 @@ class TempoChain(Balances):
             return tuple(self._settlements.values())
 
     def find_settlement(self, transaction: str) -> TempoSettlement | None:
-        """Return the transfer with this transaction hash, if there is one."""
+        """Return the transfer with this transaction hash, or None."""
         with self._lock:
             return self._settlements.get(transaction.lower())
 
     def find_nonce(self, nonce_hash: str) -> TempoSettlement | None:
-        """Return the transfer that used an expiring nonce, if there is one."""
+        """Return the transfer that used an expiring nonce, or None."""
         return next((one for one in self.settlements() if one.nonce_hash == nonce_hash), None)
 
     def timestamp(self) -> int:
@@ -132,13 +132,13 @@ class TempoChain(Balances):
         return 1 + max(0, self.timestamp() - self._born_at)
 
     def block_timestamp(self, number: int) -> int | None:
-        """Return the time of a block in Unix seconds, or None for one that is not there yet."""
+        """Return the time of a block in Unix seconds, or None for a future block."""
         if not 0 <= number <= self.block_number():
             return None
         return self._born_at + max(0, number - 1)
 
     def check_transfer(self, transfer: Transfer) -> None:
-        """Say whether a transaction would be included now.
+        """Check that the chain would include a transaction now.
 
         Raises:
             RevertError: If it would not.
@@ -166,10 +166,10 @@ class TempoChain(Balances):
                 raise RevertError("InsufficientBalance")
 
     def include(self, raw: bytes) -> TempoSettlement:
-        """Move the money a signed transaction allows, once, and take its fee.
+        """Transfer the money that a signed transaction allows, once, and take its fee.
 
         Raises:
-            RevertError: If it is not included; nothing moved then.
+            RevertError: If the transaction is not included; then no money has moved.
         """
         transfer = read_transaction(raw)
         with self._lock:
@@ -198,10 +198,10 @@ class TempoChain(Balances):
 
 
 def read_transaction(raw: bytes) -> Transfer:
-    """Decode a signed 0x76 transaction of one token transfer, and recover who signed it.
+    """Decode a signed 0x76 transaction of one token transfer, and recover its signer.
 
     Raises:
-        RevertError: If it is not one, not in its one right encoding, or signed by nobody.
+        RevertError: If it is not one, is not in canonical encoding, or has an invalid signature.
     """
     if not 0 < len(raw) <= TRANSACTION_BYTES_MAX or raw[0] != 0x76:
         raise RevertError("not a Tempo transaction (0x76)")
@@ -219,10 +219,10 @@ def read_transaction(raw: bytes) -> Transfer:
 
 
 def read_envelope(raw: bytes) -> Transfer:
-    """Decode a 0x78 envelope: a transaction that its payer has signed, and that waits for a sponsor.
+    """Decode a 0x78 envelope: a transaction that its payer has signed and that needs a sponsor.
 
     Raises:
-        RevertError: If it is not one, or not signed by the payer that it names.
+        RevertError: If it is not one, or the payer that it names did not sign it.
     """
     if not 0 < len(raw) <= TRANSACTION_BYTES_MAX or raw[0] != 0x78:
         raise RevertError("not an envelope for a sponsor (0x78)")
@@ -231,7 +231,7 @@ def read_envelope(raw: bytes) -> Transfer:
         transaction = attrs.evolve(_build_transaction([*fields[:11], b"", *fields[12:]]), awaiting_fee_payer=True)
         payer = _recover(transaction.get_signing_hash(), signature)
         if bytes.fromhex(payer[2:]) != fields[11]:
-            raise RevertError("signed by another than the payer that it names")
+            raise RevertError("not signed by the payer that it names")
     return _build_transfer(transaction, payer=payer, sponsor=None, transaction="")
 
 
@@ -264,7 +264,7 @@ def _build_transfer(signed: TempoTransaction, *, payer: str, sponsor: str | None
 
 @contextmanager
 def _decoding() -> Generator[None]:
-    """What the libraries say of bytes that are no transaction, in our word."""
+    """Raise `RevertError` for the exceptions that the libraries raise on invalid bytes."""
     try:
         yield
     except (BadSignature, ValidationError, TypeError, ValueError) as exc:
@@ -272,7 +272,7 @@ def _decoding() -> Generator[None]:
 
 
 def _recover(signing_hash: bytes, signature: Signature | None) -> str:
-    """Who signed. What the SDK's own verifier uses, too."""
+    """Return the address that signed, as the SDK's verifier recovers it."""
     if signature is None:
         raise RevertError("not signed")
     recover = cast("Callable[..., str]", Account._recover_hash)  # pyright: ignore[reportPrivateUsage, reportUnknownMemberType]  # no public door
@@ -280,7 +280,7 @@ def _recover(signing_hash: bytes, signature: Signature | None) -> str:
 
 
 def _split(raw: bytes) -> tuple[list[Any], Signature]:
-    """The thirteen fields of a transaction, and its sender's signature."""
+    """Return the thirteen fields of a transaction, and its sender's signature."""
     decode = cast("Callable[[bytes], Any]", rlp.decode)  # pyright: ignore[reportUnknownMemberType]  # untyped upstream
     try:
         fields = decode(raw[1:])
@@ -317,7 +317,7 @@ def _build_transaction(fields: list[Any]) -> TempoTransaction:
 
 
 def _read_call(data: bytes) -> tuple[str, int, str | None]:
-    """The recipient, amount and memo of `transfer` or `transferWithMemo`."""
+    """Return the recipient, amount and memo of `transfer` or `transferWithMemo`."""
     selector, arguments = data[:4], data[4:]
     words = [arguments[index : index + 32] for index in range(0, len(arguments), 32)]
     lengths = {_TRANSFER: 64, _TRANSFER_WITH_MEMO: 96}
@@ -328,7 +328,7 @@ def _read_call(data: bytes) -> tuple[str, int, str | None]:
 
 
 def build_logs(settlement: TempoSettlement) -> list[dict[str, Any]]:
-    """Build the events of a settlement, as a node's JSON shows them: a transfer, and its memo where it has one."""
+    """Build the events of a settlement in a node's JSON form: a transfer and, if it has one, its memo."""
     place = {
         "address": TOKEN_ADDRESS,
         "data": "0x" + settlement.amount_micro_usdc.to_bytes(32).hex(),

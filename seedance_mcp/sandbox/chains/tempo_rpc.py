@@ -1,7 +1,7 @@
-"""The Tempo chain's JSON-RPC door, and the same door for the SDK that lives in this process.
+"""The Tempo chain's JSON-RPC, over HTTP and in this process for the official SDK.
 
-The methods are those that the official server-side code calls, and those that a payer needs to choose a fee, to know
-its balance and to find out what became of its transaction.
+The methods are those that the official server-side code calls, and those that a payer needs to choose a fee, to read
+its balance and to determine the outcome of its transaction.
 
 Source: JSON-RPC 2.0; Ethereum execution API; `eth_sendRawTransactionSync` (EIP-7966).
 """
@@ -37,8 +37,8 @@ from seedance_mcp.sandbox.chains.tempo import (
     build_logs,
 )
 
-DOOR = "http://tempo.invalid/"
-"""Where the in-process door would be; nobody listens there."""
+IN_PROCESS_URL = "http://tempo.invalid/"
+"""URL that the SDK is given for the chain in this process. No server listens on it."""
 TRANSACTION_REJECTED = -32003
 
 _QUANTITY = re.compile(r"0x[0-9a-fA-F]{1,16}")
@@ -51,7 +51,7 @@ def answer_tempo(chain: TempoChain, request: Any) -> Any:
 
 
 class TempoTransport(httpx.AsyncBaseTransport):
-    """Lets the official SDK talk to the chain by its own HTTP client, without a connection."""
+    """Connects the official SDK's HTTP client to the chain in this process, without a network connection."""
 
     def __init__(self, chain: TempoChain) -> None:
         self._chain = chain
@@ -101,7 +101,7 @@ def _get_receipt(chain: TempoChain, params: list[Any]) -> dict[str, Any] | None:
 
 
 def _simulate(chain: TempoChain, params: list[Any]) -> dict[str, Any]:
-    """What a sponsor asks before it sends: whether the payer has what the call moves. A node's answer, in brief."""
+    """Simulate a call for a sponsor: check that the payer has what the call transfers."""
     match params:
         case [{"blockStateCalls": [{"calls": [{"from": str(payer), "data": str(data)}]}]}, *_] if _DATA.fullmatch(data):
             pass
@@ -113,7 +113,7 @@ def _simulate(chain: TempoChain, params: list[Any]) -> dict[str, Any]:
 
 
 def _get_logs(chain: TempoChain, params: list[Any]) -> list[dict[str, Any]]:
-    """The token's events whose topics are the ones asked for."""
+    """Return the token's events with the wanted topics."""
     first, last, address, topics = read_log_filter(params, chain.block_number())
     found = [log for one in chain.settlements() if first <= one.block_number <= last for log in build_logs(one)]
     return [log for log in found if address.lower() == TOKEN_ADDRESS.lower() and match_topics(topics, log["topics"])]

@@ -1,9 +1,8 @@
-"""The MPP way of being paid: challenges, verification and settlement by the official SDK, on a Tempo chain in memory.
+"""The MPP rail: challenges, verification and settlement by the official SDK, on a Tempo chain in memory.
 
-Challenges, credentials and receipts are the SDK's types; its payment engine authenticates the echoed challenge, checks
-the transaction against it and broadcasts it. Ours are the chain below, the simulation before the handler, and the
-refusals of the makers' framework, which differ from the SDK's. The room never decides a price and never runs a
-handler.
+Challenges, credentials and receipts are the SDK's types. The SDK authenticates the echoed challenge, checks the
+transaction against it and broadcasts it. Our code is the chain, the simulation before the handler, and the refusals of
+the makers' framework, which differ from the SDK's. This module sets no prices and runs no handlers.
 
 Source: `pympp` 0.16, server side; wire captures of `@agentcash/router` 1.20.0 (refusals, realm with the port, the
 zero-amount charge beside a sign-in).
@@ -39,7 +38,7 @@ from seedance_mcp.sandbox.chains.tempo import (
     read_envelope,
     read_transaction,
 )
-from seedance_mcp.sandbox.chains.tempo_rpc import DOOR, TempoTransport
+from seedance_mcp.sandbox.chains.tempo_rpc import IN_PROCESS_URL, TempoTransport
 from seedance_mcp.sandbox.faults import Fault
 from seedance_mcp.sandbox.payments.paywall import PaymentRejectedError, Resource, Verified
 from seedance_mcp.sandbox.payments.tampering import tamper_charge
@@ -54,9 +53,9 @@ _SPENT = "MPP payment failed: Payment verification failed: Transaction hash has 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MppPayment:
-    """A verified payment that waits to be settled; one whose receipt is there was, by being verified."""
+    """A verified payment to settle; one with a receipt is settled already."""
 
-    engine: Mpp
+    server: Mpp
     credential: Credential
     receipt: Receipt | None = None
 
@@ -66,21 +65,23 @@ class MppRail:
 
     name = "mpp"
 
-    def __init__(self, chain: TempoChain, *, pay_to: str, sponsors: bool = False, pushed: bool = False) -> None:
+    def __init__(
+        self, chain: TempoChain, *, pay_to: str, sponsors: bool = False, client_broadcast: bool = False
+    ) -> None:
         self._chain = chain
-        self._pushed = pushed
+        self._client_broadcast = client_broadcast
         self._sponsor = TempoAccount.from_key("0x" + secrets.token_hex(32)) if sponsors else None
         if self._sponsor is not None:
             chain.mint(self._sponsor.address, SPONSOR_MICRO_USDC)
         self._pay_to = pay_to.lower()
         self._secret = secrets.token_hex(32)
         self._tampered: list[dict[str, Any]] = []
-        self._engines: dict[str, Mpp] = {}
+        self._servers: dict[str, Mpp] = {}
         self._store = MemoryStore()
         self._http = httpx.AsyncClient(transport=TempoTransport(chain))
 
     def carries_payment(self, request: Request) -> bool:
-        """Say whether a request pays on this rail."""
+        """Return True if a request pays on this rail."""
         return request.headers.get("authorization", "").lower().startswith("payment ")
 
     def build_challenge(
@@ -98,13 +99,13 @@ class MppRail:
         return {"www-authenticate": self._write_challenge(charge, realm, lifetime_seconds)}
 
     def build_sign_in_headers(self, url: str) -> dict[str, str]:
-        """Build the zero-amount charge that stands beside a sign-in, and that nobody may answer with money."""
+        """Build the zero-amount charge that accompanies a sign-in challenge; it must not be paid."""
         return {
             "www-authenticate": self._write_challenge(self._build_charge(0), urlsplit(url).netloc, LIFETIME_SECONDS)
         }
 
     async def verify(self, request: Request, resource: Resource, price_micro_usdc: int) -> Verified:
-        """Verify the payment a request carries: its challenge, its transaction, and that it would be included now.
+        """Verify a request's payment: its challenge, its transaction, and that the chain would include it now.
 
         Raises:
             PaymentRejectedError: If it is not a payment for this resource at this price, or would not settle.
@@ -113,8 +114,8 @@ class MppRail:
         try:
             credential = _read_credential(request.headers["authorization"])
             charge = json.loads(_decode_base64url(credential.challenge.request))
-            if self._pushed:
-                return await self._take_pushed(credential, charge, resource, price_micro_usdc)
+            if self._client_broadcast:
+                return await self._accept_broadcast(credential, charge, resource, price_micro_usdc)
             transfer = _read_transfer(credential)
             if self._sponsor is not None:
                 transfer = replace(transfer, sponsor=self._sponsor.address)
@@ -122,36 +123,36 @@ class MppRail:
             raise PaymentRejectedError("malformed_credential", "not a readable credential", silent=True) from exc
         if self._chain.find_nonce(transfer.nonce_hash) is not None:
             raise RefusalError(500, _SPENT)
-        # A tampered charge is honoured when it comes back signed: a thief would not refuse the money.
+        # A tampered charge is accepted if the client signs it, as a thief would accept it.
         if charge not in [self._build_charge(price_micro_usdc), *self._tampered]:
             raise PaymentRejectedError("charge_mismatch", "not a charge for this resource", silent=True)
-        engine = self._find_engine(credential.challenge.realm if charge in self._tampered else _realm_of(resource))
+        server = self._find_server(credential.challenge.realm if charge in self._tampered else _realm_of(resource))
         try:
-            validation = await engine.validate_credential(credential)
+            validation = await server.validate_credential(credential)
             self._chain.check_transfer(transfer)
         except (PaymentError, RevertError) as exc:
             raise PaymentRejectedError("invalid_payment", str(exc), silent=True) from exc
         payer = to_checksum_address(validation.payer or transfer.payer)
-        return Verified(payer=payer, payment=MppPayment(engine=engine, credential=credential))
+        return Verified(payer=payer, payment=MppPayment(server=server, credential=credential))
 
-    async def _take_pushed(
+    async def _accept_broadcast(
         self, credential: Credential, charge: object, resource: Resource, price_micro_usdc: int
     ) -> Verified:
-        """Take the hash of a transfer that is on the chain. It is used by this, whatever the handler says afterwards.
+        """Accept the hash of a transfer on the chain. This uses the hash up, even if the handler refuses afterwards.
 
         Source: contract section 6.
         """
         if charge != self._build_charge(price_micro_usdc):
             raise PaymentRejectedError("charge_mismatch", "not a charge for this resource", silent=True)
-        engine = self._find_engine(_realm_of(resource))
+        server = self._find_server(_realm_of(resource))
         try:
-            validation = await engine.validate_credential(credential)
-            receipt = await engine.broadcast_credential(credential)
+            validation = await server.validate_credential(credential)
+            receipt = await server.broadcast_credential(credential)
         except CredentialReplayedError as exc:
             raise RefusalError(500, _SPENT) from exc
         except PaymentError as exc:
             raise PaymentRejectedError("invalid_payment", str(exc), silent=True) from exc
-        payment = MppPayment(engine=engine, credential=credential, receipt=receipt)
+        payment = MppPayment(server=server, credential=credential, receipt=receipt)
         return Verified(payer=to_checksum_address(str(validation.payer)), payment=payment)
 
     async def settle(self, payment: Any, *, broken: bool = False) -> tuple[str, dict[str, str]] | None:
@@ -170,13 +171,13 @@ class MppRail:
             if broken:
                 return None
             try:
-                receipt = await payment.engine.broadcast_credential(payment.credential)
+                receipt = await payment.server.broadcast_credential(payment.credential)
             except PaymentError:
                 return None
         return receipt.reference, {"payment-receipt": receipt.to_payment_receipt()}
 
     def forge_receipt(self, payment: Any) -> dict[str, str]:
-        """Build the headers of an answer to a payment with a transaction that never was."""
+        """Build the headers of an answer whose receipt names a transaction that does not exist."""
         del payment
         return {"payment-receipt": Receipt.success(reference="0x" + secrets.token_hex(32)).to_payment_receipt()}
 
@@ -184,7 +185,7 @@ class MppRail:
         """Describe what a request's payment authorizes, without its signature."""
         try:
             credential = _read_credential(request.headers["authorization"])
-            if self._pushed:
+            if self._client_broadcast:
                 return {"rail": self.name, "hash": str(cast("dict[str, object]", credential.payload)["hash"])}
             transfer = _read_transfer(credential)
         except (PaymentError, RevertError, AttributeError, KeyError, TypeError, ValueError):
@@ -211,7 +212,7 @@ class MppRail:
         details: dict[str, Any] = {"chainId": CHAIN_ID}
         if self._sponsor is not None:
             details["feePayer"] = True
-        if self._pushed:
+        if self._client_broadcast:
             details["supportedModes"] = ["push"]
         return {
             "amount": str(price_micro_usdc),
@@ -231,13 +232,13 @@ class MppRail:
         )
         return challenge.to_www_authenticate(realm)
 
-    def _find_engine(self, realm: str) -> Mpp:
-        """The SDK's engine for a realm; all of them know the same used transactions."""
-        if realm not in self._engines:
+    def _find_server(self, realm: str) -> Mpp:
+        """Return the SDK's server object for a realm; all of them share the used transactions."""
+        if realm not in self._servers:
             methods = tempo.charge(
                 recipient=self._pay_to,
                 chain_id=CHAIN_ID,
-                rpc_url=DOOR,
+                rpc_url=IN_PROCESS_URL,
                 currencies=[TOKEN_ADDRESS.lower()],
                 fee_payer=self._sponsor,
                 fee_token=TOKEN_ADDRESS if self._sponsor else None,
@@ -245,8 +246,8 @@ class MppRail:
                 store=self._store,
                 http_client=self._http,
             )
-            self._engines[realm] = Mpp(methods=methods, realm=realm, secret_key=self._secret)
-        return self._engines[realm]
+            self._servers[realm] = Mpp(methods=methods, realm=realm, secret_key=self._secret)
+        return self._servers[realm]
 
 
 def _realm_of(resource: Resource) -> str:
@@ -258,7 +259,7 @@ def _read_credential(header: str) -> Credential:
         raise ValueError("too long")
     try:
         return Credential.from_authorization(header)
-    except Exception as exc:  # the SDK names no errors of its own here; whatever it is, it is no credential
+    except Exception as exc:  # the SDK documents no exceptions here; any of them means an invalid credential
         raise ValueError("not a credential") from exc
 
 

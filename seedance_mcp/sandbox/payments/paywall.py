@@ -1,12 +1,12 @@
-"""The order of work on a paid route, whatever the rail.
+"""The order of work on a paid route, on every rail.
 
 Unpaid: price the body and answer 402 with one offer per rail. Paid: read the body (400), verify the payment
 (402 with `error` and `reason`, and a fresh challenge), run the handler (its own refusals), settle (500),
-answer. Nothing is settled unless the handler succeeded, and what the handler made stays when the settlement
-fails: that is how the makers' framework does it, and where it hurts its clients.
+answer. Nothing is settled unless the handler succeeded, and the handler's result stays if the settlement fails: the
+makers' framework does so, and its clients must handle it.
 
-A rail knows one payment protocol. The room owns this order and the faults that sit between its steps; it
-never looks into a payment.
+A rail knows one payment protocol. This module has the order and the faults between its steps; it does not read
+payments.
 
 Source: `@agentcash/router` 1.20.0 (order of steps, bodies and headers of refusals).
 """
@@ -30,16 +30,16 @@ from seedance_mcp.sandbox.api.answers import (
     dump_json,
 )
 from seedance_mcp.sandbox.api.schema import Schema
-from seedance_mcp.sandbox.faults import Fault, FaultBoard
+from seedance_mcp.sandbox.faults import Fault, FaultSwitches
 from seedance_mcp.sandbox.payments.shapes import reshape_challenge
 
-SIGHTINGS_MAX = 10_000
+SEEN_PAYMENTS_MAX = 10_000
 _FAULTS_FOR_PAYMENT = ("error_for_payment", "page_for_payment", "bot_check_for_payment")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Resource:
-    """What is for sale: one route, as one request sees it."""
+    """The resource for sale: one route, for one request."""
 
     url: str
     path: str
@@ -51,7 +51,7 @@ class Resource:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verified:
-    """A payment that would settle, and who makes it."""
+    """A payment that would settle, and its payer."""
 
     payer: str
     payment: Any
@@ -61,8 +61,8 @@ class PaymentRejectedError(Exception):
     """A payment that failed verification.
 
     Attributes:
-        reason: A code.
-        silent: Whether the answer is the bare challenge again, as it is on MPP.
+        reason: The error code.
+        silent: True if the answer is the challenge without an error, as on MPP.
     """
 
     def __init__(self, reason: str, message: str, *, silent: bool = False) -> None:
@@ -72,22 +72,22 @@ class PaymentRejectedError(Exception):
 
 
 class Rail(Protocol):
-    """One way to be paid."""
+    """One payment protocol of the studio."""
 
     name: str
 
     def carries_payment(self, request: Request) -> bool:
-        """Say whether a request pays on this rail."""
+        """Return True if a request pays on this rail."""
         ...
 
     def build_challenge(
         self, resource: Resource, price_micro_usdc: int, tampering: Fault | None = None
     ) -> dict[str, str]:
-        """Build the headers that offer a resource for a price, changed by a fault where there is one."""
+        """Build the headers that offer a resource for a price, changed by a fault if one is given."""
         ...
 
     def build_sign_in_headers(self, url: str) -> dict[str, str]:
-        """Build what this rail adds to a sign-in challenge."""
+        """Build the headers that this rail adds to a sign-in challenge."""
         ...
 
     async def verify(self, request: Request, resource: Resource, price_micro_usdc: int) -> Verified:
@@ -99,7 +99,7 @@ class Rail(Protocol):
         ...
 
     def forge_receipt(self, payment: Any) -> dict[str, str]:
-        """Build the headers of an answer to a payment with a transaction that never was."""
+        """Build the headers of an answer whose receipt names a transaction that does not exist."""
         ...
 
     def describe_payment(self, request: Request) -> dict[str, Any]:
@@ -107,28 +107,28 @@ class Rail(Protocol):
         ...
 
     async def close(self) -> None:
-        """Let go of connections."""
+        """Close connections."""
         ...
 
 
 class Paywall:
-    """Sells resources for payments on any of its rails."""
+    """Sells resources for payments on its rails."""
 
-    def __init__(self, rails: Sequence[Rail], faults: FaultBoard, stopping: Event) -> None:
+    def __init__(self, rails: Sequence[Rail], faults: FaultSwitches, stopping: Event) -> None:
         self._rails = tuple(rails)
         self._faults = faults
         self._stopping = stopping
         self.purposes: dict[str, str] = {}
-        """The path each settled transaction paid for."""
-        self.sightings: list[dict[str, Any]] = []
-        """Every signed payment that was ever shown to this studio, settled or not."""
+        """Path that was paid for, by settled transaction."""
+        self.seen_payments: list[dict[str, Any]] = []
+        """All signed payments that this studio received, settled or not."""
 
     def find_rail(self, request: Request) -> Rail | None:
-        """Return the rail a request pays on; the first one wins, as in the framework."""
+        """Return the first rail that a request pays on, as in the framework."""
         for rail in self._rails:
             if rail.carries_payment(request):
-                self.sightings = [
-                    *self.sightings[-SIGHTINGS_MAX:],
+                self.seen_payments = [
+                    *self.seen_payments[-SEEN_PAYMENTS_MAX:],
                     {"path": request.url.path, **rail.describe_payment(request)},
                 ]
                 return rail
@@ -154,11 +154,11 @@ class Paywall:
         return Response(dump_json(refusal), 402, headers)
 
     def build_sign_in_headers(self, url: str) -> dict[str, str]:
-        """Build what the rails add to a sign-in challenge."""
+        """Build the headers that the rails add to a sign-in challenge."""
         return {name: value for rail in self._rails for name, value in rail.build_sign_in_headers(url).items()}
 
     async def close(self) -> None:
-        """Let go of the rails' connections."""
+        """Close the rails' connections."""
         for rail in self._rails:
             await rail.close()
 
@@ -176,9 +176,9 @@ class Paywall:
         Args:
             request: The paid request.
             rail: The rail it pays on.
-            resource: What is sold.
-            price_micro_usdc: For how much.
-            serve: Called with the payer's address; makes what is sold and returns the answer's body.
+            resource: The resource that is sold.
+            price_micro_usdc: Its price.
+            serve: The handler; takes the payer's address, makes the resource and returns the answer's body.
 
         Raises:
             RefusalError: If the handler refuses, or 500 if the settlement fails.
@@ -210,7 +210,7 @@ class Paywall:
         return await self._answer(body, headers)
 
     async def _answer(self, body: dict[str, Any], headers: dict[str, str]) -> Response:
-        """Answer a settled request, or fail to."""
+        """Answer a settled request, unless a fault prevents it."""
         if fault := self._faults.take("slow_answer"):
             await sleep(fault.seconds)
         if self._faults.take("settle_then_500"):
@@ -223,9 +223,9 @@ class Paywall:
 
 
 def build_agent_identity(url: str) -> str:
-    """Build the optional identity challenge that every 402 challenge carries and every client may ignore.
+    """Build the optional identity challenge that every 402 response carries and a client may ignore.
 
-    Source: captures show about 300 characters of unpadded base64url; what is inside is our own choice.
+    Source: captures show about 300 characters of unpadded base64url; the content is our own choice.
     """
     challenge = dump_json({"type": "did-challenge", "nonce": secrets.token_hex(32), "audience": url})
     return base64.urlsafe_b64encode(challenge).rstrip(b"=").decode()

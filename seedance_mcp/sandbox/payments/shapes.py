@@ -1,6 +1,6 @@
-"""Challenges as other studios write them: the same terms, in another place.
+"""Challenges in the shapes of other studios: the same terms, in another place.
 
-Each kind is one of `faults.CHALLENGE_SHAPES`, which says in words what it does.
+Each kind is one of `faults.CHALLENGE_SHAPES`, which describes it.
 """
 
 import base64
@@ -13,7 +13,7 @@ HEADER = "payment-required"
 
 
 def reshape_challenge(headers: dict[str, str], kind: str) -> tuple[dict[str, str], bytes]:
-    """Return the headers and the body of a challenge in this shape; one without x402 terms stays as it is."""
+    """Return the headers and the body of a challenge in this shape; one without x402 terms stays unchanged."""
     if HEADER not in headers:
         return headers, b""
     document: dict[str, Any] = json.loads(base64.b64decode(headers[HEADER]))

@@ -1,6 +1,6 @@
-"""Changes an offer on its way to the client, in the ways a client must notice.
+"""Changes to offers that a client must notice.
 
-Each kind is one function in a table; `faults.OFFER_TAMPERINGS` says in words what it does.
+Each kind is one function in a table; `faults.OFFER_TAMPERINGS` describes it.
 """
 
 from collections.abc import Callable
@@ -8,7 +8,7 @@ from typing import Any
 
 from x402.schemas import PaymentRequirements
 
-STRANGER = "0x57a4632600000000000000000000000000000bad"
+OTHER_RECIPIENT = "0x57a4632600000000000000000000000000000bad"
 BASE_NETWORK = "eip155:8453"
 OTHER_TOKEN = "0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913"  # noqa: S105  # USDC on Base, public
 TEMPO_TOKEN = "0x20c000000000000000000000b9537d11c60e8b50"  # noqa: S105  # USDC.e on Tempo, public
@@ -17,7 +17,7 @@ TEN_YEARS_SECONDS = 10 * 365 * 24 * 3600
 
 
 def tamper_offer(offer: PaymentRequirements, kind: str, *, ceiling_micro_usdc: int) -> PaymentRequirements:
-    """Return a changed copy of an offer; a kind that only another rail knows changes nothing."""
+    """Return a changed copy of an offer; a kind of another rail changes nothing."""
     if kind == "ceiling":
         return offer.model_copy(update={"amount": str(ceiling_micro_usdc)})
     change = _CHANGES.get(kind)
@@ -27,7 +27,7 @@ def tamper_offer(offer: PaymentRequirements, kind: str, *, ceiling_micro_usdc: i
 def tamper_charge(
     charge: dict[str, Any], realm: str, lifetime_seconds: int, kind: str, *, ceiling_micro_usdc: int
 ) -> tuple[dict[str, Any], str, int]:
-    """Return a changed copy of an MPP charge, with the realm and the lifetime it is offered for."""
+    """Return a changed copy of an MPP charge, with its realm and its lifetime."""
     details = charge["methodDetails"]
     match kind:
         case "price_x2" | "price_x100":
@@ -39,9 +39,9 @@ def tamper_charge(
         case "other_network":
             charge = {**charge, "methodDetails": {**details, "chainId": TEMPO_CHAIN_ID}}
         case "other_recipient":
-            charge = {**charge, "recipient": STRANGER}
+            charge = {**charge, "recipient": OTHER_RECIPIENT}
         case "split":
-            half = {"amount": str(int(charge["amount"]) // 2), "recipient": STRANGER}
+            half = {"amount": str(int(charge["amount"]) // 2), "recipient": OTHER_RECIPIENT}
             charge = {**charge, "methodDetails": {**details, "splits": [half]}}
         case "other_realm":
             realm = "stablestudio.example"
@@ -58,7 +58,7 @@ _CHANGES: dict[str, Callable[[PaymentRequirements], dict[str, object]]] = {
     "other_asset": lambda _: {"asset": OTHER_TOKEN},
     "other_network": lambda _: {"network": BASE_NETWORK},
     "other_domain_name": lambda offer: {"extra": {**offer.extra, "name": "USD Coin"}},
-    "other_recipient": lambda _: {"pay_to": STRANGER},
+    "other_recipient": lambda _: {"pay_to": OTHER_RECIPIENT},
     "permit2": lambda offer: {"extra": {**offer.extra, "assetTransferMethod": "permit2"}},
     "long_lifetime": lambda _: {"max_timeout_seconds": TEN_YEARS_SECONDS},
 }

@@ -1,9 +1,8 @@
-"""The x402 way of being paid: offers, verification and settlement by the official SDK.
+"""The x402 rail: offers, verification and settlement by the official SDK.
 
-Requirements are built and matched by the SDK's resource server, payments verified and settled by its
-facilitator, headers encoded and decoded by its codecs. Ours are only the chain below them and the wire
-details in which the makers' framework differs from the SDK. The room never decides a price and never runs a
-handler.
+The SDK's resource server builds and matches requirements, its facilitator verifies and settles payments, and its
+codecs encode and decode headers. Our code is only the chain and the wire details in which the makers' framework
+differs from the SDK. This module sets no prices and runs no handlers.
 
 Source: x402 v2, scheme `exact` on EVM; wire captures of `@agentcash/router` 1.20.0 for refusals.
 """
@@ -55,14 +54,14 @@ _JSON_SCHEMA = "https://json-schema.org/draft/2020-12/schema"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class X402Payment:
-    """A verified payment that waits to be settled."""
+    """A verified payment to settle."""
 
     payload: PaymentPayload
     requirements: PaymentRequirements
 
 
 class LocalFacilitator:
-    """The official facilitator on the local chain, off the event loop: signatures take milliseconds."""
+    """The official facilitator on the local chain, in a worker thread: signatures take milliseconds."""
 
     def __init__(self, chain: LocalChain) -> None:
         self._facilitator = x402FacilitatorSync()
@@ -77,26 +76,26 @@ class LocalFacilitator:
         return await to_thread.run_sync(self._facilitator.settle, payload, requirements)
 
     def get_supported(self) -> SupportedResponse:
-        """Say what can be settled."""
+        """Return the kinds of payments that can be settled."""
         return self._facilitator.get_supported()
 
 
 class X402Rail:
-    """Offers, verifies and settles x402 payments."""
+    """Issues, verifies and settles x402 payments."""
 
     name = "x402"
 
     def __init__(self, chain: LocalChain, *, pay_to: str) -> None:
         self._chain = chain
-        self._pay_to = pay_to.lower()  # live, payTo is lower case while the asset is checksummed
+        self._pay_to = pay_to.lower()  # live, payTo is in lower case and the asset is checksummed
         self._tampered: list[PaymentRequirements] = []
         self._server = x402ResourceServer(LocalFacilitator(chain))
-        scheme: Any = ServerScheme()  # upstream, its parameter names differ from its protocol's
+        scheme: Any = ServerScheme()  # in the SDK, its parameter names differ from its protocol's
         self._server.register(NETWORK, scheme)
         self._server.initialize()
 
     def carries_payment(self, request: Request) -> bool:
-        """Say whether a request pays on this rail."""
+        """Return True if a request pays on this rail."""
         return PAYMENT_HEADER in request.headers
 
     def build_challenge(
@@ -116,7 +115,7 @@ class X402Rail:
         )
         document = {
             "x402Version": 2,
-            # The framework names the method, which the SDK's ResourceInfo has no field for.
+            # The framework names the method, for which the SDK's ResourceInfo has no field.
             "resource": info.model_dump(by_alias=True, exclude_none=True) | {"method": "POST"},
             "accepts": [offer.model_dump(by_alias=True)],
             "extensions": {"bazaar": _build_bazaar(resource.body_schema)},
@@ -124,21 +123,21 @@ class X402Rail:
         return {"payment-required": encode_header(document)}
 
     def build_sign_in_headers(self, url: str) -> dict[str, str]:
-        """Add nothing: on this rail a sign-in is not a payment."""
+        """Return no headers: on this rail a sign-in is not a payment."""
         del url
         return {}
 
     async def close(self) -> None:
-        """Close nothing: the chain is in this process."""
+        """Do nothing: the chain is in this process."""
 
     async def verify(self, request: Request, resource: Resource, price_micro_usdc: int) -> Verified:
-        """Verify the payment a request carries.
+        """Verify a request's payment.
 
         Raises:
             PaymentRejectedError: If it is not a payment for this resource at this price, or would not settle.
         """
         payload = _read_payload(request.headers[PAYMENT_HEADER])
-        # A tampered offer is honoured when it comes back signed: a thief would not refuse the money.
+        # A tampered offer is accepted if the client signs it, as a thief would accept it.
         available = [*self._build_requirements(price_micro_usdc), *self._tampered]
         requirements = self._server.find_matching_requirements(available, payload)
         if requirements is None:
@@ -146,7 +145,7 @@ class X402Rail:
             raise PaymentRejectedError("requirements_mismatch", message)
         try:
             result = await self._server.verify_payment(payload, requirements)
-        except (AttributeError, KeyError, TypeError, ValueError) as exc:  # the SDK trusts its input
+        except (AttributeError, KeyError, TypeError, ValueError) as exc:  # the SDK does not validate its input
             raise PaymentRejectedError("invalid_payload", "The payment payload could not be read") from exc
         if not result.is_valid:
             reason = result.invalid_reason or "invalid_payment"
@@ -177,7 +176,7 @@ class X402Rail:
         return None
 
     def forge_receipt(self, payment: Any) -> dict[str, str]:
-        """Build the headers of an answer to a payment with a transaction that never was."""
+        """Build the headers of an answer whose receipt names a transaction that does not exist."""
         assert isinstance(payment, X402Payment)  # noqa: S101  # narrows the seam's Any to what our verify returned
         receipt = SettleResponse(success=True, transaction="0x" + secrets.token_hex(32), network=NETWORK)
         return {"payment-response": encode_payment_response_header(receipt)}
@@ -226,7 +225,7 @@ def _read_payload(header: str) -> PaymentPayload:
 
 
 def _describe_authorization(payload: PaymentPayload) -> dict[str, Any]:
-    """Return the signed fields of a payment as they came, and never its signature."""
+    """Return the signed fields of a payment unchanged, without its signature."""
     signed: Any = payload.payload.get("authorization") or payload.payload.get("permit2Authorization")
     return {"authorization": signed}
 

@@ -1,1 +1,1 @@
-"""The sandbox's blob store and what it serves."""
+"""The sandbox's blob store and media files."""

@@ -1,8 +1,8 @@
-"""A store for uploaded files that behaves like Vercel Blob, and the upload slots that are sold for it.
+"""A store for uploaded files that behaves like Vercel Blob, and its upload slots.
 
-A slot is bought through the API and comes with a client token: an HMAC over the one pathname, content type,
-size and moment it allows. The store trusts the token and nothing else. The room owns slots and bytes; it
-never takes money and never looks into a file.
+The API sells a slot together with a client token: an HMAC over the pathname, content type, size and time that it
+allows. The store trusts only the token. This module keeps slots and bytes. It takes no money and does not read the
+content of files.
 
 Source: Vercel Blob client tokens and error bodies (`@vercel/blob` 2.8.0), and wire captures of both.
 """
@@ -29,7 +29,7 @@ STORE_BYTES_MAX = 1024**3
 
 
 class BlobError(RefusalError):
-    """The store's refusal, in the store's own error shape."""
+    """A refusal in the blob service's error format."""
 
     def __init__(self, status: int, code: str, message: str) -> None:
         super().__init__(status, message)
@@ -46,7 +46,7 @@ class Blob:
 
     @property
     def disposition(self) -> str:
-        """The content-disposition header of a download."""
+        """Return the content-disposition header of a download."""
         return f'inline; filename="{PurePosixPath(self.pathname).name}"'
 
 
@@ -65,7 +65,7 @@ class Slot:
 
 
 class BlobStore:
-    """Slots and the files put into them."""
+    """Upload slots and their files."""
 
     def __init__(self, *, clock: Callable[[], float] = time.time) -> None:
         self._clock = clock
@@ -76,7 +76,7 @@ class BlobStore:
     def sell_slot(
         self, owner: str, *, filename: str, content_type: str, size_bytes: int | None, id_tail: str = ""
     ) -> Slot:
-        """Make a slot for one file of one wallet; its id ends with `id_tail`."""
+        """Create a slot for one file of one wallet; its id ends with `id_tail`."""
         name = "".join(c if c.isalnum() or c in "._-" else "-" for c in PurePosixPath(filename).name) or "image"
         expires_at = self._clock() + TOKEN_SECONDS
         pathname = f"uploads/{build_request_id()}/{name}"
@@ -108,7 +108,7 @@ class BlobStore:
         """Store a file under a pathname that a token allows.
 
         Raises:
-            BlobError: If the token is not one of ours, is too old, or does not allow just this.
+            BlobError: If this store did not sign the token, or it has expired or does not allow this file.
         """
         grant = self._read_token(token)
         if grant["validUntil"] <= self._clock() * 1000:
@@ -137,7 +137,7 @@ class BlobStore:
         return blob
 
     def find_blob(self, pathname: str) -> Blob | None:
-        """Return a stored file."""
+        """Return a stored file, or None."""
         return self._blobs.get(pathname)
 
     def confirm(self, upload_id: str, *, owner: str, pathname: str | None) -> Slot:
@@ -145,8 +145,8 @@ class BlobStore:
 
         Args:
             upload_id: The slot.
-            owner: Who asks.
-            pathname: Where the caller says the file is, or None if that is not in this store.
+            owner: The caller's address.
+            pathname: The pathname that the caller gives, or None if its URL is not in this store.
 
         Raises:
             RefusalError: 404 for an unknown slot, 403 for another wallet's, 400 when the file is not there.
@@ -162,7 +162,7 @@ class BlobStore:
         return slot
 
     def describe(self) -> list[dict[str, Any]]:
-        """Describe every slot, without its token."""
+        """Return a description of every slot, without its token."""
         return [
             {
                 "id": slot.id,
@@ -181,7 +181,7 @@ class BlobStore:
         return hmac.new(self._secret, payload.encode(), hashlib.sha256).hexdigest()
 
     def _read_token(self, token: str) -> dict[str, Any]:
-        """Return what a token grants.
+        """Return the grant of a token.
 
         Raises:
             BlobError: 403 if this store did not sign it.

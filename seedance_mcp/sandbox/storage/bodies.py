@@ -1,6 +1,6 @@
-"""Other bytes than a plain MP4 behind a result's URL, as other stores and makers of videos have been seen to send.
+"""Bytes other than a plain MP4 behind a result URL, as other stores were observed to send.
 
-Each is switched on by a named fault; `faults` says in words what it does.
+A named fault switches each of them on; `faults` describes them.
 """
 
 import gzip
@@ -12,16 +12,16 @@ from typing import Any, cast
 import av
 
 WEBM_WIDTH, WEBM_HEIGHT, WEBM_FRAMES_MAX = 160, 90, 24
-"""A WebM clip is a small sample: encoding takes a while, and only the kind of file matters."""
+"""Size and length of a WebM video; small, because encoding is slow and only the format matters."""
 
 
 def write_body(video: bytes, kind: str) -> bytes:
-    """Return what is sent instead of a video."""
+    """Return the bytes that are sent instead of a video."""
     return _BODIES[kind](video)
 
 
 def write_encoded(video: bytes, name: str) -> tuple[bytes, str]:
-    """Return a video's bytes under a content encoding, and the header's value."""
+    """Return a video's bytes in a content encoding, and the header's value."""
     match name:
         case "gzip":
             return gzip.compress(video, compresslevel=1), "gzip"
@@ -40,12 +40,12 @@ def write_encoded(video: bytes, name: str) -> tuple[bytes, str]:
 
 
 def _open(file: io.BytesIO, mode: str = "r", **options: str) -> Any:
-    """Open a container; its library is typed in part only."""
+    """Open a container; the library is only partly typed."""
     return cast("Any", av.open)(file, mode, **options)
 
 
 def write_matroska(video: bytes) -> bytes:
-    """Return the same pictures and sound in a Matroska file."""
+    """Return the same frames and sound in a Matroska file."""
     target = io.BytesIO()
     with _open(io.BytesIO(video)) as source, _open(target, "w", format="matroska") as written:
         streams = {stream.index: written.add_stream_from_template(stream) for stream in source.streams}
@@ -57,7 +57,7 @@ def write_matroska(video: bytes) -> bytes:
 
 
 def write_webm(video: bytes) -> bytes:
-    """Return the first pictures, made small, in a WebM file."""
+    """Return the first frames, scaled down, in a WebM file."""
     target = io.BytesIO()
     with _open(io.BytesIO(video)) as source, _open(target, "w", format="webm") as written:
         stream = written.add_stream("libvpx", rate=24, options={"deadline": "realtime", "cpu-used": "8"})

@@ -1,6 +1,6 @@
-"""Bytes in and out: the blob store's doors, and clips under URLs that die.
+"""Routes for files: the blob store, and videos under URLs that expire.
 
-Live these are other hosts than the API's, with manners of their own: no payments, no sign-in, no request ids.
+Live, these are other hosts than the API's, and they behave differently: no payments, no sign-in, no request ids.
 
 Source: wire captures of the blob service and of video downloads.
 """
@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from seedance_mcp.sandbox.api.answers import TruncatedAnswer, build_json, read_body, read_origin
-from seedance_mcp.sandbox.state import Studio
+from seedance_mcp.sandbox.state import SandboxState
 from seedance_mcp.sandbox.storage.blob import BlobError
 from seedance_mcp.sandbox.storage.bodies import write_body, write_encoded
 from seedance_mcp.sandbox.storage.pictures import build_slow_picture
@@ -20,7 +20,7 @@ from seedance_mcp.sandbox.storage.pictures import build_slow_picture
 BLOB_BYTES_MAX = 32 * 1024 * 1024
 
 
-async def put_blob(studio: Studio, request: Request) -> Response:
+async def put_blob(studio: SandboxState, request: Request) -> Response:
     """Store a file, as Vercel Blob does."""
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
     pathname = request.query_params.get("pathname", "")
@@ -41,7 +41,7 @@ async def put_blob(studio: Studio, request: Request) -> Response:
     )
 
 
-async def show_upload(studio: Studio, request: Request) -> Response:
+async def show_upload(studio: SandboxState, request: Request) -> Response:
     """Serve a stored file."""
     blob = studio.blobs.find_blob(unquote(request.url.path).lstrip("/"))
     if blob is None or studio.faults.take("gone_upload"):
@@ -50,15 +50,15 @@ async def show_upload(studio: Studio, request: Request) -> Response:
     return Response(blob.content, headers=headers)
 
 
-async def show_video(studio: Studio, request: Request) -> Response:
-    """Serve a clip while its URL lives."""
-    clip, status = studio.jobs.find_clip(request.path_params["job_id"], request.query_params.get("expires", ""))
-    if clip is None:
+async def show_video(studio: SandboxState, request: Request) -> Response:
+    """Serve a video until its URL expires."""
+    rendered, status = studio.jobs.find_video(request.path_params["job_id"], request.query_params.get("expires", ""))
+    if rendered is None:
         return Response(b"", status)
     headers = {"accept-ranges": "none", "content-type": "video/mp4"}
     if request.method == "GET" and studio.faults.take("truncated_video"):
-        return TruncatedAnswer(clip.video, headers=headers)
-    content = clip.video
+        return TruncatedAnswer(rendered.video, headers=headers)
+    content = rendered.video
     body, encoding = studio.faults.take("video_body"), studio.faults.take("video_encoding")
     if body is not None:
         content = await to_thread.run_sync(write_body, content, str(body.argument))
@@ -67,11 +67,11 @@ async def show_video(studio: Studio, request: Request) -> Response:
     return Response(content, headers=headers)
 
 
-async def show_thumbnail(studio: Studio, request: Request) -> Response:
-    """Serve a clip's still while its URL lives."""
-    clip, status = studio.jobs.find_clip(request.path_params["job_id"], request.query_params.get("expires", ""))
-    if clip is None:
+async def show_thumbnail(studio: SandboxState, request: Request) -> Response:
+    """Serve a video's thumbnail until its URL expires."""
+    rendered, status = studio.jobs.find_video(request.path_params["job_id"], request.query_params.get("expires", ""))
+    if rendered is None:
         return Response(b"", status)
     if studio.faults.take("slow_thumbnail"):
         return Response(build_slow_picture(), headers={"content-type": "image/jpeg"})
-    return Response(clip.thumbnail, headers={"accept-ranges": "none", "content-type": "image/jpeg"})
+    return Response(rendered.thumbnail, headers={"accept-ranges": "none", "content-type": "image/jpeg"})

@@ -1,7 +1,7 @@
-"""Fetches the images that a generate body points to, and refuses what is not one before anything is charged.
+"""Fetching of the images that a generate body names; anything else is refused before a payment settles.
 
-The room reads the studio's own uploads directly and everything else over HTTP, within bounds of size and
-time. It judges by content, not by name or header.
+This module reads the studio's own uploads directly and all other images over HTTP, within bounds of size and time. It
+decides by content, not by name or header.
 
 Source: the studio's published media rules: any public URL, jpeg/png/gif/webp, at most 10 MB, checked before a
 charge.
@@ -20,7 +20,7 @@ UPLOADS_PREFIX = "uploads/"
 
 
 def find_media_type(content: bytes) -> str | None:
-    """Return the image type that the first bytes say, or None for anything else."""
+    """Return the image type that the first bytes show, or None."""
     if content.startswith(b"\xff\xd8\xff"):
         return "image/jpeg"
     if content.startswith(b"\x89PNG\r\n\x1a\n"):
@@ -33,7 +33,7 @@ def find_media_type(content: bytes) -> str | None:
 
 
 def find_pathname(url: str, origin: str) -> str | None:
-    """Return the store's pathname of one of our own URLs, or None for any other URL."""
+    """Return the store's pathname of one of the studio's own URLs, or None for any other URL."""
     prefix = f"{origin}/{UPLOADS_PREFIX}"
     return url[len(origin) + 1 :].partition("?")[0] if url.startswith(prefix) else None
 
@@ -46,10 +46,10 @@ class MediaReader:
         self._client: httpx.AsyncClient | None = None
 
     async def read(self, urls: tuple[str, ...], origin: str) -> list[bytes]:
-        """Return the images behind some URLs.
+        """Return the images at the URLs.
 
         Raises:
-            RefusalError: 400 if one cannot be reached, is no image, or is too large.
+            RefusalError: 400 if one is not reachable, not an image, or too large.
         """
         return [await self._read_one(url, origin) for url in urls]
 
@@ -74,7 +74,7 @@ class MediaReader:
         return content
 
     async def _fetch(self, url: str) -> bytes:
-        if self._client is None:  # made when first needed: reading the trusted certificates takes a while
+        if self._client is None:  # created on first use: reading the trusted certificates is slow
             # The default context trusts the file that SSL_CERT_FILE names, so a test may serve images over TLS.
             self._client = httpx.AsyncClient(
                 timeout=FETCH_SECONDS,

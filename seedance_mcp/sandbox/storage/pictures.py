@@ -1,4 +1,4 @@
-"""Hostile pictures that a studio, or anybody who names an image, might send."""
+"""Hostile pictures that a studio or the author of an image URL might send."""
 
 from io import BytesIO
 
@@ -8,7 +8,7 @@ _SCAN = b"\xff\xda"
 
 
 def build_slow_picture(*, scans: int = 9000, side: int = 2000) -> bytes:
-    """Return a small progressive JPEG whose last scan is repeated: 16 bytes and about 4 ms of decoding for each."""
+    """Return a small progressive JPEG with its last scan repeated; each scan has 16 bytes and decodes in about 4 ms."""
     buffer = BytesIO()
     Image.new("RGB", (side, side), (40, 90, 160)).save(buffer, "JPEG", progressive=True, quality=50)
     data = buffer.getvalue()
@@ -17,7 +17,7 @@ def build_slow_picture(*, scans: int = 9000, side: int = 2000) -> bytes:
 
 
 def build_huge_canvas() -> bytes:
-    """Return a WebP of a few hundred bytes that claims a canvas of two gigabytes."""
+    """Return a WebP of a few hundred bytes that declares a canvas of two gigabytes."""
     buffer = BytesIO()
     still = Image.new("RGB", (16, 16), "teal")
     still.save(buffer, "WEBP", save_all=True, append_images=[Image.new("RGB", (16, 16), "white")])

@@ -1,4 +1,4 @@
-"""A buyer that is not ours: the official x402 client SDK and eth-account, over a real port."""
+"""An independent client: the official x402 client SDK and eth-account, over a local port."""
 
 import base64
 import io
@@ -30,7 +30,7 @@ def read_challenge(response: httpx.Response) -> dict[str, Any]:
 
 
 def read_amount(response: httpx.Response) -> int:
-    """Return the micro-USDC a 402 asks for."""
+    """Return the amount of a 402 in micro-USDC."""
     return int(read_challenge(response)["accepts"][0]["amount"])
 
 
@@ -40,13 +40,13 @@ def draw_image(size: tuple[int, int] = (320, 180), *, kind: str = "PNG", colour:
     return buffer.getvalue()
 
 
-class Buyer:
+class SandboxClient:
     """One wallet and one HTTP client."""
 
     def __init__(self, http: httpx.AsyncClient, account: LocalAccount) -> None:
         self.http = http
         self.account = account
-        # Its spending policy would refuse an unknown token; what is tested here is the studio.
+        # Its spending policy would refuse an unknown token; these tests are of the studio.
         self.sdk = x402ClientSync()
         self.sdk.set_spend_controls(False)
         self.sdk.register("eip155:*", ExactEvmScheme(EthAccountSigner(account)))
@@ -70,7 +70,7 @@ class Buyer:
         return await self.http.post(path, json=body, headers={"PAYMENT-SIGNATURE": signature})
 
     def sign_in(self, challenge: httpx.Response | None, **changes: Any) -> str:
-        """Answer a sign-in challenge, with changes where a test wants a wrong answer."""
+        """Answer a sign-in challenge; `changes` make the answer wrong."""
         if challenge is None:
             info = self.make_info()
         else:
@@ -80,7 +80,7 @@ class Buyer:
         return base64.b64encode(json.dumps({**info, "signature": f"0x{signature}"}).encode()).decode()
 
     def make_info(self) -> dict[str, Any]:
-        """Make a challenge's fields without asking for a challenge."""
+        """Build a challenge's fields without requesting a challenge."""
         origin = str(self.http.base_url).rstrip("/")
         now = datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
         return {
@@ -101,7 +101,7 @@ class Buyer:
         return await self.http.request(method, path, headers={"SIGN-IN-WITH-X": self.sign_in(challenge)}, **options)
 
     async def upload(self, content: bytes, content_type: str = "image/png") -> str:
-        """Buy a slot, fill it, confirm it; return the blob's URL."""
+        """Pay for a slot, upload, confirm, and return the blob's URL."""
         body = {"filename": "picture.png", "contentType": content_type, "size": len(content)}
         ticket = (await self.buy("/api/upload", body)).json()
         put = await self.put_blob(ticket, content, content_type)
@@ -135,7 +135,7 @@ class Buyer:
 
 
 def write_message(info: dict[str, Any]) -> str:
-    """Write the EIP-4361 text of a proof by hand, so that nothing but the captures says how."""
+    """Write the EIP-4361 text of a proof by hand, as the captures show it."""
     lines = [
         f"{info['domain']} wants you to sign in with your Ethereum account:",
         info["address"],

@@ -8,6 +8,7 @@ This module turns bytes into bytes. It knows no jobs or URLs and may be called f
 videos of this process in memory, so that the same pictures and plan are rendered once.
 """
 
+import functools
 import hashlib
 import io
 import math
@@ -17,7 +18,6 @@ from array import array
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from fractions import Fraction
-from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ _ZOOM = 0.12
 _TRAVEL = 0.6
 # The dissolve to the last frame starts and ends at these fractions of the video.
 _DISSOLVE = (0.45, 0.9)
-_CHORD_HERTZ = (110, 165, 220, 277)
+_CHORD_HERTZ = (120, 180, 240, 300)
 _CHORD_LEVEL = 0.06
 _FADE_SECONDS = 0.6
 _AUDIO_FRAME_SAMPLES = 1024
@@ -244,11 +244,11 @@ def _compose_frames(sources: list[Planes], size: tuple[int, int], duration_secon
     """Compose every frame of a video.
 
     In a longer video the view moves slower. Below one pixel per frame, the mean of two neighbouring frames looks like
-    the frame between them and costs a tenth of resampling. So short videos resample every frame, long ones every
-    second or third.
+    the frames between them and costs a tenth of resampling. That is so from four seconds on, so only shorter videos
+    resample more than every third frame.
     """
     last = duration_seconds * FRAMES_PER_SECOND - 1
-    stride = max(1, min(3, duration_seconds // 4))
+    stride = max(1, min(3, duration_seconds - 1))
     before = after = _compose_planes(sources, size, 0.0)
     for index in range(last + 1):
         step = index % stride
@@ -312,30 +312,31 @@ def _find_share(progress: float) -> float:
 
 def _pad_rows(plane: Image.Image, line_bytes: int) -> bytes:
     """Return a plane's bytes with every row padded to the encoder's line length."""
-    rows = plane.tobytes()
-    if line_bytes == plane.width:
-        return rows
-    padding = bytes(line_bytes - plane.width)
-    edges = range(0, len(rows) + 1, plane.width)
-    return b"".join(rows[start:end] + padding for start, end in pairwise(edges))
+    return plane.crop((0, 0, line_bytes, plane.height)).tobytes()
+
+
+@functools.cache
+def _compute_chord() -> "array[float]":
+    """Compute two periods of the chord or more: an audio frame from any sample of the first period on."""
+    period = SAMPLES_PER_SECOND // math.gcd(*_CHORD_HERTZ)
+    turn = 2 * math.pi / SAMPLES_PER_SECOND
+    once = array(
+        "f",
+        (_CHORD_LEVEL * sum(math.sin(turn * hertz * index) for hertz in _CHORD_HERTZ) for index in range(period)),
+    )
+    return once * (1 + math.ceil(_AUDIO_FRAME_SAMPLES / period))
 
 
 def _play_chord(sample_count: int) -> Iterator[AudioFrame]:
-    """Generate a quiet chord that fades in and out; its tones are whole hertz, so one second of it repeats."""
-    turn = 2 * math.pi / SAMPLES_PER_SECOND
-    second = array(
-        "f",
-        (
-            _CHORD_LEVEL * sum(math.sin(turn * hertz * index) for hertz in _CHORD_HERTZ)
-            for index in range(SAMPLES_PER_SECOND)
-        ),
-    )
+    """Generate a quiet chord that fades in and out; its tones have a common divisor, so a short part of it repeats."""
+    chord, period = _compute_chord(), SAMPLES_PER_SECOND // math.gcd(*_CHORD_HERTZ)
     fade_samples = _FADE_SECONDS * SAMPLES_PER_SECOND
     for start in range(0, sample_count, _AUDIO_FRAME_SAMPLES):
         stop = min(sample_count, start + _AUDIO_FRAME_SAMPLES)
-        edge = min(start, sample_count - stop)
-        level = min(1.0, edge / fade_samples)
-        samples = array("f", (level * second[index % SAMPLES_PER_SECOND] for index in range(start, stop)))
+        level = min(1.0, min(start, sample_count - stop) / fade_samples)
+        samples = chord[start % period :][: stop - start]
+        if level < 1:
+            samples = array("f", (level * sample for sample in samples))
         frame = AudioFrame(format="fltp", layout="mono", samples=stop - start)
         plane = frame.planes[0]
         plane.update(samples.tobytes().ljust(plane.buffer_size, b"\0"))

@@ -1,4 +1,4 @@
-"""Freezes: the owner's stop. While one stands, nothing new is signed for."""
+"""Freezes: the owner's stop. While a freeze is in force, nothing new is signed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ FREEZE_REASON_CHARACTERS_MAX = 200
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Freeze:
-    """A stop that the owner has set.
+    """A stop of all spending that the owner has set.
 
     Attributes:
         reason: The owner's own words; may be empty.
@@ -24,20 +24,20 @@ class Freeze:
 
     @property
     def since(self) -> str:
-        """Return the moment it was set, in UTC."""
+        """Return the time at which it was set, in UTC."""
         return datetime.fromtimestamp(self.created_at, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
     def describe(self) -> str:
-        """Return one sentence: that spending is frozen, since when, and why."""
+        """Return one sentence with the start and the reason of the freeze."""
         reason = f": {quote_text(self.reason, FREEZE_REASON_CHARACTERS_MAX)}" if self.reason else ""
         return f"Spending is frozen since {self.since}{reason}."
 
 
 def check_not_frozen(freeze: Freeze | None) -> None:
-    """Raise where the owner has stopped all spending.
+    """Raise if the owner has stopped all spending.
 
     Raises:
-        SpendingFrozenError: A freeze stands.
+        SpendingFrozenError: A freeze is in force.
     """
     if freeze is not None:
         raise SpendingFrozenError(freeze.describe())

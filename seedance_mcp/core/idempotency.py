@@ -1,12 +1,12 @@
-"""Idempotency keys: the identity of a purchase, so that the same request is never bought twice.
+"""Idempotency keys: the identity of a purchase, so that the same request is never paid twice.
 
 A key is the SHA-256 of canonical JSON: an explicit list of fields, sorted, with the version of the rules. It depends on
 no class, no `repr`, no field order and no default that may change later.
 
-Only what reaches the studio counts. A request is normalised first, in the dialect that it is bought in: blanks around
-the prompt are cut, and an argument that was left out gets the dialect's default. A purchase is stored under the key of
-its own dialect; a lookup tries the keys of every dialect and version, so that neither a studio that changes its dialect
-nor an update of this program buys anything again.
+A key covers only what reaches the studio. A request is normalised first, in the dialect of its purchase: blanks around
+the prompt are removed, and an omitted argument gets the dialect's default. A purchase is stored under the key of its
+own dialect. A lookup tries the keys of every dialect and version, so that neither a studio that changes its dialect nor
+an update of this program pays for anything again.
 
 Pictures are identified by the SHA-256 of their original bytes. The same photo with other metadata is another picture.
 
@@ -21,13 +21,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 VERSION = 1
-"""The rules by which new purchases are identified."""
+"""Version of the rules that identify new purchases."""
 
 _DEFAULTS_V1: dict[str, dict[str, bool]] = {
     "classic": {"camera_fixed": False, "generate_audio": False},
-    "current": {"camera_fixed": False, "generate_audio": True},  # Seedance 2 always carries native audio
+    "current": {"camera_fixed": False, "generate_audio": True},  # Seedance 2 always has native audio
 }
-"""What version 1 fills in for an argument that was left out, by dialect. Frozen.
+"""Defaults of version 1 for omitted arguments, by dialect. Frozen.
 
 Source: contract, "Two dialects", and the classic request's example.
 """
@@ -35,13 +35,13 @@ Source: contract, "Two dialects", and the classic request's example.
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationKeys:
-    """The keys under which one video request may have been bought.
+    """The keys under which one video request may have been paid.
 
     Attributes:
         classic: In the classic dialect.
-        current: In the current dialect, as far as it can be carried there.
+        current: In the current dialect, with the arguments that it has.
         current_with_audio: The same at a studio whose current dialect has a switch for audio.
-        v0: By the rules before version 1; only looked up.
+        v0: By the rules before version 1; used for lookups only.
     """
 
     classic: str
@@ -50,14 +50,14 @@ class GenerationKeys:
     v0: str
 
     def choose(self, dialect: str, *, carries_audio: bool) -> str:
-        """Return the key of a purchase in the dialect that the studio speaks now."""
+        """Return the key of a purchase in the studio's dialect."""
         if dialect == "classic":
             return self.classic
         return self.current_with_audio if carries_audio else self.current
 
     @property
     def all(self) -> tuple[str, ...]:
-        """Every key to look a request up by, each once."""
+        """Return every key for a lookup, without duplicates."""
         return tuple(dict.fromkeys((self.current, self.current_with_audio, self.classic, self.v0)))
 
 
@@ -65,7 +65,7 @@ def generation_keys(asked: Mapping[str, object], *, wallet: str, studio: str) ->
     """Compute the keys of a video request.
 
     Args:
-        asked: The arguments in the tools' words, as `GenerationRequest.arguments` gives them: `model`, `prompt`,
+        asked: The arguments under the tools' names, as `GenerationRequest.arguments` returns them: `model`, `prompt`,
             `image` and `last_image` (SHA-256 of the original bytes, hexadecimal), `duration` (seconds), `resolution`,
             `aspect_ratio` (never `auto`), `camera_fixed`, `generate_audio`, `seed`, `take`.
         wallet: The paying address, in any case.
@@ -98,7 +98,7 @@ def normalise(asked: Mapping[str, object], dialect: str, *, carries_audio: bool)
     Args:
         asked: See `generation_keys`.
         dialect: `classic` or `current`.
-        carries_audio: Whether the studio's route has a switch for audio; without one, audio is what it always is.
+        carries_audio: True if the studio's route has a switch for audio; without one, its default holds.
     """
     defaults = _DEFAULTS_V1[dialect]
     audio = asked["generate_audio"] if carries_audio else None
@@ -118,10 +118,10 @@ def normalise(asked: Mapping[str, object], dialect: str, *, carries_audio: bool)
 
 
 def upload_keys(sha256: str, *, wallet: str, studio: str) -> tuple[str, str]:
-    """Compute the keys of an upload: the one to buy under, and the one of the rules before version 1.
+    """Compute the keys of an upload: the one of a new purchase, and the one of the rules before version 1.
 
     Args:
-        sha256: Of the picture's original bytes, hexadecimal.
+        sha256: SHA-256 of the picture's original bytes, hexadecimal.
         wallet: The paying address, in any case.
         studio: The studio's origin.
     """
@@ -130,7 +130,7 @@ def upload_keys(sha256: str, *, wallet: str, studio: str) -> tuple[str, str]:
 
 
 def _generation_key_v0(asked: Mapping[str, object], *, wallet: str, studio: str) -> str:
-    """Write the text that ledgers before version 1 hashed, letter by letter, without the class that it came from."""
+    """Write the exact text that ledgers before version 1 hashed, without using the class that produced it."""
     names = (
         "model", "prompt", "image", "last_image", "duration", "resolution", "aspect_ratio", "camera_fixed",
         "generate_audio", "seed", "take",

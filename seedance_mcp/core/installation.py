@@ -1,21 +1,21 @@
-"""Installation: where this copy was installed from, for hints that name an install command.
+"""Installation: the source of this copy, for hints that name an install command.
 
-Never names our package to an index: until `RELEASED_ON_INDEX` says so, the name there belongs to no one, or to anyone,
-and whoever registers it would run code beside a wallet key. Reads the installed metadata when a hint is made, and not
-before: a start must not wait for it.
+A hint never names our package to an index before `RELEASED_ON_INDEX` is True: until then anyone may register the name
+there and run code beside a wallet key. The installed metadata is read only when a hint is built, because start-up must
+not wait for it.
 """
 
 from __future__ import annotations
 
 RELEASED_ON_INDEX = False
-"""Whether our name on the Python package index is ours. A release sets it, and adds its package to `server.json`."""
+"""True once our name on the Python package index is ours. A release sets it, and adds its package to `server.json`."""
 
 NAME = "seedance-mcp"
 UNKNOWN_SOURCE = f"the folder or wheel that you installed {NAME} from"
 
 
 def describe_install(extra: str) -> str:
-    """Return, as a sentence, how to install an extra of this very copy.
+    """Return a sentence that tells how to install an extra of this copy.
 
     Args:
         extra: Name of an optional dependency group, such as `tempo`.
@@ -25,20 +25,20 @@ def describe_install(extra: str) -> str:
 
 
 def build_install_command(direct_url: str | None, extra: str) -> str | None:
-    """Return the command that installs an extra from the place that a copy was installed from.
+    """Return the command that installs an extra from the source of a copy.
 
     Args:
-        direct_url: Text of `direct_url.json`, or None where the copy has none.
+        direct_url: Text of `direct_url.json`, or None if the copy has none.
         extra: Name of an optional dependency group.
 
     Returns:
-        The command, or None where the place is not known or no longer there.
+        The command, or None if the source is unknown or does not exist any more.
 
     Source: PEP 610, "Recording the Direct URL Origin of installed distributions".
     """
     if direct_url is None:
         return f"pip install '{NAME}[{extra}]'" if RELEASED_ON_INDEX else None
-    import json  # only when a hint is made
+    import json  # only when a hint is built
     from urllib.parse import unquote, urlsplit
 
     try:
@@ -54,14 +54,14 @@ def build_install_command(direct_url: str | None, extra: str) -> str | None:
     if parts.scheme == "file" and vcs is None:
         path = _find_path(url)
         return None if path is None else f"pip install {'-e ' if editable else ''}'{path}[{extra}]'"
-    where = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()  # a token may stand before the host
+    where = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()  # the part before the host may be a token
     if vcs is not None:
         where = f"{vcs}+{where}" + (f"@{revision}" if revision else "")
     return f"pip install '{NAME}[{extra}] @ {where}'"
 
 
 def _find_path(url: str) -> str | None:
-    """Return the path of a file URL, or None where nothing is there any more."""
+    """Return the path of a file URL, or None if it does not exist any more."""
     import os
     from urllib.parse import urlsplit
     from urllib.request import url2pathname
@@ -71,7 +71,7 @@ def _find_path(url: str) -> str | None:
 
 
 def _read_direct_url() -> str | None:
-    """Return the `direct_url.json` of this copy; of sources that were never installed, their folder."""
+    """Return the `direct_url.json` of this copy; for sources that were never installed, one that names their folder."""
     import json
     from importlib.metadata import PackageNotFoundError, distribution
     from pathlib import Path

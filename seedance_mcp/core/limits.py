@@ -12,25 +12,25 @@ from seedance_mcp.core.wire.offers import Offer, Rail
 from seedance_mcp.core.wire.x402 import TokenDomain
 
 DAY_SECONDS = 24 * 3600
-"""The length of the window that the daily limit counts."""
+"""Length of the window of the daily limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Limits:
-    """The owner's limits. Only settings make one; no tool can change it.
+    """The owner's limits. They come from settings only; no tool can change them.
 
     Attributes:
         max_price_per_video_micro_usdc: Cap on one generation.
-        max_per_day_micro_usdc: Cap on everything in any 24 hours.
-        max_total_micro_usdc: Cap on everything this ledger ever paid, or None.
-        ask_above_micro_usdc: A person must agree to a generation above this, or None.
+        max_per_day_micro_usdc: Cap on all payments in any 24 hours.
+        max_total_micro_usdc: Cap on all payments of this ledger, or None.
+        ask_above_micro_usdc: Price above which a person must approve a generation, or None.
         rails: Allowed rails, preferred first.
         recipients: Allowed recipients in lower case; empty allows any.
         models: Allowed models; empty allows any.
-        push_allowed: Whether a charge may be brought to the chain before the studio accepts the work, where a studio
-            takes no other payment.
-        problem: What is wrong in the owner's settings, or None. While there is a problem nothing is signed: a limit
-            that its owner believes to be set may be missing here.
+        push_allowed: True if the client may broadcast a charge before the studio accepts the work, at a studio that
+            accepts no other payment.
+        problem: An error in the owner's settings, or None. While there is one, nothing is signed, because a limit that
+            the owner believes to be set may be missing here.
     """
 
     max_price_per_video_micro_usdc: int = 1_500_000
@@ -45,7 +45,7 @@ class Limits:
 
     @property
     def unlimited(self) -> tuple[str, ...]:
-        """Names of the settings that are not set and so limit nothing."""
+        """Return the names of the limits that are not set."""
         unset = {
             "MAX_TOTAL": self.max_total_micro_usdc is None,
             "ASK_ABOVE": self.ask_above_micro_usdc is None,
@@ -57,15 +57,15 @@ class Limits:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Pins:
-    """What we are willing to pay in, and to whom we talk; from the profile, never from the network.
+    """The studio, tokens and recipients that are accepted; from the profile, never from the network.
 
     Attributes:
         studio_origin: `https://host` or `http://127.0.0.1:port`, without a path.
-        x402: The token that an x402 offer must name exactly, or None where the profile has no such rail.
-        mpp: The chain and the dollars of an MPP charge, or None where the profile has no such rail.
+        x402: The token that an x402 offer must name exactly, or None if the profile has no such rail.
+        mpp: The chain and the tokens of an MPP charge, or None if the profile has no such rail.
         recipients: The studio's published recipients in lower case, by network.
-        token_names: What people call each token, such as "USDC on Base", by `(network, token in lower case)`.
-        play_money: Whether the money is a sandbox's.
+        token_names: The common name of each token, such as "USDC on Base", by `(network, token in lower case)`.
+        play_money: True if the money is a sandbox's.
     """
 
     studio_origin: str
@@ -76,18 +76,18 @@ class Pins:
     play_money: bool = False
 
     def name_token(self, offer: Offer) -> str:
-        """Return what people call an offer's token; its address and network where the profile does not say."""
+        """Return the common name of an offer's token; its address and network if the profile has no name."""
         return self.token_names.get((offer.network, offer.asset.lower()), f"token {offer.asset} on {offer.network}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Purse:
-    """What the chains say before a choice, as far as they could be asked.
+    """The wallet's balances and the gas price before a choice, as far as the chains could be read.
 
     Attributes:
-        balances: Micro-USDC held, by `(network, token in lower case)`; what is missing is not known.
-        gas_price: Of the Tempo chain, in attodollars.
-        is_known: Whether there is a wallet whose balances can be asked for; without one, nothing is compared.
+        balances: Micro-USDC held, by `(network, token in lower case)`; a missing balance is unknown.
+        gas_price: Gas price of the Tempo chain, in attodollars.
+        is_known: True if there is a wallet whose balances can be read; without one, nothing is compared.
     """
 
     balances: Mapping[tuple[str, str], int] = field(default_factory=dict[tuple[str, str], int])
@@ -95,15 +95,15 @@ class Purse:
     is_known: bool = True
 
     def find_balance(self, offer: Offer) -> int | None:
-        """What the wallet holds of an offer's token, or None where nobody could say."""
+        """Return the wallet's balance of an offer's token, or None if it is unknown."""
         return self.balances.get((offer.network, offer.asset.lower()))
 
     def fee_of(self, offer: Offer) -> int:
-        """The most that the network may keep besides the price: nothing where the studio pays for gas."""
+        """Return the maximum network fee on top of the price; 0 if the studio pays for gas."""
         return network_fee(self.gas_price) if offer.rail == "mpp" and not is_sponsored(offer) else 0
 
     def cost_of(self, offer: Offer) -> int:
-        """What paying an offer needs in the wallet."""
+        """Return the balance that paying an offer needs."""
         return offer.amount_micro_usdc + self.fee_of(offer)
 
     def can_pay(self, offer: Offer) -> bool:
@@ -112,7 +112,7 @@ class Purse:
         return balance is None or balance >= self.cost_of(offer)
 
     def after(self, offer: Offer) -> Purse:
-        """Return what is left once an offer is paid; an unknown balance stays unknown."""
+        """Return the balances after an offer is paid; an unknown balance stays unknown."""
         balance = self.find_balance(offer)
         if balance is None:
             return self
@@ -121,18 +121,18 @@ class Purse:
 
 
 EMPTY_PURSE = Purse()
-"""Nobody was asked."""
+"""Balances of a wallet when no chain was read."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spend:
-    """What the ledger counts: settled payments, and every other one that still may settle."""
+    """The sums of the ledger: settled payments, and all others that may still settle."""
 
     last_day_micro_usdc: int = 0
     total_micro_usdc: int = 0
 
     def plus(self, amount_micro_usdc: int) -> Spend:
-        """The sums after another payment of this size."""
+        """Return the sums after another payment of this amount."""
         return Spend(
             last_day_micro_usdc=self.last_day_micro_usdc + amount_micro_usdc,
             total_micro_usdc=self.total_micro_usdc + amount_micro_usdc,
@@ -141,12 +141,12 @@ class Spend:
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """The most that one party allows for a whole call: price, image uploads and network fees together.
+    """The maximum that one party allows for a whole call: price, image uploads and network fees together.
 
     Attributes:
-        max_micro_usdc: Not one micro-USDC more.
-        reason: Who says so, for the error text.
-        hint: What to do about a higher cost.
+        max_micro_usdc: The maximum.
+        reason: Its source, for the error text.
+        hint: The next step if the cost is higher.
     """
 
     max_micro_usdc: int
@@ -156,13 +156,13 @@ class Bound:
 
 @dataclass(frozen=True, slots=True)
 class Recipient:
-    """Whom a payment goes to.
+    """The recipient of a payment.
 
     Attributes:
         network: CAIP-2 name of the chain.
         address: In lower case.
-        money: What people call what is paid, such as "USDC on Base".
-        replaces: The addresses in lower case that the studio is known by, where this one is none of them; else empty.
+        money: The common name of the token, such as "USDC on Base".
+        replaces: The studio's known addresses in lower case, if this is not one of them; otherwise empty.
     """
 
     network: str
@@ -172,23 +172,23 @@ class Recipient:
 
     @classmethod
     def of(cls, offer: Offer, limits: Limits, pins: Pins, *, paid_before: AbstractSet[str]) -> Recipient:
-        """Return the recipient that an offer names.
+        """Return the recipient of an offer.
 
         Args:
-            offer: What would be signed.
-            limits: What the owner allows.
-            pins: What is published of the studio.
-            paid_before: Recipients on this network, in lower case, that the ledger remembers for this studio.
+            offer: The offer to sign.
+            limits: The owner's limits.
+            pins: The profile's terms.
+            paid_before: Recipients of this studio's earlier payments on this network, in lower case.
         """
         return cls(offer.network, offer.pay_to.lower(), pins.name_token(offer)).compare(
             limits, pins, paid_before=paid_before
         )
 
     def compare(self, limits: Limits, pins: Pins, *, paid_before: AbstractSet[str]) -> Recipient:
-        """Return it with what it replaces now.
+        """Return the recipient with `replaces` computed again.
 
-        The owner's own list (`recipients`) decides alone where there is one; terms are checked against it elsewhere.
-        The first payment to a studio without a published recipient may go to any.
+        If the owner has set a list (`recipients`), it alone decides, and the policy checks terms against it. The first
+        payment to a studio without a published recipient may go to any address.
         """
         known = set(paid_before) | set(pins.recipients.get(self.network, ()))
         is_known = bool(limits.recipients) or self.address in known
@@ -197,20 +197,20 @@ class Recipient:
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """What was agreed about this one purchase before the offers came.
+    """What was approved for this purchase before the offers were read.
 
     Attributes:
-        max_price_micro_usdc: Never sign more than this for it.
-        reason: Who says so, for the error text.
-        hint: What to do about a higher price.
-        cost_bounds: What the whole call may cost.
-        uploads_micro_usdc: What the image uploads of the same call cost, their network fees included.
-        recipients: Whom a person was shown and said yes to, or None where no one was asked.
+        max_price_micro_usdc: The highest price to sign.
+        reason: Its source, for the error text.
+        hint: The next step if the price is higher.
+        cost_bounds: The bounds on the cost of the whole call.
+        uploads_micro_usdc: The cost of the image uploads of the same call, including their network fees.
+        recipients: The recipients that a person was shown and approved, or None if no one was asked.
     """
 
     max_price_micro_usdc: int
     reason: str
-    hint: str = "A shorter clip, a lower resolution or seedance-fast costs less. Only the owner can raise a limit."
+    hint: str = "A shorter video, a lower resolution or seedance-fast costs less. Only the owner can raise a limit."
     cost_bounds: tuple[Bound, ...] = ()
     uploads_micro_usdc: int = 0
     recipients: tuple[Recipient, ...] | None = None
@@ -218,14 +218,14 @@ class Approval:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cost:
-    """The most that one call can cost, in micro-USDC.
+    """The maximum cost of one call, in micro-USDC.
 
     Attributes:
         price_micro_usdc: The video's price.
-        fee_micro_usdc: What the network may keep of its payment.
-        uploads_micro_usdc: The image uploads that the call buys, their network fees included.
-        uploads: How many they are.
-        upload_fees_micro_usdc: What the network may keep of their payments.
+        fee_micro_usdc: The maximum network fee of its payment.
+        uploads_micro_usdc: The image uploads that the call pays for, including their network fees.
+        uploads: The number of these uploads.
+        upload_fees_micro_usdc: The maximum network fees of their payments.
     """
 
     price_micro_usdc: int
@@ -236,21 +236,21 @@ class Cost:
 
     @property
     def total_micro_usdc(self) -> int:
-        """All of it."""
+        """Return the total cost."""
         return self.price_micro_usdc + self.fee_micro_usdc + self.uploads_micro_usdc
 
     @property
     def fees_micro_usdc(self) -> int:
-        """What the network may keep of all payments."""
+        """Return the maximum network fees of all payments."""
         return self.fee_micro_usdc + self.upload_fees_micro_usdc
 
     @property
     def upload_price_micro_usdc(self) -> int:
-        """The image uploads without their network fees."""
+        """Return the cost of the image uploads without their network fees."""
         return self.uploads_micro_usdc - self.upload_fees_micro_usdc
 
     def with_uploads(self, uploads_max: int) -> Cost:
-        """Return the cost where only so many uploads are bought; all of a call cost the same."""
+        """Return the cost with at most this many uploads; all uploads of a call cost the same."""
         if self.uploads <= uploads_max:
             return self
         return replace(
@@ -261,7 +261,7 @@ class Cost:
         )
 
     def plus(self, other: Cost) -> Cost:
-        """Return what two calls can cost together."""
+        """Return the maximum cost of two calls together."""
         return Cost(
             price_micro_usdc=self.price_micro_usdc + other.price_micro_usdc,
             fee_micro_usdc=self.fee_micro_usdc + other.fee_micro_usdc,

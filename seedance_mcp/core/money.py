@@ -1,8 +1,8 @@
 """Money: whole micro-USDC, and its conversion from and to text.
 
-Owns the unit. An amount is always an `int` of micro-USDC (1 USDC = 1_000_000), which is also the token's own
-smallest unit on Base and on Tempo, so nothing is ever rounded. There is no `float` and, so that no precision setting
-can round either, no `Decimal`: digits are moved as text.
+An amount is always an `int` of micro-USDC (1 USDC = 1_000_000), which is also the token's smallest unit on Base and on
+Tempo, so nothing is rounded. There is no `float`, and no `Decimal`, whose precision setting could round: the conversion
+moves digits as text.
 """
 
 from __future__ import annotations
@@ -16,10 +16,10 @@ MicroUSDC = NewType("MicroUSDC", int)
 
 MICRO_PER_USDC = 1_000_000
 MICRO_USDC_MAX = 10**15
-"""A billion dollars. A larger amount, in an offer or in a setting, is an attack or a mistake; it also bounds the
-ledger's columns."""
+"""Highest accepted amount, a billion dollars. A larger one, in an offer or in a setting, is an attack or a mistake.
+It also bounds the ledger's columns."""
 AMOUNT_CHARACTERS_MAX = 40
-"""No amount that we read or write is longer."""
+"""Longest text of an amount that is read or written."""
 
 _DECIMALS = 6
 _AMOUNT = re.compile(r"(?P<whole>[0-9]*)(?:\.(?P<fraction>[0-9]*))?")

@@ -1,4 +1,4 @@
-"""Records: what the ledger keeps, as plain values."""
+"""Records: the entries of the ledger, as plain values."""
 
 from __future__ import annotations
 
@@ -15,18 +15,18 @@ State = Literal["reserved", "signed", "settled", "refused"]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Payment:
-    """One row: one purchase.
+    """One payment: one row of the ledger.
 
     Attributes:
-        hold_until: Unix seconds until which a `reserved` or `refused` row holds budget; for a `signed` row the
-            credential's own expiry.
-        lease_until: Unix seconds until which one process is busy with it.
-        document: The unsigned payment, once it was signed; for a Tempo charge with the hash of the transaction,
-            which is how the chain is asked about it, and no secret once it was sent.
-        credential_sha256: Hash of the credential that was signed.
+        hold_until: Unix seconds until which a `reserved` or `refused` payment counts against the budget; for a `signed`
+            payment the expiry of its credential.
+        lease_until: Unix seconds until which one process works on it.
+        document: The unsigned payment, once it was signed. For a Tempo charge it has the hash of the transaction, which
+            identifies it on the chain and is no secret once it was sent.
+        credential_sha256: Hash of the signed credential.
         answer: The studio's paid answer, verbatim.
-        chain_checked: Whether the chain was asked after the credential's expiry.
-        fee_micro_usdc: The network's fee on top of the price: at most, until the chain has named it.
+        chain_checked: True if the chain was read after the credential's expiry.
+        fee_micro_usdc: The network fee on top of the price: the maximum, until it is read from the chain.
     """
 
     id: int
@@ -55,12 +55,12 @@ class Payment:
 
     @property
     def cost_micro_usdc(self) -> int:
-        """Price and fee: what it holds of the budget."""
+        """Return price and fee, which together count against the budget."""
         return self.amount_micro_usdc + self.fee_micro_usdc
 
     @property
     def request(self) -> PaidRequest:
-        """What was to be bought."""
+        """Return the request that was to be paid for."""
         return PaidRequest(
             purpose=self.purpose,
             fingerprint=self.fingerprint,
@@ -70,7 +70,7 @@ class Payment:
         )
 
     def holds(self, now: float) -> bool:
-        """Whether it may still become a settlement."""
+        """Return True if it may still settle, and so counts against the budget."""
         if self.state == "refused" and self.chain_checked:
             return False
         return self.state == "signed" or (self.state in ("reserved", "refused") and self.hold_until > now)
@@ -78,7 +78,7 @@ class Payment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Upload:
-    """An image that the studio hosts for us."""
+    """An uploaded image."""
 
     sha256: str
     studio: str
@@ -95,7 +95,7 @@ class Upload:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sight:
-    """Which picture was seen at a stranger's URL, and when (Unix seconds)."""
+    """The picture that was read at a public URL, and the time in Unix seconds."""
 
     url: str
     sha256: str
@@ -106,21 +106,21 @@ class Sight:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """A job that was paid for.
+    """A paid job.
 
     Attributes:
-        arguments: What the caller asked, for people to read.
+        arguments: The caller's arguments, for people to read.
         file: Absolute path of the saved video, once it is saved.
         thumbnail: Absolute path of the saved thumbnail.
-        created_at, ended_at: Unix seconds; `ended_at` when the studio said complete or failed.
-        fee_micro_usdc: The network's fee on top of the price, as `Payment` has it.
-        stalled_at: Unix seconds since when the studio reports an error under a word that does not say that it failed.
-        url_seen_at: Unix seconds at which the studio first named this `video_url`.
-        expired_at: Unix seconds at which a paid result could not be had any more; `status` is `failed` then.
-        note: What a person should know of the saved file.
-        pruned_at: Unix seconds at which the saved video was deleted because of its age. It is not fetched again.
-        adopted: Whether its payment was found, not made: the price is then only an estimate.
-        charged: Whether it was paid for, as far as anyone knows; False once the chain said that nothing moved.
+        created_at, ended_at: Unix seconds; `ended_at` when the studio reported it as complete or failed.
+        fee_micro_usdc: The network fee on top of the price, as in `Payment`.
+        stalled_at: Unix seconds since which the studio reports an error under a status word that is no failure.
+        url_seen_at: Unix seconds at which the studio first reported this `video_url`.
+        expired_at: Unix seconds since which a paid result is no longer available; `status` is `failed` then.
+        note: Information for a person about the saved file.
+        pruned_at: Unix seconds at which the saved video was deleted because of its age. It is not downloaded again.
+        adopted: True if its payment was found, not made by this ledger: the price is then an estimate.
+        charged: True if it was paid, as far as is known; False once the chain shows that no money moved.
     """
 
     job_id: str
@@ -152,24 +152,24 @@ class Job:
 
     @property
     def known_price_micro_usdc(self) -> int | None:
-        """What was paid for it; None where this ledger did not pay, or the chain says that nothing moved."""
+        """Return its price; None if this ledger did not pay for it, or no money moved."""
         return self.price_micro_usdc if self.payment_id and self.charged and not self.adopted else None
 
     @property
     def finished(self) -> bool:
-        """Whether there is nothing left to do for it: failed, or complete and saved."""
+        """Return True if no work is left: it failed, or it is complete and saved."""
         return self.status == "failed" or (self.status == "complete" and self.file is not None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UntrackedJob:
-    """A job of this wallet at the studio that the ledger has no payment for.
+    """A job of this wallet at the studio without a payment in the ledger.
 
     Attributes:
-        type: The studio's word for its kind.
-        input: The request that made it, where the studio repeats it.
+        type: The studio's name of its kind.
+        input: The request that made it, if the studio repeats it.
         created_at: Unix seconds.
-        amount_micro_usdc: What it is thought to have cost; it counts against the budget.
+        amount_micro_usdc: Its estimated cost, which counts against the budget.
     """
 
     job_id: str
@@ -182,13 +182,13 @@ class UntrackedJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UntrackedPayment:
-    """A payment of this wallet that a chain has and the ledger has not.
+    """A payment of this wallet that is on a chain but not in the ledger.
 
     Attributes:
         transaction: Its hash, in lower case.
         network: CAIP-2 name of the chain.
         pay_to: The recipient's address, in lower case.
-        amount_micro_usdc: It counts against the budget.
+        amount_micro_usdc: Its amount, which counts against the budget.
         created_at: Unix seconds of its block.
     """
 

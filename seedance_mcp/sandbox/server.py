@@ -31,7 +31,7 @@ class Sandbox:
     process.
 
     Args:
-    settings: The studio's behaviour.
+        settings: The studio's behaviour.
         host: The address to listen on.
         port: The port, or 0 for a free one.
         sock: A socket that listens already, instead of host and port.

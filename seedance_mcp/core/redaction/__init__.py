@@ -1,10 +1,10 @@
-"""Redaction: remove from a text whatever looks like a secret.
+"""Redaction: remove from a text everything that looks like a secret.
 
-A secret that its owner put into the wrong setting must not come back in an error, a result or a log line. Every error
-is redacted where it is made, every result where it becomes JSON, every log record where it becomes a line.
+A secret in the wrong setting must not appear in an error, a result or a log line. Every error is redacted when it is
+created, every result when it becomes JSON, every log record when it becomes a line.
 
-A 64-digit hash looks like a key. What is kept: a hash behind the word "transaction" or "nonce" in an error, and the
-fields in `KEPT_FIELDS` of a result. Everything else of that shape is taken out.
+A 64-digit hash looks like a key. A hash after the word "transaction" or "nonce" in an error is kept, and so are the
+fields in `KEPT_FIELDS` of a result. Everything else of that shape is removed.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from typing import cast
 
 REDACTED = "[redacted]"
 VALUE_CHARACTERS_MAX = 12
-"""How much of a setting's value an error quotes."""
+"""How many characters of a setting's value an error quotes."""
 
 KEPT_FIELDS = frozenset({
     "address", "explorer_url", "file", "files", "idempotency_key", "image_url", "job_id", "network", "nonce", "pay_to",
     "sha256", "thumbnail_url", "token", "token_address", "transaction", "upload_id", "video_url", "wallet",
 })  # fmt: skip
-"""Fields of results that hold hashes and addresses by their nature; their values stay as they are."""
+"""Fields of results that contain hashes or addresses by definition; their values are not redacted."""
 
 SECRET = re.compile(
     r"(0x)?[0-9a-fA-F]{64,}"
@@ -31,7 +31,7 @@ SECRET = re.compile(
     r"|\bAKIA[0-9A-Z]{16}\b"
     r"|\b[xyz]prv[1-9A-HJ-NP-Za-km-z]{60,}"
 )
-"""A key, a signature, a credential, a token of a well-known kind. Used for logs as it is."""
+"""A key, a signature, a credential or a token of a well-known kind. Logs use this pattern directly."""
 
 _HEX = re.compile(r"(\b(?:transaction|nonce)\s+)?(?:0x)?[0-9a-fA-F]{56,}", re.IGNORECASE)
 _TRANSACTION_CHARACTERS = 66
@@ -69,13 +69,13 @@ def redact_data(value: object, field: str = "") -> object:
 
 
 def is_secret(text: str) -> bool:
-    """Return True if a text is nothing but a private key, a token or a seed phrase."""
+    """Return True if the whole text is a private key, a token or a seed phrase."""
     text = text.strip()
     return text != "" and redact(text) == REDACTED
 
 
 def quote_value(text: str) -> str:
-    """Return the beginning of a setting's value, quoted; nothing of what looks like a secret."""
+    """Return the beginning of a setting's value, quoted and without secrets."""
     shown = redact(text)
     return repr(shown if len(shown) <= VALUE_CHARACTERS_MAX else shown[: VALUE_CHARACTERS_MAX - 1] + "…")
 
@@ -88,7 +88,7 @@ def _keep_transaction(found: re.Match[str]) -> str:
 
 
 def _is_kept(text: str, found: re.Match[str]) -> bool:
-    """Return True for what `_keep_transaction` left."""
+    """Return True for a hash that `_keep_transaction` has kept."""
     if _is_filler(found[0]):
         return True
     before = text[: found.start()].rstrip()
@@ -96,7 +96,7 @@ def _is_kept(text: str, found: re.Match[str]) -> bool:
 
 
 def _is_filler(text: str) -> bool:
-    """Return True for one character that is repeated longer than any key or signature: it says nothing."""
+    """Return True for one character repeated for longer than any key or signature: it is no secret."""
     return len(text) > _FILLER_CHARACTERS_MIN and len(set(text)) == 1
 
 

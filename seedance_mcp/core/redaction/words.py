@@ -1,4 +1,4 @@
-"""The 2,048 English words that seed phrases are made of; loads only for a candidate. Source: BIP-39, `english.txt`."""
+"""The 2,048 English words of seed phrases; loads only for a candidate. Source: BIP-39, `english.txt`."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Recognise a video file by its bytes: MP4, QuickTime, WebM or Matroska, whole or with something behind it.
+"""Recognition of a video file by its bytes: MP4, QuickTime, WebM or Matroska, complete or with trailing bytes.
 
-Must not trust a name or a header, and must not decode anything. A file counts as whole when its index and its media lie
-inside it, however loosely the rest is put together.
+This module must not trust a name or a header, and must not decode anything. A file is complete if it contains its index
+and its media; the order and quality of the rest do not matter.
 
 Source: ISO/IEC 14496-12, section 4.2 (boxes) and 8.16.2 (styp); RFC 8794 (EBML); RFC 9559, section 5.1 (Matroska).
 """
@@ -17,29 +17,29 @@ from seedance_mcp.core.errors import quote_text
 BOXES_MAX = 10_000
 ELEMENTS_MAX = 100_000
 HEAD_BYTES = 4096
-"""How much of a file is read to say what it is."""
+"""How many bytes of a file are read to recognise it."""
 SHOWN_CHARACTERS_MAX = 120
 
 _BOXES = frozenset(b"ftyp styp moov mdat free skip wide moof mfra sidx ssix prft emsg uuid meta udta pdin pnot".split())
-"""Kinds of boxes that a file may have at its top."""
+"""Kinds of boxes that may be at the top level of a file."""
 _NEEDED_BOXES = frozenset({b"moov", b"mdat", b"moof"})
-"""Boxes of which none may be cut off."""
+"""Boxes that must be complete."""
 _EBML, _SEGMENT, _TRACKS, _CLUSTER, _DOC_TYPE = 0x1A45DFA3, 0x18538067, 0x1654AE6B, 0x1F43B675, 0x4282
 _EBML_NAMES = {b"webm": ("webm", "WebM"), b"matroska": ("mkv", "Matroska")}
 _PICTURES = (b"\xff\xd8\xff", b"\x89PNG", b"GIF8", b"BM")
 
 
 class NotAVideoError(ValueError):
-    """The bytes are not a whole video; the text says what they are instead."""
+    """The bytes are not a complete video; the text describes them."""
 
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """What a video file is.
+    """The format of a video file.
 
     Attributes:
-        extension: Its real one, without a dot.
-        note: What a person should know of it; None for an ordinary MP4.
+        extension: The extension of its format, without a dot.
+        note: Information for a person; None for an ordinary MP4.
     """
 
     extension: str
@@ -47,14 +47,14 @@ class Container:
 
 
 def read_container(file: BinaryIO, size: int) -> Container:
-    """Say what a video file is.
+    """Recognise a video file.
 
     Args:
         file: The file, open for reading.
-        size: How many bytes it has.
+        size: Its size in bytes.
 
     Raises:
-        NotAVideoError: Empty, text, a picture, cut off, or of a kind that is not known.
+        NotAVideoError: Empty, text, a picture, truncated, or of an unknown format.
     """
     head = file.read(HEAD_BYTES)
     if head.startswith(_EBML.to_bytes(4)):
@@ -106,7 +106,7 @@ def _read_mp4(file: BinaryIO, size: int, head: bytes) -> Container:
 
 
 def _walk_boxes(file: BinaryIO, size: int) -> Generator[tuple[bytes, int]]:
-    """Yield each top-level box's kind and where it ends, up to what is no box any more."""
+    """Yield the kind and the end of each top-level box, up to the first bytes that are no box."""
     position = 0
     for _ in range(BOXES_MAX):
         file.seek(position)
@@ -158,7 +158,7 @@ def _read_matroska(file: BinaryIO, size: int, head: bytes) -> Container:
 def _walk_elements(
     file: BinaryIO, position: int, end: int, *, count_max: int
 ) -> Generator[tuple[int, int, int | None]]:
-    """Yield each element's id, where its value begins, and where it ends; None where its size is not known."""
+    """Yield each element's id, the start of its value, and its end; None if its size is unknown."""
     for _ in range(count_max):
         if position >= end:
             return
@@ -178,6 +178,6 @@ def _walk_elements(
 
 
 def _measure(first: bytes, longest: int) -> int:
-    """Return how many bytes a variable-length number has, from its first byte; 0 where that is none."""
+    """Return the length in bytes of a variable-length number, from its first byte; 0 if it is invalid."""
     length = 9 - first[0].bit_length() if first and first[0] else 0
     return length if length <= longest else 0

@@ -1,4 +1,4 @@
-"""A route's contract as the ledger keeps it, and what is taken for granted where none was ever read."""
+"""A route's contract in the ledger's format, and the assumed contract if none was read."""
 
 from __future__ import annotations
 
@@ -8,15 +8,15 @@ from seedance_mcp.core.wire.json import Json, find_list, find_object
 ASSUMED = RouteContract(
     dialect="current", ceiling_micro_usdc=CEILING_MICRO_USDC_DEFAULT, fields=frozenset(), choices={}
 )
-"""What is assumed of a studio whose contract nobody here has ever read: the dialect of the live service.
+"""The assumed contract of a studio whose contract was never read: the dialect of the live service.
 
-A studio that speaks another one answers such a body with a ceiling that we do not know. So nothing is signed on this
-assumption but the price table's own price, to the micro: that price shows that the body was understood.
+A studio of another dialect answers such a body with a ceiling that we do not know. So on this assumption the client
+signs only the exact price of the price table: that price shows that the studio understood the body.
 """
 
 
 def write_contract(contract: RouteContract) -> Json:
-    """Return a contract as plain JSON; the names are those of the ledger, whatever the class calls them."""
+    """Return a contract as plain JSON with the ledger's field names, which do not depend on the class."""
     return {
         "dialect": contract.dialect,
         "ceiling_micro_usdc": contract.ceiling_micro_usdc,
@@ -26,7 +26,7 @@ def write_contract(contract: RouteContract) -> Json:
 
 
 def read_contract(document: Json) -> RouteContract | None:
-    """Read what `write_contract` wrote; None where it is not that."""
+    """Read the result of `write_contract`; return None for any other document."""
     dialect, ceiling = document.get("dialect"), document.get("ceiling_micro_usdc")
     if dialect not in ("classic", "current") or not isinstance(ceiling, int):
         return None

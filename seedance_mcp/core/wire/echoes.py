@@ -1,7 +1,7 @@
-"""Echoes: what we sent as a secret, taken out of what comes back.
+"""Echoes: removal of secrets that we sent from the studio's answers.
 
-A studio may repeat our credential, a sign-in or an upload's token in its answers. The answer is stored and quoted, so
-the secret and its parts are taken out before anyone reads it. What a studio encodes anew is not recognised here.
+A studio may repeat our credential, a sign-in or an upload's token in its answers. Answers are stored and quoted, so the
+secret and its parts are removed first. A secret that the studio has encoded again is not recognised.
 """
 
 from __future__ import annotations
@@ -18,40 +18,40 @@ from seedance_mcp.core.redaction import REDACTED
 SECRET_HEADERS = frozenset({"payment-signature", "authorization", "sign-in-with-x"})
 """Request headers, in lower case, whose values are secrets."""
 SECRET_CHARACTERS_MIN = 16
-"""A shorter part is no secret, and would be found where it is none."""
+"""Shortest part that is treated as a secret; a shorter one would match other text."""
 
 _HEX = re.compile(r"0x([0-9a-fA-F]{100,})")
 _WORD = 64
-"""Digits of each half of an ECDSA signature."""
+"""Hexadecimal digits of each half of an ECDSA signature."""
 _RUN = re.compile(r"[A-Za-z0-9]+")
 _ESCAPED: dict[str, str] = {
     character: rf"(?:[{re.escape(characters)}]|\\/|\\u00{ord(character):02x}|%{ord(character):02x})"
     for characters in ("+-", "/_")
     for character in characters
 }
-"""Either alphabet of base64, as it is, escaped in JSON, or in a URL."""
+"""Spellings of each base64 character: in either alphabet, plain, escaped in JSON, or in a URL."""
 
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """A part of what was sent.
+    """A part of a secret that was sent.
 
     Attributes:
-        core: Its longest run of letters and digits in lower case: found first, for that is fast.
-        part: All of it, as it was sent.
+        core: Its longest run of letters and digits in lower case; the search starts with it because that is fast.
+        part: The part, as it was sent.
     """
 
     core: str = field(repr=False)
     part: str = field(repr=False)
 
     def find_pattern(self) -> re.Pattern[str]:
-        """Return what matches every spelling that is known; to compile it takes long, and few secrets come back."""
+        """Return a pattern of every known spelling; built only when needed, because compiling is slow."""
         spelling = "".join(_ESCAPED.get(character) or re.escape(character) for character in self.part)
         return re.compile(spelling, re.IGNORECASE)
 
 
 def list_secrets(value: str) -> tuple[Secret, ...]:
-    """Return the parts of a header's value that must not come back: itself, its token, and the signatures in it."""
+    """Return the secret parts of a header's value: the value, its token, and the signatures in it."""
     token = value.rpartition(" ")[2].rstrip("=")
     parts = [token]
     for digits in _HEX.findall(f"{value} {_decode(token)}"):
@@ -60,7 +60,7 @@ def list_secrets(value: str) -> tuple[Secret, ...]:
 
 
 def clean(text: str, secrets: Iterable[Secret]) -> str:
-    """Return a text without these secrets; the very same text where it has none."""
+    """Return a text without these secrets; the same object if it has none."""
     lower = text.lower()
     for secret in secrets:
         if secret.core in lower:
@@ -69,8 +69,8 @@ def clean(text: str, secrets: Iterable[Secret]) -> str:
 
 
 def clean_bytes(data: bytes, secrets: Iterable[Secret]) -> bytes:
-    """Return bytes without these secrets; the very same bytes where they have none."""
-    text = data.decode("latin-1")  # a secret is ASCII, and every byte comes back as it was
+    """Return bytes without these secrets; the same object if they have none."""
+    text = data.decode("latin-1")  # a secret is ASCII, and Latin-1 preserves all bytes
     cleaned = clean(text, secrets)
     return data if cleaned == text else cleaned.encode("latin-1")
 
@@ -91,17 +91,17 @@ Kind = Literal["payment", "other"]
 
 
 class SentSecrets:
-    """The secrets that this process sent, the latest of each kind."""
+    """The latest secrets of each kind that this process sent."""
 
     def __init__(self, *, kept_max: int = 64) -> None:
         self._kept_max = kept_max
         self._sent: dict[Kind, dict[str, tuple[Secret, ...]]] = {"payment": {}, "other": {}}
 
     def add(self, header: str, value: str) -> None:
-        """Remember a header that is sent, if it is a secret."""
+        """Store the value of a header that is sent, if it is a secret."""
         if header.lower() not in SECRET_HEADERS:
             return
-        # A payment's credential lives for minutes, a sign-in for one request: many of these must not drive out those.
+        # A credential is valid for minutes, a sign-in for one request: many sign-ins must not displace credentials.
         kind: Kind = "other" if header.lower() == "sign-in-with-x" or value.startswith("Bearer ") else "payment"
         sent = self._sent[kind]
         if value not in sent:
@@ -110,5 +110,5 @@ class SentSecrets:
             sent.pop(next(iter(sent)))
 
     def list(self) -> tuple[Secret, ...]:
-        """Return all of them."""
+        """Return all stored secrets."""
         return tuple(secret for sent in self._sent.values() for secrets in sent.values() for secret in secrets)

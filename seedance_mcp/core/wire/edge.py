@@ -1,7 +1,7 @@
-"""Answers of what stands between us and the studio: bot checks, log-in pages, proxies.
+"""Answers of systems between us and the studio: bot checks, log-in pages, proxies.
 
-The studio's API answers JSON or nothing. A page of HTML with a refusing status was not written by it, so it says
-nothing about the request, the job or the money.
+The studio's API answers JSON or nothing. An HTML page with a refusing status is not from the studio, so it says nothing
+about the request, the job or the money.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ _CHALLENGE_HEADERS = {
     "x-vercel-mitigated": ("challenge", "deny"),
     "x-amzn-waf-action": ("challenge", "captcha"),
 }
-"""Headers by which a bot check names itself, with their values.
+"""Headers that identify a bot check, with their values.
 
 Source: Cloudflare, "Detect a Challenge Page response"; Vercel, "Attack Challenge Mode"; AWS WAF, "CAPTCHA and
 Challenge".
@@ -24,7 +24,7 @@ _CHALLENGE_WORDS = (
     b"ddos-guard", b"_incapsula_", b"datadome", b"enable javascript and cookies to continue",
 )  # fmt: skip
 _PAGE_STATUSES = frozenset({401, 403, 405, 407})
-"""Refusals by which a page of HTML is somebody else's. Above them the studio's own host may be out of order."""
+"""Statuses with which an HTML page is not the studio's. With a higher one the studio's host may have failed."""
 _READ_BYTES_MAX = 16 * 1024
 
 BOT_CHECK = "a bot check answered, not the studio"
@@ -33,7 +33,7 @@ EDGE_HINT = "The request is not at fault, so do not change it. Try again in a mi
 
 
 def find_edge_answer(status: int, headers: Headers, body: bytes) -> str | None:
-    """Return in words who answered in the studio's place, or None where the studio itself may have answered.
+    """Return a description of what answered instead of the studio, or None if the studio may have answered.
 
     Args:
         status: HTTP status of the answer.

@@ -1,6 +1,6 @@
-"""Job failures: what the studio's words about a failed job say of its cause.
+"""Job failures: the cause of a failed job, from the studio's error text.
 
-Reads words only; whether to pay again is decided by others.
+This module reads texts only. Other modules decide whether to pay again.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ _MODERATION = re.compile(
     r"|inappropriate|prohibited|\bviolat|copyright|\bexplicit\b|\bflagged\b|\bcensor",
     re.IGNORECASE,
 )
-"""Words of a refusal of the picture or the prompt.
+"""Words that report a refusal of the picture or the prompt.
 
 Source: contract section 10: failed for text moderation, or for a face in the picture; a server error is neither.
 """
 
 
 def is_moderation(error: str | None) -> bool:
-    """Return True where a failed job's words say that its picture or prompt was refused."""
+    """Return True if a failed job's error reports that its picture or prompt was refused."""
     return error is not None and _MODERATION.search(error) is not None

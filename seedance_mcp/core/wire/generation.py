@@ -1,11 +1,11 @@
-"""The generation request: one vocabulary for our caller, two dialects for the studio.
+"""The generation request: one vocabulary for callers, two dialects for the studio.
 
 The *classic* dialect (`image`, `resolution`, `aspect_ratio`, …) and the *current* one (`urls`, `outputResolution`,
-`aspectRatio`, …) share routes, 402s, uploads and jobs; only this body and its price differ. Which one a studio speaks
-is what its own OpenAPI document declares for the route, never what we remember.
+`aspectRatio`, …) share routes, 402s, uploads and jobs; only this body and its price differ. The studio's OpenAPI
+document declares the dialect of a route; a remembered one is never used.
 
-What a caller asked for and the dialect cannot carry is refused here, before any payment, where it would change the
-clip; it becomes a note where it only restates what happens anyway.
+An argument that the dialect does not have is refused here, before any payment, if it would change the video. It becomes
+a note if it only states the studio's fixed behaviour.
 """
 
 from __future__ import annotations
@@ -29,10 +29,10 @@ ASPECT_RATIOS: tuple[AspectRatio, ...] = get_args(AspectRatio)
 PROMPT_CHARACTERS_MAX = 4000
 DURATION_SECONDS_MIN, DURATION_SECONDS_MAX = 4, 15
 SEED_MAX = 2**53 - 1
-"""The largest whole number that every JSON reader agrees on, and the studio's own bound."""
+"""The largest integer that every JSON reader reads exactly, and the studio's own bound."""
 
 CEILING_MICRO_USDC_DEFAULT = MicroUSDC(20_000_000)
-"""What a route quotes for a body that it cannot read, where its OpenAPI does not say."""
+"""Price that a route quotes for an invalid body, if its OpenAPI document does not declare one."""
 
 PRICE_MICRO_USDC_PER_SECOND: dict[tuple[Dialect, Model, Resolution], int] = {
     ("classic", "seedance", "480p"): 82_500,
@@ -47,20 +47,20 @@ PRICE_MICRO_USDC_PER_SECOND: dict[tuple[Dialect, Model, Resolution], int] = {
     ("current", "seedance-fast", "480p"): 80_000,
     ("current", "seedance-fast", "720p"): 168_000,
 }
-"""What is known of prices: a sanity band and an estimate. The 402 is the price."""
+"""Known prices, for a plausibility check and an estimate. The price itself is that of the 402."""
 
 FAR_ABOVE_PERCENT = 150
-"""A quote of more than this share of the table's price needs the caller's explicit word."""
+"""A quote above this percentage of the table's price needs the caller's explicit approval."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationRequest:
-    """What the caller wants, in our one vocabulary.
+    """A video request, in our one vocabulary.
 
     Attributes:
         image: SHA-256 of the first frame's bytes.
         last_image: The same for the last frame, or None.
-        seed: Reproduces a take where the dialect knows seeds.
+        seed: Reproduces a take, if the dialect has seeds.
         take: A number that makes an otherwise identical request another purchase.
     """
 
@@ -77,7 +77,7 @@ class GenerationRequest:
     take: int
 
     def arguments(self) -> dict[str, object]:
-        """Return what was asked, in the tools' own words: for people to read, and to compute idempotency keys from."""
+        """Return the arguments under the tools' names, for people to read and for idempotency keys."""
         return {
             "model": self.model,
             "prompt": self.prompt,
@@ -95,11 +95,11 @@ class GenerationRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RouteContract:
-    """What a studio's OpenAPI declares for one generation route.
+    """The OpenAPI declaration of one generation route.
 
     Attributes:
-        dialect: Which body it takes.
-        ceiling_micro_usdc: The highest price of the route, which it also quotes for a body that it cannot read.
+        dialect: The dialect of its body.
+        ceiling_micro_usdc: The highest price of the route, which it also quotes for an invalid body.
         fields: Names of the request's properties.
         choices: For each property with an enumeration, its values.
     """
@@ -117,23 +117,23 @@ class RouteContract:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class GenerationBody:
-    """The bytes that are quoted and then paid for, byte for byte, and what the caller should know about them."""
+    """The bytes that are first quoted and then paid for, unchanged, and notes for the caller."""
 
     data: bytes
     notes: tuple[str, ...]
 
 
 def generation_path(model: Model) -> str:
-    """The route of a model. Source: contract section 1."""
+    """Return the route of a model. Source: contract section 1."""
     return f"/api/generate/{model}/i2v"
 
 
 def read_route_contract(openapi: bytes, model: Model) -> RouteContract:
-    """Read which dialect a studio speaks on a route.
+    """Read the contract of a studio's route.
 
     Args:
         openapi: The body of `GET /openapi.json`.
-        model: Whose route.
+        model: The model of the route.
 
     Raises:
         StudioProtocolError: Not an OpenAPI document, no such route, or neither dialect.
@@ -175,7 +175,7 @@ def _resolve(document: Json, schema: Json) -> Json:
 
 
 def _read_ceiling(price: object) -> MicroUSDC:
-    """The advertised maximum, a decimal string on every capture; a number of dollars is understood too."""
+    """Return the advertised maximum: a decimal string on every capture; a number of dollars is accepted too."""
     try:
         return parse_usdc(str(price))
     except ValueError:
@@ -183,16 +183,16 @@ def _read_ceiling(price: object) -> MicroUSDC:
 
 
 def check_request(request: GenerationRequest) -> None:
-    """Raise unless the request is one that some studio could carry.
+    """Check that a request is valid in at least one dialect.
 
     Raises:
-        RequestError: With the argument that is wrong and its allowed values.
+        RequestError: With the invalid argument and its allowed values.
     """
     prompt = request.prompt.strip()
     if not prompt:
         raise RequestError("The prompt is empty.", "Say in words what should move and how.")
     try:
-        # The studio counts UTF-16 units, and answers what it finds too long with its ceiling instead of a reason.
+        # The studio counts UTF-16 units, and answers a longer prompt with its ceiling instead of a reason.
         characters = len(prompt.encode("utf-16-le")) // 2
     except UnicodeEncodeError as exc:
         raise RequestError("The prompt holds characters that are not Unicode text.", "Write it again.") from exc
@@ -216,13 +216,13 @@ def encode_generation(
     """Write the request in the studio's dialect.
 
     Args:
-        request: What the caller wants.
-        contract: What the studio's route declares.
+        request: The video request.
+        contract: The contract of the studio's route.
         image_url: Public URL of the first frame.
         last_image_url: Public URL of the last frame, or None.
 
     Raises:
-        RequestError: The dialect or the model cannot carry what was asked.
+        RequestError: The dialect or the model does not support an argument.
 
     Source: contract, "Two dialects", and section 2 (every main field always sent, nothing extra).
     """
@@ -251,7 +251,7 @@ def encode_generation(
         ("generate_audio", request.generate_audio),
         ("seed", request.seed),
     ):
-        # Classic: always sent, so that what is bought never depends on a default of the studio's.
+        # Classic: always sent, so that a purchase never depends on a default of the studio.
         value = normal[argument] if contract.dialect == "classic" else asked
         if names[argument] in contract.fields and value is not None:
             body[names[argument]] = value
@@ -273,7 +273,7 @@ _NAMES: dict[Dialect, dict[str, str]] = {
         "seed": "seed",
     },
 }
-"""What the arguments are called in a body, by dialect."""
+"""Names of the arguments in a body, by dialect."""
 
 
 def _choose(contract: RouteContract, name: str, value: str, argument: str, model: Model) -> str:
@@ -287,8 +287,8 @@ def _choose(contract: RouteContract, name: str, value: str, argument: str, model
     return value
 
 
-def _note_or_refuse(argument: str, wish: object) -> list[str]:
-    """Refuse what would silently change the clip; note what only restates how it is.
+def _note_or_refuse(argument: str, requested: object) -> list[str]:
+    """Refuse an argument that would be ignored and change the video; return a note for one that changes nothing.
 
     Source: contract, "Two dialects".
     """
@@ -297,28 +297,28 @@ def _note_or_refuse(argument: str, wish: object) -> list[str]:
             "This studio's Seedance has no seed, so a take cannot be reproduced.",
             "Leave seed out; raise `take` to buy a different take of the same request.",
         )
-    if argument == "camera_fixed" and wish is True:
+    if argument == "camera_fixed" and requested is True:
         raise RequestError(
             "This studio's Seedance has no camera lock (camera_fixed).",
             "Leave camera_fixed out and write it in the prompt, e.g. “locked-off static camera, no camera movement”.",
         )
     if argument == "camera_fixed":
         return ["This studio's Seedance has no camera lock; camera_fixed=false changes nothing."]
-    if wish is False:
-        return ["Clips of this studio always carry native audio; generate_audio=false has no effect."]
-    return ["Clips of this studio always carry native audio; generate_audio=true changes nothing."]
+    if requested is False:
+        return ["Videos of this studio always have native audio; generate_audio=false has no effect."]
+    return ["Videos of this studio always have native audio; generate_audio=true changes nothing."]
 
 
 def estimate_price(dialect: Dialect, request: GenerationRequest) -> MicroUSDC | None:
-    """The table's price of a request, or None where the table does not know."""
+    """Return the table's price of a request, or None if it has none."""
     rate = PRICE_MICRO_USDC_PER_SECOND.get((dialect, request.model, request.resolution))
     return None if rate is None else MicroUSDC(rate * request.duration_seconds)
 
 
 def is_ceiling(amount_micro_usdc: int, contract: RouteContract, estimate: MicroUSDC | None) -> bool:
-    """Whether a quote is the route's ceiling, which says that our body is wrong and is never a price.
+    """Return True if a quote is the route's ceiling, which means that our body is invalid and is never a price.
 
-    The longest classic clip really costs the ceiling; a quote that the price table expects to the micro is a price.
+    The longest classic video costs as much as the ceiling. So a quote that equals the price table's price is a price.
 
     Source: contract section 4, "The 20-dollar trap".
     """
@@ -327,14 +327,16 @@ def is_ceiling(amount_micro_usdc: int, contract: RouteContract, estimate: MicroU
 
 
 def warn_far_above(amount_micro_usdc: int, estimate: MicroUSDC | None) -> str | None:
-    """A sentence where a quote is far above what the price table knows, else None."""
+    """Return a warning if a quote is far above the price table's price, otherwise None."""
     if estimate is None or amount_micro_usdc * 100 <= estimate * FAR_ABOVE_PERCENT:
         return None
-    return f"The studio asks ${format_usdc(amount_micro_usdc)}; such a clip was known to cost ${format_usdc(estimate)}."
+    return (
+        f"The studio asks ${format_usdc(amount_micro_usdc)}; such a video was known to cost ${format_usdc(estimate)}."
+    )
 
 
 def same_body(sent: bytes, seen: object) -> bool:
-    """Whether a job's `input` is the body that we sent; extra fields of the studio's own are allowed."""
+    """Return True if a job's `input` is the body that we sent; additional fields are allowed."""
     if not isinstance(seen, dict):
         return False
     body = parse_json_object(sent, "A stored request")

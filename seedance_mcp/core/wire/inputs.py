@@ -1,6 +1,6 @@
-"""The request that a job's document repeats, in our one vocabulary, whichever dialect it was written in.
+"""The request that a job's document repeats, in our one vocabulary, from either dialect.
 
-Used to find what was bought before where the ledger does not know it. Never a price, and never a reason to pay.
+It serves to find earlier purchases that are not in the ledger. It is never a price, and never a reason to pay.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ _KIND = "-i2v"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobInput:
-    """What a job was made from.
+    """The request of a job.
 
     Attributes:
-        model: None where the job does not say.
+        model: None if the job does not name it.
         duration: Seconds, as the text that it is on the wire.
-        camera_fixed: False where it is left out.
-        generate_audio: False where it is left out; None in the current dialect, whose videos always carry audio.
-        image_urls: Of the first frame and, where there is one, the last.
+        camera_fixed: False if omitted.
+        generate_audio: False if omitted; None in the current dialect, whose videos always have audio.
+        image_urls: The URLs of the first frame and, if given, of the last frame.
     """
 
     dialect: Dialect
@@ -45,7 +45,7 @@ def read_model(kind: str | None) -> Model | None:
 
 
 def read_job_input(kind: str | None, document: Json | None) -> JobInput | None:
-    """Read a job's `input`; None where it is missing or no image-to-video request that we know.
+    """Read a job's `input`; return None if it is missing or not a known image-to-video request.
 
     Args:
         kind: The job's `type`.
@@ -74,7 +74,7 @@ def read_job_input(kind: str | None, document: Json | None) -> JobInput | None:
 
 
 def is_alike(found: JobInput, request: GenerationRequest) -> bool:
-    """Return True if a job was made from this request, its pictures and its take apart."""
+    """Return True if a job was made from this request, apart from pictures and take."""
     pictures = 1 if request.last_image is None else 2
     return (
         found.model in (None, request.model)
@@ -90,7 +90,7 @@ def is_alike(found: JobInput, request: GenerationRequest) -> bool:
 
 
 def estimate_cost(found: JobInput | None) -> int:
-    """Return what the price table knows of a job's price, in micro-USDC; 0 where it knows nothing."""
+    """Return the price table's price of a job in micro-USDC; 0 if it has none."""
     if found is None or found.model is None or not found.duration.isascii() or not found.duration.isdigit():
         return 0
     rates = {key: rate for key, rate in PRICE_MICRO_USDC_PER_SECOND.items() if key[:2] == (found.dialect, found.model)}

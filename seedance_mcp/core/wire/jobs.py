@@ -1,7 +1,7 @@
-"""What comes back for the money: upload tickets, jobs, and a finished video's addresses.
+"""Parsers of the studio's results: upload tickets, jobs, and the URLs of finished videos.
 
-Field names follow the studio's own documents; where deployments differ (`id` or `jobId`, `items` or `jobs`, `complete`
-or `done`, a job by itself or inside `data`), all are read and one is given on.
+Field names follow the studio's documents. Where deployments differ (`id` or `jobId`, `items` or `jobs`, `complete` or
+`done`, a job by itself or inside `data`), all forms are read and one is returned.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from seedance_mcp.core.wire.kinds import URL_CHARACTERS_MAX, is_identifier
 from seedance_mcp.core.wire.video_urls import FoundUrls, find_urls
 
 Status = Literal["pending", "loading", "complete", "failed"]
-"""The studio's own words for a job's state; every synonym is read as one of them."""
+"""States of a job, in the studio's words; every synonym is read as one of them."""
 
 _WORDS: dict[Status, str] = {
     "pending": "pending queued waiting created submitted scheduled accepted in_queue not_started",
@@ -40,16 +40,16 @@ _WORDS: dict[Status, str] = {
 }
 _STATUS: dict[str, Status] = {word: status for status, words in _WORDS.items() for word in words.split()}
 _PLAIN_FAILURES = frozenset({"failed", "fail", "error"})
-"""Words that say nothing more than that it failed."""
+"""Status words that give no further reason for a failure."""
 
 PAGE_JOBS_MAX = 200
 WRAPPERS_MAX = 3
-"""How many wrappers around a job are opened."""
+"""How many nested wrappers around a job are read."""
 WORD_CHARACTERS_MAX = 60
 RESULT_CHARACTERS_MAX = 600
-"""How much of a result without a video's URL is repeated."""
+"""How many characters of a result without a video URL are quoted."""
 URLS_SHOWN_MAX = 5
-"""How many URLs are shown where none of them can be chosen."""
+"""How many URLs are shown if none of them can be chosen."""
 _LIST_NAMES = ("items", "jobs", "data", "results")
 _CURSOR_NAMES = ("nextCursor", "next_cursor")
 _PAGING_NAMES = ("pagination", "paging", "meta")
@@ -57,7 +57,7 @@ _PAGING_NAMES = ("pagination", "paging", "meta")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UploadTicket:
-    """A bought place for one image. The token is a bearer secret of about five minutes."""
+    """A paid slot for one image. The token is a bearer secret that is valid for about five minutes."""
 
     upload_id: str
     client_token: str = field(repr=False)
@@ -65,13 +65,13 @@ class UploadTicket:
 
     @property
     def is_scrubbed(self) -> bool:
-        """Whether its token was taken out of the ledger, because it had expired or was used."""
+        """Return True if its token was removed from the ledger because it had expired or was used."""
         return self.client_token.endswith(REDACTED)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SubmittedJob:
-    """The answer to a paid generation: a job that has just begun."""
+    """The answer to a paid generation: a new job."""
 
     job_id: str
     status: Status
@@ -80,16 +80,16 @@ class SubmittedJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobStatus:
-    """A job as the studio tells it now.
+    """The state of a job in one answer of the studio.
 
     Attributes:
         progress: 0 to 100.
-        error: The studio's words for a failure, its status word among them; untrusted text.
-        video_url: The one URL of the video, whatever field held it.
-        result_text: What the result says where no URL could be chosen: quoted, bounded, untrusted.
-        input: The body that was paid for, where the studio repeats it.
-        created_at: Unix seconds, where the studio says.
-        stalled: Whether it reports an error and no result under a word that does not say that it failed.
+        error: The studio's text of a failure, including its status word; untrusted.
+        video_url: The URL of the video, from any field.
+        result_text: The text of the result if no URL could be chosen: quoted, bounded, untrusted.
+        input: The body that was paid for, if the studio repeats it.
+        created_at: Unix seconds, or None if the studio does not report it.
+        stalled: True if it reports an error and no result, under a status word that is no failure.
     """
 
     job_id: str
@@ -106,7 +106,7 @@ class JobStatus:
 
     @property
     def ended(self) -> bool:
-        """Whether nothing more will happen to it."""
+        """Return True if its state is final."""
         return self.status in ("complete", "failed")
 
 
@@ -131,7 +131,7 @@ def read_upload_ticket(body: bytes) -> UploadTicket:
 def read_submitted_job(body: bytes) -> SubmittedJob:
     """Read the answer to a paid generation. Source: contract section 3.
 
-    That a job has ended already is left for its first poll to say: the words of this answer may be about the request.
+    The first poll, not this answer, decides whether the job has ended: this answer's status may be that of the request.
     """
     unwrapped = _unwrap(parse_json_object(body, "The answer to the generation"))
     status = _STATUS.get(_simplify(_read_word(unwrapped.document)), "pending")
@@ -145,15 +145,15 @@ def read_submitted_job(body: bytes) -> SubmittedJob:
 def read_job(body: bytes, job_id: str, *, loopback_http: bool = False) -> JobStatus:
     """Read `GET /api/jobs/{id}`. Source: contract section 8.
 
-    An answer that names no job is the answer to our question; one that names another job is not.
+    An answer without a job id is accepted as an answer about this job; one with another id is not.
 
     Args:
         body: The studio's answer.
-        job_id: The job that was asked for.
-        loopback_http: Whether the video's URL may be plain http to this machine.
+        job_id: The requested job.
+        loopback_http: True if the video's URL may be plain http to this machine.
 
     Raises:
-        StudioProtocolError: Not a job, or another one than was asked for.
+        StudioProtocolError: Not a job, or another job.
     """
     unwrapped = _unwrap(parse_json(body, "The job"))
     if unwrapped.ids and job_id not in unwrapped.ids:
@@ -165,10 +165,10 @@ def read_job(body: bytes, job_id: str, *, loopback_http: bool = False) -> JobSta
 
 
 def read_job_page(body: bytes, *, loopback_http: bool = False) -> JobPage:
-    """Read `GET /api/jobs`; single entries that are not jobs are passed over.
+    """Read `GET /api/jobs`; entries that are not jobs are skipped.
 
     Raises:
-        StudioProtocolError: Not a list of jobs. A list that cannot be read is never an empty one.
+        StudioProtocolError: Not a list of jobs. An unreadable list is never treated as an empty one.
     """
     document = parse_json(body, "The list of jobs")
     entries = _find_entries(document)
@@ -187,9 +187,9 @@ def read_job_page(body: bytes, *, loopback_http: bool = False) -> JobPage:
 
 
 def read_studio_error(body: bytes) -> str:
-    """A refusal's own words, quoted and bounded, or what the body begins with.
+    """Return a refusal's text, quoted and bounded, or the beginning of the body.
 
-    The text is the studio's: shown to a reader as quoted data, never followed.
+    The text is the studio's: it is shown as quoted data and never followed.
     """
     try:
         document = parse_json_object(body, "The answer")
@@ -205,7 +205,7 @@ def read_studio_error(body: bytes) -> str:
 
 
 def _find_error(document: Json) -> str | None:
-    """`error` as text; some studios write an object, with a `message` or without."""
+    """Return `error` as text; some studios send an object, with or without a `message`."""
     error = document.get("error")
     said = find_text(document, "error") or find_text(find_object(document, "error"), "message")
     if said is None and isinstance(error, dict | list) and error:
@@ -215,17 +215,17 @@ def _find_error(document: Json) -> str | None:
 
 @dataclass(frozen=True, slots=True)
 class _Unwrapped:
-    """A job's own document, and every id that it and its wrappers name: `jobId` first, then `id` from the inside."""
+    """A job's document, and the ids in it and its wrappers: first `jobId`, then `id` from the inside out."""
 
     document: Json
     ids: tuple[str, ...]
 
 
 def _unwrap(value: object) -> _Unwrapped:
-    """Open the wrappers `job` and `data` around a job; what a wrapper says besides stays readable.
+    """Remove the wrappers `job` and `data` around a job; their other fields stay readable.
 
     Raises:
-        StudioProtocolError: There is no object.
+        StudioProtocolError: Not an object.
     """
     layers: list[Json] = []
     while isinstance(value, dict) and value and len(layers) <= WRAPPERS_MAX:
@@ -241,7 +241,7 @@ def _unwrap(value: object) -> _Unwrapped:
 
 
 def _find_inner(document: Json) -> object:
-    """Return the job inside a wrapper, or None where this is the job itself."""
+    """Return the job inside a wrapper, or None if this is the job itself."""
     for name in ("job", "data"):
         inner = document.get(name)
         if isinstance(inner, list) and len(cast("list[object]", inner)) == 1:
@@ -275,12 +275,12 @@ def _read_job_id(unwrapped: _Unwrapped) -> str:
 
 
 def is_job_id(text: str) -> bool:
-    """Whether this can be a job's id: it becomes part of a URL and of a file name."""
+    """Return True if a text is a valid job id; it becomes a part of a URL and of a file name."""
     return is_identifier(text) and text.strip("-_") != ""
 
 
 def _find_entries(document: object, *, depth: int = 0) -> Sequence[object] | None:
-    """Return the entries of a list in any shape that is known; None where there is no list."""
+    """Return the entries of a list in any known shape; None if there is no list."""
     if isinstance(document, list):
         return cast("list[object]", document)
     if not isinstance(document, dict) or depth > 1:
@@ -293,7 +293,7 @@ def _find_entries(document: object, *, depth: int = 0) -> Sequence[object] | Non
 
 
 def _find_cursor(document: object) -> str | None:
-    """Return where the next page begins, also where it stands beside or around the list."""
+    """Return the cursor of the next page, also if it is beside or around the list."""
     if not isinstance(document, dict):
         return None
     top = cast("Json", document)
@@ -329,7 +329,7 @@ def _read_job(document: Json, job_id: str, *, loopback_http: bool) -> JobStatus:
 
 
 def _read_word(document: Json) -> str:
-    """Return the studio's own word for the state, or an empty text."""
+    """Return the studio's word for the state, or an empty text."""
     return (find_text(document, "status") or find_text(document, "state") or "").strip()
 
 
@@ -340,8 +340,8 @@ def _simplify(word: str) -> str:
 def _read_status(word: str, found: FoundUrls) -> Status:
     """Read a state.
 
-    A URL of the video ends a job whatever the word is; against a word that says otherwise, only one whose field names
-    it. An unknown word alone means that the job has not ended: we ask again rather than give up on what was paid.
+    A video URL ends a job with any status word; against a word for another state, only a URL in a field that names the
+    video does. An unknown word alone means that the job has not ended: polling continues, because the job is paid.
     """
     known: Status | None = _STATUS.get(_simplify(word))
     has_url = found.video is not None or bool(found.candidates)
@@ -351,7 +351,7 @@ def _read_status(word: str, found: FoundUrls) -> Status:
 
 
 def _describe_result(result: object, candidates: Sequence[str]) -> str | None:
-    """Return the text of a result from which no URL was chosen, as quoted data; None where there is none."""
+    """Return the text of a result without a chosen URL, as quoted data; None if there is none."""
     if candidates:
         shown = [quote_text(url, URL_CHARACTERS_MAX) for url in candidates[:URLS_SHOWN_MAX]]
         more = len(candidates) - len(shown)

@@ -1,6 +1,6 @@
-"""The bounded ground that every parser stands on: headers, base64, JSON, and fields out of strange JSON.
+"""Bounded readers of headers, base64, JSON and untrusted JSON fields, which all other parsers use.
 
-Owns the bounds on what a stranger may send. Knows no protocol.
+This module has the bounds on untrusted input. It knows no protocol.
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ from seedance_mcp.core.errors import StudioProtocolError, quote_text
 from seedance_mcp.core.money import MICRO_USDC_MAX
 
 HEADER_CHARACTERS_MAX = 64 * 1024
-"""The longest header value that we decode. A real challenge is about 3 KiB."""
+"""Longest header value that is decoded. A real challenge is about 3 KiB."""
 DATE_CHARACTERS_MAX = 64
 JSON_BYTES_MAX = 1024 * 1024
-"""The largest document that we parse. A page of a hundred jobs is about 100 KiB."""
+"""Largest document that is parsed. A page of a hundred jobs is about 100 KiB."""
 JSON_DEPTH_MAX = 64
-"""The deepest document that we parse; an openapi.json is about 15 deep, and a deeper one breaks whoever writes it."""
+"""Deepest document that is parsed. An openapi.json is about 15 deep, and writers fail on much deeper documents."""
 TEXT_CHARACTERS_MAX = 8192
-"""The longest single text field that we keep."""
+"""Longest text field that is kept."""
 
 Headers = Sequence[tuple[str, str]]
-"""Response headers in order, names in lower case; a name may repeat."""
+"""Response headers in order, with names in lower case; a name may occur more than once."""
 
 Json = Mapping[str, object]
 
@@ -40,10 +40,10 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
 def find_header(headers: Headers, name: str) -> str | None:
-    """The one value of a header, or None.
+    """Return the single value of a header, or None.
 
     Raises:
-        StudioProtocolError: The header is there more than once, or too long to be honest.
+        StudioProtocolError: The header occurs more than once, or is too long.
     """
     values = [value for key, value in headers if key == name]
     if not values:
@@ -56,7 +56,7 @@ def find_header(headers: Headers, name: str) -> str | None:
 
 
 def find_date(headers: Headers) -> float | None:
-    """Unix seconds of the Date header, or None where there is none that can be read.
+    """Return the Unix seconds of the Date header, or None if it is missing or unreadable.
 
     Source: RFC 9110, section 6.6.1.
     """
@@ -65,7 +65,7 @@ def find_date(headers: Headers) -> float | None:
         return None
     try:
         moment = parsedate_to_datetime(values[0])
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()  # never this machine's own zone
+        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()  # never this machine's time zone
     except (ValueError, OverflowError, IndexError, TypeError):
         return None
 
@@ -73,11 +73,11 @@ def find_date(headers: Headers) -> float | None:
 def parse_json(data: bytes | str, what: str, *, unique: bool = False) -> object:
     """Parse one JSON document of bounded size and depth; `what` names it in the error.
 
-    What is let through can be written again: the terms of an offer are echoed, so half a surrogate pair or a number
-    like `1e999` (infinity, once it is read) would break us later, with a payment reserved already.
+    A parsed document can always be serialised again. The terms of an offer are echoed, so half a surrogate pair or a
+    number like `1e999` (read as infinity) would fail later, when a payment is already reserved.
 
     Raises:
-        StudioProtocolError: Not JSON, too large, too deep, or with text or numbers that cannot be written as JSON.
+        StudioProtocolError: Not JSON, too large, too deep, or with text or numbers that cannot be serialised as JSON.
     """
     if len(data) > JSON_BYTES_MAX:
         raise StudioProtocolError(f"{what} is larger than {JSON_BYTES_MAX} bytes.")
@@ -102,7 +102,7 @@ def _load(data: bytes | str, what: str, *, unique: bool = False) -> object:
 
 
 def _check_tree(value: object, what: str) -> None:
-    """Raise on a document that is too deep, or whose text is not Unicode text."""
+    """Check that a document is not too deep and its text is Unicode text."""
     level = [value]
     for _ in range(JSON_DEPTH_MAX):
         below: list[object] = []
@@ -121,7 +121,7 @@ def _check_tree(value: object, what: str) -> None:
 
 
 def parse_json_object(data: bytes | str, what: str, *, unique: bool = False) -> Json:
-    """Parse a JSON object, as `parse_json`; with `unique`, a name that is used twice in one object is refused."""
+    """Parse a JSON object like `parse_json`; with `unique`, refuse a repeated name in one object."""
     return _require_object(parse_json(data, what, unique=unique), what)
 
 
@@ -139,7 +139,7 @@ def _read_float(text: str) -> float:
 
 
 def _read_unique(pairs: list[tuple[str, object]]) -> dict[str, object]:
-    """Two fields of one name say two things, and two readers may believe different ones."""
+    """Build an object; refuse a repeated name, of which two readers may use different values."""
     fields = dict(pairs)
     if len(fields) != len(pairs):
         raise ValueError("a name is used twice")
@@ -155,12 +155,12 @@ def _decode(data: bytes | str) -> str:
 
 
 def encode_json(value: Mapping[str, object]) -> bytes:
-    """Write compact JSON in the given order, UTF-8."""
+    """Serialise to compact UTF-8 JSON in the given order."""
     return json.dumps(value, separators=(",", ":"), ensure_ascii=False, allow_nan=False).encode()
 
 
 def encode_base64_json(value: Mapping[str, object]) -> str:
-    """Padded standard base64 over UTF-8 JSON, as the x402 and SIWX headers want it.
+    """Encode as padded standard base64 over UTF-8 JSON, as in the x402 and SIWX headers.
 
     Source: wire-level rules of x402 v2, transports/http; observed on every capture.
     """
@@ -168,9 +168,9 @@ def encode_base64_json(value: Mapping[str, object]) -> str:
 
 
 def decode_base64_json(text: str, what: str) -> Json:
-    """Read base64 over a JSON object; standard or URL-safe alphabet, padded or not.
+    """Decode base64 over a JSON object; in the standard or URL-safe alphabet, padded or not.
 
-    Money and identity come in these headers, so a name that is used twice in one object is refused here.
+    These headers decide about money and identity, so a repeated name in one object is refused.
 
     Raises:
         StudioProtocolError: Not base64, or not a JSON object.
@@ -186,7 +186,7 @@ def decode_base64_json(text: str, what: str) -> Json:
 
 
 def read_text(document: Json, key: str, what: str) -> str:
-    """A required, non-empty text field."""
+    """Return a required, non-empty text field."""
     text = find_text(document, key)
     if text is None:
         raise StudioProtocolError(f"{what} has no usable {key!r}.")
@@ -194,7 +194,7 @@ def read_text(document: Json, key: str, what: str) -> str:
 
 
 def find_text(document: Json, key: str) -> str | None:
-    """A text field, or None where it is absent, empty, not text, or absurdly long."""
+    """Return a text field, or None if it is absent, empty, not text, or too long."""
     value = document.get(key)
     if isinstance(value, str) and 0 < len(value) <= TEXT_CHARACTERS_MAX:
         return value
@@ -202,19 +202,19 @@ def find_text(document: Json, key: str) -> str | None:
 
 
 def find_object(document: Json, key: str) -> Json:
-    """An object field; an empty one where it is absent or something else."""
+    """Return an object field; an empty object if it is absent or of another type."""
     value = document.get(key)
     return cast("Json", value) if isinstance(value, dict) else {}
 
 
 def find_list(document: Json, key: str) -> Sequence[object]:
-    """A list field; an empty one where it is absent or something else."""
+    """Return a list field; an empty list if it is absent or of another type."""
     value = document.get(key)
     return cast("Sequence[object]", value) if isinstance(value, list) else ()
 
 
 def is_address(text: object) -> bool:
-    """Whether this is an EVM address in any case."""
+    """Return True for an EVM address in any case."""
     return isinstance(text, str) and _ADDRESS.fullmatch(text) is not None
 
 
@@ -224,17 +224,17 @@ def pad_address(address: str) -> str:
 
 
 def is_network(text: object) -> bool:
-    """Whether this is the CAIP-2 name of an EVM chain, such as `eip155:8453`."""
+    """Return True for the CAIP-2 name of an EVM chain, such as `eip155:8453`."""
     return isinstance(text, str) and _NETWORK.fullmatch(text) is not None
 
 
 def same_address(one: str, other: str) -> bool:
-    """Compare two EVM addresses without case: a studio writes `payTo` in lower case and `asset` checksummed."""
+    """Compare two EVM addresses without case: a studio sends `payTo` in lower case and `asset` checksummed."""
     return one.lower() == other.lower()
 
 
 def read_amount(value: object, what: str) -> int:
-    """An amount in the token's smallest unit: a string of decimal digits without leading zeros, nothing else.
+    """Read an amount in the token's smallest unit: a string of decimal digits without leading zeros.
 
     Raises:
         StudioProtocolError: A sign, a fraction, an exponent, hexadecimal, a JSON number, or above a billion dollars.

@@ -1,4 +1,4 @@
-"""Kinds of text: what may be shown as a URL or as an identifier, because it is one. Anything else is quoted."""
+"""Kinds of text: a valid URL or identifier is shown as it is; any other text is quoted."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from seedance_mcp.core.errors import quote_text
 
 URL_CHARACTERS_MAX = 2048
 SHOWN_CHARACTERS_MAX = 120
-"""How much is repeated of a text that is not what it claims to be."""
+"""How many characters are quoted of a text that is no valid URL or identifier."""
 
 _URL = re.compile(r"https?://[!-~]+", re.IGNORECASE)
 _IDENTIFIER = re.compile(r"[A-Za-z0-9_-]{1,128}")
 
 
 def is_url(text: str) -> bool:
-    """Return True if this is an http(s) URL of printable ASCII, of at most `URL_CHARACTERS_MAX`."""
+    """Return True for an http(s) URL of printable ASCII, of at most `URL_CHARACTERS_MAX`."""
     if len(text) > URL_CHARACTERS_MAX or _URL.fullmatch(text) is None:
         return False
     try:
@@ -26,7 +26,7 @@ def is_url(text: str) -> bool:
 
 
 def is_identifier(text: str) -> bool:
-    """Return True if this is an identifier of at most 128 characters."""
+    """Return True for an identifier of at most 128 characters."""
     return _IDENTIFIER.fullmatch(text) is not None
 
 

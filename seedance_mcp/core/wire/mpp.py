@@ -1,15 +1,16 @@
-"""The MPP rail: the Tempo charge we sign, the `Authorization: Payment` we send, the `Payment-Receipt` we get.
+"""The MPP rail: the signed Tempo charge, the `Authorization: Payment` header and the `Payment-Receipt` header.
 
 A charge is one `transferWithMemo` of a TIP-20 dollar inside a Tempo transaction (type 0x76) with an *expiring nonce*:
-whoever holds the signed bytes may bring them to the chain once, before `validBefore`. The memo names the challenge.
-The payer pays the network fee, in the same dollar, and never more than gas limit times gas price; or a sponsor pays it,
-who signs besides us and brings the transaction to the chain. Its hash is then not ours to know, and the memo finds it.
+any holder of the signed bytes may broadcast them once, before `validBefore`. The memo identifies the challenge. The
+payer pays the network fee in the same token, at most gas limit times gas price. Or a sponsor pays it: it adds its
+signature and broadcasts the transaction. Then its hash is unknown to the payer, and the transfer is found by its memo.
 
-A charge is *pulled* where the studio gets the signed transaction and brings it to the chain once the work is accepted.
-It is *pushed* where the payer does that before, and the studio gets only its hash.
+A *server-broadcast* charge (`pull` on the wire) is sent to the studio as a signed transaction, which the studio
+broadcasts once it has accepted the work. A *client-broadcast* charge (`push` on the wire) is broadcast by the payer
+first, and the studio receives only its hash.
 
-Reading needs no library. Building a memo and a credential is left to the official `mpp` types, which load here, inside
-the functions that need them, and never before somebody really pays on this rail.
+Reading needs no library. The official `mpp` types build memos and credentials; they load inside the functions that need
+them, and only for a payment on this rail.
 """
 
 from __future__ import annotations
@@ -34,30 +35,32 @@ from seedance_mcp.core.wire.x402 import read_word
 
 PAYMENT_RECEIPT_HEADER = "payment-receipt"
 GAS_LIMIT = 1_000_000
-"""What the official clients allow one charge; a transfer uses about 280,000. Source: `mpp.methods.tempo.client`."""
+"""Gas limit of a charge, as in the official clients; a transfer uses about 280,000.
+
+Source: `mpp.methods.tempo.client`."""
 GAS_PRICE_DEFAULT = 20_000_000_000
-"""Tempo's base fee in attodollars per gas, where the chain cannot be asked."""
+"""Tempo's base fee in attodollars per gas, used if the chain cannot be read."""
 ATTODOLLARS_PER_MICRODOLLAR = 10**12
 SPONSORED_TIP_MAX = 10_000_000_000
-"""A sponsor signs for no higher priority fee, in attodollars per gas. Source: `mpp.methods.tempo.fee_payer_policy`."""
+"""Highest priority fee that a sponsor signs, in attodollars per gas. Source: `mpp.methods.tempo.fee_payer_policy`."""
 NONCE_KEY = 2**256 - 1
-"""The key of expiring nonces: the chain keeps what the payer signed until it expires, and takes it once, whoever
-sponsors it how often. Source: Tempo's expiring nonce, `keccak256(encode_for_signing || sender)`."""
+"""Key of expiring nonces. The chain keeps what the payer signed until it expires, and includes it once, also if several
+sponsors sign it. Source: Tempo's expiring nonce, `keccak256(encode_for_signing || sender)`."""
 
 _HASH = re.compile(r"0x[0-9a-fA-F]{64}")
 _TRANSFER_WITH_MEMO = "95777d59"
 """Selector of `transferWithMemo(address,uint256,bytes32)`. Source: TIP-20."""
 _BALANCE_OF = "70a08231"
 _TRANSFER_WITH_MEMO_TOPIC = "0x57bc7354aa85aed339e000bccffabbc529466af35f0772c8f8ee1145927de7f0"
-"""Of `TransferWithMemo(address,address,uint256,bytes32)`; all but the amount are indexed. Source: TIP-20."""
+"""Topic of `TransferWithMemo(address,address,uint256,bytes32)`; all but the amount are indexed. Source: TIP-20."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MppPins:
-    """The chain and the dollars of the owner's, from the profile, never from an offer.
+    """The accepted chain and tokens of a charge; from the profile, never from an offer.
 
     Attributes:
-        chain_id: Of the Tempo chain.
+        chain_id: The id of the Tempo chain.
         currencies: TIP-20 contracts in lower case, preferred first.
     """
 
@@ -66,21 +69,21 @@ class MppPins:
 
     @property
     def network(self) -> str:
-        """CAIP-2 name of the chain."""
+        """Return the CAIP-2 name of the chain."""
         return f"eip155:{self.chain_id}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Charge:
-    """A Tempo transfer before its signature. Not a secret: it becomes money only when signed.
+    """An unsigned Tempo transfer. It is no secret: only the signature makes it valid.
 
     Attributes:
         payer: Checksummed address that pays.
-        memo: `0x` and 64 hexadecimal digits that name the challenge.
-        valid_before: Unix seconds; the transaction is void from it on.
-        gas_price: Attodollars per gas, at most.
-        sponsored: Whether somebody else pays the network fee.
-        pushed: Whether we bring it to the chain ourselves.
+        memo: `0x` and 64 hexadecimal digits that identify the challenge.
+        valid_before: Unix seconds from which the transaction is invalid.
+        gas_price: Maximum attodollars per gas.
+        sponsored: True if a sponsor pays the network fee.
+        pushed: True if it is client-broadcast.
     """
 
     payer: str
@@ -97,19 +100,19 @@ class Charge:
 
     @property
     def call_data(self) -> str:
-        """The one call of the transaction. Source: TIP-20, `transferWithMemo(address,uint256,bytes32)`."""
+        """Return the single call of the transaction. Source: TIP-20, `transferWithMemo(address,uint256,bytes32)`."""
         recipient = pad_address(self.pay_to).removeprefix("0x")
         memo = self.memo.lower().removeprefix("0x")
         return f"0x{_TRANSFER_WITH_MEMO}{recipient}{self.amount_micro_usdc:064x}{memo}"
 
 
 def is_sponsored(offer: Offer) -> bool:
-    """Whether the studio offers to pay the network fee. Source: the Tempo method's `methodDetails.feePayer`."""
+    """Return True if the studio offers to pay the network fee. Source: the Tempo method's `methodDetails.feePayer`."""
     return find_object(offer.extra, "methodDetails").get("feePayer") is True
 
 
 def is_pushed(offer: Offer) -> bool:
-    """Whether the studio takes only charges that their payer brought to the chain.
+    """Return True if the studio accepts only client-broadcast charges.
 
     Source: the Tempo method's `methodDetails.supportedModes`.
     """
@@ -118,29 +121,30 @@ def is_pushed(offer: Offer) -> bool:
 
 
 def was_pushed(document: Json | None) -> bool:
-    """Whether a stored payment is a charge that we bring to the chain ourselves."""
+    """Return True if a stored payment is a client-broadcast charge."""
     return document is not None and find_object(document, "transaction").get("push") is True
 
 
 def network_fee(gas_price: int) -> int:
-    """The most that a charge's network fee can be, in micro-dollars, rounded up."""
+    """Return the maximum network fee of a charge in micro-dollars, rounded up."""
     return -(-GAS_LIMIT * gas_price // ATTODOLLARS_PER_MICRODOLLAR)
 
 
 def build_charge(
     offer: Offer, *, payer: str, valid_before: int, gas_price: int, client_id: str | None = None
 ) -> dict[str, object]:
-    """The charge without its signature: what the ledger keeps, and what the wallet signs.
+    """Build the charge without its signature, for the ledger and for the wallet to sign.
 
-    One transfer is all that we ever sign, so the document has no room for another call.
+    Only a single transfer is ever signed, so the document has no field for another call.
 
     Args:
         offer: An MPP offer that `policy` allowed.
         payer: Our address.
         valid_before: Unix seconds.
-        gas_price: Attodollars per gas, at most.
-        client_id: What the memo names us by. A studio may give two purchases of one price the same challenge within
-            one millisecond; without a difference of ours they would be one transaction, and one of them unpaid.
+        gas_price: Maximum attodollars per gas.
+        client_id: Our identifier in the memo, different for every charge. A studio may issue the same challenge for two
+            purchases of one price within one millisecond; with the same memo they would be one transaction, and one of
+            them unpaid.
     """
     from mpp.methods.tempo.attribution import encode  # loads only for a payment on this rail
 
@@ -167,7 +171,7 @@ def build_charge(
 
 
 def read_charge(document: Json) -> Charge:
-    """The transfer inside a document that `build_charge` made.
+    """Read the transfer of a document that `build_charge` returned.
 
     Raises:
         StudioProtocolError: The document is not such a charge.
@@ -199,17 +203,17 @@ def read_charge(document: Json) -> Charge:
 
 
 def credential_header(document: Json) -> str:
-    """The header that the challenge wants its credential in. Source: draft-ietf-httpauth-payment, `header`."""
+    """Return the name of the header for the credential. Source: draft-ietf-httpauth-payment, `header`."""
     return find_text(find_object(document, "challenge"), "header") or "Authorization"
 
 
 def encode_credential(document: Json, payload: dict[str, str]) -> str:
-    """The value of the credential's header, by the official types.
+    """Return the value of the credential's header, encoded by the official types.
 
     Args:
-        document: What `build_charge` made.
-        payload: Of type `transaction` with the signed transaction or its envelope for a sponsor as `signature`; or of
-            type `hash`, of a transaction that is on the chain; `0x` and hexadecimal digits.
+        document: The result of `build_charge`.
+        payload: Of type `transaction`, with the signed transaction or its envelope for a sponsor as `signature`; or of
+            type `hash`, with the hash of a transaction on the chain. Both are `0x` and hexadecimal digits.
 
     Source: draft-ietf-httpauth-payment, "Credentials"; the Tempo method's payloads.
     """
@@ -220,16 +224,16 @@ def encode_credential(document: Json, payload: dict[str, str]) -> str:
 
 
 def find_transaction(document: Json) -> str | None:
-    """The hash of the transaction that was signed: kept beside the charge, and no secret once it was sent.
+    """Return the hash of the signed transaction, which is stored with the charge and is no secret once it was sent.
 
-    A sponsored one has none before its sponsor signs.
+    A sponsored charge has no hash before its sponsor signs.
     """
     found = find_text(document, "hash")
     return found if found is not None and _HASH.fullmatch(found) else None
 
 
 def read_payment_receipt(header: str) -> str | None:
-    """The transaction that a `Payment-Receipt` names; empty where what it names is no hash, None where it failed.
+    """Return the transaction of a `Payment-Receipt`; empty if it is not a hash, None if the payment failed.
 
     Raises:
         StudioProtocolError: Not base64 of a JSON object.
@@ -244,7 +248,7 @@ def read_payment_receipt(header: str) -> str | None:
 
 
 def build_balance_call(token: str, owner: str) -> list[object]:
-    """Parameters of the `eth_call` that asks a token for a balance; the same on Base and on Tempo.
+    """Return the parameters of the `eth_call` that reads a token balance; the same on Base and on Tempo.
 
     Source: ERC-20 and TIP-20, `balanceOf(address)`.
     """
@@ -253,10 +257,10 @@ def build_balance_call(token: str, owner: str) -> list[object]:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Inclusion:
-    """What the chain says of a transaction that it included.
+    """The outcome of an included transaction.
 
     Attributes:
-        succeeded: Whether the money moved; a reverted one moved none, and cost its fee all the same.
+        succeeded: True if the money moved. A reverted transaction moves no money but costs its fee.
         fee_micro_usdc: The network fee, rounded up.
     """
 
@@ -265,10 +269,10 @@ class Inclusion:
 
 
 def read_inclusion(receipt: object, transaction: str) -> Inclusion | None:
-    """Read the answer to `eth_getTransactionReceipt`; None where there is none.
+    """Read the answer to `eth_getTransactionReceipt`; return None if there is no receipt.
 
     Raises:
-        ChainError: Neither this transaction's receipt nor nothing.
+        ChainError: Not a receipt, or that of another transaction.
 
     Source: Ethereum execution API; on Tempo `effectiveGasPrice` is in attodollars.
     """
@@ -286,7 +290,7 @@ def read_inclusion(receipt: object, transaction: str) -> Inclusion | None:
 
 
 def build_log_query(charge: Charge, first_block: int, last_block: int) -> list[object]:
-    """Parameters of the `eth_getLogs` that asks for a charge's own transfer, by its memo.
+    """Return the parameters of the `eth_getLogs` that finds a charge's transfer by its memo.
 
     Source: Ethereum execution API; TIP-20, `TransferWithMemo`.
     """
@@ -296,7 +300,7 @@ def build_log_query(charge: Charge, first_block: int, last_block: int) -> list[o
 
 
 def read_log_transaction(logs: object) -> str | None:
-    """The transaction of the first event of an answer to `eth_getLogs`; None where there is no event.
+    """Return the transaction of the first event of an answer to `eth_getLogs`; None if there is no event.
 
     Raises:
         ChainError: Not a list of events.

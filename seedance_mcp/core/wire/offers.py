@@ -1,10 +1,10 @@
-"""Offers: the ways to pay that a 402 names.
+"""Offers: the acceptable payments that a 402 names.
 
 A 402 has four meanings (payment challenge, sign-in challenge, payment refused, sign-in refused), and only the first
-may ever lead to a signature over money. `read_offers` reads that one and raises on the other three.
+may lead to a signature over money. `read_offers` reads that one and raises on the other three.
 
-Reading is tolerant of entries that we do not know, so that one strange entry does not spoil the good ones; it is
-strict about the ones we do. Whether an offer may be *signed* is not judged here but in `policy`.
+Unknown entries are skipped, so that one of them does not invalidate the others; known entries are read strictly. This
+module does not decide whether an offer may be *signed*; `policy` does.
 """
 
 from __future__ import annotations
@@ -39,27 +39,27 @@ Rail = Literal["x402", "mpp"]
 PAYMENT_REQUIRED_HEADER = "payment-required"
 SIGN_IN_EXTENSION = "sign-in-with-x"
 ACCEPTS_MAX = 32
-"""How many entries one 402 may have."""
+"""Most entries of one 402."""
 LIFETIME_SECONDS_MAX = 10**9
-"""Thirty years: a whole number above this is not a time, whoever may sign it."""
+"""Longest lifetime that is accepted as a time, thirty years. The policy bounds the signed lifetime."""
 _PORTS = {"https": 443, "http": 80}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offer:
-    """One acceptable way to pay, as the studio wrote it.
+    """One acceptable payment, as the studio offers it.
 
     Attributes:
         rail: `x402` or `mpp`.
-        scheme: The rail's own word: `exact` for x402, `charge` for MPP.
+        scheme: The rail's name of its scheme: `exact` for x402, `charge` for MPP.
         network: CAIP-2 name of the chain, e.g. `eip155:8453`.
-        asset: The token's contract address, as written.
-        pay_to: The recipient's address, as written.
+        asset: The token's contract address, unchanged.
+        pay_to: The recipient's address, unchanged.
         amount_micro_usdc: The price in the token's smallest unit.
-        lifetime_seconds: How long the studio would like a signature to live (`maxTimeoutSeconds`); 0 on MPP.
-        expires_at: Unix seconds at which an MPP challenge ends; None on x402.
-        extra: What the rail says besides; for x402 the EIP-712 domain name and version, for MPP the whole request.
-        terms: The entry verbatim, to be echoed in the credential; for MPP the challenge's parameters.
+        lifetime_seconds: How long a signature should be valid (`maxTimeoutSeconds`); 0 on MPP.
+        expires_at: Unix seconds at which an MPP challenge expires; None on x402.
+        extra: The rail's additional fields; for x402 the EIP-712 domain name and version, for MPP the whole request.
+        terms: The entry, unchanged, to echo in the credential; for MPP the challenge's parameters.
     """
 
     rail: Rail
@@ -76,12 +76,12 @@ class Offer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Credential:
-    """What is sent back for an offer: one request header. Whoever holds its value can bring it to the chain.
+    """The request header that pays an offer. Any holder of its value can broadcast it.
 
     Attributes:
         header: The header's name.
         value: The header's value; a secret until it expires.
-        raw_transaction: What must be on the chain first, signed; empty where the studio brings it there.
+        raw_transaction: The signed transaction that must be broadcast first; empty if the studio broadcasts it.
     """
 
     header: str
@@ -91,14 +91,14 @@ class Credential:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Offers:
-    """Everything that one payment challenge says.
+    """The content of one payment challenge.
 
     Attributes:
-        resource: The x402 `resource` object, verbatim, to be echoed; empty on a pure MPP challenge.
-        extensions: The x402 `extensions` object, verbatim.
-        offers: The entries that we could read, in the studio's order.
-        passed_over: One line for each entry that we could not read, for the error text.
-        answered_at: Unix seconds of the studio's clock when it answered, where it says.
+        resource: The x402 `resource` object, unchanged, to echo; empty on a pure MPP challenge.
+        extensions: The x402 `extensions` object, unchanged.
+        offers: The readable entries, in the studio's order.
+        passed_over: One line for each unreadable entry, for the error text.
+        answered_at: Unix seconds of the studio's clock when it answered, or None if unknown.
     """
 
     resource: Json
@@ -109,26 +109,26 @@ class Offers:
 
     @property
     def is_mpp_alone(self) -> bool:
-        """Whether no offer that we could read is on x402."""
+        """Return True if no readable offer is on x402."""
         return all(offer.rail == "mpp" for offer in self.offers)
 
     @property
     def resource_url(self) -> str | None:
-        """The URL that the studio says this payment is for."""
+        """Return the URL of the resource that the payment is for, according to the studio."""
         return find_text(self.resource, "url")
 
 
 def read_offers(status: int, headers: Headers, body: bytes, *, url: str | None = None) -> Offers:
     """Read the payment challenge of an unpaid request.
 
-    The terms are those of the PAYMENT-REQUIRED header. Where there is none, a body that is a whole x402 version 2
-    document stands for it. An `error` with a `message` in the body only says in words that a payment is wanted.
+    The terms are those of the PAYMENT-REQUIRED header. Without it, a body that is a whole x402 version 2 document
+    replaces it. An `error` with a `message` in the body only reports that a payment is required.
 
     Args:
         status: HTTP status of the answer.
         headers: Response headers, names in lower case.
         body: Response body; empty, a `checkout_session` for people, a copy of the header's document, or that document.
-        url: What was asked for; a resource that only the body names must be this one.
+        url: The requested URL; a resource that only the body names must equal it.
 
     Raises:
         StudioProtocolError: Not a payment challenge: another status, a sign-in, a refusal, or nothing readable.
@@ -147,7 +147,7 @@ def read_offers(status: int, headers: Headers, body: bytes, *, url: str | None =
     elif "accepts" in said and (said.get("x402Version") == 2 or not challenges):
         document = _read_body_document(body)
     if document is None and not challenges and not passed_over:
-        raise StudioProtocolError(_describe_silence(said))
+        raise StudioProtocolError(_describe_missing_challenge(said))
     offers: list[Offer] = []
     entries = () if document is None else _read_accepts(document, may_be_empty=bool(challenges))
     for read, given in ((_read_entry, entries), (_read_charge, challenges)):
@@ -175,7 +175,7 @@ def _read_document(headers: Headers) -> Json | None:
 
 
 def _read_body_document(body: bytes) -> Json:
-    """Read a whole x402 document from the body, as strictly as from the header: its terms are echoed in one."""
+    """Read a whole x402 document from the body, with the header's bounds: its terms are echoed in a header."""
     if len(body) > HEADER_CHARACTERS_MAX:
         raise StudioProtocolError(f"The studio's offer in the body is longer than {HEADER_CHARACTERS_MAX} bytes.")
     document = parse_json_object(body, "The 402 body", unique=True)
@@ -190,9 +190,9 @@ def _check_version(document: Json) -> None:
 
 
 def _read_accepts(document: Json, *, may_be_empty: bool) -> Sequence[object]:
-    """The entries of `accepts`: at least one, and no more than we are ready to compare with each other.
+    """Return the entries of `accepts`: at least one, and at most `ACCEPTS_MAX`.
 
-    An empty list beside a sign-in is a sign-in, whatever zero-amount charge stands beside it.
+    An empty list with a sign-in is a sign-in challenge, also with a zero-amount charge.
     """
     accepts = document.get("accepts")
     if not isinstance(accepts, list):
@@ -207,14 +207,14 @@ def _read_accepts(document: Json, *, may_be_empty: bool) -> Sequence[object]:
     return entries
 
 
-def _describe_silence(said: Json) -> str:
-    """Why a 402 without a challenge cannot be paid, in the studio's own words where it has some."""
+def _describe_missing_challenge(said: Json) -> str:
+    """Describe why a 402 without a challenge cannot be paid, with the studio's text if there is one."""
     error = find_text(said, "error")
     return "The studio answered 402 without saying how to pay" + (f": {quote_text(error)}." if error else ".")
 
 
 def _read_body(body: bytes) -> Json:
-    """Return the object in a 402's body; an empty one for nothing, a page for people, or another document."""
+    """Return the object in a 402's body; an empty one for an empty body, an HTML page, or another document."""
     if not body.strip().startswith((b"{", b"[")):
         return {}
     said = parse_json(body, "The 402 body")
@@ -222,7 +222,7 @@ def _read_body(body: bytes) -> Json:
 
 
 def _check_refusal(said: Json) -> None:
-    """Raise on a body that refuses a payment or a sign-in: we have made none, so this is no price.
+    """Raise if the body refuses a payment or a sign-in: we have sent none, so this is no price.
 
     Source: contract sections 7 and 13: a payment refused is `error` and `reason`; a sign-in refused is `error`, one of
     the `siwx_` codes, and `message`.
@@ -233,7 +233,7 @@ def _check_refusal(said: Json) -> None:
 
 
 def _check_agreement(document: Json, said: Json) -> None:
-    """Raise where the body names other terms than the header does."""
+    """Raise if body and header name different terms."""
     for key in ("accepts", "x402Version"):
         if key in said and said[key] != document.get(key):
             raise StudioProtocolError(f"The studio's 402 says one thing in its header and another in its body ({key}).")
@@ -243,7 +243,7 @@ def _check_agreement(document: Json, said: Json) -> None:
 
 
 def _find_resource(headers: Headers, document: Json, said: Json, url: str | None) -> Json:
-    """Return what the payment is for. Where only the body names it, it must be what was asked for.
+    """Return the resource of the payment. If only the body names it, its URL must be the requested one.
 
     Source: x402 v2 specification, section 5.1 (`resource`).
     """
@@ -260,7 +260,7 @@ def _find_url(document: Json) -> str | None:
 
 
 def _is_same_url(one: str, other: str) -> bool:
-    """Compare two URLs; the case of the host and a default port do not count. Nothing else is forgiven."""
+    """Compare two URLs exactly, except for the case of the host and a default port."""
     try:
         parts = [urlsplit(url) for url in (one, other)]
         places = [(part.scheme, part.hostname, part.port or _PORTS.get(part.scheme)) for part in parts]
@@ -271,7 +271,7 @@ def _is_same_url(one: str, other: str) -> bool:
 
 
 def _read_charge(challenge: object) -> Offer:
-    """One MPP challenge; raises on anything that cannot be a Tempo charge of a whole amount.
+    """Read one MPP challenge; raise if it is not a Tempo charge of a whole amount.
 
     Source: the Tempo method's charge request: amount, currency, recipient, methodDetails.
     """
@@ -302,7 +302,7 @@ def _read_charge(challenge: object) -> Offer:
 
 
 def _read_entry(entry: object) -> Offer:
-    """One entry of `accepts`; raises on anything that cannot be an EVM token transfer of a whole amount."""
+    """Read one entry of `accepts`; raise if it is not an EVM token transfer of a whole amount."""
     if not isinstance(entry, Mapping):
         raise StudioProtocolError("an entry that is not an object")
     terms = cast("Json", entry)

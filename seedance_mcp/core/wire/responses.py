@@ -1,4 +1,4 @@
-"""One HTTP exchange as values: what we ask, what we pay with, what came back, and what that means for the money."""
+"""One paid HTTP exchange as values: the request, the response, the receipt, and the outcome for the money."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from seedance_mcp.core.wire.x402 import PAYMENT_RESPONSE_HEADER, read_settlement
 Purpose = Literal["upload", "generation"]
 
 REFUSING_STATUSES = frozenset({400, 401, 402, 403, 404, 405, 409, 413, 415, 422})
-"""Answers by which this sending settled nothing: validation, verification and the handler come before settlement."""
+"""Statuses with which this request settled nothing: validation, verification and handler precede settlement."""
 
 
 _SPENT_HASH = re.compile(r"transaction hash (has )?already (been )?used")
@@ -25,15 +25,15 @@ _SPENT_HASH = re.compile(r"transaction hash (has )?already (been )?used")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaidRequest:
-    """A POST that costs money. `body` is quoted and paid for byte for byte.
+    """A paid POST request. The same bytes of `body` are quoted and paid for.
 
     Attributes:
-        purpose: What is bought, for the books.
-        fingerprint: The idempotency key: the same key is never bought twice.
-        aliases: Other keys under which the same thing may have been bought before; see `idempotency`.
+        purpose: The kind of purchase, for the ledger.
+        fingerprint: The idempotency key: the same key is never paid twice.
+        aliases: Other keys under which the same purchase may have been made before; see `idempotency`.
         url: Full URL.
         body: JSON bytes.
-        arguments: What the caller asked, for people to read later.
+        arguments: The caller's arguments, for people to read later.
     """
 
     purpose: Purpose
@@ -51,13 +51,13 @@ class PaidRequest:
 
     @property
     def keys(self) -> tuple[str, ...]:
-        """Every key to look an earlier purchase up by, each once."""
+        """Return every key for the lookup of an earlier purchase, without duplicates."""
         return tuple(dict.fromkeys((self.fingerprint, *self.aliases)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Response:
-    """An answer, read whole within a bound. Header names are lower case."""
+    """A whole response, read within a bound. Header names are in lower case."""
 
     status: int
     headers: Headers
@@ -69,11 +69,11 @@ class Receipt:
     """Proof of settlement.
 
     Attributes:
-        rail: Which rail was paid on.
+        rail: The rail of the payment.
         network: CAIP-2 name of the chain.
-        transaction: Hash of the transfer; empty where neither the studio nor the chain said.
-        verified: Whether the chain has confirmed it; None where it was not asked yet, or cannot say.
-        nonce: What names an x402 payment on the chain, where its hash is not known.
+        transaction: Hash of the transfer; empty if neither the studio nor the chain reported it.
+        verified: True if the chain has confirmed it; None if the chain was not read yet, or does not know.
+        nonce: The nonce that identifies an x402 payment on the chain if its hash is unknown.
     """
 
     rail: Rail
@@ -85,7 +85,7 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settled:
-    """The money moved, and this is what was bought. `receipt` is None where the answer carries none."""
+    """The money moved, and the answer has the result. `receipt` is None if the answer has none."""
 
     receipt: Receipt | None
     answer: bytes = field(repr=False)
@@ -93,21 +93,21 @@ class Settled:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refused:
-    """This sending settled nothing. The credential stays valid until it expires."""
+    """This request settled nothing. The credential stays valid until it expires."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spent:
-    """The studio says that this very credential was used before: an earlier sending settled, its answer was lost."""
+    """The studio reports that this credential was used before: an earlier request settled, and its answer was lost."""
 
     reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Unclear:
-    """Nobody can tell from this answer whether the money moved."""
+    """The answer does not show whether the money moved."""
 
     reason: str
 
@@ -116,12 +116,12 @@ Outcome = Settled | Refused | Spent | Unclear
 
 
 def read_outcome(response: Response, rail: Rail, network: str = "") -> Outcome:
-    """What an answer to a paid request means for the money. Tolerant: it never raises on an odd document.
+    """Return the outcome of a paid request. Any document is accepted; the function never raises.
 
     Args:
-        response: The answer.
-        rail: Which rail was paid on.
-        network: Of the payment: an MPP receipt does not name it.
+        response: The response.
+        rail: The rail of the payment.
+        network: The network of the payment, which an MPP receipt does not name.
 
     Source: contract sections 6 and 13; the order of work of the studio's server framework.
     """
@@ -132,7 +132,7 @@ def read_outcome(response: Response, rail: Rail, network: str = "") -> Outcome:
     if 200 <= status < 300:
         return Settled(receipt=_find_receipt(response.headers, rail, network), answer=body)
     reason = f"status {status}, {read_studio_error(body)}"
-    if _says_spent(status, body, rail):
+    if _reports_spent(status, body, rail):
         return Spent(reason=reason)
     if status in REFUSING_STATUSES:
         return Refused(reason=reason)
@@ -140,7 +140,7 @@ def read_outcome(response: Response, rail: Rail, network: str = "") -> Outcome:
 
 
 def holds_result(purpose: Purpose, answer: bytes) -> bool:
-    """Whether a paid answer names what was bought: a job, or a place for an image."""
+    """Return True if a paid answer names the result: a job, or an upload ticket."""
     try:
         _ = read_submitted_job(answer) if purpose == "generation" else read_upload_ticket(answer)
     except StudioProtocolError:
@@ -148,8 +148,8 @@ def holds_result(purpose: Purpose, answer: bytes) -> bool:
     return True
 
 
-def _says_spent(status: int, body: bytes, rail: Rail) -> bool:
-    """Whether an earlier sending of this credential was settled, by the studio's own word.
+def _reports_spent(status: int, body: bytes, rail: Rail) -> bool:
+    """Return True if the studio reports that an earlier request with this credential settled.
 
     Source: contract section 13: 500 "Transaction hash has already been used" on MPP; `mpp.errors`: 403 with the same.
     """
@@ -172,7 +172,7 @@ def _find_receipt(headers: Headers, rail: Rail, network: str) -> Receipt | None:
     except StudioProtocolError:
         return None
     if not settlement.success:
-        return None  # no proof: the answer counts as paid, yet nothing on the chain says so
+        return None  # no proof: the answer counts as paid without a transaction
     return Receipt(rail=rail, network=settlement.network, transaction=settlement.transaction)
 
 
@@ -196,5 +196,5 @@ def describe_answer(response: Response) -> str:
 
 
 def quote_url(url: str) -> str:
-    """A URL of the studio's as quoted, bounded text without its query, which may hold a token."""
+    """Return a URL of the studio as quoted, bounded text without its query, which may contain a token."""
     return quote_text(url.partition("?")[0], 120)

@@ -1,8 +1,8 @@
-"""SIGN-IN-WITH-X: proving which wallet asks, without any money.
+"""SIGN-IN-WITH-X: proof of the wallet's address, without a payment.
 
-A sign-in is an EIP-4361 text, signed with EIP-191, sent as structured JSON in the SIGN-IN-WITH-X header. Its nonce is
-used once and lives five minutes. We sign only a text about the very URL that we are calling: a studio that asks us to
-sign for another origin is asking for something to replay.
+A sign-in is an EIP-4361 text, signed with EIP-191 and sent as structured JSON in the SIGN-IN-WITH-X header. Its nonce
+is used once and is valid for five minutes. Only a text about the called URL is signed: a studio could replay a
+signature for another origin.
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from seedance_mcp.core.wire.offers import PAYMENT_REQUIRED_HEADER, SIGN_IN_EXTEN
 
 SIGN_IN_HEADER = "SIGN-IN-WITH-X"
 SIGN_IN_SECONDS_MAX = 15 * 60
-"""The longest life of a sign-in that we put our name under; the studio's own is five minutes."""
+"""Longest lifetime of a sign-in that is signed; the studio's is five minutes."""
 CLOCK_SKEW_SECONDS_MAX = 120
-"""How far the studio's clock may be from ours."""
+"""Largest accepted difference between the studio's clock and ours."""
 
 _NONCE = re.compile(r"[0-9A-Za-z]{8,128}")
 _LINE = re.compile(r"[\x20-\x7e]*")
 _MOMENT = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]{1,9})?(Z|[+-][0-9]{2}:[0-9]{2})")
-"""RFC 3339. Python's own reader lets any character stand for the `T`, even one that begins a new line of the text."""
+"""A time by RFC 3339. Python's reader accepts any character for the `T`, even one that starts a new line."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SignIn:
-    """The fields of one EIP-4361 text. Times are kept as written: the signature is over the characters."""
+    """The fields of one EIP-4361 text. Times stay unchanged text: the signature is over the characters."""
 
     domain: str
     uri: str
@@ -51,7 +51,7 @@ class SignIn:
 
 
 def read_sign_in(headers: Headers, body: bytes) -> SignIn:
-    """Read the sign-in challenge of a 402, from its header or else from its body.
+    """Read the sign-in challenge of a 402, from its header or, without one, from its body.
 
     Raises:
         StudioProtocolError: No readable challenge, or one that also names a price.
@@ -84,16 +84,16 @@ def read_sign_in(headers: Headers, body: bytes) -> SignIn:
 
 
 def check_sign_in(sign_in: SignIn, *, url: str, chain_id: str, now: float) -> None:
-    """Raise unless this text is about the URL that we called, on our chain, now, and plain.
+    """Check that a sign-in is for the called URL, our chain and the current time, and is plain text.
 
     Args:
         sign_in: The challenge.
-        url: The URL that was called, with its query.
+        url: The called URL, with its query.
         chain_id: The pinned network, e.g. `eip155:8453`.
         now: Unix seconds.
 
     Raises:
-        StudioProtocolError: With the first field that is wrong.
+        StudioProtocolError: With the first invalid field.
 
     Source: EIP-4361, "Wallet Implementer Guidelines"; contract section 13 (the bare host; a port is legal).
     """
@@ -125,29 +125,29 @@ def check_sign_in(sign_in: SignIn, *, url: str, chain_id: str, now: float) -> No
 
 
 def prepare_sign_in(*, url: str, chain_id: str, nonce: str, now: float) -> SignIn:
-    """A sign-in that we write ourselves, for a studio that takes one without having been asked for a challenge.
+    """Build a sign-in without a challenge, for a studio that accepts one.
 
     Args:
-        url: The URL that is called.
+        url: The called URL.
         chain_id: The pinned network.
         nonce: 32 hexadecimal digits from a cryptographic source.
         now: Unix seconds.
 
-    Source: EIP-4361; that a studio accepts a nonce it has not seen is an observation, not a promise.
+    Source: EIP-4361. A studio was observed to accept a nonce that it has not issued; no document promises it.
     """
     return SignIn(
         domain=urlsplit(url).hostname or "",
         uri=url,
         chain_id=chain_id,
         nonce=nonce,
-        issued_at=_write_time(now - 1),  # never in the future of a studio whose clock is a little behind
+        issued_at=_write_time(now - 1),  # not in the future for a studio whose clock is slightly behind
         expiration_time=_write_time(now + 240),
         statement="Sign in to verify your wallet identity",
     )
 
 
 def build_message(sign_in: SignIn, address: str) -> str:
-    """The text to sign, for a checksummed address.
+    """Return the text to sign, for a checksummed address.
 
     Source: EIP-4361, "Message Format".
     """
@@ -160,7 +160,7 @@ def build_message(sign_in: SignIn, address: str) -> str:
 
 
 def encode_sign_in(sign_in: SignIn, address: str, signature: str) -> str:
-    """The value of the SIGN-IN-WITH-X header.
+    """Return the value of the SIGN-IN-WITH-X header.
 
     Source: x402 v2 extension `sign-in-with-x`, "Client Proof".
     """

@@ -1,4 +1,4 @@
-"""Upload tickets as they are stored: their token is a secret, kept only for as long as it is of use."""
+"""Stored upload tickets. Their token is a secret, and is removed once it is of no more use."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from seedance_mcp.core.redaction import REDACTED, redact
 from seedance_mcp.core.wire.json import encode_json, find_text, parse_json_object
 
 TICKET_SECONDS = 900
-"""How long a token lives whose ticket does not say so. Source: contract section 9: about 5 minutes."""
+"""Assumed validity of a token if its ticket does not state it. Source: contract section 9: about 5 minutes."""
 TICKET_SECONDS_MAX = 24 * 3600
 CLOCK_SECONDS = 300
-"""How far the studio's clock may be ahead of ours: a token that is still good must not be thrown away."""
+"""Largest lead of the studio's clock over ours: a valid token must not be removed."""
 
 _STORE = re.compile(r"vercel_blob_client_[A-Za-z0-9]{1,63}_")
-"""What of a token names the store, which is public, and is needed to find what was stored."""
+"""The part of a token that names the store. It is public, and is needed to find stored files."""
 
 
 def read_ticket_end(answer: bytes, concluded_at: float) -> float:
-    """Return the Unix seconds from which on a stored ticket's token is of no more use."""
+    """Return the Unix seconds from which a stored ticket's token is of no more use."""
     try:
         text = find_text(parse_json_object(answer, "The upload ticket"), "expiresAt")
         moment = datetime.fromisoformat(text or "")
@@ -31,7 +31,7 @@ def read_ticket_end(answer: bytes, concluded_at: float) -> float:
 
 
 def scrub_ticket(answer: bytes) -> bytes:
-    """Return a stored ticket without its token, wherever the answer repeats it."""
+    """Return a stored ticket with every occurrence of its token removed."""
     try:
         document = parse_json_object(answer, "The upload ticket")
     except StudioProtocolError:
@@ -46,7 +46,7 @@ def scrub_ticket(answer: bytes) -> bytes:
 
 
 def _scrub(value: object, token: str, left: str) -> object:
-    """Keep a text without the token, a number, and nothing that is nested: no reader of a ticket looks there."""
+    """Return a text without the token, or a number; remove nested values, which no reader of a ticket uses."""
     if isinstance(value, str):
         return value.replace(token, left) if token else value
     return value if isinstance(value, int | float | bool) else None

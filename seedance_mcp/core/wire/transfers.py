@@ -1,4 +1,4 @@
-"""A token's transfers from one address to another, as a node's event log lists them; the same on Base and on Tempo.
+"""A token's transfers from one address to another, from a node's event log; the same on Base and on Tempo.
 
 Source: Ethereum execution API, `eth_getLogs`; ERC-20 and TIP-20, the event `Transfer`.
 """
@@ -14,7 +14,7 @@ from seedance_mcp.core.wire.json import Json, find_text, pad_address
 from seedance_mcp.core.wire.x402 import read_word
 
 _TRANSFER_TOPIC = "0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef"
-"""Of `Transfer(address,address,uint256)`; both addresses are indexed. Source: ERC-20."""
+"""Topic of `Transfer(address,address,uint256)`; both addresses are indexed. Source: ERC-20."""
 _HASH = re.compile(r"0x[0-9a-fA-F]{64}")
 
 
@@ -24,9 +24,9 @@ class Transfer:
 
     Attributes:
         transaction: Its hash, in lower case.
-        amount_micro_usdc: In the token's smallest unit.
-        block_number: The block that has it.
-        time: Of that block in Unix seconds, where the node says so.
+        amount_micro_usdc: Its amount in the token's smallest unit.
+        block_number: The block that contains it.
+        time: Unix seconds of that block, or None if the node does not report it.
     """
 
     transaction: str

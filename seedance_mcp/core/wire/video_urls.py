@@ -1,7 +1,7 @@
-"""Find the URL of the finished video in a job document, whatever field holds it.
+"""Search for the URL of the finished video in a job document, in any field.
 
-Reads a bounded part of the document. Must not fetch anything, must not take a URL that the request sent, and must not
-guess: where several URLs could be the video and none has a known name, all of them are reported.
+This module reads a bounded part of the document. It must not download anything, must not choose a URL of the request,
+and must not guess: if several URLs could be the video and none has a known name, all of them are reported.
 """
 
 from __future__ import annotations
@@ -17,9 +17,9 @@ from seedance_mcp.core.errors import StudioProtocolError
 from seedance_mcp.core.wire.json import TEXT_CHARACTERS_MAX, Json, parse_json
 
 DEPTH_MAX = 8
-"""How deep a video's URL may be nested."""
+"""Deepest nesting of a video URL."""
 NODES_MAX = 2000
-"""How many values of a document are looked at."""
+"""How many values of a document are read."""
 URLS_MAX = 16
 """How many different URLs are considered."""
 
@@ -35,9 +35,9 @@ _OTHER_ENDINGS = (
     "json", "xml", "html", "htm", "txt", "pdf", "srt", "vtt",
 )  # fmt: skip
 _NAMED = 1
-"""The highest rank of a URL whose field is known to name the video."""
+"""Highest rank of a URL whose field is known to name the video."""
 _UNNAMED = 4
-"""The rank of a URL whose field says nothing of a video."""
+"""Rank of a URL whose field does not name a video."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,10 +45,10 @@ class FoundUrls:
     """The URLs of a job document.
 
     Attributes:
-        video: The one URL of the video.
-        named: Whether the field's name, not only its place, says that it is the video.
-        candidates: URLs of which any could be the video, where none is chosen.
-        thumbnail: The URL of a still picture.
+        video: The URL of the video.
+        named: True if the field's name, not only its position, identifies it as the video.
+        candidates: URLs that could be the video, if none is chosen.
+        thumbnail: The URL of a thumbnail.
     """
 
     video: str | None = None
@@ -59,7 +59,7 @@ class FoundUrls:
 
 @dataclass(frozen=True, slots=True)
 class _Place:
-    """One value of a document, with the names of the fields that lead to it, in lower case without separators."""
+    """One value of a document, with the names of its enclosing fields, in lower case without separators."""
 
     value: object
     names: tuple[str, ...] = ()
@@ -71,7 +71,7 @@ def find_urls(document: Json, *, loopback_http: bool) -> FoundUrls:
 
     Args:
         document: The job as the studio sent it.
-        loopback_http: Whether plain http to this machine counts as a URL.
+        loopback_http: True if plain http to this machine is accepted.
     """
     sent = set(_list_sent(document))
     ranks: dict[str, int] = {}
@@ -92,7 +92,7 @@ def find_urls(document: Json, *, loopback_http: bool) -> FoundUrls:
 
 
 def _choose(ranks: dict[str, int], thumbnail: str | None, *, whole: bool) -> FoundUrls:
-    """Choose the one URL with the surest name; of a document that was read in part, only one with a known name."""
+    """Choose the URL with the best rank; in a partly read document, only one with a known name."""
     best = min(ranks.values(), default=_UNNAMED)
     first = [url for url, rank in ranks.items() if rank == best]
     if len(first) == 1 and (whole or best <= _NAMED):
@@ -101,7 +101,7 @@ def _choose(ranks: dict[str, int], thumbnail: str | None, *, whole: bool) -> Fou
 
 
 def _walk(document: Json) -> Generator[_Place]:
-    """Yield every value, breadth first and in order, without what the request sent and what is no video."""
+    """Yield every value, breadth first and in order, except the fields of the request and of other media."""
     level = [_Place(document)]
     for depth in range(DEPTH_MAX):
         below: list[_Place] = []
@@ -124,7 +124,7 @@ def _list_children(place: _Place, *, is_top: bool) -> Generator[_Place]:
 
 
 def _read_embedded(value: object) -> object:
-    """Return a JSON document that was sent as text, parsed; anything else as it is."""
+    """Parse a JSON document that was sent as text; return any other value unchanged."""
     if not isinstance(value, str) or value.lstrip()[:1] not in ("{", "["):
         return value
     try:
@@ -134,10 +134,10 @@ def _read_embedded(value: object) -> object:
 
 
 def _rank(place: _Place, url: str) -> int | None:
-    """Return how surely a field names the video, 0 the surest; None where it does not."""
+    """Return the rank of a field as the name of the video, 0 being the best; None if it does not name one."""
     name = place.names[-1] if place.names else ""
     parent = place.names[-2] if len(place.names) > 1 else ""
-    if name == "videourl":  # the contract's own name, section 8
+    if name == "videourl":  # the contract's name, section 8
         return 0
     ending = urlsplit(url).path.rpartition("/")[2].rpartition(".")[2].lower()
     if ending in _OTHER_ENDINGS:
@@ -152,7 +152,7 @@ def _rank(place: _Place, url: str) -> int | None:
 
 
 def _list_sent(document: Json) -> Generator[str]:
-    """Yield the texts of what the request sent: the studio may repeat them anywhere."""
+    """Yield the texts of the request, which the studio may repeat anywhere."""
     level: list[object] = [value for key, value in document.items() if _has_word((_simplify(key),), _INPUT_WORDS)]
     for _ in range(DEPTH_MAX):
         below: list[object] = []
@@ -167,7 +167,7 @@ def _list_sent(document: Json) -> Generator[str]:
 
 
 def _read_url(value: object, *, loopback_http: bool) -> str | None:
-    """Return a text that is one URL which may be called, or None."""
+    """Return a text that is an acceptable URL, or None."""
     text = value.strip() if isinstance(value, str) and len(value) <= TEXT_CHARACTERS_MAX else ""
     if not text.isprintable() or " " in text or not re.match("https?://", text, re.IGNORECASE):
         return None
@@ -181,7 +181,7 @@ def _read_url(value: object, *, loopback_http: bool) -> str | None:
 
 
 def _simplify(key: str) -> str:
-    """Return a field's name in lower case without separators; what makes a video of an image is no picture."""
+    """Return a field's name in lower case without separators; "image to video" does not name a picture."""
     name = re.sub(r"[^a-z0-9]", "", key[:200].lower())
     return name.replace("imagetovideo", "video").replace("image2video", "video")
 

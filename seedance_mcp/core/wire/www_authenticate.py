@@ -1,8 +1,8 @@
-"""MPP challenges: what a `WWW-Authenticate` header asks for, as plain values.
+"""MPP challenges: the content of `WWW-Authenticate` headers, as plain values.
 
-Owns the grammar. Several headers, several challenges in one header, other schemes in between, quoted strings and
-unknown parameters are all read; one challenge that is damaged does not spoil its neighbours. Needs no library, so that
-reading a price loads none; what a challenge *means* is read in `offers`, and judged in `policy`.
+This module has the grammar: several headers, several challenges in one header, other schemes in between, quoted strings
+and unknown parameters. A damaged challenge does not affect the others. It needs no library, so that reading a price
+loads none. `offers` interprets challenges, and `policy` decides about them.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from seedance_mcp.core.wire.json import HEADER_CHARACTERS_MAX, Headers, Json, de
 WWW_AUTHENTICATE_HEADER = "www-authenticate"
 SCHEME = "payment"
 CHALLENGES_MAX = 32
-"""How many challenges one 402 may have."""
+"""Most challenges of one 402."""
 ECHOED = ("id", "realm", "method", "intent", "request", "expires", "digest", "header", "opaque")
 """The parameters that a credential echoes. Source: draft-ietf-httpauth-payment, "Credentials"; `mpp.ChallengeEcho`."""
 REQUIRED = ("id", "realm", "method", "intent", "request")
@@ -36,7 +36,7 @@ class Challenge:
     """One `Payment` challenge.
 
     Attributes:
-        parameters: All that are echoed, verbatim.
+        parameters: The parameters to echo, unchanged.
         request: The decoded `request`: for a Tempo charge its amount, currency and recipient.
         expires_at: Unix seconds.
     """
@@ -47,12 +47,12 @@ class Challenge:
 
     @property
     def method(self) -> str:
-        """The payment method's name, such as `tempo`."""
+        """Return the payment method's name, such as `tempo`."""
         return self.parameters["method"]
 
     @property
     def intent(self) -> str:
-        """What kind of payment it is, such as `charge`."""
+        """Return the kind of payment, such as `charge`."""
         return self.parameters["intent"]
 
 
@@ -60,7 +60,7 @@ def read_challenges(headers: Headers) -> tuple[list[Challenge], list[str]]:
     """Read every `Payment` challenge.
 
     Returns:
-        The challenges in order, and one line for each that could not be read.
+        The challenges in order, and one line for each unreadable one.
 
     Source: RFC 9110, section 11.6.1; draft-ietf-httpauth-payment.
     """
@@ -84,7 +84,7 @@ def read_challenges(headers: Headers) -> tuple[list[Challenge], list[str]]:
 
 
 def _split(header: str) -> list[dict[str, str]]:
-    """The parameters of each `Payment` challenge in one header value."""
+    """Return the parameters of each `Payment` challenge in one header value."""
     if len(header) > HEADER_CHARACTERS_MAX:
         raise StudioProtocolError(f"a WWW-Authenticate header of more than {HEADER_CHARACTERS_MAX} characters")
     found: list[dict[str, str]] = []
@@ -114,7 +114,7 @@ def _skip(pattern: re.Pattern[str], text: str, position: int) -> int:
 
 
 def _add(parameters: dict[str, str], match: re.Match[str]) -> None:
-    """Add one parameter; a name that is used twice says two things, and is kept as something that no value equals."""
+    """Add one parameter; a repeated name gets a value that equals no valid one."""
     name = match[1].lower()
     value = match[3] if match[2] is None else _QUOTED_PAIR.sub(r"\1", match[2])
     parameters[name] = "\0" if name in parameters else value
@@ -136,7 +136,10 @@ def _read(parameters: dict[str, str]) -> Challenge:
 
 
 def _read_expiry(text: str | None) -> float:
-    """Without an expiry a credential could settle for ever. Source: draft-ietf-httpauth-payment, `expires`."""
+    """Read the expiry, which is required: without one a credential could settle at any time.
+
+    Source: draft-ietf-httpauth-payment, `expires`.
+    """
     try:
         moment = datetime.fromisoformat(text or "")
         if moment.tzinfo is not None:

@@ -1,8 +1,8 @@
-"""The x402 rail: the authorization we sign, the PAYMENT-SIGNATURE we send, the PAYMENT-RESPONSE we get.
+"""The x402 rail: the signed authorization, the PAYMENT-SIGNATURE header and the PAYMENT-RESPONSE header.
 
-An x402 payment of scheme `exact` is an EIP-3009 `TransferWithAuthorization`: a message that anyone may bring to the
-token contract once, between `validAfter` and `validBefore`. The contract keeps each nonce, which is what makes
-sending the same credential again safe and signing a second one dangerous.
+An x402 payment of scheme `exact` is an EIP-3009 `TransferWithAuthorization`: a message that anyone may submit to the
+token contract once, between `validAfter` and `validBefore`. The contract stores each used nonce. So sending the same
+credential again is safe, and signing a second one is dangerous.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ PAYMENT_RESPONSE_HEADER = "payment-response"
 PAYMENT_IDENTIFIER_EXTENSION = "payment-identifier"
 
 _AUTHORIZATION_USED_TOPIC = "0x98de503528ee59b575ef0c0a2576a82497bfc029a5685b209e9ec333479b10a5"
-"""Of `AuthorizationUsed(address,bytes32)`; both are indexed. Source: EIP-3009."""
+"""Topic of `AuthorizationUsed(address,bytes32)`; both are indexed. Source: EIP-3009."""
 _HASH = re.compile(r"0x[0-9a-fA-F]{64}")
 _QUANTITY = re.compile(r"0x[0-9a-fA-F]{1,64}")
 _NETWORK_NAME = re.compile(r"[-a-z0-9]{3,8}:[-_a-zA-Z0-9]{1,32}")
-"""Source: CAIP-2, "Syntax"."""
+"""A network name. Source: CAIP-2, "Syntax"."""
 
 _TRANSFER_TYPES = {
     "EIP712Domain": [
@@ -57,7 +57,7 @@ _TRANSFER_TYPES = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TokenDomain:
-    """The EIP-712 domain of a token, from the owner's pins, never from an offer.
+    """The EIP-712 domain of a token; from the profile, never from an offer.
 
     Attributes:
         network: CAIP-2 name of an EVM chain, `eip155:<chain id>`.
@@ -73,21 +73,21 @@ class TokenDomain:
 
     @property
     def chain_id(self) -> int:
-        """The number after `eip155:`."""
+        """Return the number after `eip155:`."""
         return int(self.network.removeprefix("eip155:"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Authorization:
-    """An EIP-3009 transfer before its signature. Not a secret: it becomes money only when signed.
+    """An unsigned EIP-3009 transfer. It is no secret: only the signature makes it valid.
 
     Attributes:
         payer: Checksummed address that pays.
-        pay_to: Address that is paid.
+        pay_to: Address of the recipient.
         amount_micro_usdc: Exact amount.
-        valid_after: Unix seconds; the transfer is void up to and including it.
-        valid_before: Unix seconds; the transfer is void from it on.
-        nonce: `0x` and 64 hexadecimal digits, chosen by us at random.
+        valid_after: Unix seconds up to and including which the transfer is invalid.
+        valid_before: Unix seconds from which the transfer is invalid.
+        nonce: `0x` and 64 random hexadecimal digits of ours.
     """
 
     payer: str
@@ -99,7 +99,7 @@ class Authorization:
 
 
 def build_typed_data(authorization: Authorization, domain: TokenDomain) -> dict[str, object]:
-    """The EIP-712 document whose hash is signed.
+    """Build the EIP-712 document whose hash is signed.
 
     Source: EIP-3009, `transferWithAuthorization`; EIP-712; x402 v2 scheme `exact` on EVM.
     """
@@ -124,9 +124,9 @@ def build_typed_data(authorization: Authorization, domain: TokenDomain) -> dict[
 
 
 def build_payment(authorization: Authorization, offer: Offer, offers: Offers) -> dict[str, object]:
-    """The payment payload without its signature: what the ledger keeps, and what `encode_payment` completes.
+    """Build the payment payload without its signature, for the ledger and for `encode_payment`.
 
-    `accepted` and `resource` echo the studio's own words, because it compares them with what it asked.
+    `accepted` and `resource` echo the studio's values, because the studio compares them with its offer.
 
     Source: x402 v2 specification, section 5.2 (PaymentPayload).
     """
@@ -149,7 +149,7 @@ def build_payment(authorization: Authorization, offer: Offer, offers: Offers) ->
     extensions = dict(offers.extensions)
     identified = extensions.get(PAYMENT_IDENTIFIER_EXTENSION)
     if isinstance(identified, dict):
-        # The id is the nonce: one payment, one id, the same on every sending.
+        # The id is the nonce: one payment has one id, the same in every request.
         info = find_object(cast("Json", identified), "info")
         extensions[PAYMENT_IDENTIFIER_EXTENSION] = {
             **cast("Json", identified),
@@ -161,7 +161,7 @@ def build_payment(authorization: Authorization, offer: Offer, offers: Offers) ->
 
 
 def read_authorization(payment: Json) -> Authorization:
-    """The authorization inside a payment that `build_payment` made.
+    """Read the authorization of a payment that `build_payment` returned.
 
     Raises:
         StudioProtocolError: The document is not such a payment.
@@ -184,7 +184,7 @@ def read_authorization(payment: Json) -> Authorization:
 def build_authorization_state_call(
     authorization: Authorization, domain: TokenDomain, *, block: int | None = None
 ) -> list[object]:
-    """Parameters of the `eth_call` that asks the token whether an authorization was used, at a block or now.
+    """Return the parameters of the `eth_call` that reads if an authorization was used, at a block or now.
 
     Source: EIP-3009, `authorizationState(address,bytes32)`, selector 0xe94a0102; Ethereum JSON-RPC, `eth_call`.
     """
@@ -196,7 +196,7 @@ def build_authorization_state_call(
 def build_use_query(
     authorization: Authorization, domain: TokenDomain, first_block: int, last_block: int
 ) -> list[object]:
-    """Return the parameters of the `eth_getLogs` that asks in which transaction an authorization was used.
+    """Return the parameters of the `eth_getLogs` that finds the transaction that used an authorization.
 
     Source: Ethereum execution API; EIP-3009, `AuthorizationUsed`.
     """
@@ -205,12 +205,12 @@ def build_use_query(
 
 
 def find_use(logs: object, authorization: Authorization, domain: TokenDomain) -> str | None:
-    """Return the transaction in which an authorization was used, by the token's own event; None where there is none.
+    """Return the transaction that used an authorization, from the token's event; None if there is none.
 
     Args:
-        logs: What a node calls a list of events: the answer to `eth_getLogs`, or a receipt's `logs`.
-        authorization: Whose event is looked for.
-        domain: The token's.
+        logs: A list of events: the answer to `eth_getLogs`, or a receipt's `logs`.
+        authorization: The authorization.
+        domain: The token's domain.
     """
     for log in cast("list[object]", logs) if isinstance(logs, list) else []:
         if not isinstance(log, dict):
@@ -225,7 +225,7 @@ def find_use(logs: object, authorization: Authorization, domain: TokenDomain) ->
 
 
 def find_nonce(payment: Json) -> str:
-    """Return the nonce of a stored payment's authorization, which names it on the chain; empty where it has none."""
+    """Return the nonce of a stored payment's authorization, its identity on the chain; empty if it has none."""
     return _matching(_HASH, find_text(find_object(find_object(payment, "payload"), "authorization"), "nonce"))
 
 
@@ -234,7 +234,7 @@ def _list_use_topics(authorization: Authorization) -> list[str]:
 
 
 def read_word(result: object) -> int:
-    """A 32-byte word, or a block's quantity, from a JSON-RPC result.
+    """Read a 32-byte word, or a block's quantity, from a JSON-RPC result.
 
     Raises:
         ChainError: Not a hexadecimal number.
@@ -245,10 +245,10 @@ def read_word(result: object) -> int:
 
 
 def encode_payment(payment: Json, signature: str) -> str:
-    """The value of the PAYMENT-SIGNATURE header.
+    """Return the value of the PAYMENT-SIGNATURE header.
 
     Args:
-        payment: What `build_payment` made.
+        payment: The result of `build_payment`.
         signature: `0x` and 130 hexadecimal digits.
     """
     payload = {"authorization": cast("Json", payment["payload"])["authorization"], "signature": signature}
@@ -257,13 +257,13 @@ def encode_payment(payment: Json, signature: str) -> str:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settlement:
-    """What PAYMENT-RESPONSE says: x402 calls it the settlement response.
+    """The content of PAYMENT-RESPONSE, the settlement response of x402.
 
     Attributes:
-        success: Whether the transfer is on the chain.
-        transaction: Its hash; empty where it failed, or where what is named is no hash.
-        network: CAIP-2 name of the chain; empty where what is named is none.
-        payer: Address that paid, where the studio says so.
+        success: True if the transfer is on the chain.
+        transaction: Its hash; empty if it failed or the value is no hash.
+        network: CAIP-2 name of the chain; empty if the value is none.
+        payer: Address that paid, if the studio reports it.
     """
 
     success: bool
@@ -275,7 +275,7 @@ class Settlement:
 def read_settlement(header: str) -> Settlement:
     """Read a PAYMENT-RESPONSE header.
 
-    Its words end up in front of a reader and in a link, so only a hash is taken for a hash.
+    Its values are shown to readers and used in a link, so only a valid hash is returned.
 
     Raises:
         StudioProtocolError: Not base64 of a JSON object.

@@ -35,7 +35,7 @@ def agree_price(
         Bound(
             limits.max_price_per_video_micro_usdc,
             "the owner allows for one video (max_price_per_video)",
-            "A shorter clip, a lower resolution or seedance-fast costs less. Only the owner can raise a limit.",
+            "A shorter video, a lower resolution or seedance-fast costs less. Only the owner can raise a limit.",
         )
     ]
     if max_price_micro_usdc is not None:

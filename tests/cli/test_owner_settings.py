@@ -53,7 +53,7 @@ def said(answer: CallToolResult) -> str:
 
 
 async def count_payments(sandbox: "Sandbox") -> int:
-    async with httpx.AsyncClient(base_url=sandbox.url, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=sandbox.url) as http:
         return len((await http.get("/_sandbox/state")).json()["settlements"])
 
 

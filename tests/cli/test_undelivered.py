@@ -65,7 +65,7 @@ def test_an_unsaved_video_shows_its_url_until_it_expires(buyer: Person, sandbox:
     clip = read_gallery(buyer)
     assert (clip["video_url"], clip["claim"].startswith("Claim")) == (None, True)
 
-    httpx.post(f"{sandbox.url}/_sandbox/faults", json={"faults": []}, trust_env=False).raise_for_status()
+    httpx.post(f"{sandbox.url}/_sandbox/faults", json={"faults": []}).raise_for_status()
     revived = buyer.run("get", error["job_id"], "--json")
     assert (revived.code, Path(revived.json["file"]).exists()) == (0, True)
     assert len(sandbox.chain.settlements()) == 2

@@ -42,7 +42,7 @@ class Buyer:
 
     async def job_ids(self) -> list[str]:
         """The ids of the sandbox's jobs, oldest first."""
-        async with httpx.AsyncClient(base_url=self.sandbox.url, trust_env=False) as http:
+        async with httpx.AsyncClient(base_url=self.sandbox.url) as http:
             return [job["id"] for job in (await http.get("/_sandbox/state")).json()["jobs"]]
 
 

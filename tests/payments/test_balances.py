@@ -23,7 +23,7 @@ Draw = Callable[..., Path]
 
 async def count_requests(sandbox: "Sandbox") -> dict[str, int]:
     """How often each route was called."""
-    async with httpx.AsyncClient(base_url=sandbox.url, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=sandbox.url) as http:
         return (await http.get("/_sandbox/state")).json()["requests"]
 
 

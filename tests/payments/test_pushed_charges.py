@@ -73,7 +73,7 @@ async def serve_node(
         if json.loads(asked.body)["method"] in deaf_to:
             await say(503)(asked, writer)
             return
-        async with httpx.AsyncClient(trust_env=False) as http:
+        async with httpx.AsyncClient() as http:
             said = (await http.post(settings.profile.tempo_rpc_urls[0], content=asked.body)).json()
         if undoing and isinstance(said["result"], dict) and "status" in said["result"]:
             said["result"] |= {"status": "0x0", "logs": []}
@@ -84,7 +84,7 @@ async def serve_node(
 
 
 def hashes_shown(sandbox: Sandbox) -> list[str]:
-    state = httpx.get(f"{sandbox.url}/_sandbox/state", trust_env=False).json()
+    state = httpx.get(f"{sandbox.url}/_sandbox/state").json()
     return [str(one["hash"]) for one in state["payments_seen"]]
 
 

@@ -34,7 +34,7 @@ def clock() -> Clock:
 
 
 def break_with(sandbox: Sandbox, *faults: str) -> None:
-    httpx.post(f"{sandbox.url}/_sandbox/faults", json={"faults": list(faults)}, trust_env=False).raise_for_status()
+    httpx.post(f"{sandbox.url}/_sandbox/faults", json={"faults": list(faults)}).raise_for_status()
 
 
 def let_expire(sandbox: Sandbox, clock: Clock) -> None:

@@ -31,7 +31,7 @@ async def amounts(sandbox: "Sandbox") -> list[int]:
 
 async def fund(sandbox: "Sandbox", address: str, amount_micro_usdc: int, rail: str = "x402") -> None:
     wish = {"address": address, "amount_micro_usdc": amount_micro_usdc, "rail": rail}
-    async with httpx.AsyncClient(base_url=sandbox.url, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=sandbox.url) as http:
         (await http.post("/_sandbox/fund", json=wish)).raise_for_status()
 
 

@@ -67,13 +67,13 @@ def facts(answer: CallToolResult) -> dict[str, Any]:
 
 async def break_with(sandbox: "Sandbox", *faults: str) -> None:
     """Switch named faults on."""
-    async with httpx.AsyncClient(base_url=sandbox.url, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=sandbox.url) as http:
         (await http.post("/_sandbox/faults", json={"faults": list(faults)})).raise_for_status()
 
 
 async def settlements(sandbox: "Sandbox") -> list[Any]:
     """What moved on the sandbox's chains."""
-    async with httpx.AsyncClient(base_url=sandbox.url, trust_env=False) as http:
+    async with httpx.AsyncClient(base_url=sandbox.url) as http:
         return (await http.get("/_sandbox/state")).json()["settlements"]
 
 

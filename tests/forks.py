@@ -13,6 +13,7 @@ import importlib
 import os
 import runpy
 import select
+import shlex
 import signal
 import socket
 import subprocess
@@ -36,7 +37,25 @@ def build_command(module: str, *arguments: str, afresh: bool = False) -> list[st
     """Return a command that does what `python -m module arguments` does; `afresh` that command itself."""
     if afresh or os.name != "posix":
         return [sys.executable, "-m", module, *arguments]
-    return [sys.executable, "-I", "-S", str(LAUNCHER), _start_forks(), module, *arguments]
+    return [*_build_launch(), module, *arguments]
+
+
+def write_commands(folder: Path) -> None:
+    """Write `seedance-mcp` and `python` for a `PATH`: what they run is forked, and `python` takes nothing but a file.
+
+    Elsewhere than on POSIX it writes none, and those behind them on the `PATH` are run.
+    """
+    folder.mkdir()
+    if os.name != "posix":
+        return
+    for name, words in (("seedance-mcp", ["seedance_mcp"]), ("python", [])):
+        file = folder / name
+        file.write_text(f'#!/bin/sh\nexec {shlex.join([*_build_launch(), *words])} "$@"\n')
+        file.chmod(0o755)
+
+
+def _build_launch() -> list[str]:
+    return [sys.executable, "-I", "-S", str(LAUNCHER), _start_forks()]
 
 
 @functools.cache
@@ -134,14 +153,24 @@ def _load() -> None:
     gc.freeze()  # what is loaded stays shared
 
 
+def _run(program: str, *arguments: str) -> None:
+    """Run a module, or a file of Python, as `python` does."""
+    if program.endswith(".py"):
+        sys.argv = [program, *arguments]
+        sys.path[0] = str(Path(program).resolve().parent)
+        runpy.run_path(program, run_name="__main__")
+    else:
+        sys.argv = ["", *arguments]
+        runpy.run_module(program, run_name="__main__", alter_sys=True)
+
+
 def main() -> None:
     """Serve; in a forked process, run what was asked for, at the outermost level, so that Python ends as always."""
     _load()
     asking = _serve(sys.argv[1])
     words = None if asking is None else _watch(asking)
     if words is not None:
-        sys.argv = ["", *words[1:]]
-        runpy.run_module(words[0], run_name="__main__", alter_sys=True)
+        _run(*words)
 
 
 if __name__ == "__main__":

@@ -2,7 +2,8 @@
 
 Nothing is replaced. `--sandbox` and `SEEDANCE_PROFILE=sandbox` are what they say; where a page means real money, a
 standing sandbox is the studio, with a data folder of its own. Our own commands run in this process, for starting one
-takes longer than most do; those that stand, wait, need a shell or bring a studio are the installed ones, in a shell.
+takes longer than most do; those that stand, wait, need a shell or bring a studio are forked (`tests.forks`), and so are
+a page's own programs. One is the installed command, in a shell, as for a reader (`test_blocks.AS_INSTALLED`).
 """
 
 import csv
@@ -89,6 +90,7 @@ class Desk:
         studio_url: A standing sandbox.
         key: A key with money there.
         alone: Whether each `--sandbox` command brings a studio of its own, as it does for a reader.
+        commands: A folder of commands that take the place of those that are installed.
     """
 
     folder: Path
@@ -96,6 +98,7 @@ class Desk:
     studio_url: str
     key: str
     alone: bool
+    commands: Path
     exported: dict[str, str] = field(default_factory=dict[str, str])
 
     def lay(self, blocks: list[Block]) -> None:
@@ -164,7 +167,7 @@ class Desk:
     def find_environ(self, command: str) -> dict[str, str]:
         """The reader's environment for this command."""
         plain = {name: value for name, value in os.environ.items() if not name.startswith("SEEDANCE_")}
-        environ = {**plain, "PATH": f"{BIN}{os.pathsep}{plain.get('PATH', os.defpath)}"}
+        environ = {**plain, "PATH": os.pathsep.join((str(BIN), plain.get("PATH", os.defpath)))}
         standing = {"SEEDANCE_STUDIO_URL": self.studio_url}
         if "--sandbox" in command:
             return {**environ, "SEEDANCE_DATA_DIR": str(self.rehearsals), **({} if self.alone else standing)}
@@ -176,8 +179,13 @@ class Desk:
             environ |= {"SEEDANCE_PROFILE": "sandbox", **standing}
         return environ
 
-    def run(self, command: str) -> Done:
-        """Do what a line says; what stands until Ctrl-C gets one, and who waits for money gets some."""
+    def run(self, command: str, *, as_installed: bool = False) -> Done:
+        """Do what a line says; what stands until Ctrl-C gets one, and who waits for money gets some.
+
+        Args:
+            command: The line.
+            as_installed: Whether the installed commands are run, and none that are forked.
+        """
         command = command.replace(STANDING_ADDRESS, self.studio_url)
         if command.startswith("export "):
             for word in shlex.split(command)[1:]:
@@ -188,8 +196,12 @@ class Desk:
         if stands:
             command += " --no-open" if stands[1].startswith("gallery") else " --port 0"
         plain = PLAIN.fullmatch(command)
-        if plain and not stands and "--wait" not in command and not (self.alone and "--sandbox" in command):
+        apart = stands or "--wait" in command or as_installed or (self.alone and "--sandbox" in command)
+        if plain and not apart:
             return self._run_here(plain, self.find_environ(command))
+        environ = self.find_environ(command)
+        if not as_installed:
+            environ["PATH"] = os.pathsep.join((str(self.commands), environ["PATH"]))
         process = subprocess.Popen(
             ["bash", "-c", f"exec {command}" if stands else command],
             stdin=subprocess.DEVNULL,
@@ -197,7 +209,7 @@ class Desk:
             stderr=subprocess.PIPE,
             text=True,
             cwd=self.folder,
-            env=self.find_environ(command),
+            env=environ,
         )
         with process:
             first = ""

@@ -53,10 +53,7 @@ def test_a_key_of_the_keychain_is_exported_into_a_keystore(person: Person) -> No
     person.run("wallet", "import", "-", "--keychain", typed=KEY + "\n", **BACKEND)
     password = private(person.folder / "password", "correct horse")
     done = person.run("wallet", "export", "out.json", "--password-file", str(password), **ON)
-    back = person.run(
-        "wallet", "import", "out.json", "--source-password-file", str(password), "--password-file", str(password),
-        "--json",
-    )  # fmt: skip
+    back = person.run("wallet", "import", "out.json", "--source-password-file", str(password), "--json")
     assert done.code == 0, done.err
     assert back.json["address"] == ADDRESS
 

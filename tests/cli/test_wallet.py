@@ -24,7 +24,7 @@ from seedance_mcp.core.records import Payment
 from seedance_mcp.core.wire.responses import Refused
 from seedance_mcp.payments.wallet_status import Standing
 from tests.adapters.ledger.rows import reserve, settle, sign
-from tests.cli.conftest import Ended, Person
+from tests.cli.conftest import Ended, Person, write_keystore
 from tests.cli.nodes import serve_node
 
 if TYPE_CHECKING:
@@ -70,7 +70,9 @@ def test_a_locked_wallet_goes_out_and_comes_in_with_its_password(person: Person)
     password = private(person.folder / "password", PASSWORD + "\n")
     made = person.run("wallet", "import", "-", "--password-file", str(password), "--json", typed=KEY + "\n")
     assert (made.json["address"], made.json["locked"]) == (ADDRESS, True)
-    assert KEY[2:] not in (person.data_dir / "live" / "wallet.json").read_text()
+    wallet = person.data_dir / "live" / "wallet.json"
+    assert KEY[2:] not in wallet.read_text()
+    write_keystore(wallet, KEY, PASSWORD)
     environ = {"SEEDANCE_WALLET_PASSWORD_FILE": str(password)}
     assert person.run("wallet", "show", **environ).out.strip() == ADDRESS
     out = person.folder / "out.json"
@@ -85,7 +87,7 @@ def test_what_is_wrong_with_a_wallet_is_one_line_and_changes_nothing(person: Per
     password = private(person.folder / "password", PASSWORD)
     wrong = private(person.folder / "wrong", "something else")
     short = private(person.folder / "short", "abc")
-    locked = person.folder / "locked.json"
+    locked = write_keystore(person.folder / "locked.json", KEY, PASSWORD)
     file = person.data_dir / "live" / "wallet.json"
     assert person.run("wallet", "import", "-", typed="my key\n").one_line.endswith(
         "with or without 0x. Nothing was paid. Nothing changed."
@@ -94,7 +96,6 @@ def test_what_is_wrong_with_a_wallet_is_one_line_and_changes_nothing(person: Per
     assert "no terminal" in person.run("wallet", "create", "--encrypt").one_line
     assert not file.exists()
     person.run("wallet", "create")
-    person.run("wallet", "export", str(locked), "--password-file", str(password))
     environ = {"SEEDANCE_WALLET_FILE": str(locked)}
     opened = person.run("wallet", "show", SEEDANCE_WALLET_PASSWORD_FILE=str(wrong), **environ)
     assert (opened.code, opened.out) == (2, "")

@@ -1,4 +1,4 @@
-"""Custom profile: another deployment of the same contract, described by its owner in a TOML file."""
+"""Custom profile: another deployment of the same contract, described in the owner's TOML file."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def read_custom(source: Source) -> Profile:
     """Read the profile that `SEEDANCE_PROFILE_FILE` names.
 
     Raises:
-        ConfigError: It is missing, or something in it cannot be used.
+        ConfigError: It is missing or invalid.
     """
     named = source.text("PROFILE_FILE")
     if named is None:
@@ -62,7 +62,7 @@ def read_custom(source: Source) -> Profile:
 
 
 def _read_pay_to(document: Mapping[str, object], where: str) -> tuple[str, ...]:
-    """The profile's recipients; no `pay_to` at all allows any, an empty one is a mistake."""
+    """Return the profile's recipients; without `pay_to` any is allowed, and an empty `pay_to` is an error."""
     if "pay_to" not in document:
         return ()
     pay_to = document["pay_to"]
@@ -114,7 +114,7 @@ def _read_charges(table: object, where: str, *, allow_loopback_http: bool) -> tu
 
 
 def _read_rpc_urls(fields: Mapping[str, object], where: str, *, allow_loopback_http: bool) -> tuple[str, ...]:
-    """One address or a list of them; none where there is no such key."""
+    """Return one URL or a list of URLs; none if there is no such key."""
     if "rpc_url" not in fields:
         return ()
     listed = fields["rpc_url"]

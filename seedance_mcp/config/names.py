@@ -1,6 +1,6 @@
-"""Setting names: find variables, keys and settings files that nothing reads, and the setting that was meant.
+"""Setting names: find variables, keys and settings files that are not read, and suggest the intended setting.
 
-A limit that its owner believes to be set must be set, so an unknown name is a problem and is never passed over.
+An owner may believe that a misspelt limit is set, so an unknown name is a problem and is never ignored.
 """
 
 from __future__ import annotations
@@ -15,21 +15,21 @@ import platformdirs
 from seedance_mcp.core.errors import ConfigError, quote_text
 
 PREFIX = "SEEDANCE_"
-"""Every environment variable that begins with this, in any case, is taken for a setting."""
+"""Prefix of settings; an environment variable with it, in any case, counts as a setting."""
 TEST_PREFIX = "SEEDANCETEST_"
-"""Variables of this project's own tests; no setting."""
+"""Prefix of variables of this project's tests, which are not settings."""
 SETTINGS_FILE = "settings.toml"
 
 NEVER_EMPTY = ("MAX_PRICE_PER_VIDEO", "MAX_PER_DAY", "MAX_TOTAL", "ASK_ABOVE", "RECIPIENTS", "MODELS", "RAILS")
-"""Settings whose empty value would be taken for "no limit"; an empty value of any other setting means unset."""
+"""Settings whose empty value would mean "no limit"; an empty value of any other setting means unset."""
 
 _MISSPELT_PREFIX = 0.9
-"""How alike a name that lacks our prefix must be to a setting's whole name to be taken for one."""
+"""Lowest similarity of a name without our prefix to a setting's whole name at which it counts as one."""
 _NAME_CHARACTERS_MAX = 60
 
 
 def check_variables(environ: Mapping[str, str], known: Iterable[str]) -> list[ConfigError]:
-    """Return a problem for each variable that looks like a setting and is none."""
+    """Return a problem for each variable that looks like a setting but is not."""
     names = sorted(known)
     full = {PREFIX + name for name in names}
     return [
@@ -43,7 +43,7 @@ def check_variables(environ: Mapping[str, str], known: Iterable[str]) -> list[Co
 
 
 def _find_meant(name: str, known: Sequence[str]) -> str | None:
-    """Return the setting that a variable stands for; None for a variable of another program."""
+    """Return the setting that a variable is meant to be; None for a variable of another program."""
     if name.startswith(TEST_PREFIX) or name[:1] not in "Ss":
         return None
     written = re.sub(r"[^A-Z0-9]+", "_", name[: _NAME_CHARACTERS_MAX * 2].upper())
@@ -54,7 +54,7 @@ def _find_meant(name: str, known: Sequence[str]) -> str | None:
 
 
 def check_keys(document: Mapping[str, object], known: Iterable[str], where: str) -> list[ConfigError]:
-    """Return a problem for each key of a document that no one reads."""
+    """Return a problem for each unknown key of a document."""
     names = sorted(known)
     return [
         ConfigError(
@@ -68,7 +68,7 @@ def check_keys(document: Mapping[str, object], known: Iterable[str], where: str)
 
 
 def find_nearest(name: str, known: Sequence[str]) -> str:
-    """Return the known name that is most like this one: with all of its words, else with most of its letters."""
+    """Return the most similar known name: one with all words of this name, otherwise one with most letters."""
     name = name[: _NAME_CHARACTERS_MAX * 2]
     words = set(name.split("_")) - {""}
     with_all = [other for other in known if words and words <= set(other.split("_"))]
@@ -76,10 +76,10 @@ def find_nearest(name: str, known: Sequence[str]) -> str:
 
 
 def find_unread_files(base_dir: Path) -> tuple[Path, ...]:
-    """Return settings files that lie where they are not read, although their owner may believe in them.
+    """Return settings files in folders where they are not read, although the owner may expect it.
 
     Args:
-        base_dir: The data folder; the one settings file that is read lies directly in it.
+        base_dir: The data folder; the only settings file that is read is directly in it.
     """
     platform = (
         platformdirs.user_data_path("seedance-mcp", appauthor=False),
@@ -100,6 +100,6 @@ def _is_file(path: Path) -> bool:
 
 
 def _show(name: str) -> str:
-    """Return a name as it was written, or quoted and bounded where it is not plain."""
+    """Return a name unchanged, or quoted and bounded if it is not plain."""
     plain = name.isascii() and name.isprintable() and len(name) <= _NAME_CHARACTERS_MAX
     return name if plain else quote_text(name, _NAME_CHARACTERS_MAX)

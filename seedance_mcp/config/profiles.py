@@ -1,4 +1,4 @@
-"""Profiles: which studio is talked to, and what is paid in on which chain. Pinned, never taken from an answer."""
+"""Profiles: the studio, and the tokens and chains of payments. They are pinned, never taken from an answer."""
 
 from __future__ import annotations
 
@@ -22,19 +22,19 @@ LIVE_TOKEN = TokenDomain(
 """USDC on Base. Source: contract section 5, live 402 of 2026-09-21."""
 
 LIVE_RECIPIENT = "0x07f067959297767c887dbfa3c72379c66e82a045"
-"""Who is paid on Base. Source: contract section 5, live 402 of 2026-09-21. No recipient on Tempo is published."""
+"""The recipient on Base. Source: contract section 5, live 402 of 2026-09-21. No recipient on Tempo is published."""
 
 SANDBOX_TOKEN = TokenDomain(
     network="eip155:402402", asset="0x5A4dB0c500000000000000000000000000000402", name="Sandbox USDC", version="1"
 )
-"""A chain and a token that exist nowhere: a signature for them is worthless on Base."""
+"""A chain and a token that exist only in the sandbox: a signature for them is worthless on Base."""
 
 
 LIVE_CHARGES = MppPins(
     chain_id=4217,
     currencies=("0x20c000000000000000000000b9537d11c60e8b50", "0x20c0000000000000000000000000000000000000"),
 )
-"""USDC.e and pathUSD on Tempo. Source: contract section 5; `mpp.methods.tempo` (both can pay the network's fee)."""
+"""USDC.e and pathUSD on Tempo. Source: contract section 5; `mpp.methods.tempo` (both can pay the network fee)."""
 
 _TOKEN_NAMES = {
     LIVE_TOKEN.asset.lower(): "USDC",
@@ -46,29 +46,29 @@ _TOKEN_NAMES = {
 _NETWORK_NAMES = {LIVE_TOKEN.network: "Base", LIVE_CHARGES.network: "Tempo"}
 
 SANDBOX_CHARGES = MppPins(chain_id=4024217, currencies=("0x20c0000000000000000000000000000004024217",))
-"""A Tempo chain and a dollar that exist nowhere."""
+"""A Tempo chain and a token that exist only in the sandbox."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Profile:
-    """Whom we talk to and what we pay in.
+    """A studio, and the tokens and chains of its payments.
 
     Attributes:
         name: `live`, `sandbox` or `custom`.
         studio_url: The studio's origin, without a trailing slash.
-        blob_url: Where image bytes are PUT.
-        allow_loopback_http: Whether plain http and loopback addresses may be used at all.
-        token: The x402 token, or None where the profile has no such rail.
-        rpc_urls: JSON-RPC addresses of the token's chain, if any; a provider's address often holds its key.
-        explorer_url: Prefix of a transaction's page for people, or None.
-        charges: The chain and dollars of MPP charges, or None where the profile has no such rail.
+        blob_url: The URL to which image bytes are PUT.
+        allow_loopback_http: True if plain http and loopback addresses may be used.
+        token: The x402 token, or None if the profile has no such rail.
+        rpc_urls: JSON-RPC URLs of the token's chain, if any; a provider's URL often contains its key.
+        explorer_url: URL prefix of a transaction's page in a block explorer, or None.
+        charges: The chain and tokens of MPP charges, or None if the profile has no such rail.
         tempo_rpc_urls: As `rpc_urls`, for that chain.
         tempo_explorer_url: As `explorer_url`, for that chain.
-        job_seconds: How long a job is expected to take before the ledger knows better.
-        poll_seconds_min: The shortest pause between two questions about a job.
-        support: Where people write about a job that was paid, or None where that is not known.
+        job_seconds: Expected duration of a job until the ledger has measured ones.
+        poll_seconds_min: The shortest pause between two polls of a job.
+        support: Where people report problems with a paid job, or None if unknown.
         pay_to: Recipients that the profile allows, in lower case; empty allows any.
-        published_recipients: Recipients that the studio is publicly known by, in lower case, by network.
+        published_recipients: The studio's published recipients, in lower case, by network.
     """
 
     name: ProfileName
@@ -88,33 +88,33 @@ class Profile:
     published_recipients: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
 
     def name_command(self, verb: str) -> str:
-        """Return one of our commands as a person types it for this profile."""
+        """Return one of our commands, as a person types it for this profile."""
         return f"seedance-mcp {verb}{' --sandbox' if self.name == 'sandbox' else ''}"
 
     @property
     def sign_in_chain(self) -> str:
-        """The chain that a sign-in names. Source: contract section 7: the studio signs people in on Base."""
+        """Return the chain that a sign-in names. Source: contract section 7: sign-ins are on Base."""
         return LIVE_TOKEN.network if self.token is None else self.token.network
 
     def name_token(self, token: str) -> str:
-        """What people call a token; its address where nobody told us."""
+        """Return the common name of a token; its address if it has none here."""
         if self.token is not None and self.token.asset == token:
             return _TOKEN_NAMES.get(token.lower(), self.token.name)
         return _TOKEN_NAMES.get(token.lower(), token)
 
     def speaks_to(self, studio: str) -> bool:
-        """Whether a job's studio is the one we talk to. Of many sandboxes that made a ledger's jobs, most are gone."""
+        """Return True if a job is of this profile's studio. Most sandboxes of a ledger's jobs do not exist any more."""
         return self.name != "sandbox" or studio == self.studio_url
 
     def explorer_of(self, rail: Rail, studio: str) -> str | None:
-        """Prefix of a transaction's page on a rail's chain; a sandbox's chain is its own, and ends with it."""
+        """Return the URL prefix of a transaction's page on a rail's chain; each sandbox has its own chain."""
         if not self.speaks_to(studio):
             return None
         return self.explorer_url if rail == "x402" else self.tempo_explorer_url
 
     @property
     def pins(self) -> Pins:
-        """What policy judges offers by."""
+        """Return the terms that the policy compares offers with."""
         tokens = [] if self.token is None else [(self.token.network, self.token.asset)]
         if self.charges is not None:
             tokens += [(self.charges.network, token) for token in self.charges.currencies]
@@ -144,12 +144,12 @@ LIVE = Profile(
     tempo_rpc_urls=("https://rpc.tempo.xyz",),
     tempo_explorer_url="https://explore.tempo.xyz/tx/",
     published_recipients={LIVE_TOKEN.network: (LIVE_RECIPIENT,)},
-    support="support@merit.systems",  # Source: contract section 1, the studio's own OpenAPI document
+    support="support@merit.systems",  # Source: contract section 1, the studio's OpenAPI document
 )
 
 
 def sandbox_profile(studio_url: str) -> Profile:
-    """The profile of a sandbox studio at this address. One elsewhere has no business with this machine's loopback."""
+    """Return the profile of a sandbox studio at this URL; a remote one must not use this machine's loopback."""
     return Profile(
         name="sandbox",
         studio_url=studio_url,

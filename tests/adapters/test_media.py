@@ -1,4 +1,4 @@
-"""Media: what plays is saved whole, under its real extension; what is no video is named and not saved."""
+"""Videos: a playable file is saved completely with its real extension; other content is described and not saved."""
 
 import gzip
 import io
@@ -44,7 +44,7 @@ CLIP = HEAD + INDEX + MEDIA
 
 
 def element(name: bytes, data: bytes, *, size: bytes | None = None) -> bytes:
-    """An EBML element; its size in one byte, or in four where it is large."""
+    """Return an EBML element, with its size in one byte, or in four if it is large."""
     length = bytes([0x80 | len(data)]) if len(data) < 127 else struct.pack(">I", 0x10000000 | len(data))
     return name + (length if size is None else size) + data
 
@@ -81,7 +81,7 @@ BAD_CLIPS = {
 
 
 @pytest.mark.parametrize("name", GOOD_CLIPS)
-async def test_a_whole_clip_is_saved_byte_for_byte(name: str, tmp_path: Path) -> None:
+async def test_complete_video_is_saved_byte_for_byte(name: str, tmp_path: Path) -> None:
     data = GOOD_CLIPS[name]
     saved = await save_video(stream(data[:7], b"", data[7:]), tmp_path / "a" / "b", "0001-cat-abc")
     assert saved == SavedVideo(tmp_path / "a" / "b" / "0001-cat-abc.mp4", None)
@@ -90,21 +90,21 @@ async def test_a_whole_clip_is_saved_byte_for_byte(name: str, tmp_path: Path) ->
 
 
 @pytest.mark.parametrize("name", BAD_CLIPS)
-async def test_what_is_not_a_whole_clip_is_not_saved(name: str, tmp_path: Path) -> None:
+async def test_incomplete_video_is_not_saved(name: str, tmp_path: Path) -> None:
     says = {"nothing": "is empty", "a page": "is a web page, not a video: «<html>"}.get(name, "is not a whole MP4")
     with pytest.raises(VideoUnsavedError, match=says):
         await save_video(stream(BAD_CLIPS[name]), tmp_path, "clip")
     assert list_names(tmp_path) == []
 
 
-async def test_a_bad_clip_does_not_touch_a_good_one_of_the_same_name(tmp_path: Path) -> None:
+async def test_bad_video_does_not_replace_a_good_one(tmp_path: Path) -> None:
     file = (await save_video(stream(CLIP), tmp_path, "clip")).file
     with pytest.raises(VideoUnsavedError):
         await save_video(stream(CLIP[:-1]), tmp_path, "clip")
     assert file.read_bytes() == CLIP
 
 
-async def test_a_clip_that_never_ends_is_cut_off(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_endless_video_is_stopped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(videos, "VIDEO_BYTES_MAX", 3 * 1024 * 1024)
 
     async def endless() -> AsyncIterator[bytes]:
@@ -116,7 +116,7 @@ async def test_a_clip_that_never_ends_is_cut_off(tmp_path: Path, monkeypatch: py
     assert list_names(tmp_path) == []
 
 
-async def test_a_caller_who_leaves_leaves_no_file_behind(tmp_path: Path) -> None:
+async def test_cancelled_save_leaves_no_file(tmp_path: Path) -> None:
     started = anyio.Event()
 
     async def slow() -> AsyncIterator[bytes]:
@@ -132,20 +132,20 @@ async def test_a_caller_who_leaves_leaves_no_file_behind(tmp_path: Path) -> None
     assert list_names(tmp_path) == []
 
 
-async def test_a_file_in_place_of_the_folder_is_a_clear_error(tmp_path: Path) -> None:
+async def test_file_in_place_of_the_folder_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "videos").write_text("")
     with pytest.raises(VideoUnsavedError, match=r"cannot be saved in .*videos: (File exists|Not a directory)"):
         await save_video(stream(CLIP), tmp_path / "videos", "clip")
 
 
-async def test_a_folder_in_place_of_the_file_is_a_clear_error(tmp_path: Path) -> None:
+async def test_folder_in_place_of_the_file_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "clip.mp4").mkdir()
     with pytest.raises(VideoUnsavedError, match=r"cannot be saved in .*directory"):
         await save_video(stream(CLIP), tmp_path, "clip")
     assert list_names(tmp_path) == ["clip.mp4"]
 
 
-async def test_a_folder_that_cannot_be_written_is_a_clear_error() -> None:
+async def test_folder_that_cannot_be_written_is_a_clear_error() -> None:
     with pytest.raises(VideoUnsavedError, match="cannot be saved in /proc/sys"):
         await save_video(stream(CLIP), Path("/proc/sys"), "clip")
 
@@ -172,7 +172,7 @@ anyio.run(main)
 """
 
 
-def test_a_full_disk_is_a_clear_error_and_leaves_nothing_behind(tmp_path: Path) -> None:
+def test_full_disk_is_a_clear_error_and_leaves_no_file(tmp_path: Path) -> None:
     assert resource.getrlimit(resource.RLIMIT_FSIZE)[1] != 0
     done = subprocess.run(
         [sys.executable, "-c", FULL_DISK, str(tmp_path)], capture_output=True, text=True, timeout=20, check=False
@@ -184,7 +184,7 @@ def test_a_full_disk_is_a_clear_error_and_leaves_nothing_behind(tmp_path: Path) 
 
 
 @pytest.mark.parametrize("prompt", ["A cat, turning!", "", "../../etc/passwd", "ねこ", "x" * 5000, "-\0-\n"])
-def test_a_videos_name_is_ours(prompt: str) -> None:
+def test_video_name_has_only_our_characters(prompt: str) -> None:
     name = name_video(7, "../job/\0", prompt)
     assert name.startswith("0007-")
     assert len(name) < 60
@@ -219,7 +219,7 @@ OTHER_BYTES = {
     "html": (b"<!DOCTYPE html><p>Sign in", "is a web page, not a video"),
     "picture": (b"\x89PNG\r\n\x1a\n" + bytes(100), "is a picture, not a video"),
     "noise": (bytes(range(1, 200)), "is not a video of a known kind"),
-    "a cut moof behind": (CLIP + struct.pack(">I", 900) + b"moof", "breaks off"),
+    "a cut moof behind": (CLIP + struct.pack(">I", 900) + b"moof", "is truncated"),
     "webm cut": (WEBM[:-1], "is not a whole WebM"),
     "webm head only": (EBML, "is not a whole WebM"),
     "webm without media": (EBML + element(b"\x18\x53\x80\x67", TRACKS), "is not a whole WebM"),
@@ -227,7 +227,7 @@ OTHER_BYTES = {
 
 
 @pytest.mark.parametrize("name", LOOSE_CLIPS)
-async def test_what_plays_is_saved_under_its_real_extension_with_a_note(name: str, tmp_path: Path) -> None:
+async def test_playable_file_is_saved_with_its_real_extension_and_a_note(name: str, tmp_path: Path) -> None:
     data, extension, note = LOOSE_CLIPS[name]
     saved = await save_video(stream(data), tmp_path, "clip")
     assert (saved.file.name, saved.file.read_bytes()) == (f"clip.{extension}", data)
@@ -237,7 +237,7 @@ async def test_what_plays_is_saved_under_its_real_extension_with_a_note(name: st
 
 
 @pytest.mark.parametrize("name", OTHER_BYTES)
-async def test_what_is_no_video_is_named_and_not_saved(name: str, tmp_path: Path) -> None:
+async def test_other_content_is_described_and_not_saved(name: str, tmp_path: Path) -> None:
     data, says = OTHER_BYTES[name]
     with pytest.raises(VideoUnsavedError, match=says):
         await save_video(stream(data), tmp_path, "clip")
@@ -250,7 +250,7 @@ async def test_what_is_no_video_is_named_and_not_saved(name: str, tmp_path: Path
         lambda parts: parts[0][: parts[1]] + parts[2] + parts[0][parts[1] + len(parts[2]) :]
     )
 )
-def test_any_bytes_are_a_container_or_named(data: bytes) -> None:
+def test_any_bytes_are_a_container_or_described(data: bytes) -> None:
     says, extension = "", "mp4"
     try:
         extension = read_container(io.BytesIO(data), len(data)).extension
@@ -271,7 +271,7 @@ async def open_stream(body: bytes, encoding: str) -> AsyncGenerator[AsyncIterato
         yield chunks
 
 
-async def test_a_compressed_bomb_is_stopped_at_the_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_decompression_bomb_is_stopped_at_the_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(videos, "VIDEO_BYTES_MAX", 3 * 1024 * 1024)
     bomb = gzip.compress(CLIP + bytes(100_000_000))
     async with open_stream(bomb, "gzip") as chunks:
@@ -294,7 +294,7 @@ ENCODED = {
 
 
 @pytest.mark.parametrize("name", ENCODED)
-async def test_a_video_under_any_named_encoding_is_saved(name: str, tmp_path: Path) -> None:
+async def test_video_under_any_named_encoding_is_saved(name: str, tmp_path: Path) -> None:
     encoding, body = ENCODED[name]
     async with open_stream(body, encoding) as chunks:
         saved = await save_video(chunks, tmp_path, "clip")
@@ -304,13 +304,13 @@ async def test_a_video_under_any_named_encoding_is_saved(name: str, tmp_path: Pa
 @pytest.mark.parametrize(
     ("encoding", "body", "says"),
     [
-        ("gzip", gzip.compress(CLIP)[:-9], "breaks off"),
+        ("gzip", gzip.compress(CLIP)[:-9], "is incomplete"),
         ("gzip", gzip.compress(CLIP)[:12] + bytes(50), "cannot be decompressed"),
         ("br", CLIP, "«br», which was not asked for"),
     ],
-    ids=["cut", "damaged", "unknown"],  # not the bytes: gzip writes the time into them
+    ids=["cut", "damaged", "unknown"],  # not the bytes, because gzip writes the time into them
 )
-async def test_a_damaged_or_unknown_encoding_is_a_clear_error(
+async def test_damaged_or_unknown_encoding_is_a_clear_error(
     encoding: str, body: bytes, says: str, tmp_path: Path
 ) -> None:
     with pytest.raises(StudioProtocolError, match=says):

@@ -1,4 +1,4 @@
-"""Pictures: what is one is decided by decoding it, in a process that can be killed; where one may be."""
+"""Pictures: recognition by decoding in a process that can be killed, and the folders that may be read."""
 
 import io
 import os
@@ -28,7 +28,7 @@ AS_STORED = {
     2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_90", 7: "TRANSVERSE",
     8: "ROTATE_270",
 }  # fmt: skip
-"""How an upright picture lies in a file of each EXIF orientation. Source: Exif 2.32, tag 0x0112."""
+"""Transposition of an upright picture in a file of each EXIF orientation. Source: Exif 2.32, tag 0x0112."""
 
 MakePicture = Callable[..., Path]
 
@@ -52,7 +52,7 @@ def noise(size: tuple[int, int]) -> Image.Image:
 
 
 def write_png(width: int, height: int) -> bytes:
-    """A PNG that claims a size and holds almost nothing."""
+    """Return a PNG that declares a size but contains almost nothing."""
 
     def chunk(kind: bytes, data: bytes) -> bytes:
         return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
@@ -61,7 +61,7 @@ def write_png(width: int, height: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", zlib.compress(bytes(1000))) + chunk(b"IEND", b"")
 
 
-# ── what is a picture ────────────────────────────────────────────────────────────────────────────────────────────────
+# ── recognising ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 EXIF_TURNED = Image.Exif()
 EXIF_TURNED[0x0112] = 6
@@ -108,7 +108,7 @@ BAD: dict[str, tuple[bytes, str]] = {
 
 
 @pytest.mark.parametrize("name", GOOD)
-async def test_a_picture_is_what_its_bytes_say(name: str) -> None:
+async def test_picture_is_recognised_by_its_bytes(name: str) -> None:
     data, media_type, width, height = GOOD[name]
     image = await decode_image(data, "It")
     assert (image.media_type, image.width, image.height) == (media_type, width, height)
@@ -117,7 +117,7 @@ async def test_a_picture_is_what_its_bytes_say(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", BAD)
-async def test_what_is_not_a_picture_is_refused_and_the_text_says_why(name: str) -> None:
+async def test_other_content_is_refused_with_the_reason(name: str) -> None:
     data, text = BAD[name]
     with pytest.raises(ImageError, match=text):
         await decode_image(data, "It")
@@ -135,7 +135,7 @@ async def test_ten_million_bytes_are_allowed(make_picture: MakePicture) -> None:
     spoiled=st.lists(st.tuples(st.integers(0, 5000), st.integers(0, 255)), min_size=1, max_size=12),
     cut=st.integers(0, 5000),
 )
-def test_spoiled_bytes_raise_only_our_error(base: bytes, spoiled: list[tuple[int, int]], cut: int) -> None:
+def test_damaged_bytes_raise_only_our_error(base: bytes, spoiled: list[tuple[int, int]], cut: int) -> None:
     data = bytearray(base)
     for position, value in spoiled:
         data[position % len(data)] = value
@@ -149,7 +149,7 @@ def test_spoiled_bytes_raise_only_our_error(base: bytes, spoiled: list[tuple[int
     assert any(word in refusal for word in ("not a readable", "million pixels", "is empty"))
 
 
-async def test_many_pictures_at_once_are_all_decoded() -> None:
+async def test_concurrent_pictures_are_all_decoded() -> None:
     data, found = encode(draw(), "JPEG"), list[int]()
 
     async def look() -> None:
@@ -161,25 +161,25 @@ async def test_many_pictures_at_once_are_all_decoded() -> None:
     assert found == [64] * 20
 
 
-# ── where a picture may be ───────────────────────────────────────────────────────────────────────────────────────────
+# ── allowed folders ──────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.mark.parametrize(
     "name", ["a picture.png", "Ünïcode ☃.png", "100%25.png", "weird'\"name.png", "no extension", "lies.txt"]
 )
-async def test_a_name_says_nothing_and_may_be_anything(name: str, make_picture: MakePicture) -> None:
+async def test_file_name_does_not_matter(name: str, make_picture: MakePicture) -> None:
     file = make_picture(name, format="PNG")
     assert (await read_image(str(file), ())).media_type == "image/png"
 
 
 @pytest.mark.parametrize("name", ["a picture.png", "Ünïcode ☃.png", "100%25.png"])
 @pytest.mark.parametrize("prefix", ["file://", "file://localhost", "FILE://", "file:"])
-async def test_a_file_url_is_a_path(name: str, prefix: str, make_picture: MakePicture) -> None:
+async def test_file_url_is_a_path(name: str, prefix: str, make_picture: MakePicture) -> None:
     file = make_picture(name, format="PNG")
     assert (await read_image(prefix + quote(str(file)), ())).width == 640
 
 
-async def test_the_home_and_the_working_folder_are_understood(
+async def test_home_and_working_folder_are_resolved(
     make_picture: MakePicture, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     make_picture("here.png")
@@ -238,14 +238,14 @@ BAD_PLACES: dict[str, tuple[Callable[[Path], str], str]] = {
     "a missing secret": (lambda _: "/etc/there/is/none", "hidden or system folder"),
     "a name with NUL": (lambda folder: f"{folder}/a\0.png", "cannot be read: .*null"),
     "a name that is too long": (lambda folder: f"{folder}/{'a' * 5000}.png", "cannot be read: File name too long"),
-    "nobody's home": (lambda _: "~nobody-of-that-name/x.png", "cannot be read"),
+    "unknown home": (lambda _: "~no-such-user-here/x.png", "cannot be read"),
     "another machine": (lambda _: "file://server/share/x.png", "on another machine"),
     "a broken URL": (lambda _: "file://[::1/x.png", "cannot be read|on another machine"),
 }
 
 
 @pytest.mark.parametrize("name", BAD_PLACES)
-async def test_a_bad_place_is_refused_and_the_text_says_why(name: str, tmp_path: Path) -> None:
+async def test_bad_path_is_refused_with_the_reason(name: str, tmp_path: Path) -> None:
     make, text = BAD_PLACES[name]
     with anyio.fail_after(5), pytest.raises(ImageError, match=text) as caught:
         await read_image(make(tmp_path), ())
@@ -266,7 +266,7 @@ def test_only_the_system_folders_themselves_are_refused(folder: str, refused: bo
         assert not refused
 
 
-async def test_only_the_folders_that_the_owner_opened_are_read(make_picture: MakePicture, tmp_path: Path) -> None:
+async def test_only_the_allowed_folders_are_read(make_picture: MakePicture, tmp_path: Path) -> None:
     inside, outside = make_picture("open/in.png"), make_picture("out.png")
     make_picture("open/.hidden/in.png")
     (tmp_path / "open" / "link.png").symlink_to(outside)
@@ -290,7 +290,7 @@ while True:
     os.unlink(name)
     os.rename(f"{name}.good", name)
 """
-"""Puts a link and a pipe in the place of a file or a folder, again and again, as fast as it can."""
+"""Program that replaces a file or a folder by a link and a pipe, repeatedly and as fast as it can."""
 
 
 @contextmanager
@@ -307,7 +307,7 @@ def swapping(name: Path, bad: Path) -> Generator[None]:
 
 @pytest.mark.parametrize("swapped", ["folder", "file"])
 @pytest.mark.parametrize("opened", [True, False], ids=["opened-folder", "hidden-folder"])
-async def test_a_swapped_link_leads_to_no_closed_folder(
+async def test_swapped_link_gives_no_access_to_other_folders(
     make_picture: MakePicture, tmp_path: Path, opened: bool, swapped: str
 ) -> None:
     good, bad = make_picture("open/album/x.png"), make_picture(".hidden/x.png", size=(320, 200))
@@ -323,9 +323,7 @@ async def test_a_swapped_link_leads_to_no_closed_folder(
     assert widths == {640}
 
 
-async def test_outside_the_opened_folders_nobody_learns_what_is_there(
-    make_picture: MakePicture, tmp_path: Path
-) -> None:
+async def test_error_does_not_reveal_files_outside_allowed_folders(make_picture: MakePicture, tmp_path: Path) -> None:
     there, gone, opened = make_picture("there.png"), tmp_path / "gone.png", tmp_path / "open"
     texts = set[str]()
     for path in (there, gone):
@@ -339,7 +337,7 @@ async def test_outside_the_opened_folders_nobody_learns_what_is_there(
 
 
 @pytest.mark.parametrize("mode", ["RGB", "RGBA", "P", "CMYK", "L"])
-async def test_a_thumbnail_is_a_small_jpeg(mode: str, tmp_path: Path) -> None:
+async def test_thumbnail_is_a_small_jpeg(mode: str, tmp_path: Path) -> None:
     kind = "JPEG" if mode == "CMYK" else "PNG"
     file = await save_thumbnail(encode(draw((2000, 900), mode), kind), tmp_path, "clip")
     assert file.stat().st_size <= THUMBNAIL_BYTES_MAX
@@ -348,13 +346,13 @@ async def test_a_thumbnail_is_a_small_jpeg(mode: str, tmp_path: Path) -> None:
     assert list_names(tmp_path) == ["clip.jpg"]
 
 
-async def test_even_noise_makes_a_small_thumbnail(tmp_path: Path) -> None:
+async def test_noise_makes_a_small_thumbnail(tmp_path: Path) -> None:
     file = await save_thumbnail(encode(noise((1024, 1024)), "PNG"), tmp_path, "clip")
     assert file.stat().st_size <= THUMBNAIL_BYTES_MAX
 
 
 @pytest.mark.parametrize("orientation", range(1, 9))
-async def test_a_kept_frame_is_small_upright_and_found_by_its_hash(orientation: int, tmp_path: Path) -> None:
+async def test_stored_frame_is_small_upright_and_found_by_hash(orientation: int, tmp_path: Path) -> None:
     upright = Image.new("RGB", (80, 120), "white")
     upright.paste("red", (0, 0, 40, 60))
     stored = upright.transpose(Image.Transpose[AS_STORED[orientation]]) if orientation > 1 else upright
@@ -372,7 +370,7 @@ async def test_a_kept_frame_is_small_upright_and_found_by_its_hash(orientation: 
     assert list_names(file.parent) == [file.name]
 
 
-async def test_a_thumbnail_that_is_not_a_picture_is_not_saved(tmp_path: Path) -> None:
+async def test_thumbnail_that_is_not_a_picture_is_not_saved(tmp_path: Path) -> None:
     with pytest.raises(ImageError, match="The thumbnail is not a readable"):
         await save_thumbnail(b"<html>", tmp_path, "clip")
     assert list_names(tmp_path) == []
@@ -383,5 +381,5 @@ async def test_a_thumbnail_that_is_not_a_picture_is_not_saved(tmp_path: Path) ->
     [((1920, 1080), "16:9"), ((1080, 1920), "9:16"), ((1, 1), "1:1"), ((4032, 3024), "4:3"), ((3, 4), "3:4"),
      ((2560, 1080), "21:9"), ((1, 100_000), "9:16"), ((100_000, 1), "21:9")],
 )  # fmt: skip
-def test_the_nearest_aspect_ratio_is_chosen(size: tuple[int, int], ratio: str) -> None:
+def test_nearest_aspect_ratio_is_chosen(size: tuple[int, int], ratio: str) -> None:
     assert nearest_aspect_ratio(*size) == ratio

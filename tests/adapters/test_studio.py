@@ -1,4 +1,4 @@
-"""The studio's room: against a real sandbox, and against servers that mean harm."""
+"""The studio client, with the sandbox and with hostile servers."""
 
 import asyncio
 import gzip
@@ -63,7 +63,7 @@ async def open_studio(
     url: str, wallet: Wallet | None = None, *, loopback: bool = True, now: Callable[[], float] = time.time
 ) -> AsyncGenerator[Studio]:
     async def sign_in(build: Callable[[str], str]) -> tuple[str, str]:
-        assert wallet is not None, "nobody was to be signed in"
+        assert wallet is not None, "no sign-in was expected"
         return wallet.address, await wallet.sign_in(build(wallet.address))
 
     profile = sandbox_profile(url)
@@ -82,7 +82,7 @@ def order(url: str, body: dict[str, object], *, purpose: Purpose = "generation")
 
 
 async def buy(studio: Studio, wallet: Wallet, request: PaidRequest) -> Response:
-    """The x402 dance, without books."""
+    """Pay a request on x402, without a ledger."""
     answer = await studio.send(request)
     offers = read_offers(answer.status, answer.headers, answer.body)
     pins = Pins(studio_origin=studio.origin, x402=SANDBOX_TOKEN)
@@ -128,7 +128,7 @@ async def wait_for(studio: Studio, job_id: str) -> JobStatus:
 
 
 @pytest.mark.parametrize("dialect", ["classic", "current"])
-async def test_a_clip_is_bought_watched_and_downloaded(
+async def test_video_is_paid_polled_and_downloaded(
     dialect: str,
     make_sandbox: Callable[..., "Sandbox"],
     wallet: Wallet,
@@ -152,11 +152,11 @@ async def test_a_clip_is_bought_watched_and_downloaded(
         async with studio.stream_video(job.video_url) as chunks:
             assert b"ftyp" in b"".join([chunk async for chunk in chunks])[:16]
         assert await studio.fetch_image(job.thumbnail_url, bytes_max=10_000_000)
-    # At the most talkative level, nothing that could be replayed is in the log.
+    # Also at the debug level, the log contains nothing that could be replayed.
     assert not any(word in caplog.text for word in ("eyJ", "Bearer", "vercel_blob", "?pathname", "signature"))
 
 
-async def test_the_chain_answers(studio_server: "Sandbox") -> None:
+async def test_chain_answers(studio_server: "Sandbox") -> None:
     async with open_studio(studio_server.url) as studio:
         rpc = ChainRpc(studio.http, {"x402": sandbox_profile(studio_server.url).rpc_urls})
         block = await rpc.call("eth_getBlockByNumber", ["latest", False])
@@ -165,9 +165,7 @@ async def test_the_chain_answers(studio_server: "Sandbox") -> None:
             await rpc.call("eth_mine", [])
 
 
-async def test_one_sign_in_of_our_own_making_is_one_request(
-    make_sandbox: Callable[..., "Sandbox"], wallet: Wallet
-) -> None:
+async def test_prepared_sign_in_needs_one_request(make_sandbox: Callable[..., "Sandbox"], wallet: Wallet) -> None:
     sandbox = make_sandbox()
     async with open_studio(sandbox.url, wallet) as studio:
         await studio.list_jobs()
@@ -179,7 +177,7 @@ async def test_one_sign_in_of_our_own_making_is_one_request(
     assert json.loads(state.body)["requests"] == {"GET /api/jobs": 1, "GET /api/jobs/{job_id}": 1}
 
 
-async def test_with_a_wrong_clock_the_studios_own_challenge_is_signed(
+async def test_wrong_clock_makes_the_client_sign_the_studios_challenge(
     make_sandbox: Callable[..., "Sandbox"], wallet: Wallet
 ) -> None:
     sandbox = make_sandbox()
@@ -191,14 +189,14 @@ async def test_with_a_wrong_clock_the_studios_own_challenge_is_signed(
 
 
 @pytest.mark.parametrize("job_id", ["", "../admin", "a/b", "a?b", "a b", "x" * 200, "ä"])
-async def test_a_strange_job_id_is_never_asked_for(job_id: str, studio_server: "Sandbox") -> None:
+async def test_invalid_job_id_is_not_requested(job_id: str, studio_server: "Sandbox") -> None:
     async with open_studio(studio_server.url) as studio:
         with pytest.raises(StudioRejectedError, match="cannot be a job id"):
             await studio.fetch_job(job_id)
 
 
 @pytest.mark.parametrize("fault", ["server_error", "rate_limited"])
-async def test_a_free_exchange_is_repeated_until_it_works(
+async def test_free_exchange_is_retried_until_it_works(
     fault: str, make_sandbox: Callable[..., "Sandbox"], wallet: Wallet
 ) -> None:
     sandbox = make_sandbox(faults=(f"{fault}:2",))
@@ -207,7 +205,7 @@ async def test_a_free_exchange_is_repeated_until_it_works(
         assert (await studio.send(request)).status == 402
 
 
-async def test_an_overloaded_studio_says_when_to_come_again(
+async def test_overloaded_studio_error_has_the_retry_time(
     make_sandbox: Callable[..., "Sandbox"], wallet: Wallet
 ) -> None:
     sandbox = make_sandbox(faults=("rate_limited",))
@@ -218,7 +216,7 @@ async def test_an_overloaded_studio_says_when_to_come_again(
             assert caught.value.retry_after_seconds == 1
 
 
-async def test_a_page_instead_of_a_job_is_a_protocol_error(
+async def test_page_instead_of_a_job_is_a_protocol_error(
     make_sandbox: Callable[..., "Sandbox"], wallet: Wallet
 ) -> None:
     sandbox = make_sandbox(faults=("not_json",))
@@ -227,7 +225,7 @@ async def test_a_page_instead_of_a_job_is_a_protocol_error(
             await studio.list_jobs()
 
 
-async def test_a_paid_request_is_sent_once_whatever_the_answer() -> None:
+async def test_paid_request_is_sent_once_on_any_answer() -> None:
     for status in (200, 302, 402, 429, 500, 503):
         async with serve_raw(say(status, b"{}", location="/elsewhere")) as server, open_studio(server.url) as studio:
             answer = await studio.send_paid(order(f"{server.url}/api/upload", {}), CREDENTIAL)
@@ -306,7 +304,7 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize("name", HOSTILE)
-async def test_a_hostile_answer_is_our_error_in_bounded_time_and_shows_no_secret(
+async def test_hostile_answer_is_our_error_in_bounded_time_without_secrets(
     name: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.DEBUG)
@@ -324,7 +322,7 @@ async def test_a_hostile_answer_is_our_error_in_bounded_time_and_shows_no_secret
             lambda: studio.fetch_image(f"{server.url}/x.png?token={HUSH}", bytes_max=JSON_BYTES_MAX),
             lambda: studio.put_blob(TICKET, b"bytes", "image/png"),
         ]
-        if name not in ("10 MB", "an endless body", "no gzip"):  # those are for whoever saves the stream to judge
+        if name not in ("10 MB", "an endless body", "no gzip"):  # these are checked when the stream is saved
             asks.append(watch)
         for ask in asks:
             with anyio.fail_after(5), pytest.raises(StudioError) as caught:
@@ -335,7 +333,7 @@ async def test_a_hostile_answer_is_our_error_in_bounded_time_and_shows_no_secret
 
 
 @pytest.mark.parametrize("encoding", ["gzip", "deflate", "identity", "GZIP"])
-async def test_an_answer_that_was_compressed_unasked_is_read_all_the_same(encoding: str) -> None:
+async def test_unrequested_compression_is_read(encoding: str) -> None:
     body = {"gzip": gzip.compress, "deflate": zlib.compress}.get(encoding.lower(), bytes)(b'{"a":1}')
     async with serve_raw(say(200, body, content_encoding=encoding)) as server, open_studio(server.url) as studio:
         answer = await studio.send_paid(order(f"{server.url}/api/upload", {}), CREDENTIAL)
@@ -343,7 +341,7 @@ async def test_an_answer_that_was_compressed_unasked_is_read_all_the_same(encodi
         assert server.asked[0].headers["accept-encoding"] == "identity"
 
 
-async def test_a_hosted_picture_is_looked_for_only_where_it_may_be() -> None:
+async def test_uploaded_picture_is_looked_up_only_at_allowed_urls() -> None:
     async with serve_raw(say(200)) as server:
         async with open_studio(server.url) as studio:
             assert await studio.is_hosted(f"{server.url}/x.png")
@@ -355,7 +353,7 @@ async def test_a_hosted_picture_is_looked_for_only_where_it_may_be() -> None:
 
 
 @pytest.mark.parametrize(("headers", "hosted"), [({}, False), ({"cf_mitigated": "challenge"}, True)])
-async def test_a_bot_check_does_not_say_that_a_picture_is_gone(headers: dict[str, str], hosted: bool) -> None:
+async def test_bot_check_does_not_mean_a_missing_picture(headers: dict[str, str], hosted: bool) -> None:
     async with serve_raw(say(403, b"", **headers)) as server, open_studio(server.url) as studio:
         assert await studio.is_hosted(f"{server.url}/x.png") == hosted
 
@@ -369,14 +367,14 @@ async def test_no_cookie_is_kept() -> None:
 
 
 @pytest.mark.parametrize("token", ["a\r\nx: y", "ä", "a b", "\0", "a\n"])
-async def test_a_ticket_whose_token_is_no_header_is_refused_before_it_is_sent(token: str) -> None:
+async def test_ticket_with_an_invalid_token_is_refused_unsent(token: str) -> None:
     async with serve_raw(say(200)) as server, open_studio(server.url) as studio:
         with pytest.raises(StudioRejectedError, match="cannot be sent as a header"):
             await studio.put_blob(UploadTicket(upload_id="u", client_token=token, pathname="p"), b"", "image/png")
     assert server.asked == []
 
 
-async def test_a_place_that_is_not_public_is_not_taken_for_our_picture() -> None:
+async def test_non_public_upload_url_is_refused() -> None:
     answer = say(200, b'{"url": "http://169.254.169.254/latest"}')
     async with serve_raw(answer) as server, open_studio(server.url) as studio:
         with pytest.raises(StudioProtocolError, match=r"took the image's bytes, but: .* only https is used"):
@@ -385,7 +383,7 @@ async def test_a_place_that_is_not_public_is_not_taken_for_our_picture() -> None
     assert server.asked[0].headers["authorization"] == "Bearer vercel_blob_client_secret"
 
 
-async def test_a_proxy_that_cannot_be_used_is_the_owners_error_and_its_password_stays_unsaid(
+async def test_unusable_proxy_is_a_config_error_without_its_password(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setenv("HTTPS_PROXY", "gopher://me:hunter2@proxy:1")
@@ -395,7 +393,7 @@ async def test_a_proxy_that_cannot_be_used_is_the_owners_error_and_its_password_
     assert "hunter2" not in "".join(traceback.format_exception(caught.value))
 
 
-async def test_a_proxy_does_not_come_between_us_and_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_no_proxy_is_used_for_this_machine(monkeypatch: pytest.MonkeyPatch) -> None:
     async with serve_raw(say(200, b"{}")) as server:
         monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
         monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
@@ -404,7 +402,7 @@ async def test_a_proxy_does_not_come_between_us_and_this_machine(monkeypatch: py
             assert await studio.fetch_image(f"{server.url}/x", bytes_max=10) == b"{}"
 
 
-async def test_behind_a_proxy_the_proxy_looks_the_name_up(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_proxy_resolves_the_name(monkeypatch: pytest.MonkeyPatch) -> None:
     async with serve_raw(say(403)) as proxy:
         monkeypatch.setenv("HTTPS_PROXY", proxy.url)
         async with open_studio("https://studio.test", loopback=False) as studio:
@@ -424,13 +422,13 @@ async def test_behind_a_proxy_the_proxy_looks_the_name_up(monkeypatch: pytest.Mo
     ],
     ids=["for-http", "not-for-this-host", "for-none"],
 )
-async def test_a_proxy_that_does_not_apply_changes_nothing_about_the_address(
+async def test_inapplicable_proxy_does_not_change_the_address(
     environ: dict[str, str],
     https_server: "HttpsServer",
     resolve: Callable[[str, list[list[str]]], list[str]],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """The name leads to the internet when it is judged, and into this machine from then on."""
+    """The name resolves to a public address for the check, and to this machine afterwards."""
     lookups = resolve("pictures.test", [["1.1.1.1"], ["127.0.0.1"]])
     https_server.add("/x.png", b"inside")
     for name, value in environ.items():
@@ -442,7 +440,7 @@ async def test_a_proxy_that_does_not_apply_changes_nothing_about_the_address(
     assert https_server.raw.asked == []
 
 
-async def test_a_proxy_that_applies_is_the_one_that_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_applicable_proxy_is_used(monkeypatch: pytest.MonkeyPatch) -> None:
     async with serve_raw(say(403)) as proxy:
         monkeypatch.setenv("ALL_PROXY", proxy.url)
         monkeypatch.setenv("NO_PROXY", "other.invalid")
@@ -476,12 +474,12 @@ PUBLIC = [
 
 
 @pytest.mark.parametrize("address", PRIVATE)
-def test_an_address_that_is_not_everybodys_is_not_public(address: str) -> None:
+def test_special_purpose_address_is_not_public(address: str) -> None:
     assert not is_public(ipaddress.ip_address(address))
 
 
 @pytest.mark.parametrize("address", PUBLIC)
-def test_an_address_of_the_internet_is_public(address: str) -> None:
+def test_internet_address_is_public(address: str) -> None:
     assert is_public(ipaddress.ip_address(address))
 
 
@@ -522,7 +520,7 @@ BAD_URLS = {
 
 
 @pytest.mark.parametrize("url", BAD_URLS)
-async def test_a_strangers_url_that_leads_inside_is_never_called(url: str) -> None:
+async def test_url_with_a_non_public_address_is_never_called(url: str) -> None:
     async with serve_raw(say(200)) as inside, open_studio("https://studio.test", loopback=False) as studio:
         with anyio.fail_after(5), pytest.raises(StudioError, match=BAD_URLS[url]) as caught:
             await studio.fetch_image(url.format(port=inside.port), bytes_max=10)
@@ -532,7 +530,7 @@ async def test_a_strangers_url_that_leads_inside_is_never_called(url: str) -> No
 
 @pytest.fixture
 def resolve(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, list[list[str]]], list[str]]:
-    """Let this machine's resolver answer for one name, in turns; returns the list of lookups made."""
+    """Set the resolver's answers for one name, one per lookup; return the list of lookups."""
 
     def set_answers(name: str, answers: list[list[str]]) -> list[str]:
         real, lookups = socket.getaddrinfo, list[str]()
@@ -558,7 +556,7 @@ def resolve(monkeypatch: pytest.MonkeyPatch) -> Callable[[str, list[list[str]]],
     "addresses", [["1.1.1.1", "127.0.0.1"], ["127.0.0.1", "1.1.1.1"], ["2606:4700::1111", "fd00::1"]]
 )
 @pytest.mark.parametrize("loopback", [True, False])
-async def test_one_inner_address_among_a_names_addresses_spoils_it(
+async def test_name_with_one_non_public_address_is_refused(
     addresses: list[str], loopback: bool, resolve: Callable[[str, list[list[str]]], list[str]]
 ) -> None:
     resolve("pictures.test", [addresses])
@@ -567,7 +565,7 @@ async def test_one_inner_address_among_a_names_addresses_spoils_it(
             await studio.fetch_image("https://pictures.test/x.png", bytes_max=10)
 
 
-async def test_a_name_is_looked_up_once_and_cannot_change_before_the_connection(
+async def test_name_is_resolved_once_before_the_connection(
     https_server: "HttpsServer", resolve: Callable[[str, list[list[str]]], list[str]]
 ) -> None:
     lookups = resolve("pictures.test", [["127.0.0.1"], ["169.254.169.254"]])
@@ -579,7 +577,7 @@ async def test_a_name_is_looked_up_once_and_cannot_change_before_the_connection(
     assert https_server.raw.asked[0].headers["host"] == f"pictures.test:{https_server.raw.port}"
 
 
-async def test_a_certificate_of_another_name_is_not_accepted(
+async def test_certificate_of_another_name_is_not_accepted(
     https_server: "HttpsServer", resolve: Callable[[str, list[list[str]]], list[str]]
 ) -> None:
     resolve("other.test", [["127.0.0.1"]])
@@ -590,7 +588,7 @@ async def test_a_certificate_of_another_name_is_not_accepted(
     assert https_server.raw.asked == []
 
 
-async def test_the_next_address_is_tried_where_one_does_not_answer(
+async def test_next_address_is_tried_after_a_failure(
     https_server: "HttpsServer", resolve: Callable[[str, list[list[str]]], list[str]]
 ) -> None:
     resolve("pictures.test", [["127.0.0.9", "127.0.0.1"]])
@@ -603,7 +601,7 @@ async def test_the_next_address_is_tried_where_one_does_not_answer(
 # ── redirects ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_picture_is_found_behind_a_few_redirects(https_server: "HttpsServer") -> None:
+async def test_picture_is_found_after_redirects(https_server: "HttpsServer") -> None:
     https_server.add("/x.png", b"picture")
     https_server.redirect("/1", "x.png")
     https_server.redirect("/2", https_server.url + "/1")
@@ -618,7 +616,7 @@ async def test_a_picture_is_found_behind_a_few_redirects(https_server: "HttpsSer
 @pytest.mark.parametrize(
     "to", ["http://169.254.169.254/", "https://10.0.0.1/", "file:///etc/passwd", "https://[::1", "gopher://x"]
 )
-async def test_a_redirect_is_judged_like_the_first_url(to: str, https_server: "HttpsServer") -> None:
+async def test_redirect_is_checked_like_the_first_url(to: str, https_server: "HttpsServer") -> None:
     url = https_server.redirect("/1", to)
     async with open_studio(https_server.url) as studio:
         with pytest.raises(StudioError, match=r"not at a public|only https|not an https|not a URL|cannot be reached"):
@@ -670,8 +668,8 @@ def write_challenge(url: str, **changes: object) -> dict[str, object]:
     return {"x402Version": 2, "accepts": [], "extensions": extensions}
 
 
-class StrictDoor:
-    """A studio that takes only its own challenges, and says so to everybody who comes with another sign-in."""
+class StrictStudio:
+    """A studio that accepts only its own challenges, and refuses every other sign-in."""
 
     def __init__(
         self, *, challenge: Callable[[str], dict[str, object]] = write_challenge, authenticate: str = ""
@@ -695,19 +693,19 @@ class StrictDoor:
         )
 
 
-async def test_a_studio_that_wants_its_own_challenge_gets_it_and_is_remembered(wallet: Wallet) -> None:
-    async with serve_raw(StrictDoor()) as server, open_studio(server.url, wallet) as studio:
+async def test_studio_that_requires_its_challenge_is_remembered(wallet: Wallet) -> None:
+    async with serve_raw(StrictStudio()) as server, open_studio(server.url, wallet) as studio:
         await studio.list_jobs()
         assert [("sign-in-with-x" in asked.headers) for asked in server.asked] == [True, False, True]
         with pytest.raises(StudioRejectedError, match=r"refused our sign-in: «siwx_expired».*clock") as caught:
-            await studio.list_jobs()  # now straight with the challenge; this door takes every second proof
+            await studio.list_jobs()  # now at once with the challenge; this studio accepts every second proof
         assert caught.value.status == 402
         assert len(server.asked) == 5
 
 
-async def test_a_charge_of_nothing_beside_a_sign_in_is_not_answered(wallet: Wallet) -> None:
+async def test_zero_amount_charge_with_a_sign_in_is_not_paid(wallet: Wallet) -> None:
     payment = 'Payment id="x", realm="127.0.0.1", method="tempo", intent="charge", request="eyJhbW91bnQiOiIwIn0"'
-    async with serve_raw(StrictDoor(authenticate=payment)) as server, open_studio(server.url, wallet) as studio:
+    async with serve_raw(StrictStudio(authenticate=payment)) as server, open_studio(server.url, wallet) as studio:
         await studio.list_jobs()
     assert all("authorization" not in asked.headers for asked in server.asked)
     assert all("payment-signature" not in asked.headers for asked in server.asked)
@@ -734,30 +732,30 @@ WRONG_CHALLENGES: dict[str, tuple[dict[str, object], str]] = {
 
 
 @pytest.mark.parametrize("name", WRONG_CHALLENGES)
-async def test_a_wrong_challenge_is_not_signed(name: str, wallet: Wallet) -> None:
+async def test_wrong_challenge_is_not_signed(name: str, wallet: Wallet) -> None:
     changes, text = WRONG_CHALLENGES[name]
-    door = StrictDoor(challenge=lambda url: write_challenge(url, **changes))
-    async with serve_raw(door) as server, open_studio(server.url, wallet) as studio:
+    strict = StrictStudio(challenge=lambda url: write_challenge(url, **changes))
+    async with serve_raw(strict) as server, open_studio(server.url, wallet) as studio:
         with pytest.raises(StudioProtocolError, match=text):
             await studio.list_jobs()
-    assert door.proofs == 1  # the one of our own making, for our own URL
+    assert strict.proofs == 1  # the prepared one, for the called URL
     assert len(server.asked) == 2
 
 
-async def test_a_price_on_a_free_route_is_not_a_sign_in(wallet: Wallet) -> None:
-    door = StrictDoor(challenge=lambda url: write_challenge(url) | {"accepts": [{"scheme": "exact"}]})
-    async with serve_raw(door) as server, open_studio(server.url, wallet) as studio:
+async def test_price_on_a_free_route_is_not_a_sign_in(wallet: Wallet) -> None:
+    strict = StrictStudio(challenge=lambda url: write_challenge(url) | {"accepts": [{"scheme": "exact"}]})
+    async with serve_raw(strict) as server, open_studio(server.url, wallet) as studio:
         with pytest.raises(StudioProtocolError, match="payment on a route that is free"):
             await studio.list_jobs()
 
 
-async def test_no_nonce_is_signed_for_twice(wallet: Wallet) -> None:
-    door = StrictDoor(challenge=lambda url: write_challenge(url, nonce="0123456789abcdef"))
-    async with serve_raw(door) as server, open_studio(server.url, wallet) as studio:
+async def test_no_nonce_is_signed_twice(wallet: Wallet) -> None:
+    strict = StrictStudio(challenge=lambda url: write_challenge(url, nonce="0123456789abcdef"))
+    async with serve_raw(strict) as server, open_studio(server.url, wallet) as studio:
         await studio.list_jobs()
-        with pytest.raises(StudioProtocolError, match="twice with one nonce"):
+        with pytest.raises(StudioProtocolError, match="two sign-ins with one nonce"):
             await studio.list_jobs()
-    assert door.proofs == 2
+    assert strict.proofs == 2
 
 
 # ── Retry-After ──────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -772,18 +770,18 @@ async def test_no_nonce_is_signed_for_twice(wallet: Wallet) -> None:
         ("Fri, 31 Dec 9999 23:59:59 GMT", 120), ("Wed, 99 Oct 2026 07:28:30 GMT", None),
     ],
 )  # fmt: skip
-def test_a_retry_after_is_read_within_bounds(value: str, seconds: float | None) -> None:
+def test_retry_after_is_read_within_bounds(value: str, seconds: float | None) -> None:
     response = Response(status=429, headers=[("retry-after", value)], body=b"")
     assert read_retry_after(response, 1_792_567_680) == seconds
     assert read_retry_after(Response(status=429, headers=[], body=b""), 0) is None
 
 
-async def test_a_retry_after_that_is_not_text_does_not_break_us(wallet: Wallet) -> None:
+async def test_undecodable_retry_after_is_ignored(wallet: Wallet) -> None:
     async with serve_raw(say(503, retry_after="\xb2")) as server, open_studio(server.url, wallet) as studio:
         with pytest.raises(StudioUnreachableError, match="503") as caught:
             await studio.list_jobs()
     assert caught.value.retry_after_seconds is None
 
 
-def test_raw_servers_show_what_was_asked() -> None:
+def test_raw_server_records_requests() -> None:
     assert RawServer("http", 80).url == "http://127.0.0.1:80"

@@ -1,4 +1,4 @@
-"""The wallet: keys come in one way, never go out, and sign the same bytes every time."""
+"""The wallet: sources of keys, secrecy, and deterministic signatures."""
 
 import json
 import logging
@@ -50,35 +50,35 @@ def build_document() -> dict[str, object]:
 
 
 @pytest.mark.parametrize("key", [KEY, f"0x{KEY}", f" 0x{KEY.upper().replace('X', 'x')}\n"])
-async def test_a_key_is_read_with_or_without_its_prefix(key: str, tmp_path: Path) -> None:
+async def test_key_is_read_with_or_without_its_prefix(key: str, tmp_path: Path) -> None:
     assert (await open_wallet(key, tmp_path / "unused")).address == ADDRESS
 
 
 @pytest.mark.parametrize(
     "content", [KEY, f"0x{KEY}\n", json.dumps({"private_key": f"0x{KEY}"}), b"\xef\xbb\xbf" + KEY.encode()]
 )
-async def test_a_key_file_is_plain_text_or_json(content: str | bytes, tmp_path: Path) -> None:
+async def test_key_file_is_plain_text_or_json(content: str | bytes, tmp_path: Path) -> None:
     assert (await open_wallet(None, write(tmp_path / "wallet", content))).address == ADDRESS
 
 
-async def test_a_link_to_a_key_file_of_ones_own_is_followed(tmp_path: Path) -> None:
+async def test_link_to_an_own_key_file_is_followed(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(write(tmp_path / "wallet", KEY))
     assert (await open_wallet(None, tmp_path / "link")).address == ADDRESS
 
 
-async def test_a_missing_wallet_says_how_to_get_one(tmp_path: Path) -> None:
+async def test_missing_wallet_error_tells_how_to_create_one(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"No wallet is set\. .*SEEDANCE_WALLET_KEY.*SEEDANCE_PROFILE=sandbox"):
         await open_wallet(None, tmp_path / "wallet.json")
 
 
 @pytest.mark.parametrize("mode", [0o640, 0o604, 0o660, 0o644, 0o601], ids=lambda mode: f"{mode:o}")
-async def test_a_key_file_that_others_can_open_is_refused(mode: int, tmp_path: Path) -> None:
+async def test_key_file_that_others_can_open_is_refused(mode: int, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"can be read by others\. .*chmod 600"):
         await open_wallet(None, write(tmp_path / "wallet", KEY, mode))
 
 
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give a file away")
-async def test_a_key_file_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_key_file_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = write(tmp_path / "wallet", KEY)
     os.chown(file, 12345, 12345)
     with pytest.raises(ConfigError, match="belongs to another user"):
@@ -105,7 +105,7 @@ BAD_FILES: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("name", BAD_FILES)
-async def test_a_bad_key_file_is_a_clear_error_that_never_says_the_key(name: str, tmp_path: Path) -> None:
+async def test_bad_key_file_error_does_not_contain_the_key(name: str, tmp_path: Path) -> None:
     make, text = BAD_FILES[name]
     make(tmp_path / "wallet.json")
     with anyio.fail_after(5), pytest.raises(ConfigError, match=text) as caught:
@@ -118,16 +118,16 @@ async def test_a_bad_key_file_is_a_clear_error_that_never_says_the_key(name: str
 @pytest.mark.parametrize(
     "key", ["", "0x", KEY + "0", KEY[:-1], "0" * 64, "f" * 64, "twelve words are not a key", f"{KEY}\n{KEY}"]
 )
-async def test_a_bad_key_in_the_environment_is_a_clear_error_that_never_says_it(key: str, tmp_path: Path) -> None:
+async def test_bad_key_in_the_environment_is_not_in_the_error(key: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"SEEDANCE_WALLET_KEY does not hold a") as caught:
         await open_wallet(key, tmp_path / "unused")
     assert len(key) < 20 or key not in "".join(traceback.format_exception(caught.value))
 
 
-# ── making ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── creating ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_a_new_key_file_is_for_its_owner_alone_and_can_be_opened(tmp_path: Path) -> None:
+async def test_new_key_file_is_readable_by_its_owner_only(tmp_path: Path) -> None:
     file = tmp_path / "new" / "wallet.json"
     umask = os.umask(0)
     try:
@@ -140,7 +140,7 @@ async def test_a_new_key_file_is_for_its_owner_alone_and_can_be_opened(tmp_path:
     assert (await open_wallet(None, file)).address.startswith("0x")
 
 
-def test_a_key_file_is_never_overwritten(tmp_path: Path) -> None:
+def test_key_file_is_never_overwritten(tmp_path: Path) -> None:
     file = write(tmp_path / "wallet.json", KEY)
     with pytest.raises(ConfigError, match="already"):
         create_key_file(file)
@@ -148,34 +148,34 @@ def test_a_key_file_is_never_overwritten(tmp_path: Path) -> None:
     assert [one.name for one in tmp_path.iterdir()] == ["wallet.json"]
 
 
-def test_a_key_file_is_not_written_through_a_link(tmp_path: Path) -> None:
+def test_key_file_is_not_written_through_a_link(tmp_path: Path) -> None:
     (tmp_path / "wallet.json").symlink_to(tmp_path / "elsewhere")
     with pytest.raises(ConfigError, match="already"):
         create_key_file(tmp_path / "wallet.json")
     assert not (tmp_path / "elsewhere").exists()
 
 
-def test_a_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
+def test_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"cannot be written|already"):
         create_key_file(tmp_path / "file" / "wallet.json")
 
 
-async def test_two_throwaway_wallets_are_two(tmp_path: Path) -> None:
+async def test_throwaway_wallets_differ(tmp_path: Path) -> None:
     assert (await open_throwaway_wallet()).address != (await open_throwaway_wallet()).address
 
 
 # ── signing ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-async def test_the_same_payment_gives_the_same_bytes_also_after_it_was_stored(tmp_path: Path) -> None:
+async def test_same_payment_gives_the_same_bytes_also_when_stored(tmp_path: Path) -> None:
     document = build_document()
     first = await (await open_wallet(KEY, tmp_path)).sign_payment(document, DOMAIN)
     again = await (await open_wallet(f"0x{KEY}", tmp_path)).sign_payment(json.loads(json.dumps(document)), DOMAIN)
     assert (first.header, first.value) == (again.header, again.value)
 
 
-async def test_a_payments_signature_is_the_wallets_over_the_pinned_token(tmp_path: Path) -> None:
+async def test_payment_signature_is_over_the_pinned_token(tmp_path: Path) -> None:
     document = build_document()
     credential = await (await open_wallet(KEY, tmp_path)).sign_payment(document, DOMAIN)
     sent = decode_base64_json(credential.value, "the credential")
@@ -189,14 +189,12 @@ async def test_a_payments_signature_is_the_wallets_over_the_pinned_token(tmp_pat
     assert payload["signature"] == "0x" + typed.signature.hex().removeprefix("0x")
 
 
-async def test_a_sign_in_is_signed_as_personal_text(tmp_path: Path) -> None:
+async def test_sign_in_is_signed_as_personal_text(tmp_path: Path) -> None:
     signature = await (await open_wallet(KEY, tmp_path)).sign_in("hello\nworld")
     assert Account.recover_message(encode_defunct(text="hello\nworld"), signature=signature) == ADDRESS
 
 
-async def test_neither_the_wallet_nor_a_credential_shows_a_secret(
-    tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+async def test_wallet_and_credential_repr_show_no_secret(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG)
     wallet = await open_wallet(KEY, tmp_path)
     credential = await wallet.sign_payment(build_document(), DOMAIN)

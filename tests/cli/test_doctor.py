@@ -184,7 +184,7 @@ def test_a_refused_payment_is_told_while_its_hold_stands(person: Person) -> None
     [
         ("https://127.0.0.1:9", "", "no connection."),
         ("https://127.0.0.1:9", "http://127.0.0.1:9", "no connection."),
-        ("https://nobody.invalid", "", "no connection, or its name is not known."),
+        ("https://nobody.invalid", "", "no connection, or its name cannot be resolved."),
     ],
 )
 def test_why_a_studio_cannot_be_reached_is_said_in_words(studio: str, proxy: str, why: str, person: Person) -> None:

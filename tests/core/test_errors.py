@@ -1,4 +1,4 @@
-"""The tree of failures, and what each text says about money."""
+"""The exception tree, and the money sentence of each error."""
 
 import re
 
@@ -19,7 +19,7 @@ from seedance_mcp.core.errors import (
 
 
 def find_classes(root: type[SeedanceError] = SeedanceError) -> list[type[SeedanceError]]:
-    """The tree in the order of the source, root first, each branch before the next."""
+    """Return the classes in the order of the source, root first, each branch before the next."""
     found = [root]
     for child in root.__subclasses__():
         if child.__module__ == errors.__name__:
@@ -31,7 +31,7 @@ CLASSES = find_classes()
 
 
 def draw_tree() -> list[tuple[int, str]]:
-    """Depth and name of every line of the drawing in the docstring of `errors`."""
+    """Return depth and name of every line of the drawing in the docstring of `errors`."""
     lines = re.findall(r"^([│├└─ ]*)([A-Z]\w+Error)\b", errors.__doc__ or "", re.MULTILINE)
     return [(len(branch) // 4, name) for branch, name in lines]
 
@@ -48,12 +48,12 @@ def build(kind: type[SeedanceError], charge: Charge = "none", hint: str = "") ->
     return error
 
 
-def test_the_drawing_is_the_tree() -> None:
+def test_drawing_equals_the_exception_tree() -> None:
     depth = {kind: len([base for base in kind.__mro__ if issubclass(base, SeedanceError)]) - 1 for kind in CLASSES}
     assert draw_tree() == [(depth[kind], kind.__name__) for kind in CLASSES]
 
 
-def test_every_class_has_a_code_and_a_docstring_of_its_own() -> None:
+def test_every_class_has_its_own_code_and_docstring() -> None:
     codes = [kind.code for kind in CLASSES]
     assert len(set(codes)) == len(codes)
     assert all(kind.__doc__ and "code" in vars(kind) for kind in CLASSES)
@@ -64,9 +64,7 @@ def test_every_class_has_a_code_and_a_docstring_of_its_own() -> None:
     ("charge", "money"),
     [("none", "Nothing was paid."), ("held", "Up to $0.40 is held."), ("settled", "$0.40 was paid.")],
 )
-def test_every_text_says_what_failed_what_was_charged_and_what_now(
-    kind: type[SeedanceError], charge: Charge, money: str
-) -> None:
+def test_every_error_has_failure_money_and_next_step(kind: type[SeedanceError], charge: Charge, money: str) -> None:
     assert str(build(kind, charge, "Do this.")) == f"It failed. {money} Do this."
     silent = build(kind, charge)
     assert silent.hint
@@ -74,7 +72,7 @@ def test_every_text_says_what_failed_what_was_charged_and_what_now(
     assert silent.hint.endswith(".")
 
 
-def test_a_held_payment_is_named_with_the_first_full_minute_after_its_end() -> None:
+def test_held_payment_is_named_with_the_first_full_minute_after_its_end() -> None:
     error = PaymentOutcomeUnknownError(
         "Lost.", "Wait.", charge="held", amount_micro_usdc=120_000, payment_id=7, held_until=14 * 3600 + 4 * 60 + 1
     )
@@ -88,19 +86,19 @@ def test_a_held_payment_is_named_with_the_first_full_minute_after_its_end() -> N
 @pytest.mark.parametrize(
     ("charge", "money"), [("none", ""), ("held", "Up to $0.40 is held. "), ("settled", "$0.40 was paid. ")]
 )
-def test_an_upload_that_was_paid_before_the_failure_is_told_beside_it(charge: Charge, money: str) -> None:
+def test_error_names_an_upload_that_was_paid_before(charge: Charge, money: str) -> None:
     error = build(BudgetExceededError, charge, "Stop.")
     error.upload_micro_usdc = 10_000
     assert str(error) == f"It failed. {money}The image upload before it cost $0.01 and is kept for the next call. Stop."
 
 
-def test_a_studio_that_names_a_time_to_come_back_is_remembered() -> None:
+def test_retry_time_of_the_studio_is_kept() -> None:
     assert StudioUnreachableError("x", retry_after_seconds=3).retry_after_seconds == 3
     assert StudioRejectedError("x", status=404).status == 404
 
 
 @given(st.text() | st.integers() | st.lists(st.text()), st.integers(min_value=2, max_value=80))
-def test_a_strangers_text_is_one_bounded_line_in_quotation_marks(text: object, characters_max: int) -> None:
+def test_untrusted_text_is_one_bounded_quoted_line(text: object, characters_max: int) -> None:
     quoted = quote_text(text, characters_max)
     assert quoted[0] == "«"
     assert quoted[-1] == "»"
@@ -120,5 +118,5 @@ def test_a_strangers_text_is_one_bounded_line_in_quotation_marks(text: object, c
         ("a" * 301, "«" + "a" * 299 + "…»"),
     ],
 )
-def test_a_strangers_text_loses_what_could_mislead_a_reader(text: str, quoted: str) -> None:
+def test_untrusted_text_loses_misleading_characters(text: str, quoted: str) -> None:
     assert quote_text(text) == quoted

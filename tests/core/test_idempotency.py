@@ -1,4 +1,4 @@
-"""Idempotency keys: known answers that no later version may change, and what makes two requests one."""
+"""Idempotency keys: known values that no later version may change, and which requests are identical."""
 
 import hashlib
 from typing import Any
@@ -43,8 +43,8 @@ def keys(wallet: str = WALLET, studio: str = STUDIO, **changes: Any) -> Generati
     return generation_keys(ASKED | changes, wallet=wallet, studio=studio)
 
 
-def test_known_answers_never_change() -> None:
-    """A key that changes buys every video of every ledger again."""
+def test_known_keys_never_change() -> None:
+    """A changed key would pay for every video of every ledger again."""
     text = (
         '{"aspect_ratio":"16:9","camera_fixed":false,"dialect":"classic","duration":4,"generate_audio":false,'
         f'"image":"{"ab" * 32}","kind":"generation","last_image":null,"model":"seedance-fast",'
@@ -82,31 +82,31 @@ def test_v0_is_the_text_that_earlier_ledgers_hashed() -> None:
     assert upload_keys("ab" * 32, wallet=WALLET, studio=STUDIO)[1] == hashlib.sha256(upload.encode()).hexdigest()
 
 
-def test_every_argument_the_wallet_and_the_studio_are_part_of_a_key() -> None:
+def test_key_covers_every_argument_wallet_and_studio() -> None:
     assert set(OTHER) == set(ASKED)
     changed = [keys(**{name: value}) for name, value in OTHER.items()]
     changed += [keys(), keys(wallet="0x" + "1" * 40), keys(studio="https://b.example")]
     for form in ("classic", "current_with_audio"):
         told = {getattr(one, form) for one in changed}
-        silent = 1 if form == "current_with_audio" else 0  # audio is on by default there
+        silent = 1 if form == "current_with_audio" else 0  # audio is on by default in this form
         assert len(told) == len(changed) - silent, form
     assert keys() == keys(wallet=WALLET.lower())
 
 
 @pytest.mark.parametrize("prompt", [" sway", "sway\n", "\t sway  ", "\u00a0sway"])
-def test_blanks_around_the_prompt_change_no_key_to_buy_under(prompt: str) -> None:
+def test_blanks_around_the_prompt_do_not_change_the_key(prompt: str) -> None:
     assert (keys(prompt=prompt).classic, keys(prompt=prompt).current) == (
         keys(prompt="sway").classic,
         keys(prompt="sway").current,
     )
 
 
-def test_an_explicit_default_equals_an_omitted_one() -> None:
+def test_explicit_default_equals_an_omitted_one() -> None:
     assert keys().classic == keys(camera_fixed=False, generate_audio=False).classic
     assert keys().current_with_audio == keys(camera_fixed=False, generate_audio=True).current_with_audio
 
 
-def test_what_the_current_dialect_cannot_carry_is_no_part_of_its_key() -> None:
+def test_current_key_omits_arguments_that_the_dialect_lacks() -> None:
     told = {
         keys(generate_audio=audio, camera_fixed=camera).current
         for audio in (None, True, False)
@@ -116,7 +116,7 @@ def test_what_the_current_dialect_cannot_carry_is_no_part_of_its_key() -> None:
     assert keys(generate_audio=False).current_with_audio != keys().current_with_audio
 
 
-def test_a_purchase_is_stored_under_its_dialect_and_found_by_every_key() -> None:
+def test_purchase_is_stored_by_dialect_and_found_by_every_key() -> None:
     asked = keys(generate_audio=False)
     assert asked.choose("classic", carries_audio=True) == asked.classic
     assert asked.choose("current", carries_audio=False) == asked.current
@@ -126,7 +126,7 @@ def test_a_purchase_is_stored_under_its_dialect_and_found_by_every_key() -> None
 
 
 @given(st.text(), st.text())
-def test_two_prompts_share_a_key_only_if_they_say_the_same(one: str, other: str) -> None:
+def test_only_equal_prompts_share_a_key(one: str, other: str) -> None:
     same = one.strip() == other.strip()
     assert (keys(prompt=one).current == keys(prompt=other).current) == same
     assert (keys(prompt=one).v0 == keys(prompt=other).v0) == (one == other)

@@ -10,7 +10,7 @@ from seedance_mcp.core.money import MICRO_USDC_MAX, format_usdc, parse_usdc
 
 
 @given(st.integers(min_value=0, max_value=MICRO_USDC_MAX))
-def test_an_amount_is_read_as_it_was_written(amount: int) -> None:
+def test_amount_is_read_as_written(amount: int) -> None:
     assert parse_usdc(format_usdc(amount)) == amount
 
 
@@ -38,7 +38,7 @@ def test_plain_decimals_are_read(text: str, micro: int) -> None:
         "\uff11", "²", "1\n2", "True", "0.0000001", "1000000000.000001", "9" * 39, "1" * 41, "0" * 100,
     ],
 )  # fmt: skip
-def test_anything_else_is_refused_in_words(text: str) -> None:
+def test_other_text_is_refused_with_the_reason(text: str) -> None:
     with pytest.raises(ValueError, match=r"US dollars|six decimals") as caught:
         parse_usdc(text)
     assert len(str(caught.value)) < 140
@@ -58,5 +58,5 @@ def test_hostile_text_is_read_or_raises_only_a_value_error(text: str) -> None:
     ("micro", "text"),
     [(0, "0.00"), (1, "0.000001"), (400_000, "0.40"), (412_500, "0.4125"), (20_000_000, "20.00"), (-10_000, "-0.01")],
 )
-def test_an_amount_is_written_with_two_to_six_decimals(micro: int, text: str) -> None:
+def test_amount_is_written_with_two_to_six_decimals(micro: int, text: str) -> None:
     assert format_usdc(micro) == text

@@ -1,4 +1,4 @@
-"""Chain RPC: JSON-RPC calls to the nodes that the owner's settings name. Must not interpret what a chain says.
+"""Chain RPC: JSON-RPC calls to the nodes in the owner's settings. It must not interpret a chain's answers.
 
 Source: JSON-RPC 2.0; Ethereum execution API.
 """
@@ -18,8 +18,8 @@ class ChainRpc:
     """The nodes of both rails' chains.
 
     Args:
-        client: Carries the calls; whoever opened it closes it.
-        urls: The nodes' addresses by rail, preferred first. An address often holds a key: it is in no error.
+        client: The HTTP client of the calls; its owner closes it.
+        urls: The nodes' URLs by rail, preferred first. A URL often contains a key, so it is in no error.
     """
 
     def __init__(self, client: Client, urls: Mapping[Rail, tuple[str, ...]]) -> None:
@@ -27,16 +27,16 @@ class ChainRpc:
         self._urls = dict(urls)
 
     def count_nodes(self, rail: Rail) -> int:
-        """Return how many nodes of a rail's chain can be asked."""
+        """Return the number of nodes of a rail's chain."""
         return len(self._urls.get(rail, ()))
 
     async def call(
         self, method: str, parameters: list[object], *, rail: Rail = "x402", node: int | None = None
     ) -> object:
-        """Make one call to a node of a rail's chain, by its place, or to the first that answers.
+        """Make one call to one node of a rail's chain, by its index, or to the first node that answers.
 
         Returns:
-            The `result`; None where no node is set.
+            The `result`; None if no node is set.
 
         Raises:
             ChainError: No answer, or an error.
@@ -58,7 +58,7 @@ class ChainRpc:
             response = await exchange(self._client, "POST", url, body=body)
             document: Json = parse_json_object(response.body, "The chain's answer") if response.status == 200 else {}
         except StudioError:
-            # Without `from exc`: a provider's address often holds its key, also in its path.
+            # Without `from exc`: a provider's URL often contains its key, also in its path.
             raise ChainError(f"The chain's RPC address did not answer {method}.", "Try again.") from None
         if "result" not in document or document.get("error") is not None:
             raise ChainError(f"The chain did not answer {method}: {describe_answer(response)}.")

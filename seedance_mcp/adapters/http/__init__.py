@@ -1,1 +1,1 @@
-"""HTTP: connections, bounded bodies, and fetches from addresses that callers name."""
+"""HTTP: connections, bounded bodies, and requests to URLs from callers."""

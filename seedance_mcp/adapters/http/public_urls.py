@@ -1,6 +1,6 @@
-"""Strangers: URLs that others name (a caller's picture, a finished clip, a redirect), and how they may be called.
+"""Public URLs: requests to URLs from callers and answers, such as a picture, a finished video or a redirect.
 
-Each is judged, also after a redirect, and the connection goes to the very address that was judged.
+Each URL is checked, also after a redirect, and the connection goes to the checked address.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from seedance_mcp.core.wire.responses import quote_url
 
 REDIRECTS_MAX = 5
 ADDRESSES_MAX = 4
-"""How many of a name's addresses are tried."""
+"""How many addresses of a name are tried."""
 
 _IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
@@ -29,11 +29,11 @@ _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """A stranger's URL that may be called, and the addresses that were judged.
+class CheckedUrl:
+    """An accepted public URL and its checked addresses.
 
     Attributes:
-        addresses: Where to connect; empty where a proxy looks the name up.
+        addresses: The addresses to connect to; empty if a proxy resolves the name.
         proxy: The proxy that applies to this URL, or None.
     """
 
@@ -43,8 +43,8 @@ class Place:
     proxy: str | None
 
 
-class Strangers:
-    """Calls what strangers name, without any credential."""
+class PublicUrlFetcher:
+    """Requests public URLs, without credentials."""
 
     def __init__(self) -> None:
         self._clients: dict[str | None, httpx.AsyncClient] = {}
@@ -55,53 +55,53 @@ class Strangers:
             await client.aclose()
 
     def _find_client(self, proxy: str | None) -> httpx.AsyncClient:
-        """The client of a proxy, or of none: what was judged decides how it is called, never the environment again."""
+        """Return the client for a proxy, or for none, as the check decided; the environment is not read again."""
         if proxy not in self._clients:
             self._clients[proxy] = open_client_through(proxy)
         return self._clients[proxy]
 
     @asynccontextmanager
     async def stream(self, url: str, *, loopback_allowed: bool) -> AsyncGenerator[httpx.Response, None]:
-        """A GET without any credential, following a bounded number of redirects, each of them judged anew."""
+        """Send a GET without credentials, and follow a bounded number of redirects, each of which is checked."""
         for _ in range(REDIRECTS_MAX + 1):
-            place = await self.locate(url, loopback_allowed=loopback_allowed)
-            loopback_allowed = place.on_loopback  # no public host ever leads us into this machine
-            response = await self.open(place)
+            checked = await self.check(url, loopback_allowed=loopback_allowed)
+            loopback_allowed = checked.on_loopback  # a public host must not redirect to this machine
+            response = await self.open(checked)
             try:
                 if not response.is_redirect:
                     yield response
                     return
-                url = _join(place.url, response.headers.get("location", ""))
+                url = _join(checked.url, response.headers.get("location", ""))
             finally:
                 await response.aclose()
         raise StudioRejectedError(f"{quote_url(url)} redirects more than {REDIRECTS_MAX} times.", status=310)
 
-    async def open(self, place: Place, *, method: str = "GET") -> httpx.Response:
-        """Connect to an address that was judged, as the host that was named: a name cannot change in between."""
-        client = self._find_client(place.proxy)
-        with translating(str(place.url)):
-            if place.proxy is not None:
-                return await client.send(client.build_request(method, place.url), stream=True)
-            for number, address in enumerate(place.addresses, start=1):
+    async def open(self, checked: CheckedUrl, *, method: str = "GET") -> httpx.Response:
+        """Connect to a checked address under the URL's host name, so that the name is not resolved again."""
+        client = self._find_client(checked.proxy)
+        with translating(str(checked.url)):
+            if checked.proxy is not None:
+                return await client.send(client.build_request(method, checked.url), stream=True)
+            for number, address in enumerate(checked.addresses, start=1):
                 request = client.build_request(
                     method,
-                    place.url.copy_with(host=address),
-                    # One connection each: two hosts at one address must not share what was verified for the other.
-                    headers={"host": place.url.netloc.decode("ascii"), "connection": "close"},
-                    extensions={"sni_hostname": place.url.raw_host.decode("ascii").rstrip(".")},
+                    checked.url.copy_with(host=address),
+                    # One connection each: two hosts at one address must not share a verified connection.
+                    headers={"host": checked.url.netloc.decode("ascii"), "connection": "close"},
+                    extensions={"sni_hostname": checked.url.raw_host.decode("ascii").rstrip(".")},
                 )
                 try:
                     return await client.send(request, stream=True)
                 except (httpx.ConnectError, httpx.ConnectTimeout):
-                    if number == len(place.addresses):
+                    if number == len(checked.addresses):
                         raise
         raise AssertionError("unreachable: the last address returns or raises")
 
-    async def locate(self, url: str, *, loopback_allowed: bool) -> Place:
-        """Raise unless a stranger's URL is https to a public address, or on loopback where that is allowed.
+    async def check(self, url: str, *, loopback_allowed: bool) -> CheckedUrl:
+        """Check that a URL is https to a public address, or on loopback if that is allowed.
 
-        Every address of the name must pass, however it is spelled. Behind a proxy the name is the proxy's to look up,
-        and only what this machine can look up is judged here.
+        Every address of the name must pass, in any spelling. Behind a proxy the proxy resolves the name, and only
+        addresses that this machine can resolve are checked.
         """
         try:
             parsed = httpx.URL(url)
@@ -121,12 +121,12 @@ class Strangers:
             if not all(is_public(address) for address in judged) or not (judged or proxy):
                 raise StudioRejectedError(f"{quote_url(url)} is not at a public address.", status=400)
         if on_loopback:
-            proxy = None  # it has no business between us and this machine
+            proxy = None  # no proxy is used for this machine
         addresses = () if proxy else tuple(str(address) for address in judged[:ADDRESSES_MAX])
-        return Place(url=parsed, addresses=addresses, on_loopback=on_loopback, proxy=proxy)
+        return CheckedUrl(url=parsed, addresses=addresses, on_loopback=on_loopback, proxy=proxy)
 
     async def _look_up(self, url: httpx.URL, port: int, *, proxied: bool) -> list[_IPAddress]:
-        """Every address of a URL's host; none where only the proxy can look it up."""
+        """Return every address of a URL's host; none if only the proxy can resolve it."""
         host = url.raw_host.decode("ascii")
         try:
             with anyio.fail_after(CONNECT_SECONDS):
@@ -140,7 +140,7 @@ class Strangers:
 
 
 def is_public(address: _IPAddress) -> bool:
-    """Whether an address is anybody's on the internet; one that carries an IPv4 address is judged by that.
+    """Return True for a public address; one that contains an IPv4 address is checked as that.
 
     Source: IANA special-purpose address registries; RFC 6052 (NAT64), RFC 3056 (6to4), RFC 4291 (IPv4-mapped).
     """
@@ -156,7 +156,7 @@ def is_public(address: _IPAddress) -> bool:
 
 
 def is_loopback(host: str) -> bool:
-    """Whether a host is this machine, by its spelling; no name is looked up."""
+    """Return True if a host is this machine, by its spelling; no name is resolved."""
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -1,4 +1,4 @@
-"""Transport: one client, one exchange, and a bound on everything that comes back."""
+"""Transport: HTTP clients and single exchanges, with bounds on every response."""
 
 from __future__ import annotations
 
@@ -27,10 +27,10 @@ ANSWER_SECONDS = 30
 RETRY_AFTER_SECONDS_MAX = 120
 RETRY_AFTER_CHARACTERS_MAX = 40
 CAUSES_MAX = 10
-"""How far the causes of a failure are followed; httpx wraps what the socket said two or three times."""
+"""How many chained causes of a failure are read; httpx wraps a socket's error two or three times."""
 
 PIECE_BYTES_MAX = 1024 * 1024
-"""How much of a compressed body is inflated at a time."""
+"""How many bytes of a compressed body are decompressed at a time."""
 
 _PLAIN_ENCODINGS = frozenset({"", "identity", "none", "aws-chunked"})
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -38,12 +38,12 @@ _SECONDS = re.compile(r"[0-9]{1,9}")
 _LOOPBACK_PATTERNS = ("all://127.0.0.1", "all://localhost", "all://[::1]")
 
 for _library in ("httpx", "httpcore"):
-    # They log whole URLs, whose queries may hold somebody's token, and every response header.
+    # They log whole URLs, whose queries may contain a token, and every response header.
     logging.getLogger(_library).setLevel(logging.WARNING)
 
 
 def find_proxy(url: httpx.URL) -> str | None:
-    """Return the proxy that the environment names for this very URL; None where none applies to it."""
+    """Return the proxy that the environment names for this URL, or None."""
     named = getproxies()
     proxy = named.get(url.scheme) or named.get("all")
     if not proxy or proxy_bypass(url.netloc.decode("ascii")):
@@ -52,27 +52,27 @@ def find_proxy(url: httpx.URL) -> str | None:
 
 
 Client: TypeAlias = httpx.AsyncClient
-"""What carries requests; other adapters need not know the library."""
+"""The client that sends requests; other adapters need not know the library."""
 
 
 def open_client(*, allow_loopback_http: bool) -> httpx.AsyncClient:
-    """The one HTTP client of a studio, behind whatever proxy the environment names.
+    """Open the HTTP client of a studio, with the proxy that the environment names.
 
     Raises:
         ConfigError: The environment names a proxy that cannot be used.
     """
     try:
         return _open(
-            # A proxy has no business between us and this machine.
+            # No proxy is used for this machine.
             mounts=dict.fromkeys(_LOOPBACK_PATTERNS) if allow_loopback_http else None,
         )
     except (ImportError, ValueError, httpx.InvalidURL):
-        # Without `from exc`: a proxy's URL may hold a password.
+        # Without `from exc`: a proxy's URL may contain a password.
         raise _proxy_error() from None
 
 
 def open_client_through(proxy: str | None) -> httpx.AsyncClient:
-    """A client that goes through this proxy, or through none, whatever the environment names.
+    """Open a client with this proxy or with none, regardless of the environment.
 
     Raises:
         ConfigError: The proxy cannot be used.
@@ -108,11 +108,11 @@ async def exchange(
     headers: dict[str, str] | None = None,
     timeout_seconds: float = ANSWER_SECONDS,
 ) -> Response:
-    """One exchange with somebody whom the owner named; no redirect is followed, nothing is repeated.
+    """Make one exchange with a host from the owner's settings; follow no redirect, and repeat nothing.
 
     Raises:
         StudioUnreachableError: No answer in time.
-        StudioProtocolError: Larger than `JSON_BYTES_MAX`, or not what was asked for.
+        StudioProtocolError: Larger than `JSON_BYTES_MAX`, or in an encoding that was not requested.
     """
     sent = {"content-type": "application/json"} if body is not None else {}
     if body is not None and headers is not None and "x-content-type" in headers:
@@ -130,7 +130,7 @@ async def exchange(
 
 
 def read_retry_after(response: Response, now: float) -> float | None:
-    """The seconds of a Retry-After header, bounded; None where there is none.
+    """Return the seconds of a Retry-After header, bounded; None if there is none.
 
     Source: RFC 9110, section 10.2.3: a number of seconds, or a date.
     """
@@ -145,7 +145,7 @@ def read_retry_after(response: Response, now: float) -> float | None:
 
 
 class translating:  # noqa: N801 - reads as a `with` block, like contextlib's own
-    """Turn what httpx raises into our errors; the text never carries a header."""
+    """Convert the exceptions of httpx to ours; the text never contains a header."""
 
     def __init__(self, url: str) -> None:
         self._url = url
@@ -156,17 +156,17 @@ class translating:  # noqa: N801 - reads as a `with` block, like contextlib's ow
         if isinstance(exc, httpx.TimeoutException | TimeoutError):
             raise StudioUnreachableError(f"{quote_url(self._url)} did not answer in time.", "Try again.") from exc
         if isinstance(exc, httpx.LocalProtocolError):
-            # Without `from exc`: h11 quotes the header that it will not send.
-            raise StudioProtocolError(f"The request to {quote_url(self._url)} cannot be written.") from None
+            # Without `from exc`: h11 quotes the header that it refuses to send.
+            raise StudioProtocolError(f"The request to {quote_url(self._url)} cannot be sent.") from None
         if isinstance(exc, httpx.HTTPError | httpx.InvalidURL | httpx.StreamError):
             raise StudioUnreachableError(
-                f"{quote_url(self._url)} cannot be reached: {_say_why(exc)}.",
+                f"{quote_url(self._url)} cannot be reached: {_describe_cause(exc)}.",
                 "Check the connection and try again.",
             ) from exc
 
 
-def _say_why(exc: BaseException) -> str:
-    """What kept us from an answer, in words: a class's name says nothing to people."""
+def _describe_cause(exc: BaseException) -> str:
+    """Describe the cause of a failed exchange for people, who do not know the names of exception classes."""
     causes, cause = list[BaseException](), exc
     while cause is not None and len(causes) < CAUSES_MAX:
         causes.append(cause)
@@ -174,25 +174,25 @@ def _say_why(exc: BaseException) -> str:
     if any(isinstance(one, ssl.SSLCertVerificationError) for one in causes):
         return "its certificate cannot be trusted"
     if any(isinstance(one, socket.gaierror) for one in causes):
-        return "no connection, or its name is not known"
+        return "no connection, or its name cannot be resolved"
     match exc:
         case httpx.ConnectError():
             return "no connection"
         case httpx.ProxyError():
-            return "the proxy does not let us through"
+            return "the proxy refuses the connection"
         case httpx.InvalidURL() | httpx.UnsupportedProtocol():
-            return "that is not an address to ask"
+            return "the URL is not valid"
         case httpx.RemoteProtocolError():
-            return "the answer broke off, or is not HTTP"
+            return "the answer was incomplete, or is not HTTP"
         case _:
-            return "the connection broke off"
+            return "the connection was lost"
 
 
 async def read_bounded(response: httpx.Response, bytes_max: int, what: str) -> bytes:
-    """A body of at most `bytes_max`, also after decompression: httpx would inflate first and let us count later.
+    """Return a body of at most `bytes_max`, also after decompression; httpx would decompress it before any check.
 
     Raises:
-        StudioProtocolError: Larger, or in an encoding that we did not ask for and cannot bound.
+        StudioProtocolError: Larger, or in an encoding that was not requested and cannot be bounded.
     """
     chunks: list[bytes] = []
     size = 0
@@ -206,7 +206,7 @@ async def read_bounded(response: httpx.Response, bytes_max: int, what: str) -> b
 
 
 def _inflate(data: bytes, encoding: str, bytes_max: int, what: str) -> bytes:
-    """We ask for `identity`; a cache that compresses all the same must not cost us the answer to a payment."""
+    """Decompress a body. We request `identity`, but a paid answer must be readable even if a cache compresses it."""
     inflater = _open_inflater(encoding, what)
     try:
         inflated = inflater.decompress(data, bytes_max + 1)
@@ -215,7 +215,7 @@ def _inflate(data: bytes, encoding: str, bytes_max: int, what: str) -> bytes:
     if len(inflated) > bytes_max:
         raise StudioProtocolError(f"{what} is larger than {bytes_max} bytes.")
     if not inflater.eof:
-        raise StudioProtocolError(f"{what} breaks off.")
+        raise StudioProtocolError(f"{what} is incomplete.")
     return inflated
 
 
@@ -267,7 +267,7 @@ async def inflate_stream(chunks: AsyncIterator[bytes], encoding: str, what: str)
             started = data
             continue
         if is_packed is None:
-            is_packed, started = _looks_packed(data, encoding), b""
+            is_packed, started = _looks_compressed(data, encoding), b""
         if not is_packed:
             yield data
             continue
@@ -276,10 +276,10 @@ async def inflate_stream(chunks: AsyncIterator[bytes], encoding: str, what: str)
     if is_packed is None and started:
         yield started
     elif is_packed and not inflater.eof:
-        raise StudioProtocolError(f"{what} breaks off.")
+        raise StudioProtocolError(f"{what} is incomplete.")
 
 
-def _looks_packed(data: bytes, encoding: str) -> bool:
+def _looks_compressed(data: bytes, encoding: str) -> bool:
     """Source: RFC 1952, section 2.3.1 (gzip); RFC 1950, section 2.2 (zlib)."""
     return data.startswith(_GZIP_MAGIC) or ("gzip" not in encoding and data[0] & 0x0F == 8)
 
@@ -296,7 +296,7 @@ def _inflate_pieces(inflater: _Inflater, data: bytes, what: str) -> Generator[by
 
 
 async def translate_stream(response: httpx.Response, url: str) -> AsyncGenerator[bytes, None]:
-    """A body as it comes. Raises as `translating` does."""
+    """Yield a body as it arrives. Raises like `translating`."""
     with translating(url):
         async for chunk in response.aiter_raw():
             yield chunk

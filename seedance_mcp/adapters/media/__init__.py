@@ -1,5 +1,5 @@
-"""Media: pictures and videos on this machine. A picture is decoded in a process that can be killed.
+"""Media: pictures and videos on this machine. A separate process, which can be killed, decodes pictures.
 
-`files` reads the owner's disk, `images` says what bytes are, `thumbnails` keeps small copies, `decoder` runs `worker`.
-This module stays empty: `worker` loads it in a process of its own, which must start fast.
+`files` reads the owner's disk, `images` recognises pictures, `thumbnails` stores small copies, `decoder` runs `worker`.
+This module stays empty: `worker` loads it in a separate process, which must start fast.
 """

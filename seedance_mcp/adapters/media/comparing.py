@@ -1,6 +1,6 @@
-"""Comparing: whether two pictures look alike, however their files were written.
+"""Comparison: do two pictures look alike, regardless of their file formats.
 
-It never says that two pictures are the same: only equal bytes are.
+It never decides that two pictures are the same: only equal bytes are.
 """
 
 from __future__ import annotations
@@ -8,14 +8,14 @@ from __future__ import annotations
 from seedance_mcp.adapters.media.images import decode
 
 DIFFERENCE_MAX = 10
-"""How far the colours of two small copies may be apart on average, of 255, for the pictures to look alike."""
+"""Largest mean difference between the colours of two small copies, of 255, for pictures that look alike."""
 
 
 async def look_alike(one: bytes, other: bytes) -> bool:
-    """Return True if two pictures may be the same one, written by another program or another version.
+    """Return True if two files may be of the same picture, written by different programs or versions.
 
     Raises:
-        ImageError: One of them is no picture.
+        ImageError: One of them is not a picture.
         InternalError: The decoder cannot be started.
     """
     _, first = await decode("sketch", one, "One picture")

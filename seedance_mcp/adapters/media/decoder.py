@@ -1,8 +1,8 @@
-"""Decoders: the processes in which pictures are decoded, and that are killed where one takes too long.
+"""Decoders: the processes that decode pictures, and that are killed if one takes too long.
 
-A process starts with the first picture, serves the next ones, and ends when none comes for a while or the server ends.
-At most `DECODERS_MAX` pictures are decoded at a time, so that a hostile one does not hold up the others. A process gets
-no setting and no secret of ours, and stdout never belongs to it.
+A process starts with the first picture, decodes the next ones, and ends when it is idle for a while or the server ends.
+At most `DECODERS_MAX` pictures are decoded at a time, so that a hostile one does not delay the others. A process gets
+no settings and no secrets, and never writes to the server's stdout.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ from seedance_mcp.adapters.media.messages import Header, read_message, write_mes
 from seedance_mcp.core.errors import InternalError
 
 DECODERS_MAX = 3
-"""How many pictures are decoded at a time."""
+"""Most pictures that are decoded at a time."""
 PICTURE_SECONDS_MAX = 60
-"""When a process that does not even end itself is killed; its own bounds are lower."""
+"""Time after which a process is killed; its own bounds are lower."""
 START_SECONDS_MAX = 30
 IDLE_SECONDS = 120
-"""How long a process waits for the next picture."""
+"""How long an idle process waits for the next picture."""
 
 log = logging.getLogger("seedance_mcp")
 
@@ -40,16 +40,16 @@ _PASSED_ON = (
     "PATH", "SYSTEMROOT", "LD_LIBRARY_PATH", "DYLD_LIBRARY_PATH", "DYLD_FALLBACK_LIBRARY_PATH", "PYTHONHOME",
     "__PYVENV_LAUNCHER__", "LANG", "LC_ALL",
 )  # fmt: skip
-"""What Python needs of the environment to find itself and its libraries."""
+"""Environment variables that Python needs to find itself and its libraries."""
 _WATCHDOG_CODE = 1
-"""How `faulthandler` ends a process."""
+"""Exit status of a process that `faulthandler` ends."""
 
 
 class DecoderEndedError(Exception):
     """A process ended before it answered.
 
     Attributes:
-        too_slow: Whether it was ended for the time that it took.
+        too_slow: True if it was ended because it took too long.
     """
 
     def __init__(self, *, too_slow: bool) -> None:
@@ -58,7 +58,7 @@ class DecoderEndedError(Exception):
 
 
 class _Decoder:
-    """One process. `ask` blocks; `end` may be called from another thread, and ends an `ask` under way."""
+    """One process. `run` blocks; `end` may be called from another thread, and ends a running `run`."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -66,15 +66,15 @@ class _Decoder:
         self._ended = self._overdue = False
         self._idle: threading.Timer | None = None
 
-    def ask(self, header: Header, data: bytes) -> tuple[Header, bytes]:
+    def run(self, header: Header, data: bytes) -> tuple[Header, bytes]:
         """Send a request and read its answer.
 
         Raises:
-            DecoderEndedError: The process ended instead.
-            InternalError: It cannot be started.
+            DecoderEndedError: The process ended without an answer.
+            InternalError: The process cannot be started.
         """
         process = self._process or self._start()
-        with _Alarm(PICTURE_SECONDS_MAX, self._give_up):
+        with _Timeout(PICTURE_SECONDS_MAX, self._give_up):
             try:
                 write_message(cast("IO[bytes]", process.stdin), header, data)
                 return read_message(cast("IO[bytes]", process.stdout))
@@ -90,7 +90,7 @@ class _Decoder:
                 self._process = process = _open_process()
             except OSError as exc:
                 raise _start_error(exc.strerror or type(exc).__name__) from exc
-        with _Alarm(START_SECONDS_MAX, self._give_up):
+        with _Timeout(START_SECONDS_MAX, self._give_up):
             try:
                 read_message(cast("IO[bytes]", process.stdout))
             except (OSError, EOFError, ValueError) as exc:
@@ -106,7 +106,7 @@ class _Decoder:
         self.end()
 
     def end(self) -> None:
-        """Kill the process and leave no zombie; twice is once."""
+        """Kill the process and leave no zombie; may be called twice."""
         with self._lock:
             self._ended, process = True, self._process
             if process is None:
@@ -114,11 +114,11 @@ class _Decoder:
             process.kill()
             process.wait()
         for stream in (process.stdin, process.stdout):
-            with suppress(OSError):  # bytes that it never read
+            with suppress(OSError):  # the process did not read all bytes
                 cast("IO[bytes]", stream).close()
 
-    def rest(self, expire: Callable[[_Decoder], None]) -> None:
-        """Wait for the next picture, for a while."""
+    def start_idle_time(self, expire: Callable[[_Decoder], None]) -> None:
+        """Start the idle time, after which the process expires."""
         self._idle = threading.Timer(IDLE_SECONDS, expire, (self,))
         self._idle.daemon = True
         self._idle.start()
@@ -129,8 +129,8 @@ class _Decoder:
             self._idle.cancel()
 
 
-class _Alarm:
-    """Call a function unless the block is over in time."""
+class _Timeout:
+    """Call a function if the block does not end in time."""
 
     def __init__(self, seconds: float, ring: Callable[[], None]) -> None:
         self._timer = threading.Timer(seconds, ring)
@@ -144,7 +144,7 @@ class _Alarm:
 
 
 class _Decoders:
-    """The processes of this one. Idle ones are used again, the latest first."""
+    """The decoding processes of the server. Idle ones are used again, the latest first."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -152,7 +152,7 @@ class _Decoders:
         self._busy: set[_Decoder] = set()
 
     def take(self) -> _Decoder:
-        """A process for one picture: give it back, or end it."""
+        """Return a process for one picture; the caller gives it back or drops it."""
         with self._lock:
             decoder = self._idle.pop() if self._idle else _Decoder()
             self._busy.add(decoder)
@@ -160,11 +160,11 @@ class _Decoders:
         return decoder
 
     def give_back(self, decoder: _Decoder) -> None:
-        """Let a process that has answered wait for the next picture."""
+        """Return a process that has answered to the idle ones."""
         with self._lock:
             self._busy.discard(decoder)
             self._idle.append(decoder)
-            decoder.rest(self._expire)
+            decoder.start_idle_time(self._expire)
 
     def drop(self, decoder: _Decoder) -> None:
         """End a process."""
@@ -192,41 +192,41 @@ class _Decoders:
 
 _decoders = _Decoders()
 _places = RunVar[anyio.CapacityLimiter]("places")
-"""The event loop's queue for the processes: who came first is first."""
+"""The event loop's queue for the processes, first in, first out."""
 
 atexit.register(_decoders.end)
 
 
-async def ask_decoder(operation: str, data: bytes, **parameters: object) -> tuple[Header, bytes]:
-    """Have one operation of `worker` done to a picture's bytes.
+async def run_decoder(operation: str, data: bytes, **parameters: object) -> tuple[Header, bytes]:
+    """Run one operation of `worker` on a picture's bytes.
 
     Args:
         operation: A name of `worker.OPERATIONS`.
         data: The picture.
-        parameters: Of the operation, as JSON takes them.
+        parameters: The operation's parameters, as JSON values.
 
     Returns:
         The answer's header and bytes.
 
     Raises:
-        DecoderEndedError: The picture takes too long, or it breaks the decoder.
+        DecoderEndedError: The picture takes too long, or crashes the decoder.
         InternalError: No process can be started.
     """
     header = {"operation": operation, **parameters}
     async with _find_places():
         try:
-            return await _ask_one(header, data)
+            return await _run_one(header, data)
         except DecoderEndedError as exc:
             if exc.too_slow:
                 raise
-        return await _ask_one(header, data)  # a process that was ended while it waited is not the picture's fault
+        return await _run_one(header, data)  # an idle process may have ended without the picture's fault
 
 
-async def _ask_one(header: Header, data: bytes) -> tuple[Header, bytes]:
+async def _run_one(header: Header, data: bytes) -> tuple[Header, bytes]:
     decoder = _decoders.take()
     try:
-        answer = await anyio.to_thread.run_sync(decoder.ask, header, data, abandon_on_cancel=True)
-    except BaseException:  # also a caller who leaves: whatever is being decoded is of no use to anybody
+        answer = await anyio.to_thread.run_sync(decoder.run, header, data, abandon_on_cancel=True)
+    except BaseException:  # also when the caller is cancelled: the result is not needed any more
         _decoders.drop(decoder)
         raise
     _decoders.give_back(decoder)
@@ -248,7 +248,7 @@ def _find_places() -> anyio.CapacityLimiter:
 
 def _open_process() -> subprocess.Popen[bytes]:
     environ = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
-    environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)  # what we import, it can
+    environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)  # the same import path as ours
     return subprocess.Popen(  # noqa: S603 - our own program
         [sys.executable, "-P", "-m", _WORKER],
         stdin=subprocess.PIPE,

@@ -1,4 +1,4 @@
-"""Files: pictures on the owner's disk, and only in folders that the owner opened."""
+"""Files: pictures on the owner's disk, only in folders that the owner allows."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from seedance_mcp.adapters.media.opened import find_opened
 from seedance_mcp.core.errors import ImageError, quote_text
 
 PATH_CHARACTERS_MAX = 200
-"""How much of a path is repeated in an error."""
+"""How many characters of a path an error quotes."""
 
 _SYSTEM_DIRS = ("/etc", "/proc", "/sys", "/dev", "/boot", "/run", "/var/run", "/private/etc")
 _MEDIA_MOUNTS = "/run/media"
-"""Where a Linux desktop mounts a person's card or stick."""
+"""Where a Linux desktop mounts removable media."""
 _OPENING = os.O_RDONLY | sum(
     getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOFOLLOW", "O_NOCTTY", "O_BINARY", "O_CLOEXEC")
 )
-"""A pipe or a device that came in a file's place must not hold us."""
+"""Flags for opening a file: a pipe or a device that replaced it must not block."""
 
 
 async def read_image(path: str, image_dirs: tuple[Path, ...]) -> Image:
@@ -30,7 +30,7 @@ async def read_image(path: str, image_dirs: tuple[Path, ...]) -> Image:
 
     Args:
         path: A path or a `file://` URL.
-        image_dirs: Resolved folders that it must be in; empty: anywhere but hidden and system folders.
+        image_dirs: Resolved folders that must contain it; empty allows all except hidden and system folders.
 
     Raises:
         ImageError: Missing, not a file, not allowed, too large, or not a picture.
@@ -39,7 +39,7 @@ async def read_image(path: str, image_dirs: tuple[Path, ...]) -> Image:
         _read_file,
         path,
         image_dirs,
-        abandon_on_cancel=True,  # a mount may never answer
+        abandon_on_cancel=True,  # a mounted file system may never answer
     )
     return await decode_image(data, name)
 
@@ -48,19 +48,19 @@ def _read_file(text: str, image_dirs: tuple[Path, ...]) -> tuple[bytes, str]:
     named = quote_text(text, PATH_CHARACTERS_MAX)
     try:
         path = _read_path(text).expanduser().resolve()
-        _check_place(path, image_dirs)  # before anything is said about what is there
+        _check_place(path, image_dirs)  # before any error reports what exists there
         if not path.exists():
             raise ImageError(f"There is no file {path}.", "Give the absolute path of a picture, or an https URL.")
         if not path.is_file():
             raise _not_a_file(path)
         return _read_opened(path, image_dirs), str(path)
-    # ValueError: a NUL or a broken URL; RuntimeError: a loop of symlinks, or a home that nobody has.
+    # ValueError: a NUL or an invalid URL; RuntimeError: a loop of symlinks, or an unknown home folder.
     except (OSError, ValueError, RuntimeError) as exc:
         raise ImageError(f"{named} cannot be read: {getattr(exc, 'strerror', None) or exc}.") from exc
 
 
 def _read_opened(path: Path, image_dirs: tuple[Path, ...]) -> bytes:
-    """Read a file, judged once it is open: what a name leads to may have changed since it was looked at."""
+    """Read a file and check its location once it is open: its path may have been replaced since the first check."""
     descriptor = os.open(path, _OPENING)
     with open(descriptor, "rb") as file:
         if not stat.S_ISREG(os.fstat(descriptor).st_mode):
@@ -74,7 +74,7 @@ def _not_a_file(path: Path) -> ImageError:
 
 
 def _read_path(text: str) -> Path:
-    """A path, or a `file:` URL as a path. Source: RFC 8089, section 2."""
+    """Return a path, also from a `file:` URL. Source: RFC 8089, section 2."""
     if not text.lower().startswith("file:"):
         return Path(text)
     parts = urlsplit(text)
@@ -84,7 +84,7 @@ def _read_path(text: str) -> Path:
 
 
 def _name_folders(image_dirs: tuple[Path, ...]) -> str:
-    """Return the folders that exist; one that does not may be a secret in the wrong setting."""
+    """Return the names of the folders that exist; the name of a missing one may be a secret in the wrong setting."""
     found = [str(folder) for folder in image_dirs[:5] if folder.is_dir()]
     return ", ".join(found) or "a folder of SEEDANCE_IMAGE_DIRS, none of which exists"
 

@@ -1,17 +1,17 @@
-"""Images: what a picture's bytes are, said by decoding them, never by their name."""
+"""Images: recognition of a picture by decoding its bytes, never by its name."""
 
 from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
 
-from seedance_mcp.adapters.media.decoder import DecoderEndedError, ask_decoder
+from seedance_mcp.adapters.media.decoder import DecoderEndedError, run_decoder
 from seedance_mcp.adapters.media.messages import Header
 from seedance_mcp.core.errors import ImageError
 from seedance_mcp.core.wire.generation import ASPECT_RATIOS, AspectRatio
 
 IMAGE_BYTES_MAX = 10_000_000
-"""Source: contract section 2, media rules."""
+"""Largest picture. Source: contract section 2, media rules."""
 
 _EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png", "image/gif": "gif", "image/webp": "webp"}
 _REFUSALS = {
@@ -21,12 +21,12 @@ _REFUSALS = {
     "seconds": ("takes too long to decode", "Save it anew as a plain PNG or JPEG and try again."),
     "crash": ("breaks the decoder", "Save it anew as a plain PNG or JPEG and try again."),
 }
-"""What is said of each refusal of the decoder, and what to do."""
+"""Error text and next step for each refusal of the decoder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """A picture's bytes and what decoding them says; width and height are as a person sees it."""
+    """A picture's bytes and format; width and height are those of the upright picture."""
 
     data: bytes = field(repr=False)
     sha256: str
@@ -36,20 +36,20 @@ class Image:
 
     @property
     def size_bytes(self) -> int:
-        """How many bytes it has."""
+        """Return its size in bytes."""
         return len(self.data)
 
     @property
     def file_name(self) -> str:
-        """The name that the studio gets to see: ours, never the user's path."""
+        """Return the name for the studio, which is never the user's path."""
         return f"{self.sha256[:16]}.{_EXTENSIONS[self.media_type]}"
 
 
 async def decode_image(data: bytes, name: str) -> Image:
-    """Return what these bytes are.
+    """Decode a picture.
 
     Raises:
-        ImageError: Not a picture in one of the four formats, or one that cannot be decoded within bounds.
+        ImageError: Not a picture in one of the four formats, or not decodable within bounds.
         InternalError: The decoder cannot be started.
     """
     if not data:
@@ -62,14 +62,14 @@ async def decode_image(data: bytes, name: str) -> Image:
 
 
 async def decode(operation: str, data: bytes, name: str) -> tuple[Header, bytes]:
-    """Return the decoder's answer to one operation on a picture that the text of an error calls `name`.
+    """Return the decoder's answer to one operation on a picture; an error calls it `name`.
 
     Raises:
-        ImageError: The decoder refuses the picture, or did not survive it.
+        ImageError: The decoder refused the picture, or ended.
         InternalError: The decoder cannot be started.
     """
     try:
-        found, result = await ask_decoder(operation, data)
+        found, result = await run_decoder(operation, data)
         refusal = found.get("refused")
     except DecoderEndedError as exc:
         found, result, refusal = {}, b"", "seconds" if exc.too_slow else "crash"
@@ -80,10 +80,10 @@ async def decode(operation: str, data: bytes, name: str) -> tuple[Header, bytes]
 
 
 def nearest_aspect_ratio(width: int, height: int) -> AspectRatio:
-    """The studio's aspect ratio that is nearest to a picture's own shape."""
+    """Return the studio's aspect ratio that is nearest to a picture's."""
 
     def distance(ratio: AspectRatio) -> int:
-        # |log| without floats: compare w*b with h*a by their quotient in either direction, scaled to whole numbers.
+        # |log| without floats: compare w*b with h*a by their quotient in either direction, scaled to integers.
         a, b = (int(part) for part in ratio.split(":"))
         one, other = width * b, height * a
         return max(one, other) * 1_000_000 // min(one, other)

@@ -1,7 +1,7 @@
-"""Messages between the server and a decoding process: a JSON header and bytes, each with its length before it.
+"""Messages between the server and a decoding process: a JSON header and bytes, each preceded by its length.
 
-Both sides bound what they read: the bytes may be hostile on the way in, and the process may be taken over on the way
-out. Knows no picture.
+Both sides bound what they read: the bytes may be hostile, and so may a process that a picture has compromised. This
+module does not read pictures.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ def write_message(stream: IO[bytes], header: Header, data: bytes = b"") -> None:
     """Write one message and flush it.
 
     Raises:
-        OSError: The other side is gone.
+        OSError: The other side has ended.
     """
     encoded = json.dumps(header).encode()
     stream.write(_LENGTHS.pack(len(encoded), len(data)) + encoded)
@@ -34,7 +34,7 @@ def read_message(stream: IO[bytes]) -> tuple[Header, bytes]:
     """Read one message.
 
     Raises:
-        EOFError: The other side is gone.
+        EOFError: The other side has ended.
         ValueError: Too long, or not a JSON object.
     """
     header_bytes, data_bytes = _LENGTHS.unpack(_read(stream, _LENGTHS.size))

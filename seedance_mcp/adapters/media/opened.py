@@ -1,4 +1,4 @@
-"""Opened files: where a file that is open really is, by the system's own word."""
+"""Opened files: the real path of an open file, as the operating system reports it."""
 
 from __future__ import annotations
 
@@ -20,10 +20,10 @@ def find_opened(descriptor: int, path: Path) -> Path:
 
     Args:
         descriptor: The file.
-        path: What was opened; looked at again only where the system cannot say.
+        path: The path that was opened; used only if the system cannot report one.
 
     Raises:
-        OSError: The system does not say, or the file was replaced meanwhile.
+        OSError: The system reports no path, or the file was replaced meanwhile.
     """
     if sys.platform == "linux":
         found = os.readlink(f"/proc/self/fd/{descriptor}")
@@ -34,20 +34,20 @@ def find_opened(descriptor: int, path: Path) -> Path:
         answer = fcntl.fcntl(descriptor, fcntl.F_GETPATH, bytes(1024))
         return Path(os.fsdecode(answer.partition(b"\0")[0]))
     if sys.platform == "win32":
-        return _ask_windows(descriptor)
+        return _query_windows(descriptor)
     found = path.resolve()
     if not os.path.samestat(found.stat(), os.fstat(descriptor)):
         raise OSError("it was replaced while it was read")
     return found
 
 
-def _ask_windows(descriptor: int) -> Path:
-    """Source: Win32 API, GetFinalPathNameByHandleW; a path comes with one of two prefixes."""
+def _query_windows(descriptor: int) -> Path:
+    """Return the path from Windows, which has one of two prefixes. Source: Win32 API, GetFinalPathNameByHandleW."""
     if sys.platform != "win32":
         raise AssertionError("only on Windows")
     buffer = ctypes.create_unicode_buffer(_PATH_LENGTH_MAX)
     ask = ctypes.WinDLL("kernel32", use_last_error=True).GetFinalPathNameByHandleW
     length = ask(ctypes.c_void_p(msvcrt.get_osfhandle(descriptor)), buffer, len(buffer), 0)
     if not 0 < length < len(buffer):
-        raise OSError("Windows does not say where it is")
+        raise OSError("Windows does not report its path")
     return Path(buffer.value.replace("\\\\?\\UNC\\", "\\\\", 1).removeprefix("\\\\?\\"))

@@ -1,4 +1,4 @@
-"""Thumbnails: small JPEGs of finished videos and of the pictures that they were made of."""
+"""Thumbnails: small JPEGs of finished videos and of their source pictures."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from seedance_mcp.adapters.media.images import IMAGE_BYTES_MAX, Image, decode
 from seedance_mcp.core.errors import ImageError
 
 FRAMES_FOLDER = "frames"
-"""Beside the videos: small pictures of what they were made of."""
+"""Folder beside the videos, with small copies of their source pictures."""
 THUMBNAIL_BYTES_MAX = 64 * 1024
 
 
@@ -23,7 +23,7 @@ async def save_thumbnail(data: bytes, folder: Path, name: str) -> Path:
     Raises:
         ImageError: Not a picture.
         InternalError: The decoder cannot be started.
-        OSError: The disk says no.
+        OSError: It cannot be written.
     """
     if len(data) > IMAGE_BYTES_MAX:
         raise ImageError("The thumbnail is too large.")
@@ -31,11 +31,11 @@ async def save_thumbnail(data: bytes, folder: Path, name: str) -> Path:
 
 
 async def keep_frame(image: Image, videos_dir: Path) -> Path:
-    """Keep a small JPEG of a picture that a clip is made of, under the picture's own hash; once is enough.
+    """Store a small JPEG of a video's source picture under the picture's hash, unless it is stored already.
 
     Raises:
         ImageError: It cannot be made small.
-        OSError: The disk says no.
+        OSError: It cannot be written.
     """
     file = name_frame(image.sha256, videos_dir)
     if not file.exists():
@@ -45,7 +45,7 @@ async def keep_frame(image: Image, videos_dir: Path) -> Path:
 
 
 def name_frame(sha256: str, videos_dir: Path) -> Path:
-    """Where the small JPEG of a picture is kept, if it is."""
+    """Return the path of the small JPEG of a picture; it may not exist."""
     return videos_dir / FRAMES_FOLDER / f"{sha256}.jpg"
 
 
@@ -62,7 +62,7 @@ async def _save_small(data: bytes, folder: Path, name: str, what: str) -> Path:
 
 
 async def read_thumbnail(file: Path) -> bytes | None:
-    """A saved thumbnail's bytes; None where it is gone or is not as small as we made it."""
+    """Return a saved thumbnail's bytes; None if it is missing or larger than a thumbnail of ours."""
 
     def read() -> bytes:
         with file.open("rb") as opened:

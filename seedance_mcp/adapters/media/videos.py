@@ -1,6 +1,6 @@
-"""Media: save finished videos whole or not at all, under names of our own, and find them again.
+"""Videos: save finished videos completely or not at all, under our own names, and find them again.
 
-Judges a file by its bytes, never by what the studio calls it. Must not talk to the network.
+This module recognises a file by its bytes, never by the studio's name of it. It must not use the network.
 """
 
 from __future__ import annotations
@@ -25,46 +25,46 @@ SLUG_CHARACTERS_MAX = 40
 MEDIA_TYPES = {
     "mp4": "video/mp4", "mov": "video/quicktime", "webm": "video/webm", "mkv": "video/x-matroska",
 }  # fmt: skip
-"""Every extension that a saved video may have, the likeliest first."""
+"""Extensions of saved videos with their media types, the most likely first."""
 
 
 @dataclass(frozen=True, slots=True)
 class SavedVideo:
-    """A video on disk, and what a person should know of the file."""
+    """A video on disk, and information for a person about the file."""
 
     file: Path
     note: str | None
 
 
 def name_video(payment_id: int, job_id: str, prompt: str) -> str:
-    """A file name of our own: readable, unique, without a character that the studio chose."""
+    """Return our own file name: readable, unique, and without any character of the studio's choice."""
     slug = re.sub(r"[^a-z0-9]+", "-", prompt.lower())[:SLUG_CHARACTERS_MAX].strip("-") or "clip"
     return f"{payment_id:04d}-{slug}-{hashlib.sha256(job_id.encode()).hexdigest()[:6]}"
 
 
 def find_video(folder: Path, name: str) -> tuple[str | None, str | None]:
-    """The video and the thumbnail that were saved under a name, as far as they are there."""
+    """Return the video and the thumbnail that were saved under a name; None for a missing one."""
     videos = [file for extension in MEDIA_TYPES if (file := folder / f"{name}.{extension}").exists()]
     thumbnail = folder / f"{name}.jpg"
     return str(videos[0]) if videos else None, str(thumbnail) if thumbnail.exists() else None
 
 
 def find_media_type(file: Path) -> str:
-    """The media type of a saved video, by the extension that it was given when it was saved."""
+    """Return the media type of a saved video, by its extension."""
     return MEDIA_TYPES.get(file.suffix.removeprefix(".").lower(), MEDIA_TYPES["mp4"])
 
 
 def is_missing(file: str | None) -> bool:
-    """Return True if a file was saved and is not there any more."""
+    """Return True if a file was saved and does not exist any more."""
     return file is not None and not Path(file).is_file()
 
 
 async def save_video(chunks: AsyncIterator[bytes], folder: Path, name: str) -> SavedVideo:
-    """Save a stream under its real extension: written to a `.part` file, checked to be a whole video, then renamed.
+    """Save a stream: write a `.part` file, check that it is a complete video, rename it with its real extension.
 
     Raises:
-        VideoUnsavedError: Too large, or not a whole video; caused by an `OSError` where the disk says no. Nothing
-            half-written stays behind.
+        VideoUnsavedError: Too large, or not a complete video; caused by an `OSError` if it cannot be written. No
+            partial file remains.
     """
     partial = folder / f".{name}.{secrets.token_hex(4)}.part"
     try:
@@ -80,13 +80,13 @@ async def save_video(chunks: AsyncIterator[bytes], folder: Path, name: str) -> S
             "Make room there and call get_job again.",
         ) from exc
     finally:
-        with suppress(OSError):  # what went wrong first is what must be told
+        with suppress(OSError):  # the first failure is the one to report
             partial.unlink(missing_ok=True)
     return SavedVideo(target, container.note)
 
 
 async def _write(chunks: AsyncIterator[bytes], file: Path) -> None:
-    """Write a bounded stream, on disk before this returns."""
+    """Write a bounded stream and flush it to disk."""
     size = 0
     opened = await anyio.open_file(file, "wb")
     try:
@@ -98,12 +98,12 @@ async def _write(chunks: AsyncIterator[bytes], file: Path) -> None:
         await opened.flush()
         await anyio.to_thread.run_sync(os.fsync, opened.wrapped.fileno())
     finally:
-        with anyio.CancelScope(shield=True):  # a caller who leaves must not leave a file open
+        with anyio.CancelScope(shield=True):  # a cancelled caller must not leave a file open
             await opened.aclose()
 
 
 def _sync_folder(folder: Path) -> None:
-    """Make a rename survive the plug being pulled; a folder cannot be opened on Windows."""
+    """Make a rename survive a power failure; Windows cannot open a folder."""
     if os.name != "posix":
         return
     descriptor = os.open(folder, os.O_RDONLY)

@@ -1,10 +1,9 @@
-"""The decoding process: reads a request from stdin, decodes the picture in it, writes the answer to stdout.
+"""The decoding process: reads a request from stdin, decodes its picture, writes the answer to stdout.
 
-Run as `python -m seedance_mcp.adapters.media.worker` by `decoder`. It bounds its own memory and seconds, so
-that a hostile picture ends this process at most. It opens no file and no connection, and must import nothing heavy
-but Pillow.
+`decoder` runs it as `python -m seedance_mcp.adapters.media.worker`. It bounds its own memory and time, so that a
+hostile picture can only end this process. It opens no file and no connection, and Pillow is its only large import.
 
-A request's header has `operation` and its parameters; the answer's header has the result, or `refused` with a word of
+A request's header has `operation` and its parameters; the answer's header has the result, or `refused` with a value of
 `Refusal`. A new operation is a function in `OPERATIONS`.
 """
 
@@ -31,13 +30,13 @@ if sys.platform != "win32":
     import resource
 
 MEMORY_BYTES_MAX = 1536 * 1024 * 1024
-"""Address space of this process, where the platform bounds it: `PIXELS_MAX` of any format fit."""
+"""Address space of this process, if the platform bounds it: enough for `PIXELS_MAX` of any format."""
 SECONDS_MIN, SECONDS_PER_MEGAPIXEL = 2.0, 0.15
-"""Processor time for one picture: several times what the slowest format takes on a slow machine."""
+"""Processor time for one picture: several times that of the slowest format on a slow machine."""
 WALL_FACTOR = 3
-"""A picture that waits for its processor may take this many times as long by the clock."""
+"""Ratio of the bound on elapsed time to the one on processor time."""
 PIXELS_MAX = 80_000_000
-"""Decoded, each takes four bytes of memory. Below the number at which Pillow begins to warn."""
+"""Most pixels of a picture; each takes four bytes of memory. It is below the number at which Pillow warns."""
 SMALL_BYTES_MAX = 64 * 1024
 SMALL_SIDE_MAX = 512
 SKETCH_SIDE = 16
@@ -49,23 +48,23 @@ DECODER_ERRORS = (
     OSError, ValueError, SyntaxError, TypeError, KeyError, IndexError, AttributeError, EOFError, ArithmeticError,
     RuntimeError, AssertionError, struct.error, zlib.error,
 )  # fmt: skip
-"""What Pillow's decoders raise on broken bytes: many, undocumented, and without a root of their own."""
+"""Exceptions that Pillow's decoders raise on invalid bytes: undocumented, and without a common base class."""
 
 _FORMATS = ("JPEG", "PNG", "GIF", "WEBP")
-"""What is tried; MPO, a JPEG with further pictures behind it, comes out of the JPEG reader by itself."""
+"""Formats that are tried; the JPEG reader also reads MPO, a JPEG followed by more pictures."""
 _MEDIA_TYPES = {"JPEG": "image/jpeg", "MPO": "image/jpeg", "PNG": "image/png", "GIF": "image/gif", "WEBP": "image/webp"}
 _PLUGINS = {"JPEG": "Jpeg", "PNG": "Png", "GIF": "Gif", "WEBP": "WebP"}
 _DIMENSION_FLIPPING_ORIENTATIONS = range(5, 9)
-"""EXIF orientations that turn a picture by a quarter. Source: Exif 2.32, tag 0x0112."""
+"""EXIF orientations that rotate a picture by 90 degrees. Source: Exif 2.32, tag 0x0112."""
 _TURNS: dict[object, str] = {
     2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_270", 7: "TRANSVERSE",
     8: "ROTATE_90",
 }  # fmt: skip
-"""What makes a picture of each orientation upright."""
+"""Transposition that makes a picture upright, by orientation."""
 
 
 class RefusedError(Exception):
-    """The bytes are not a picture that we decode."""
+    """The bytes are not a picture in a supported format."""
 
     def __init__(self, refusal: Refusal) -> None:
         super().__init__(refusal)
@@ -73,7 +72,7 @@ class RefusedError(Exception):
 
 
 def inspect(_: Header, data: bytes) -> Result:
-    """Return what the bytes are, after decoding all of them; width and height are as a person sees the picture."""
+    """Decode a whole picture and return its format, width and height; the size is that of the upright picture."""
     with _open(data) as picture:
         media_type = _MEDIA_TYPES[picture.format or ""]
         width, height = picture.size
@@ -85,7 +84,7 @@ def inspect(_: Header, data: bytes) -> Result:
 
 
 def shrink(_: Header, data: bytes) -> Result:
-    """Return an upright JPEG of at most `SMALL_BYTES_MAX`: first smaller, then coarser, then smaller again."""
+    """Return an upright JPEG of at most `SMALL_BYTES_MAX`: reduce first the size, then the quality, then the size."""
     with _open(data) as picture:
         orientation = _read_orientation(picture)
         picture.thumbnail((SMALL_SIDE_MAX, SMALL_SIDE_MAX))
@@ -113,12 +112,12 @@ def sketch(_: Header, data: bytes) -> Result:
 
 
 OPERATIONS: dict[str, Callable[[Header, bytes], Result]] = {"inspect": inspect, "shrink": shrink, "sketch": sketch}
-"""What may be asked for."""
+"""The operations, by name."""
 
 
 @contextmanager
 def _open(data: bytes) -> Generator[PIL.Image.Image]:
-    """Open a picture of bounded size, and bound the seconds of what is done with it."""
+    """Open a picture of bounded size, and bound the time of the block."""
     try:
         with PIL.Image.open(io.BytesIO(data), formats=_FORMATS) as picture:
             width, height = picture.size
@@ -135,7 +134,7 @@ def _open(data: bytes) -> Generator[PIL.Image.Image]:
 
 
 def _read_orientation(picture: PIL.Image.Image) -> object:
-    """Return the EXIF orientation; None where the EXIF block is broken, which the picture itself need not be."""
+    """Return the EXIF orientation; None if the EXIF block is invalid, which does not make the picture invalid."""
     try:
         return picture.getexif().get(0x0112)
     except DECODER_ERRORS:
@@ -146,8 +145,8 @@ def _read_orientation(picture: PIL.Image.Image) -> object:
 
 
 def _limit_seconds(seconds: float) -> None:
-    """End this process unless the picture is done by then; neither bound needs Python to run."""
-    # A thread outside the interpreter: no decoder can hold it up, on any platform.
+    """End this process if the picture takes longer; neither bound needs the interpreter."""
+    # A thread outside the interpreter: no decoder can block it, on any platform.
     faulthandler.dump_traceback_later(seconds * WALL_FACTOR, exit=True)
     if sys.platform != "win32":
         used = resource.getrusage(resource.RUSAGE_SELF)
@@ -163,11 +162,11 @@ def _lift_limits() -> None:
 def _limit_memory() -> None:
     if sys.platform != "win32":
         _set_limit(resource.RLIMIT_AS, MEMORY_BYTES_MAX)
-        _set_limit(resource.RLIMIT_CORE, 0)  # what ends here on purpose leaves no file behind
+        _set_limit(resource.RLIMIT_CORE, 0)  # an intended end must not write a core file
 
 
 def _set_limit(kind: int, soft: int) -> None:
-    """Set a soft limit as far as the hard one allows; macOS does not bound every kind."""
+    """Set a soft limit within the hard one; macOS does not support every kind."""
     if sys.platform != "win32":
         _, hard = resource.getrlimit(kind)
         if hard != resource.RLIM_INFINITY:
@@ -201,15 +200,15 @@ def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
 
 def main() -> None:
     """Answer requests until stdin ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a person's Ctrl-C is the server's to hear
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server handles Ctrl-C
     answers = os.fdopen(os.dup(1), "wb")
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)  # a library that prints must not write between two answers
-    warnings.simplefilter("ignore")  # Pillow thinks aloud about broken EXIF; its bound on pixels is not ours
-    for kind in _FORMATS:  # now, rather than with the first picture
+    os.dup2(nowhere, 1)  # output of a library must not come between two answers
+    warnings.simplefilter("ignore")  # Pillow warns about invalid EXIF and about its own bound on pixels
+    for kind in _FORMATS:  # load the plugins before the first picture
         importlib.import_module(f"PIL.{_PLUGINS[kind]}ImagePlugin")
     _limit_memory()
-    with suppress(OSError):  # nobody reads the answer any more
+    with suppress(OSError):  # the server has ended
         _serve(sys.stdin.buffer, answers)
 
 

@@ -1,11 +1,11 @@
-"""The studio: every HTTP exchange that this product makes, and the only room that knows `httpx`.
+"""The studio client: the HTTP exchanges with a studio.
 
-Owns bounds (bytes, seconds, hops), address rules (TLS, public addresses, no redirects that carry a credential), and
-the two-step of a sign-in. Knows no budget and remembers nothing but the nonces that it signed for; no cookie either.
+This module has the bounds (bytes, seconds, redirects), the rules for URLs (TLS, public addresses, no credential after a
+redirect), and the two steps of a sign-in. It knows no budget, and keeps only the nonces that it signed; no cookies.
 
-Two kinds of address are kept apart. The studio, its place for bytes and the chain are the owner's word (`config`) and
-are called as they are, without ever following a redirect. Every other URL (a caller's picture, a finished clip, a
-redirect) is a stranger's word, and `strangers` judges it.
+There are two kinds of URLs. Those of the studio, its blob store and the chain come from the owner's settings
+(`config`): they are called unchanged, and no redirect is followed. Every other URL (a caller's picture, a finished
+video, a redirect) is untrusted, and `public_urls` checks it.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from urllib.parse import quote, urlsplit
 
 import anyio
 
-from seedance_mcp.adapters.http.public_urls import Strangers, is_loopback
+from seedance_mcp.adapters.http.public_urls import PublicUrlFetcher, is_loopback
 from seedance_mcp.adapters.http.transport import (
     ANSWER_SECONDS,
     Client,
@@ -52,23 +52,23 @@ from seedance_mcp.core.wire.offers import Credential
 from seedance_mcp.core.wire.responses import PaidRequest, Response, describe_answer, quote_url
 
 PAID_SECONDS = 60
-"""How long a paid exchange may take: it is verified, carried out and settled before it is answered."""
+"""How long a paid exchange may take: the studio verifies, executes and settles it before it answers."""
 BLOB_SECONDS = 120
 IMAGE_SECONDS = 60
 DOWNLOAD_SECONDS = 600
-"""How long a clip's download may take in all; its address dies after about twenty minutes."""
+"""How long a video's whole download may take; its URL expires after about twenty minutes."""
 NONCES_MAX = 4096
-"""How many signed nonces we remember, so that none is signed for twice."""
+"""How many signed nonces are kept, so that none is signed twice."""
 
 ATTEMPTS_MAX = 3
-"""How often a free, repeatable exchange is tried."""
+"""How often a free exchange is tried."""
 
 _TOKEN = re.compile(r"[\x21-\x7e]+")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Address:
-    """Whom we talk to: an origin, a place for bytes, a chain name for sign-ins, and whether loopback is allowed."""
+    """A studio: its origin, its blob store, the chain name for sign-ins, and the permission to use loopback."""
 
     studio_url: str
     blob_url: str
@@ -80,7 +80,7 @@ class Studio:
     """One studio over HTTP. Use as an async context manager.
 
     Args:
-        address: Whom to talk to.
+        address: The studio.
         sign_in: Signs an EIP-4361 text; returns the wallet's checksummed address and the signature.
         now: Unix seconds.
 
@@ -99,37 +99,37 @@ class Studio:
         self._sign_in = sign_in
         self._now = now
         self._signed_nonces: OrderedDict[str, None] = OrderedDict()
-        self._takes_prepared_sign_ins = True
+        self._accepts_prepared_sign_ins = True
         self._client = open_client(allow_loopback_http=address.allow_loopback_http)
-        self._strangers = Strangers()
+        self._public_urls = PublicUrlFetcher()
         self._sent = SentSecrets()
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._strangers.aclose()
+        await self._public_urls.aclose()
         await self._client.aclose()
 
     @property
     def allows_loopback(self) -> bool:
-        """Whether what strangers name may be on this machine: only where the studio itself is."""
+        """Return True if untrusted URLs may be on this machine, which requires that the studio is, too."""
         return self._address.allow_loopback_http and is_loopback(urlsplit(self.origin).hostname or "")
 
     @property
     def http(self) -> Client:
-        """The connections of this client, which `adapters.chain` shares."""
+        """Return the HTTP client, which `adapters.chain` shares."""
         return self._client
 
     @property
     def origin(self) -> str:
-        """Scheme, host and port of the studio."""
+        """Return scheme, host and port of the studio."""
         return self._address.studio_url
 
     # ── asking ───────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def fetch_openapi(self) -> bytes:
-        """`GET /openapi.json`.
+        """Download `/openapi.json`.
 
         Raises:
             StudioError: No answer, or not a document.
@@ -141,18 +141,18 @@ class Studio:
         return response.body
 
     async def send(self, request: PaidRequest) -> Response:
-        """Send a paid request without paying, to be told its price; usually answered 402.
+        """Send a paid request without a payment, to get its price; the usual answer is 402.
 
         Raises:
-            StudioUnreachableError: No answer in time, overloaded, or out of order.
+            StudioUnreachableError: No answer in time, or the studio is overloaded or fails.
         """
         return await self._repeat("POST", request.url, body=request.body)
 
     async def send_paid(self, request: PaidRequest, credential: Credential) -> Response:
-        """Send a paid request with its credential: once, never repeated here, no redirect followed.
+        """Send a paid request with its credential once; repeat nothing and follow no redirect.
 
         Raises:
-            StudioUnreachableError: The connection broke; nobody knows whether the money moved.
+            StudioUnreachableError: The connection was lost; it is unknown if the money moved.
         """
         return await self._exchange(
             "POST",
@@ -163,10 +163,10 @@ class Studio:
         )
 
     async def put_blob(self, ticket: UploadTicket, data: bytes, media_type: str) -> str:
-        """PUT an image's bytes to the place that was bought.
+        """PUT an image's bytes to a paid upload slot.
 
         Returns:
-            The hosted image's URL.
+            The uploaded image's URL.
 
         Raises:
             StudioRejectedError: The ticket has expired or does not fit the bytes.
@@ -197,23 +197,23 @@ class Studio:
         if not is_url(url):
             raise StudioProtocolError(f"The studio took the image's bytes, but names no URL for them: {show_url(url)}.")
         try:
-            await self._strangers.locate(url, loopback_allowed=self.allows_loopback)
-        except StudioRejectedError as exc:  # not the ticket's fault: buying another one would not help
+            await self._public_urls.check(url, loopback_allowed=self.allows_loopback)
+        except StudioRejectedError as exc:  # not the ticket's fault: paying for another one would not help
             raise StudioProtocolError(f"The studio took the image's bytes, but: {exc.what}") from exc
         return url
 
     async def confirm_upload(self, ticket: UploadTicket, image_url: str) -> None:
-        """Tell the studio that the bytes are there. Signed in, free."""
+        """Confirm a finished upload to the studio. Signed in, free."""
         body = encode_json({"uploadId": ticket.upload_id, "blobUrl": image_url})
         response = await self._signed("POST", f"{self.origin}/api/upload/confirm", body=body)
         if response.status != 200:
             raise self._rejected("The confirmation of the upload", response)
 
     async def fetch_job(self, job_id: str) -> JobStatus:
-        """`GET /api/jobs/{id}`, signed in.
+        """Read `/api/jobs/{id}`, signed in.
 
         Raises:
-            StudioRejectedError: Unknown there (404) or another wallet's (403).
+            StudioRejectedError: Unknown to the studio (404) or another wallet's (403).
             StudioProtocolError: The answer is not a job, or another one.
             StudioError: No usable answer.
         """
@@ -221,14 +221,14 @@ class Studio:
             raise StudioRejectedError(f"{quote_text(job_id, 60)} cannot be a job id.", status=404)
         response = await self._signed("GET", f"{self.origin}/api/jobs/{job_id}")
         if response.status != 200:
-            raise self._rejected(f"The question for job {job_id}", response)
+            raise self._rejected(f"The request for job {job_id}", response)
         return read_job(response.body, job_id, loopback_http=self.allows_loopback)
 
     async def list_jobs(self, *, limit: int = 100, cursor: str | None = None) -> JobPage:
-        """One page of `GET /api/jobs`, newest first, signed in.
+        """Read one page of `/api/jobs`, newest first, signed in.
 
         Raises:
-            StudioProtocolError: It cannot be read, which does not mean that there are no jobs.
+            StudioProtocolError: The page is unreadable, which does not mean that there are no jobs.
             StudioError: No usable answer.
         """
         query = f"?limit={limit}" + (f"&cursor={quote(cursor, safe='')}" if cursor else "")
@@ -240,29 +240,29 @@ class Studio:
     # ── media ────────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def is_hosted(self, url: str) -> bool:
-        """Whether a hosted image is still there; a studio that cannot say counts as yes."""
+        """Return True if an uploaded image still exists, or if the studio gives no clear answer."""
         try:
             with translating(url), anyio.fail_after(ANSWER_SECONDS):
-                place = await self._strangers.locate(url, loopback_allowed=self.allows_loopback)
-                response = await self._strangers.open(place, method="HEAD")
+                checked = await self._public_urls.check(url, loopback_allowed=self.allows_loopback)
+                response = await self._public_urls.open(checked, method="HEAD")
                 await response.aclose()
                 headers = [(name.lower(), value) for name, value in response.headers.multi_items()]
         except StudioUnreachableError:
             return True
-        except StudioRejectedError:  # not a place that we would send anybody to
+        except StudioRejectedError:  # not a URL that we accept
             return False
         gone = response.status_code in (403, 404, 410)
         return not gone or find_edge_answer(response.status_code, headers, b"") == BOT_CHECK
 
     async def fetch_image(self, url: str, *, bytes_max: int) -> bytes:
-        """GET an image that the caller named; every address on the way is checked, also after redirects.
+        """Download an image from a caller's URL; every address is checked, also after redirects.
 
         Raises:
-            StudioRejectedError: Not https, not public, not there, or larger than `bytes_max`.
+            StudioRejectedError: Not https, not public, not found, or larger than `bytes_max`.
             StudioUnreachableError: No answer.
         """
         with translating(url), anyio.fail_after(IMAGE_SECONDS):
-            async with self._strangers.stream(url, loopback_allowed=self.allows_loopback) as response:
+            async with self._public_urls.stream(url, loopback_allowed=self.allows_loopback) as response:
                 if response.status_code != 200:
                     raise StudioRejectedError(f"{quote_url(url)} answered status {response.status_code}.", status=404)
                 try:
@@ -272,15 +272,15 @@ class Studio:
 
     @asynccontextmanager
     async def stream_video(self, url: str) -> AsyncGenerator[AsyncIterator[bytes], None]:
-        """Stream a finished clip's bytes; the whole block takes at most `DOWNLOAD_SECONDS`.
+        """Stream a finished video's bytes; the whole block takes at most `DOWNLOAD_SECONDS`.
 
         Raises:
-            StudioRejectedError: The URL is dead or not allowed.
-            StudioProtocolError: Compressed in a way that was not asked for, or damaged.
-            StudioUnreachableError: No answer, too slow, or the connection broke.
+            StudioRejectedError: The URL has expired or is not allowed.
+            StudioProtocolError: In an encoding that was not requested, or damaged.
+            StudioUnreachableError: No answer, too slow, or the connection was lost.
         """
         with translating(url), anyio.fail_after(DOWNLOAD_SECONDS):
-            async with self._strangers.stream(url, loopback_allowed=self.allows_loopback) as response:
+            async with self._public_urls.stream(url, loopback_allowed=self.allows_loopback) as response:
                 if response.status_code != 200:
                     raise StudioRejectedError(
                         f"The result at {quote_url(url)} answered status {response.status_code}.",
@@ -296,15 +296,15 @@ class Studio:
     # ── signed in ────────────────────────────────────────────────────────────────────────────────────────────────
 
     async def _signed(self, method: str, url: str, *, body: bytes | None = None) -> Response:
-        """A free exchange that proves who asks: with a sign-in of our own making, else with the studio's challenge."""
-        if self._takes_prepared_sign_ins:
+        """Make a free exchange with a sign-in: a prepared one, or one for the studio's challenge."""
+        if self._accepts_prepared_sign_ins:
             prepared = siwx.prepare_sign_in(
                 url=url, chain_id=self._address.chain_id, nonce=secrets.token_hex(16), now=self._now()
             )
             response = await self._present(method, url, prepared, body=body)
             if response.status != 402:
                 return response
-            self._takes_prepared_sign_ins = False  # this studio wants its own challenge: ask for it from now on
+            self._accepts_prepared_sign_ins = False  # this studio requires its own challenge: request it from now on
         challenge = await self._repeat(method, url, body=body)
         if challenge.status != 402:
             return challenge
@@ -321,7 +321,7 @@ class Studio:
 
     async def _present(self, method: str, url: str, sign_in: siwx.SignIn, *, body: bytes | None) -> Response:
         if sign_in.nonce in self._signed_nonces:
-            raise StudioProtocolError("The studio asks to sign in twice with one nonce.")
+            raise StudioProtocolError("The studio requested two sign-ins with one nonce.")
         self._signed_nonces[sign_in.nonce] = None
         if len(self._signed_nonces) > NONCES_MAX:
             self._signed_nonces.popitem(last=False)
@@ -340,7 +340,7 @@ class Studio:
         headers: dict[str, str] | None = None,
         timeout_seconds: float | None = None,
     ) -> Response:
-        """One exchange; an answer that repeats a secret of ours is read without it."""
+        """Make one exchange, and remove from the answer every secret of ours that it repeats."""
         for name, value in (headers or {}).items():
             self._sent.add(name, value)
         seconds = ANSWER_SECONDS if timeout_seconds is None else timeout_seconds
@@ -350,10 +350,10 @@ class Studio:
         return replace(response, headers=cleaned, body=clean_bytes(response.body, secrets))
 
     async def _repeat(self, method: str, url: str, *, body: bytes | None = None) -> Response:
-        """A free exchange, tried again where the studio is overloaded or out of order.
+        """Make a free exchange, and try again if the studio is overloaded or fails.
 
         Raises:
-            StudioUnreachableError: It still is after `ATTEMPTS_MAX`, or a bot check answers: asking again provokes it.
+            StudioUnreachableError: It still fails after `ATTEMPTS_MAX`, or a bot check answers, which is not retried.
         """
         reason, retry_after, answered = "", None, False
         for attempt in range(ATTEMPTS_MAX):
@@ -362,7 +362,7 @@ class Studio:
             except StudioUnreachableError as exc:
                 reason, retry_after, answered, pause_seconds = exc.what, None, False, 0.5 * 2**attempt
             else:
-                _check_edge(f"The answer of {quote_url(url)} cannot be had", response)
+                _check_edge(f"The request to {quote_url(url)} failed", response)
                 if response.status != 429 and response.status < 500:
                     return response
                 reason, answered = f"The studio answered {describe_answer(response)}.", True
@@ -387,7 +387,7 @@ class Studio:
 
 
 def _check_edge(what: str, response: Response) -> None:
-    """Raise where somebody answered in the studio's place.
+    """Raise if the answer is not the studio's.
 
     Raises:
         StudioUnreachableError: The request is not at fault.

@@ -1,10 +1,10 @@
-"""Wallet: the only package that sees a private key.
+"""Wallet: the only package that reads a private key.
 
-Signs what `policy` allowed and `wire` built, and nothing else. Signing is deterministic (RFC 6979): the same payment
-gives the same bytes, so the ledger need not keep a signature in order to send the same credential again.
+It signs only payments that `policy` allowed and `wire` built. Signing is deterministic (RFC 6979): the same payment
+gives the same bytes, so the same credential can be sent again without a signature in the ledger.
 
-`eth_account` takes half a second to load, so it loads when a key is first used, in a thread; `pytempo`, which takes
-another one, when a charge is first signed.
+`eth_account` takes half a second to load, so it loads in a thread when a key is first used. `pytempo` takes as long,
+and loads when a charge is first signed.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class Wallet:
 
     Attributes:
         address: The EIP-55 checksummed address.
-        problem: Why the owner has no wallet, where this is a throwaway one in its place; None for the owner's own.
+        problem: Why the owner's wallet cannot be opened, if this is a throwaway one; None for the owner's wallet.
     """
 
     def __init__(self, account: LocalAccount, *, problem: ConfigError | None = None) -> None:
@@ -64,11 +64,11 @@ class Wallet:
         """Sign a prepared x402 payment.
 
         Args:
-            payment: What `wire.x402.build_payment` made.
+            payment: The result of `wire.x402.build_payment`.
             domain: The pinned token.
 
         Returns:
-            The credential; the same bytes for the same payment, every time.
+            The credential; always the same bytes for the same payment.
         """
         typed_data = build_typed_data(read_authorization(payment), domain)
         signature = await anyio.to_thread.run_sync(self._sign_typed_data, typed_data)
@@ -76,23 +76,23 @@ class Wallet:
 
     @property
     def can_charge(self) -> bool:
-        """Whether the libraries of the Tempo rail are installed: the `tempo` extra."""
+        """Return True if the libraries of the Tempo rail, the `tempo` extra, are installed."""
         return all(find_spec(library) is not None for library in ("pytempo", "mpp"))
 
     async def sign_charge(self, document: Json, pins: MppPins) -> tuple[Credential, str | None]:
         """Sign a prepared Tempo charge.
 
         Args:
-            document: What `wire.mpp.build_charge` made.
-            pins: The pinned chain and dollars.
+            document: The result of `wire.mpp.build_charge`.
+            pins: The pinned chain and tokens.
 
         Returns:
-            The credential, the same bytes for the same document every time, and its transaction's hash; None where a
-            sponsor will sign it, too, and so decide its hash. The credential of a pushed charge holds nothing but that
-            hash, and the transaction beside it.
+            The credential, always the same bytes for the same document, and its transaction's hash. The hash is None if
+            a sponsor will sign it, too, which determines the hash. The credential of a client-broadcast charge contains
+            only that hash, and `raw_transaction` the transaction.
 
         Raises:
-            ConfigError: The document is not for the pinned chain and dollars, or not for this wallet.
+            ConfigError: The document is not for the pinned chain and tokens, or not for this wallet.
         """
         charge = read_charge(document)
         pinned = charge.chain_id == pins.chain_id and charge.currency.lower() in pins.currencies
@@ -109,18 +109,18 @@ class Wallet:
         return Credential(header=header, value=value), transaction_hash
 
     async def sign_in(self, message: str) -> str:
-        """Sign an EIP-4361 text by EIP-191; `0x` and 130 hexadecimal digits."""
+        """Sign an EIP-4361 text by EIP-191; return `0x` and 130 hexadecimal digits."""
         return await anyio.to_thread.run_sync(self._sign_text, message)
 
     def _sign_typed_data(self, typed_data: dict[str, object]) -> str:
         return "0x" + self._account.sign_typed_data(full_message=typed_data).signature.hex().removeprefix("0x")
 
     def _sign_transaction(self, charge: Charge) -> tuple[str, str | None]:
-        """The signed 0x76 transaction and its hash, or the 0x78 envelope for a sponsor.
+        """Return the signed 0x76 transaction and its hash, or the 0x78 envelope for a sponsor.
 
         Source: Tempo transaction; `mpp.methods.tempo`.
         """
-        # A second to load, with web3 behind it: only once a payment is made on this rail.
+        # Takes a second to load, with web3: only for a payment on this rail.
         from pytempo import Call, TempoTransaction  # pyright: ignore[reportMissingTypeStubs]  # typed, but not so marked
 
         tip = min(charge.gas_price, SPONSORED_TIP_MAX) if charge.sponsored else charge.gas_price
@@ -144,7 +144,7 @@ class Wallet:
         return "0x" + signed.encode().hex(), "0x" + signed.hash().hex()
 
     def _sign_text(self, message: str) -> str:
-        from eth_account.messages import encode_defunct  # loaded already, by whoever made the account
+        from eth_account.messages import encode_defunct  # loaded already, with the account
 
         return "0x" + self._account.sign_message(encode_defunct(text=message)).signature.hex().removeprefix("0x")
 
@@ -157,17 +157,17 @@ async def open_wallet(
     *,
     sandbox: bool = False,
 ) -> Wallet:
-    """Open the owner's wallet: a key from the environment, else from the keychain, else from a key file.
+    """Open the owner's wallet, with the first key from the environment, the keychain or a key file.
 
     Args:
         key: 32 bytes in hexadecimal, or None.
-        file: A file with that, plain or as JSON with `private_key`, or an encrypted keystore (version 3).
+        file: A file with the key, plain or as JSON with `private_key`, or an encrypted keystore (version 3).
         password_file: A file with the keystore's password.
-        keychain: Name of the entry in the operating system's keychain, or None to leave the keychain alone.
-        sandbox: Whether it is the sandbox's wallet: what is said where there is none.
+        keychain: Name of the entry in the operating system's keychain, or None to not use the keychain.
+        sandbox: True for the sandbox's wallet; it changes the error text if there is none.
 
     Raises:
-        ConfigError: No wallet, not a key, or a file that others can read. Never says the key.
+        ConfigError: No wallet, not a key, or a file that others can read. The text never contains the key.
     """
     found, where = await anyio.to_thread.run_sync(_find_key, key, file, password_file, keychain, sandbox)
     return await _load(found, where)
@@ -181,7 +181,7 @@ def find_key(
     *,
     sandbox: bool = False,
 ) -> str:
-    """The key that `open_wallet` would sign with, in its usual spelling; for moving it, and nothing else.
+    """Return the key that `open_wallet` would use, in canonical form; only for moving it.
 
     Raises:
         ConfigError: As `open_wallet`.
@@ -192,7 +192,7 @@ def find_key(
 def _find_key(
     key: str | None, file: Path, password_file: Path | None, keychain: str | None, sandbox: bool
 ) -> tuple[str, str]:
-    """The key, first come first, and where it is from."""
+    """Return the first key that is found, and a description of its source."""
     if key is not None:
         return key, "SEEDANCE_WALLET_KEY"
     found = None if keychain is None else read_keychain(keychain)
@@ -202,10 +202,10 @@ def _find_key(
 
 
 async def open_throwaway_wallet(problem: ConfigError | None = None) -> Wallet:
-    """Open a wallet with a random key that is kept nowhere: good for asking, never for paying.
+    """Open a wallet with a random key that is not stored: for sign-ins and quotes, never for payments.
 
     Args:
-        problem: Why the owner's own cannot be opened.
+        problem: Why the owner's wallet cannot be opened.
     """
     return await _load(secrets.token_hex(32), "The throwaway wallet", problem=problem)
 
@@ -215,7 +215,7 @@ async def _load(key: str, where: str, *, problem: ConfigError | None = None) -> 
         raise ConfigError(f"{where} does not hold a private key: 64 hexadecimal digits, with or without 0x.")
 
     def make() -> Wallet:
-        from eth_account import Account  # half a second to load: only once a key is used
+        from eth_account import Account  # takes half a second to load: only once a key is used
 
         return Wallet(cast("LocalAccount", Account.from_key(key.strip())), problem=problem)
 
@@ -228,12 +228,12 @@ async def _load(key: str, where: str, *, problem: ConfigError | None = None) -> 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeySource:
-    """A place that a key may come from.
+    """A possible source of the key.
 
     Attributes:
-        state: What is there, without the key.
-        used: Whether it is the one that signs.
-        is_file: Whether it is the wallet file.
+        state: A description of its content, without the key.
+        used: True if its key signs.
+        is_file: True for the wallet file.
         problem: Why it cannot be used, or None.
     """
 
@@ -247,7 +247,7 @@ class KeySource:
 def list_sources(
     key: str | None, file: Path, password_file: Path | None = None, keychain: str | None = None
 ) -> list[KeySource]:
-    """Where a key may come from, first come first: what `open_wallet` does, told without a key."""
+    """Return the possible sources of the key in the order of `open_wallet`, without the key."""
     first = KeySource(name="SEEDANCE_WALLET_KEY", state="not set" if key is None else "set", used=key is not None)
     chain = _look_into_keychain(keychain, taken=first.used)
     state, problem = "a key", None
@@ -274,7 +274,7 @@ def list_sources(
 
 
 def _look_into_keychain(account: str | None, *, taken: bool) -> KeySource | None:
-    """The keychain's place in the list, where the owner switched it on."""
+    """Return the keychain as a source, or None unless the owner has switched it on."""
     if account is None:
         return None
     problem: ConfigError | None = None

@@ -1,4 +1,4 @@
-"""Key files: reading, locking and writing them. Only their owner may read them, and no error says what is in them."""
+"""Key files: reading, encrypting and writing. Only their owner may read them, and no error shows their content."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ _KEY = re.compile(r"(0x)?[0-9a-fA-F]{64}")
 
 
 def read_key_file(file: Path, password_file: Path | None = None, *, sandbox: bool = False) -> str:
-    """Read a key file; an encrypted one is unlocked with the password in `password_file`.
+    """Read a key file; decrypt an encrypted one with the password in `password_file`.
 
     Args:
         file: The key file.
-        password_file: Where its password is, or None.
-        sandbox: Whether it is the sandbox's: what is missing there is had by another command.
+        password_file: The file with its password, or None.
+        sandbox: True for the sandbox's, which another command creates.
 
     Raises:
         ConfigError: Missing, unreadable, not a plain file, another user's, readable by others, without a key, or
@@ -44,7 +44,7 @@ def read_key_file(file: Path, password_file: Path | None = None, *, sandbox: boo
             )
         hint = f"The file {password_file} holds another password: name the right one in SEEDANCE_WALLET_PASSWORD_FILE."
         return _decrypt(document, read_password(password_file), file, hint)
-    found = document.get("private_key", document.get("privateKey"))  # the second is how AgentCash spells it
+    found = document.get("private_key", document.get("privateKey"))  # the second is AgentCash's spelling
     if not isinstance(found, str):
         raise ConfigError(
             f"The wallet file {file} has no private_key.",
@@ -54,7 +54,7 @@ def read_key_file(file: Path, password_file: Path | None = None, *, sandbox: boo
 
 
 def read_password(file: Path) -> str:
-    """The password that a file holds.
+    """Read the password from a file.
 
     Raises:
         ConfigError: Missing, unreadable, not a plain file, another user's, or readable by others.
@@ -63,15 +63,15 @@ def read_password(file: Path) -> str:
 
 
 def is_key(text: str) -> bool:
-    """Whether a text is a private key: 64 hexadecimal digits, with or without 0x."""
+    """Return True for a private key: 64 hexadecimal digits, with or without 0x."""
     return _KEY.fullmatch(text.strip()) is not None
 
 
 def read_key(text: str) -> str:
-    """A private key in its usual spelling.
+    """Return a private key in canonical form.
 
     Raises:
-        ConfigError: Not 64 hexadecimal digits. Never says the text.
+        ConfigError: Not 64 hexadecimal digits. The text never contains the input.
     """
     if not is_key(text):
         raise ConfigError("That is not a private key: 64 hexadecimal digits, with or without 0x.", "Nothing changed.")
@@ -79,12 +79,12 @@ def read_key(text: str) -> str:
 
 
 def make_key() -> str:
-    """A new random key."""
+    """Return a new random key."""
     return "0x" + secrets.token_hex(32)
 
 
 def is_locked(file: Path) -> bool:
-    """Whether a wallet file is a keystore that needs a password; a file that cannot be read is not."""
+    """Return True if a wallet file is a keystore that needs a password; False if it cannot be read."""
     try:
         text = _read_private(file, "wallet")
         return text.startswith("{") and _is_keystore(_read_document(text, file))
@@ -93,12 +93,12 @@ def is_locked(file: Path) -> bool:
 
 
 def unlock(file: Path, password: str, *, hint: str = "Run the same command again, and type the right one.") -> str:
-    """The key of an encrypted keystore.
+    """Return the key of an encrypted keystore.
 
     Args:
         file: The keystore.
-        password: As it was typed.
-        hint: What to do where it is the wrong one.
+        password: The password.
+        hint: The next step if the password is wrong.
 
     Raises:
         ConfigError: It cannot be read, or the password is wrong.
@@ -107,7 +107,7 @@ def unlock(file: Path, password: str, *, hint: str = "Run the same command again
 
 
 def lock(key: str, password: str) -> str:
-    """A key as an encrypted keystore, version 3 (scrypt): the JSON text of a wallet file."""
+    """Return a key as an encrypted keystore, version 3 (scrypt): the JSON text of a wallet file."""
     from eth_account import Account  # half a second to load: only once a key is used
 
     return json.dumps(Account.encrypt(bytes.fromhex(key.removeprefix("0x")), password))
@@ -123,7 +123,7 @@ def _decrypt(document: Json, password: str, file: Path, hint: str) -> str:
     try:
         return "0x" + bytes(Account.decrypt(dict(document), password)).hex()
     except ValueError:
-        # Without `from exc`, here and below: the library's text is not ours to vouch for.
+        # Without `from exc`, here and below: the library's text may contain a secret.
         raise ConfigError(f"The password does not open the wallet file {file}.", hint) from None
     except (KeyError, TypeError, NotImplementedError, MemoryError):
         raise ConfigError(f"The wallet file {file} is not a keystore that can be read.") from None
@@ -133,15 +133,15 @@ def _read_document(text: str, file: Path) -> Json:
     try:
         document = cast("object", json.loads(text))
     except (ValueError, RecursionError):
-        # Without `from exc`: the library's error holds the file's content.
+        # Without `from exc`: the library's error contains the file's content.
         raise ConfigError(f"The wallet file {file} is not JSON.") from None
     return cast("Json", document) if isinstance(document, dict) else {}
 
 
 def _read_private(file: Path, kind: str, *, sandbox: bool = False) -> str:
-    """The text of a file that only its owner can read."""
+    """Return the text of a file that only its owner can read."""
     try:
-        # Never waits for the writer of a pipe; what is judged is what was opened.
+        # Never waits for the writer of a pipe; the checks are of the opened file.
         descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
         with os.fdopen(descriptor, "rb") as opened:
             _check_key_file(os.fstat(descriptor), file, kind)
@@ -163,7 +163,9 @@ def _read_private(file: Path, kind: str, *, sandbox: bool = False) -> str:
             f"holds a key.{free}",
         ) from None
     except OSError as exc:
-        name = f"{file} " if os.path.lexists(file) else ""  # what is no path may be a secret in the wrong setting
+        name = (
+            f"{file} " if os.path.lexists(file) else ""
+        )  # a path that does not exist may be a secret in the wrong setting
         raise ConfigError(f"The {kind} file {name}cannot be read: {exc.strerror or type(exc).__name__}.") from None
     except UnicodeDecodeError:
         raise ConfigError(f"The {kind} file {file} is not text.") from None
@@ -181,14 +183,14 @@ def _check_key_file(status: os.stat_result, file: Path, kind: str) -> None:
 
 
 def create_key_file(file: Path, content: str | None = None) -> None:
-    """Write a key into a file that only its owner can read; the file appears whole or not at all.
+    """Write a key to a file that only its owner can read; the file is written completely or not at all.
 
     Args:
-        file: Must not be there yet.
-        content: What to write: a key's JSON, or a keystore; a new random key where it is left out.
+        file: The file, which must not exist.
+        content: A key's JSON, or a keystore; a new random key if omitted.
 
     Raises:
-        ConfigError: The file is there already, or cannot be written.
+        ConfigError: The file exists, or cannot be written.
     """
     if content is None:
         content = json.dumps({"private_key": make_key()})
@@ -199,9 +201,9 @@ def create_key_file(file: Path, content: str | None = None) -> None:
         with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
             opened.write(content)
             opened.flush()
-            os.fsync(descriptor)  # somebody may send money to it in a moment
+            os.fsync(descriptor)  # the owner may send money to it at once
         os.link(partial, file)
-    except FileExistsError as exc:  # the file, or one where its folder should be
+    except FileExistsError as exc:  # the file, or a file in place of its folder
         raise ConfigError(
             f"There is a file at {exc.filename2 or exc.filename} already.", "It is left as it was; name another place."
         ) from None

@@ -1,7 +1,7 @@
-"""The keychain of the operating system: macOS Keychain, Windows Credential Manager, Secret Service, by `keyring`.
+"""The operating system's keychain: macOS Keychain, Windows Credential Manager or Secret Service, through `keyring`.
 
-One entry a profile, under the service `seedance-mcp`. The library is an extra, and loads only where the owner asked
-for a keychain.
+There is one entry per profile, under the service `seedance-mcp`. The library is an extra, and loads only if the owner
+uses a keychain.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ SERVICE = "seedance-mcp"
 
 
 def read_keychain(account: str) -> str | None:
-    """The key of a profile, or None where the keychain has none.
+    """Return the key of a profile, or None if the keychain has none.
 
     Raises:
-        ConfigError: No library, no keychain, or it stays locked. Never says the key.
+        ConfigError: No library, no keychain, or it stays locked. The text never contains the key.
     """
     with _opening() as keyring:
         return keyring.get_password(SERVICE, account)
@@ -30,7 +30,7 @@ def store_in_keychain(account: str, key: str) -> None:
     """Put a key into the keychain.
 
     Raises:
-        ConfigError: There is one already, or it cannot be kept there.
+        ConfigError: There is one already, or it cannot be stored.
     """
     with _opening() as keyring:
         if keyring.get_password(SERVICE, account) is not None:
@@ -39,14 +39,14 @@ def store_in_keychain(account: str, key: str) -> None:
 
 
 def describe_keychain(account: str) -> str:
-    """The entry's place, as the keychain's own program shows it."""
+    """Return the name of the entry, as the keychain's program shows it."""
     return f"the keychain ({SERVICE}, {account})"
 
 
 @contextmanager
 def _opening() -> Generator[ModuleType]:
     try:
-        import keyring  # an extra, with a D-Bus client behind it
+        import keyring  # an extra, with a D-Bus client
         from keyring.errors import KeyringError, KeyringLocked, NoKeyringError
     except ImportError as exc:
         raise ConfigError("The library for the keychain is not installed.", describe_install("keychain")) from exc
@@ -59,5 +59,5 @@ def _opening() -> Generator[ModuleType]:
     except KeyringLocked:
         raise ConfigError("The keychain is locked.", "Unlock it, then try again.") from None
     except KeyringError as exc:
-        # Without `from exc`: the library's text is not ours to vouch for.
+        # Without `from exc`: the library's text may contain a secret.
         raise ConfigError(f"The keychain cannot be used ({type(exc).__name__}).") from None

@@ -88,7 +88,7 @@ def _read_mp4(file: BinaryIO, size: int, head: bytes) -> Container:
     for kind, end in _walk_boxes(file, size):
         if end > size:
             if kind in _NEEDED_BOXES:
-                raise NotAVideoError(f"is not a whole MP4 video: it breaks off ({size} bytes)")
+                raise NotAVideoError(f"is not a whole MP4 video: it is truncated ({size} bytes)")
             break
         kinds.append(kind)
         position = end

@@ -1,4 +1,4 @@
-"""Hostile bytes for the parsers: noise, JSON that JavaScript would not write, and real documents with one odd value."""
+"""Hostile input for the parsers: noise, unusual JSON, and real documents with one invalid value."""
 
 import json
 from typing import Any, cast
@@ -34,7 +34,7 @@ def _keys(document: Any) -> list[Any]:
 
 @st.composite
 def mangled(draw: st.DrawFn, document: Any) -> Any:
-    """A real document in which one value, at any depth, is replaced, or one field taken away."""
+    """Draw a real document with one value, at any depth, replaced, or one field removed."""
     keys = _keys(document)
     if not keys or draw(st.integers(0, 3)) == 0:
         return draw(VALUES)

@@ -1,4 +1,4 @@
-"""What was sent as a secret is taken out of an answer, however its JSON is written; nothing else is changed."""
+"""Secrets that were sent are removed from an answer, in any JSON spelling; nothing else is changed."""
 
 import json
 from urllib.parse import quote
@@ -27,7 +27,7 @@ TICKET = {"uploadId": "u1", "clientToken": TOKEN, "pathname": "uploads/a.png", "
         SIGNATURE[2:66], SIGNATURE[66:130],
     ],
 )  # fmt: skip
-def test_a_secret_is_found_in_every_spelling(spoken: str) -> None:
+def test_secret_is_found_in_every_spelling(spoken: str) -> None:
     cleaned = clean(f'{{"error": "you sent {spoken} to us"}}', SECRETS)
     assert cleaned.startswith('{"error": "you sent ')
     assert "[redacted]" in cleaned
@@ -36,11 +36,11 @@ def test_a_secret_is_found_in_every_spelling(spoken: str) -> None:
 
 
 @given(st.binary(max_size=2000))
-def test_bytes_without_a_secret_stay_as_they_are(data: bytes) -> None:
+def test_bytes_without_a_secret_are_unchanged(data: bytes) -> None:
     assert clean_bytes(data, SECRETS) is data
 
 
-def test_sign_ins_do_not_drive_out_what_a_payment_sent() -> None:
+def test_sign_ins_do_not_displace_credentials() -> None:
     sent = SentSecrets(kept_max=2)
     sent.add("PAYMENT-SIGNATURE", VALUE)
     for number in range(9):
@@ -50,7 +50,7 @@ def test_sign_ins_do_not_drive_out_what_a_payment_sent() -> None:
     assert clean("0" * 40 + " 8" + "8" * 39, sent.list()) == "0" * 40 + " [redacted]"
 
 
-def test_a_scrubbed_ticket_still_names_its_place_and_store() -> None:
+def test_scrubbed_ticket_still_names_pathname_and_store() -> None:
     ticket = read_upload_ticket(scrub_ticket(json.dumps(TICKET).encode()))
     assert (ticket.upload_id, ticket.pathname) == ("u1", "uploads/a.png")
     assert ticket.client_token == "vercel_blob_client_sToRe1_[redacted]"
@@ -69,5 +69,5 @@ def test_any_stored_answer_can_be_scrubbed(answer: bytes) -> None:
     [({}, 1900.0), ({"expiresAt": "soon"}, 1900.0), ({"expiresAt": "1970-01-01T00:20:00Z"}, 1500.0),
      ({"expiresAt": "2999-01-01T00:00:00Z"}, 87400.0)],
 )  # fmt: skip
-def test_a_ticket_ends_when_it_says_within_a_day(said: dict[str, str], end: float) -> None:
+def test_ticket_expiry_is_bounded_to_a_day(said: dict[str, str], end: float) -> None:
     assert read_ticket_end(json.dumps({**TICKET, **said}).encode(), 1000) == end

@@ -1,4 +1,4 @@
-"""Who answered in the studio's place, and what the ledger keeps of a route's contract."""
+"""Answers from other systems than the studio, and the stored contract of a route."""
 
 import json
 
@@ -33,7 +33,7 @@ JUST_A_MOMENT = b"<!DOCTYPE html><html><head><title>Just a moment...</title>"
         (402, HTML, b"<html>Payment Required</html>", None),
     ],
 )
-def test_says_who_answered_in_the_studios_place(
+def test_answers_from_other_systems_are_recognised(
     status: int, headers: list[tuple[str, str]], body: bytes, who: str | None
 ) -> None:
     assert find_edge_answer(status, headers, body) == who
@@ -49,12 +49,12 @@ def test_reads_any_answer_without_raising(status: int, headers: list[tuple[str, 
 
 
 @pytest.mark.parametrize("name", ["openapi_classic", "openapi_current"])
-def test_a_contract_is_the_same_after_the_ledger(name: str) -> None:
+def test_contract_survives_the_ledger_unchanged(name: str) -> None:
     contract = read_route_contract(json.dumps(CAPTURES[name]).encode(), "seedance")
     assert read_contract(json.loads(json.dumps(write_contract(contract)))) == contract
     assert read_contract(write_contract(ASSUMED)) == ASSUMED
 
 
 @given(st.dictionaries(st.sampled_from(["dialect", "ceiling_micro_usdc", "fields", "choices", "x"]), VALUES))
-def test_a_damaged_contract_raises_nothing(document: dict[str, object]) -> None:
+def test_damaged_contract_raises_nothing(document: dict[str, object]) -> None:
     read_contract(document)

@@ -1,4 +1,4 @@
-"""The ground of every parser: headers, base64, JSON, addresses and amounts."""
+"""The readers that all parsers use: headers, base64, JSON, addresses and amounts."""
 
 import base64
 import json
@@ -40,7 +40,7 @@ PLAIN = st.recursive(
 
 
 @given(st.dictionaries(st.text(), PLAIN, max_size=4))
-def test_what_is_written_is_read_again(document: dict[str, Any]) -> None:
+def test_encoded_document_is_decoded_again(document: dict[str, Any]) -> None:
     assert parse_json_object(encode_json(document), "It") == document
     header = encode_base64_json(document)
     assert decode_base64_json(header, "It") == document
@@ -49,7 +49,7 @@ def test_what_is_written_is_read_again(document: dict[str, Any]) -> None:
 
 
 @given(BODIES)
-def test_what_is_read_can_always_be_written_again(body: bytes) -> None:
+def test_parsed_document_can_be_serialised_again(body: bytes) -> None:
     try:
         document = parse_json_object(body, "It")
     except StudioProtocolError:
@@ -84,7 +84,7 @@ def test_hostile_headers_raise_only_our_errors(text: str) -> None:
         ('"' + "a" * JSON_BYTES_MAX + '"', "larger than"),
     ],
 )
-def test_json_that_cannot_be_written_again_is_refused_with_its_cause(text: str, says: str) -> None:
+def test_unserialisable_json_is_refused_with_the_reason(text: str, says: str) -> None:
     with pytest.raises(StudioProtocolError, match=says):
         parse_json(text, "It")
 
@@ -95,18 +95,18 @@ def test_json_just_within_the_depth_is_read() -> None:
     assert parse_json('"' + "a" * (JSON_BYTES_MAX - 2) + '"', "It")
 
 
-def test_a_surrogate_pair_is_one_character() -> None:
+def test_surrogate_pair_is_one_character() -> None:
     assert parse_json('"\\ud83d\\ude00"', "It") == "😀"
 
 
-def test_a_name_used_twice_is_refused_in_a_header_and_tolerated_in_a_body() -> None:
+def test_repeated_name_is_refused_in_headers_only() -> None:
     twice = b'{"a":1,"a":2}'
     assert parse_json_object(twice, "It") == {"a": 2}
     with pytest.raises(StudioProtocolError):
         decode_base64_json(base64.b64encode(twice).decode(), "It")
 
 
-def test_a_header_is_found_once_and_refused_twice() -> None:
+def test_repeated_header_is_refused() -> None:
     headers = [("a", "1"), ("b", "2"), ("b", "2")]
     assert find_header(headers, "a") == "1"
     assert find_header(headers, "c") is None
@@ -117,7 +117,7 @@ def test_a_header_is_found_once_and_refused_twice() -> None:
 
 
 @given(VALUES)
-def test_a_field_of_another_type_is_as_good_as_absent(value: Any) -> None:
+def test_field_of_another_type_counts_as_absent(value: Any) -> None:
     document = {"key": value}
     assert find_text(document, "key") == (value if isinstance(value, str) and value else None)
     assert find_object(document, "key") == (value if isinstance(value, dict) else {})
@@ -125,11 +125,11 @@ def test_a_field_of_another_type_is_as_good_as_absent(value: Any) -> None:
 
 
 @given(st.lists(st.tuples(st.just("date"), st.text(max_size=80)), max_size=2))
-def test_a_date_that_cannot_be_read_is_no_date(headers: list[tuple[str, str]]) -> None:
+def test_unreadable_date_is_none(headers: list[tuple[str, str]]) -> None:
     assert find_date(headers) is None or len(headers) == 1
 
 
-def test_a_date_is_universal_time_wherever_this_machine_is(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_date_is_utc_in_every_time_zone(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("TZ", "Asia/Tokyo")
     time.tzset()
     try:
@@ -141,7 +141,7 @@ def test_a_date_is_universal_time_wherever_this_machine_is(monkeypatch: pytest.M
     assert find_date([("date", "Mon, 23 Nov 2026 16:27:56 GMT")] * 2) is None
 
 
-def test_a_required_text_is_named_when_it_is_missing_empty_or_absurd() -> None:
+def test_missing_required_text_is_named() -> None:
     for document in ({}, {"key": ""}, {"key": 1}, {"key": "x" * 9000}):
         with pytest.raises(StudioProtocolError, match="It has no usable 'key'"):
             read_text(document, "key", "It")
@@ -158,7 +158,7 @@ def test_only_0x_and_40_ascii_hexadecimal_digits_are_an_address(text: object) ->
     assert not is_address(text)
 
 
-def test_an_address_may_be_in_any_case() -> None:
+def test_address_may_be_in_any_case() -> None:
     for cased in (str.lower, str.upper, str.swapcase):
         write: Callable[[str], str] = cased
         assert is_address("0x" + write("833589fCD6eDb6E08f4c7C32D4f71b54bdA02913"))
@@ -173,12 +173,12 @@ def test_only_an_evm_chain_in_plain_digits_is_a_network(text: object) -> None:
 
 
 @given(st.integers(min_value=0, max_value=10**15))
-def test_an_amount_is_read_as_written(amount: int) -> None:
+def test_amount_is_read_as_written(amount: int) -> None:
     assert read_amount(str(amount), "It") == amount
 
 
 @given(st.text() | VALUES)
-def test_an_amount_is_canonical_digits_or_refused(value: object) -> None:
+def test_amount_is_canonical_digits_or_refused(value: object) -> None:
     amount, said = 0, ""
     try:
         amount = read_amount(value, "It")

@@ -1,4 +1,4 @@
-"""What an answer to a paid request means for the money."""
+"""The outcome of a paid request, from its answer."""
 
 import json
 
@@ -31,7 +31,7 @@ def answer(status: int, document: object = None, settlement: object = None) -> R
 
 
 @pytest.mark.parametrize("name", ["upload", "generate"])
-def test_a_recorded_settled_answer_is_settled_with_its_receipt(name: str) -> None:
+def test_recorded_settled_answer_is_settled_with_its_receipt(name: str) -> None:
     response = answer(200, CAPTURES[f"{name}_answer"], CAPTURES[f"{name}_settlement"])
     transaction = CAPTURES[f"{name}_settlement"]["transaction"]
     assert read_outcome(response, "x402") == Settled(
@@ -40,12 +40,12 @@ def test_a_recorded_settled_answer_is_settled_with_its_receipt(name: str) -> Non
 
 
 @pytest.mark.parametrize("header", ["", "!", "e30=", "W10="])
-def test_a_success_with_an_unreadable_receipt_is_settled_without_one(header: str) -> None:
+def test_success_with_an_unreadable_receipt_is_settled_without_one(header: str) -> None:
     response = Response(status=200, headers=(("payment-response", header),), body=b"{}")
     assert read_outcome(response, "x402") == Settled(receipt=None, answer=b"{}")
 
 
-def test_a_settlement_that_failed_is_no_proof_yet_the_success_counts_as_paid() -> None:
+def test_success_with_a_failed_settlement_counts_as_paid() -> None:
     failed = {**CAPTURES["upload_settlement"], "success": False}
     assert read_outcome(answer(200, {}, failed), "x402") == Settled(receipt=None, answer=b"{}")
 
@@ -60,28 +60,28 @@ def test_a_settlement_that_failed_is_no_proof_yet_the_success_counts_as_paid() -
         (402, "refusal_malformed"),
     ],
 )
-def test_a_recorded_refusal_settled_nothing_and_keeps_the_studios_words(status: int, name: str) -> None:
+def test_recorded_refusal_settled_nothing_and_keeps_its_text(status: int, name: str) -> None:
     outcome = read_outcome(answer(status, CAPTURES[name]), "x402")
     assert isinstance(outcome, Refused)
     assert outcome.reason.startswith(f"status {status}, «{CAPTURES[name]['error'][:20]}")
     assert len(outcome.reason) < 340
 
 
-def test_a_spent_nonce_says_that_an_earlier_sending_settled() -> None:
+def test_spent_nonce_means_an_earlier_request_settled() -> None:
     assert isinstance(read_outcome(answer(402, CAPTURES["refusal_nonce_used"]), "x402"), Spent)
 
 
-def test_the_word_for_a_spent_nonce_means_it_only_as_the_reason_of_a_402() -> None:
+def test_spent_nonce_is_recognised_only_as_reason_of_a_402() -> None:
     assert isinstance(read_outcome(answer(400, CAPTURES["refusal_nonce_used"]), "x402"), Refused)
     assert isinstance(read_outcome(answer(402, {"error": "invalid_exact_evm_nonce_already_used"}), "x402"), Refused)
 
 
-def test_settlement_failed_is_unclear_because_it_is_said_before_and_after_the_money_moved() -> None:
+def test_settlement_failed_is_unclear() -> None:
     assert isinstance(read_outcome(answer(500, CAPTURES["settlement_failed_500"]), "x402"), Unclear)
 
 
 @pytest.mark.parametrize("status", [100, 301, 302, 307, 408, 425, 429, 499, 500, 502, 503, 504, 520])
-def test_what_no_studio_says_before_it_settles_is_unclear(status: int) -> None:
+def test_other_statuses_are_unclear(status: int) -> None:
     assert isinstance(read_outcome(answer(status, {"error": "x", "reason": "y"}), "x402"), Unclear)
 
 
@@ -102,12 +102,12 @@ def test_every_answer_is_one_of_four_outcomes_and_only_2xx_is_settled(
         assert len(outcome.reason) < 340
 
 
-def test_an_answer_is_described_in_a_few_words() -> None:
+def test_answer_is_described_briefly() -> None:
     assert describe_answer(answer(503)) == "status 503"
     assert describe_answer(answer(400, {"error": "No"})) == "status 400, «No»"
 
 
-def test_a_url_is_quoted_without_its_query_which_may_hold_a_token() -> None:
+def test_url_is_quoted_without_its_query() -> None:
     assert quote_url("https://a.example/b.mp4?token=secret") == "«https://a.example/b.mp4»"
 
 

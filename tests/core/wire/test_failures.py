@@ -1,4 +1,4 @@
-"""Which words of a failed job are a refusal of its picture or prompt."""
+"""Which errors of a failed job are a refusal of its picture or prompt."""
 
 import pytest
 from hypothesis import given
@@ -19,17 +19,17 @@ from seedance_mcp.core.wire.failures import is_moderation
         "Request violates the terms of use",
     ],
 )
-def test_moderation_is_known_by_its_words(error: str) -> None:
+def test_moderation_is_recognised_by_its_text(error: str) -> None:
     assert is_moderation(error)
 
 
 @pytest.mark.parametrize(
     "error", [None, "", "server error, safe to retry", "upstream timeout", "interface not available", "out of memory"]
 )
-def test_other_failures_are_no_moderation(error: str | None) -> None:
+def test_other_failures_are_not_moderation(error: str | None) -> None:
     assert not is_moderation(error)
 
 
 @given(st.text())
-def test_any_words_can_be_read(error: str) -> None:
+def test_any_error_text_can_be_read(error: str) -> None:
     assert is_moderation(error) in (True, False)

@@ -1,4 +1,4 @@
-"""The generation request in both dialects, its identity, and what is refused before any payment."""
+"""The generation request in both dialects, and what is refused before any payment."""
 
 import dataclasses
 import json
@@ -41,7 +41,7 @@ def read_recorded(dialect: str, model: Model = "seedance") -> RouteContract:
 
 
 def documented(model: Model) -> RouteContract:
-    """The current dialect as the live studio documents it: no seed, no audio switch, no 1080p on fast.
+    """Return the current dialect as the live studio documents it: no seed, no audio switch, no 1080p on fast.
 
     Source: contract section 2 (2026-09-19); the recorded studio declares more.
     """
@@ -61,7 +61,7 @@ def write(contract: RouteContract, *, last: bool = False, **changes: Any) -> byt
     return encode_generation(request, contract, image_url=URL, last_image_url=LAST_URL if last else None).data
 
 
-def test_the_classic_body_is_the_contracts_example_byte_for_byte() -> None:
+def test_classic_body_equals_the_contract_example() -> None:
     body = write(
         read_recorded("classic"),
         prompt="A cat slowly turning its head and blinking",
@@ -75,7 +75,7 @@ def test_the_classic_body_is_the_contracts_example_byte_for_byte() -> None:
     )
 
 
-def test_the_current_body_is_the_contracts_example_byte_for_byte() -> None:
+def test_current_body_equals_the_contract_example() -> None:
     assert write(documented("seedance"), last=True, prompt="...") == (
         b'{"prompt":"...","duration":"5","aspectRatio":"16:9","outputResolution":"720p","mode":"keyframe",'
         b'"urls":["https://example.blob.vercel-storage.com/uploads/abc/cat.png",'
@@ -91,7 +91,9 @@ def test_writes_every_argument_that_the_dialect_declares() -> None:
     assert classic["camera_fixed"] is classic["generate_audio"] is True
     plain = json.loads(write(read_recorded("classic")))
     assert not {"seed", "last_image"} & set(plain)
-    assert plain["camera_fixed"] is plain["generate_audio"] is False  # always sent: no default of the studio's decides
+    assert (
+        plain["camera_fixed"] is plain["generate_audio"] is False
+    )  # always sent, so that no default of the studio applies
     assert json.loads(write(read_recorded("current"))).keys() & {"seed", "cameraFixed", "generateAudio"} == set()
     current = json.loads(write(read_recorded("current"), seed=7, generate_audio=False))
     assert (current["seed"], current["generateAudio"]) == (7, False)
@@ -102,7 +104,7 @@ def test_cuts_blanks_around_the_prompt() -> None:
         assert write(contract, prompt=" \n sway\t ") == write(contract, prompt="sway")
 
 
-def test_text_that_is_not_english_is_sent_as_it_is() -> None:
+def test_non_english_text_is_sent_unchanged() -> None:
     assert "Ein Boot läuft aus 🚤".encode() in write(read_recorded("classic"), prompt="Ein Boot läuft aus 🚤")
 
 
@@ -119,9 +121,7 @@ def test_text_that_is_not_english_is_sent_as_it_is() -> None:
     ],
     ids=["seed", "camera-lock", "fast-1080p", "classic-13-s", "unknown-ratio", "auto-ratio", "current-16-s"],
 )
-def test_what_the_dialect_cannot_carry_is_refused_by_name(
-    contract: RouteContract, changes: dict[str, Any], says: str
-) -> None:
+def test_unsupported_argument_is_refused_by_name(contract: RouteContract, changes: dict[str, Any], says: str) -> None:
     with pytest.raises(RequestError, match=says) as caught:
         write(contract, **changes)
     assert caught.value.charge == "none"
@@ -136,7 +136,7 @@ def test_what_the_dialect_cannot_carry_is_refused_by_name(
         ({"generate_audio": True}, "generate_audio=true changes nothing"),
     ],
 )
-def test_what_only_restates_how_it_is_becomes_a_note(changes: dict[str, Any], says: str) -> None:
+def test_ineffective_argument_becomes_a_note(changes: dict[str, Any], says: str) -> None:
     request = dataclasses.replace(REQUEST, **changes)
     body = encode_generation(request, documented("seedance"), image_url=URL, last_image_url=None)
     (note,) = body.notes
@@ -161,12 +161,12 @@ def test_what_only_restates_how_it_is_becomes_a_note(changes: dict[str, Any], sa
         ({"seed": -SEED_MAX - 1}, "seed is beyond"),
     ],
 )
-def test_what_no_studio_could_carry_is_refused_before_any_is_asked(changes: dict[str, Any], says: str) -> None:
+def test_invalid_request_is_refused_before_any_exchange(changes: dict[str, Any], says: str) -> None:
     with pytest.raises(RequestError, match=says):
         check_request(dataclasses.replace(REQUEST, **changes))
 
 
-def test_the_bounds_themselves_are_allowed() -> None:
+def test_bounds_are_inclusive() -> None:
     for changes in (
         {"prompt": "a" * 4000}, {"prompt": "😀" * 2000}, {"duration_seconds": 4}, {"duration_seconds": 15},
         {"seed": SEED_MAX}, {"seed": -SEED_MAX},
@@ -174,7 +174,7 @@ def test_the_bounds_themselves_are_allowed() -> None:
         check_request(dataclasses.replace(REQUEST, **changes))
 
 
-def test_a_recorded_contract_is_read_with_its_dialect_its_choices_and_its_ceiling() -> None:
+def test_recorded_contract_has_dialect_choices_and_ceiling() -> None:
     classic, current = read_recorded("classic"), read_recorded("current")
     assert (classic.dialect, current.dialect) == ("classic", "current")
     assert (classic.ceiling_micro_usdc, current.ceiling_micro_usdc) == (990_000, 8_100_000)
@@ -184,7 +184,7 @@ def test_a_recorded_contract_is_read_with_its_dialect_its_choices_and_its_ceilin
     assert "seed" in classic.fields
 
 
-def test_a_schema_may_be_named_by_reference() -> None:
+def test_schema_may_be_named_by_reference() -> None:
     document = json.loads(json.dumps(CAPTURES["openapi_classic"]))
     content = document["paths"][CLASSIC_ROUTE]["post"]["requestBody"]["content"]["application/json"]
     document["components"] = {"schemas": {"Request": content["schema"]}}
@@ -199,7 +199,7 @@ def test_a_schema_may_be_named_by_reference() -> None:
         ("-1", None),
     ],
 )  # fmt: skip
-def test_a_ceiling_that_is_not_said_in_dollars_is_the_default(price: object, ceiling: int | None) -> None:
+def test_ceiling_not_in_dollars_is_the_default(price: object, ceiling: int | None) -> None:
     document = json.loads(json.dumps(CAPTURES["openapi_classic"]))
     document["paths"][CLASSIC_ROUTE]["post"]["x-payment-info"]["price"]["max"] = price
     contract = read_route_contract(json.dumps(document).encode(), "seedance")
@@ -207,14 +207,14 @@ def test_a_ceiling_that_is_not_said_in_dollars_is_the_default(price: object, cei
 
 
 @pytest.mark.parametrize("document", [{}, {"paths": {}}, {"paths": {CLASSIC_ROUTE: {"get": {}}}}, {"paths": [1]}])
-def test_a_studio_without_the_route_is_named_as_such(document: object) -> None:
+def test_missing_route_is_named(document: object) -> None:
     with pytest.raises(StudioProtocolError, match="declares no image-to-video request for seedance"):
         read_route_contract(json.dumps(document).encode(), "seedance")
 
 
 @settings(deadline=None)
 @given(BODIES | mangled(CAPTURES["openapi_classic"]).map(lambda document: json.dumps(document).encode()))
-def test_a_mangled_contract_is_read_or_raises_only_our_errors(openapi: bytes) -> None:
+def test_mangled_contract_is_read_or_raises_only_our_errors(openapi: bytes) -> None:
     failure = None
     try:
         contract = read_route_contract(openapi, "seedance")
@@ -231,7 +231,7 @@ def test_a_mangled_contract_is_read_or_raises_only_our_errors(openapi: bytes) ->
 
 
 @pytest.mark.parametrize("resolution", RESOLUTIONS)
-def test_the_longest_classic_clip_really_costs_the_ceiling(resolution: Any) -> None:
+def test_longest_classic_video_costs_the_ceiling(resolution: Any) -> None:
     for model in MODELS:
         request = dataclasses.replace(REQUEST, model=model, duration_seconds=12, resolution=resolution)
         contract, estimate = read_recorded("classic", model), estimate_price("classic", request)
@@ -240,7 +240,7 @@ def test_the_longest_classic_clip_really_costs_the_ceiling(resolution: Any) -> N
         assert is_ceiling(CEILING_MICRO_USDC_DEFAULT, contract, estimate)
 
 
-def test_the_recorded_answers_to_a_wrong_body_are_ceilings() -> None:
+def test_recorded_answers_to_a_wrong_body_are_ceilings() -> None:
     for dialect in ("classic", "current"):
         amount = int(CAPTURES[f"ceiling_challenge_{dialect}"]["accepts"][0]["amount"])
         contract = read_recorded(dialect)
@@ -248,12 +248,12 @@ def test_the_recorded_answers_to_a_wrong_body_are_ceilings() -> None:
         assert not is_ceiling(amount - 1, contract, estimate_price(contract.dialect, REQUEST))
 
 
-def test_twenty_dollars_are_a_ceiling_whatever_the_contract_says_and_whoever_has_no_estimate() -> None:
+def test_twenty_dollars_are_a_ceiling_without_an_estimate() -> None:
     assert is_ceiling(20_000_000, read_recorded("classic"), None)
     assert is_ceiling(20_000_000, documented("seedance"), estimate_price("current", REQUEST))
 
 
-def test_an_estimate_is_the_rate_by_the_second_and_none_where_nothing_is_known() -> None:
+def test_estimate_is_seconds_times_rate_or_none() -> None:
     assert estimate_price("classic", REQUEST) == 412_500
     assert estimate_price("current", dataclasses.replace(REQUEST, duration_seconds=15)) == 3_600_000
     assert estimate_price("current", dataclasses.replace(REQUEST, resolution="480p", duration_seconds=4)) == 360_000
@@ -262,7 +262,7 @@ def test_an_estimate_is_the_rate_by_the_second_and_none_where_nothing_is_known()
 
 
 @given(st.integers(min_value=1, max_value=10**9))
-def test_a_quote_is_far_above_only_beyond_its_share_of_the_estimate(amount: int) -> None:
+def test_quote_is_far_above_only_beyond_the_percentage(amount: int) -> None:
     estimate = estimate_price("classic", REQUEST)
     assert estimate is not None
     assert (warn_far_above(amount, estimate) is None) == (amount * 100 <= estimate * FAR_ABOVE_PERCENT)
@@ -284,14 +284,14 @@ OTHER: dict[str, Any] = {
 }
 
 
-def test_what_was_asked_is_told_in_the_tools_words() -> None:
+def test_arguments_have_the_tools_names() -> None:
     arguments = REQUEST.arguments()
     assert arguments["duration"] == 5
     assert set(arguments) == {"duration" if name == "duration_seconds" else name for name in OTHER}
     assert json.loads(json.dumps(arguments)) == arguments
 
 
-def test_a_jobs_input_is_ours_with_fields_added_but_not_with_one_changed_or_gone() -> None:
+def test_job_input_matches_despite_additional_fields() -> None:
     sent = write(read_recorded("classic"), seed=7)
     seen = json.loads(sent)
     assert same_body(sent, seen)
@@ -302,5 +302,5 @@ def test_a_jobs_input_is_ours_with_fields_added_but_not_with_one_changed_or_gone
 
 
 @given(VALUES)
-def test_a_nonsensical_input_is_not_ours(seen: Any) -> None:
+def test_other_input_does_not_match(seen: Any) -> None:
     assert not same_body(write(read_recorded("classic")), seen)

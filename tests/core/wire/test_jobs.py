@@ -1,4 +1,4 @@
-"""Upload tickets, jobs and refusals, as recorded and as nobody should write them."""
+"""Upload tickets, jobs and refusals: recorded ones and invalid ones."""
 
 import json
 from collections.abc import Callable
@@ -29,7 +29,7 @@ def encode(document: object) -> bytes:
     return json.dumps(document).encode()
 
 
-def test_the_recorded_ticket_is_read_and_its_token_is_not_shown() -> None:
+def test_recorded_ticket_is_read_and_its_token_is_not_shown() -> None:
     ticket = read_upload_ticket(encode(CAPTURES["upload_answer"]))
     assert ticket.upload_id == "375385a4-9c81-4b5f-8fdf-f21cce2bd7b2"
     assert ticket.pathname == "uploads/1a492c3f-6088-4f48-8bc3-02a328878829/image.png"
@@ -38,13 +38,13 @@ def test_the_recorded_ticket_is_read_and_its_token_is_not_shown() -> None:
 
 
 @pytest.mark.parametrize("key", ["uploadId", "clientToken", "pathname"])
-def test_a_ticket_without_one_of_its_parts_names_it(key: str) -> None:
+def test_ticket_without_one_of_its_parts_names_it(key: str) -> None:
     document = {name: value for name, value in CAPTURES["upload_answer"].items() if name != key}
     with pytest.raises(StudioProtocolError, match=f"'{key}'"):
         read_upload_ticket(encode(document))
 
 
-def test_the_recorded_job_is_read_at_each_of_its_stages() -> None:
+def test_recorded_job_is_read_in_every_state() -> None:
     job_id = "c0345474-2310-42b6-af81-3147eb10f3ab"
     submitted = read_submitted_job(encode(CAPTURES["generate_answer"]))
     assert (submitted.job_id, submitted.status) == (job_id, "pending")
@@ -63,7 +63,7 @@ def test_the_recorded_job_is_read_at_each_of_its_stages() -> None:
     assert complete.type == "seedance-i2v"
 
 
-def test_the_recorded_failure_keeps_the_studios_words() -> None:
+def test_recorded_failure_keeps_the_studios_text() -> None:
     job = read_job(encode(CAPTURES["job_failed"]), CAPTURES["job_failed"]["jobId"])
     assert (job.status, job.ended) == ("failed", True)
     assert job.error == "Generation failed: content policy violation"
@@ -73,7 +73,7 @@ def test_the_recorded_failure_keeps_the_studios_words() -> None:
     )
 
 
-def test_the_recorded_list_is_read_and_an_entry_that_is_no_job_is_passed_over() -> None:
+def test_recorded_list_is_read_without_entries_that_are_no_jobs() -> None:
     recorded = CAPTURES["job_list"]
     page = read_job_page(encode({**recorded, "jobs": [None, {"status": "x"}, *recorded["jobs"], 7]}))
     assert [job.job_id for job in page.jobs] == ["c0345474-2310-42b6-af81-3147eb10f3ab"]
@@ -93,9 +93,7 @@ def test_the_recorded_list_is_read_and_an_entry_that_is_no_job_is_passed_over() 
         ("timeout", "failed"), ("FAILURE", "failed"), ("timed out", "failed"),
     ],
 )  # fmt: skip
-def test_every_word_for_a_state_is_read_as_one_of_four_and_an_unknown_one_has_not_ended(
-    word: object, status: str
-) -> None:
+def test_every_status_word_is_one_of_four_states(word: object, status: str) -> None:
     assert read_job(encode({"id": "a", "status": word}), "a").status == status
 
 
@@ -103,12 +101,12 @@ URL = "https://x.test/v.mp4"
 
 
 @pytest.mark.parametrize("word", ["done", "finished", "dreaming", "expired", "loading", "failed", None])
-def test_a_video_url_ends_a_job_whatever_the_word_is(word: object) -> None:
+def test_video_url_ends_a_job_with_any_status_word(word: object) -> None:
     job = read_job(encode({"id": "a", "status": word, "result": {"videoUrl": URL}}), "a")
     assert (job.status, job.video_url, job.progress) == ("complete", URL, 100)
 
 
-def test_an_unnamed_url_does_not_end_a_job_that_runs_or_failed() -> None:
+def test_unnamed_url_does_not_end_a_job_that_runs_or_failed() -> None:
     for word, status in (("loading", "loading"), ("failed", "failed")):
         assert (
             read_job(encode({"id": "a", "status": word, "result": {"log": "https://x.test/log"}}), "a").status == status
@@ -128,7 +126,7 @@ def test_an_unnamed_url_does_not_end_a_job_that_runs_or_failed() -> None:
         ({"status": "dreaming", "error": ""}, "loading", None),
     ],
 )
-def test_an_error_is_told_with_the_studios_word(document: dict[str, Any], status: str, error: str | None) -> None:
+def test_error_includes_the_studios_status_word(document: dict[str, Any], status: str, error: str | None) -> None:
     job = read_job(encode({"id": "a", **document}), "a")
     assert (job.status, job.error) == (status, error)
     assert job.stalled == (document["status"] in ("moderated", "done"))
@@ -149,7 +147,7 @@ def test_an_error_is_told_with_the_studios_word(document: dict[str, Any], status
         {"id": "7", "data": {"status": "loading"}},
     ],
 )
-def test_an_answer_without_a_name_or_in_a_wrapper_is_ours(answer: dict[str, Any]) -> None:
+def test_answer_without_an_id_or_in_a_wrapper_is_accepted(answer: dict[str, Any]) -> None:
     job = read_job(encode(answer), "7")
     assert (job.job_id, job.status) == ("7", "loading")
 
@@ -163,18 +161,18 @@ def test_an_answer_without_a_name_or_in_a_wrapper_is_ours(answer: dict[str, Any]
         {"id": "8", "data": {"status": "complete"}},
     ],
 )
-def test_another_jobs_answer_is_not_ours(answer: dict[str, Any]) -> None:
+def test_answer_about_another_job_is_refused(answer: dict[str, Any]) -> None:
     with pytest.raises(StudioProtocolError, match="another job"):
         read_job(encode(answer), "7")
 
 
 @pytest.mark.parametrize("answer", [{}, {"success": False, "error": "no such route"}, {"data": {}}, [], 7, "loading"])
-def test_an_answer_that_is_no_job_ends_nothing(answer: object) -> None:
+def test_answer_that_is_no_job_is_an_error(answer: object) -> None:
     with pytest.raises(StudioProtocolError):
         read_job(encode(answer), "7")
 
 
-def test_a_numbered_or_wrapped_job_is_read_from_the_paid_answer() -> None:
+def test_numbered_or_wrapped_job_is_read_from_the_paid_answer() -> None:
     for answer in ({"jobId": 7}, {"success": True, "data": {"id": 7, "status": "queued"}}, {"job": {"jobId": "7"}}):
         assert read_submitted_job(encode(answer)).job_id == "7"
     assert read_submitted_job(encode({"jobId": "7", "status": "success"})).status == "pending"
@@ -190,11 +188,11 @@ ENTRY = {"id": "a", "status": "loading"}
         {"data": {"items": [ENTRY]}}, {"success": True, "data": {"jobs": [{"job": ENTRY}]}},
     ],
 )  # fmt: skip
-def test_a_list_is_read_in_each_known_shape(listed: object) -> None:
+def test_list_is_read_in_each_known_shape(listed: object) -> None:
     assert [job.job_id for job in read_job_page(encode(listed)).jobs] == ["a"]
 
 
-def test_an_empty_list_is_empty_and_its_next_page_is_found() -> None:
+def test_empty_list_is_empty_and_its_next_page_is_found() -> None:
     for text in (b"[]", b'{"items": []}', b'{"data": {"jobs": []}}'):
         assert read_job_page(text).jobs == ()
     for listed in (
@@ -207,7 +205,7 @@ def test_an_empty_list_is_empty_and_its_next_page_is_found() -> None:
 @pytest.mark.parametrize(
     "listed", [{}, {"rows": [ENTRY]}, {"items": None}, {"items": "none"}, 7, {"items": [{"n": 1}]}]
 )
-def test_a_list_that_cannot_be_read_is_never_empty(listed: object) -> None:
+def test_list_that_cannot_be_read_is_never_empty(listed: object) -> None:
     with pytest.raises(StudioProtocolError, match="cannot be read"):
         read_job_page(encode(listed))
 
@@ -222,13 +220,13 @@ def test_progress_stays_between_0_and_100(progress: object, read: int) -> None:
 @pytest.mark.parametrize(
     "job_id", ["", "a/b", "..", "a.b", "a b", "a\n", "a?x=1", "-", "é", "²", "a" * 129, "%2e%2e", "\u0430bc"]
 )
-def test_what_would_be_a_strange_part_of_a_url_or_a_file_name_is_no_job_id(job_id: str) -> None:
+def test_job_id_must_be_safe_in_urls_and_file_names(job_id: str) -> None:
     assert not is_job_id(job_id)
     with pytest.raises(StudioProtocolError, match="no usable job id"):
         read_submitted_job(encode({"jobId": job_id, "status": "pending"}))
 
 
-def test_a_refusals_own_words_are_quoted() -> None:
+def test_refusal_text_is_quoted() -> None:
     said = read_studio_error(encode(CAPTURES["rejected_400"]))
     assert said == "«Validation failed; duration: " + CAPTURES["rejected_400"]["issues"][0]["message"] + "»"
     assert read_studio_error(encode(CAPTURES["blob_expired_403"])) == "«Client token has expired.»"

@@ -1,4 +1,4 @@
-"""What is a URL or an identifier by its spelling, and what is only text."""
+"""URLs and identifiers by their spelling, and other text."""
 
 import string
 
@@ -14,7 +14,7 @@ HOST = "https://a.test/"
 @pytest.mark.parametrize(
     "text", [HOST, "HTTP://127.0.0.1:4020/x?y=%20#z", HOST + "x" * (URL_CHARACTERS_MAX - len(HOST)), "https://[::1]/"]
 )
-def test_a_url_is_shown_as_it_is(text: str) -> None:
+def test_url_is_shown_as_it_is(text: str) -> None:
     assert is_url(text)
     assert show_url(text) == text
 
@@ -27,20 +27,20 @@ def test_a_url_is_shown_as_it_is(text: str) -> None:
         " https://a.test/", HOST + "x" * URL_CHARACTERS_MAX, "file:///etc/passwd", "https://a.test/\x7f",
     ],
 )  # fmt: skip
-def test_anything_else_is_quoted(text: str) -> None:
+def test_other_text_is_quoted(text: str) -> None:
     assert not is_url(text)
     assert show_url(text).startswith("«")
 
 
 @pytest.mark.parametrize(("text", "good"), [("a", True), ("A-z_9" * 25, True), ("a" * 129, False), ("", False),
                                             ("a b", False), ("a\n", False), ("é", False), ("a.b", False)])  # fmt: skip
-def test_an_identifier_is_one_by_its_letters(text: str, good: bool) -> None:
+def test_identifier_is_recognised_by_its_characters(text: str, good: bool) -> None:
     assert is_identifier(text) == good
     assert (show_identifier(text) == text) == good
 
 
 @given(st.text())
-def test_whatever_is_shown_is_printable_and_bounded(text: str) -> None:
+def test_shown_text_is_printable_and_bounded(text: str) -> None:
     for shown in (show_url(text), show_identifier(text)):
         assert shown.isprintable()
         assert len(shown) <= URL_CHARACTERS_MAX

@@ -1,4 +1,4 @@
-"""MPP on the wire: challenges out of hostile headers, charges, credentials and receipts, against recorded ones."""
+"""MPP on the wire: challenges in hostile headers, charges, credentials and receipts, compared with recorded ones."""
 
 import base64
 import contextlib
@@ -57,7 +57,7 @@ def read_one(*headers: str) -> Offer:
     return offer
 
 
-def test_a_recorded_challenge_is_one_offer_with_its_terms_verbatim() -> None:
+def test_recorded_challenge_is_one_offer_with_unchanged_terms() -> None:
     offer = read_one(CHALLENGE)
     assert (offer.rail, offer.scheme, offer.network) == ("mpp", "charge", "eip155:4217")
     assert offer.asset == "0x20c000000000000000000000b9537d11c60e8b50"
@@ -84,7 +84,7 @@ def test_a_recorded_challenge_is_one_offer_with_its_terms_verbatim() -> None:
         (CHALLENGE, 'Bearer realm="Payment id=1"'),
     ],
 )
-def test_a_good_challenge_is_found_among_all_kinds_of_others(headers: tuple[str, ...]) -> None:
+def test_good_challenge_is_found_among_all_kinds_of_others(headers: tuple[str, ...]) -> None:
     assert read_one(*headers).amount_micro_usdc == 10_000
 
 
@@ -94,7 +94,7 @@ def test_several_challenges_in_one_header_are_several_offers() -> None:
     assert offers.resource_url is None
 
 
-def test_a_problem_document_beside_a_challenge_says_nothing_about_its_price() -> None:
+def test_problem_document_does_not_change_the_price() -> None:
     body = json.dumps({"type": "https://paymentauth.org/problems/payment-required", "status": 402, "detail": "Pay."})
     assert len(read_offers(402, [("www-authenticate", CHALLENGE)], body.encode()).offers) == 1
 
@@ -114,26 +114,26 @@ def test_a_problem_document_beside_a_challenge_says_nothing_about_its_price() ->
         ('intent="charge"', 'intent="', "cannot be read"),
     ],
 )
-def test_a_damaged_challenge_is_passed_over_with_its_reason(old: str, new: str, says: str) -> None:
+def test_damaged_challenge_is_skipped_with_the_reason(old: str, new: str, says: str) -> None:
     offers = read_offers(402, [("www-authenticate", CHALLENGE.replace(old, new))], b"")
     assert offers.offers == ()
     assert any(says in line for line in offers.passed_over), offers.passed_over
 
 
-def test_more_challenges_than_anybody_makes_are_none() -> None:
+def test_too_many_challenges_are_refused() -> None:
     challenges, unread = read_challenges([("www-authenticate", ", ".join([CHALLENGE] * 33))])
     assert challenges == []
     assert unread == ["33 MPP challenges, where at most 32 are read"]
 
 
-def test_a_zero_amount_beside_a_sign_in_is_a_sign_in() -> None:
+def test_zero_amount_with_a_sign_in_is_a_sign_in() -> None:
     document: dict[str, Any] = {"x402Version": 2, "accepts": [], "extensions": {"sign-in-with-x": {}}}
     header = base64.b64encode(json.dumps(document).encode()).decode()
     with pytest.raises(StudioProtocolError, match="sign-in"):
         read_offers(402, [("payment-required", header), ("www-authenticate", CHALLENGE)], b"")
 
 
-def test_the_call_is_the_one_that_the_recorded_client_signed() -> None:
+def test_call_equals_the_recorded_clients() -> None:
     document = build_charge(read_one(CHALLENGE), payer=PAYER, valid_before=1_795_451_348, gas_price=18_677_754_167)
     charge = read_charge(document)
     assert charge.call_data == CALL
@@ -143,7 +143,7 @@ def test_the_call_is_the_one_that_the_recorded_client_signed() -> None:
     assert network_fee(charge.gas_price) == 18_678
 
 
-def test_a_credential_is_read_back_by_the_official_types() -> None:
+def test_credential_is_read_back_by_the_official_types() -> None:
     document = build_charge(read_one(CHALLENGE), payer=PAYER, valid_before=1, gas_price=1)
     value = encode_credential({**document, "hash": TRANSACTION}, {"type": "transaction", "signature": "0x76ab"})
     official = OfficialCredential.from_authorization(value)
@@ -159,14 +159,14 @@ def test_a_credential_is_read_back_by_the_official_types() -> None:
     "field", ["from", "currency", "to", "amount", "memo", "chainId", "validBefore", "maxFeePerGas"]
 )
 @pytest.mark.parametrize("value", [None, "", "0x", True, -1, [], {}])
-def test_a_damaged_charge_is_refused(field: str, value: Any) -> None:
+def test_damaged_charge_is_refused(field: str, value: Any) -> None:
     document = build_charge(read_one(CHALLENGE), payer=PAYER, valid_before=1, gas_price=1)
     transaction: Any = document["transaction"]
     with pytest.raises(StudioProtocolError):
         read_charge({**document, "transaction": {**transaction, field: value}})
 
 
-def test_a_recorded_receipt_names_its_transaction() -> None:
+def test_recorded_receipt_names_its_transaction() -> None:
     assert read_payment_receipt(RECEIPT) == TRANSACTION
     assert read_payment_receipt(encode({"status": "failed", "reference": TRANSACTION})) is None
     assert read_payment_receipt(encode({"status": "success", "reference": "javascript:"})) == ""
@@ -179,7 +179,7 @@ def respond(status: int, body: Any = None, **headers: str) -> Response:
     return Response(status=status, headers=list(headers.items()), body=data)
 
 
-def test_what_an_answer_means_for_the_money() -> None:
+def test_answers_have_the_right_outcome() -> None:
     spent = "MPP payment failed: Payment verification failed: Transaction hash has already been used."
     settled = read_outcome(
         Response(status=200, headers=[("payment-receipt", RECEIPT)], body=b"{}"), "mpp", "eip155:4217"
@@ -195,7 +195,7 @@ def test_what_an_answer_means_for_the_money() -> None:
     assert isinstance(read_outcome(respond(402, {"reason": "nonce_already_used"}), "mpp"), Refused)
 
 
-def test_what_the_chain_says_of_a_transaction() -> None:
+def test_inclusion_is_read_from_a_receipt() -> None:
     receipt = {
         "transactionHash": TRANSACTION.upper().replace("0X", "0x"), "status": "0x1", "gasUsed": hex(298_540),
         "effectiveGasPrice": hex(18_677_754_167),
@@ -213,7 +213,7 @@ def test_what_the_chain_says_of_a_transaction() -> None:
             read_inclusion(nonsense, TRANSACTION)
 
 
-def test_a_balance_is_asked_as_erc_20_says() -> None:
+def test_balance_call_follows_erc_20() -> None:
     [call, block] = build_balance_call("0x" + "A" * 40, PAYER)
     assert call == {"to": "0x" + "A" * 40, "data": "0x70a08231" + PAYER[2:].lower().rjust(64, "0")}
     assert block == "latest"
@@ -240,7 +240,7 @@ PIECES = st.sampled_from(
 
 
 @given(st.lists(PIECES | st.text(max_size=12), max_size=12).map("".join))
-def test_no_header_breaks_the_reader(header: str) -> None:
+def test_any_header_is_read_or_skipped(header: str) -> None:
     challenges, unread = read_challenges([("www-authenticate", header)])
     assert len(challenges) + len(unread) <= 64
     with contextlib.suppress(SeedanceError):
@@ -257,7 +257,7 @@ FIELDS = st.sampled_from(["amount", "currency", "recipient", "methodDetails", "d
 
 
 @given(st.dictionaries(FIELDS, JSON, max_size=4))
-def test_no_request_breaks_the_reader(changes: dict[str, Any]) -> None:
+def test_any_request_parameter_is_read_or_skipped(changes: dict[str, Any]) -> None:
     good = {
         "amount": "1", "currency": "0x" + "2" * 40, "recipient": "0x" + "3" * 40, "methodDetails": {"chainId": 4217},
     }  # fmt: skip

@@ -1,4 +1,4 @@
-"""Sign-ins: the text we sign is another implementation's text, and about nothing but the URL that we called."""
+"""Sign-ins: the signed text equals another implementation's, and is only about the called URL."""
 
 import base64
 import dataclasses
@@ -53,7 +53,7 @@ def read(document: Any) -> SignIn:
 
 
 @pytest.mark.parametrize("row", ROWS, ids=range(len(ROWS)))
-def test_our_text_is_the_other_implementations_text(row: dict[str, Any]) -> None:
+def test_message_equals_another_implementations(row: dict[str, Any]) -> None:
     message = build_message(SignIn(**row["fields"]), row["address"])
     assert message == row["message"]
     parsers: list[Callable[[str], Any]] = [RegExpParsedMessage, ABNFParsedMessage]
@@ -67,9 +67,7 @@ def test_our_text_is_the_other_implementations_text(row: dict[str, Any]) -> None
 @pytest.mark.parametrize(
     ("challenge", "proof"), [("sign_in_challenge", "sign_in_proof"), ("poll_challenge", "poll_proof")]
 )
-async def test_a_recorded_sign_in_is_made_again_to_the_last_byte_of_its_signature(
-    challenge: str, proof: str, tmp_path: Path
-) -> None:
+async def test_recorded_sign_in_is_reproduced_exactly(challenge: str, proof: str, tmp_path: Path) -> None:
     recorded = CAPTURES[proof]
     sign_in = read(CAPTURES[challenge])
     check_sign_in(sign_in, url=recorded["uri"], chain_id=CHAIN, now=NOW)
@@ -80,18 +78,18 @@ async def test_a_recorded_sign_in_is_made_again_to_the_last_byte_of_its_signatur
     assert challenge != "sign_in_challenge" or message == CAPTURES["sign_in_message"]
 
 
-def test_a_challenge_may_come_in_the_body_alone() -> None:
+def test_challenge_may_come_in_the_body_alone() -> None:
     body = json.dumps(CAPTURES["sign_in_challenge"]).encode()
     assert read_sign_in((), body) == read(CAPTURES["sign_in_challenge"])
 
 
-def test_a_route_that_is_free_is_never_paid() -> None:
+def test_price_on_a_free_route_is_refused() -> None:
     priced = {**CAPTURES["sign_in_challenge"], "accepts": build_challenge()["accepts"]}
     with pytest.raises(StudioProtocolError, match="a payment on a route that is free"):
         read(priced)
 
 
-def test_a_refused_sign_in_is_no_challenge() -> None:
+def test_refused_sign_in_is_no_challenge() -> None:
     with pytest.raises(StudioProtocolError, match="sent no challenge"):
         read_sign_in((), json.dumps(CAPTURES["sign_in_refusal"]).encode())
 
@@ -104,7 +102,7 @@ def test_another_kind_of_text_is_refused(key: str, value: object) -> None:
         read(document)
 
 
-def test_a_good_sign_in_passes_in_each_spelling_that_a_studio_may_use() -> None:
+def test_valid_sign_in_passes_in_every_spelling() -> None:
     for change in (
         {},
         {"statement": None},
@@ -153,14 +151,14 @@ HOSTILE = {
 
 
 @pytest.mark.parametrize(("change", "says"), HOSTILE.values(), ids=HOSTILE)
-def test_a_text_about_anything_else_is_not_signed(change: dict[str, str], says: str) -> None:
+def test_other_sign_in_text_is_not_signed(change: dict[str, str], says: str) -> None:
     with pytest.raises(StudioProtocolError, match=says) as caught:
         check_sign_in(dataclasses.replace(GOOD, **change), url=URL, chain_id=CHAIN, now=NOW)
     assert str(caught.value).isprintable()
 
 
 @pytest.mark.parametrize("now", [NOW, 0.0, 4_000_000_000.5])
-def test_a_sign_in_of_our_own_making_passes_our_own_check_and_the_other_parser(now: float) -> None:
+def test_prepared_sign_in_passes_our_check_and_another_parser(now: float) -> None:
     sign_in = prepare_sign_in(url=URL, chain_id=CHAIN, nonce="0" * 32, now=now)
     check_sign_in(sign_in, url=URL, chain_id=CHAIN, now=now)
     parsed = SiweMessage.from_message(build_message(sign_in, PAYER))
@@ -173,7 +171,7 @@ FIELDS = dataclasses.asdict(GOOD)
 
 @st.composite
 def bent(draw: st.DrawFn) -> SignIn:
-    """The good sign-in with something put into one of its fields."""
+    """Draw the valid sign-in with other text in one of its fields."""
     field = draw(st.sampled_from(sorted(FIELDS)))
     good, put = FIELDS[field], draw(st.text(max_size=3) | st.sampled_from(["\n", "\r\n", " ", "a", "0"]))
     at = draw(st.integers(min_value=0, max_value=len(good)))
@@ -182,7 +180,7 @@ def bent(draw: st.DrawFn) -> SignIn:
 
 @settings(max_examples=300)
 @given(bent())
-def test_whatever_passes_the_check_has_the_lines_of_one_plain_text(sign_in: SignIn) -> None:
+def test_accepted_sign_in_is_one_plain_text(sign_in: SignIn) -> None:
     try:
         check_sign_in(sign_in, url=URL, chain_id=CHAIN, now=NOW)
     except StudioProtocolError:
@@ -195,7 +193,7 @@ def test_whatever_passes_the_check_has_the_lines_of_one_plain_text(sign_in: Sign
 
 @settings(deadline=None)
 @given(mangled(CAPTURES["sign_in_challenge"]))
-def test_a_mangled_challenge_is_read_or_raises_only_our_error(document: Any) -> None:
+def test_mangled_challenge_is_read_or_raises_only_our_error(document: Any) -> None:
     answer = answer_with(document)
     for headers, body in ((answer.headers, b""), ((), json.dumps(document).encode())):
         try:

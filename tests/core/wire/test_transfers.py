@@ -1,4 +1,4 @@
-"""A token's transfers, as a node's event log lists them."""
+"""A token's transfers in a node's event log."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""The URL of the finished video: found in any field, taken from no input, guessed from nothing."""
+"""The URL of the finished video: found in any field, never from the request, never guessed."""
 
 import json
 from typing import Any, cast
@@ -46,7 +46,7 @@ STILL = "https://x.test/still"
         {"result": {"url": URL}, "pollUrl": "https://x.test/poll.mp4", "self": "https://x.test/jobs/1"},
     ],
 )
-def test_the_one_video_url_is_found_in_any_field(document: dict[str, Any]) -> None:
+def test_one_video_url_is_found_in_any_field(document: dict[str, Any]) -> None:
     assert find_urls(document, loopback_http=False).video == URL
 
 
@@ -69,18 +69,18 @@ def test_the_one_video_url_is_found_in_any_field(document: dict[str, Any]) -> No
         {"result": None},
     ],
 )
-def test_what_is_not_the_video_is_not_taken(document: dict[str, Any]) -> None:
+def test_other_urls_are_not_chosen(document: dict[str, Any]) -> None:
     found = find_urls(document, loopback_http=False)
     assert (found.video, found.candidates) == (None, ())
 
 
 @pytest.mark.parametrize("result", [{"a": URL, "b": OTHER}, [URL, OTHER], {"video": {"a": URL, "b": OTHER}}])
-def test_of_several_urls_without_a_known_name_none_is_guessed(result: object) -> None:
+def test_several_unnamed_urls_are_not_guessed_from(result: object) -> None:
     found = find_urls({"result": result}, loopback_http=False)
     assert (found.video, found.candidates) == (None, (URL, OTHER))
 
 
-def test_plain_http_counts_only_on_this_machine_and_where_it_is_allowed() -> None:
+def test_plain_http_counts_only_on_allowed_loopback() -> None:
     for host in ("127.0.0.1:4020", "localhost", "[::1]:80"):
         document = {"result": {"videoUrl": f"http://{host}/v.mp4"}}
         assert find_urls(document, loopback_http=True).video is not None
@@ -88,7 +88,7 @@ def test_plain_http_counts_only_on_this_machine_and_where_it_is_allowed() -> Non
     assert find_urls({"result": {"videoUrl": "http://x.test/v.mp4"}}, loopback_http=True).video is None
 
 
-def test_a_result_without_a_video_is_told_as_quoted_and_bounded_text() -> None:
+def test_result_without_a_video_is_quoted_and_bounded() -> None:
     job = read_job(json.dumps({"status": "done", "result": {"a": URL, "b": OTHER}}).encode(), "7")
     assert job.result_text == f"«{URL}», «{OTHER}»"
     job = read_job(json.dumps({"status": "done", "result": {"note": "Ask the » desk\n" * 500}}).encode(), "7")
@@ -107,7 +107,7 @@ TREES = st.recursive(
 
 
 @given(st.dictionaries(KEYS, TREES, max_size=6) | mangled(CAPTURES["job_complete"]))
-def test_any_document_gives_only_whole_https_urls_that_it_holds(document: Any) -> None:
+def test_any_document_gives_only_its_own_https_urls(document: Any) -> None:
     if not isinstance(document, dict):
         return
     found = find_urls(cast("dict[str, Any]", document), loopback_http=False)
@@ -117,7 +117,7 @@ def test_any_document_gives_only_whole_https_urls_that_it_holds(document: Any) -
     assert found.video is None or not found.candidates
 
 
-def test_a_document_that_is_read_in_part_is_not_guessed_from() -> None:
+def test_partly_read_document_is_not_guessed_from() -> None:
     filler = {f"key{number}": "x" for number in range(20_000)}
     assert find_urls({"result": {"link": URL, **filler}}, loopback_http=False).candidates == (URL,)
     assert find_urls({"result": {"videoUrl": URL, **filler}}, loopback_http=False).video == URL

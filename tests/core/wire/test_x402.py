@@ -1,4 +1,4 @@
-"""What we sign and send on the x402 rail, held against the official SDK and the recorded exchanges."""
+"""Signatures and headers of the x402 rail, compared with the official SDK and recorded exchanges."""
 
 import base64
 import json
@@ -44,7 +44,7 @@ from tests.vectors.build_vectors import BUILDERS
 from .hostile import VALUES, mangled
 
 RECORDED_KEY = "0x59c6995e998f97a5a0044966f0945389dc9e86dae88c7a8412f4603b6b78690d"
-"""Account 1 of the public test mnemonic, which the recording paid with."""
+"""Account 1 of the public test mnemonic, which paid in the recording."""
 ROWS = read_vectors("authorizations")["rows"]
 
 
@@ -59,19 +59,19 @@ def read_fields(fields: dict[str, str]) -> Authorization:
 
 def digest(typed_data: dict[str, object]) -> str:
     message = encode_typed_data(full_message=typed_data)
-    from eth_utils.crypto import keccak  # beside its one use: the EIP-191 envelope of EIP-712
+    from eth_utils.crypto import keccak  # its only use: the EIP-191 envelope of EIP-712
 
     return "0x" + keccak(b"\x19" + message.version + message.header + message.body).hex()
 
 
 @pytest.mark.parametrize("name", BUILDERS)
-def test_the_vectors_are_what_their_script_makes(name: str) -> None:
+def test_vectors_equal_their_scripts_output(name: str) -> None:
     built = BUILDERS[name]()
     assert built["rows"] == read_vectors(name)["rows"]
 
 
 @pytest.mark.parametrize("row", ROWS, ids=range(len(ROWS)))
-async def test_an_authorization_has_the_sdks_digest_and_signature(row: dict[str, Any], tmp_path: Path) -> None:
+async def test_authorization_has_the_sdks_digest_and_signature(row: dict[str, Any], tmp_path: Path) -> None:
     authorization, domain = read_fields(row["authorization"]), TokenDomain(**row["token"])
     typed_data = build_typed_data(authorization, domain)
     assert digest(typed_data) == row["digest"]
@@ -82,7 +82,7 @@ async def test_an_authorization_has_the_sdks_digest_and_signature(row: dict[str,
 
 
 @pytest.mark.parametrize("name", ["upload", "generate"])
-async def test_a_recorded_payment_is_made_again_to_the_last_byte_of_its_signature(name: str, tmp_path: Path) -> None:
+async def test_recorded_payment_is_reproduced_exactly(name: str, tmp_path: Path) -> None:
     recorded = CAPTURES[f"{name}_payment"]
     offers = read_challenge(CAPTURES[f"{name}_challenge"])
     authorization = read_fields(recorded["payload"]["authorization"])
@@ -94,13 +94,13 @@ async def test_a_recorded_payment_is_made_again_to_the_last_byte_of_its_signatur
     assert sent["payload"] == recorded["payload"]
     assert sent["accepted"] == recorded["accepted"]
     assert sent["extensions"] == recorded["extensions"]
-    # Their client drops `method` from the resource, which the SDK does not know; we echo the studio's own words.
+    # Their client drops `method` from the resource, which the SDK does not know; we echo the studio's resource.
     assert sent["resource"] == {**recorded["resource"], "method": "POST"}
     assert set(sent) == set(recorded)
 
 
 @pytest.mark.parametrize("name", ["upload", "generate"])
-def test_the_sdk_reads_our_header_and_finds_the_same_signer(name: str) -> None:
+def test_sdk_reads_our_header_and_finds_the_same_signer(name: str) -> None:
     recorded = CAPTURES[f"{name}_payment"]
     offers = read_challenge(CAPTURES[f"{name}_challenge"])
     authorization = read_fields(recorded["payload"]["authorization"])
@@ -116,7 +116,7 @@ def test_the_sdk_reads_our_header_and_finds_the_same_signer(name: str) -> None:
     assert Account._recover_hash(hashed, signature=theirs.signature) == PAYER  # pyright: ignore[reportPrivateUsage]  # it has no public name
 
 
-def test_the_sdks_own_client_signs_what_we_would_sign() -> None:
+def test_sdk_client_signs_the_same() -> None:
     requirements = PaymentRequirements.model_validate(CAPTURES["generate_challenge"]["accepts"][0])
     theirs = ExactEvmScheme(Account.from_key(RECORDED_KEY)).create_payment_payload(requirements)  # pyright: ignore[reportArgumentType]  # it wraps accounts itself
     ours = build_typed_data(read_fields(theirs["authorization"]), LIVE_TOKEN)
@@ -131,7 +131,7 @@ def test_the_sdks_own_client_signs_what_we_would_sign() -> None:
     nonce=st.binary(min_size=32, max_size=32),
     address=st.binary(min_size=20, max_size=20),
 )
-def test_an_authorization_is_read_back_from_its_payment(
+def test_authorization_is_read_back_from_its_payment(
     amount: int, after: int, before: int, nonce: bytes, address: bytes
 ) -> None:
     authorization = Authorization(
@@ -149,7 +149,7 @@ def test_an_authorization_is_read_back_from_its_payment(
 
 
 @given(mangled(CAPTURES["upload_payment"]))
-def test_a_damaged_stored_payment_raises_only_our_error(payment: Any) -> None:
+def test_damaged_stored_payment_raises_only_our_error(payment: Any) -> None:
     try:
         authorization = read_authorization(cast("Json", payment) if isinstance(payment, dict) else {})
     except StudioProtocolError:
@@ -157,7 +157,7 @@ def test_a_damaged_stored_payment_raises_only_our_error(payment: Any) -> None:
     assert build_authorization_state_call(authorization, LIVE_TOKEN)
 
 
-def test_a_payment_identifier_is_the_nonce_where_the_studio_asks_for_one() -> None:
+def test_requested_payment_identifier_is_the_nonce() -> None:
     challenge = build_challenge()
     challenge["extensions"]["payment-identifier"] = {"info": {"required": True}, "schema": {}}
     offers = read_challenge(challenge)
@@ -168,27 +168,27 @@ def test_a_payment_identifier_is_the_nonce_where_the_studio_asks_for_one() -> No
 
 
 @given(VALUES)
-def test_a_nonsensical_extension_breaks_no_payment(value: Any) -> None:
+def test_invalid_extension_is_ignored(value: Any) -> None:
     challenge = build_challenge()
     challenge["extensions"] = {"payment-identifier": {"info": value}, "x": value}
     try:
         offers = read_challenge(challenge)
     except StudioProtocolError:
-        return  # what JSON cannot carry was refused at the door
+        return  # what JSON cannot represent was refused when it was read
     payment = build_payment(read_fields(ROWS[0]["authorization"]), offers.offers[0], offers)
     assert encode_payment(payment, "0x")
 
 
-def test_a_challenge_without_extensions_gets_none() -> None:
+def test_challenge_without_extensions_gets_none() -> None:
     challenge = build_challenge()
     del challenge["extensions"]
     offers = read_challenge(challenge)
     assert "extensions" not in build_payment(read_fields(ROWS[0]["authorization"]), offers.offers[0], offers)
 
 
-def test_the_chain_is_asked_for_the_payers_nonce_at_the_token() -> None:
+def test_state_call_names_token_payer_and_nonce() -> None:
     # Selector of authorizationState(address,bytes32): the first four bytes of the hash of that text.
-    from eth_utils.crypto import keccak  # beside its one use
+    from eth_utils.crypto import keccak  # its only use
 
     call: Any = build_authorization_state_call(read_fields(ROWS[0]["authorization"]), LIVE_TOKEN)
     assert call[0]["to"] == LIVE_TOKEN.asset
@@ -197,7 +197,7 @@ def test_the_chain_is_asked_for_the_payers_nonce_at_the_token() -> None:
     assert call[1] == "latest"
 
 
-def test_a_word_of_the_chain_is_hexadecimal_and_nothing_else() -> None:
+def test_chain_word_must_be_hexadecimal() -> None:
     assert read_word("0x" + "0" * 63 + "1") == 1
     assert read_word("0x6543") == 0x6543
     texts = ["0x", "", "1", "0x_1", "0x1_0", "0x-1", "0x 1", "0x1\n", "0x" + "0" * 65, "0xg"]
@@ -208,7 +208,7 @@ def test_a_word_of_the_chain_is_hexadecimal_and_nothing_else() -> None:
 
 
 @pytest.mark.parametrize("name", ["upload", "generate"])
-def test_a_recorded_settlement_is_read(name: str) -> None:
+def test_recorded_settlement_is_read(name: str) -> None:
     recorded = CAPTURES[f"{name}_settlement"]
     settlement = read_settlement(encode_header(recorded))
     assert settlement.success
@@ -226,17 +226,17 @@ def test_a_recorded_settlement_is_read(name: str) -> None:
         {"transaction": "0x" + "a" * 64 + "\n"},
     ],
 )
-def test_what_is_no_transaction_hash_is_not_shown_as_one(change: dict[str, object]) -> None:
+def test_invalid_transaction_hash_is_not_shown(change: dict[str, object]) -> None:
     assert read_settlement(encode_header({**CAPTURES["upload_settlement"], **change})).transaction == ""
 
 
-def test_a_settlement_that_names_strange_parties_names_none() -> None:
+def test_settlement_with_invalid_parties_names_none() -> None:
     settlement = read_settlement(encode_header({"success": "true", "network": "the base chain", "payer": "you"}))
     assert (settlement.success, settlement.network, settlement.payer, settlement.transaction) == (False, "", None, "")
 
 
 @given(mangled(CAPTURES["upload_settlement"]) | VALUES)
-def test_a_mangled_settlement_is_read_or_raises_only_our_error(document: Any) -> None:
+def test_mangled_settlement_is_read_or_raises_only_our_error(document: Any) -> None:
     try:
         settlement = read_settlement(encode_header(document))
     except StudioProtocolError:

@@ -37,8 +37,10 @@ def test_a_demo_that_fails_leaves_nothing(tmp_path: Path) -> None:
 
     failed = run_demo(str(tmp_path / "no-picture.png"))
 
-    assert failed.code != 0
-    assert "picture" in failed.err
+    assert failed.code == 2
+    assert set(failed.json) == {"error"}
+    assert "picture" in failed.one_line
+    assert failed.one_line.startswith("seedance-mcp: ")
     assert list_left() == []
 
 

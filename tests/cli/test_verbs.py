@@ -32,9 +32,7 @@ if TYPE_CHECKING:
 
 def test_a_rehearsal_needs_nothing_but_the_command(person: Person) -> None:
     person.draw("boat.png")
-    done = person.run_apart(
-        "animate", "boat.png", "--prompt", "It sails", "--sandbox", afresh=True, SEEDANCE_WALLET_KEY="not a key"
-    )
+    done = person.run_apart("animate", "boat.png", "--prompt", "It sails", "--sandbox", SEEDANCE_WALLET_KEY="not a key")
     assert done.code == 0, done.err
     assert Path(done.out.strip()).read_bytes()[4:8] == b"ftyp"
     assert not (person.data_dir / "live").exists()
@@ -248,7 +246,6 @@ FAILING = [
     ("animate", "--from", "gone.csv"), ("animate", "a.png"), ("quote", "a.png"), ("quote", "gone.png", "--prompt", "x"),
     ("upload", "gone.png"), ("get", "cm"), ("jobs", "--limit", "1"), ("wallet", "limits"), ("wallet", "payments"),
     ("wallet", "create"), ("wallet", "import", "gone.json"), ("wallet", "fund"), ("wallet", "show"),
-    ("demo", "gone.png"),
 ]  # fmt: skip
 
 

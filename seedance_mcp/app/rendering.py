@@ -7,6 +7,17 @@ from typing import TYPE_CHECKING
 from seedance_mcp.adapters.media.videos import is_missing
 from seedance_mcp.core.errors import URL_CHARACTERS_MAX, format_duration, quote_text
 from seedance_mcp.core.money import format_usdc
+from seedance_mcp.core.next_steps import (
+    Argument,
+    Call,
+    NextStep,
+    OwnerDo,
+    OwnerOnly,
+    RaiseTake,
+    Repeat,
+    Show,
+    join_steps,
+)
 from seedance_mcp.core.wire.failures import is_moderation
 from seedance_mcp.core.wire.json import is_network
 from seedance_mcp.core.wire.kinds import is_url, show_identifier, show_url
@@ -14,6 +25,7 @@ from seedance_mcp.jobs.undelivered import find_url_age
 
 if TYPE_CHECKING:  # the rooms behind these load when first needed
     from seedance_mcp.config.profiles import Profile
+    from seedance_mcp.core.errors import SeedanceError
     from seedance_mcp.core.limits import Limits
     from seedance_mcp.core.records import Job
     from seedance_mcp.core.wire.responses import Receipt
@@ -61,7 +73,9 @@ def show_upload(hosted: "Hosted") -> UploadResult:
         price_usd=format_usdc(hosted.paid_micro_usdc),
         price_micro_usdc=hosted.paid_micro_usdc,
         notes=list(hosted.notes),
-        next_step="Pass image_url (or the same file) as image to animate_image.",
+        next_step=NextStep(
+            "{0} with {1} (or the same file) as the image.", Call("animate_image"), Argument("image_url")
+        ),
     )
 
 
@@ -110,14 +124,15 @@ def _list_begun_notes(quote: "Quote") -> list[str]:
     return []
 
 
-def _find_quote_step(quote: "Quote") -> str:
+def _find_quote_step(quote: "Quote") -> NextStep:
     if quote.job is not None:
-        return f"Call get_job with job_id {quote.job.job_id}. To buy another video all the same, raise take by one."
+        see = Call("get_job", quote.job.job_id)
+        return NextStep("{0}. To buy another video all the same, {1}.", see, RaiseTake())
     if quote.stage == "begun":
-        return "Call animate_image again with the same arguments: it goes on with that payment."
+        return NextStep("{0} again with the same arguments: it continues that payment.", Call("animate_image"))
     if quote.refusal is None:
-        return "Call animate_image with the same arguments to buy it."
-    return "Do not buy it as it is."
+        return NextStep("{0} with the same arguments to buy it.", Call("animate_image"))
+    return NextStep("Do not buy it as it is.")
 
 
 def show_receipt(
@@ -142,9 +157,10 @@ def show_generation(result: "GenerationResult", profile: "Profile") -> JobResult
     if result.job is not None:
         return show_job(result.job, profile, notes=result.notes)
     if result.begun:
-        next_step = "Still being bought. Call animate_image again with the same arguments; it joins this purchase."
+        join = Call("animate_image")
+        next_step = NextStep("Still being bought. {0} again with the same arguments; it joins this purchase.", join)
     else:
-        next_step = "Nothing is bought yet: the image's host or the studio is slow. Make the same call again."
+        next_step = NextStep("Nothing is bought yet: the image's host or the studio is slow. {0}.", Repeat())
     return JobResult(
         job_id=None, status="pending", progress=0, video_url=None, video_url_age_seconds=None,
         thumbnail_url=None, file=None, price_usd=None,
@@ -195,28 +211,31 @@ def _show_error(job: "Job") -> str | None:
     return quote_text(job.error)
 
 
-def _find_job_step(job: "Job", profile: "Profile") -> str:
+def _find_job_step(job: "Job", profile: "Profile") -> NextStep:
     if job.status == "failed" and not profile.speaks_to(job.studio):
-        return "Call animate_image again with the same arguments: the sandbox in use now makes a new clip."
+        again = Call("animate_image")
+        return NextStep("{0} again with the same arguments: the sandbox in use now makes a new video.", again)
     if job.expired_at is not None:
-        return (
+        return NextStep(
             "Stop polling. Give the claim in notes to the studio's support. The same request answers with this job and "
-            "is not bought again; to pay for another try, raise take by one."
+            "is not bought again; to pay for another try, {0}.",
+            RaiseTake(),
         )
     if job.status == "failed":
         return _find_step_after_failure(job, profile)
     if job.pruned_at is not None:
-        return f"{PRUNED} Do not wait for it. To buy the same video again, raise take by one."
+        return NextStep("{0} Do not wait for it. To buy the same video again, {1}.", PRUNED, RaiseTake())
+    read = Call("get_job", job.job_id)
     if _is_missing(job):
-        return f"Call get_job with job_id {job.job_id} to fetch it again, if the studio still has it."
+        return NextStep("{0} to fetch it again, if the studio still has it.", read)
     if job.file is not None:
-        return f"Done. Show the user {job.file}."
+        return NextStep("Done. {0}.", Show(job.file))
     if job.status == "complete":
-        return f"Call get_job with job_id {job.job_id} to save the video; its URL dies soon."
-    return f"Still running. Call get_job with job_id {job.job_id}."
+        return NextStep("{0} to save the video; its URL expires soon.", read)
+    return NextStep("Still running. {0}.", read)
 
 
-def _find_step_after_failure(job: "Job", profile: "Profile") -> str:
+def _find_step_after_failure(job: "Job", profile: "Profile") -> NextStep:
     """Say what to do about a job that failed at the studio: whom to ask about the money, then the next try."""
     refund = (
         f"No refund is documented: {_name_support(profile)} can be asked, with the job id and the transaction. "
@@ -224,13 +243,13 @@ def _find_step_after_failure(job: "Job", profile: "Profile") -> str:
         else ""
     )
     if is_moderation(job.error):
-        return (
-            f"The studio refused the picture or the prompt. {refund}Change the picture or the prompt before another "
-            "try: the same request would be refused and paid again, whatever its take."
+        return NextStep(
+            "The studio refused the picture or the prompt. {0}Change the picture or the prompt before another try: the "
+            "same request would be refused and paid again, whatever its take.",
+            refund,
         )
-    return (
-        f"It failed at the studio and is not tried again by itself. {refund}To pay for another try, raise take by one."
-    )
+    text = "It failed at the studio and is not tried again by itself. {0}To pay for another try, {1}."
+    return NextStep(text, refund, RaiseTake())
 
 
 def _name_support(profile: "Profile") -> str:
@@ -248,7 +267,7 @@ def _list_job_notes(job: "Job", profile: "Profile", url_age_seconds: float | Non
     if job.status != "complete" or url_age_seconds is None:
         return []
     age = format_duration(url_age_seconds)
-    return [f"The studio named video_url {age} ago; a URL expires about 20 minutes after that."]
+    return [f"The studio named the video's URL {age} ago; a URL expires about 20 minutes after that."]
 
 
 def build_claim(job: "Job", profile: "Profile") -> str:
@@ -313,15 +332,15 @@ def show_jobs(recent: "Recent") -> JobsResult:
         job.status in ("pending", "loading") or (job.status == "complete" and job.file is None) for job in recent.jobs
     )
     if open_jobs:
-        next_step = "Call get_job with the job_id of one that has no file yet."
+        next_step = NextStep("{0} with the {1} of one that has no file yet.", Call("get_job"), Argument("job_id"))
     elif recent.notes:
-        next_step = "Nothing is running that this machine knows of. Call again in a minute to hear of the others."
+        next_step = NextStep("Nothing is running that this machine knows of. {0} in a minute for the others.", Repeat())
     else:
-        next_step = "Nothing is running."
+        next_step = NextStep("Nothing is running.")
     return JobsResult(jobs=lines, notes=list(recent.notes), next_step=next_step)
 
 
-def show_wallet(standing: "Standing", *, problem: str | None = None) -> WalletResult:
+def show_wallet(standing: "Standing", *, problem: NextStep | None = None) -> WalletResult:
     """The account as a face shows it.
 
     Args:
@@ -370,26 +389,32 @@ def show_wallet(standing: "Standing", *, problem: str | None = None) -> WalletRe
     )
 
 
-def _find_wallet_step(standing: "Standing", problem: str | None) -> str:
+def _find_wallet_step(standing: "Standing", problem: NextStep | None) -> NextStep:
     problem = _describe_problem(standing.limits) or problem
     if standing.freeze is None:
         return problem or _say_how_to_fund(standing)
-    ending = f"Only the owner can end it: {standing.profile.name_command('unfreeze')}"
-    return " ".join(filter(None, (standing.freeze.describe(), ending, problem)))
+    ending = NextStep("{0}: {1}", OwnerOnly("end it"), standing.profile.name_command("unfreeze"))
+    return join_steps(standing.freeze.describe(), ending, problem or "")
 
 
-def _describe_problem(limits: "Limits") -> str | None:
+def _describe_problem(limits: "Limits") -> NextStep | None:
     """Return what is wrong in the owner's settings and what to do, or None."""
     if limits.problem is None:
         return None
-    return f"{limits.problem.what} {limits.problem.hint} Until then quote_price works, and nothing can be bought."
+    return explain_no_purchase(limits.problem)
 
 
-def _say_how_to_fund(standing: "Standing") -> str:
+def explain_no_purchase(problem: "SeedanceError") -> NextStep:
+    """Return why nothing can be bought, what to do about it, and what works until then."""
+    until = "Until then prices can be asked for, and nothing can be bought."
+    return join_steps(problem.what, problem.next_step, until)
+
+
+def _say_how_to_fund(standing: "Standing") -> NextStep:
     if standing.profile.name == "sandbox":
-        return "This is play money of the sandbox; there is nothing to fund."
+        return NextStep("This is play money of the sandbox; there is nothing to fund.")
     rails = " or ".join(f"{balance.network} (token {balance.token})" for balance in standing.balances)
-    return f"To fund it, the owner sends USDC on {rails} to {standing.address}. It needs no other coin."
+    return NextStep("To fund it, {0}. It needs no other coin.", OwnerDo(f"send USDC on {rails} to {standing.address}"))
 
 
 def _format(amount_micro_usdc: int | None) -> str | None:

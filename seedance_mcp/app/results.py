@@ -1,8 +1,18 @@
 """Results: the models of what a tool or a command returns."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, BeforeValidator, Field, InstanceOf, PlainSerializer, WithJsonSchema
+
+from seedance_mcp.core.next_steps import NextStep, make_step
+
+Step = Annotated[
+    InstanceOf[NextStep],
+    BeforeValidator(make_step),
+    PlainSerializer(str, return_type=str),
+    WithJsonSchema({"type": "string"}),
+]
+"""What to do next: in JSON in the words of the tools, for people in those of the command line."""
 
 
 class ReceiptResult(BaseModel):
@@ -26,7 +36,7 @@ class UploadResult(BaseModel):
     price_usd: str = Field(description="Paid now")
     price_micro_usdc: int
     notes: list[str]
-    next_step: str
+    next_step: Step
 
 
 class OfferResult(BaseModel):
@@ -52,13 +62,13 @@ class QuoteResult(BaseModel):
     offers: list[OfferResult]
     allowed: bool
     needs_approval: bool
-    refused_because: str | None
+    refused_because: Step | None
     warning: str | None
     notes: list[str]
     max_price_per_video_usd: str
     left_today_usd: str
     job_id: str | None
-    next_step: str
+    next_step: Step
 
 
 class JobResult(BaseModel):
@@ -77,7 +87,7 @@ class JobResult(BaseModel):
     receipt: ReceiptResult | None
     error: str | None
     notes: list[str]
-    next_step: str
+    next_step: Step
 
 
 class JobLine(BaseModel):
@@ -97,7 +107,7 @@ class JobsResult(BaseModel):
 
     jobs: list[JobLine]
     notes: list[str]
-    next_step: str
+    next_step: Step
 
 
 class BalanceResult(BaseModel):
@@ -139,4 +149,4 @@ class WalletResult(BaseModel):
     frozen_since: str | None
     more_unfinished: int
     held_usd: str = Field(description="All unfinished, fees too")
-    next_step: str
+    next_step: Step

@@ -21,7 +21,7 @@ from seedance_mcp.app.runtime import Engine
 from seedance_mcp.cli.batch_budget import Fit, add_costs, find_fit
 from seedance_mcp.cli.batch_input import Shot
 from seedance_mcp.cli.console import is_person_there, show_error, shown, words
-from seedance_mcp.cli.phrases import rephrase
+from seedance_mcp.cli.words import COMMAND_WORDS, CommandWords, dump_result, for_person
 from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.errors import (
     BudgetExceededError,
@@ -137,7 +137,7 @@ class Batch:
                     deadline=self._deadline,
                     report=report_to(bars, task),
                 )
-                result |= show_generation(generated, (await self._engine.settings()).profile).model_dump(mode="json")
+                result |= dump_result(show_generation(generated, (await self._engine.settings()).profile))
                 first = result
                 if generated.job is not None:
                     first, _ = self._bought.setdefault(generated.job.job_id, (result, generated.job))
@@ -146,12 +146,12 @@ class Batch:
                     return
                 words.print(f"{label(result)}: {_describe_end(result, shot, alone=self._alone)}", markup=False)
                 for note in result["notes"]:
-                    words.print(f"{label(result)}: {rephrase(note)}", markup=False)
+                    words.print(f"{label(result)}: {note}", markup=False)
             except SeedanceError as exc:
                 self.failures.append(exc)
                 result["error"] = show_error(exc)
                 if not self._alone:
-                    words.print(f"{label(result)}: {rephrase(exc)}", style="red", markup=False)
+                    words.print(f"{label(result)}: {for_person(exc)}", style="red", markup=False)
             finally:
                 bars.remove_task(task)
 
@@ -170,12 +170,12 @@ class Batch:
             f"Up to ${format_usdc(fit.cost_micro_usdc)} is needed for {count_clips(fit.wanted)}, uploads and all, and "
             f"${format_usdc(fit.room_micro_usdc)} is left of your {fit.budget}: {fits}."
         )
-        question = f"{rephrase(text)} Buy what fits now, and leave the rest for later?"
+        question = f"{text} Buy what fits now, and leave the rest for later?"
         agreed = fit.new > 0 and (self._what_fits or (is_person_there() and _confirm(question)))
         chosen = fit.fitting if agreed else fit.begun
         if not chosen:
             raise BudgetExceededError(text, WHAT_FITS if fit.new else "")
-        words.print(rephrase(text), markup=False)
+        words.print(text, markup=False)
         left = "Left for later: there is no room for it in what is left of the budget."
         self.failures.append(BudgetExceededError(left, WHAT_FITS if fit.new and not agreed else ""))
         return chosen
@@ -250,7 +250,7 @@ async def quote_all(services: Any, shots: list[Shot], *, can_ask: bool = True) -
             quotes.append(await services.generation.quote(shot.order, max_price_micro_usdc=most, can_ask=can_ask))
         except SeedanceError as exc:
             if len(shots) > 1 or not shot.typed:
-                exc.what = f"{shot.where}: {exc.what}"
+                raise exc.at(shot.where) from exc
             raise
     return quotes
 
@@ -284,12 +284,12 @@ def say_reason(error: str) -> str:
 
 def _say_next(result: dict[str, Any], shot: Shot, *, alone: bool = False) -> str:
     """What to do about a clip that is not there. The option `--take` is for all of a batch, and would buy all anew."""
-    text: str = result["next_step"]
+    words = COMMAND_WORDS
     if not shot.typed:
-        text = text.replace("raise take by one", "write a higher take into its row")
+        words = CommandWords(raise_take="write a higher take into its row")
     elif not alone:
-        text = text.replace("raise take by one", "give it alone and raise take by one")
-    return rephrase(text)
+        words = CommandWords(raise_take="give it alone and raise --take by one")
+    return for_person(result["next_step"], words)
 
 
 def _sum_payments(settings: Settings, jobs: "Sequence[Job]", *, since: float) -> int:
@@ -354,7 +354,7 @@ def show_table(results: list[dict[str, Any]], shots: list[Shot], *, paid: str) -
     for number, (result, shot) in enumerate(zip(results, shots, strict=True)):
         name = label(result)
         if "status" not in result:
-            rows.append((name, result["error"]["code"], "", rephrase(result["error"]["what"])))
+            rows.append((name, result["error"]["code"], "", result["error"]["what"]))
             continue
         first = clips.setdefault(result["job_id"] or str(number), result)
         price = f"${result['price_usd']}" if result["price_usd"] else ""

@@ -10,7 +10,7 @@ from seedance_mcp.cli.batch import label, print_table
 from seedance_mcp.cli.batch_budget import Means, add_up, choose, read_rooms, sort_by_stage
 from seedance_mcp.cli.batch_input import Shot
 from seedance_mcp.cli.console import words
-from seedance_mcp.cli.phrases import rephrase
+from seedance_mcp.cli.words import dump_result, for_person
 from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.errors import BudgetExceededError, ConfigError, InsufficientBalanceError
 from seedance_mcp.core.limits import Cost, Purse
@@ -23,7 +23,7 @@ class LimitFit:
     """One budget of the owner's, and how many rows fit into it.
 
     Attributes:
-        name: Such as `budget for 24 hours (max_per_day)`.
+        name: Such as `budget for 24 hours (SEEDANCE_MAX_PER_DAY)`.
     """
 
     name: str
@@ -127,7 +127,7 @@ def list_results(batch: BatchQuote, shots: Sequence[Shot]) -> list[dict[str, Any
         first = firsts.setdefault(quote.key, number)
         place = {"row": shot.where, "image": shot.order.image}
         own = {"same_as": None if first == number else shots[first].where, "fits": number in batch.fitting}
-        results.append({**place, **show_quote(quote).model_dump(mode="json"), **own, "batch": facts})
+        results.append({**place, **dump_result(show_quote(quote)), **own, "batch": facts})
     return results
 
 
@@ -167,10 +167,10 @@ def _say_verdict(result: dict[str, Any]) -> str:
     if result["same_as"] is not None:
         return f"the same clip as {result['same_as']}"
     if not result["allowed"]:
-        return f"no: {rephrase(result['refused_because'])}"
+        return f"no: {for_person(result['refused_because'])}"
     if not result["fits"]:
         return "yes, but not with the rows before it"
-    return " ".join(["yes", *(rephrase(note) for note in result["notes"] if result["cost_usd"] == "0.00")])
+    return " ".join(["yes", *(result["notes"] if result["cost_usd"] == "0.00" else ())])
 
 
 def print_sum(batch: BatchQuote, settings: Settings) -> None:
@@ -179,7 +179,7 @@ def print_sum(batch: BatchQuote, settings: Settings) -> None:
     words.print(_describe_sum(batch))
     for limit in batch.limits:
         left = format_usdc(limit.left_micro_usdc)
-        words.print(f"{limit.rows} of {rows} rows fit into the ${left} that is left of your {rephrase(limit.name)}.")
+        words.print(f"{limit.rows} of {rows} rows fit into the ${left} that is left of your {limit.name}.")
     words.print(describe_wallet(batch, settings), markup=False)
     words.print(f"{len(batch.fitting)} of {rows} rows fit into all of it.")
 

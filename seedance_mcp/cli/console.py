@@ -152,13 +152,13 @@ def show_error(exc: SeedanceError) -> dict[str, object]:
         "what": exc.what,
         **exc.list_facts(),
         "held_until": exc.held_until,
-        "hint": exc.hint,
+        "hint": str(exc.next_step),
     }
 
 
 def say(result: object) -> None:
     """Print a result as JSON on stdout."""
-    put(json.dumps(redact_data(result), ensure_ascii=False, indent=2 if sys.stdout.isatty() else None))
+    put(json.dumps(redact_data(result), ensure_ascii=False, default=str, indent=2 if sys.stdout.isatty() else None))
 
 
 def put(text: str) -> None:

@@ -25,8 +25,8 @@ from seedance_mcp.cli.doctor.command import doctor
 from seedance_mcp.cli.exit_codes import EPILOG, find_exit_code
 from seedance_mcp.cli.gallery.command import gallery
 from seedance_mcp.cli.install.command import install, uninstall
-from seedance_mcp.cli.phrases import rephrase
 from seedance_mcp.cli.wallet.command import app as wallet_commands
+from seedance_mcp.cli.words import for_person
 from seedance_mcp.config.settings import SANDBOX_PORT, read_settings
 from seedance_mcp.core.errors import ConfigError, InternalError, SeedanceError
 
@@ -80,7 +80,7 @@ def _fail(exc: SeedanceError) -> NoReturn:
     """Tell a failure, and end with its code."""
     if json_asked.get():
         say({"error": show_error(exc)})
-    words.print(f"seedance-mcp: {rephrase(exc)}", style="red", markup=False)
+    words.print(f"seedance-mcp: {for_person(exc)}", style="red", markup=False)
     sys.exit(find_exit_code(exc))
 
 

@@ -37,7 +37,7 @@ from seedance_mcp.cli.batch_quote import (
     print_sum,
 )
 from seedance_mcp.cli.console import AsJson, Sandbox, is_person_there, put, read_environ, run, say, words
-from seedance_mcp.cli.phrases import rephrase
+from seedance_mcp.cli.words import dump_result, for_person
 from seedance_mcp.config.settings import Settings, read_settings
 from seedance_mcp.core.errors import RequestError, SeedanceError
 from seedance_mcp.core.records import Job
@@ -75,7 +75,7 @@ def upload(image: Image, sandbox: Sandbox = False, as_json: AsJson = False) -> N
 
     async def work(engine: Engine) -> dict[str, Any]:
         services = await engine.services()
-        return show_upload(await services.generation.upload(_absolute(image))).model_dump(mode="json")
+        return dump_result(show_upload(await services.generation.upload(_absolute(image))))
 
     result = run(read_environ(sandbox), work)
     if as_json:
@@ -211,16 +211,16 @@ def get(
             )
         return show_job(job, (await engine.settings()).profile)
 
-    result = run(read_environ(sandbox), work).model_dump(mode="json")
+    result = dump_result(run(read_environ(sandbox), work))
     if as_json:
         say(result)
     else:
         paid = f", ${result['price_usd']} was paid" if result["status"] == "failed" and result["price_usd"] else ""
         reason = f"{say_reason(result['error'])} " if result["error"] else ""
-        ended = f"{result['status']}{paid}. {reason}{rephrase(result['next_step'])}"
+        ended = f"{result['status']}{paid}. {reason}{for_person(result['next_step'])}"
         words.print(f"{result['job_id']}: {ended}", markup=False)
         for note in result["notes"]:
-            words.print(rephrase(note), markup=False)
+            words.print(note, markup=False)
         if result["file"]:
             put(result["file"])
     code = _code_of(result)
@@ -241,13 +241,13 @@ def jobs(
     async def work(engine: Engine) -> list[Job]:
         recent = await (await engine.services()).jobs.list_recent(limit)
         for note in recent.notes:
-            words.print(rephrase(note), markup=False)
+            words.print(note, markup=False)
         return list(recent.jobs)
 
     latest = run(environ, work) if studio else _read_jobs(settings, limit)
     found: list[dict[str, Any]] = [
         {
-            **show_job(job, settings.profile).model_dump(mode="json"),
+            **dump_result(show_job(job, settings.profile)),
             "created_at": job.created_at,
             "prompt": job.arguments.get("prompt"),
         }
@@ -303,4 +303,4 @@ def _code_of(result: dict[str, Any]) -> int:
         return exit_codes.OK  # an error, which has a code of its own
     if result["status"] == "failed":
         return exit_codes.FAILED
-    return exit_codes.OK if result["file"] or PRUNED in result["next_step"] else exit_codes.UNFINISHED
+    return exit_codes.OK if result["file"] or PRUNED in str(result["next_step"]) else exit_codes.UNFINISHED

@@ -37,6 +37,7 @@ from seedance_mcp.config.sources import (
 )
 from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.core.limits import Limits
+from seedance_mcp.core.next_steps import join_steps
 from seedance_mcp.core.redaction import quote_value
 from seedance_mcp.core.wire.generation import MODELS
 from seedance_mcp.core.wire.json import is_address
@@ -204,7 +205,9 @@ def _join(problems: Sequence[ConfigError]) -> ConfigError:
     if len(problems) == 1:
         return problems[0]
     first = problems[:PROBLEMS_MAX]
-    return ConfigError(" ".join(problem.what for problem in first), " ".join(problem.hint for problem in first))
+    return ConfigError(
+        " ".join(problem.what for problem in first), join_steps(*(problem.next_step for problem in first))
+    )
 
 
 def _read_profile(source: Source) -> tuple[Profile, bool]:

@@ -28,15 +28,29 @@ SeedanceError
 ├── LedgerError                     the books cannot be written; nothing may be signed
 └── InternalError                   the program itself broke; the ledger has whatever was paid
 
-Every text answers three questions in this order: what failed, was I charged, what now. Only the faces (`server`,
-`cli`) turn an error into text; nothing else prints one.
+Every text answers three questions in this order: what failed, was I charged, what now. The first is free of any
+interface's words; the last is a `NextStep`, which `server` and `cli` render each in their own. An error is not changed
+after it was raised: a copy with other facts is raised from it.
 """
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 from seedance_mcp.core.money import format_usdc
+from seedance_mcp.core.next_steps import (
+    TOOL_WORDS,
+    Argument,
+    Call,
+    Command,
+    NextStep,
+    OwnerOnly,
+    RaiseTake,
+    Repeat,
+    Report,
+    Words,
+    make_step,
+)
 from seedance_mcp.core.redaction import redact
 
 Charge = Literal["none", "held", "settled"]
@@ -53,9 +67,10 @@ URL_CHARACTERS_MAX = 8192
 _QUOTES = str.maketrans("«»", "<>")
 """A stranger's text cannot end its own quotation and go on in our voice."""
 
-UNWRITTEN_HINT = (
-    "Make room on the disk, or wait for the program that locks the file. Then make the same call again: it takes up "
-    "this payment and pays nothing more."
+UNWRITTEN_STEP = NextStep(
+    "Make room on the disk, or wait for the program that locks the file. Then {0}: it continues this payment and pays "
+    "nothing more.",
+    Repeat(),
 )
 """What to do where the ledger cannot be written after a payment was sent."""
 
@@ -83,7 +98,7 @@ class SeedanceError(Exception):
 
     Args:
         what: What failed, as a sentence.
-        hint: What to do now, as a sentence; the class's own `default_hint` where none is given.
+        next_step: What to do now, as sentences; the class's own `default_step` where none is given.
         charge: `none` (no money moved or can move), `held` (a credential may still be used), `settled`.
         amount_micro_usdc: The amount held or settled; 0 where it is not known.
         payment_id: The ledger's number of the payment, where there is one.
@@ -91,12 +106,12 @@ class SeedanceError(Exception):
     """
 
     code: ClassVar[str] = "error"
-    default_hint: ClassVar[str] = "Do not retry; tell the owner."
+    default_step: ClassVar[NextStep] = NextStep("Do not retry; {0}.", Report())
 
     def __init__(
         self,
         what: str,
-        hint: str = "",
+        next_step: NextStep | str = "",
         *,
         charge: Charge = "none",
         amount_micro_usdc: int = 0,
@@ -106,7 +121,7 @@ class SeedanceError(Exception):
         what = redact(what)  # whatever a call site put into it
         super().__init__(what)
         self.what = what
-        self.hint = redact(hint) if hint else self.default_hint
+        self.next_step = make_step(next_step) if next_step else self.default_step
         self.charge: Charge = charge
         self.amount_micro_usdc = amount_micro_usdc
         self.payment_id = payment_id
@@ -115,12 +130,51 @@ class SeedanceError(Exception):
         """What an image upload just before this failure cost; the upload is kept and used again."""
 
     def __str__(self) -> str:
-        """The three answers, in order."""
-        return f"{self.what} {self._money_sentence()} {self.hint}"
+        """Return the three answers in the words of the tools."""
+        return self.render(TOOL_WORDS)
+
+    def render(self, words: Words) -> str:
+        """Return the three answers, in order, in the words of one interface."""
+        return " ".join((self.what, *self._list_facts_sentences(), self.next_step.render(words)))
+
+    def _list_facts_sentences(self) -> list[str]:
+        return [self._money_sentence()]
 
     def list_facts(self) -> dict[str, object]:
         """Return what a program should know of it besides its code."""
         return {"charge": self.charge, "amount_micro_usdc": self.amount_micro_usdc, "payment_id": self.payment_id}
+
+    def with_payment_state(
+        self,
+        state: Charge,
+        *,
+        amount_micro_usdc: int,
+        payment_id: int | None,
+        held_until: int | None = None,
+        next_step: NextStep | None = None,
+    ) -> Self:
+        """Return a copy that says what happened to a payment that was sent before this failure."""
+        return self._copy(
+            charge=state,
+            amount_micro_usdc=amount_micro_usdc,
+            payment_id=payment_id,
+            held_until=held_until,
+            next_step=next_step or self.next_step,
+        )
+
+    def with_upload_cost(self, upload_micro_usdc: int) -> Self:
+        """Return a copy that says what an image upload just before this failure cost."""
+        return self._copy(upload_micro_usdc=upload_micro_usdc)
+
+    def at(self, place: str) -> Self:
+        """Return a copy that says where it failed, such as the row of a file."""
+        return self._copy(what=f"{place}: {self.what}")
+
+    def _copy(self, **changes: object) -> Self:
+        copy = type(self).__new__(type(self), *self.args)
+        copy.__dict__.update(self.__dict__, **changes)
+        copy.__cause__ = self
+        return copy
 
     def _money_sentence(self) -> str:
         amount = f"${format_usdc(self.amount_micro_usdc)}"
@@ -140,7 +194,7 @@ class SeedanceError(Exception):
                 sentences.append(f"Up to {amount} is held{until}{number}.")
         if self.upload_micro_usdc:
             upload = f"${format_usdc(self.upload_micro_usdc)}"
-            sentences.append(f"The image upload before it cost {upload} and is kept for the next call.")
+            sentences.append(f"The image upload before it cost {upload} and is kept and used again.")
         return " ".join(sentences)
 
 
@@ -154,28 +208,28 @@ class ConfigError(SeedanceError):
     """A setting or the wallet needs the owner's hand. Never holds a secret's value."""
 
     code = "config"
-    default_hint = "Only the owner can mend this, in the settings."
+    default_step = NextStep("{0}.", OwnerOnly("correct this, in the settings"))
 
 
 class ImageError(SeedanceError):
     """The picture is missing, unreadable, too large, or not a picture."""
 
     code = "image"
-    default_hint = "Choose another picture, or convert this one."
+    default_step = NextStep("Choose another picture, or convert this one.")
 
 
 class RequestError(SeedanceError):
     """The arguments ask for what the studio's dialect or model cannot give."""
 
     code = "request"
-    default_hint = "Change the arguments and call again."
+    default_step = NextStep("Change the arguments, then {0}.", Repeat(changed=True))
 
 
 class PolicyError(SeedanceError):
     """The owner's limits forbid it."""
 
     code = "policy"
-    default_hint = "Stop and tell the owner. Only the owner can change a limit."
+    default_step = NextStep("{0}.", OwnerOnly("change a limit", stop=True))
 
 
 class PriceTooHighError(PolicyError):
@@ -212,8 +266,8 @@ class SpendingFrozenError(PolicyError):
     """The owner has stopped all spending; nothing new is signed until the owner ends that."""
 
     code = "spending_frozen"
-    default_hint = (
-        "Stop and tell the owner. Only the owner can end it with seedance-mcp unfreeze, in the sandbox with --sandbox."
+    default_step = NextStep(
+        "{0} with {1}, in the sandbox with --sandbox.", OwnerOnly("end it", stop=True), Command("unfreeze")
     )
 
 
@@ -227,12 +281,17 @@ class StudioUnreachableError(StudioError):
     """No connection, no answer in time, or an overloaded studio."""
 
     code = "studio_unreachable"
-    default_hint = "Try again in a minute."
+    default_step = NextStep("Try again in a minute.")
 
     def __init__(
-        self, what: str, hint: str = "", *, retry_after_seconds: float | None = None, answered: bool = False
+        self,
+        what: str,
+        next_step: NextStep | str = "",
+        *,
+        retry_after_seconds: float | None = None,
+        answered: bool = False,
     ) -> None:
-        super().__init__(what, hint)
+        super().__init__(what, next_step)
         self.retry_after_seconds = retry_after_seconds
         self.answered = answered
         """Whether something answered at the studio's address; False where there was no connection or no answer."""
@@ -242,19 +301,21 @@ class StudioRejectedError(StudioError):
     """The studio understood us and said no."""
 
     code = "studio_rejected"
-    default_hint = "Change what it objects to and call again; the same call gets the same answer."
+    default_step = NextStep(
+        "Change what it objects to, then {0}; without a change the answer is the same.", Repeat(changed=True)
+    )
 
     def __init__(
         self,
         what: str,
-        hint: str = "",
+        next_step: NextStep | str = "",
         *,
         status: int,
         charge: Charge = "none",
         amount_micro_usdc: int = 0,
         payment_id: int | None = None,
     ) -> None:
-        super().__init__(what, hint, charge=charge, amount_micro_usdc=amount_micro_usdc, payment_id=payment_id)
+        super().__init__(what, next_step, charge=charge, amount_micro_usdc=amount_micro_usdc, payment_id=payment_id)
         self.status = status
 
 
@@ -262,21 +323,23 @@ class StudioProtocolError(StudioError):
     """The studio's answer is not one that the contract allows."""
 
     code = "studio_protocol"
-    default_hint = "Do not retry at once; if it happens again, tell the owner."
+    default_step = NextStep("Do not retry at once; if it happens again, {0}.", Report())
 
 
 class ChainError(SeedanceError):
     """A chain's node did not answer, or answered what it must not."""
 
     code = "chain"
-    default_hint = "Try again in a minute."
+    default_step = NextStep("Try again in a minute.")
 
 
 class PossiblyBoughtError(SeedanceError):
     """The wallet may have bought it before, by a job that the ledger does not know. Nothing was signed."""
 
     code = "possibly_bought"
-    default_hint = "Call get_job with the job that is named. Raise take to buy another video all the same."
+    default_step = NextStep(
+        "{0} with the job that is named. To buy another video all the same, {1}.", Call("get_job"), RaiseTake()
+    )
 
 
 class PaymentError(SeedanceError):
@@ -289,21 +352,21 @@ class PaymentRefusedError(PaymentError):
     """The studio refused the credential. It settled nothing by this sending, yet still has it."""
 
     code = "payment_refused"
-    default_hint = "Mend the cause; the same call works once the hold is over."
+    default_step = NextStep("Fix the cause. Once the hold is over, {0}.", Repeat())
 
 
 class PaymentOutcomeUnknownError(PaymentError):
     """The answer was lost. The same credential may be sent again; another must not be signed."""
 
     code = "payment_outcome_unknown"
-    default_hint = "Make the same call again: it takes up this payment, never a second one."
+    default_step = NextStep("{0}: it continues this payment and never makes a second one.", Repeat())
 
 
 class PurchaseUnderwayError(PaymentError):
     """The same purchase is unfinished in this process or another; it is joined, never made twice."""
 
     code = "purchase_underway"
-    default_hint = "Call again with the same arguments to join it."
+    default_step = NextStep("{0} to join it.", Repeat())
 
 
 class JobError(SeedanceError):
@@ -316,7 +379,7 @@ class JobNotFoundError(JobError):
     """Neither our ledger nor the studio knows the job."""
 
     code = "job_not_found"
-    default_hint = "Check the job_id that animate_image gave."
+    default_step = NextStep("Check the {0}; {1} to see the jobs.", Argument("job_id"), Call("list_jobs"))
 
 
 class VideoUnsavedError(JobError):
@@ -329,12 +392,14 @@ class VideoUnsavedError(JobError):
     """
 
     code = "video_unsaved"
-    default_hint = "Call get_job again soon: the clip's address dies about 20 minutes after completion."
+    default_step = NextStep(
+        "{0} again soon: the video's URL expires about 20 minutes after completion.", Call("get_job")
+    )
 
     def __init__(
         self,
         what: str,
-        hint: str = "",
+        next_step: NextStep | str = "",
         *,
         charge: Charge = "none",
         amount_micro_usdc: int = 0,
@@ -343,14 +408,13 @@ class VideoUnsavedError(JobError):
         video_url: str | None = None,
         url_age_seconds: float | None = None,
     ) -> None:
-        super().__init__(what, hint, charge=charge, amount_micro_usdc=amount_micro_usdc, payment_id=payment_id)
+        super().__init__(what, next_step, charge=charge, amount_micro_usdc=amount_micro_usdc, payment_id=payment_id)
         self.job_id = job_id
         self.video_url = video_url
         self.url_age_seconds = url_age_seconds
 
-    def __str__(self) -> str:
-        """The three answers, with the URL before the last."""
-        return " ".join(filter(None, (self.what, self._money_sentence(), self._url_sentence(), self.hint)))
+    def _list_facts_sentences(self) -> list[str]:
+        return list(filter(None, (self._money_sentence(), self._url_sentence())))
 
     def list_facts(self) -> dict[str, object]:
         """Return the money's facts and the video's URL."""
@@ -369,18 +433,18 @@ class VideoGoneError(JobError):
     """Neither this disk nor the studio has the video any more."""
 
     code = "video_gone"
-    default_hint = "Restore the file from a backup. Do not call get_job again for it."
+    default_step = NextStep("Restore the file from a backup. Do not ask for it again.")
 
 
 class LedgerError(SeedanceError):
     """The ledger cannot be read or written. Without books there is no signing."""
 
     code = "ledger"
-    default_hint = "Nothing is signed until the ledger can be written. Tell the owner."
+    default_step = NextStep("Nothing is signed until the ledger can be written: {0}.", Report())
 
 
 class InternalError(SeedanceError):
     """The program itself broke. What was paid, if anything, is in the ledger, and the next call takes it up."""
 
     code = "internal"
-    default_hint = "Make the same call once more; if it breaks again, tell the owner."
+    default_step = NextStep("{0}; if it breaks again, {1}.", Repeat(), Report())

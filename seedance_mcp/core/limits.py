@@ -7,9 +7,13 @@ from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field, replace
 
 from seedance_mcp.core.errors import ConfigError
+from seedance_mcp.core.next_steps import NextStep, OwnerOnly
 from seedance_mcp.core.wire.mpp import GAS_PRICE_DEFAULT, MppPins, is_sponsored, network_fee
 from seedance_mcp.core.wire.offers import Offer, Rail
 from seedance_mcp.core.wire.x402 import TokenDomain
+
+CHEAPER = NextStep("A shorter video, a lower resolution or seedance-fast costs less. {0}.", OwnerOnly("raise a limit"))
+"""What to do about a price above a limit."""
 
 DAY_SECONDS = 24 * 3600
 """Length of the window of the daily limit."""
@@ -146,12 +150,12 @@ class Bound:
     Attributes:
         max_micro_usdc: The maximum.
         reason: Its source, for the error text.
-        hint: The next step if the cost is higher.
+        next_step: The next step if the cost is higher.
     """
 
     max_micro_usdc: int
     reason: str
-    hint: str
+    next_step: NextStep
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +206,7 @@ class Approval:
     Attributes:
         max_price_micro_usdc: The highest price to sign.
         reason: Its source, for the error text.
-        hint: The next step if the price is higher.
+        next_step: The next step if the price is higher.
         cost_bounds: The bounds on the cost of the whole call.
         uploads_micro_usdc: The cost of the image uploads of the same call, including their network fees.
         recipients: The recipients that a person was shown and approved, or None if no one was asked.
@@ -210,7 +214,7 @@ class Approval:
 
     max_price_micro_usdc: int
     reason: str
-    hint: str = "A shorter video, a lower resolution or seedance-fast costs less. Only the owner can raise a limit."
+    next_step: NextStep = CHEAPER
     cost_bounds: tuple[Bound, ...] = ()
     uploads_micro_usdc: int = 0
     recipients: tuple[Recipient, ...] | None = None

@@ -25,6 +25,7 @@ from seedance_mcp.core.errors import (
 )
 from seedance_mcp.core.idempotency import GenerationKeys, generation_keys
 from seedance_mcp.core.money import MicroUSDC, format_usdc
+from seedance_mcp.core.next_steps import NextStep, Report
 from seedance_mcp.core.wire.contracts import ASSUMED, read_contract, write_contract
 from seedance_mcp.core.wire.generation import (
     GenerationRequest,
@@ -231,7 +232,7 @@ class Pricing:
                 raise StudioProtocolError(
                     f"Our request is wrong: the studio quotes its ceiling of ${format_usdc(amount)}, which it does for "
                     "a request that it cannot read.",
-                    "Do not pay this. Update seedance-mcp, or tell the owner.",
+                    NextStep("Do not pay this. Update seedance-mcp, or {0}.", Report()),
                 )
         expected = all(amount == estimate for amount in amounts)
         if contract is ASSUMED and not expected:

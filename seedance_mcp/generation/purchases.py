@@ -209,8 +209,7 @@ class RequestPurchaser:
         try:
             job = await self._purchase(prepared, consent)
         except LedgerError as exc:
-            self.recovery.tell_money(exc, prepared.keys.all)
-            raise
+            raise self.recovery.add_payment(exc, prepared.keys.all) from exc
         with anyio.move_on_after(FRAMES_SECONDS):
             await self.delivery.keep_frames(*(picture.image for picture in prepared.pictures))
         return job
@@ -274,8 +273,9 @@ class RequestPurchaser:
         except SeedanceError as exc:
             if isinstance(exc, PriceTooHighError | RecipientChangedError):
                 self.quoting.memory.mark_stale(prepared.keys)
-            exc.upload_micro_usdc = exc.upload_micro_usdc or uploading.paid_micro_usdc
-            raise
+            if exc.upload_micro_usdc or not uploading.paid_micro_usdc:
+                raise
+            raise exc.with_upload_cost(uploading.paid_micro_usdc) from exc
         finally:
             self._keep_notes(prepared.keys.current, uploading.notes)
 

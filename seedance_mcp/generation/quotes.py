@@ -10,6 +10,7 @@ from typing import Literal
 from seedance_mcp.core.errors import ConfigError, SeedanceError
 from seedance_mcp.core.idempotency import GenerationKeys
 from seedance_mcp.core.limits import EMPTY_PURSE, Cost, Purse, Recipient
+from seedance_mcp.core.next_steps import NextStep, join_steps
 from seedance_mcp.core.records import Job
 from seedance_mcp.core.wire.offers import Offer
 
@@ -96,10 +97,10 @@ class Quote:
         return self.payments.recipients
 
     @property
-    def refusal(self) -> str | None:
-        """Why it would be refused now, as a text."""
+    def refusal(self) -> NextStep | None:
+        """Why it would be refused now, and what to do."""
         error = self.error or self.wallet_problem
-        return None if error is None else f"{error.what} {error.hint}".strip()
+        return None if error is None else join_steps(error.what, error.next_step)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,7 @@ from seedance_mcp.core.installation import describe_install
 from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.limits import Approval, Cost, Limits, Pins, Purse, Recipient
 from seedance_mcp.core.money import format_usdc
+from seedance_mcp.core.next_steps import Argument, NextStep
 from seedance_mcp.core.records import Job
 from seedance_mcp.core.wire.mpp import is_pushed
 from seedance_mcp.core.wire.offers import Offer, Offers
@@ -88,7 +89,7 @@ class Quoting:
         cost, error, payments = await self._judge_call(prepared, priced, price, missing, max_price_micro_usdc)
         warning = None if priced is None else priced.warning
         if error is None and warning is not None and max_price_micro_usdc is None:
-            error = PriceTooHighError(warning, "It needs an explicit max_price_usd.")
+            error = PriceTooHighError(warning, NextStep("It needs an explicit {0}.", Argument("max_price_usd")))
         if not can_ask:
             error = error or self._find_unasked(cost, payments.recipients)
         if cost is not None and priced is not None and remember:
@@ -274,7 +275,9 @@ class Quoting:
             PriceTooHighError: Not without an explicit `max_price_usd`.
         """
         if priced.warning is not None and consent.max_price_micro_usdc is None:
-            raise PriceTooHighError(priced.warning, "If it is worth that, say so with max_price_usd.")
+            raise PriceTooHighError(
+                priced.warning, NextStep("If it is worth that, say so with {0}.", Argument("max_price_usd"))
+            )
         quoted, price = self.memory.find(prepared.keys), priced.price_micro_usdc
         if quoted is not None and price is not None and price > quoted.cost.price_micro_usdc:
             approval = self.agree(prepared, consent)

@@ -63,7 +63,7 @@ async def prepare(order: Order, *, images: SourceImages, limits: Limits, wallet:
     """
     if limits.models and order.model not in limits.models:
         raise PolicyError(
-            f"The owner allows {', '.join(limits.models)}, not {order.model}.", "Choose an allowed model."
+            f"The model {order.model} is not allowed (SEEDANCE_MODELS).", f"Choose {' or '.join(limits.models)}."
         )
     pictures = [await images.load(order.image)]
     if order.last_image is not None:

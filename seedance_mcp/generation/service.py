@@ -11,6 +11,7 @@ from seedance_mcp.adapters.media.videos import is_missing
 from seedance_mcp.core.errors import PurchaseUnderwayError, StudioUnreachableError
 from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.limits import Limits, Recipient
+from seedance_mcp.core.next_steps import NextStep, Repeat
 from seedance_mcp.core.records import Job
 from seedance_mcp.generation.pricing import Pricing
 from seedance_mcp.generation.purchases import RequestPurchaser
@@ -86,7 +87,7 @@ class GenerationService:
         if hosted is not None:
             return hosted
         if picture is None:
-            raise StudioUnreachableError("The picture's host is slow.", "Make the same call again in a minute.")
+            raise StudioUnreachableError("The picture's host is slow.", NextStep("{0} in a minute.", Repeat()))
         raise PurchaseUnderwayError(
             "The upload is still under way.", charge="held", amount_micro_usdc=UPLOAD_PRICE_MICRO_USDC
         )

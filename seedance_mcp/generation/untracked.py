@@ -27,6 +27,7 @@ from seedance_mcp.core.errors import (
 )
 from seedance_mcp.core.idempotency import generation_keys
 from seedance_mcp.core.ledger import Ledger
+from seedance_mcp.core.next_steps import Argument, Call, NextStep, RaiseTake, Repeat
 from seedance_mcp.core.records import Job, Payment, UntrackedJob
 from seedance_mcp.core.wire.generation import generation_path, same_body
 from seedance_mcp.core.wire.inputs import JobInput, estimate_cost, is_alike, read_job_input, read_model
@@ -243,7 +244,7 @@ def _unread_error(exc: StudioError) -> StudioUnreachableError:
     return StudioUnreachableError(
         "This machine's ledger is new, and the studio's list of jobs cannot be read to see what the wallet bought "
         f"before: {exc.what}",
-        "Nothing is bought before that, since it may have been bought already. Make the same call again in a minute.",
+        NextStep("Nothing is bought before that, since it may have been bought already. {0} in a minute.", Repeat()),
     )
 
 
@@ -254,6 +255,10 @@ def _possibly_bought_error(jobs: list[UntrackedJob], take: int) -> PossiblyBough
     return PossiblyBoughtError(
         f"This wallet may have bought this video before: {named} at the studio has the same prompt and settings. It is "
         "not in this machine's ledger, and its picture cannot be compared.",
-        f"Call get_job with that job_id to see and save it. To buy another video all the same, call again with take "
-        f"{take}.",
+        NextStep(
+            "{0} with that {1} to see and save it. To buy another video all the same, {2}.",
+            Call("get_job"),
+            Argument("job_id"),
+            RaiseTake(take),
+        ),
     )

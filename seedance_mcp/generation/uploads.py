@@ -29,6 +29,7 @@ from seedance_mcp.core.errors import (
 from seedance_mcp.core.idempotency import upload_keys
 from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.limits import Recipient
+from seedance_mcp.core.next_steps import NextStep, Repeat, Report
 from seedance_mcp.core.records import Payment, Upload
 from seedance_mcp.core.wire.jobs import UploadTicket, read_upload_ticket
 from seedance_mcp.core.wire.json import encode_json
@@ -194,8 +195,7 @@ class Hosting:
                     return await self._buy_or_take_up(image, keys, agreed)
             return await self._buy_or_take_up(image, keys, agreed)
         except LedgerError as exc:
-            self.recovery.tell_money(exc, keys)
-            raise
+            raise self.recovery.add_payment(exc, keys) from exc
 
     async def _buy_or_take_up(
         self, image: Image, keys: tuple[str, ...], agreed: tuple[Recipient, ...] | None
@@ -220,11 +220,10 @@ class Hosting:
         try:
             upload = await self._finish(payment, image)
         except StudioError as exc:
-            exc.upload_micro_usdc = payment.amount_micro_usdc
-            raise
+            raise exc.with_upload_cost(payment.amount_micro_usdc) from exc
         if upload is None:
             self._check_unhosted(payment, keys)
-            raise _unusable_error(payment, "Make the same call again in a minute: it buys another one, once.")
+            raise _unusable_error(payment, NextStep("{0} in a minute: it buys another one, once.", Repeat()))
         return Hosted(
             upload=upload,
             paid_micro_usdc=payment.amount_micro_usdc,
@@ -256,8 +255,11 @@ class Hosting:
         if is_lost:
             raise _unusable_error(
                 payment,
-                "This picture's upload was paid and is not bought again for a day. Tell the owner, or give an https "
-                "URL that anybody can open.",
+                NextStep(
+                    "This picture's upload was paid and is not bought again for a day. {0}, or give an https URL that "
+                    "anyone can open.",
+                    Report(),
+                ),
             )
 
     async def _finish(self, payment: Payment, image: Image) -> Upload | None:
@@ -311,10 +313,10 @@ class Hosting:
         return image_url
 
 
-def _unusable_error(payment: Payment, hint: str) -> StudioRejectedError:
+def _unusable_error(payment: Payment, next_step: NextStep) -> StudioRejectedError:
     return StudioRejectedError(
         "The picture cannot be put where its upload was paid for.",
-        hint,
+        next_step,
         status=502,
         charge="settled",
         amount_micro_usdc=payment.amount_micro_usdc,

@@ -152,11 +152,11 @@ class Delivery:
                 saved = await videos.save_video(chunks, self.folder, _name(job))
         except StudioError as exc:
             is_dead = not isinstance(exc, StudioUnreachableError)
-            return replace(before, reason=exc.what, hint="", is_dead=is_dead, is_local=False)
+            return replace(before, reason=exc.what, next_step=None, is_dead=is_dead, is_local=False)
         except VideoUnsavedError as exc:
             is_local = isinstance(exc.__cause__, OSError)
-            hint = exc.hint if is_local else ""
-            return replace(before, reason=exc.what, hint=hint, is_dead=not is_local, is_local=is_local)
+            next_step = exc.next_step if is_local else None
+            return replace(before, reason=exc.what, next_step=next_step, is_dead=not is_local, is_local=is_local)
         return replace(job, file=str(saved.file), note=saved.note)
 
     async def _renew(self, before: Failure) -> Failure:

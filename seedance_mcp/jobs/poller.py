@@ -21,7 +21,7 @@ import anyio
 from seedance_mcp.adapters.studio.client import Studio
 from seedance_mcp.core.concurrency import Start
 from seedance_mcp.core.errors import (
-    UNWRITTEN_HINT,
+    UNWRITTEN_STEP,
     JobNotFoundError,
     LedgerError,
     SeedanceError,
@@ -30,6 +30,7 @@ from seedance_mcp.core.errors import (
     StudioUnreachableError,
 )
 from seedance_mcp.core.ledger import Ledger
+from seedance_mcp.core.next_steps import Call, NextStep
 from seedance_mcp.core.records import Job
 from seedance_mcp.core.wire.jobs import JobPage, JobStatus
 from seedance_mcp.jobs.undelivered import Failure, unsaved_error
@@ -274,10 +275,8 @@ class JobWatcher:
                 watched.job = await self._save(watched.job)
             self._watched.pop(watched.job.job_id, None)
         except SeedanceError as exc:
-            if isinstance(exc, LedgerError):  # the clip was paid for, and may be on disk
-                exc.charge, exc.amount_micro_usdc = "settled", watched.job.price_micro_usdc
-                exc.payment_id, exc.hint = watched.job.payment_id, UNWRITTEN_HINT
-            watched.problem = exc
+            is_unwritten = isinstance(exc, LedgerError)  # the video was paid for, and may be on disk
+            watched.problem = _with_payment(exc, watched.job, UNWRITTEN_STEP) if is_unwritten else exc
             watched.failures += 1
             watched.due = anyio.current_time() + self._backoff_seconds(watched)
         finally:
@@ -306,15 +305,17 @@ class JobWatcher:
         elif isinstance(exc, StudioRejectedError) and exc.status == 404:
             watched.problem = JobNotFoundError(
                 f"The studio says that it does not know job {watched.job.job_id}.",
-                "Call get_job again later. If it stays so, give the receipt to the studio's support.",
+                NextStep(
+                    "{0} again later. If it stays so, give the receipt to the studio's support.",
+                    Call("get_job", watched.job.job_id),
+                ),
                 charge="settled",
                 amount_micro_usdc=watched.job.price_micro_usdc,
                 payment_id=watched.job.payment_id,
             )
         else:
-            exc.charge, exc.amount_micro_usdc = "settled", watched.job.price_micro_usdc
-            exc.payment_id, exc.hint = watched.job.payment_id, "The job goes on. Call get_job again in a minute."
-            watched.problem = exc
+            again = NextStep("The job goes on. {0} again in a minute.", Call("get_job", watched.job.job_id))
+            watched.problem = _with_payment(exc, watched.job, again)
         self._tell(watched)
 
     def _backoff_seconds(self, watched: _Watched) -> float:
@@ -362,4 +363,11 @@ def _is_news(job: Job, status: JobStatus, written: int) -> bool:
         or status.progress >= written + PROGRESS_STEP
         or (status.video_url is not None and status.video_url != job.video_url)
         or (status.thumbnail_url is not None and status.thumbnail_url != job.thumbnail_url)
+    )
+
+
+def _with_payment(exc: SeedanceError, job: Job, next_step: NextStep) -> SeedanceError:
+    """Return an error about a job with what was paid for the job."""
+    return exc.with_payment_state(
+        "settled", amount_micro_usdc=job.price_micro_usdc, payment_id=job.payment_id, next_step=next_step
     )

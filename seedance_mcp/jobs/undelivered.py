@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from seedance_mcp.core.errors import VideoGoneError, VideoUnsavedError
+from seedance_mcp.core.next_steps import Call, NextStep, join_steps
 
 if TYPE_CHECKING:
     from seedance_mcp.core.records import Job
@@ -28,7 +29,7 @@ class Failure:
     Attributes:
         job: The job as it was known last.
         reason: What failed, as a sentence.
-        hint: What to do about it; empty for the ordinary next step.
+        next_step: What to do about it; None for the ordinary next step.
         is_dead: Whether there is no video behind the URL, or no URL; a broken connection is not that.
         is_local: Whether this machine could not save it.
         was_renewed: Whether the studio answered when it was asked for another URL.
@@ -36,7 +37,7 @@ class Failure:
 
     job: Job
     reason: str
-    hint: str = ""
+    next_step: NextStep | None = None
     is_dead: bool = True
     is_local: bool = False
     was_renewed: bool = False
@@ -76,14 +77,13 @@ def describe_expiry(failure: Failure) -> str:
 def unsaved_error(failure: Failure, now: float) -> VideoUnsavedError:
     """Build the error of a video that is finished and not saved yet, with its URL."""
     job = failure.job
-    hint = failure.hint or (
-        f"Call get_job with {job.job_id} again soon: a URL expires about 20 minutes after the studio names it."
+    again = NextStep(
+        "{0} again soon: a URL expires about 20 minutes after the studio names it.", Call("get_job", job.job_id)
     )
-    if job.video_url is not None:
-        hint = f"{hint} Or open the URL at once."
+    next_step = join_steps(failure.next_step or again, "Or open the URL at once." if job.video_url is not None else "")
     return VideoUnsavedError(
         f"The video is finished but not saved yet. {failure.reason}",
-        hint,
+        next_step,
         charge="none" if job.known_price_micro_usdc is None else "settled",
         amount_micro_usdc=job.known_price_micro_usdc or 0,
         payment_id=job.payment_id or None,
@@ -100,7 +100,7 @@ def gone_error(failure: Failure) -> VideoGoneError:
     return VideoGoneError(
         f"{lost} {failure.reason} Asked again, the studio named no newer URL.",
         (f"Restore {job.file} from a backup or the trash. " if job.file else "")
-        + f"Do not call get_job again for it. The studio's support may still have job {job.job_id}.",
+        + f"Do not ask for it again. The studio's support may still have job {job.job_id}.",
         charge="none" if job.known_price_micro_usdc is None else "settled",
         amount_micro_usdc=job.known_price_micro_usdc or 0,
         payment_id=job.payment_id or None,

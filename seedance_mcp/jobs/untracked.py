@@ -13,6 +13,7 @@ import anyio
 from seedance_mcp.adapters.studio.client import Studio
 from seedance_mcp.core.concurrency import Flights
 from seedance_mcp.core.errors import JobNotFoundError, StudioError, StudioRejectedError, StudioUnreachableError
+from seedance_mcp.core.next_steps import Argument, Call, NextStep, Repeat
 from seedance_mcp.core.records import Job
 from seedance_mcp.core.wire.jobs import JobStatus
 from seedance_mcp.jobs.downloads import Delivery
@@ -65,7 +66,9 @@ class Adoption:
         with anyio.move_on_after(max(answer_until - anyio.current_time(), 0.001)):
             job = await self._fetch(job_id)
         if job is None:
-            raise StudioUnreachableError("The studio did not tell of the job in time.", "Call again in a minute.")
+            raise StudioUnreachableError(
+                "The studio did not tell of the job in time.", NextStep("{0} in a minute.", Repeat())
+            )
         with anyio.move_on_after(max(deadline - anyio.current_time(), 0.001)):
             pause = self.poll_seconds_min
             while job.status in ("pending", "loading"):
@@ -103,7 +106,8 @@ class Adoption:
             if exc.status not in (403, 404):
                 raise
             raise JobNotFoundError(
-                f"No job {job_id[:80]!r} is known for this wallet.", "Check the id that animate_image gave."
+                f"No job {job_id[:80]!r} is known for this wallet.",
+                NextStep("Check the {0}; {1} to see the jobs.", Argument("job_id"), Call("list_jobs")),
             ) from exc
         return self.show(self._end_stalled(seen))
 

@@ -53,7 +53,7 @@ from seedance_mcp.core.wire.responses import PaidRequest, Refused, Settled, hold
 from seedance_mcp.core.wire.x402 import Authorization, build_payment
 from seedance_mcp.payments import policy
 from seedance_mcp.payments.balances import Funds
-from seedance_mcp.payments.pending import refused_error, tell_payment, underway_error, unknown_error
+from seedance_mcp.payments.pending import refused_error, underway_error, unknown_error, unwritten_error
 from seedance_mcp.payments.push import ChargeBroadcaster
 
 SEND_SECONDS = 60
@@ -220,8 +220,7 @@ class Buyer:
             settled = self.ledger.conclude(payment, outcome, now=self.now())
         except LedgerError as exc:
             self._unwritten[payment.id] = (payment, outcome)
-            tell_payment(exc, payment, moved=True)
-            raise
+            raise unwritten_error(exc, payment, moved=True) from exc
         self._unwritten.pop(payment.id, None)
         return settled
 
@@ -256,7 +255,7 @@ class Buyer:
         if self.ledger.find_freeze() is not None:
             raise unknown_error(payment, "Spending is frozen, so it is not sent again.")
         if not self._is_within_limits(payment):
-            raise unknown_error(payment, "The owner's limits forbid it by now, so it is not sent again.")
+            raise unknown_error(payment, "The limits forbid it by now, so it is not sent again.")
 
     def _is_within_limits(self, payment: Payment) -> bool:
         return policy.is_still_allowed(

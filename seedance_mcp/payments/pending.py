@@ -9,18 +9,26 @@ from __future__ import annotations
 from typing import TypeVar
 
 from seedance_mcp.core.errors import (
-    UNWRITTEN_HINT,
+    UNWRITTEN_STEP,
     LedgerError,
     PaymentOutcomeUnknownError,
     PaymentRefusedError,
     PurchaseUnderwayError,
     SeedanceError,
 )
+from seedance_mcp.core.next_steps import Argument, Call, Command, NextStep, OwnerDo, Repeat
 from seedance_mcp.core.records import Payment
 from seedance_mcp.core.wire.x402 import find_nonce
 
 UNDONE = "the chain undid it"
 """The reason of a refused payment whose charge was included and reverted: its fee is gone, and no other money."""
+
+CHOOSE_JOB = NextStep(
+    "It is not bought again. {0} to see them, then {1} with the {2} of the right one.",
+    Call("list_jobs"),
+    Call("get_job"),
+    Argument("job_id"),
+)
 
 CANDIDATES_MAX = 5
 """How many jobs an error names."""
@@ -43,7 +51,7 @@ def held_error(payment: Payment, now: float, candidates: tuple[str, ...] = ()) -
             PaymentOutcomeUnknownError,
             payment,
             f"The outcome of a payment is not known yet, and {_name_candidates(candidates)}.",
-            "It is not bought again. Call list_jobs to see them, then get_job with the job_id of the right one.",
+            CHOOSE_JOB,
         )
     if payment.state == "signed":
         return unknown_error(payment) if payment.hold_until > now else unasked_error(payment)
@@ -51,7 +59,7 @@ def held_error(payment: Payment, now: float, candidates: tuple[str, ...] = ()) -
         PurchaseUnderwayError,
         payment,
         "Another process was about to make the same purchase.",
-        "Make the same call again in a minute.",
+        NextStep("{0} in a minute.", Repeat()),
     )
 
 
@@ -61,32 +69,37 @@ def underway_error(payment: Payment) -> PurchaseUnderwayError:
         PurchaseUnderwayError,
         payment,
         "The same purchase is being made already.",
-        "Call again with the same arguments to join it.",
+        NextStep("{0} to join it.", Repeat()),
     )
 
 
 def refused_error(payment: Payment) -> PaymentRefusedError:
     """The studio settled nothing by that sending, yet still has the credential; or the chain undid the charge."""
     what = f"The studio refused the payment: {payment.reason}."
-    hint = "It took nothing, but it has the credential until then. Mend the cause; the same call works after that."
+    next_step = NextStep(
+        "It took nothing, but it has the credential until then. Fix the cause; after that, {0}.", Repeat()
+    )
     if payment.reason == UNDONE:
         what = "The Tempo chain undid the payment; no more than the network's fee is gone."
-        hint = "Look whether the wallet may send that token. The same call works after that time."
-    return _tell(PaymentRefusedError, payment, what, hint)
+        next_step = NextStep("Check that the wallet may send that token. After that time, {0}.", Repeat())
+    return _tell(PaymentRefusedError, payment, what, next_step)
 
 
 def unknown_error(payment: Payment, why: str = "It is being looked into.") -> PaymentOutcomeUnknownError:
     """Nobody can say yet whether this payment settled; or it moved, and what it is for has not come."""
     what = "The outcome of a payment is not known yet."
-    hint = "Do not change the request. Make the same call again: it takes up this payment, never a second one."
+    next_step = NextStep(
+        "Do not change the request. {0}: it continues this payment and never makes a second one.", Repeat()
+    )
     if payment.receipt is not None and payment.receipt.transaction:
         what = f"Paid by the Tempo transaction {payment.receipt.transaction}, and nothing came for it yet."
     elif payment.purpose == "upload":
-        hint = (
-            "Make the same call again: it takes up this payment. A picture whose paid place stays lost is hosted anew, "
-            "and the result says so."
+        next_step = NextStep(
+            "{0}: it continues this payment. A picture whose paid place stays lost is uploaded again, and the result "
+            "says so.",
+            Repeat(),
         )
-    return _tell(PaymentOutcomeUnknownError, payment, f"{what} {why}", hint)
+    return _tell(PaymentOutcomeUnknownError, payment, f"{what} {why}", next_step)
 
 
 def jobless_error(payment: Payment, candidates: tuple[str, ...] = ()) -> PaymentOutcomeUnknownError:
@@ -98,15 +111,16 @@ def jobless_error(payment: Payment, candidates: tuple[str, ...] = ()) -> Payment
     """
     by = _name_proof(payment)
     what = f"The clip was paid{by}, but no answer of the studio's named a job, and its list has none yet."
-    hint = (
-        "It is not bought again. Make the same call in a minute: the studio's list is asked again. If it stays so, "
-        "tell the owner to give what is named here to the studio's support."
+    next_step = NextStep(
+        "It is not bought again. {0} in a minute: the studio's list is read again. If it stays so, {1}.",
+        Repeat(),
+        OwnerDo("give what is named here to the studio's support"),
     )
     if candidates:
         what = f"The clip was paid{by}, but the studio named no job, and {_name_candidates(candidates)}."
-        hint = "It is not bought again. Call list_jobs to see them, then get_job with the job_id of the right one."
+        next_step = CHOOSE_JOB
     return PaymentOutcomeUnknownError(
-        what, hint, charge="settled", amount_micro_usdc=payment.amount_micro_usdc, payment_id=payment.id
+        what, next_step, charge="settled", amount_micro_usdc=payment.amount_micro_usdc, payment_id=payment.id
     )
 
 
@@ -131,35 +145,41 @@ def unasked_error(payment: Payment) -> PaymentOutcomeUnknownError:
     """Its credential is over, and no chain says whether it settled, whatever the studio says."""
     return PaymentOutcomeUnknownError(
         "An earlier payment for this is over, and no chain says whether it moved.",
-        "It is not bought again before that is known: make the same call later. If it stays so, tell the owner to run "
-        "seedance-mcp doctor, which names the way out.",
+        NextStep(
+            "It is not bought again before that is known: {0} later. If it stays so, {1} {2}, which names the way out.",
+            Repeat(),
+            OwnerDo("run"),
+            Command("doctor"),
+        ),
         charge="held",
         amount_micro_usdc=payment.cost_micro_usdc,
         payment_id=payment.id,
     )
 
 
-def tell_payment(exc: LedgerError, payment: Payment, *, moved: bool) -> None:
-    """Let an error of the ledger say what became of a payment that was sent before it.
+def unwritten_error(exc: LedgerError, payment: Payment, *, moved: bool) -> LedgerError:
+    """Return an error of the ledger with what became of a payment that was sent before it.
 
     Args:
         exc: Says that nothing was paid, which is true only of what failed before a payment was sent.
         payment: What was sent.
         moved: Whether its money moved; otherwise it is held.
     """
-    exc.charge = "settled" if moved else "held"
-    exc.amount_micro_usdc = payment.amount_micro_usdc if moved else payment.cost_micro_usdc
-    exc.payment_id = payment.id
-    exc.held_until = None if moved else payment.hold_until
-    exc.hint = UNWRITTEN_HINT
+    return exc.with_payment_state(
+        "settled" if moved else "held",
+        amount_micro_usdc=payment.amount_micro_usdc if moved else payment.cost_micro_usdc,
+        payment_id=payment.id,
+        held_until=None if moved else payment.hold_until,
+        next_step=UNWRITTEN_STEP,
+    )
 
 
-def _tell(kind: type[Doubt], payment: Payment, what: str, hint: str) -> Doubt:
+def _tell(kind: type[Doubt], payment: Payment, what: str, next_step: NextStep) -> Doubt:
     """An error about a payment, with its money: moved, or held until its credential is over."""
     moved = payment.state == "settled" or payment.receipt is not None
     return kind(
         what,
-        hint,
+        next_step,
         charge="settled" if moved else "held",
         amount_micro_usdc=payment.cost_micro_usdc,
         payment_id=payment.id,

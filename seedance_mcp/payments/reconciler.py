@@ -27,7 +27,7 @@ from seedance_mcp.core.wire.jobs import JobStatus, read_submitted_job
 from seedance_mcp.core.wire.mpp import was_pushed
 from seedance_mcp.core.wire.responses import Receipt, Refused, Settled
 from seedance_mcp.payments.executor import LEASE_SECONDS, Buyer
-from seedance_mcp.payments.pending import UNDONE, tell_payment, unasked_error
+from seedance_mcp.payments.pending import UNDONE, unasked_error, unwritten_error
 from seedance_mcp.payments.settlement import Chains, Fate
 
 LIST_PAGES_MAX = 10
@@ -107,18 +107,18 @@ class Recovery:
                 raise unasked_error(payment)
         return payment
 
-    def tell_money(self, exc: LedgerError, keys: tuple[str, ...]) -> None:
-        """Let an error of the ledger say what was paid for a purchase before it; leave one that says so already."""
+    def add_payment(self, exc: LedgerError, keys: tuple[str, ...]) -> LedgerError:
+        """Return an error of the ledger with what was paid for a purchase before it; as it is if it says so already."""
         if exc.charge != "none":
-            return
+            return exc
         payment = self.buyer.find_unwritten(keys)
         if payment is not None:
-            tell_payment(exc, payment, moved=True)
-            return
+            return unwritten_error(exc, payment, moved=True)
         with contextlib.suppress(LedgerError):
             payment = self.ledger.find_latest_payment(keys)
         if payment is not None and (payment.state == "settled" or payment.holds(self.now())):
-            tell_payment(exc, payment, moved=payment.state == "settled" or payment.receipt is not None)
+            return unwritten_error(exc, payment, moved=payment.state == "settled" or payment.receipt is not None)
+        return exc
 
     def can_verify(self, payment: Payment) -> bool:
         """Return True if a settled payment's credential has expired and a chain can be asked, which was not yet."""

@@ -17,6 +17,7 @@ from seedance_mcp.core.errors import PossiblyBoughtError
 from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.limits import DAY_SECONDS
 from seedance_mcp.core.money import format_usdc
+from seedance_mcp.core.next_steps import Call, NextStep, RaiseTake
 from seedance_mcp.core.records import UntrackedPayment
 from seedance_mcp.core.wire.offers import Offer
 from seedance_mcp.core.wire.transfers import Transfer
@@ -131,6 +132,10 @@ def _possibly_bought_error(payment: UntrackedPayment, take: int) -> PossiblyBoug
         f"This wallet paid the studio ${format_usdc(payment.amount_micro_usdc)} in transaction {payment.transaction}, "
         "which is what this video costs. This machine's ledger does not know that payment, and the studio's list has "
         "no job for it.",
-        "It may be this video. Call list_jobs in a minute to see whether it has a job by then; the studio's support "
-        f"can say what the transaction bought. To buy another video all the same, call again with take {take}.",
+        NextStep(
+            "It may be this video. {0} in a minute to see whether it has a job by then; the studio's support can say "
+            "what the transaction bought. To buy another video all the same, {1}.",
+            Call("list_jobs"),
+            RaiseTake(take),
+        ),
     )

@@ -18,7 +18,15 @@ from opentelemetry import trace
 from pydantic import BaseModel, Field
 
 from seedance_mcp.adapters.media.videos import find_media_type
-from seedance_mcp.app.rendering import show_generation, show_job, show_jobs, show_quote, show_upload, show_wallet
+from seedance_mcp.app.rendering import (
+    explain_no_purchase,
+    show_generation,
+    show_job,
+    show_jobs,
+    show_quote,
+    show_upload,
+    show_wallet,
+)
 from seedance_mcp.app.results import JobResult, JobsResult, QuoteResult, UploadResult, WalletResult
 from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.core.redaction import redact_data
@@ -55,7 +63,6 @@ log = logging.getLogger("seedance_mcp")
 RESULT_EXPIRED = "result_expired"
 """The code of a job that was paid and whose result could not be had any more."""
 JOBS_DEFAULT, JOBS_MAX = 10, 50
-NO_WALLET = "Until then quote_price works, and nothing can be bought."
 
 
 async def upload_image(ctx: Ctx, image: Image) -> Annotated[CallToolResult, UploadResult]:
@@ -170,7 +177,7 @@ async def wallet_status(ctx: Ctx) -> Annotated[CallToolResult, WalletResult]:
     try:
         services, problem = await engine.services(), None
     except ConfigError as exc:
-        services, problem = await engine.quote_services(), f"{exc.what} {exc.hint} {NO_WALLET}"
+        services, problem = await engine.quote_services(), explain_no_purchase(exc)
     return _answer(show_wallet(await services.wallet_status.read(), problem=problem))
 
 

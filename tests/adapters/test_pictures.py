@@ -274,7 +274,7 @@ async def test_only_the_allowed_folders_are_read(make_picture: MakePicture, tmp_
     assert (await read_image(str(inside), opened)).width == 640
     assert (await read_image(str(tmp_path / "open/.hidden/in.png"), opened)).width == 640
     for bad in (outside, tmp_path / "open" / ".." / "out.png", tmp_path / "open" / "link.png", tmp_path / "openly.png"):
-        with pytest.raises(ImageError, match=r"outside the folders that the owner opened.*Use a picture below"):
+        with pytest.raises(ImageError, match=r"outside the allowed folders.*Use a picture below"):
             await read_image(str(bad), opened)
 
 

@@ -69,7 +69,7 @@ def test_an_option_that_no_sandbox_knows_is_told_as_an_option(wishes: dict[str, 
     with pytest.raises(ConfigError) as caught:
         start_sandbox(wallet="0x" + "1" * 40, **wishes)
     assert caught.value.what.startswith(f"The sandbox cannot be started: {text}")
-    assert caught.value.hint == "Correct that option."
+    assert str(caught.value.next_step) == "Correct that option."
 
 
 def test_the_folder_of_a_demo_that_was_broken_off_stays_where_a_clip_is_in_it(tmp_path: Path) -> None:

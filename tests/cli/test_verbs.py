@@ -350,15 +350,16 @@ def test_a_person_reads_options_and_commands_and_a_program_the_words_of_the_tool
     customer.draw("a.png")
     words = ("animate", "a.png", "--prompt", "x", "--max-price-usd", "0.10", "--json")
     refused = customer.run(*words)
-    assert "that this command allows (--max-price-usd)" in refused.one_line
+    assert "that this request allows." in refused.one_line
+    assert refused.one_line.endswith("If it is worth more, run it again with a higher --max-price-usd.")
     assert "call again with a higher max_price_usd" in refused.json["error"]["hint"]
-    assert "that this command allows (--max-price-usd)" in customer.run("quote", *words[1:-1]).out
+    assert "run it again with a higher --max-price-usd" in customer.run("quote", *words[1:-1]).out
     assert customer.run("animate", "a.png", "--prompt", "x", "--max-price-usd", "much").one_line.startswith(
         "seedance-mcp: a.png: --max-price-usd «much»"
     )
     bought = customer.run("animate", "a.png", "--prompt", "x", "--json").json
     told = customer.run("get", bought["job_id"])
-    assert told.one_line.endswith(f"complete. Done. It is in {bought['file']}")
+    assert told.one_line.endswith(f"complete. Done. It is in {bought['file']}.")
     assert "Show the user" in customer.run("get", bought["job_id"], "--json").json["next_step"]
 
 
@@ -477,7 +478,7 @@ def test_a_payment_that_is_not_over_is_taken_up_though_the_budget_is_full(
     httpx.post(f"{studio.url}/_sandbox/faults", json={"faults": ["page_for_payment"]})
     lost = person.run("animate", "a.png", "--prompt", "x", SEEDANCE_MAX_PER_DAY="0.40")
     assert lost.code == 4, lost.err
-    assert "Run the same command again: it takes up this payment" in lost.one_line
+    assert "Run the same command again: it continues this payment" in lost.one_line
     httpx.post(f"{studio.url}/_sandbox/faults", json={"faults": []})
     both = person.run("animate", "a.png", "b.png", "--prompt", "x", "--json", SEEDANCE_MAX_PER_DAY="0.40")
     assert both.code == 3, both.err

@@ -55,7 +55,7 @@ def refuse(folder: Path, file: str | bytes | None = None, **environ: str) -> str
     with pytest.raises(ConfigError) as caught:
         read(folder, file, **environ)
     assert caught.value.charge == "none"
-    assert caught.value.hint
+    assert caught.value.next_step
     text = str(caught.value)
     assert text.isprintable()
     assert len(text) < 1200
@@ -561,7 +561,7 @@ def test_a_broken_profile_names_the_key_and_the_file(old: str, new: str, says: s
     assert says in said
     assert str(folder / "profile.toml") in said
     assert "hunter2" not in said
-    assert caught.value.hint
+    assert caught.value.next_step
 
 
 def test_a_profile_file_must_be_named_and_be_there(folder: Path) -> None:

@@ -67,9 +67,9 @@ def test_every_class_has_its_own_code_and_docstring() -> None:
 def test_every_error_has_failure_money_and_next_step(kind: type[SeedanceError], charge: Charge, money: str) -> None:
     assert str(build(kind, charge, "Do this.")) == f"It failed. {money} Do this."
     silent = build(kind, charge)
-    assert silent.hint
-    assert str(silent) == f"It failed. {money} {silent.hint}"
-    assert silent.hint.endswith(".")
+    assert silent.next_step
+    assert str(silent) == f"It failed. {money} {silent.next_step}"
+    assert str(silent.next_step).endswith(".")
 
 
 def test_held_payment_is_named_with_the_first_full_minute_after_its_end() -> None:
@@ -89,7 +89,7 @@ def test_held_payment_is_named_with_the_first_full_minute_after_its_end() -> Non
 def test_error_names_an_upload_that_was_paid_before(charge: Charge, money: str) -> None:
     error = build(BudgetExceededError, charge, "Stop.")
     error.upload_micro_usdc = 10_000
-    assert str(error) == f"It failed. {money}The image upload before it cost $0.01 and is kept for the next call. Stop."
+    assert str(error) == f"It failed. {money}The image upload before it cost $0.01 and is kept and used again. Stop."
 
 
 def test_retry_time_of_the_studio_is_kept() -> None:

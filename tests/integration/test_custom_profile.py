@@ -65,7 +65,7 @@ async def test_a_recipient_outside_the_profiles_list_is_refused(bench: Bench, pi
         answer = await host.call("animate_image", image=str(picture), prompt="x")
 
     assert answer.text.startswith("unacceptable_offer:")
-    assert "not on the owner's list" in answer.text
+    assert "is not among the allowed" in answer.text
     assert await bench.paid() == []
 
 

@@ -141,7 +141,7 @@ async def test_a_clip_says_that_its_pictures_place_was_paid_for_once_more(bench:
         again = await host.call("animate_image", image=str(picture), prompt="x")
 
     assert first.failed
-    assert "hosted anew, and the result says so" in first.text
+    assert "uploaded again, and the result says so" in first.text
     assert ["bought once more" in note for note in clip["notes"]] == [True]
     assert again["notes"] == ["This clip was bought before; nothing is paid for it again."]
     assert await bench.paid() == [UPLOAD, UPLOAD, CLIP]

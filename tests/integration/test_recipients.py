@@ -138,6 +138,6 @@ async def test_no_question_overrides_the_owners_list(bench: Bench, picture: Path
         refused = await host.call("animate_image", image=str(picture), prompt="x")
 
     assert not quote["allowed"]
-    assert "is not on the owner's list" in refused.text
+    assert "is not among the allowed ones" in refused.text
     assert person.questions == []
     assert await list_paid(bench) == [KNOWN]

@@ -129,7 +129,7 @@ HOSTILE = [
     offer("recipient-the-token", put("recipient", USDC_E), "recipient is nobody"),
     offer("recipient-a-name", put("recipient", "stablestudio.eth"), "recipient is not an address"),
     offer(
-        "recipient-unlisted", put("recipient", "0x" + "e" * 40), "not on the owner's list",
+        "recipient-unlisted", put("recipient", "0x" + "e" * 40), "is not among the allowed",
         Owner(limits=Limits(recipients=(PAY_TO,))),
     ),
     offer("amount-zero", put("amount", "0"), "not above zero"),

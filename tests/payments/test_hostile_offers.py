@@ -227,7 +227,7 @@ HOSTILE = [
     offer("pay-to-line-break", change("accepts.0.payTo", PAY_TO + "\n"), "payTo is not an EVM address"),
     offer("pay-to-missing", without("accepts.0.payTo"), "payTo is not an EVM address"),
     Hostile(
-        "pay-to-unlisted", change("accepts.0.payTo", "0x" + "e" * 40), UnacceptableOfferError, "not on the owner's",
+        "pay-to-unlisted", change("accepts.0.payTo", "0x" + "e" * 40), UnacceptableOfferError, "is not among the",
         Owner(limits=Limits(recipients=(PAY_TO,))),
     ),
     # The amount.
@@ -266,11 +266,11 @@ HOSTILE = [
     # The price.
     Hostile("price-above-quote", change("accepts.0.amount", str(PRICE + 1)), PriceTooHighError, "was quoted for it"),
     Hostile(
-        "price-above-call", change("accepts.0.amount", "500001"), PriceTooHighError, "this call allows",
+        "price-above-call", change("accepts.0.amount", "500001"), PriceTooHighError, "this request allows",
         Owner(approval=policy.agree_price(Limits(), max_price_micro_usdc=500_000, quoted_micro_usdc=None)),
     ),
     Hostile(
-        "price-above-cap", change("accepts.0.amount", "1500001"), PriceTooHighError, "the owner allows for one video",
+        "price-above-cap", change("accepts.0.amount", "1500001"), PriceTooHighError, "is allowed for one video",
         Owner(approval=policy.agree_price(Limits(), max_price_micro_usdc=None, quoted_micro_usdc=None)),
     ),
     Hostile(

@@ -221,7 +221,7 @@ async def test_a_picture_that_cannot_be_stored_is_paid_for_twice_at_most_and_say
     assert [one.charge for one in told] == ["settled"] * 4
     assert "$0.01 was paid" in str(told[0])
     assert all("is not bought again for a day" in str(one) for one in told[1:])
-    assert not any("kept for the next call" in str(one) for one in told)
+    assert not any("kept and used again" in str(one) for one in told)
 
 
 async def test_a_fault_of_our_own_after_the_sending_does_not_say_that_nothing_was_paid(

@@ -122,7 +122,7 @@ def test_a_limit_of_zero_allows_nothing() -> None:
 def test_the_agreed_price_is_the_lowest_and_says_whose_it_is(cap: int, call: int | None, quote: int | None) -> None:
     limits = Limits(max_price_per_video_micro_usdc=cap)
     approval = policy.agree_price(limits, max_price_micro_usdc=call, quoted_micro_usdc=quote)
-    named = {"max_price_per_video": cap, "max_price_usd": call, "was quoted": quote}
+    named = {"MAX_PRICE_PER_VIDEO": cap, "this request allows": call, "was quoted": quote}
     said = {word: amount for word, amount in named.items() if amount is not None}
     assert approval.max_price_micro_usdc == min(said.values())
     (word,) = [word for word in named if word in approval.reason]
@@ -133,7 +133,7 @@ def test_the_error_of_a_high_price_says_what_to_do_about_it() -> None:
     def refuse(approval: Approval) -> str:
         with pytest.raises(PriceTooHighError) as caught:
             policy.check_price(10_000_000, Limits(), spend=Spend(), approval=approval)
-        return caught.value.hint
+        return str(caught.value.next_step)
 
     limits = Limits()
     assert "Only the owner" in refuse(policy.agree_price(limits, max_price_micro_usdc=None, quoted_micro_usdc=None))

@@ -74,7 +74,7 @@ async def test_the_owners_cap_on_one_video_includes_its_upload(
         await client.call_tool("upload_image", {"image": str(picture)})
         await start(client, picture)
 
-    assert "together $0.33, above the $0.32 that the owner allows for one video" in said(refused)
+    assert "together $0.33, above the $0.32 that is allowed for one video" in said(refused)
     assert paid == []
     assert await amounts(sandbox) == [10_000, 320_000]
 
@@ -89,7 +89,7 @@ async def test_a_person_is_asked_where_only_the_upload_lifts_the_cost_above_the_
         refused = await buy(client, picture)
 
     assert (quote["needs_approval"], quote["allowed"]) == (True, False), "this host cannot ask"
-    assert "$0.33 is above the $0.325 that the owner lets pass without a person's yes" in quote["refused_because"]
+    assert "$0.33 is above the $0.325 that needs no person's yes" in quote["refused_because"]
     assert "$0.33 is above the $0.325" in said(refused)
     assert await settlements(sandbox) == []
 

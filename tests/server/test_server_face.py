@@ -9,6 +9,7 @@ from mcp.types import PromptReference, ResourceTemplateReference
 from opentelemetry import trace
 
 from seedance_mcp.app.results import JobResult
+from seedance_mcp.core.next_steps import NextStep
 from seedance_mcp.server import INSTRUCTIONS, build_server
 from seedance_mcp.server.tool import ERROR_KEY
 from seedance_mcp.server.tools import mark_span
@@ -181,7 +182,7 @@ def test_a_traced_call_says_which_job_and_what_it_cost() -> None:
 
     job = JobResult(
         job_id="cm1", status="complete", progress=100, video_url=None, thumbnail_url=None, file=None, price_usd="0.32",
-        price_micro_usdc=320_000, rail="x402", receipt=None, error=None, notes=[], next_step="",
+        price_micro_usdc=320_000, rail="x402", receipt=None, error=None, notes=[], next_step=NextStep(""),
     )  # fmt: skip
     mark_span(job)  # nobody traces: nothing happens
     with trace.use_span(Recorder(trace.INVALID_SPAN_CONTEXT)):

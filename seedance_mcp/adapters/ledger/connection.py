@@ -19,6 +19,7 @@ from pathlib import Path
 from seedance_mcp.adapters.ledger.files import OpenFile
 from seedance_mcp.adapters.ledger.migrations import MIGRATIONS
 from seedance_mcp.core.errors import LedgerError
+from seedance_mcp.core.next_steps import NextStep, Repeat
 
 BUSY_SECONDS = 2
 """How long a writer waits for another process's transaction; each takes milliseconds. Everything else in this process
@@ -96,7 +97,7 @@ class Connection:
             if _is_busy(exc):
                 raise LedgerError(
                     f"The ledger {self._file} is locked: another seedance-mcp is writing to it.",
-                    "Nothing is damaged. Make the same call again in a moment.",
+                    NextStep("Nothing is damaged. {0} in a moment.", Repeat()),
                 ) from exc
             raise LedgerError(
                 f"The ledger {self._file} cannot be used: {exc}.",

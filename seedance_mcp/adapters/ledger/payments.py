@@ -14,6 +14,7 @@ from seedance_mcp.adapters.ledger.transaction import SQLiteBooks, insert_recipie
 from seedance_mcp.core.errors import LedgerError
 from seedance_mcp.core.freezes import Freeze, check_not_frozen
 from seedance_mcp.core.limits import Spend
+from seedance_mcp.core.next_steps import NextStep, Repeat
 from seedance_mcp.core.records import Payment, UntrackedPayment
 from seedance_mcp.core.wire.json import Json
 from seedance_mcp.core.wire.responses import Receipt, Refused, Settled
@@ -73,7 +74,7 @@ class Payments(Connection):
                 ),
             ).fetchone()
             if row is None:
-                raise LedgerError(f"Payment {payment.id} is not reserved any more.", "Call again.")
+                raise LedgerError(f"Payment {payment.id} is not reserved any more.", NextStep("{0}.", Repeat()))
         return read_payment(row)
 
     def claim(self, payment: Payment, *, lease_until: float, now: float) -> Payment | None:

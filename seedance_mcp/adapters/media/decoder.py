@@ -24,6 +24,7 @@ from anyio.lowlevel import RunVar
 
 from seedance_mcp.adapters.media.messages import Header, read_message, write_message
 from seedance_mcp.core.errors import InternalError
+from seedance_mcp.core.next_steps import NextStep, OwnerDo
 
 DECODERS_MAX = 3
 """Most pictures that are decoded at a time."""
@@ -265,4 +266,6 @@ def _was_too_slow(code: int | None) -> bool:
 
 def _start_error(why: str) -> InternalError:
     log.error("The picture decoder cannot be started: %s", why)
-    return InternalError(f"The picture decoder cannot be started: {why}.", "Tell the owner to install this again.")
+    return InternalError(
+        f"The picture decoder cannot be started: {why}.", NextStep("{0}.", OwnerDo("install this again"))
+    )

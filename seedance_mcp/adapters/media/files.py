@@ -12,6 +12,7 @@ import anyio.to_thread
 from seedance_mcp.adapters.media.images import IMAGE_BYTES_MAX, Image, decode_image
 from seedance_mcp.adapters.media.opened import find_opened
 from seedance_mcp.core.errors import ImageError, quote_text
+from seedance_mcp.core.next_steps import NextStep, OwnerOnly, Setting
 
 PATH_CHARACTERS_MAX = 200
 """How many characters of a path an error quotes."""
@@ -93,7 +94,7 @@ def _check_place(path: Path, image_dirs: tuple[Path, ...]) -> None:
     if image_dirs:
         if not any(path.is_relative_to(folder) for folder in image_dirs):
             raise ImageError(
-                f"{path} is outside the folders that the owner opened.",
+                f"{path} is outside the allowed folders (SEEDANCE_IMAGE_DIRS).",
                 f"Use a picture below {_name_folders(image_dirs)}.",
             )
         return
@@ -101,5 +102,5 @@ def _check_place(path: Path, image_dirs: tuple[Path, ...]) -> None:
     if system or any(part.startswith(".") for part in path.parts[1:]):
         raise ImageError(
             f"{path} is in a hidden or system folder.",
-            "Copy the picture elsewhere, or let the owner open its folder with SEEDANCE_IMAGE_DIRS.",
+            NextStep("Copy the picture elsewhere. {0} with {1}.", OwnerOnly("open its folder"), Setting("IMAGE_DIRS")),
         )

@@ -18,6 +18,7 @@ import anyio
 import anyio.to_thread
 
 from seedance_mcp.core.errors import VideoUnsavedError
+from seedance_mcp.core.next_steps import Call, NextStep
 from seedance_mcp.core.wire.containers import Container, NotAVideoError, read_container
 
 VIDEO_BYTES_MAX = 512 * 1024 * 1024
@@ -77,7 +78,7 @@ async def save_video(chunks: AsyncIterator[bytes], folder: Path, name: str) -> S
     except OSError as exc:
         raise VideoUnsavedError(
             f"The video cannot be saved in {folder}: {exc.strerror or type(exc).__name__}.",
-            "Make room there and call get_job again.",
+            NextStep("Make room there and {0} again.", Call("get_job")),
         ) from exc
     finally:
         with suppress(OSError):  # the first failure is the one to report

@@ -42,7 +42,7 @@ async def examine(environ: Mapping[str, str], *, given: Mapping[str, str] | None
         sources = await anyio.to_thread.run_sync(find_sources, environ)
         settings = await anyio.to_thread.run_sync(lambda: read_settings(environ, blocking=True))
     except ConfigError as exc:
-        findings.append(Finding(topic="settings", health="wrong", text=exc.what, advice=exc.hint))
+        findings.append(Finding(topic="settings", health="wrong", text=exc.what, advice=exc.next_step))
         return findings + await anyio.to_thread.run_sync(check_clients)
     findings += await anyio.to_thread.run_sync(check_settings_files, settings, environ)
     if settings.limits.problem is not None:

@@ -12,7 +12,7 @@ from seedance_mcp.cli import exit_codes
 from seedance_mcp.cli.console import AsJson, Sandbox, read_environ, say, shown
 from seedance_mcp.cli.doctor.checks import examine
 from seedance_mcp.cli.doctor.finding import Finding
-from seedance_mcp.cli.phrases import rephrase
+from seedance_mcp.cli.words import for_person
 from seedance_mcp.core.redaction import redact
 
 _MARKS = {"ok": ("✓", "green"), "note": ("!", "yellow"), "wrong": ("✗", "red"), "unknown": ("?", "dim")}
@@ -22,13 +22,18 @@ def doctor(sandbox: Sandbox = False, as_json: AsJson = False) -> None:
     """Look at everything that must be right, and say what to do. Spends and changes nothing; works offline."""
     findings = anyio.run(partial(examine, read_environ(sandbox), given=os.environ))
     if as_json:
-        say({"findings": [asdict(finding) for finding in findings], "exit_code": _code(findings)})
+        say(
+            {
+                "findings": [{**asdict(finding), "advice": str(finding.advice)} for finding in findings],
+                "exit_code": _code(findings),
+            }
+        )
     else:
         for finding in findings:
             mark, style = _MARKS[finding.health]
-            shown.print(Text.assemble((mark, style), f" {finding.topic}: {redact(rephrase(finding.text))}"))
+            shown.print(Text.assemble((mark, style), f" {finding.topic}: {redact(finding.text)}"))
             if finding.advice:
-                shown.print(Text(f"    {rephrase(finding.advice)}", style="dim"))
+                shown.print(Text(f"    {for_person(finding.advice)}", style="dim"))
     if _code(findings):
         raise typer.Exit(_code(findings))
 

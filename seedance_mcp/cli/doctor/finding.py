@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from seedance_mcp.core.errors import ChainError, SeedanceError, StudioRejectedError, StudioUnreachableError
+from seedance_mcp.core.next_steps import NextStep
 
 Health = Literal["ok", "note", "wrong", "unknown"]
 
@@ -25,11 +26,11 @@ class Finding:
     topic: str
     health: Health
     text: str
-    advice: str = ""
+    advice: NextStep | str = ""
     remote: bool = False
 
 
 def build_problem(topic: str, exc: SeedanceError) -> Finding:
     """Return an error as a finding."""
     remote = isinstance(exc, ChainError | StudioUnreachableError | StudioRejectedError)
-    return Finding(topic=topic, health="wrong", text=exc.what, advice=exc.hint, remote=remote)
+    return Finding(topic=topic, health="wrong", text=exc.what, advice=exc.next_step, remote=remote)

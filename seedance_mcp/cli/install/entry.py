@@ -20,6 +20,7 @@ from seedance_mcp.cli.install.toml_edit import write_toml
 from seedance_mcp.config.settings import read_settings
 from seedance_mcp.config.sources import PREFIX, SETTINGS, expand
 from seedance_mcp.core.errors import ConfigError
+from seedance_mcp.core.next_steps import join_steps
 
 SERVER_NAME = "seedance"
 START_SECONDS, CALL_SECONDS = 30, 120
@@ -143,7 +144,8 @@ def check_entry(entry: Mapping[str, object], where: Path) -> None:
         read_settings(env)
     except ConfigError as exc:
         raise ConfigError(
-            f"The entry in {where} would not start: {exc.what}", f"Mend that setting there. {exc.hint}"
+            f"The entry in {where} would not start: {exc.what}",
+            join_steps("Correct that setting there.", exc.next_step),
         ) from exc
 
 

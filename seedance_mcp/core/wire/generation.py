@@ -16,6 +16,7 @@ from typing import Literal, cast, get_args
 from seedance_mcp.core.errors import RequestError, StudioProtocolError, quote_text
 from seedance_mcp.core.idempotency import normalise
 from seedance_mcp.core.money import MicroUSDC, format_usdc, parse_usdc
+from seedance_mcp.core.next_steps import Argument, NextStep, RaiseTake
 from seedance_mcp.core.wire.json import Json, encode_json, find_list, find_object, find_text, parse_json_object
 
 Model = Literal["seedance-fast", "seedance"]
@@ -295,18 +296,21 @@ def _note_or_refuse(argument: str, requested: object) -> list[str]:
     if argument == "seed":
         raise RequestError(
             "This studio's Seedance has no seed, so a take cannot be reproduced.",
-            "Leave seed out; raise `take` to buy a different take of the same request.",
+            NextStep("Leave {0} out; to buy a different take of the same request, {1}.", Argument("seed"), RaiseTake()),
         )
     if argument == "camera_fixed" and requested is True:
         raise RequestError(
-            "This studio's Seedance has no camera lock (camera_fixed).",
-            "Leave camera_fixed out and write it in the prompt, e.g. “locked-off static camera, no camera movement”.",
+            "This studio's Seedance has no camera lock.",
+            NextStep(
+                "Leave {0} out and write it in the prompt, e.g. “locked-off static camera, no camera movement”.",
+                Argument("camera_fixed"),
+            ),
         )
     if argument == "camera_fixed":
-        return ["This studio's Seedance has no camera lock; camera_fixed=false changes nothing."]
+        return ["This studio's Seedance has no camera lock; asking for none changes nothing."]
     if requested is False:
-        return ["Videos of this studio always have native audio; generate_audio=false has no effect."]
-    return ["Videos of this studio always have native audio; generate_audio=true changes nothing."]
+        return ["Videos of this studio always have native audio; switching it off has no effect."]
+    return ["Videos of this studio always have native audio; asking for it changes nothing."]
 
 
 def estimate_price(dialect: Dialect, request: GenerationRequest) -> MicroUSDC | None:

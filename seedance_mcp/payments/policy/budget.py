@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from seedance_mcp.core.errors import BudgetExceededError, ConfigError, PriceTooHighError, UnacceptableOfferError
-from seedance_mcp.core.limits import Approval, Bound, Cost, Limits, Spend
+from seedance_mcp.core.limits import CHEAPER, Approval, Bound, Cost, Limits, Spend
 from seedance_mcp.core.money import format_usdc
+from seedance_mcp.core.next_steps import Argument, Call, NextStep, OwnerOnly, Repeat, Report, Setting
 from seedance_mcp.core.wire.offers import Rail
 
-UPLOAD_APPROVAL = Approval(10_000, "one image upload may cost", "Do not retry; tell the owner.")
+UPLOAD_APPROVAL = Approval(10_000, "one image upload may cost", NextStep("Do not retry; {0}.", Report()))
 """An upload costs $0.01. Source: contract section 4."""
 
 
@@ -34,24 +35,26 @@ def agree_price(
     bounds = [
         Bound(
             limits.max_price_per_video_micro_usdc,
-            "the owner allows for one video (max_price_per_video)",
-            "A shorter video, a lower resolution or seedance-fast costs less. Only the owner can raise a limit.",
+            "is allowed for one video (SEEDANCE_MAX_PRICE_PER_VIDEO)",
+            CHEAPER,
         )
     ]
     if max_price_micro_usdc is not None:
         bounds.append(
             Bound(
                 max_price_micro_usdc,
-                "this call allows (max_price_usd)",
-                "If it is worth more, call again with a higher max_price_usd.",
+                "this request allows",
+                NextStep(
+                    "If it is worth more, {0} with a higher {1}.", Repeat(changed=True), Argument("max_price_usd")
+                ),
             )
         )
     if limits.ask_above_micro_usdc is not None:
         bounds.append(
             Bound(
                 max(limits.ask_above_micro_usdc, agreed_micro_usdc),
-                "a person was asked about, or that needs no question (ask_above)",
-                "Call again: the person is then asked about the new price.",
+                "a person was asked about, or that needs no question (SEEDANCE_ASK_ABOVE)",
+                NextStep("{0}: the new price is then asked about.", Repeat(changed=True)),
             )
         )
     quoted = [] if quoted_micro_usdc is None else [_bind_quote(quoted_micro_usdc)]
@@ -59,7 +62,7 @@ def agree_price(
     return Approval(
         lowest.max_micro_usdc,
         lowest.reason,
-        lowest.hint,
+        lowest.next_step,
         cost_bounds=tuple(bounds),
         uploads_micro_usdc=uploads_micro_usdc,
     )
@@ -72,12 +75,12 @@ def check_settings(limits: Limits) -> None:
         ConfigError: A setting is unknown, empty or wrong.
     """
     if limits.problem is not None:
-        raise ConfigError(limits.problem.what, limits.problem.hint)
+        raise ConfigError(limits.problem.what, limits.problem.next_step)
 
 
 def _bind_quote(quoted_micro_usdc: int) -> Bound:
-    hint = "The price has risen since. If the new one is all right, call again."
-    return Bound(quoted_micro_usdc, "was quoted for it a moment ago", hint)
+    next_step = NextStep("The price has risen since. If the new one is all right, {0}.", Repeat(changed=True))
+    return Bound(quoted_micro_usdc, "was quoted for it a moment ago", next_step)
 
 
 def check_price(
@@ -105,7 +108,7 @@ def check_price(
         raise PriceTooHighError(
             f"The price is ${format_usdc(price_micro_usdc)}, above the "
             f"${format_usdc(approval.max_price_micro_usdc)} that {approval.reason}.",
-            approval.hint,
+            approval.next_step,
         )
     cost = price_micro_usdc + fee_micro_usdc
     whole = cost + approval.uploads_micro_usdc
@@ -114,14 +117,19 @@ def check_price(
         raise PriceTooHighError(
             f"The price is {_describe_parts(price_micro_usdc, approval.uploads_micro_usdc, fee_micro_usdc)}, together "
             f"${format_usdc(whole)}, above the ${format_usdc(lowest.max_micro_usdc)} that {lowest.reason}.",
-            lowest.hint,
+            lowest.next_step,
         )
     for room, name in find_room(limits, spend):
         if cost > room:
             raise BudgetExceededError(
-                f"${format_usdc(cost)} is more than the ${format_usdc(room)} left of the owner's {name}.",
-                "Stop and tell the owner. Only the owner can raise a limit (SEEDANCE_MAX_PER_DAY, SEEDANCE_MAX_TOTAL). "
-                "Payments that are not over count as well: wallet_status lists them.",
+                f"${format_usdc(cost)} is more than the ${format_usdc(room)} left of the {name}.",
+                NextStep(
+                    "{0} ({1}, {2}). Unfinished payments count as well: {3} to see them.",
+                    OwnerOnly("raise a limit", stop=True),
+                    Setting("MAX_PER_DAY"),
+                    Setting("MAX_TOTAL"),
+                    Call("wallet_status"),
+                ),
             )
 
 
@@ -142,10 +150,12 @@ def needs_approval(limits: Limits, cost: Cost) -> bool:
 
 def unasked_error(limits: Limits, cost: Cost) -> PriceTooHighError:
     """Build the refusal of a cost above `ask_above` where no person can be asked."""
+    cost_usd, threshold_usd = format_usdc(cost.total_micro_usdc), format_usdc(limits.ask_above_micro_usdc or 0)
     return PriceTooHighError(
-        f"${format_usdc(cost.total_micro_usdc)} is above the ${format_usdc(limits.ask_above_micro_usdc or 0)} that the "
-        "owner lets pass without a person's yes, and this host cannot ask a person.",
-        "Only the owner can change that: SEEDANCE_ASK_ABOVE, or a host that shows questions (elicitation).",
+        f"${cost_usd} is above the ${threshold_usd} that needs no person's yes, and no person can be asked here.",
+        NextStep(
+            "{0}: {1}, or a host that shows questions (elicitation).", OwnerOnly("change that"), Setting("ASK_ABOVE")
+        ),
     )
 
 
@@ -186,7 +196,12 @@ def is_still_allowed(
 
 def find_room(limits: Limits, spend: Spend) -> list[tuple[int, str]]:
     """What is left of each budget, never below zero, with its name."""
-    room = [(max(0, limits.max_per_day_micro_usdc - spend.last_day_micro_usdc), "budget for 24 hours (max_per_day)")]
+    room = [
+        (
+            max(0, limits.max_per_day_micro_usdc - spend.last_day_micro_usdc),
+            "budget for 24 hours (SEEDANCE_MAX_PER_DAY)",
+        )
+    ]
     if limits.max_total_micro_usdc is not None:
-        room.append((max(0, limits.max_total_micro_usdc - spend.total_micro_usdc), "total budget (max_total)"))
+        room.append((max(0, limits.max_total_micro_usdc - spend.total_micro_usdc), "total budget (SEEDANCE_MAX_TOTAL)"))
     return room

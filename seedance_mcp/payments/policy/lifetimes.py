@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from seedance_mcp.core.errors import PolicyError
+from seedance_mcp.core.next_steps import NextStep, Repeat
 from seedance_mcp.core.wire.offers import Offer, Offers
 
 AUTHORIZATION_SECONDS_MIN = 30
@@ -40,7 +41,7 @@ def check_clock(offers: Offers, now: float) -> None:
         raise PolicyError(
             f"This machine's clock is {abs(skew_seconds)} s {side} the studio's; "
             f"{CLOCK_SKEW_SECONDS_MAX} s are allowed.",
-            "Set the clock, then make the same call again.",
+            NextStep("Set the clock, then {0}.", Repeat()),
         )
 
 

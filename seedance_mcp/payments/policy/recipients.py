@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from seedance_mcp.core.errors import RecipientChangedError
 from seedance_mcp.core.limits import Recipient
+from seedance_mcp.core.next_steps import NextStep, OwnerOnly, Repeat, Setting
 
 SHOWN_MAX = 3
 """How many earlier recipients an error or a question names."""
@@ -32,7 +33,7 @@ def check_recipient(recipient: Recipient, *, agreed: Iterable[Recipient] | None 
     raise RecipientChangedError(
         f"The studio asks now to be paid at {recipient.address} on {recipient.network}, which the person who said yes "
         "was not shown.",
-        "Call again: the person is then asked about it.",
+        NextStep("{0}: the recipient is then asked about.", Repeat(changed=True)),
     )
 
 
@@ -42,6 +43,9 @@ def recipient_changed_error(recipient: Recipient) -> RecipientChangedError:
     return RecipientChangedError(
         f"The studio asks to be paid at {recipient.address} on {recipient.network}, and was known by "
         f"{', '.join(known)}.",
-        "Stop and tell the owner: this can be an attack. An owner who has asked the studio can allow it with "
-        f"SEEDANCE_RECIPIENTS={','.join([*known, recipient.address])}",
+        NextStep(
+            "This can be an attack. {0}, after asking the studio, with {1}",
+            OwnerOnly("allow it", stop=True),
+            Setting("RECIPIENTS", ",".join([*known, recipient.address])),
+        ),
     )

@@ -9,6 +9,7 @@ from dataclasses import replace
 from seedance_mcp.core.errors import InsufficientBalanceError, UnacceptableOfferError
 from seedance_mcp.core.limits import EMPTY_PURSE, Limits, Pins, Purse
 from seedance_mcp.core.money import MicroUSDC, format_usdc
+from seedance_mcp.core.next_steps import Command, NextStep, OwnerDo, OwnerOnly, Repeat, Report
 from seedance_mcp.core.wire.mpp import is_pushed
 from seedance_mcp.core.wire.offers import Offer, Offers
 from seedance_mcp.payments.policy.terms import check_resource, find_objection
@@ -119,7 +120,7 @@ def list_ways(offers: Offers, limits: Limits, pins: Pins, *, payer: str, now: fl
         if len({_terms(offer) for offer in acceptable}) > 1:
             raise UnacceptableOfferError(
                 f"The studio names {len(acceptable)} different prices or recipients for one thing on {rail}.",
-                "Do not retry; tell the owner.",
+                NextStep("Do not retry; {0}.", Report()),
             )
         signable += sorted(acceptable, key=lambda offer: (_preference(offer, pins), purse.fee_of(offer)))
     if signable and all(map(is_pushed, signable)):
@@ -134,9 +135,9 @@ def list_ways(offers: Offers, limits: Limits, pins: Pins, *, payer: str, now: fl
         f"{offer.rail} is not among the allowed rails" for offer in offers.offers if offer.rail not in limits.rails
     ]
     raise UnacceptableOfferError(
-        "The studio made no offer that the owner's settings allow to sign: "
+        "The studio made no offer that the settings allow to sign: "
         + ("; ".join(list(dict.fromkeys(reasons))[:6]) or "it named none") + ".",
-        "Do not retry; the owner can compare this with the settings.",
+        NextStep("Do not retry. {0}.", OwnerOnly("compare this with the settings")),
     )  # fmt: skip
 
 
@@ -165,10 +166,14 @@ def _insufficient_error(
             f"${format_usdc(amount_micro_usdc + fees)}{with_fee} is needed{purpose} and "
             f"${format_usdc(purse.find_balance(offer) or 0)} of {pins.name_token(offer)} is there"
         )
-    again = "Then make the same call again."
-    hint = (
-        f"This is play money: send POST /_sandbox/fund to the sandbox. {again}"
+    next_step = (
+        NextStep("This is play money: send POST /_sandbox/fund to the sandbox. Then {0}.", Repeat())
         if pins.play_money
-        else f"Tell the owner to run: seedance-mcp wallet fund. It shows where to send the missing amount. {again}"
+        else NextStep(
+            "{0}: {1}. It shows where to send the missing amount. Then {2}.",
+            OwnerDo("run"),
+            Command("wallet fund"),
+            Repeat(),
+        )
     )
-    return InsufficientBalanceError(f"The wallet {payer} holds too little: {'; '.join(lacks)}.", hint)
+    return InsufficientBalanceError(f"The wallet {payer} holds too little: {'; '.join(lacks)}.", next_step)

@@ -172,5 +172,5 @@ def _find_recipient_objection(offer: Offer, limits: Limits, *, payer: str) -> st
     if same_address(offer.pay_to, payer):
         return "its recipient is our own wallet"
     if limits.recipients and offer.pay_to.lower() not in limits.recipients:
-        return f"recipient {offer.pay_to} is not on the owner's list"
+        return f"recipient {offer.pay_to} is not among the allowed ones (SEEDANCE_RECIPIENTS)"
     return None

@@ -253,7 +253,7 @@ def test_another_process_that_never_ends_its_transaction_is_waited_for_and_then_
     impatient = SQLiteLedger(file)
     with ledger.writing(), pytest.raises(LedgerError, match="is locked: another seedance-mcp") as caught:
         reserve(impatient)
-    assert caught.value.hint == "Nothing is damaged. Make the same call again in a moment."
+    assert str(caught.value.next_step) == "Nothing is damaged. Make the same call again in a moment."
     assert reserve(impatient).id == 1
     impatient.close()
 

@@ -1,0 +1,94 @@
+"""Words: how the command line tells a person what to do next. `--json` keeps the words of the tools.
+
+The reader is the owner, and runs commands.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from pydantic import BaseModel
+
+from seedance_mcp.core.errors import SeedanceError
+from seedance_mcp.core.next_steps import (
+    Action,
+    Argument,
+    Call,
+    Command,
+    NextStep,
+    Noun,
+    OwnerDo,
+    OwnerOnly,
+    RaiseTake,
+    Repeat,
+    Report,
+    Setting,
+    Show,
+    Tool,
+)
+
+COMMANDS: dict[Tool, str] = {
+    "animate_image": "animate",
+    "get_job": "get",
+    "list_jobs": "jobs --studio",
+    "quote_price": "quote",
+    "upload_image": "upload",
+    "wallet_status": "wallet payments",
+}
+"""The command that does what a tool does."""
+
+_NAMES = {"job_id": "id", "image_url": "its URL"}
+"""Arguments that are no options of a command."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandWords:
+    """The words of the command line.
+
+    Attributes:
+        raise_take: How the reader asks for another video of the same request.
+    """
+
+    raise_take: str = "raise --take by one"
+
+    def render_action(self, action: Action) -> str:
+        """Return an imperative phrase without a full stop."""
+        match action:
+            case Repeat(changed):
+                return "run it again" if changed else "run the same command again"
+            case Call(tool, job_id):
+                return f"run seedance-mcp {COMMANDS[tool]} {job_id}".rstrip()
+            case RaiseTake(take):
+                return self.raise_take if take is None else f"give --take {take}"
+            case Report():
+                return "run seedance-mcp doctor"
+            case OwnerOnly(action=what):
+                return f"only you can {what}"
+            case OwnerDo(action=what):
+                return what
+            case Show(file):
+                return f"it is in {file}"
+
+    def render_noun(self, noun: Noun) -> str:
+        """Return a name as a person types it."""
+        match noun:
+            case Argument(name, value):
+                option = name.replace("_", "-")
+                return _NAMES.get(name) or (f"--no-{option}" if value is False else f"--{option}")
+            case Setting(name, value):
+                return f"SEEDANCE_{name}={value}" if value else f"SEEDANCE_{name}"
+            case Command(line):
+                return f"seedance-mcp {line}"
+
+
+COMMAND_WORDS = CommandWords()
+
+
+def dump_result(result: BaseModel) -> dict[str, Any]:
+    """Return a result as data, in which the next steps are not yet rendered; as JSON they are in the tools' words."""
+    steps = {name: value for name, value in result if isinstance(value, NextStep)}
+    return {**result.model_dump(mode="json"), **steps}
+
+
+def for_person(text: NextStep | SeedanceError | str, words: CommandWords = COMMAND_WORDS) -> str:
+    """Return a text for the person at the terminal."""
+    return text if isinstance(text, str) else text.render(words)

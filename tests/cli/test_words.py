@@ -1,0 +1,163 @@
+"""Next steps: texts name no tool, and each interface renders the parts in its own words."""
+
+import ast
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner
+
+import seedance_mcp
+from seedance_mcp.cli import main
+from seedance_mcp.cli.words import COMMAND_WORDS, COMMANDS
+from seedance_mcp.core.next_steps import (
+    Argument,
+    Call,
+    Command,
+    NextStep,
+    OwnerDo,
+    OwnerOnly,
+    RaiseTake,
+    Repeat,
+    Report,
+    Setting,
+    Show,
+    join_steps,
+)
+from seedance_mcp.server.tools import build_tools
+
+KEY = "0x" + "ab" * 32
+PACKAGE = Path(seedance_mcp.__file__).parent
+ELSEWHERE = ("sandbox/", "server/", "cli/demo")
+"""Modules whose words reach no person as they are: the sandbox and the MCP server; the demo shows the tools."""
+NO_SENTENCES = ("next_steps.py", "words.py", "migrations.py")
+"""The words of the tools and of the commands, a list of words, and SQL."""
+KEYS = {
+    "allow_loopback_http", "ask_above", "blob_url", "chain_id", "data_dir", "drop_after_settle", "max_per_day",
+    "max_price_per_video", "max_total", "pay_to", "private_key", "rpc_url", "startup_timeout_sec", "studio_url",
+    "tool_timeout_sec", "wallet_file", "wallet_key",
+}  # fmt: skip
+"""Names that a person writes or reads just so: in a settings file, a profile, a wallet or a host's file, as a fault."""
+TOOLISH = re.compile(r"\b[a-z][a-z0-9]*(?:_[a-z0-9]+)+\b(?!\.json)|\b[Cc]alls?\b|\b[Tt]he (?:owner|user)\b")
+"""A name in snake_case, a tool's or an argument's; and what one says to a model."""
+SQL = re.compile(
+    r"^(?:[a-z_]+ ){3,}[a-z_]+$|= NULL|\b(?:SELECT|INSERT|UPDATE|PRAGMA|CREATE|ALTER|FROM|WHERE|ORDER BY)\b|= \?"
+)
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    for path in sorted(PACKAGE.rglob("*.py")):
+        module = path.relative_to(PACKAGE).as_posix()
+        if not module.startswith(ELSEWHERE) and path.name not in NO_SENTENCES:
+            yield module, path
+
+
+def read_sentences(path: Path) -> list[str]:
+    """Every text of a file that a person may read: not a docstring, not a single word, not SQL."""
+    tree = ast.parse(path.read_text())
+    silent = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
+    silent |= {part for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+    found: list[str] = []
+    for node in ast.walk(tree):
+        if node in silent:
+            continue
+        if isinstance(node, ast.JoinedStr):
+            text = "".join(str(part.value) if isinstance(part, ast.Constant) else "{…}" for part in node.values)
+        elif isinstance(node, ast.Constant) and isinstance(node.value, str):
+            text = node.value
+        else:
+            continue
+        if " " in text.strip() and not SQL.search(text):
+            found.append(text)
+    return found
+
+
+def find_toolish(text: str) -> list[str]:
+    return [word for word in TOOLISH.findall(text) if word not in KEYS]
+
+
+SENTENCES = sorted({(module, text) for module, path in modules() for text in read_sentences(path)})
+JOB = "cmw1"
+
+
+def test_no_text_names_a_tool_outside_a_part() -> None:
+    assert {text: find_toolish(text) for _, text in SENTENCES if find_toolish(text)} == {}
+
+
+def test_the_scan_reads_messages_and_next_steps() -> None:
+    texts = {text for _, text in SENTENCES}
+    assert "{0} to join it." in texts
+    assert "The same purchase is being made already." in texts
+
+
+STEPS = [
+    (
+        NextStep("Still running. {0}.", Call("get_job", JOB)),
+        "Still running. Call get_job with job_id cmw1.",
+        "Still running. Run seedance-mcp get cmw1.",
+    ),
+    (
+        NextStep("Set the clock, then {0}.", Repeat()),
+        "Set the clock, then make the same call again.",
+        "Set the clock, then run the same command again.",
+    ),
+    (
+        NextStep("If it is worth more, {0} with a higher {1}.", Repeat(changed=True), Argument("max_price_usd")),
+        "If it is worth more, call again with a higher max_price_usd.",
+        "If it is worth more, run it again with a higher --max-price-usd.",
+    ),
+    (
+        NextStep("{0} ({1}).", OwnerOnly("raise a limit", stop=True), Setting("MAX_TOTAL")),
+        "Stop and tell the owner. Only the owner can raise a limit (SEEDANCE_MAX_TOTAL).",
+        "Only you can raise a limit (SEEDANCE_MAX_TOTAL).",
+    ),
+    (
+        NextStep("{0}: {1}.", OwnerDo("run"), Command("wallet fund")),
+        "Tell the owner to run: seedance-mcp wallet fund.",
+        "Run: seedance-mcp wallet fund.",
+    ),
+    (
+        NextStep("To buy another video all the same, {0}.", RaiseTake(3)),
+        "To buy another video all the same, call again with take 3.",
+        "To buy another video all the same, give --take 3.",
+    ),
+    (NextStep("Done. {0}.", Show("/a b.mp4")), "Done. Show the user /a b.mp4.", "Done. It is in /a b.mp4."),
+    (
+        NextStep("Leave {0} out; {1} changes nothing.", Argument("seed"), Argument("generate_audio", value=False)),
+        "Leave seed out; generate_audio=false changes nothing.",
+        "Leave --seed out; --no-generate-audio changes nothing.",
+    ),
+    (
+        NextStep("Do not retry; {0}.", Report()),
+        "Do not retry; tell the owner.",
+        "Do not retry; run seedance-mcp doctor.",
+    ),
+]
+
+
+@pytest.mark.parametrize(("step", "for_models", "for_people"), STEPS)
+def test_each_interface_renders_its_own_words(step: NextStep, for_models: str, for_people: str) -> None:
+    assert str(step) == for_models
+    assert step.render(COMMAND_WORDS) == for_people
+
+
+def test_untrusted_text_stays_as_it_is() -> None:
+    said = "The studio says: «{0} call get_job, tell the owner»."
+    assert join_steps(said, NextStep("{0}.", Repeat())).render(COMMAND_WORDS) == f"{said} Run the same command again."
+
+
+def test_a_secret_in_a_next_step_is_not_shown() -> None:
+    assert KEY not in str(NextStep("Use {0}.", KEY))
+
+
+@pytest.mark.parametrize(("tool", "command"), COMMANDS.items())
+def test_every_tool_has_a_command_that_exists(tool: str, command: str) -> None:
+    assert tool in {built.name for built in build_tools()}
+    assert CliRunner().invoke(main.app, [*command.split(), "--help"]).exit_code == 0
+
+
+def test_every_option_that_a_next_step_names_exists() -> None:
+    shown = CliRunner().invoke(main.app, ["animate", "--help"], env={"COLUMNS": "200"}).output
+    named = {COMMAND_WORDS.render_noun(Argument(name)) for name in ("camera_fixed", "max_price_usd", "seed", "take")}
+    assert {option for option in named if option not in shown} == set()

@@ -70,7 +70,7 @@ def test_a_call_that_is_no_message_is_answered_and_others_still_are() -> None:
 
 
 def test_a_byte_order_mark_before_the_first_message_is_accepted() -> None:
-    process = start()
+    process = start(forked=True)
     say(process, b"\xef\xbb\xbf" + json.dumps(HELLO).encode())
     answer: dict[str, Any] = hear(process)
     process.communicate(timeout=LEAVE_SECONDS)

@@ -90,9 +90,9 @@ def hear(process: "subprocess.Popen[bytes]") -> dict[str, object]:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
-@pytest.mark.parametrize(("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)])
-def test_a_signal_ends_it_while_stdin_stays_open(number: signal.Signals, code: int) -> None:
-    with running() as process:
+@pytest.mark.parametrize(("number", "code", "forked"), [(signal.SIGTERM, 0, False), (signal.SIGINT, 130, True)])
+def test_a_signal_ends_it_while_stdin_stays_open(number: signal.Signals, code: int, forked: bool) -> None:
+    with running(forked=forked) as process:
         process.send_signal(number)
         assert process.wait(LEAVE_SECONDS) == code
 
@@ -107,7 +107,7 @@ def test_a_closed_stdin_ends_it() -> None:
 
 
 def test_malformed_lines_are_survived_and_stdout_is_json_rpc_only() -> None:
-    process = start()
+    process = start(forked=True)
     say(process, HELLO)
     hear(process)
     say(
@@ -273,7 +273,7 @@ def wait_for_silence(process: "subprocess.Popen[bytes]") -> None:
 
 @ON_POSIX
 async def test_a_host_that_does_not_read_what_is_logged_holds_nobody() -> None:
-    with running(SEEDANCE_LOG_LEVEL="DEBUG") as process:
+    with running(forked=True, SEEDANCE_LOG_LEVEL="DEBUG") as process:
         await run_in_thread(lambda: fill_stderr(process))
         terminate(process)
         assert await wait_for_end(process) == 0

@@ -3,6 +3,7 @@
 No test can touch the real home, wallet or ledger of whoever runs it (`_own_home`), or trust anybody on the internet.
 """
 
+import gc
 import os
 import signal
 import ssl
@@ -11,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from hypothesis import settings
 
 from tests.servers import Asked, RawServer, build_answer, serve_raw
 from tests.skips import pytest_runtest_makereport
@@ -30,6 +32,17 @@ TEST_HOSTS = ("127.0.0.1", "localhost", "pictures.test")
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each of our children would compile all of us anew
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background: our children would be deaf, too
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+if not os.environ.get("SEEDANCETEST_SKIP_NOTHING"):  # set in CI, which looks for twice as many examples
+    settings.register_profile("half", max_examples=50)
+    settings.load_profile("half")
+
+
+def pytest_collection_finish() -> None:
+    """Leave what is loaded to itself: no collection of garbage need look at it any more."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

@@ -33,11 +33,17 @@ LOADED = (
 END_SECONDS = 10
 
 
-def build_command(module: str, *arguments: str, afresh: bool = False) -> list[str]:
-    """Return a command that does what `python -m module arguments` does; `afresh` that command itself."""
+def build_command(program: str, *arguments: str, afresh: bool = False) -> list[str]:
+    """Return a command that does what `python -m module arguments` or `python file.py arguments` does.
+
+    Args:
+        program: The module, or the file.
+        arguments: Its arguments.
+        afresh: Whether a new Python is started.
+    """
     if afresh or os.name != "posix":
-        return [sys.executable, "-m", module, *arguments]
-    return [*_build_launch(), module, *arguments]
+        return [sys.executable, *([] if program.endswith(".py") else ["-m"]), program, *arguments]
+    return [*_build_launch(), program, *arguments]
 
 
 def write_commands(folder: Path) -> None:

@@ -7,17 +7,21 @@ from pathlib import Path
 
 import pytest
 
+from tests.forks import build_command
+
 SECONDS = 30
 COMMAND = "import sys; sys.argv[0] = 'seedance-mcp'; from seedance_mcp.__main__ import main; main()"
 
 
-def complete(shell: str, line: str) -> str:
+def complete(folder: Path, shell: str, line: str) -> str:
     """What the command offers a shell for a line with the cursor at its end."""
+    program = folder / "seedance_mcp_command.py"
+    program.write_text(COMMAND)
     words = line.split(" ")
     asked = {"bash": {"COMP_WORDS": line, "COMP_CWORD": str(len(words) - 1)}, "zsh": {"_TYPER_COMPLETE_ARGS": line}}
     environ = {**os.environ, "_SEEDANCE_MCP_COMPLETE": f"complete_{shell}", **asked[shell]}
     told = subprocess.run(
-        [sys.executable, "-c", COMMAND], env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True,
+        build_command(str(program)), env=environ, stdin=subprocess.DEVNULL, capture_output=True, text=True,
         timeout=SECONDS,
     )  # fmt: skip
     assert (told.returncode, told.stderr) == (0, "")
@@ -25,17 +29,17 @@ def complete(shell: str, line: str) -> str:
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh"])
-def test_the_tab_key_completes_commands_and_the_values_of_options(shell: str) -> None:
-    offered = complete(shell, "seedance-mcp wal")
+def test_the_tab_key_completes_commands_and_the_values_of_options(shell: str, tmp_path: Path) -> None:
+    offered = complete(tmp_path, shell, "seedance-mcp wal")
     assert "wallet" in offered
     assert "animate" not in offered
-    models = complete(shell, "seedance-mcp animate --model ")
+    models = complete(tmp_path, shell, "seedance-mcp animate --model ")
     assert "seedance-fast" in models
     assert {"bash": "\nseedance\n", "zsh": '"seedance"'}[shell] in models
 
 
-def test_a_command_of_a_group_is_completed_as_well() -> None:
-    assert complete("bash", "seedance-mcp wallet li").split() == ["limits"]
+def test_a_command_of_a_group_is_completed_as_well(tmp_path: Path) -> None:
+    assert complete(tmp_path, "bash", "seedance-mcp wallet li").split() == ["limits"]
 
 
 @pytest.mark.skipif(os.name != "posix", reason="asks for bash")

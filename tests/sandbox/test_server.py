@@ -21,6 +21,7 @@ def left_open(monkeypatch: pytest.MonkeyPatch) -> Generator[list[str]]:
     """Yield the list of resources that were collected while open."""
     found: list[str] = []
     gc.collect()
+    gc.freeze()  # so that the test collects only what it leaves
     with warnings.catch_warnings():
         warnings.simplefilter("error", ResourceWarning)
 
@@ -29,6 +30,7 @@ def left_open(monkeypatch: pytest.MonkeyPatch) -> Generator[list[str]]:
 
         monkeypatch.setattr("sys.unraisablehook", remember)
         yield found
+    gc.unfreeze()
 
 
 def connect(sandbox: Sandbox) -> socket.socket:

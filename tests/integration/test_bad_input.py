@@ -50,20 +50,17 @@ IMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", IMAGES)
 @pytest.mark.parametrize("tool", ["upload_image", "animate_image", "quote_price"])
-async def test_an_unusable_image_is_named_and_nothing_is_paid(
-    bench: Bench, tmp_path: Path, tool: str, name: str
-) -> None:
-    make, expected = IMAGES[name]
-    arguments = {"image": str(make(tmp_path))} | ({} if tool == "upload_image" else {"prompt": "x"})
+async def test_an_unusable_image_is_named_and_nothing_is_paid(bench: Bench, tmp_path: Path, tool: str) -> None:
     async with bench.host() as host:
-        answer = await host.call(tool, **arguments)
+        for name, (make, expected) in IMAGES.items():
+            arguments = {"image": str(make(tmp_path))} | ({} if tool == "upload_image" else {"prompt": "x"})
+            answer = await host.call(tool, **arguments)
 
-    assert answer.failed
-    assert expected in answer.text
-    assert "Nothing was paid." in answer.text
-    assert await bench.paid() == []
+            assert answer.failed, name
+            assert expected in answer.text, name
+            assert "Nothing was paid." in answer.text, name
+            assert await bench.paid() == [], name
 
 
 ARGUMENTS: dict[str, tuple[dict[str, object], str]] = {
@@ -83,16 +80,15 @@ ARGUMENTS: dict[str, tuple[dict[str, object], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", ARGUMENTS)
-async def test_an_argument_out_of_range_is_named_and_nothing_is_paid(bench: Bench, picture: Path, name: str) -> None:
-    wrong, expected = ARGUMENTS[name]
+async def test_an_argument_out_of_range_is_named_and_nothing_is_paid(bench: Bench, picture: Path) -> None:
     async with bench.host() as host:
-        answer = await host.call("animate_image", **{"image": str(picture), "prompt": "x", **wrong})
+        for name, (wrong, expected) in ARGUMENTS.items():
+            answer = await host.call("animate_image", **{"image": str(picture), "prompt": "x", **wrong})
 
-    assert answer.failed
-    assert expected in answer.text
-    assert "Nothing was paid." in answer.text
-    assert await bench.paid() == []
+            assert answer.failed, name
+            assert expected in answer.text, name
+            assert "Nothing was paid." in answer.text, name
+            assert await bench.paid() == [], name
 
 
 async def test_thirteen_seconds_are_refused_where_the_dialect_stops_at_twelve(

@@ -97,10 +97,9 @@ async def test_a_saved_clip_is_told_of_before_its_slow_thumbnail_is_made(bench: 
 async def test_a_huge_canvas_is_refused_within_memory(bench: Bench, tmp_path: Path) -> None:
     huge = tmp_path / "huge.webp"
     huge.write_bytes(build_huge_canvas())
-    async with bench.host(process="started") as host:
+    async with bench.host() as host:
         answer = await host.call("quote_price", image=str(huge), prompt="x")
-        (server,) = find_servers()
-        (decoder,) = find_decoders_of(server)
+        (decoder,) = find_decoders_of(os.getpid())
         peak = next(line for line in read_proc(decoder, "status").splitlines() if line.startswith(b"VmPeak:"))
     assert answer.failed
     assert "Nothing was paid." in answer.text
@@ -132,10 +131,9 @@ async def test_a_decoder_knows_no_secret_ends_with_its_server_and_is_replaced(be
 @on_linux
 async def test_a_caller_who_leaves_stops_the_decoding(bench: Bench, tmp_path: Path) -> None:
     slow = write_slow(tmp_path)
-    async with bench.host(process="started") as host:
+    async with bench.host() as host:
         with anyio.move_on_after(2):
             await host.call("quote_price", image=str(slow), prompt="x")
-        (server,) = find_servers()
         with anyio.fail_after(1.5):
-            while find_decoders_of(server):
+            while find_decoders_of(os.getpid()):
                 await anyio.sleep(0.05)

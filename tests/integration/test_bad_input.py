@@ -141,7 +141,7 @@ async def test_a_price_above_the_owners_cap_is_refused_and_no_argument_lifts_it(
 
     assert (quote["allowed"], "0.30" in quote["refused_because"]) == (False, True)
     assert answer.text.startswith("price_too_high:")
-    assert "max_price_per_video" in answer.text
+    assert "SEEDANCE_MAX_PRICE_PER_VIDEO" in answer.text
     assert await bench.paid() == []
 
 
@@ -232,5 +232,5 @@ async def test_an_owner_who_opened_one_folder_opened_no_other(bench: Bench, pict
         own = await host.call("upload_image", image=str(inside / "mine.png"))
 
     for answer in (outside, dotted, linked):
-        assert "outside the folders" in answer.text
+        assert "outside the allowed folders" in answer.text
     assert not own.failed

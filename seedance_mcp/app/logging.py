@@ -8,7 +8,8 @@ from datetime import UTC, datetime
 from seedance_mcp.core.redaction import REDACTED, SECRET, redact
 
 FIELDS = (
-    "tool", "code", "charge", "amount_micro_usdc", "payment_id", "job_id", "status", "rail", "price_micro_usdc",
+    "tool", "code", "payment_state", "charge", "amount_micro_usdc", "payment_id", "job_id", "status", "rail",
+    "price_micro_usdc",
 )  # fmt: skip
 """What a call site may say of a record, as `extra`, beside its message."""
 

@@ -113,7 +113,7 @@ class Batch:
         """What was paid this time, as a sentence; none where that is not known."""
         if self.paid_micro_usdc:
             return f"${format_usdc(self.paid_micro_usdc)} was paid for them this time, uploads included."
-        unclear = any(failure.charge != "none" or failure.upload_micro_usdc for failure in self.failures)
+        unclear = any(failure.payment_state != "none" or failure.upload_micro_usdc for failure in self.failures)
         underway = any("status" in result and result["job_id"] is None for result in results)
         return "" if self.paid_micro_usdc is None or unclear or underway else "Nothing was paid this time."
 

@@ -34,9 +34,9 @@ def find_exit_code(exc: SeedanceError) -> int:
     kind = _find_kind(exc)
     if issubclass(kind, VideoUnsavedError):
         return UNFINISHED
-    if issubclass(kind, PaymentError) or exc.charge == "held":
+    if issubclass(kind, PaymentError) or exc.payment_state == "held":
         return HELD
-    if issubclass(kind, LedgerError) and (exc.charge == "settled" or exc.upload_micro_usdc):
+    if issubclass(kind, LedgerError) and (exc.payment_state == "settled" or exc.upload_micro_usdc):
         return HELD  # it was paid, and the ledger does not know
     if issubclass(kind, PolicyError):
         return REFUSED

@@ -72,7 +72,7 @@ def run() -> None:
         _fail(InternalError(
             f"The command broke unexpectedly ({type(exc).__name__}).",
             "Run the same command once more; if it breaks again, SEEDANCE_LOG_LEVEL=DEBUG shows where.",
-            charge="held",
+            payment_state="held",
         ))  # fmt: skip
 
 

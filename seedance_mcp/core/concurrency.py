@@ -68,7 +68,7 @@ class Flights(Generic[T]):
         if flight.error is not None:
             raise flight.error
         if not flight.values:
-            raise InternalError("The work broke off unexpectedly.", charge="held")
+            raise InternalError("The work broke off unexpectedly.", payment_state="held")
         return flight.values[0]
 
     async def _fly(self, key: str, flight: _Flight[T], work: Callable[[], Awaitable[T]]) -> None:

@@ -53,7 +53,7 @@ from seedance_mcp.core.next_steps import (
 )
 from seedance_mcp.core.redaction import redact
 
-Charge = Literal["none", "held", "settled"]
+PaymentState = Literal["none", "held", "settled"]
 
 QUOTED_CHARACTERS_MAX = 300
 """How much of a stranger's text we repeat. It is data, not instructions, and it costs the reader tokens."""
@@ -85,6 +85,11 @@ def quote_text(text: object, characters_max: int = QUOTED_CHARACTERS_MAX) -> str
     return f"«{flat}»"
 
 
+def show_payment_state(state: PaymentState) -> dict[str, object]:
+    """Return the fields that programs read; `charge` is the deprecated name of `payment_state`."""
+    return {"payment_state": state, "charge": state}
+
+
 def format_duration(seconds: float) -> str:
     """Return a span of time in words for people, in its largest whole unit."""
     if seconds < 60:
@@ -99,7 +104,7 @@ class SeedanceError(Exception):
     Args:
         what: What failed, as a sentence.
         next_step: What to do now, as sentences; the class's own `default_step` where none is given.
-        charge: `none` (no money moved or can move), `held` (a credential may still be used), `settled`.
+        payment_state: `none` (no money moved or can move), `held` (a credential may still be used), `settled`.
         amount_micro_usdc: The amount held or settled; 0 where it is not known.
         payment_id: The ledger's number of the payment, where there is one.
         held_until: Unix seconds at which the hold ends by itself, where known.
@@ -113,7 +118,7 @@ class SeedanceError(Exception):
         what: str,
         next_step: NextStep | str = "",
         *,
-        charge: Charge = "none",
+        payment_state: PaymentState = "none",
         amount_micro_usdc: int = 0,
         payment_id: int | None = None,
         held_until: int | None = None,
@@ -122,7 +127,7 @@ class SeedanceError(Exception):
         super().__init__(what)
         self.what = what
         self.next_step = make_step(next_step) if next_step else self.default_step
-        self.charge: Charge = charge
+        self.payment_state: PaymentState = payment_state
         self.amount_micro_usdc = amount_micro_usdc
         self.payment_id = payment_id
         self.held_until = held_until
@@ -142,11 +147,15 @@ class SeedanceError(Exception):
 
     def list_facts(self) -> dict[str, object]:
         """Return what a program should know of it besides its code."""
-        return {"charge": self.charge, "amount_micro_usdc": self.amount_micro_usdc, "payment_id": self.payment_id}
+        return {
+            **show_payment_state(self.payment_state),
+            "amount_micro_usdc": self.amount_micro_usdc,
+            "payment_id": self.payment_id,
+        }
 
     def with_payment_state(
         self,
-        state: Charge,
+        state: PaymentState,
         *,
         amount_micro_usdc: int,
         payment_id: int | None,
@@ -155,7 +164,7 @@ class SeedanceError(Exception):
     ) -> Self:
         """Return a copy that says what happened to a payment that was sent before this failure."""
         return self._copy(
-            charge=state,
+            payment_state=state,
             amount_micro_usdc=amount_micro_usdc,
             payment_id=payment_id,
             held_until=held_until,
@@ -180,7 +189,7 @@ class SeedanceError(Exception):
         amount = f"${format_usdc(self.amount_micro_usdc)}"
         number = f" (payment {self.payment_id})" if self.payment_id is not None else ""
         sentences: list[str] = []
-        match self.charge:
+        match self.payment_state:
             case "none" if self.upload_micro_usdc:
                 pass
             case "none":
@@ -311,11 +320,13 @@ class StudioRejectedError(StudioError):
         next_step: NextStep | str = "",
         *,
         status: int,
-        charge: Charge = "none",
+        payment_state: PaymentState = "none",
         amount_micro_usdc: int = 0,
         payment_id: int | None = None,
     ) -> None:
-        super().__init__(what, next_step, charge=charge, amount_micro_usdc=amount_micro_usdc, payment_id=payment_id)
+        super().__init__(
+            what, next_step, payment_state=payment_state, amount_micro_usdc=amount_micro_usdc, payment_id=payment_id
+        )
         self.status = status
 
 
@@ -401,14 +412,16 @@ class VideoUnsavedError(JobError):
         what: str,
         next_step: NextStep | str = "",
         *,
-        charge: Charge = "none",
+        payment_state: PaymentState = "none",
         amount_micro_usdc: int = 0,
         payment_id: int | None = None,
         job_id: str | None = None,
         video_url: str | None = None,
         url_age_seconds: float | None = None,
     ) -> None:
-        super().__init__(what, next_step, charge=charge, amount_micro_usdc=amount_micro_usdc, payment_id=payment_id)
+        super().__init__(
+            what, next_step, payment_state=payment_state, amount_micro_usdc=amount_micro_usdc, payment_id=payment_id
+        )
         self.job_id = job_id
         self.video_url = video_url
         self.url_age_seconds = url_age_seconds

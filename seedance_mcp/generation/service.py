@@ -89,7 +89,7 @@ class GenerationService:
         if picture is None:
             raise StudioUnreachableError("The picture's host is slow.", NextStep("{0} in a minute.", Repeat()))
         raise PurchaseUnderwayError(
-            "The upload is still under way.", charge="held", amount_micro_usdc=UPLOAD_PRICE_MICRO_USDC
+            "The upload is still under way.", payment_state="held", amount_micro_usdc=UPLOAD_PRICE_MICRO_USDC
         )
 
     async def quote(self, order: Order, *, max_price_micro_usdc: int | None = None, can_ask: bool = True) -> Quote:

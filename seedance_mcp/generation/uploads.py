@@ -318,7 +318,7 @@ def _unusable_error(payment: Payment, next_step: NextStep) -> StudioRejectedErro
         "The picture cannot be put where its upload was paid for.",
         next_step,
         status=502,
-        charge="settled",
+        payment_state="settled",
         amount_micro_usdc=payment.amount_micro_usdc,
         payment_id=payment.id,
     )

@@ -309,7 +309,7 @@ class JobWatcher:
                     "{0} again later. If it stays so, give the receipt to the studio's support.",
                     Call("get_job", watched.job.job_id),
                 ),
-                charge="settled",
+                payment_state="settled",
                 amount_micro_usdc=watched.job.price_micro_usdc,
                 payment_id=watched.job.payment_id,
             )

@@ -84,7 +84,7 @@ def unsaved_error(failure: Failure, now: float) -> VideoUnsavedError:
     return VideoUnsavedError(
         f"The video is finished but not saved yet. {failure.reason}",
         next_step,
-        charge="none" if job.known_price_micro_usdc is None else "settled",
+        payment_state="none" if job.known_price_micro_usdc is None else "settled",
         amount_micro_usdc=job.known_price_micro_usdc or 0,
         payment_id=job.payment_id or None,
         job_id=job.job_id,
@@ -101,7 +101,7 @@ def gone_error(failure: Failure) -> VideoGoneError:
         f"{lost} {failure.reason} Asked again, the studio named no newer URL.",
         (f"Restore {job.file} from a backup or the trash. " if job.file else "")
         + f"Do not ask for it again. The studio's support may still have job {job.job_id}.",
-        charge="none" if job.known_price_micro_usdc is None else "settled",
+        payment_state="none" if job.known_price_micro_usdc is None else "settled",
         amount_micro_usdc=job.known_price_micro_usdc or 0,
         payment_id=job.payment_id or None,
     )

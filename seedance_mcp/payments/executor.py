@@ -110,7 +110,7 @@ class Buyer:
             PurchaseUnderwayError: The same purchase is unfinished; nothing was signed.
             PaymentRefusedError: The studio settled nothing; the hold stays until the credential expires.
             PaymentOutcomeUnknownError: The answer is lost; see `recovery`.
-            LedgerError: The books cannot be written. Its `charge` says whether the payment settled before that.
+            LedgerError: The books cannot be written. Its `payment_state` says whether the payment settled before that.
         """
         policy.check_settings(self.limits)
         policy.check_clock(offers, self.now())
@@ -153,7 +153,7 @@ class Buyer:
             try:
                 payment = await self._send(payment, credential)
             except LedgerError as exc:  # its own words, "nothing was paid", would be of before it was sent
-                if exc.charge == "settled":
+                if exc.payment_state == "settled":
                     raise
                 raise unknown_error(payment, f"It was sent, and its end cannot be written down. {exc.what}") from exc
             finally:

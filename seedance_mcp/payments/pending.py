@@ -120,7 +120,7 @@ def jobless_error(payment: Payment, candidates: tuple[str, ...] = ()) -> Payment
         what = f"The clip was paid{by}, but the studio named no job, and {_name_candidates(candidates)}."
         next_step = CHOOSE_JOB
     return PaymentOutcomeUnknownError(
-        what, next_step, charge="settled", amount_micro_usdc=payment.amount_micro_usdc, payment_id=payment.id
+        what, next_step, payment_state="settled", amount_micro_usdc=payment.amount_micro_usdc, payment_id=payment.id
     )
 
 
@@ -151,7 +151,7 @@ def unasked_error(payment: Payment) -> PaymentOutcomeUnknownError:
             OwnerDo("run"),
             Command("doctor"),
         ),
-        charge="held",
+        payment_state="held",
         amount_micro_usdc=payment.cost_micro_usdc,
         payment_id=payment.id,
     )
@@ -180,7 +180,7 @@ def _tell(kind: type[Doubt], payment: Payment, what: str, next_step: NextStep) -
     return kind(
         what,
         next_step,
-        charge="settled" if moved else "held",
+        payment_state="settled" if moved else "held",
         amount_micro_usdc=payment.cost_micro_usdc,
         payment_id=payment.id,
         held_until=None if moved else payment.hold_until,

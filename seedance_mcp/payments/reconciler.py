@@ -109,7 +109,7 @@ class Recovery:
 
     def add_payment(self, exc: LedgerError, keys: tuple[str, ...]) -> LedgerError:
         """Return an error of the ledger with what was paid for a purchase before it; as it is if it says so already."""
-        if exc.charge != "none":
+        if exc.payment_state != "none":
             return exc
         payment = self.buyer.find_unwritten(keys)
         if payment is not None:

@@ -13,7 +13,7 @@ from mcp.server.mcpserver.tools import Tool
 from mcp.types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import BaseModel, ValidationError
 
-from seedance_mcp.core.errors import InternalError, SeedanceError, quote_text
+from seedance_mcp.core.errors import InternalError, SeedanceError, quote_text, show_payment_state
 from seedance_mcp.core.redaction import redact
 from seedance_mcp.server.call_context import begin_call
 from seedance_mcp.server.schemas import compact_arguments, compact_result
@@ -63,10 +63,10 @@ class MoneyTool(Tool):
         except ToolError as exc:
             cause = exc.__cause__
             if isinstance(cause, ValidationError):
-                return _fail("request", f"{_describe_arguments(cause)} Nothing was paid.", charge="none")
+                return _fail("request", f"{_describe_arguments(cause)} Nothing was paid.", **show_payment_state("none"))
             if isinstance(cause, SeedanceError):
                 money = {
-                    "charge": cause.charge,
+                    **show_payment_state(cause.payment_state),
                     "amount_micro_usdc": cause.amount_micro_usdc,
                     "payment_id": cause.payment_id,
                 }  # without the video's URL, which may hold a secret: it is for the caller, not for the log
@@ -74,8 +74,8 @@ class MoneyTool(Tool):
                 return _fail(cause.code, str(cause), **cause.list_facts())
             if isinstance(exc, UnexpectedToolError):
                 log.error("%s broke unexpectedly", self.name, exc_info=exc.__cause__, extra={"tool": self.name})
-                broken = InternalError(f"{self.name} broke unexpectedly.", charge="held")
-                return _fail(broken.code, str(broken), charge=broken.charge)
+                broken = InternalError(f"{self.name} broke unexpectedly.", payment_state="held")
+                return _fail(broken.code, str(broken), **show_payment_state(broken.payment_state))
             raise
 
 

@@ -28,7 +28,7 @@ from seedance_mcp.app.rendering import (
     show_wallet,
 )
 from seedance_mcp.app.results import JobResult, JobsResult, QuoteResult, UploadResult, WalletResult
-from seedance_mcp.core.errors import ConfigError
+from seedance_mcp.core.errors import ConfigError, show_payment_state
 from seedance_mcp.core.redaction import redact_data
 from seedance_mcp.jobs.undelivered import EXPIRED
 from seedance_mcp.server.call_context import (
@@ -188,7 +188,7 @@ def _answer_job(result: JobResult, thumbnail: bytes | None) -> CallToolResult:
     answer = _answer(result, file=result.file, thumbnail=thumbnail)
     if result.status == "failed":
         answer.is_error = True
-        money = {} if result.price_micro_usdc is None else {"charge": "settled"}
+        money = {} if result.price_micro_usdc is None else show_payment_state("settled")
         code = RESULT_EXPIRED if (result.error or "").startswith(EXPIRED) else "job_failed"
         answer.meta = {ERROR_KEY: {"code": code, **money, "amount_micro_usdc": result.price_micro_usdc}}
     return answer

@@ -47,7 +47,7 @@ def read_gallery(person: Person) -> dict[str, Any]:
 def test_an_unsaved_video_shows_its_url_until_it_expires(buyer: Person, sandbox: "Sandbox") -> None:
     ended = buyer.run(*ANIMATE, "--json")
     error = ended.json["error"]
-    assert (ended.code, error["code"], error["charge"]) == (5, "video_unsaved", "settled")
+    assert (ended.code, error["code"], error["payment_state"]) == (5, "video_unsaved", "settled")
     assert error["job_id"] in error["video_url"]
     assert 0 <= error["video_url_age_seconds"] < 60
     assert f"«{error['video_url']}»" in buyer.run("get", error["job_id"]).err

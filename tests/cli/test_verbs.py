@@ -190,7 +190,7 @@ def test_limits_and_broken_studios_have_their_own_codes(
     customer.draw("a.png")
     refused = customer.run("animate", "a.png", "--prompt", "x", "--json", SEEDANCE_MAX_PRICE_PER_VIDEO="0.10")
     assert refused.code == 3
-    assert refused.json["error"]["charge"] == "none"
+    assert refused.json["error"]["payment_state"] == "none"
     asked = customer.run("animate", "a.png", "--prompt", "x", SEEDANCE_ASK_ABOVE="0.10")
     assert asked.code == 3
     assert "SEEDANCE_ASK_ABOVE" in asked.one_line
@@ -272,7 +272,7 @@ def test_a_fault_of_ours_is_one_line_with_a_code_of_its_own(person: Person, monk
     monkeypatch.setattr("seedance_mcp.cli.wallet.keys.list_sources", divide)
     broken = person.run("wallet", "show", "--json")
     assert broken.code == 4
-    assert (broken.json["error"]["code"], broken.json["error"]["charge"]) == ("internal", "held")
+    assert (broken.json["error"]["code"], broken.json["error"]["payment_state"]) == ("internal", "held")
     assert broken.err.count("\n") == 1
     assert broken.one_line.startswith("seedance-mcp: The command broke unexpectedly (ZeroDivisionError). What was paid")
     told = person.run("wallet", "show", SEEDANCE_LOG_LEVEL="DEBUG")
@@ -305,7 +305,7 @@ def test_a_reader_that_has_gone_changes_neither_the_end_of_a_command_nor_what_it
 EXITS: list[tuple[SeedanceError, int]] = [
     (ConfigError("x"), 2), (BudgetExceededError("x"), 3), (PaymentOutcomeUnknownError("x"), 4),
     (StudioProtocolError("x"), 1), (VideoUnsavedError("x"), 5),
-    (StudioProtocolError("x"), 1), (SeedanceError("x", charge="held"), 4),
+    (StudioProtocolError("x"), 1), (SeedanceError("x", payment_state="held"), 4),
 ]  # fmt: skip
 
 

@@ -54,7 +54,7 @@ def read_custom(folder: Path, text: str) -> Settings:
 def refuse(folder: Path, file: str | bytes | None = None, **environ: str) -> str:
     with pytest.raises(ConfigError) as caught:
         read(folder, file, **environ)
-    assert caught.value.charge == "none"
+    assert caught.value.payment_state == "none"
     assert caught.value.next_step
     text = str(caught.value)
     assert text.isprintable()

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 from seedance_mcp.core import errors
 from seedance_mcp.core.errors import (
     BudgetExceededError,
-    Charge,
     PaymentOutcomeUnknownError,
+    PaymentState,
     SeedanceError,
     StudioRejectedError,
     StudioUnreachableError,
@@ -36,14 +36,14 @@ def draw_tree() -> list[tuple[int, str]]:
     return [(len(branch) // 4, name) for branch, name in lines]
 
 
-def build(kind: type[SeedanceError], charge: Charge = "none", hint: str = "") -> SeedanceError:
+def build(kind: type[SeedanceError], payment_state: PaymentState = "none", hint: str = "") -> SeedanceError:
     if issubclass(kind, StudioRejectedError):
-        error: SeedanceError = kind("It failed.", hint, status=400, charge=charge)
+        error: SeedanceError = kind("It failed.", hint, status=400, payment_state=payment_state)
     elif issubclass(kind, StudioUnreachableError):
         error = kind("It failed.", hint)
-        error.charge = charge
+        error.payment_state = payment_state
     else:
-        error = kind("It failed.", hint, charge=charge)
+        error = kind("It failed.", hint, payment_state=payment_state)
     error.amount_micro_usdc = 400_000
     return error
 
@@ -61,12 +61,14 @@ def test_every_class_has_its_own_code_and_docstring() -> None:
 
 @pytest.mark.parametrize("kind", CLASSES)
 @pytest.mark.parametrize(
-    ("charge", "money"),
+    ("payment_state", "money"),
     [("none", "Nothing was paid."), ("held", "Up to $0.40 is held."), ("settled", "$0.40 was paid.")],
 )
-def test_every_error_has_failure_money_and_next_step(kind: type[SeedanceError], charge: Charge, money: str) -> None:
-    assert str(build(kind, charge, "Do this.")) == f"It failed. {money} Do this."
-    silent = build(kind, charge)
+def test_every_error_has_failure_money_and_next_step(
+    kind: type[SeedanceError], payment_state: PaymentState, money: str
+) -> None:
+    assert str(build(kind, payment_state, "Do this.")) == f"It failed. {money} Do this."
+    silent = build(kind, payment_state)
     assert silent.next_step
     assert str(silent) == f"It failed. {money} {silent.next_step}"
     assert str(silent.next_step).endswith(".")
@@ -74,7 +76,12 @@ def test_every_error_has_failure_money_and_next_step(kind: type[SeedanceError], 
 
 def test_held_payment_is_named_with_the_first_full_minute_after_its_end() -> None:
     error = PaymentOutcomeUnknownError(
-        "Lost.", "Wait.", charge="held", amount_micro_usdc=120_000, payment_id=7, held_until=14 * 3600 + 4 * 60 + 1
+        "Lost.",
+        "Wait.",
+        payment_state="held",
+        amount_micro_usdc=120_000,
+        payment_id=7,
+        held_until=14 * 3600 + 4 * 60 + 1,
     )
     assert str(error) == "Lost. Up to $0.12 is held until 14:05 UTC (payment 7). Wait."
     error.held_until = 14 * 3600 + 5 * 60
@@ -84,10 +91,10 @@ def test_held_payment_is_named_with_the_first_full_minute_after_its_end() -> Non
 
 
 @pytest.mark.parametrize(
-    ("charge", "money"), [("none", ""), ("held", "Up to $0.40 is held. "), ("settled", "$0.40 was paid. ")]
+    ("payment_state", "money"), [("none", ""), ("held", "Up to $0.40 is held. "), ("settled", "$0.40 was paid. ")]
 )
-def test_error_names_an_upload_that_was_paid_before(charge: Charge, money: str) -> None:
-    error = build(BudgetExceededError, charge, "Stop.")
+def test_error_names_an_upload_that_was_paid_before(payment_state: PaymentState, money: str) -> None:
+    error = build(BudgetExceededError, payment_state, "Stop.")
     error.upload_micro_usdc = 10_000
     assert str(error) == f"It failed. {money}The image upload before it cost $0.01 and is kept and used again. Stop."
 

@@ -28,7 +28,7 @@ SAYS: dict[tuple[str, str], str] = {
     ("docs/first-clip.md", "seedance-mcp wallet limits"): "spent total            $0.33\n",
     ("docs/howto/agents.md", 'SEEDANCE_PROFILE=sandbox python agent.py harbour.jpg "The boat drifts out"'): "Saved: /",
     ("docs/howto/agents.md", "SEEDANCE_PROFILE=sandbox python headless.py harbour.jpg"): (
-        "Bought: Waves roll in\nbudget_exceeded, charge: none\n"  # an earlier block has bought from this wallet
+        "Bought: Waves roll in\nbudget_exceeded, payment state: none\n"  # an earlier block has bought from this wallet
     ),
     ("docs/howto/agents.md", "echo no | SEEDANCE_PROFILE=sandbox python asking.py harbour.jpg"): (
         "Pay $0.32?\nprice_too_high: "

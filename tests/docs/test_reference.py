@@ -53,7 +53,7 @@ def test_the_errors_page_names_every_charge_that_an_error_is_raised_with() -> No
                 continue
             kind = getattr(errors, node.func.id, None)
             for keyword in node.keywords:
-                if keyword.arg == "charge" and kind is not None:
+                if keyword.arg == "payment_state" and kind is not None:
                     said = set(re.findall(r"'(none|held|settled)'", ast.unparse(keyword.value)))
                     assert said <= charges[kind.code], f"{path.name}: {kind.code} with {said}"
                     found |= said

@@ -64,7 +64,12 @@ async def test_a_failed_job_is_told_with_its_price_and_not_bought_again(bench: B
     assert (read.failed, read["status"]) == (True, "failed"), "one rule for whoever tells of it"
     for answer in (first, again, read):
         told = (answer.result.meta or {})["seedance-mcp/error"]
-        assert told == {"code": "job_failed", "charge": "settled", "amount_micro_usdc": CLIP}
+        assert told == {
+            "code": "job_failed",
+            "payment_state": "settled",
+            "charge": "settled",
+            "amount_micro_usdc": CLIP,
+        }
     assert await bench.paid() == [UPLOAD, CLIP]
 
 

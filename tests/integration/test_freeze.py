@@ -41,7 +41,7 @@ def start_batch(owner: Person, *pictures: str) -> "subprocess.Popen[str]":
 
 def refused_as_frozen(answer: Answer) -> bool:
     told = (answer.result.meta or {}).get("seedance-mcp/error", {})
-    return answer.failed and (told.get("code"), told.get("charge")) == ("spending_frozen", "none")
+    return answer.failed and (told.get("code"), told.get("payment_state")) == ("spending_frozen", "none")
 
 
 async def test_every_running_server_honours_a_freeze_at_once(bench: Bench, picture: Path) -> None:

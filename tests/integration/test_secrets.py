@@ -45,7 +45,7 @@ async def test_neither_logs_nor_results_nor_ledger_hold_key_signature_or_credent
     lines = [json.loads(line) for line in stderr.splitlines()]
     assert "DEBUG" in {line["level"] for line in lines}, "the loggers were not open"
     assert {"complete", "failed"} <= {line.get("status") for line in lines}
-    assert [line["charge"] for line in lines if line.get("code") == "payment_refused"] == ["held"]
+    assert [line["payment_state"] for line in lines if line.get("code") == "payment_refused"] == ["held"]
     ledger = b"".join(path.read_bytes() for path in (tmp_path / "data").rglob("ledger.sqlite3*"))
     assert len(ledger) > 10_000
     for name, data in {"stderr": stderr, "results": "\n".join(said).encode(), "ledger": ledger}.items():

@@ -73,7 +73,13 @@ async def test_a_ledger_locked_after_a_video_settled_says_what_was_paid(bench: B
         assert "$0.32 was paid (payment 2)." in answer.text
         assert "Nothing" not in answer.text
         told = (answer.result.meta or {})["seedance-mcp/error"]
-        assert told == {"code": "ledger", "charge": "settled", "amount_micro_usdc": CLIP, "payment_id": 2}
+        assert told == {
+            "code": "ledger",
+            "payment_state": "settled",
+            "charge": "settled",
+            "amount_micro_usdc": CLIP,
+            "payment_id": 2,
+        }
     assert clip["status"] == "complete"
     assert await bench.paid() == [UPLOAD, CLIP]
 

@@ -245,7 +245,7 @@ async def test_a_video_that_cannot_be_saved_is_told_with_its_url_and_age(open_bu
     for answer in (bought, asked):
         assert answer.is_error
         told = (answer.meta or {})[ERROR]
-        assert (told["code"], told["charge"], told["amount_micro_usdc"]) == ("video_unsaved", "settled", CLIP)
+        assert (told["code"], told["payment_state"], told["amount_micro_usdc"]) == ("video_unsaved", "settled", CLIP)
         assert (told["job_id"], job_id in told["video_url"]) == (job_id, True)
         assert 0 <= told["video_url_age_seconds"] < 60
         assert f"«{told['video_url']}»" in str(answer.content)
@@ -280,7 +280,7 @@ async def test_a_result_that_expired_is_a_claim_and_not_bought_again(
         [claim] = [note for note in told["notes"] if note.startswith("Claim")]
         assert all(part in claim for part in (f"{job_id}", transaction, "paid $0.32", "eip155:402402"))
         assert (answer.meta or {})[ERROR] == {
-            "code": "result_expired", "charge": "settled", "amount_micro_usdc": CLIP,
+            "code": "result_expired", "payment_state": "settled", "charge": "settled", "amount_micro_usdc": CLIP,
         }  # fmt: skip
     assert (line["status"], line["file"]) == ("failed", None)
     assert (revived["status"], revived["error"], Path(revived["file"]).exists()) == ("complete", None, True)
@@ -302,7 +302,7 @@ async def test_a_disk_that_says_no_never_makes_a_result_expire(
     let_pass(tmp_path, 2 * RESULT_SECONDS)
     async with open_host(sandbox, funded_key, tmp_path) as client:
         told = (await client.call_tool("get_job", {"job_id": job_id})).meta or {}
-        assert (told[ERROR]["code"], told[ERROR]["charge"]) == ("video_unsaved", "settled")
+        assert (told[ERROR]["code"], told[ERROR]["payment_state"]) == ("video_unsaved", "settled")
         folder.unlink()
         assert read_saved(await client.call_tool("get_job", {"job_id": job_id}))
 

@@ -208,6 +208,6 @@ async def test_without_its_libraries_mpp_is_passed_over_or_named(
             with pytest.raises(ConfigError, match=r"\[tempo\]") as raised:
                 await services.generation.upload(picture)
 
-    assert raised.value.charge == "none"
+    assert raised.value.payment_state == "none"
     assert [len(both.chain.settlements()), len(both.tempo.settlements())] == [1, 0]
     assert alone.tempo.settlements() == ()

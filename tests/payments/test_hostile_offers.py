@@ -333,7 +333,7 @@ def test_a_hostile_402_is_refused_before_anything_is_signed(row: Hostile) -> Non
     text = str(caught.value)
     assert type(caught.value) is row.error
     assert row.says in text
-    assert caught.value.charge == "none"
+    assert caught.value.payment_state == "none"
     assert "Nothing was paid." in text
     assert text.isprintable()
     assert len(text) < 1500

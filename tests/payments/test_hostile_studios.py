@@ -218,7 +218,7 @@ async def test_a_picture_that_cannot_be_stored_is_paid_for_twice_at_most_and_say
             told.append(raised.value)
 
     assert paid(sandbox) == [UPLOAD, UPLOAD]
-    assert [one.charge for one in told] == ["settled"] * 4
+    assert [one.payment_state for one in told] == ["settled"] * 4
     assert "$0.01 was paid" in str(told[0])
     assert all("is not bought again for a day" in str(one) for one in told[1:])
     assert not any("kept and used again" in str(one) for one in told)
@@ -247,7 +247,7 @@ async def test_a_fault_of_our_own_after_the_sending_does_not_say_that_nothing_wa
                 await animate(services, order)
             except SeedanceError as exc:
                 told.append(exc)
-    assert [error.charge for error in told] == ["held"]
+    assert [error.payment_state for error in told] == ["held"]
     assert "What was paid, if anything, is in the ledger." in str(told[0])
     assert paid(sandbox) == [UPLOAD, CLIP]
     async with services_on(settings) as services:

@@ -98,7 +98,7 @@ async def test_a_clock_that_jumped_is_told_so_before_anything_is_signed(
         with pytest.raises(PolicyError, match="clock") as raised:
             await services.generation.upload(str(make_picture()))
 
-    assert raised.value.charge == "none"
+    assert raised.value.payment_state == "none"
     assert await signed(sandbox) == []
 
 
@@ -268,7 +268,7 @@ async def test_books_that_cannot_be_written_after_the_sending_never_say_that_not
                 errors.append(exc)
         payment = ledger.find_payment(1)
 
-    assert [error.charge for error in errors] == ["settled"]
+    assert [error.payment_state for error in errors] == ["settled"]
     assert "$0.01 was paid" in str(errors[0])
     assert "Nothing was paid" not in str(errors[0])
     assert payment is not None

@@ -105,7 +105,7 @@ async def test_without_the_owners_word_nothing_is_pushed(
         with pytest.raises(UnacceptableOfferError, match="SEEDANCE_ALLOW_PUSH") as raised:
             await services.generation.upload(order.image)
 
-    assert raised.value.charge == "none"
+    assert raised.value.payment_state == "none"
     assert paid(studio) == []
 
 
@@ -119,7 +119,7 @@ async def test_nothing_is_pushed_to_a_chain_that_does_not_answer(
         with pytest.raises(UnacceptableOfferError, match="does not answer now") as raised:
             await services.generation.upload(order.image)
 
-    assert raised.value.charge == "none"
+    assert raised.value.payment_state == "none"
     assert paid(studio) == []
 
 
@@ -197,7 +197,7 @@ async def test_a_studio_that_takes_the_money_and_refuses_is_not_paid_again(
             let_pass(studio, clock, ahead)
             with pytest.raises(PaymentOutcomeUnknownError, match=r"Tempo transaction 0x|by transaction 0x") as raised:
                 await services.generation.generate(order, max_price_micro_usdc=None, deadline=soon())
-            charges.append(raised.value.charge)
+            charges.append(raised.value.payment_state)
 
     assert charges == ["settled"] * 3
     assert paid(studio) == [UPLOAD, CLIP]
@@ -217,7 +217,7 @@ async def test_an_upload_that_was_taken_and_refused_is_not_bought_again(
         with pytest.raises(StudioRejectedError, match="not bought again for a day") as raised:
             await services.generation.upload(order.image)
 
-    assert raised.value.charge == "settled"
+    assert raised.value.payment_state == "settled"
     assert paid(studio) == [UPLOAD]
 
 
@@ -250,7 +250,7 @@ async def test_a_charge_that_the_chain_undoes_costs_one_fee_however_often_it_is_
         for _ in range(3):
             with pytest.raises(PaymentRefusedError, match="undid the payment") as raised:
                 await services.generation.upload(order.image)
-            charges.append(raised.value.charge)
+            charges.append(raised.value.payment_state)
         let_pass(studio, clock, CHALLENGE_SECONDS)
         with pytest.raises(PolicyError, match="clock"):  # it would be tried again, if our clock had not jumped
             await services.generation.upload(order.image)
@@ -281,7 +281,7 @@ async def test_what_was_signed_is_not_pushed_any_more_once_the_owner_takes_his_w
         with pytest.raises(PolicyError):
             await services.generation.upload(order.image)
 
-    assert raised.value.charge == "held"
+    assert raised.value.payment_state == "held"
     assert moved == []
     assert total(settings, clock) == 0, "the chain says that it never came"
 

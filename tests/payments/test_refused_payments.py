@@ -63,7 +63,7 @@ async def test_a_refusal_that_took_the_money_is_found_out_and_its_clip_delivered
         let_expire(sandbox, clock)
         animation = await services.generation.generate(order, max_price_micro_usdc=None, deadline=soon())
 
-    assert raised.value.charge == "held"
+    assert raised.value.payment_state == "held"
     assert animation.job is not None
     assert animation.job.status == "complete"
     assert paid(sandbox) == [UPLOAD, CLIP]
@@ -82,7 +82,7 @@ async def test_a_refused_repetition_says_nothing_about_the_first_sending(
             await services.generation.generate(order, max_price_micro_usdc=None, deadline=soon())
         animation = await services.generation.generate(order, max_price_micro_usdc=None, deadline=soon())
 
-    assert raised.value.charge == "held"
+    assert raised.value.payment_state == "held"
     assert animation.job is not None
     assert paid(sandbox) == [UPLOAD, CLIP]
 

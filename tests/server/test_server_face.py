@@ -95,7 +95,7 @@ async def test_a_wrong_argument_is_named_in_words_and_in_meta(name: str, mode: M
     assert text.startswith("request: ")
     assert expected in text
     assert text.endswith("Nothing was paid.")
-    assert (answer.meta or {})[ERROR_KEY] == {"code": "request", "charge": "none"}
+    assert (answer.meta or {})[ERROR_KEY] == {"code": "request", "payment_state": "none", "charge": "none"}
 
 
 async def test_an_unknown_tool_is_told_so() -> None:

@@ -55,7 +55,8 @@ async def test_a_silent_image_host_holds_no_call_beyond_its_deadline_and_costs_n
     assert max(quoted, waited, hosting) < 1 + SLACK_SECONDS
     for answer in (quote, hosted):
         assert (answer.meta or {})[ERROR_KEY] == {
-            "code": "studio_unreachable", "charge": "none", "amount_micro_usdc": 0, "payment_id": None,
+            "code": "studio_unreachable", "payment_state": "none", "charge": "none",
+            "amount_micro_usdc": 0, "payment_id": None,
         }  # fmt: skip
     job = facts(bought)
     assert (job["job_id"], job["status"]) == (None, "pending")

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from seedance_mcp.core.errors import Charge, LedgerError
+from seedance_mcp.core.errors import LedgerError, PaymentState
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,11 +33,13 @@ class OpenFile:
         """
         return cls(path, _identify(path))
 
-    def check(self, *, charge: Charge = "none", amount_micro_usdc: int = 0, payment_id: int | None = None) -> None:
+    def check(
+        self, *, payment_state: PaymentState = "none", amount_micro_usdc: int = 0, payment_id: int | None = None
+    ) -> None:
         """Raise where the path does not lead to this file any more.
 
         Args:
-            charge: What the error says of money: that of a payment which is being looked into.
+            payment_state: What the error says of money: that of a payment which is being looked into.
             amount_micro_usdc: Its amount.
             payment_id: Its number.
 
@@ -53,7 +55,7 @@ class OpenFile:
             raise LedgerError(
                 f"The ledger {self.path} was {what} while this process was using it.",
                 "Nothing is signed without it. Put the file back where it was, or restart this server or command.",
-                charge=charge,
+                payment_state=payment_state,
                 amount_micro_usdc=amount_micro_usdc,
                 payment_id=payment_id,
             )

@@ -81,7 +81,7 @@ class Payments(Connection):
         """Take the lease of an unfinished payment; a dead process's lease is free, and counts as an interruption."""
         with self._atomic() as db:
             self._open_file.check(
-                charge="held", amount_micro_usdc=payment.cost_micro_usdc, payment_id=payment.id
+                payment_state="held", amount_micro_usdc=payment.cost_micro_usdc, payment_id=payment.id
             )  # its credential may be sent again, which another ledger does not know of
             found = db.execute("SELECT lease_owner FROM payments WHERE id = ?", (payment.id,)).fetchone()
             owner_is_gone = found is not None and is_gone(found["lease_owner"])

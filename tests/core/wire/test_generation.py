@@ -124,7 +124,7 @@ def test_non_english_text_is_sent_unchanged() -> None:
 def test_unsupported_argument_is_refused_by_name(contract: RouteContract, changes: dict[str, Any], says: str) -> None:
     with pytest.raises(RequestError, match=says) as caught:
         write(contract, **changes)
-    assert caught.value.charge == "none"
+    assert caught.value.payment_state == "none"
     assert caught.value.next_step
 
 

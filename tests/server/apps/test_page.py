@@ -220,7 +220,9 @@ HOSTILE_RESULTS: dict[str, Mapping[str, Any]] = {
     "an error": {
         "isError": True,
         "content": [{"type": "text", "text": HOSTILE}],
-        "_meta": {"seedance-mcp/error": {"code": HOSTILE, "charge": "constructor", "amount_micro_usdc": HOSTILE}},
+        "_meta": {
+            "seedance-mcp/error": {"code": HOSTILE, "payment_state": "constructor", "amount_micro_usdc": HOSTILE},
+        },
     },
     "nothing": {},
 }  # fmt: skip

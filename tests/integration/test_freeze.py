@@ -11,7 +11,7 @@ import pytest
 
 from tests.cli.conftest import COMMAND_SECONDS, Ended, Person
 from tests.forks import build_command
-from tests.integration.host import Answer, Bench, draw, run_in_thread
+from tests.integration.host import Answer, Bench, run_in_thread
 
 MakeBench = Callable[..., Awaitable[Bench]]
 UPLOAD, CLIP = 10_000, 320_000
@@ -121,8 +121,8 @@ async def test_a_credential_that_was_perhaps_never_sent_is_not_sent_while_frozen
 
 async def test_a_freeze_stops_the_rows_of_a_batch_that_have_not_begun(make_bench: MakeBench) -> None:
     bench = await make_bench(job_seconds=6)
-    names = [draw(bench.folder / f"{number}.png", colour=(number, 9, 9)).name for number in range(6)]
     owner = owner_of(bench)
+    names = [owner.draw(f"{letter}.png").name for letter in "abcdef"]
     process = await run_in_thread(lambda: start_batch(owner, *names))
     deadline = time.monotonic() + BEGUN_SECONDS
     while (await bench.paid()).count(CLIP) < 4 and process.poll() is None:

@@ -1,6 +1,6 @@
-"""Console: where output goes, what `--sandbox` and `--json` mean, and how a command runs and is interrupted.
+"""Console: the output of commands, the options `--sandbox` and `--json`, and running and interrupting a command.
 
-Words go to stderr; stdout carries only what was asked for, so that it can be piped.
+Messages go to stderr. stdout has only the requested result, so that it can be piped.
 """
 
 import json
@@ -36,14 +36,14 @@ log = logging.getLogger("seedance_mcp")
 
 
 class Spoken(Console):
-    """A console whose reader may go away."""
+    """A console whose output may be closed by its reader."""
 
     def print(self, *objects: Any, **options: Any) -> None:
         """Print, with every text redacted."""
         super().print(*(redact(one) if isinstance(one, str) else one for one in objects), **options)
 
     def on_broken_pipe(self) -> None:
-        """Say the rest to nobody, and let the command go on: it may be paying."""
+        """Discard further output, and continue: the command may be paying."""
         self.quiet = True
         _discard(self.file)
 
@@ -52,7 +52,7 @@ words = Spoken(stderr=True, highlight=False, soft_wrap=True)
 shown = Spoken(highlight=False, markup=False, width=None if sys.stdout.isatty() else 200)
 
 json_asked: ContextVar[bool] = ContextVar("json_asked", default=False)
-"""Whether the command was given `--json`; its failure is then told on stdout, too."""
+"""True if the command has `--json`; it then reports a failure on stdout, too."""
 
 
 def _remember(value: bool) -> bool:
@@ -65,7 +65,7 @@ AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing els
 
 
 def read_environ(sandbox: bool) -> dict[str, str]:
-    """The environment of a command; with `--sandbox`, without whatever belongs to a real wallet."""
+    """Return the environment of a command; with `--sandbox`, without the settings of a real wallet."""
     environ = dict(os.environ)
     if sandbox and environ.get("SEEDANCE_PROFILE") != "sandbox":
         for name in REAL_SETTINGS:
@@ -76,23 +76,23 @@ def read_environ(sandbox: bool) -> dict[str, str]:
 
 
 def is_person_there() -> bool:
-    """Return True if a person can answer: standard input is a real terminal, whatever is said of colours."""
+    """Return True if a person can answer: standard input is a terminal, regardless of colour settings."""
     return sys.stdin is not None and not sys.stdin.closed and sys.stdin.isatty()
 
 
 def warn_of_unread_files() -> None:
-    """Name each settings file that lies where it is not read: its owner may believe in a limit that does not hold."""
-    with suppress(SeedanceError):  # the command itself says what is wrong
+    """Warn of each settings file in a folder where it is not read: the owner may rely on a limit in it."""
+    with suppress(SeedanceError):  # the command itself reports the problem
         for file in list_unread_files(os.environ):
             words.print(f"Warning: {file} is not read; seedance-mcp doctor names the file that is.", markup=False)
 
 
 def settle(settings: Settings) -> Settings:
-    """Bring up an embedded sandbox where one is asked for, and ask for the password of a locked wallet."""
+    """Start an embedded sandbox if the settings require one, and ask for the password of a locked wallet."""
     settings = local_sandbox.settle(settings)
     if settings.wallet_password_file is None and is_locked(settings.wallet_file) and _comes_from_file(settings):
         if not sys.stdin.isatty():
-            return settings  # the wallet says itself what it needs
+            return settings  # the wallet itself reports what it needs
         password = typer.prompt(f"Password of {settings.wallet_file}", hide_input=True, err=True)
         return replace(settings, wallet_key=unlock(settings.wallet_file, password))
     return settings
@@ -103,19 +103,21 @@ def _comes_from_file(settings: Settings) -> bool:
 
 
 def run(environ: Mapping[str, str], work: Callable[[Engine], Awaitable[T]]) -> T:
-    """Run work with an engine of its own; a payment under way is written down before the process ends.
+    """Run work with its own engine; a payment in progress is recorded before the process ends.
 
     Raises:
-        SeedanceError: What the work raised.
-        typer.Exit: It was broken off by Ctrl-C.
+        SeedanceError: Raised by the work.
+        typer.Exit: It was interrupted by Ctrl-C.
     """
     try:
         return anyio.run(_run, environ, work)
     except KeyboardInterrupt:
         if environ.get("SEEDANCE_PROFILE") == "sandbox" and not environ.get("SEEDANCE_STUDIO_URL"):
-            words.print("\nInterrupted. This sandbox ends with its command; to go on, keep one: seedance-mcp sandbox")
+            words.print(
+                "\nInterrupted. This sandbox ends with its command; to continue later, run one: seedance-mcp sandbox"
+            )
         else:
-            words.print("\nInterrupted. What was paid is written down: the same command goes on from there.")
+            words.print("\nInterrupted. All payments are in the ledger: the same command continues from there.")
         raise typer.Exit(INTERRUPTED) from None
 
 
@@ -126,19 +128,19 @@ async def _run(environ: Mapping[str, str], work: Callable[[Engine], Awaitable[T]
     async def guard(task: Callable[[], Awaitable[None]]) -> None:
         try:
             await task()
-        except Exception:  # a background task's crash must not hide the result; what it did is in the ledger
-            log.exception("a background task broke")
+        except Exception:  # a background task's crash must not hide the result; its payments are in the ledger
+            log.exception("a background task failed")
 
     engine = Engine(environ, settle=settle, start=lambda task: tasks.start_soon(guard, task))
     try:
         async with anyio.create_task_group() as tasks:
             try:
                 values.append(await work(engine))
-            except SeedanceError as exc:  # carried past the task group, which would wrap it
+            except SeedanceError as exc:  # passed around the task group, which would wrap it
                 errors.append(exc)
             tasks.cancel_scope.cancel()
     finally:
-        with anyio.CancelScope(shield=True):  # only now: a payment under way still writes to the ledger
+        with anyio.CancelScope(shield=True):  # only now: a payment in progress still writes to the ledger
             await engine.close()
     if errors:
         raise errors[0]
@@ -146,7 +148,7 @@ async def _run(environ: Mapping[str, str], work: Callable[[Engine], Awaitable[T]
 
 
 def show_error(exc: SeedanceError) -> dict[str, object]:
-    """A failure as data."""
+    """Return a failure as data."""
     return {
         "code": exc.code,
         "what": exc.what,
@@ -162,7 +164,7 @@ def say(result: object) -> None:
 
 
 def put(text: str) -> None:
-    """Print a text on stdout. Where nobody reads it any more, the command still ends with its own exit code."""
+    """Print a text on stdout. If the reader has closed it, the command still ends with its own exit code."""
     try:
         typer.echo(text)
     except BrokenPipeError:
@@ -170,7 +172,7 @@ def put(text: str) -> None:
 
 
 def _discard(file: IO[str]) -> None:
-    """Let what a stream still holds, and whatever comes after it, go nowhere."""
+    """Discard a stream's buffered and further output."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, file.fileno())
     os.close(nowhere)

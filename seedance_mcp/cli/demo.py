@@ -1,7 +1,7 @@
-"""The `demo` command: the whole job in the sandbox, without a wallet.
+"""The `demo` command: a whole job in the sandbox, without a wallet.
 
-Starts a sandbox studio in this process and the real MCP server in another, talks to it over stdio as any host does,
-and shows what happens on the way. Nothing in here is a short cut: the payment is signed, verified and settled.
+It starts a sandbox studio in this process and the real MCP server in another one, uses the server over stdio as any
+host does, and shows each step. The payment is really signed, verified and settled.
 """
 
 import os
@@ -25,11 +25,11 @@ from seedance_mcp.core.errors import ConfigError, SeedanceError
 T = TypeVar("T")
 
 CALLS_MAX = 20
-"""A demo that needs more calls than this is stuck."""
+"""Most calls of one demo; one that needs more is stuck."""
 
 
 class DemoError(SeedanceError):
-    """A tool of the demo's server said no; the text is the tool's own."""
+    """A tool of the demo's server failed; the text is the tool's."""
 
     code = "demo"
 
@@ -43,17 +43,17 @@ async def run_demo(
     """Animate a picture in the sandbox over MCP.
 
     Args:
-        arguments: Of `animate_image`; without `image`, a bundled picture is used.
-        contract: Which dialect the sandbox speaks.
-        rails: The ways to pay that it offers.
+        arguments: The arguments of `animate_image`; without `image`, a bundled picture is used.
+        contract: The dialect of the sandbox.
+        rails: The rails that it offers.
         job_seconds: How long its job takes.
-        quiet: Say nothing on the way.
+        quiet: Print nothing.
 
     Returns:
-        `job_id`, `file`, `price_micro_usdc`, `rail`, `receipt`, `seconds`. The clip is all that stays of the run.
+        `job_id`, `file`, `price_micro_usdc`, `rail`, `receipt`, `seconds`. Only the video remains of the run.
 
     Raises:
-        SeedanceError: With the tool's own text.
+        SeedanceError: With the tool's text.
     """
     words = Console(stderr=True, highlight=False, quiet=quiet, soft_wrap=True)
     started_at = time.monotonic()
@@ -62,7 +62,7 @@ async def run_demo(
         job = await _run(arguments, folder, words, contract=contract, rails=rails, job_seconds=job_seconds)
         job["file"] = str(_take_out(Path(job["file"]), folder))
     finally:
-        clear_run(folder)  # nothing is awaited, so that Ctrl-C gets here, too
+        clear_run(folder)  # without awaiting, so that it also runs after Ctrl-C
     seconds = round(time.monotonic() - started_at, 1)
     words.print(f"\nDone in {seconds} s. Your video: [bold]{job['file']}[/bold]")
     shown: dict[str, object] = {name: job[name] for name in ("job_id", "file", "price_micro_usdc", "rail", "receipt")}
@@ -78,14 +78,14 @@ async def _run(
     rails: tuple[str, ...],
     job_seconds: float,
 ) -> dict[str, Any]:
-    """The sandbox, the server and the job, in a folder of this run's own; returns the finished job."""
+    """Run the sandbox, the server and the job in this run's folder, and return the finished job."""
     wallet_file = folder / "wallet.json"
     address = await _in_thread(lambda: prepare_wallet(None, wallet_file))
-    wishes: dict[str, Any] = {"wallet": address, "contract": contract, "rails": rails, "job_seconds": job_seconds}
-    sandbox = await _in_thread(lambda: start_sandbox(**wishes))
+    requested: dict[str, Any] = {"wallet": address, "contract": contract, "rails": rails, "job_seconds": job_seconds}
+    sandbox = await _in_thread(lambda: start_sandbox(**requested))
     arguments = dict(arguments)
     if "image" not in arguments:
-        from seedance_mcp.sandbox import EXAMPLE_IMAGE  # it came with the sandbox
+        from seedance_mcp.sandbox import EXAMPLE_IMAGE  # loads the sandbox
 
         arguments["image"] = str(EXAMPLE_IMAGE)
     folders = {str(Path(str(arguments[name])).parent) for name in ("image", "last_image") if name in arguments}
@@ -111,7 +111,7 @@ async def _run(
         async with Client(server) as client:
             try:
                 job = await _tell(client, arguments, words)
-            except DemoError as exc:  # carried past the client's task group, which would wrap it
+            except DemoError as exc:  # passed around the client's task group, which would wrap it
                 failure = exc
     finally:
         await _in_thread(sandbox.stop)
@@ -123,7 +123,7 @@ async def _run(
 
 
 async def _tell(client: Client, arguments: Mapping[str, object], words: Console) -> dict[str, Any]:
-    """The whole job over MCP, told step by step."""
+    """Run the whole job over MCP, and print each step."""
     quote = await _call(client, "quote_price", arguments)
     source = "" if quote["exact"] else " (from the price table)"
     words.print(f"quote_price    ${quote['price_usd']}{source}, upload ${quote['upload_price_usd']}")
@@ -136,7 +136,7 @@ async def _tell(client: Client, arguments: Mapping[str, object], words: Console)
 
 
 async def _watch(client: Client, arguments: Mapping[str, object], words: Console) -> dict[str, Any]:
-    """Buy and wait, with a bar."""
+    """Pay and wait, with a progress bar."""
     columns = (TextColumn("animate_image "), BarColumn(), TextColumn("{task.description}"), TimeElapsedColumn())
     with Progress(*columns, console=words, transient=True) as bar:
         task = bar.add_task("", total=100)
@@ -161,16 +161,16 @@ async def _call(client: Client, tool: str, arguments: Mapping[str, object], show
 
 
 def _own_environ() -> dict[str, str]:
-    """The environment without the settings of a real studio: a demo must not meet a real wallet."""
+    """Return the environment without the settings of a real studio: a demo must not use a real wallet."""
     kept = ("SEEDANCE_DATA_DIR", "SEEDANCE_LOG_LEVEL")
     return {name: value for name, value in os.environ.items() if not name.startswith("SEEDANCE_") or name in kept}
 
 
 def _make_folder() -> Path:
-    """A folder of this run's own: its wallet, ledger and clip.
+    """Create a folder for this run's wallet, ledger and video.
 
     Raises:
-        ConfigError: Nothing can be written there.
+        ConfigError: It cannot be written.
     """
     base = read_settings({**_own_environ(), "SEEDANCE_PROFILE": "sandbox"}).data_dir.parent / "demo"
     try:
@@ -182,13 +182,13 @@ def _make_folder() -> Path:
         ) from exc
 
 
-def _take_out(clip: Path, folder: Path) -> Path:
-    """Bring the clip out of the run's folder, to a name beside it that no other run has."""
-    return clip.rename(folder.with_name(f"{folder.name}-{clip.name}"))
+def _take_out(video: Path, folder: Path) -> Path:
+    """Move the video out of the run's folder, to a unique name beside it."""
+    return video.rename(folder.with_name(f"{folder.name}-{video.name}"))
 
 
 def clear_run(folder: Path) -> None:
-    """Throw a run's folder away, unless a clip is still in it: then somebody may want it."""
+    """Delete a run's folder, unless it still contains a video."""
     if not any(folder.rglob("*.mp4")):
         shutil.rmtree(folder, ignore_errors=True)
 

@@ -1,4 +1,4 @@
-"""Exit codes: what a script can conclude from the end of a command, above all about money."""
+"""Exit codes: the outcome of a command for a script, above all what happened to the money."""
 
 from collections.abc import Iterator
 
@@ -17,12 +17,12 @@ OK, FAILED, YOURS, REFUSED, HELD, UNFINISHED, INTERRUPTED = 0, 1, 2, 3, 4, 5, 13
 
 MEANINGS: dict[int, str] = {
     OK: "done",
-    FAILED: "the studio or a check said no, or did not answer; nothing is open",
-    YOURS: "yours to mend: an argument, a picture, a setting, the wallet or the ledger; nothing was signed",
+    FAILED: "the studio or a check refused or did not answer; no payment is pending",
+    YOURS: "yours to fix: an argument, a picture, a setting, the wallet or the ledger; nothing was signed",
     REFUSED: "your limits forbid it; nothing was signed",
-    HELD: "a payment is unclear or held; the same command takes it up and never pays twice",
-    UNFINISHED: "not finished yet; the same command goes on waiting",
-    INTERRUPTED: "interrupted by Ctrl-C; the same command goes on",
+    HELD: "the outcome of a payment is unknown, or it is held; the same command continues it and never pays twice",
+    UNFINISHED: "not finished yet; the same command continues waiting",
+    INTERRUPTED: "interrupted by Ctrl-C; the same command continues",
 }
 """Every exit code; README and `--help` show this table."""
 
@@ -30,7 +30,7 @@ _GRAVITY = (HELD, REFUSED, YOURS, FAILED, UNFINISHED, OK)
 
 
 def find_exit_code(exc: SeedanceError) -> int:
-    """The exit code of a failure. What may still cost money comes before everything else."""
+    """Return the exit code of a failure. Payments that may still settle come first."""
     kind = _find_kind(exc)
     if issubclass(kind, VideoUnsavedError):
         return UNFINISHED
@@ -46,7 +46,7 @@ def find_exit_code(exc: SeedanceError) -> int:
 
 
 def _find_kind(exc: SeedanceError) -> type[SeedanceError]:
-    """What failed; of the demo, what failed in the tool that it called: the tool's text begins with that code."""
+    """Return the class of a failure; for the demo, the class of its tool's failure, whose text begins with its code."""
     if exc.code != "demo":
         return type(exc)
     told = exc.what.partition(":")[0]
@@ -60,7 +60,7 @@ def _list_kinds(root: type[SeedanceError]) -> Iterator[type[SeedanceError]]:
 
 
 def gravest(codes: list[int]) -> int:
-    """The exit code of a batch."""
+    """Return the exit code of a batch."""
     return min(codes, key=_GRAVITY.index, default=OK)
 
 

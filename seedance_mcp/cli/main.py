@@ -1,6 +1,6 @@
-"""The `seedance-mcp` command: its groups, and what happens when one fails or is interrupted.
+"""The `seedance-mcp` command: its groups, and the handling of failures and interruptions.
 
-Words go to stderr; stdout carries only what was asked for, so that it can be piped.
+Messages go to stderr. stdout has only the requested result, so that it can be piped.
 """
 
 import json
@@ -49,35 +49,37 @@ for verb in (
     app.command(epilog=EPILOG)(verb)
 app.add_typer(wallet_commands, name="wallet")
 
-Contract = Annotated[Literal["current", "classic"], typer.Option(help="Which dialect the sandbox studio speaks.")]
-Rail = Annotated[Literal["x402", "mpp", "both"], typer.Option(help="What the sandbox studio takes; both: x402 first.")]
+Contract = Annotated[Literal["current", "classic"], typer.Option(help="The dialect of the sandbox studio.")]
+Rail = Annotated[
+    Literal["x402", "mpp", "both"], typer.Option(help="The rails of the sandbox studio; both: x402 first.")
+]
 JobSeconds = Annotated[float, typer.Option(min=0.1, max=3600, help="How long a sandbox job takes.")]
 
 
 def run() -> None:
-    """Run a command; a failure is one line and a code of its own, and with `--json` an object on stdout as well."""
+    """Run a command; report a failure in one line and by its exit code, with `--json` also as an object on stdout."""
     configure_logging("DEBUG" if os.environ.get("SEEDANCE_LOG_LEVEL", "").upper() == "DEBUG" else "WARNING")
     json_asked.set(False)
     try:
         app()
     except SeedanceError as exc:
         _fail(exc)
-    except Exception as exc:  # a fault of ours: what became of the money is in the ledger, the traceback in the log
-        log.debug("the command broke unexpectedly", exc_info=exc)
+    except Exception as exc:  # our own fault: the ledger has the state of the money, the log the traceback
+        log.debug("the command failed unexpectedly", exc_info=exc)
         if isinstance(exc, OSError) and "--install-completion" in sys.argv:
             _fail(ConfigError(
                 f"The completion cannot be written: {exc.filename}: {exc.strerror}.",
-                "Put what --show-completion prints where your shell reads it.",
+                "Write the output of --show-completion to a file that your shell reads.",
             ))  # fmt: skip
         _fail(InternalError(
-            f"The command broke unexpectedly ({type(exc).__name__}).",
-            "Run the same command once more; if it breaks again, SEEDANCE_LOG_LEVEL=DEBUG shows where.",
+            f"The command failed unexpectedly ({type(exc).__name__}).",
+            "Run the same command once more; if it fails again, SEEDANCE_LOG_LEVEL=DEBUG shows where.",
             payment_state="held",
         ))  # fmt: skip
 
 
 def _fail(exc: SeedanceError) -> NoReturn:
-    """Tell a failure, and end with its code."""
+    """Report a failure, and end with its code."""
     if json_asked.get():
         say({"error": show_error(exc)})
     words.print(f"seedance-mcp: {for_person(exc)}", style="red", markup=False)
@@ -89,7 +91,7 @@ def main(
     ctx: typer.Context,
     version: Annotated[bool, typer.Option("--version", help="Print the version.")] = False,
 ) -> None:
-    """Serve, where no command is given."""
+    """Serve MCP if no command is given."""
     if version:
         typer.echo(__version__)
     elif ctx.invoked_subcommand is not None:
@@ -115,7 +117,7 @@ def demo(
     job_seconds: JobSeconds = 5,
     as_json: AsJson = False,
 ) -> None:
-    """See the whole job happen without money: quote, upload, pay, wait, save, in the sandbox."""
+    """Run a whole job without money: quote, upload, pay, wait, save, in the sandbox."""
     from seedance_mcp.cli.demo import run_demo  # loads the MCP client
 
     arguments: dict[str, object] = {"prompt": prompt, "model": model, "duration": duration, "resolution": resolution}
@@ -136,7 +138,7 @@ def sandbox(
     port: Annotated[int, typer.Option(min=0, max=65535, help="Port on 127.0.0.1; 0 for a free one.")] = SANDBOX_PORT,
     contract: Contract = "current",
     rail: Annotated[
-        list[str] | None, typer.Option(help="A way to be paid, x402 or mpp; repeatable. x402 alone if left out.")
+        list[str] | None, typer.Option(help="A rail, x402 or mpp; repeatable. Only x402 if left out.")
     ] = None,
     sponsor_fees: Annotated[bool, typer.Option(help="Pay the network fee of MPP charges for the payer.")] = False,
     push_only: Annotated[bool, typer.Option(help="Take MPP charges only after their money has moved.")] = False,
@@ -145,8 +147,8 @@ def sandbox(
         list[str] | None, typer.Option(help="A named misbehaviour, e.g. drop_after_settle:1; repeatable.")
     ] = None,
 ) -> None:
-    """Run a standing sandbox studio, and print a ready-to-paste mcp.json block for it."""
-    logging.getLogger("x402").setLevel(logging.ERROR)  # what a payer did wrong is told to the payer
+    """Run a persistent sandbox studio, and print an mcp.json block for it."""
+    logging.getLogger("x402").setLevel(logging.ERROR)  # the payer's mistakes are reported to the payer
     environ = {**os.environ, "SEEDANCE_PROFILE": "sandbox"}
     environ.pop("SEEDANCE_STUDIO_URL", None)
     settings = read_settings(environ)
@@ -168,17 +170,17 @@ def sandbox(
         job_seconds=job_seconds,
         faults=tuple(fault or ()),
     )
-    words.print(f"A sandbox studio ({contract}) stands at {studio.url}. No real money can move here.")
+    words.print(f"A sandbox studio ({contract}) runs at {studio.url}. No real money can move here.")
     words.print(f"Its wallet {address} holds $100 of play money. Paste this into your MCP host; Ctrl-C ends it.\n")
     typer.echo(json.dumps(build_mcp_json(studio.url, settings.wallet_file, push_only=push_only), indent=2))
     sys.stdout.flush()
-    while not stop.wait(LISTEN_SECONDS):  # in pieces: a signal that comes just before a wait does not end it
+    while not stop.wait(LISTEN_SECONDS):  # with a time-out: a signal just before a wait does not end it
         pass
     studio.stop()
 
 
 def build_mcp_json(studio_url: str, wallet_file: Path, *, push_only: bool = False) -> dict[str, object]:
-    """What an MCP host needs in order to talk to a standing sandbox."""
+    """Build the entry with which an MCP host uses a persistent sandbox."""
     return {
         "mcpServers": {
             "seedance": {

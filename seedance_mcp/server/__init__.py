@@ -1,6 +1,6 @@
 """The MCP server: tools, prompts and resources. It starts without a wallet, a ledger or a network.
 
-`engine` opens those on the first call, in the background of a handshake that is long over.
+`app.runtime` opens those on the first call.
 """
 
 import logging
@@ -40,13 +40,13 @@ def build_server(
     ending: Callable[[], object] = lambda: None,
     ended: Callable[[], object] = lambda: None,
 ) -> MCPServer[State]:
-    """The MCP server; touches no network, wallet or ledger until a tool is called.
+    """Build the MCP server. It uses no network, wallet or ledger until a tool is called.
 
     Args:
-        environ: Where settings are read from, on the first call.
-        settle: Turns the owner's settings into those to use; brings up an embedded sandbox.
-        ending: Told when the host has left; a payment may still be waiting for its answer.
-        ended: Told when everything is closed.
+        environ: The environment of the settings, which are read on the first call.
+        settle: Returns the settings to use for the owner's settings; starts an embedded sandbox.
+        ending: Called when the host has left; a payment may still be waiting for its answer.
+        ended: Called when everything is closed.
     """
     bus = InMemorySubscriptionBus()
 
@@ -57,8 +57,8 @@ def build_server(
             async def guard(work: Callable[[], Awaitable[None]]) -> None:
                 try:
                     await work()
-                except Exception:  # a background task's crash must not end the server; what it did is in the ledger
-                    log.exception("a background task broke")
+                except Exception:  # a background task's crash must not end the server; its payments are in the ledger
+                    log.exception("a background task failed")
 
             def start(work: Callable[[], Awaitable[None]]) -> None:
                 tasks.start_soon(guard, work)
@@ -73,7 +73,7 @@ def build_server(
                 ending()
                 tasks.cancel_scope.cancel()
 
-    # What is listed depends on who asks: a host that shows pages is told of ours.
+    # Lists differ by host: only one that shows pages gets ours.
     listed, told = CacheHint(ttl_ms=CACHE_MS, scope="private"), CacheHint(ttl_ms=CACHE_MS, scope="public")
     server = MCPServer(
         "seedance",

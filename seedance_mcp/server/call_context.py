@@ -1,8 +1,7 @@
-"""Call context: what one tool call may use, how long it may take, and how it reports progress.
+"""Call context: the runtime, the deadlines and the progress of one tool call.
 
-A host gives up on a call after about a minute, so every wait of a tool ends at a deadline that is known from the
-call's first moment; what was begun goes on without it. Moments are those of the event loop's clock: nobody can set it
-back.
+A host gives up on a call after about a minute, so every wait of a tool ends at a deadline that is set at the start of
+the call; the work continues without it. Times are those of the event loop's clock, which cannot be set back.
 """
 
 from collections.abc import AsyncGenerator, Generator
@@ -20,19 +19,19 @@ from seedance_mcp.generation.questions import Proposal
 
 WAIT_SECONDS_DEFAULT = 30
 WAIT_SECONDS_MAX = 45
-"""Common hosts give up on a call after 60 s."""
+"""Longest wait of a call. Common hosts give up on a call after 60 s."""
 ANSWER_SECONDS_MIN = 10
-"""Reading a picture and asking a price may take this long even where the caller will not wait for a job."""
+"""Time for reading a picture and a price, also if the caller does not wait for a job."""
 PROGRESS_SECONDS = 4
-"""A host is told something at least this often."""
+"""Longest interval between two progress messages."""
 ANSWERED_PROGRESS = 1.0
-"""Where the progress of a round that brings a person's answer begins: above the few hundredths of the round before it,
-which was a request of its own."""
+"""First progress value of a round with a person's answer: above the few hundredths of the round before, which was a
+separate request."""
 
 
 @dataclass
 class State:
-    """What lives as long as the server."""
+    """The objects that live as long as the server."""
 
     engine: Engine
 
@@ -42,15 +41,15 @@ Ctx = Context[State]
 
 @dataclass
 class _Call:
-    """When the call that is being served came in, and what was said in it.
+    """The start, the question and the progress of the current call.
 
-    The question to a person and the tool's body are one call: they share its clock and count its progress together.
-    A person's thinking is not our waiting.
+    The question to a person and the tool's body are one call, with one clock and one progress. The time in which a
+    person answers does not count.
 
     Attributes:
-        asked_at: Since when a person is being asked.
-        asked: About what.
-        progress: What the host was told last.
+        asked_at: Start of the question to a person.
+        asked: Subject of the question.
+        progress: The latest progress value.
     """
 
     began_at: float
@@ -63,18 +62,18 @@ _call: ContextVar[_Call] = ContextVar("call")
 
 
 def begin_call() -> None:
-    """Start the clock of the call that is being served."""
+    """Start the clock of the current call."""
     _call.set(_Call(began_at=anyio.current_time()))
 
 
 def begin_question(proposal: Proposal) -> None:
-    """Stop the clock: a person is asked about this now."""
+    """Stop the clock while a person is asked about a proposal."""
     call = _read_call()
     call.asked_at, call.asked = anyio.current_time(), proposal
 
 
 def end_question() -> Proposal | None:
-    """Let the clock go on, if a person was asked; return what the question was about, or None."""
+    """Resume the clock if a person was asked; return the subject of the question, or None."""
     call = _read_call()
     if call.asked_at is not None:
         call.began_at, call.asked_at = call.began_at + anyio.current_time() - call.asked_at, None
@@ -86,17 +85,17 @@ def _read_call() -> _Call:
 
 
 def find_engine(ctx: Ctx) -> Engine:
-    """The engine of the server that serves this call."""
+    """Return the engine of the server of this call."""
     return ctx.request_context.lifespan_context.engine
 
 
 @dataclass(frozen=True, slots=True)
 class Deadlines:
-    """Until when one call may wait.
+    """The deadlines of one call.
 
     Attributes:
-        job: The moment until which to wait for a job: as long as the caller said.
-        answer: The moment until which to wait for whatever comes before it.
+        job: When to stop waiting for a job; set by the caller.
+        answer: When to stop waiting for the steps before it.
     """
 
     job: float
@@ -104,7 +103,7 @@ class Deadlines:
 
     @contextmanager
     def bounding(self, what: str) -> Generator[None]:
-        """Break off a free step at the deadline.
+        """Stop a free step at the deadline.
 
         Raises:
             StudioUnreachableError: It took too long.
@@ -119,14 +118,14 @@ class Deadlines:
 
 
 def read_deadlines(wait_seconds: int) -> Deadlines:
-    """The deadlines of the call that is being served."""
+    """Return the deadlines of the current call."""
     began_at = _read_call().began_at
     return Deadlines(job=began_at + wait_seconds, answer=began_at + max(wait_seconds, ANSWER_SECONDS_MIN))
 
 
 @dataclass
 class Progress:
-    """Strictly increasing progress of one call; silent where the host gave no token."""
+    """Strictly increasing progress of one call; it sends nothing if the host gave no token."""
 
     ctx: Ctx
     message: str
@@ -134,19 +133,19 @@ class Progress:
     _last_sent: float = field(default=0.0, init=False)
 
     async def report(self, job: Any, expected_seconds: float) -> None:
-        """Told by the watcher."""
-        self.message = f"{job.status}, {job.progress} %; such clips take about {expected_seconds:.0f} s"
+        """Report the state of a job; called by the poller."""
+        self.message = f"{job.status}, {job.progress} %; such videos take about {expected_seconds:.0f} s"
         await self.send(float(job.progress))
 
     async def send(self, value: float) -> None:
-        """Tell the host; a value that is not higher than the last is made so."""
+        """Send a progress value; one that is not higher than the last is increased."""
         last = self._call.progress
         self._call.progress = min(max(value, last + 0.01), 99.9) if last < 99 else last + 0.0001
         self._last_sent = anyio.current_time()
         await self.ctx.report_progress(self._call.progress, 100, self.message)
 
     async def keep_alive(self) -> None:
-        """Repeat the last word where nothing new comes."""
+        """Repeat the latest message while there is no new one."""
         while True:
             if anyio.current_time() - self._last_sent >= PROGRESS_SECONDS * 0.9:
                 await self.send(self._call.progress)
@@ -155,7 +154,7 @@ class Progress:
 
 @asynccontextmanager
 async def telling_progress(ctx: Ctx, message: str) -> AsyncGenerator[Progress]:
-    """Keep the host told while the block runs."""
+    """Send progress messages while the block runs."""
     progress = Progress(ctx=ctx, message=message)
     errors: list[SeedanceError] = []
     await progress.send(ANSWERED_PROGRESS if ctx.input_responses else 0)
@@ -163,7 +162,7 @@ async def telling_progress(ctx: Ctx, message: str) -> AsyncGenerator[Progress]:
         tasks.start_soon(progress.keep_alive)
         try:
             yield progress
-        except SeedanceError as exc:  # carried past the task group, which would wrap it
+        except SeedanceError as exc:  # passed around the task group, which would wrap it
             errors.append(exc)
         tasks.cancel_scope.cancel()
     if errors:

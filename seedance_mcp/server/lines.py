@@ -1,8 +1,8 @@
-"""Lines: serve MCP on this process's stdin and stdout, and answer every request whose id can be read.
+"""Lines: serve MCP on stdin and stdout, and answer every request with a readable id.
 
-The SDK's own reader drops a line that it cannot take: half a surrogate pair in an argument, a byte order mark, a field
-of the wrong type. Its sender would wait for ever. Here such a line is answered with an error of JSON-RPC. Only whole
-messages go on to the SDK; nothing here looks at what they mean.
+The SDK's reader drops an invalid line: half a surrogate pair in an argument, a byte order mark, a field of the wrong
+type. Its sender would wait forever. This module answers such a line with a JSON-RPC error. Only valid messages reach
+the SDK; this module does not interpret them.
 """
 
 import json
@@ -35,12 +35,12 @@ _SURROGATE = re.compile("[\ud800-\udfff]")
 
 @dataclass(frozen=True, slots=True)
 class Refusal:
-    """Why a line is no message, and whom to tell.
+    """The error for a line that is no valid message.
 
     Attributes:
-        request_id: Of the request that it was to be; None where there is none that can be read.
-        code: Of JSON-RPC.
-        message: One sentence, and what to do.
+        request_id: The id of the intended request; None if it is unreadable.
+        code: The JSON-RPC error code.
+        message: The failure and the next step.
     """
 
     request_id: str | int | None
@@ -49,7 +49,7 @@ class Refusal:
 
 
 def find_refusal(line: str) -> Refusal | None:
-    """Return why a line cannot be served, or None where it is a message."""
+    """Return the error of a line, or None if it is a valid message."""
     try:
         jsonrpc_message_adapter.validate_json(line, by_name=False)
     except ValidationError:
@@ -68,17 +68,19 @@ def _describe(line: str) -> Refusal:
     if "method" not in fields or isinstance(request_id, bool) or not isinstance(request_id, str | int):
         request_id = None
     if isinstance(request_id, str) and _SURROGATE.search(request_id):
-        request_id = None  # it cannot be written back
+        request_id = None  # it cannot be sent back
     if place is not None:
         where = quote_text(place, PLACE_CHARACTERS_MAX)
         text = f"There is half a surrogate pair at {where}, which is not Unicode text. Nothing was done or paid. "
         return Refusal(request_id, INVALID_PARAMS, text + "Send the request again without it.")
-    text = "The message is not one of JSON-RPC 2.0. Nothing was done or paid. Send it again as the specification says."
+    text = (
+        "The message is not valid JSON-RPC 2.0. Nothing was done or paid. Send it again as the specification requires."
+    )
     return Refusal(request_id, INVALID_REQUEST, text)
 
 
 def find_half_character(document: object) -> str | None:
-    """Return the place of the first text that is not Unicode, such as `params.arguments.prompt`; None where all is."""
+    """Return the path of the first text that is not Unicode, such as `params.arguments.prompt`, or None."""
     waiting: list[tuple[str, object]] = [("", document)]
     while waiting:
         place, value = waiting.pop()
@@ -94,10 +96,10 @@ def find_half_character(document: object) -> str | None:
 
 
 class HostLines:
-    """The lines of a host, one message each; what is no message is answered and left out.
+    """The lines of a host, one message each; invalid lines are answered and skipped.
 
     Args:
-        stdin: Where they come from.
+        stdin: The source of the lines.
         answer: Sends an error to the host.
     """
 
@@ -106,7 +108,7 @@ class HostLines:
         self._answer = answer
 
     async def __aiter__(self) -> AsyncIterator[str]:
-        """Yield each line that is a message, without a byte order mark."""
+        """Yield each valid line, without a byte order mark."""
         async for line in self._stdin:
             message = line.removeprefix(BYTE_ORDER_MARK)
             if not message.strip():
@@ -115,7 +117,7 @@ class HostLines:
             if refusal is None:
                 yield message
                 continue
-            log.warning("A line of the host's is not served: %s", refusal.message)
+            log.warning("A line from the host is not served: %s", refusal.message)
             if refusal.request_id is not None:
                 error = ErrorData(code=refusal.code, message=refusal.message)
                 await self._answer(JSONRPCError(jsonrpc="2.0", id=refusal.request_id, error=error))
@@ -130,7 +132,7 @@ async def serve_stdio(server: MCPServer[State]) -> None:
         await written.wait()
         await streams[0].send(SessionMessage(error))
 
-    lines: Any = HostLines(anyio.wrap_file(_claim_stdin()), answer)  # of the SDK's file it needs no more than the lines
+    lines: Any = HostLines(anyio.wrap_file(_claim_stdin()), answer)  # the SDK only iterates over the lines
     async with stdio_server(stdin=lines) as (read_stream, write_stream):
         streams.append(write_stream)
         written.set()
@@ -139,16 +141,16 @@ async def serve_stdio(server: MCPServer[State]) -> None:
 
 
 def _claim_stdin() -> TextIOWrapper:
-    """Return the host's lines, and leave an empty stdin to whatever else runs in this process or is started by it."""
+    """Return the host's lines, and leave an empty stdin for other code and child processes."""
     try:
         ours = os.dup(STDIN)
-        if ours <= STDERR:  # the host closed one of the standard streams: that place is not ours to take
+        if ours <= STDERR:  # the host closed a standard stream: its descriptor must not be reused
             os.close(ours)
-            raise OSError("no descriptor of our own")
+            raise OSError("no separate descriptor")
         nowhere = os.open(os.devnull, os.O_RDONLY)
         os.dup2(nowhere, STDIN)
         os.close(nowhere)
-    except OSError:  # a stdin that cannot be moved is read where it is
+    except OSError:  # a stdin that cannot be duplicated is read directly
         return TextIOWrapper(sys.stdin.buffer, encoding="utf-8", errors="replace")
     # closefd=False: a thread may still be reading when the server ends.
     return TextIOWrapper(os.fdopen(ours, "rb", closefd=False), encoding="utf-8", errors="replace")

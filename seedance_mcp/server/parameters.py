@@ -1,4 +1,4 @@
-"""Parameters: the arguments that `animate_image` and `quote_price` share, as an MCP client writes them."""
+"""Parameters: the arguments that `animate_image` and `quote_price` share, in an MCP client's form."""
 
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -27,7 +27,7 @@ WaitSeconds = Annotated[int, Field(ge=0, le=WAIT_SECONDS_MAX)]
 
 
 async def make_order(**arguments: Any) -> "Order":
-    """What a caller asks for. The rooms behind it load with the first call, in a thread."""
+    """Build a request from a caller's arguments. The modules for it load in a thread, with the first call."""
 
     def load() -> "type[Order]":
         from seedance_mcp.generation.request import Order
@@ -38,7 +38,7 @@ async def make_order(**arguments: Any) -> "Order":
 
 
 def read_price(text: str | None) -> int | None:
-    """A caller's own limit, in micro-USDC.
+    """Read a caller's price limit, in micro-USDC.
 
     Raises:
         RequestError: Not an amount.

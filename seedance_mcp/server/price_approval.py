@@ -1,6 +1,6 @@
 """Price approval: ask a person about a price above `ask_above` or a changed recipient, on every protocol revision.
 
-Asks before anything is bought; never spends.
+It asks before any payment, and never spends.
 """
 
 from contextlib import suppress
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
     from seedance_mcp.generation.request import Order
 
 RECIPIENT_SECONDS = 5
-"""How long a call waits to learn whether the recipient changed, where no price needs a question."""
+"""How long a call checks for a changed recipient if no price needs a question."""
 
 
 class Question(BaseModel):
-    """What a person is asked."""
+    """The form for the person."""
 
     approve: bool = Field(description="Tick to pay and start the video.")
 
@@ -57,13 +57,13 @@ async def approve_price(
 ) -> Question | Elicit[Question]:
     """Ask the person at the host about a price above `ask_above` or a changed recipient; may run twice.
 
-    The cost is remembered with the quote, so that the question stays the same word for word between two rounds.
+    The cost is stored with the quote, so that the question has the same text in both rounds.
     """
     engine = find_engine(ctx)
     settings = await engine.settings()
     limits = settings.limits
     if limits.problem is not None or not (limits.ask_above_micro_usdc is not None or _may_ask_recipient(ctx, limits)):
-        return Question(approve=True)  # settings that are not understood: nothing can be bought
+        return Question(approve=True)  # invalid settings: nothing can be paid
     async with telling_progress(ctx, "Reading the image and asking the price"):
         services = await engine.services()
         order = await make_order(
@@ -88,14 +88,14 @@ async def approve_price(
 
 
 def _may_ask_recipient(ctx: Ctx, limits: Limits) -> bool:
-    """Return True where a person can agree to a changed recipient: the owner's own list leaves nothing to ask."""
+    """Return True if a person can approve a changed recipient, which the owner's own list excludes."""
     return not limits.recipients and can_ask(ctx)
 
 
 async def _find_changed(services: "Services", order: "Order", max_price_micro_usdc: int | None) -> Proposal | None:
-    """Return what a person would be asked about if the recipient changed; None where that is not known soon.
+    """Return the proposal for a person if the recipient changed; None if that is not known in time.
 
-    The purchase finds everything else, and refuses a changed recipient that no one agreed to.
+    The purchase checks everything again, and refuses a changed recipient that no one has approved.
     """
     with suppress(SeedanceError), anyio.move_on_after(RECIPIENT_SECONDS):
         return await services.generation.find_proposal(order, max_price_micro_usdc=max_price_micro_usdc)
@@ -103,10 +103,10 @@ async def _find_changed(services: "Services", order: "Order", max_price_micro_us
 
 
 def read_answer(answer: ElicitationResult[Question]) -> Proposal | None:
-    """Return what the person agreed to in this very call; None where no one had to be asked.
+    """Return the proposal that the person approved in this call; None if no one had to be asked.
 
     Raises:
-        PriceTooHighError, RecipientChangedError: The person did not, or no one answered.
+        PriceTooHighError, RecipientChangedError: The person refused, or no one answered.
     """
     asked = end_question()
     if isinstance(answer, AcceptedElicitation) and answer.data.approve:
@@ -125,7 +125,7 @@ def read_answer(answer: ElicitationResult[Question]) -> Proposal | None:
 
 
 def can_ask(ctx: Ctx) -> bool:
-    """Whether the host can put a form before a person and send the answer back."""
+    """Return True if the host can show a form to a person and return the answer."""
     capabilities = ctx.client_capabilities
     form = capabilities.elicitation if capabilities else None
     if form is None or (form.form is None and form.url is not None):

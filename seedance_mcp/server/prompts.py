@@ -1,4 +1,4 @@
-"""Prompts: what a person can pick in an MCP client, and completions for arguments with few values."""
+"""Prompts: the prompts that a person selects in an MCP client, and completions for arguments with few values."""
 
 import inspect
 import logging
@@ -26,7 +26,7 @@ from seedance_mcp.server.parameters import AspectRatio, ModelName, Resolution
 log = logging.getLogger("seedance_mcp")
 
 NAME_CHARACTERS_MAX, NAMES_MAX = 60, 5
-"""How much of a strange name is repeated, and how many of them."""
+"""How many characters of an unknown name are quoted, and how many names."""
 MOTIONS = ("slow push-in", "gentle parallax", "orbit to the right", "handheld drift", "still camera, moving subject")
 SHOTS = ("2", "3", "4", "6")
 CHOICES: dict[str, tuple[str, ...]] = {
@@ -37,7 +37,7 @@ CHOICES: dict[str, tuple[str, ...]] = {
     "motion": MOTIONS,
     "shots": SHOTS,
 }
-"""What an argument of that name may be, in any prompt."""
+"""Values of an argument, by its name, in all prompts."""
 
 
 def animate(
@@ -47,7 +47,7 @@ def animate(
     resolution: Annotated[str, Field(description="480p, 720p or 1080p")] = "480p",
     duration: Annotated[str, Field(description="Seconds, 4 to 15")] = "4",
 ) -> list[UserMessage]:
-    """Quote, agree, animate one picture."""
+    """Quote, approve, animate one picture."""
     return [
         UserMessage(
             f"Animate the picture {image}: {motion}. Use {model}, {resolution}, {duration} seconds. First call "
@@ -60,17 +60,17 @@ def animate(
 def storyboard(
     images: Annotated[str, Field(description="Pictures in order, separated by commas")],
     story: Annotated[str, Field(description="What happens, in a sentence or two")],
-    shots: Annotated[str, Field(description="How many clips")] = SHOTS[1],
+    shots: Annotated[str, Field(description="How many videos")] = SHOTS[1],
     resolution: Annotated[str, Field(description="480p, 720p or 1080p")] = "480p",
 ) -> list[UserMessage]:
-    """Plan several clips that belong together, with one price for all of them."""
+    """Plan several videos that belong together, with one price for all of them."""
     return [
         UserMessage(
-            f"Make a storyboard of {shots} clips from these pictures: {images}. The story: {story}. For each clip "
+            f"Make a storyboard of {shots} videos from these pictures: {images}. The story: {story}. For each video "
             "write one prompt of what moves and how the camera moves; where two pictures follow each other, use the "
-            f"second as last_image of the clip before it. Resolution {resolution}. Call quote_price for each clip, "
-            "show me a table of the clips with their prices and the sum, and wait for my yes. Then call animate_image "
-            "for every clip with wait_seconds 0, and get_job for each until all files are saved."
+            f"second as last_image of the video before it. Resolution {resolution}. Call quote_price for each video, "
+            "show me a table of the videos with their prices and the sum, and wait for my yes. Then call animate_image "
+            "for every video with wait_seconds 0, and get_job for each until all files are saved."
         )
     ]
 
@@ -78,7 +78,7 @@ def storyboard(
 async def complete(
     ref: PromptReference | ResourceTemplateReference, argument: CompletionArgument, context: CompletionContext | None
 ) -> Completion | None:
-    """The values that an argument may have, by their beginning."""
+    """Return the values of an argument that start with the given text."""
     del ref, context
     values = [value for value in CHOICES.get(argument.name, ()) if value.startswith(argument.value)]
     return Completion(values=values, total=len(values), has_more=False)
@@ -88,18 +88,18 @@ PROMPTS: dict[str, tuple[str, Callable[..., list[UserMessage]]]] = {
     "animate": ("Animate a picture", animate),
     "storyboard": ("Storyboard", storyboard),
 }
-"""Every prompt: its title for people, and what writes it."""
+"""Every prompt, with its title for people and its function."""
 
 
 def add_prompts(server: MCPServer[State]) -> None:
-    """Offer the prompts and their completions."""
+    """Add the prompts and their completions."""
     for title, write in PROMPTS.values():
         server.prompt(title=title)(write)
     server.completion()(complete)
 
 
 async def check_prompt_arguments(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-    """Refuse a prompt that there is not, and arguments that are missing or that it does not take, by name.
+    """Refuse an unknown prompt, and missing or unknown arguments, by name.
 
     Raises:
         MCPError: Invalid parameters (-32602).
@@ -109,13 +109,13 @@ async def check_prompt_arguments(ctx: ServerRequestContext[Any, Any], call_next:
     if ctx.method == "prompts/get":
         problem = find_problem(ctx.params or {})
         if problem is not None:
-            log.warning("A prompt is not written: %s", problem)
+            log.warning("A prompt is refused: %s", problem)
             raise MCPError(INVALID_PARAMS, problem)
     return await call_next(ctx)
 
 
 def find_problem(params: Mapping[str, Any]) -> str | None:
-    """Return what is wrong with the parameters of `prompts/get`, or None."""
+    """Return the problem with the parameters of `prompts/get`, or None."""
     name, given = params.get("name"), params.get("arguments")
     if not isinstance(name, str) or name not in PROMPTS:
         return f"There is no prompt {quote_text(name, NAME_CHARACTERS_MAX)}; there are {', '.join(PROMPTS)}."

@@ -18,11 +18,11 @@ from seedance_mcp.server.call_context import State
 
 VIDEO_PREFIX = "seedance://videos"
 VIDEO_BYTES_MAX = 8 * 1024 * 1024
-"""A larger clip is refused with the place of its file: hosts choke on long messages."""
+"""Largest video in a message. A larger one is refused with the path of its file: hosts fail on long messages."""
 
 
 async def read_job(job_id: str, ctx: Context) -> dict[str, Any]:
-    """One job, as get_job tells it, without waiting."""
+    """Return one job as get_job does, without waiting."""
     engine = _state(ctx).engine
     try:
         services = await engine.services()
@@ -37,13 +37,13 @@ async def read_job(job_id: str, ctx: Context) -> dict[str, Any]:
 
 
 async def read_video(job_id: str, ctx: Context) -> bytes:
-    """The saved clip of a job, up to 8 MiB."""
+    """Return the saved video of a job, up to 8 MiB."""
     try:
         job = (await _state(ctx).engine.services()).jobs.find(job_id)
     except SeedanceError as exc:
         raise ResourceError(f"{exc.code}: {exc}") from exc
     if job is None or job.file is None:
-        raise ResourceNotFoundError(f"No clip of job {quote_text(job_id, 80)} is saved here. get_job saves it.")
+        raise ResourceNotFoundError(f"No video of job {quote_text(job_id, 80)} is saved here. get_job saves it.")
     file = anyio.Path(job.file)
     try:
         size = (await file.stat()).st_size
@@ -51,11 +51,11 @@ async def read_video(job_id: str, ctx: Context) -> bytes:
             return await file.read_bytes()
     except OSError as exc:
         raise ResourceNotFoundError(f"{job.file} cannot be read: {exc.strerror}.") from exc
-    raise ResourceError(f"The clip has {size} bytes, more than {VIDEO_BYTES_MAX}. Open the file itself: {job.file}")
+    raise ResourceError(f"The video has {size} bytes, more than {VIDEO_BYTES_MAX}. Open the file itself: {job.file}")
 
 
 async def name_video_type(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-    """Tell the media type of the very video that was read; the template can name only one for all."""
+    """Set the media type of the video that was read; the template can name only one for all."""
     result = await call_next(ctx)
     if ctx.method != "resources/read" or not isinstance(result, dict):
         return result
@@ -76,16 +76,16 @@ def _state(ctx: Context) -> State:
 
 
 def add_resources(server: MCPServer[State]) -> None:
-    """Offer both templates."""
+    """Add both templates."""
     server.resource("seedance://jobs/{job_id}", name="job", title="Job", mime_type="application/json")(read_job)
     server.resource(f"{VIDEO_PREFIX}/{{job_id}}", name="video", title="Video", mime_type="video/mp4")(read_video)
 
 
 def make_publisher(bus: InMemorySubscriptionBus, start: Callable[..., object]) -> Callable[[str], None]:
-    """What the watcher tells of a change, told on to whoever listens to that job's resource.
+    """Return a function that notifies the subscribers of a job's resource of a change.
 
     Args:
-        bus: Carries it.
+        bus: The subscriptions.
         start: Starts a background task.
     """
 

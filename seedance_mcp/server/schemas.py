@@ -1,8 +1,8 @@
 """Schemas: describe arguments and results to an MCP client in few tokens.
 
-Every conversation pays for the list of tools, so a schema here says what a caller cannot guess and no more. What it
-leaves out is still checked, and a refusal says it in words. Two rules make it short: `quote_price` names and types
-the arguments that `animate_image` explains; and a result's field without a type is text, or null while it is not known.
+Every conversation pays for the list of tools, so a schema has only what a caller cannot guess. Omitted rules are still
+checked, and a refusal explains them. Two rules make it short: `quote_price` only names and types the arguments that
+`animate_image` explains; and a result's field without a type is text, or null while it is unknown.
 """
 
 from collections.abc import Mapping
@@ -11,21 +11,21 @@ from typing import Any, cast
 Schema = dict[str, Any]
 
 BIG = 2**31
-"""A bound beyond this is no news to a caller."""
+"""Bounds above this are omitted: they do not help a caller."""
 _TOLD = ("type", "description", "enum", "default")
 _BOUNDS = ("minimum", "maximum")
 _BRIEFLY = ("type",)
 
 
 def compact_arguments(schema: Schema, *, brief: bool = False) -> Schema:
-    """The schema of a tool's arguments: closed, and an optional one is simply not required.
+    """Return the schema of a tool's arguments: closed, with optional ones not required.
 
-    One without a default may also be null: a host that converts schemas to its model's strict mode makes every
-    argument required, and a model that had to invent a seed would be refused.
+    An optional argument without a default may also be null: a host that converts schemas to its model's strict mode
+    makes every argument required, and a model that must invent a seed would be refused.
 
     Args:
-        schema: What pydantic made.
-        brief: Only names and types; another tool's schema says the rest.
+        schema: The schema from pydantic.
+        brief: True for names and types only; another tool's schema has the rest.
     """
     properties: dict[str, Schema] = {}
     for name, part in cast("dict[str, Schema]", schema.get("properties", {})).items():
@@ -44,7 +44,7 @@ def compact_arguments(schema: Schema, *, brief: bool = False) -> Schema:
 
 
 def compact_result(schema: Schema) -> Schema:
-    """The schema of a tool's result. Every field is always there; what is inside lists and objects says itself."""
+    """Return the schema of a tool's result. Every field is present; contents of lists and objects are left out."""
     properties: dict[str, Schema] = {}
     for name, part in cast("dict[str, Schema]", schema["properties"]).items():
         whole = _merge(part, schema.get("$defs", {}))
@@ -58,7 +58,7 @@ def compact_result(schema: Schema) -> Schema:
 
 
 def _merge(part: Schema, definitions: Mapping[str, Schema]) -> Schema:
-    """One value's schema with its reference and its `X or null` put in their place."""
+    """Return one value's schema with its reference resolved and its `X or null` merged."""
     others = [choice for choice in part.get("anyOf", [part]) if choice.get("type") != "null"]
     if len(others) != 1:
         raise ValueError("a value is of one type, or null")

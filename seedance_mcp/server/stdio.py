@@ -20,19 +20,19 @@ from seedance_mcp.server import State, build_server
 from seedance_mcp.server.lines import serve_stdio
 
 GRACE_SECONDS = 1.5
-"""How long a signal, or a host that has left, waits for a payment that is being sent.
+"""How long the end of the process is delayed for a payment that is being sent.
 
-A host kills a server that has not ended two seconds after it was told to.
+A host kills a server that has not ended two seconds after the request to end.
 """
 FLUSH_SECONDS = 0.2
-"""How long the last words may take: a host that has left may have left its pipes full."""
+"""How long the last output may take: a host that has left may have left its pipes full."""
 
 
 def serve() -> None:
     """Serve MCP on stdio until the host closes stdin or sends a signal.
 
-    A payment that is being sent is given `GRACE_SECONDS` to come back, so that its answer need not be looked for
-    afterwards; whatever is still open then is in the ledger, and the next process takes it up.
+    The server waits `GRACE_SECONDS` for the answer to a payment that is being sent, so that it need not be reconciled
+    later. The ledger has all payments that are still pending then, and the next process reconciles them.
     """
     level = os.environ.get("SEEDANCE_LOG_LEVEL", "WARNING").upper()
     known = level in ("DEBUG", "INFO", "WARNING", "ERROR")
@@ -42,11 +42,11 @@ def serve() -> None:
 
 
 class _Leaving:
-    """Ends the process: the SDK's thread that reads stdin cannot be cancelled, so nothing else would."""
+    """Ends the process, because the SDK's thread that reads stdin cannot be cancelled."""
 
     def __init__(self) -> None:
         self._code = 0
-        self._wakeup: socket.socket | None = None  # never closed: a late signal must not be written into another file
+        self._wakeup: socket.socket | None = None  # never closed: a late signal must not be written to another file
 
     async def serve(self, server: MCPServer[State]) -> None:
         async with anyio.create_task_group() as tasks:
@@ -66,12 +66,12 @@ class _Leaving:
         serving.cancel()
 
     def _hear_signal(self, signals: socket.socket) -> None:
-        """Begin to leave at a signal; in a thread of its own, for the event loop may be waiting for a locked ledger."""
+        """Begin to end at a signal; in a separate thread, because the event loop may wait for a locked ledger."""
         self._code = 0 if signals.recv(1)[0] == signal.SIGTERM else 130
         self.begin()
 
     def begin(self) -> None:
-        """Begin to leave: in a moment the process ends, whatever is under way."""
+        """Begin to end: after the delay the process ends, with any work in progress."""
         timer = threading.Timer(GRACE_SECONDS, self.leave)
         timer.daemon = True
         timer.start()

@@ -1,7 +1,7 @@
-"""Money tool: a tool that rejects unknown arguments, and whose every failure is one text with a code.
+"""Money tool: a tool that refuses unknown arguments, and reports every failure as one text with a code.
 
-The SDK drops unknown arguments silently: on a paying tool a misspelt limit would vanish. It also lets an unexpected
-exception end in a text that says nothing of money.
+The SDK ignores unknown arguments: on a paying tool a misspelt limit would be lost. And its text for an unexpected
+exception does not mention the money.
 """
 
 import logging
@@ -21,12 +21,12 @@ from seedance_mcp.server.schemas import compact_arguments, compact_result
 log = logging.getLogger("seedance_mcp")
 
 ERROR_KEY = "seedance-mcp/error"
-"""Where a failed result's `_meta` names its code and its money, for programs."""
+"""Key of a failed result's `_meta` with its code and its payment state, for programs."""
 PROBLEMS_MAX = 5
 
 
 class MoneyTool(Tool):
-    """See the module."""
+    """A tool with checked arguments and complete errors; see the module."""
 
     @classmethod
     def make(
@@ -38,14 +38,14 @@ class MoneyTool(Tool):
         result: type[BaseModel],
         brief: bool = False,
     ) -> "MoneyTool":
-        """Make a tool from a function whose result is `Annotated[CallToolResult, result]`.
+        """Build a tool from a function whose result is `Annotated[CallToolResult, result]`.
 
         Args:
-            fn: What it does; its docstring is what a host reads.
-            title: What a person at the host reads.
-            annotations: True about money.
+            fn: The function; its docstring is the description for the host.
+            title: The title for people.
+            annotations: Hints for the host about reading, spending and repeating.
             result: The model of its structured content.
-            brief: Whether its arguments are only named; another tool explains them.
+            brief: True to only name its arguments; another tool explains them.
         """
         tool = cast("MoneyTool", cls.from_function(fn, title=title, annotations=annotations))
         model = tool.fn_metadata.arg_model
@@ -56,7 +56,7 @@ class MoneyTool(Tool):
         return tool
 
     async def run(self, arguments: dict[str, Any], context: Any, convert_result: bool = False) -> Any:
-        """Run; every failure reads: code, what failed, what became of the money, what to do now."""
+        """Run the tool; a failure has a code, what failed, what happened to the money, and the next step."""
         begin_call()
         try:
             return await super().run(arguments, context, convert_result)
@@ -69,18 +69,18 @@ class MoneyTool(Tool):
                     **show_payment_state(cause.payment_state),
                     "amount_micro_usdc": cause.amount_micro_usdc,
                     "payment_id": cause.payment_id,
-                }  # without the video's URL, which may hold a secret: it is for the caller, not for the log
+                }  # without the video's URL, which may contain a secret: it is for the caller, not for the log
                 log.info("%s failed: %s", self.name, cause.code, extra={"tool": self.name, "code": cause.code, **money})
                 return _fail(cause.code, str(cause), **cause.list_facts())
             if isinstance(exc, UnexpectedToolError):
-                log.error("%s broke unexpectedly", self.name, exc_info=exc.__cause__, extra={"tool": self.name})
-                broken = InternalError(f"{self.name} broke unexpectedly.", payment_state="held")
+                log.error("%s failed unexpectedly", self.name, exc_info=exc.__cause__, extra={"tool": self.name})
+                broken = InternalError(f"{self.name} failed unexpectedly.", payment_state="held")
                 return _fail(broken.code, str(broken), **show_payment_state(broken.payment_state))
             raise
 
 
 def _fail(code: str, text: str, **facts: object) -> CallToolResult:
-    """A failure: one text for the model, and the same code for programs."""
+    """Build a failed result: one text for the model, and its code for programs."""
     return CallToolResult(
         content=[TextContent(type="text", text=redact(f"{code}: {text}"))],
         is_error=True,
@@ -89,7 +89,7 @@ def _fail(code: str, text: str, **facts: object) -> CallToolResult:
 
 
 def _describe_arguments(exc: ValidationError) -> str:
-    """What is wrong with the arguments, in a line each, without the validator's links."""
+    """Describe the invalid arguments, without the validator's links."""
     lines = [
         f"{'.'.join(str(part) for part in error['loc'])}: {error['msg']}"
         + (f", not {quote_text(error['input'], 40)}" if error["type"] not in ("missing", "extra_forbidden") else "")

@@ -1,6 +1,6 @@
-"""The six tools: what a model can call, and what each returns.
+"""The six tools that a model can call, and their results.
 
-Their docstrings, argument names and results are the product's words to a model. Each tool is bound by a deadline, says
+Their docstrings, argument names and results are the product's texts for a model. Each tool has a deadline, returns
 every fact twice (as data and as the same JSON in text), and never sends a video's bytes.
 """
 
@@ -61,13 +61,13 @@ from seedance_mcp.server.tool import ERROR_KEY, MoneyTool
 log = logging.getLogger("seedance_mcp")
 
 RESULT_EXPIRED = "result_expired"
-"""The code of a job that was paid and whose result could not be had any more."""
+"""Code of a paid job whose result is not available any more."""
 JOBS_DEFAULT, JOBS_MAX = 10, 50
 
 
 async def upload_image(ctx: Ctx, image: Image) -> Annotated[CallToolResult, UploadResult]:
-    """Host an image at the studio. Costs $0.01, once per image. animate_image does it by itself."""
-    async with telling_progress(ctx, "Reading the image and hosting it"):
+    """Upload an image to the studio. Costs $0.01, once per image. animate_image does it by itself."""
+    async with telling_progress(ctx, "Reading and uploading the image"):
         services = await find_engine(ctx).services()
         hosted = await services.generation.upload(image, deadline=read_deadlines(WAIT_SECONDS_MAX).answer)
     return _answer(show_upload(hosted))
@@ -182,7 +182,7 @@ async def wallet_status(ctx: Ctx) -> Annotated[CallToolResult, WalletResult]:
 
 
 def _answer_job(result: JobResult, thumbnail: bytes | None) -> CallToolResult:
-    """How a job stands. One that the studio gave up on is a failure, with its facts all the same: it was paid."""
+    """Build the result of a job. A job that failed at the studio is an error with all its facts: it was paid."""
     mark_span(result)
     _log_job(result)
     answer = _answer(result, file=result.file, thumbnail=thumbnail)
@@ -195,7 +195,7 @@ def _answer_job(result: JobResult, thumbnail: bytes | None) -> CallToolResult:
 
 
 def _answer(result: BaseModel, *, file: str | None = None, thumbnail: bytes | None = None) -> CallToolResult:
-    """The same facts as data and as text; the saved file as a link, and a small picture of it."""
+    """Build a result with the same facts as data and as text, a link to the saved file, and its thumbnail."""
     facts = cast("dict[str, Any]", redact_data(result.model_dump(mode="json")))
     text = json.dumps(facts, ensure_ascii=False, separators=(",", ":"))
     content: list[Any] = [TextContent(type="text", text=text)]
@@ -213,7 +213,7 @@ def _answer(result: BaseModel, *, file: str | None = None, thumbnail: bytes | No
 
 
 def mark_span(result: JobResult) -> None:
-    """Tell whoever traces this call which job it is about and what it cost; silent where nobody does."""
+    """Add the job and its cost to the trace span of this call, if there is one."""
     span = trace.get_current_span()
     if not span.is_recording():
         return
@@ -232,7 +232,7 @@ def _log_job(result: JobResult) -> None:
 
 @cache
 def build_tools() -> tuple[Tool, ...]:
-    """All tools, the most useful first; made once, for a server changes none of them."""
+    """Return all tools, the most useful first; built once, because no server changes them."""
     reading = ToolAnnotations(read_only_hint=True, destructive_hint=False, open_world_hint=True)
     return (
         MoneyTool.make(

@@ -1,10 +1,10 @@
-"""UI page: what a client that shows MCP Apps displays beside a quote, a job or a list of jobs.
+"""UI page: the page that a client with MCP Apps shows for a quote, a job or a list of jobs.
 
-One self-contained file, `page.html`, read when a host asks for it. Only a host that announces the extension is told of
-it: every other one gets the same lists as before, and no token more. The page may read prices and jobs; of the tools
-that spend, the host is told that no page may call them.
+It is one self-contained file, `page.html`, which is read when a host requests it. Only a host that announces the
+extension gets it in its lists; all others get the same lists as without it. The page may read prices and jobs. The
+tools that spend are marked, so that no page may call them.
 
-`mcp.server.apps` does half of this and costs every start two milliseconds; what is used of it is written out here.
+`mcp.server.apps` does half of this and costs every start two milliseconds, so the used part is written out here.
 
 Source: SEP-1865, revision 2026-01-26.
 """
@@ -30,16 +30,16 @@ PAGE_URI = "ui://seedance/clip"
 SHOWN = {"animate_image", "get_job", "quote_price", "list_jobs"}
 """Tools whose results the page shows."""
 CLIP_ORIGIN = "https://*.public.blob.vercel-storage.com"
-"""Where the studio's clips and their posters lie. Source: contract, section 8."""
+"""Origin of the studio's videos and posters. Source: contract, section 8."""
 
 
 class Page(Resource):
-    """The page as a resource; which origins it may load from depends on settings that nobody reads before a call."""
+    """The page as a resource. The origins that it may load depend on settings, which are read on a request."""
 
     find_origins: Callable[[], list[str]] = Field(exclude=True, repr=False)
 
     async def read(self) -> str:
-        """The page, and into `meta` what it may load."""
+        """Return the page, and set the origins that it may load in `meta`."""
         html, origins = await anyio.to_thread.run_sync(lambda: (_read_page(), self.find_origins()))
         self.meta = {"ui": {"csp": {"resourceDomains": origins}, "prefersBorder": True}}
         return html
@@ -49,7 +49,7 @@ class Apps(Extension):
     """The extension, with its one page.
 
     Args:
-        environ: Where settings are read from, when the page is.
+        environ: The environment of the settings, which are read with the page.
     """
 
     identifier = EXTENSION
@@ -65,26 +65,26 @@ class Apps(Extension):
         )
 
     def resources(self) -> Sequence[ResourceBinding]:
-        """The page."""
+        """Return the page."""
         return (ResourceBinding(resource=self._page),)
 
 
 def find_origins(environ: Mapping[str, str]) -> list[str]:
-    """Where the clips of the owner's studio come from; the live studio's where the settings are broken."""
+    """Return the origins of the owner's studio's videos; the live studio's if the settings are invalid."""
     try:
         profile = read_settings(environ, blocking=True).profile
-    except ConfigError:  # the first call says what is wrong
+    except ConfigError:  # the first call reports the problem
         return [CLIP_ORIGIN]
     if profile.name == "live":
         return [CLIP_ORIGIN]
     studio = urlsplit(profile.studio_url)
     if studio.scheme == "http":  # loopback only: the settings allow no other
-        return [f"http://{studio.hostname}:*"]  # a sandbox's blob store may have a port of its own
+        return [f"http://{studio.hostname}:*"]  # a sandbox's blob store may have another port
     return [f"https://{studio.netloc}", CLIP_ORIGIN]
 
 
 async def tell_of_page(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
-    """Put the page into the lists of a host that announces the extension, and leave it out of every other's."""
+    """Add the page to the lists of a host that announces the extension, and to no other lists."""
     result = await call_next(ctx)
     if not isinstance(result, dict):
         return result
@@ -97,7 +97,7 @@ async def tell_of_page(ctx: ServerRequestContext[Any, Any], call_next: CallNext)
 
 
 def _shows_pages(ctx: ServerRequestContext[Any, Any]) -> bool:
-    """Whether the host announced the extension, and with it pages of our kind."""
+    """Return True if the host announced the extension with HTML pages."""
     capabilities = ctx.session.client_capabilities
     announced = (capabilities.extensions or {}).get(EXTENSION) if capabilities else None
     kinds: object = (announced or {}).get("mimeTypes")
@@ -105,7 +105,7 @@ def _shows_pages(ctx: ServerRequestContext[Any, Any]) -> bool:
 
 
 def _link(tool: dict[str, Any]) -> dict[str, Any]:
-    """A tool with its page, and, where it spends, the word that only a model may call it."""
+    """Return a tool with its page; mark one that spends as callable by a model only."""
     ui: dict[str, Any] = {"resourceUri": PAGE_URI} if tool["name"] in SHOWN else {}
     if not tool["annotations"]["readOnlyHint"]:
         ui["visibility"] = ["model"]

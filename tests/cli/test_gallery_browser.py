@@ -277,7 +277,7 @@ async def test_search_and_filters_leave_what_fits(browser: Any, url: str) -> Non
         async def shown() -> list[str]:
             said = await seen.page.locator("article.clip .prompt").all_inner_texts()
             assert await seen.page.locator("#count").inner_text() == (
-                "1 clip" if len(said) == 1 else f"{len(said)} clips"
+                "1 video" if len(said) == 1 else f"{len(said)} videos"
             )
             return [text[:10] for text in said]
 
@@ -287,7 +287,7 @@ async def test_search_and_filters_leave_what_fits(browser: Any, url: str) -> Non
         assert await shown() == ["The boat d"]
         await search.fill("a submarine")
         assert await shown() == []
-        assert await seen.page.get_by_text("No clip fits.").is_visible()
+        assert await seen.page.get_by_text("No video matches.").is_visible()
         await search.fill("")
         status = seen.page.get_by_role("combobox", name="Status")
         await status.select_option(label="Failed")
@@ -311,7 +311,7 @@ async def test_the_chart_shows_today_against_the_limit_and_what_is_held_is_liste
         assert await chart.locator("rect.day").count() == 3
         held = seen.page.get_by_role("region", name="Not settled yet: $0.32 held")
         assert await held.get_by_text("Fog rolls in").is_visible()
-        assert await held.get_by_text("no answer yet; its credential ends at").is_visible()
+        assert await held.get_by_text("no answer yet; its credential expires at").is_visible()
         assert await seen.page.locator("#day").inner_text() == "$1.30"
         assert await seen.page.locator("#total").inner_text() == "$2.58"
 
@@ -403,7 +403,7 @@ async def test_a_gallery_that_was_closed_is_said_and_the_page_keeps_what_it_knew
         async with visit(browser, url) as seen:
             await run_in_thread(stack.close)
             await seen.page.get_by_text("The gallery was closed").wait_for(timeout=SEE_SECONDS * 1000)
-            assert await seen.page.get_by_text("No clips yet.").is_visible()
+            assert await seen.page.get_by_text("No videos yet.").is_visible()
             assert all("ERR_CONNECTION_REFUSED" in complaint for complaint in seen.complaints)  # the browser's own word
             seen.complaints.clear()
 
@@ -423,7 +423,7 @@ async def test_a_refusal_whose_time_passes_before_ones_eyes_is_not_said_to_be_he
             held = seen.page.get_by_role("region", name="Not settled yet: $0.04 held")
             assert await held.get_by_text("refused, held until").is_visible()
             await seen.page.clock.set_fixed_time((payment.hold_until + 1) * 1000)
-            past = held.get_by_text("refused; its credential has ended, the chain will tell")
+            past = held.get_by_text("refused; its credential has expired, the chain will show the outcome")
             await past.wait_for(timeout=SEE_SECONDS * 1000)
 
 
@@ -435,7 +435,7 @@ async def test_without_a_history_the_page_says_so_and_makes_nothing(
     with ExitStack() as stack:
         url = await run_in_thread(lambda: stack.enter_context(open_gallery(environ)))
         async with visit(browser, url, size) as seen:
-            assert await seen.page.get_by_text("No clips yet. They appear here as they are made.").is_visible()
+            assert await seen.page.get_by_text("No videos yet. They appear here as they are made.").is_visible()
             assert await seen.page.locator("#day").inner_text() == "$0.00"
             assert await seen.page.locator("#open").is_hidden()
             assert await seen.page.evaluate("document.documentElement.scrollWidth <= innerWidth")

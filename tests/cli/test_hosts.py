@@ -195,7 +195,7 @@ def test_a_file_that_install_made_goes_with_uninstall(name: str, person: Person)
     file = HOSTS[name].find_file()
     assert person.run("install", name, "--sandbox").code == 0
     dry = person.run("uninstall", name, "--dry-run")
-    assert "it goes, as it came" in dry.err
+    assert "contains nothing else: the file is removed." in dry.err
     assert file.exists()
     assert person.run("uninstall", name).code == 0
     assert not file.exists()
@@ -355,7 +355,7 @@ def test_an_old_key_is_left_out_kept_in_the_copy_and_told_of(person: Person) -> 
     assert KEY in copy.read_text()
     assert copy.stat().st_mode & 0o077 == 0
     assert KEY not in file.read_text()
-    assert f"is in the copy alone now: {copy}" in done.err
+    assert f"is only in the copy now: {copy}" in done.err
     assert "seedance-mcp wallet import -" in done.err
     assert read_env() == {"SEEDANCE_RPC_URL": "https://x.example/k", "SEEDANCE_DATA_DIR": str(person.data_dir)}
 

@@ -178,7 +178,7 @@ def test_ctrl_c_loses_nothing(make_sandbox: Callable[..., "Sandbox"], funded_key
     words = ("animate", "a.png", "b.png", "--prompt", "x")
     broken = person.interrupt(*words, when=lambda: len(settled(studio)) >= 3)
     assert broken.code == 130
-    assert "the same command goes on" in broken.one_line
+    assert "the same command continues" in broken.one_line
     done = person.run(*words, "--json")
     assert done.code == 0, done.err
     assert len(settled(studio)) == 4  # two uploads, two clips: nothing twice
@@ -274,11 +274,13 @@ def test_a_fault_of_ours_is_one_line_with_a_code_of_its_own(person: Person, monk
     assert broken.code == 4
     assert (broken.json["error"]["code"], broken.json["error"]["payment_state"]) == ("internal", "held")
     assert broken.err.count("\n") == 1
-    assert broken.one_line.startswith("seedance-mcp: The command broke unexpectedly (ZeroDivisionError). What was paid")
+    assert broken.one_line.startswith(
+        "seedance-mcp: The command failed unexpectedly (ZeroDivisionError). What was paid"
+    )
     told = person.run("wallet", "show", SEEDANCE_LOG_LEVEL="DEBUG")
     assert (told.code, told.out) == (4, "")
     assert "Traceback (most recent call last):" in told.err
-    assert told.err.splitlines()[-1].startswith("seedance-mcp: The command broke unexpectedly")
+    assert told.err.splitlines()[-1].startswith("seedance-mcp: The command failed unexpectedly")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a pipe that nobody reads is told otherwise elsewhere")

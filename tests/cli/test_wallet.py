@@ -112,7 +112,7 @@ def test_what_is_wrong_with_a_wallet_is_one_line_and_changes_nothing(person: Per
     assert not (person.folder / "x.json").exists()
     again = person.run("wallet", "export", str(locked), "--password-file", str(password)).one_line
     assert f"There is a file at {locked} already." in again
-    assert again.endswith("name another.")
+    assert again.endswith("name another file.")
     password.chmod(0o644)
     seen = person.run("wallet", "export", "z.json", "--password-file", str(password)).one_line
     assert f"The password file {password} can be read by others." in seen
@@ -172,7 +172,7 @@ def test_fund_says_where_and_waits_for_the_deposit(make_sandbox: Callable[..., "
     assert told.out.strip() == ADDRESS
     assert "Sandbox USDC on eip155:402402" in told.err
     assert "Sandbox dollar on eip155:4024217" in told.err
-    assert told.err.count("$0.00 there") == 2
+    assert told.err.count("balance $0.00") == 2
 
     ended = threading.Event()
 
@@ -223,7 +223,7 @@ def test_money_that_was_there_while_its_chain_was_silent_did_not_arrive(
 
     was_there = fund()
     assert was_there.code == 5, was_there.err
-    assert "the chain does not say what is there" in was_there.err
+    assert "balance unknown, the chain does not answer" in was_there.err
     assert was_there.one_line == "Nothing arrived yet."
 
     ended = threading.Event()

@@ -1,4 +1,4 @@
-"""`gallery`: clips and money on a page of this machine, or as a folder of files."""
+"""The `gallery` command: videos and payments on a local page, or as a folder of files."""
 
 import webbrowser
 from pathlib import Path
@@ -16,18 +16,18 @@ def gallery(
     open_page: Annotated[bool, typer.Option("--open/--no-open", help="Open it in the browser.")] = True,
     sandbox: Sandbox = False,
 ) -> None:
-    """Show clips, spending and open payments on a page of this machine. Needs neither a key nor a network."""
+    """Show videos, spending and pending payments on a local page. Needs neither a key nor a network."""
     settings = read_settings(read_environ(sandbox))
     if export is not None:
         from seedance_mcp.cli.gallery.export import export_gallery
 
         typer.echo(export_gallery(settings, export.expanduser().absolute()))
         return
-    from seedance_mcp.app.web.gallery.server import open_door, serve_gallery  # the web server, only where it serves
+    from seedance_mcp.app.web.gallery.server import open_door, serve_gallery  # the web server loads only if it serves
 
     door, origin, token = open_door(port)
     url = f"{origin}/{token}/"
-    words.print("The gallery stands here, for you alone; Ctrl-C ends it.")
+    words.print("The gallery is at this address, for you only; Ctrl-C ends it.")
     typer.echo(url)
     if open_page:
         webbrowser.open(url)

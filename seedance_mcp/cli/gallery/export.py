@@ -1,4 +1,4 @@
-"""The gallery as a folder of files that opens from disk: for an archive, or to be shown to somebody."""
+"""The gallery as a folder of files that opens from disk, for an archive or to show to other people."""
 
 import shutil
 from collections.abc import Callable
@@ -11,22 +11,22 @@ from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.core.records import Job
 
 MARK = b'<meta name="generator" content="seedance-mcp gallery">'
-"""Stands in the head of every page of ours: a page without it is somebody else's, and is not written over."""
+"""Element in the head of every page of ours; a page without it is not overwritten."""
 HEAD_BYTES_MAX = 1024
 MEDIA = "media"
 
 
 def export_gallery(settings: Settings, folder: Path) -> Path:
-    """Write `index.html` and copies of the clips; writing again adds what is new.
+    """Write `index.html` and copies of the videos; another export adds new ones.
 
-    The page comes last and at once: one that is there never names a file that is not, and an earlier one stays as it
-    was until then.
+    The page is written last and atomically: it never names a missing file, and an earlier page stays unchanged until
+    then.
 
     Returns:
         The page.
 
     Raises:
-        ConfigError: The folder cannot be written, or holds something else.
+        ConfigError: The folder cannot be written, or contains other files.
         LedgerError: The ledger cannot be read.
     """
     page, media = folder / "index.html", folder / MEDIA
@@ -48,7 +48,7 @@ def export_gallery(settings: Settings, folder: Path) -> Path:
 
 
 def _check_folder(folder: Path, page: Path) -> None:
-    """Only a folder that is empty or ours: an export that was broken off has left its media, and nothing else."""
+    """Check that a folder is empty or ours: an interrupted export has left only its media."""
     if not folder.is_dir():
         if folder.exists():
             raise ConfigError(f"{folder} is a file.", "Name a new or an empty folder.")
@@ -63,7 +63,7 @@ def _check_folder(folder: Path, page: Path) -> None:
 
 
 def _write_whole(file: Path, write: Callable[[Path], object]) -> None:
-    """Write a file under another name first; nothing half-written is left."""
+    """Write a file under a temporary name first, so that no partial file remains."""
     partial = file.with_name(f".{file.name}.part")
     try:
         write(partial)

@@ -1,4 +1,4 @@
-"""`install` and `uninstall`: our entry in a host's own file, shown before it is written, never with a key."""
+"""The commands `install` and `uninstall`: our entry in a host's file, shown before it is written, without a key."""
 
 import os
 from collections.abc import Mapping
@@ -22,7 +22,7 @@ HostName = Annotated[
     str, typer.Argument(help=f"One of: {', '.join(HOSTS)}.", metavar="HOST", autocompletion=_complete_host)
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the change and write nothing.")]
-File = Annotated[Path | None, typer.Option(help="The host's file, where it is not at its usual place.")]
+File = Annotated[Path | None, typer.Option(help="The host's file, if it is not at its usual path.")]
 
 
 def install(
@@ -31,10 +31,10 @@ def install(
     dry_run: DryRun = False,
     file: File = None,
 ) -> None:
-    """Write our entry into a host's own file: shows the difference and keeps a copy of what was there. Never a key."""
+    """Write our entry into a host's file: shows the difference and keeps a copy of the file. Never writes a key."""
     chosen = _find_host(host)
     if not sandbox:
-        read_settings(os.environ)  # what is carried along must be right
+        read_settings(os.environ)  # the copied settings must be valid
     place = file or chosen.find_file()
     old = read_entry(chosen, place)
     entry = build_entry(chosen.form, sandbox=sandbox, environ=os.environ, old=old)
@@ -53,7 +53,7 @@ def install(
 
 
 def uninstall(host: HostName, dry_run: DryRun = False, file: File = None) -> None:
-    """Take our entry out of a host's file; the rest of it stays as it is."""
+    """Remove our entry from a host's file; the rest of the file stays unchanged."""
     chosen = _find_host(host)
     change = remove_entry(chosen, file or chosen.find_file())
     if change.before is None or change.after == change.before:
@@ -66,21 +66,21 @@ def uninstall(host: HostName, dry_run: DryRun = False, file: File = None) -> Non
 def _find_host(name: str) -> Host:
     host = HOSTS.get(name.lower())
     if host is None:
-        raise ConfigError(f"{name[:60]!r} is not a host that is known.", f"Known are: {', '.join(HOSTS)}.")
+        raise ConfigError(f"{name[:60]!r} is not a known host.", f"Known are: {', '.join(HOSTS)}.")
     return host
 
 
 def _apply(host: Host, change: Change, *, dry_run: bool) -> Path | None:
-    """Show a change and write it; the copy that was made, if any."""
+    """Show a change, write it, and return the path of the copy, if any."""
     typer.echo(change.diff)
     if change.after is None:
-        words.print(f"Nothing else is in {change.file}: it goes, as it came.", markup=False)
+        words.print(f"{change.file} contains nothing else: the file is removed.", markup=False)
     if dry_run:
         words.print("Nothing was written (--dry-run).")
         return None
     backup = write_change(change)
     if backup is not None:
-        words.print(f"What was there is kept in {backup}", markup=False)
+        words.print(f"The earlier file is kept in {backup}", markup=False)
     done = "Removed" if change.after is None else "Written"
     words.print(f"{done}: {change.file}. {host.reload}", markup=False)
     return backup
@@ -104,12 +104,12 @@ def _say_where_the_key_is(old: object, file: Path, backup: Path | None) -> None:
         words.print(f"The entry in {file} holds a private key ({KEY}), which would be left out.", markup=False)
     else:
         words.print(
-            f"The entry held a private key ({KEY}). It was left out of {file}, and is in the copy alone now: {backup}",
+            f"The entry held a private key ({KEY}). It was left out of {file}, and is only in the copy now: {backup}",
             markup=False,
         )
     words.print(
         f"A key is better in the wallet file: type or pipe it to seedance-mcp wallet import -{flag}"
-        f"{' and take the copy away.' if backup else '.'}",
+        f"{' and delete the copy.' if backup else '.'}",
         markup=False,
     )
 

@@ -1,7 +1,7 @@
-"""Our entry in a host's list of servers: what it holds, what stays of the one before it, and how it is shown.
+"""Our entry in a host's list of servers: its content, what it keeps of the previous one, and its display.
 
-A key is never in it. What the owner set in the entry before (limits above all) stays, or is named when it does not.
-Secrets are never shown, not even those that somebody else put there.
+It never contains a key. The owner's settings in the previous entry (limits above all) are kept, or named if they are
+dropped. Secrets are never shown, regardless of who added them.
 """
 
 from __future__ import annotations
@@ -24,22 +24,22 @@ from seedance_mcp.core.next_steps import join_steps
 
 SERVER_NAME = "seedance"
 START_SECONDS, CALL_SECONDS = 30, 120
-"""What Codex is told to allow: its own 10 s are short for a first start."""
+"""Time-outs in Codex's entry; its default of 10 s is short for a first start."""
 
 KEY = "SEEDANCE_WALLET_KEY"
 SECRETS = (KEY, "SEEDANCE_RPC_URL", "SEEDANCE_TEMPO_RPC_URL")
-"""Settings that are never written into another program's file: a key, and addresses that may hold a provider's."""
+"""Settings that are never written to another program's file: a key, and URLs that may contain a provider's key."""
 
 PROFILE = "SEEDANCE_PROFILE"
 _OF_A_PROFILE = (
     "SEEDANCE_PROFILE_FILE", "SEEDANCE_STUDIO_URL", "SEEDANCE_WALLET_FILE", "SEEDANCE_WALLET_PASSWORD_FILE",
     "SEEDANCE_WALLET_KEYCHAIN", "SEEDANCE_RECIPIENTS", *SECRETS,
 )  # fmt: skip
-"""Settings that mean one studio and one wallet, and must not meet those of another profile."""
+"""Settings of one studio and one wallet, which must not be combined with those of another profile."""
 
 _OURS = ("type", "command", "args", "env")
 _REFERENCE = re.compile(r"\$\{(?:\w+:)?[A-Za-z_][\w.-]*\}")
-"""A value that the host looks up elsewhere, such as `${NAME}` or `${input:name}`; one with a default may hold it."""
+"""A value that the host resolves, such as `${NAME}` or `${input:name}`, but without a default, which may be secret."""
 _KEY_LIKE = re.compile(r"[0-9a-fA-F]{64}")
 _MAY_HIDE = re.compile(rf"=|{_KEY_LIKE.pattern}")
 _HIDDEN = "(not shown)"
@@ -50,22 +50,24 @@ Form = Literal["mcpServers", "servers", "context_servers", "codex"]
 def build_entry(
     form: Form, *, sandbox: bool, environ: Mapping[str, str], old: Mapping[str, object] | None = None
 ) -> dict[str, object]:
-    """Our entry: the absolute command, the owner's settings, and no secret.
+    """Build our entry: the absolute command, the owner's settings, and no secret.
 
     Args:
-        form: Of the host's file.
-        sandbox: Whether it starts in the sandbox.
-        environ: The owner's settings; those that are neither secret nor a sandbox's are carried along.
-        old: The entry that is there. Its settings stay where `environ` has no other, but for a key, and for what
-            belongs to another profile.
+        form: The format of the host's file.
+        sandbox: True to start in the sandbox.
+        environ: The owner's settings; those that are neither secret nor a sandbox's are copied.
+        old: The existing entry. Its settings are kept unless `environ` has other values, except a key and the
+            settings of another profile.
     """
-    script = shutil.which("seedance-mcp", path=str(Path(sys.executable).parent))  # of this very installation
+    script = shutil.which("seedance-mcp", path=str(Path(sys.executable).parent))  # of this installation
     command, args = (script, []) if script else (sys.executable, ["-m", "seedance_mcp"])
     entry: dict[str, object] = {"type": "stdio"} if form == "servers" else {}
     entry |= {"command": command, "args": args}
     if form == "codex":
         entry |= {"startup_timeout_sec": START_SECONDS, "tool_timeout_sec": CALL_SECONDS}
-    if old is not None and "command" in old:  # what the host or the owner added; not how to reach a server elsewhere
+    if (
+        old is not None and "command" in old
+    ):  # additions of the host or the owner, but not the address of a remote server
         entry |= {name: value for name, value in old.items() if name not in _OURS}
     fresh = {PROFILE: "sandbox"} if sandbox else _read_environ(environ)
     env = {**_keep(old or {}, fresh), **fresh}
@@ -75,13 +77,13 @@ def build_entry(
 
 
 def _read_environ(environ: Mapping[str, str]) -> dict[str, str]:
-    """The owner's settings that are set and no secret."""
+    """Return the owner's settings that are set and not secret."""
     own = {name: value.strip() for name, value in environ.items() if name.startswith(PREFIX) and name not in SECRETS}
     return {name: _absolute(name, value) for name, value in own.items() if value and not _is_reference(value)}
 
 
 def _absolute(name: str, value: str) -> str:
-    """A host starts us in a folder of its own choice: a path must not depend on it."""
+    """Make a path absolute, because a host starts the server in any folder."""
     if name.endswith("_DIRS"):
         parts = [part.strip() for part in value.split(os.pathsep)]
         return os.pathsep.join(str(expand(part, name).absolute()) for part in parts if part)
@@ -89,11 +91,11 @@ def _absolute(name: str, value: str) -> str:
 
 
 def _keep(old: Mapping[str, object], fresh: Mapping[str, str]) -> dict[str, object]:
-    """What stays of the environment of the entry before: `fresh` is what it gets anew."""
+    """Return the kept settings of the previous entry; `fresh` has the new ones."""
     env = read_env(old)
     before, now = read_profile(old), fresh.get(PROFILE, "live")
     if PROFILE not in fresh and before == "custom":
-        now = before  # only the sandbox comes and goes with its flag
+        now = before  # only the sandbox profile depends on its flag
     kept: dict[str, object] = {}
     for name, value in env.items():
         if not name.startswith(PREFIX):
@@ -106,18 +108,18 @@ def _keep(old: Mapping[str, object], fresh: Mapping[str, str]) -> dict[str, obje
 
 
 def read_env(entry: Mapping[str, object]) -> dict[str, object]:
-    """An entry's environment; empty where it has none."""
+    """Return an entry's environment; empty if it has none."""
     env = entry.get("env")
     return cast("dict[str, object]", env) if isinstance(env, dict) else {}
 
 
 def read_profile(entry: Mapping[str, object]) -> str:
-    """An entry's profile."""
+    """Return an entry's profile."""
     return str(read_env(entry).get(PROFILE) or "live").strip().lower()
 
 
 def has_key(entry: Mapping[str, object]) -> bool:
-    """Whether an entry holds a private key itself."""
+    """Return True if an entry itself contains a private key."""
     value = read_env(entry).get(KEY)
     return bool(value) and not _is_reference(value)
 
@@ -127,17 +129,17 @@ def _is_reference(value: object) -> bool:
 
 
 def list_dropped(old: Mapping[str, object], new: Mapping[str, object]) -> list[str]:
-    """Names of what the entry before had and the new one has not, but for its key."""
+    """Return the names that the previous entry had and the new one lacks, except its key."""
     told = (PROFILE, KEY) if has_key(old) else (PROFILE,)
     lost = [name for name in old if name not in new and name not in _OURS]
     return lost + [name for name in read_env(old) if name not in read_env(new) and name not in told]
 
 
 def check_entry(entry: Mapping[str, object], where: Path) -> None:
-    """Refuse an entry with which the server would not start.
+    """Check that the server would start with an entry.
 
     Raises:
-        ConfigError: A setting that was kept from the entry before is wrong.
+        ConfigError: A setting that was kept from the previous entry is invalid.
     """
     env = {name: str(value) for name, value in read_env(entry).items() if not _is_reference(value)}
     try:
@@ -153,7 +155,7 @@ def check_entry(entry: Mapping[str, object], where: Path) -> None:
 
 
 def show_change(form: Form, file: Path, old: object, new: Mapping[str, object] | None) -> str:
-    """The difference of two entries, with no secret in it; the rest of the file is nobody's business."""
+    """Return the difference of two entries without secrets, and without the rest of the file."""
     lines = difflib.unified_diff(_show(form, old), _show(form, new), str(file), str(file), n=sys.maxsize, lineterm="")
     return "\n".join(lines).encode("utf-8", "backslashreplace").decode()
 
@@ -168,7 +170,7 @@ def _show(form: Form, entry: object) -> list[str]:
 
 
 def _mask(entry: Mapping[str, object]) -> dict[str, object]:
-    """An entry with only what is known to be no secret: anybody may have put anything into it."""
+    """Return an entry with only values that are known not to be secret: it may contain anything."""
     masked: dict[str, object] = {}
     for name, value in entry.items():
         if name == "env" and isinstance(value, dict):
@@ -190,5 +192,5 @@ def _is_plain(name: str, value: object) -> bool:
 
 
 def _is_plain_word(part: object) -> bool:
-    """Whether an argument is a flag, or names us; a token could be anything else."""
+    """Return True if an argument is a flag, or names us; any other one could be a token."""
     return isinstance(part, str) and not _MAY_HIDE.search(part) and (part.startswith("-") or "seedance" in part)

@@ -1,7 +1,7 @@
-"""Hosts: where each MCP host keeps its list of servers, and how our entry is written into it and taken out again.
+"""Hosts: the file in which each MCP host lists its servers, and how our entry is added to it and removed.
 
-Owns other programs' files, so it changes nothing but our own entry, keeps a copy of what was there, and refuses a file
-that it cannot read. Never writes a key: a host's file is read by many.
+The files are other programs', so this module changes only our entry, keeps a copy of the file, and refuses a file that
+it cannot read. It never writes a key, because many programs read a host's file.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ class Host:
     """One MCP host.
 
     Attributes:
-        name: What a person types.
-        title: What a person calls it.
-        form: How its file lists servers.
-        places: Its file on Linux, macOS and Windows; `~`, `$CONFIG` and `$APPDATA` are filled in.
-        reload: What to do afterwards.
+        name: Its name as an argument.
+        title: Its name for people.
+        form: The format of its file.
+        places: Its file on Linux, macOS and Windows; `~`, `$CONFIG` and `$APPDATA` are expanded.
+        reload: The next step for the person.
     """
 
     name: str
@@ -45,7 +45,7 @@ class Host:
     reload: str
 
     def find_file(self, platform: str = sys.platform, environ: Mapping[str, str] | None = None) -> Path:
-        """This host's file for this user; it need not exist."""
+        """Return this host's file for this user; it need not exist."""
         environ = os.environ if environ is None else environ
         index = 1 if platform == "darwin" else 2 if platform in ("win32", "cygwin") else 0
         home = environ.get("USERPROFILE") if index == 2 else environ.get("HOME")
@@ -130,14 +130,14 @@ HOSTS: dict[str, Host] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """A host's file as it is and as it will be.
+    """A host's file before and after a change.
 
     Attributes:
-        form: Of the file.
-        before: None where there is no file yet.
-        after: None where there will be no file: nothing but what we had made was in it.
-        old: Our entry as it is, if any.
-        new: Our entry as it will be.
+        form: The format of the file.
+        before: The text before; None if there is no file yet.
+        after: The text after; None if the file is removed, because it had only our entry.
+        old: Our entry before, if any.
+        new: Our entry after.
     """
 
     form: Form
@@ -149,12 +149,12 @@ class Change:
 
     @property
     def diff(self) -> str:
-        """The change for a person's eyes: our entry alone, for the rest of the file may hold other people's secrets."""
+        """Return the change of our entry for people; the rest of the file may contain secrets."""
         return show_change(self.form, self.file, self.old, self.new)
 
 
 def read_entry(host: Host, file: Path) -> Mapping[str, object] | None:
-    """Our entry in a host's file, if there is one.
+    """Return our entry in a host's file, or None.
 
     Raises:
         ConfigError: The file cannot be read.
@@ -164,7 +164,7 @@ def read_entry(host: Host, file: Path) -> Mapping[str, object] | None:
 
 
 def has_entry(host: Host, file: Path) -> bool | None:
-    """Whether our entry is in a host's file; None where the host has none.
+    """Return True if our entry is in a host's file; None if the host has no file.
 
     Raises:
         ConfigError: The file cannot be read.
@@ -174,10 +174,10 @@ def has_entry(host: Host, file: Path) -> bool | None:
 
 
 def add_entry(host: Host, file: Path, entry: Mapping[str, object]) -> Change:
-    """The host's file with our entry in it.
+    """Build the change that adds our entry to a host's file.
 
     Raises:
-        ConfigError: The file cannot be read, or is not what this host writes. Nothing is changed.
+        ConfigError: The file cannot be read, or is not in this host's format. Nothing is changed.
     """
     before = _read_text(file)
     old = _read_servers(host, before or "", file).get(SERVER_NAME)
@@ -186,7 +186,7 @@ def add_entry(host: Host, file: Path, entry: Mapping[str, object]) -> Change:
 
 
 def remove_entry(host: Host, file: Path) -> Change:
-    """The host's file without our entry: as it was before, to the byte, where nobody else has changed it since.
+    """Build the change that removes our entry: to the same bytes as before, if no one else has changed the file.
 
     Raises:
         ConfigError: As `add_entry`.
@@ -215,14 +215,14 @@ def _undo(host: Host, before: str, file: Path, old: object) -> str | None:
 
 
 def _read_copy(host: Host, file: Path) -> str | None:
-    """What a file was before our entry came into it: the newest copy without one."""
+    """Return the file before our entry was added: the newest copy without one."""
     for copy in reversed(_list_copies(_resolve(file))):
         try:
             text = _read_text(copy)
             if text is not None and SERVER_NAME not in _read_servers(host, text, copy):
                 return text
         except ConfigError:
-            continue  # somebody has changed it: it is of no use here, and no fault of the file's
+            continue  # the copy was changed: it cannot be used, and the file itself is not at fault
     return None
 
 
@@ -241,13 +241,13 @@ def _set(host: Host, text: str, file: Path, entry: Mapping[str, object]) -> str:
         after = set_json(text, file, host.form, SERVER_NAME, entry)
     try:
         after.encode("utf-8")
-    except UnicodeEncodeError as exc:  # a path that is no text, in the environment
+    except UnicodeEncodeError as exc:  # a path in the environment that is not Unicode text
         raise ConfigError(f"What {file} would hold is not UTF-8 text.", "Nothing was changed.") from exc
     return bom + after
 
 
 def _read_servers(host: Host, text: str, file: Path) -> dict[str, object]:
-    """A host's servers by name."""
+    """Return a host's servers by name."""
     _, text = _split_bom(text)
     if host.form == "codex":
         return read_table(parse_toml(text, file), _CODEX, file)
@@ -259,10 +259,10 @@ def _split_bom(text: str) -> tuple[str, str]:
 
 
 def write_change(change: Change) -> Path | None:
-    """Write a host's file whole or not at all (or take it away), and keep what was there beside it.
+    """Write a host's file completely or not at all (or remove it), and keep a copy of it.
 
     Returns:
-        The copy, or None where there was nothing.
+        The copy, or None if there was no file.
 
     Raises:
         ConfigError: It cannot be written, or was changed meanwhile.
@@ -271,13 +271,13 @@ def write_change(change: Change) -> Path | None:
     partial = file.with_name(f".{file.name}.seedance-{os.getpid()}")
     backup: Path | None = None
     if _read_text(file) != change.before:
-        raise ConfigError(f"{file} was changed by somebody else a moment ago.", "Run the same command again.")
+        raise ConfigError(f"{file} was changed by another program a moment ago.", "Run the same command again.")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
         if change.before is not None:
             backup = _name_backup(file)
             shutil.copy2(file, backup)
-            backup.chmod(0o600)  # it may hold a key, and its owner alone needs it
+            backup.chmod(0o600)  # it may contain a key, and only its owner needs it
         if change.after is None:
             file.unlink()
             return backup
@@ -297,7 +297,7 @@ def _resolve(file: Path) -> Path:
 
 
 def _list_copies(file: Path) -> list[Path]:
-    """The copies that were made of a file, the oldest first."""
+    """Return the copies of a file, the oldest first."""
     return [copy for number in range(BACKUPS_MAX) if (copy := _name_copy(file, number)).exists()]
 
 
@@ -309,7 +309,7 @@ def _name_backup(file: Path) -> Path:
     for number in range(BACKUPS_MAX):
         if not _name_copy(file, number).exists():
             return _name_copy(file, number)
-    raise ConfigError(f"There are {BACKUPS_MAX} copies of {file.name} already.", "Take some away.")
+    raise ConfigError(f"There are {BACKUPS_MAX} copies of {file.name} already.", "Delete some.")
 
 
 def _read_text(file: Path) -> str | None:

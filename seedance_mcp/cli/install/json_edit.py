@@ -1,7 +1,7 @@
-"""JSON as editors write it, with comments and trailing commas: read as it is meant, and changed in one place only.
+"""JSON as editors write it, with comments and trailing commas: reading, and changing one entry.
 
-Pure text in, text out. What is put in follows the file's own lines, and what is taken out is what was put in: every
-other character stays, comments too. A change is proven: what it makes is read again and compared.
+The functions take and return text. An added entry follows the file's layout, and removing it restores the text: every
+other character is kept, including comments. Each change is verified: the result is parsed and compared.
 """
 
 from __future__ import annotations
@@ -19,14 +19,14 @@ from seedance_mcp.core.errors import ConfigError
 _COMMENT = re.compile(r'"(?:\\.|[^"\\])*"|//[^\r\n]*|/\*.*?\*/', re.DOTALL)
 _LAST_COMMA = re.compile(r'"(?:\\.|[^"\\])*"|,(?=\s*[}\]])', re.DOTALL)
 _TO_LINE_END = re.compile(r"(?:[ \t]|//[^\r\n]*|/\*(?:(?!\*/)[^\r\n])*\*/)*(?=\r?\n)")
-"""Blanks and comments up to the end of a line, where nothing else is on it."""
+"""Blanks and comments up to the end of a line with nothing else on it."""
 _INDENT = re.compile(r"[ \t]*")
 _UNIT = "  "
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Member:
-    """One member of an object: where its name and its value begin, where it ends, and where its comma is, if any."""
+    """One member of an object: the start of its name and its value, its end, and its comma, if any."""
 
     name: str
     begin: int
@@ -37,24 +37,24 @@ class _Member:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Style:
-    """How a file is laid out: its newline, and what one step of indentation is."""
+    """The layout of a file: its newline, and one step of indentation."""
 
     newline: str
     unit: str
 
     def dump(self, value: object, indent: str) -> str:
-        """A value over several lines, of which all but the first begin with `indent`."""
+        """Serialise a value over several lines, all but the first indented by `indent`."""
         text = json.dumps(value, indent=self.unit, ensure_ascii=False)
         return text.replace("\n", self.newline + indent)
 
 
 def find_newline(text: str) -> str:
-    """The newline that a text has most of."""
+    """Return the most frequent newline of a text."""
     return "\r\n" if text.count("\r\n") * 2 > text.count("\n") else "\n"
 
 
 def parse_json(text: str, file: Path) -> dict[str, object]:
-    """A file's object; an empty one where there is nothing but comments.
+    """Parse a file's object; an empty one if it has only comments.
 
     Raises:
         ConfigError: It is not JSON, or not an object.
@@ -66,29 +66,29 @@ def parse_json(text: str, file: Path) -> dict[str, object]:
         document = cast("object", json.loads(plain))
     except (ValueError, RecursionError) as exc:
         where = f", line {exc.lineno}: {exc.msg}" if isinstance(exc, json.JSONDecodeError) else ""
-        raise ConfigError(f"{file} is not JSON{where}.", "Mend it first; nothing was changed.") from exc
+        raise ConfigError(f"{file} is not JSON{where}.", "Correct it first; nothing was changed.") from exc
     if not isinstance(document, dict):
-        raise ConfigError(f"{file} does not hold a JSON object.", "Mend it first; nothing was changed.")
+        raise ConfigError(f"{file} does not hold a JSON object.", "Correct it first; nothing was changed.")
     return cast("dict[str, object]", document)
 
 
 def read_object(document: Mapping[str, object], key: str, file: Path) -> dict[str, object]:
-    """The object under a key; an empty one where there is none.
+    """Return the object under a key; an empty one if there is none.
 
     Raises:
-        ConfigError: Something else is there.
+        ConfigError: The value is not an object.
     """
     found = document.get(key, {})
     if not isinstance(found, dict):
-        raise ConfigError(f"{key} in {file} is not an object.", "Mend it first; nothing was changed.")
+        raise ConfigError(f"{key} in {file} is not an object.", "Correct it first; nothing was changed.")
     return cast("dict[str, object]", found)
 
 
 def set_json(text: str, file: Path, key: str, name: str, entry: Mapping[str, object]) -> str:
-    """The text with one entry under a key set, or put first where it is new.
+    """Return the text with one entry under a key set; a new one is put first.
 
     Raises:
-        ConfigError: It cannot be read, or not be changed safely.
+        ConfigError: The text cannot be parsed, or not be changed safely.
     """
     document = parse_json(text, file)
     servers = read_object(document, key, file)
@@ -112,14 +112,14 @@ def set_json(text: str, file: Path, key: str, name: str, entry: Mapping[str, obj
 
 
 def cut_json(text: str, file: Path, key: str, name: str, *, with_key: bool) -> str:
-    """The text without one entry under a key.
+    """Return the text without one entry under a key.
 
     Args:
-        text: Of the file.
-        file: For the words of an error.
-        key: Whose object holds the entry.
-        name: Of the entry, which is there.
-        with_key: Whether the key goes, too, once there is nothing left in it, not even a comment.
+        text: The file's text.
+        file: The file's path, for an error.
+        key: The key of the object that contains the entry.
+        name: The name of the existing entry.
+        with_key: True to remove the key, too, if its object has nothing left, not even a comment.
 
     Raises:
         ConfigError: As `set_json`.
@@ -149,11 +149,11 @@ def _prove(after: str, file: Path, expected: dict[str, object]) -> None:
     )
 
 
-# ── Places ───────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── Parsing ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 def _blank(pattern: re.Pattern[str], text: str) -> str:
-    """What a pattern finds, strings apart, as spaces, so that every place stays what it was."""
+    """Replace a pattern outside strings by spaces, so that all positions stay the same."""
 
     def blank(match: re.Match[str]) -> str:
         found = match[0]
@@ -164,7 +164,7 @@ def _blank(pattern: re.Pattern[str], text: str) -> str:
 
 @lru_cache(maxsize=4)
 def _strip(text: str) -> tuple[str, str]:
-    """The text without its comments, and without its trailing commas, too."""
+    """Return the text without comments, and also without trailing commas."""
     bare = _blank(_COMMENT, text)
     return bare, _blank(_LAST_COMMA, bare)
 
@@ -174,7 +174,7 @@ def _plain(text: str) -> str:
 
 
 def _members(text: str, start: int) -> tuple[list[_Member], int]:
-    """The members of the object at `start`, and where its brace closes."""
+    """Return the members of the object at `start`, and the position of its closing brace."""
     bare, plain = _strip(text)
     decoder = json.JSONDecoder()
     found: list[_Member] = []
@@ -197,12 +197,12 @@ def _skip(text: str, at: int) -> int:
 
 
 def _find(text: str, start: int, name: str) -> _Member:
-    """A member that is there; of several, the one that counts."""
+    """Return an existing member; of several with one name, the last."""
     return [member for member in _members(text, start)[0] if member.name == name][-1]
 
 
 def _find_indent(text: str, at: int) -> str:
-    """What the line of a place begins with."""
+    """Return the indentation of a position's line."""
     found = _INDENT.match(text, text.rfind("\n", 0, at) + 1)
     return found[0] if found else ""
 
@@ -214,7 +214,7 @@ def _find_style(text: str, top: int) -> _Style:
 
 
 def _is_one_line(text: str, start: int) -> bool:
-    """Whether the object at `start` has its first member on the line of its brace."""
+    """Return True if the object at `start` has its first member on the line of its brace."""
     members, _ = _members(text, start)
     return bool(members) and "\n" not in text[start : members[0].begin]
 
@@ -223,22 +223,22 @@ def _is_one_line(text: str, start: int) -> bool:
 
 
 def _insert(text: str, start: int, name: str, value: object, style: _Style, *, outer: str, one_line: bool) -> str:
-    """Put a member first into the object at `start`, laid out as the other members are.
+    """Insert a member first into the object at `start`, in the layout of the other members.
 
     Args:
-        text: Of the file.
-        start: Of the object.
-        name: Of the member.
-        value: Of the member.
-        style: Of the file.
-        outer: What the line of the closing brace begins with, if the object is empty.
-        one_line: Whether it is written on one line, if the object is empty.
+        text: The file's text.
+        start: The position of the object.
+        name: The member's name.
+        value: The member's value.
+        style: The file's layout.
+        outer: The indentation of the closing brace, if the object is empty.
+        one_line: True to write it on one line, if the object is empty.
     """
     members, close = _members(text, start)
     at = start + 1
     if _is_one_line(text, start) or (one_line and not members):
         written = f"{json.dumps(name)}: {json.dumps(value, ensure_ascii=False)}"
-        if members:  # one blank on one side, where there is none yet
+        if members:  # add a blank on one side, if there is none
             written = f" {written}," if text[at].isspace() else f"{written}, "
         return text[:at] + written + text[at:]
     line_end = _TO_LINE_END.match(text, at)
@@ -262,7 +262,7 @@ def _replace(text: str, member: _Member, value: object, style: _Style) -> str:
 
 
 def _cut(text: str, start: int, name: str) -> str:
-    """Take out a member, its comma, and the line break before it or the blank beside it; see `_insert`."""
+    """Remove a member, its comma, and the line break before it or the blank beside it; see `_insert`."""
     members, _ = _members(text, start)
     index = [number for number, member in enumerate(members) if member.name == name][-1]
     member = members[index]
@@ -281,7 +281,7 @@ def _cut(text: str, start: int, name: str) -> str:
             end += 1
     elif not text[end:].partition("\n")[0].strip():
         begin = newline - 1 if text[newline - 1] == "\r" and newline > space else newline
-    else:  # what shares our last line must not come to stand behind a comment on the line above
+    else:  # other text on our last line must not follow a comment on the line above
         end += len(text[end:]) - len(text[end:].lstrip(" \t"))
     after = text[:begin] + beside + text[end:]
     earlier = members[index - 1].comma if index else None

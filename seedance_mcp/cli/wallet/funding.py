@@ -1,4 +1,4 @@
-"""Wallet funding: show where to send money, and wait until it is there."""
+"""Wallet funding: show where to send money, and wait until it arrives."""
 
 import sys
 from typing import Annotated, Any
@@ -35,12 +35,12 @@ def fund(
         services, settings = await engine.services(), await engine.settings()
         deposits = await _read_deposits(services, settings)
         if not deposits:
-            raise ConfigError("This profile has no token to pay in on an allowed rail.")
+            raise ConfigError("This profile has no token on an allowed rail.")
         if not as_json:
             _show_deposits(services.wallet.address, deposits)
         arrived = None
         if wait:
-            words.print("Waiting for money to arrive; Ctrl-C ends the waiting and nothing else.")
+            words.print("Waiting for money to arrive; Ctrl-C only ends the waiting.")
             after = await _await_deposit(services, settings, deposits, wait_seconds)
             arrived = after is not None
             deposits = after or deposits
@@ -58,7 +58,7 @@ def fund(
 
 
 async def _read_deposits(services: Any, settings: Settings) -> list[dict[str, Any]]:
-    """Every token that may be sent: pinned by the profile, on a rail that the owner allows, preferred first."""
+    """Return the tokens to send: pinned by the profile, on a rail that the owner allows, preferred first."""
     rails = settings.limits.rails
     balances = [one for one in (await services.wallet_status.read()).balances if one.rail in rails]
     return [
@@ -76,9 +76,9 @@ async def _read_deposits(services: Any, settings: Settings) -> list[dict[str, An
 async def _await_deposit(
     services: Any, settings: Settings, before: list[dict[str, Any]], wait_seconds: int
 ) -> list[dict[str, Any]] | None:
-    """The new balances, or None where nothing came in time.
+    """Return the new balances, or None if nothing arrived in time.
 
-    What is first known of a token's balance is what it had: a chain that does not answer says nothing of money.
+    The first balance that a chain reports is the initial one; a chain that does not answer gives no balance.
     """
     held = _known(before)
     with anyio.move_on_after(wait_seconds):
@@ -93,22 +93,22 @@ async def _await_deposit(
 
 
 def _known(deposits: list[dict[str, Any]]) -> dict[tuple[str, str], int]:
-    """The balances that a chain has told, by network and token."""
+    """Return the balances that are known, by network and token."""
     told = [one for one in deposits if one["balance_micro_usdc"] is not None]
     return {(one["network"], one["token_address"]): one["balance_micro_usdc"] for one in told}
 
 
 def settle_offline(settings: Settings) -> Settings:
-    """The same settings with the key of a locked wallet, asked for at the terminal; brings up no sandbox."""
+    """Return the settings with the key of a locked wallet, after asking for its password; start no sandbox."""
     return settings if settings.embedded else settle(settings)
 
 
 def _show_deposits(address: str, deposits: list[dict[str, Any]]) -> None:
-    import segno  # draws the QR code; loads only where one is shown
+    import segno  # draws the QR code; loads only if one is shown
 
     if sys.stderr.isatty():
         segno.make(address, micro=False).terminal(out=sys.stderr, compact=True)
-    words.print("Send one of these to this address, on that very network, and nothing else:")
+    words.print("Send only one of these tokens to this address, and only on its network:")
     typer.echo(address)
     _show_balances(deposits)
 
@@ -116,7 +116,7 @@ def _show_deposits(address: str, deposits: list[dict[str, Any]]) -> None:
 def _show_balances(deposits: list[dict[str, Any]]) -> None:
     for one in deposits:
         network, amount = _network_name(one["network"]), one["balance_micro_usdc"]
-        there = "the chain does not say what is there" if amount is None else f"${format_usdc(amount)} there"
+        there = "balance unknown, the chain does not answer" if amount is None else f"balance ${format_usdc(amount)}"
         words.print(f"  {one['token']} on {network}, token contract {one['token_address']}: {there}", markup=False)
 
 

@@ -1,4 +1,4 @@
-"""Wallet keys: make one, import one, show whose it is. No command prints a key."""
+"""Wallet keys: create or import one, and show its address. No command prints a key."""
 
 import asyncio
 import os
@@ -38,7 +38,7 @@ PasswordFile = Annotated[
 Encrypt = Annotated[bool, typer.Option("--encrypt", help="Lock the file with a password (keystore, version 3).")]
 
 
-Keychain = Annotated[bool, typer.Option("--keychain", help="Keep it in the operating system's keychain instead.")]
+Keychain = Annotated[bool, typer.Option("--keychain", help="Store it in the operating system's keychain instead.")]
 
 
 def create(
@@ -48,12 +48,12 @@ def create(
     sandbox: Sandbox = False,
     as_json: AsJson = False,
 ) -> None:
-    """Make a new key in a file that only you can read. Never overwrites one."""
+    """Create a new key in a file that only you can read. Never overwrites one."""
     settings = read_settings(read_environ(sandbox))
     if keychain:
         _keep_in_keychain(settings, make_key(), "made", as_json=as_json)
         return
-    if settings.wallet_file.exists():  # before anybody is asked for a password
+    if settings.wallet_file.exists():  # before the password is asked
         raise ConfigError(f"There is a wallet at {settings.wallet_file} already.", f"Run: {_name(settings, 'show')}")
     content = lock(make_key(), _new_password(settings, password_file)) if encrypt or password_file else None
     create_key_file(settings.wallet_file, content)
@@ -73,13 +73,13 @@ def import_key(
     sandbox: Sandbox = False,
     as_json: AsJson = False,
 ) -> None:
-    """Copy a key that you have into the wallet file. Never overwrites one; SOURCE stays as it is."""
+    """Copy an existing key into the wallet file. Never overwrites one; SOURCE stays unchanged."""
     settings = read_settings(read_environ(sandbox))
     if keychain:
         _keep_in_keychain(settings, read_key(_read_source(source, source_password_file)), "imported", as_json=as_json)
         return
     if settings.wallet_file.exists():
-        raise ConfigError(f"There is a wallet at {settings.wallet_file} already.", "Move it away, or leave it.")
+        raise ConfigError(f"There is a wallet at {settings.wallet_file} already.", "Move it away, or keep it.")
     key = read_key(_read_source(source, source_password_file))
     content = lock(key, _new_password(settings, password_file)) if encrypt or password_file else None
     create_key_file(settings.wallet_file, content or f'{{"private_key": "{key}"}}')
@@ -87,7 +87,7 @@ def import_key(
 
 
 def show(sandbox: Sandbox = False, as_json: AsJson = False) -> None:
-    """Say which wallet pays, and where its key comes from; never the key."""
+    """Show the wallet that pays, and the source of its key, but not the key."""
     settings = read_settings(read_environ(sandbox))
     sources = list_sources(*settings.key_places)
     used = next((source for source in sources if source.used), None)
@@ -116,14 +116,14 @@ def show(sandbox: Sandbox = False, as_json: AsJson = False) -> None:
 
 
 def export(
-    file: Annotated[Path, typer.Argument(help="Where to write an encrypted keystore; must not be there yet.")],
+    file: Annotated[Path, typer.Argument(help="The encrypted keystore to write; must not exist yet.")],
     password_file: PasswordFile = None,
     sandbox: Sandbox = False,
 ) -> None:
     """Write the key into an encrypted keystore (version 3), which other wallets can read. Never prints it."""
     file = file.expanduser().absolute()
-    if os.path.lexists(file):  # before anybody is asked for a password
-        raise ConfigError(f"There is a file at {file} already.", "It is left as it was; name another.")
+    if os.path.lexists(file):  # before the password is asked
+        raise ConfigError(f"There is a file at {file} already.", "It was not changed; name another file.")
     settings = settle_offline(read_settings(read_environ(sandbox)))
     key = find_key(*settings.key_places, sandbox=settings.profile.name == "sandbox")
     create_key_file(file, lock(key, _new_password(settings, password_file)))
@@ -135,7 +135,7 @@ def _must_ask(settings: Settings, used: KeySource) -> bool:
 
 
 def _name(settings: Settings, verb: str) -> str:
-    """A wallet command as one types it for this profile."""
+    """Return a wallet command, as a person types it for this profile."""
     return settings.profile.name_command(f"wallet {verb}")
 
 
@@ -146,7 +146,7 @@ def _new_password(settings: Settings, password_file: Path | None) -> str:
     elif sys.stdin.isatty():
         password = typer.prompt("New password", hide_input=True, confirmation_prompt=True, err=True)
     else:
-        raise ConfigError("There is no terminal to ask for a password at.", "Name a --password-file (mode 0600).")
+        raise ConfigError("There is no terminal at which to ask for a password.", "Name a --password-file (mode 0600).")
     if len(password) < PASSWORD_CHARACTERS_MIN:
         raise ConfigError(f"The password is shorter than {PASSWORD_CHARACTERS_MIN} characters.", "Choose a longer one.")
     return password
@@ -194,7 +194,7 @@ def _show_new(settings: Settings, verb: str, password_file: Path | None, *, as_j
     words.print(f"The wallet was {verb}: {settings.wallet_file}{' (locked)' if locked else ''}", markup=False)
     if locked:
         words.print("A host cannot ask for a password: name its file in SEEDANCE_WALLET_PASSWORD_FILE.")
-    words.print("Keep a copy of that file: who has it has the money, and without it the money is lost.")
+    words.print("Keep a copy of that file: anyone who has it has the money, and without it the money is lost.")
     words.print(f"Next: {_name(settings, 'fund')}")
     if address is not None:
         typer.echo(address)

@@ -41,7 +41,7 @@ async def test_the_official_bridge_takes_every_word_of_the_page(browser: Any, ap
         await screen.call("animate_image", **WISHES, wait_seconds=4)
         await screen.see("Finished")
         source = await wait_for_play(screen)
-        await screen.page.get_by_role("link", name="Open the clip").click()
+        await screen.page.get_by_role("link", name="Open the video").click()
         await screen.tell("host-context-changed", {"theme": "light"})
         await screen.page.locator("html[style*=light]").wait_for()
         app = (await screen.heard("app"))[0]

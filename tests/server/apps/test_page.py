@@ -32,7 +32,7 @@ async def is_playing(screen: Screen) -> bool:
 
 async def wait_for_play(screen: Screen) -> str:
     """Press play, wait until the picture moves; where it came from."""
-    await screen.page.get_by_label("Play the clip").click()
+    await screen.page.get_by_label("Play the video").click()
     with anyio.fail_after(WAIT_SECONDS):
         while not await is_playing(screen):
             await anyio.sleep(0.1)
@@ -150,9 +150,9 @@ async def test_where_nothing_can_be_played_the_page_says_so_and_keeps_the_link(
 ) -> None:
     async with open_screen(browser, app_environ(), declared=SHUT, capabilities={"openLinks": {}}) as screen:
         job = await make_clip(screen)
-        await screen.page.get_by_label("Play the clip").click()
-        await screen.see("This host does not play the clip here.")
-        await screen.page.get_by_role("link", name="Open the clip").click()
+        await screen.page.get_by_label("Play the video").click()
+        await screen.see("This host does not play the video here.")
+        await screen.page.get_by_role("link", name="Open the video").click()
         links = await screen.heard("ui/open-link")
     assert links == [{"url": job["video_url"]}]
     assert screen.calls == []
@@ -163,12 +163,12 @@ async def test_a_list_opens_its_clips_and_leads_back(browser: Any, app_environ: 
     async with open_screen(browser, app_environ(), size=PHONE) as screen:
         job = await make_clip(screen)
         await screen.call("list_jobs")
-        await screen.see("1 clip")
+        await screen.see("1 video")
         wide = await screen.is_too_wide()
         await screen.page.get_by_role("button", name=PROMPT).click()
         await screen.see("Finished")
-        await screen.page.get_by_role("button", name="All clips").click()
-        await screen.see("1 clip")
+        await screen.page.get_by_role("button", name="All videos").click()
+        await screen.see("1 video")
     assert not wide
     assert screen.calls == [
         ("tools/call", {"name": "get_job", "arguments": {"job_id": job["job_id"], "wait_seconds": 0}})

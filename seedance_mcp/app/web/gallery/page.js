@@ -1,11 +1,11 @@
 "use strict";
-// Every text is set as text, never as markup: prompts and the studio's words are a stranger's.
+// Every text is set as text, never as markup: prompts and the studio's texts are untrusted.
 const $ = (id) => document.getElementById(id);
 const SVG = "http://www.w3.org/2000/svg";
 const LIVE_MS = 2000, IDLE_MS = 5000;
-const LETTER_WIDTH = 6.3, LETTER_DROP = 4, LINE_HEIGHT = 15, LABEL_GAP = 6;  // of the chart's words, in its units
+const LETTER_WIDTH = 6.3, LETTER_DROP = 4, LINE_HEIGHT = 15, LABEL_GAP = 6;  // of the chart's labels, in its units
 let show = JSON.parse($("data").textContent);
-let drawn = "";  // what the page shows now: the same is not drawn twice, so that nothing closes or loses its focus
+let drawn = "";  // what the page shows: unchanged data is not drawn again, so that nothing closes or loses its focus
 const playing = new Set();
 
 function make(tag, name, text) {
@@ -52,7 +52,7 @@ function drawMoney() {
 function drawChart(days, limit) {
   const width = Math.max($("chart").clientWidth, 240), height = 144, foot = 20, head = 18;
   const today = days.at(-1).micro_usdc, labels = [`limit ${usd(limit)}`, today ? usd(today) : ""];
-  const right = width - Math.max(...labels.map((text) => text.length)) * LETTER_WIDTH - LABEL_GAP;  // labels stand beside the bars, which cover none
+  const right = width - Math.max(...labels.map((text) => text.length)) * LETTER_WIDTH - LABEL_GAP;  // labels are beside the bars, which cover none
   const top = Math.max(limit, ...days.map((day) => day.micro_usdc), 1);
   const y = (value) => head + (height - head - foot) * (1 - value / top);
   const step = right / days.length, bar = Math.min(step * 0.62, 28);
@@ -82,15 +82,15 @@ function drawChart(days, limit) {
 }
 function drawOpen() {
   const held = show.open.filter((payment) => payment.state !== "settled").reduce((sum, payment) => sum + payment.amount_micro_usdc, 0);
-  say("open-title", held ? `Not settled yet: ${usd(held)} held` : "Paid, and still looked for");
+  say("open-title", held ? `Not settled yet: ${usd(held)} held` : "Paid, video not found yet");
   $("open").querySelector("ul").replaceChildren(...show.open.map((payment) => {
-    const line = make("li"), what = payment.prompt || (payment.purpose === "upload" ? "Upload of a picture" : "A clip");
-    const past = ended(payment) && "its credential has ended, the chain will tell";
+    const line = make("li"), what = payment.prompt || (payment.purpose === "upload" ? "Upload of a picture" : "A video");
+    const past = ended(payment) && "its credential has expired, the chain will show the outcome";
     const state = {
-      reserved: "is being bought",
-      signed: `no answer yet; ${past || `its credential ends at ${clock(payment.hold_until)}`}`,
+      reserved: "is being paid",
+      signed: `no answer yet; ${past || `its credential expires at ${clock(payment.hold_until)}`}`,
       refused: past ? `refused; ${past}` : `refused, held until ${clock(payment.hold_until)}`,
-      settled: "paid; its job is looked for at the studio",
+      settled: "paid; its job is being searched for at the studio",
     }[payment.state];
     line.append(make("b", "", usd(payment.amount_micro_usdc)), make("span", "what", what), make("span", "quiet", `${state} · payment ${payment.payment_id}`));
     return line;
@@ -133,7 +133,7 @@ function drawStage(clip) {
       image.src = first.picture; image.alt = ""; image.loading = "lazy";
       stage.append(image);
     }
-    const state = clip.missing ? "The file is not there any more"
+    const state = clip.missing ? "The file does not exist any more"
       : { failed: clip.claim ? "Paid, result expired" : "Failed at the studio", complete: "Being saved", pending: "Waiting" }[clip.status] || (clip.progress ? `${clip.progress}%` : "Running");
     stage.append(make("span", "state", state));
     if (running(clip)) {
@@ -208,13 +208,13 @@ function drawClips() {
   const known = new Map([...$("clips").children].map((card) => [card.dataset.job, card]));
   const cards = found.map((clip) => {
     const card = known.get(clip.job_id);
-    return card && card.signature === JSON.stringify(clip) ? card : drawClip(clip);  // a playing clip plays on
+    return card && card.signature === JSON.stringify(clip) ? card : drawClip(clip);  // a playing video continues
   });
   if (cards.length !== $("clips").children.length || cards.some((card, index) => $("clips").children[index] !== card)) $("clips").replaceChildren(...cards);
-  $("count").textContent = found.length === 1 ? "1 clip" : `${found.length} clips`;
+  $("count").textContent = found.length === 1 ? "1 video" : `${found.length} videos`;
   offerMore();
   $("empty").hidden = found.length > 0;
-  $("empty").textContent = show.clips.length ? "No clip fits." : "No clips yet. They appear here as they are made.";
+  $("empty").textContent = show.clips.length ? "No video matches." : "No videos yet. They appear here as they are made.";
 }
 function drawModels() {
   const chosen = $("model").value, models = [...new Set(show.clips.map((clip) => clip.model))].sort();
@@ -239,7 +239,7 @@ async function refresh() {
     const answer = await fetch("data.json", { cache: "no-store" });
     if (answer.ok) { show = await answer.json(); drawAll(); }
     else say("live", "The gallery cannot read the ledger now.");
-  } catch { say("live", "The gallery was closed; what you see is the last it knew."); }
+  } catch { say("live", "The gallery was closed; this is its last state."); }
   clearTimeout(timer);
   timer = setTimeout(refresh, show.clips.some(running) || show.open.length ? LIVE_MS : IDLE_MS);
 }

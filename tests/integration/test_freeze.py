@@ -7,6 +7,7 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
+import anyio
 import pytest
 
 from tests.cli.conftest import COMMAND_SECONDS, Ended, Person
@@ -127,6 +128,7 @@ async def test_a_freeze_stops_the_rows_of_a_batch_that_have_not_begun(make_bench
     deadline = time.monotonic() + BEGUN_SECONDS
     while (await bench.paid()).count(CLIP) < 4 and process.poll() is None:
         assert time.monotonic() < deadline
+        await anyio.sleep(0.05)
     frozen = await command(bench, "freeze")
     out, err = await run_in_thread(lambda: process.communicate(timeout=COMMAND_SECONDS))
 

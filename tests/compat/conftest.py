@@ -1,4 +1,4 @@
-"""What the hosts' tests share: a server's command and settings, and foreign clients installed once for many runs."""
+"""Shared parts of the hosts' tests: a server's command and settings, and other clients installed once for many runs."""
 
 import json
 import os
@@ -17,21 +17,21 @@ if TYPE_CHECKING:
     from seedance_mcp.sandbox import Sandbox
 
 FOLDER_VARIABLE = "SEEDANCETEST_HOSTS_DIR"
-"""Where foreign clients are installed and kept; a temporary folder of the machine otherwise."""
+"""Variable that names the folder of installed clients; by default a temporary folder of the machine."""
 SWITCH_VARIABLE = "SEEDANCETEST_HOSTS"
 INSTALL_SECONDS = 300
 INSTALL_ATTEMPTS_MAX = 3
 DRIVE_SECONDS = 120
 SERVER = [sys.executable, "-m", "seedance_mcp"]
 FOLDER = Path(os.environ.get(FOLDER_VARIABLE) or Path(tempfile.gettempdir()) / "seedance-mcp-hosts")
-SWITCHED_ON = os.environ.get(SWITCH_VARIABLE) == "1"  # read at import: a fixture takes our variables away
+SWITCHED_ON = os.environ.get(SWITCH_VARIABLE) == "1"  # read at import: a fixture removes our variables
 
 MakeEnviron = Callable[..., Mapping[str, str]]
 
 
 @pytest.fixture
 def host_environ(make_sandbox: Callable[..., "Sandbox"], funded_key: str, tmp_path: Path) -> MakeEnviron:
-    """Settings of a server whose studio is a sandbox of its own."""
+    """Return a function that builds the settings of a server with its own sandbox."""
 
     def make(**settings: str) -> Mapping[str, str]:
         plain = {name: value for name, value in os.environ.items() if not name.startswith("SEEDANCE_")}
@@ -48,13 +48,13 @@ def host_environ(make_sandbox: Callable[..., "Sandbox"], funded_key: str, tmp_pa
 
 
 def need_switch() -> None:
-    """Skip unless foreign clients were asked for: they are downloaded."""
+    """Skip unless other clients were requested: they are downloaded."""
     if not SWITCHED_ON:
         pytest.skip(f"downloads clients; set {SWITCH_VARIABLE}=1")
 
 
 def install_python(*requirements: str) -> Path:
-    """A virtual environment with these packages; its interpreter."""
+    """Create a virtual environment with these packages, and return its interpreter."""
     need_switch()
     folder = FOLDER / "-".join(requirements).translate({ord(c): "_" for c in "<>=,[] "})
     python = folder / "bin" / "python"
@@ -68,7 +68,7 @@ def install_python(*requirements: str) -> Path:
 
 
 def install_node(*packages: str) -> Path:
-    """A folder with these packages of npm."""
+    """Create a folder with these npm packages."""
     need_switch()
     if shutil.which("npm") is None:
         pytest.skip("npm is not installed")
@@ -95,7 +95,7 @@ def _locking(folder: Path) -> Generator[None]:
 
 
 def install(command: list[str], *, cwd: Path | None = None) -> None:
-    """Run an installer, again where the network failed it; skip the test where it cannot be installed."""
+    """Run an installer, again after a network failure; skip the test if it still fails."""
     failure: Exception | None = None
     for _ in range(INSTALL_ATTEMPTS_MAX):
         try:
@@ -108,14 +108,14 @@ def install(command: list[str], *, cwd: Path | None = None) -> None:
 
 
 def run_driver(command: list[str], environ: Mapping[str, str], cwd: Path | None = None) -> dict[str, Any]:
-    """What a foreign client prints of what it saw, as JSON."""
+    """Run another client, and return its JSON report."""
     done = subprocess.run(command, env=dict(environ), cwd=cwd, capture_output=True, text=True, timeout=DRIVE_SECONDS)
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout.strip())
 
 
 def check_journey(seen: Mapping[str, Any], *, asked: bool) -> None:
-    """What every host must have seen of the journey that the drivers make."""
+    """Check the report that every driver must give."""
     assert set(seen["tools"]) == {
         "animate_image", "get_job", "quote_price", "upload_image", "list_jobs", "wallet_status",
     }  # fmt: skip

@@ -1,6 +1,6 @@
 # pyright: basic, reportMissingImports=false
-# LangChain's adapter is installed in an environment of its own, not beside us.
-"""Drives the server through LangChain's MCP adapter and prints what an agent's tools saw; no part of the package.
+# LangChain's adapter is installed in a separate environment.
+"""Use the server through LangChain's MCP adapter and print the results; not a part of the package.
 
 Usage: drive_langchain.py PICTURE COMMAND [ARGUMENT...]
 """
@@ -26,8 +26,8 @@ async def main() -> None:
         hello = await session.initialize()
         tools = {tool.name: tool for tool in await load_mcp_tools(session)}
 
-        async def call(name: str, **wishes: object):
-            return await tools[name].ainvoke({"type": "tool_call", "id": "1", "name": name, "args": wishes})
+        async def call(name: str, **values: object):
+            return await tools[name].ainvoke({"type": "tool_call", "id": "1", "name": name, "args": values})
 
         refused = await call("quote_price", image=picture, prompt="x", max_prize_usd="1")
         quote = await call("quote_price", image=picture, prompt="x")

@@ -1,8 +1,8 @@
 # pyright: basic, reportMissingImports=false
-# The OpenAI Agents SDK is installed in an environment of its own, not beside us.
-"""Drives the server from an agent of the OpenAI Agents SDK whose model is a script; no part of the package.
+# The OpenAI Agents SDK is installed in a separate environment.
+"""Use the server from an agent of the OpenAI Agents SDK with a scripted model; not a part of the package.
 
-The schemas are converted to strict mode, in which a model has to give every argument: the script gives them all.
+The schemas are converted to strict mode, in which a model must give every argument: the script gives them all.
 
 Usage: drive_openai_agents.py PICTURE COMMAND [ARGUMENT...]
 """
@@ -18,13 +18,13 @@ from agents.testing import ModelStep, ScriptedModel, assistant_message, function
 
 CALL_SECONDS = 60
 GIVEN = {"duration": 4, "resolution": "480p", "aspect_ratio": "auto", "take": 1, "wait_seconds": 30}
-"""What a strict model fills in; everything that may be null is null."""
+"""Arguments that a strict model gives; all that may be null are null."""
 
 
 async def main() -> None:
     set_tracing_disabled(True)
     picture, command, *arguments = sys.argv[1:]
-    wishes = {"image": picture, "prompt": "x", "model": "seedance-fast"}
+    values = {"image": picture, "prompt": "x", "model": "seedance-fast"}
     outputs: list[str] = []
     described: list[str] = []
     strict: dict[str, dict] = {}
@@ -36,19 +36,19 @@ async def main() -> None:
                 text = item["output"]
                 outputs.append(text if isinstance(text, str) else text[0]["text"])
 
-    def every(name: str, **wished: object) -> str:
-        return json.dumps({key: GIVEN.get(key) for key in strict[name]["properties"]} | wished)
+    def every(name: str, **given: object) -> str:
+        return json.dumps({key: GIVEN.get(key) for key in strict[name]["properties"]} | given)
 
     def first(call):
         described.extend(tool.name for tool in call.tools if tool.description)
         strict.update({tool.name: tool.params_json_schema for tool in call.tools if tool.strict_json_schema})
-        return [function_call("quote_price", every("quote_price", **wishes, max_prize_usd="1"), call_id="1")]
+        return [function_call("quote_price", every("quote_price", **values, max_prize_usd="1"), call_id="1")]
 
     def second(call):
-        return [function_call("quote_price", every("quote_price", **wishes), call_id="2")]
+        return [function_call("quote_price", every("quote_price", **values), call_id="2")]
 
     def third(call):
-        return [function_call("animate_image", every("animate_image", **wishes), call_id="3")]
+        return [function_call("animate_image", every("animate_image", **values), call_id="3")]
 
     def fourth(call):
         read(call)

@@ -1,6 +1,6 @@
 # pyright: basic, reportMissingImports=false
-# Pydantic AI is installed in an environment of its own, not beside us.
-"""Drives the server from a Pydantic AI agent whose model is a function of ours; no part of the package.
+# Pydantic AI is installed in a separate environment.
+"""Use the server from a Pydantic AI agent whose model is a function of ours; not a part of the package.
 
 Usage: drive_pydantic_ai.py PICTURE COMMAND [ARGUMENT...]
 """
@@ -25,23 +25,23 @@ async def main() -> None:
     seen: dict[str, Any] = {}
 
     def play(messages, info) -> ModelResponse:
-        """The model: one call a turn, from what it read last."""
+        """Act as the model: make one call per turn, based on the latest result."""
         read.extend(part for part in messages[-1].parts if isinstance(part, ToolReturnPart))
-        wishes = {"image": picture, "prompt": "x"}
+        values = {"image": picture, "prompt": "x"}
         if not read:
             seen["tools"] = {tool.name: tool.parameters_json_schema for tool in info.function_tools}
             seen["described"] = [tool.name for tool in info.function_tools if tool.description]
-            return ModelResponse(parts=[ToolCallPart("quote_price", {**wishes, "max_prize_usd": "1"})])
+            return ModelResponse(parts=[ToolCallPart("quote_price", {**values, "max_prize_usd": "1"})])
         if len(read) == 1:
-            return ModelResponse(parts=[ToolCallPart("quote_price", wishes)])
+            return ModelResponse(parts=[ToolCallPart("quote_price", values)])
         if len(read) == 2:
-            return ModelResponse(parts=[ToolCallPart("animate_image", wishes)])
+            return ModelResponse(parts=[ToolCallPart("animate_image", values)])
         if len(read) == 3:
             return ModelResponse(parts=[ToolCallPart("get_job", {"job_id": find(read[2])["job_id"]})])
         return ModelResponse(parts=[TextPart("done")])
 
     def find(part) -> dict:
-        """The facts of a result, whichever half the toolset passes on."""
+        """Return the facts of a result, from data or text."""
         content = part.content
         parts = content if isinstance(content, list) else [content]
         return next(piece if isinstance(piece, dict) else json.loads(piece) for piece in parts)

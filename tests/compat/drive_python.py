@@ -1,6 +1,6 @@
 # pyright: basic, reportAttributeAccessIssue=false, reportCallIssue=false, reportArgumentType=false
-# The SDK that this is written for is not the one that is installed beside us.
-"""Drives the server with the Python SDK that runs this file, 1.x, and prints what a host saw; no part of the package.
+# This program is for another version of the SDK than the installed one.
+"""Use the server with the Python SDK 1.x that runs this file, and print the results; not a part of the package.
 
 Usage: drive_python.py PICTURE COMMAND [ARGUMENT...]
 """
@@ -37,8 +37,8 @@ async def main() -> None:
         hello = await session.initialize()
         tools = (await session.list_tools()).tools
 
-        async def call(tool: str, **wishes: object) -> types.CallToolResult:
-            return await session.call_tool(tool, wishes, timedelta(seconds=60), progress_callback=watch)
+        async def call(tool: str, **values: object) -> types.CallToolResult:
+            return await session.call_tool(tool, values, timedelta(seconds=60), progress_callback=watch)
 
         refused = await call("quote_price", image=picture, prompt="x", max_prize_usd="1")
         quote = await call("quote_price", image=picture, prompt="x")

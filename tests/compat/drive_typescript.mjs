@@ -13,8 +13,8 @@ client.setRequestHandler(ElicitRequestSchema, async (request) => {
   return { action: "accept", content: { approve: true } };
 });
 await client.connect(new StdioClientTransport({ command, args, env: process.env }));
-const call = (name, wishes) =>
-  client.callTool({ name, arguments: wishes }, undefined, { onprogress: ({ progress: value }) => progress.push(value) });
+const call = (name, values) =>
+  client.callTool({ name, arguments: values }, undefined, { onprogress: ({ progress: value }) => progress.push(value) });
 const tools = (await client.listTools()).tools;
 const refused = await call("quote_price", { image: picture, prompt: "x", max_prize_usd: "1" });
 const quote = await call("quote_price", { image: picture, prompt: "x" });

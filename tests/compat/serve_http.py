@@ -1,4 +1,4 @@
-"""The server over streamable HTTP on loopback, for the conformance suite, which speaks nothing else. For tests only.
+"""Serve over streamable HTTP on loopback for the conformance suite, which supports nothing else. For tests only.
 
 Usage: serve_http.py PORT
 """

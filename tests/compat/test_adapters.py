@@ -1,6 +1,6 @@
-"""Other frameworks' MCP adapters, each as its user installs it, driven without a language model.
+"""Other frameworks' MCP adapters, each installed as by its user, without a language model.
 
-Each has an environment of its own: two of them bring this SDK's line 2, one still asks for line 1. Run with
+Each has a separate environment: two of them use version 2 of this SDK, one still requires version 1. Run with
 SEEDANCETEST_HOSTS=1.
 """
 
@@ -23,20 +23,20 @@ ADAPTERS: dict[str, tuple[str, str]] = {
     "openai-agents": ("drive_openai_agents.py", "2026-07-28"),
     "pydantic-ai-slim": ("drive_pydantic_ai.py", "2026-07-28"),
 }
-"""Each adapter's driver, and the revision that it speaks with us."""
+"""Each adapter's driver, and its protocol revision."""
 NAMES = {"animate_image", "get_job", "quote_price", "upload_image", "list_jobs", "wallet_status"}
 NULLABLE = {"last_image", "camera_fixed", "generate_audio", "seed", "max_price_usd"}
 
 
 def find_requirement(name: str) -> str:
-    """What the group `adapters` of pyproject.toml says of a package."""
+    """Return a package's requirement in the group `adapters` of pyproject.toml."""
     groups = tomllib.loads((HERE.parents[1] / "pyproject.toml").read_text())["dependency-groups"]
     return next(line for line in groups["adapters"] if line.startswith(name))
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ADAPTERS)
-def test_an_adapter_lists_six_tools_and_gets_its_quote_its_clip_and_its_refusal(
+def test_adapter_gets_tools_quote_video_and_refusal(
     host_environ: MakeEnviron, make_picture: Callable[..., Path], name: str
 ) -> None:
     driver, revision = ADAPTERS[name]
@@ -54,7 +54,7 @@ def test_an_adapter_lists_six_tools_and_gets_its_quote_its_clip_and_its_refusal(
     check_schemas(seen["tools"], seen["strict"])
 
 
-async def test_an_argument_without_a_default_may_be_null_in_the_schema_and_in_a_call(
+async def test_optional_argument_may_be_null_in_schema_and_call(
     host_environ: MakeEnviron, make_picture: Callable[..., Path]
 ) -> None:
     async with Client(build_server(host_environ())) as client:
@@ -68,7 +68,7 @@ async def test_an_argument_without_a_default_may_be_null_in_the_schema_and_in_a_
 
 
 def check_schemas(plain: Mapping[str, Any], strict: Mapping[str, Any]) -> None:
-    """They arrive as we sent them, and in strict mode every argument is required, but none has to be invented."""
+    """Check that schemas arrive unchanged, and that strict mode requires all arguments but no invented values."""
     assert plain["animate_image"]["properties"]["duration"]["minimum"] == 4
     assert plain["animate_image"]["properties"].keys() == plain["quote_price"]["properties"].keys()
     assert strict.keys() == NAMES

@@ -1,6 +1,6 @@
 """The official conformance suite's scenarios that apply to any server. Run with SEEDANCETEST_HOSTS=1.
 
-Scenarios that ask for fixture tools by name, or for what we do not offer, are not run; `docs/mcp.md` says which.
+Scenarios that need fixture tools by name, or features that we do not offer, are not run; `docs/mcp.md` lists them.
 """
 
 import json
@@ -34,7 +34,7 @@ SCENARIOS: dict[str, tuple[str, ...]] = {
     ),
 }  # fmt: skip
 FIXTURE_CHECKS_MAX = {("2026-07-28", "server-stateless"): 2}
-"""Checks that need a tool of the suite's own, `test_missing_capability`."""
+"""Checks that need the suite's own tool, `test_missing_capability`."""
 
 
 @pytest.fixture(scope="module")
@@ -68,7 +68,7 @@ def _wait_for(port: int) -> None:
 @pytest.mark.parametrize(
     ("revision", "scenario"), [(revision, name) for revision, names in SCENARIOS.items() for name in names]
 )
-def test_a_scenario_of_the_official_suite_passes(server_url: str, tmp_path: Path, revision: str, scenario: str) -> None:
+def test_official_scenario_passes(server_url: str, tmp_path: Path, revision: str, scenario: str) -> None:
     folder = install_node(SUITE, NODE)
     programs = folder / "node_modules/.bin"
     command = [

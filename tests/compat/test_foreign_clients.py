@@ -1,4 +1,4 @@
-"""Real clients of other makes and times, each in its own environment. Run with SEEDANCETEST_HOSTS=1."""
+"""Other clients and earlier versions, each in its own environment. Run with SEEDANCETEST_HOSTS=1."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +13,7 @@ HERE = Path(__file__).parent
 
 
 @pytest.mark.slow
-def test_the_python_sdk_1_x_gets_its_clip_and_asks_its_person(
+def test_python_sdk_1_x_gets_a_video_and_asks_its_person(
     host_environ: MakeEnviron, make_picture: Callable[..., Path]
 ) -> None:
     python = install_python("mcp==1.30.0")
@@ -24,7 +24,7 @@ def test_the_python_sdk_1_x_gets_its_clip_and_asks_its_person(
 
 
 @pytest.mark.slow
-def test_the_typescript_sdk_1_x_gets_its_clip_and_asks_its_person(
+def test_typescript_sdk_1_x_gets_a_video_and_asks_its_person(
     host_environ: MakeEnviron, make_picture: Callable[..., Path]
 ) -> None:
     folder = install_node("@modelcontextprotocol/sdk@1.32.2")
@@ -36,7 +36,7 @@ def test_the_typescript_sdk_1_x_gets_its_clip_and_asks_its_person(
 
 @pytest.mark.slow
 @pytest.mark.parametrize("era", ["legacy", "modern"])
-def test_the_inspectors_command_line_lists_the_tools_and_calls_one(
+def test_inspector_lists_the_tools_and_calls_one(
     host_environ: MakeEnviron, make_picture: Callable[..., Path], tmp_path: Path, era: str
 ) -> None:
     folder = install_node("@modelcontextprotocol/inspector@2.12.0", "node@22.23.3")
@@ -47,8 +47,8 @@ def test_the_inspectors_command_line_lists_the_tools_and_calls_one(
         if name.startswith("SEEDANCE_"):
             inspector += ["-e", f"{name}={value}"]
     listed = run_driver([*inspector, *SERVER, "--method", "tools/list", "--strict"], environ, folder)
-    wishes = [f"image={make_picture()}", "prompt=x", "duration=6"]
-    arguments = [word for wish in wishes for word in ("--tool-arg", wish)]
+    given = [f"image={make_picture()}", "prompt=x", "duration=6"]
+    arguments = [word for one in given for word in ("--tool-arg", one)]
     call = ["--method", "tools/call", "--tool-name", "quote_price", *arguments]
     quoted = run_driver([*inspector, *SERVER, *call], environ, folder)
     assert len(listed["tools"]) == 6

@@ -1,6 +1,6 @@
-"""Our Tempo charge on a chain that is not ours: `anvil --network tempo`, real TIP-20 dollars, 0x76 transactions.
+"""Our Tempo charge on an independent chain: `anvil --network tempo`, TIP-20 dollars, 0x76 transactions.
 
-Needs npm, which fetches the package once; without it, or without a network, these tests are skipped and say so.
+They need npm, which downloads the package once; without it, or without a network, they are skipped with the reason.
 """
 
 import shutil
@@ -61,7 +61,7 @@ def anvil(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def chain(anvil: Path) -> Generator[str]:
-    """The address of a fresh chain."""
+    """Yield the URL of a new chain."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         port = probe.getsockname()[1]
     command = [str(anvil), "--network", "tempo", "--chain-id", "4217", "--port", str(port)]
@@ -74,7 +74,7 @@ def chain(anvil: Path) -> Generator[str]:
 
 
 async def call(chain: str, method: str, *parameters: Any) -> Any:
-    """One JSON-RPC call; waits for the chain to begin."""
+    """Make one JSON-RPC call; wait for the chain to start."""
     with anyio.fail_after(START_SECONDS):
         while True:
             try:
@@ -91,8 +91,8 @@ async def balance(chain: str, owner: str) -> int:
 
 
 async def sign(wallet: Wallet, gas_price: int, *, seconds: int = 25) -> tuple[str, str]:
-    """A signed charge of one cent, and its hash."""
-    raw, transaction = await wallet_signs(wallet, draw_up(wallet, gas_price, seconds=seconds))
+    """Return a signed charge of one cent, and its hash."""
+    raw, transaction = await wallet_signs(wallet, build_unsigned_charge(wallet, gas_price, seconds=seconds))
     assert transaction is not None
     return raw, transaction
 
@@ -102,10 +102,10 @@ async def wallet_signs(wallet: Wallet, document: dict[str, object]) -> tuple[str
     return Credential.from_authorization(credential.value).payload["signature"], transaction
 
 
-def draw_up(
+def build_unsigned_charge(
     wallet: Wallet, gas_price: int, *, seconds: int = 25, sponsored: bool = False, pushed: bool = False
 ) -> dict[str, object]:
-    """A charge of one cent without its signature."""
+    """Build an unsigned charge of one cent."""
     terms = {
         "id": "a", "realm": "studio.test", "method": "tempo", "intent": "charge", "request": "e30",
         "expires": "2999-01-01T00:00:00Z",
@@ -125,7 +125,7 @@ def draw_up(
 
 
 def sponsor(raw: str, key: str) -> str:
-    """The envelope as its sponsor sends it, by the official server's own code."""
+    """Return the envelope as its sponsor sends it, built by the official server's code."""
     from mpp.methods.tempo import TempoAccount
     from mpp.methods.tempo.intents import ChargeIntent
 
@@ -134,7 +134,7 @@ def sponsor(raw: str, key: str) -> str:
 
 
 @pytest.mark.slow
-async def test_another_chain_takes_our_charge_once_and_says_what_we_read(chain: str) -> None:
+async def test_independent_chain_accepts_our_charge_once(chain: str) -> None:
     wallet = await open_wallet(KEY, Path("unused"))
     gas_price = read_word(await call(chain, "eth_gasPrice"))
     before = await balance(chain, wallet.address)
@@ -151,7 +151,7 @@ async def test_another_chain_takes_our_charge_once_and_says_what_we_read(chain: 
 
 
 @pytest.mark.slow
-async def test_another_chain_does_not_take_a_charge_that_is_over(chain: str) -> None:
+async def test_independent_chain_refuses_an_expired_charge(chain: str) -> None:
     wallet = await open_wallet(KEY, Path("unused"))
     gas_price = read_word(await call(chain, "eth_gasPrice"))
     before = await balance(chain, wallet.address)
@@ -165,11 +165,11 @@ async def test_another_chain_does_not_take_a_charge_that_is_over(chain: str) -> 
 
 
 @pytest.mark.slow
-async def test_another_chain_takes_a_sponsored_charge_once_and_finds_it_by_its_memo(chain: str) -> None:
+async def test_independent_chain_accepts_a_sponsored_charge_once(chain: str) -> None:
     wallet = await open_wallet(KEY, Path("unused"))
     gas_price = read_word(await call(chain, "eth_gasPrice"))
     before, paid_before = await balance(chain, wallet.address), await balance(chain, PAY_TO)
-    document = draw_up(wallet, gas_price, sponsored=True)
+    document = build_unsigned_charge(wallet, gas_price, sponsored=True)
     envelope, transaction = await wallet_signs(wallet, document)
     first, second = (sponsor(envelope, key) for key in SPONSOR_KEYS)
 
@@ -188,13 +188,13 @@ async def test_another_chain_takes_a_sponsored_charge_once_and_finds_it_by_its_m
 
 
 @pytest.mark.slow
-async def test_the_official_server_takes_the_hash_of_a_charge_that_we_brought_to_another_chain_once(chain: str) -> None:
+async def test_official_server_accepts_the_hash_of_our_charge_once(chain: str) -> None:
     from mpp.errors import CredentialReplayedError
     from mpp.methods.tempo.intents import ChargeIntent
 
     wallet = await open_wallet(KEY, Path("unused"))
     gas_price = read_word(await call(chain, "eth_gasPrice"))
-    signed, transaction = await wallet.sign_charge(draw_up(wallet, gas_price, pushed=True), PINS)
+    signed, transaction = await wallet.sign_charge(build_unsigned_charge(wallet, gas_price, pushed=True), PINS)
     credential = Credential.from_authorization(signed.value)
     request = {"amount": "10000", "currency": PATH_USD, "recipient": PAY_TO, "methodDetails": {"chainId": 4217}}
 

@@ -1,4 +1,4 @@
-"""Raw JSON-RPC at every revision, as a host of its time speaks it, and our own SDK in both modes over a real pipe."""
+"""Raw JSON-RPC at every revision, and the SDK in both modes over a pipe."""
 
 import json
 import subprocess
@@ -25,7 +25,7 @@ Environ = Callable[..., Mapping[str, str]]
 
 
 class Pipe:
-    """One connection in lines of JSON."""
+    """One connection with one JSON message per line."""
 
     def __init__(self, process: "subprocess.Popen[bytes]") -> None:
         self._process = process
@@ -36,7 +36,7 @@ class Pipe:
         self._write({"method": method, **({} if params is None else {"params": params})})
 
     def ask(self, method: str, params: object = None) -> dict[str, Any]:
-        """A request and its whole answer; what comes in between is counted."""
+        """Send a request and return its answer; count the messages in between."""
         self._number += 1
         self._write({"id": self._number, "method": method, **({} if params is None else {"params": params})})
         assert self._process.stdout is not None
@@ -80,7 +80,7 @@ def open_pipe(environ: Mapping[str, str], revision: str) -> Generator[Pipe]:
 
 
 @pytest.mark.parametrize("revision", HANDSHAKES)
-def test_a_host_of_every_handshake_revision_gets_its_clip(
+def test_host_of_every_handshake_revision_gets_a_video(
     host_environ: Environ, make_picture: Callable[..., Path], revision: str
 ) -> None:
     picture = str(make_picture())
@@ -115,7 +115,7 @@ def test_a_host_of_every_handshake_revision_gets_its_clip(
 
 
 @pytest.mark.parametrize(("mode", "revision"), [("auto", "2026-07-28"), ("legacy", "2025-11-25")])
-async def test_our_own_sdk_in_both_modes_over_a_pipe(
+async def test_sdk_works_in_both_modes_over_a_pipe(
     host_environ: Environ, make_picture: Callable[..., Path], mode: Literal["auto", "legacy"], revision: str
 ) -> None:
     picture, seen_progress, questions = str(make_picture()), list[float](), list[str]()

@@ -1,4 +1,4 @@
-"""The owner's settings: every one, from both of its places, and every way to get one wrong."""
+"""The owner's settings: every one, from both sources, and every kind of error."""
 
 import os
 from collections.abc import Callable
@@ -129,7 +129,7 @@ def test_every_setting_is_in_this_file() -> None:
 
 
 @pytest.mark.parametrize("name", EACH)
-def test_a_setting_is_read_from_either_place_and_the_environment_wins(name: str, folder: Path) -> None:
+def test_setting_is_read_from_either_place_and_the_environment_wins(name: str, folder: Path) -> None:
     text, line, see, value = EACH[name]
     assert see(read(folder, **{name: text})) == value
     assert see(read(folder, f"{name.lower()} = {line}")) == value
@@ -156,42 +156,42 @@ def test_empty_limit_is_an_error(name: str, empty: str, folder: Path) -> None:
     ],
 )
 def test_empty_value_of_any_other_setting_means_unset(name: str, unset: str, folder: Path) -> None:
-    """An optional field that was left empty in a bundle's form is unset, too."""
+    """An optional field that is empty in a bundle's form is also unset."""
     see = EACH[name][2]
     assert see(read(folder, **{name: unset})) == see(read(folder))
     assert see(read(folder, f"{name.lower()} = {EACH[name][1]}", **{name: unset})) == EACH[name][3]
 
 
 @pytest.mark.parametrize("name", [*EACH, "DATA_DIR"])
-def test_a_variable_that_the_host_did_not_fill_in_is_named_and_never_passed_over(name: str, folder: Path) -> None:
+def test_unfilled_variable_of_a_host_is_an_error(name: str, folder: Path) -> None:
     said = refuse(folder, **{name: "${OWNERS_LIMIT}"})
     assert f"SEEDANCE_{name} (environment) is the literal «${{OWNERS_LIMIT}}»" in said
     if name in EACH:
         assert f"SEEDANCE_{name}" in refuse(folder, f"{name.lower()} = {EACH[name][1]}", **{name: "${X}"})
 
 
-def test_without_a_key_because_the_host_did_not_fill_it_in_there_is_still_a_price_to_be_asked(folder: Path) -> None:
+def test_unfilled_key_of_a_host_still_allows_quotes(folder: Path) -> None:
     assert read(folder, WALLET_KEY="${SEEDANCE_WALLET_KEY}").wallet_key is None
 
 
 @pytest.mark.parametrize("name", ["RAILS", "RECIPIENTS", "WALLET_FILE", "WALLET_KEYCHAIN", "WALLET_PASSWORD_FILE"])
-def test_a_rehearsal_does_not_meet_what_the_file_says_of_a_real_wallet(name: str, folder: Path) -> None:
+def test_sandbox_ignores_the_settings_of_a_real_wallet(name: str, folder: Path) -> None:
     text, line, see, value = EACH[name]
     file = f"{name.lower()} = {line}\nmax_total = 3\n"
     assert see(read(folder, file)) == value
-    rehearsal = read(folder, file, PROFILE="sandbox")
-    assert see(rehearsal) == see(read(folder, "", PROFILE="sandbox"))
-    assert rehearsal.limits.max_total_micro_usdc == 3_000_000, "limits are the owner's everywhere"
+    sandbox = read(folder, file, PROFILE="sandbox")
+    assert see(sandbox) == see(read(folder, "", PROFILE="sandbox"))
+    assert sandbox.limits.max_total_micro_usdc == 3_000_000, "limits are the owner's everywhere"
     own = read(folder, f'profile = "sandbox"\n{file}', PROFILE="sandbox")
     assert see(own) == see(read(folder, "", PROFILE="sandbox", **{name: text}))
 
 
-def test_a_home_is_written_with_a_tilde(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_home_is_written_with_a_tilde(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HOME", "/home/ann")
     found = read(folder, WALLET_FILE="~/key", IMAGE_DIRS="~/pictures")
     assert (found.wallet_file, found.image_dirs) == (Path("/home/ann/key"), (Path("/home/ann/pictures"),))
     for name in ("WALLET_FILE", "IMAGE_DIRS", "DATA_DIR"):
-        assert f"SEEDANCE_{name} (environment)" in refuse(folder, **{name: "~nobody-of-this-name/x"})
+        assert f"SEEDANCE_{name} (environment)" in refuse(folder, **{name: "~no-such-user-here/x"})
 
 
 WRONG: dict[str, tuple[str, tuple[str, ...]]] = {
@@ -211,7 +211,7 @@ WRONG: dict[str, tuple[str, tuple[str, ...]]] = {
 
 
 @pytest.mark.parametrize("name", WRONG)
-def test_a_wrong_value_names_itself_its_place_and_what_is_allowed(name: str, folder: Path) -> None:
+def test_wrong_value_names_itself_its_place_and_what_is_allowed(name: str, folder: Path) -> None:
     text, words = WRONG[name]
     said = refuse(folder, **{name: text})
     assert f"SEEDANCE_{name} (environment)" in said
@@ -222,12 +222,12 @@ def test_a_wrong_value_names_itself_its_place_and_what_is_allowed(name: str, fol
 
 
 @pytest.mark.parametrize("line", ["true", "nan", "inf", "-1", "1e-7", "[1, 2]", "{ a = 1 }", "2026-11-23", '"1\\n2"'])
-def test_a_limit_that_is_no_amount_is_never_no_limit(line: str, folder: Path) -> None:
+def test_limit_that_is_no_amount_is_never_no_limit(line: str, folder: Path) -> None:
     assert "max_per_day" in refuse(folder, f"max_per_day = {line}")
 
 
 @pytest.mark.parametrize("name", ["RECIPIENTS", "MODELS", "RAILS", "IMAGE_DIRS"])
-def test_a_list_that_names_nothing_is_refused_since_it_would_allow_everything(name: str, folder: Path) -> None:
+def test_list_that_names_nothing_is_refused_since_it_would_allow_everything(name: str, folder: Path) -> None:
     separator = os.pathsep if name == "IMAGE_DIRS" else ","
     assert "names nothing" in refuse(folder, **{name: f" {separator} {separator}"})
     assert "names nothing" in refuse(folder, f"{name.lower()} = []")
@@ -285,14 +285,14 @@ def test_variables_of_other_programs_and_of_our_tests_are_ignored(folder: Path) 
 
 
 @pytest.mark.parametrize("key", ["max_per_days", "MAX_PER_DAY", "Max_Per_Day", "seedance_max_per_day", "k" * 500])
-def test_an_unknown_key_of_the_file_is_refused_with_the_known_ones(key: str, folder: Path) -> None:
+def test_unknown_key_of_the_file_is_refused_with_the_known_ones(key: str, folder: Path) -> None:
     said = refuse(folder, f"{key} = 1")
     assert "unknown key" in said
     assert "Did you mean max_per_day?" in said or key.startswith("kkk")
     assert "Known are: " in said
 
 
-def test_the_file_cannot_move_the_folder_that_it_lies_in(folder: Path) -> None:
+def test_file_cannot_move_the_folder_that_it_lies_in(folder: Path) -> None:
     assert "SEEDANCE_DATA_DIR" in refuse(folder, 'data_dir = "/elsewhere"')
 
 
@@ -306,13 +306,13 @@ def test_the_file_cannot_move_the_folder_that_it_lies_in(folder: Path) -> None:
         (b"#" * (SETTINGS_BYTES_MAX + 1), "is larger than"),
     ],
 )
-def test_a_file_that_is_not_settings_is_refused_by_name(file: bytes, says: str, folder: Path) -> None:
+def test_file_that_is_not_settings_is_refused_by_name(file: bytes, says: str, folder: Path) -> None:
     said = refuse(folder, file)
     assert str(folder / SETTINGS_FILE) in said
     assert says in said
 
 
-def test_a_folder_in_the_files_place_is_refused(folder: Path) -> None:
+def test_folder_in_the_files_place_is_refused(folder: Path) -> None:
     (folder / SETTINGS_FILE).mkdir(parents=True)
     assert "cannot be read" in refuse(folder)
 
@@ -343,19 +343,19 @@ def test_hostile_settings_are_read_or_raise_only_our_error(
 # ── secrets ──────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_a_wallet_key_is_never_shown(folder: Path) -> None:
+def test_wallet_key_is_never_shown(folder: Path) -> None:
     found = read(folder, WALLET_KEY=KEY)
     assert found.wallet_key == KEY
     assert KEY[2:] not in repr(found)
 
 
-def test_a_wallet_key_in_the_file_is_refused_without_repeating_it(folder: Path) -> None:
+def test_wallet_key_in_the_file_is_refused_without_repeating_it(folder: Path) -> None:
     said = refuse(folder, f'wallet_key = "{KEY}"')
     assert "0600" in said
     assert KEY[2:] not in said
 
 
-def test_a_wallet_key_is_in_no_error_about_another_setting(folder: Path) -> None:
+def test_wallet_key_is_in_no_error_about_another_setting(folder: Path) -> None:
     for name, (text, _) in WRONG.items():
         assert KEY[2:] not in refuse(folder, **{name: text, "WALLET_KEY": KEY})
 
@@ -370,7 +370,7 @@ def test_a_wallet_key_is_in_no_error_about_another_setting(folder: Path) -> None
         "hunter2",
     ],
 )
-def test_a_key_in_an_address_is_in_no_text(url: str, folder: Path) -> None:
+def test_key_in_an_address_is_in_no_text(url: str, folder: Path) -> None:
     assert "hunter2" not in refuse(folder, RPC_URL=url)
     assert "hunter2" not in repr(read(folder, RPC_URL="https://rpc.example/v3/hunter2"))
 
@@ -378,14 +378,14 @@ def test_a_key_in_an_address_is_in_no_text(url: str, folder: Path) -> None:
 # ── the studios ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def test_the_live_studio_is_spoken_to_over_tls_only(folder: Path) -> None:
+def test_live_studio_is_spoken_to_over_tls_only(folder: Path) -> None:
     assert not LIVE.allow_loopback_http
     assert LIVE.studio_url.startswith("https://")
     for url in ("http://127.0.0.1:8545", "http://localhost", "http://mainnet.base.org", "ftp://mainnet.base.org"):
         assert "not https" in refuse(folder, RPC_URL=url)
 
 
-def test_the_sandbox_brings_its_own_studio_unless_one_is_named(folder: Path) -> None:
+def test_sandbox_brings_its_own_studio_unless_one_is_named(folder: Path) -> None:
     own = read(folder, PROFILE="sandbox")
     assert own.embedded
     assert own.profile == sandbox_profile("http://127.0.0.1:8402")
@@ -400,11 +400,11 @@ def test_the_sandbox_brings_its_own_studio_unless_one_is_named(folder: Path) -> 
     assert not own.at_studio("http://127.0.0.1:9001").embedded
 
 
-def test_a_sandbox_elsewhere_is_kept_away_from_this_machines_own_addresses(folder: Path) -> None:
+def test_sandbox_elsewhere_is_kept_away_from_this_machines_own_addresses(folder: Path) -> None:
     assert not read(folder, PROFILE="sandbox", STUDIO_URL="https://sandbox.example").profile.allow_loopback_http
 
 
-def test_a_sandbox_pays_on_its_own_chain_whatever_chain_the_owner_named(folder: Path) -> None:
+def test_sandbox_pays_on_its_own_chain_whatever_chain_the_owner_named(folder: Path) -> None:
     own = ("http://127.0.0.1:8402/rpc",)
     assert read(folder, PROFILE="sandbox", RPC_URL="https://rpc.example").profile.rpc_urls == own
 
@@ -415,11 +415,11 @@ def test_a_sandbox_pays_on_its_own_chain_whatever_chain_the_owner_named(folder: 
      "http://127.0.0.1/path", "http://127.0.0.1?x", "http://127.0.0.1#x", "//127.0.0.1", "127.0.0.1:80", "http://", "http://[::1",
      "http://127.0.0.1\\@evil.example", "http://loc\u0430lhost"],
 )  # fmt: skip
-def test_an_address_that_is_no_studios_is_refused(url: str, folder: Path) -> None:
+def test_address_that_is_no_studios_is_refused(url: str, folder: Path) -> None:
     assert "SEEDANCE_STUDIO_URL" in refuse(folder, PROFILE="sandbox", STUDIO_URL=url)
 
 
-def test_a_custom_profile_is_read_to_the_last_key(folder: Path) -> None:
+def test_custom_profile_is_read_to_the_last_key(folder: Path) -> None:
     found = read_custom(folder, CUSTOM)
     profile = found.profile
     assert (profile.name, profile.studio_url, profile.blob_url) == (
@@ -439,7 +439,7 @@ def test_a_custom_profile_is_read_to_the_last_key(folder: Path) -> None:
     assert "hunter2" not in repr(found)
 
 
-def test_the_owners_list_of_recipients_goes_before_the_profiles(folder: Path) -> None:
+def test_owners_list_of_recipients_goes_before_the_profiles(folder: Path) -> None:
     (folder / "p.toml").parent.mkdir()
     (folder / "p.toml").write_text(CUSTOM)
     other = "0x" + "e" * 40
@@ -456,7 +456,7 @@ def test_the_owners_list_of_recipients_goes_before_the_profiles(folder: Path) ->
         ("https://blob.example/put/", "https://blob.example/put/"),
     ],
 )
-def test_a_place_for_bytes_without_a_path_gets_the_usual_one(written: str, used: str, folder: Path) -> None:
+def test_place_for_bytes_without_a_path_gets_the_usual_one(written: str, used: str, folder: Path) -> None:
     text = CUSTOM.replace("https://blob.example/put", written)
     assert read_custom(folder, text).profile.blob_url == used
 
@@ -465,13 +465,13 @@ def test_a_place_for_bytes_without_a_path_gets_the_usual_one(written: str, used:
     "written",
     ["https://Studio.Example", "https://studio.example/", "https://studio.example:443", "HTTPS://studio.example."],
 )
-def test_a_studio_spelt_in_two_ways_is_one_studio_with_one_ledger(written: str, folder: Path) -> None:
+def test_studio_spelt_in_two_ways_is_one_studio_with_one_ledger(written: str, folder: Path) -> None:
     found = read_custom(folder, CUSTOM.replace("https://studio.example", written))
     assert found.profile.studio_url == "https://studio.example"
     assert found.data_dir == folder / "custom" / "studio.example"
 
 
-def test_a_custom_studio_on_this_machine_needs_a_word_for_it(folder: Path) -> None:
+def test_custom_studio_on_this_machine_needs_a_word_for_it(folder: Path) -> None:
     text = CUSTOM.replace("https://studio.example", "http://[::1]:4020")
     with pytest.raises(ConfigError, match="not https"):
         read_custom(folder, text)
@@ -488,7 +488,7 @@ rpc_url = "https://tempo.example"
 """
 
 
-def test_a_custom_profile_may_pay_on_either_rail_or_both(folder: Path) -> None:
+def test_custom_profile_may_pay_on_either_rail_or_both(folder: Path) -> None:
     without = CUSTOM.partition("[x402]")[0]
     both, alone = read_custom(folder, CUSTOM + MPP), read_custom(folder, without + MPP)
     assert both.limits.rails == ("x402", "mpp")
@@ -515,7 +515,7 @@ def test_a_custom_profile_may_pay_on_either_rail_or_both(folder: Path) -> None:
         ("rpc_url", "rpc", "unknown key"),
     ],
 )
-def test_a_broken_mpp_table_says_what_is_wrong(folder: Path, old: str, new: str, says: str) -> None:
+def test_broken_mpp_table_says_what_is_wrong(folder: Path, old: str, new: str, says: str) -> None:
     with pytest.raises(ConfigError, match=says):
         read_custom(folder, CUSTOM.partition("[x402]")[0] + MPP.replace(old, new))
 
@@ -553,7 +553,7 @@ BROKEN = {
 
 
 @pytest.mark.parametrize(("old", "new", "says"), BROKEN.values(), ids=BROKEN)
-def test_a_broken_profile_names_the_key_and_the_file(old: str, new: str, says: str, folder: Path) -> None:
+def test_broken_profile_names_the_key_and_the_file(old: str, new: str, says: str, folder: Path) -> None:
     assert CUSTOM.count(old) >= 1
     with pytest.raises(ConfigError) as caught:
         read_custom(folder, CUSTOM.replace(old, new, 1))
@@ -564,7 +564,7 @@ def test_a_broken_profile_names_the_key_and_the_file(old: str, new: str, says: s
     assert caught.value.next_step
 
 
-def test_a_profile_file_must_be_named_and_be_there(folder: Path) -> None:
+def test_profile_file_must_be_named_and_be_there(folder: Path) -> None:
     assert "SEEDANCE_PROFILE_FILE" in refuse(folder, PROFILE="custom")
     missing = folder / "missing.toml"
     said = refuse(folder, PROFILE="custom", PROFILE_FILE=str(missing))
@@ -572,6 +572,6 @@ def test_a_profile_file_must_be_named_and_be_there(folder: Path) -> None:
     assert str(missing) not in said
 
 
-def test_a_profile_without_recipients_may_pay_anyone(folder: Path) -> None:
+def test_profile_without_recipients_may_pay_anyone(folder: Path) -> None:
     text = CUSTOM.replace(f'pay_to = ["{ADDRESS}"]', "")
     assert read_custom(folder, text).limits.recipients == ()

@@ -1,9 +1,9 @@
-"""A reader's desk: the blocks of a page, and a folder in which somebody does what the page says, in its order.
+"""The blocks of a page, and a reader who runs them in a folder, in the order of the page.
 
-Nothing is replaced. `--sandbox` and `SEEDANCE_PROFILE=sandbox` are what they say; where a page means real money, a
-standing sandbox is the studio, with a data folder of its own. Our own commands run in this process, for starting one
-takes longer than most do; those that stand, wait, need a shell or bring a studio are forked (`tests.forks`), and so are
-a page's own programs. One is the installed command, in a shell, as for a reader (`test_blocks.AS_INSTALLED`).
+`--sandbox` and `SEEDANCE_PROFILE=sandbox` work as for any reader. Where a page uses real money, a persistent sandbox is
+the studio, with its own data folder. Our commands run in this process, because starting one takes longer than most of
+them; those that serve, wait, need a shell or start a studio are forked (`tests.forks`), and so are a page's programs.
+One is the installed command, in a shell, as for a reader (`test_blocks.AS_INSTALLED`).
 """
 
 import csv
@@ -36,9 +36,9 @@ DEPOSIT_MICRO_USDC = 5_000_000
 FENCE = re.compile(r"^```([a-z]*)\n(.*?)^```$", re.MULTILINE | re.DOTALL)
 EXIT_CODE = re.compile(r"\s+# exit code (\d+)$")
 PLAIN = re.compile(r"((?:SEEDANCE_\w+=\S+ )*)seedance-mcp ([^|;&$<>]+)(?:< /dev/null|> (\S+))?(?:\s+#.*)?")
-"""Settings, words, and the file that the output goes to, of a command that needs no shell."""
-STANDING_ADDRESS = "http://127.0.0.1:8402"
-"""Where the pages' own standing sandbox is."""
+"""A command that needs no shell: its settings, its words, and its output file."""
+PERSISTENT_URL = "http://127.0.0.1:8402"
+"""URL of the persistent sandbox on the pages."""
 
 
 @dataclass(frozen=True)
@@ -52,13 +52,13 @@ class Block:
 
     @property
     def name(self) -> str | None:
-        """The file that its first line names, `# agent.py`."""
+        """Return the file that its first line names, `# agent.py`."""
         found = re.match(r"# ([\w.-]+)\n", self.text)
         return found[1] if found else None
 
 
 def read_blocks(page: str) -> list[Block]:
-    """The blocks of a page, in its order."""
+    """Return the blocks of a page, in order."""
     text = (ROOT / page).read_text()
     found = list(FENCE.finditer(text))
     assert len(re.findall(r"^\s*```", text, re.MULTILINE)) == 2 * len(found), f"{page}: a fence that is not read"
@@ -66,7 +66,7 @@ def read_blocks(page: str) -> list[Block]:
 
 
 def read_commands(block: Block) -> list[str]:
-    """The commands of a block; one that goes on in the next line is one."""
+    """Return the commands of a block; a continued line is one command."""
     lines = (line.strip() for line in block.text.replace("\\\n", " ").splitlines())
     return [line for line in lines if line and not line.startswith("#")]
 
@@ -81,16 +81,16 @@ class Done:
 
 
 @dataclass
-class Desk:
-    """Where one page is worked through.
+class Reader:
+    """A reader who runs the blocks of one page.
 
     Attributes:
-        folder: Where the reader stands.
-        data: The data folder of what a page does with real money; that of its rehearsals lies beside it.
-        studio_url: A standing sandbox.
-        key: A key with money there.
-        alone: Whether each `--sandbox` command brings a studio of its own, as it does for a reader.
-        commands: A folder of commands that take the place of those that are installed.
+        folder: The reader's working folder.
+        data: The data folder of what a page does with real money; the one of its sandbox commands is beside it.
+        studio_url: A persistent sandbox.
+        key: A funded key there.
+        alone: True if each `--sandbox` command starts its own studio, as it does for a reader.
+        commands: A folder of commands that replace the installed ones.
     """
 
     folder: Path
@@ -102,11 +102,11 @@ class Desk:
     exported: dict[str, str] = field(default_factory=dict[str, str])
 
     def lay(self, blocks: list[Block]) -> None:
-        """Put what a page takes for granted on the desk: its pictures, its files, and a wallet where it makes none."""
+        """Create the files that a page assumes: its pictures, its files, and a wallet if it creates none."""
         code = "\n".join(block.text for block in blocks)
         for name in set(re.findall(r"(?<![\w/.-])[\w-]+\.(?:jpg|png)\b", code)):
             shutil.copyfile(EXAMPLE_IMAGE, self.folder / name)
-        self._put_wallet(self.rehearsals)
+        self._put_wallet(self.sandbox_data)
         if not re.search(r"^seedance-mcp wallet create\b", code, re.MULTILINE):
             self._put_wallet(self.data)
         for block in blocks:
@@ -119,9 +119,9 @@ class Desk:
                 (self.folder / (named[1] if named else f"rows.{block.language}")).write_text(block.text)
 
     @property
-    def rehearsals(self) -> Path:
-        """The data folder of commands that say themselves that they are in the sandbox."""
-        return self.data.with_name("rehearsals")
+    def sandbox_data(self) -> Path:
+        """Return the data folder of commands that select the sandbox themselves."""
+        return self.data.with_name("sandbox-data")
 
     def _put_wallet(self, data: Path) -> None:
         file = data / "sandbox" / "wallet.json"
@@ -130,7 +130,7 @@ class Desk:
         file.write_text(json.dumps({"private_key": self.key}))
 
     def check(self, block: Block) -> None:
-        """Read a block that is not a command the way the program reads it."""
+        """Read a block that is not a command as the program reads it."""
         if block.language == "json":
             self._check_json(json.loads(block.text))
         elif block.language == "toml":
@@ -150,7 +150,7 @@ class Desk:
         elif block.language == "jsonl":
             self._check_rows(block)
         else:
-            assert block.language == "python", f"{block.page}:{block.line}: nobody knows how to run {block.language!r}"
+            assert block.language == "python", f"{block.page}:{block.line}: unknown language {block.language!r}"
 
     def _check_rows(self, block: Block) -> None:
         file = self.folder / f"checked.{block.language}"
@@ -165,28 +165,28 @@ class Desk:
             read_settings({"SEEDANCE_DATA_DIR": str(self.data), **entry["env"]})
 
     def find_environ(self, command: str) -> dict[str, str]:
-        """The reader's environment for this command."""
+        """Return the reader's environment for a command."""
         plain = {name: value for name, value in os.environ.items() if not name.startswith("SEEDANCE_")}
         environ = {**plain, "PATH": os.pathsep.join((str(BIN), plain.get("PATH", os.defpath)))}
         standing = {"SEEDANCE_STUDIO_URL": self.studio_url}
         if "--sandbox" in command:
-            return {**environ, "SEEDANCE_DATA_DIR": str(self.rehearsals), **({} if self.alone else standing)}
+            return {**environ, "SEEDANCE_DATA_DIR": str(self.sandbox_data), **({} if self.alone else standing)}
         if "SEEDANCE_PROFILE=sandbox" in command or "SEEDANCE_PROFILE" in self.exported:
-            key = {"SEEDANCE_WALLET_KEY": self.key}  # also where a page takes a data folder of its own
-            return {**environ, "SEEDANCE_DATA_DIR": str(self.rehearsals), **standing, **key, **self.exported}
+            key = {"SEEDANCE_WALLET_KEY": self.key}  # also if a page uses its own data folder
+            return {**environ, "SEEDANCE_DATA_DIR": str(self.sandbox_data), **standing, **key, **self.exported}
         environ["SEEDANCE_DATA_DIR"] = str(self.data)
         if "SEEDANCE_PROFILE=" not in command:
             environ |= {"SEEDANCE_PROFILE": "sandbox", **standing}
         return environ
 
     def run(self, command: str, *, as_installed: bool = False) -> Done:
-        """Do what a line says; what stands until Ctrl-C gets one, and who waits for money gets some.
+        """Run a line; send Ctrl-C to a command that serves, and money to one that waits for it.
 
         Args:
             command: The line.
-            as_installed: Whether the installed commands are run, and none that are forked.
+            as_installed: True to run the installed commands and none that are forked.
         """
-        command = command.replace(STANDING_ADDRESS, self.studio_url)
+        command = command.replace(PERSISTENT_URL, self.studio_url)
         if command.startswith("export "):
             for word in shlex.split(command)[1:]:
                 name, _, value = word.partition("=")
@@ -245,7 +245,7 @@ class Desk:
 
 
 def read_line(stream: Any) -> str:
-    """The next line of a command's output, which must come."""
+    """Return the next line of a command's output, which must not have ended."""
     line: str = stream.readline()
     assert line, "the command ended without a word"
     return line

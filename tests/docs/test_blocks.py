@@ -1,4 +1,4 @@
-"""Every block of README and of the pages is run, in the order of its page, or named here with the reason why not."""
+"""Every block of README and the pages is run, in the order of its page, or listed here with the reason why not."""
 
 import time
 from pathlib import Path
@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.docs.programs import EXIT_CODE, ROOT, Block, Desk, read_blocks, read_commands
+from tests.docs.programs import EXIT_CODE, ROOT, Block, Reader, read_blocks, read_commands
 from tests.forks import write_commands
 
 if TYPE_CHECKING:
@@ -35,44 +35,42 @@ SAYS: dict[tuple[str, str], str] = {
     ),
     ("docs/howto/claude-desktop.md", "seedance-mcp install claude-desktop --sandbox"): '"SEEDANCE_PROFILE": "sandbox"',
 }
-"""What a page promises of a command's output."""
+"""Output of a command that a page promises."""
 
 ALONE = {"docs/first-clip.md"}
-"""Pages whose `--sandbox` commands bring a studio each, as they do for a reader; it takes six seconds a clip."""
+"""Pages whose `--sandbox` commands each start a studio, as for a reader; it takes six seconds per clip."""
 
 AS_INSTALLED = ("docs/first-clip.md", 'seedance-mcp animate harbour.jpg --prompt "The boat drifts out" --sandbox')
-"""The command that is run as it is installed; starting one takes longer than most of what it does."""
+"""The command that is run as installed, which is slow to start."""
 
 WITH_BLOCKS = [page for page in PAGES if read_blocks(page)]
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("page", WITH_BLOCKS)
-def test_a_reader_who_does_what_the_page_says_gets_there(
-    page: str, tmp_path: Path, studio_server: "Sandbox", funded_key: str
-) -> None:
-    folder, data = tmp_path / "desk", tmp_path / "data"
+def test_every_block_of_a_page_works(page: str, tmp_path: Path, studio_server: "Sandbox", funded_key: str) -> None:
+    folder, data = tmp_path / "reader", tmp_path / "data"
     folder.mkdir()
     commands = tmp_path / "commands"
     write_commands(commands)
-    desk = Desk(folder, data, studio_server.url, funded_key, alone=page in ALONE, commands=commands)
+    reader = Reader(folder, data, studio_server.url, funded_key, alone=page in ALONE, commands=commands)
     blocks = read_blocks(page)
-    desk.lay(blocks)
+    reader.lay(blocks)
     for block in blocks:
         if block.language == "bash":
             for command in read_commands(block):
-                do(desk, block, command)
+                do(reader, block, command)
         else:
-            desk.check(block)
+            reader.check(block)
 
 
-def do(desk: Desk, block: Block, command: str) -> None:
-    """Run one command, unless it is listed; it ends as the page says."""
+def do(reader: Reader, block: Block, command: str) -> None:
+    """Run one command, unless it is listed, and check its exit code and output."""
     if (block.page, command) in NOT_RUN:
         return
     promised = EXIT_CODE.search(command)
     began = time.monotonic()
-    done = desk.run(command, as_installed=(block.page, command) == AS_INSTALLED)
+    done = reader.run(command, as_installed=(block.page, command) == AS_INSTALLED)
     place = f"{block.page}:{block.line}: {command} ({time.monotonic() - began:.1f} s)"
     print(place, done.out, done.err, sep="\n")  # noqa: T201 - shown where the test fails
     assert done.code == (int(promised[1]) if promised else 0), place
@@ -80,7 +78,7 @@ def do(desk: Desk, block: Block, command: str) -> None:
     assert SAYS.get((block.page, command), "") in done.out, place
 
 
-def test_what_is_listed_here_is_on_its_page() -> None:
+def test_listed_commands_are_on_their_page() -> None:
     commands = {
         (page, command)
         for page in WITH_BLOCKS

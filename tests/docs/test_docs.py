@@ -1,4 +1,4 @@
-"""The documents are true: every tool, command and setting is in README and back, and what is to be pasted works."""
+"""The documents match the code: tools, commands and settings in README, and blocks that can be pasted."""
 
 import json
 import re
@@ -19,20 +19,20 @@ README = (ROOT / "README.md").read_text()
 
 
 def section(title: str) -> str:
-    """The text of one section of README."""
+    """Return the text of one section of README."""
     return README.split(f"\n## {title}\n", 1)[1].split("\n## ", 1)[0]
 
 
 def first_column(text: str) -> list[str]:
-    """The code words in the first column of a section's tables."""
+    """Return the code words in the first column of a section's tables."""
     return re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE)
 
 
-def test_every_setting_is_in_readme_and_back() -> None:
+def test_readme_lists_exactly_the_settings() -> None:
     assert first_column(section("Settings")) == [f"SEEDANCE_{name}" for name in SETTINGS]
 
 
-async def test_every_tool_and_argument_is_in_readme_and_back() -> None:
+async def test_readme_lists_exactly_the_tools_and_arguments() -> None:
     async with Client(build_server({})) as client:
         tools = (await client.list_tools()).tools
     assert set(first_column(section("Tools"))) == {tool.name for tool in tools}
@@ -42,27 +42,27 @@ async def test_every_tool_and_argument_is_in_readme_and_back() -> None:
         assert set((tool.output_schema or {})["properties"]) & {"file", "receipt", "upload_id"} <= described
 
 
-def test_every_command_is_in_readme_and_back() -> None:
+def test_readme_lists_exactly_the_commands() -> None:
     help_text = Person(ROOT, {}).run("--help").out
     commands = set(re.findall(r"^  ([a-z]+)  ", help_text.split("Commands:", 1)[1], re.MULTILINE))
     shown = {name.split()[1] for name in first_column(section("Command line")) if len(name.split()) > 1}
     assert shown == commands
 
 
-def test_the_scripts_that_readme_names_are_there_and_ci_runs_the_test_command() -> None:
+def test_readme_names_existing_scripts_and_ci_runs_tests() -> None:
     for script in ("scripts/demo", "scripts/test"):
         assert f"```bash\n{script}\n```" in README
         assert (ROOT / script).stat().st_mode & 0o111
     assert (ROOT / ".ci/run").read_text().splitlines()[-1] == "scripts/test"
 
 
-def test_the_block_in_readme_is_the_example_file() -> None:
+def test_block_in_readme_is_the_example_file() -> None:
     block = re.search(r"```json\n(.*?)```", section("Connect your assistant"), re.DOTALL)
     assert block is not None
     assert json.loads(block[1]) == json.loads((ROOT / "mcp.json.example").read_text())
 
 
-async def test_the_example_file_works_when_pasted(tmp_path: Path, make_picture: Callable[[], Path]) -> None:
+async def test_example_file_works_when_pasted(tmp_path: Path, make_picture: Callable[[], Path]) -> None:
     picture = make_picture()
     entry = json.loads((ROOT / "mcp.json.example").read_text())["mcpServers"]["seedance"]
     server = StdioServerParameters(
@@ -78,12 +78,12 @@ async def test_the_example_file_works_when_pasted(tmp_path: Path, make_picture: 
     assert (upload.structured_content or {})["price_usd"] == "0.01"
 
 
-def test_the_safety_page_lists_every_hostile_offer() -> None:
+def test_safety_page_lists_every_hostile_offer() -> None:
     text = (ROOT / "docs/safety.md").read_text().split("<!-- hostile -->", 1)[1].split("<!-- /hostile -->", 1)[0]
     assert first_column(text) == [row.name for row in HOSTILE]
 
 
-def test_every_test_that_the_safety_page_names_is_there() -> None:
+def test_safety_page_names_existing_tests() -> None:
     named = re.findall(r"\[(test_[a-z0-9_]+)\]\(\.\./([a-z0-9_/.]+)\)", (ROOT / "docs/safety.md").read_text())
     assert len(named) > 20
     for test, file in named:
@@ -99,7 +99,7 @@ def test_every_test_that_the_safety_page_names_is_there() -> None:
         *sorted(page.relative_to(ROOT).as_posix() for page in (ROOT / "docs").rglob("*.md")),
     ],
 )
-def test_links_between_documents_lead_somewhere(path: str) -> None:
+def test_links_between_documents_are_valid(path: str) -> None:
     text = (ROOT / path).read_text()
     for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text):
         if not target.startswith("http"):

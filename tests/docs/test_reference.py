@@ -1,4 +1,4 @@
-"""The generated pages are what the code says, and what they say of money is true of every place that raises."""
+"""The generated pages match the code, and the payment states of errors match every `raise`."""
 
 import ast
 import re
@@ -17,19 +17,19 @@ REFERENCE = ROOT / "docs" / "reference"
 
 
 def read_rows(page: str) -> list[list[str]]:
-    """The rows of a page's tables, as cells."""
+    """Return the rows of a page's tables, as cells."""
     lines = (REFERENCE / page).read_text().splitlines()
     return [re.split(r"(?<!\\) \| ", line.strip("| ")) for line in lines if line.startswith("| ")]
 
 
 @pytest.mark.parametrize("script", ["write_reference", "draw_design"])
-def test_what_is_generated_is_up_to_date(script: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_generated_pages_are_up_to_date(script: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", [script, "--check"])
     monkeypatch.setattr("sys.path", [*sys.path])
-    runpy.run_path(str(ROOT / "scripts" / script), run_name="__main__")  # which ends with an error where it is not
+    runpy.run_path(str(ROOT / "scripts" / script), run_name="__main__")  # which exits with an error if it is not
 
 
-async def test_the_tools_page_has_every_argument_and_field_that_a_host_is_told() -> None:
+async def test_tools_page_has_every_argument_and_field() -> None:
     text = (REFERENCE / "tools.md").read_text()
     async with Client(build_server({})) as client:
         tools = (await client.list_tools()).tools
@@ -43,7 +43,7 @@ async def test_the_tools_page_has_every_argument_and_field_that_a_host_is_told()
             assert re.search(rf"^\| `{name}` \| .+ \| .+ \|", part, re.MULTILINE), f"{tool.name}: {name}"
 
 
-def test_the_errors_page_names_every_charge_that_an_error_is_raised_with() -> None:
+def test_errors_page_names_every_charge_that_an_error_is_raised_with() -> None:
     rows = [row for row in read_rows("errors.md") if len(row) == 5]  # the other table names families
     charges = {row[0].strip("`"): set(re.findall(r"`(none|held|settled)`", row[2])) for row in rows}
     found: set[str] = set()

@@ -1,4 +1,4 @@
-"""The site builds strictly, every link in it leads somewhere, and it needs nothing from elsewhere."""
+"""The site builds in strict mode, its links are valid, and it loads nothing from other hosts."""
 
 import py_compile
 import re
@@ -15,11 +15,11 @@ from tests.docs.programs import ROOT
 
 BUILD_SECONDS = 120
 LOADED = {"script": "src", "link": "href", "img": "src", "source": "src", "iframe": "src", "video": "src"}
-"""What a browser fetches by itself, and by which attribute."""
+"""Elements that a browser loads by itself, with their attribute."""
 
 
 class Page(HTMLParser):
-    """What one built page links to, loads, and can be linked to by."""
+    """The links, the loaded files and the anchors of one built page."""
 
     def __init__(self, text: str) -> None:
         super().__init__()
@@ -44,7 +44,7 @@ def build(root: Path, site: Path) -> "subprocess.CompletedProcess[str]":
 
 
 def copy_docs(folder: Path) -> None:
-    """Everything that a build of the site reads."""
+    """Copy all files that a build of the site reads."""
     shutil.copytree(ROOT / "docs", folder / "docs", ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copyfile(ROOT / "mkdocs.yml", folder / "mkdocs.yml")
     for name in ("tests", "seedance_mcp"):
@@ -58,7 +58,7 @@ def add_to_index(folder: Path, *lines: str) -> None:
 
 @pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The built site."""
+    """Return the built site."""
     folder = tmp_path_factory.mktemp("site")
     built = build(ROOT, folder)
     assert built.returncode == 0, built.stderr
@@ -108,7 +108,7 @@ def test_nothing_is_loaded_from_elsewhere(site: Path, pages: dict[Path, Page]) -
         assert not fetched, f"{path.name}: {fetched}"
 
 
-def test_the_search_index_knows_the_errors(site: Path) -> None:
+def test_search_index_knows_the_errors(site: Path) -> None:
     assert "budget_exceeded" in (site / "search" / "search_index.json").read_text()
 
 

@@ -32,7 +32,7 @@ def write(folder: Path, name: str, text: str) -> Path:
         ("seedance_mcp/code.py", 'TEXT = "The clip is saved."', "clip", "video"),
     ],
 )
-def test_a_word_of_the_glossary_is_found(tmp_path: Path, name: str, line: str, word: str, better: str) -> None:
+def test_word_of_the_glossary_is_found(tmp_path: Path, name: str, line: str, word: str, better: str) -> None:
     assert (2, word, better) in check_file(write(tmp_path, name, f"\n{line}\n"))
 
 
@@ -49,7 +49,7 @@ def test_other_words_are_accepted(tmp_path: Path, name: str, line: str) -> None:
     assert check_file(write(tmp_path, name, line)) == []
 
 
-def test_the_script_prints_place_and_word_and_fails(tmp_path: Path) -> None:
+def test_script_prints_place_and_word_and_fails(tmp_path: Path) -> None:
     bad = write(tmp_path, "bad.md", "Nobody pays.\n")
     good = write(tmp_path, "good.md", "No one pays.\n")
 

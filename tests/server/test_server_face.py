@@ -1,4 +1,4 @@
-"""What a host reads before any call: the list of tools, the instructions, prompts, completions, templates."""
+"""The interface before any call: the list of tools, the instructions, prompts, completions, templates."""
 
 import json
 from typing import Any, ClassVar, Literal
@@ -17,14 +17,14 @@ from seedance_mcp.server.tools import mark_span
 TOOLS = {"animate_image", "get_job", "quote_price", "upload_image", "list_jobs", "wallet_status"}
 TOKENS_MAX = 1560
 CHARACTERS_MAX = 6300
-"""What 1,560 tokens look like here, where no tokenizer is installed; `benchmarks/agent_cost.py` counts them."""
+"""Characters of about 1,560 tokens, for machines without a tokenizer; `benchmarks/agent_cost.py` counts tokens."""
 WORDS_MAX = 150
 
 Mode = Literal["auto", "legacy"]
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
-async def test_the_whole_list_of_six_tools_is_short(mode: Mode) -> None:
+async def test_tool_list_is_short(mode: Mode) -> None:
     async with Client(build_server({}), mode=mode) as client:
         tools = (await client.list_tools()).tools
 
@@ -34,21 +34,21 @@ async def test_the_whole_list_of_six_tools_is_short(mode: Mode) -> None:
     assert len(text) <= CHARACTERS_MAX
 
 
-def test_the_whole_list_is_short_in_tokens() -> None:
+def test_tool_list_is_short_in_tokens() -> None:
     pytest.importorskip("bpe_openai", reason="the tokenizer is not installed")
     from benchmarks.agent_cost import count_tokens, list_tools
 
     assert count_tokens(list_tools()) < TOKENS_MAX
 
 
-def test_the_instructions_are_short_and_name_no_tool_that_is_not_there() -> None:
+def test_instructions_are_short_and_name_only_existing_tools() -> None:
     assert len(INSTRUCTIONS.split()) < WORDS_MAX
     assert {word.strip("(.,;`") for word in INSTRUCTIONS.replace("(", " ").split()} & TOOLS >= {
         "animate_image", "get_job", "quote_price", "list_jobs", "wallet_status",
     }  # fmt: skip
 
 
-async def test_every_tool_is_strict_titled_and_true_about_money() -> None:
+async def test_every_tool_is_strict_titled_and_correctly_annotated() -> None:
     async with Client(build_server({})) as client:
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
 
@@ -65,7 +65,7 @@ async def test_every_tool_is_strict_titled_and_true_about_money() -> None:
     assert (animate.destructive_hint, animate.idempotent_hint) == (True, True)
 
 
-async def test_a_quote_takes_exactly_what_a_purchase_takes() -> None:
+async def test_quote_takes_the_arguments_of_a_purchase() -> None:
     async with Client(build_server({})) as client:
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
     animate, quote = tools["animate_image"].input_schema, tools["quote_price"].input_schema
@@ -84,7 +84,7 @@ WRONG: dict[str, tuple[str, dict[str, object], str]] = {
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 @pytest.mark.parametrize("name", WRONG)
-async def test_a_wrong_argument_is_named_in_words_and_in_meta(name: str, mode: Mode) -> None:
+async def test_wrong_argument_is_named_in_text_and_meta(name: str, mode: Mode) -> None:
     tool, arguments, expected = WRONG[name]
     async with Client(build_server({}), mode=mode) as client:
         answer = await client.call_tool(tool, arguments)
@@ -98,14 +98,14 @@ async def test_a_wrong_argument_is_named_in_words_and_in_meta(name: str, mode: M
     assert (answer.meta or {})[ERROR_KEY] == {"code": "request", "payment_state": "none", "charge": "none"}
 
 
-async def test_an_unknown_tool_is_told_so() -> None:
+async def test_unknown_tool_is_an_error() -> None:
     async with Client(build_server({})) as client:
         answer = await client.call_tool("sing", {})
     assert answer.is_error
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
-async def test_prompts_say_quote_first_and_their_arguments_are_completed(mode: Mode) -> None:
+async def test_prompts_quote_first_and_complete_their_arguments(mode: Mode) -> None:
     async with Client(build_server({}), mode=mode) as client:
         names = {prompt.name for prompt in (await client.list_prompts()).prompts}
         one = await client.get_prompt("animate", {"image": "/a.png", "duration": "6"})
@@ -135,7 +135,7 @@ async def test_prompts_say_quote_first_and_their_arguments_are_completed(mode: M
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
-async def test_the_templates_are_listed_and_an_unknown_job_is_not_found(mode: Mode) -> None:
+async def test_templates_are_listed_and_unknown_job_is_not_found(mode: Mode) -> None:
     settings = {"SEEDANCE_PROFILE": "sandbox", "SEEDANCE_STUDIO_URL": "http://127.0.0.1:9"}
     async with Client(build_server({**settings, "SEEDANCE_WALLET_KEY": "11" * 32}), mode=mode) as client:
         templates = (await client.list_resource_templates()).resource_templates
@@ -151,7 +151,7 @@ async def test_the_templates_are_listed_and_an_unknown_job_is_not_found(mode: Mo
         assert found.completion.values == []
 
 
-async def test_a_wallet_that_is_not_set_is_explained_with_the_limits(tmp_path: Any) -> None:
+async def test_missing_wallet_is_explained_with_the_limits(tmp_path: Any) -> None:
     environ = {
         "SEEDANCE_PROFILE": "sandbox",
         "SEEDANCE_STUDIO_URL": "http://127.0.0.1:9",
@@ -170,7 +170,7 @@ async def test_a_wallet_that_is_not_set_is_explained_with_the_limits(tmp_path: A
     assert (refused.meta or {})[ERROR_KEY]["code"] == "config"
 
 
-def test_a_traced_call_says_which_job_and_what_it_cost() -> None:
+def test_trace_span_has_job_and_cost() -> None:
     class Recorder(trace.NonRecordingSpan):
         told: ClassVar[dict[str, object]] = {}
 
@@ -184,7 +184,7 @@ def test_a_traced_call_says_which_job_and_what_it_cost() -> None:
         job_id="cm1", status="complete", progress=100, video_url=None, thumbnail_url=None, file=None, price_usd="0.32",
         price_micro_usdc=320_000, rail="x402", receipt=None, error=None, notes=[], next_step=NextStep(""),
     )  # fmt: skip
-    mark_span(job)  # nobody traces: nothing happens
+    mark_span(job)  # without a tracer nothing happens
     with trace.use_span(Recorder(trace.INVALID_SPAN_CONTEXT)):
         mark_span(job)
     assert Recorder.told == {

@@ -1,4 +1,4 @@
-"""What a host gets of a finished job: every fact twice, the file as a link, one small picture, and never a video."""
+"""The result of a finished job: every fact twice, the file as a link, one thumbnail, and never the video itself."""
 
 import base64
 import json
@@ -72,13 +72,13 @@ async def break_with(sandbox: "Sandbox", *faults: str) -> None:
 
 
 async def settlements(sandbox: "Sandbox") -> list[Any]:
-    """What moved on the sandbox's chains."""
+    """Return the transfers on the sandbox's chains."""
     async with httpx.AsyncClient(base_url=sandbox.url) as http:
         return (await http.get("/_sandbox/state")).json()["settlements"]
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
-async def test_a_finished_job_is_told_twice_linked_and_shown(
+async def test_finished_job_has_data_text_link_and_thumbnail(
     studio_server: "Sandbox", funded_key: str, make_picture: Callable[..., Path], tmp_path: Path, mode: Mode
 ) -> None:
     async with open_host(studio_server, funded_key, tmp_path, mode=mode) as client:
@@ -128,7 +128,7 @@ async def test_jobs_of_a_lost_ledger_are_found_at_the_studio(
     assert foreign["next_step"].startswith("Done.")
 
 
-async def test_a_job_of_a_lost_ledger_is_waited_for_and_saved_once(
+async def test_job_of_a_lost_ledger_is_awaited_and_saved_once(
     make_sandbox: MakeSandbox, funded_key: str, make_picture: Callable[..., Path], tmp_path: Path
 ) -> None:
     sandbox = make_sandbox(job_seconds=4)
@@ -149,7 +149,7 @@ async def test_a_job_of_a_lost_ledger_is_waited_for_and_saved_once(
     assert Path(done["file"]).stat().st_mtime_ns == saved_at
 
 
-async def test_a_data_folder_may_be_named_from_where_the_server_was_started(
+async def test_relative_data_folder_starts_at_the_working_folder(
     studio_server: "Sandbox",
     funded_key: str,
     make_picture: Callable[..., Path],
@@ -166,7 +166,7 @@ async def test_a_data_folder_may_be_named_from_where_the_server_was_started(
     assert url2pathname(urlsplit(str(link.uri)).path) == str(tmp_path / file)
 
 
-async def test_a_saved_clip_is_linked_by_an_address_that_reads_back_as_its_path(
+async def test_saved_video_link_reads_back_as_its_path(
     studio_server: "Sandbox", funded_key: str, make_picture: Callable[..., Path], tmp_path: Path
 ) -> None:
     async with open_host(studio_server, funded_key, tmp_path / "Application Support #1 50%41 ü") as client:
@@ -176,7 +176,7 @@ async def test_a_saved_clip_is_linked_by_an_address_that_reads_back_as_its_path(
     assert link.name == Path(facts(answer)["file"]).name
 
 
-async def test_a_studio_that_is_down_leaves_our_own_list(
+async def test_list_works_while_the_studio_is_down(
     make_sandbox: MakeSandbox, funded_key: str, make_picture: Callable[..., Path], tmp_path: Path
 ) -> None:
     sandbox = make_sandbox()
@@ -189,7 +189,7 @@ async def test_a_studio_that_is_down_leaves_our_own_list(
     assert "own list could not be had" in listed["notes"][0]
 
 
-async def test_the_wallet_tells_what_it_holds_and_what_was_spent(
+async def test_wallet_status_has_balances_and_spending(
     make_sandbox: MakeSandbox, funded_key: str, make_picture: Callable[..., Path], tmp_path: Path
 ) -> None:
     sandbox = make_sandbox()
@@ -206,7 +206,7 @@ async def test_the_wallet_tells_what_it_holds_and_what_was_spent(
     assert after["unfinished_payments"] == []
 
 
-async def test_a_chain_that_is_silent_leaves_a_gap_and_an_answer_within_seconds(
+async def test_silent_chain_leaves_a_balance_unknown_within_seconds(
     funded_key: str, tmp_path: Path, make_sandbox: MakeSandbox
 ) -> None:
     sandbox = make_sandbox()
@@ -218,7 +218,7 @@ async def test_a_chain_that_is_silent_leaves_a_gap_and_an_answer_within_seconds(
     assert {balance["balance_usd"] for balance in told["balances"]} == {None}
 
 
-async def test_a_jobs_resource_is_its_json_and_tells_when_it_changes(
+async def test_job_resource_is_json_with_change_notifications(
     make_sandbox: MakeSandbox, funded_key: str, make_picture: Callable[..., Path], tmp_path: Path
 ) -> None:
     sandbox = make_sandbox(job_seconds=1.5)
@@ -239,7 +239,7 @@ async def test_a_jobs_resource_is_its_json_and_tells_when_it_changes(
     assert json.loads(content.text) == done
 
 
-async def test_a_saved_clip_is_a_blob_up_to_a_size(
+async def test_saved_video_is_a_blob_up_to_a_size(
     studio_server: "Sandbox",
     funded_key: str,
     make_picture: Callable[..., Path],

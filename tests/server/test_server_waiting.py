@@ -1,4 +1,4 @@
-"""Waiting: every call ends in time, whoever is slow; leaving one stops the waiting and never the job."""
+"""Waiting: every call ends in time with any slow party; cancelling a call stops the waiting but not the job."""
 
 import asyncio
 import time
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from mcp import Client
 
 SLACK_SECONDS = 4
-"""What a busy machine may add to a deadline."""
+"""Delay that a busy machine may add to a deadline."""
 
 
 @pytest.fixture(autouse=True)
 def _impatient(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]  # autouse
-    """The ten seconds that a picture or a price may take are one here."""
+    """Reduce the ten seconds for a picture or a price to one."""
     monkeypatch.setattr(call_context, "ANSWER_SECONDS_MIN", 1)
 
 
 async def silence(asked: Asked, writer: asyncio.StreamWriter) -> None:
-    """A server that takes a request and never answers."""
+    """Read a request and never answer."""
     del asked, writer
     await asyncio.sleep(3600)
 
@@ -41,10 +41,10 @@ async def ask(client: "Client", tool: str, **arguments: object) -> tuple[CallToo
     return answer, time.monotonic() - began_at
 
 
-async def test_a_silent_image_host_holds_no_call_beyond_its_deadline_and_costs_nothing(
+async def test_silent_image_host_delays_no_call_and_costs_nothing(
     make_sandbox: MakeSandbox, funded_key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("seedance_mcp.server.tools.WAIT_SECONDS_MAX", 1)  # what an upload may take
+    monkeypatch.setattr("seedance_mcp.server.tools.WAIT_SECONDS_MAX", 1)  # the time for an upload
     sandbox = make_sandbox()
     async with serve_raw(silence) as host, open_host(sandbox, funded_key, tmp_path) as client:
         image = f"{host.url}/slow.png"
@@ -64,7 +64,7 @@ async def test_a_silent_image_host_holds_no_call_beyond_its_deadline_and_costs_n
     assert await settlements(sandbox) == []
 
 
-async def test_a_picture_that_came_too_late_for_one_call_is_there_for_the_next(
+async def test_late_picture_serves_the_next_call(
     make_sandbox: MakeSandbox, funded_key: str, make_picture: Callable[..., Path], tmp_path: Path
 ) -> None:
     picture = make_picture().read_bytes()
@@ -84,10 +84,10 @@ async def test_a_picture_that_came_too_late_for_one_call_is_there_for_the_next(
     assert first.is_error
     assert facts(second)["price_usd"] == "0.32"
     ours = [asked for asked in host.asked if asked.headers["user-agent"].startswith("seedance-mcp")]
-    assert len(ours) == 1  # the studio looks at it too
+    assert len(ours) == 1  # the studio downloads it, too
 
 
-async def test_a_silent_studio_holds_no_call_beyond_its_deadline(
+async def test_silent_studio_delays_no_call_beyond_its_deadline(
     funded_key: str, make_picture: Callable[..., Path], tmp_path: Path
 ) -> None:
     async with serve_raw(silence) as studio:
@@ -97,7 +97,7 @@ async def test_a_silent_studio_holds_no_call_beyond_its_deadline(
             answers = [
                 await ask(client, "quote_price", image=image, prompt="x", wait_seconds=1),
                 await ask(client, "animate_image", image=image, prompt="x", wait_seconds=1),
-                await ask(client, "get_job", job_id="cmnobodyknowsit", wait_seconds=1),
+                await ask(client, "get_job", job_id="cmunknown", wait_seconds=1),
             ]
     assert max(seconds for _, seconds in answers) < 1 + SLACK_SECONDS
     assert [(answer.meta or {}).get(ERROR_KEY, {}).get("code") for answer, _ in answers] == [
@@ -105,7 +105,7 @@ async def test_a_silent_studio_holds_no_call_beyond_its_deadline(
     ]  # fmt: skip
 
 
-async def test_a_cancelled_call_leaves_its_job_running_and_the_next_call_finds_it(
+async def test_cancelled_call_leaves_its_job_for_the_next_call(
     make_sandbox: MakeSandbox, funded_key: str, make_picture: Callable[..., Path], tmp_path: Path
 ) -> None:
     sandbox = make_sandbox(job_seconds=1.5)
@@ -125,7 +125,7 @@ async def test_a_cancelled_call_leaves_its_job_running_and_the_next_call_finds_i
     assert len(await settlements(sandbox)) == 2
 
 
-async def test_a_deadline_of_get_job_is_a_normal_answer(
+async def test_get_job_deadline_is_a_normal_answer(
     make_sandbox: MakeSandbox, funded_key: str, make_picture: Callable[..., Path], tmp_path: Path
 ) -> None:
     sandbox = make_sandbox(faults=("stuck_job",))
@@ -139,13 +139,15 @@ async def test_a_deadline_of_get_job_is_a_normal_answer(
             assert waited < wait_seconds + SLACK_SECONDS
 
 
-async def test_a_purchase_outlives_its_callers_deadline(
+async def test_purchase_continues_after_the_callers_deadline(
     make_sandbox: MakeSandbox, funded_key: str, make_picture: Callable[..., Path], tmp_path: Path
 ) -> None:
     sandbox = make_sandbox(faults=("slow_answer=2",))
     async with open_host(sandbox, funded_key, tmp_path) as client:
         image = make_picture()
-        await ask(client, "quote_price", image=str(image), prompt="x")  # everything is open now, on a busy machine, too
+        await ask(
+            client, "quote_price", image=str(image), prompt="x"
+        )  # everything is opened now, also on a busy machine
         early, waited = await ask(client, "animate_image", image=str(image), prompt="x", wait_seconds=1)
         answer = facts(early)
         while answer["file"] is None:
@@ -156,7 +158,7 @@ async def test_a_purchase_outlives_its_callers_deadline(
     assert len(await settlements(sandbox)) == 2
 
 
-async def test_the_host_is_told_something_also_while_the_price_to_ask_a_person_about_is_fetched(
+async def test_progress_is_sent_while_the_price_is_requested(
     funded_key: str, make_picture: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(call_context, "PROGRESS_SECONDS", 0.4)
@@ -177,7 +179,7 @@ async def test_the_host_is_told_something_also_while_the_price_to_ask_a_person_a
 
 
 @pytest.mark.slow
-async def test_progress_comes_at_least_every_five_seconds_while_nothing_else_happens(
+async def test_progress_is_sent_at_least_every_five_seconds(
     make_sandbox: MakeSandbox, funded_key: str, make_picture: Callable[..., Path], tmp_path: Path
 ) -> None:
     sandbox = make_sandbox(faults=("stuck_job",))

@@ -1,4 +1,4 @@
-"""A host that shows pages: the real server on a real sandbox, a real browser, and the protocol from the other side."""
+"""A host that shows pages: the server with a sandbox, a browser, and the host's side of the protocol."""
 
 import os
 import shutil
@@ -21,7 +21,7 @@ from tests.servers import Answer, Asked, build_answer, serve_raw
 PAGE_URI = "ui://seedance/clip"
 SHOW_SECONDS = 20
 EVERYTHING: dict[str, Any] = {"openLinks": {}, "serverTools": {}, "serverResources": {}, "message": {"text": {}}}
-"""What the most able host can do for a page."""
+"""All capabilities that a host can offer a page."""
 HOST = Path(__file__).parent / "host.html"
 PHONE, DESKTOP = (360, 740), (860, 900)
 DEFAULT_POLICY = {
@@ -38,7 +38,7 @@ Apps = advertise(EXTENSION_ID, {"mimeTypes": [APP_MIME_TYPE]})
 
 
 def find_chromium() -> str:
-    """The machine's own browser; skips where there is none."""
+    """Return the machine's browser; skip the test if there is none."""
     for name in ("chromium", "chromium-browser", "google-chrome"):
         if found := shutil.which(name):
             return found
@@ -46,7 +46,7 @@ def find_chromium() -> str:
 
 
 def build_policy(declared: Mapping[str, Any]) -> str:
-    """The policy that a host makes of what a page declares."""
+    """Build the policy of a host from a page's declaration."""
     resources = " ".join(declared.get("resourceDomains", ()))
     widened = {name: f"{DEFAULT_POLICY[name]} {resources}".strip() for name in ("img-src", "media-src")}
     return "; ".join(f"{name} {value}" for name, value in {**DEFAULT_POLICY, **widened}.items())
@@ -54,20 +54,20 @@ def build_policy(declared: Mapping[str, Any]) -> str:
 
 @dataclass
 class Screen:
-    """One page in one host: what the server says goes in, what a person sees comes out."""
+    """One page in one host, with the server's messages as input and the visible text as output."""
 
     browser_page: Any
     client: Client
     calls: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list[tuple[str, Mapping[str, Any]]])
-    """What the page asked the server for, through the host."""
+    """Requests of the page to the server, through the host."""
 
     @property
     def page(self) -> Any:
-        """What is in the frame."""
+        """Return the content of the frame."""
         return self.browser_page.frame_locator("iframe")
 
     async def ask_server(self, method: str, params: Mapping[str, Any]) -> Mapping[str, Any]:
-        """What a host does with a request of its page."""
+        """Forward a request of the page, as a host does."""
         self.calls.append((method, params))
         if method == "resources/read":
             result: Any = await self.client.read_resource(params["uri"])
@@ -84,33 +84,33 @@ class Screen:
         return told
 
     async def tell(self, what: str, params: Mapping[str, Any]) -> None:
-        """A notification of the host."""
+        """Send a notification of the host."""
         await self.browser_page.evaluate(
             "([method, params]) => tellPage(method, params)", [f"ui/notifications/{what}", params]
         )
 
     async def see(self, words: str) -> None:
-        """Wait until these words are to be read on the page."""
+        """Wait until a text is visible on the page."""
         await self.page.get_by_text(words).first.wait_for(timeout=SHOW_SECONDS * 1000)
 
     async def heard(self, method: str) -> list[Any]:
-        """What the page said to the host under this name."""
+        """Return the page's messages to the host with this method."""
         return await self.browser_page.evaluate(
             "(method) => heard.filter((each) => each.method === method).map((each) => each.params)", method
         )
 
     async def read(self) -> str:
-        """All that is to be read."""
+        """Return all visible text."""
         return await self.page.locator("main").inner_text()
 
     async def is_too_wide(self) -> bool:
-        """Whether anything sticks out of the page's side."""
+        """Return True if any content is wider than the page."""
         return await self.page.locator("html").evaluate("(node) => node.scrollWidth > node.clientWidth")
 
 
 @pytest.fixture(scope="module")
 async def browser() -> AsyncGenerator[Any]:
-    """One Chromium for all screens of a module; each has a context of its own."""
+    """Start one Chromium for all screens of a module; each has its own context."""
     chromium = find_chromium()
     from playwright.async_api import async_playwright
 
@@ -132,17 +132,17 @@ async def open_screen(
     host: bytes | None = None,
     apart: bool = False,
 ) -> AsyncGenerator[Screen]:
-    """A server, a client that announces pages, and a browser that shows ours.
+    """Open a server, a client that announces pages, and a browser that shows ours.
 
     Args:
         browser: The fixture of this name.
         environ: The server's settings.
-        capabilities: What the host does for a page.
-        context: What it tells the page of itself.
-        size: Of the window.
+        capabilities: What the host offers a page.
+        context: The host's description of itself.
+        size: The size of the window.
         declared: The origins that the host lets the page load from; what the page declares unless given.
-        host: The host's own page; `host.html` unless given.
-        apart: Whether the server is a process of its own.
+        host: The host's page; `host.html` unless given.
+        apart: True to run the server in a separate process.
     """
     answers: dict[str, bytes] = {}
 
@@ -179,14 +179,14 @@ MakeEnviron = Callable[..., Mapping[str, str]]
 
 @pytest.fixture
 def app_environ(make_sandbox: Callable[..., Any], funded_key: str, tmp_path: Path) -> Callable[..., Mapping[str, str]]:
-    """Settings of a server whose studio is a sandbox of its own, made as wished."""
+    """Return a function that builds the settings of a server with its own sandbox."""
 
-    def make(*, settings: Mapping[str, str] | None = None, **wishes: Any) -> Mapping[str, str]:
+    def make(*, settings: Mapping[str, str] | None = None, **sandbox_settings: Any) -> Mapping[str, str]:
         plain = {name: value for name, value in os.environ.items() if not name.startswith("SEEDANCE_")}
         return {
             **plain,
             "SEEDANCE_PROFILE": "sandbox",
-            "SEEDANCE_STUDIO_URL": make_sandbox(**wishes).url,
+            "SEEDANCE_STUDIO_URL": make_sandbox(**sandbox_settings).url,
             "SEEDANCE_WALLET_KEY": funded_key,
             "SEEDANCE_DATA_DIR": str(tmp_path / "data"),
             **(settings or {}),

@@ -1,4 +1,4 @@
-"""What a host hears of the page: everything where it announces MCP Apps, and nothing where it does not."""
+"""Which hosts get the page: those that announce MCP Apps, and no others."""
 
 from typing import Any, Literal
 
@@ -27,7 +27,7 @@ async def list_tools(extensions: list[ClientExtension], mode: Mode) -> dict[str,
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
-async def test_a_host_that_shows_pages_is_told_of_ours_and_that_no_page_may_spend(mode: Mode) -> None:
+async def test_host_with_pages_gets_ours_without_spending_tools(mode: Mode) -> None:
     tools = await list_tools([Apps], mode)
     assert {name: tool.get("_meta", {}).get("ui") for name, tool in tools.items()} == {
         "animate_image": {"resourceUri": PAGE_URI, "visibility": ["model"]},
@@ -41,7 +41,7 @@ async def test_a_host_that_shows_pages_is_told_of_ours_and_that_no_page_may_spen
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 @pytest.mark.parametrize("name", SILENT)
-async def test_every_other_host_hears_what_it_always_heard(name: str, mode: Mode) -> None:
+async def test_every_other_host_gets_unchanged_lists(name: str, mode: Mode) -> None:
     told = await list_tools([Apps], mode)
     tools = await list_tools(SILENT[name], mode)
     assert [tool for tool in tools.values() if "_meta" in tool] == []
@@ -54,7 +54,7 @@ ORIGINS: dict[str, tuple[dict[str, str], list[str]]] = {
     "the live studio": ({}, ["https://*.public.blob.vercel-storage.com"]),
     "a broken setting": ({"SEEDANCE_MAX_PER_DAY": "much"}, ["https://*.public.blob.vercel-storage.com"]),
     "the embedded sandbox": ({"SEEDANCE_PROFILE": "sandbox"}, ["http://127.0.0.1:*"]),
-    "a standing sandbox": (
+    "a persistent sandbox": (
         {"SEEDANCE_PROFILE": "sandbox", "SEEDANCE_STUDIO_URL": "http://localhost:4020"},
         ["http://localhost:*"],
     ),
@@ -63,7 +63,7 @@ ORIGINS: dict[str, tuple[dict[str, str], list[str]]] = {
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
 @pytest.mark.parametrize("name", ORIGINS)
-async def test_the_page_is_listed_and_names_the_origins_of_the_owners_clips(name: str, mode: Mode) -> None:
+async def test_page_names_the_origins_of_the_owners_videos(name: str, mode: Mode) -> None:
     settings, origins = ORIGINS[name]
     async with Client(build_server(settings), mode=mode, extensions=[Apps]) as client:
         listed = (await client.list_resources()).resources

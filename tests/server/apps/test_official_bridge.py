@@ -1,4 +1,4 @@
-"""The page in a host made of the specification's own package. Run with SEEDANCETEST_HOSTS=1."""
+"""The page in a host made of the specification's package. Run with SEEDANCETEST_HOSTS=1."""
 
 import shutil
 import subprocess
@@ -9,7 +9,7 @@ import pytest
 
 from tests.compat.conftest import DRIVE_SECONDS, install_node
 from tests.server.apps.conftest import MakeEnviron, open_screen
-from tests.server.apps.test_page import WISHES, wait_for_play
+from tests.server.apps.test_page import REQUEST, wait_for_play
 
 pytestmark = pytest.mark.browser
 
@@ -21,7 +21,7 @@ PACKAGES = (
 
 
 def build_host() -> bytes:
-    """A page of a host, with the package in it."""
+    """Build a host's page with the package in it."""
     folder = install_node(*PACKAGES)
     shutil.copy(HERE / "bridge.mjs", folder)
     command = [str(folder / "node_modules/.bin/esbuild"), "bridge.mjs", "--bundle", "--format=esm", "--outfile=out.js"]
@@ -31,14 +31,14 @@ def build_host() -> bytes:
 
 
 @pytest.mark.slow
-async def test_the_official_bridge_takes_every_word_of_the_page(browser: Any, app_environ: MakeEnviron) -> None:
+async def test_official_bridge_accepts_every_message_of_the_page(browser: Any, app_environ: MakeEnviron) -> None:
     async with open_screen(
         browser, app_environ(job_seconds=5), context={"theme": "dark"}, host=build_host(), apart=True
     ) as screen:
-        await screen.call("quote_price", **WISHES)
+        await screen.call("quote_price", **REQUEST)
         await screen.page.get_by_role("button", name="Make it for $0.32").click()
         await screen.see("Asked")
-        await screen.call("animate_image", **WISHES, wait_seconds=4)
+        await screen.call("animate_image", **REQUEST, wait_seconds=4)
         await screen.see("Finished")
         source = await wait_for_play(screen)
         await screen.page.get_by_role("link", name="Open the video").click()

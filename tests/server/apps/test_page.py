@@ -1,4 +1,4 @@
-"""The page in a real browser, in a host of the tests' own, fed by a real server on a real sandbox."""
+"""The page in a browser, in the tests' own host, with results of the server and a sandbox."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -13,15 +13,15 @@ from tests.server.apps.conftest import DESKTOP, PHONE, MakeEnviron, Screen, open
 pytestmark = pytest.mark.browser
 
 PROMPT = "The boat rocks gently while the sun goes down"
-WISHES: dict[str, Any] = {"image": str(EXAMPLE_IMAGE), "prompt": PROMPT, "duration": 4, "resolution": "480p"}
+REQUEST: dict[str, Any] = {"image": str(EXAMPLE_IMAGE), "prompt": PROMPT, "duration": 4, "resolution": "480p"}
 SHUT: Mapping[str, Any] = {}
-"""A host that lets a page load nothing, whatever it declares."""
+"""A host that lets a page load nothing, with any declaration."""
 HOSTILE = '<img src=x onerror="parent.postMessage(1)"><script>window.hit=1</script>'
 WAIT_SECONDS = 30
 
 
-async def make_clip(screen: Screen) -> Mapping[str, Any]:
-    job = await screen.call("animate_image", **WISHES)
+async def make_video(screen: Screen) -> Mapping[str, Any]:
+    job = await screen.call("animate_image", **REQUEST)
     await screen.see("Finished")
     return job["structuredContent"]
 
@@ -31,7 +31,7 @@ async def is_playing(screen: Screen) -> bool:
 
 
 async def wait_for_play(screen: Screen) -> str:
-    """Press play, wait until the picture moves; where it came from."""
+    """Press play, wait until the video plays, and return its source."""
     await screen.page.get_by_label("Play the video").click()
     with anyio.fail_after(WAIT_SECONDS):
         while not await is_playing(screen):
@@ -42,12 +42,12 @@ async def wait_for_play(screen: Screen) -> str:
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [PHONE, DESKTOP], ids=["phone", "desktop"])
 @pytest.mark.parametrize("theme", ["light", "dark"])
-async def test_a_quote_shows_price_limits_and_ways_to_pay(
+async def test_quote_shows_price_limits_and_rails(
     browser: Any, app_environ: MakeEnviron, tmp_path: Path, size: tuple[int, int], theme: str
 ) -> None:
     async with open_screen(browser, app_environ(rails=("x402", "mpp")), size=size, context={"theme": theme}) as screen:
         await screen.client.call_tool("upload_image", {"image": str(EXAMPLE_IMAGE)})
-        await screen.call("quote_price", **WISHES)
+        await screen.call("quote_price", **REQUEST)
         await screen.see("Within your limits")
         read = await screen.read()
         ground = await screen.page.locator("html").evaluate("(node) => getComputedStyle(node).backgroundColor")
@@ -61,9 +61,7 @@ async def test_a_quote_shows_price_limits_and_ways_to_pay(
 
 
 @pytest.mark.slow
-async def test_the_system_decides_between_light_and_dark_until_the_host_does(
-    browser: Any, app_environ: MakeEnviron
-) -> None:
+async def test_system_sets_the_colour_scheme_until_the_host_does(browser: Any, app_environ: MakeEnviron) -> None:
     async with open_screen(browser, app_environ()) as screen:
         look = "(node) => getComputedStyle(node).backgroundColor"
         seen = [await screen.page.locator("html").evaluate(look)]
@@ -79,12 +77,12 @@ async def test_the_system_decides_between_light_and_dark_until_the_host_does(
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("rail", "most"), [("x402", "0.32"), ("mpp", "0.34")])
-async def test_the_button_asks_the_host_to_send_a_message_and_buys_nothing(
+async def test_button_sends_a_message_and_buys_nothing(
     browser: Any, app_environ: MakeEnviron, rail: str, most: str
 ) -> None:
     async with open_screen(browser, app_environ(rails=(rail,))) as screen:
         await screen.client.call_tool("upload_image", {"image": str(EXAMPLE_IMAGE)})
-        await screen.call("quote_price", **WISHES)
+        await screen.call("quote_price", **REQUEST)
         await screen.page.get_by_role("button", name="Make it for $0.32").click()
         await screen.see("Asked")
         messages = await screen.heard("ui/message")
@@ -95,15 +93,15 @@ async def test_the_button_asks_the_host_to_send_a_message_and_buys_nothing(
 
 
 @pytest.mark.slow
-async def test_a_host_that_takes_no_messages_and_lets_no_tools_be_called_gets_a_page_without_buttons(
+async def test_host_without_messages_and_tools_gets_no_buttons(
     browser: Any,
     app_environ: MakeEnviron,
 ) -> None:
     async with open_screen(browser, app_environ(job_seconds=20), capabilities={}) as screen:
-        await screen.call("quote_price", **WISHES)
+        await screen.call("quote_price", **REQUEST)
         await screen.see("Within your limits")
         assert await screen.page.get_by_role("button").count() == 0
-        job = await screen.call("animate_image", **WISHES, wait_seconds=4)
+        job = await screen.call("animate_image", **REQUEST, wait_seconds=4)
         assert job["structuredContent"]["job_id"]
         await anyio.sleep(4)  # longer than the page's pause
         read = await screen.read()
@@ -112,11 +110,9 @@ async def test_a_host_that_takes_no_messages_and_lets_no_tools_be_called_gets_a_
 
 
 @pytest.mark.slow
-async def test_a_running_job_is_followed_to_its_clip_which_plays_from_the_studio(
-    browser: Any, app_environ: MakeEnviron
-) -> None:
+async def test_running_job_leads_to_a_video_from_the_studio(browser: Any, app_environ: MakeEnviron) -> None:
     async with open_screen(browser, app_environ(job_seconds=5)) as screen:
-        await screen.call("animate_image", **WISHES, wait_seconds=10)
+        await screen.call("animate_image", **REQUEST, wait_seconds=10)
         await screen.see("Finished")
         read = await screen.read()
         source = await wait_for_play(screen)
@@ -132,11 +128,9 @@ async def test_a_running_job_is_followed_to_its_clip_which_plays_from_the_studio
 
 
 @pytest.mark.slow
-async def test_where_the_host_lets_nothing_load_the_clip_comes_through_the_host(
-    browser: Any, app_environ: MakeEnviron
-) -> None:
+async def test_video_comes_through_a_host_that_blocks_loading(browser: Any, app_environ: MakeEnviron) -> None:
     async with open_screen(browser, app_environ(), declared=SHUT) as screen:
-        job = await make_clip(screen)
+        job = await make_video(screen)
         poster = await screen.page.locator("img").evaluate("(picture) => picture.naturalWidth")
         source = await wait_for_play(screen)
     assert poster > 0
@@ -145,11 +139,9 @@ async def test_where_the_host_lets_nothing_load_the_clip_comes_through_the_host(
 
 
 @pytest.mark.slow
-async def test_where_nothing_can_be_played_the_page_says_so_and_keeps_the_link(
-    browser: Any, app_environ: MakeEnviron
-) -> None:
+async def test_unplayable_video_leaves_a_note_and_the_link(browser: Any, app_environ: MakeEnviron) -> None:
     async with open_screen(browser, app_environ(), declared=SHUT, capabilities={"openLinks": {}}) as screen:
-        job = await make_clip(screen)
+        job = await make_video(screen)
         await screen.page.get_by_label("Play the video").click()
         await screen.see("This host does not play the video here.")
         await screen.page.get_by_role("link", name="Open the video").click()
@@ -159,9 +151,9 @@ async def test_where_nothing_can_be_played_the_page_says_so_and_keeps_the_link(
 
 
 @pytest.mark.slow
-async def test_a_list_opens_its_clips_and_leads_back(browser: Any, app_environ: MakeEnviron) -> None:
+async def test_list_opens_its_videos_and_leads_back(browser: Any, app_environ: MakeEnviron) -> None:
     async with open_screen(browser, app_environ(), size=PHONE) as screen:
-        job = await make_clip(screen)
+        job = await make_video(screen)
         await screen.call("list_jobs")
         await screen.see("1 video")
         wide = await screen.is_too_wide()
@@ -176,12 +168,12 @@ async def test_a_list_opens_its_clips_and_leads_back(browser: Any, app_environ: 
 
 
 @pytest.mark.slow
-async def test_a_refusal_begins_with_what_became_of_the_money(browser: Any, app_environ: MakeEnviron) -> None:
+async def test_refusal_begins_with_the_state_of_the_money(browser: Any, app_environ: MakeEnviron) -> None:
     async with open_screen(browser, app_environ(settings={"SEEDANCE_MAX_PRICE_PER_VIDEO": "0.10"})) as screen:
-        await screen.call("quote_price", **WISHES)
+        await screen.call("quote_price", **REQUEST)
         await screen.see("Not within your limits")
         buttons = await screen.page.get_by_role("button").count()
-        await screen.call("animate_image", **WISHES)
+        await screen.call("animate_image", **REQUEST)
         await screen.see("Nothing was paid")
         read = await screen.read()
     assert buttons == 0
@@ -189,9 +181,9 @@ async def test_a_refusal_begins_with_what_became_of_the_money(browser: Any, app_
 
 
 @pytest.mark.slow
-async def test_a_failed_job_shows_the_studios_words_as_text(browser: Any, app_environ: MakeEnviron) -> None:
+async def test_failed_job_shows_the_studios_error_as_text(browser: Any, app_environ: MakeEnviron) -> None:
     async with open_screen(browser, app_environ(faults=("failed_job",))) as screen:
-        await screen.call("animate_image", **WISHES)
+        await screen.call("animate_image", **REQUEST)
         await screen.see("Failed at the studio")
         assert "$0.32 paid" in await screen.read()
 
@@ -230,7 +222,7 @@ WORDLESS = {"a status that is none", "nothing"}
 
 
 @pytest.mark.slow
-async def test_whatever_a_stranger_wrote_is_text_and_an_address_that_is_not_https_is_nothing(
+async def test_untrusted_text_stays_text_and_only_https_urls_are_links(
     browser: Any,
     app_environ: MakeEnviron,
 ) -> None:
@@ -260,11 +252,9 @@ async def test_whatever_a_stranger_wrote_is_text_and_an_address_that_is_not_http
 
 
 @pytest.mark.slow
-async def test_a_page_that_is_torn_down_asks_no_more_and_answers_the_host(
-    browser: Any, app_environ: MakeEnviron
-) -> None:
+async def test_closed_page_stops_polling_and_answers_the_host(browser: Any, app_environ: MakeEnviron) -> None:
     async with open_screen(browser, app_environ(job_seconds=20)) as screen:
-        job = await screen.call("animate_image", **WISHES, wait_seconds=4)
+        job = await screen.call("animate_image", **REQUEST, wait_seconds=4)
         assert job["structuredContent"]["job_id"]
         answers = await screen.browser_page.evaluate(
             """async () => {

@@ -38,8 +38,10 @@ class RawServer:
 
 
 @asynccontextmanager
-async def serve_raw(answer: Answer, *, tls: ssl.SSLContext | None = None) -> AsyncGenerator[RawServer]:
-    """Serve one request per connection: read it whole, let `answer` write what it likes, close."""
+async def serve_raw(
+    answer: Answer, *, tls: ssl.SSLContext | None = None, keeps_open: bool = False
+) -> AsyncGenerator[RawServer]:
+    """Serve a request per connection, or any number of them: read it, let `answer` write what it likes, close."""
     server = RawServer("http" if tls is None else "https")
 
     tasks: set[asyncio.Task[object]] = set()
@@ -50,10 +52,13 @@ async def serve_raw(answer: Answer, *, tls: ssl.SSLContext | None = None) -> Asy
         tasks.add(task)
         # CancelledError ends here: the only one who cancels is the end of the test, below.
         with suppress(asyncio.CancelledError, OSError, asyncio.IncompleteReadError, ssl.SSLError):
-            asked = await _read_request(reader)
-            server.asked.append(asked)
-            await answer(asked, writer)
-            await writer.drain()
+            while True:
+                asked = await _read_request(reader)
+                server.asked.append(asked)
+                await answer(asked, writer)
+                await writer.drain()
+                if not keeps_open:
+                    break
         writer.close()
         with suppress(asyncio.CancelledError, OSError, ssl.SSLError, TimeoutError):
             await asyncio.wait_for(writer.wait_closed(), 1)
@@ -89,6 +94,7 @@ def say(status: int, body: bytes = b"", **headers: str) -> Answer:
 
 
 def build_answer(status: int, body: bytes = b"", **headers: str) -> bytes:
-    lines = [f"HTTP/1.1 {status} Said", f"content-length: {len(body)}", "connection: close"]
+    headers = {"connection": "close", **headers}
+    lines = [f"HTTP/1.1 {status} Said", f"content-length: {len(body)}"]
     lines += [f"{name.replace('_', '-')}: {value}" for name, value in headers.items()]
     return "\r\n".join(lines).encode("latin-1") + b"\r\n\r\n" + body

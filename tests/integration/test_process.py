@@ -98,7 +98,7 @@ def test_a_signal_ends_it_while_stdin_stays_open(number: signal.Signals, code: i
 
 
 def test_a_closed_stdin_ends_it() -> None:
-    process = start()
+    process = start(forked=True)
     say(process, HELLO)
     hear(process)
     stdout, _ = process.communicate(timeout=LEAVE_SECONDS)

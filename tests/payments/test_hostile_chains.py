@@ -81,9 +81,9 @@ async def lying(case: Case, lie: Lie, *, places: str = "l") -> AsyncGenerator[Ch
         else:
             honest = answer_tempo(case.sandbox.tempo, request)
         body = json.dumps(lie(request["method"], request["params"], honest)).encode()
-        await say(200, body, content_type="application/json")(asked, writer)
+        await say(200, body, content_type="application/json", connection="keep-alive")(asked, writer)
 
-    async with serve_raw(answer) as server:
+    async with serve_raw(answer, keeps_open=True) as server:
         rpc: Any = case.chains.rpc
         honest = rpc._urls[case.settled.rail][0]
         urls = tuple(server.url if place == "l" else honest for place in places)

@@ -19,7 +19,7 @@ from mcp import Client
 from mcp.client.extension import advertise
 from mcp.types import CallToolResult
 
-from seedance_mcp.app.local_sandbox import settle
+from seedance_mcp.app.local_sandbox import resolve_sandbox
 from seedance_mcp.sandbox import EXAMPLE_IMAGE
 from seedance_mcp.server import INSTRUCTIONS, build_server
 from seedance_mcp.server.ui_page import EXTENSION, MIME_TYPE
@@ -66,7 +66,7 @@ async def journey(job_seconds: float, *, quote_first: bool) -> dict[str, int]:
     written = read = calls = 0
     with tempfile.TemporaryDirectory(prefix="agent-cost-") as folder:
         environ = {"SEEDANCE_PROFILE": "sandbox", "SEEDANCE_DATA_DIR": folder}
-        async with Client(build_server(environ, settle=lambda s: _settle(s, job_seconds))) as client:
+        async with Client(build_server(environ, resolve_sandbox=lambda s: _resolve(s, job_seconds))) as client:
 
             async def call(tool: str, arguments: dict[str, Any]) -> dict[str, Any]:
                 nonlocal written, read, calls
@@ -93,13 +93,13 @@ async def journey(job_seconds: float, *, quote_first: bool) -> dict[str, int]:
     return {"calls": calls, "tokens_written": written, "tokens_read": read}
 
 
-def _settle(settings: Any, job_seconds: float) -> Any:
+async def _resolve(settings: Any, job_seconds: float) -> Any:
     """The embedded sandbox, with jobs of this length."""
     if job_seconds <= 0:
-        return settle(settings)
+        return await resolve_sandbox(settings)
     from seedance_mcp.app.local_sandbox import prepare_wallet, start_sandbox
 
-    address = prepare_wallet(settings.wallet_key, settings.wallet_file)
+    address = await anyio.to_thread.run_sync(prepare_wallet, settings.wallet_key, settings.wallet_file)
     return settings.at_studio(start_sandbox(wallet=address, job_seconds=job_seconds).url)
 
 

@@ -111,7 +111,7 @@ async def run_studio(arguments: argparse.Namespace) -> None:
     await server.serve_forever()
 
 
-def write_job(ledger: SQLiteLedger, job_id: str, created_at: float, studio: str, wallet: str) -> Job:
+async def write_job(ledger: SQLiteLedger, job_id: str, created_at: float, studio: str, wallet: str) -> Job:
     """A settled payment and its job, as a purchase leaves them."""
     arguments: dict[str, object] = {"model": "seedance-fast", "duration": 4, "resolution": "480p", "prompt": "x"}
     request = PaidRequest(
@@ -121,14 +121,14 @@ def write_job(ledger: SQLiteLedger, job_id: str, created_at: float, studio: str,
         rail="x402", scheme="exact", network="eip155:8453", asset="0x" + "1" * 40, pay_to="0x" + "2" * 40,
         amount_micro_usdc=MicroUSDC(320_000), lifetime_seconds=300,
     )  # fmt: skip
-    with ledger.writing() as books:
-        payment = books.reserve(request, offer, wallet=wallet, hold_until=int(created_at) + 60, now=created_at)
-    payment = ledger.record_signed(
+    async with ledger.lock_budget() as books:
+        payment = await books.reserve(request, offer, wallet=wallet, hold_until=int(created_at) + 60, now=created_at)
+    payment = await ledger.record_signed(
         payment, {}, credential_sha256="0" * 64, hold_until=int(created_at) + 60, lease_until=0, now=created_at
     )
     receipt = Receipt(rail="x402", network="eip155:8453", transaction="0x" + "3" * 64)
-    payment = ledger.conclude(payment, Settled(receipt=receipt, answer=b"{}"), now=created_at)
-    job = ledger.add_job(payment, job_id, studio=studio, status="pending", now=created_at)
+    payment = await ledger.conclude(payment, Settled(receipt=receipt, answer=b"{}"), now=created_at)
+    job = await ledger.add_job(payment, job_id, studio=studio, status="pending", now=created_at)
     if job is None:
         raise SystemExit(f"two payments have the job {job_id}")
     return job
@@ -145,8 +145,8 @@ async def run_client(arguments: argparse.Namespace) -> None:
     address = Address(studio_url=url, blob_url=url, chain_id="eip155:8453", allow_loopback_http=True)
     plan = draw_jobs(arguments.jobs, arguments.job_seconds, arguments.began_at)
     with tempfile.TemporaryDirectory(prefix="polling-") as folder:
-        ledger = SQLiteLedger(Path(folder) / "ledger.sqlite3")
-        jobs = [write_job(ledger, job_id, created_at, url, wallet.address) for job_id, created_at, _ in plan]
+        ledger = await SQLiteLedger.open(Path(folder) / "ledger.sqlite3")
+        jobs = [await write_job(ledger, job_id, created_at, url, wallet.address) for job_id, created_at, _ in plan]
         async with Studio(address, sign_in) as studio:
             await studio.list_jobs(limit=1)  # the first signature loads its library
             await anyio.sleep(max(0.0, arguments.began_at - time.time()))
@@ -164,7 +164,7 @@ async def run_client(arguments: argparse.Namespace) -> None:
                 await wait(studio, ledger, jobs, arguments.job_seconds, note)
             stopped_at = time.time()
             cpu = _cpu_seconds() - cpu_before
-        ledger.close()
+        await ledger.close()
     lags = sorted(ends.get(job_id, stopped_at) - complete_at for job_id, _, complete_at in plan)
     figures = {
         "median_lag_s": round(statistics.median(lags), 2),
@@ -182,8 +182,11 @@ async def wait_by_watcher(
 ) -> None:
     """Our way: one watcher, one waiting caller per job."""
 
+    async def expect(job: Job) -> float:
+        return await ledger.typical_seconds(job.arguments) or job_seconds
+
     async def save(job: Job) -> Job:
-        return ledger.finish_job(job.job_id, file=f"/{job.job_id}.mp4", thumbnail=None)
+        return await ledger.finish_job(job.job_id, file=f"/{job.job_id}.mp4", thumbnail=None)
 
     async def wait(watcher: JobWatcher, job: Job) -> None:
         await anyio.sleep(max(0.0, job.created_at - time.time()))
@@ -200,7 +203,7 @@ async def wait_by_watcher(
 
         watcher = JobWatcher(
             studio=studio, ledger=ledger, save=save, start=start, now=time.time,
-            expected_seconds=lambda job: ledger.typical_seconds(job.arguments) or job_seconds,
+            expected_seconds=expect,
             poll_seconds_min=POLL_SECONDS_MIN,
         )  # fmt: skip
         for job in jobs:
@@ -221,10 +224,10 @@ async def wait_naively(
                 status = await studio.fetch_job(job.job_id)
             except StudioError:  # overwhelmed, one or the other; it asks again
                 continue
-            ledger.update_job(status, now=time.time())
+            await ledger.update_job(status, now=time.time())
             if status.ended:
                 break
-        ledger.finish_job(job.job_id, file=f"/{job.job_id}.mp4", thumbnail=None)
+        await ledger.finish_job(job.job_id, file=f"/{job.job_id}.mp4", thumbnail=None)
         note(job.job_id)
 
     async with anyio.create_task_group() as tasks:

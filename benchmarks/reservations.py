@@ -10,11 +10,15 @@ from __future__ import annotations
 
 import argparse
 import json
+import sqlite3
 import statistics
 import sys
 import tempfile
 import time
+from contextlib import closing
 from pathlib import Path
+
+import anyio
 
 from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
 from seedance_mcp.core.money import MicroUSDC
@@ -36,10 +40,10 @@ OFFER = Offer(
 )
 
 
-def fill(ledger: SQLiteLedger, rows: int) -> None:
+def fill(file: Path, rows: int) -> None:
     """Write settled payments that end now, `PER_DAY` a day."""
     pause = 24 * 3600 / PER_DAY
-    with ledger._atomic() as db:  # pyright: ignore[reportPrivateUsage]  # one by one would take minutes
+    with closing(sqlite3.connect(file)) as db, db:  # one by one would take minutes
         db.executemany(
             """INSERT INTO payments (purpose, fingerprint, url, body, arguments, wallet, rail, network, pay_to,
                                      amount_micro_usdc, state, hold_until, created_at)
@@ -49,21 +53,21 @@ def fill(ledger: SQLiteLedger, rows: int) -> None:
         )
 
 
-def measure(rows: int, runs: int) -> float:
+async def measure(rows: int, runs: int) -> float:
     """Return the median milliseconds of one reservation in a ledger of that many payments."""
     with tempfile.TemporaryDirectory(prefix="reservations-") as folder:
-        ledger = SQLiteLedger(Path(folder) / "ledger.sqlite3")
-        fill(ledger, rows)
+        ledger = await SQLiteLedger.open(Path(folder) / "ledger.sqlite3")
+        fill(Path(folder) / "ledger.sqlite3", rows)
         times: list[float] = []
         for number in range(runs):
             request = PaidRequest(purpose="generation", fingerprint=f"{number}", url="https://s/api", body=b"{}")
             began = time.perf_counter()
-            with ledger.writing() as books:
-                books.find_payment(request.keys)
-                books.spend(NOW)
-                books.reserve(request, OFFER, wallet="0x0", hold_until=int(NOW) + HOLD_SECONDS, now=NOW)
+            async with ledger.lock_budget() as books:
+                await books.find_latest_payment(request.keys)
+                await books.spend(NOW)
+                await books.reserve(request, OFFER, wallet="0x0", hold_until=int(NOW) + HOLD_SECONDS, now=NOW)
             times.append((time.perf_counter() - began) * 1000)
-        ledger.close()
+        await ledger.close()
     return statistics.median(times)
 
 
@@ -74,7 +78,7 @@ def main() -> int:
     parser.add_argument("--runs", type=int, default=200)
     parser.add_argument("--json", action="store_true")
     arguments = parser.parse_args()
-    few, many = (measure(rows, arguments.runs) for rows in arguments.rows)
+    few, many = (anyio.run(measure, rows, arguments.runs) for rows in arguments.rows)
     told = {"rows": arguments.rows, "milliseconds": [round(few, 3), round(many, 3)], "ratio": round(many / few, 2)}
     if arguments.json:
         print(json.dumps(told))

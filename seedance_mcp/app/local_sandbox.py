@@ -13,6 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import anyio.to_thread
+
 from seedance_mcp.adapters.wallet.key_files import create_key_file
 from seedance_mcp.app.opening import open_ledger, read_address
 from seedance_mcp.config.settings import Settings
@@ -23,27 +25,29 @@ if TYPE_CHECKING:
     from seedance_mcp.sandbox import Sandbox, SandboxSettings
 
 FUNDED_MICRO_USDC = 100_000_000
-"""What a rehearsal's wallet holds: $100 of a token that exists nowhere."""
+"""What a sandbox's wallet holds: $100 of a token that exists nowhere."""
 KNOCK_SECONDS = 1.0
 ENDED = "The sandbox that was making it has ended; no real money was spent."
 
 
-def settle(settings: Settings) -> Settings:
-    """Bring up a sandbox where the settings ask for an embedded one; its wallet is made and funded.
+async def resolve_sandbox(settings: Settings) -> Settings:
+    """Start a sandbox if the settings ask for an embedded one, with a funded wallet of its own.
 
     Raises:
         ConfigError: The sandbox is not installed.
         LedgerError: The ledger cannot be used.
     """
-    end_orphans(settings)
+    await end_orphans(settings)
     if not settings.embedded:
         return settings
-    address = prepare_wallet(settings.wallet_key, settings.wallet_file, settings.wallet_password_file)
-    sandbox = start_sandbox(wallet=address)
+    address = await anyio.to_thread.run_sync(
+        prepare_wallet, settings.wallet_key, settings.wallet_file, settings.wallet_password_file
+    )
+    sandbox = await anyio.to_thread.run_sync(lambda: start_sandbox(wallet=address))
     return settings.at_studio(sandbox.url)
 
 
-def end_orphans(settings: Settings) -> None:
+async def end_orphans(settings: Settings) -> None:
     """End the unfinished jobs of sandboxes that are gone. A real studio's jobs are in another ledger.
 
     Raises:
@@ -51,14 +55,14 @@ def end_orphans(settings: Settings) -> None:
     """
     if settings.profile.name != "sandbox" or not settings.ledger_file.exists():
         return
-    with open_ledger(settings) as ledger:
-        for studio in ledger.unfinished_studios():
-            if _is_gone(studio):
-                ledger.end_jobs(studio, error=ENDED, now=time.time())
+    async with open_ledger(settings) as ledger:
+        for studio in await ledger.unfinished_studios():
+            if await anyio.to_thread.run_sync(_is_gone, studio):
+                await ledger.end_jobs(studio, error=ENDED, now=time.time())
 
 
 def _is_gone(studio: str) -> bool:
-    """Whether nobody listens at an address of this machine; of any other address nobody can say."""
+    """Return True if no process listens at an address of this machine; other addresses are never judged gone."""
     parts = urlsplit(studio)
     if parts.scheme != "http" or parts.hostname is None or parts.port is None:  # plain http is for this machine only
         return False
@@ -72,7 +76,7 @@ def _is_gone(studio: str) -> bool:
 
 
 def prepare_wallet(key: str | None, file: Path, password_file: Path | None = None) -> str:
-    """The address of the rehearsal's wallet, made on first use.
+    """Return the address of the sandbox's wallet, made on first use.
 
     Raises:
         ConfigError: The key or its file cannot be used.

@@ -5,8 +5,8 @@ Each function imports what it opens when it is called, so that no start waits fo
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from seedance_mcp.adapters.wallet import Wallet
 
 
-@contextmanager
-def open_ledger(settings: Settings) -> Generator[SQLiteLedger]:
+@asynccontextmanager
+async def open_ledger(settings: Settings) -> AsyncGenerator[SQLiteLedger]:
     """Open the ledger, making it where there is none.
 
     Raises:
@@ -27,15 +27,15 @@ def open_ledger(settings: Settings) -> Generator[SQLiteLedger]:
     """
     from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
 
-    ledger = SQLiteLedger(settings.ledger_file)
+    ledger = await SQLiteLedger.open(settings.ledger_file)
     try:
         yield ledger
     finally:
-        ledger.close()
+        await ledger.close()
 
 
-@contextmanager
-def open_existing_ledger(settings: Settings) -> Generator[SQLiteLedger | None]:
+@asynccontextmanager
+async def open_existing_ledger(settings: Settings) -> AsyncGenerator[SQLiteLedger | None]:
     """Open the ledger where there is one.
 
     Raises:
@@ -44,7 +44,7 @@ def open_existing_ledger(settings: Settings) -> Generator[SQLiteLedger | None]:
     if not settings.ledger_file.exists():
         yield None
         return
-    with open_ledger(settings) as ledger:
+    async with open_ledger(settings) as ledger:
         yield ledger
 
 

@@ -33,6 +33,8 @@ RESUME_SECONDS = 3
 """How long after its start a server that nobody calls looks for what an earlier one left."""
 
 Start = Callable[[Callable[[], Awaitable[None]]], object]
+ResolveSandbox = Callable[[Settings], Awaitable[Settings]]
+"""Returns the settings to use; starts an embedded sandbox if they ask for one."""
 
 
 class Engine:
@@ -40,7 +42,7 @@ class Engine:
 
     Args:
         environ: The process environment.
-        settle: Turns settings into those to use; brings up an embedded sandbox where they ask for one.
+        resolve_sandbox: Returns the settings to use; starts an embedded sandbox if they ask for one.
         start: Starts a background task.
         changed: Told the id of a job whenever something about it changes.
     """
@@ -49,16 +51,16 @@ class Engine:
         self,
         environ: Mapping[str, str],
         *,
-        settle: Callable[[Settings], Settings],
+        resolve_sandbox: ResolveSandbox,
         start: Start,
         changed: Callable[[str], None] = lambda _: None,
     ) -> None:
         self._environ = environ
-        self._settle = settle
+        self._resolve_sandbox = resolve_sandbox
         self._start = start
         self._changed = changed
         self._stack = AsyncExitStack()
-        self._lock, self._settling = anyio.Lock(), anyio.Lock()
+        self._lock, self._resolving = anyio.Lock(), anyio.Lock()
         self._settings: Settings | None = None
         self._services: Services | None = None
         self._window: Services | None = None
@@ -70,9 +72,9 @@ class Engine:
             ConfigError: They do not say whom to talk to, or where the ledger is.
             LedgerError: A sandbox's ledger cannot be used.
         """
-        async with self._settling:  # one sandbox, however many calls come first
+        async with self._resolving:  # one sandbox, however many calls come first
             if self._settings is None:
-                self._settings = await anyio.to_thread.run_sync(self._read)
+                self._settings = await self._resolve_sandbox(await anyio.to_thread.run_sync(self._read))
             return self._settings
 
     def _read(self) -> Settings:
@@ -81,7 +83,7 @@ class Engine:
         settings = read_settings(self._environ, blocking=True)
         if settings.limits.problem is not None:
             log.warning("Nothing can be bought: %s", settings.limits.problem)
-        return self._settle(settings)
+        return settings
 
     async def services(self) -> "Services":
         """Return the services with the owner's wallet.
@@ -107,7 +109,7 @@ class Engine:
         await anyio.sleep(RESUME_SECONDS)
         with contextlib.suppress(SeedanceError):  # the first call says what is wrong
             settings = await anyio.to_thread.run_sync(lambda: read_settings(self._environ, blocking=True))
-            if not settings.embedded and await anyio.to_thread.run_sync(_has_left, settings):
+            if not settings.embedded and await _has_unfinished_work(settings):
                 await self.services()
 
     async def quote_services(self) -> "Services":
@@ -140,7 +142,7 @@ class Engine:
         async def sign_in(build: Callable[[str], str]) -> tuple[str, str]:
             return wallet.address, await wallet.sign_in(build(wallet.address))
 
-        ledger = self._stack.enter_context(open_ledger(settings))
+        ledger = await self._stack.enter_async_context(open_ledger(settings))
         studio = await self._stack.enter_async_context(open_studio(settings, sign_in))
         return build_services(
             settings=settings, wallet=wallet, ledger=ledger, studio=studio, start=self._start, changed=self._changed
@@ -165,13 +167,13 @@ async def _prune_daily(services: "Services") -> None:
     """Delete what is older than the owner keeps it, now and every day that the server runs."""
     while True:
         try:
-            services.jobs.prune()
+            await services.jobs.prune()
         except (SeedanceError, OSError) as exc:  # tidying up must stop nothing
             log.warning("Old videos cannot be deleted now: %s", exc)
         await anyio.sleep(PRUNE_SECONDS)
 
 
-def _has_left(settings: Settings) -> bool:
-    """Whether something in the books is not over; a server that finds nothing stays as light as it started."""
-    with open_existing_ledger(settings) as ledger:
-        return ledger is not None and ledger.has_left()
+async def _has_unfinished_work(settings: Settings) -> bool:
+    """Return True if the ledger has unfinished work; a server without any stays as light as it started."""
+    async with open_existing_ledger(settings) as ledger:
+        return ledger is not None and await ledger.has_unfinished_work()

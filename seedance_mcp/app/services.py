@@ -92,8 +92,8 @@ def build_services(
     def is_signable(offer: Offer) -> bool:
         return policy.find_objection(offer, limits, profile.pins, payer=wallet.address, now=now()) is None
 
-    def expected_seconds(job: Job) -> float:
-        return ledger.typical_seconds(job.arguments) or profile.job_seconds
+    async def expected_seconds(job: Job) -> float:
+        return await ledger.typical_seconds(job.arguments) or profile.job_seconds
 
     rpc = ChainRpc(studio.http, {"x402": profile.rpc_urls, "mpp": profile.tempo_rpc_urls})
     funds = Funds(rpc=rpc, pins=profile.pins, wallet=None if wallet.problem else wallet.address)
@@ -216,9 +216,9 @@ def build_services(
 
 async def _verify(reconciler: Recovery, ledger: Ledger, job: Job) -> Job:
     """Return a finished job after asking the chain, once, whether its payment moved."""
-    payment = ledger.find_payment(job.payment_id) if job.finished else None
+    payment = await ledger.find_payment(job.payment_id) if job.finished else None
     if payment is None or not reconciler.can_verify(payment):
         return job
     with anyio.move_on_after(VERIFY_SECONDS):
         await reconciler.verify(payment)
-    return ledger.find_job(job.job_id) or job
+    return await ledger.find_job(job.job_id) or job

@@ -83,7 +83,7 @@ class Batch:
         services = await self._engine.services()
         words.print(f"Reading {count_clips(len(self._shots))} and asking the price …")
         quotes = await quote_all(services, self._shots)
-        fit = find_fit(settings, self._shots, quotes)
+        fit = await find_fit(settings, self._shots, quotes)
         words.print(
             f"At most ${format_usdc(fit.cost_micro_usdc)}, uploads and all; what was bought before costs nothing. "
             f"${format_usdc(quotes[0].day_left_micro_usdc)} is left today."
@@ -106,7 +106,7 @@ class Batch:
                 for number in set(range(len(self._shots))).difference(chosen):
                     results[number]["error"] = show_error(self.failures[0])
         with contextlib.suppress(LedgerError):  # a sum that cannot be read is no reason to hide what was bought
-            self.paid_micro_usdc = _sum_payments(settings, [job for _, job in self._bought.values()], since=began)
+            self.paid_micro_usdc = await _sum_payments(settings, [job for _, job in self._bought.values()], since=began)
         return results
 
     def say_paid(self, results: list[dict[str, Any]]) -> str:
@@ -292,21 +292,21 @@ def _say_next(result: dict[str, Any], shot: Shot, *, alone: bool = False) -> str
     return for_person(result["next_step"], words)
 
 
-def _sum_payments(settings: Settings, jobs: "Sequence[Job]", *, since: float) -> int:
+async def _sum_payments(settings: Settings, jobs: "Sequence[Job]", *, since: float) -> int:
     """What was paid since a moment for some jobs and for hosting what they were made of, fees included; each once.
 
     Asked of the ledger by the payments' own numbers, so that what other processes bought meanwhile is not in it.
     """
-    with open_existing_ledger(settings) as ledger:
+    async with open_existing_ledger(settings) as ledger:
         if ledger is None:
             return 0
         numbers = {job.payment_id for job in jobs}
         for job in jobs:
             for sha256 in (job.arguments.get("image"), job.arguments.get("last_image")):
-                upload = ledger.find_upload(str(sha256), studio=job.studio, wallet=job.wallet)
+                upload = await ledger.find_upload(str(sha256), studio=job.studio, wallet=job.wallet)
                 if upload is not None:
                     numbers.add(upload.payment_id)
-        payments = [ledger.find_payment(number) for number in numbers]
+        payments = [await ledger.find_payment(number) for number in numbers]
         return sum(one.cost_micro_usdc for one in payments if one is not None and (one.signed_at or 0) >= since)
 
 

@@ -91,18 +91,18 @@ class Means:
         return True
 
 
-def read_rooms(settings: Settings) -> list[tuple[int, str]]:
+async def read_rooms(settings: Settings) -> list[tuple[int, str]]:
     """Read what is left of each budget, in micro-USDC, with its name.
 
     Raises:
         LedgerError: The books cannot be read.
     """
-    with open_existing_ledger(settings) as ledger:
-        spend = policy.Spend() if ledger is None else ledger.spend(time.time())
+    async with open_existing_ledger(settings) as ledger:
+        spend = policy.Spend() if ledger is None else await ledger.spend(time.time())
     return policy.find_room(settings.limits, spend)
 
 
-def find_fit(settings: Settings, shots: "Sequence[Shot]", quotes: "Sequence[Quote]") -> Fit:
+async def find_fit(settings: Settings, shots: "Sequence[Shot]", quotes: "Sequence[Quote]") -> Fit:
     """Hold a batch against the budgets; the limits still judge each purchase, when it is made.
 
     An order without a known price, or with one above its own limit, costs nothing here: it is judged when it is bought.
@@ -110,7 +110,7 @@ def find_fit(settings: Settings, shots: "Sequence[Shot]", quotes: "Sequence[Quot
     Raises:
         LedgerError: The books cannot be read.
     """
-    room, budget = min(read_rooms(settings))
+    room, budget = min(await read_rooms(settings))
     begun = [number for number, quote in enumerate(quotes) if quote.stage == "begun"]
     judged = [
         quote if _may_cost(shot, quote) else replace(quote, cost=None)

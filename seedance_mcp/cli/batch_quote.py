@@ -59,14 +59,14 @@ class BatchQuote:
     exit_code: int
 
 
-def add_up_quotes(quotes: Sequence[Quote], settings: Settings) -> BatchQuote:
+async def add_up_quotes(quotes: Sequence[Quote], settings: Settings) -> BatchQuote:
     """Add up the quotes of a batch, and hold the sum against the budgets and the wallet.
 
     Raises:
         LedgerError: The books cannot be read.
     """
     order = sort_by_stage(quotes)
-    purse, rooms = _merge_purses(quotes), read_rooms(settings)
+    purse, rooms = _merge_purses(quotes), await read_rooms(settings)
     _, needs = choose(quotes, order)
     # A row that is refused for itself takes nothing from the others; one that is only too much counts for each limit.
     counted = [number for number in order if not _is_refused(quotes[number])]

@@ -87,9 +87,13 @@ def warn_of_unread_files() -> None:
             words.print(f"Warning: {file} is not read; seedance-mcp doctor names the file that is.", markup=False)
 
 
-def settle(settings: Settings) -> Settings:
-    """Start an embedded sandbox if the settings require one, and ask for the password of a locked wallet."""
-    settings = local_sandbox.settle(settings)
+async def resolve_sandbox(settings: Settings) -> Settings:
+    """Start an embedded sandbox if the settings ask for one, and ask for the password of a locked wallet."""
+    return await anyio.to_thread.run_sync(unlock_wallet, await local_sandbox.resolve_sandbox(settings))
+
+
+def unlock_wallet(settings: Settings) -> Settings:
+    """Ask for the password of a locked wallet at the terminal; returns the settings with its key."""
     if settings.wallet_password_file is None and is_locked(settings.wallet_file) and _comes_from_file(settings):
         if not sys.stdin.isatty():
             return settings  # the wallet itself reports what it needs
@@ -131,7 +135,7 @@ async def _run(environ: Mapping[str, str], work: Callable[[Engine], Awaitable[T]
         except Exception:  # a background task's crash must not hide the result; its payments are in the ledger
             log.exception("a background task failed")
 
-    engine = Engine(environ, settle=settle, start=lambda task: tasks.start_soon(guard, task))
+    engine = Engine(environ, resolve_sandbox=resolve_sandbox, start=lambda task: tasks.start_soon(guard, task))
     try:
         async with anyio.create_task_group() as tasks:
             try:

@@ -1,14 +1,18 @@
 """The `prune` command: delete saved videos and pictures that are too old. The ledger keeps its rows."""
 
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
+import anyio
 import typer
 
 from seedance_mcp.app.opening import open_existing_ledger
 from seedance_mcp.cli.console import AsJson, Sandbox, put, read_environ, say, words
 from seedance_mcp.config.settings import read_settings
 from seedance_mcp.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from seedance_mcp.jobs.retention import PrunedFile
 
 OlderThan = Annotated[
     int | None,
@@ -27,8 +31,14 @@ def prune(
     days = older_than or settings.keep_days
     if days is None:
         raise ConfigError("No age is set.", "Give --older-than DAYS, or set SEEDANCE_KEEP_DAYS.")
-    with open_existing_ledger(settings) as ledger:
-        pruned = prune_files(settings.videos_dir, ledger, older_than_days=days, now=time.time(), dry_run=dry_run)
+
+    async def work() -> "list[PrunedFile]":
+        async with open_existing_ledger(settings) as ledger:
+            return await prune_files(
+                settings.videos_dir, ledger, older_than_days=days, now=time.time(), dry_run=dry_run
+            )
+
+    pruned = anyio.run(work)
     size_bytes = sum(one.size_bytes for one in pruned)
     files = [str(one.file) for one in pruned]
     if as_json:

@@ -118,7 +118,7 @@ def quote(
         services = await engine.quote_services()
         quotes = await quote_all(services, shots, can_ask=is_person_there())
         settings = await engine.settings()
-        return add_up_quotes(quotes, settings), settings
+        return await add_up_quotes(quotes, settings), settings
 
     batch, settings = run(read_environ(sandbox), work)
     results = list_results(batch, shots)
@@ -244,7 +244,7 @@ def jobs(
             words.print(note, markup=False)
         return list(recent.jobs)
 
-    latest = run(environ, work) if studio else _read_jobs(settings, limit)
+    latest = run(environ, work) if studio else anyio.run(_read_jobs, settings, limit)
     found: list[dict[str, Any]] = [
         {
             **dump_result(show_job(job, settings.profile)),
@@ -269,10 +269,10 @@ def jobs(
     words.print(f"The files are in {settings.videos_dir}", markup=False)
 
 
-def _read_jobs(settings: Settings, limit: int) -> list[Job]:
-    end_orphans(settings)
-    with open_existing_ledger(settings) as ledger:
-        return [] if ledger is None else ledger.recent_jobs(limit)
+async def _read_jobs(settings: Settings, limit: int) -> list[Job]:
+    await end_orphans(settings)
+    async with open_existing_ledger(settings) as ledger:
+        return [] if ledger is None else await ledger.recent_jobs(limit)
 
 
 def _gather(images: list[str] | None, from_file: Path | None, **arguments: object) -> list[Shot]:

@@ -85,11 +85,11 @@ class Estimate:
 class ContractMemory(Protocol):
     """Keeps across restarts what a studio declared: the ledger."""
 
-    def record_contract(self, studio: str, model: str, contract: Json, *, now: float) -> None:
+    async def record_contract(self, studio: str, model: str, contract: Json, *, now: float) -> None:
         """Write what a studio declares for a model's route."""
         ...
 
-    def find_contract(self, studio: str, model: str) -> Json | None:
+    async def find_contract(self, studio: str, model: str) -> Json | None:
         """Return what it last declared."""
         ...
 
@@ -136,22 +136,22 @@ class Pricing:
                 self._failed_at, self.unreadable = self.now(), exc
                 log.warning("The studio's openapi.json cannot be read; what it last said is used. %s", exc.what)
         if self._openapi is None:
-            return self._recall(model)
+            return await self._recall(model)
         contract = read_route_contract(self._openapi[1], model)
-        self._remember(model, contract)
+        await self._remember(model, contract)
         return contract
 
-    def _recall(self, model: Model) -> RouteContract:
+    async def _recall(self, model: Model) -> RouteContract:
         """Return what an earlier process read, or else what is taken for granted."""
-        stored = None if self.memory is None else self.memory.find_contract(self.studio.origin, model)
+        stored = None if self.memory is None else await self.memory.find_contract(self.studio.origin, model)
         return (None if stored is None else read_contract(stored)) or ASSUMED
 
-    def _remember(self, model: Model, contract: RouteContract) -> None:
+    async def _remember(self, model: Model, contract: RouteContract) -> None:
         """Keep what the studio declares, for a time when it cannot be read. A locked ledger keeps it the next time."""
         document = write_contract(contract)
         with contextlib.suppress(LedgerError):
-            if self.memory is not None and self.memory.find_contract(self.studio.origin, model) != document:
-                self.memory.record_contract(self.studio.origin, model, document, now=self.now())
+            if self.memory is not None and await self.memory.find_contract(self.studio.origin, model) != document:
+                await self.memory.record_contract(self.studio.origin, model, document, now=self.now())
 
     async def choose_key(self, model: Model, keys: GenerationKeys) -> str:
         """Return the idempotency key of a purchase in the dialect that the studio speaks now.

@@ -102,7 +102,7 @@ class _Uploading:
             self.prepared,
             self.consent,
             offers,
-            uploads=len({one.sha256 for one in pictures if self.hosting.must_buy(one)}),
+            uploads=len({one.sha256 for one in pictures if await self.hosting.must_buy(one)}),
             estimate_micro_usdc=self.estimate_micro_usdc,
             paid_micro_usdc=self.cost_micro_usdc,
         )
@@ -145,15 +145,15 @@ class RequestPurchaser:
         key = await self.pricing.choose_key(prepared.request.model, prepared.keys)
         return await self.flights.join(key, lambda: self._purchase_and_keep(prepared, consent))
 
-    def find_job(self, prepared: PreparedOrder) -> Job | None:
+    async def find_job(self, prepared: PreparedOrder) -> Job | None:
         """Return the job that answers a request for good, finished or failed; only another `take` buys again."""
-        return self.ledger.find_latest_job(prepared.keys.all)
+        return await self.ledger.find_latest_job(prepared.keys.all)
 
-    def find_stage(self, prepared: PreparedOrder) -> Stage:
+    async def find_stage(self, prepared: PreparedOrder) -> Stage:
         """Return how far the purchase of a request has come."""
-        if self.find_job(prepared) is not None:
+        if await self.find_job(prepared) is not None:
             return "begun"
-        payment = self.ledger.find_latest_payment(prepared.keys.all)
+        payment = await self.ledger.find_latest_payment(prepared.keys.all)
         if payment is None:
             return "new"
         return "begun" if payment.holds(self.now()) or payment.state == "settled" else "tried"
@@ -177,19 +177,19 @@ class RequestPurchaser:
     async def _look_into_all(self) -> bool:
         """One round over everything that is not over; whether there was anything."""
         address = self.buyer.wallet.address
-        self.ledger.scrub_tickets(self.now())
-        for payment in self.ledger.settled_without_result(address):
-            self.recovery.add_job(payment)
-        for job in self.ledger.unfinished_jobs(self.recovery.studio.origin):
+        await self.ledger.scrub_tickets(self.now())
+        for payment in await self.ledger.settled_without_result(address):
+            await self.recovery.add_job(payment)
+        for job in await self.ledger.unfinished_jobs(self.recovery.studio.origin):
             self.watcher.watch(job)
-        unfinished = self.ledger.unfinished_payments(self.now())
+        unfinished = await self.ledger.unfinished_payments(self.now())
         for payment in unfinished:
             try:
                 await self.recovery.recover(payment)
             except SeedanceError as exc:  # one payment's trouble is not the others'
                 log.warning("Payment %d cannot be looked into now: %s", payment.id, exc.what)
-            self._watch_job_of(payment)
-        lost = self.ledger.settled_without_result(address)
+            await self._watch_job_of(payment)
+        lost = await self.ledger.settled_without_result(address)
         for payment in lost:
             await self._find_lost_job(payment)
         return bool(await self._verify_some() or unfinished or lost)
@@ -197,7 +197,7 @@ class RequestPurchaser:
     async def _verify_some(self) -> int:
         """Ask the chains about a few settled payments, going on behind the last ones; returns how many were due."""
         after_id = self._verified_up_to.pop() if self._verified_up_to else 0
-        due = self.ledger.unverified_payments(after_id=after_id, limit=VERIFY_MAX, now=self.now())
+        due = await self.ledger.unverified_payments(after_id=after_id, limit=VERIFY_MAX, now=self.now())
         asked = [payment for payment in due if self.recovery.can_verify(payment)]
         for payment in asked:
             await self.recovery.verify(payment)
@@ -209,7 +209,7 @@ class RequestPurchaser:
         try:
             job = await self._purchase(prepared, consent)
         except LedgerError as exc:
-            raise self.recovery.add_payment(exc, prepared.keys.all) from exc
+            raise await self.recovery.add_payment(exc, prepared.keys.all) from exc
         with anyio.move_on_after(FRAMES_SECONDS):
             await self.delivery.keep_frames(*(picture.image for picture in prepared.pictures))
         return job
@@ -223,12 +223,12 @@ class RequestPurchaser:
 
     async def _buy_or_take_up(self, prepared: PreparedOrder, consent: Consent) -> Job:
         """From a prepared order to a job in the ledger: take up an earlier payment, or host, price and buy."""
-        earlier = self.ledger.find_latest_payment(prepared.keys.all)
+        earlier = await self.ledger.find_latest_payment(prepared.keys.all)
         if earlier is not None:
             job = await self._take_up(earlier)
             if job is not None:
                 return job
-            earlier = self.ledger.find_payment(earlier.id)
+            earlier = await self.ledger.find_payment(earlier.id)
         key = await self.pricing.choose_key(prepared.request.model, prepared.keys)
         job = await self.untracked.find_job(prepared, key)
         if job is not None:
@@ -239,7 +239,7 @@ class RequestPurchaser:
         except PaymentOutcomeUnknownError as exc:
             job = None
             with contextlib.suppress(LedgerError):  # books that cannot be written just now: it stays unknown
-                unknown = None if exc.payment_id is None else self.ledger.find_payment(exc.payment_id)
+                unknown = None if exc.payment_id is None else await self.ledger.find_payment(exc.payment_id)
                 job = None if unknown is None or unknown.purpose == "upload" else await self._take_up(unknown)
             if job is None:
                 raise
@@ -249,13 +249,13 @@ class RequestPurchaser:
     async def _buy(self, prepared: PreparedOrder, consent: Consent, *, supersedes: Payment | None) -> Payment:
         """Host the pictures where that is needed, ask the price, and buy; an upload is bought only if the rest fits."""
         policy.check_settings(self.buyer.limits)  # before anything is asked or uploaded
-        policy.check_not_frozen(self.ledger.find_freeze())
+        policy.check_not_frozen(await self.ledger.find_freeze())
         check_payments = partial(self._check_untracked_payments, prepared)
         uploading = _Uploading(
             self.hosting, self.quoting, prepared, consent, check_payments, await self._estimate(prepared)
         )
         try:
-            self.quoting.check_estimate(prepared, consent, uploading.estimate_micro_usdc)
+            await self.quoting.check_estimate(prepared, consent, uploading.estimate_micro_usdc)
             urls = [picture.url or await uploading.host(picture) for picture in prepared.pictures]
             try:
                 priced = await self.pricing.ask(prepared.request, urls)
@@ -266,7 +266,7 @@ class RequestPurchaser:
                 uploading.urls_taken = False
                 urls = [await uploading.host(picture) for picture in prepared.pictures]
                 priced = await self.pricing.ask(prepared.request, urls)
-            self.quoting.check_warning(prepared, priced, consent)
+            await self.quoting.check_warning(prepared, priced, consent)
             await check_payments(priced.offers, priced.price_micro_usdc)
             approval = self.quoting.agree(prepared, consent, uploads_micro_usdc=uploading.cost_micro_usdc)
             return await self.buyer.buy(priced.request, priced.offers, approval, supersedes=supersedes)
@@ -285,7 +285,7 @@ class RequestPurchaser:
             [offer for offer in offers.offers if self.pricing.signable(offer)],
             price_micro_usdc=price,
             take=prepared.request.take,
-            unbought=self.untracked.count_unbought_takes(prepared),
+            unbought=await self.untracked.count_unbought_takes(prepared),
         )
 
     async def _estimate(self, prepared: PreparedOrder) -> int | None:
@@ -298,8 +298,8 @@ class RequestPurchaser:
 
     async def _begin(self, payment: Payment) -> Job:
         """From a settled payment to a job that is watched."""
-        self.recovery.add_job(payment)
-        job = self.ledger.find_job_of(payment) or await self._find_lost_job(payment)
+        await self.recovery.add_job(payment)
+        job = await self.ledger.find_job_of(payment) or await self._find_lost_job(payment)
         if job is None:
             raise jobless_error(payment, self.recovery.list_candidates(payment))
         self.watcher.watch(job)
@@ -315,7 +315,7 @@ class RequestPurchaser:
             PaymentError: It is not over, or it was paid and its job is not to be found yet.
         """
         payment = await self.recovery.bring_to_end(payment)
-        job = self.ledger.find_job_of(payment)
+        job = await self.ledger.find_job_of(payment)
         if job is not None:
             self.watcher.watch(job)
             return job
@@ -325,8 +325,8 @@ class RequestPurchaser:
             raise held_error(payment, self.now(), self.recovery.list_candidates(payment))
         return None
 
-    def _watch_job_of(self, payment: Payment) -> None:
-        job = self.ledger.find_job_of(payment)
+    async def _watch_job_of(self, payment: Payment) -> None:
+        job = await self.ledger.find_job_of(payment)
         if job is not None:
             self.watcher.watch(job)
 
@@ -338,7 +338,7 @@ class RequestPurchaser:
             return None
         if found is None:
             return None
-        job = self.ledger.add_job(
+        job = await self.ledger.add_job(
             payment, found.job_id, studio=self.recovery.studio.origin, status=found.status, now=self.now()
         )
         if job is not None:

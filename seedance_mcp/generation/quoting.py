@@ -105,14 +105,14 @@ class Quoting:
             warning=warning,
             notes=notes,
             max_price_per_video_micro_usdc=self.limits.max_price_per_video_micro_usdc,
-            day_left_micro_usdc=self._find_day_left(),
+            day_left_micro_usdc=await self._find_day_left(),
             key=await self.pricing.choose_key(prepared.request.model, prepared.keys),
             stage=stage,
             payments=payments,
             wallet_problem=problem,
         )
 
-    def quote_begun(self, prepared: PreparedOrder, job: Job | None) -> Quote:
+    async def quote_begun(self, prepared: PreparedOrder, job: Job | None) -> Quote:
         """Return the quote of an order that was bought or is being bought: nothing; nobody is asked for it.
 
         Args:
@@ -130,14 +130,14 @@ class Quoting:
             warning=None,
             notes=(),
             max_price_per_video_micro_usdc=self.limits.max_price_per_video_micro_usdc,
-            day_left_micro_usdc=self._find_day_left(),
+            day_left_micro_usdc=await self._find_day_left(),
             key=prepared.keys.current,
             stage="begun",
             job=job,
         )
 
-    def _find_day_left(self) -> int:
-        return policy.find_room(self.limits, self.ledger.spend(self.now()))[0][0]
+    async def _find_day_left(self) -> int:
+        return policy.find_room(self.limits, await self.ledger.spend(self.now()))[0][0]
 
     def needs_approval(self, cost: Cost | None, recipients: Iterable[Recipient]) -> bool:
         """Return True where a person must agree to what a call costs, or to whom it pays."""
@@ -153,13 +153,13 @@ class Quoting:
             return policy.unasked_error(self.limits, cost)
         return None
 
-    def _find_recipient(self, offer: Offer) -> Recipient:
-        paid_before = self.ledger.find_recipients(self.pins.studio_origin, offer.network)
+    async def _find_recipient(self, offer: Offer) -> Recipient:
+        paid_before = await self.ledger.find_recipients(self.pins.studio_origin, offer.network)
         return Recipient.of(offer, self.limits, self.pins, paid_before=paid_before)
 
-    def _compare(self, recipient: Recipient) -> Recipient:
+    async def _compare(self, recipient: Recipient) -> Recipient:
         """Return a recipient with what it replaces by now."""
-        paid_before = self.ledger.find_recipients(self.pins.studio_origin, recipient.network)
+        paid_before = await self.ledger.find_recipients(self.pins.studio_origin, recipient.network)
         return recipient.compare(self.limits, self.pins, paid_before=paid_before)
 
     def find_pinned(self, prepared: PreparedOrder) -> int | None:
@@ -167,14 +167,14 @@ class Quoting:
         quoted = self.memory.find(prepared.keys)
         return None if quoted is None else quoted.cost.price_micro_usdc
 
-    def find_quoted(self, prepared: PreparedOrder) -> Quoted | None:
+    async def find_quoted(self, prepared: PreparedOrder) -> Quoted | None:
         """Return what a person may be asked about: what was quoted lately, while it is still so."""
         quoted = self.memory.find(prepared.keys)
         if quoted is None or quoted.is_stale or not quoted.recipients:
             return None
-        if quoted.cost.uploads_micro_usdc and not any(map(self.hosting.must_buy, prepared.pictures)):
+        if quoted.cost.uploads_micro_usdc and not await self._list_missing(prepared.pictures):
             return None
-        return replace(quoted, recipients=tuple(map(self._compare, quoted.recipients)))
+        return replace(quoted, recipients=tuple([await self._compare(one) for one in quoted.recipients]))
 
     def agree(self, prepared: PreparedOrder, consent: Consent, *, uploads_micro_usdc: int = 0) -> Approval:
         """The most that may be signed for an order.
@@ -193,7 +193,7 @@ class Quoting:
         )
         return replace(approval, recipients=consent.recipients)
 
-    def check_estimate(self, prepared: PreparedOrder, consent: Consent, estimate_micro_usdc: int | None) -> None:
+    async def check_estimate(self, prepared: PreparedOrder, consent: Consent, estimate_micro_usdc: int | None) -> None:
         """Raise where the limits forbid a call at the price that is known before the studio is asked.
 
         Raises:
@@ -202,8 +202,10 @@ class Quoting:
         pinned = self.find_pinned(prepared)
         price = estimate_micro_usdc if pinned is None else pinned
         if price is not None:
-            cost = self._guess_cost(price, self._list_missing(one for one in prepared.pictures if one.url is None))
-            self._check_limits(cost, self.agree(prepared, consent, uploads_micro_usdc=cost.uploads_micro_usdc))
+            cost = self._guess_cost(
+                price, await self._list_missing(one for one in prepared.pictures if one.url is None)
+            )
+            await self._check_limits(cost, self.agree(prepared, consent, uploads_micro_usdc=cost.uploads_micro_usdc))
 
     async def check_before_upload(
         self,
@@ -235,7 +237,7 @@ class Quoting:
         if video is not None:
             uploads_micro_usdc = paid_micro_usdc + cost.uploads_micro_usdc
             approval = self.agree(prepared, consent, uploads_micro_usdc=uploads_micro_usdc)
-            self._check_limits(cost, approval)
+            await self._check_limits(cost, approval)
 
     async def _plan_call(self, uploads: Sequence[Offers], video: Offers | None) -> tuple[Cost, tuple[Offer, ...]]:
         """Return what the payments of one call cost at most, and the offers that they would sign.
@@ -258,17 +260,17 @@ class Quoting:
         )
         return cost, chosen
 
-    def _check_limits(self, cost: Cost, approval: Approval) -> None:
+    async def _check_limits(self, cost: Cost, approval: Approval) -> None:
         """Raise where a limit forbids a call, whose uploads come first."""
         policy.check_price(
             cost.price_micro_usdc,
             self.limits,
-            spend=self.ledger.spend(self.now()).plus(cost.uploads_micro_usdc),
+            spend=(await self.ledger.spend(self.now())).plus(cost.uploads_micro_usdc),
             approval=approval,
             fee_micro_usdc=cost.fee_micro_usdc,
         )
 
-    def check_warning(self, prepared: PreparedOrder, priced: Priced, consent: Consent) -> None:
+    async def check_warning(self, prepared: PreparedOrder, priced: Priced, consent: Consent) -> None:
         """Refuse a price far above the table's without the caller's word; a refused rise becomes the new quote.
 
         Raises:
@@ -284,13 +286,15 @@ class Quoting:
             # Said now, in the error: the next call may agree to it.
             cost = replace(quoted.cost, price_micro_usdc=price)
             self.memory.pin(priced.request.fingerprint, cost, quoted.recipients)
-            policy.check_price(price, self.limits, spend=self.ledger.spend(self.now()), approval=approval)
+            policy.check_price(price, self.limits, spend=await self.ledger.spend(self.now()), approval=approval)
 
     async def _try_to_price(self, prepared: PreparedOrder) -> tuple[Priced | None, list[Picture]]:
         """Return a real price, or None where it needs an upload first; and the pictures that need one."""
         hosted = [picture.url or await self._find_hosted(picture) for picture in prepared.pictures]
-        missing = self._list_missing(picture for picture in prepared.pictures if picture.url is None)
-        latest = self.ledger.latest_upload(studio=self.hosting.studio.origin, wallet=self.hosting.buyer.wallet.address)
+        missing = await self._list_missing(picture for picture in prepared.pictures if picture.url is None)
+        latest = await self.ledger.latest_upload(
+            studio=self.hosting.studio.origin, wallet=self.hosting.buyer.wallet.address
+        )
         stand_in = None if latest is None else latest.image_url  # the price does not depend on the picture
         urls = [url or stand_in for url in hosted]
         known = [url for url in urls if url is not None]
@@ -302,14 +306,14 @@ class Quoting:
             if exc.status != 400:
                 raise
             # This studio reads only what was uploaded to it, or the stand-in is gone.
-            missing = self._list_missing(prepared.pictures)
+            missing = await self._list_missing(prepared.pictures)
             if stand_in is None or stand_in in known:
                 return None, missing
             return await self.pricing.ask(prepared.request, [stand_in] * len(urls)), missing
 
-    def _list_missing(self, pictures: Iterable[Picture]) -> list[Picture]:
+    async def _list_missing(self, pictures: Iterable[Picture]) -> list[Picture]:
         """Return the pictures whose upload would be bought, each once."""
-        return list({picture.sha256: picture for picture in pictures if self.hosting.must_buy(picture)}.values())
+        return list({picture.sha256: picture for picture in pictures if await self.hosting.must_buy(picture)}.values())
 
     async def _find_hosted(self, picture: Picture) -> str | None:
         upload = await self.hosting.find(picture)
@@ -356,12 +360,12 @@ class Quoting:
         uploads = [] if upload is None else [upload] * len(missing)
         try:
             policy.check_settings(self.limits)
-            policy.check_not_frozen(self.ledger.find_freeze())
+            policy.check_not_frozen(await self.ledger.find_freeze())
             if uploads or video is not None:
                 planned, chosen = await self._plan_call(uploads, video)
                 payments = await self._list_ways(payments, uploads, video)
                 known = planned if video is not None else known
-                recipients = tuple(dict.fromkeys(map(self._find_recipient, chosen)))
+                recipients = tuple(dict.fromkeys([await self._find_recipient(offer) for offer in chosen]))
                 payments = replace(payments, recipients=recipients)
             if known is not None:
                 agreed = known.total_micro_usdc  # a person will be asked when it is bought
@@ -372,7 +376,7 @@ class Quoting:
                     agreed_micro_usdc=agreed,
                     uploads_micro_usdc=known.uploads_micro_usdc,
                 )
-                self._check_limits(known, approval)
+                await self._check_limits(known, approval)
         except InsufficientBalanceError as exc:
             return known, exc, await self._list_ways(payments, uploads, video)
         except (PolicyError, ConfigError) as exc:

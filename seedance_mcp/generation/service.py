@@ -105,9 +105,9 @@ class GenerationService:
             StudioError: The studio cannot be asked.
         """
         prepared = await self._prepare(order)
-        stage = self.purchaser.find_stage(prepared)
+        stage = await self.purchaser.find_stage(prepared)
         if stage == "begun":
-            return self.quoting.quote_begun(prepared, self.purchaser.find_job(prepared))
+            return await self.quoting.quote_begun(prepared, await self.purchaser.find_job(prepared))
         return await self.quoting.quote(
             prepared, max_price_micro_usdc=max_price_micro_usdc, can_ask=can_ask, stage=stage
         )
@@ -125,9 +125,9 @@ class GenerationService:
             SeedanceError: As `quote`; also where the purchase would be refused whatever a person says.
         """
         prepared = await self._prepare(order)
-        if self.purchaser.find_stage(prepared) == "begun" or self.ledger.find_freeze() is not None:
+        if await self.purchaser.find_stage(prepared) == "begun" or await self.ledger.find_freeze() is not None:
             return None  # bought already, or not to be bought: the purchase says so itself
-        quoted = self.quoting.find_quoted(prepared)
+        quoted = await self.quoting.find_quoted(prepared)
         cost, recipients = (None, ()) if quoted is None else (quoted.cost, quoted.recipients)
         if cost is None:
             quote = await self.quoting.quote(prepared, max_price_micro_usdc=max_price_micro_usdc, remember=False)
@@ -176,7 +176,7 @@ class GenerationService:
         notes: tuple[str, ...] = ()
         with anyio.move_on_after(max(prepare_until - anyio.current_time(), 0.001)):
             prepared = await self._prepare(order)
-            job = self.purchaser.find_job(prepared)
+            job = await self.purchaser.find_job(prepared)
             if job is None:
                 notes = (await self.pricing.estimate(prepared.request)).notes
         if prepared is None:

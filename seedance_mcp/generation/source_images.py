@@ -76,19 +76,19 @@ class SourceImages:
     async def _load_url(self, url: str) -> Picture:
         if not url.lower().startswith("https://") and not self._may_be_plain(url):
             raise ImageError(f"{quote_url(url)} is plain http.", "Give an https URL, or a local path.")
-        upload = self.ledger.find_upload_by_url(url, studio=self.studio.origin)
+        upload = await self.ledger.find_upload_by_url(url, studio=self.studio.origin)
         if upload is not None:
             return Picture(sha256=upload.sha256, url=url, width=upload.width, height=upload.height, image=None)
         # A slow host may take longer than one call: the reading goes on, and the next call finds it done.
-        return self._recognize(await self.fetches.join(url, lambda: self._fetch(url)), url)
+        return await self._recognize(await self.fetches.join(url, lambda: self._fetch(url)), url)
 
-    def _recognize(self, picture: Picture, url: str) -> Picture:
+    async def _recognize(self, picture: Picture, url: str) -> Picture:
         """The same URL is the same wish, whatever its host answers now: a picture that a call saw there before."""
         now = self.now()
-        sight = self.ledger.find_sight(url, since=now - SIGHT_SECONDS)
+        sight = await self.ledger.find_sight(url, since=now - SIGHT_SECONDS)
         if sight is not None:
             picture = replace(picture, sha256=sight.sha256, width=sight.width, height=sight.height)
-        self.ledger.record_sight(
+        await self.ledger.record_sight(
             Sight(url=url, sha256=picture.sha256, width=picture.width, height=picture.height, seen_at=now)
         )
         return picture

@@ -86,21 +86,21 @@ class UntrackedJobs:
         await self._read_list()
         same: list[UntrackedJob] = []
         unknown: list[UntrackedJob] = []
-        for job in self.ledger.list_untracked(wallet=self.wallet, studio=self.studio.origin):
+        for job in await self.ledger.list_untracked(wallet=self.wallet, studio=self.studio.origin):
             verdict = await self._compare(prepared, job)
             if verdict != "other":
                 (same if verdict == "same" else unknown).append(job)
         if not same and not unknown:
             return None
-        place = self.count_unbought_takes(prepared)
+        place = await self.count_unbought_takes(prepared)
         if place < len(same):
-            return self._adopt(prepared, same[place], key)
+            return await self._adopt(prepared, same[place], key)
         if place < len(same) + len(unknown):
             take = prepared.request.take + len(same) + len(unknown) - place
             raise _possibly_bought_error(unknown, take)
         return None
 
-    def _adopt(self, prepared: PreparedOrder, job: UntrackedJob, key: str) -> Job | None:
+    async def _adopt(self, prepared: PreparedOrder, job: UntrackedJob, key: str) -> Job | None:
         request = PaidRequest(
             purpose="generation",
             fingerprint=key,
@@ -108,15 +108,15 @@ class UntrackedJobs:
             body=encode_json(job.input or {}),
             arguments=prepared.request.arguments(),
         )
-        return self.ledger.adopt_job(job, request, wallet=self.wallet, studio=self.studio.origin, now=self.now())
+        return await self.ledger.adopt_job(job, request, wallet=self.wallet, studio=self.studio.origin, now=self.now())
 
-    def count_unbought_takes(self, prepared: PreparedOrder) -> int:
+    async def count_unbought_takes(self, prepared: PreparedOrder) -> int:
         """Return how many lower takes of a request the ledger has no purchase of: each may own an untracked job."""
         arguments = prepared.request.arguments()
         missing = 0
         for take in range(1, prepared.request.take):
             keys = generation_keys({**arguments, "take": take}, wallet=self.wallet, studio=self.studio.origin)
-            missing += self.ledger.find_latest_payment(keys.all) is None
+            missing += await self.ledger.find_latest_payment(keys.all) is None
         return missing
 
     # ── reading the list ─────────────────────────────────────────────────────────────────────────────────────────
@@ -125,7 +125,7 @@ class UntrackedJobs:
         async with self._lock:  # one reading, however many requests come first
             if self._read:
                 return
-            last = self.ledger.find_reading(wallet=self.wallet, studio=self.studio.origin)
+            last = await self.ledger.find_reading(wallet=self.wallet, studio=self.studio.origin)
             if last is None or abs(self.now() - last) > READING_SECONDS:
                 try:
                     jobs = await self._list_unknown(everything=last is None)
@@ -134,7 +134,7 @@ class UntrackedJobs:
                         raise _unread_error(exc) from exc
                     log.warning("The studio's list cannot be read against the ledger now: %s", exc.what)
                     return
-                self.ledger.record_reading(jobs, wallet=self.wallet, studio=self.studio.origin, now=self.now())
+                await self.ledger.record_reading(jobs, wallet=self.wallet, studio=self.studio.origin, now=self.now())
             self._read.add(self.studio.origin)
 
     async def _list_unknown(self, *, everything: bool) -> list[UntrackedJob]:
@@ -152,8 +152,8 @@ class UntrackedJobs:
                 if exc.status in (404, 405, 501) and cursor is None:
                     return []  # a studio without a list has nothing to read
                 raise
-            pending = self._list_pending()
-            unknown = [job for job in page.jobs if self._is_unknown(job, pending)]
+            pending = await self._list_pending()
+            unknown = [job for job in page.jobs if await self._is_unknown(job, pending)]
             found += [self._describe(job) for job in unknown]
             cursor = page.next_cursor
             if cursor is None or not page.jobs or not (unknown or everything):
@@ -171,13 +171,15 @@ class UntrackedJobs:
                 await anyio.sleep(min(exc.retry_after_seconds or 0.5 * 2**attempt, PAUSE_SECONDS_MAX))
         return await self.studio.list_jobs(cursor=cursor)
 
-    def _list_pending(self) -> list[Payment]:
+    async def _list_pending(self) -> list[Payment]:
         """Return the payments of the ledger whose job may still be found in the list: see `recovery`."""
-        signed = [one for one in self.ledger.held_payments(self.now()) if one.wallet == self.wallet]
-        return [one for one in signed if one.purpose == "generation"] + self.ledger.settled_without_result(self.wallet)
+        signed = [one for one in await self.ledger.held_payments(self.now()) if one.wallet == self.wallet]
+        return [one for one in signed if one.purpose == "generation"] + await self.ledger.settled_without_result(
+            self.wallet
+        )
 
-    def _is_unknown(self, job: JobStatus, pending: list[Payment]) -> bool:
-        if self.ledger.find_job(job.job_id) is not None:
+    async def _is_unknown(self, job: JobStatus, pending: list[Payment]) -> bool:
+        if await self.ledger.find_job(job.job_id) is not None:
             return False
         return not any(job.input is None or same_body(payment.body, job.input) for payment in pending)
 
@@ -217,7 +219,7 @@ class UntrackedJobs:
         """Return whether a hosted picture is this one: by its URL, by the ledger's word, or by its bytes."""
         if url == picture.url:
             return "same"
-        upload = self.ledger.find_upload_by_url(url, studio=self.studio.origin)
+        upload = await self.ledger.find_upload_by_url(url, studio=self.studio.origin)
         if upload is not None:
             return "same" if upload.sha256 == picture.sha256 else "other"
         known = self._verdicts.get((url, picture.sha256))

@@ -84,33 +84,35 @@ class Hosting:
     now: Callable[[], float]
     _offers: list[tuple[float, Offers]] = field(default_factory=list[tuple[float, Offers]])
 
-    def is_hosted(self, picture: Picture) -> bool:
+    async def is_hosted(self, picture: Picture) -> bool:
         """Whether the ledger knows a hosted copy; nobody is asked."""
-        return self._find_recorded(picture) is not None
+        return await self._find_recorded(picture) is not None
 
-    def _find_recorded(self, picture: Picture | Image) -> Upload | None:
+    async def _find_recorded(self, picture: Picture | Image) -> Upload | None:
         wallet = self.buyer.wallet.address
-        return self.ledger.find_upload(picture.sha256, studio=self.studio.origin, wallet=wallet)
+        return await self.ledger.find_upload(picture.sha256, studio=self.studio.origin, wallet=wallet)
 
     async def find(self, picture: Picture) -> Upload | None:
         """The hosted copy of a picture, if the studio still has it."""
-        upload = self._find_recorded(picture)
+        upload = await self._find_recorded(picture)
         if upload is None or await self.studio.is_hosted(upload.image_url):
             return upload
         keys = self._keys(picture.sha256)
-        if self.ledger.count_uploads_paid(keys, since=self.now() - policy.DAY_SECONDS) >= PURCHASES_MAX:
+        if await self.ledger.count_uploads_paid(keys, since=self.now() - policy.DAY_SECONDS) >= PURCHASES_MAX:
             return upload  # a store that calls every picture gone is not paid for each of its answers
-        self.ledger.forget_upload(upload.image_url)
+        await self.ledger.forget_upload(upload.image_url)
         return None
 
-    def must_buy(self, picture: Picture) -> bool:
+    async def must_buy(self, picture: Picture) -> bool:
         """Return True where hosting a picture would be paid for: no copy and no earlier payment for it is known."""
-        if self.is_hosted(picture):
+        if await self.is_hosted(picture):
             return False
-        earlier = self.ledger.find_latest_payment(self._keys(picture.sha256))
+        earlier = await self.ledger.find_latest_payment(self._keys(picture.sha256))
         if earlier is None:
             return True
-        unused = earlier.state == "settled" and bool(earlier.answer) and self.ledger.find_upload_of(earlier) is None
+        unused = (
+            earlier.state == "settled" and bool(earlier.answer) and await self.ledger.find_upload_of(earlier) is None
+        )
         return not (unused or earlier.holds(self.now()))
 
     async def ask_offers(self, image: Image) -> Offers:
@@ -162,7 +164,7 @@ class Hosting:
             PaymentError: See `Buyer.buy`.
             StudioError: The studio did not do its part; a bought ticket is taken up by the next call.
         """
-        self.ledger.scrub_tickets(self.now())
+        await self.ledger.scrub_tickets(self.now())
         upload = await self.find(picture)
         image = picture.image
         if image is None:
@@ -174,15 +176,19 @@ class Hosting:
             if check is not None:  # each caller's own limits, before it joins another's work
                 await check(await self.ask_offers(image))
             return await self.flights.join(keys[0], lambda: self._buy(image, keys, agreed))
-        return Hosted(upload=upload, paid_micro_usdc=0, notes=self._find_notes(keys))
+        return Hosted(upload=upload, paid_micro_usdc=0, notes=await self._find_notes(keys))
 
-    def _find_notes(self, keys: tuple[str, ...]) -> tuple[str, ...]:
+    async def _find_notes(self, keys: tuple[str, ...]) -> tuple[str, ...]:
         """What is to be said of a hosted picture, for a day, whoever was there to hear it before."""
-        unhosted = self._count_unhosted(keys, interrupted=False) + self._count_unhosted(keys, interrupted=True)
+        unhosted = await self._count_unhosted(keys, interrupted=False) + await self._count_unhosted(
+            keys, interrupted=True
+        )
         return (REBOUGHT,) if unhosted else ()
 
-    def _count_unhosted(self, keys: tuple[str, ...], *, interrupted: bool) -> int:
-        return self.ledger.count_unhosted(keys, since=self.now() - policy.DAY_SECONDS, interrupted=interrupted)
+    async def _count_unhosted(self, keys: tuple[str, ...], *, interrupted: bool) -> int:
+        return await self.ledger.count_failed_uploads(
+            keys, since=self.now() - policy.DAY_SECONDS, interrupted=interrupted
+        )
 
     def _keys(self, sha256: str) -> tuple[str, str]:
         return upload_keys(sha256, wallet=self.buyer.wallet.address, studio=self.studio.origin)
@@ -195,24 +201,24 @@ class Hosting:
                     return await self._buy_or_take_up(image, keys, agreed)
             return await self._buy_or_take_up(image, keys, agreed)
         except LedgerError as exc:
-            raise self.recovery.add_payment(exc, keys) from exc
+            raise await self.recovery.add_payment(exc, keys) from exc
 
     async def _buy_or_take_up(
         self, image: Image, keys: tuple[str, ...], agreed: tuple[Recipient, ...] | None
     ) -> Hosted:
-        earlier = self.ledger.find_latest_payment(keys)
+        earlier = await self.ledger.find_latest_payment(keys)
         if earlier is not None:
             earlier = await self._take_up(earlier)
-            upload = self._find_recorded(image)
+            upload = await self._find_recorded(image)
             if upload is not None:
-                return Hosted(upload=upload, paid_micro_usdc=0, notes=self._find_notes(keys))
+                return Hosted(upload=upload, paid_micro_usdc=0, notes=await self._find_notes(keys))
             upload = await self._finish(earlier, image)
             if upload is not None:
                 return Hosted(
                     upload=upload, paid_micro_usdc=earlier.amount_micro_usdc, fee_micro_usdc=earlier.fee_micro_usdc
                 )
-            if earlier.state == "settled" and self.ledger.find_upload_of(earlier) is None:
-                self._check_unhosted(earlier, keys)
+            if earlier.state == "settled" and await self.ledger.find_upload_of(earlier) is None:
+                await self._check_unhosted(earlier, keys)
         request = self._build_request(image)
         offers = await self._ask_offers(request)
         approval = replace(policy.UPLOAD_APPROVAL, recipients=agreed)
@@ -222,13 +228,13 @@ class Hosting:
         except StudioError as exc:
             raise exc.with_upload_cost(payment.amount_micro_usdc) from exc
         if upload is None:
-            self._check_unhosted(payment, keys)
+            await self._check_unhosted(payment, keys)
             raise _unusable_error(payment, NextStep("{0} in a minute: it buys another one, once.", Repeat()))
         return Hosted(
             upload=upload,
             paid_micro_usdc=payment.amount_micro_usdc,
             fee_micro_usdc=payment.fee_micro_usdc,
-            notes=self._find_notes(keys),
+            notes=await self._find_notes(keys),
         )
 
     async def _take_up(self, earlier: Payment) -> Payment:
@@ -242,14 +248,14 @@ class Hosting:
             raise held_error(earlier, self.now())
         return earlier
 
-    def _check_unhosted(self, payment: Payment, keys: tuple[str, ...]) -> None:
+    async def _check_unhosted(self, payment: Payment, keys: tuple[str, ...]) -> None:
         """Raise where a picture was paid for as often as it may be, without ever being hosted.
 
         Raises:
             StudioRejectedError: Somebody between us and the studio's store is in the way; money does not help.
         """
-        interrupted = self._count_unhosted(keys, interrupted=True)
-        unhosted = self._count_unhosted(keys, interrupted=False) + max(0, interrupted - INTERRUPTIONS_MAX)
+        interrupted = await self._count_unhosted(keys, interrupted=True)
+        unhosted = await self._count_unhosted(keys, interrupted=False) + max(0, interrupted - INTERRUPTIONS_MAX)
         # What was pushed may have been refused by a studio that keeps the money: it gets no second chance.
         is_lost = unhosted + interrupted > 0 if was_pushed(payment.document) else unhosted >= PURCHASES_MAX
         if is_lost:
@@ -264,7 +270,7 @@ class Hosting:
 
     async def _finish(self, payment: Payment, image: Image) -> Upload | None:
         """PUT the bytes to the bought place, confirm, and write it down; None where the ticket is of no more use."""
-        if payment.state != "settled" or not payment.answer or self.ledger.find_upload_of(payment) is not None:
+        if payment.state != "settled" or not payment.answer or await self.ledger.find_upload_of(payment) is not None:
             return None
         try:
             ticket = read_upload_ticket(payment.answer)
@@ -292,7 +298,7 @@ class Hosting:
             payment_id=payment.id,
             created_at=self.now(),
         )
-        self.ledger.record_upload(upload)
+        await self.ledger.record_upload(upload)
         return upload
 
     async def _find_stored(self, ticket: UploadTicket) -> str | None:

@@ -7,7 +7,7 @@ be had any more ends the job as expired; one that the studio has again revives i
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -68,9 +68,9 @@ class Delivery:
         """
         outcome = await self._save(job)
         if isinstance(outcome, Job):
-            return self._finish(outcome)
+            return await self._finish(outcome)
         if is_expired(outcome, self.now()):
-            return self.ledger.expire_job(job.job_id, error=describe_expiry(outcome), now=self.now())
+            return await self.ledger.expire_job(job.job_id, error=describe_expiry(outcome), now=self.now())
         raise unsaved_error(outcome, self.now())
 
     async def fetch_again(self, job: Job) -> Job:
@@ -85,9 +85,9 @@ class Delivery:
         """
         outcome = await self._save(job, attempts=1, renew_first=True)
         if isinstance(outcome, Job):
-            return self._finish(outcome)
+            return await self._finish(outcome)
         if job.expired_at is not None:
-            return self._revive(job, outcome)
+            return await self._revive(job, outcome)
         raise gone_error(outcome) if outcome.is_dead and outcome.was_renewed else unsaved_error(outcome, self.now())
 
     async def save_foreign(self, job: Job) -> Job:
@@ -99,7 +99,7 @@ class Delivery:
         """
         outcome = await self._save(job)
         if isinstance(outcome, Job):
-            self._begin_thumbnail(outcome, lambda _: None)
+            self._begin_thumbnail(outcome)
             return outcome
         raise gone_error(outcome) if is_expired(outcome, self.now()) else unsaved_error(outcome, self.now())
 
@@ -168,31 +168,31 @@ class Delivery:
             return replace(before, was_renewed=exc.status in (403, 404))
         except StudioError:
             return before
-        known = self.ledger.update_job(seen, now=self.now())
+        known = await self.ledger.update_job(seen, now=self.now())
         fresh = known or replace(job, video_url=seen.video_url or job.video_url, thumbnail_url=seen.thumbnail_url)
         reason = before.reason
         if fresh.video_url is None and seen.result_text is not None:
             reason = f"The studio's result names no one video: {seen.result_text}."
         return replace(before, job=fresh, reason=reason, was_renewed=True)
 
-    def _finish(self, saved: Job) -> Job:
+    async def _finish(self, saved: Job) -> Job:
         """Write down where a video is; its thumbnail follows."""
         file = str(saved.file)
-        done = self.ledger.finish_job(saved.job_id, file=file, thumbnail=None, note=saved.note)
+        done = await self.ledger.finish_job(saved.job_id, file=file, thumbnail=None, note=saved.note)
 
-        def record(thumbnail: str) -> None:
-            self.ledger.finish_job(saved.job_id, file=file, thumbnail=thumbnail, note=saved.note)
+        async def record(thumbnail: str) -> None:
+            await self.ledger.finish_job(saved.job_id, file=file, thumbnail=thumbnail, note=saved.note)
 
         self._begin_thumbnail(saved, record)
         return done
 
-    def _revive(self, expired: Job, failure: Failure) -> Job:
+    async def _revive(self, expired: Job, failure: Failure) -> Job:
         """Bring an expired job back to work where the studio named a new URL that may still be good."""
-        latest = self.ledger.find_job(expired.job_id) or expired
+        latest = await self.ledger.find_job(expired.job_id) or expired
         is_new = latest.video_url is not None and latest.video_url != expired.video_url
-        return self.ledger.revive_job(expired.job_id) if is_new and not failure.is_dead else latest
+        return await self.ledger.revive_job(expired.job_id) if is_new and not failure.is_dead else latest
 
-    def _begin_thumbnail(self, job: Job, record: Callable[[str], None]) -> None:
+    def _begin_thumbnail(self, job: Job, record: Callable[[str], Awaitable[None]] | None = None) -> None:
         """Make a thumbnail in the background: a nicety, which must not hold up or lose what was paid for."""
         if job.thumbnail_url is None:
             return
@@ -201,7 +201,9 @@ class Delivery:
         async def make() -> None:
             try:
                 with contextlib.suppress(SeedanceError, OSError):
-                    record(str(await self._save_thumbnail(job, str(job.thumbnail_url))))
+                    file = await self._save_thumbnail(job, str(job.thumbnail_url))
+                    if record is not None:
+                        await record(str(file))
             finally:
                 self._thumbnails.pop(job.job_id, None)
                 made.set()

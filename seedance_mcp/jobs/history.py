@@ -48,7 +48,7 @@ class History:
 
     async def list_jobs(self, limit: int) -> Recent:
         """The latest jobs; the studio's word goes before ours for a job that was still running."""
-        jobs = {job.job_id: self.latest(job) for job in self.ledger.recent_jobs(limit)}
+        jobs = {job.job_id: self.latest(job) for job in await self.ledger.recent_jobs(limit)}
         notes: tuple[str, ...] = ()
         try:
             with anyio.fail_after(LIST_SECONDS):
@@ -59,14 +59,14 @@ class History:
             notes = ("The studio's own list could not be had; these are the jobs of this machine's ledger.",)
         else:
             for seen in page.jobs:
-                jobs[seen.job_id] = self._merge(seen)
+                jobs[seen.job_id] = await self._merge(seen)
         newest = sorted(jobs.values(), key=lambda job: job.created_at, reverse=True)
         return Recent(jobs=tuple(newest[:limit]), notes=notes)
 
-    def _merge(self, seen: JobStatus) -> Job:
-        known = self.ledger.find_job(seen.job_id)
+    async def _merge(self, seen: JobStatus) -> Job:
+        known = await self.ledger.find_job(seen.job_id)
         if known is None:
             return self.adopt(seen)
         if known.finished or known.status == seen.status:
             return self.latest(known)
-        return self.ledger.update_job(seen, now=self.now()) or known
+        return await self.ledger.update_job(seen, now=self.now()) or known

@@ -111,7 +111,7 @@ class JobWatcher:
         ledger: Ledger,
         save: Callable[[Job], Awaitable[Job]],
         start: Start,
-        expected_seconds: Callable[[Job], float],
+        expected_seconds: Callable[[Job], Awaitable[float]],
         poll_seconds_min: float,
         changed: Changed = lambda _: None,
         now: Callable[[], float],
@@ -130,6 +130,8 @@ class JobWatcher:
         self._lists_from = -math.inf
         """From which moment on the studio's list may be asked again."""
         self._typical: dict[tuple[object, ...], float] = {}
+        self._unscheduled: list[_Watched] = []
+        """New jobs whose first poll has no time yet."""
         self._wake = anyio.Event()
         self._running = False
 
@@ -142,8 +144,9 @@ class JobWatcher:
             now = anyio.current_time()
             bought_at = now - max(self._now() - job.created_at, 0)
             self._watched[job.job_id] = watched = _Watched(job, bought_at, due=now, written=job.progress)
-            # An old one comes from an earlier process: nobody has asked for it lately.
-            watched.due = now if watched.age > POLL_SECONDS_MAX else self._next_due(watched)
+            if watched.age <= POLL_SECONDS_MAX:  # an older one comes from an earlier process: poll it at once
+                watched.due = math.inf
+                self._unscheduled.append(watched)
         elif watched.problem is not None:  # somebody asks again: so do we
             watched.problem, watched.failures, watched.due = None, 0, anyio.current_time()
         if not self._running:
@@ -182,16 +185,19 @@ class JobWatcher:
             if watched.job.finished or remaining <= 0:
                 return watched.job
             if report is not None:
-                await report(watched.job, self._expect(watched.job))
+                await report(watched.job, await self._expect(watched.job))
             with anyio.move_on_after(min(remaining, PROGRESS_SECONDS)):
                 await watched.changed.wait()
-        return self._ledger.find_job(job.job_id) or job
+        return await self._ledger.find_job(job.job_id) or job
 
     async def _run(self) -> None:
         """The loop; ends when there is nothing to watch."""
         try:
             while self._watched:
                 self._wake = anyio.Event()
+                while self._unscheduled:
+                    watched = self._unscheduled.pop()
+                    watched.due = min(watched.due, await self._next_due(watched))
                 now = anyio.current_time()
                 waiting = [watched for watched in self._watched.values() if not watched.saving]
                 first = min((watched.due for watched in waiting), default=now + POLL_SECONDS_MAX)
@@ -219,7 +225,7 @@ class JobWatcher:
                 for _ in range(LIST_PAGES_MAX):
                     asked += 1
                     page = await self._studio.list_jobs(cursor=cursor)
-                    self._take_page(page, missing)
+                    await self._take_page(page, missing)
                     cursor = page.next_cursor
                     if cursor is None or not missing:
                         break
@@ -232,34 +238,34 @@ class JobWatcher:
         for watched in list(missing.values())[:SINGLES_MAX]:
             asked += 1
             try:
-                self._take(watched, await self._studio.fetch_job(watched.job.job_id))
+                await self._take(watched, await self._studio.fetch_job(watched.job.job_id))
             except SeedanceError as exc:
                 self._back_off(watched, exc)
         return asked
 
-    def _take_page(self, page: JobPage, missing: dict[str, _Watched]) -> None:
+    async def _take_page(self, page: JobPage, missing: dict[str, _Watched]) -> None:
         """Keep what a page of the list says, also of a job that was not due: it is told for free."""
         for status in page.jobs:
             watched = missing.get(status.job_id) or self._watched.get(status.job_id)
             if watched is not None and not watched.saving:
-                self._take(watched, status)
+                await self._take(watched, status)
             missing.pop(status.job_id, None)
 
-    def _take(self, watched: _Watched, status: JobStatus) -> None:
+    async def _take(self, watched: _Watched, status: JobStatus) -> None:
         """Keep what the studio said, and wake those who wait."""
         before = watched.job
         if before.stalled_at is not None and status.stalled:
             # A clock that was set back must not make it last.
             status = end_stalled(status, abs(self._now() - before.stalled_at), self._poll_seconds_min)
         if _is_news(before, status, watched.written):
-            watched.job = self._ledger.update_job(status, now=self._now()) or before
+            watched.job = await self._ledger.update_job(status, now=self._now()) or before
             watched.written = watched.job.progress
         elif status.progress > before.progress:
             watched.job = replace(before, progress=status.progress)
         watched.failures, watched.problem, watched.asked_at = 0, None, anyio.current_time()
         if status.ended:
             self._typical.clear()
-        watched.due = self._next_due(watched)
+        watched.due = await self._next_due(watched)
         if watched.job.status == "complete" and not watched.job.finished:
             watched.saving = True
             self._start(lambda: self._save_job(watched))
@@ -322,7 +328,7 @@ class JobWatcher:
         grown = self._poll_seconds_min * 2 ** min(watched.failures, 10)
         return min(grown, BACKOFF_SECONDS_MAX) * random.uniform(0.9, 1.1)  # noqa: S311 - jitter is not a secret
 
-    def _next_due(self, watched: _Watched) -> float:
+    async def _next_due(self, watched: _Watched) -> float:
         """Halve the way to the expected end; after it, ask a little more seldom each time."""
         age = watched.age
         if watched.job.stalled_at is not None:
@@ -330,16 +336,16 @@ class JobWatcher:
         elif age > LATE_SECONDS:
             pause = LATE_POLL_SECONDS
         else:
-            to_go = self._expect(watched.job) - age
+            to_go = await self._expect(watched.job) - age
             pause = to_go / 2 if to_go > 0 else -to_go / 4
             pause = min(max(pause, self._poll_seconds_min), POLL_SECONDS_MAX)
         return anyio.current_time() + pause * random.uniform(0.95, 1.05)  # noqa: S311 - jitter is not a secret
 
-    def _expect(self, job: Job) -> float:
+    async def _expect(self, job: Job) -> float:
         """The expected seconds of such a job, looked up once until a job ends."""
         key = tuple(job.arguments.get(name) for name in ("model", "duration", "resolution"))
         if key not in self._typical:
-            self._typical[key] = self._expected_seconds(job)
+            self._typical[key] = await self._expected_seconds(job)
         return self._typical[key]
 
 

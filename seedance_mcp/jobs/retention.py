@@ -13,6 +13,8 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
 
+import anyio
+
 from seedance_mcp.adapters.media.thumbnails import FRAMES_FOLDER
 from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.core.ledger import Ledger
@@ -35,7 +37,7 @@ class PrunedFile:
     size_bytes: int
 
 
-def prune(
+async def prune(
     videos_dir: Path, ledger: Ledger | None, *, older_than_days: int, now: float, dry_run: bool = False
 ) -> list[PrunedFile]:
     """Delete every file of ours that was last changed before an age, oldest name first.
@@ -54,16 +56,16 @@ def prune(
         ConfigError: The videos folder is a link, or a file cannot be deleted.
         LedgerError: The ledger cannot be written; nothing more was deleted.
     """
-    if videos_dir.is_symlink():
+    if await anyio.Path(videos_dir).is_symlink():
         raise ConfigError(f"{videos_dir} is a link, and links are not followed.", "Nothing was deleted.")
     before = now - older_than_days * DAY_SECONDS
-    pruned = _prune_folder(videos_dir, _VIDEO, before, None if dry_run else ledger, now=now, dry_run=dry_run)
+    pruned = await _prune_folder(videos_dir, _VIDEO, before, None if dry_run else ledger, now=now, dry_run=dry_run)
     for name in (FRAMES_FOLDER, PREPARED_FOLDER):
-        pruned += _prune_folder(videos_dir / name, _PICTURE, before, None, now=now, dry_run=dry_run)
+        pruned += await _prune_folder(videos_dir / name, _PICTURE, before, None, now=now, dry_run=dry_run)
     return pruned
 
 
-def _prune_folder(
+async def _prune_folder(
     folder: Path, pattern: re.Pattern[str], before: float, ledger: Ledger | None, *, now: float, dry_run: bool
 ) -> list[PrunedFile]:
     pruned: list[PrunedFile] = []
@@ -72,7 +74,7 @@ def _prune_folder(
             return pruned
         for name, size in _list_old(opened, pattern, before):
             if not dry_run:
-                _delete(folder, opened, name, ledger, now=now)
+                await _delete(folder, opened, name, ledger, now=now)
             pruned.append(PrunedFile(folder / name, size))
     return pruned
 
@@ -110,10 +112,10 @@ def _list_old(opened: int | Path, pattern: re.Pattern[str], before: float) -> li
     return sorted(found)
 
 
-def _delete(folder: Path, opened: int | Path, name: str, ledger: Ledger | None, *, now: float) -> None:
+async def _delete(folder: Path, opened: int | Path, name: str, ledger: Ledger | None, *, now: float) -> None:
     """Delete one file; the ledger is told before, so that no one takes it for lost and fetches it again."""
     if ledger is not None:
-        ledger.mark_pruned(name, pruned_at=now)
+        await ledger.mark_pruned(name, pruned_at=now)
     try:
         if isinstance(opened, int):
             os.unlink(name, dir_fd=opened)
@@ -123,7 +125,7 @@ def _delete(folder: Path, opened: int | Path, name: str, ledger: Ledger | None, 
         return
     except OSError as exc:
         if ledger is not None:
-            ledger.mark_pruned(name, pruned_at=None)
+            await ledger.mark_pruned(name, pruned_at=None)
         raise ConfigError(
             f"{folder / name} cannot be deleted: {exc.strerror or type(exc).__name__}.", "Older ones may be gone."
         ) from exc

@@ -62,7 +62,7 @@ class JobService:
             VideoGoneError: The saved file is missing, and the studio does not have the video any more.
             SeedanceError: The studio does not answer, or the video cannot be saved yet.
         """
-        job = self.ledger.find_job(job_id)
+        job = await self.ledger.find_job(job_id)
         if job is None:
             job = await self.untracked.get_job(job_id, deadline=deadline, answer_until=answer_until, report=report)
         else:
@@ -75,19 +75,19 @@ class JobService:
         """Recent jobs, newest first: ours, and those that only the studio remembers."""
         return await self.history.list_jobs(limit)
 
-    def find(self, job_id: str) -> Job | None:
+    async def find(self, job_id: str) -> Job | None:
         """The latest that is known here of a job of ours; nobody is asked."""
-        job = self.ledger.find_job(job_id)
+        job = await self.ledger.find_job(job_id)
         return None if job is None else self.poller.latest(job)
 
-    def prune(self) -> None:
+    async def prune(self) -> None:
         """Delete saved videos and pictures that are older than the owner keeps them.
 
         Raises:
             ConfigError, LedgerError: As `retention.prune`.
         """
         if self.keep_days is not None:
-            prune(self.folder, self.ledger, older_than_days=self.keep_days, now=self.now())
+            await prune(self.folder, self.ledger, older_than_days=self.keep_days, now=self.now())
 
     async def fetch_again(self, job: Job, *, deadline: float) -> Job:
         """Ask the studio once more for a paid video that is not on disk; the work goes on after the deadline."""

@@ -5,7 +5,7 @@ They are asked for one by one, waited for and saved like ours; what they cost is
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 
 import anyio
@@ -41,7 +41,7 @@ class Adoption:
     delivery: Delivery
     flights: Flights[Job]
     wallet: str
-    expected_seconds: Callable[[Job], float]
+    expected_seconds: Callable[[Job], Awaitable[float]]
     poll_seconds_min: float
     now: Callable[[], float]
     _stalled: dict[str, float] = field(default_factory=dict[str, float])
@@ -73,7 +73,7 @@ class Adoption:
             pause = self.poll_seconds_min
             while job.status in ("pending", "loading"):
                 if report is not None:
-                    await report(job, self.expected_seconds(job))
+                    await report(job, await self.expected_seconds(job))
                 await anyio.sleep(pause)
                 pause = min(pause * 1.5, POLL_SECONDS_MAX)
                 job = await self._look_again(job)

@@ -116,20 +116,20 @@ class Buyer:
         policy.check_clock(offers, self.now())
         (offer,), purse = await self.plan(offers)
         now, fee = self.now(), purse.fee_of(offer)
-        with self.ledger.writing() as books:  # one writer: two servers, one budget
-            _check_unbought(books.find_payment(request.keys), supersedes, now)
-            policy.check_not_frozen(books.find_freeze())
-            paid_before = books.find_recipients(request.studio, offer.network)
+        async with self.ledger.lock_budget() as books:  # one writer: two servers, one budget
+            _check_unbought(await books.find_latest_payment(request.keys), supersedes, now)
+            policy.check_not_frozen(await books.find_freeze())
+            paid_before = await books.find_recipients(request.studio, offer.network)
             recipient = Recipient.of(offer, self.limits, self.pins, paid_before=paid_before)
             policy.check_recipient(recipient, agreed=approval.recipients)
             policy.check_price(
                 offer.amount_micro_usdc,
                 self.limits,
-                spend=books.spend(now),
+                spend=await books.spend(now),
                 approval=approval,
                 fee_micro_usdc=fee,
             )
-            payment = books.reserve(
+            payment = await books.reserve(
                 request,
                 offer,
                 wallet=self.wallet.address,
@@ -142,7 +142,7 @@ class Buyer:
         expires = policy.credential_hold_until(good_until, now, answered_at=offers.answered_at)
         with anyio.CancelScope(shield=True):
             credential, document = await self._sign(payment, document)
-            payment = self.ledger.record_signed(  # on disk BEFORE it is sent
+            payment = await self.ledger.record_signed(  # on disk BEFORE it is sent
                 payment,
                 document,
                 credential_sha256=_digest(credential),
@@ -159,7 +159,7 @@ class Buyer:
             finally:
                 if payment.state == "signed":
                     with contextlib.suppress(LedgerError):  # whoever comes next may look into it at once
-                        self.ledger.release(payment)
+                        await self.ledger.release(payment)
         return payment
 
     async def resend(self, payment: Payment) -> Payment:
@@ -177,7 +177,7 @@ class Buyer:
         """
         if payment.document is None or payment.wallet != self.wallet.address:
             raise unknown_error(payment, "It was signed by another wallet.")
-        self._check_still_allowed(payment)
+        await self._check_still_allowed(payment)
         sent = payment
         with anyio.CancelScope(shield=True):
             credential, _ = await self._sign(payment, payment.document)
@@ -203,21 +203,21 @@ class Buyer:
             if outcome.receipt is None and not holds_result(payment.purpose, outcome.answer):
                 # A page of whatever stands before the studio, such as a bot check: it may never have got there.
                 raise unknown_error(payment, "It was answered by neither a receipt nor what was bought.")
-            return await self._record_fee(self._settle(payment, outcome))
+            return await self._record_fee(await self._settle(payment, outcome))
         if isinstance(outcome, Refused) and not again and not credential.raw_transaction:
-            payment = self.ledger.conclude(payment, outcome, now=self.now())
+            payment = await self.ledger.conclude(payment, outcome, now=self.now())
             raise refused_error(payment)
         # A refusal of a *second* sending says nothing about the first one, and none gives back what was pushed.
         raise unknown_error(payment, f"It answered {outcome.reason}.")
 
-    def _settle(self, payment: Payment, outcome: Settled) -> Payment:
+    async def _settle(self, payment: Payment, outcome: Settled) -> Payment:
         """Write that a payment settled; an answer that cannot be written now is kept until `write_down` can.
 
         Raises:
             LedgerError: It cannot be written; says that the payment settled.
         """
         try:
-            settled = self.ledger.conclude(payment, outcome, now=self.now())
+            settled = await self.ledger.conclude(payment, outcome, now=self.now())
         except LedgerError as exc:
             self._unwritten[payment.id] = (payment, outcome)
             raise unwritten_error(exc, payment, moved=True) from exc
@@ -228,7 +228,7 @@ class Buyer:
         """Return the payment of these idempotency keys that settled and could not be written down yet."""
         return next((one for one, _ in self._unwritten.values() if one.fingerprint in keys), None)
 
-    def write_down(self, payment: Payment) -> Payment | None:
+    async def write_down(self, payment: Payment) -> Payment | None:
         """Write the answer to a payment that settled while the ledger could not be written.
 
         Returns:
@@ -238,9 +238,9 @@ class Buyer:
             LedgerError: It still cannot be written.
         """
         kept = self._unwritten.get(payment.id)
-        return None if kept is None else self._settle(payment, kept[1])
+        return None if kept is None else await self._settle(payment, kept[1])
 
-    def _check_still_allowed(self, payment: Payment) -> None:
+    async def _check_still_allowed(self, payment: Payment) -> None:
         """Raise where the owner no longer wants a payment that was signed and perhaps never sent.
 
         Sent again it settles at most once. But if it was never sent, sending it now moves money after the owner said
@@ -252,15 +252,15 @@ class Buyer:
         """
         if payment.receipt is not None:
             return
-        if self.ledger.find_freeze() is not None:
+        if await self.ledger.find_freeze() is not None:
             raise unknown_error(payment, "Spending is frozen, so it is not sent again.")
-        if not self._is_within_limits(payment):
+        if not await self._is_within_limits(payment):
             raise unknown_error(payment, "The limits forbid it by now, so it is not sent again.")
 
-    def _is_within_limits(self, payment: Payment) -> bool:
+    async def _is_within_limits(self, payment: Payment) -> bool:
         return policy.is_still_allowed(
             self.limits,
-            self.ledger.spend(self.now()),
+            await self.ledger.spend(self.now()),
             rail=payment.rail,
             pay_to=payment.pay_to,
             model=None if payment.purpose == "upload" else str(payment.arguments.get("model", "")),
@@ -364,7 +364,7 @@ class Buyer:
             fee = None if transaction is None else await self.funds.find_fee(transaction)
             if fee is not None:
                 with contextlib.suppress(LedgerError):  # it settled, and what stays booked is the most it can be
-                    return self.ledger.record_fee(payment, fee)
+                    return await self.ledger.record_fee(payment, fee)
         return payment
 
 

@@ -68,10 +68,10 @@ class ChargeBroadcaster:
         if inclusion is None:
             return payment
         if not inclusion.succeeded:
-            raise refused_error(self.ledger.conclude(payment, Refused(reason=UNDONE), now=self.now()))
+            raise refused_error(await self.ledger.conclude(payment, Refused(reason=UNDONE), now=self.now()))
         receipt = Receipt(rail=payment.rail, network=payment.network, transaction=transaction_hash)
         with contextlib.suppress(LedgerError):  # to show the hash comes first; the chain will say it again
-            payment = self.ledger.record_moved(payment, receipt, fee_micro_usdc=inclusion.fee_micro_usdc)
+            payment = await self.ledger.record_moved(payment, receipt, fee_micro_usdc=inclusion.fee_micro_usdc)
         return payment
 
     async def _look_for(self, transaction_hash: str, *, until: float) -> Inclusion | None:

@@ -71,17 +71,17 @@ class Recovery:
         Raises:
             LedgerError: The books cannot be written.
         """
-        written = self.buyer.write_down(payment)
+        written = await self.buyer.write_down(payment)
         if written is not None:
-            self.add_job(written)
+            await self.add_job(written)
             return written
-        claimed = self.ledger.claim(payment, lease_until=self.now() + LEASE_SECONDS, now=self.now())
+        claimed = await self.ledger.claim(payment, lease_until=self.now() + LEASE_SECONDS, now=self.now())
         if claimed is None:  # another process is at it, or it has ended
-            return self.ledger.find_payment(payment.id) or payment
+            return await self.ledger.find_payment(payment.id) or payment
         try:
             return await self._ask(claimed)
         finally:
-            self.ledger.release(claimed)
+            await self.ledger.release(claimed)
 
     async def bring_to_end(self, payment: Payment) -> Payment:
         """Recover a payment whoever is at it: wait while another process is, then ask ourselves, once.
@@ -100,14 +100,14 @@ class Recovery:
                 if payment.state == "signed" and is_ours:
                     return await self.recover(payment)
                 await anyio.sleep(WAIT_POLL_SECONDS)
-                payment = self.ledger.find_payment(payment.id) or payment
+                payment = await self.ledger.find_payment(payment.id) or payment
         if payment.state == "refused" and not payment.holds(self.now()) and not payment.chain_checked:
             payment = await self.recover(payment)  # a studio that said no may have settled: ask before buying again
             if payment.state == "refused" and not payment.chain_checked:
                 raise unasked_error(payment)
         return payment
 
-    def add_payment(self, exc: LedgerError, keys: tuple[str, ...]) -> LedgerError:
+    async def add_payment(self, exc: LedgerError, keys: tuple[str, ...]) -> LedgerError:
         """Return an error of the ledger with what was paid for a purchase before it; as it is if it says so already."""
         if exc.payment_state != "none":
             return exc
@@ -115,7 +115,7 @@ class Recovery:
         if payment is not None:
             return unwritten_error(exc, payment, moved=True)
         with contextlib.suppress(LedgerError):
-            payment = self.ledger.find_latest_payment(keys)
+            payment = await self.ledger.find_latest_payment(keys)
         if payment is not None and (payment.state == "settled" or payment.holds(self.now())):
             return unwritten_error(exc, payment, moved=payment.state == "settled" or payment.receipt is not None)
         return exc
@@ -140,12 +140,12 @@ class Recovery:
     async def _record_fate(self, payment: Payment, fate: Fate) -> Payment:
         if not fate.used:
             reason = UNDONE if fate.fee_micro_usdc else NEVER_CHARGED
-            return self.ledger.record_unmoved(payment, reason=reason, fee_micro_usdc=fate.fee_micro_usdc)
+            return await self.ledger.record_unmoved(payment, reason=reason, fee_micro_usdc=fate.fee_micro_usdc)
         claimed = payment.receipt.transaction if payment.receipt is not None else ""
         verified = True if fate.transaction else None
         if claimed and not fate.transaction:
             verified = await self.chains.knows(claimed, payment.rail)
-        return self.ledger.record_verified(
+        return await self.ledger.record_verified(
             payment, transaction=fate.transaction, verified=verified, fee_micro_usdc=fate.fee_micro_usdc
         )
 
@@ -159,24 +159,24 @@ class Recovery:
             fate = await self.chains.find_fate(payment)
             if fate is not None:
                 return await self._record_fate(payment, fate)
-            return self.ledger.record_unmoved(payment, reason=WRITTEN_OFF, fee_micro_usdc=0)
+            return await self.ledger.record_unmoved(payment, reason=WRITTEN_OFF, fee_micro_usdc=0)
         fate = await self._find_fate(payment)
         if fate is not None:
-            return self._conclude(payment, fate)
+            return await self._conclude(payment, fate)
         outcome = Refused(reason=WRITTEN_OFF)
-        return self.ledger.conclude(payment, outcome, now=self.now(), chain_checked=True, fee_micro_usdc=0)
+        return await self.ledger.conclude(payment, outcome, now=self.now(), chain_checked=True, fee_micro_usdc=0)
 
     async def _ask(self, payment: Payment) -> Payment:
         if payment.state == "refused":  # its credential has expired: was it used after all?
-            return self._conclude(payment, await self.chains.find_fate(payment))
+            return await self._conclude(payment, await self.chains.find_fate(payment))
         if payment.state == "signed" and payment.hold_until > self.now() + RESEND_MARGIN_SECONDS:
             with contextlib.suppress(PaymentError):  # it may still have settled: the next two can say
                 payment = await self.buyer.resend(payment)
-            payment = self.ledger.find_payment(payment.id) or payment
+            payment = await self.ledger.find_payment(payment.id) or payment
         if payment.state == "refused":
             return payment
         if payment.state == "settled":
-            self.add_job(payment)
+            await self.add_job(payment)
             return payment
         try:
             found = await self.find_job(payment)
@@ -184,14 +184,16 @@ class Recovery:
             found = None
         fate = await self._find_fate(payment)
         if found is not None:
-            job = self.ledger.add_job(
+            job = await self.ledger.add_job(
                 payment, found.job_id, studio=self.studio.origin, status=found.status, now=self.now()
             )
             if job is not None and fate is None and not self.chains.has_one(payment):
                 fate = Fate(used=True)  # else the chain will say it: a job may also be made and never be settled
         elif fate is not None and self._may_still_buy(payment, fate):
-            return self.ledger.record_moved(payment, _write_receipt(payment, fate), fee_micro_usdc=fate.fee_micro_usdc)
-        return self._conclude(payment, fate)
+            return await self.ledger.record_moved(
+                payment, _write_receipt(payment, fate), fee_micro_usdc=fate.fee_micro_usdc
+            )
+        return await self._conclude(payment, fate)
 
     async def _find_fate(self, payment: Payment) -> Fate | None:
         """The chain's word on a payment; what it said once of a pushed one is in the books."""
@@ -203,7 +205,7 @@ class Recovery:
         """Whether a payment's money has moved and its hash is still good for what it was paid for."""
         return fate.used and was_pushed(payment.document) and payment.hold_until > self.now()
 
-    def _conclude(self, payment: Payment, fate: Fate | None) -> Payment:
+    async def _conclude(self, payment: Payment, fate: Fate | None) -> Payment:
         if fate is None or not (fate.used or self.now() >= payment.hold_until):
             return payment  # a chain that calls a credential dead before our own clock does is not believed
         outcome: Settled | Refused
@@ -211,11 +213,11 @@ class Recovery:
             outcome = Settled(receipt=_write_receipt(payment, fate), answer=b"")
         else:
             outcome = Refused(reason=payment.reason or (UNDONE if fate.fee_micro_usdc else "it expired unused"))
-        return self.ledger.conclude(
+        return await self.ledger.conclude(
             payment, outcome, now=self.now(), chain_checked=True, fee_micro_usdc=fate.fee_micro_usdc
         )
 
-    def add_job(self, payment: Payment) -> None:
+    async def add_job(self, payment: Payment) -> None:
         """Make the job row of a settled generation from its stored answer; no network needed.
 
         An answer in which no job can be read, or another payment's, leaves the row to `find_job`.
@@ -226,7 +228,7 @@ class Recovery:
             submitted = read_submitted_job(payment.answer)
         except StudioError:
             return
-        self.ledger.add_job(
+        await self.ledger.add_job(
             payment, submitted.job_id, studio=self.studio.origin, status=submitted.status, now=self.now()
         )
 
@@ -250,10 +252,10 @@ class Recovery:
         jobs = await self._list_unowned(payment, payment.signed_at)
         exact = [job for job in jobs if job.input is not None and same_body(payment.body, job.input)]
         if exact:
-            on_their_way = self.ledger.count_rivals(payment, now=self.now())
+            on_their_way = await self.ledger.count_inflight_duplicates(payment, now=self.now())
             return min(exact, key=lambda job: job.created_at or 0) if len(exact) > on_their_way else None
         likely = [job for job in jobs if job.input is None and job.created_at is not None and _same_type(payment, job)]
-        if len(likely) == 1 and not self._has_rival(payment, likely[0].created_at or 0):
+        if len(likely) == 1 and not await self._has_rival(payment, likely[0].created_at or 0):
             return likely[0]
         if likely:
             self._candidates[payment.id] = tuple(job.job_id for job in likely)
@@ -270,16 +272,18 @@ class Recovery:
                 job
                 for job in page.jobs
                 if (job.created_at is None or first <= job.created_at <= last)
-                and self.ledger.find_job(job.job_id) is None
+                and await self.ledger.find_job(job.job_id) is None
             ]
             cursor = page.next_cursor
             if cursor is None or not page.jobs or _is_older(page.jobs[-1], first):
                 break
         return found
 
-    def _has_rival(self, payment: Payment, made_at: float) -> bool:
+    async def _has_rival(self, payment: Payment, made_at: float) -> bool:
         """Return True if the job made at that time could also be another payment's."""
-        return self.ledger.count_jobless(payment, made_at=made_at, skew_seconds=LIST_SKEW_SECONDS) > 0
+        return (
+            await self.ledger.count_payments_without_job(payment, made_at=made_at, skew_seconds=LIST_SKEW_SECONDS) > 0
+        )
 
 
 def _write_receipt(payment: Payment, fate: Fate) -> Receipt:

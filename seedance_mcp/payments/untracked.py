@@ -64,7 +64,7 @@ class UntrackedPayments:
         recipients = {(offer.network, offer.pay_to.lower()) for offer in offers}
         found = [
             payment
-            for payment in self.ledger.list_untracked_payments(wallet=self.wallet)
+            for payment in await self.ledger.list_untracked_payments(wallet=self.wallet)
             if (payment.network, payment.pay_to) in recipients
             and payment.amount_micro_usdc == price_micro_usdc
             and payment.created_at > self.now() - DAY_SECONDS
@@ -88,7 +88,7 @@ class UntrackedPayments:
             key = (offer.network, offer.pay_to.lower())
             if key in self._read or key in found:
                 continue
-            since = self._find_start(*key, now)
+            since = await self._find_start(*key, now)
             if since is None:
                 self._read.add(key)
             else:
@@ -98,19 +98,19 @@ class UntrackedPayments:
             for offer, since in due:
                 tasks.start_soon(read, offer, since)
         for key, transfers in found.items():
-            self._record(*key, transfers, now)
+            await self._record(*key, transfers, now)
             self._read.add(key)  # only now: what a locked ledger could not keep is read again by the next call
 
-    def _find_start(self, network: str, pay_to: str, now: float) -> float | None:
+    async def _find_start(self, network: str, pay_to: str, now: float) -> float | None:
         """Return the moment from which a chain is to be read; None where that was done lately."""
-        last = self.ledger.find_chain_reading(wallet=self.wallet, network=network, pay_to=pay_to)
+        last = await self.ledger.find_chain_reading(wallet=self.wallet, network=network, pay_to=pay_to)
         if last is None:
             return now - DAY_SECONDS
         if abs(now - last) <= READING_SECONDS:
             return None
         return max(min(last, now) - READING_SECONDS, now - DAY_SECONDS)
 
-    def _record(self, network: str, pay_to: str, transfers: list[Transfer] | None, now: float) -> None:
+    async def _record(self, network: str, pay_to: str, transfers: list[Transfer] | None, now: float) -> None:
         if transfers is None:
             log.warning("The chain %s cannot be read for payments that the ledger does not know.", network)
             return
@@ -124,7 +124,7 @@ class UntrackedPayments:
             )
             for transfer in transfers
         ]
-        self.ledger.record_chain_reading(payments, wallet=self.wallet, network=network, pay_to=pay_to, now=now)
+        await self.ledger.record_chain_reading(payments, wallet=self.wallet, network=network, pay_to=pay_to, now=now)
 
 
 def _possibly_bought_error(payment: UntrackedPayment, take: int) -> PossiblyBoughtError:

@@ -68,7 +68,7 @@ class Account:
     async def read(self) -> Standing:
         """Look at everything; a chain that does not answer is waited for a moment."""
         now = self.now()
-        spend, held = self.ledger.spend(now), self.ledger.held_payments(now)
+        spend, held = await self.ledger.spend(now), await self.ledger.held_payments(now)
         limits = self.settings.limits
         return Standing(
             profile=self.settings.profile,
@@ -80,5 +80,5 @@ class Account:
             unfinished=tuple(held[:UNFINISHED_MAX]),
             more_unfinished=len(held[UNFINISHED_MAX:]),
             held_micro_usdc=sum(payment.cost_micro_usdc for payment in held),
-            freeze=self.ledger.find_freeze(),
+            freeze=await self.ledger.find_freeze(),
         )

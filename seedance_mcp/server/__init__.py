@@ -12,7 +12,7 @@ from mcp.server import CacheHint, MCPServer
 from mcp.server.subscriptions import InMemorySubscriptionBus
 
 from seedance_mcp import __version__
-from seedance_mcp.app.runtime import Engine
+from seedance_mcp.app.runtime import Engine, ResolveSandbox
 from seedance_mcp.config.settings import Settings
 from seedance_mcp.server.call_context import State
 from seedance_mcp.server.prompts import add_prompts, check_prompt_arguments
@@ -33,10 +33,14 @@ INSTRUCTIONS = (
 )
 
 
+async def _keep(settings: Settings) -> Settings:
+    return settings
+
+
 def build_server(
     environ: Mapping[str, str],
     *,
-    settle: Callable[[Settings], Settings] = lambda s: s,
+    resolve_sandbox: ResolveSandbox = _keep,
     ending: Callable[[], object] = lambda: None,
     ended: Callable[[], object] = lambda: None,
 ) -> MCPServer[State]:
@@ -44,7 +48,7 @@ def build_server(
 
     Args:
         environ: The environment of the settings, which are read on the first call.
-        settle: Returns the settings to use for the owner's settings; starts an embedded sandbox.
+        resolve_sandbox: Returns the settings to use for the owner's settings; starts an embedded sandbox.
         ending: Called when the host has left; a payment may still be waiting for its answer.
         ended: Called when everything is closed.
     """
@@ -63,7 +67,7 @@ def build_server(
             def start(work: Callable[[], Awaitable[None]]) -> None:
                 tasks.start_soon(guard, work)
 
-            engine = Engine(environ, settle=settle, start=start, changed=make_publisher(bus, start))
+            engine = Engine(environ, resolve_sandbox=resolve_sandbox, start=start, changed=make_publisher(bus, start))
             stack.callback(ended)
             stack.push_async_callback(engine.close)  # after the tasks: one of them may be sending a payment
             start(engine.resume_left)

@@ -14,7 +14,7 @@ import anyio.to_thread
 from mcp.server import MCPServer
 
 from seedance_mcp.adapters.media.decoder import end_decoders
-from seedance_mcp.app.local_sandbox import settle
+from seedance_mcp.app.local_sandbox import resolve_sandbox
 from seedance_mcp.app.logging import configure_logging
 from seedance_mcp.server import State, build_server
 from seedance_mcp.server.lines import serve_stdio
@@ -38,7 +38,10 @@ def serve() -> None:
     known = level in ("DEBUG", "INFO", "WARNING", "ERROR")
     configure_logging(level if known else "WARNING", lines=not sys.stderr.isatty())
     leaving = _Leaving()
-    anyio.run(leaving.serve, build_server(os.environ, settle=settle, ending=leaving.begin, ended=leaving.leave))
+    anyio.run(
+        leaving.serve,
+        build_server(os.environ, resolve_sandbox=resolve_sandbox, ending=leaving.begin, ended=leaving.leave),
+    )
 
 
 class _Leaving:

@@ -17,7 +17,7 @@ import pytest
 from mcp import Client, StdioServerParameters
 
 from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
-from seedance_mcp.app.local_sandbox import ENDED, end_orphans, settle
+from seedance_mcp.app.local_sandbox import ENDED, end_orphans, resolve_sandbox
 from seedance_mcp.app.rendering import show_job
 from seedance_mcp.app.runtime import Engine
 from seedance_mcp.app.web.gallery.data import build_show
@@ -50,7 +50,7 @@ def broken_off(tmp_path_factory: pytest.TempPathFactory) -> Person:
     environ = {**os.environ, "SEEDANCE_DATA_DIR": str(data)}
     with subprocess.Popen(command, cwd=folder, env=environ, stdout=subprocess.DEVNULL) as process:
         end = time.monotonic() + BEGIN_SECONDS
-        while not read_jobs(settings) and process.poll() is None and time.monotonic() < end:
+        while not anyio.run(read_jobs, settings) and process.poll() is None and time.monotonic() < end:
             time.sleep(0.02)
         process.kill()
     return Person(folder=folder, environ={})
@@ -66,7 +66,7 @@ def person(tmp_path: Path) -> Person:
 def dead(broken_off: Person, settings: Settings) -> Job:
     """The job of the killed command, in this test's own copy of what it left."""
     shutil.copytree(broken_off.folder / "data", os.environ["SEEDANCE_DATA_DIR"])
-    [job] = read_jobs(settings)
+    [job] = anyio.run(read_jobs, settings)
     assert not job.finished
     return job
 
@@ -77,31 +77,31 @@ def settings() -> Settings:
     return read_settings({"SEEDANCE_PROFILE": "sandbox", "SEEDANCE_DATA_DIR": os.environ["SEEDANCE_DATA_DIR"]})
 
 
-def read_jobs(settings: Settings) -> list[Job]:
+async def read_jobs(settings: Settings) -> list[Job]:
     if not settings.ledger_file.exists():
         return []
-    ledger = SQLiteLedger(settings.ledger_file)
+    ledger = await SQLiteLedger.open(settings.ledger_file)
     try:
-        return ledger.recent_jobs(10)
+        return await ledger.recent_jobs(10)
     finally:
-        ledger.close()
+        await ledger.close()
 
 
-def write_job(settings: Settings, studio: str, *, complete: bool = False) -> str:
+async def write_job(settings: Settings, studio: str, *, complete: bool = False) -> str:
     """A paid job of a studio that is still to be made, or made and not saved; its id."""
-    ledger = SQLiteLedger(settings.ledger_file)
+    ledger = await SQLiteLedger.open(settings.ledger_file)
     try:
-        payment = settle_payment(ledger, sign(ledger, reserve(ledger)))
+        payment = await settle_payment(ledger, await sign(ledger, await reserve(ledger)))
         job_id = f"job-{payment.id}"
-        ledger.add_job(payment, job_id, studio=studio, status="pending", now=time.time())
+        await ledger.add_job(payment, job_id, studio=studio, status="pending", now=time.time())
         if complete:
             seen = JobStatus(
                 job_id=job_id, type=None, status="complete", progress=100, error=None, video_url=f"{studio}/video",
                 thumbnail_url=f"{studio}/thumbnail", input=None, created_at=None,
             )  # fmt: skip
-            ledger.update_job(seen, now=time.time())
+            await ledger.update_job(seen, now=time.time())
     finally:
-        ledger.close()
+        await ledger.close()
     return job_id
 
 
@@ -132,7 +132,9 @@ def test_a_killed_command_s_job_fails_honestly_and_the_same_command_makes_a_new_
 
 @pytest.mark.slow
 async def test_the_next_server_tells_of_the_failure_and_buys_anew(broken_off: Person, dead: Job) -> None:
-    async with Client(build_server({**os.environ, "SEEDANCE_PROFILE": "sandbox"}, settle=settle)) as client:
+    async with Client(
+        build_server({**os.environ, "SEEDANCE_PROFILE": "sandbox"}, resolve_sandbox=resolve_sandbox)
+    ) as client:
         host = Host(client)
         got = await host.call("get_job", job_id=dead.job_id)
         again = await host.animate_to_the_end(image=str(broken_off.folder / "boat.png"), prompt="It sails")
@@ -144,8 +146,8 @@ async def test_the_next_server_tells_of_the_failure_and_buys_anew(broken_off: Pe
     assert again["job_id"] != dead.job_id
 
 
-def test_the_gallery_shows_it_as_failed_and_links_to_nothing_that_is_gone(dead: Job, settings: Settings) -> None:
-    show: Any = build_show(settings, locate=lambda job, kind, _: f"{job.job_id}/{kind}", live=False)
+async def test_the_gallery_shows_it_as_failed_and_links_to_nothing_that_is_gone(dead: Job, settings: Settings) -> None:
+    show: Any = await build_show(settings, locate=lambda job, kind, _: f"{job.job_id}/{kind}", live=False)
 
     [clip] = show["clips"]
     assert (clip["job_id"], clip["status"], clip["error"]) == (dead.job_id, "failed", SHOWN)
@@ -170,50 +172,52 @@ async def test_a_job_goes_on_while_its_process_lives(person: Person) -> None:
     assert done["status"] == "complete"
 
 
-def test_a_job_of_a_standing_sandbox_is_ended_only_when_that_is_gone(
+async def test_a_job_of_a_standing_sandbox_is_ended_only_when_that_is_gone(
     settings: Settings, make_sandbox: Callable[..., Sandbox]
 ) -> None:
     standing = make_sandbox(job_seconds=60)
-    write_job(settings, standing.url)
-    end_orphans(settings)
-    stood = read_jobs(settings)
+    await write_job(settings, standing.url)
+    await end_orphans(settings)
+    stood = await read_jobs(settings)
     standing.stop()
-    end_orphans(settings)
+    await end_orphans(settings)
 
     assert [job.status for job in stood] == ["pending"]
-    assert [(job.status, job.error) for job in read_jobs(settings)] == [("failed", ENDED)]
+    assert [(job.status, job.error) for job in await read_jobs(settings)] == [("failed", ENDED)]
 
 
-def test_a_real_studios_ledger_is_never_looked_at(settings: Settings) -> None:
+async def test_a_real_studios_ledger_is_never_looked_at(settings: Settings) -> None:
     real = replace(settings, profile=LIVE, embedded=False)
-    write_job(real, find_dead_studio())
+    await write_job(real, find_dead_studio())
 
-    settle(real)
+    await resolve_sandbox(real)
 
-    assert [job.status for job in read_jobs(real)] == ["pending"]
+    assert [job.status for job in await read_jobs(real)] == ["pending"]
 
 
 @pytest.mark.parametrize("studio", ["https://127.0.0.1:9", "http://127.0.0.1", "", "not an address"])
-def test_of_a_studio_elsewhere_nobody_can_say_that_it_is_gone(settings: Settings, studio: str) -> None:
-    write_job(settings, studio)
+async def test_of_a_studio_elsewhere_nobody_can_say_that_it_is_gone(settings: Settings, studio: str) -> None:
+    await write_job(settings, studio)
 
-    end_orphans(settings)
+    await end_orphans(settings)
 
-    assert [job.status for job in read_jobs(settings)] == ["pending"]
+    assert [job.status for job in await read_jobs(settings)] == ["pending"]
 
 
-def test_a_clip_that_was_made_and_not_saved_is_lost_too(settings: Settings) -> None:
-    write_job(settings, find_dead_studio(), complete=True)
+async def test_a_clip_that_was_made_and_not_saved_is_lost_too(settings: Settings) -> None:
+    await write_job(settings, find_dead_studio(), complete=True)
 
-    end_orphans(settings)
+    await end_orphans(settings)
 
-    [job] = read_jobs(settings)
+    [job] = await read_jobs(settings)
     assert (job.status, job.error, job.video_url, job.thumbnail_url) == ("failed", ENDED, None, None)
     assert job.finished
 
 
 async def test_calls_that_come_together_bring_up_one_sandbox(settings: Settings) -> None:
-    engine = Engine({"SEEDANCE_PROFILE": "sandbox", **os.environ}, settle=settle, start=lambda _: None)
+    engine = Engine(
+        {"SEEDANCE_PROFILE": "sandbox", **os.environ}, resolve_sandbox=resolve_sandbox, start=lambda _: None
+    )
     found: list[Settings] = []
 
     async def ask() -> None:
@@ -225,10 +229,10 @@ async def test_calls_that_come_together_bring_up_one_sandbox(settings: Settings)
     assert len({one.profile.studio_url for one in found}) == 1
 
 
-def test_a_receipt_is_a_link_only_at_the_sandbox_that_gave_it(settings: Settings) -> None:
+async def test_a_receipt_is_a_link_only_at_the_sandbox_that_gave_it(settings: Settings) -> None:
     studio = find_dead_studio()
-    write_job(settings, studio)
-    [job] = read_jobs(settings)
+    await write_job(settings, studio)
+    [job] = await read_jobs(settings)
 
     here = show_job(job, settings.at_studio(studio).profile).receipt
     elsewhere = show_job(job, settings.at_studio(find_dead_studio()).profile).receipt

@@ -8,10 +8,12 @@ import pytest
 
 from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
 from seedance_mcp.config.profiles import SANDBOX_CHARGES, SANDBOX_TOKEN
+from seedance_mcp.core.records import Payment
 from seedance_mcp.core.wire.responses import Refused
 from tests.adapters.ledger.rows import reserve, settle, sign, write_offer, write_request
 from tests.cli.conftest import Ended, Person
 from tests.cli.nodes import serve_node
+from tests.ledgers import work_on
 
 
 def find(ended: Ended, topic: str, words: str = "") -> dict[str, Any]:
@@ -149,10 +151,12 @@ def test_the_tempo_chains_advice_names_its_own_setting(customer: Person) -> None
 def test_what_is_left_is_what_the_tightest_limit_leaves(
     person: Person, limits: dict[str, str], health: str, left: str, advice: str
 ) -> None:
-    ledger = SQLiteLedger(person.data_dir / "sandbox" / "ledger.sqlite3")
     now = time.time()
-    settle(ledger, sign(ledger, reserve(ledger, 11_580_000, now=now), now=now), now=now)
-    ledger.close()
+
+    async def spend(ledger: SQLiteLedger) -> None:
+        await settle(ledger, await sign(ledger, await reserve(ledger, 11_580_000, now=now), now=now), now=now)
+
+    work_on(person.data_dir / "sandbox" / "ledger.sqlite3", spend)
     environ = {f"SEEDANCE_{name}": value for name, value in limits.items()}
 
     budget = find(person.run("doctor", "--sandbox", "--json", **environ), "ledger")
@@ -165,11 +169,13 @@ def test_what_is_left_is_what_the_tightest_limit_leaves(
 
 
 def test_a_refused_payment_is_told_while_its_hold_stands(person: Person) -> None:
-    ledger = SQLiteLedger(person.data_dir / "sandbox" / "ledger.sqlite3")
     now = time.time()
-    payment = sign(ledger, reserve(ledger, 320_000, now=now), now=now)
-    ledger.conclude(payment, Refused(reason="no"), now=now)
-    ledger.close()
+
+    async def refuse(ledger: SQLiteLedger) -> Payment:
+        payment = await sign(ledger, await reserve(ledger, 320_000, now=now), now=now)
+        return await ledger.conclude(payment, Refused(reason="no"), now=now)
+
+    payment = work_on(person.data_dir / "sandbox" / "ledger.sqlite3", refuse)
 
     held = find(person.run("doctor", "--sandbox", "--json"), "payment")
 
@@ -199,14 +205,16 @@ def test_why_a_studio_cannot_be_reached_is_said_in_words(studio: str, proxy: str
 
 
 def test_an_unclear_payment_is_told_with_what_to_do(customer: Person, funded_address: str) -> None:
-    ledger = SQLiteLedger(customer.data_dir / "sandbox" / "ledger.sqlite3")
     now = time.time()
-    with ledger.writing() as books:
-        payment = books.reserve(
-            write_request(), write_offer(), wallet=funded_address, hold_until=int(now) + 60, now=now
-        )
-    sign(ledger, payment, now=now)
-    ledger.close()
+
+    async def pay(ledger: SQLiteLedger) -> None:
+        async with ledger.lock_budget() as books:
+            payment = await books.reserve(
+                write_request(), write_offer(), wallet=funded_address, hold_until=int(now) + 60, now=now
+            )
+        await sign(ledger, payment, now=now)
+
+    work_on(customer.data_dir / "sandbox" / "ledger.sqlite3", pay)
     ended = customer.run("doctor", "--json")
     assert ended.code == 0
     assert "of $0.04 is signed, and holds budget" in find(ended, "payment")["text"]
@@ -230,8 +238,7 @@ def test_jobs_that_a_new_ledger_lacks_are_explained(customer: Person) -> None:
     command = ("animate", str(customer.draw("cat.png")), "--prompt", "x")
     customer.run(*command)
     new = {"SEEDANCE_DATA_DIR": str(customer.folder / "new")}
-    ledger = SQLiteLedger(customer.folder / "new" / "sandbox" / "ledger.sqlite3")
-    ledger.close()
+    work_on(customer.folder / "new" / "sandbox" / "ledger.sqlite3", lambda ledger: ledger.find_freeze())
     unread = find(customer.run("doctor", "--json", **new), "ledger", "never compared")
     customer.run("animate", str(customer.draw("dog.png")), "--prompt", "y", **new)
     lacking = find(customer.run("doctor", "--json", **new), "ledger", "It lacks jobs")

@@ -7,9 +7,11 @@ import re
 import socket
 import time
 from collections.abc import Generator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import anyio
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,6 +29,7 @@ from seedance_mcp.core.wire.jobs import JobStatus
 from seedance_mcp.core.wire.responses import PaidRequest, Receipt, Settled
 from tests.adapters.ledger.rows import STUDIO, WALLET, sign, write_offer
 from tests.cli.conftest import Person
+from tests.ledgers import work_on
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\u2028 @@SCRIPT@@"
 ORIGIN = "http://127.0.0.1:8477"
@@ -38,32 +41,36 @@ def settings() -> Settings:
     return read_settings({"SEEDANCE_PROFILE": "sandbox", "SEEDANCE_DATA_DIR": "data"})
 
 
-@pytest.fixture
-def history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Settings) -> Settings:
-    """Two clips, one of them hostile and saved, and a payment without an answer."""
-    monkeypatch.chdir(tmp_path)
-    settings.videos_dir.mkdir(parents=True)
-    ledger = SQLiteLedger(settings.ledger_file)
+async def write_history(videos_dir: Path, ledger: SQLiteLedger) -> None:
     now = time.time()
     for job_id, prompt in (("job-1", HOSTILE), ("job-2", "Waves"), ("", "Lost")):
         arguments: dict[str, object] = {"prompt": prompt, "model": "seedance-fast", "duration": 4, "resolution": "480p"}
         request = PaidRequest(purpose="generation", fingerprint=prompt, url=STUDIO, body=b"{}", arguments=arguments)
-        with ledger.writing() as books:
-            payment = books.reserve(request, write_offer(320_000), wallet=WALLET, hold_until=int(now) + 60, now=now)
-        payment = sign(ledger, payment, now=now)
+        async with ledger.lock_budget() as books:
+            payment = await books.reserve(
+                request, write_offer(320_000), wallet=WALLET, hold_until=int(now) + 60, now=now
+            )
+        payment = await sign(ledger, payment, now=now)
         if job_id:
             receipt = Receipt(rail="x402", network="eip155:402402", transaction='"><b>x')
-            payment = ledger.conclude(payment, Settled(receipt=receipt, answer=b"{}"), now=now)
-            ledger.add_job(payment, job_id, studio=STUDIO, status="pending", now=now)
-    clip = settings.videos_dir / "one.mp4"
+            payment = await ledger.conclude(payment, Settled(receipt=receipt, answer=b"{}"), now=now)
+            await ledger.add_job(payment, job_id, studio=STUDIO, status="pending", now=now)
+    clip = videos_dir / "one.mp4"
     clip.write_bytes(CLIP)
     complete = JobStatus(
         job_id="job-1", status="complete", progress=100, error=HOSTILE, video_url="https://x/y", thumbnail_url=None,
         created_at=None, input=None, type=None,
     )  # fmt: skip
-    ledger.update_job(complete, now=now)
-    ledger.finish_job("job-1", file=str(clip), thumbnail=None)
-    ledger.close()
+    await ledger.update_job(complete, now=now)
+    await ledger.finish_job("job-1", file=str(clip), thumbnail=None)
+
+
+@pytest.fixture
+def history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Settings) -> Settings:
+    """Two clips, one of them hostile and saved, and a payment without an answer."""
+    monkeypatch.chdir(tmp_path)
+    settings.videos_dir.mkdir(parents=True)
+    work_on(settings.ledger_file, partial(write_history, settings.videos_dir))
     return settings
 
 
@@ -128,9 +135,8 @@ def test_nothing_else_is_there(path: str, client: TestClient) -> None:
 def test_a_file_outside_the_videos_folder_is_not_served(client: TestClient, history: Settings) -> None:
     secret = history.data_dir / "wallet.json"
     secret.write_text("key")
-    ledger = SQLiteLedger(history.ledger_file)
-    ledger.finish_job("job-1", file=str(history.videos_dir / ".." / "wallet.json"), thumbnail=str(secret))
-    ledger.close()
+    video = str(history.videos_dir / ".." / "wallet.json")
+    work_on(history.ledger_file, lambda ledger: ledger.finish_job("job-1", file=video, thumbnail=str(secret)))
     assert client.get("/t0ken/media/job-1/clip").status_code == 404
     assert client.get("/t0ken/media/job-1/poster").status_code == 404
 
@@ -177,7 +183,7 @@ def test_an_empty_house_has_a_page_too(settings: Settings) -> None:
     def locate(job: Job, kind: str, file: Path) -> str:
         raise AssertionError("there is nothing to name")
 
-    assert '"clips": []' in render_page(build_show(settings, locate=locate, live=False))
+    assert '"clips": []' in render_page(anyio.run(partial(build_show, settings, locate=locate, live=False)))
 
 
 def test_a_clip_is_shown_with_the_pictures_it_was_made_of(customer: Person) -> None:
@@ -211,12 +217,13 @@ def test_a_clip_is_bought_also_where_its_pictures_cannot_be_kept(customer: Perso
 
 
 def test_a_payment_that_settled_without_a_job_is_still_open(client: TestClient, history: Settings) -> None:
-    ledger = SQLiteLedger(history.ledger_file)
-    lost = ledger.find_payment(3)
-    assert lost is not None
-    receipt = Receipt(rail="x402", network="eip155:402402", transaction="0x3")
-    ledger.conclude(lost, Settled(receipt=receipt, answer=b"?"), now=time.time())
-    ledger.close()
+    async def settle(ledger: SQLiteLedger) -> None:
+        lost = await ledger.find_payment(3)
+        assert lost is not None
+        receipt = Receipt(rail="x402", network="eip155:402402", transaction="0x3")
+        await ledger.conclude(lost, Settled(receipt=receipt, answer=b"?"), now=time.time())
+
+    work_on(history.ledger_file, settle)
     assert [(one["payment_id"], one["state"]) for one in client.get("/t0ken/data.json").json()["open"]] == [
         (3, "settled")
     ]
@@ -238,13 +245,13 @@ def test_it_is_written_as_files_and_again_over_itself(person: Person) -> None:
 
 
 def test_what_is_exported_is_whole_and_nothing_half_written_is_left(history: Settings, tmp_path: Path) -> None:
-    page = export_gallery(history, tmp_path / "out")
+    page = anyio.run(export_gallery, history, tmp_path / "out")
     assert sorted(str(one.relative_to(page.parent)) for one in page.parent.rglob("*")) == [
         "index.html", "media", "media/one.mp4"
     ]  # fmt: skip
     assert (page.parent / "media" / "one.mp4").read_bytes() == CLIP
     page.unlink()  # an export that was broken off before its page goes on
-    assert export_gallery(history, tmp_path / "out") == page
+    assert anyio.run(export_gallery, history, tmp_path / "out") == page
     assert read_show(page)["clips"][1]["video"] == "media/one.mp4"
 
 
@@ -278,7 +285,7 @@ def test_a_place_that_cannot_be_written_is_said_in_one_line(person: Person, targ
 def test_an_earlier_export_stays_where_the_ledger_cannot_be_read_any_more(
     history: Settings, tmp_path: Path, person: Person
 ) -> None:
-    page = export_gallery(history, tmp_path / "out")
+    page = anyio.run(export_gallery, history, tmp_path / "out")
     before = page.read_bytes()
     history.ledger_file.write_bytes(b"not a database" * 400)
     for suffix in ("-wal", "-shm"):

@@ -183,7 +183,7 @@ async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[Hous
 @pytest.fixture(scope="module")
 async def exported(house: House) -> str:
     """The same history, from disk."""
-    page = await run_in_thread(lambda: export_gallery(read_settings(house.environ), house.folder / "out"))
+    page = await export_gallery(read_settings(house.environ), house.folder / "out")
     return page.as_uri()
 
 
@@ -322,7 +322,7 @@ async def test_no_bar_of_the_chart_covers_a_word_however_tall_today_is(
     browser: Any, house: House, limit: str, size: tuple[int, int]
 ) -> None:
     settings = read_settings({**house.environ, "SEEDANCE_MAX_PER_DAY": limit})
-    page = await run_in_thread(lambda: export_gallery(settings, house.folder / f"limit-{limit}-{size[0]}"))
+    page = await export_gallery(settings, house.folder / f"limit-{limit}-{size[0]}")
     async with visit(browser, page.as_uri(), size) as seen:
         chart = seen.page.locator("#chart")
         assert await chart.get_by_text(f"limit ${limit}").is_visible()
@@ -413,10 +413,10 @@ async def test_a_refusal_whose_time_passes_before_ones_eyes_is_not_said_to_be_he
 ) -> None:
     environ = {"SEEDANCE_PROFILE": "sandbox", "SEEDANCE_DATA_DIR": str(tmp_path / "data")}
     now = time.time()
-    ledger = SQLiteLedger(read_settings(environ).ledger_file)
-    payment = sign(ledger, reserve(ledger, now=now), now=now)
-    ledger.conclude(payment, Refused(reason="no"), now=now)
-    ledger.close()
+    ledger = await SQLiteLedger.open(read_settings(environ).ledger_file)
+    payment = await sign(ledger, await reserve(ledger, now=now), now=now)
+    await ledger.conclude(payment, Refused(reason="no"), now=now)
+    await ledger.close()
     with ExitStack() as stack:
         url = await run_in_thread(lambda: stack.enter_context(open_gallery(environ)))
         async with visit(browser, url) as seen:

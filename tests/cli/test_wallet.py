@@ -26,6 +26,7 @@ from seedance_mcp.payments.wallet_status import Standing
 from tests.adapters.ledger.rows import reserve, settle, sign
 from tests.cli.conftest import Ended, Person, write_keystore
 from tests.cli.nodes import serve_node
+from tests.ledgers import work_on
 
 if TYPE_CHECKING:
     from seedance_mcp.sandbox import Sandbox
@@ -252,11 +253,7 @@ def open_payment(person: Person) -> int:
     """A payment that the studio refused, whose credential is over, and about which no chain was asked."""
     folder = person.data_dir / "live"
     folder.mkdir(parents=True)
-    ledger = SQLiteLedger(folder / "ledger.sqlite3")
-    payment = sign(ledger, reserve(ledger, 320_000, now=time.time() - 300), now=time.time() - 300)
-    ledger.conclude(payment, Refused(reason="no"), now=time.time() - 290)
-    ledger.close()
-    return payment.id
+    return refuse(folder / "ledger.sqlite3", ago=300).id
 
 
 def test_an_open_payment_is_listed_and_written_off_by_its_owners_word_alone(person: Person, open_payment: int) -> None:
@@ -281,9 +278,13 @@ def test_an_open_payment_is_listed_and_written_off_by_its_owners_word_alone(pers
 
 
 def test_a_settled_payment_is_written_off_once_its_credential_is_over(person: Person) -> None:
-    ledger = SQLiteLedger(person.data_dir / "live" / "ledger.sqlite3")
-    payment = settle(ledger, sign(ledger, reserve(ledger, 320_000, now=time.time() - 300), now=time.time() - 300))
-    ledger.close()
+    before_expiry = time.time() - 300
+
+    async def pay(ledger: SQLiteLedger) -> Payment:
+        reserved = await reserve(ledger, 320_000, now=before_expiry)
+        return await settle(ledger, await sign(ledger, reserved, now=before_expiry))
+
+    payment = work_on(person.data_dir / "live" / "ledger.sqlite3", pay)
     before = person.run("wallet", "limits", "--json").json
     unsaid = person.run_at_terminal("wallet", "write-off", str(payment.id), typed="n\n", **NO_CHAIN)
     done = person.run_at_terminal("wallet", "write-off", str(payment.id), typed="y\n", **NO_CHAIN)
@@ -297,26 +298,29 @@ def test_a_settled_payment_is_written_off_once_its_credential_is_over(person: Pe
 
 
 def test_a_payment_that_can_still_settle_is_not_written_off(person: Person) -> None:
-    ledger = SQLiteLedger(person.data_dir / "live" / "ledger.sqlite3")
-    payment = sign(ledger, reserve(ledger, now=time.time()), now=time.time())
-    ledger.close()
+    async def pay(ledger: SQLiteLedger) -> Payment:
+        return await sign(ledger, await reserve(ledger, now=time.time()), now=time.time())
+
+    payment = work_on(person.data_dir / "live" / "ledger.sqlite3", pay)
     answer = person.run("wallet", "write-off", str(payment.id))
     assert answer.code == 2
     assert "can still be used" in answer.one_line
     assert person.run("wallet", "limits", "--json").json["spent_last_day_micro_usdc"] == 40_000
 
 
-def refuse_just_now(ledger_file: Path) -> Payment:
-    """A payment whose hold stands for three minutes more."""
-    ledger = SQLiteLedger(ledger_file)
-    payment = sign(ledger, reserve(ledger, 320_000, now=time.time()), now=time.time())
-    refused = ledger.conclude(payment, Refused(reason="no"), now=time.time())
-    ledger.close()
-    return refused
+def refuse(ledger_file: Path, *, ago: float = 0) -> Payment:
+    """A payment that was signed and refused some seconds ago; its hold lasts for three minutes."""
+    now = time.time() - ago
+
+    async def work(ledger: SQLiteLedger) -> Payment:
+        payment = await sign(ledger, await reserve(ledger, 320_000, now=now), now=now)
+        return await ledger.conclude(payment, Refused(reason="no"), now=now)
+
+    return work_on(ledger_file, work)
 
 
 def test_an_agent_sees_a_refused_payment_while_its_hold_stands(customer: Person) -> None:
-    payment = refuse_just_now(customer.data_dir / "sandbox" / "ledger.sqlite3")
+    payment = refuse(customer.data_dir / "sandbox" / "ledger.sqlite3")
 
     async def look(engine: Engine) -> Standing:
         return await (await engine.services()).wallet_status.read()
@@ -328,7 +332,7 @@ def test_an_agent_sees_a_refused_payment_while_its_hold_stands(customer: Person)
 
 
 def test_a_refused_payment_is_listed_while_its_hold_stands(person: Person) -> None:
-    payment = refuse_just_now(person.data_dir / "live" / "ledger.sqlite3")
+    payment = refuse(person.data_dir / "live" / "ledger.sqlite3")
 
     told = person.run("wallet", "payments")
     [listed] = person.run("wallet", "payments", "--json").json

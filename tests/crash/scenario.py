@@ -129,15 +129,15 @@ class Stage:
         self._query("UPDATE payments SET lease_until = lease_until - ? WHERE lease_until > 0", LEASE_SECONDS)
         self._query("UPDATE payments SET hold_until = hold_until - ? WHERE state = 'reserved'", LEASE_SECONDS)
 
-    def jobs(self) -> list[Job]:
+    async def jobs(self) -> list[Job]:
         """The jobs that the client knows."""
         if not self.ledger_file.exists():
             return []
-        ledger = SQLiteLedger(self.ledger_file)
+        ledger = await SQLiteLedger.open(self.ledger_file)
         try:
-            return ledger.recent_jobs(10)
+            return await ledger.recent_jobs(10)
         finally:
-            ledger.close()
+            await ledger.close()
 
     async def wait_until_over(self) -> None:
         """Wait until `is_over`. The caller bounds it."""
@@ -158,13 +158,13 @@ class Stage:
         async with httpx.AsyncClient(base_url=self.sandbox.url, trust_env=False, verify=NO_TLS, timeout=30) as studio:
             state = (await studio.get("/_sandbox/state")).json()
             settled = [one for one in state["settlements"] if one["from"].lower() == self.address.lower()]
-            clips = {job.job_id: await self._find_clip_problem(studio, job) for job in self.jobs()}
+            clips = {job.job_id: await self._find_clip_problem(studio, job) for job in await self.jobs()}
         paths = [str(one["path"]) for one in settled]
         generations = sum(path.startswith("/api/generate/") for path in paths)
         uploads = paths.count("/api/upload")
         chain = sum(int(one["amount_micro_usdc"]) + int(one.get("fee_micro_usdc", 0)) for one in settled)
         unnamed = FEE_MICRO_USDC_MAX * sum(one["rail"] == "mpp" for one in settled)
-        figure, held = self._sum_ledger({str(one.get("memo") or one["nonce"]).lower() for one in settled})
+        figure, held = await self._sum_ledger({str(one.get("memo") or one["nonce"]).lower() for one in settled})
         lost_uploads = self._count_lost_uploads()
         problems: list[str] = []
         if generations > 1:
@@ -173,7 +173,7 @@ class Stage:
             problems.append(f"paid twice: {uploads} uploads were settled and the answers of {lost_uploads} were lost")
         if not 0 <= figure - chain - held <= unnamed:
             problems.append(f"overspent: the ledger counts {figure}, the chain {chain}, and {held} are held")
-        if len([job for job in self.jobs() if job.price_micro_usdc]) < generations:
+        if len([job for job in await self.jobs() if job.price_micro_usdc]) < generations:
             problems.append("job lost: a settled generation has no job")
         problems += [f"job lost: {job_id} {problem}" for job_id, problem in clips.items() if problem]
         return Audit(
@@ -214,14 +214,14 @@ class Stage:
                 return []
             return db.execute(query, parameters).fetchall()
 
-    def _sum_ledger(self, settled_nonces: set[str]) -> tuple[int, int]:
+    async def _sum_ledger(self, settled_nonces: set[str]) -> tuple[int, int]:
         """What the budget counts, and the part of it that is held by payments that the chain does not know."""
         if not self.ledger_file.exists():
             return 0, 0
         now = time.time()
-        ledger = SQLiteLedger(self.ledger_file)
-        figure = ledger.spend(now).total_micro_usdc
-        ledger.close()
+        ledger = await SQLiteLedger.open(self.ledger_file)
+        figure = (await ledger.spend(now)).total_micro_usdc
+        await ledger.close()
         rows = self._query(
             """SELECT amount_micro_usdc + fee_micro_usdc, document FROM payments
                WHERE state = 'signed' OR (state IN ('reserved', 'refused') AND hold_until > ?)""",

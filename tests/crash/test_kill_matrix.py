@@ -168,7 +168,7 @@ async def _resume(stage: Stage) -> Verdict:
 
 
 async def _get_jobs(client: Client, stage: Stage) -> list[Answer]:
-    return [await _call(client, "get_job", {"job_id": job.job_id}) for job in stage.jobs()]
+    return [await _call(client, "get_job", {"job_id": job.job_id}) for job in await stage.jobs()]
 
 
 def _pick(*, purpose: str, repeated: bool) -> Callable[[Any], Any]:

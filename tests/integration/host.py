@@ -19,7 +19,7 @@ from mcp import Client, StdioServerParameters
 from mcp.types import CallToolResult
 from PIL import Image
 
-from seedance_mcp.app.local_sandbox import settle
+from seedance_mcp.app.local_sandbox import resolve_sandbox
 from seedance_mcp.sandbox import Sandbox
 from seedance_mcp.server import build_server
 from tests.forks import build_command
@@ -111,7 +111,7 @@ class Bench:
         """
         plain = {name: value for name, value in os.environ.items() if not name.startswith("SEEDANCE_")}
         given = {**plain, **self.environ, **environ}
-        server: Any = build_server(given, settle=settle)
+        server: Any = build_server(given, resolve_sandbox=resolve_sandbox)
         if process is not None:
             started = [sys.executable, "-m", "seedance_mcp"]
             command, *words = build_command("seedance_mcp") if process == "forked" else started

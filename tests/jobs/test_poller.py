@@ -69,17 +69,17 @@ class Bench:
     watcher: JobWatcher
     changes: list[str]
 
-    def add(self, number: int, *, age: float = 0) -> Job:
+    async def add(self, number: int, *, age: float = 0) -> Job:
         """A job that was bought `age` seconds ago."""
         job_id, now = f"cmjob{number:06d}", time.time() - age
-        payment = settle(
+        payment = await settle(
             self.ledger,
-            sign(self.ledger, reserve(self.ledger, fingerprint=job_id, now=now), now=now),
+            await sign(self.ledger, await reserve(self.ledger, fingerprint=job_id, now=now), now=now),
             now=now,
             answer=b"{}",
         )
         self.teller.running[job_id] = 0
-        job = self.ledger.add_job(payment, job_id, studio=self.server.url, status="pending", now=now)
+        job = await self.ledger.add_job(payment, job_id, studio=self.server.url, status="pending", now=now)
         assert job is not None
         return job
 
@@ -93,13 +93,16 @@ async def open_bench(
 ) -> AsyncGenerator[Bench]:
     wallet = await open_throwaway_wallet()
     teller, changes = Teller(), list[str]()
-    ledger = SQLiteLedger(folder / "ledger.sqlite3")
+    ledger = await SQLiteLedger.open(folder / "ledger.sqlite3")
 
     async def sign_in(build: Callable[[str], str]) -> tuple[str, str]:
         return wallet.address, await wallet.sign_in(build(wallet.address))
 
+    async def expect(_: Job) -> float:
+        return expected_seconds
+
     async def save(job: Job) -> Job:
-        return ledger.finish_job(job.job_id, file="/v.mp4", thumbnail=None)
+        return await ledger.finish_job(job.job_id, file="/v.mp4", thumbnail=None)
 
     with anyio.fail_after(SECONDS):
         async with serve_raw(teller) as server:
@@ -122,7 +125,7 @@ async def open_bench(
                     ledger=ledger,
                     save=save,
                     start=start,
-                    expected_seconds=lambda _: expected_seconds,
+                    expected_seconds=expect,
                     poll_seconds_min=POLL_SECONDS_MIN,
                     changed=changes.append,
                     now=now,
@@ -130,14 +133,14 @@ async def open_bench(
                 await wallet.sign_in("warm")  # the first signature loads its library
                 yield Bench(teller, server, ledger, watcher, changes)
                 tasks.cancel_scope.cancel()
-    ledger.close()
+    await ledger.close()
 
 
 @pytest.mark.parametrize("jobs", [1, 30, 250])
 async def test_questions_have_a_ceiling_however_many_jobs_there_are(tmp_path: Path, jobs: int) -> None:
     async with open_bench(tmp_path) as bench:
         for number in range(jobs):
-            bench.watcher.watch(bench.add(number, age=number / jobs))
+            bench.watcher.watch(await bench.add(number, age=number / jobs))
         already, began_at = len(bench.server.asked), time.monotonic()
         await anyio.sleep(2)
         asked, seconds = len(bench.server.asked) - already, time.monotonic() - began_at
@@ -147,7 +150,7 @@ async def test_questions_have_a_ceiling_however_many_jobs_there_are(tmp_path: Pa
 
 async def test_a_job_on_the_last_page_is_found_without_a_question_of_its_own(tmp_path: Path) -> None:
     async with open_bench(tmp_path) as bench:
-        jobs = [bench.add(number, age=20) for number in range(150)]
+        jobs = [await bench.add(number, age=20) for number in range(150)]
         bench.teller.running[jobs[0].job_id] = 100
         for job in jobs:
             bench.watcher.watch(job)
@@ -160,7 +163,7 @@ async def test_a_job_on_the_last_page_is_found_without_a_question_of_its_own(tmp
 async def test_retry_after_is_obeyed_also_when_a_caller_comes_again(tmp_path: Path) -> None:
     async with open_bench(tmp_path) as bench:
         bench.teller.retry_after = "2"
-        job = bench.add(1, age=20)
+        job = await bench.add(1, age=20)
         while not bench.server.asked:
             await bench.watcher.wait(job, deadline=anyio.current_time() + 0.1)
         for _ in range(5):
@@ -173,7 +176,7 @@ async def test_retry_after_is_obeyed_also_when_a_caller_comes_again(tmp_path: Pa
 
 async def test_an_old_job_is_asked_for_as_soon_as_somebody_waits(tmp_path: Path) -> None:
     async with open_bench(tmp_path) as bench:
-        job = bench.add(1, age=3000)
+        job = await bench.add(1, age=3000)
         bench.teller.running[job.job_id] = 100
         done = await bench.watcher.wait(job, deadline=anyio.current_time() + 10)
     assert done.file is not None
@@ -183,7 +186,7 @@ async def test_an_old_job_is_asked_for_as_soon_as_somebody_waits(tmp_path: Path)
 async def test_a_clock_that_jumps_stops_neither_the_questions_nor_the_end_of_a_wait(tmp_path: Path, jump: int) -> None:
     clock = Clock()
     async with open_bench(tmp_path, now=clock) as bench:
-        job = bench.add(1)
+        job = await bench.add(1)
         while not bench.server.asked:
             await bench.watcher.wait(job, deadline=anyio.current_time() + 0.1)
         clock.ahead = jump
@@ -206,20 +209,20 @@ async def test_progress_is_told_exactly_and_written_down_in_steps(tmp_path: Path
         told.append(job.progress)
 
     async with open_bench(tmp_path) as bench:
-        job = bench.add(1, age=20)
+        job = await bench.add(1, age=20)
         bench.teller.running[job.job_id] = 50
         while 50 not in told:
             await bench.watcher.wait(job, deadline=anyio.current_time() + 0.3, report=report)
         bench.teller.running[job.job_id] = 53
         while 53 not in told:
             await bench.watcher.wait(job, deadline=anyio.current_time() + 0.3, report=report)
-        written = bench.ledger.find_job(job.job_id)
+        written = await bench.ledger.find_job(job.job_id)
         latest = bench.watcher.latest(job)
         for progress in (57, 61):  # small steps add up
             bench.teller.running[job.job_id] = progress
             while progress not in told:
                 await bench.watcher.wait(job, deadline=anyio.current_time() + 0.3, report=report)
-        written_later = bench.ledger.find_job(job.job_id)
+        written_later = await bench.ledger.find_job(job.job_id)
 
     assert written is not None
     assert (written.progress, latest.progress) == (50, 53)

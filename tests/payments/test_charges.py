@@ -95,41 +95,41 @@ async def test_a_charge_for_another_chain_token_or_wallet_is_not_signed(field: s
 
 
 @pytest.fixture
-def ledger(tmp_path: Path) -> SQLiteLedger:
-    return SQLiteLedger(tmp_path / "ledger.sqlite3")
+async def ledger(tmp_path: Path) -> SQLiteLedger:
+    return await SQLiteLedger.open(tmp_path / "ledger.sqlite3")
 
 
-def reserve(ledger: SQLiteLedger) -> Payment:
-    with ledger.writing() as books:
-        return books.reserve(
+async def reserve(ledger: SQLiteLedger) -> Payment:
+    async with ledger.lock_budget() as books:
+        return await books.reserve(
             write_request(), write_offer(), wallet=WALLET, hold_until=int(NOW) + 60, now=NOW, fee_micro_usdc=HELD
         )
 
 
-def total(ledger: SQLiteLedger, now: float = NOW) -> int:
-    spend = ledger.spend(now)
+async def total(ledger: SQLiteLedger, now: float = NOW) -> int:
+    spend = await ledger.spend(now)
     assert isinstance(spend, Spend)
     return spend.total_micro_usdc
 
 
-def test_the_most_that_a_fee_can_be_is_held_until_the_chain_names_it(ledger: SQLiteLedger) -> None:
-    payment = sign(ledger, reserve(ledger))
-    assert total(ledger) == 40_000 + HELD
-    payment = settle(ledger, payment)
-    assert (total(ledger), payment.cost_micro_usdc) == (40_000 + HELD, 40_000 + HELD)
-    assert ledger.record_fee(payment, FEE).fee_micro_usdc == FEE
-    assert total(ledger) == 40_000 + FEE
-    assert ledger.record_fee(payment, 10**9).fee_micro_usdc == FEE, "a chain cannot raise what was held"
+async def test_the_most_that_a_fee_can_be_is_held_until_the_chain_names_it(ledger: SQLiteLedger) -> None:
+    payment = await sign(ledger, await reserve(ledger))
+    assert await total(ledger) == 40_000 + HELD
+    payment = await settle(ledger, payment)
+    assert (await total(ledger), payment.cost_micro_usdc) == (40_000 + HELD, 40_000 + HELD)
+    assert (await ledger.record_fee(payment, FEE)).fee_micro_usdc == FEE
+    assert await total(ledger) == 40_000 + FEE
+    assert (await ledger.record_fee(payment, 10**9)).fee_micro_usdc == FEE, "a chain cannot raise what was held"
 
 
 @pytest.mark.parametrize(("fee", "left"), [(0, 0), (FEE, FEE)])
-def test_a_charge_that_never_moved_costs_nothing_and_one_that_was_undone_costs_its_fee(
+async def test_a_charge_that_never_moved_costs_nothing_and_one_that_was_undone_costs_its_fee(
     ledger: SQLiteLedger, fee: int, left: int
 ) -> None:
-    payment = ledger.conclude(sign(ledger, reserve(ledger)), Refused(reason="no"), now=NOW)
-    assert total(ledger) == 40_000 + HELD
-    ledger.conclude(payment, Refused(reason="no"), now=NOW + 200, chain_checked=True, fee_micro_usdc=fee)
-    assert total(ledger, NOW + 200) == left
+    payment = await ledger.conclude(await sign(ledger, await reserve(ledger)), Refused(reason="no"), now=NOW)
+    assert await total(ledger) == 40_000 + HELD
+    await ledger.conclude(payment, Refused(reason="no"), now=NOW + 200, chain_checked=True, fee_micro_usdc=fee)
+    assert await total(ledger, NOW + 200) == left
 
 
 # ── the chain's word ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -143,7 +143,7 @@ async def test_the_chain_says_what_became_of_a_charge(
     async with services_on(settings) as services:
         await services.generation.upload(str(make_picture()))
         recovery: Recovery = services.reconciler
-        find_fate, payment = recovery.chains.find_fate, recovery.ledger.find_payment(1)
+        find_fate, payment = recovery.chains.find_fate, await recovery.ledger.find_payment(1)
         assert payment is not None
         document = dict(payment.document or {})
         transaction: Any = document["transaction"]
@@ -168,7 +168,7 @@ async def test_the_chain_finds_a_sponsored_charge_by_its_memo(
     async with services_on(settings) as services:
         await services.generation.upload(str(make_picture()))
         recovery: Recovery = services.reconciler
-        find_fate, payment = recovery.chains.find_fate, recovery.ledger.find_payment(1)
+        find_fate, payment = recovery.chains.find_fate, await recovery.ledger.find_payment(1)
         assert payment is not None
         document = dict(payment.document or {})
         transaction: Any = document["transaction"]

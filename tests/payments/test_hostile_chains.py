@@ -65,7 +65,7 @@ async def case(
     async with services_on(settings_for(sandbox, funded_key, tmp_path / "data")) as services:
         await services.generation.upload(str(make_picture()))
         recovery: Recovery = services.reconciler
-        payment = recovery.ledger.find_payment(1)
+        payment = await recovery.ledger.find_payment(1)
         assert payment is not None
         yield Case(sandbox, recovery.chains, payment)
 

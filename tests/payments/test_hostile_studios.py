@@ -28,6 +28,7 @@ from seedance_mcp.core.wire.offers import Credential
 from seedance_mcp.core.wire.responses import PaidRequest, Response
 from seedance_mcp.generation.request import Order
 from seedance_mcp.sandbox import Sandbox
+from tests.ledgers import connect
 from tests.payments.test_purchase import CLIP, UPLOAD, services_on, settings_for, soon
 from tests.payments.test_refused_payments import Clock, break_with, let_expire, paid
 
@@ -51,8 +52,8 @@ def between(services: Services, change: Callable[[SendPaid], SendPaid]) -> None:
     studio.send_paid = change(studio.send_paid)
 
 
-def ledger_of(settings: Settings) -> SQLiteLedger:
-    return SQLiteLedger(settings.ledger_file)
+async def ledger_of(settings: Settings) -> SQLiteLedger:
+    return await SQLiteLedger.open(settings.ledger_file)
 
 
 def on_chains(settings: Settings, *urls: str) -> Settings:
@@ -94,7 +95,7 @@ async def test_a_price_that_comes_late_is_not_signed_for_over_a_payment_that_was
             with pytest.raises(PaymentRefusedError):
                 await animate(quick, order)
             books: Any = quick.ledger
-            books._db.execute("UPDATE payments SET hold_until = 0 WHERE state = 'refused'")  # three minutes go by
+            connect(books).execute("UPDATE payments SET hold_until = 0 WHERE state = 'refused'")  # three minutes go by
             may_go_on.set()
 
     assert animations[0].job.status == "complete"
@@ -165,11 +166,11 @@ async def test_a_payment_whose_answer_is_lost_does_not_take_another_ones_job(
             tasks.start_soon(buy_the_other)
             while CLIP not in paid(sandbox):
                 await anyio.sleep(0.05)
-            books = ledger_of(settings)
-            [lost] = [one for one in books.unfinished_payments(time.time()) if one.lease_until == 0]
+            books = await ledger_of(settings)
+            [lost] = [one for one in await books.unfinished_payments(time.time()) if one.lease_until == 0]
             recovery: Any = services.reconciler
             assert await recovery.find_job(lost) is None
-            books.close()
+            await books.close()
         jobs.append((await animate(services, one)).job)
 
     assert len({job.job_id for job in jobs}) == 2
@@ -323,7 +324,7 @@ async def test_a_job_whose_settlement_failed_does_not_make_its_payment_settled(
         for passed in (30, 30):  # over, but too short ago to be sure; and then for certain
             clock.ahead += passed
             sandbox.tempo.let_pass(passed)
-            payment = await recovery.recover(recovery.ledger.find_payment(2))
+            payment = await recovery.recover(await recovery.ledger.find_payment(2))
             states.append(payment.state)
 
     assert states == ["signed", "refused"]
@@ -373,10 +374,10 @@ async def test_a_payment_of_a_wallet_that_was_changed_since_is_brought_to_its_en
     async with services_on(replace(settings, wallet_key="0x" + "5" * 64), now=clock) as services:
         await resume(services, 2)
 
-    books = ledger_of(settings)
-    assert [one.state for one in books.recent_payments(2)] == ["refused", "settled"]
-    assert books.spend(clock()).total_micro_usdc == UPLOAD
-    books.close()
+    books = await ledger_of(settings)
+    assert [one.state for one in await books.recent_payments(2)] == ["refused", "settled"]
+    assert (await books.spend(clock())).total_micro_usdc == UPLOAD
+    await books.close()
 
 
 async def test_a_chains_address_is_in_no_error(make_sandbox: Make, funded_key: str, tmp_path: Path) -> None:

@@ -66,11 +66,11 @@ async def test_what_the_owner_no_longer_allows_is_not_sent_after_all(
         with anyio.move_on_after(LOOK_SECONDS):
             await services.generation.resume()
     assert paid(sandbox) == [UPLOAD]
-    ledger = ledger_of(settings)
-    assert [payment.state for payment in ledger.unfinished_payments(0)] == ["signed"], (
+    ledger = await ledger_of(settings)
+    assert [payment.state for payment in await ledger.unfinished_payments(0)] == ["signed"], (
         "it stays held, and is looked into"
     )
-    ledger.close()
+    await ledger.close()
 
 
 async def test_what_the_owner_still_allows_is_sent_and_buys_its_clip(
@@ -100,6 +100,8 @@ async def test_a_chain_that_runs_ahead_of_our_clock_does_not_make_a_living_crede
         sandbox.tempo.let_pass(EXPIRED_SECONDS)
         with pytest.raises(PaymentOutcomeUnknownError):
             await animate(services, order)
-    ledger = ledger_of(settings)
-    assert [payment.state for payment in ledger.recent_payments(9)] == ["signed", "settled"], "nothing was signed anew"
-    ledger.close()
+    ledger = await ledger_of(settings)
+    assert [payment.state for payment in await ledger.recent_payments(9)] == ["signed", "settled"], (
+        "nothing was signed anew"
+    )
+    await ledger.close()

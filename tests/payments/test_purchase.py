@@ -24,6 +24,7 @@ from seedance_mcp.config.settings import Settings, read_settings
 from seedance_mcp.core.errors import LedgerError, PolicyError, PriceTooHighError
 from seedance_mcp.generation.request import Order
 from seedance_mcp.sandbox import Sandbox
+from tests.ledgers import connect
 
 WAIT_SECONDS = 20
 UPLOAD, CLIP = 10_000, 320_000
@@ -61,7 +62,7 @@ async def services_on(settings: Settings, *, now: Callable[[], float] = time.tim
         chain_id=profile.sign_in_chain,
         allow_loopback_http=profile.allow_loopback_http,
     )
-    ledger = SQLiteLedger(settings.ledger_file)
+    ledger = await SQLiteLedger.open(settings.ledger_file)
     tasks: TaskGroup
     async with anyio.create_task_group() as tasks, Studio(address, sign_in) as studio:
 
@@ -73,7 +74,7 @@ async def services_on(settings: Settings, *, now: Callable[[], float] = time.tim
 
         yield build_services(settings=settings, wallet=wallet, ledger=ledger, studio=studio, start=start, now=now)
         tasks.cancel_scope.cancel()
-    ledger.close()
+    await ledger.close()
 
 
 def paid(sandbox: Sandbox) -> list[int]:
@@ -131,7 +132,7 @@ async def test_a_damaged_ledger_refuses_before_anything_is_signed(
     settings.ledger_file.parent.mkdir(parents=True)
     settings.ledger_file.write_bytes(b"SQLite format 3\0" + os.urandom(8192))
     with pytest.raises(LedgerError, match="Nothing is signed without it"):
-        SQLiteLedger(settings.ledger_file)
+        await SQLiteLedger.open(settings.ledger_file)
 
 
 async def test_a_full_disk_refuses_before_anything_is_signed(
@@ -141,8 +142,8 @@ async def test_a_full_disk_refuses_before_anything_is_signed(
     settings = settings_for(sandbox, funded_key, tmp_path / "data")
     async with services_on(settings) as services:
         ledger: SQLiteLedger = services.ledger  # type: ignore[assignment]  # the disk of this ledger is full from here on
-        pages = ledger._db.execute("PRAGMA page_count").fetchone()[0]  # pyright: ignore[reportPrivateUsage]
-        ledger._db.execute(f"PRAGMA max_page_count = {pages}")  # pyright: ignore[reportPrivateUsage]
+        pages = connect(ledger).execute("PRAGMA page_count").fetchone()[0]
+        connect(ledger).execute(f"PRAGMA max_page_count = {pages}")
 
         async def fill() -> None:
             for number in range(50):
@@ -258,7 +259,7 @@ async def test_books_that_cannot_be_written_after_the_sending_never_say_that_not
         async def close_the_books() -> None:
             while not paid(sandbox):
                 await anyio.sleep(0.05)
-            ledger._db.execute("PRAGMA query_only = ON")  # pyright: ignore[reportPrivateUsage]
+            connect(ledger).execute("PRAGMA query_only = ON")
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(close_the_books)
@@ -266,7 +267,7 @@ async def test_books_that_cannot_be_written_after_the_sending_never_say_that_not
                 await services.generation.upload(str(make_picture()))
             except LedgerError as exc:
                 errors.append(exc)
-        payment = ledger.find_payment(1)
+        payment = await ledger.find_payment(1)
 
     assert [error.payment_state for error in errors] == ["settled"]
     assert "$0.01 was paid" in str(errors[0])

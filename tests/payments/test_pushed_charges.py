@@ -55,12 +55,12 @@ def let_pass(sandbox: Sandbox, clock: Clock, seconds: float) -> None:
     sandbox.tempo.let_pass(seconds)
 
 
-def total(settings: Settings, now: Callable[[], float]) -> int:
-    ledger = SQLiteLedger(settings.ledger_file)
+async def total(settings: Settings, now: Callable[[], float]) -> int:
+    ledger = await SQLiteLedger.open(settings.ledger_file)
     try:
-        return ledger.spend(now()).total_micro_usdc
+        return (await ledger.spend(now())).total_micro_usdc
     finally:
-        ledger.close()
+        await ledger.close()
 
 
 @asynccontextmanager
@@ -143,10 +143,10 @@ async def test_a_studio_that_takes_nothing_else_is_paid_once_and_its_fee_is_book
     assert paid(studio) == [UPLOAD, CLIP]
     settled = studio.tempo.settlements()
     assert hashes_shown(studio) == [one.transaction for one in settled]
-    assert total(settings, time.time) == UPLOAD + CLIP + 2 * FEE
-    ledger = SQLiteLedger(settings.ledger_file)
-    payment = ledger.find_payment(2)
-    ledger.close()
+    assert await total(settings, time.time) == UPLOAD + CLIP + 2 * FEE
+    ledger = await SQLiteLedger.open(settings.ledger_file)
+    payment = await ledger.find_payment(2)
+    await ledger.close()
     assert payment is not None
     assert payment.receipt is not None
     assert payment.receipt.transaction == settled[1].transaction
@@ -201,7 +201,7 @@ async def test_a_studio_that_takes_the_money_and_refuses_is_not_paid_again(
 
     assert charges == ["settled"] * 3
     assert paid(studio) == [UPLOAD, CLIP]
-    assert total(settings, clock) == UPLOAD + CLIP + 2 * FEE
+    assert await total(settings, clock) == UPLOAD + CLIP + 2 * FEE
 
 
 async def test_an_upload_that_was_taken_and_refused_is_not_bought_again(
@@ -258,7 +258,7 @@ async def test_a_charge_that_the_chain_undoes_costs_one_fee_however_often_it_is_
     assert charges == ["held"] * 3
     assert len(paid(studio)) == 1
     assert hashes_shown(studio) == []
-    assert total(settings, clock) == FEE
+    assert await total(settings, clock) == FEE
 
 
 async def test_what_was_signed_is_not_pushed_any_more_once_the_owner_takes_his_word_back(
@@ -283,7 +283,7 @@ async def test_what_was_signed_is_not_pushed_any_more_once_the_owner_takes_his_w
 
     assert raised.value.payment_state == "held"
     assert moved == []
-    assert total(settings, clock) == 0, "the chain says that it never came"
+    assert await total(settings, clock) == 0, "the chain says that it never came"
 
 
 async def test_money_that_the_chain_saw_move_cannot_be_written_off(
@@ -297,11 +297,11 @@ async def test_money_that_the_chain_saw_move_cannot_be_written_off(
         with pytest.raises(PaymentOutcomeUnknownError):
             await services.generation.generate(order, max_price_micro_usdc=None, deadline=soon())
     clock.ahead = CHALLENGE_SECONDS
-    ledger = SQLiteLedger(settings.ledger_file)
-    [payment] = ledger.unfinished_payments(clock())
-    ledger.close()
+    ledger = await SQLiteLedger.open(settings.ledger_file)
+    [payment] = await ledger.unfinished_payments(clock())
+    await ledger.close()
     async with services_on(through(settings, f"{studio.url}/nobody-answers-here"), now=clock) as services:
         payment = await services.reconciler.write_off(payment)
 
     assert (payment.state, payment.fee_micro_usdc) == ("settled", FEE)
-    assert total(settings, clock) == UPLOAD + CLIP + 2 * FEE
+    assert await total(settings, clock) == UPLOAD + CLIP + 2 * FEE

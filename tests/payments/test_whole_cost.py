@@ -112,25 +112,25 @@ async def test_an_upload_above_one_cent_is_refused(
     assert await settlements(sandbox) == []
 
 
-def hold_payments(folder: Path, count: int) -> None:
+async def hold_payments(folder: Path, count: int) -> None:
     """Write payments that are not over into the ledger of this folder's sandbox profile."""
     file = folder / "data" / "sandbox" / "ledger.sqlite3"
     file.parent.mkdir(parents=True)
-    ledger = SQLiteLedger(file)
+    ledger = await SQLiteLedger.open(file)
     for number in range(count):
-        with ledger.writing() as books:
-            payment = books.reserve(
+        async with ledger.lock_budget() as books:
+            payment = await books.reserve(
                 write_request(str(number)), write_offer(), wallet="0x" + "a" * 40, hold_until=int(NOW) + 60, now=NOW,
                 fee_micro_usdc=number * 100,
             )  # fmt: skip
-        sign(ledger, payment)
-    ledger.close()
+        await sign(ledger, payment)
+    await ledger.close()
 
 
 async def test_the_held_payments_and_what_is_not_listed_add_up_to_what_counts_as_spent(
     make_sandbox: MakeSandbox, funded_key: str, tmp_path: Path
 ) -> None:
-    hold_payments(tmp_path, HELD)
+    await hold_payments(tmp_path, HELD)
     sandbox = make_sandbox()
     async with open_host(sandbox, funded_key, tmp_path) as client:
         status = facts(await client.call_tool("wallet_status", {}))

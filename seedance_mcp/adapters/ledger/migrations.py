@@ -1,11 +1,11 @@
-"""How a ledger's file came to be what it is, step by step. A step that was published is never changed."""
+"""Migrations: the steps that bring a ledger's schema up to date. A published step is never changed."""
 
 import sqlite3
 from collections.abc import Callable
 
 
 def m001_initial(db: sqlite3.Connection) -> None:
-    """Payments, jobs and uploads."""
+    """Create payments, jobs and uploads."""
     db.execute("""
         CREATE TABLE payments (
             id INTEGER PRIMARY KEY AUTOINCREMENT,
@@ -69,17 +69,17 @@ def m001_initial(db: sqlite3.Connection) -> None:
 
 
 def m002_network_fees(db: sqlite3.Connection) -> None:
-    """What the payer of a Tempo charge pays to the network."""
+    """Add the fee that the payer of a Tempo charge pays to the network."""
     db.execute("ALTER TABLE payments ADD COLUMN fee_micro_usdc INTEGER NOT NULL DEFAULT 0 CHECK (fee_micro_usdc >= 0)")
 
 
 def m003_lease_owners(db: sqlite3.Connection) -> None:
-    """Which process has a lease, so that a dead one's need not be waited for."""
+    """Add the process that has a lease, so that no one waits for a dead one."""
     db.execute("ALTER TABLE payments ADD COLUMN lease_owner TEXT NOT NULL DEFAULT ''")
 
 
 def m004_sights(db: sqlite3.Connection) -> None:
-    """Which picture was seen at a stranger's URL. The URL may hold a secret: its hash."""
+    """Add the picture that was at a public URL. The URL may hold a secret, so its hash is stored."""
     db.execute("""
         CREATE TABLE sights (
             url_sha256 TEXT PRIMARY KEY,
@@ -91,7 +91,7 @@ def m004_sights(db: sqlite3.Connection) -> None:
 
 
 def m005_freezes(db: sqlite3.Connection) -> None:
-    """The owner's stop: while there is a row, nothing new is signed. An empty scope means everything."""
+    """Add the owner's freeze: while there is a row, nothing new is signed. An empty scope means everything."""
     db.execute("""
         CREATE TABLE freezes (
             scope TEXT PRIMARY KEY,
@@ -101,7 +101,7 @@ def m005_freezes(db: sqlite3.Connection) -> None:
 
 
 def m006_route_contracts(db: sqlite3.Connection) -> None:
-    """What a studio last declared for a route, for the time when its declaration cannot be read."""
+    """Add what a studio last declared for a route, for the time when its declaration cannot be read."""
     db.execute("""
         CREATE TABLE route_contracts (
             studio TEXT NOT NULL,
@@ -113,7 +113,7 @@ def m006_route_contracts(db: sqlite3.Connection) -> None:
 
 
 def m007_delivery(db: sqlite3.Connection) -> None:
-    """What delays or changes a delivery: all moments are Unix seconds."""
+    """Add what delays or changes a download: all times are Unix seconds."""
     db.execute("ALTER TABLE jobs ADD COLUMN stalled_at REAL")
     db.execute("ALTER TABLE jobs ADD COLUMN url_seen_at REAL")
     db.execute("ALTER TABLE jobs ADD COLUMN expired_at REAL")
@@ -121,7 +121,7 @@ def m007_delivery(db: sqlite3.Connection) -> None:
 
 
 def m008_recipients(db: sqlite3.Connection) -> None:
-    """Whom payments to a studio were reserved for, by network; from the payments that were signed so far."""
+    """Add the recipients of each studio by network, from the payments that were signed so far."""
     db.execute("""
         CREATE TABLE recipients (
             studio TEXT NOT NULL,
@@ -138,7 +138,7 @@ def m008_recipients(db: sqlite3.Connection) -> None:
 
 
 def m009_untracked_jobs(db: sqlite3.Connection) -> None:
-    """Jobs that the studio's list has and the ledger has not, when that list was read, and which payments are such."""
+    """Add jobs that only the studio's list has, when that list was read, and which payments were made for them."""
     db.execute("""
         CREATE TABLE untracked_jobs (
             job_id TEXT PRIMARY KEY,
@@ -161,27 +161,27 @@ def m009_untracked_jobs(db: sqlite3.Connection) -> None:
 
 
 def m010_pruned_videos(db: sqlite3.Connection) -> None:
-    """When a saved video was deleted because of its age, in Unix seconds."""
+    """Add when a saved video was deleted because of its age, in Unix seconds."""
     db.execute("ALTER TABLE jobs ADD COLUMN pruned_at REAL")
 
 
 def m011_scrubbed_tickets(db: sqlite3.Connection) -> None:
-    """Whether the token of an upload's ticket was taken out of the answer."""
+    """Add whether the token of an upload's ticket was taken out of the answer."""
     db.execute("ALTER TABLE payments ADD COLUMN scrubbed INTEGER NOT NULL DEFAULT 0")
 
 
 def m012_verified_receipts(db: sqlite3.Connection) -> None:
-    """Whether the chain has confirmed a receipt's transaction; null where it was not asked, or cannot say."""
+    """Add whether the chain has confirmed a receipt's transaction; null if it was not asked or does not tell."""
     db.execute("ALTER TABLE payments ADD COLUMN verified INTEGER")
 
 
 def m013_interruptions(db: sqlite3.Connection) -> None:
-    """How often a process died while it had the lease of a payment, so that an answer may have been lost with it."""
+    """Add how often a process died with the lease of a payment, so that an answer may have been lost with it."""
     db.execute("ALTER TABLE payments ADD COLUMN interruptions INTEGER NOT NULL DEFAULT 0")
 
 
 def m014_untracked_payments(db: sqlite3.Connection) -> None:
-    """Payments that a chain has and the ledger has not, and when each chain was read."""
+    """Add payments that only a chain has, and when each chain was read."""
     db.execute("""
         CREATE TABLE untracked_payments (
             transaction_hash TEXT PRIMARY KEY,
@@ -208,7 +208,7 @@ _COUNTED = """(CASE WHEN {row}.state IN ('settled', 'signed', 'refused')
 
 
 def m015_running_total(db: sqlite3.Connection) -> None:
-    """What all payments have cost, kept by triggers, so that no reservation sums every row."""
+    """Add the total cost of all payments, kept by triggers, so that no reservation sums every row."""
     old, new = _COUNTED.format(row="old"), _COUNTED.format(row="new")
     db.execute("CREATE TABLE totals (spent_micro_usdc INTEGER NOT NULL) STRICT")
     db.execute(f"INSERT INTO totals SELECT coalesce(sum({_COUNTED.format(row='payments')}), 0) FROM payments")  # noqa: S608 - our own words

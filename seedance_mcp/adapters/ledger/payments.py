@@ -1,16 +1,16 @@
-"""Payments in the ledger: reserving, signing, concluding and finding them; freezes and what only a chain knows."""
+"""Payments in the ledger: reserve, sign, conclude and find them; freezes, and payments that only a chain has."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import asynccontextmanager
 
 from seedance_mcp.adapters.ledger import untracked_payments, verifying
-from seedance_mcp.adapters.ledger.connection import Connection, list_marks
+from seedance_mcp.adapters.ledger.driver import Queries, Row, bind_keys
 from seedance_mcp.adapters.ledger.freezes import drop_freeze, find_freeze, put_freeze
 from seedance_mcp.adapters.ledger.rows import is_gone, make_storable, name_ourselves, read_payment
-from seedance_mcp.adapters.ledger.transaction import SQLiteBooks, insert_recipient
+from seedance_mcp.adapters.ledger.transaction import BudgetTransaction, insert_recipient
 from seedance_mcp.core.errors import LedgerError
 from seedance_mcp.core.freezes import Freeze, check_not_frozen
 from seedance_mcp.core.limits import Spend
@@ -20,27 +20,27 @@ from seedance_mcp.core.wire.json import Json
 from seedance_mcp.core.wire.responses import Receipt, Refused, Settled
 
 
-class Payments(Connection):
-    """The payments of the ledger."""
+class PaymentQueries(Queries):
+    """The `PaymentLedger` protocol."""
 
-    @contextmanager
-    def writing(self) -> Generator[SQLiteBooks, None, None]:
-        """One writer's transaction."""
-        with self._atomic() as db:
-            self._open_file.check()
-            yield SQLiteBooks(db)
+    @asynccontextmanager
+    async def lock_budget(self) -> AsyncGenerator[BudgetTransaction]:
+        """Begin the transaction of a single writer, in which the budget is summed and reserved."""
+        async with self._driver.transaction() as session:
+            await session.check_storage()
+            yield BudgetTransaction(session)
 
-    def spend(self, now: float) -> Spend:
+    async def spend(self, now: float) -> Spend:
         """Sum the budget."""
-        with self._translating():
-            return SQLiteBooks(self._db).spend(now)
+        async with self._driver.reading() as session:
+            return await BudgetTransaction(session).spend(now)
 
-    def find_recipients(self, studio: str, network: str) -> frozenset[str]:
+    async def find_recipients(self, studio: str, network: str) -> frozenset[str]:
         """Return the addresses that a studio is known by on a network."""
-        with self._translating():
-            return SQLiteBooks(self._db).find_recipients(studio, network)
+        async with self._driver.reading() as session:
+            return await BudgetTransaction(session).find_recipients(studio, network)
 
-    def record_signed(
+    async def record_signed(
         self,
         payment: Payment,
         document: Json,
@@ -55,53 +55,59 @@ class Payments(Connection):
         A reservation that lapsed meanwhile (a suspended machine, a starved process) has given its budget away and may
         not be signed for any more. Nor may anything that the owner has stopped meanwhile.
         """
-        with self._atomic() as db:
-            self._open_file.check()
-            check_not_frozen(find_freeze(db))
-            row = db.execute(
-                """UPDATE payments SET state = 'signed', document = ?, credential_sha256 = ?, hold_until = ?,
-                                       lease_until = ?, lease_owner = ?, signed_at = ?
-                   WHERE id = ? AND state = 'reserved' AND hold_until > ? RETURNING *""",
-                (
-                    json.dumps(document),
-                    credential_sha256,
-                    hold_until,
-                    lease_until,
-                    name_ourselves(),
-                    now,
-                    payment.id,
-                    now,
-                ),
-            ).fetchone()
+        async with self._driver.transaction() as session:
+            await session.check_storage()
+            check_not_frozen(await find_freeze(session))
+            row = await session.fetch_one(
+                """UPDATE payments SET state = 'signed', document = :document, credential_sha256 = :credential_sha256,
+                                       hold_until = :hold_until, lease_until = :lease_until,
+                                       lease_owner = :lease_owner, signed_at = :now
+                   WHERE id = :id AND state = 'reserved' AND hold_until > :now RETURNING *""",
+                {
+                    "document": json.dumps(document),
+                    "credential_sha256": credential_sha256,
+                    "hold_until": hold_until,
+                    "lease_until": lease_until,
+                    "lease_owner": name_ourselves(),
+                    "now": now,
+                    "id": payment.id,
+                },
+            )
             if row is None:
                 raise LedgerError(f"Payment {payment.id} is not reserved any more.", NextStep("{0}.", Repeat()))
         return read_payment(row)
 
-    def claim(self, payment: Payment, *, lease_until: float, now: float) -> Payment | None:
+    async def claim(self, payment: Payment, *, lease_until: float, now: float) -> Payment | None:
         """Take the lease of an unfinished payment; a dead process's lease is free, and counts as an interruption."""
-        with self._atomic() as db:
-            self._open_file.check(
+        async with self._driver.transaction() as session:
+            await session.check_storage(
                 payment_state="held", amount_micro_usdc=payment.cost_micro_usdc, payment_id=payment.id
             )  # its credential may be sent again, which another ledger does not know of
-            found = db.execute("SELECT lease_owner FROM payments WHERE id = ?", (payment.id,)).fetchone()
-            owner_is_gone = found is not None and is_gone(found["lease_owner"])
-            row = db.execute(
-                """UPDATE payments SET lease_until = ?, lease_owner = ?,
-                                       interruptions = interruptions + (lease_until > 0)
-                   WHERE id = ? AND state IN ('signed', 'refused') AND (lease_until <= ? OR ?) RETURNING *""",
-                (lease_until, name_ourselves(), payment.id, now, owner_is_gone),
-            ).fetchone()
+            found = await session.fetch_one("SELECT lease_owner FROM payments WHERE id = :id", {"id": payment.id})
+            row = await session.fetch_one(
+                """UPDATE payments SET lease_until = :lease_until, lease_owner = :lease_owner,
+                                       interruptions = interruptions + CASE WHEN lease_until > 0 THEN 1 ELSE 0 END
+                   WHERE id = :id AND state IN ('signed', 'refused')
+                         AND (lease_until <= :now OR :owner_is_gone = 1) RETURNING *""",
+                {
+                    "lease_until": lease_until,
+                    "lease_owner": name_ourselves(),
+                    "id": payment.id,
+                    "now": now,
+                    "owner_is_gone": int(found is not None and is_gone(found["lease_owner"])),
+                },
+            )
         return None if row is None else read_payment(row)
 
-    def release(self, payment: Payment) -> None:
-        """Give the lease back, unless it has passed to somebody else."""
-        with self._atomic() as db:
-            db.execute(
-                "UPDATE payments SET lease_until = 0 WHERE id = ? AND lease_until = ?",
-                (payment.id, payment.lease_until),
+    async def release(self, payment: Payment) -> None:
+        """Give the lease back, unless another process has taken it since."""
+        async with self._driver.transaction() as session:
+            await session.execute(
+                "UPDATE payments SET lease_until = 0 WHERE id = :id AND lease_until = :lease_until",
+                {"id": payment.id, "lease_until": payment.lease_until},
             )
 
-    def conclude(
+    async def conclude(
         self,
         payment: Payment,
         outcome: Settled | Refused,
@@ -111,196 +117,222 @@ class Payments(Connection):
         fee_micro_usdc: int | None = None,
     ) -> Payment:
         """Write the end of a payment with its raw answer. A settled one stays settled; a late answer completes it."""
-        if isinstance(outcome, Settled):
-            state, reason, receipt, answer = "settled", None, outcome.receipt, outcome.answer
-        else:
-            state, reason, receipt, answer = "refused", outcome.reason, None, None
-        with self._atomic() as db:
-            db.execute(
-                """UPDATE payments SET state = ?, reason = ?, receipt_network = coalesce(?, receipt_network),
-                                       receipt_transaction = coalesce(?, receipt_transaction), answer = ?,
-                                       concluded_at = ?, chain_checked = max(chain_checked, ?), lease_until = 0,
-                                       verified = coalesce(?, verified),
-                                       fee_micro_usdc = min(fee_micro_usdc, coalesce(?, fee_micro_usdc))
-                   WHERE id = ? AND (state IN ('signed', 'refused')
-                                     OR (state = 'settled' AND ? AND length(coalesce(answer, '')) = 0))""",
-                (
-                    state, make_storable(reason), make_storable(receipt.network) if receipt else None,
-                    make_storable(receipt.transaction or None) if receipt else None, answer, now, int(chain_checked),
-                    receipt.verified if receipt else None, fee_micro_usdc, payment.id, bool(answer),
-                ),
-            )  # fmt: skip
-            row = db.execute("SELECT * FROM payments WHERE id = ?", (payment.id,)).fetchone()
-            if row is None:
-                raise LedgerError(f"Payment {payment.id} is not in the ledger.")
-            if isinstance(outcome, Settled):
-                insert_recipient(db, payment.request.studio, payment.network, payment.pay_to, now=now)
-            return read_payment(row)
-
-    def record_moved(self, payment: Payment, receipt: Receipt, *, fee_micro_usdc: int | None) -> Payment:
-        """Write that the money of a signed payment has moved; it stays open until its end is known."""
-        with self._atomic() as db:
-            db.execute(
-                """UPDATE payments SET receipt_network = ?, receipt_transaction = ?,
-                                       fee_micro_usdc = min(fee_micro_usdc, coalesce(?, fee_micro_usdc))
-                   WHERE id = ? AND state = 'signed'""",
-                (make_storable(receipt.network), make_storable(receipt.transaction), fee_micro_usdc, payment.id),
+        receipt = outcome.receipt if isinstance(outcome, Settled) else None
+        answer = outcome.answer if isinstance(outcome, Settled) else None
+        async with self._driver.transaction() as session:
+            row = await session.fetch_one(
+                """UPDATE payments SET state = :state, reason = :reason, answer = :answer, concluded_at = :now,
+                                       receipt_network = coalesce(:receipt_network, receipt_network),
+                                       receipt_transaction = coalesce(:receipt_transaction, receipt_transaction),
+                                       chain_checked = CASE WHEN :chain_checked = 1 THEN 1 ELSE chain_checked END,
+                                       verified = coalesce(:verified, verified), lease_until = 0,
+                                       fee_micro_usdc = CASE WHEN :fee < fee_micro_usdc THEN :fee
+                                                             ELSE fee_micro_usdc END
+                   WHERE id = :id AND (state IN ('signed', 'refused') OR (
+                       state = 'settled' AND :is_answered = 1 AND length(coalesce(answer, '')) = 0)) RETURNING *""",
+                {
+                    "state": "settled" if isinstance(outcome, Settled) else "refused",
+                    "reason": None if isinstance(outcome, Settled) else make_storable(outcome.reason),
+                    "answer": answer,
+                    "now": now,
+                    "receipt_network": make_storable(receipt.network) if receipt else None,
+                    "receipt_transaction": make_storable(receipt.transaction or None) if receipt else None,
+                    "chain_checked": int(chain_checked),
+                    "verified": None if receipt is None or receipt.verified is None else int(receipt.verified),
+                    "fee": fee_micro_usdc,
+                    "id": payment.id,
+                    "is_answered": int(bool(answer)),
+                },
             )
-            row = db.execute("SELECT * FROM payments WHERE id = ?", (payment.id,)).fetchone()
-            if row is None:
-                raise LedgerError(f"Payment {payment.id} is not in the ledger.")
-            return read_payment(row)
+            row = row or await session.fetch_one("SELECT * FROM payments WHERE id = :id", {"id": payment.id})
+            if isinstance(outcome, Settled) and row is not None:
+                await insert_recipient(session, payment.request.studio, payment.network, payment.pay_to, now=now)
+        return _read(row, payment)
 
-    def record_fee(self, payment: Payment, fee_micro_usdc: int) -> Payment:
+    async def record_moved(self, payment: Payment, receipt: Receipt, *, fee_micro_usdc: int | None) -> Payment:
+        """Write that the money of a signed payment has moved; it stays unfinished until its outcome is known."""
+        async with self._driver.transaction() as session:
+            await session.execute(
+                """UPDATE payments SET receipt_network = :network, receipt_transaction = :transaction_hash,
+                                       fee_micro_usdc = CASE WHEN :fee < fee_micro_usdc THEN :fee
+                                                             ELSE fee_micro_usdc END
+                   WHERE id = :id AND state = 'signed'""",
+                {
+                    "network": make_storable(receipt.network),
+                    "transaction_hash": make_storable(receipt.transaction),
+                    "fee": fee_micro_usdc,
+                    "id": payment.id,
+                },
+            )
+            row = await session.fetch_one("SELECT * FROM payments WHERE id = :id", {"id": payment.id})
+        return _read(row, payment)
+
+    async def record_fee(self, payment: Payment, fee_micro_usdc: int) -> Payment:
         """Write what the network kept of a settled payment; never more than was held for it."""
-        with self._atomic() as db:
-            row = db.execute(
-                "UPDATE payments SET fee_micro_usdc = min(fee_micro_usdc, ?) WHERE id = ? RETURNING *",
-                (fee_micro_usdc, payment.id),
-            ).fetchone()
-            if row is None:
-                raise LedgerError(f"Payment {payment.id} is not in the ledger.")
-            return read_payment(row)
+        async with self._driver.transaction() as session:
+            row = await session.fetch_one(
+                """UPDATE payments SET fee_micro_usdc = CASE WHEN :fee < fee_micro_usdc THEN :fee
+                                                             ELSE fee_micro_usdc END
+                   WHERE id = :id RETURNING *""",
+                {"fee": fee_micro_usdc, "id": payment.id},
+            )
+        return _read(row, payment)
 
-    def find_payment(self, payment_id: int) -> Payment | None:
-        """A payment by its number."""
-        row = self._one("SELECT * FROM payments WHERE id = ?", payment_id)
+    async def find_payment(self, payment_id: int) -> Payment | None:
+        """Return a payment by its number."""
+        row = await self._one("SELECT * FROM payments WHERE id = :id", id=payment_id)
         return None if row is None else read_payment(row)
 
-    def unverified_payments(self, *, after_id: int, limit: int, now: float) -> list[Payment]:
+    async def unverified_payments(self, *, after_id: int, limit: int, now: float) -> list[Payment]:
         """Return settled payments whose credential has expired and that no chain was asked about, by number."""
-        with self._translating():
-            return verifying.select_unverified(self._db, after_id=after_id, limit=limit, now=now)
+        async with self._driver.reading() as session:
+            return await verifying.select_unverified(session, after_id=after_id, limit=limit, now=now)
 
-    def record_verified(
+    async def record_verified(
         self, payment: Payment, *, transaction: str, verified: bool | None, fee_micro_usdc: int | None
     ) -> Payment:
-        """Write that the chain says that a settled payment moved."""
-        with self._atomic() as db:
-            verifying.mark_verified(
-                db, payment, transaction=transaction, verified=verified, fee_micro_usdc=fee_micro_usdc
+        """Write that the chain reports that a settled payment moved."""
+        async with self._driver.transaction() as session:
+            await verifying.mark_verified(
+                session, payment, transaction=transaction, verified=verified, fee_micro_usdc=fee_micro_usdc
             )
-        return self.find_payment(payment.id) or payment
+        return await self.find_payment(payment.id) or payment
 
-    def record_unmoved(self, payment: Payment, *, reason: str, fee_micro_usdc: int | None) -> Payment:
+    async def record_unmoved(self, payment: Payment, *, reason: str, fee_micro_usdc: int | None) -> Payment:
         """Write that a payment that the studio called settled never moved."""
-        with self._atomic() as db:
-            verifying.mark_unmoved(db, payment, reason=reason, fee_micro_usdc=fee_micro_usdc)
-        return self.find_payment(payment.id) or payment
+        async with self._driver.transaction() as session:
+            await verifying.mark_unmoved(session, payment, reason=reason, fee_micro_usdc=fee_micro_usdc)
+        return await self.find_payment(payment.id) or payment
 
-    def unfinished_payments(self, now: float) -> list[Payment]:
-        """Signed payments, and refused ones whose credential expired before the chain was asked."""
-        rows = self._all(
+    async def unfinished_payments(self, now: float) -> list[Payment]:
+        """Return signed payments, and refused ones whose credential expired before the chain was asked."""
+        rows = await self._all(
             """SELECT * FROM payments WHERE state = 'signed'
-               OR (state = 'refused' AND chain_checked = 0 AND hold_until <= ?) ORDER BY id""",
-            now,
+               OR (state = 'refused' AND chain_checked = 0 AND hold_until <= :now) ORDER BY id""",
+            now=now,
         )
         return [read_payment(row) for row in rows]
 
-    def held_payments(self, now: float) -> list[Payment]:
-        """Signed payments, refused ones about which the chain has not spoken, and reservations that have not lapsed."""
-        rows = self._all(
+    async def held_payments(self, now: float) -> list[Payment]:
+        """Return signed payments, refused ones that no chain was asked about, and reservations that have not lapsed."""
+        rows = await self._all(
             """SELECT * FROM payments WHERE state = 'signed' OR (state = 'refused' AND chain_checked = 0)
-               OR (state = 'reserved' AND hold_until > ?) ORDER BY id""",
-            now,
+               OR (state = 'reserved' AND hold_until > :now) ORDER BY id""",
+            now=now,
         )
         return [read_payment(row) for row in rows]
 
-    def settled_without_result(self, wallet: str) -> list[Payment]:
-        """Settled generations from whose answer no job was made yet."""
-        rows = self._all(
+    async def settled_without_result(self, wallet: str) -> list[Payment]:
+        """Return settled generations from whose answer no job was made yet."""
+        rows = await self._all(
             """SELECT payments.* FROM payments LEFT JOIN jobs ON jobs.payment_id = payments.id
-               WHERE wallet = ? AND purpose = 'generation' AND state = 'settled' AND jobs.job_id IS NULL""",
-            wallet,
+               WHERE wallet = :wallet AND purpose = 'generation' AND state = 'settled' AND jobs.job_id IS NULL""",
+            wallet=wallet,
         )
         return [read_payment(row) for row in rows]
 
-    def count_rivals(self, payment: Payment, *, now: float) -> int:
-        """Other payments of the same wallet for the very same body whose answers are awaited or just being read."""
-        return self._count(
+    async def count_inflight_duplicates(self, payment: Payment, *, now: float) -> int:
+        """Count other payments of the same wallet for the very same body whose answers are expected or being read."""
+        return await self._count(
             """payments LEFT JOIN jobs ON jobs.payment_id = payments.id
-               WHERE payments.id <> ? AND wallet = ? AND body = ? AND jobs.job_id IS NULL
-                     AND ((state = 'signed' AND lease_until > ?) OR (state = 'settled' AND length(answer) > 0))""",
-            payment.id, payment.wallet, payment.body, now,
+               WHERE payments.id <> :id AND wallet = :wallet AND body = :body AND jobs.job_id IS NULL
+                     AND ((state = 'signed' AND lease_until > :now) OR (state = 'settled' AND length(answer) > 0))""",
+            id=payment.id, wallet=payment.wallet, body=payment.body, now=now,
         )  # fmt: skip
 
-    def count_jobless(self, payment: Payment, *, made_at: float, skew_seconds: float) -> int:
+    async def count_payments_without_job(self, payment: Payment, *, made_at: float, skew_seconds: float) -> int:
         """Count other payments of the same wallet on the same route without a job that may own one made at a time.
 
         A refused payment counts until the chain was asked: the studio may have made its job all the same.
         """
-        return self._count(
+        return await self._count(
             """payments LEFT JOIN jobs ON jobs.payment_id = payments.id
-               WHERE payments.id <> ? AND wallet = ? AND url = ? AND jobs.job_id IS NULL
-                     AND (state IN ('signed', 'settled') OR (state = 'refused' AND NOT chain_checked))
-                     AND ? BETWEEN coalesce(signed_at, payments.created_at) - ? AND hold_until + ?""",
-            payment.id, payment.wallet, payment.url, made_at, skew_seconds, skew_seconds,
+               WHERE payments.id <> :id AND wallet = :wallet AND url = :url AND jobs.job_id IS NULL
+                     AND (state IN ('signed', 'settled') OR (state = 'refused' AND chain_checked = 0))
+                     AND :made_at BETWEEN coalesce(signed_at, payments.created_at) - :skew AND hold_until + :skew""",
+            id=payment.id, wallet=payment.wallet, url=payment.url, made_at=made_at, skew=skew_seconds,
         )  # fmt: skip
 
-    def count_unhosted(self, keys: tuple[str, ...], *, since: float, interrupted: bool) -> int:
-        """Settled uploads of a picture since a moment that never became a hosted image."""
-        return self._count(
+    async def count_failed_uploads(self, keys: tuple[str, ...], *, since: float, interrupted: bool) -> int:
+        """Count the settled uploads of a picture since a moment that never became a hosted image."""
+        marks, parameters = bind_keys(keys)
+        return await self._count(
             f"""payments LEFT JOIN uploads ON uploads.payment_id = payments.id
-                WHERE fingerprint IN ({list_marks(keys)}) AND state = 'settled' AND uploads.image_url IS NULL
-                      AND payments.created_at > ? AND (interruptions > 0) = ?""",
-            *keys, since, interrupted,
-        )  # fmt: skip
-
-    def count_uploads_paid(self, keys: tuple[str, ...], *, since: float) -> int:
-        """Settled uploads of a picture since a moment."""
-        return self._count(
-            f"payments WHERE fingerprint IN ({list_marks(keys)}) AND state = 'settled' AND created_at > ?", *keys, since
+                WHERE fingerprint IN ({marks}) AND state = 'settled' AND uploads.image_url IS NULL
+                      AND payments.created_at > :since AND interruptions {">" if interrupted else "="} 0""",
+            since=since,
+            **parameters,
         )
 
-    def has_left(self) -> bool:
-        """Whether a job is not saved or a payment not over."""
-        return (
-            self._count(
-                """(SELECT 1 FROM jobs WHERE status <> 'failed' AND file IS NULL
+    async def count_uploads_paid(self, keys: tuple[str, ...], *, since: float) -> int:
+        """Count the settled uploads of a picture since a moment."""
+        marks, parameters = bind_keys(keys)
+        return await self._count(
+            f"payments WHERE fingerprint IN ({marks}) AND state = 'settled' AND created_at > :since",
+            since=since,
+            **parameters,
+        )
+
+    async def has_unfinished_work(self) -> bool:
+        """Return True if a job is not saved or the outcome of a payment is not known."""
+        number = await self._count(
+            """(SELECT 1 FROM jobs WHERE status <> 'failed' AND file IS NULL
                 UNION ALL SELECT 1 FROM payments WHERE state = 'signed' OR (state = 'refused' AND chain_checked = 0)
                 UNION ALL SELECT 1 FROM payments LEFT JOIN jobs ON jobs.payment_id = payments.id
-                          WHERE purpose = 'generation' AND state = 'settled' AND jobs.job_id IS NULL)"""
-            )
-            > 0
+                          WHERE purpose = 'generation' AND state = 'settled' AND jobs.job_id IS NULL) AS unfinished"""
         )
+        return number > 0
 
-    def recent_payments(self, limit: int) -> list[Payment]:
-        """The latest payments, newest first."""
-        return [read_payment(row) for row in self._all("SELECT * FROM payments ORDER BY id DESC LIMIT ?", limit)]
+    async def recent_payments(self, limit: int) -> list[Payment]:
+        """Return the latest payments, newest first."""
+        rows = await self._all("SELECT * FROM payments ORDER BY id DESC LIMIT :limit", limit=limit)
+        return [read_payment(row) for row in rows]
 
-    def find_latest_payment(self, keys: tuple[str, ...]) -> Payment | None:
+    async def find_latest_payment(self, keys: tuple[str, ...]) -> Payment | None:
         """Return the latest payment of any of these idempotency keys."""
-        with self._translating():
-            return SQLiteBooks(self._db).find_payment(keys)
+        async with self._driver.reading() as session:
+            return await BudgetTransaction(session).find_latest_payment(keys)
 
-    def find_freeze(self) -> Freeze | None:
-        """Return the owner's stop, if one stands."""
-        with self._translating():
-            return find_freeze(self._db)
+    async def find_freeze(self) -> Freeze | None:
+        """Return the owner's freeze, if there is one."""
+        async with self._driver.reading() as session:
+            return await find_freeze(session)
 
-    def freeze(self, reason: str, *, now: float) -> Freeze:
+    async def freeze(self, reason: str, *, now: float) -> Freeze:
         """Stop all spending of every process on this ledger."""
-        with self._atomic() as db:
-            return put_freeze(db, make_storable(reason) or "", now=now)
+        async with self._driver.transaction() as session:
+            return await put_freeze(session, make_storable(reason) or "", now=now)
 
-    def unfreeze(self) -> bool:
-        """End the stop; returns True if one stood."""
-        with self._atomic() as db:
-            return drop_freeze(db)
+    async def unfreeze(self) -> bool:
+        """End the freeze; returns True if there was one."""
+        async with self._driver.transaction() as session:
+            return await drop_freeze(session)
 
-    def find_chain_reading(self, *, wallet: str, network: str, pay_to: str) -> float | None:
-        """When a chain was last read for payments to a recipient."""
-        with self._translating():
-            return untracked_payments.select_reading(self._db, wallet=wallet, network=network, pay_to=pay_to)
+    async def find_chain_reading(self, *, wallet: str, network: str, pay_to: str) -> float | None:
+        """Return when a chain was last read for payments to a recipient."""
+        async with self._driver.reading() as session:
+            return await untracked_payments.select_reading(session, wallet=wallet, network=network, pay_to=pay_to)
 
-    def record_chain_reading(
+    async def record_chain_reading(
         self, payments: Sequence[UntrackedPayment], *, wallet: str, network: str, pay_to: str, now: float
     ) -> None:
         """Write that a chain was read, and which payments are not explained."""
-        with self._atomic() as db:
-            untracked_payments.insert_reading(db, payments, wallet=wallet, network=network, pay_to=pay_to, now=now)
+        async with self._driver.transaction() as session:
+            await untracked_payments.insert_reading(
+                session, payments, wallet=wallet, network=network, pay_to=pay_to, now=now
+            )
 
-    def list_untracked_payments(self, *, wallet: str) -> list[UntrackedPayment]:
+    async def list_untracked_payments(self, *, wallet: str) -> list[UntrackedPayment]:
         """Return the payments that only a chain knows, oldest first."""
-        with self._translating():
-            return untracked_payments.select_all(self._db, wallet=wallet)
+        async with self._driver.reading() as session:
+            return await untracked_payments.select_all(session, wallet=wallet)
+
+    async def close(self) -> None:
+        """Close the ledger."""
+        await self._driver.close()
+
+
+def _read(row: Row | None, payment: Payment) -> Payment:
+    if row is None:
+        raise LedgerError(f"Payment {payment.id} is not in the ledger.")
+    return read_payment(row)

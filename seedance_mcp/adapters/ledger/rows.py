@@ -1,13 +1,13 @@
-"""Rows: between SQLite's and ours."""
+"""Rows: turn what the database stores into records."""
 
 import json
 import os
 import socket
-import sqlite3
 import sys
 from pathlib import Path
 from typing import cast
 
+from seedance_mcp.adapters.ledger.driver import Row, Session
 from seedance_mcp.core.errors import LedgerError
 from seedance_mcp.core.records import Job, Payment
 from seedance_mcp.core.wire.json import Json
@@ -23,7 +23,7 @@ JOB_QUERY = """
 
 
 def make_storable(text: str | None) -> str | None:
-    """A stranger's text as SQLite takes it: JSON may hold half a surrogate pair, UTF-8 may not."""
+    """Return untrusted text as a database accepts it: JSON may hold half a surrogate pair, UTF-8 may not."""
     return None if text is None else text.encode("utf-8", "replace").decode()
 
 
@@ -36,14 +36,14 @@ def _read_json(text: str) -> Json:
 
 
 def name_ourselves() -> str:
-    """Whose a lease is: where processes have our numbers, and our own."""
+    """Return the owner to write in a lease: the scope of our process number, and the number."""
     return f"{_find_place() or socket.gethostname()}:{os.getpid()}"
 
 
 def _find_place() -> str | None:
-    """Where a process number means what it means to us: this machine since it was started, and this container of it.
+    """Return the scope in which process numbers are unique: this boot of this machine, and this container.
 
-    None where Linux does not say.
+    None if Linux does not tell.
     """
     if sys.platform != "linux":
         return socket.gethostname()
@@ -55,7 +55,7 @@ def _find_place() -> str | None:
 
 
 def is_gone(owner: str) -> bool:
-    """Whether a lease's owner was a process that we would see and that lives no more; in doubt it lives."""
+    """Return True if the owner of a lease was a process of this scope that no longer runs; if unsure, it runs."""
     place, _, pid = owner.rpartition(":")
     if os.name != "posix" or place != _find_place() or not pid.isdigit():
         return False
@@ -68,7 +68,7 @@ def is_gone(owner: str) -> bool:
     return False
 
 
-def _receipt(row: sqlite3.Row) -> Receipt | None:
+def _receipt(row: Row) -> Receipt | None:
     if row["receipt_network"] is None:
         return None
     transaction, document = row["receipt_transaction"] or "", row["document"]
@@ -81,13 +81,13 @@ def _receipt(row: sqlite3.Row) -> Receipt | None:
     )
 
 
-def read_payment(row: sqlite3.Row) -> Payment:
-    """A row of `payments`, without the lease of a process that is no more."""
+def read_payment(row: Row) -> Payment:
+    """Read a row of `payments`, without the lease of a process that no longer runs."""
     read = {"arguments", "document", "hold_until", "lease_until", "receipt", "chain_checked"}
     gone = is_gone(row["lease_owner"])
     return Payment(
         **{name: row[name] for name in set(Payment.__dataclass_fields__) - read},
-        hold_until=0 if gone and row["state"] == "reserved" else row["hold_until"],  # nobody is left to sign for it
+        hold_until=0 if gone and row["state"] == "reserved" else row["hold_until"],  # no process is left to sign for it
         lease_until=0 if gone else row["lease_until"],
         arguments=_read_json(row["arguments"]),
         document=_read_json(row["document"]) if row["document"] else None,
@@ -96,8 +96,8 @@ def read_payment(row: sqlite3.Row) -> Payment:
     )
 
 
-def read_job(row: sqlite3.Row) -> Job:
-    """A row of `JOB_QUERY`."""
+def read_job(row: Row) -> Job:
+    """Read a row of `JOB_QUERY`."""
     names = set(Job.__dataclass_fields__) - {"arguments", "price_micro_usdc", "receipt", "adopted", "charged"}
     return Job(
         **{name: row[name] for name in names},
@@ -109,10 +109,12 @@ def read_job(row: sqlite3.Row) -> Job:
     )
 
 
-def scrub(db: sqlite3.Connection, payment_ids: list[int]) -> None:
+async def scrub(session: Session, payment_ids: list[int]) -> None:
     """Take the token out of the stored tickets of these payments."""
     for payment_id in payment_ids:
-        row = db.execute("SELECT answer FROM payments WHERE id = ? AND NOT scrubbed", (payment_id,)).fetchone()
+        row = await session.fetch_one("SELECT answer FROM payments WHERE id = :id AND scrubbed = 0", {"id": payment_id})
         if row is not None and row["answer"]:
-            answer = scrub_ticket(bytes(row["answer"]))
-            db.execute("UPDATE payments SET answer = ?, scrubbed = 1 WHERE id = ?", (answer, payment_id))
+            await session.execute(
+                "UPDATE payments SET answer = :answer, scrubbed = 1 WHERE id = :id",
+                {"answer": scrub_ticket(bytes(row["answer"])), "id": payment_id},
+            )

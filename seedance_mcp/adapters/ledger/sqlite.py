@@ -2,10 +2,24 @@
 
 from __future__ import annotations
 
-from seedance_mcp.adapters.ledger.jobs import Jobs
-from seedance_mcp.adapters.ledger.payments import Payments
-from seedance_mcp.adapters.ledger.uploads import Uploads
+from pathlib import Path
+
+from seedance_mcp.adapters.ledger.jobs import JobQueries
+from seedance_mcp.adapters.ledger.payments import PaymentQueries
+from seedance_mcp.adapters.ledger.sqlite_driver import SQLiteDriver
+from seedance_mcp.adapters.ledger.uploads import UploadQueries
 
 
-class SQLiteLedger(Payments, Jobs, Uploads):
+class SQLiteLedger(PaymentQueries, JobQueries, UploadQueries):
     """The `Ledger` protocol on one file."""
+
+    @classmethod
+    async def open(cls, file: Path) -> SQLiteLedger:
+        """Open or create a ledger and bring its schema up to date.
+
+        Raises:
+            LedgerError: Not writable, not a ledger, damaged, or written by a newer version.
+        """
+        driver = SQLiteDriver(file)
+        await driver.open()
+        return cls(driver)

@@ -1,16 +1,16 @@
 """Payments of a wallet that a chain has and its ledger has not."""
 
-import sqlite3
 from collections.abc import Sequence
 
+from seedance_mcp.adapters.ledger.driver import Row, Session
 from seedance_mcp.core.records import UntrackedPayment
 
 MATCH_SECONDS = 300
 """How far a payment's row, or a job, may be from its transfer in time: a credential lives no longer."""
 
 
-def insert_reading(
-    db: sqlite3.Connection,
+async def insert_reading(
+    session: Session,
     payments: Sequence[UntrackedPayment],
     *,
     wallet: str,
@@ -19,37 +19,44 @@ def insert_reading(
     now: float,
 ) -> None:
     """Write that a chain was read, and which of its payments neither a row nor an untracked job explains."""
-    known = _list_known(db, wallet)
+    known = await _list_known(session, wallet)
     for payment in payments:
         if not _take_explanation(known, payment):
-            db.execute(
-                "INSERT OR IGNORE INTO untracked_payments VALUES (?, ?, ?, ?, ?, ?)",
-                (
-                    payment.transaction, wallet.lower(), payment.network, payment.pay_to, payment.amount_micro_usdc,
-                    payment.created_at,
-                ),
+            await session.execute(
+                """INSERT INTO untracked_payments
+                   VALUES (:transaction_hash, :wallet, :network, :pay_to, :amount_micro_usdc, :created_at)
+                   ON CONFLICT DO NOTHING""",
+                {
+                    "transaction_hash": payment.transaction, "wallet": wallet.lower(), "network": payment.network,
+                    "pay_to": payment.pay_to, "amount_micro_usdc": payment.amount_micro_usdc,
+                    "created_at": payment.created_at,
+                },
             )  # fmt: skip
-    db.execute("INSERT OR REPLACE INTO chain_readings VALUES (?, ?, ?, ?)", (wallet.lower(), network, pay_to, now))
+    await session.execute(
+        """INSERT INTO chain_readings VALUES (:wallet, :network, :pay_to, :now)
+           ON CONFLICT (wallet, network, pay_to) DO UPDATE SET read_at = excluded.read_at""",
+        {"wallet": wallet.lower(), "network": network, "pay_to": pay_to, "now": now},
+    )
 
 
-def _list_known(db: sqlite3.Connection, wallet: str) -> list[sqlite3.Row]:
+async def _list_known(session: Session, wallet: str) -> list[Row]:
     """Return what may have caused a transfer: the wallet's payments, and its jobs without a payment.
 
     Those with a transaction come first: they explain it for sure.
     """
-    rows = db.execute(
+    rows = await session.fetch_all(
         """SELECT lower(coalesce(receipt_transaction, '')) AS transaction_hash, amount_micro_usdc,
                   coalesce(signed_at, created_at) AS moment
-           FROM payments WHERE lower(wallet) = :wallet AND NOT (state = 'refused' AND chain_checked)
+           FROM payments WHERE lower(wallet) = :wallet AND NOT (state = 'refused' AND chain_checked = 1)
            UNION ALL
            SELECT '', amount_micro_usdc, created_at FROM untracked_jobs WHERE wallet = :wallet
            AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.job_id = untracked_jobs.job_id)""",
         {"wallet": wallet.lower()},
-    ).fetchall()
+    )
     return sorted(rows, key=lambda row: not row["transaction_hash"])
 
 
-def _take_explanation(known: list[sqlite3.Row], payment: UntrackedPayment) -> bool:
+def _take_explanation(known: list[Row], payment: UntrackedPayment) -> bool:
     """Return True if a row explains a payment, and take the row away: it explains no other one.
 
     A row without a transaction explains the transfer of its amount at its time; an amount of 0 is one not known.
@@ -66,20 +73,21 @@ def _take_explanation(known: list[sqlite3.Row], payment: UntrackedPayment) -> bo
     return False
 
 
-def select_reading(db: sqlite3.Connection, *, wallet: str, network: str, pay_to: str) -> float | None:
-    """When a chain was last read for payments to a recipient, in Unix seconds; None where it never was."""
-    row = db.execute(
-        "SELECT read_at FROM chain_readings WHERE wallet = ? AND network = ? AND pay_to = ?",
-        (wallet.lower(), network, pay_to),
-    ).fetchone()
+async def select_reading(session: Session, *, wallet: str, network: str, pay_to: str) -> float | None:
+    """Return when a chain was last read for payments to a recipient, in Unix seconds; None where it never was."""
+    row = await session.fetch_one(
+        "SELECT read_at FROM chain_readings WHERE wallet = :wallet AND network = :network AND pay_to = :pay_to",
+        {"wallet": wallet.lower(), "network": network, "pay_to": pay_to},
+    )
     return None if row is None else float(row["read_at"])
 
 
-def select_all(db: sqlite3.Connection, *, wallet: str) -> list[UntrackedPayment]:
+async def select_all(session: Session, *, wallet: str) -> list[UntrackedPayment]:
     """Return the payments that only a chain knows, oldest first."""
-    rows = db.execute(
-        "SELECT * FROM untracked_payments WHERE wallet = ? ORDER BY created_at, transaction_hash", (wallet.lower(),)
-    ).fetchall()
+    rows = await session.fetch_all(
+        "SELECT * FROM untracked_payments WHERE wallet = :wallet ORDER BY created_at, transaction_hash",
+        {"wallet": wallet.lower()},
+    )
     return [
         UntrackedPayment(
             transaction=row["transaction_hash"],
@@ -92,7 +100,10 @@ def select_all(db: sqlite3.Connection, *, wallet: str) -> list[UntrackedPayment]
     ]
 
 
-def sum_since(db: sqlite3.Connection, since: float) -> int:
+async def sum_since(session: Session, since: float) -> int:
     """Return what was paid since a moment by payments that only a chain knows."""
-    row = db.execute("SELECT sum(amount_micro_usdc) FROM untracked_payments WHERE created_at > ?", (since,)).fetchone()
-    return int(row[0] or 0)
+    row = await session.fetch_one(
+        "SELECT coalesce(sum(amount_micro_usdc), 0) AS spent FROM untracked_payments WHERE created_at > :since",
+        {"since": since},
+    )
+    return 0 if row is None else int(row["spent"])

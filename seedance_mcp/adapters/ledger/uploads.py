@@ -4,100 +4,125 @@ from __future__ import annotations
 
 import hashlib
 import json
+from typing import cast
 
-from seedance_mcp.adapters.ledger.connection import Connection
+from seedance_mcp.adapters.ledger.driver import Queries, Session
 from seedance_mcp.adapters.ledger.rows import make_storable, scrub
 from seedance_mcp.core.records import Payment, Sight, Upload
 from seedance_mcp.core.wire.json import Json, parse_json_object
 from seedance_mcp.core.wire.tickets import read_ticket_end
 
 
-class Uploads(Connection):
-    """The uploads of the ledger."""
+class UploadQueries(Queries):
+    """The `UploadLedger` protocol."""
 
-    def record_upload(self, upload: Upload) -> None:
+    async def record_upload(self, upload: Upload) -> None:
         """Write down a hosted image."""
-        with self._atomic() as db:
-            db.execute(
-                "INSERT OR REPLACE INTO uploads VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, 0)",
-                (
-                    make_storable(upload.image_url), upload.sha256, upload.studio, upload.wallet,
-                    make_storable(upload.upload_id), upload.media_type, upload.size_bytes, upload.width, upload.height,
-                    upload.payment_id, upload.created_at,
-                ),
-            )  # fmt: skip
-            scrub(db, [upload.payment_id])
-        self._forget_old_pages()
+        async with self._driver.transaction() as session:
+            await _insert_upload(session, upload)
+            await scrub(session, [upload.payment_id])
+        await self._driver.erase_old_pages()
 
-    def scrub_tickets(self, now: float) -> None:
+    async def scrub_tickets(self, now: float) -> None:
         """Take the tokens out of tickets that have expired or were used."""
-        rows = self._all(
+        rows = await self._all(
             """SELECT payments.id, answer, concluded_at, payment_id FROM payments
                LEFT JOIN uploads ON uploads.payment_id = payments.id
-               WHERE purpose = 'upload' AND NOT scrubbed AND length(coalesce(answer, '')) > 0"""
+               WHERE purpose = 'upload' AND scrubbed = 0 AND length(coalesce(answer, '')) > 0"""
         )
         over = [
-            row["id"]
+            cast("int", row["id"])
             for row in rows
-            if row["payment_id"] is not None or now > read_ticket_end(row["answer"], row["concluded_at"] or 0)
+            if row["payment_id"] is not None or now > read_ticket_end(bytes(row["answer"]), row["concluded_at"] or 0)
         ]
         if over:
-            with self._atomic() as db:
-                scrub(db, over)
-            self._forget_old_pages()
+            async with self._driver.transaction() as session:
+                await scrub(session, over)
+            await self._driver.erase_old_pages()
 
-    def find_upload(self, sha256: str, *, studio: str, wallet: str) -> Upload | None:
-        """The hosted copy of these bytes."""
-        return self._upload("sha256 = ? AND studio = ? AND wallet = ? AND NOT gone", sha256, studio, wallet)
+    async def find_upload(self, sha256: str, *, studio: str, wallet: str) -> Upload | None:
+        """Return the hosted copy of these bytes."""
+        where = "sha256 = :sha256 AND studio = :studio AND wallet = :wallet AND gone = 0"
+        return await self._find(where, sha256=sha256, studio=studio, wallet=wallet)
 
-    def find_upload_by_url(self, image_url: str, *, studio: str) -> Upload | None:
-        """The upload behind one of our own hosted URLs."""
-        return self._upload("image_url = ? AND studio = ? AND NOT gone", image_url, studio)
+    async def find_upload_by_url(self, image_url: str, *, studio: str) -> Upload | None:
+        """Return the upload behind one of our own hosted URLs."""
+        return await self._find("image_url = :url AND studio = :studio AND gone = 0", url=image_url, studio=studio)
 
-    def record_sight(self, sight: Sight) -> None:
-        """Write down which picture was seen at a stranger's URL."""
-        with self._atomic() as db:
-            db.execute(
-                "INSERT OR REPLACE INTO sights VALUES (?, ?, ?, ?, ?)",
-                (_digest(sight.url), sight.sha256, sight.width, sight.height, sight.seen_at),
-            )
+    async def find_upload_of(self, payment: Payment) -> Upload | None:
+        """Return what an upload payment bought."""
+        return await self._find("payment_id = :id", id=payment.id)
 
-    def find_sight(self, url: str, *, since: float) -> Sight | None:
-        """The picture that was last seen at a URL."""
-        row = self._one("SELECT * FROM sights WHERE url_sha256 = ? AND seen_at > ?", _digest(url), since)
+    async def latest_upload(self, *, studio: str, wallet: str) -> Upload | None:
+        """Return any hosted image of ours."""
+        return await self._find("studio = :studio AND wallet = :wallet AND gone = 0", studio=studio, wallet=wallet)
+
+    async def _find(self, where: str, **parameters: object) -> Upload | None:
+        query = f"SELECT * FROM uploads WHERE {where} ORDER BY created_at DESC LIMIT 1"  # noqa: S608 - our own SQL
+        row = await self._one(query, **parameters)
+        return None if row is None else Upload(**{name: row[name] for name in Upload.__dataclass_fields__})
+
+    async def forget_upload(self, image_url: str) -> None:
+        """Write that the studio does not host an image any more."""
+        async with self._driver.transaction() as session:
+            await session.execute("UPDATE uploads SET gone = 1 WHERE image_url = :url", {"url": image_url})
+
+    async def record_sight(self, sight: Sight) -> None:
+        """Write down which picture was at a public URL."""
+        async with self._driver.transaction() as session:
+            await session.execute(
+                """INSERT INTO sights VALUES (:url_sha256, :sha256, :width, :height, :seen_at)
+                   ON CONFLICT (url_sha256) DO UPDATE SET sha256 = excluded.sha256, width = excluded.width,
+                                                          height = excluded.height, seen_at = excluded.seen_at""",
+                {
+                    "url_sha256": _digest(sight.url), "sha256": sight.sha256, "width": sight.width,
+                    "height": sight.height, "seen_at": sight.seen_at,
+                },
+            )  # fmt: skip
+
+    async def find_sight(self, url: str, *, since: float) -> Sight | None:
+        """Return the picture that was last at a URL."""
+        query = "SELECT * FROM sights WHERE url_sha256 = :url_sha256 AND seen_at > :since"
+        row = await self._one(query, url_sha256=_digest(url), since=since)
         if row is None:
             return None
         return Sight(url=url, sha256=row["sha256"], width=row["width"], height=row["height"], seen_at=row["seen_at"])
 
-    def find_upload_of(self, payment: Payment) -> Upload | None:
-        """What an upload payment bought."""
-        return self._upload("payment_id = ?", payment.id)
-
-    def latest_upload(self, *, studio: str, wallet: str) -> Upload | None:
-        """Any hosted image of ours."""
-        return self._upload("studio = ? AND wallet = ? AND NOT gone", studio, wallet)
-
-    def _upload(self, where: str, *parameters: object) -> Upload | None:
-        query = f"SELECT * FROM uploads WHERE {where} ORDER BY created_at DESC LIMIT 1"  # noqa: S608 - our own words
-        row = self._one(query, *parameters)
-        return None if row is None else Upload(**{name: row[name] for name in Upload.__dataclass_fields__})
-
-    def forget_upload(self, image_url: str) -> None:
-        """The studio does not host it any more."""
-        with self._atomic() as db:
-            db.execute("UPDATE uploads SET gone = 1 WHERE image_url = ?", (image_url,))
-
-    def record_contract(self, studio: str, model: str, contract: Json, *, now: float) -> None:
-        """Write what a studio declares for a model's route; nothing waits for it where the ledger is locked."""
-        with self._impatient(), self._atomic() as db:
-            db.execute(
-                "INSERT OR REPLACE INTO route_contracts VALUES (?, ?, ?, ?)", (studio, model, json.dumps(contract), now)
+    async def record_contract(self, studio: str, model: str, contract: Json, *, now: float) -> None:
+        """Write what a studio declares for a model's route; does not wait for a locked ledger."""
+        async with self._driver.transaction(wait=False) as session:
+            await session.execute(
+                """INSERT INTO route_contracts VALUES (:studio, :model, :contract, :now)
+                   ON CONFLICT (studio, model)
+                   DO UPDATE SET contract = excluded.contract, read_at = excluded.read_at""",
+                {"studio": studio, "model": model, "contract": json.dumps(contract), "now": now},
             )
 
-    def find_contract(self, studio: str, model: str) -> Json | None:
+    async def find_contract(self, studio: str, model: str) -> Json | None:
         """Return what a studio last declared for a model's route."""
-        row = self._one("SELECT contract FROM route_contracts WHERE studio = ? AND model = ?", studio, model)
+        query = "SELECT contract FROM route_contracts WHERE studio = :studio AND model = :model"
+        row = await self._one(query, studio=studio, model=model)
         return None if row is None else parse_json_object(row["contract"], "A stored contract")
+
+
+async def _insert_upload(session: Session, upload: Upload) -> None:
+    await session.execute(
+        """INSERT INTO uploads (image_url, sha256, studio, wallet, upload_id, media_type, size_bytes, width, height,
+                                payment_id, created_at, gone)
+           VALUES (:image_url, :sha256, :studio, :wallet, :upload_id, :media_type, :size_bytes, :width, :height,
+                   :payment_id, :created_at, 0)
+           ON CONFLICT (image_url) DO UPDATE SET
+               sha256 = excluded.sha256, studio = excluded.studio, wallet = excluded.wallet,
+               upload_id = excluded.upload_id, media_type = excluded.media_type, size_bytes = excluded.size_bytes,
+               width = excluded.width, height = excluded.height, payment_id = excluded.payment_id,
+               created_at = excluded.created_at, gone = 0""",
+        {
+            "image_url": make_storable(upload.image_url), "sha256": upload.sha256, "studio": upload.studio,
+            "wallet": upload.wallet, "upload_id": make_storable(upload.upload_id), "media_type": upload.media_type,
+            "size_bytes": upload.size_bytes, "width": upload.width, "height": upload.height,
+            "payment_id": upload.payment_id, "created_at": upload.created_at,
+        },
+    )  # fmt: skip
 
 
 def _digest(url: str) -> str:

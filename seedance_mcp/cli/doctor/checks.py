@@ -52,6 +52,6 @@ async def examine(environ: Mapping[str, str], *, given: Mapping[str, str] | None
     address, found = await check_wallet(settings)
     findings += found
     findings += await anyio.to_thread.run_sync(check_disk, settings)
-    findings += await anyio.to_thread.run_sync(check_ledger, settings, address)
+    findings += await check_ledger(settings, address)
     findings += await check_network(settings, address)
     return findings + await anyio.to_thread.run_sync(check_clients)

@@ -134,19 +134,19 @@ def check_disk(settings: Settings) -> list[Finding]:
     return [Finding(topic="data folder", health="ok", text=f"{folder}, {free // 1024**3} GB free")]
 
 
-def check_ledger(settings: Settings, address: str | None) -> list[Finding]:
+async def check_ledger(settings: Settings, address: str | None) -> list[Finding]:
     """Report what was spent, what is unfinished, and what the ledger lacks."""
     if not settings.ledger_file.exists():
         return [Finding(topic="ledger", health="ok", text="none yet; it is made with the first purchase")]
     now = time.time()
     try:
-        with open_ledger(settings) as ledger:
-            spend = ledger.spend(now)
-            jobs = ledger.unfinished_jobs(settings.profile.studio_url)
-            held = ledger.held_payments(now)
-            lost = ledger.settled_without_result(address) if address else []
-            freeze = ledger.find_freeze()
-            reading = [] if settings.embedded or address is None else _describe_reading(ledger, settings, address)
+        async with open_ledger(settings) as ledger:
+            spend = await ledger.spend(now)
+            jobs = await ledger.unfinished_jobs(settings.profile.studio_url)
+            held = await ledger.held_payments(now)
+            lost = await ledger.settled_without_result(address) if address else []
+            freeze = await ledger.find_freeze()
+            reading = [] if settings.embedded or address is None else await _describe_reading(ledger, settings, address)
     except SeedanceError as exc:
         return [build_problem("ledger", exc)]
     findings = [] if freeze is None else [_describe_freeze(freeze, settings)]
@@ -180,10 +180,10 @@ def _describe_freeze(freeze: Freeze, settings: Settings) -> Finding:
     return Finding(topic="freeze", health="note", text=freeze.describe(), advice=advice)
 
 
-def _describe_reading(ledger: Ledger, settings: Settings, address: str) -> list[Finding]:
+async def _describe_reading(ledger: Ledger, settings: Settings, address: str) -> list[Finding]:
     """Return what is known of jobs that the wallet bought and this ledger has not: it is new, lost or restored."""
     studio = settings.profile.studio_url
-    if ledger.find_reading(wallet=address, studio=studio) is None:
+    if await ledger.find_reading(wallet=address, studio=studio) is None:
         return [
             Finding(
                 topic="ledger",
@@ -192,8 +192,8 @@ def _describe_reading(ledger: Ledger, settings: Settings, address: str) -> list[
                 advice="The next purchase does that first, free: what was bought before is found, not paid again.",
             )
         ]
-    payments = _describe_untracked_payments(ledger, address)
-    jobs = ledger.list_untracked(wallet=address, studio=studio)
+    payments = await _describe_untracked_payments(ledger, address)
+    jobs = await ledger.list_untracked(wallet=address, studio=studio)
     if not jobs:
         return payments
     named = ", ".join(job.job_id for job in jobs[-5:])
@@ -209,9 +209,9 @@ def _describe_reading(ledger: Ledger, settings: Settings, address: str) -> list[
     ]
 
 
-def _describe_untracked_payments(ledger: Ledger, address: str) -> list[Finding]:
+async def _describe_untracked_payments(ledger: Ledger, address: str) -> list[Finding]:
     """Return what is known of payments that neither the ledger nor the studio's list explains: a chain has them."""
-    payments = ledger.list_untracked_payments(wallet=address)
+    payments = await ledger.list_untracked_payments(wallet=address)
     if not payments:
         return []
     total = format_usdc(sum(payment.amount_micro_usdc for payment in payments))

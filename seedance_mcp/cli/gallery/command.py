@@ -4,6 +4,7 @@ import webbrowser
 from pathlib import Path
 from typing import Annotated
 
+import anyio
 import typer
 
 from seedance_mcp.cli.console import Sandbox, read_environ, words
@@ -21,7 +22,7 @@ def gallery(
     if export is not None:
         from seedance_mcp.cli.gallery.export import export_gallery
 
-        typer.echo(export_gallery(settings, export.expanduser().absolute()))
+        typer.echo(anyio.run(export_gallery, settings, export.expanduser().absolute()))
         return
     from seedance_mcp.app.web.gallery.server import open_door, serve_gallery  # the web server loads only if it serves
 

@@ -16,7 +16,7 @@ HEAD_BYTES_MAX = 1024
 MEDIA = "media"
 
 
-def export_gallery(settings: Settings, folder: Path) -> Path:
+async def export_gallery(settings: Settings, folder: Path) -> Path:
     """Write `index.html` and copies of the videos; another export adds new ones.
 
     The page is written last and atomically: it never names a missing file, and an earlier page stays unchanged until
@@ -40,7 +40,7 @@ def export_gallery(settings: Settings, folder: Path) -> Path:
     try:
         _check_folder(folder, page)
         media.mkdir(parents=True, exist_ok=True)
-        text = render_page(build_show(settings, locate=locate, live=False))
+        text = render_page(await build_show(settings, locate=locate, live=False))
         _write_whole(page, lambda partial: partial.write_text(text, encoding="utf-8"))
     except OSError as exc:
         raise ConfigError(f"{folder} cannot be written: {exc.strerror or exc}.", "Name another folder.") from exc

@@ -7,7 +7,7 @@ import anyio
 import typer
 
 from seedance_mcp.app.runtime import Engine
-from seedance_mcp.cli.console import AsJson, Sandbox, read_environ, run, say, settle, words
+from seedance_mcp.cli.console import AsJson, Sandbox, read_environ, run, say, unlock_wallet, words
 from seedance_mcp.cli.exit_codes import UNFINISHED
 from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.errors import ConfigError
@@ -100,7 +100,7 @@ def _known(deposits: list[dict[str, Any]]) -> dict[tuple[str, str], int]:
 
 def settle_offline(settings: Settings) -> Settings:
     """Return the settings with the key of a locked wallet, after asking for its password; start no sandbox."""
-    return settings if settings.embedded else settle(settings)
+    return settings if settings.embedded else unlock_wallet(settings)
 
 
 def _show_deposits(address: str, deposits: list[dict[str, Any]]) -> None:

@@ -3,6 +3,7 @@
 import time
 from typing import Annotated
 
+import anyio
 import typer
 
 from seedance_mcp.app.opening import open_existing_ledger
@@ -10,6 +11,8 @@ from seedance_mcp.app.runtime import Engine
 from seedance_mcp.cli.console import AsJson, Sandbox, is_person_there, read_environ, run, say, words
 from seedance_mcp.config.settings import Settings, read_settings
 from seedance_mcp.core.errors import ConfigError, format_clock
+from seedance_mcp.core.freezes import Freeze
+from seedance_mcp.core.limits import Spend
 from seedance_mcp.core.money import format_usdc
 from seedance_mcp.core.records import Payment
 from seedance_mcp.core.wire.mpp import find_transaction
@@ -18,12 +21,8 @@ from seedance_mcp.core.wire.x402 import find_nonce
 
 def limits(sandbox: Sandbox = False, as_json: AsJson = False) -> None:
     """Show your limits and what is left of them; needs neither a network nor a key."""
-    from seedance_mcp.payments import policy  # the rooms behind it load only here
-
     settings = read_settings(read_environ(sandbox))
-    with open_existing_ledger(settings) as ledger:
-        spend = policy.Spend() if ledger is None else ledger.spend(time.time())
-        freeze = None if ledger is None else ledger.find_freeze()
+    spend, freeze = anyio.run(_read_spend, settings)
     chosen = settings.limits
     rows = {
         "max_price_per_video_micro_usdc": chosen.max_price_per_video_micro_usdc,
@@ -56,8 +55,7 @@ def limits(sandbox: Sandbox = False, as_json: AsJson = False) -> None:
 def payments(sandbox: Sandbox = False, as_json: AsJson = False) -> None:
     """List the payments that are not over: they count against your limits until somebody knows what became of them."""
     settings = read_settings(read_environ(sandbox))
-    with open_existing_ledger(settings) as ledger:
-        found = [] if ledger is None else ledger.held_payments(time.time())
+    found = anyio.run(_list_held, settings)
     if as_json:
         say([
             {
@@ -80,7 +78,7 @@ def write_off(
 ) -> None:
     """Say of a payment that you looked it up and it never moved; it then counts no more. For a person at a terminal."""
     environ = read_environ(sandbox)
-    payment = _find_unfinished(read_settings(environ), payment_id)
+    payment = anyio.run(_find_unfinished, read_settings(environ), payment_id)
     if not is_person_there():
         raise ConfigError("Only a person at a terminal can write off a payment.", "Nothing changed.")
     words.print(f"{_describe(payment)}.", markup=False)
@@ -95,13 +93,25 @@ def write_off(
     words.print(f"Payment {payment_id} counts no more. If it did move, your limits do not know of it.")
 
 
-def _find_unfinished(settings: Settings, payment_id: int) -> Payment:
+async def _read_spend(settings: Settings) -> tuple[Spend, Freeze | None]:
+    async with open_existing_ledger(settings) as ledger:
+        if ledger is None:
+            return Spend(), None
+        return await ledger.spend(time.time()), await ledger.find_freeze()
+
+
+async def _list_held(settings: Settings) -> list[Payment]:
+    async with open_existing_ledger(settings) as ledger:
+        return [] if ledger is None else await ledger.held_payments(time.time())
+
+
+async def _find_unfinished(settings: Settings, payment_id: int) -> Payment:
     now = time.time()
-    with open_existing_ledger(settings) as ledger:
-        payment = None if ledger is None else ledger.find_payment(payment_id)
+    async with open_existing_ledger(settings) as ledger:
+        payment = None if ledger is None else await ledger.find_payment(payment_id)
         if ledger is None or payment is None:
             raise ConfigError(f"There is no payment {payment_id} in this ledger.", "Run: seedance-mcp wallet payments")
-        is_held = payment.state != "reserved" and payment.id in {one.id for one in ledger.held_payments(now)}
+        is_held = payment.state != "reserved" and payment.id in {one.id for one in await ledger.held_payments(now)}
         is_unverified = payment.state == "settled" and payment.document is not None and not payment.chain_checked
         if not is_held and not is_unverified:
             raise ConfigError(f"Payment {payment_id} is over, or was not signed.", "There is nothing to write off.")

@@ -32,21 +32,21 @@ def write_offer(amount_micro_usdc: int = 40_000) -> Offer:
     )
 
 
-def reserve(
+async def reserve(
     ledger: SQLiteLedger, amount: int = 40_000, *, cap: int = 10**12, now: float = NOW, fingerprint: str | None = None
 ) -> Payment:
     """What `Buyer.buy` does before it signs: sum, ask the policy, reserve, in one transaction; a new wish each time."""
     fingerprint = fingerprint or secrets.token_hex(8)
     limits = Limits(max_per_day_micro_usdc=cap, max_total_micro_usdc=cap)
-    with ledger.writing() as books:
-        check_price(amount, limits, spend=books.spend(now), approval=Approval(amount, "a test says so"))
-        return books.reserve(
+    async with ledger.lock_budget() as books:
+        check_price(amount, limits, spend=await books.spend(now), approval=Approval(amount, "a test says so"))
+        return await books.reserve(
             write_request(fingerprint), write_offer(amount), wallet=WALLET, hold_until=int(now) + 60, now=now
         )
 
 
-def sign(ledger: SQLiteLedger, payment: Payment, *, now: float = NOW, lease: float = 75) -> Payment:
-    return ledger.record_signed(
+async def sign(ledger: SQLiteLedger, payment: Payment, *, now: float = NOW, lease: float = 75) -> Payment:
+    return await ledger.record_signed(
         payment,
         {"payload": {"authorization": {"nonce": "0x00"}}},
         credential_sha256="c" * 64,
@@ -56,6 +56,8 @@ def sign(ledger: SQLiteLedger, payment: Payment, *, now: float = NOW, lease: flo
     )
 
 
-def settle(ledger: SQLiteLedger, payment: Payment, *, now: float = NOW, answer: bytes = b'{"jobId":"j"}') -> Payment:
+async def settle(
+    ledger: SQLiteLedger, payment: Payment, *, now: float = NOW, answer: bytes = b'{"jobId":"j"}'
+) -> Payment:
     receipt = Receipt(rail="x402", network="eip155:8453", transaction="0x" + "3" * 64)
-    return ledger.conclude(payment, Settled(receipt=receipt, answer=answer), now=now)
+    return await ledger.conclude(payment, Settled(receipt=receipt, answer=answer), now=now)

@@ -1,5 +1,6 @@
 """The ledger against a simple model of itself: whatever the order of events, the budget is never exceeded."""
 
+import asyncio
 import contextlib
 import shutil
 import tempfile
@@ -50,33 +51,36 @@ class LedgerMachine(RuleBasedStateMachine):
 
     def __init__(self) -> None:
         super().__init__()
+        self.runner = asyncio.Runner()
+        self.run = self.runner.run
         self.folder = Path(tempfile.mkdtemp())
-        self.ledgers = [SQLiteLedger(self.folder / "ledger.sqlite3") for _ in range(2)]
+        self.ledgers = [self.run(SQLiteLedger.open(self.folder / "ledger.sqlite3")) for _ in range(2)]
         self.rows: dict[int, Row] = {}
         self.settled: dict[int, Payment] = {}
         self.now = NOW
 
     def teardown(self) -> None:
         for ledger in self.ledgers:
-            ledger.close()
+            self.run(ledger.close())
+        self.runner.close()
         shutil.rmtree(self.folder)
 
     @initialize()
     def begin(self) -> None:
-        assert self.ledgers[0].spend(self.now).total_micro_usdc == 0
+        assert (self.run(self.ledgers[0].spend(self.now))).total_micro_usdc == 0
 
     def spent(self) -> int:
         return sum(row.amount for row in self.rows.values() if row.counts(self.now))
 
     def read(self, number: int) -> Payment:
-        payment = self.ledgers[0].find_payment(number)
+        payment = self.run(self.ledgers[0].find_payment(number))
         assert payment is not None
         return payment
 
     @rule(target=payments, amount=st.integers(1, 600), who=st.integers(0, 1))
     def reserve(self, amount: int, who: int) -> Any:
         try:
-            payment = reserve(self.ledgers[who], amount, cap=CAP, now=self.now)
+            payment = self.run(reserve(self.ledgers[who], amount, cap=CAP, now=self.now))
         except BudgetExceededError:
             assert self.spent() + amount > CAP, "refused although there was room"
             return next(iter(self.rows), 0)
@@ -94,7 +98,7 @@ class LedgerMachine(RuleBasedStateMachine):
         row = self.rows[number]
         allowed = row.state == "reserved" and row.hold_until > self.now
         try:
-            sign(self.ledgers[who], self.read(number), now=self.now, lease=LEASE)
+            self.run(sign(self.ledgers[who], self.read(number), now=self.now, lease=LEASE))
         except LedgerError:
             assert not allowed
         else:
@@ -110,7 +114,7 @@ class LedgerMachine(RuleBasedStateMachine):
             return  # nobody found it out in time; the budget was given on
         receipt = Receipt(rail="x402", network="n", transaction="t")
         outcome = Settled(receipt=receipt, answer=b"{}") if settles else Refused(reason="no")
-        after = self.ledgers[who].conclude(self.read(number), outcome, now=self.now, chain_checked=chain)
+        after = self.run(self.ledgers[who].conclude(self.read(number), outcome, now=self.now, chain_checked=chain))
         if row.state in ("signed", "refused"):
             row.state, row.lease_until = ("settled" if settles else "refused"), 0
             row.chain_checked = row.chain_checked or chain
@@ -123,7 +127,7 @@ class LedgerMachine(RuleBasedStateMachine):
             return
         row = self.rows[number]
         free = row.state in ("signed", "refused") and row.lease_until <= self.now
-        claimed = self.ledgers[who].claim(self.read(number), lease_until=self.now + LEASE, now=self.now)
+        claimed = self.run(self.ledgers[who].claim(self.read(number), lease_until=self.now + LEASE, now=self.now))
         assert (claimed is not None) == free
         if free:
             row.lease_until = self.now + LEASE
@@ -132,7 +136,7 @@ class LedgerMachine(RuleBasedStateMachine):
     def release(self, number: int, who: int) -> None:
         if number == 0:
             return
-        self.ledgers[who].release(self.read(number))
+        self.run(self.ledgers[who].release(self.read(number)))
         self.rows[number].lease_until = 0
 
     @rule(seconds=st.sampled_from([0.25, 1, 59, 60, 61, 180, 181, 600, DAY_SECONDS, 10 * DAY_SECONDS]))
@@ -141,7 +145,7 @@ class LedgerMachine(RuleBasedStateMachine):
 
     @invariant()
     def the_spend_is_the_models_and_within_the_cap(self) -> None:
-        one, other = (ledger.spend(self.now) for ledger in self.ledgers)
+        one, other = (self.run(ledger.spend(self.now)) for ledger in self.ledgers)
         assert one == other
         assert one.total_micro_usdc == self.spent() <= CAP
         today = [row for row in self.rows.values() if row.created_at > self.now - DAY_SECONDS]
@@ -150,7 +154,7 @@ class LedgerMachine(RuleBasedStateMachine):
     @invariant()
     def both_connections_read_the_same_rows(self) -> None:
         for number, row in self.rows.items():
-            one, other = (ledger.find_payment(number) for ledger in self.ledgers)
+            one, other = (self.run(ledger.find_payment(number)) for ledger in self.ledgers)
             assert one is not None
             assert one == other
             assert (one.state, one.amount_micro_usdc, one.lease_until) == (row.state, row.amount, row.lease_until)
@@ -171,18 +175,18 @@ TestLedgerMachine.settings = settings(
 )
 
 
-def test_no_order_of_clock_jumps_lets_two_signatures_share_one_budget(tmp_path: Path) -> None:
-    ledger = SQLiteLedger(tmp_path / "ledger.sqlite3")
+async def test_no_order_of_clock_jumps_lets_two_signatures_share_one_budget(tmp_path: Path) -> None:
+    ledger = await SQLiteLedger.open(tmp_path / "ledger.sqlite3")
     reserved: list[tuple[Payment, float]] = []
     for jump in (0, 61, -61, 120, -200, 3600, -3600, 0):
         now = NOW + jump
         with contextlib.suppress(BudgetExceededError):
-            reserved.append((reserve(ledger, CAP, cap=CAP, now=now), now))
+            reserved.append((await reserve(ledger, CAP, cap=CAP, now=now), now))
         for payment, _ in reserved:
             with contextlib.suppress(LedgerError):
-                sign(ledger, payment, now=now)
-    with ledger.writing() as books:
-        assert books.spend(NOW).total_micro_usdc == CAP
-    signed = ledger.unfinished_payments(NOW)
+                await sign(ledger, payment, now=now)
+    async with ledger.lock_budget() as books:
+        assert (await books.spend(NOW)).total_micro_usdc == CAP
+    signed = await ledger.unfinished_payments(NOW)
     assert len(signed) == 1
-    ledger.close()
+    await ledger.close()

@@ -6,15 +6,15 @@ from pathlib import Path
 
 import pytest
 
-from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
 from tests.adapters.ledger.rows import NOW
+from tests.ledgers import work_on
 
 PROCESSES = 16
 AMOUNT = 7_001
 CAP = 40 * AMOUNT + 3_000
 
 RACER = """
-import sys, time
+import asyncio, sys, time
 from pathlib import Path
 from seedance_mcp.core.errors import BudgetExceededError
 from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
@@ -24,11 +24,12 @@ file, start, amount, cap, name = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.a
 print("ready", flush=True)
 while not start.exists():
     time.sleep(0.002)
-ledger = SQLiteLedger(file)  # the file is made in the race, too
+run = asyncio.Runner().run
+ledger = run(SQLiteLedger.open(file))  # the file is made in the race, too
 granted = 0
 for number in range(100):
     try:
-        reserve(ledger, amount, cap=cap, fingerprint=f"{name}-{number}")
+        run(reserve(ledger, amount, cap=cap, fingerprint=f"{name}-{number}"))
         granted += 1
     except BudgetExceededError:
         break
@@ -54,8 +55,6 @@ def test_sixteen_processes_together_reserve_all_of_the_cap_and_not_one_micro_usd
     start.touch()
     said = [racer.communicate(timeout=60) for racer in racers]
     assert [errors for _, errors in said if errors] == []
-    ledger = SQLiteLedger(file)
-    spent = ledger.spend(NOW).total_micro_usdc
-    ledger.close()
+    spent = work_on(file, lambda ledger: ledger.spend(NOW)).total_micro_usdc
     assert spent == AMOUNT * sum(int(granted) for granted, _ in said)
     assert CAP - AMOUNT < spent <= CAP

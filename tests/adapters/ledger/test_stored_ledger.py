@@ -26,7 +26,7 @@ def file(tmp_path: Path) -> Path:
     ("prompt", "job_id"),
     [("The boat sails on", "cmx1tqgd5veyothjkrdf3j149"), ("Rain begins", "cmx1tqhv4bxywal30x8d97ed9")],
 )
-def test_bought_videos_are_found_by_the_same_request(file: Path, prompt: str, job_id: str) -> None:
+async def test_bought_videos_are_found_by_the_same_request(file: Path, prompt: str, job_id: str) -> None:
     request = {
         "model": "seedance-fast",
         "prompt": prompt,
@@ -40,20 +40,20 @@ def test_bought_videos_are_found_by_the_same_request(file: Path, prompt: str, jo
         "seed": None,
         "take": 1,
     }
-    ledger = SQLiteLedger(file)
-    found = ledger.find_latest_job(generation_keys(request, wallet=WALLET, studio=STUDIO).all)
-    ledger.close()
+    ledger = await SQLiteLedger.open(file)
+    found = await ledger.find_latest_job(generation_keys(request, wallet=WALLET, studio=STUDIO).all)
+    await ledger.close()
 
     assert found is not None
     assert (found.job_id, found.status) == (job_id, "complete")
 
 
-def test_uploads_are_found_and_the_budget_counts_them(file: Path) -> None:
-    ledger = SQLiteLedger(file)
-    payment = ledger.find_latest_payment(upload_keys(PICTURE, wallet=WALLET, studio=STUDIO))
-    upload = ledger.find_upload(PICTURE, studio=STUDIO, wallet=WALLET)
-    first, later = ledger.spend(BOUGHT_AT), ledger.spend(BOUGHT_AT + 2 * 24 * 3600)
-    ledger.close()
+async def test_uploads_are_found_and_the_budget_counts_them(file: Path) -> None:
+    ledger = await SQLiteLedger.open(file)
+    payment = await ledger.find_latest_payment(upload_keys(PICTURE, wallet=WALLET, studio=STUDIO))
+    upload = await ledger.find_upload(PICTURE, studio=STUDIO, wallet=WALLET)
+    first, later = await ledger.spend(BOUGHT_AT), await ledger.spend(BOUGHT_AT + 2 * 24 * 3600)
+    await ledger.close()
 
     assert payment is not None
     assert upload is not None
@@ -62,22 +62,22 @@ def test_uploads_are_found_and_the_budget_counts_them(file: Path) -> None:
     assert (later.last_day_micro_usdc, later.total_micro_usdc) == (0, UPLOAD + 2 * VIDEO)
 
 
-def test_running_total_follows_every_change_of_a_row(file: Path) -> None:
-    ledger = SQLiteLedger(file)
+async def test_running_total_follows_every_change_of_a_row(file: Path) -> None:
+    ledger = await SQLiteLedger.open(file)
     with sqlite3.connect(file) as db:
         db.execute("UPDATE payments SET state = 'refused' WHERE id = 2")
-        unasked = ledger.spend(BOUGHT_AT).total_micro_usdc
+        unasked = (await ledger.spend(BOUGHT_AT)).total_micro_usdc
     with sqlite3.connect(file) as db:
         db.execute("UPDATE payments SET chain_checked = 1 WHERE id = 2")
-    refused = ledger.spend(BOUGHT_AT).total_micro_usdc
+    refused = (await ledger.spend(BOUGHT_AT)).total_micro_usdc
     with sqlite3.connect(file) as db:
         db.execute("UPDATE payments SET fee_micro_usdc = 7 WHERE id = 2")
-    with_fee = ledger.spend(BOUGHT_AT).total_micro_usdc
+    with_fee = (await ledger.spend(BOUGHT_AT)).total_micro_usdc
     with sqlite3.connect(file) as db:
         db.execute("DELETE FROM jobs WHERE payment_id = 3")
         db.execute("DELETE FROM payments WHERE id = 3")
-    deleted = ledger.spend(BOUGHT_AT).total_micro_usdc
-    ledger.close()
+    deleted = (await ledger.spend(BOUGHT_AT)).total_micro_usdc
+    await ledger.close()
 
     assert unasked == UPLOAD + 2 * VIDEO, "a studio may refuse a payment and settle it"
     assert (refused, with_fee, deleted) == (UPLOAD + VIDEO, UPLOAD + VIDEO + 7, UPLOAD + 7)

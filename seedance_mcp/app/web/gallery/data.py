@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime, timedelta
 from pathlib import Path
+
+import anyio
+import anyio.to_thread
 
 from seedance_mcp.adapters.media.thumbnails import name_frame
 from seedance_mcp.app.local_sandbox import end_orphans
@@ -33,7 +36,7 @@ Locate = Callable[[Job, str, Path], str]
 _SHA256 = re.compile("[0-9a-f]{64}")
 
 
-def build_show(settings: Settings, *, locate: Locate, live: bool, now: float | None = None) -> dict[str, object]:
+async def build_show(settings: Settings, *, locate: Locate, live: bool, now: float | None = None) -> dict[str, object]:
     """Read everything the page shows.
 
     Args:
@@ -49,14 +52,16 @@ def build_show(settings: Settings, *, locate: Locate, live: bool, now: float | N
     clips: list[dict[str, object]] = []
     open_payments: list[dict[str, object]] = []
     spend, days = Spend(), _sum_days([], now)
-    end_orphans(settings)
-    with open_existing_ledger(settings) as ledger:
+    await end_orphans(settings)
+    async with open_existing_ledger(settings) as ledger:
         if ledger is not None:
-            spend = ledger.spend(now)
-            payments = ledger.recent_payments(PAYMENTS_MAX)
+            spend = await ledger.spend(now)
+            payments = await ledger.recent_payments(PAYMENTS_MAX)
             days = _sum_days(payments, now)
-            open_payments = [_show_open(payment) for payment in _find_open(payments, ledger, now)]
-            clips = [_show_clip(job, settings, ledger, locate) for job in ledger.recent_jobs(CLIPS_MAX)]
+            open_payments = [_show_open(payment) for payment in await _find_open(payments, ledger, now)]
+            jobs = await ledger.recent_jobs(CLIPS_MAX)
+            places = await anyio.to_thread.run_sync(lambda: [_locate_media(job, settings, locate) for job in jobs])
+            clips = [await _show_clip(job, settings, ledger, found) for job, found in zip(jobs, places, strict=True)]
     return {
         "profile": settings.profile.name,
         "live": live,
@@ -88,10 +93,15 @@ def find_media(job: Job, settings: Settings, kind: str) -> Path | None:
     return file if inside and file.is_file() else None
 
 
-def _show_clip(job: Job, settings: Settings, ledger: Ledger, locate: Locate) -> dict[str, object]:
-    arguments = job.arguments
+def _locate_media(job: Job, settings: Settings, locate: Locate) -> dict[str, str | None]:
     found = {kind: find_media(job, settings, kind) for kind in ("clip", "poster", *FRAMES)}
-    places = {kind: None if file is None else locate(job, kind, file) for kind, file in found.items()}
+    return {kind: None if file is None else locate(job, kind, file) for kind, file in found.items()}
+
+
+async def _show_clip(
+    job: Job, settings: Settings, ledger: Ledger, places: Mapping[str, str | None]
+) -> dict[str, object]:
+    arguments = job.arguments
     explorer = settings.profile.explorer_of(job.rail, job.studio)
     transaction = job.receipt.transaction if job.receipt is not None else ""
     duration, resolution = arguments.get("duration"), arguments.get("resolution")
@@ -120,7 +130,7 @@ def _show_clip(job: Job, settings: Settings, ledger: Ledger, locate: Locate) -> 
                 "picture": places[kind],
                 "url": None
                 if places[kind] or not settings.profile.speaks_to(job.studio)
-                else _find_hosted(job, argument, ledger),
+                else await _find_hosted(job, argument, ledger),
             }
             for kind, argument in FRAMES.items()
             if job.arguments.get(argument)
@@ -128,20 +138,20 @@ def _show_clip(job: Job, settings: Settings, ledger: Ledger, locate: Locate) -> 
     }
 
 
-def _find_hosted(job: Job, argument: str, ledger: Ledger) -> str | None:
+async def _find_hosted(job: Job, argument: str, ledger: Ledger) -> str | None:
     """Where the studio hosts a picture of which nothing small was kept, if we uploaded it."""
     sha256 = job.arguments.get(argument)
     if not isinstance(sha256, str):
         return None
-    upload = ledger.find_upload(sha256, studio=job.studio, wallet=job.wallet)
+    upload = await ledger.find_upload(sha256, studio=job.studio, wallet=job.wallet)
     return None if upload is None or not is_url(upload.image_url) else upload.image_url
 
 
-def _find_open(payments: list[Payment], ledger: Ledger, now: float) -> list[Payment]:
+async def _find_open(payments: list[Payment], ledger: Ledger, now: float) -> list[Payment]:
     """What may still settle, and what settled without a clip coming of it yet; newest first."""
-    open_payments = {payment.id: payment for payment in ledger.held_payments(now)}
+    open_payments = {payment.id: payment for payment in await ledger.held_payments(now)}
     for wallet in {payment.wallet for payment in payments}:
-        open_payments |= {payment.id: payment for payment in ledger.settled_without_result(wallet)}
+        open_payments |= {payment.id: payment for payment in await ledger.settled_without_result(wallet)}
     return [open_payments[number] for number in sorted(open_payments, reverse=True)]
 
 

@@ -5,6 +5,7 @@ import secrets
 import socket
 from pathlib import Path
 
+import anyio.to_thread
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -45,17 +46,17 @@ def build_app(settings: Settings, *, origin: str, token: str) -> ASGIApp:
     def locate(job: Job, kind: str, _: Path) -> str:
         return f"media/{job.job_id}/{kind}"
 
-    def page(_: Request) -> Response:
-        return HTMLResponse(render_page(build_show(settings, locate=locate, live=True)))
+    async def page(_: Request) -> Response:
+        return HTMLResponse(render_page(await build_show(settings, locate=locate, live=True)))
 
-    def data(_: Request) -> Response:
-        return JSONResponse(build_show(settings, locate=locate, live=True))
+    async def data(_: Request) -> Response:
+        return JSONResponse(await build_show(settings, locate=locate, live=True))
 
-    def media(request: Request) -> Response:
-        with open_ledger(settings) as ledger:
-            job = ledger.find_job(request.path_params["job_id"])
+    async def media(request: Request) -> Response:
+        async with open_ledger(settings) as ledger:
+            job = await ledger.find_job(request.path_params["job_id"])
         kind = request.path_params["kind"]
-        file = None if job is None else find_media(job, settings, kind)
+        file = None if job is None else await anyio.to_thread.run_sync(find_media, job, settings, kind)
         if file is None:
             return PlainTextResponse("There is no such file.", 404)
         return FileResponse(file, media_type=find_media_type(file) if kind == "clip" else None)

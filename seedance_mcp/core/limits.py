@@ -13,7 +13,7 @@ from seedance_mcp.core.wire.offers import Offer, Rail
 from seedance_mcp.core.wire.x402 import TokenDomain
 
 CHEAPER = NextStep("A shorter video, a lower resolution or seedance-fast costs less. {0}.", OwnerOnly("raise a limit"))
-"""What to do about a price above a limit."""
+"""Next step for a price above a limit."""
 
 DAY_SECONDS = 24 * 3600
 """Length of the window of the daily limit."""
@@ -201,7 +201,7 @@ class Recipient:
 
 @dataclass(frozen=True, slots=True)
 class Approval:
-    """What was approved for this purchase before the offers were read.
+    """The approval of a purchase before the offers are read.
 
     Attributes:
         max_price_micro_usdc: The highest price to sign.

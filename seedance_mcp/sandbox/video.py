@@ -58,7 +58,7 @@ class RenderError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RenderPlan:
-    """What to render. `aspect_ratio` None keeps the picture's shape; `size` in pixels overrides the other two."""
+    """A rendering's settings. `aspect_ratio` None keeps the picture's shape; `size` in pixels overrides both."""
 
     duration_seconds: int
     short_side: int = 720

@@ -220,7 +220,7 @@ def _inflate(data: bytes, encoding: str, bytes_max: int, what: str) -> bytes:
 
 
 class _Inflater(Protocol):
-    """What `zlib.decompressobj` returns; the type itself has no public name."""
+    """The type of `zlib.decompressobj`, which has no public name."""
 
     @property
     def eof(self) -> bool: ...

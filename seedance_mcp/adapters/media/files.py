@@ -19,7 +19,7 @@ PATH_CHARACTERS_MAX = 200
 
 _SYSTEM_DIRS = ("/etc", "/proc", "/sys", "/dev", "/boot", "/run", "/var/run", "/private/etc")
 _MEDIA_MOUNTS = "/run/media"
-"""Where a Linux desktop mounts removable media."""
+"""Folder in which a Linux desktop mounts removable media."""
 _OPENING = os.O_RDONLY | sum(
     getattr(os, name, 0) for name in ("O_NONBLOCK", "O_NOFOLLOW", "O_NOCTTY", "O_BINARY", "O_CLOEXEC")
 )

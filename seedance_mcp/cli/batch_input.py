@@ -16,6 +16,7 @@ from typing import Annotated, Literal, cast
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
 from seedance_mcp.core.errors import RequestError, quote_text
+from seedance_mcp.core.image_names import DATA_URI_CHARACTERS_MAX, find_url, is_data_uri, is_in_chat, list_variants
 from seedance_mcp.core.money import parse_usdc
 from seedance_mcp.core.wire.generation import AspectRatio, Model, Resolution
 from seedance_mcp.generation.request import Order
@@ -31,7 +32,7 @@ class Row(BaseModel):
 
     model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
 
-    image: Annotated[str, Field(min_length=1, max_length=4096)]
+    image: Annotated[str, Field(min_length=1, max_length=DATA_URI_CHARACTERS_MAX)]
     prompt: Annotated[str, Field(min_length=1, max_length=4000)]
     last_image: str | None = None
     model: Model = "seedance-fast"
@@ -42,6 +43,7 @@ class Row(BaseModel):
     generate_audio: bool | None = None
     seed: Annotated[int | None, Field(ge=-(2**53) + 1, le=2**53 - 1)] = None
     take: Annotated[int, Field(ge=1, le=1000)] = 1
+    accept_risk: bool = False
     max_price_usd: str | None = None
 
     @field_validator("max_price_usd")
@@ -95,10 +97,19 @@ def build_shot(where: str, values: Mapping[str, object], *, folder: Path, typed:
     fields = row.model_dump(exclude={"max_price_usd"})
     for name in ("image", "last_image"):
         path = fields[name]
-        if path is not None and not path.lower().startswith(("http://", "https://")):
-            fields[name] = str(folder / Path(path).expanduser())
+        if path is not None and find_url(path) is None and not is_data_uri(path) and not is_in_chat(path):
+            fields[name] = str(folder / _choose_path(path, folder).expanduser())
     price = None if row.max_price_usd is None else parse_usdc(row.max_price_usd)
     return Shot(where=where, typed=typed, order=Order(**fields), max_price_micro_usdc=price)
+
+
+def _choose_path(text: str, folder: Path) -> Path:
+    """Return the path that a row's text means: as it stands if there is such a file, else without its decoration."""
+    if not (folder / Path(text).expanduser()).exists():
+        for variant in list_variants(text):
+            if (folder / Path(variant).expanduser()).exists():
+                return Path(variant)
+    return Path(text)
 
 
 def read_shots(file: Path, defaults: Mapping[str, object]) -> list[Shot]:

@@ -60,6 +60,9 @@ CameraFixed = Annotated[bool | None, typer.Option(help="Lock the camera.")]
 GenerateAudio = Annotated[bool | None, typer.Option(help="Native audio.")]
 Seed = Annotated[int | None, typer.Option(help="Where the studio has seeds.")]
 Take = Annotated[int, typer.Option(min=1, max=1000, help="Raise it to buy another take of the same request.")]
+AcceptRisk = Annotated[
+    bool, typer.Option("--accept-risk", help="Buy although Seedance is likely to refuse a picture of this size.")
+]
 MaxPrice = Annotated[str | None, typer.Option(help="Refuse to pay more for one clip, e.g. 0.50.")]
 From = Annotated[Path | None, typer.Option("--from", help="Rows of a .csv (with a header) or .jsonl file.")]
 WhatFits = Annotated[
@@ -97,6 +100,7 @@ def quote(
     generate_audio: GenerateAudio = None,
     seed: Seed = None,
     take: Take = 1,
+    accept_risk: AcceptRisk = False,
     max_price_usd: MaxPrice = None,
     from_file: From = None,
     sandbox: Sandbox = False,
@@ -109,7 +113,7 @@ def quote(
     shots = _gather(
         images, from_file, prompt=prompt, last_image=last_image, model=model, duration=duration, resolution=resolution,
         aspect_ratio=aspect_ratio, camera_fixed=camera_fixed, generate_audio=generate_audio, seed=seed, take=take,
-        max_price_usd=max_price_usd,
+        accept_risk=accept_risk, max_price_usd=max_price_usd,
     )  # fmt: skip
 
     single = from_file is None and len(shots) == 1
@@ -147,6 +151,7 @@ def animate(
     generate_audio: GenerateAudio = None,
     seed: Seed = None,
     take: Take = 1,
+    accept_risk: AcceptRisk = False,
     max_price_usd: MaxPrice = None,
     from_file: From = None,
     what_fits: WhatFits = False,
@@ -162,7 +167,7 @@ def animate(
     shots = _gather(
         images, from_file, prompt=prompt, last_image=last_image, model=model, duration=duration, resolution=resolution,
         aspect_ratio=aspect_ratio, camera_fixed=camera_fixed, generate_audio=generate_audio, seed=seed, take=take,
-        max_price_usd=max_price_usd,
+        accept_risk=accept_risk, max_price_usd=max_price_usd,
     )  # fmt: skip
     single = from_file is None and len(shots) == 1
     failures: list[SeedanceError] = []

@@ -23,6 +23,7 @@ class Order:
         duration: Seconds.
         aspect_ratio: `auto` is the image's own shape.
         take: A number that makes an otherwise identical order another purchase.
+        accept_risk: Whether to buy although Seedance is likely to refuse a picture; not part of the identity.
     """
 
     image: str
@@ -36,6 +37,7 @@ class Order:
     generate_audio: bool | None = None
     seed: int | None = None
     take: int = 1
+    accept_risk: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import anyio
 
 from seedance_mcp.adapters.media.videos import is_missing
-from seedance_mcp.core.errors import PurchaseUnderwayError, StudioUnreachableError
+from seedance_mcp.core.errors import ImageError, PurchaseUnderwayError, StudioUnreachableError
 from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.limits import Limits, Recipient
 from seedance_mcp.core.next_steps import NextStep, Repeat
 from seedance_mcp.core.records import Job
+from seedance_mcp.generation.picture_checks import check_risk, describe_pictures, find_risk
 from seedance_mcp.generation.pricing import Pricing
 from seedance_mcp.generation.purchases import RequestPurchaser
 from seedance_mcp.generation.questions import Proposal, build_proposal
@@ -92,7 +93,13 @@ class GenerationService:
             "The upload is still under way.", payment_state="held", amount_micro_usdc=UPLOAD_PRICE_MICRO_USDC
         )
 
-    async def quote(self, order: Order, *, max_price_micro_usdc: int | None = None, can_ask: bool = True) -> Quote:
+    async def quote(
+        self,
+        order: Order,
+        *,
+        max_price_micro_usdc: int | None = None,
+        can_ask: bool = True,
+    ) -> Quote:
         """Return what an order would cost: nothing where it was bought; never spends, not even the upload.
 
         Args:
@@ -108,9 +115,10 @@ class GenerationService:
         stage = await self.purchaser.find_stage(prepared)
         if stage == "begun":
             return await self.quoting.quote_begun(prepared, await self.purchaser.find_job(prepared))
-        return await self.quoting.quote(
+        quote = await self.quoting.quote(
             prepared, max_price_micro_usdc=max_price_micro_usdc, can_ask=can_ask, stage=stage
         )
+        return _add_picture_checks(quote, prepared, accept_risk=order.accept_risk)
 
     async def find_proposal(self, order: Order, *, max_price_micro_usdc: int | None = None) -> Proposal | None:
         """Return what a person must be asked about, or None where there is nothing to ask.
@@ -178,7 +186,8 @@ class GenerationService:
             prepared = await self._prepare(order)
             job = await self.purchaser.find_job(prepared)
             if job is None:
-                notes = (await self.pricing.estimate(prepared.request)).notes
+                notes = describe_pictures(prepared.pictures, prepared.request.aspect_ratio)
+                notes += (await self.pricing.estimate(prepared.request)).notes
         if prepared is None:
             return GenerationResult(job=None, begun=False)
         if job is not None:
@@ -186,6 +195,8 @@ class GenerationService:
             if job.pruned_at is None and is_missing(job.file):
                 job = await self.jobs.fetch_again(job, deadline=deadline)
         else:
+            if await self.purchaser.find_stage(prepared) == "new":
+                check_risk(prepared.pictures, accept_risk=order.accept_risk)
             with anyio.move_on_after(max(deadline - anyio.current_time(), 0.001)):
                 job = await self.purchaser.purchase(prepared, consent)
         if job is not None:
@@ -198,3 +209,15 @@ class GenerationService:
 
     async def _prepare(self, order: Order) -> PreparedOrder:
         return await prepare(order, images=self.images, limits=self.limits, wallet=self.wallet)
+
+
+def _add_picture_checks(quote: Quote, prepared: PreparedOrder, *, accept_risk: bool) -> Quote:
+    """Return a quote with what is to be known of its pictures, and refused if they are likely to be refused."""
+    error, risk = quote.error, find_risk(prepared.pictures)
+    try:
+        check_risk(prepared.pictures, accept_risk=accept_risk)
+    except ImageError as exc:
+        error = error or exc
+    warnings = [one for one in (quote.warning, risk) if one is not None]
+    notes = describe_pictures(prepared.pictures, prepared.request.aspect_ratio)
+    return replace(quote, error=error, warning=" ".join(warnings) or None, notes=notes + quote.notes)

@@ -12,10 +12,11 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from seedance_mcp.adapters.media.files import read_image
-from seedance_mcp.adapters.media.images import IMAGE_BYTES_MAX, Image, decode_image
+from seedance_mcp.adapters.media.images import IMAGE_BYTES_MAX, Image, prepare_image
 from seedance_mcp.adapters.studio.client import Studio
 from seedance_mcp.core.concurrency import Flights
-from seedance_mcp.core.errors import ImageError, StudioRejectedError
+from seedance_mcp.core.errors import ImageError, StudioRejectedError, quote_text
+from seedance_mcp.core.image_names import CHAT_HINT, find_url, has_chat_scheme, is_data_uri, read_data_uri
 from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.records import Sight
 from seedance_mcp.core.wire.responses import quote_url
@@ -31,9 +32,12 @@ class Picture:
     """An image that the caller named, decoded.
 
     Attributes:
-        sha256: Of its bytes: its identity, wherever it comes from.
-        url: Where anybody can read it already, or None.
-        image: Its bytes, or None where it is an upload of ours.
+        sha256: Of the file's bytes: its identity, wherever it comes from.
+        url: Where the studio can read it already, or None.
+        width: Of the picture as a person sees it, in pixels.
+        height: The same.
+        image: Its prepared bytes, or None if it is an upload of ours.
+        was_url: Whether the caller named a URL that the studio could not use as it is.
     """
 
     sha256: str
@@ -41,6 +45,17 @@ class Picture:
     width: int
     height: int
     image: Image | None
+    was_url: bool = False
+
+    @property
+    def changes(self) -> tuple[str, ...]:
+        """Return what was done to the bytes that are sent, in words; nothing for a URL that is used as it is."""
+        return () if self.image is None or self.url is not None else self.image.changes
+
+    @property
+    def sent_size(self) -> tuple[int, int]:
+        """Return width and height of what the studio gets, in pixels."""
+        return (self.width, self.height) if self.image is None or self.url is not None else self.image.sent_size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,10 +83,19 @@ class SourceImages:
         """
         if not image.strip():
             raise ImageError("No image was named.", "Give the absolute path of a picture, or an https URL.")
-        if image.lower().startswith(("http://", "https://")):
-            return await self._load_url(image)
-        found = await read_image(image, self.image_dirs)
+        url = find_url(image)
+        if url is not None:
+            return await self._load_url(url)
+        found = await self._read(image)
         return Picture(sha256=found.sha256, url=None, width=found.width, height=found.height, image=found)
+
+    async def _read(self, image: str) -> Image:
+        """Read a picture that is in the argument itself, or in a file."""
+        if is_data_uri(image):
+            return await prepare_image(read_data_uri(image), "The picture in the data: URI")
+        if has_chat_scheme(image):
+            raise ImageError(f"{quote_text(image, 80)} is inside the chat, not on this machine.", CHAT_HINT)
+        return await read_image(image, self.image_dirs)
 
     async def _load_url(self, url: str) -> Picture:
         if not url.lower().startswith("https://") and not self._may_be_plain(url):
@@ -98,8 +122,15 @@ class SourceImages:
             data = await self.studio.fetch_image(url, bytes_max=IMAGE_BYTES_MAX)
         except StudioRejectedError as exc:
             raise ImageError(exc.what, "Give an https URL that anybody can open, or a local path.") from exc
-        image = await decode_image(data, "The picture at that URL")
-        return Picture(sha256=image.sha256, url=url, width=image.width, height=image.height, image=image)
+        image = await prepare_image(data, "The picture at that URL")
+        return Picture(
+            sha256=image.sha256,
+            url=url if image.is_readable_as_it_is else None,
+            width=image.width,
+            height=image.height,
+            image=image,
+            was_url=not image.is_readable_as_it_is,
+        )
 
     def _may_be_plain(self, url: str) -> bool:
         """Plain http is for this machine alone, and for a studio that is on it; `studio` checks the address."""

@@ -52,6 +52,7 @@ async def approve_price(
     generate_audio: bool | None,
     seed: int | None,
     take: int,
+    accept_risk: bool,
     max_price_usd: str | None,
     wait_seconds: int,
 ) -> Question | Elicit[Question]:
@@ -69,6 +70,7 @@ async def approve_price(
         order = await make_order(
             image=image, prompt=prompt, last_image=last_image, model=model, duration=duration, resolution=resolution,
             aspect_ratio=aspect_ratio, camera_fixed=camera_fixed, generate_audio=generate_audio, seed=seed, take=take,
+            accept_risk=accept_risk,
         )  # fmt: skip
         most = read_price(max_price_usd)
         if limits.ask_above_micro_usdc is None:

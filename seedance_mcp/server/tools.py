@@ -40,6 +40,7 @@ from seedance_mcp.server.call_context import (
     telling_progress,
 )
 from seedance_mcp.server.parameters import (
+    AcceptRisk,
     AspectRatio,
     CameraFixed,
     Duration,
@@ -86,6 +87,7 @@ async def quote_price(
     generate_audio: bool | None = None,
     seed: Seed = None,
     take: Take = 1,
+    accept_risk: AcceptRisk = False,
     max_price_usd: MaxPrice = None,
     wait_seconds: WaitSeconds = WAIT_SECONDS_DEFAULT,
 ) -> Annotated[CallToolResult, QuoteResult]:
@@ -95,6 +97,7 @@ async def quote_price(
         order = await make_order(
             image=image, prompt=prompt, last_image=last_image, model=model, duration=duration, resolution=resolution,
             aspect_ratio=aspect_ratio, camera_fixed=camera_fixed, generate_audio=generate_audio, seed=seed, take=take,
+            accept_risk=accept_risk,
         )  # fmt: skip
         with read_deadlines(wait_seconds).bounding("Reading the picture and asking the price"):
             most = read_price(max_price_usd)
@@ -116,6 +119,7 @@ async def animate_image(
     generate_audio: bool | None = None,
     seed: Seed = None,
     take: Take = 1,
+    accept_risk: AcceptRisk = False,
     max_price_usd: MaxPrice = None,
     wait_seconds: WaitSeconds = WAIT_SECONDS_DEFAULT,
 ) -> Annotated[CallToolResult, JobResult]:
@@ -127,6 +131,7 @@ async def animate_image(
         order = await make_order(
             image=image, prompt=prompt, last_image=last_image, model=model, duration=duration, resolution=resolution,
             aspect_ratio=aspect_ratio, camera_fixed=camera_fixed, generate_audio=generate_audio, seed=seed, take=take,
+            accept_risk=accept_risk,
         )  # fmt: skip
         deadlines = read_deadlines(wait_seconds)
         generated = await services.generation.generate(

@@ -25,9 +25,9 @@ def drawing_in_svg(folder: Path) -> Path:
     return path
 
 
-def eleven_megabytes(folder: Path) -> Path:
+def too_large(folder: Path) -> Path:
     path = draw(folder / "large.png")
-    path.write_bytes(path.read_bytes() + b"\0" * 11_000_000)
+    os.truncate(path, 64_000_001)
     return path
 
 
@@ -40,9 +40,9 @@ def nothing(folder: Path) -> Path:
 IMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "missing-file": (lambda folder: folder / "nowhere.png", "There is no file"),
     "directory": (lambda folder: folder, "is not a file"),
-    "text-renamed": (text_named_png, "not a readable JPEG, PNG, GIF or WebP"),
-    "svg": (drawing_in_svg, "not a readable JPEG, PNG, GIF or WebP"),
-    "eleven-megabytes": (eleven_megabytes, "larger than 10 MB"),
+    "text-renamed": (text_named_png, "is a text, not a picture"),
+    "svg": (drawing_in_svg, "is an SVG drawing, not a picture"),
+    "too-large": (too_large, "larger than 64 MB"),
     "zero-bytes": (nothing, "is empty"),
     "http-url": (lambda _: "http://example.com/cat.png", "https"),
     "system-file": (lambda _: "/etc/hostname", "hidden or system folder"),

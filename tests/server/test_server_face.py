@@ -15,9 +15,9 @@ from seedance_mcp.server.tool import ERROR_KEY
 from seedance_mcp.server.tools import mark_span
 
 TOOLS = {"animate_image", "get_job", "quote_price", "upload_image", "list_jobs", "wallet_status"}
-TOKENS_MAX = 1560
-CHARACTERS_MAX = 6300
-"""Characters of about 1,560 tokens, for machines without a tokenizer; `benchmarks/agent_cost.py` counts tokens."""
+TOKENS_MAX = 2100
+CHARACTERS_MAX = 8_600
+"""What 1,560 tokens look like here, where no tokenizer is installed; `benchmarks/agent_cost.py` counts them."""
 WORDS_MAX = 150
 
 Mode = Literal["auto", "legacy"]

@@ -9,9 +9,10 @@ from urllib.parse import unquote, urlsplit
 
 import anyio.to_thread
 
-from seedance_mcp.adapters.media.images import IMAGE_BYTES_MAX, Image, decode_image
+from seedance_mcp.adapters.media.images import IMAGE_BYTES_MAX, Image, prepare_image
 from seedance_mcp.adapters.media.opened import find_opened
 from seedance_mcp.core.errors import ImageError, quote_text
+from seedance_mcp.core.image_names import CHAT_HINT, is_in_chat, list_variants, name_in_wsl, normalise_name
 from seedance_mcp.core.next_steps import NextStep, OwnerOnly, Setting
 
 PATH_CHARACTERS_MAX = 200
@@ -42,22 +43,63 @@ async def read_image(path: str, image_dirs: tuple[Path, ...]) -> Image:
         image_dirs,
         abandon_on_cancel=True,  # a mounted file system may never answer
     )
-    return await decode_image(data, name)
+    return await prepare_image(data, name)
 
 
 def _read_file(text: str, image_dirs: tuple[Path, ...]) -> tuple[bytes, str]:
     named = quote_text(text, PATH_CHARACTERS_MAX)
     try:
-        path = _read_path(text).expanduser().resolve()
-        _check_place(path, image_dirs)  # before any error reports what exists there
-        if not path.exists():
-            raise ImageError(f"There is no file {path}.", "Give the absolute path of a picture, or an https URL.")
+        path = _find_file(text, image_dirs)
         if not path.is_file():
             raise _not_a_file(path)
         return _read_opened(path, image_dirs), str(path)
-    # ValueError: a NUL or an invalid URL; RuntimeError: a loop of symlinks, or an unknown home folder.
+    # ValueError: a NUL or a broken URL; RuntimeError: a loop of symlinks, or a home that no one has.
     except (OSError, ValueError, RuntimeError) as exc:
         raise ImageError(f"{named} cannot be read: {getattr(exc, 'strerror', None) or exc}.") from exc
+
+
+def _find_file(text: str, image_dirs: tuple[Path, ...]) -> Path:
+    """Return the path that a text names: as it stands, or else the one file that it can only mean.
+
+    Raises:
+        ImageError: There is none, there are several, or it may not be read.
+    """
+    literal = _read_path(text).expanduser().resolve()
+    variants = [Path(variant).expanduser().resolve() for variant in list_variants(text)]
+    allowed = [path for path in (literal, *variants) if _find_objection(path, image_dirs) is None]
+    for path in allowed:
+        if path.exists():
+            return path
+    alike = sorted({found for path in allowed for found in _list_alike(path)})
+    if len(alike) == 1:
+        return alike[0].resolve()
+    meant = variants[0] if variants else literal
+    if alike:
+        names = ", ".join(quote_text(one.name, 80) for one in alike[:5])
+        raise ImageError(f"Several files in {meant.parent} can be meant: {names}.", "Give the exact name of one.")
+    _check_place(meant, image_dirs)  # before anything is said about what is there
+    raise _missing_error(text, meant)
+
+
+def _list_alike(path: Path) -> list[Path]:
+    """Return the files beside a path whose names differ only in how blanks and accents are encoded."""
+    wanted = normalise_name(path.name)
+    try:
+        return [found for found in path.parent.iterdir() if normalise_name(found.name) == wanted]
+    except OSError:
+        return []
+
+
+def _missing_error(text: str, path: Path) -> ImageError:
+    if is_in_chat(text):
+        return ImageError(
+            f"{quote_text(text, PATH_CHARACTERS_MAX)} is inside the chat, not on this machine.", CHAT_HINT
+        )
+    mounted = name_in_wsl(text)
+    if mounted is not None and os.name == "posix":
+        where = quote_text(mounted, PATH_CHARACTERS_MAX)
+        return ImageError(f"There is no file {where}.", "Under WSL a Windows drive is a folder below /mnt, if mounted.")
+    return ImageError(f"There is no file {path}.", "Give the absolute path of a picture, or an https URL.")
 
 
 def _read_opened(path: Path, image_dirs: tuple[Path, ...]) -> bytes:
@@ -91,16 +133,24 @@ def _name_folders(image_dirs: tuple[Path, ...]) -> str:
 
 
 def _check_place(path: Path, image_dirs: tuple[Path, ...]) -> None:
+    objection = _find_objection(path, image_dirs)
+    if objection is not None:
+        raise objection
+
+
+def _find_objection(path: Path, image_dirs: tuple[Path, ...]) -> ImageError | None:
+    """Return why the owner does not let a file be read, or None."""
     if image_dirs:
-        if not any(path.is_relative_to(folder) for folder in image_dirs):
-            raise ImageError(
-                f"{path} is outside the allowed folders (SEEDANCE_IMAGE_DIRS).",
-                f"Use a picture below {_name_folders(image_dirs)}.",
-            )
-        return
+        if any(path.is_relative_to(folder) for folder in image_dirs):
+            return None
+        return ImageError(
+            f"{path} is outside the allowed folders (SEEDANCE_IMAGE_DIRS).",
+            f"Use a picture below {_name_folders(image_dirs)}.",
+        )
     system = any(path.is_relative_to(folder) for folder in _SYSTEM_DIRS) and not path.is_relative_to(_MEDIA_MOUNTS)
     if system or any(part.startswith(".") for part in path.parts[1:]):
-        raise ImageError(
+        return ImageError(
             f"{path} is in a hidden or system folder.",
             NextStep("Copy the picture elsewhere. {0} with {1}.", OwnerOnly("open its folder"), Setting("IMAGE_DIRS")),
         )
+    return None

@@ -5,18 +5,25 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass, field
 
+from seedance_mcp.adapters.media.contents import name_contents
 from seedance_mcp.adapters.media.decoder import DecoderEndedError, run_decoder
 from seedance_mcp.adapters.media.messages import Header
 from seedance_mcp.core.errors import ImageError
 from seedance_mcp.core.wire.generation import ASPECT_RATIOS, AspectRatio
 
-IMAGE_BYTES_MAX = 10_000_000
-"""Largest picture. Source: contract section 2, media rules."""
+IMAGE_BYTES_MAX = 64_000_000
+"""The largest file that is read: a phone's photograph of 200 megapixels. What is sent has at most 10 MB."""
+
+METADATA_REMOVED = "metadata removed"
+CONVERT_HINT = "Convert it to PNG or JPEG."
 
 _EXTENSIONS = {"image/jpeg": "jpg", "image/png": "png", "image/gif": "gif", "image/webp": "webp"}
 _REFUSALS = {
-    "unreadable": ("is not a readable JPEG, PNG, GIF or WebP picture", "Convert it to PNG or JPEG."),
-    "pixels": ("has more than 80 million pixels", "Make it smaller and try again."),
+    "heif": ("is a HEIC picture, and this installation cannot read it", "Save it as JPEG and try again."),
+    "pixels": (
+        "has too many pixels: 250 million in a JPEG, 80 million in another format, are the most",
+        "Make it smaller and try again.",
+    ),
     "memory": ("takes too much memory to decode", "Make it smaller and try again."),
     "seconds": ("takes too long to decode", "Save it anew as a plain PNG or JPEG and try again."),
     "crash": ("breaks the decoder", "Save it anew as a plain PNG or JPEG and try again."),
@@ -26,39 +33,68 @@ _REFUSALS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Image:
-    """A picture's bytes and format; width and height are those of the upright picture."""
+    """A picture, prepared to leave the machine.
+
+    Attributes:
+        data: The bytes to send: those of the file if it may stay as it is.
+        sha256: Hash of the file's own bytes: the picture's identity.
+        media_type: Of the bytes to send.
+        width: Of the file's picture as a person sees it, in pixels.
+        height: The same.
+        sent_size: Width and height of the bytes to send.
+        changes: What was done to it, in words.
+    """
 
     data: bytes = field(repr=False)
     sha256: str
     media_type: str
     width: int
     height: int
+    sent_size: tuple[int, int]
+    changes: tuple[str, ...] = ()
 
     @property
     def size_bytes(self) -> int:
-        """Return its size in bytes."""
+        """Return how many bytes are sent."""
         return len(self.data)
 
     @property
     def file_name(self) -> str:
-        """Return the name for the studio, which is never the user's path."""
+        """Return the name that the studio gets to see: ours, never the user's path."""
         return f"{self.sha256[:16]}.{_EXTENSIONS[self.media_type]}"
 
+    @property
+    def is_readable_as_it_is(self) -> bool:
+        """Return True if the studio could read the file itself: at most its metadata was removed."""
+        return not set(self.changes) - {METADATA_REMOVED}
 
-async def decode_image(data: bytes, name: str) -> Image:
-    """Decode a picture.
+
+async def prepare_image(data: bytes, name: str) -> Image:
+    """Return a picture as it may leave the machine.
+
+    Args:
+        data: The bytes of a file.
+        name: What an error calls it.
 
     Raises:
-        ImageError: Not a picture in one of the four formats, or not decodable within bounds.
+        ImageError: Not a picture, or one that cannot be decoded within bounds.
         InternalError: The decoder cannot be started.
     """
     if not data:
         raise ImageError(f"{name} is empty.")
     if len(data) > IMAGE_BYTES_MAX:
         raise ImageError(f"{name} is larger than {IMAGE_BYTES_MAX // 1_000_000} MB.", "Make it smaller and try again.")
-    found, _ = await decode("inspect", data, name)
-    media_type, width, height = str(found["media_type"]), int(found["width"]), int(found["height"])
-    return Image(data=data, sha256=hashlib.sha256(data).hexdigest(), media_type=media_type, width=width, height=height)
+    found, prepared = await decode("prepare", data, name)
+    width, height = found["seen_size"]
+    return Image(
+        data=prepared or data,
+        sha256=hashlib.sha256(data).hexdigest(),
+        media_type=str(found["media_type"]),
+        width=int(width),
+        height=int(height),
+        sent_size=(int(found["size"][0]), int(found["size"][1])),
+        changes=tuple(str(change) for change in found["changes"]),
+    )
 
 
 async def decode(operation: str, data: bytes, name: str) -> tuple[Header, bytes]:
@@ -74,9 +110,22 @@ async def decode(operation: str, data: bytes, name: str) -> tuple[Header, bytes]
     except DecoderEndedError as exc:
         found, result, refusal = {}, b"", "seconds" if exc.too_slow else "crash"
     if refusal is not None:
-        what, hint = _REFUSALS[refusal]
+        what, hint = _REFUSALS.get(refusal) or _describe_contents(data, refusal)
         raise ImageError(f"{name} {what}.", hint)
     return found, result
+
+
+def _describe_contents(data: bytes, refusal: str) -> tuple[str, str]:
+    """Return what bytes are that cannot be decoded, and what to do."""
+    found = name_contents(data)
+    if found is None:
+        return "is not a picture", CONVERT_HINT
+    if found.removeprefix("a ") in ("JPEG", "PNG", "GIF") or found.endswith("picture"):
+        broken = (
+            f"is a truncated {found.removeprefix('a ')}" if refusal == "truncated" else f"is {found} that is broken"
+        )
+        return broken, "Get the whole file and try again." if refusal == "truncated" else CONVERT_HINT
+    return f"is {found}, not a picture", "Give the address or path of the picture itself."
 
 
 def nearest_aspect_ratio(width: int, height: int) -> AspectRatio:

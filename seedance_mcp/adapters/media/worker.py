@@ -24,7 +24,9 @@ from typing import IO, Literal
 
 import PIL.Image
 
+from seedance_mcp.adapters.media.contents import is_heif
 from seedance_mcp.adapters.media.messages import Header, read_message, write_message
+from seedance_mcp.adapters.media.preparation import TURNS, prepare_picture
 
 if sys.platform != "win32":
     import resource
@@ -36,12 +38,14 @@ SECONDS_MIN, SECONDS_PER_MEGAPIXEL = 2.0, 0.15
 WALL_FACTOR = 3
 """Ratio of the bound on elapsed time to the one on processor time."""
 PIXELS_MAX = 80_000_000
-"""Most pixels of a picture; each takes four bytes of memory. It is below the number at which Pillow warns."""
+"""Decoded, each takes four bytes of memory."""
+JPEG_PIXELS_MAX = 250_000_000
+"""A JPEG is decoded at a fraction of its size, so that a phone's 200 megapixels take no more memory."""
 SMALL_BYTES_MAX = 64 * 1024
 SMALL_SIDE_MAX = 512
 SKETCH_SIDE = 16
 
-Refusal = Literal["unreadable", "pixels", "memory"]
+Refusal = Literal["unreadable", "truncated", "heif", "pixels", "memory"]
 Result = tuple[Header, bytes]
 
 DECODER_ERRORS = (
@@ -50,17 +54,9 @@ DECODER_ERRORS = (
 )  # fmt: skip
 """Exceptions that Pillow's decoders raise on invalid bytes: undocumented, and without a common base class."""
 
-_FORMATS = ("JPEG", "PNG", "GIF", "WEBP")
-"""Formats that are tried; the JPEG reader also reads MPO, a JPEG followed by more pictures."""
-_MEDIA_TYPES = {"JPEG": "image/jpeg", "MPO": "image/jpeg", "PNG": "image/png", "GIF": "image/gif", "WEBP": "image/webp"}
-_PLUGINS = {"JPEG": "Jpeg", "PNG": "Png", "GIF": "Gif", "WEBP": "WebP"}
-_DIMENSION_FLIPPING_ORIENTATIONS = range(5, 9)
-"""EXIF orientations that rotate a picture by 90 degrees. Source: Exif 2.32, tag 0x0112."""
-_TURNS: dict[object, str] = {
-    2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_270", 7: "TRANSVERSE",
-    8: "ROTATE_90",
-}  # fmt: skip
-"""Transposition that makes a picture upright, by orientation."""
+_FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "TIFF", "BMP")
+"""What is tried; MPO, a JPEG with further pictures behind it, comes out of the JPEG reader by itself."""
+_PLUGINS = ("Jpeg", "Png", "Gif", "WebP", "Avif", "Tiff", "Bmp")
 
 
 class RefusedError(Exception):
@@ -71,16 +67,17 @@ class RefusedError(Exception):
         self.refusal: Refusal = refusal
 
 
-def inspect(_: Header, data: bytes) -> Result:
-    """Decode a whole picture and return its format, width and height; the size is that of the upright picture."""
+def prepare(_: Header, data: bytes) -> Result:
+    """Return the picture as it may leave the machine, after decoding all of it; no bytes if it may stay as it is."""
     with _open(data) as picture:
-        media_type = _MEDIA_TYPES[picture.format or ""]
-        width, height = picture.size
-        orientation = _read_orientation(picture)
-        picture.load()
-    if orientation in _DIMENSION_FLIPPING_ORIENTATIONS:
-        width, height = height, width
-    return {"media_type": media_type, "width": width, "height": height}, b""
+        prepared = prepare_picture(picture, data, orientation=_read_orientation(picture))
+    header: Header = {
+        "media_type": prepared.media_type,
+        "size": prepared.size,
+        "seen_size": prepared.seen_size,
+        "changes": prepared.changes,
+    }
+    return header, prepared.data or b""
 
 
 def shrink(_: Header, data: bytes) -> Result:
@@ -89,8 +86,8 @@ def shrink(_: Header, data: bytes) -> Result:
         orientation = _read_orientation(picture)
         picture.thumbnail((SMALL_SIDE_MAX, SMALL_SIDE_MAX))
         small = picture.convert("RGB")
-    if orientation in _TURNS:
-        small = small.transpose(PIL.Image.Transpose[_TURNS[orientation]])
+    if orientation in TURNS:
+        small = small.transpose(TURNS[orientation])
     for side, quality in ((SMALL_SIDE_MAX, 85), (SMALL_SIDE_MAX, 60), (256, 70), (128, 70)):
         small.thumbnail((side, side))
         buffer = io.BytesIO()
@@ -106,22 +103,24 @@ def sketch(_: Header, data: bytes) -> Result:
         orientation = _read_orientation(picture)
         picture.draft("RGB", (SMALL_SIDE_MAX, SMALL_SIDE_MAX))  # quick for a large JPEG
         small = picture.convert("RGB")
-    if orientation in _TURNS:
-        small = small.transpose(PIL.Image.Transpose[_TURNS[orientation]])
+    if orientation in TURNS:
+        small = small.transpose(TURNS[orientation])
     return {}, small.resize((SKETCH_SIDE, SKETCH_SIDE)).tobytes()  # pyright: ignore[reportUnknownMemberType]  # NumPy's
 
 
-OPERATIONS: dict[str, Callable[[Header, bytes], Result]] = {"inspect": inspect, "shrink": shrink, "sketch": sketch}
-"""The operations, by name."""
+OPERATIONS: dict[str, Callable[[Header, bytes], Result]] = {"prepare": prepare, "shrink": shrink, "sketch": sketch}
+"""What may be asked for."""
 
 
 @contextmanager
 def _open(data: bytes) -> Generator[PIL.Image.Image]:
     """Open a picture of bounded size, and bound the time of the block."""
     try:
-        with PIL.Image.open(io.BytesIO(data), formats=_FORMATS) as picture:
+        if is_heif(data):
+            _load_heif()
+        with PIL.Image.open(io.BytesIO(data), formats=(*_FORMATS, "HEIF") if is_heif(data) else _FORMATS) as picture:
             width, height = picture.size
-            if width * height > PIXELS_MAX:
+            if width * height > (JPEG_PIXELS_MAX if picture.format in ("JPEG", "MPO") else PIXELS_MAX):
                 raise RefusedError("pixels")
             _limit_seconds(SECONDS_MIN + SECONDS_PER_MEGAPIXEL * width * height / 1_000_000)
             yield picture
@@ -130,7 +129,20 @@ def _open(data: bytes) -> Generator[PIL.Image.Image]:
     except MemoryError as exc:
         raise RefusedError("memory") from exc
     except DECODER_ERRORS as exc:
-        raise RefusedError("unreadable") from exc
+        raise RefusedError("truncated" if "truncated" in str(exc).lower() else "unreadable") from exc
+
+
+def _load_heif() -> None:
+    """Load the HEIF decoder, which only such a picture needs.
+
+    Raises:
+        RefusedError: It is not installed.
+    """
+    try:
+        pi_heif = importlib.import_module("pi_heif")
+    except ImportError as exc:
+        raise RefusedError("heif") from exc
+    pi_heif.register_heif_opener()
 
 
 def _read_orientation(picture: PIL.Image.Image) -> object:
@@ -203,10 +215,11 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server handles Ctrl-C
     answers = os.fdopen(os.dup(1), "wb")
     nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)  # output of a library must not come between two answers
-    warnings.simplefilter("ignore")  # Pillow warns about invalid EXIF and about its own bound on pixels
-    for kind in _FORMATS:  # load the plugins before the first picture
-        importlib.import_module(f"PIL.{_PLUGINS[kind]}ImagePlugin")
+    os.dup2(nowhere, 1)  # a library that prints must not write between two answers
+    warnings.simplefilter("ignore")  # Pillow thinks aloud about broken EXIF; its bound on pixels is not ours
+    for name in _PLUGINS:  # now, rather than with the first picture
+        importlib.import_module(f"PIL.{name}ImagePlugin")
+    PIL.Image.MAX_IMAGE_PIXELS = None  # ours are the bounds
     _limit_memory()
     with suppress(OSError):  # the server has ended
         _serve(sys.stdin.buffer, answers)

@@ -1,0 +1,210 @@
+"""Preparation: what leaves the machine is upright, RGB, free of metadata and within bounds, or the file as it is."""
+
+import io
+import random
+import subprocess
+import sys
+from collections.abc import Callable
+
+import pillow_heif
+import pytest
+from PIL import Image, ImageCms, ImageDraw
+
+from seedance_mcp.adapters.media.images import Image as Prepared
+from seedance_mcp.adapters.media.images import prepare_image
+from seedance_mcp.adapters.media.preparation import ACCEPTED_BYTES_MAX, PREPARED_SIDE_MAX
+
+pillow_heif.register_heif_opener()  # pyright: ignore[reportUnknownMemberType]  # writes HEIC
+
+PEAK_MEGABYTES_MAX = 700
+
+
+def draw_scene(size: tuple[int, int] = (640, 480), mode: str = "RGB") -> Image.Image:
+    """A red corner on the upper left of a blue picture: a turned one is seen at once."""
+    picture = Image.new("RGB", size, (20, 40, 200))
+    ImageDraw.Draw(picture).rectangle((0, 0, size[0] // 3, size[1] // 3), fill=(220, 20, 20))
+    return picture.convert(mode)
+
+
+def encode(picture: Image.Image, kind: str, **options: object) -> bytes:
+    buffer = io.BytesIO()
+    picture.save(buffer, kind, **options)
+    return buffer.getvalue()
+
+
+def write_exif(orientation: int = 1) -> Image.Exif:
+    exif = Image.Exif()
+    exif[0x0112], exif[0x010F], exif[0x0110] = orientation, "TestMaker", "TestPhone 1"
+    place = exif.get_ifd(0x8825)
+    place[1], place[2], place[3], place[4] = "N", (12.0, 34.0, 56.0), "E", (65.0, 43.0, 21.0)
+    return exif
+
+
+def read(prepared: Prepared) -> Image.Image:
+    picture = Image.open(io.BytesIO(prepared.data))
+    picture.load()
+    return picture
+
+
+def is_upright(picture: Image.Image) -> bool:
+    """Return True if the red corner is on the upper left."""
+    red, _, blue = picture.convert("RGB").getpixel((picture.width // 8, picture.height // 8))  # type: ignore[misc]
+    far = picture.convert("RGB").getpixel((picture.width * 7 // 8, picture.height * 7 // 8))
+    return red > 150 > blue and far[2] > 150 > far[0]  # type: ignore[index]
+
+
+@pytest.mark.parametrize(("kind", "named"), [("HEIF", "HEIC"), ("AVIF", "AVIF"), ("TIFF", "TIFF"), ("BMP", "BMP")])
+async def test_converts_what_the_studio_does_not_take(kind: str, named: str) -> None:
+    prepared = await prepare_image(encode(draw_scene(), kind), "It")
+    assert prepared.changes[0] == f"converted from {named}"
+    assert prepared.media_type in ("image/jpeg", "image/png")
+    assert read(prepared).size == (prepared.width, prepared.height) == (640, 480)
+    assert is_upright(read(prepared))
+
+
+@pytest.mark.parametrize("orientation", range(2, 9))
+async def test_turns_a_phone_photo_upright(orientation: int) -> None:
+    upright = draw_scene()
+    stored = {
+        2: "FLIP_LEFT_RIGHT", 3: "ROTATE_180", 4: "FLIP_TOP_BOTTOM", 5: "TRANSPOSE", 6: "ROTATE_90", 7: "TRANSVERSE",
+        8: "ROTATE_270",
+    }[orientation]  # fmt: skip
+    data = encode(upright.transpose(Image.Transpose[stored]), "JPEG", exif=write_exif(orientation))
+    prepared = await prepare_image(data, "It")
+    assert is_upright(read(prepared))
+    assert read(prepared).size == (prepared.width, prepared.height) == upright.size
+    assert "turned upright" in prepared.changes
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "HEIF", "AVIF", "TIFF"])
+async def test_no_metadata_leaves_the_machine(kind: str) -> None:
+    profile = ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB")).tobytes()  # pyright: ignore[reportUnknownMemberType, reportUnknownArgumentType]
+    data = encode(draw_scene(), kind, exif=write_exif(), icc_profile=profile)
+    assert b"TestPhone" in data
+    prepared = await prepare_image(data, "It")
+    assert b"TestPhone" not in prepared.data
+    assert not read(prepared).getexif()
+    assert not {"exif", "icc_profile", "xmp", "comment"} & set(read(prepared).info)
+    assert "metadata removed" in prepared.changes
+
+
+async def test_text_chunks_and_comments_are_metadata() -> None:
+    from PIL.PngImagePlugin import PngInfo
+
+    text = PngInfo()
+    text.add_text("Description", "42 Secret Street")
+    for data in (
+        encode(draw_scene(), "PNG", pnginfo=text),
+        encode(draw_scene(), "JPEG", comment=b"42 Secret Street"),
+        encode(draw_scene(), "JPEG") + b"ftypmp42 42 Secret Street",
+    ):
+        prepared = await prepare_image(data, "It")
+        assert b"Secret" not in prepared.data
+
+
+@pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP"])
+async def test_a_clean_upright_picture_passes_byte_for_byte(kind: str) -> None:
+    data = encode(draw_scene(), kind)
+    prepared = await prepare_image(data, "It")
+    assert (prepared.data, prepared.changes) == (data, ())
+
+
+@pytest.mark.parametrize("mode", ["CMYK", "L", "P", "1"])
+async def test_colors_become_rgb(mode: str) -> None:
+    prepared = await prepare_image(encode(draw_scene(mode=mode), "JPEG" if mode in ("CMYK", "L") else "PNG"), "It")
+    assert read(prepared).mode == "RGB"
+    assert "colors converted to RGB" in prepared.changes
+
+
+async def test_sixteen_bits_of_gray_keep_their_brightness() -> None:
+    gray = Image.new("I;16", (400, 400), 128 * 256)
+    prepared = await prepare_image(encode(gray, "PNG"), "It")
+    assert read(prepared).getpixel((200, 200)) == (128, 128, 128)
+
+
+async def test_transparency_becomes_white() -> None:
+    picture = draw_scene(mode="RGBA")
+    picture.putalpha(Image.new("L", picture.size, 0))
+    prepared = await prepare_image(encode(picture, "PNG"), "It")
+    assert read(prepared).getpixel((600, 400)) == (255, 255, 255)
+    assert "transparency filled with white" in prepared.changes
+
+
+async def test_an_opaque_alpha_channel_is_not_called_transparent() -> None:
+    prepared = await prepare_image(encode(draw_scene(mode="RGBA"), "PNG"), "It")
+    assert "transparency filled with white" not in prepared.changes
+    assert is_upright(read(prepared))
+
+
+@pytest.mark.parametrize("kind", ["GIF", "WEBP", "PNG"])
+async def test_the_first_frame_of_an_animation_is_used(kind: str) -> None:
+    data = encode(draw_scene(), kind, save_all=True, append_images=[Image.new("RGB", (640, 480), "green")], duration=50)
+    prepared = await prepare_image(data, "It")
+    assert "first frame of an animation" in prepared.changes
+    assert is_upright(read(prepared))
+    assert getattr(read(prepared), "n_frames", 1) == 1
+
+
+async def test_a_wide_gamut_profile_is_converted_not_dropped() -> None:
+    shifted = ImageCms.createProfile("LAB")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    assert shifted is not None  # an unusable profile for RGB must not lose the picture either
+    data = encode(draw_scene(), "JPEG", icc_profile=ImageCms.ImageCmsProfile(shifted).tobytes())  # pyright: ignore[reportUnknownArgumentType]
+    assert is_upright(read(await prepare_image(data, "It")))
+
+
+def noise(size: tuple[int, int]) -> Image.Image:
+    return Image.frombytes("RGB", size, random.Random(7).randbytes(size[0] * size[1] * 3))  # noqa: S311 - only noise
+
+
+BIG: dict[str, Callable[[], bytes]] = {
+    "14 MB JPEG": lambda: encode(noise((4000, 3000)), "JPEG", quality=95),
+    "12 MB PNG": lambda: encode(noise((2100, 2000)), "PNG", compress_level=1),
+    "108 MP phone photo": lambda: encode(Image.new("RGB", (12_032, 9_024), "teal"), "JPEG", quality=40),
+    "6500 pixels wide": lambda: encode(draw_scene((6500, 4300)), "JPEG", quality=70),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", BIG)
+async def test_a_big_picture_is_made_smaller(name: str) -> None:
+    prepared = await prepare_image(BIG[name](), "It")
+    assert max(read(prepared).size) <= PREPARED_SIDE_MAX
+    assert prepared.size_bytes <= ACCEPTED_BYTES_MAX
+    assert f"reduced from {prepared.width}x{prepared.height} to" in prepared.changes[-1]
+    assert prepared.sent_size == read(prepared).size
+
+
+MEASURE = """
+import io, resource, sys
+from PIL import Image
+from seedance_mcp.adapters.media import worker
+buffer = io.BytesIO()
+Image.new({mode!r}, {size!r}, 0).save(buffer, {kind!r}, **{options!r})
+worker.PIL.Image.MAX_IMAGE_PIXELS = None
+data = buffer.getvalue()
+del buffer
+base = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+import os
+if os.fork():
+    code = os.wait()[1]
+    sys.exit(os.waitstatus_to_exitcode(code))
+header, _ = worker.answer({{"operation": "prepare"}}, data)
+assert "refused" not in header, header
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak of a process is read as Linux counts it")
+@pytest.mark.parametrize(
+    ("kind", "mode", "size", "options"),
+    [
+        ("JPEG", "RGB", (16_320, 12_240), {"quality": 30}),
+        ("PNG", "RGB", (10_000, 7_900), {"compress_level": 1}),
+        ("PNG", "RGBA", (10_000, 7_900), {"compress_level": 1}),
+    ],
+)
+def test_memory_is_bounded(kind: str, mode: str, size: tuple[int, int], options: dict[str, int]) -> None:
+    script = MEASURE.format(kind=kind, mode=mode, size=size, options=options)
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True, timeout=120)
+    assert int(done.stdout) <= PEAK_MEGABYTES_MAX

@@ -94,6 +94,7 @@ def show_quote(quote: "Quote") -> QuoteResult:
                 network=judged.offer.network
                 if is_network(judged.offer.network)
                 else quote_text(judged.offer.network, 60),
+                token_name=judged.token_name,
                 price_usd=format_usdc(judged.offer.amount_micro_usdc),
                 fee_usd=format_usdc(judged.fee_micro_usdc),
                 balance_usd=None if judged.balance_micro_usdc is None else format_usdc(judged.balance_micro_usdc),
@@ -347,7 +348,7 @@ def show_wallet(standing: "Standing", *, problem: NextStep | None = None) -> Wal
         standing: What was found.
         problem: Why there is no wallet, and what to do; None where there is one.
     """
-    limits = standing.limits
+    limits, pins = standing.limits, standing.profile.pins
     return WalletResult(
         profile=standing.profile.name,
         address=None if problem else standing.address,
@@ -358,6 +359,7 @@ def show_wallet(standing: "Standing", *, problem: NextStep | None = None) -> Wal
                 rail=balance.rail,
                 network=balance.network,
                 token=balance.token,
+                token_name=pins.find_token_name(balance.network, balance.token),
                 balance_usd=_format(balance.amount_micro_usdc),
                 balance_micro_usdc=balance.amount_micro_usdc,
             )
@@ -413,8 +415,12 @@ def explain_no_purchase(problem: "SeedanceError") -> NextStep:
 def _say_how_to_fund(standing: "Standing") -> NextStep:
     if standing.profile.name == "sandbox":
         return NextStep("This is play money of the sandbox; there is nothing to fund.")
-    rails = " or ".join(f"{balance.network} (token {balance.token})" for balance in standing.balances)
-    return NextStep("To fund it, {0}. It needs no other coin.", OwnerDo(f"send USDC on {rails} to {standing.address}"))
+    pins = standing.profile.pins
+    tokens = " or ".join(
+        f"{pins.find_token_name(one.network, one.token) or 'USDC'} ({one.network}, token {one.token})"
+        for one in standing.balances
+    )
+    return NextStep("To fund it, {0}. It needs no other coin.", OwnerDo(f"send {tokens} to {standing.address}"))
 
 
 def _format(amount_micro_usdc: int | None) -> str | None:

@@ -44,6 +44,7 @@ class OfferResult(BaseModel):
 
     rail: str
     network: str
+    token_name: str | None
     price_usd: str
     fee_usd: str = Field(description="Network's, at most")
     balance_usd: str | None = Field(description="In the wallet")
@@ -77,7 +78,7 @@ class JobResult(BaseModel):
     job_id: str | None
     status: Literal["pending", "loading", "complete", "failed"]
     progress: int
-    video_url: str | None = Field(description="Dies in 20 minutes")
+    video_url: str | None = Field(description="Expires in 20 minutes")
     video_url_age_seconds: int | None = None
     thumbnail_url: str | None
     file: str | None = Field(description="Saved video")
@@ -116,6 +117,7 @@ class BalanceResult(BaseModel):
     rail: str
     network: str
     token: str
+    token_name: str | None
     balance_usd: str | None
     balance_micro_usdc: int | None
 

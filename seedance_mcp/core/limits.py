@@ -81,7 +81,11 @@ class Pins:
 
     def name_token(self, offer: Offer) -> str:
         """Return the common name of an offer's token; its address and network if the profile has no name."""
-        return self.token_names.get((offer.network, offer.asset.lower()), f"token {offer.asset} on {offer.network}")
+        return self.find_token_name(offer.network, offer.asset) or f"token {offer.asset} on {offer.network}"
+
+    def find_token_name(self, network: str, token: str) -> str | None:
+        """Return the common name of a pinned token and its network, such as "USDC on Base"; None for another token."""
+        return self.token_names.get((network, token.lower()))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

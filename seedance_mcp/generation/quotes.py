@@ -29,12 +29,14 @@ class JudgedOffer:
     Attributes:
         balance_micro_usdc: Of the offered token; None where nobody could say.
         fee_micro_usdc: The most that the network may keep besides the price.
+        token_name: The pinned token's common name, such as "USDC on Base"; None for a token that is not pinned.
     """
 
     offer: Offer
     objection: str | None
     balance_micro_usdc: int | None
     fee_micro_usdc: int
+    token_name: str | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -334,7 +334,11 @@ class Quoting:
         if objection is None and balance is not None and balance < purse.cost_of(offer):
             objection = f"the wallet holds ${format_usdc(balance)} of its token"
         return JudgedOffer(
-            offer=offer, objection=objection, balance_micro_usdc=balance, fee_micro_usdc=purse.fee_of(offer)
+            offer=offer,
+            objection=objection,
+            balance_micro_usdc=balance,
+            fee_micro_usdc=purse.fee_of(offer),
+            token_name=self.pins.find_token_name(offer.network, offer.asset),
         )
 
     async def _judge_call(

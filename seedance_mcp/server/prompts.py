@@ -30,9 +30,9 @@ NAME_CHARACTERS_MAX, NAMES_MAX = 60, 5
 MOTIONS = ("slow push-in", "gentle parallax", "orbit to the right", "handheld drift", "still camera, moving subject")
 SHOTS = ("2", "3", "4", "6")
 CHOICES: dict[str, tuple[str, ...]] = {
-    "model": get_args(ModelName),
+    "model": get_args(get_args(ModelName)[0]),
     "resolution": get_args(get_args(Resolution)[0]),
-    "aspect_ratio": get_args(AspectRatio),
+    "aspect_ratio": get_args(get_args(AspectRatio)[0]),
     "duration": tuple(str(seconds) for seconds in range(4, 16)),
     "motion": MOTIONS,
     "shots": SHOTS,

@@ -1,8 +1,8 @@
 """Schemas: describe arguments and results to an MCP client in few tokens.
 
 Every conversation pays for the list of tools, so a schema has only what a caller cannot guess. Omitted rules are still
-checked, and a refusal explains them. Two rules make it short: `quote_price` only names and types the arguments that
-`animate_image` explains; and a result's field without a type is text, or null while it is unknown.
+checked, and a refusal explains them. A value that may be null is an `anyOf`, never a list of types: several frameworks
+cannot read such a list. A result's field without a type is text, or null while it is unknown.
 """
 
 from collections.abc import Mapping
@@ -14,29 +14,20 @@ BIG = 2**31
 """Bounds above this are omitted: they do not help a caller."""
 _TOLD = ("type", "description", "enum", "default")
 _BOUNDS = ("minimum", "maximum")
-_BRIEFLY = ("type",)
 
 
-def compact_arguments(schema: Schema, *, brief: bool = False) -> Schema:
+def compact_arguments(schema: Schema) -> Schema:
     """Return the schema of a tool's arguments: closed, with optional ones not required.
 
     An optional argument without a default may also be null: a host that converts schemas to its model's strict mode
     makes every argument required, and a model that must invent a seed would be refused.
-
-    Args:
-        schema: The schema from pydantic.
-        brief: True for names and types only; another tool's schema has the rest.
     """
     properties: dict[str, Schema] = {}
     for name, part in cast("dict[str, Schema]", schema.get("properties", {})).items():
         whole = _merge(part, schema.get("$defs", {}))
-        told = _BRIEFLY if brief else _TOLD
-        kept = {key: whole[key] for key in told if whole.get(key) is not None}
-        if _may_be_null(part):
-            kept["type"] = [whole["type"], "null"]
-        if not brief:
-            kept |= {key: whole[key] for key in _BOUNDS if 1 < abs(whole.get(key, 0)) < BIG}
-        properties[name] = kept
+        kept = {key: whole[key] for key in _TOLD if whole.get(key) is not None}
+        kept |= {key: whole[key] for key in _BOUNDS if 1 < abs(whole.get(key, 0)) < BIG}
+        properties[name] = _allow_null(kept) if _may_be_null(part) else kept
     compacted: Schema = {"type": "object", "properties": properties}
     if schema.get("required"):
         compacted["required"] = schema["required"]
@@ -49,12 +40,18 @@ def compact_result(schema: Schema) -> Schema:
     for name, part in cast("dict[str, Schema]", schema["properties"]).items():
         whole = _merge(part, schema.get("$defs", {}))
         kept = {key: whole[key] for key in ("description", "enum") if key in part and key in whole}
-        if not _may_be_null(part):
+        if whole["type"] != "string" or "enum" in kept:
             kept["type"] = whole["type"]
-        elif whole["type"] != "string":
-            kept["type"] = [whole["type"], "null"]
+            kept = _allow_null(kept) if _may_be_null(part) else kept
         properties[name] = kept
     return {"type": "object", "properties": properties}
+
+
+def _allow_null(schema: Schema) -> Schema:
+    """Return the schema of a value that may also be null; its description stays outside."""
+    described = {key: value for key, value in schema.items() if key == "description"}
+    value = {key: value for key, value in schema.items() if key != "description"}
+    return {"anyOf": [value, {"type": "null"}], **described}
 
 
 def _merge(part: Schema, definitions: Mapping[str, Schema]) -> Schema:

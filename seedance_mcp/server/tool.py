@@ -36,7 +36,6 @@ class MoneyTool(Tool):
         title: str,
         annotations: ToolAnnotations,
         result: type[BaseModel],
-        brief: bool = False,
     ) -> "MoneyTool":
         """Build a tool from a function whose result is `Annotated[CallToolResult, result]`.
 
@@ -45,13 +44,12 @@ class MoneyTool(Tool):
             title: The title for people.
             annotations: Hints for the host about reading, spending and repeating.
             result: The model of its structured content.
-            brief: True to only name its arguments; another tool explains them.
         """
         tool = cast("MoneyTool", cls.from_function(fn, title=title, annotations=annotations))
         model = tool.fn_metadata.arg_model
         model.model_config["extra"] = "forbid"
         model.model_rebuild(force=True)
-        tool.parameters = compact_arguments(model.model_json_schema(by_alias=True), brief=brief)
+        tool.parameters = compact_arguments(model.model_json_schema(by_alias=True))
         tool.fn_metadata.output_schema = compact_result(result.model_json_schema(mode="serialization"))
         return tool
 

@@ -15,7 +15,7 @@ from mcp.server.mcpserver import ElicitationResult, Resolve
 from mcp.server.mcpserver.tools import Tool
 from mcp.types import CallToolResult, ImageContent, ResourceLink, TextContent, ToolAnnotations
 from opentelemetry import trace
-from pydantic import BaseModel, Field
+from pydantic import BaseModel
 
 from seedance_mcp.adapters.media.videos import find_media_type
 from seedance_mcp.app.rendering import (
@@ -40,11 +40,15 @@ from seedance_mcp.server.call_context import (
     telling_progress,
 )
 from seedance_mcp.server.parameters import (
+    JOBS_DEFAULT,
     AcceptRisk,
     AspectRatio,
     CameraFixed,
     Duration,
+    GenerateAudio,
     Image,
+    JobId,
+    JobsLimit,
     LastImage,
     MaxPrice,
     ModelName,
@@ -63,7 +67,6 @@ log = logging.getLogger("seedance_mcp")
 
 RESULT_EXPIRED = "result_expired"
 """Code of a paid job whose result is not available any more."""
-JOBS_DEFAULT, JOBS_MAX = 10, 50
 
 
 async def upload_image(ctx: Ctx, image: Image) -> Annotated[CallToolResult, UploadResult]:
@@ -84,14 +87,14 @@ async def quote_price(
     resolution: Resolution = "480p",
     aspect_ratio: AspectRatio = "auto",
     camera_fixed: CameraFixed = None,
-    generate_audio: bool | None = None,
+    generate_audio: GenerateAudio = None,
     seed: Seed = None,
     take: Take = 1,
     accept_risk: AcceptRisk = False,
     max_price_usd: MaxPrice = None,
     wait_seconds: WaitSeconds = WAIT_SECONDS_DEFAULT,
 ) -> Annotated[CallToolResult, QuoteResult]:
-    """Price of animate_image with the same arguments, and whether the owner's limits allow it. Free."""
+    """Price of a video made from an image, and whether the owner's limits allow it. Free. animate_image buys it."""
     async with telling_progress(ctx, "Reading the image and asking the price"):
         services = await find_engine(ctx).quote_services()
         order = await make_order(
@@ -116,7 +119,7 @@ async def animate_image(
     resolution: Resolution = "480p",
     aspect_ratio: AspectRatio = "auto",
     camera_fixed: CameraFixed = None,
-    generate_audio: bool | None = None,
+    generate_audio: GenerateAudio = None,
     seed: Seed = None,
     take: Take = 1,
     accept_risk: AcceptRisk = False,
@@ -150,7 +153,7 @@ async def animate_image(
 
 async def get_job(
     ctx: Ctx,
-    job_id: Annotated[str, Field(max_length=200)],
+    job_id: JobId,
     wait_seconds: WaitSeconds = WAIT_SECONDS_DEFAULT,
 ) -> Annotated[CallToolResult, JobResult]:
     """Wait for a job; saves its video to `file` once complete. Free."""
@@ -166,9 +169,7 @@ async def get_job(
     return _answer_job(result, thumbnail)
 
 
-async def list_jobs(
-    ctx: Ctx, limit: Annotated[int, Field(ge=1, le=JOBS_MAX)] = JOBS_DEFAULT
-) -> Annotated[CallToolResult, JobsResult]:
+async def list_jobs(ctx: Ctx, limit: JobsLimit = JOBS_DEFAULT) -> Annotated[CallToolResult, JobsResult]:
     """Recent jobs, newest first, also those of lost sessions. Free."""
     async with telling_progress(ctx, "Asking the studio"):
         services = await find_engine(ctx).services()
@@ -249,7 +250,7 @@ def build_tools() -> tuple[Tool, ...]:
             result=JobResult,
         ),
         MoneyTool.make(get_job, title="Get job", annotations=reading, result=JobResult),
-        MoneyTool.make(quote_price, title="Quote price", annotations=reading, result=QuoteResult, brief=True),
+        MoneyTool.make(quote_price, title="Quote price", annotations=reading, result=QuoteResult),
         MoneyTool.make(
             upload_image,
             title="Upload image ($0.01)",
@@ -257,7 +258,6 @@ def build_tools() -> tuple[Tool, ...]:
                 read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=True
             ),
             result=UploadResult,
-            brief=True,
         ),
         MoneyTool.make(list_jobs, title="List jobs", annotations=reading, result=JobsResult),
         MoneyTool.make(wallet_status, title="Wallet status", annotations=reading, result=WalletResult),

@@ -62,8 +62,7 @@ async def test_optional_argument_may_be_null_in_schema_and_call(
         nothing = dict.fromkeys(NULLABLE)
         quote = await client.call_tool("quote_price", {"image": str(make_picture()), "prompt": "x", **nothing})
     for name in ("animate_image", "quote_price"):
-        kinds = {key: part["type"] for key, part in tools[name]["properties"].items()}
-        assert {key for key, kind in kinds.items() if "null" in kind} == NULLABLE, name
+        assert find_nullable(tools[name]) == NULLABLE, name
     assert (quote.structured_content or {})["price_usd"] == "0.32"
 
 
@@ -77,5 +76,9 @@ def check_schemas(plain: Mapping[str, Any], strict: Mapping[str, Any]) -> None:
         assert schema["additionalProperties"] is False, name
         assert set(schema.get("required", ())) == schema["properties"].keys(), name
     for name in ("animate_image", "quote_price"):
-        types = {key: value["type"] for key, value in strict[name]["properties"].items()}
-        assert {key for key, kind in types.items() if "null" in kind} == NULLABLE, name
+        assert find_nullable(strict[name]) == NULLABLE, name
+
+
+def find_nullable(schema: Mapping[str, Any]) -> set[str]:
+    """Return the arguments that may be null."""
+    return {name for name, part in schema["properties"].items() if {"type": "null"} in part.get("anyOf", ())}

@@ -106,6 +106,8 @@ async def test_a_studio_that_pays_the_network_fee_is_paid_the_price_alone(make_b
 
     [offer] = quote["offers"]
     assert (quote["allowed"], offer["fee_usd"]) == (True, "0.00")
+    assert offer["token_name"] == "Sandbox dollar on eip155:4024217"
+    assert offer["token_name"] in [balance["token_name"] for balance in status["balances"]]
     assert (clip["status"], clip["rail"]) == ("complete", "mpp")
     settled = (await bench.state())["settlements"]
     assert [entry["amount_micro_usdc"] for entry in settled] == [UPLOAD, CLIP]

@@ -16,8 +16,8 @@ from seedance_mcp.server.tools import mark_span
 
 TOOLS = {"animate_image", "get_job", "quote_price", "upload_image", "list_jobs", "wallet_status"}
 TOKENS_MAX = 2100
-CHARACTERS_MAX = 8_600
-"""What 1,560 tokens look like here, where no tokenizer is installed; `benchmarks/agent_cost.py` counts them."""
+CHARACTERS_MAX = 7_900
+"""About `TOKENS_MAX` in characters, for a machine without the tokenizer; `benchmarks/agent_cost.py` counts tokens."""
 WORDS_MAX = 150
 
 Mode = Literal["auto", "legacy"]

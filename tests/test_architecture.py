@@ -88,7 +88,8 @@ print(*sorted(set(sys.modules) - before))
 def test_tomlkit_loads_only_to_edit_a_toml_file() -> None:
     program = """
 import pathlib, sys
-from seedance_mcp.cli.install.hosts import HOSTS, add_entry
+from seedance_mcp.cli.install.catalog import HOSTS
+from seedance_mcp.cli.install.hosts import add_entry
 for name in ("cursor", "codex"):
     add_entry(HOSTS[name], pathlib.Path("missing"), {"command": "x"})
     print("tomlkit" in sys.modules)

@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 from typer.testing import CliRunner
 
 from seedance_mcp.cli import main
+from seedance_mcp.cli.install.catalog import HOSTS
 from seedance_mcp.cli.install.entry import build_entry
-from seedance_mcp.cli.install.hosts import HOSTS, add_entry, has_entry, remove_entry, write_change
+from seedance_mcp.cli.install.hosts import add_entry, has_entry, remove_entry, write_change
 from seedance_mcp.core.errors import ConfigError
 from tests.cli.conftest import Person
+from tests.cli.installed import add_host, drop_variables
 
 KEY = "0x" + "ab" * 32
 COMMENTED = """// settings of Zed
@@ -28,6 +30,13 @@ COMMENTED = """// settings of Zed
 }
 """
 SURE = {"Claude/claude_desktop_config.json": "linux", "Library/Application Support": "darwin", "Roaming": "win32"}
+
+
+@pytest.fixture(autouse=True)
+def _all_hosts(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]  # autouse
+    drop_variables(monkeypatch)
+    for name in HOSTS:
+        add_host(name)
 
 
 @pytest.mark.parametrize("name", HOSTS)
@@ -72,7 +81,7 @@ def test_a_key_is_never_written_and_paths_do_not_depend_on_the_folder(person: Pe
 
 def test_comments_and_other_servers_stay_and_are_not_shown(person: Person) -> None:
     file = HOSTS["zed"].find_file()
-    file.parent.mkdir(parents=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(COMMENTED)
     file.chmod(0o600)
     done = person.run("install", "zed", "--sandbox")
@@ -99,7 +108,7 @@ BROKEN = {
 @pytest.mark.parametrize("name", BROKEN)
 def test_a_broken_file_of_the_host_is_one_line_and_stays_as_it_is(name: str, person: Person) -> None:
     file = HOSTS[name].find_file()
-    file.parent.mkdir(parents=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
     content = BROKEN[name].encode("latin-1")
     file.write_bytes(content)
     for words in (("install", name, "--sandbox"), ("uninstall", name)):
@@ -128,7 +137,7 @@ def test_a_folder_that_cannot_be_written_is_one_line(person: Person, tmp_path: P
 def test_codex_keeps_its_other_tables(tmp_path: Path) -> None:
     host, file = HOSTS["codex"], tmp_path / "config.toml"
     file.write_text('model = "o"\n\n[mcp_servers.seedance]\ncommand = "old"\n\n[mcp_servers.other]\ncommand = "y"\n')
-    entry = build_entry(host.form, sandbox=True, environ={})
+    entry = build_entry(sandbox=True, environ={})
     write_change(add_entry(host, file, entry))
     document = tomllib.loads(file.read_text())
     assert document["mcp_servers"]["other"] == {"command": "y"}
@@ -170,19 +179,19 @@ WRITTEN = [("cursor", text) for text in FILES.values()] + [("codex", text) for t
 @pytest.mark.parametrize(("name", "text"), WRITTEN, ids=[*FILES, *(f"codex {name}" for name in TABLES)])
 def test_uninstall_gives_back_the_very_bytes_that_install_found(name: str, text: str, person: Person) -> None:
     file = HOSTS[name].find_file()
-    file.parent.mkdir(parents=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
     file.write_bytes(text.encode())
     assert person.run("uninstall", name).err.startswith(f"{HOSTS[name].title} has no entry of ours")
     assert list(file.parent.iterdir()) == [file]
     assert person.run("install", name, "--sandbox").code == 0
     written = file.read_bytes().decode()
-    assert written.startswith("\ufeff") == text.startswith("\ufeff")
+    assert not written.startswith("\ufeff")
     assert written.count("\n") - written.count("\r\n") == text.count("\n") - text.count("\r\n") or "\r\n" not in text
     again = person.run("install", name, "--sandbox")
     assert (again.out, "has this entry already" in again.err) == ("", True)
     assert person.run("install", name).code == 0  # renewed where it stands
     assert person.run("uninstall", name).code == 0
-    assert file.read_bytes() == text.encode()
+    assert file.read_bytes() == text.removeprefix("\ufeff").encode()  # hosts refuse a file with a mark
     copy = file.with_name(f"{file.name}.before-seedance")
     assert copy.read_bytes() == text.encode()
     assert {path.name for path in file.parent.iterdir()} == {
@@ -203,7 +212,7 @@ def test_a_file_that_install_made_goes_with_uninstall(name: str, person: Person)
 
 def test_what_somebody_changed_after_install_stays_and_our_empty_list_goes(person: Person) -> None:
     file = HOSTS["cursor"].find_file()
-    file.parent.mkdir(parents=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text('{\n  "theme": "dark"\n}\n')
     assert person.run("install", "cursor", "--sandbox").code == 0
     file.write_text(file.read_text().replace("dark", "light"))
@@ -213,7 +222,7 @@ def test_what_somebody_changed_after_install_stays_and_our_empty_list_goes(perso
 
 def test_an_empty_list_that_was_there_before_stays(person: Person) -> None:
     file = HOSTS["cursor"].find_file()
-    file.parent.mkdir(parents=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text('{\n  "theme": "dark",\n  "mcpServers": {\n  }\n}\n')
     assert person.run("install", "cursor", "--sandbox").code == 0
     file.write_text(file.read_text().replace("dark", "light"))
@@ -223,7 +232,7 @@ def test_an_empty_list_that_was_there_before_stays(person: Person) -> None:
 
 def test_the_comment_above_the_next_table_of_codex_stays(person: Person) -> None:
     file = HOSTS["codex"].find_file()
-    file.parent.mkdir(parents=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
     assert person.run("install", "codex", "--sandbox").code == 0
     more = '\n# my important note\n[mcp_servers.docs]\ncommand = "y"\n'
     file.write_text(file.read_text() + more)
@@ -233,7 +242,7 @@ def test_the_comment_above_the_next_table_of_codex_stays(person: Person) -> None
 
 def test_an_entry_of_codex_in_one_line_is_named_and_left_alone(person: Person) -> None:
     file = HOSTS["codex"].find_file()
-    file.parent.mkdir(parents=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text('mcp_servers.seedance = { command = "x" }\n')
     for words in (("install", "codex", "--sandbox"), ("uninstall", "codex")):
         done = person.run(*words)
@@ -289,7 +298,7 @@ def test_what_belongs_to_another_profile_is_dropped_by_name(person: Person) -> N
 
 def write_old(**entry: object) -> Path:
     file = HOSTS["cursor"].find_file()
-    file.parent.mkdir(parents=True)
+    file.parent.mkdir(parents=True, exist_ok=True)
     others = {"gh": {"command": "gh", "env": {"GITHUB_TOKEN": "ghp_other"}}}
     file.write_text(json.dumps({"mcpServers": {**others, "seedance": entry}}))
     return file
@@ -393,7 +402,7 @@ def test_a_path_beyond_the_basic_plane_goes_into_toml(person: Person) -> None:
 
 @pytest.mark.parametrize("name", ["cursor", "codex"])
 def test_a_path_that_is_no_text_is_refused(name: str, tmp_path: Path) -> None:
-    entry = build_entry(HOSTS[name].form, sandbox=False, environ={"SEEDANCE_WALLET_FILE": "/w\udcff"})
+    entry = build_entry(sandbox=False, environ={"SEEDANCE_WALLET_FILE": "/w\udcff"})
     with pytest.raises(ConfigError, match="not UTF-8"):
         add_entry(HOSTS[name], tmp_path / "file", entry)
 
@@ -449,7 +458,7 @@ def test_hostile_files_raise_only_our_error(tmp_path_factory: pytest.TempPathFac
     file.write_bytes(text.encode("utf-8", "replace"))
     for name in ("cursor", "codex"):
         try:
-            add_entry(HOSTS[name], file, build_entry(HOSTS[name].form, sandbox=True, environ={}))
+            add_entry(HOSTS[name], file, build_entry(sandbox=True, environ={}))
             remove_entry(HOSTS[name], file)
         except ConfigError:
             pass

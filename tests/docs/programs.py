@@ -25,6 +25,7 @@ import httpx
 
 from seedance_mcp.cli.batch_input import read_shots
 from seedance_mcp.cli.exit_codes import INTERRUPTED
+from seedance_mcp.cli.install.catalog import HOSTS
 from seedance_mcp.config.settings import read_settings
 from seedance_mcp.sandbox import EXAMPLE_IMAGE
 from tests.cli.conftest import Person
@@ -102,10 +103,11 @@ class Reader:
     exported: dict[str, str] = field(default_factory=dict[str, str])
 
     def lay(self, blocks: list[Block]) -> None:
-        """Create the files that a page assumes: its pictures, its files, and a wallet if it creates none."""
+        """Create what a page assumes: pictures, files, Claude Desktop, and a wallet if it creates none."""
         code = "\n".join(block.text for block in blocks)
         for name in set(re.findall(r"(?<![\w/.-])[\w-]+\.(?:jpg|png)\b", code)):
             shutil.copyfile(EXAMPLE_IMAGE, self.folder / name)
+        HOSTS["claude-desktop"].find_place().folder.mkdir(parents=True, exist_ok=True)
         self._put_wallet(self.sandbox_data)
         if not re.search(r"^seedance-mcp wallet create\b", code, re.MULTILINE):
             self._put_wallet(self.data)

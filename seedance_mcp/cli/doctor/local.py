@@ -13,7 +13,8 @@ import anyio.to_thread
 
 from seedance_mcp.adapters.wallet import list_sources
 from seedance_mcp.adapters.wallet.key_files import is_locked
-from seedance_mcp.cli.install.hosts import HOSTS, has_entry
+from seedance_mcp.cli.install.catalog import HOSTS
+from seedance_mcp.cli.install.hosts import has_entry
 from seedance_mcp.config.settings import Settings, list_unread_files
 from seedance_mcp.core.errors import ConfigError, SeedanceError, format_clock
 from seedance_mcp.core.freezes import Freeze

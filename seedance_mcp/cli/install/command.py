@@ -8,8 +8,9 @@ from typing import Annotated, cast
 import typer
 
 from seedance_mcp.cli.console import words
+from seedance_mcp.cli.install.catalog import HOSTS, Host
 from seedance_mcp.cli.install.entry import KEY, SECRETS, build_entry, check_entry, has_key, list_dropped, read_profile
-from seedance_mcp.cli.install.hosts import HOSTS, Change, Host, add_entry, read_entry, remove_entry, write_change
+from seedance_mcp.cli.install.hosts import Change, add_entry, read_entry, remove_entry, write_change
 from seedance_mcp.config.settings import read_settings
 from seedance_mcp.core.errors import ConfigError
 
@@ -35,9 +36,9 @@ def install(
     chosen = _find_host(host)
     if not sandbox:
         read_settings(os.environ)  # the copied settings must be valid
-    place = file or chosen.find_file()
+    place = file or _find_installed(chosen)
     old = read_entry(chosen, place)
-    entry = build_entry(chosen.form, sandbox=sandbox, environ=os.environ, old=old)
+    entry = build_entry(sandbox=sandbox, environ=os.environ, old=old, extra=chosen.extra)
     if old is not None:
         check_entry(entry, place)
     change = add_entry(chosen, place, entry)
@@ -70,9 +71,28 @@ def _find_host(name: str) -> Host:
     return host
 
 
+def _find_installed(host: Host) -> Path:
+    """Return the file of a host that is on this machine.
+
+    Raises:
+        ConfigError: It is not: no program would read the file.
+    """
+    place = host.find_place()
+    if not place.is_there:
+        raise ConfigError(
+            f"{host.title} does not seem to be installed: there is no folder {place.folder}. Nothing was written.",
+            f"Install and start {host.title} first, or name its file with --file.",
+        )
+    return place.file
+
+
 def _apply(host: Host, change: Change, *, dry_run: bool) -> Path | None:
     """Show a change, write it, and return the path of the copy, if any."""
     typer.echo(change.diff)
+    if change.drops_bom:
+        words.print(
+            f"{change.file} begins with a byte order mark, which hosts do not accept: it is removed.", markup=False
+        )
     if change.after is None:
         words.print(f"{change.file} contains nothing else: the file is removed.", markup=False)
     if dry_run:

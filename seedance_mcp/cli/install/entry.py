@@ -14,8 +14,9 @@ import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal, cast
+from typing import cast
 
+from seedance_mcp.cli.install.shapes import Form, find_key
 from seedance_mcp.cli.install.toml_edit import write_toml
 from seedance_mcp.config.settings import read_settings
 from seedance_mcp.config.sources import PREFIX, SETTINGS, expand
@@ -23,8 +24,6 @@ from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.core.next_steps import join_steps
 
 SERVER_NAME = "seedance"
-START_SECONDS, CALL_SECONDS = 30, 120
-"""Time-outs in Codex's entry; its default of 10 s is short for a first start."""
 
 KEY = "SEEDANCE_WALLET_KEY"
 SECRETS = (KEY, "SEEDANCE_RPC_URL", "SEEDANCE_TEMPO_RPC_URL")
@@ -44,35 +43,33 @@ _KEY_LIKE = re.compile(r"[0-9a-fA-F]{64}")
 _MAY_HIDE = re.compile(rf"=|{_KEY_LIKE.pattern}")
 _HIDDEN = "(not shown)"
 
-Form = Literal["mcpServers", "servers", "context_servers", "codex"]
-
 
 def build_entry(
-    form: Form, *, sandbox: bool, environ: Mapping[str, str], old: Mapping[str, object] | None = None
+    *,
+    sandbox: bool,
+    environ: Mapping[str, str],
+    old: Mapping[str, object] | None = None,
+    extra: Mapping[str, object] | None = None,
 ) -> dict[str, object]:
     """Build our entry: the absolute command, the owner's settings, and no secret.
 
     Args:
-        form: The format of the host's file.
         sandbox: True to start in the sandbox.
         environ: The owner's settings; those that are neither secret nor a sandbox's are copied.
         old: The existing entry. Its settings are kept unless `environ` has other values, except a key and the
             settings of another profile.
+        extra: Members that the host's entries have in addition; those of the existing entry prevail.
     """
     script = shutil.which("seedance-mcp", path=str(Path(sys.executable).parent))  # of this installation
     command, args = (script, []) if script else (sys.executable, ["-m", "seedance_mcp"])
-    entry: dict[str, object] = {"type": "stdio"} if form == "servers" else {}
-    entry |= {"command": command, "args": args}
-    if form == "codex":
-        entry |= {"startup_timeout_sec": START_SECONDS, "tool_timeout_sec": CALL_SECONDS}
-    if (
-        old is not None and "command" in old
-    ):  # additions of the host or the owner, but not the address of a remote server
+    extra = extra or {}
+    entry: dict[str, object] = {name: extra[name] for name in ("type",) if name in extra}
+    entry |= {"command": command, "args": args, **extra}
+    if old is not None and "command" in old:  # what the host or the owner added, but not a remote server's address
         entry |= {name: value for name, value in old.items() if name not in _OURS}
     fresh = {PROFILE: "sandbox"} if sandbox else _read_environ(environ)
     env = {**_keep(old or {}, fresh), **fresh}
-    if env or form != "codex":
-        entry["env"] = {name: env[name] for name in sorted(env)}
+    entry["env"] = {name: env[name] for name in sorted(env)}
     return entry
 
 
@@ -165,18 +162,18 @@ def _show(form: Form, entry: object) -> list[str]:
         return []
     masked = _mask(cast("dict[str, object]", entry)) if isinstance(entry, dict) else _HIDDEN
     if form == "codex" and isinstance(masked, dict):
-        return write_toml("mcp_servers", SERVER_NAME, masked).splitlines()
-    return json.dumps({form: {SERVER_NAME: masked}}, indent=2, ensure_ascii=False).splitlines()
+        return write_toml(find_key(form), SERVER_NAME, masked).splitlines()
+    return json.dumps({find_key(form): {SERVER_NAME: masked}}, indent=2, ensure_ascii=False).splitlines()
 
 
 def _mask(entry: Mapping[str, object]) -> dict[str, object]:
     """Return an entry with only values that are known not to be secret: it may contain anything."""
     masked: dict[str, object] = {}
     for name, value in entry.items():
-        if name == "env" and isinstance(value, dict):
+        if name in ("env", "environment") and isinstance(value, dict):
             env = cast("dict[str, object]", value)
             masked[name] = {inner: env[inner] if _is_plain(inner, env[inner]) else _HIDDEN for inner in env}
-        elif name == "args" and isinstance(value, list):
+        elif name in ("args", "command") and isinstance(value, list):
             masked[name] = [part if _is_plain_word(part) else _HIDDEN for part in cast("list[object]", value)]
         elif isinstance(value, bool | int) or (name in ("type", "command") and not _MAY_HIDE.search(str(value))):
             masked[name] = value

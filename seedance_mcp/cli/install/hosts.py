@@ -1,4 +1,4 @@
-"""Hosts: the file in which each MCP host lists its servers, and how our entry is added to it and removed.
+"""Hosts: how our entry is added to the file in which an MCP host lists its servers, and removed from it.
 
 The files are other programs', so this module changes only our entry, keeps a copy of the file, and refuses a file that
 it cannot read. It never writes a key, because many programs read a host's file.
@@ -8,124 +8,24 @@ from __future__ import annotations
 
 import os
 import shutil
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
-from seedance_mcp.cli.install.entry import SERVER_NAME, Form, show_change
+from seedance_mcp.cli.install.catalog import Host
+from seedance_mcp.cli.install.entry import SERVER_NAME, show_change
 from seedance_mcp.cli.install.json_edit import cut_json, parse_json, read_object, set_json
+from seedance_mcp.cli.install.shapes import Form, find_key, from_host, to_host
 from seedance_mcp.cli.install.toml_edit import cut_toml, parse_toml, read_table, set_toml
 from seedance_mcp.core.errors import ConfigError
 
-CONFIG_BYTES_MAX = 8 * 1024 * 1024
+CONFIG_BYTES_MAX = 256 * 1024 * 1024
+"""Claude Code's file also has its history: 65 MB have been seen."""
+
 BACKUPS_MAX = 1000
 
 _BOM = "\ufeff"
-_CODEX = "mcp_servers"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Host:
-    """One MCP host.
-
-    Attributes:
-        name: Its name as an argument.
-        title: Its name for people.
-        form: The format of its file.
-        places: Its file on Linux, macOS and Windows; `~`, `$CONFIG` and `$APPDATA` are expanded.
-        reload: The next step for the person.
-    """
-
-    name: str
-    title: str
-    form: Form
-    places: tuple[str, str, str]
-    reload: str
-
-    def find_file(self, platform: str = sys.platform, environ: Mapping[str, str] | None = None) -> Path:
-        """Return this host's file for this user; it need not exist."""
-        environ = os.environ if environ is None else environ
-        index = 1 if platform == "darwin" else 2 if platform in ("win32", "cygwin") else 0
-        home = environ.get("USERPROFILE") if index == 2 else environ.get("HOME")
-        home = home or str(Path.home())
-        words = {
-            "~": home,
-            "$CONFIG": environ.get("XDG_CONFIG_HOME") or f"{home}/.config",
-            "$APPDATA": environ.get("APPDATA") or f"{home}/AppData/Roaming",
-            "$CODEX": environ.get("CODEX_HOME") or f"{home}/.codex",
-        }
-        first, _, rest = self.places[index].partition("/")
-        return Path(words[first], *rest.split("/"))
-
-
-def _everywhere(place: str) -> tuple[str, str, str]:
-    return place, place, place
-
-
-HOSTS: dict[str, Host] = {
-    host.name: host
-    for host in (
-        Host(
-            name="claude-desktop",
-            title="Claude Desktop",
-            form="mcpServers",
-            places=(
-                "$CONFIG/Claude/claude_desktop_config.json",
-                "~/Library/Application Support/Claude/claude_desktop_config.json",
-                "$APPDATA/Claude/claude_desktop_config.json",
-            ),
-            reload="Quit Claude Desktop and start it again.",
-        ),
-        Host(
-            name="claude-code",
-            title="Claude Code",
-            form="mcpServers",
-            places=_everywhere("~/.claude.json"),
-            reload="Start a new session, and look with /mcp.",
-        ),
-        Host(
-            name="cursor",
-            title="Cursor",
-            form="mcpServers",
-            places=_everywhere("~/.cursor/mcp.json"),
-            reload="Cursor sees it at once: Settings, MCP.",
-        ),
-        Host(
-            name="vscode",
-            title="VS Code",
-            form="servers",
-            places=(
-                "$CONFIG/Code/User/mcp.json",
-                "~/Library/Application Support/Code/User/mcp.json",
-                "$APPDATA/Code/User/mcp.json",
-            ),
-            reload="Run the command MCP: List Servers, and start it.",
-        ),
-        Host(
-            name="codex",
-            title="Codex",
-            form="codex",
-            places=_everywhere("$CODEX/config.toml"),
-            reload="Start a new session.",
-        ),
-        Host(
-            name="windsurf",
-            title="Windsurf",
-            form="mcpServers",
-            places=_everywhere("~/.codeium/windsurf/mcp_config.json"),
-            reload="Press Refresh in its MCP panel.",
-        ),
-        Host(
-            name="zed",
-            title="Zed",
-            form="context_servers",
-            places=("$CONFIG/zed/settings.json", "~/.config/zed/settings.json", "$APPDATA/Zed/settings.json"),
-            reload="Zed sees it at once.",
-        ),
-    )
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +52,11 @@ class Change:
         """Return the change of our entry for people; the rest of the file may contain secrets."""
         return show_change(self.form, self.file, self.old, self.new)
 
+    @property
+    def drops_bom(self) -> bool:
+        """Return True if a byte order mark is removed: most hosts refuse a file with one."""
+        return self.after is not None and (self.before or "").startswith(_BOM)
+
 
 def read_entry(host: Host, file: Path) -> Mapping[str, object] | None:
     """Return our entry in a host's file, or None.
@@ -160,7 +65,7 @@ def read_entry(host: Host, file: Path) -> Mapping[str, object] | None:
         ConfigError: The file cannot be read.
     """
     entry = _read_servers(host, _read_text(file) or "", file).get(SERVER_NAME)
-    return cast("dict[str, object]", entry) if isinstance(entry, dict) else None
+    return from_host(host.form, cast("dict[str, object]", entry)) if isinstance(entry, dict) else None
 
 
 def has_entry(host: Host, file: Path) -> bool | None:
@@ -180,9 +85,11 @@ def add_entry(host: Host, file: Path, entry: Mapping[str, object]) -> Change:
         ConfigError: The file cannot be read, or is not in this host's format. Nothing is changed.
     """
     before = _read_text(file)
+    new = to_host(host.form, entry)
     old = _read_servers(host, before or "", file).get(SERVER_NAME)
-    after = before if old == entry else _set(host, before or "", file, entry)
-    return Change(form=host.form, file=file, before=before, after=after, old=old, new=entry)
+    text = _without_bom(before or "")
+    after = _set(host, text, file, new) if before is None or old != new else text
+    return Change(form=host.form, file=file, before=before, after=after, old=old, new=new)
 
 
 def remove_entry(host: Host, file: Path) -> Change:
@@ -196,7 +103,8 @@ def remove_entry(host: Host, file: Path) -> Change:
     if before is None or SERVER_NAME not in servers:
         return Change(form=host.form, file=file, before=before, after=before, old=None, new=None)
     old = servers[SERVER_NAME]
-    return Change(form=host.form, file=file, before=before, after=_undo(host, before, file, old), old=old, new=None)
+    after = _undo(host, _without_bom(before), file, old)
+    return Change(form=host.form, file=file, before=before, after=after, old=old, new=None)
 
 
 def _undo(host: Host, before: str, file: Path, old: object) -> str | None:
@@ -207,11 +115,10 @@ def _undo(host: Host, before: str, file: Path, old: object) -> str | None:
             return copy
         if _would_be(host, "", file, entry) == before:
             return None
-    bom, text = _split_bom(before)
     if host.form == "codex":
-        return bom + cut_toml(text, file, _CODEX, SERVER_NAME)
-    made_by_us = copy is not None and host.form not in parse_json(_split_bom(copy)[1], file)
-    return bom + cut_json(text, file, host.form, SERVER_NAME, with_key=made_by_us)
+        return cut_toml(before, file, find_key(host.form), SERVER_NAME)
+    made_by_us = copy is not None and find_key(host.form) not in parse_json(copy, file)
+    return cut_json(before, file, find_key(host.form), SERVER_NAME, with_key=made_by_us)
 
 
 def _read_copy(host: Host, file: Path) -> str | None:
@@ -220,7 +127,7 @@ def _read_copy(host: Host, file: Path) -> str | None:
         try:
             text = _read_text(copy)
             if text is not None and SERVER_NAME not in _read_servers(host, text, copy):
-                return text
+                return _without_bom(text)
         except ConfigError:
             continue  # the copy was changed: it cannot be used, and the file itself is not at fault
     return None
@@ -234,28 +141,27 @@ def _would_be(host: Host, text: str, file: Path, entry: Mapping[str, object]) ->
 
 
 def _set(host: Host, text: str, file: Path, entry: Mapping[str, object]) -> str:
-    bom, text = _split_bom(text)
     if host.form == "codex":
-        after = set_toml(text, file, _CODEX, SERVER_NAME, entry)
+        after = set_toml(text, file, find_key(host.form), SERVER_NAME, entry)
     else:
-        after = set_json(text, file, host.form, SERVER_NAME, entry)
+        after = set_json(text, file, find_key(host.form), SERVER_NAME, entry)
     try:
         after.encode("utf-8")
     except UnicodeEncodeError as exc:  # a path in the environment that is not Unicode text
         raise ConfigError(f"What {file} would hold is not UTF-8 text.", "Nothing was changed.") from exc
-    return bom + after
+    return after
 
 
 def _read_servers(host: Host, text: str, file: Path) -> dict[str, object]:
     """Return a host's servers by name."""
-    _, text = _split_bom(text)
+    text = _without_bom(text)
     if host.form == "codex":
-        return read_table(parse_toml(text, file), _CODEX, file)
-    return read_object(parse_json(text, file), host.form, file)
+        return read_table(parse_toml(text, file), find_key(host.form), file)
+    return read_object(parse_json(text, file), find_key(host.form), file)
 
 
-def _split_bom(text: str) -> tuple[str, str]:
-    return (_BOM, text[1:]) if text.startswith(_BOM) else ("", text)
+def _without_bom(text: str) -> str:
+    return text.removeprefix(_BOM)
 
 
 def write_change(change: Change) -> Path | None:
@@ -315,8 +221,9 @@ def _name_backup(file: Path) -> Path:
 def _read_text(file: Path) -> str | None:
     try:
         with file.open("rb") as opened:
-            data = opened.read(CONFIG_BYTES_MAX + 1)
-        if len(data) > CONFIG_BYTES_MAX:
+            is_large = os.fstat(opened.fileno()).st_size > CONFIG_BYTES_MAX
+            data = b"" if is_large else opened.read(CONFIG_BYTES_MAX + 1)
+        if is_large or len(data) > CONFIG_BYTES_MAX:
             raise ConfigError(f"{file} is larger than {CONFIG_BYTES_MAX} bytes.", "Nothing was changed.")
         return data.decode("utf-8")
     except FileNotFoundError:

@@ -73,12 +73,14 @@ def parse_json(text: str, file: Path) -> dict[str, object]:
 
 
 def read_object(document: Mapping[str, object], key: str, file: Path) -> dict[str, object]:
-    """Return the object under a key; an empty one if there is none.
+    """Return the object under a key; an empty one if there is none, or null.
 
     Raises:
         ConfigError: The value is not an object.
     """
-    found = document.get(key, {})
+    found = document.get(key)
+    if found is None:
+        return {}
     if not isinstance(found, dict):
         raise ConfigError(f"{key} in {file} is not an object.", "Correct it first; nothing was changed.")
     return cast("dict[str, object]", found)
@@ -102,6 +104,8 @@ def set_json(text: str, file: Path, key: str, name: str, entry: Mapping[str, obj
         style = _find_style(text, top)
         if key not in document:
             after = _insert(text, top, key, {name: entry}, style, outer="", one_line=False)
+        elif document[key] is None:
+            after = _replace(text, _find(text, top, key), {name: entry}, style)
         elif name in servers:
             after = _replace(text, _find(text, _find(text, top, key).value, name), entry, style)
         else:
@@ -165,14 +169,25 @@ def _blank(pattern: re.Pattern[str], text: str) -> str:
 @lru_cache(maxsize=4)
 def _strip(text: str) -> tuple[str, str]:
     """Return the text without comments, and also without trailing commas."""
+    if _is_json(text):  # as most files are; some of them are large
+        return text, text
     bare = _blank(_COMMENT, text)
     return bare, _blank(_LAST_COMMA, bare)
+
+
+def _is_json(text: str) -> bool:
+    try:
+        json.loads(text)
+    except (ValueError, RecursionError):
+        return False
+    return True
 
 
 def _plain(text: str) -> str:
     return _strip(text)[1]
 
 
+@lru_cache(maxsize=8)
 def _members(text: str, start: int) -> tuple[list[_Member], int]:
     """Return the members of the object at `start`, and the position of its closing brace."""
     bare, plain = _strip(text)

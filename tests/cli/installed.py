@@ -1,0 +1,18 @@
+"""Hosts that are installed in the temporary home: each has the folder that it creates itself."""
+
+import pytest
+
+from seedance_mcp.cli.install.catalog import HOSTS
+
+HOST_VARIABLES = ("CLAUDE_CONFIG_DIR", "CODEX_HOME", "APPDATA", "LOCALAPPDATA")
+"""Variables that move a host's file."""
+
+
+def add_host(name: str) -> None:
+    HOSTS[name].find_place().folder.mkdir(parents=True, exist_ok=True)
+
+
+def drop_variables(patch: pytest.MonkeyPatch) -> None:
+    """Forget the variables of the person who runs the tests."""
+    for variable in HOST_VARIABLES:
+        patch.delenv(variable, raising=False)

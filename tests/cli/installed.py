@@ -4,7 +4,7 @@ import pytest
 
 from seedance_mcp.cli.install.catalog import HOSTS
 
-HOST_VARIABLES = ("CLAUDE_CONFIG_DIR", "CODEX_HOME", "APPDATA", "LOCALAPPDATA")
+HOST_VARIABLES = ("CLAUDE_CONFIG_DIR", "CODEX_HOME", "COPILOT_HOME", "CLINE_DIR", "APPDATA", "LOCALAPPDATA")
 """Variables that move a host's file."""
 
 

@@ -15,6 +15,7 @@ from seedance_mcp.cli import main
 from seedance_mcp.cli.install.catalog import HOSTS
 from seedance_mcp.cli.install.entry import build_entry
 from seedance_mcp.cli.install.hosts import add_entry, has_entry, remove_entry, write_change
+from seedance_mcp.cli.install.shapes import find_key, from_host
 from seedance_mcp.core.errors import ConfigError
 from tests.cli.conftest import Person
 from tests.cli.installed import add_host, drop_variables
@@ -255,11 +256,11 @@ def test_an_entry_of_codex_in_one_line_is_named_and_left_alone(person: Person) -
 def read_env(name: str = "cursor") -> dict[str, str]:
     text = HOSTS[name].find_file().read_text()
     document = tomllib.loads(text) if name == "codex" else json.loads(text)
-    servers = document["mcp_servers" if name == "codex" else HOSTS[name].form]
-    return cast("dict[str, str]", servers["seedance"].get("env", {}))
+    entry = document[find_key(HOSTS[name].form)]["seedance"]
+    return cast("dict[str, str]", from_host(HOSTS[name].form, entry).get("env", {}))
 
 
-@pytest.mark.parametrize("name", ["cursor", "codex", "vscode"])
+@pytest.mark.parametrize("name", ["cursor", "codex", "vscode", "opencode"])
 def test_the_owners_limits_survive_a_reinstall(name: str, person: Person) -> None:
     limits = {"SEEDANCE_MAX_PER_DAY": "2.00", "SEEDANCE_ASK_ABOVE": "0.50"}
     assert person.run("install", name, **limits).code == 0

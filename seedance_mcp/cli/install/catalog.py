@@ -107,6 +107,8 @@ def _read_words(environ: Mapping[str, str], *, windows: bool) -> dict[str, str]:
         "$LOCALAPPDATA": environ.get("LOCALAPPDATA") or f"{home}/AppData/Local",
         "$FLATPAK": f"{home}/.var/app",
         "$CODEX": environ.get("CODEX_HOME") or f"{home}/.codex",
+        "$COPILOT": environ.get("COPILOT_HOME") or f"{home}/.copilot",
+        "$CLINE": environ.get("CLINE_DIR") or f"{home}/.cline",
         "$CLAUDE": environ.get("CLAUDE_CONFIG_DIR") or f"{home}/.claude",
         "$CLAUDE_FILE": environ.get("CLAUDE_CONFIG_DIR") or home,
     }
@@ -129,6 +131,15 @@ _CODE = {
 
 def _in_code(system: str, file: str) -> tuple[Where, ...]:
     return tuple(_in(folder, file) for folder in _CODE[system])
+
+
+_CLINE = "settings/cline_mcp_settings.json"
+
+
+def _in_cline(system: str) -> tuple[Where, ...]:
+    """Return the places of Cline: its own folder, and that of its earlier versions inside VS Code."""
+    inside = (f"{code}/User/globalStorage/saoudrizwan.claude-dev" for code in _CODE[system])
+    return (_in("$CLINE/data", _CLINE), *(_in(folder, _CLINE) for folder in inside))
 
 
 def _everywhere(
@@ -199,6 +210,45 @@ _LIST = (
         mac=(_in("~/.config/zed", "settings.json"),),
         windows=(_in("$APPDATA/Zed", "settings.json"),),
         reload="Zed sees it at once.",
+    ),
+    _everywhere(
+        "gemini-cli",
+        "Gemini CLI",
+        _in("~/.gemini", "settings.json"),
+        reload="Start a new session, and look with /mcp.",
+    ),
+    _everywhere(
+        "opencode",
+        "OpenCode",
+        _in("$CONFIG/opencode", "opencode.json"),
+        form="opencode",
+        reload="Start a new session.",
+        type="local",
+        enabled=True,
+        timeout=START_SECONDS * 1000,  # to list the tools, in ms
+    ),
+    _everywhere(
+        "copilot-cli",
+        "GitHub Copilot CLI",
+        _in("$COPILOT", "mcp-config.json"),
+        reload="Start a new session, and look with /mcp show.",
+        type="local",
+        tools=["*"],
+    ),
+    Host(
+        name="cline",
+        title="Cline",
+        form="mcpServers",
+        linux=_in_cline("linux"),
+        mac=_in_cline("mac"),
+        windows=_in_cline("windows"),
+        reload="Look under MCP Servers, Configure.",
+    ),
+    _everywhere(
+        "lm-studio",
+        "LM Studio",
+        _in("~/.lmstudio", "mcp.json"),
+        reload="Switch the server on in the Program tab.",
     ),
 )
 

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, cast
+from typing import Annotated
 
 import typer
 
@@ -61,7 +61,7 @@ def uninstall(host: HostName, dry_run: DryRun = False, file: File = None) -> Non
         words.print(f"{chosen.title} has no entry of ours: {change.file}", markup=False)
         return
     backup = _apply(chosen, change, dry_run=dry_run)
-    _say_where_the_key_is(change.old, change.file, backup)
+    _say_where_the_key_is(change.old_entry or {}, change.file, backup)
 
 
 def _find_host(name: str) -> Host:
@@ -115,8 +115,7 @@ def _say_what_is_lost(old: Mapping[str, object], new: Mapping[str, object]) -> N
         words.print(f"No longer in the entry: {', '.join(dropped)}.", markup=False)
 
 
-def _say_where_the_key_is(old: object, file: Path, backup: Path | None) -> None:
-    entry = cast("dict[str, object]", old) if isinstance(old, dict) else {}
+def _say_where_the_key_is(entry: Mapping[str, object], file: Path, backup: Path | None) -> None:
     if not has_key(entry):
         return
     flag = " --sandbox" if read_profile(entry) == "sandbox" else ""

@@ -173,8 +173,11 @@ def _mask(entry: Mapping[str, object]) -> dict[str, object]:
         if name in ("env", "environment") and isinstance(value, dict):
             env = cast("dict[str, object]", value)
             masked[name] = {inner: env[inner] if _is_plain(inner, env[inner]) else _HIDDEN for inner in env}
-        elif name in ("args", "command") and isinstance(value, list):
-            masked[name] = [part if _is_plain_word(part) else _HIDDEN for part in cast("list[object]", value)]
+        elif name in ("args", "command", "tools") and isinstance(value, list):
+            parts = enumerate(cast("list[object]", value))
+            masked[name] = [
+                part if _is_plain_word(part, at if name == "command" else 1) else _HIDDEN for at, part in parts
+            ]
         elif isinstance(value, bool | int) or (name in ("type", "command") and not _MAY_HIDE.search(str(value))):
             masked[name] = value
         else:
@@ -188,6 +191,8 @@ def _is_plain(name: str, value: object) -> bool:
     return _KEY_LIKE.search(str(value)) is None
 
 
-def _is_plain_word(part: object) -> bool:
-    """Return True if an argument is a flag, or names us; any other one could be a token."""
-    return isinstance(part, str) and not _MAY_HIDE.search(part) and (part.startswith("-") or "seedance" in part)
+def _is_plain_word(part: object, position: int) -> bool:
+    """Return True if a word is a program (position 0), a flag, or names us; any other one could be a token."""
+    if not isinstance(part, str) or _MAY_HIDE.search(part):
+        return False
+    return position == 0 or part.startswith("-") or part == "*" or "seedance" in part

@@ -53,6 +53,12 @@ class Change:
         return show_change(self.form, self.file, self.old, self.new)
 
     @property
+    def old_entry(self) -> dict[str, object] | None:
+        """Return our entry before, in our shape."""
+        old = self.old
+        return from_host(self.form, cast("dict[str, object]", old)) if isinstance(old, dict) else None
+
+    @property
     def drops_bom(self) -> bool:
         """Return True if a byte order mark is removed: most hosts refuse a file with one."""
         return self.after is not None and (self.before or "").startswith(_BOM)

@@ -50,12 +50,14 @@ class _Call:
         asked_at: Start of the question to a person.
         asked: Subject of the question.
         progress: The latest progress value.
+        notes: What was changed in the arguments, for the caller.
     """
 
     began_at: float
     asked_at: float | None = None
     asked: Proposal | None = None
     progress: float = 0.0
+    notes: tuple[str, ...] = ()
 
 
 _call: ContextVar[_Call] = ContextVar("call")
@@ -64,6 +66,16 @@ _call: ContextVar[_Call] = ContextVar("call")
 def begin_call() -> None:
     """Start the clock of the current call."""
     _call.set(_Call(began_at=anyio.current_time()))
+
+
+def keep_notes(notes: tuple[str, ...]) -> None:
+    """Keep what the result of the current call must also say."""
+    _read_call().notes = notes
+
+
+def read_notes() -> tuple[str, ...]:
+    """Return what the result of the current call must also say."""
+    return _read_call().notes
 
 
 def begin_question(proposal: Proposal) -> None:

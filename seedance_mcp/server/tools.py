@@ -37,6 +37,7 @@ from seedance_mcp.server.call_context import (
     Ctx,
     find_engine,
     read_deadlines,
+    read_notes,
     telling_progress,
 )
 from seedance_mcp.server.parameters import (
@@ -203,6 +204,8 @@ def _answer_job(result: JobResult, thumbnail: bytes | None) -> CallToolResult:
 def _answer(result: BaseModel, *, file: str | None = None, thumbnail: bytes | None = None) -> CallToolResult:
     """Build a result with the same facts as data and as text, a link to the saved file, and its thumbnail."""
     facts = cast("dict[str, Any]", redact_data(result.model_dump(mode="json")))
+    if "notes" in facts:
+        facts["notes"] = [*read_notes(), *facts["notes"]]
     text = json.dumps(facts, ensure_ascii=False, separators=(",", ":"))
     content: list[Any] = [TextContent(type="text", text=text)]
     if file is not None:

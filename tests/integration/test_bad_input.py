@@ -47,6 +47,7 @@ IMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
     "http-url": (lambda _: "http://example.com/cat.png", "https"),
     "system-file": (lambda _: "/etc/hostname", "hidden or system folder"),
     "no-name": (lambda _: " ", "No image was named"),
+    "empty-name": (lambda _: "", "No image was named"),
 }
 
 
@@ -72,11 +73,20 @@ ARGUMENTS: dict[str, tuple[dict[str, object], str]] = {
     "1080p-on-fast": ({"resolution": "1080p"}, "resolution 1080p is not available for seedance-fast"),
     "unknown-ratio": ({"aspect_ratio": "2:1"}, "aspect_ratio"),
     "unknown-model": ({"model": "sora"}, "model"),
-    "unknown-argument": ({"max_prize_usd": "1"}, "max_prize_usd: there is no such argument"),
+    "unknown-argument": (
+        {"max_prize_usd": "1"},
+        "max_prize_usd: there is no such argument; the nearest is max_price_usd.",
+    ),
+    "argument-like-none": ({"x" * 5000: "1"}, "x…»: there is no such argument."),
+    "flag-of-a-host-misspelt": ({"waitForPrevious": True}, "waitForPrevious: there is no such argument"),
     "seed-where-there-is-none": ({"seed": 1}, "no seed"),
     "camera-lock-where-there-is-none": ({"camera_fixed": True}, "camera"),
     "price-in-words": ({"max_price_usd": "cheap"}, "max_price_usd"),
-    "waiting-too-long": ({"wait_seconds": 46}, "wait_seconds"),
+    "price-empty": ({"max_price_usd": ""}, "max_price_usd is not an amount"),
+    "price-null-as-text": ({"max_price_usd": "null"}, "The value «null» of max_price_usd is not an amount"),
+    "price-with-a-separator": ({"max_price_usd": "1,000"}, "max_price_usd is not an amount"),
+    "price-negative": ({"max_price_usd": -1}, "max_price_usd is not an amount"),
+    "huge-number": ({"duration": 10**5000}, "not a number of thousands of digits"),
 }
 
 

@@ -3,12 +3,14 @@
 Messages go to stderr. stdout has only the requested result, so that it can be piped.
 """
 
+import functools
 import json
 import logging
 import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from types import FrameType
 from typing import Annotated, Literal, NoReturn
@@ -61,7 +63,7 @@ def run() -> None:
     configure_logging("DEBUG" if os.environ.get("SEEDANCE_LOG_LEVEL", "").upper() == "DEBUG" else "WARNING")
     json_asked.set(False)
     try:
-        app()
+        _build_command()()
     except SeedanceError as exc:
         _fail(exc)
     except Exception as exc:  # our own fault: the ledger has the state of the money, the log the traceback
@@ -76,6 +78,12 @@ def run() -> None:
             "Run the same command once more; if it fails again, SEEDANCE_LOG_LEVEL=DEBUG shows where.",
             payment_state="held",
         ))  # fmt: skip
+
+
+@functools.cache
+def _build_command() -> Callable[[], None]:
+    """Return the tree of commands, which takes longer to build than most commands take to run."""
+    return typer.main.get_command(app)
 
 
 def _fail(exc: SeedanceError) -> NoReturn:

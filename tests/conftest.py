@@ -7,6 +7,7 @@ import gc
 import os
 import signal
 import ssl
+import sys
 from collections.abc import AsyncGenerator, Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -30,6 +31,7 @@ TEST_HOSTS = ("127.0.0.1", "localhost", "pictures.test")
 """Names in the certificate of `https_server`."""
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each of our children would compile all of us anew
+sys.dont_write_bytecode = False  # else pytest would rewrite every test anew
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background: our children would be deaf, too
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

@@ -1,6 +1,7 @@
 """Next steps: texts name no tool, and each interface renders the parts in its own words."""
 
 import ast
+import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -57,10 +58,13 @@ def modules() -> Iterator[tuple[str, Path]]:
 def read_sentences(path: Path) -> list[str]:
     """Every text of a file that a person may read: not a docstring, not a single word, not SQL."""
     tree = ast.parse(path.read_text())
-    silent = {node.value for node in ast.walk(tree) if isinstance(node, ast.Expr)}
-    silent |= {part for node in ast.walk(tree) if isinstance(node, ast.JoinedStr) for part in node.values}
+    silent = set[ast.expr]()
     found: list[str] = []
-    for node in ast.walk(tree):
+    for node in ast.walk(tree):  # a parent comes before its parts
+        if isinstance(node, ast.Expr):
+            silent.add(node.value)
+        elif isinstance(node, ast.JoinedStr):
+            silent.update(node.values)
         if node in silent:
             continue
         if isinstance(node, ast.JoinedStr):
@@ -78,16 +82,20 @@ def find_toolish(text: str) -> list[str]:
     return [word for word in TOOLISH.findall(text) if word not in KEYS]
 
 
-SENTENCES = sorted({(module, text) for module, path in modules() for text in read_sentences(path)})
 JOB = "cmw1"
 
 
+@functools.cache
+def list_texts() -> set[str]:
+    return {text for _, path in modules() for text in read_sentences(path)}
+
+
 def test_no_text_names_a_tool_outside_a_part() -> None:
-    assert {text: find_toolish(text) for _, text in SENTENCES if find_toolish(text)} == {}
+    assert {text: found for text in list_texts() if (found := find_toolish(text))} == {}
 
 
 def test_the_scan_reads_messages_and_next_steps() -> None:
-    texts = {text for _, text in SENTENCES}
+    texts = list_texts()
     assert "{0} to join it." in texts
     assert "The same purchase is being made already." in texts
 

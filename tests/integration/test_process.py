@@ -39,6 +39,16 @@ time.time = lambda: right() + float(ahead.read_text() or 0)
 from seedance_mcp.server.stdio import serve
 serve()
 """
+"""A server whose clock is ahead by what a file says."""
+
+PATIENT = """
+from seedance_mcp.adapters.ledger import sqlite_driver
+from seedance_mcp.server.stdio import serve
+sqlite_driver.BUSY_SECONDS = 60
+serve()
+"""
+"""A server that waits long for a locked ledger."""
+
 HELLO = {
     "jsonrpc": "2.0",
     "id": 1,
@@ -51,8 +61,8 @@ HELLO = {
 }
 
 
-def start(*program: str, forked: bool = False, **environ: str) -> "subprocess.Popen[bytes]":
-    command = build_command("seedance_mcp") if forked else [sys.executable, *(program or ("-m", "seedance_mcp"))]
+def start(program: str = "seedance_mcp", *, forked: bool = False, **environ: str) -> "subprocess.Popen[bytes]":
+    command = build_command(program, afresh=not forked)
     plain = {name: value for name, value in os.environ.items() if not name.startswith("SEEDANCE_")}
     return subprocess.Popen(
         command,
@@ -64,9 +74,11 @@ def start(*program: str, forked: bool = False, **environ: str) -> "subprocess.Po
 
 
 @contextmanager
-def running(*program: str, forked: bool = False, **environ: str) -> Generator["subprocess.Popen[bytes]"]:
+def running(
+    program: str = "seedance_mcp", *, forked: bool = False, **environ: str
+) -> Generator["subprocess.Popen[bytes]"]:
     """A server that has said hello; killed in the end where it did not end by itself."""
-    with start(*program, forked=forked, **environ) as process:
+    with start(program, forked=forked, **environ) as process:
         try:
             say(process, HELLO)
             hear(process)
@@ -228,11 +240,11 @@ async def test_an_answer_that_does_not_come_holds_nobody_and_its_payment_is_in_t
 
 @ON_POSIX
 async def test_a_server_whose_ledger_is_locked_answers_other_calls_and_ends_at_a_signal(
-    bench: Bench, picture: Path
+    bench: Bench, picture: Path, tmp_path: Path
 ) -> None:
-    patient = "from seedance_mcp.adapters.ledger import sqlite_driver as driver; driver.BUSY_SECONDS = 60"
-    serve = "from seedance_mcp.server.stdio import serve; serve()"
-    with running("-c", f"{patient}; {serve}", forked=False, **bench.environ) as process:
+    program = tmp_path / "patient.py"
+    program.write_text(PATIENT)
+    with running(str(program), forked=True, **bench.environ) as process:
         ask(process, "wallet_status")
         while hear(process).get("id") != 2:
             pass
@@ -291,9 +303,10 @@ async def test_a_clock_that_is_set_back_in_mid_call_does_not_make_the_call_longe
     bench = await make_bench(faults=("stuck_job",))
     ahead = tmp_path / "ahead"
     ahead.write_text("0")
-    server = StdioServerParameters(
-        command=sys.executable, args=["-c", MOVABLE_CLOCK, str(ahead)], env={**os.environ, **bench.environ}
-    )
+    program = tmp_path / "clock.py"
+    program.write_text(MOVABLE_CLOCK)
+    command, *arguments = build_command(str(program), str(ahead))
+    server = StdioServerParameters(command=command, args=arguments, env={**os.environ, **bench.environ})
     answers: list[Answer] = []
     waited: list[float] = []
 

@@ -1,12 +1,12 @@
 """Many servers, one budget: real processes on one file."""
 
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.adapters.ledger.rows import NOW
+from tests.forks import build_command
 from tests.ledgers import work_on
 
 PROCESSES = 16
@@ -39,10 +39,11 @@ print(granted)
 
 @pytest.mark.slow
 def test_sixteen_processes_together_reserve_all_of_the_cap_and_not_one_micro_usdc_more(tmp_path: Path) -> None:
-    file, start = tmp_path / "ledger.sqlite3", tmp_path / "start"
+    file, start, program = tmp_path / "ledger.sqlite3", tmp_path / "start", tmp_path / "racer.py"
+    program.write_text(RACER)
     racers = [
         subprocess.Popen(
-            [sys.executable, "-c", RACER, str(file), str(start), str(AMOUNT), str(CAP), str(number)],
+            build_command(str(program), str(file), str(start), str(AMOUNT), str(CAP), str(number)),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,

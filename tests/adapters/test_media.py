@@ -28,6 +28,7 @@ from seedance_mcp.adapters.media.videos import (
 from seedance_mcp.core.errors import StudioProtocolError, VideoUnsavedError
 from seedance_mcp.core.wire.containers import BOXES_MAX, NotAVideoError, read_container
 from tests.adapters.test_studio import open_studio
+from tests.bombs import build_gzip_bomb
 from tests.servers import say, serve_raw
 
 
@@ -273,7 +274,7 @@ async def open_stream(body: bytes, encoding: str) -> AsyncGenerator[AsyncIterato
 
 async def test_decompression_bomb_is_stopped_at_the_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(videos, "VIDEO_BYTES_MAX", 3 * 1024 * 1024)
-    bomb = gzip.compress(CLIP + bytes(100_000_000))
+    bomb = build_gzip_bomb(CLIP, zero_megabytes=100)
     async with open_stream(bomb, "gzip") as chunks:
         with anyio.fail_after(5), pytest.raises(VideoUnsavedError, match="larger than 3 MiB"):
             await save_video(chunks, tmp_path, "clip")

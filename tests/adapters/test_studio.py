@@ -40,6 +40,7 @@ from seedance_mcp.core.wire.offers import Credential, read_offers
 from seedance_mcp.core.wire.responses import PaidRequest, Purpose, Response
 from seedance_mcp.core.wire.x402 import Authorization, build_payment
 from seedance_mcp.payments.policy import choose_offer
+from tests.bombs import build_gzip_bomb
 from tests.servers import Asked, RawServer, build_answer, say, serve_raw
 
 if TYPE_CHECKING:
@@ -284,7 +285,7 @@ async def promise_for_ever(asked: Asked, writer: asyncio.StreamWriter) -> None:
         await asyncio.sleep(0.01)
 
 
-BOMB = gzip.compress(bytes(200_000_000), 9)[:190_000]
+BOMB = build_gzip_bomb(b"", zero_megabytes=200)[:190_000]
 HOSTILE = {
     "drop": drop,
     "nonsense": talk_nonsense,

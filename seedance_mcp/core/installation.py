@@ -13,6 +13,15 @@ RELEASED_ON_INDEX = False
 NAME = "seedance-mcp"
 UNKNOWN_SOURCE = f"the folder or wheel that you installed {NAME} from"
 
+_SANDBOX_LIBRARIES = ("av", "siwe", "x402")
+
+
+def list_missing_libraries() -> list[str]:
+    """Return the libraries of the extra `sandbox` that are not installed; loads none of them."""
+    from importlib.util import find_spec
+
+    return [name for name in _SANDBOX_LIBRARIES if find_spec(name) is None]
+
 
 def describe_install(extra: str) -> str:
     """Return a sentence that tells how to install an extra of this copy.

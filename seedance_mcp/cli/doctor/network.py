@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.util
 import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -13,7 +12,7 @@ import anyio
 
 from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.errors import ConfigError, SeedanceError, StudioRejectedError, quote_text
-from seedance_mcp.core.installation import describe_install
+from seedance_mcp.core.installation import describe_install, list_missing_libraries
 from seedance_mcp.core.money import format_usdc
 
 if TYPE_CHECKING:
@@ -34,7 +33,7 @@ SKEW_SECONDS_MAX = 30
 async def check_network(settings: Settings, address: str | None) -> list[Finding]:
     """Check the studio and the chains; within `NETWORK_SECONDS`."""
     if settings.embedded:
-        missing = [name for name in ("av", "siwe", "x402") if importlib.util.find_spec(name) is None]
+        missing = list_missing_libraries()
         if missing:
             return [
                 Finding(

@@ -7,50 +7,110 @@ from typing import Annotated
 
 import typer
 
-from seedance_mcp.cli.console import words
+from seedance_mcp.cli.console import is_person_there, words
 from seedance_mcp.cli.install.catalog import HOSTS, Host
 from seedance_mcp.cli.install.entry import KEY, SECRETS, build_entry, check_entry, has_key, list_dropped, read_profile
 from seedance_mcp.cli.install.hosts import Change, add_entry, read_entry, remove_entry, write_change
 from seedance_mcp.config.settings import read_settings
 from seedance_mcp.core.errors import ConfigError
+from seedance_mcp.core.installation import describe_install, list_missing_libraries
 
 
 def _complete_host(incomplete: str) -> list[str]:
     return [name for name in HOSTS if name.startswith(incomplete.lower())]
 
 
-HostName = Annotated[
-    str, typer.Argument(help=f"One of: {', '.join(HOSTS)}.", metavar="HOST", autocompletion=_complete_host)
+_KNOWN = f"One of: {', '.join(HOSTS)}."
+HostName = Annotated[str, typer.Argument(help=_KNOWN, metavar="HOST", autocompletion=_complete_host)]
+AnyHost = Annotated[
+    str | None,
+    typer.Argument(
+        help=f"{_KNOWN} Without it: those that are found here.", metavar="HOST", autocompletion=_complete_host
+    ),
 ]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Show the change and write nothing.")]
 File = Annotated[Path | None, typer.Option(help="The host's file, if it is not at its usual path.")]
 
 
 def install(
-    host: HostName,
+    host: AnyHost = None,
     sandbox: Annotated[bool, typer.Option("--sandbox", help="Start in the sandbox, with play money.")] = False,
     dry_run: DryRun = False,
     file: File = None,
 ) -> None:
     """Write our entry into a host's file: shows the difference and keeps a copy of the file. Never writes a key."""
-    chosen = _find_host(host)
-    if not sandbox:
-        read_settings(os.environ)  # the copied settings must be valid
-    place = file or _find_installed(chosen)
-    old = read_entry(chosen, place)
-    entry = build_entry(sandbox=sandbox, environ=os.environ, old=old, extra=chosen.extra)
-    if old is not None:
-        check_entry(entry, place)
-    change = add_entry(chosen, place, entry)
-    if change.after == change.before:
-        words.print(f"{chosen.title} has this entry already: {change.file}", markup=False)
+    chosen = None if host is None else _find_host(host)
+    if chosen is None and file is not None:
+        raise ConfigError("--file needs a host, because each has a format of its own.", _KNOWN)
+    _check_start(sandbox=sandbox)
+    if chosen is None:
+        _offer(sandbox=sandbox, dry_run=dry_run)
     else:
-        backup = _apply(chosen, change, dry_run=dry_run)
-        if old is not None:
-            _say_what_is_lost(old, entry)
-            _say_where_the_key_is(old, change.file, backup)
+        _install(chosen, file or _find_installed(chosen), sandbox=sandbox, dry_run=dry_run)
     if not sandbox:
         _say_what_is_secret()
+
+
+def _check_start(*, sandbox: bool) -> None:
+    """Check that the server would start with what an entry gets from here.
+
+    Raises:
+        ConfigError: The sandbox is not installed, or a setting that would be copied is invalid.
+    """
+    if not sandbox:
+        read_settings(os.environ)
+        return
+    missing = list_missing_libraries()
+    if missing:
+        raise ConfigError(
+            f"The sandbox studio is not installed ({', '.join(missing)} missing), and no host could start it. "
+            "Nothing was written.",
+            describe_install("sandbox"),
+        )
+
+
+def _offer(*, sandbox: bool, dry_run: bool) -> None:
+    """Ask a person at a terminal for each host that is found here; otherwise list the commands.
+
+    Raises:
+        ConfigError: No host was found, one of them failed, or no person is there to choose.
+    """
+    places = {name: place for name, host in HOSTS.items() if (place := host.find_place()).is_there}
+    if not places:
+        raise ConfigError("None of the known hosts was found here. Nothing was written.", f"Name one: {_KNOWN}")
+    if not is_person_there():
+        flags = (" --sandbox" if sandbox else "") + (" --dry-run" if dry_run else "")
+        for name, place in places.items():
+            typer.echo(f"seedance-mcp install {name}{flags}  # {HOSTS[name].title}: {place.file}")
+        raise ConfigError(
+            "No host was named, and there is no terminal to ask at. Nothing was written.", "Run a command of the list."
+        )
+    failed: list[str] = []
+    for name, place in places.items():
+        try:
+            if typer.confirm(f"Install for {HOSTS[name].title} ({place.file})?", err=True):
+                _install(HOSTS[name], place.file, sandbox=sandbox, dry_run=dry_run)
+        except ConfigError as exc:
+            words.print(f"{exc.what}", markup=False)
+            failed.append(HOSTS[name].title)
+    if failed:
+        raise ConfigError(f"Not installed for {', '.join(failed)}.", "The messages above have the reasons.")
+
+
+def _install(host: Host, file: Path, *, sandbox: bool, dry_run: bool) -> None:
+    """Write our entry into one host's file."""
+    old = read_entry(host, file)
+    entry = build_entry(sandbox=sandbox, environ=os.environ, old=old, extra=host.extra)
+    if old is not None:
+        check_entry(entry, file)
+    change = add_entry(host, file, entry)
+    if change.after == change.before:
+        words.print(f"{host.title} has this entry already: {change.file}", markup=False)
+        return
+    backup = _apply(host, change, dry_run=dry_run)
+    if old is not None:
+        _say_what_is_lost(old, entry)
+        _say_where_the_key_is(old, change.file, backup)
 
 
 def uninstall(host: HostName, dry_run: DryRun = False, file: File = None) -> None:

@@ -71,6 +71,7 @@ class Settings:
         wallet_password_file: A file with the password of an encrypted key file, or None.
         wallet_keychain: Name of the key's entry in the operating system's keychain, or None to leave that alone.
         image_dirs: Resolved folders that local images may come from; empty: any but hidden and system folders.
+        resource_links: True if the result of a saved video has a link to its file.
         thumbnails: Whether a finished job's result has a small picture in it.
         log_level: Name of a `logging` level.
         keep_days: Age in days at which saved videos and pictures are deleted, or None to keep them for ever.
@@ -86,6 +87,7 @@ class Settings:
     wallet_password_file: Path | None
     wallet_keychain: str | None
     image_dirs: tuple[Path, ...]
+    resource_links: bool
     thumbnails: bool
     log_level: str
     keep_days: int | None
@@ -150,6 +152,7 @@ def read_settings(environ: Mapping[str, str], *, blocking: bool = False) -> Sett
         image_dirs=tuple(
             expand(part, source.where("IMAGE_DIRS")).resolve() for part in source.parts("IMAGE_DIRS", os.pathsep)
         ),
+        resource_links=source.choice("RESOURCE_LINKS", ("on", "off"), "on") == "on",
         thumbnails=source.choice("THUMBNAILS", ("on", "off"), "on") == "on",
         log_level=source.choice("LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "WARNING"),
         keep_days=source.days_or_none("KEEP_DAYS"),

@@ -51,6 +51,7 @@ SETTINGS: dict[str, str] = {
     "RPC_URL": "JSON-RPC address of the x402 token's chain, to ask what became of a payment; "
     "of several, with commas, every one must say that a payment is dead before it is believed",
     "TEMPO_RPC_URL": "JSON-RPC address of the Tempo chain, for the same on MPP",
+    "RESOURCE_LINKS": "`on` or `off`: a link to the saved video in its result, for hosts that can read one",
     "THUMBNAILS": "`on` or `off`: a small picture of the finished video in its result",
     "KEEP_DAYS": "delete saved videos and pictures after this many days; kept for ever if unset",
     "LOG_LEVEL": "DEBUG, INFO, WARNING or ERROR",

@@ -147,9 +147,10 @@ async def animate_image(
             deadline=deadlines.job,
             report=progress.report,
         )
-        result = show_generation(generated, (await engine.settings()).profile)
+        settings = await engine.settings()
+        result = show_generation(generated, settings.profile)
         thumbnail = None if generated.job is None else await engine.find_thumbnail(generated.job)
-    return _answer_job(result, thumbnail)
+    return _answer_job(result, thumbnail, has_link=settings.resource_links)
 
 
 async def get_job(
@@ -165,9 +166,10 @@ async def get_job(
         job = await services.jobs.get(
             job_id, deadline=deadlines.job, answer_until=deadlines.answer, report=progress.report
         )
-        result = show_job(job, (await engine.settings()).profile)
+        settings = await engine.settings()
+        result = show_job(job, settings.profile)
         thumbnail = await engine.find_thumbnail(job)
-    return _answer_job(result, thumbnail)
+    return _answer_job(result, thumbnail, has_link=settings.resource_links)
 
 
 async def list_jobs(ctx: Ctx, limit: JobsLimit = JOBS_DEFAULT) -> Annotated[CallToolResult, JobsResult]:
@@ -188,11 +190,11 @@ async def wallet_status(ctx: Ctx) -> Annotated[CallToolResult, WalletResult]:
     return _answer(show_wallet(await services.wallet_status.read(), problem=problem))
 
 
-def _answer_job(result: JobResult, thumbnail: bytes | None) -> CallToolResult:
+def _answer_job(result: JobResult, thumbnail: bytes | None, *, has_link: bool) -> CallToolResult:
     """Build the result of a job. A job that failed at the studio is an error with all its facts: it was paid."""
     mark_span(result)
     _log_job(result)
-    answer = _answer(result, file=result.file, thumbnail=thumbnail)
+    answer = _answer(result, file=result.file if has_link else None, thumbnail=thumbnail)
     if result.status == "failed":
         answer.is_error = True
         money = {} if result.price_micro_usdc is None else show_payment_state("settled")

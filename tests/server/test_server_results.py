@@ -105,6 +105,17 @@ async def test_thumbnails_can_be_switched_off(
     assert [part.type for part in answer.content] == ["text", "resource_link"]
 
 
+async def test_links_can_be_switched_off_and_the_path_stays(
+    studio_server: "Sandbox", funded_key: str, make_picture: Callable[..., Path], tmp_path: Path
+) -> None:
+    async with open_host(studio_server, funded_key, tmp_path, SEEDANCE_RESOURCE_LINKS="off") as client:
+        answer = await buy(client, make_picture())
+        again = await client.call_tool("get_job", {"job_id": facts(answer)["job_id"]})
+    for one in (answer, again):
+        assert [part.type for part in one.content] == ["text", "image"]
+        assert Path(facts(one)["file"]).is_file()
+
+
 async def test_jobs_of_a_lost_ledger_are_found_at_the_studio(
     make_sandbox: MakeSandbox, funded_key: str, make_picture: Callable[..., Path], tmp_path: Path
 ) -> None:

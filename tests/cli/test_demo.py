@@ -11,6 +11,8 @@ from seedance_mcp.cli.demo import clear_run
 from seedance_mcp.core.errors import ConfigError
 from tests.cli.conftest import Ended, Person
 
+EXAMPLE_CLIP = b"the clip of an earlier demo"
+
 
 def run_demo(*words: str) -> Ended:
     """Run it in this process, its server in another; tests/integration has one in a process of its own."""
@@ -24,12 +26,18 @@ def list_left() -> list[Path]:
 
 @pytest.mark.slow
 def test_a_demo_leaves_its_clip_and_keeps_those_of_earlier_ones() -> None:
-    first = run_demo().json
-    second = run_demo().json
+    folder = Path(os.environ["SEEDANCE_DATA_DIR"]) / "demo"
+    earlier = folder / "20260101-000000-a1b2c3d4-cmw1.mp4"
+    folder.mkdir(parents=True)
+    earlier.write_bytes(EXAMPLE_CLIP)
 
-    assert list_left() == sorted([Path(first["file"]), Path(second["file"])])
-    assert {path.parent for path in list_left()} == {Path(os.environ["SEEDANCE_DATA_DIR"]) / "demo"}
-    assert [path.read_bytes()[4:8] for path in list_left()] == [b"ftyp", b"ftyp"]
+    clip = Path(run_demo().json["file"])
+
+    assert clip != earlier
+    assert list_left() == sorted([earlier, clip])
+    assert clip.parent == folder
+    assert clip.read_bytes()[4:8] == b"ftyp"
+    assert earlier.read_bytes() == EXAMPLE_CLIP
 
 
 def test_a_demo_that_fails_leaves_nothing(tmp_path: Path) -> None:

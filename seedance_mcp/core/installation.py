@@ -13,14 +13,15 @@ RELEASED_ON_INDEX = False
 NAME = "seedance-mcp"
 UNKNOWN_SOURCE = f"the folder or wheel that you installed {NAME} from"
 
-_SANDBOX_LIBRARIES = ("av", "siwe", "x402")
+_EXTRAS = {"keychain": ("keyring",), "sandbox": ("av", "siwe", "x402"), "tempo": ("mpp", "pytempo")}
+"""Libraries that an extra brings, by extra."""
 
 
 def list_missing_libraries() -> list[str]:
     """Return the libraries of the extra `sandbox` that are not installed; loads none of them."""
     from importlib.util import find_spec
 
-    return [name for name in _SANDBOX_LIBRARIES if find_spec(name) is None]
+    return [name for name in _EXTRAS["sandbox"] if find_spec(name) is None]
 
 
 def describe_install(extra: str) -> str:
@@ -47,6 +48,37 @@ def build_install_command(direct_url: str | None, extra: str) -> str | None:
     """
     if direct_url is None:
         return f"pip install '{NAME}[{extra}]'" if RELEASED_ON_INDEX else None
+    source = _read_source(direct_url)
+    if source is None:
+        return None
+    where, path, editable = source
+    if path is not None:
+        return f"pip install {'-e ' if editable else ''}'{path}[{extra}]'"
+    return f"pip install '{NAME}[{extra}] @ {where}'"
+
+
+def find_requirement() -> str | None:
+    """Return the requirement that names the source of this copy and its installed extras; None if it is unknown."""
+    from importlib.util import find_spec
+
+    installed = [name for name, libraries in _EXTRAS.items() if all(find_spec(one) for one in libraries)]
+    return build_requirement(_read_direct_url(), installed)
+
+
+def build_requirement(direct_url: str | None, extras: list[str]) -> str | None:
+    """Return the requirement that names the source of a copy, or None if it is unknown or does not exist any more.
+
+    Source: PEP 508, direct references.
+    """
+    name = f"{NAME}[{','.join(extras)}]" if extras else NAME
+    if direct_url is None:
+        return name if RELEASED_ON_INDEX else None
+    source = _read_source(direct_url)
+    return None if source is None else f"{name} @ {source[0]}"
+
+
+def _read_source(direct_url: str) -> tuple[str, str | None, bool] | None:
+    """Return a source's URL without credentials, its path if it is local, and True if it is editable."""
     import json  # only when a hint is built
     from urllib.parse import unquote, urlsplit
 
@@ -62,11 +94,11 @@ def build_install_command(direct_url: str | None, extra: str) -> str | None:
         return None
     if parts.scheme == "file" and vcs is None:
         path = _find_path(url)
-        return None if path is None else f"pip install {'-e ' if editable else ''}'{path}[{extra}]'"
+        return None if path is None else (url, path, editable)
     where = parts._replace(netloc=parts.netloc.rpartition("@")[2]).geturl()  # the part before the host may be a token
     if vcs is not None:
         where = f"{vcs}+{where}" + (f"@{revision}" if revision else "")
-    return f"pip install '{NAME}[{extra}] @ {where}'"
+    return where, None, editable
 
 
 def _find_path(url: str) -> str | None:

@@ -10,13 +10,13 @@ import difflib
 import json
 import os
 import re
-import shutil
 import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
 from seedance_mcp.cli.install.shapes import Form, find_key
+from seedance_mcp.cli.install.start import find_start
 from seedance_mcp.cli.install.toml_edit import write_toml
 from seedance_mcp.config.settings import read_settings
 from seedance_mcp.config.sources import PREFIX, SETTINGS, expand
@@ -60,8 +60,7 @@ def build_entry(
             settings of another profile.
         extra: Members that the host's entries have in addition; those of the existing entry prevail.
     """
-    script = shutil.which("seedance-mcp", path=str(Path(sys.executable).parent))  # of this installation
-    command, args = (script, []) if script else (sys.executable, ["-m", "seedance_mcp"])
+    command, args = find_start(environ)
     extra = extra or {}
     entry: dict[str, object] = {name: extra[name] for name in ("type",) if name in extra}
     entry |= {"command": command, "args": args, **extra}

@@ -1,0 +1,135 @@
+"""A copy that uvx runs from its cache is entered by its source, not by a path in the cache."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+from pathlib import Path
+
+import pytest
+
+from seedance_mcp.cli.install.catalog import HOSTS
+from seedance_mcp.core.installation import NAME, build_requirement
+from tests.cli.installed import add_host, drop_variables
+
+ROOT = Path(__file__).parents[2]
+PACKAGE = NAME.replace("-", "_")
+GIT: dict[str, object] = {
+    "url": "https://user:t0ken@example.org/seedance.git",
+    "vcs_info": {"vcs": "git", "commit_id": "abc123"},
+}
+
+
+@pytest.fixture(autouse=True)
+def _no_host_variables(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]  # autouse
+    drop_variables(monkeypatch)
+    monkeypatch.delenv("UV", raising=False)
+    add_host("cursor")
+
+
+def build_environment(folder: Path, direct_url: dict[str, object] | None) -> Path:
+    """Build an environment with this copy of ours in it, and return its Python."""
+    venv.create(folder, symlinks=True)
+    python = folder / "bin" / "python"
+    packages = folder / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
+    shutil.copytree(ROOT / PACKAGE, packages / PACKAGE, ignore=shutil.ignore_patterns("__pycache__"))
+    (packages / "others.pth").write_text(sysconfig.get_path("purelib"))
+    about = packages / f"{PACKAGE}-0.1.0.dist-info"
+    about.mkdir()
+    (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {NAME}\nVersion: 0.1.0\n")
+    if direct_url is not None:
+        (about / "direct_url.json").write_text(json.dumps(direct_url))
+    return python
+
+
+def build_cached(tmp_path: Path, direct_url: dict[str, object] | None) -> Path:
+    """Build an environment inside a cache as uv has it."""
+    cache = tmp_path / "cache" / "uv"
+    (cache / "archive-v0").mkdir(parents=True)
+    (cache / "CACHEDIR.TAG").write_text("Signature: 8a477f597d28d172789f06886806bc55")
+    return build_environment(cache / "archive-v0" / "Xy12", direct_url)
+
+
+def add_uvx(folder: Path) -> Path:
+    """Write an executable `uvx`."""
+    folder.mkdir(parents=True)
+    (folder / "uvx").write_text("#!/bin/sh\n")
+    (folder / "uvx").chmod(0o755)
+    return folder / "uvx"
+
+
+def install(python: Path, path: Path, **environ: str) -> "subprocess.CompletedProcess[str]":
+    """Run `install cursor` with an environment's Python, and a `PATH` that is also the current folder."""
+    return subprocess.run(
+        [python, "-m", PACKAGE, "install", "cursor"],
+        env={**os.environ, "PATH": str(path), **environ},
+        capture_output=True,
+        text=True,
+        check=False,
+        cwd=path,
+        timeout=60,
+    )
+
+
+def read_entry() -> dict[str, object]:
+    return json.loads(HOSTS["cursor"].find_file().read_text())["mcpServers"]["seedance"]
+
+
+def test_a_copy_in_a_cache_is_started_by_uvx_from_its_source(tmp_path: Path) -> None:
+    uvx = add_uvx(tmp_path / "bin")
+    done = install(build_cached(tmp_path, GIT), uvx.parent)
+    assert done.returncode == 0, done.stderr
+    entry = read_entry()
+    source = f"{NAME}[keychain,sandbox,tempo] @ git+https://example.org/seedance.git@abc123"
+    assert (entry["command"], entry["args"]) == (str(uvx), ["--from", source, NAME])
+    assert str(tmp_path / "cache") not in json.dumps(entry)
+    assert source in done.stdout
+    assert "t0ken" not in done.stdout + done.stderr + json.dumps(entry)
+
+
+def test_the_uvx_beside_uv_is_taken(tmp_path: Path) -> None:
+    uvx = add_uvx(tmp_path / "uv's own")
+    done = install(build_cached(tmp_path, GIT), tmp_path, UV=str(uvx.with_name("uv")))
+    assert done.returncode == 0, done.stderr
+    assert read_entry()["command"] == str(uvx)
+
+
+def test_a_folder_is_a_source(tmp_path: Path) -> None:
+    uvx = add_uvx(tmp_path / "bin")
+    done = install(build_cached(tmp_path, {"url": ROOT.as_uri(), "dir_info": {}}), uvx.parent)
+    assert done.returncode == 0, done.stderr
+    assert f"@ {ROOT.as_uri()}" in str(read_entry()["args"])
+
+
+def test_an_unknown_source_is_refused(tmp_path: Path) -> None:
+    """A name alone would be looked up in an index, where it may be anybody's."""
+    uvx = add_uvx(tmp_path / "bin")
+    done = install(build_cached(tmp_path, None), uvx.parent)
+    assert done.returncode == 2
+    assert "runs from a cache" in done.stderr
+    assert "its source is unknown. Nothing was written." in done.stderr
+    assert not HOSTS["cursor"].find_file().exists()
+
+
+def test_a_cache_without_uvx_is_refused(tmp_path: Path) -> None:
+    done = install(build_cached(tmp_path, GIT), tmp_path)
+    assert done.returncode == 2
+    assert "there is no uvx to start it again" in done.stderr
+    assert not HOSTS["cursor"].find_file().exists()
+
+
+def test_an_environment_of_its_own_is_started_by_its_path(tmp_path: Path) -> None:
+    """`uv tool` and `uv venv` put the tag of a cache into the environment itself."""
+    python = build_environment(tmp_path / "tools" / "ours", GIT)
+    (tmp_path / "tools" / "ours" / "CACHEDIR.TAG").write_text("Signature: 8a477f597d28d172789f06886806bc55")
+    done = install(python, tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (read_entry()["command"], read_entry()["args"]) == (str(python), ["-m", PACKAGE])
+
+
+@pytest.mark.parametrize("direct_url", ["", "[]", '{"url": "file:///does/not/exist"}', '{"url": "no url"}'])
+def test_what_is_no_source_gives_no_requirement(direct_url: str) -> None:
+    assert build_requirement(direct_url, []) is None

@@ -33,6 +33,7 @@ from seedance_mcp.jobs.untracked import Adoption
 from seedance_mcp.payments import policy
 from seedance_mcp.payments.balances import Funds
 from seedance_mcp.payments.executor import Buyer
+from seedance_mcp.payments.purchase import Purchaser
 from seedance_mcp.payments.push import ChargeBroadcaster
 from seedance_mcp.payments.reconciler import Recovery
 from seedance_mcp.payments.settlement import Chains
@@ -117,9 +118,10 @@ def build_services(
         image_dirs=settings.image_dirs,
         now=now,
     )
+    purchaser = Purchaser(ledger=ledger, recovery=reconciler, now=now)
     uploads = Hosting(
         buyer=buyer,
-        recovery=reconciler,
+        purchaser=purchaser,
         ledger=ledger,
         studio=studio,
         flights=Flights[Hosted](start),
@@ -154,8 +156,9 @@ def build_services(
         changed=changed,
         now=now,
     )
-    purchaser = RequestPurchaser(
+    request_purchaser = RequestPurchaser(
         buyer=buyer,
+        purchaser=purchaser,
         recovery=reconciler,
         hosting=uploads,
         pricing=pricing,
@@ -196,7 +199,7 @@ def build_services(
         uploads=uploads,
         pricing=pricing,
         quoting=quoting,
-        purchaser=purchaser,
+        purchaser=request_purchaser,
         jobs=jobs,
         downloads=downloads,
         ledger=ledger,

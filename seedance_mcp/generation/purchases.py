@@ -7,7 +7,6 @@ finds the job. Leaving stops the waiting, never the bookkeeping.
 
 from __future__ import annotations
 
-import contextlib
 import logging
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -17,10 +16,7 @@ import anyio
 
 from seedance_mcp.core.concurrency import Flights
 from seedance_mcp.core.errors import (
-    LedgerError,
-    PaymentOutcomeUnknownError,
     PriceTooHighError,
-    PurchaseUnderwayError,
     RecipientChangedError,
     SeedanceError,
     StudioError,
@@ -39,8 +35,9 @@ from seedance_mcp.generation.uploads import Hosting
 from seedance_mcp.jobs.downloads import Delivery
 from seedance_mcp.jobs.poller import JobWatcher
 from seedance_mcp.payments import policy
-from seedance_mcp.payments.executor import JOIN_ATTEMPTS_MAX, Buyer
-from seedance_mcp.payments.pending import held_error, jobless_error
+from seedance_mcp.payments.executor import Buyer
+from seedance_mcp.payments.pending import jobless_error
+from seedance_mcp.payments.purchase import Purchaser
 from seedance_mcp.payments.reconciler import Recovery
 from seedance_mcp.payments.untracked import UntrackedPayments
 
@@ -122,6 +119,7 @@ class RequestPurchaser:
     """
 
     buyer: Buyer
+    purchaser: Purchaser
     recovery: Recovery
     hosting: Hosting
     pricing: Pricing
@@ -143,7 +141,7 @@ class RequestPurchaser:
             SeedanceError: Each says whether money moved.
         """
         key = await self.pricing.choose_key(prepared.request.model, prepared.keys)
-        return await self.flights.join(key, lambda: self._purchase_and_keep(prepared, consent))
+        return await self.flights.join(key, lambda: self._purchase(prepared, consent))
 
     async def find_job(self, prepared: PreparedOrder) -> Job | None:
         """Return the job that answers a request for good, finished or failed; only another `take` buys again."""
@@ -205,46 +203,35 @@ class RequestPurchaser:
             self._verified_up_to.append(due[-1].id)
         return len(asked)
 
-    async def _purchase_and_keep(self, prepared: PreparedOrder, consent: Consent) -> Job:
-        try:
-            job = await self._purchase(prepared, consent)
-        except LedgerError as exc:
-            raise await self.recovery.add_payment(exc, prepared.keys.all) from exc
+    async def _purchase(self, prepared: PreparedOrder, consent: Consent) -> Job:
+        job = await self.purchaser.purchase_once(
+            prepared.keys.all, deliver=self._deliver, pay=partial(self._pay, prepared, consent)
+        )
         with anyio.move_on_after(FRAMES_SECONDS):
             await self.delivery.keep_frames(*(picture.image for picture in prepared.pictures))
         return job
 
-    async def _purchase(self, prepared: PreparedOrder, consent: Consent) -> Job:
-        """Buy, or join whoever is a moment ahead of us in another process."""
-        for _ in range(JOIN_ATTEMPTS_MAX - 1):
-            with contextlib.suppress(PurchaseUnderwayError):
-                return await self._buy_or_take_up(prepared, consent)
-        return await self._buy_or_take_up(prepared, consent)
+    async def _deliver(self, payment: Payment) -> Job | None:
+        """Return the job that a reconciled payment bought; None if nothing was bought.
 
-    async def _buy_or_take_up(self, prepared: PreparedOrder, consent: Consent) -> Job:
-        """From a prepared order to a job in the ledger: take up an earlier payment, or host, price and buy."""
-        earlier = await self.ledger.find_latest_payment(prepared.keys.all)
-        if earlier is not None:
-            job = await self._take_up(earlier)
-            if job is not None:
-                return job
-            earlier = await self.ledger.find_payment(earlier.id)
-        key = await self.pricing.choose_key(prepared.request.model, prepared.keys)
-        job = await self.untracked.find_job(prepared, key)
+        Raises:
+            PaymentOutcomeUnknownError: It was paid, and its job is not to be found yet.
+        """
+        job = await self.ledger.find_job_of(payment)
+        if job is None and payment.state == "settled":
+            return await self._begin(payment)
         if job is not None:
             self.watcher.watch(job)
-            return job
-        try:
-            payment = await self._buy(prepared, consent, supersedes=earlier)
-        except PaymentOutcomeUnknownError as exc:
-            job = None
-            with contextlib.suppress(LedgerError):  # books that cannot be written just now: it stays unknown
-                unknown = None if exc.payment_id is None else await self.ledger.find_payment(exc.payment_id)
-                job = None if unknown is None or unknown.purpose == "upload" else await self._take_up(unknown)
-            if job is None:
-                raise
-            return job
-        return await self._begin(payment)
+        return job
+
+    async def _pay(self, prepared: PreparedOrder, consent: Consent, superseded: Payment | None) -> Job:
+        """Return the job of a request that no payment of the ledger bought: one that it lacks, or a new one."""
+        key = await self.pricing.choose_key(prepared.request.model, prepared.keys)
+        job = await self.untracked.find_job(prepared, key)
+        if job is None:
+            return await self._begin(await self._buy(prepared, consent, supersedes=superseded))
+        self.watcher.watch(job)
+        return job
 
     async def _buy(self, prepared: PreparedOrder, consent: Consent, *, supersedes: Payment | None) -> Payment:
         """Host the pictures where that is needed, ask the price, and buy; an upload is bought only if the rest fits."""
@@ -304,26 +291,6 @@ class RequestPurchaser:
             raise jobless_error(payment, self.recovery.list_candidates(payment))
         self.watcher.watch(job)
         return job
-
-    async def _take_up(self, payment: Payment) -> Job | None:
-        """Bring an earlier payment of the same purchase to its end, whoever is at it.
-
-        Returns:
-            Its job; None where it is over and nothing was bought, so that a new purchase may be made.
-
-        Raises:
-            PaymentError: It is not over, or it was paid and its job is not to be found yet.
-        """
-        payment = await self.recovery.bring_to_end(payment)
-        job = await self.ledger.find_job_of(payment)
-        if job is not None:
-            self.watcher.watch(job)
-            return job
-        if payment.state == "settled":
-            return await self._begin(payment)
-        if payment.holds(self.now()):
-            raise held_error(payment, self.now(), self.recovery.list_candidates(payment))
-        return None
 
     async def _watch_job_of(self, payment: Payment) -> None:
         job = await self.ledger.find_job_of(payment)

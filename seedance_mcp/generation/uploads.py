@@ -7,10 +7,10 @@ ledger.
 
 from __future__ import annotations
 
-import contextlib
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 from urllib.parse import quote, urlsplit
 
 import anyio
@@ -20,8 +20,6 @@ from seedance_mcp.adapters.studio.client import Studio
 from seedance_mcp.core.concurrency import Flights
 from seedance_mcp.core.errors import (
     ImageError,
-    LedgerError,
-    PurchaseUnderwayError,
     StudioError,
     StudioProtocolError,
     StudioRejectedError,
@@ -38,9 +36,8 @@ from seedance_mcp.core.wire.offers import Offers, read_offers
 from seedance_mcp.core.wire.responses import PaidRequest, describe_answer
 from seedance_mcp.generation.source_images import Picture
 from seedance_mcp.payments import policy
-from seedance_mcp.payments.executor import JOIN_ATTEMPTS_MAX, Buyer
-from seedance_mcp.payments.pending import held_error
-from seedance_mcp.payments.reconciler import Recovery
+from seedance_mcp.payments.executor import Buyer
+from seedance_mcp.payments.purchase import Purchaser
 
 UPLOAD_PRICE_MICRO_USDC = policy.UPLOAD_APPROVAL.max_price_micro_usdc
 """What one image upload costs."""
@@ -76,7 +73,7 @@ class Hosting:
     """
 
     buyer: Buyer
-    recovery: Recovery
+    purchaser: Purchaser
     ledger: Ledger
     studio: Studio
     flights: Flights[Hosted]
@@ -175,7 +172,7 @@ class Hosting:
         if upload is None:
             if check is not None:  # each caller's own limits, before it joins another's work
                 await check(await self.ask_offers(image))
-            return await self.flights.join(keys[0], lambda: self._buy(image, keys, agreed))
+            return await self.flights.join(keys[0], lambda: self._purchase(image, keys, agreed))
         return Hosted(upload=upload, paid_micro_usdc=0, notes=await self._find_notes(keys))
 
     async def _find_notes(self, keys: tuple[str, ...]) -> tuple[str, ...]:
@@ -193,36 +190,32 @@ class Hosting:
     def _keys(self, sha256: str) -> tuple[str, str]:
         return upload_keys(sha256, wallet=self.buyer.wallet.address, studio=self.studio.origin)
 
-    async def _buy(self, image: Image, keys: tuple[str, ...], agreed: tuple[Recipient, ...] | None) -> Hosted:
-        """Buy, or join whoever is a moment ahead of us in another process."""
-        try:
-            for _ in range(JOIN_ATTEMPTS_MAX - 1):
-                with contextlib.suppress(PurchaseUnderwayError):
-                    return await self._buy_or_take_up(image, keys, agreed)
-            return await self._buy_or_take_up(image, keys, agreed)
-        except LedgerError as exc:
-            raise await self.recovery.add_payment(exc, keys) from exc
+    async def _purchase(self, image: Image, keys: tuple[str, ...], agreed: tuple[Recipient, ...] | None) -> Hosted:
+        return await self.purchaser.purchase_once(
+            keys, deliver=partial(self._deliver, image, keys), pay=partial(self._pay, image, keys, agreed)
+        )
 
-    async def _buy_or_take_up(
-        self, image: Image, keys: tuple[str, ...], agreed: tuple[Recipient, ...] | None
+    async def _deliver(self, image: Image, keys: tuple[str, ...], payment: Payment) -> Hosted | None:
+        """Return the hosted picture that a reconciled payment bought; None if its ticket is of no more use."""
+        upload = await self._find_recorded(image)
+        if upload is not None:
+            return Hosted(upload=upload, paid_micro_usdc=0, notes=await self._find_notes(keys))
+        upload = await self._finish(payment, image)
+        if upload is None:
+            return None
+        return Hosted(upload=upload, paid_micro_usdc=payment.amount_micro_usdc, fee_micro_usdc=payment.fee_micro_usdc)
+
+    async def _pay(
+        self, image: Image, keys: tuple[str, ...], agreed: tuple[Recipient, ...] | None, superseded: Payment | None
     ) -> Hosted:
-        earlier = await self.ledger.find_latest_payment(keys)
-        if earlier is not None:
-            earlier = await self._take_up(earlier)
-            upload = await self._find_recorded(image)
-            if upload is not None:
-                return Hosted(upload=upload, paid_micro_usdc=0, notes=await self._find_notes(keys))
-            upload = await self._finish(earlier, image)
-            if upload is not None:
-                return Hosted(
-                    upload=upload, paid_micro_usdc=earlier.amount_micro_usdc, fee_micro_usdc=earlier.fee_micro_usdc
-                )
-            if earlier.state == "settled" and await self.ledger.find_upload_of(earlier) is None:
-                await self._check_unhosted(earlier, keys)
+        """Buy an upload and use it."""
+        is_settled = superseded is not None and superseded.state == "settled"
+        if superseded is not None and is_settled and await self.ledger.find_upload_of(superseded) is None:
+            await self._check_unhosted(superseded, keys)
         request = self._build_request(image)
         offers = await self._ask_offers(request)
         approval = replace(policy.UPLOAD_APPROVAL, recipients=agreed)
-        payment = await self.buyer.buy(request, offers, approval, supersedes=earlier)
+        payment = await self.buyer.buy(request, offers, approval, supersedes=superseded)
         try:
             upload = await self._finish(payment, image)
         except StudioError as exc:
@@ -236,17 +229,6 @@ class Hosting:
             fee_micro_usdc=payment.fee_micro_usdc,
             notes=await self._find_notes(keys),
         )
-
-    async def _take_up(self, earlier: Payment) -> Payment:
-        """Look into an earlier payment of the same upload; returns it once it is over.
-
-        Raises:
-            PaymentError: It is not over yet.
-        """
-        earlier = await self.recovery.bring_to_end(earlier)
-        if earlier.holds(self.now()):
-            raise held_error(earlier, self.now())
-        return earlier
 
     async def _check_unhosted(self, payment: Payment, keys: tuple[str, ...]) -> None:
         """Raise where a picture was paid for as often as it may be, without ever being hosted.

@@ -81,14 +81,15 @@ class Funds:
             is_known=self.wallet is not None,
         )
 
-    async def list_balances(self) -> tuple[Balance, ...]:
-        """Ask for every pinned token now; takes `ASK_SECONDS` at most."""
+    async def list_balances(self, *, timeout_seconds: float = ASK_SECONDS) -> tuple[Balance, ...]:
+        """Ask for every pinned token now; what is not answered in time stays unknown."""
         tokens: list[tuple[Rail, str, str]] = []
         if self.pins.x402 is not None:
             tokens.append(("x402", self.pins.x402.network, self.pins.x402.asset))
         if self.pins.mpp is not None:
             tokens.extend(("mpp", self.pins.mpp.network, token) for token in self.pins.mpp.currencies)
-        found = await self._read([(network, token.lower()) for _, network, token in tokens], fresh=True)
+        keys = [(network, token.lower()) for _, network, token in tokens]
+        found = await self._read(keys, fresh=True, timeout_seconds=timeout_seconds)
         return tuple(
             Balance(rail=rail, network=network, token=token, amount_micro_usdc=found[network, token.lower()])
             for rail, network, token in tokens
@@ -126,7 +127,9 @@ class Funds:
             return offer.network, asset
         return None
 
-    async def _read(self, keys: Sequence[Key], *, fresh: bool) -> dict[Key, int | None]:
+    async def _read(
+        self, keys: Sequence[Key], *, fresh: bool, timeout_seconds: float = ASK_SECONDS
+    ) -> dict[Key, int | None]:
         """Return one value for each key, asked for now where nothing is believed of it.
 
         Every caller waits for its own questions and keeps its own answers, so that no other caller can take them away.
@@ -138,7 +141,7 @@ class Funds:
             if not fresh and key in known and known[key].asked_at + BELIEVED_SECONDS > now
         }
         asked: dict[Key, int | None] = {key: None for key in keys if key not in believed}
-        with anyio.move_on_after(ASK_SECONDS):
+        with anyio.move_on_after(timeout_seconds):
             async with anyio.create_task_group() as tasks:
                 for key in asked:
                     tasks.start_soon(self._ask, key, asked)

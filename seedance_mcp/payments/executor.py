@@ -58,8 +58,6 @@ from seedance_mcp.payments.push import ChargeBroadcaster
 
 SEND_SECONDS = 60
 """How long we wait for the answer to a paid request; verification and settlement take a few seconds."""
-JOIN_ATTEMPTS_MAX = 3
-"""How often a caller who finds the same purchase under way takes it up and looks again."""
 LEASE_SECONDS = SEND_SECONDS + 15
 """How long other processes leave a payment alone while one of them is busy with it."""
 
@@ -115,52 +113,71 @@ class Buyer:
         policy.check_settings(self.limits)
         policy.check_clock(offers, self.now())
         (offer,), purse = await self.plan(offers)
-        now, fee = self.now(), purse.fee_of(offer)
-        async with self.ledger.lock_budget() as books:  # one writer: two servers, one budget
-            _check_unbought(await books.find_latest_payment(request.keys), supersedes, now)
-            policy.check_not_frozen(await books.find_freeze())
-            paid_before = await books.find_recipients(request.studio, offer.network)
-            recipient = Recipient.of(offer, self.limits, self.pins, paid_before=paid_before)
-            policy.check_recipient(recipient, agreed=approval.recipients)
-            policy.check_price(
-                offer.amount_micro_usdc,
-                self.limits,
-                spend=await books.spend(now),
-                approval=approval,
-                fee_micro_usdc=fee,
-            )
-            payment = await books.reserve(
-                request,
-                offer,
-                wallet=self.wallet.address,
-                hold_until=policy.hold_until(now),
-                now=now,
-                fee_micro_usdc=fee,
-                remember_recipient=not recipient.replaces,  # a yes is for this payment; once it settled, for good
-            )
+        now = self.now()
+        payment = await self._reserve(request, offer, approval, supersedes, fee_micro_usdc=purse.fee_of(offer), now=now)
         document, good_until = self._draw_up(offer, offers, purse, now)
-        expires = policy.credential_hold_until(good_until, now, answered_at=offers.answered_at)
+        hold_until = policy.credential_hold_until(good_until, now, answered_at=offers.answered_at)
         with anyio.CancelScope(shield=True):
             credential, document = await self._sign(payment, document)
             payment = await self.ledger.record_signed(  # on disk BEFORE it is sent
                 payment,
                 document,
                 credential_sha256=_digest(credential),
-                hold_until=expires,
+                hold_until=hold_until,
                 lease_until=self.now() + LEASE_SECONDS,
                 now=self.now(),  # not `now`: a reservation that lapsed while we slept must not be signed for
             )
-            try:
-                payment = await self._send(payment, credential)
-            except LedgerError as exc:  # its own words, "nothing was paid", would be of before it was sent
-                if exc.payment_state == "settled":
-                    raise
-                raise unknown_error(payment, f"It was sent, and its end cannot be written down. {exc.what}") from exc
-            finally:
-                if payment.state == "signed":
-                    with contextlib.suppress(LedgerError):  # whoever comes next may look into it at once
-                        await self.ledger.release(payment)
-        return payment
+            payment = await self._send_recorded(payment, credential)
+        return payment  # noqa: RET504 - inside the scope, type checkers see a path that returns nothing
+
+    async def _reserve(
+        self,
+        request: PaidRequest,
+        offer: Offer,
+        approval: Approval,
+        supersedes: Payment | None,
+        *,
+        fee_micro_usdc: int,
+        now: float,
+    ) -> Payment:
+        """Take budget for a payment if nothing forbids it, in one transaction: several servers have one budget."""
+        async with self.ledger.lock_budget() as budget:
+            _check_unbought(await budget.find_latest_payment(request.keys), supersedes, now)
+            policy.check_not_frozen(await budget.find_freeze())
+            paid_before = await budget.find_recipients(request.studio, offer.network)
+            recipient = Recipient.of(offer, self.limits, self.pins, paid_before=paid_before)
+            policy.check_recipient(recipient, agreed=approval.recipients)
+            policy.check_price(
+                offer.amount_micro_usdc,
+                self.limits,
+                spend=await budget.spend(now),
+                approval=approval,
+                fee_micro_usdc=fee_micro_usdc,
+            )
+            return await budget.reserve(
+                request,
+                offer,
+                wallet=self.wallet.address,
+                hold_until=policy.hold_until(now),
+                now=now,
+                fee_micro_usdc=fee_micro_usdc,
+                remember_recipient=not recipient.replaces,  # a yes is for this payment; once it settled, for good
+            )
+
+    async def _send_recorded(self, payment: Payment, credential: Credential) -> Payment:
+        """Send a payment that was just recorded, and give its lease back if its outcome stays unknown."""
+        sent = payment
+        try:
+            sent = await self._send(payment, credential)
+        except LedgerError as exc:  # its own words, "nothing was paid", would be of before it was sent
+            if exc.payment_state == "settled":
+                raise
+            raise unknown_error(payment, f"It was sent, and its end cannot be written down. {exc.what}") from exc
+        finally:
+            if sent.state == "signed":
+                with contextlib.suppress(LedgerError):  # the next caller may reconcile it at once
+                    await self.ledger.release(payment)
+        return sent
 
     async def resend(self, payment: Payment) -> Payment:
         """Send the credential of an unfinished payment again: the same bytes, which can settle at most once.

@@ -14,10 +14,12 @@ NO_WALLET = {"SEEDANCE_WALLET_FILE": "", "SEEDANCE_WALLET_KEY": ""}
 async def test_a_quote_of_a_running_or_finished_video_is_zero_and_names_its_job(
     make_bench: MakeBench, picture: Path
 ) -> None:
-    bench: Bench = await make_bench(job_seconds=5)
+    bench: Bench = await make_bench(job_seconds=8)
     request = {"image": str(picture), "prompt": "x"}
     async with bench.host(SEEDANCE_MAX_PER_DAY="0.33", SEEDANCE_ASK_ABOVE="0.33") as host:
         started = await host.call("animate_image", **request, wait_seconds=2)
+        while not started["job_id"]:
+            started = await host.call("animate_image", **request, wait_seconds=2)
         running = await host.call("quote_price", **request)
         clip = await host.animate_to_the_end(**request)
         finished = await host.call("quote_price", **request)

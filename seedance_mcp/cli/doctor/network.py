@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -18,15 +18,17 @@ from seedance_mcp.core.money import format_usdc
 if TYPE_CHECKING:
     from seedance_mcp.adapters.chain.rpc import ChainRpc
     from seedance_mcp.adapters.studio.client import Studio
+    from seedance_mcp.config.profiles import Profile
     from seedance_mcp.core.wire.offers import Rail
+    from seedance_mcp.payments.balances import Balance
 from seedance_mcp.app.opening import open_studio
 from seedance_mcp.cli.doctor.finding import Finding, build_problem
 from seedance_mcp.cli.doctor.local import PRICE_MICRO_USDC_TYPICAL
 
 NETWORK_SECONDS = 30
-"""For so long the studio and the chains are waited for, all together."""
-
-
+"""How long all checks of the studio and the chains may take."""
+BALANCES_SECONDS = 10
+"""How long the chains may take to tell the wallet's balances."""
 SKEW_SECONDS_MAX = 30
 
 
@@ -154,37 +156,42 @@ async def _check_upload(studio: Studio) -> list[Finding]:
 
 async def _check_chains(studio: Studio, settings: Settings, address: str | None) -> list[Finding]:
     from seedance_mcp.adapters.chain.rpc import ChainRpc
-    from seedance_mcp.core.wire.mpp import build_balance_call
-    from seedance_mcp.core.wire.x402 import read_word
+    from seedance_mcp.payments.balances import Funds
 
-    profile, findings = settings.profile, list[Finding]()
+    profile, rails, findings = settings.profile, settings.limits.rails, list[Finding]()
     rpc = ChainRpc(studio.http, {"x402": profile.rpc_urls, "mpp": profile.tempo_rpc_urls})
-    chains: list[tuple[Rail, str, tuple[str, ...]]] = []
-    if profile.token is not None and "x402" in settings.limits.rails:
-        chains.append(("x402", profile.token.network, (profile.token.asset,)))
-    if profile.charges is not None and "mpp" in settings.limits.rails:
-        chains.append(("mpp", profile.charges.network, profile.charges.currencies))
-    balances: list[int] = []
-    for rail, network, tokens in chains:
-        finding = await _check_nodes(rpc, rail, network)
-        if address is None or finding.health != "ok":
-            findings.append(finding)
+    networks: dict[Rail, str | None] = {
+        "x402": None if profile.token is None else profile.token.network,
+        "mpp": None if profile.charges is None else profile.charges.network,
+    }
+    funds = Funds(rpc=rpc, pins=profile.pins, wallet=address)
+    balances = () if address is None else await funds.list_balances(timeout_seconds=BALANCES_SECONDS)
+    for rail, network in networks.items():
+        if network is None or rail not in rails:
             continue
-        told, problems = list[str](), list[Finding]()
-        for token in tokens:
-            try:
-                amount = read_word(await rpc.call("eth_call", build_balance_call(token, address), rail=rail))
-            except SeedanceError as exc:
-                problems.append(build_problem(finding.topic, exc))
-                continue
-            balances.append(amount)
-            told.append(f"${format_usdc(amount)} {profile.name_token(token)}")
-        text = f"{finding.text}; {', '.join(told)} in the wallet" if told else finding.text
-        findings += [replace(finding, text=text), *problems]
-    if balances and max(balances) < PRICE_MICRO_USDC_TYPICAL:
-        most = f"{'at most ' if len(balances) > 1 else ''}${format_usdc(max(balances))}"
+        finding = await _check_nodes(rpc, rail, network)
+        held = [one for one in balances if one.rail == rail] if finding.health == "ok" else []
+        findings += _describe_balances(finding, held, profile)
+    amounts = [one.amount_micro_usdc for one in balances if one.rail in rails and one.amount_micro_usdc is not None]
+    if amounts and max(amounts) < PRICE_MICRO_USDC_TYPICAL:
+        most = f"{'at most ' if len(amounts) > 1 else ''}${format_usdc(max(amounts))}"
         text = f"The wallet holds {most} of a token; the default clip with its upload costs $0.33."
         findings.append(Finding(topic="balance", health="note", text=text, advice="Run: seedance-mcp wallet fund"))
+    return findings
+
+
+def _describe_balances(finding: Finding, balances: Sequence[Balance], profile: Profile) -> list[Finding]:
+    """Return a chain's finding with what the wallet holds there, and one for what the chain did not tell."""
+    known = [
+        f"${format_usdc(one.amount_micro_usdc)} {profile.name_token(one.token)}"
+        for one in balances
+        if one.amount_micro_usdc is not None
+    ]
+    unknown = [profile.name_token(one.token) for one in balances if one.amount_micro_usdc is None]
+    findings = [replace(finding, text=f"{finding.text}; {', '.join(known)} in the wallet") if known else finding]
+    if unknown:
+        text = f"The chain did not tell what the wallet holds of {', '.join(unknown)}."
+        findings.append(Finding(topic=finding.topic, health="wrong", text=text, advice="Try again.", remote=True))
     return findings
 
 

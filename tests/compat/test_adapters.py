@@ -45,7 +45,10 @@ def test_adapter_gets_tools_quote_video_and_refusal(
     assert seen["protocol"] == revision
     assert seen["tools"].keys() == set(seen["described"]) == NAMES
     assert seen["refused_is_error"]
-    assert "request: max_prize_usd: there is no such argument. Nothing was paid." in seen["refused"]
+    assert (
+        "request: max_prize_usd: there is no such argument; the nearest is max_price_usd. Nothing was paid."
+        in seen["refused"]
+    )
     assert seen["price"] == "0.32"
     assert seen["job"]["status"] == "complete"
     assert Path(seen["job"]["file"]).read_bytes()[4:8] == b"ftyp"

@@ -54,6 +54,7 @@ def test_a_broken_file_of_one_host_does_not_stop_the_others(person: Person) -> N
     done = person.run_at_terminal("install", "--sandbox", typed="y\ny\n")
     assert done.code == 2
     assert "mcp.json is not JSON" in done.err
+    assert "Correct it first" in done.err
     assert "Not installed for Cursor" in done.one_line
     assert is_installed("gemini-cli")
 

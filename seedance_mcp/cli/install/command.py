@@ -11,6 +11,7 @@ from seedance_mcp.cli.console import is_person_there, words
 from seedance_mcp.cli.install.catalog import HOSTS, Host
 from seedance_mcp.cli.install.entry import KEY, SECRETS, build_entry, check_entry, has_key, list_dropped, read_profile
 from seedance_mcp.cli.install.hosts import Change, add_entry, read_entry, remove_entry, write_change
+from seedance_mcp.cli.words import for_person
 from seedance_mcp.config.settings import read_settings
 from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.core.installation import describe_install, list_missing_libraries
@@ -91,7 +92,7 @@ def _offer(*, sandbox: bool, dry_run: bool) -> None:
             if typer.confirm(f"Install for {HOSTS[name].title} ({place.file})?", err=True):
                 _install(HOSTS[name], place.file, sandbox=sandbox, dry_run=dry_run)
         except ConfigError as exc:
-            words.print(f"{exc.what}", markup=False)
+            words.print(for_person(exc), markup=False)
             failed.append(HOSTS[name].title)
     if failed:
         raise ConfigError(f"Not installed for {', '.join(failed)}.", "The messages above have the reasons.")

@@ -46,7 +46,7 @@ def write(document: object) -> str:
 
 
 def list_tools(*, pages: bool = False) -> str:
-    """The `tools` of a `tools/list` answer, as on the wire.
+    """Return the `tools` of a `tools/list` answer, as on the wire.
 
     Args:
         pages: Whether to a host that shows MCP Apps.
@@ -94,7 +94,7 @@ async def journey(job_seconds: float, *, quote_first: bool) -> dict[str, int]:
 
 
 async def _resolve(settings: Any, job_seconds: float) -> Any:
-    """The embedded sandbox, with jobs of this length."""
+    """Start the embedded sandbox with jobs of this length."""
     if job_seconds <= 0:
         return await resolve_sandbox(settings)
     from seedance_mcp.app.local_sandbox import prepare_wallet, start_sandbox

@@ -293,7 +293,7 @@ async def play_all(numbers: range, *, seed: int, lanes: int, folder: Path) -> li
 
 
 def _look_again(sandbox: Sandbox, outcomes: list[Outcome]) -> None:
-    """A request that a dead server left at the studio may settle late; no nonce may ever have done so twice."""
+    """Count nonces that settled twice; a request that a dead server left at the studio may settle late."""
     nonces = Counter((one.payer, one.nonce) for one in sandbox.chain.settlements())
     nonces += Counter((one.payer, one.nonce_hash) for one in sandbox.tempo.settlements())
     for (payer, _), times in nonces.items():
@@ -337,7 +337,7 @@ def show(outcomes: list[Outcome], *, seconds: float, seed: int) -> dict[str, Any
 
 
 def print_table(shown: dict[str, Any]) -> None:
-    """The figures, for people."""
+    """Return the figures for people."""
     columns = ("runs", "kills", "calls", "clips bought", "uploads bought", "upload answers lost", "refused", "problems")
     print(f"{'fault':<20}" + "".join(f"{column:>{len(column) + 2}}" for column in columns))
     for fault, row in shown["by_fault"].items():

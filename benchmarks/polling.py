@@ -81,7 +81,7 @@ class Teller:
         writer.close()
 
     def answer(self, target: str) -> dict[str, Any]:
-        """A job, a page of jobs, or how often we were asked."""
+        """Return a job, a page of jobs, or the number of requests."""
         path, _, query = target.partition("?")
         if path == "/asked":
             return {"asked": self.asked}
@@ -112,7 +112,7 @@ async def run_studio(arguments: argparse.Namespace) -> None:
 
 
 async def write_job(ledger: SQLiteLedger, job_id: str, created_at: float, studio: str, wallet: str) -> Job:
-    """A settled payment and its job, as a purchase leaves them."""
+    """Write a settled payment and its job, as a purchase leaves them."""
     arguments: dict[str, object] = {"model": "seedance-fast", "duration": 4, "resolution": "480p", "prompt": "x"}
     request = PaidRequest(
         purpose="generation", fingerprint=job_id, url=f"{studio}/api/x", body=b"{}", arguments=arguments
@@ -213,7 +213,7 @@ async def wait_by_watcher(
 async def wait_naively(
     studio: Studio, ledger: SQLiteLedger, jobs: list[Job], job_seconds: float, note: Callable[[str], None]
 ) -> None:
-    """The usual way: a loop per job."""
+    """Poll with one loop per job, as is usual."""
     del job_seconds
 
     async def poll(job: Job) -> None:

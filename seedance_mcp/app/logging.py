@@ -21,7 +21,7 @@ class RedactingFormatter(logging.Formatter):
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record as text without secrets."""
+        """Return the record as text without secrets."""
         return _redact_all(super().format(record))
 
 
@@ -33,7 +33,7 @@ class LineFormatter(RedactingFormatter):
     """
 
     def format(self, record: logging.LogRecord) -> str:
-        """The record as one line of JSON without secrets."""
+        """Return the record as one line of JSON without secrets."""
         place = {
             "time": datetime.fromtimestamp(record.created, UTC).isoformat(timespec="milliseconds")[:-6] + "Z",
             "level": record.levelname,
@@ -50,7 +50,7 @@ class LineFormatter(RedactingFormatter):
 
 
 def _redact(value: object) -> object:
-    """A number as it is, everything else as text without secrets."""
+    """Return a number as it is, and everything else as text without secrets."""
     return value if isinstance(value, int) else _redact_all(str(value))
 
 

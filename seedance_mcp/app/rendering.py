@@ -62,7 +62,7 @@ PROMPT_CHARACTERS_MAX = 80
 
 
 def show_upload(hosted: "Hosted") -> UploadResult:
-    """An upload as a face shows it."""
+    """Return an upload as the interfaces show it."""
     upload = hosted.upload
     return UploadResult(
         image_url=show_url(upload.image_url),
@@ -80,7 +80,7 @@ def show_upload(hosted: "Hosted") -> UploadResult:
 
 
 def show_quote(quote: "Quote") -> QuoteResult:
-    """A quote as a face shows it."""
+    """Return a quote as the interfaces show it."""
     price = quote.price_micro_usdc
     return QuoteResult(
         exact=quote.exact,
@@ -139,7 +139,7 @@ def _find_quote_step(quote: "Quote") -> NextStep:
 def show_receipt(
     receipt: "Receipt | None", profile: "Profile", fee_micro_usdc: int, *, studio: str
 ) -> ReceiptResult | None:
-    """A receipt with a link for people, and what the network kept."""
+    """Return a receipt with a link for people and the network's fee."""
     if receipt is None:
         return None
     page = profile.explorer_of(receipt.rail, studio)
@@ -154,7 +154,7 @@ def show_receipt(
 
 
 def show_generation(result: "GenerationResult", profile: "Profile") -> JobResult:
-    """A clip that was asked for."""
+    """Return a requested video as the interfaces show it."""
     if result.job is not None:
         return show_job(result.job, profile, notes=result.notes)
     if result.begun:
@@ -171,7 +171,7 @@ def show_generation(result: "GenerationResult", profile: "Profile") -> JobResult
 
 
 def show_job(job: "Job", profile: "Profile", *, notes: tuple[str, ...] = (), now: float | None = None) -> JobResult:
-    """A job as a face shows it.
+    """Return a job as the interfaces show it.
 
     Args:
         job: What is known of it.
@@ -206,7 +206,7 @@ def _is_missing(job: "Job") -> bool:
 
 
 def _show_error(job: "Job") -> str | None:
-    """The studio's words, quoted; what is written of an expired result is our own, and quotes the studio itself."""
+    """Return the studio's error, quoted; the text about an expired result is ours and quotes the studio itself."""
     if job.error is None or job.expired_at is not None:
         return job.error
     return quote_text(job.error)
@@ -258,7 +258,7 @@ def _name_support(profile: "Profile") -> str:
 
 
 def _list_job_notes(job: "Job", profile: "Profile", url_age_seconds: float | None) -> list[str]:
-    """What a person should know of a job besides its facts."""
+    """Return what a person should know of a job in addition to its fields."""
     if job.expired_at is not None:
         return [build_claim(job, profile)]
     if _is_missing(job):
@@ -272,7 +272,7 @@ def _list_job_notes(job: "Job", profile: "Profile", url_age_seconds: float | Non
 
 
 def build_claim(job: "Job", profile: "Profile") -> str:
-    """What to send to the studio's support about a paid result that could not be had."""
+    """Return what to send to the studio's support about a paid result that is lost."""
     receipt = job.receipt
     transaction = show_identifier(receipt.transaction) if receipt and receipt.transaction else "not known"
     network = receipt.network if receipt else f"the {job.rail} rail"
@@ -288,12 +288,12 @@ def build_claim(job: "Job", profile: "Profile") -> str:
 
 
 def _find_url(text: str | None) -> str | None:
-    """A URL of the studio's, where it is one."""
+    """Return the studio's URL if it is one."""
     return text if text is not None and is_url(text) else None
 
 
 def _list_hidden(job: "Job") -> tuple[str, ...]:
-    """What is said of an address of the studio's that is not shown as one."""
+    """Return a note about a studio's URL that is not shown as one."""
     named = {"video_url": job.video_url, "thumbnail_url": job.thumbnail_url}
     return tuple(
         f"The studio's {name} is not a plain URL: {show_url(text)}."
@@ -342,7 +342,7 @@ def show_jobs(recent: "Recent") -> JobsResult:
 
 
 def show_wallet(standing: "Standing", *, problem: NextStep | None = None) -> WalletResult:
-    """The account as a face shows it.
+    """Return the wallet's status as the interfaces show it.
 
     Args:
         standing: What was found.

@@ -123,7 +123,7 @@ class Engine:
                 return self._window
 
     async def find_thumbnail(self, job: "Job") -> bytes | None:
-        """The small JPEG of a finished job, unless the owner switched thumbnails off."""
+        """Return the small JPEG of a finished job, unless the owner switched thumbnails off."""
         if job.thumbnail is None or not (await self.settings()).thumbnails:
             return None
         from seedance_mcp.adapters.media.thumbnails import read_thumbnail  # loaded by now

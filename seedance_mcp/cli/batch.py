@@ -110,7 +110,7 @@ class Batch:
         return results
 
     def say_paid(self, results: list[dict[str, Any]]) -> str:
-        """What was paid this time, as a sentence; none where that is not known."""
+        """Return a sentence about what was paid this time; empty if that is not known."""
         if self.paid_micro_usdc:
             return f"${format_usdc(self.paid_micro_usdc)} was paid for them this time, uploads included."
         unclear = any(failure.payment_state != "none" or failure.upload_micro_usdc for failure in self.failures)
@@ -156,7 +156,7 @@ class Batch:
                 bars.remove_task(task)
 
     def _choose(self, fit: Fit) -> list[int]:
-        """The places of what is to be bought or waited for; where not all of it fits, a person decides about the rest.
+        """Return the indexes of what is bought or waited for; if not all of it fits, a person decides about the rest.
 
         Raises:
             BudgetExceededError: Nothing of it; nothing was signed.
@@ -256,7 +256,7 @@ async def quote_all(services: Any, shots: list[Shot], *, can_ask: bool = True) -
 
 
 def count_clips(number: int) -> str:
-    """A number of clips, in words."""
+    """Return a number of videos in words."""
     return "1 clip" if number == 1 else f"{number} clips"
 
 
@@ -283,7 +283,7 @@ def say_reason(error: str) -> str:
 
 
 def _say_next(result: dict[str, Any], shot: Shot, *, alone: bool = False) -> str:
-    """What to do about a clip that is not there. The option `--take` is for all of a batch, and would buy all anew."""
+    """Return what to do about a missing video; the option `--take` is for a whole batch and would buy it all again."""
     words = COMMAND_WORDS
     if not shot.typed:
         words = CommandWords(raise_take="write a higher take into its row")
@@ -293,7 +293,7 @@ def _say_next(result: dict[str, Any], shot: Shot, *, alone: bool = False) -> str
 
 
 async def _sum_payments(settings: Settings, jobs: "Sequence[Job]", *, since: float) -> int:
-    """What was paid since a moment for some jobs and for hosting what they were made of, fees included; each once.
+    """Sum what was paid since a moment for some jobs and their uploads, fees included, each once.
 
     Asked of the ledger by the payments' own numbers, so that what other processes bought meanwhile is not in it.
     """
@@ -311,7 +311,7 @@ async def _sum_payments(settings: Settings, jobs: "Sequence[Job]", *, since: flo
 
 
 def file_name(result: dict[str, Any]) -> str:
-    """The name of a saved clip, or nothing."""
+    """Return the name of a saved video, or an empty text."""
     return Path(result["file"]).name if result["file"] else ""
 
 
@@ -338,7 +338,7 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, below:
 
 
 def make_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, unbroken: int) -> Table:
-    """A plain table; the first so many columns are never broken."""
+    """Build a plain table whose first columns are never broken."""
     table = Table(box=None, header_style="bold", pad_edge=False)
     for number, column in enumerate(columns):
         table.add_column(column, overflow="fold", no_wrap=number < unbroken)
@@ -377,7 +377,7 @@ def make_bars() -> Progress:
 
 
 def report_to(bars: Progress, task: TaskID) -> Callable[[Any, float], Awaitable[None]]:
-    """What the watcher calls to move a bar."""
+    """Return the callback with which the poller moves a bar."""
 
     async def report(job: Any, expected_seconds: float) -> None:
         bars.update(task, completed=job.progress, status=f"{job.status}, about {expected_seconds:.0f} s")

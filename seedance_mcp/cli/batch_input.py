@@ -172,7 +172,7 @@ def _read_csv(file: Path, text: str) -> Iterator[tuple[int, Mapping[str, object]
 
 
 def _describe_header(unknown: list[str]) -> tuple[str, str]:
-    """What is wrong with a header, and what to do about it.
+    """Return what is wrong with a header, and what to do about it.
 
     Args:
         unknown: Its columns that are none; without one, it names a column twice.

@@ -281,7 +281,7 @@ async def _read_jobs(settings: Settings, limit: int) -> list[Job]:
 
 
 def _gather(images: list[str] | None, from_file: Path | None, **arguments: object) -> list[Shot]:
-    """The orders of a command line.
+    """Return the requests of a command line.
 
     Raises:
         RequestError: None, or one that cannot be understood.
@@ -303,7 +303,7 @@ def _absolute(image: str) -> str:
 
 
 def _code_of(result: dict[str, Any]) -> int:
-    """The exit code of one result that was no error."""
+    """Return the exit code of one result that was no error."""
     if "status" not in result:
         return exit_codes.OK  # an error, which has a code of its own
     if result["status"] == "failed":

@@ -108,7 +108,7 @@ class Settings:
         return self.data_dir / "videos"
 
     def at_studio(self, studio_url: str) -> Settings:
-        """The same settings, talking to the sandbox studio that was just started here."""
+        """Return the same settings for the sandbox studio that was just started."""
         return replace(self, profile=sandbox_profile(studio_url), embedded=False)
 
 

@@ -84,7 +84,7 @@ class Source:
 
     @classmethod
     def open(cls, environ: Mapping[str, str]) -> Source:
-        """The environment and the settings file of its data folder.
+        """Read the environment and the settings file of its data folder.
 
         Raises:
             ConfigError: The file cannot be read, or holds what does not belong there.
@@ -114,7 +114,7 @@ class Source:
         return self.base_dir / SETTINGS_FILE
 
     def text(self, name: str) -> str | None:
-        """The value of a setting, or None where it is not set, or empty.
+        """Return the value of a setting, or None if it is not set or empty.
 
         Raises:
             ConfigError: It is a literal `${NAME}`: the host did not fill it in, and a limit that its owner believes to
@@ -185,7 +185,7 @@ class Source:
         raise ConfigError(f"{self.where(name)} is {quote_value(text)}.", f"Allowed are: {', '.join(allowed)}.")
 
     def parts(self, name: str, separator: str = ",") -> tuple[str, ...]:
-        """The parts of a list; empty only where it is not set, since an empty list would allow everything."""
+        """Return the parts of a list; empty only if it is not set, since an empty list would allow everything."""
         text = self.text(name)
         if text is None:
             return ()
@@ -195,7 +195,7 @@ class Source:
         return parts
 
     def choices(self, name: str, allowed: tuple[str, ...]) -> tuple[str, ...]:
-        """Some of a few words; empty only where it is not set."""
+        """Return some of a few words; empty only if it is not set."""
         parts = self.parts(name)
         for part in parts:
             if part not in allowed:
@@ -218,7 +218,7 @@ def read_base_dir(environ: Mapping[str, str]) -> Path:
 
 
 def find_value(environ: Mapping[str, str], name: str) -> str:
-    """A setting's text in the environment; empty where it is not set, or was left empty in a bundle's form.
+    """Return a setting's text in the environment; empty if it is not set, or was left empty in a bundle's form.
 
     Raises:
         ConfigError: It is a literal `${NAME}`, or empty where that would mean "no limit".
@@ -253,7 +253,7 @@ def _empty_error(where: str) -> ConfigError:
 
 
 def expand(text: str, where: str) -> Path:
-    """A path with its `~` resolved. Raises `ConfigError`, as everything below."""
+    """Return a path with its `~` resolved. Raises `ConfigError`, like every function below."""
     if "://" in text:
         raise ConfigError(f"{where} is a URL.", "Write the path of a file or a folder.")
     try:
@@ -265,7 +265,7 @@ def expand(text: str, where: str) -> Path:
 
 
 def read_toml(path: Path, name: str = "", *, may_be_missing: bool = False) -> Mapping[str, object]:
-    """A TOML document of at most `SETTINGS_BYTES_MAX`.
+    """Read a TOML document of at most `SETTINGS_BYTES_MAX`.
 
     Args:
         path: The file.
@@ -296,7 +296,7 @@ def check_keys(document: Mapping[str, object], allowed: set[str], where: str) ->
 
 
 def require_text(document: Mapping[str, object], key: str, where: str) -> str:
-    """A line of text that must be there."""
+    """Return a line of text that is required."""
     if key not in document:
         raise ConfigError(f"{key} is missing in {where}.", f'Add {key} = "…" to it.')
     value = document[key]
@@ -318,7 +318,7 @@ def read_origin(url: str, where: str, *, allow_loopback_http: bool) -> str:
 
 
 def check_url(url: str, where: str, *, allow_loopback_http: bool) -> None:
-    """An https URL; plain http only to this machine, and only where the profile says so.
+    """Return an https URL; plain http only to this machine, and only if the profile allows it.
 
     Never repeats it: a URL may hold a password or a provider's key.
     """

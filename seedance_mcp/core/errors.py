@@ -208,7 +208,7 @@ class SeedanceError(Exception):
 
 
 def format_clock(unix_seconds: int) -> str:
-    """The first full minute at which it is over: whoever comes back then does not come too early."""
+    """Return the first full minute at which it is over: a caller who comes back then is not too early."""
     minutes = -(-unix_seconds // 60) % 1440
     return f"{minutes // 60:02d}:{minutes % 60:02d} UTC"
 

@@ -135,7 +135,7 @@ class RequestPurchaser:
     _verified_up_to: list[int] = field(default_factory=list[int])
 
     async def purchase(self, prepared: PreparedOrder, consent: Consent) -> Job:
-        """The job of an order: bought, or joined where somebody is buying it.
+        """Return the job of a request: bought, or joined if it is being bought.
 
         Raises:
             SeedanceError: Each says whether money moved.
@@ -157,7 +157,7 @@ class RequestPurchaser:
         return "begun" if payment.holds(self.now()) or payment.state == "settled" else "tried"
 
     def take_notes(self, prepared: PreparedOrder) -> tuple[str, ...]:
-        """What is to be said of an order's uploads; said once."""
+        """Return the notes about a request's uploads, once."""
         return tuple(note for key in prepared.keys.all for note in self._notes.pop(key, ()))
 
     async def resume(self) -> None:
@@ -279,7 +279,7 @@ class RequestPurchaser:
         return (await self.pricing.estimate(prepared.request)).price_micro_usdc
 
     def _keep_notes(self, key: str, notes: tuple[str, ...]) -> None:
-        """What is to be said of an order's uploads, for whoever asks for its clip next."""
+        """Keep the notes about a request's uploads for the next caller."""
         if notes:
             self._notes[key] = self._notes.get(key, ()) + notes
 
@@ -298,7 +298,7 @@ class RequestPurchaser:
             self.watcher.watch(job)
 
     async def _find_lost_job(self, payment: Payment) -> Job | None:
-        """The job of a settled payment whose answer was lost or could not be read."""
+        """Return the job of a settled payment whose answer was lost or could not be read."""
         try:
             found = await self.recovery.find_job(payment)
         except StudioError:

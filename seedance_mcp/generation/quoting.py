@@ -177,7 +177,7 @@ class Quoting:
         return replace(quoted, recipients=tuple([await self._compare(one) for one in quoted.recipients]))
 
     def agree(self, prepared: PreparedOrder, consent: Consent, *, uploads_micro_usdc: int = 0) -> Approval:
-        """The most that may be signed for an order.
+        """Return the most that may be signed for a request.
 
         Args:
             prepared: The order.

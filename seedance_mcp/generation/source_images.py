@@ -107,7 +107,7 @@ class SourceImages:
         return await self._recognize(await self.fetches.join(url, lambda: self._fetch(url)), url)
 
     async def _recognize(self, picture: Picture, url: str) -> Picture:
-        """The same URL is the same wish, whatever its host answers now: a picture that a call saw there before."""
+        """Identify a URL by the picture that was first seen there, whatever its host returns now."""
         now = self.now()
         sight = await self.ledger.find_sight(url, since=now - SIGHT_SECONDS)
         if sight is not None:

@@ -90,7 +90,7 @@ class Hosting:
         return await self.ledger.find_upload(picture.sha256, studio=self.studio.origin, wallet=wallet)
 
     async def find(self, picture: Picture) -> Upload | None:
-        """The hosted copy of a picture, if the studio still has it."""
+        """Return the hosted copy of a picture, if the studio still has it."""
         upload = await self._find_recorded(picture)
         if upload is None or await self.studio.is_hosted(upload.image_url):
             return upload
@@ -176,7 +176,7 @@ class Hosting:
         return Hosted(upload=upload, paid_micro_usdc=0, notes=await self._find_notes(keys))
 
     async def _find_notes(self, keys: tuple[str, ...]) -> tuple[str, ...]:
-        """What is to be said of a hosted picture, for a day, whoever was there to hear it before."""
+        """Return the notes about a hosted picture, in every result for a day."""
         unhosted = await self._count_unhosted(keys, interrupted=False) + await self._count_unhosted(
             keys, interrupted=True
         )
@@ -284,7 +284,7 @@ class Hosting:
         return upload
 
     async def _find_stored(self, ticket: UploadTicket) -> str | None:
-        """The confirmed URL of bytes that were put to this place before; None where they were not.
+        """Return the confirmed URL of bytes that were stored under this ticket before, or None.
 
         A place takes its bytes once. A process that died between that and writing it down, or whose confirmation
         failed, finds the place used: the picture is there, and another upload of it would be paid twice.

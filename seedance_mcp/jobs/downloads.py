@@ -104,7 +104,7 @@ class Delivery:
         raise gone_error(outcome) if is_expired(outcome, self.now()) else unsaved_error(outcome, self.now())
 
     async def wait_thumbnail(self, job: Job) -> Job:
-        """The job with its thumbnail, where that is done in a moment: a saved clip does not wait for its picture."""
+        """Return the job with its thumbnail if that is ready in a moment; a saved video does not wait for it."""
         making = self._thumbnails.get(job.job_id)
         if making is None or job.file is None:
             return job
@@ -113,7 +113,7 @@ class Delivery:
         return replace(job, thumbnail=self.find_saved(job).thumbnail)
 
     def find_saved(self, job: Job) -> Job:
-        """A foreign job with the files that were saved of it before."""
+        """Return an untracked job with the files that were saved of it before."""
         file, thumbnail = videos.find_video(self.folder, _name(job))
         return replace(job, file=file, thumbnail=thumbnail)
 

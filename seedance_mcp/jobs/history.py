@@ -47,7 +47,7 @@ class History:
     now: Callable[[], float]
 
     async def list_jobs(self, limit: int) -> Recent:
-        """The latest jobs; the studio's word goes before ours for a job that was still running."""
+        """Return the latest jobs; the studio's status replaces ours for a job that was still running."""
         jobs = {job.job_id: self.latest(job) for job in await self.ledger.recent_jobs(limit)}
         notes: tuple[str, ...] = ()
         try:

@@ -155,7 +155,7 @@ class JobWatcher:
         self._wake.set()
 
     def latest(self, job: Job) -> Job:
-        """The job as this process knows it: the ledger may be a few points of progress behind, not of an end."""
+        """Return the job as this process knows it; the ledger may be a few points of progress behind."""
         watched = self._watched.get(job.job_id)
         return job if watched is None or job.finished else watched.job
 
@@ -191,7 +191,7 @@ class JobWatcher:
         return await self._ledger.find_job(job.job_id) or job
 
     async def _run(self) -> None:
-        """The loop; ends when there is nothing to watch."""
+        """Poll until there is no job to poll."""
         try:
             while self._watched:
                 self._wake = anyio.Event()
@@ -296,7 +296,7 @@ class JobWatcher:
         self._changed(watched.job.job_id)
 
     def _back_off(self, watched: _Watched, exc: SeedanceError) -> None:
-        """The studio is away or does not know the job; ask again later, and say so after a few times."""
+        """Poll a job less often after an error; report the error after a few."""
         watched.failures += 1
         now, pause = anyio.current_time(), self._backoff_seconds(watched)
         if isinstance(exc, StudioUnreachableError) and exc.retry_after_seconds is not None:
@@ -342,7 +342,7 @@ class JobWatcher:
         return anyio.current_time() + pause * random.uniform(0.95, 1.05)  # noqa: S311 - jitter is not a secret
 
     async def _expect(self, job: Job) -> float:
-        """The expected seconds of such a job, looked up once until a job ends."""
+        """Return the expected seconds of such a job, looked up once until a job ends."""
         key = tuple(job.arguments.get(name) for name in ("model", "duration", "resolution"))
         if key not in self._typical:
             self._typical[key] = await self._expected_seconds(job)

@@ -76,7 +76,7 @@ class JobService:
         return await self.history.list_jobs(limit)
 
     async def find(self, job_id: str) -> Job | None:
-        """The latest that is known here of a job of ours; nobody is asked."""
+        """Return the latest known state of a job of ours, without asking the studio."""
         job = await self.ledger.find_job(job_id)
         return None if job is None else self.poller.latest(job)
 

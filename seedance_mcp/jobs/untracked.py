@@ -48,7 +48,7 @@ class Adoption:
     _seen_at: dict[str, float] = field(default_factory=dict[str, float])
 
     async def get_job(self, job_id: str, *, deadline: float, answer_until: float, report: Report | None = None) -> Job:
-        """A foreign job as it stands at the deadline, or as soon as it has ended and is saved.
+        """Return an untracked job as it is at the deadline, or as soon as it has ended and is saved.
 
         Args:
             job_id: The studio's id.
@@ -83,7 +83,7 @@ class Adoption:
         return job
 
     def show(self, seen: JobStatus) -> Job:
-        """A job that is not in the ledger, to look at."""
+        """Build a job that is not in the ledger, for display."""
         job = Job(
             job_id=seen.job_id, studio=self.studio.origin, wallet=self.wallet, payment_id=0, fingerprint="",
             arguments=seen.input or {}, status=seen.status, progress=seen.progress, error=seen.error,

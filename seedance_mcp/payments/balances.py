@@ -100,7 +100,7 @@ class Funds:
         self._known = {key: answer for key, answer in self._known.items() if answer.value is None}
 
     async def find_inclusion(self, transaction: str) -> Inclusion | None:
-        """What the Tempo chain says of a transaction now; None where it knows none.
+        """Return what the Tempo chain reports of a transaction, or None if it does not know it.
 
         Raises:
             ChainError: It cannot be asked.
@@ -109,7 +109,7 @@ class Funds:
         return read_inclusion(receipt, transaction)
 
     async def find_fee(self, transaction: str) -> int | None:
-        """The network's fee of a settled charge, or None where the chain does not say it in time."""
+        """Return the network's fee of a settled charge, or None if the chain does not tell in time."""
         with anyio.move_on_after(ASK_SECONDS):
             try:
                 inclusion = await self.find_inclusion(transaction)
@@ -119,7 +119,7 @@ class Funds:
         return None
 
     def _find_key(self, offer: Offer) -> Key | None:
-        """The chain and token of an offer, where both are pinned."""
+        """Return the chain and token of an offer if both are pinned."""
         token, mpp, asset = self.pins.x402, self.pins.mpp, offer.asset.lower()
         if token is not None and (offer.network, asset) == (token.network, token.asset.lower()):
             return offer.network, asset

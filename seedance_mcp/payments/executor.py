@@ -340,7 +340,7 @@ class Buyer:
             ) from exc
 
     def _draw_up(self, offer: Offer, offers: Offers, purse: Purse, now: float) -> tuple[Mapping[str, object], int]:
-        """The payment without its signature, and when it can buy nothing any more."""
+        """Return the unsigned payment, and when it expires."""
         payer = self.wallet.address
         if offer.rail == "mpp":
             valid_before = policy.charge_valid_before(offer, now, answered_at=offers.answered_at)
@@ -365,7 +365,7 @@ class Buyer:
         return build_payment(authorization, offer, offers), valid_before
 
     async def _sign(self, payment: Payment, document: Mapping[str, object]) -> tuple[Credential, Mapping[str, object]]:
-        """The credential of a payment, and its document as the ledger keeps it."""
+        """Sign a payment; returns its credential, and its document as the ledger keeps it."""
         if payment.rail == "mpp" and self.pins.mpp is not None:
             credential, transaction = await self.wallet.sign_charge(document, self.pins.mpp)
             return credential, document if transaction is None else {**document, "hash": transaction}

@@ -64,7 +64,7 @@ def held_error(payment: Payment, now: float, candidates: tuple[str, ...] = ()) -
 
 
 def underway_error(payment: Payment) -> PurchaseUnderwayError:
-    """The same thing was bought by somebody else a moment ago, or is being bought."""
+    """Build the error of a purchase that another caller made a moment ago or is making."""
     return _tell(
         PurchaseUnderwayError,
         payment,
@@ -74,7 +74,7 @@ def underway_error(payment: Payment) -> PurchaseUnderwayError:
 
 
 def refused_error(payment: Payment) -> PaymentRefusedError:
-    """The studio settled nothing by that sending, yet still has the credential; or the chain undid the charge."""
+    """Build the error of a payment that the studio refused or the chain undid; the studio still has its credential."""
     what = f"The studio refused the payment: {payment.reason}."
     next_step = NextStep(
         "It took nothing, but it has the credential until then. Fix the cause; after that, {0}.", Repeat()
@@ -103,7 +103,7 @@ def unknown_error(payment: Payment, why: str = "It is being looked into.") -> Pa
 
 
 def jobless_error(payment: Payment, candidates: tuple[str, ...] = ()) -> PaymentOutcomeUnknownError:
-    """A generation was paid, and which job it made is not known.
+    """Build the error of a generation that was paid and whose job is not known.
 
     Args:
         payment: A settled generation.
@@ -175,7 +175,7 @@ def unwritten_error(exc: LedgerError, payment: Payment, *, moved: bool) -> Ledge
 
 
 def _tell(kind: type[Doubt], payment: Payment, what: str, next_step: NextStep) -> Doubt:
-    """An error about a payment, with its money: moved, or held until its credential is over."""
+    """Build an error about a payment with its money: moved, or held until its credential expires."""
     moved = payment.state == "settled" or payment.receipt is not None
     return kind(
         what,

@@ -196,7 +196,7 @@ class Recovery:
         return await self._conclude(payment, fate)
 
     async def _find_fate(self, payment: Payment) -> Fate | None:
-        """The chain's word on a payment; what it said once of a pushed one is in the books."""
+        """Return the chain's verdict on a payment; that on a client-broadcast one is in the ledger."""
         if payment.receipt is not None:
             return Fate(used=True, transaction=payment.receipt.transaction, fee_micro_usdc=payment.fee_micro_usdc)
         return await self.chains.find_fate(payment)

@@ -100,7 +100,7 @@ class Chains:
         return pinned is not None and self.rpc.count_nodes(payment.rail) > 0
 
     async def find_fate(self, payment: Payment) -> Fate | None:
-        """The chain's word on a payment; None where it cannot be said now.
+        """Return the chain's verdict on a payment, or None if it is not known now.
 
         One node's word is enough that the money moved. That it never will is believed only where every node says so.
         """
@@ -168,7 +168,7 @@ class Node:
     claimed: str = ""
 
     async def find_fate(self, document: Json, network: str) -> Fate | None:
-        """This node's word on a payment; None where it does not answer in time, or cannot say."""
+        """Return this node's verdict on a payment, or None if it does not answer in time or does not know."""
         try:
             with anyio.fail_after(FATE_SECONDS):
                 # The block first, the state second and at that block or later: "unused" is then final.
@@ -278,7 +278,7 @@ class Node:
         return Fate(used=False, fee_micro_usdc=0) if is_over else None
 
     async def _find_event(self, charge: Charge, latest: Block, *, is_over: bool) -> str | None:
-        """The transaction that moved a charge's money, by the memo in its event.
+        """Return the transaction that moved a charge's money, by the memo in its event.
 
         Once the charge is over, None is a verdict, and only a node that could know better may give it.
         """
@@ -310,7 +310,7 @@ class Node:
             block = await self._read_block(hex(block.number - 1))
 
     async def _find_last_block(self, moment: int, latest: Block) -> Block:
-        """The last Tempo block at a moment or before, going back from a known one; the chain's first where it is older.
+        """Return the last Tempo block at a moment or before, going back from a known one, or the chain's first.
 
         Raises:
             ChainError: The chain does not know its own blocks.

@@ -36,7 +36,7 @@ PRICE_MICRO_USDC_TYPICAL = 330_000
 
 
 def check_settings_files(settings: Settings, environ: Mapping[str, str]) -> list[Finding]:
-    """The one file that is read, and those that lie where none is read."""
+    """Report the settings file that is read, and those that are not."""
     text = f"{settings.file} is read" if settings.file.exists() else f"{settings.file} is read, and is not there"
     findings = [Finding(topic="settings file", health="ok", text=text)]
     findings += [
@@ -75,7 +75,7 @@ def check_settings(settings: Settings, sources: Mapping[str, str]) -> list[Findi
 
 
 async def check_wallet(settings: Settings) -> tuple[str | None, list[Finding]]:
-    """The paying address, where it can be had without asking anybody."""
+    """Return the paying address, if it can be read without a password."""
     sources = await anyio.to_thread.run_sync(list_sources, *settings.key_places)
     used = next((source for source in sources if source.used), None)
     if used is None:
@@ -176,7 +176,7 @@ async def check_ledger(settings: Settings, address: str | None) -> list[Finding]
 
 
 def _describe_freeze(freeze: Freeze, settings: Settings) -> Finding:
-    """The stop that the owner has set: nothing is broken, and nothing is bought."""
+    """Report the owner's freeze: nothing is broken, and nothing is bought."""
     advice = f"To buy again, run: {settings.profile.name_command('unfreeze')}"
     return Finding(topic="freeze", health="note", text=freeze.describe(), advice=advice)
 
@@ -229,7 +229,7 @@ async def _describe_untracked_payments(ledger: Ledger, address: str) -> list[Fin
 
 
 def _judge_budget(limits: Limits, spend: Spend) -> Finding:
-    """What was spent, and what is left of the tightest budget."""
+    """Report what was spent, and what is left of the tightest budget."""
     left, name = min(find_room(limits, spend))
     total = limits.max_total_micro_usdc
     if left >= PRICE_MICRO_USDC_TYPICAL:
@@ -248,7 +248,7 @@ def _judge_budget(limits: Limits, spend: Spend) -> Finding:
 
 
 def _describe_held(payment: Payment, now: float) -> Finding:
-    """A payment that counts as spent although nobody knows yet what became of it."""
+    """Report a payment that counts as spent although its outcome is not known yet."""
     amount, until = f"${format_usdc(payment.cost_micro_usdc)}", format_clock(payment.hold_until)
     if payment.state == "reserved":
         text = f"Payment {payment.id} of {amount} is being made, and holds budget until {until} at the latest."

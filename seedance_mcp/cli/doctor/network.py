@@ -114,7 +114,7 @@ async def _check_studio(studio: Studio, settings: Settings) -> list[Finding]:
 
 
 async def _check_upload(studio: Studio) -> list[Finding]:
-    """The price of an upload, asked unpaid: on which rails it could be paid, and what the studio's clock says."""
+    """Ask the price of an upload, unpaid: the rails on which it could be paid, and the studio's clock."""
     from seedance_mcp.core.wire.json import encode_json
     from seedance_mcp.core.wire.mpp import is_pushed
     from seedance_mcp.core.wire.offers import read_offers

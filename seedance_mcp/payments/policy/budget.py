@@ -195,7 +195,7 @@ def is_still_allowed(
 
 
 def find_room(limits: Limits, spend: Spend) -> list[tuple[int, str]]:
-    """What is left of each budget, never below zero, with its name."""
+    """Return what is left of each budget, never below zero, with its name."""
     room = [
         (
             max(0, limits.max_per_day_micro_usdc - spend.last_day_micro_usdc),

@@ -142,12 +142,12 @@ def list_ways(offers: Offers, limits: Limits, pins: Pins, *, payer: str, now: fl
 
 
 def _terms(offer: Offer) -> tuple[object, ...]:
-    """What must not differ among the offers of one rail. All pinned dollars are alike, so the token is not among it."""
+    """Return what must not differ among the offers of one rail; the token may, since all pinned dollars are alike."""
     return (offer.network, offer.pay_to.lower(), offer.amount_micro_usdc)
 
 
 def _preference(offer: Offer, pins: Pins) -> int:
-    """The place of an offer's token on the owner's list."""
+    """Return the position of an offer's token on the owner's list."""
     if pins.mpp is None or offer.rail != "mpp":
         return 0
     return pins.mpp.currencies.index(offer.asset.lower())

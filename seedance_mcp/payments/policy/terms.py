@@ -144,7 +144,7 @@ def _find_mode_objection(offer: Offer, limits: Limits) -> str | None:
 
 
 def _find_detail_objection(offer: Offer) -> str | None:
-    """What a charge says besides: whatever could move other money, or ours in another way, is refused."""
+    """Return why further fields of a charge are refused: they could move other money, or ours in another way."""
     details = find_object(offer.extra, "methodDetails")
     if details.get("splits"):
         return "it splits the amount among several recipients"
@@ -160,7 +160,7 @@ def _find_detail_objection(offer: Offer) -> str | None:
 
 
 def _find_realms(studio_origin: str) -> tuple[str, ...]:
-    """The studio's host, with its port and without. Source: contract section 13."""
+    """Return the studio's host, with its port and without. Source: contract section 13."""
     parts = urlsplit(studio_origin)
     host = (parts.hostname or "").lower()
     return (host, parts.netloc.lower(), f"{host}{_DEFAULT_PORTS.get(parts.scheme, '')}")

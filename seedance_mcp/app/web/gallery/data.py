@@ -79,7 +79,7 @@ async def build_show(settings: Settings, *, locate: Locate, live: bool, now: flo
 
 
 def find_media(job: Job, settings: Settings, kind: str) -> Path | None:
-    """A saved file of a job, if it is there and lies in the videos folder."""
+    """Return a saved file of a job, if it exists in the videos folder."""
     if kind in FRAMES:
         sha256 = job.arguments.get(FRAMES[kind])
         known = isinstance(sha256, str) and _SHA256.fullmatch(sha256)
@@ -148,7 +148,7 @@ async def _find_hosted(job: Job, argument: str, ledger: Ledger) -> str | None:
 
 
 async def _find_open(payments: list[Payment], ledger: Ledger, now: float) -> list[Payment]:
-    """What may still settle, and what settled without a clip coming of it yet; newest first."""
+    """Return payments that may still settle or have no job yet, newest first."""
     open_payments = {payment.id: payment for payment in await ledger.held_payments(now)}
     for wallet in {payment.wallet for payment in payments}:
         open_payments |= {payment.id: payment for payment in await ledger.settled_without_result(wallet)}
@@ -167,7 +167,7 @@ def _show_open(payment: Payment) -> dict[str, object]:
 
 
 def _sum_days(payments: list[Payment], now: float) -> list[dict[str, object]]:
-    """What settled on each of the last days, fees and all, by this machine's calendar, oldest first."""
+    """Sum what settled on each of the last days, fees included, by this machine's calendar, oldest first."""
     today = datetime.fromtimestamp(now).astimezone().date()
     sums = {today - timedelta(days=back): 0 for back in range(DAYS - 1, -1, -1)}
     for payment in payments:

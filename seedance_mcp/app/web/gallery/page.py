@@ -8,7 +8,7 @@ from importlib.resources import files
 
 
 def render_page(show: Mapping[str, object]) -> str:
-    """The whole page; opens from disk as well as from a server, and loads nothing from elsewhere."""
+    """Return the whole page; it opens from disk as well as from a server, and loads nothing from elsewhere."""
     parts = files("seedance_mcp.app.web.gallery")
     page, style, script = (parts.joinpath(f"page.{kind}").read_text("utf-8") for kind in ("html", "css", "js"))
     policy = (

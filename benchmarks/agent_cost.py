@@ -1,4 +1,4 @@
-"""What a clip costs an agent in calls and tokens, and what the list of tools costs every conversation.
+"""What a video costs an agent in calls and tokens, and what the list of tools costs every conversation.
 
 Tokens are those of o200k_base, by the `bpe-openai` package, which brings the vocabulary (`pip install bpe-openai`);
 without it they are estimated at four characters each, and the table says so. The journey runs in the sandbox, in this
@@ -62,7 +62,7 @@ def list_tools(*, pages: bool = False) -> str:
 
 
 async def journey(job_seconds: float, *, quote_first: bool) -> dict[str, int]:
-    """From a picture to a clip, as an agent does it: calls, and the tokens that it writes and reads."""
+    """From a picture to a video, as an agent does it: calls, and the tokens that it writes and reads."""
     written = read = calls = 0
     with tempfile.TemporaryDirectory(prefix="agent-cost-") as folder:
         environ = {"SEEDANCE_PROFILE": "sandbox", "SEEDANCE_DATA_DIR": folder}

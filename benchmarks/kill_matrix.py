@@ -88,8 +88,8 @@ class Plan:
 
     @classmethod
     def draw(cls, run: int, seed: int) -> Plan:
-        """Draw a journey's fate; each fault comes up equally often, on both rails in turn."""
-        chance = random.Random(f"{seed}/{run}")  # noqa: S311 - fate, not a secret
+        """Draw a journey's settlement; each fault comes up equally often, on both rails in turn."""
+        chance = random.Random(f"{seed}/{run}")  # noqa: S311 - settlement, not a secret
         fault = list(FAULTS)[run % len(FAULTS)]
         kills = [_draw_kill(chance) for _ in range(chance.choice((1, 1, 1, 2, 2, 3)))]
         return cls(
@@ -126,7 +126,7 @@ class Outcome:
 
 
 class Journey:
-    """One agent on its way from a picture to a clip, with a server that keeps dying."""
+    """One agent on its way from a picture to a video, with a server that keeps dying."""
 
     def __init__(self, stage: Stage, plan: Plan, picture: Path) -> None:
         self.stage = stage
@@ -236,7 +236,7 @@ class Journey:
         self._calls_of_step = 0
 
     async def _judge(self) -> None:
-        """Compare the books."""
+        """Compare the ledger."""
         outcome = self.outcome
         audit = await self.stage.audit()
         outcome.generations, outcome.uploads = audit.generations, audit.uploads

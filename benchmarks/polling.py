@@ -1,7 +1,7 @@
 """How many questions the watcher asks, and how soon it knows, beside one poller per job.
 
 Each run is a studio of our own in one process (it only tells how far its jobs are) and two clients in two more, at the
-same time: our `JobWatcher`, and the usual way, a loop per job that asks every few seconds. Both sign in for every
+same time: our `JobPoller`, and the usual way, a loop per job that asks every few seconds. Both sign in for every
 question, both have a real ledger on disk. A job takes `--job-seconds`, give or take a sixth; they begin within a
 quarter of that. The lag is the time from a job's completion at the studio to our result, without the download.
 """
@@ -34,12 +34,12 @@ from seedance_mcp.core.money import MicroUSDC
 from seedance_mcp.core.records import Job
 from seedance_mcp.core.wire.offers import Offer
 from seedance_mcp.core.wire.responses import PaidRequest, Receipt, Settled
-from seedance_mcp.jobs.poller import JobWatcher
+from seedance_mcp.jobs.poller import JobPoller
 
 SIZES = (1, 10, 100, 1000)
 NAIVE_SECONDS = 5
 PATIENCE = 2.5
-"""Whoever has not heard of a job after so many times its length is not waited for; its lag is counted until then."""
+"""Anyone who has not heard of a job after so many times its length is not waited for; its lag is counted until then."""
 POLL_SECONDS_MIN = 3
 """As in the live profile."""
 PAGE_MAX = 100
@@ -115,14 +115,16 @@ async def write_job(ledger: SQLiteLedger, job_id: str, created_at: float, studio
     """Write a settled payment and its job, as a purchase leaves them."""
     arguments: dict[str, object] = {"model": "seedance-fast", "duration": 4, "resolution": "480p", "prompt": "x"}
     request = PaidRequest(
-        purpose="generation", fingerprint=job_id, url=f"{studio}/api/x", body=b"{}", arguments=arguments
+        purpose="generation", idempotency_key=job_id, url=f"{studio}/api/x", body=b"{}", arguments=arguments
     )
     offer = Offer(
         rail="x402", scheme="exact", network="eip155:8453", asset="0x" + "1" * 40, pay_to="0x" + "2" * 40,
         amount_micro_usdc=MicroUSDC(320_000), lifetime_seconds=300,
     )  # fmt: skip
-    async with ledger.lock_budget() as books:
-        payment = await books.reserve(request, offer, wallet=wallet, hold_until=int(created_at) + 60, now=created_at)
+    async with ledger.lock_budget() as transaction:
+        payment = await transaction.reserve(
+            request, offer, wallet=wallet, hold_until=int(created_at) + 60, now=created_at
+        )
     payment = await ledger.record_signed(
         payment, {}, credential_sha256="0" * 64, hold_until=int(created_at) + 60, lease_until=0, now=created_at
     )
@@ -188,9 +190,9 @@ async def wait_by_watcher(
     async def save(job: Job) -> Job:
         return await ledger.finish_job(job.job_id, file=f"/{job.job_id}.mp4", thumbnail=None)
 
-    async def wait(watcher: JobWatcher, job: Job) -> None:
+    async def wait(poller: JobPoller, job: Job) -> None:
         await anyio.sleep(max(0.0, job.created_at - time.time()))
-        await watcher.wait(job, deadline=anyio.current_time() + 10 * job_seconds)
+        await poller.wait(job, deadline=anyio.current_time() + 10 * job_seconds)
         note(job.job_id)
 
     async with anyio.create_task_group() as tasks:
@@ -201,13 +203,13 @@ async def wait_by_watcher(
 
             tasks.start_soon(run)
 
-        watcher = JobWatcher(
+        poller = JobPoller(
             studio=studio, ledger=ledger, save=save, start=start, now=time.time,
             expected_seconds=expect,
             poll_seconds_min=POLL_SECONDS_MIN,
         )  # fmt: skip
         for job in jobs:
-            tasks.start_soon(wait, watcher, job)
+            tasks.start_soon(wait, poller, job)
 
 
 async def wait_naively(

@@ -60,12 +60,12 @@ async def measure(rows: int, runs: int) -> float:
         fill(Path(folder) / "ledger.sqlite3", rows)
         times: list[float] = []
         for number in range(runs):
-            request = PaidRequest(purpose="generation", fingerprint=f"{number}", url="https://s/api", body=b"{}")
+            request = PaidRequest(purpose="generation", idempotency_key=f"{number}", url="https://s/api", body=b"{}")
             began = time.perf_counter()
-            async with ledger.lock_budget() as books:
-                await books.find_latest_payment(request.keys)
-                await books.spend(NOW)
-                await books.reserve(request, OFFER, wallet="0x0", hold_until=int(NOW) + HOLD_SECONDS, now=NOW)
+            async with ledger.lock_budget() as transaction:
+                await transaction.find_latest_payment(request.keys)
+                await transaction.spend(NOW)
+                await transaction.reserve(request, OFFER, wallet="0x0", hold_until=int(NOW) + HOLD_SECONDS, now=NOW)
             times.append((time.perf_counter() - began) * 1000)
         await ledger.close()
     return statistics.median(times)

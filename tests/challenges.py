@@ -15,7 +15,7 @@ from typing import Any
 from seedance_mcp.config.profiles import LIVE
 from seedance_mcp.core.errors import StudioProtocolError
 from seedance_mcp.core.limits import Approval, Limits, Spend
-from seedance_mcp.core.wire.generation import GenerationRequest, estimate_price, is_ceiling, read_route_contract
+from seedance_mcp.core.wire.generation import NormalisedRequest, estimate_price, is_ceiling, read_route_contract
 from seedance_mcp.core.wire.offers import Offer, read_offers
 from seedance_mcp.payments import policy
 
@@ -31,7 +31,7 @@ def read_vectors(name: str) -> Any:
 
 CAPTURES = read_vectors("captures")
 
-REQUEST = GenerationRequest(
+REQUEST = NormalisedRequest(
     model="seedance",
     prompt="a boat leaves the harbour",
     image="ab" * 32,
@@ -125,7 +125,7 @@ def add_entry(**changes: object) -> Answer:
 
 
 def judge(answer: Answer, owner: Owner | None = None) -> Offer:
-    """Read, choose and check as `Pricing` and `Buyer.buy` do, in their order; the offer is what would be signed."""
+    """Read, choose and check as `Pricing` and `PaymentExecutor.pay` do; returns the offer that would be signed."""
     owner = owner or Owner()
     offers = read_offers(answer.status, answer.headers, answer.body, url=ROUTE)
     for offer in offers.offers:

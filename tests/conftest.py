@@ -1,6 +1,6 @@
 """Fixtures for every test: a home of its own, real sandboxes, real pictures, and an https server on this machine.
 
-No test can touch the real home, wallet or ledger of whoever runs it (`_own_home`), or trust anybody on the internet.
+No test can touch the real home, wallet or ledger of anyone who runs it (`_own_home`), or trust anybody on the internet.
 """
 
 import gc
@@ -65,7 +65,7 @@ def authority_file(authority: "trustme.CA", tmp_path_factory: pytest.TempPathFac
 
 @pytest.fixture(autouse=True)
 def _own_authority(request: pytest.FixtureRequest, authority_file: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]  # autouse
-    """Trust `authority` and nobody else, in this process and its children; only `compat` may download something.
+    """Trust `authority` and no one else, in this process and its children; only `compat` may download something.
 
     To read the certificates of a whole machine takes longer than most of what a test does.
     """

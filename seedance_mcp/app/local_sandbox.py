@@ -1,9 +1,9 @@
 """Local sandbox: start a sandbox studio in this process when the settings name none.
 
-Used by the faces only. It imports the sandbox when asked to and not before; the two houses still speak over HTTP.
+It imports the sandbox only when one is needed; client and sandbox still speak over HTTP.
 
-A sandbox remembers nothing beyond its process, so a job that is unfinished then is never made. Whoever comes next finds
-nobody at its address, and ends it.
+A sandbox keeps nothing beyond its process, so a job that is unfinished then is never made. The next process that finds
+no sandbox at its address ends such a job.
 """
 
 import asyncio
@@ -90,20 +90,20 @@ def prepare_wallet(key: str | None, file: Path, password_file: Path | None = Non
     return asyncio.run(read_address(key, file, password_file))
 
 
-def start_sandbox(*, wallet: str, port: int = 0, **wishes: object) -> "Sandbox":
+def start_sandbox(*, wallet: str, port: int = 0, **options: object) -> "Sandbox":
     """Start a sandbox studio in a thread; it ends with the process.
 
     Args:
         wallet: Address that gets `FUNDED_MICRO_USDC`.
         port: Port on the loopback address; 0 for a free one.
-        wishes: Further fields of `SandboxSettings`.
+        options: Further fields of `SandboxSettings`.
 
     Raises:
-        ConfigError: Not installed, the port is taken, or a wish is wrong.
+        ConfigError: Not installed, the port is taken, or an option is wrong.
     """
     Sandbox, SandboxSettings = _load()  # noqa: N806 - these are classes
     try:
-        settings = SandboxSettings(funded={wallet: FUNDED_MICRO_USDC}, **wishes)  # type: ignore[arg-type]  # checked there
+        settings = SandboxSettings(funded={wallet: FUNDED_MICRO_USDC}, **options)  # type: ignore[arg-type]  # checked there
         sandbox = Sandbox(settings, port=port)
         sandbox.start()
     except ValueError as exc:

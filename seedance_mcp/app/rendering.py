@@ -31,9 +31,9 @@ if TYPE_CHECKING:  # the rooms behind these load when first needed
     from seedance_mcp.core.wire.responses import Receipt
     from seedance_mcp.generation.quotes import Quote
     from seedance_mcp.generation.service import GenerationResult
-    from seedance_mcp.generation.uploads import Hosted
-    from seedance_mcp.jobs.history import Recent
-    from seedance_mcp.payments.wallet_status import Standing
+    from seedance_mcp.generation.uploads import CompletedUpload
+    from seedance_mcp.jobs.history import JobList
+    from seedance_mcp.payments.wallet_status import WalletStatus
 from seedance_mcp.app.results import (
     BalanceResult,
     JobLine,
@@ -61,7 +61,7 @@ PROMPT_CHARACTERS_MAX = 80
 """How much of a prompt a list of jobs repeats."""
 
 
-def show_upload(hosted: "Hosted") -> UploadResult:
+def show_upload(hosted: "CompletedUpload") -> UploadResult:
     """Return an upload as the interfaces show it."""
     upload = hosted.upload
     return UploadResult(
@@ -99,7 +99,7 @@ def show_quote(quote: "Quote") -> QuoteResult:
                 fee_usd=format_usdc(judged.fee_micro_usdc),
                 balance_usd=None if judged.balance_micro_usdc is None else format_usdc(judged.balance_micro_usdc),
                 pay_to=judged.offer.pay_to,
-                refused_because=judged.objection,
+                refused_because=judged.rejection_reason,
             )
             for judged in quote.offers
         ],
@@ -201,7 +201,7 @@ def show_job(job: "Job", profile: "Profile", *, notes: tuple[str, ...] = (), now
 
 
 def _is_missing(job: "Job") -> bool:
-    """Whether a saved file is not there any more, though nobody pruned it."""
+    """Whether a saved file is not there any more, though no one pruned it."""
     return job.pruned_at is None and is_missing(job.file)
 
 
@@ -315,7 +315,7 @@ def _describe_money(job: "Job") -> list[str]:
     return []
 
 
-def show_jobs(recent: "Recent") -> JobsResult:
+def show_jobs(recent: "JobList") -> JobsResult:
     """Recent jobs as a face shows them."""
     lines = [
         JobLine(
@@ -341,17 +341,17 @@ def show_jobs(recent: "Recent") -> JobsResult:
     return JobsResult(jobs=lines, notes=list(recent.notes), next_step=next_step)
 
 
-def show_wallet(standing: "Standing", *, problem: NextStep | None = None) -> WalletResult:
+def show_wallet(status: "WalletStatus", *, problem: NextStep | None = None) -> WalletResult:
     """Return the wallet's status as the interfaces show it.
 
     Args:
-        standing: What was found.
+        status: What was found.
         problem: Why there is no wallet, and what to do; None where there is one.
     """
-    limits, pins = standing.limits, standing.profile.pins
+    limits, pins = status.limits, status.profile.pins
     return WalletResult(
-        profile=standing.profile.name,
-        address=None if problem else standing.address,
+        profile=status.profile.name,
+        address=None if problem else status.address,
         balances=[]
         if problem
         else [
@@ -363,16 +363,16 @@ def show_wallet(standing: "Standing", *, problem: NextStep | None = None) -> Wal
                 balance_usd=_format(balance.amount_micro_usdc),
                 balance_micro_usdc=balance.amount_micro_usdc,
             )
-            for balance in standing.balances
+            for balance in status.balances
         ],
         max_price_per_video_usd=format_usdc(limits.max_price_per_video_micro_usdc),
         max_per_day_usd=format_usdc(limits.max_per_day_micro_usdc),
         max_total_usd=_format(limits.max_total_micro_usdc),
         ask_above_usd=_format(limits.ask_above_micro_usdc),
         unlimited=list(limits.unlimited),
-        spent_24h_usd=format_usdc(standing.spend.last_day_micro_usdc),
-        spent_total_usd=format_usdc(standing.spend.total_micro_usdc),
-        left_today_usd=format_usdc(standing.day_left_micro_usdc),
+        spent_24h_usd=format_usdc(status.spend.last_day_micro_usdc),
+        spent_total_usd=format_usdc(status.spend.total_micro_usdc),
+        left_today_usd=format_usdc(status.day_left_micro_usdc),
         unfinished_payments=[
             UnfinishedResult(
                 payment_id=payment.id,
@@ -382,21 +382,21 @@ def show_wallet(standing: "Standing", *, problem: NextStep | None = None) -> Wal
                 fee_usd=format_usdc(payment.fee_micro_usdc),
                 held_until=_write_time(payment.hold_until),
             )
-            for payment in standing.unfinished
+            for payment in status.unfinished
         ],
-        more_unfinished=standing.more_unfinished,
-        held_usd=format_usdc(standing.held_micro_usdc),
-        frozen_since=None if standing.freeze is None else standing.freeze.since,
-        next_step=_find_wallet_step(standing, problem),
+        more_unfinished=status.more_unfinished,
+        held_usd=format_usdc(status.held_micro_usdc),
+        frozen_since=None if status.freeze is None else status.freeze.since,
+        next_step=_find_wallet_step(status, problem),
     )
 
 
-def _find_wallet_step(standing: "Standing", problem: NextStep | None) -> NextStep:
-    problem = _describe_problem(standing.limits) or problem
-    if standing.freeze is None:
-        return problem or _say_how_to_fund(standing)
-    ending = NextStep("{0}: {1}", OwnerOnly("end it"), standing.profile.name_command("unfreeze"))
-    return join_steps(standing.freeze.describe(), ending, problem or "")
+def _find_wallet_step(status: "WalletStatus", problem: NextStep | None) -> NextStep:
+    problem = _describe_problem(status.limits) or problem
+    if status.freeze is None:
+        return problem or _say_how_to_fund(status)
+    ending = NextStep("{0}: {1}", OwnerOnly("end it"), status.profile.name_command("unfreeze"))
+    return join_steps(status.freeze.describe(), ending, problem or "")
 
 
 def _describe_problem(limits: "Limits") -> NextStep | None:
@@ -412,15 +412,15 @@ def explain_no_purchase(problem: "SeedanceError") -> NextStep:
     return join_steps(problem.what, problem.next_step, until)
 
 
-def _say_how_to_fund(standing: "Standing") -> NextStep:
-    if standing.profile.name == "sandbox":
+def _say_how_to_fund(status: "WalletStatus") -> NextStep:
+    if status.profile.name == "sandbox":
         return NextStep("This is play money of the sandbox; there is nothing to fund.")
-    pins = standing.profile.pins
+    pins = status.profile.pins
     tokens = " or ".join(
         f"{pins.find_token_name(one.network, one.token) or 'USDC'} ({one.network}, token {one.token})"
-        for one in standing.balances
+        for one in status.balances
     )
-    return NextStep("To fund it, {0}. It needs no other coin.", OwnerDo(f"send {tokens} to {standing.address}"))
+    return NextStep("To fund it, {0}. It needs no other coin.", OwnerDo(f"send {tokens} to {status.address}"))
 
 
 def _format(amount_micro_usdc: int | None) -> str | None:

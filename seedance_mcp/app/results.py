@@ -53,7 +53,7 @@ class OfferResult(BaseModel):
 
 
 class QuoteResult(BaseModel):
-    """What a clip would cost."""
+    """What a video would cost."""
 
     exact: bool = Field(description="Else from a table")
     price_usd: str | None
@@ -73,7 +73,7 @@ class QuoteResult(BaseModel):
 
 
 class JobResult(BaseModel):
-    """A clip on its way or finished."""
+    """A video on its way or finished."""
 
     job_id: str | None
     status: Literal["pending", "loading", "complete", "failed"]

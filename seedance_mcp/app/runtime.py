@@ -1,6 +1,6 @@
 """Runtime: open the services that the owner's settings describe, when a tool first needs them.
 
-A host sees our tools before the HTTP client, the key or the ledger are loaded. A broken setting or a missing wallet
+A host sees our tools before the HTTP client, the key or the ledger is loaded. A broken setting or a missing wallet
 is the first call's error, not a server that does not start.
 """
 
@@ -30,14 +30,14 @@ BROKEN_SECONDS = 60
 PRUNE_SECONDS = 24 * 3600
 """Pause between two looks for videos that are older than the owner keeps them."""
 RESUME_SECONDS = 3
-"""How long after its start a server that nobody calls looks for what an earlier one left."""
+"""How long after its start a server that no one calls looks for what an earlier one left."""
 
 Start = Callable[[Callable[[], Awaitable[None]]], object]
 ResolveSandbox = Callable[[Settings], Awaitable[Settings]]
 """Returns the settings to use; starts an embedded sandbox if they ask for one."""
 
 
-class Engine:
+class Runtime:
     """Opens everything once, and closes it with the server.
 
     Args:
@@ -104,7 +104,7 @@ class Engine:
     async def resume_left(self) -> None:
         """Take up what an earlier process left, once a host has had the time to get to know us.
 
-        A clip that was paid for may be waiting at an address that dies in minutes, and nobody need ask for it.
+        A video that was paid for may be waiting at an address that dies in minutes, and no one need ask for it.
         """
         await anyio.sleep(RESUME_SECONDS)
         with contextlib.suppress(SeedanceError):  # the first call says what is wrong

@@ -13,7 +13,7 @@ from seedance_mcp.adapters.chain.rpc import ChainRpc
 from seedance_mcp.adapters.studio.client import Studio
 from seedance_mcp.adapters.wallet import Wallet
 from seedance_mcp.config.settings import Settings
-from seedance_mcp.core.concurrency import Flights, Start
+from seedance_mcp.core.concurrency import SingleFlight, Start
 from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.records import Job
 from seedance_mcp.core.wire.offers import Offer
@@ -24,21 +24,21 @@ from seedance_mcp.generation.quoting import Quoting
 from seedance_mcp.generation.service import GenerationService
 from seedance_mcp.generation.source_images import FETCHED_SECONDS, Picture, SourceImages
 from seedance_mcp.generation.untracked import UntrackedJobs
-from seedance_mcp.generation.uploads import Hosted, Hosting
-from seedance_mcp.jobs.downloads import Delivery
-from seedance_mcp.jobs.history import History
-from seedance_mcp.jobs.poller import Changed, JobWatcher
+from seedance_mcp.generation.uploads import CompletedUpload, Uploader
+from seedance_mcp.jobs.downloads import VideoDownloader
+from seedance_mcp.jobs.history import JobLister
+from seedance_mcp.jobs.poller import Changed, JobPoller
 from seedance_mcp.jobs.service import JobService
-from seedance_mcp.jobs.untracked import Adoption
+from seedance_mcp.jobs.untracked import UntrackedJobReader
 from seedance_mcp.payments import policy
-from seedance_mcp.payments.balances import Funds
-from seedance_mcp.payments.executor import Buyer
+from seedance_mcp.payments.balances import BalanceReader
+from seedance_mcp.payments.executor import PaymentExecutor
 from seedance_mcp.payments.purchase import Purchaser
 from seedance_mcp.payments.push import ChargeBroadcaster
-from seedance_mcp.payments.reconciler import Recovery
-from seedance_mcp.payments.settlement import Chains
+from seedance_mcp.payments.reconciler import Reconciler
+from seedance_mcp.payments.settlement import SettlementChecker
 from seedance_mcp.payments.untracked import UntrackedPayments
-from seedance_mcp.payments.wallet_status import Account
+from seedance_mcp.payments.wallet_status import WalletStatusReader
 
 VERIFY_SECONDS = 5
 """How long the chain may take to say that a finished job was paid for, while a caller waits."""
@@ -63,8 +63,8 @@ class Services:
     studio: Studio
     generation: GenerationService
     jobs: JobService
-    reconciler: Recovery
-    wallet_status: Account
+    reconciler: Reconciler
+    wallet_status: WalletStatusReader
 
 
 def build_services(
@@ -91,54 +91,58 @@ def build_services(
     profile, limits = settings.profile, settings.limits
 
     def is_signable(offer: Offer) -> bool:
-        return policy.find_objection(offer, limits, profile.pins, payer=wallet.address, now=now()) is None
+        return policy.find_rejection_reason(offer, limits, profile.pins, payer=wallet.address, now=now()) is None
 
     async def expected_seconds(job: Job) -> float:
         return await ledger.typical_seconds(job.arguments) or profile.job_seconds
 
     rpc = ChainRpc(studio.http, {"x402": profile.rpc_urls, "mpp": profile.tempo_rpc_urls})
-    funds = Funds(rpc=rpc, pins=profile.pins, wallet=None if wallet.problem else wallet.address)
-    buyer = Buyer(
+    balance_reader = BalanceReader(rpc=rpc, pins=profile.pins, wallet=None if wallet.problem else wallet.address)
+    executor = PaymentExecutor(
         wallet=wallet,
         ledger=ledger,
         studio=studio,
         limits=limits,
         pins=profile.pins,
-        funds=funds,
-        broadcaster=ChargeBroadcaster(rpc=rpc, ledger=ledger, funds=funds, is_allowed=limits.push_allowed, now=now),
+        balance_reader=balance_reader,
+        broadcaster=ChargeBroadcaster(
+            rpc=rpc, ledger=ledger, balance_reader=balance_reader, is_allowed=limits.push_allowed, now=now
+        ),
         now=now,
     )
-    chains = Chains(rpc=rpc, pins=profile.pins)
-    reconciler = Recovery(buyer=buyer, ledger=ledger, studio=studio, chains=chains, now=now)
+    settlement_checker = SettlementChecker(rpc=rpc, pins=profile.pins)
+    reconciler = Reconciler(
+        executor=executor, ledger=ledger, studio=studio, settlement_checker=settlement_checker, now=now
+    )
     pricing = Pricing(studio=studio, wallet=wallet.address, now=now, signable=is_signable, memory=ledger)
     images = SourceImages(
         ledger=ledger,
         studio=studio,
-        fetches=Flights[Picture](start, keep_seconds=FETCHED_SECONDS),
+        fetches=SingleFlight[Picture](start, keep_seconds=FETCHED_SECONDS),
         image_dirs=settings.image_dirs,
         now=now,
     )
-    purchaser = Purchaser(ledger=ledger, recovery=reconciler, now=now)
-    uploads = Hosting(
-        buyer=buyer,
+    purchaser = Purchaser(ledger=ledger, reconciler=reconciler, now=now)
+    uploads = Uploader(
+        executor=executor,
         purchaser=purchaser,
         ledger=ledger,
         studio=studio,
-        flights=Flights[Hosted](start),
+        single_flight=SingleFlight[CompletedUpload](start),
         blob_url=profile.blob_url,
         now=now,
     )
     quoting = Quoting(
-        hosting=uploads,
+        uploader=uploads,
         pricing=pricing,
         ledger=ledger,
         limits=limits,
         pins=profile.pins,
-        funds=funds,
+        balance_reader=balance_reader,
         now=now,
         memory=QuoteMemory(now),
     )
-    downloads = Delivery(
+    downloads = VideoDownloader(
         studio=studio,
         ledger=ledger,
         folder=settings.videos_dir,
@@ -146,10 +150,10 @@ def build_services(
         start=start,
         now=now,
     )
-    poller = JobWatcher(
+    poller = JobPoller(
         studio=studio,
         ledger=ledger,
-        save=downloads.deliver,
+        save=downloads.download,
         start=start,
         expected_seconds=expected_seconds,
         poll_seconds_min=profile.poll_seconds_min,
@@ -157,38 +161,42 @@ def build_services(
         now=now,
     )
     request_purchaser = RequestPurchaser(
-        buyer=buyer,
+        executor=executor,
         purchaser=purchaser,
-        recovery=reconciler,
-        hosting=uploads,
+        reconciler=reconciler,
+        uploader=uploads,
         pricing=pricing,
         quoting=quoting,
         ledger=ledger,
-        flights=Flights[Job](start),
-        watcher=poller,
-        delivery=downloads,
+        single_flight=SingleFlight[Job](start),
+        poller=poller,
+        downloader=downloads,
         untracked=UntrackedJobs(studio=studio, ledger=ledger, wallet=wallet.address, now=now),
-        untracked_payments=UntrackedPayments(chains=chains, ledger=ledger, wallet=wallet.address, now=now),
+        untracked_payments=UntrackedPayments(
+            settlement_checker=settlement_checker, ledger=ledger, wallet=wallet.address, now=now
+        ),
         now=now,
     )
-    wallet_status = Account(address=wallet.address, settings=settings, ledger=ledger, funds=funds, now=now)
-    untracked = Adoption(
+    wallet_status = WalletStatusReader(
+        address=wallet.address, settings=settings, ledger=ledger, balance_reader=balance_reader, now=now
+    )
+    untracked = UntrackedJobReader(
         studio=studio,
-        delivery=downloads,
-        flights=Flights[Job](start),
+        downloader=downloads,
+        single_flight=SingleFlight[Job](start),
         wallet=wallet.address,
         expected_seconds=expected_seconds,
         poll_seconds_min=profile.poll_seconds_min,
         now=now,
     )
-    history = History(studio=studio, ledger=ledger, adopt=untracked.show, latest=poller.latest, now=now)
+    history = JobLister(studio=studio, ledger=ledger, adopt=untracked.show, latest=poller.latest, now=now)
     jobs = JobService(
         ledger=ledger,
         poller=poller,
         downloads=downloads,
         untracked=untracked,
         history=history,
-        renewals=Flights[Job](start),
+        renewals=SingleFlight[Job](start),
         verify=partial(_verify, reconciler, ledger),
         folder=settings.videos_dir,
         keep_days=settings.keep_days,
@@ -217,7 +225,7 @@ def build_services(
     )
 
 
-async def _verify(reconciler: Recovery, ledger: Ledger, job: Job) -> Job:
+async def _verify(reconciler: Reconciler, ledger: Ledger, job: Job) -> Job:
     """Return a finished job after asking the chain, once, whether its payment moved."""
     payment = await ledger.find_payment(job.payment_id) if job.finished else None
     if payment is None or not reconciler.can_verify(payment):

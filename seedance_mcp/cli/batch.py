@@ -17,8 +17,8 @@ from rich.text import Text
 
 from seedance_mcp.app.opening import open_existing_ledger
 from seedance_mcp.app.rendering import show_generation
-from seedance_mcp.app.runtime import Engine
-from seedance_mcp.cli.batch_budget import Fit, add_costs, find_fit
+from seedance_mcp.app.runtime import Runtime
+from seedance_mcp.cli.batch_budget import BudgetFit, add_costs, find_fit
 from seedance_mcp.cli.batch_input import Shot
 from seedance_mcp.cli.console import is_person_there, show_error, shown, words
 from seedance_mcp.cli.words import COMMAND_WORDS, CommandWords, dump_result, for_person
@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from seedance_mcp.generation.quotes import Quote
 
 AT_ONCE_MAX = 4
-"""So many clips of a batch are bought and awaited at the same time."""
+"""So many videos of a batch are bought and awaited at the same time."""
 TABLE_COLUMNS_MAX = 10_000
 """No table is wider; it is only measured at this width."""
 INDENT = 4
@@ -55,7 +55,7 @@ class Batch:
     """Some orders that are bought together: checked first, then bought a few at a time, each with its own end.
 
     Args:
-        engine: Opens what is needed.
+        runtime: Opens what is needed.
         shots: What is wanted.
         deadline: The moment of the event loop's clock at which to stop waiting.
         alone: Whether it is one order whose failure the command tells, not the batch.
@@ -63,9 +63,9 @@ class Batch:
     """
 
     def __init__(
-        self, *, engine: Engine, shots: list[Shot], deadline: float, alone: bool = False, what_fits: bool = False
+        self, *, runtime: Runtime, shots: list[Shot], deadline: float, alone: bool = False, what_fits: bool = False
     ) -> None:
-        self._engine = engine
+        self._engine = runtime
         self._shots = shots
         self._deadline = deadline
         self._alone = alone
@@ -81,7 +81,7 @@ class Batch:
         settings = await self._engine.settings()
         policy.check_settings(settings.limits)
         services = await self._engine.services()
-        words.print(f"Reading {count_clips(len(self._shots))} and asking the price …")
+        words.print(f"Reading {count_videos(len(self._shots))} and asking the price …")
         quotes = await quote_all(services, self._shots)
         fit = await find_fit(settings, self._shots, quotes)
         words.print(
@@ -155,7 +155,7 @@ class Batch:
             finally:
                 bars.remove_task(task)
 
-    def _choose(self, fit: Fit) -> list[int]:
+    def _choose(self, fit: BudgetFit) -> list[int]:
         """Return the indexes of what is bought or waited for; if not all of it fits, a person decides about the rest.
 
         Raises:
@@ -167,8 +167,8 @@ class Batch:
             f"{fit.new or 'none'} of them {'fit' if fit.new > 1 else 'fits'}" if fit.wanted > 1 else "it does not fit"
         )
         text = (
-            f"Up to ${format_usdc(fit.cost_micro_usdc)} is needed for {count_clips(fit.wanted)}, uploads and all, and "
-            f"${format_usdc(fit.room_micro_usdc)} is left of your {fit.budget}: {fits}."
+            f"Up to ${format_usdc(fit.cost_micro_usdc)} is needed for {count_videos(fit.wanted)}, uploads and all, and "
+            f"${format_usdc(fit.remaining_micro_usdc)} is left of your {fit.budget}: {fits}."
         )
         question = f"{text} Buy what fits now, and leave the rest for later?"
         agreed = fit.new > 0 and (self._what_fits or (is_person_there() and _confirm(question)))
@@ -217,7 +217,7 @@ def _unapproved_error(proposals: "Iterable[Proposal]", above: int, ask_above_mic
             "Ask the studio whether it has a new address, and run the same command again.",
         )
     return PriceTooHighError(
-        f"{count_clips(above)} cost more than the ${format_usdc(ask_above_micro_usdc)} that needs a person's yes.",
+        f"{count_videos(above)} cost more than the ${format_usdc(ask_above_micro_usdc)} that needs a person's yes.",
         "Say yes at a terminal, or change SEEDANCE_ASK_ABOVE.",
     )
 
@@ -255,7 +255,7 @@ async def quote_all(services: Any, shots: list[Shot], *, can_ask: bool = True) -
     return quotes
 
 
-def count_clips(number: int) -> str:
+def count_videos(number: int) -> str:
     """Return a number of videos in words."""
     return "1 clip" if number == 1 else f"{number} clips"
 
@@ -365,13 +365,13 @@ def show_table(results: list[dict[str, Any]], shots: list[Shot], *, paid: str) -
     print_table(("clip", "status", "price", "file"), rows, below=1)
     done = sum(bool(result.get("file")) for result in results)
     cost = sum(clip["price_micro_usdc"] or 0 for clip in clips.values())
-    words.print(f"{done} of {count_clips(len(results))} done, ${format_usdc(cost)} in all. {paid}".rstrip())
+    words.print(f"{done} of {count_videos(len(results))} done, ${format_usdc(cost)} in all. {paid}".rstrip())
     for folder in sorted({str(Path(clip["file"]).parent) for clip in clips.values() if clip["file"]}):
         words.print(f"The files are in {folder}", markup=False)
 
 
 def make_bars() -> Progress:
-    """Progress bars on stderr; silent where nobody looks."""
+    """Progress bars on stderr; silent where no one looks."""
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.fields[status]}"))
     return Progress(*columns, TimeElapsedColumn(), console=words, transient=True, disable=not words.is_terminal)
 

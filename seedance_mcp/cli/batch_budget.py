@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from seedance_mcp.app.opening import open_existing_ledger
 from seedance_mcp.cli.batch_input import Shot
 from seedance_mcp.config.settings import Settings
-from seedance_mcp.core.limits import EMPTY_PURSE, Cost, Purse
+from seedance_mcp.core.limits import NO_BALANCES, Cost, WalletBalances
 from seedance_mcp.core.wire.offers import Offer
-from seedance_mcp.generation.request import Order
+from seedance_mcp.generation.request import VideoRequest
 from seedance_mcp.payments import policy
 
 if TYPE_CHECKING:
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fit:
+class BudgetFit:
     """What a batch needs of the budget, and what of it fits.
 
     Attributes:
@@ -35,13 +35,13 @@ class Fit:
     fitting: list[int]
     wanted: int
     cost_micro_usdc: int
-    room_micro_usdc: int
+    remaining_micro_usdc: int
     budget: str
 
     @property
     def whole(self) -> bool:
         """Whether all of it fits."""
-        return self.cost_micro_usdc <= self.room_micro_usdc
+        return self.cost_micro_usdc <= self.remaining_micro_usdc
 
     @property
     def new(self) -> int:
@@ -71,46 +71,46 @@ class Means:
 
     Attributes:
         room_micro_usdc: What is left of a budget; None where none counts.
-        purse: What the wallet holds; an unknown balance passes nothing over.
+        wallet_balances: What the wallet holds; an unknown balance passes nothing over.
     """
 
-    room_micro_usdc: int | None = None
-    purse: Purse = EMPTY_PURSE
+    remaining_micro_usdc: int | None = None
+    wallet_balances: WalletBalances = NO_BALANCES
 
     def take(self, need: Need) -> bool:
         """Take what an order needs; return False, and take nothing, where there is not enough."""
         total = need.cost.total_micro_usdc
-        if self.room_micro_usdc is not None and total > self.room_micro_usdc:
+        if self.remaining_micro_usdc is not None and total > self.remaining_micro_usdc:
             return False
-        paid, left = policy.pay_in_turn(need.ways, self.purse)
+        paid, left = policy.pay_in_turn(need.ways, self.wallet_balances)
         if len(paid) < len(need.ways):
             return False
-        self.purse = left
-        if self.room_micro_usdc is not None:
-            self.room_micro_usdc -= total
+        self.wallet_balances = left
+        if self.remaining_micro_usdc is not None:
+            self.remaining_micro_usdc -= total
         return True
 
 
-async def read_rooms(settings: Settings) -> list[tuple[int, str]]:
+async def read_remaining_budgets(settings: Settings) -> list[tuple[int, str]]:
     """Read what is left of each budget, in micro-USDC, with its name.
 
     Raises:
-        LedgerError: The books cannot be read.
+        LedgerError: The ledger cannot be read.
     """
     async with open_existing_ledger(settings) as ledger:
         spend = policy.Spend() if ledger is None else await ledger.spend(time.time())
-    return policy.find_room(settings.limits, spend)
+    return policy.find_remaining_budget(settings.limits, spend)
 
 
-async def find_fit(settings: Settings, shots: "Sequence[Shot]", quotes: "Sequence[Quote]") -> Fit:
+async def find_fit(settings: Settings, shots: "Sequence[Shot]", quotes: "Sequence[Quote]") -> BudgetFit:
     """Hold a batch against the budgets; the limits still judge each purchase, when it is made.
 
     An order without a known price, or with one above its own limit, costs nothing here: it is judged when it is bought.
 
     Raises:
-        LedgerError: The books cannot be read.
+        LedgerError: The ledger cannot be read.
     """
-    room, budget = min(await read_rooms(settings))
+    remaining, budget = min(await read_remaining_budgets(settings))
     begun = [number for number, quote in enumerate(quotes) if quote.stage == "begun"]
     judged = [
         quote if _may_cost(shot, quote) else replace(quote, cost=None)
@@ -118,13 +118,13 @@ async def find_fit(settings: Settings, shots: "Sequence[Shot]", quotes: "Sequenc
     ]
     order = sort_by_stage(quotes)
     _, needs = choose(judged, order)
-    fitting, _ = choose(judged, order, fits=Means(room_micro_usdc=room).take)
-    return Fit(
+    fitting, _ = choose(judged, order, fits=Means(remaining_micro_usdc=remaining).take)
+    return BudgetFit(
         begun=begun,
         fitting=fitting,
         wanted=len(shots) - len(begun),
         cost_micro_usdc=add_up(needs).total_micro_usdc,
-        room_micro_usdc=room,
+        remaining_micro_usdc=remaining,
         budget=budget,
     )
 
@@ -169,7 +169,7 @@ def add_up(needs: Iterable[Need]) -> Cost:
     return total
 
 
-def add_costs(proposals: "Mapping[Order, Proposal]") -> Cost:
+def add_costs(proposals: "Mapping[VideoRequest, Proposal]") -> Cost:
     """Return what some orders can cost together: the same picture is uploaded once."""
     total = Cost(price_micro_usdc=0)
     pictures: set[str] = set()

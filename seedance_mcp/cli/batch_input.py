@@ -19,7 +19,7 @@ from seedance_mcp.core.errors import RequestError, quote_text
 from seedance_mcp.core.image_names import DATA_URI_CHARACTERS_MAX, find_url, is_data_uri, is_in_chat, list_variants
 from seedance_mcp.core.money import parse_usdc
 from seedance_mcp.core.wire.generation import AspectRatio, Model, Resolution
-from seedance_mcp.generation.request import Order
+from seedance_mcp.generation.request import VideoRequest
 
 SHOTS_MAX = 500
 SHOTS_BYTES_MAX = 4 * 1024 * 1024
@@ -65,7 +65,7 @@ class Shot:
 
     where: str
     typed: bool
-    order: Order
+    order: VideoRequest
     max_price_micro_usdc: int | None
 
 
@@ -100,7 +100,7 @@ def build_shot(where: str, values: Mapping[str, object], *, folder: Path, typed:
         if path is not None and find_url(path) is None and not is_data_uri(path) and not is_in_chat(path):
             fields[name] = str(folder / _choose_path(path, folder).expanduser())
     price = None if row.max_price_usd is None else parse_usdc(row.max_price_usd)
-    return Shot(where=where, typed=typed, order=Order(**fields), max_price_micro_usdc=price)
+    return Shot(where=where, typed=typed, order=VideoRequest(**fields), max_price_micro_usdc=price)
 
 
 def _choose_path(text: str, folder: Path) -> Path:

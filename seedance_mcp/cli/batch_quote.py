@@ -7,13 +7,13 @@ from typing import Any
 from seedance_mcp.app.rendering import show_quote
 from seedance_mcp.cli import exit_codes
 from seedance_mcp.cli.batch import label, print_table
-from seedance_mcp.cli.batch_budget import Means, add_up, choose, read_rooms, sort_by_stage
+from seedance_mcp.cli.batch_budget import Means, add_up, choose, read_remaining_budgets, sort_by_stage
 from seedance_mcp.cli.batch_input import Shot
 from seedance_mcp.cli.console import words
 from seedance_mcp.cli.words import dump_result, for_person
 from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.errors import BudgetExceededError, ConfigError, InsufficientBalanceError
-from seedance_mcp.core.limits import Cost, Purse
+from seedance_mcp.core.limits import Cost, WalletBalances
 from seedance_mcp.core.money import format_usdc
 from seedance_mcp.generation.quotes import Quote
 
@@ -40,7 +40,7 @@ class BatchQuote:
         purchases: How many purchases they are.
         unpriced: How many rows have no known price.
         limits: Each budget.
-        purse: What the wallet holds.
+        wallet_balances: What the wallet holds.
         wallet_rows: How many rows the wallet covers; None where its balance is not known or there is no wallet.
         wallet_problem: Why there is no wallet, or None.
         fitting: The places of the rows that could be bought together.
@@ -52,7 +52,7 @@ class BatchQuote:
     purchases: int
     unpriced: int
     limits: tuple[LimitFit, ...]
-    purse: Purse
+    wallet_balances: WalletBalances
     wallet_rows: int | None
     wallet_problem: ConfigError | None
     fitting: frozenset[int]
@@ -63,34 +63,38 @@ async def add_up_quotes(quotes: Sequence[Quote], settings: Settings) -> BatchQuo
     """Add up the quotes of a batch, and hold the sum against the budgets and the wallet.
 
     Raises:
-        LedgerError: The books cannot be read.
+        LedgerError: The ledger cannot be read.
     """
     order = sort_by_stage(quotes)
-    purse, rooms = _merge_purses(quotes), await read_rooms(settings)
+    wallet_balances, remaining_budgets = _merge_balances(quotes), await read_remaining_budgets(settings)
     _, needs = choose(quotes, order)
     # A row that is refused for itself takes nothing from the others; one that is only too much counts for each limit.
     counted = [number for number in order if not _is_refused(quotes[number])]
     allowed = [number for number in order if quotes[number].error is None]
-    fitting, _ = choose(quotes, allowed, fits=Means(room_micro_usdc=min(rooms)[0], purse=purse).take)
-    covered, _ = choose(quotes, counted, fits=Means(purse=purse).take)
+    fitting, _ = choose(
+        quotes,
+        allowed,
+        fits=Means(remaining_micro_usdc=min(remaining_budgets)[0], wallet_balances=wallet_balances).take,
+    )
+    covered, _ = choose(quotes, counted, fits=Means(wallet_balances=wallet_balances).take)
     problem = next((quote.wallet_problem for quote in quotes if quote.wallet_problem is not None), None)
     return BatchQuote(
         quotes=quotes,
         cost=add_up(needs),
         purchases=sum(need.cost.total_micro_usdc > 0 for need in needs),
         unpriced=sum(quote.cost is None for quote in quotes),
-        limits=tuple(_hold_against(quotes, counted, room, name) for room, name in rooms),
-        purse=purse,
-        wallet_rows=len(covered) if problem is None and purse.balances else None,
+        limits=tuple(_hold_against(quotes, counted, remaining, name) for remaining, name in remaining_budgets),
+        wallet_balances=wallet_balances,
+        wallet_rows=len(covered) if problem is None and wallet_balances.balances else None,
         wallet_problem=problem,
         fitting=frozenset(() if problem else fitting),
         exit_code=_find_exit_code(quotes, settings, problem, all_fit=len(fitting) == len(allowed)),
     )
 
 
-def _hold_against(quotes: Sequence[Quote], order: Sequence[int], room: int, name: str) -> LimitFit:
-    rows, _ = choose(quotes, order, fits=Means(room_micro_usdc=room).take)
-    return LimitFit(name=name, left_micro_usdc=room, rows=len(rows))
+def _hold_against(quotes: Sequence[Quote], order: Sequence[int], remaining: int, name: str) -> LimitFit:
+    rows, _ = choose(quotes, order, fits=Means(remaining_micro_usdc=remaining).take)
+    return LimitFit(name=name, left_micro_usdc=remaining, rows=len(rows))
 
 
 def _is_refused(quote: Quote) -> bool:
@@ -98,13 +102,13 @@ def _is_refused(quote: Quote) -> bool:
     return quote.error is not None and not isinstance(quote.error, BudgetExceededError | InsufficientBalanceError)
 
 
-def _merge_purses(quotes: Sequence[Quote]) -> Purse:
+def _merge_balances(quotes: Sequence[Quote]) -> WalletBalances:
     """Return what the wallet holds, as the quotes of the rows were told."""
-    merged = Purse()
+    merged = WalletBalances()
     for quote in quotes:
-        seen = quote.payments.purse
+        seen = quote.payments.wallet_balances
         if quote.payments.ways:
-            merged = Purse(balances={**merged.balances, **seen.balances}, gas_price=seen.gas_price)
+            merged = WalletBalances(balances={**merged.balances, **seen.balances}, gas_price=seen.gas_price)
     return merged
 
 
@@ -201,5 +205,7 @@ def describe_wallet(batch: BatchQuote, settings: Settings) -> str:
     if batch.wallet_rows is None:
         return "The wallet's balance is not known." if batch.purchases else "Nothing is to be paid from the wallet."
     names = settings.profile.pins.token_names
-    held = [f"${format_usdc(amount)} of {names.get(key, key[1])}" for key, amount in batch.purse.balances.items()]
+    held = [
+        f"${format_usdc(amount)} of {names.get(key, key[1])}" for key, amount in batch.wallet_balances.balances.items()
+    ]
     return f"The wallet covers {batch.wallet_rows} of {len(batch.quotes)} rows: it holds {' and '.join(held)}."

@@ -20,7 +20,7 @@ from rich.console import Console
 from seedance_mcp.adapters.wallet import list_sources
 from seedance_mcp.adapters.wallet.key_files import is_locked, unlock
 from seedance_mcp.app import local_sandbox
-from seedance_mcp.app.runtime import Engine
+from seedance_mcp.app.runtime import Runtime
 from seedance_mcp.cli.exit_codes import INTERRUPTED
 from seedance_mcp.config.settings import Settings, list_unread_files, read_settings
 from seedance_mcp.config.sources import REAL_SETTINGS
@@ -106,7 +106,7 @@ def _comes_from_file(settings: Settings) -> bool:
     return any(source.used and source.is_file for source in list_sources(*settings.key_places))
 
 
-def run(environ: Mapping[str, str], work: Callable[[Engine], Awaitable[T]]) -> T:
+def run(environ: Mapping[str, str], work: Callable[[Runtime], Awaitable[T]]) -> T:
     """Run work with its own engine; a payment in progress is recorded before the process ends.
 
     Raises:
@@ -125,7 +125,7 @@ def run(environ: Mapping[str, str], work: Callable[[Engine], Awaitable[T]]) -> T
         raise typer.Exit(INTERRUPTED) from None
 
 
-async def _run(environ: Mapping[str, str], work: Callable[[Engine], Awaitable[T]]) -> T:
+async def _run(environ: Mapping[str, str], work: Callable[[Runtime], Awaitable[T]]) -> T:
     values: list[T] = []
     errors: list[SeedanceError] = []
 
@@ -135,17 +135,17 @@ async def _run(environ: Mapping[str, str], work: Callable[[Engine], Awaitable[T]
         except Exception:  # a background task's crash must not hide the result; its payments are in the ledger
             log.exception("a background task failed")
 
-    engine = Engine(environ, resolve_sandbox=resolve_sandbox, start=lambda task: tasks.start_soon(guard, task))
+    runtime = Runtime(environ, resolve_sandbox=resolve_sandbox, start=lambda task: tasks.start_soon(guard, task))
     try:
         async with anyio.create_task_group() as tasks:
             try:
-                values.append(await work(engine))
+                values.append(await work(runtime))
             except SeedanceError as exc:  # passed around the task group, which would wrap it
                 errors.append(exc)
             tasks.cancel_scope.cancel()
     finally:
         with anyio.CancelScope(shield=True):  # only now: a payment in progress still writes to the ledger
-            await engine.close()
+            await runtime.close()
     if errors:
         raise errors[0]
     return values[0]

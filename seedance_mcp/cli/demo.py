@@ -110,7 +110,7 @@ async def _run(
     try:
         async with Client(server) as client:
             try:
-                job = await _tell(client, arguments, words)
+                job = await _notify(client, arguments, words)
             except DemoError as exc:  # passed around the client's task group, which would wrap it
                 failure = exc
     finally:
@@ -122,7 +122,7 @@ async def _run(
     return job
 
 
-async def _tell(client: Client, arguments: Mapping[str, object], words: Console) -> dict[str, Any]:
+async def _notify(client: Client, arguments: Mapping[str, object], words: Console) -> dict[str, Any]:
     """Run the whole job over MCP, and print each step."""
     quote = await _call(client, "quote_price", arguments)
     source = "" if quote["exact"] else " (from the price table)"

@@ -15,7 +15,7 @@ from seedance_mcp.app.local_sandbox import end_orphans
 from seedance_mcp.app.opening import open_existing_ledger
 from seedance_mcp.app.rendering import PRUNED, show_job, show_upload
 from seedance_mcp.app.results import JobResult
-from seedance_mcp.app.runtime import Engine
+from seedance_mcp.app.runtime import Runtime
 from seedance_mcp.cli import exit_codes
 from seedance_mcp.cli.batch import (
     Batch,
@@ -76,8 +76,8 @@ WaitSeconds = Annotated[
 def upload(image: Image, sandbox: Sandbox = False, as_json: AsJson = False) -> None:
     """Host a picture at the studio ($0.01, once a picture); `animate` does it by itself."""
 
-    async def work(engine: Engine) -> dict[str, Any]:
-        services = await engine.services()
+    async def work(runtime: Runtime) -> dict[str, Any]:
+        services = await runtime.services()
         return dump_result(show_upload(await services.generation.upload(_absolute(image))))
 
     result = run(read_environ(sandbox), work)
@@ -118,10 +118,10 @@ def quote(
 
     single = from_file is None and len(shots) == 1
 
-    async def work(engine: Engine) -> tuple[BatchQuote, Settings]:
-        services = await engine.quote_services()
+    async def work(runtime: Runtime) -> tuple[BatchQuote, Settings]:
+        services = await runtime.quote_services()
         quotes = await quote_all(services, shots, can_ask=is_person_there())
-        settings = await engine.settings()
+        settings = await runtime.settings()
         return await add_up_quotes(quotes, settings), settings
 
     batch, settings = run(read_environ(sandbox), work)
@@ -159,7 +159,7 @@ def animate(
     sandbox: Sandbox = False,
     as_json: AsJson = False,
 ) -> None:
-    """Buy a clip of each picture within your limits, and wait for them. SPENDS MONEY, once for each distinct request.
+    """Buy a video of each picture within your limits, and wait for them. SPENDS MONEY, once for each distinct request.
 
     Every row is checked before the first is bought, and all of them against what your limits leave. Run the same
     command again to go on after Ctrl-C or a failure: what was bought is found, never bought twice.
@@ -173,10 +173,10 @@ def animate(
     failures: list[SeedanceError] = []
     paid = ""
 
-    async def work(engine: Engine) -> list[dict[str, Any]]:
+    async def work(runtime: Runtime) -> list[dict[str, Any]]:
         nonlocal paid
         deadline = anyio.current_time() + wait_seconds
-        batch = Batch(engine=engine, shots=shots, deadline=deadline, alone=single, what_fits=what_fits)
+        batch = Batch(runtime=runtime, shots=shots, deadline=deadline, alone=single, what_fits=what_fits)
         results = await batch.buy()
         failures.extend(batch.failures)
         paid = batch.say_paid(results)
@@ -207,14 +207,14 @@ def get(
 ) -> None:
     """Read a job, wait for it, and save its video. Free."""
 
-    async def work(engine: Engine) -> JobResult:
-        services = await engine.services()
+    async def work(runtime: Runtime) -> JobResult:
+        services = await runtime.services()
         with make_bars() as bars:
             task = bars.add_task(job_id, total=100, status="")
             job = await services.jobs.get(
                 job_id, deadline=anyio.current_time() + wait_seconds, report=report_to(bars, task)
             )
-        return show_job(job, (await engine.settings()).profile)
+        return show_job(job, (await runtime.settings()).profile)
 
     result = dump_result(run(read_environ(sandbox), work))
     if as_json:
@@ -243,8 +243,8 @@ def jobs(
     environ = read_environ(sandbox)
     settings = read_settings(environ)
 
-    async def work(engine: Engine) -> list[Job]:
-        recent = await (await engine.services()).jobs.list_recent(limit)
+    async def work(runtime: Runtime) -> list[Job]:
+        recent = await (await runtime.services()).jobs.list_recent(limit)
         for note in recent.notes:
             words.print(note, markup=False)
         return list(recent.jobs)

@@ -11,7 +11,7 @@ from seedance_mcp.config.sources import Source, check_keys, check_url, expand, r
 from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.core.redaction import quote_value
 from seedance_mcp.core.wire.json import is_address, is_network
-from seedance_mcp.core.wire.mpp import MppPins
+from seedance_mcp.core.wire.mpp import PinnedChargeTerms
 from seedance_mcp.core.wire.x402 import TokenDomain
 
 
@@ -96,7 +96,7 @@ def _read_token(table: object, where: str, *, allow_loopback_http: bool) -> tupl
     return token, _read_rpc_urls(fields, where, allow_loopback_http=allow_loopback_http)
 
 
-def _read_charges(table: object, where: str, *, allow_loopback_http: bool) -> tuple[MppPins, tuple[str, ...]]:
+def _read_charges(table: object, where: str, *, allow_loopback_http: bool) -> tuple[PinnedChargeTerms, tuple[str, ...]]:
     if not isinstance(table, dict):
         raise ConfigError(f"[mpp] in {where} is not a table.", "Write [mpp] on its own line, and its keys below.")
     fields = cast("dict[str, object]", table)
@@ -109,7 +109,7 @@ def _read_charges(table: object, where: str, *, allow_loopback_http: bool) -> tu
     if not currencies or not all(is_address(currency) for currency in currencies):
         raise ConfigError(f"currencies of {where} is not a list of addresses.", 'Write currencies = ["0x…"].')
     lower = tuple(dict.fromkeys(str(currency).lower() for currency in currencies))
-    pins = MppPins(chain_id=chain_id, currencies=lower)
+    pins = PinnedChargeTerms(chain_id=chain_id, currencies=lower)
     return pins, _read_rpc_urls(fields, where, allow_loopback_http=allow_loopback_http)
 
 

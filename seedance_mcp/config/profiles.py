@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Literal
 from urllib.parse import urlsplit
 
-from seedance_mcp.core.limits import Pins
-from seedance_mcp.core.wire.mpp import MppPins
+from seedance_mcp.core.limits import PinnedTerms
+from seedance_mcp.core.wire.mpp import PinnedChargeTerms
 from seedance_mcp.core.wire.offers import Rail
 from seedance_mcp.core.wire.x402 import TokenDomain
 
@@ -30,7 +30,7 @@ SANDBOX_TOKEN = TokenDomain(
 """A chain and a token that exist only in the sandbox: a signature for them is worthless on Base."""
 
 
-LIVE_CHARGES = MppPins(
+LIVE_CHARGES = PinnedChargeTerms(
     chain_id=4217,
     currencies=("0x20c000000000000000000000b9537d11c60e8b50", "0x20c0000000000000000000000000000000000000"),
 )
@@ -45,7 +45,7 @@ _TOKEN_NAMES = {
 
 _NETWORK_NAMES = {LIVE_TOKEN.network: "Base", LIVE_CHARGES.network: "Tempo"}
 
-SANDBOX_CHARGES = MppPins(chain_id=4024217, currencies=("0x20c0000000000000000000000000000004024217",))
+SANDBOX_CHARGES = PinnedChargeTerms(chain_id=4024217, currencies=("0x20c0000000000000000000000000000004024217",))
 """A Tempo chain and a token that exist only in the sandbox."""
 
 
@@ -78,7 +78,7 @@ class Profile:
     token: TokenDomain | None
     rpc_urls: tuple[str, ...] = field(repr=False)
     explorer_url: str | None
-    charges: MppPins | None = None
+    charges: PinnedChargeTerms | None = None
     tempo_rpc_urls: tuple[str, ...] = field(default=(), repr=False)
     tempo_explorer_url: str | None = None
     job_seconds: float = 60
@@ -113,7 +113,7 @@ class Profile:
         return self.explorer_url if rail == "x402" else self.tempo_explorer_url
 
     @property
-    def pins(self) -> Pins:
+    def pins(self) -> PinnedTerms:
         """Return the terms that the policy compares offers with."""
         tokens = [] if self.token is None else [(self.token.network, self.token.asset)]
         if self.charges is not None:
@@ -122,7 +122,7 @@ class Profile:
             (network, token.lower()): f"{self.name_token(token)} on {_NETWORK_NAMES.get(network, network)}"
             for network, token in tokens
         }
-        return Pins(
+        return PinnedTerms(
             studio_origin=self.studio_url,
             x402=self.token,
             mpp=self.charges,

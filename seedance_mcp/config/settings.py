@@ -99,7 +99,7 @@ class Settings:
 
     @property
     def ledger_file(self) -> Path:
-        """Where the books are."""
+        """Where the ledger is."""
         return self.data_dir / "ledger.sqlite3"
 
     @property

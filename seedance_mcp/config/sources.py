@@ -63,7 +63,7 @@ REAL_SETTINGS = (
     "PROFILE_FILE", "RAILS", "RECIPIENTS", "RPC_URL", "TEMPO_RPC_URL", "WALLET_FILE", "WALLET_KEY", "WALLET_KEYCHAIN",
     "WALLET_PASSWORD_FILE",
 )  # fmt: skip
-"""Settings that mean a real studio and wallet; a rehearsal must not meet them."""
+"""Settings that mean a real studio and wallet; a sandbox run must not meet them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -258,7 +258,7 @@ def expand(text: str, where: str) -> Path:
         raise ConfigError(f"{where} is a URL.", "Write the path of a file or a folder.")
     try:
         return Path(text).expanduser()
-    except RuntimeError as exc:  # `~somebody` who does not exist
+    except RuntimeError as exc:  # `~a person` who does not exist
         raise ConfigError(
             f"{where} is {quote_value(text)}, whose ~ cannot be resolved.", "Write the whole path."
         ) from exc

@@ -20,28 +20,28 @@ Start = Callable[[Callable[[], Awaitable[None]]], object]
 
 
 @dataclass(slots=True)
-class _Flight(Generic[T]):
+class _Run(Generic[T]):
     done: anyio.Event = field(default_factory=anyio.Event)
     waiting: int = 0
     values: list[T] = field(default_factory=list["T"])
     error: SeedanceError | None = None
 
 
-class Flights(Generic[T]):
+class SingleFlight(Generic[T]):
     """The work that is under way in this process.
 
     Args:
         start: Starts a background task.
-        keep_seconds: How long a value that nobody was left to take is kept for the next who asks, once.
+        keep_seconds: How long a value that no one was left to take is kept for the next who asks, once.
     """
 
     def __init__(self, start: Start, *, keep_seconds: float = 0) -> None:
         self._start = start
         self._keep_seconds = keep_seconds
         self._kept: dict[str, tuple[float, T]] = {}
-        self._flights: dict[str, _Flight[T]] = {}
+        self._runs: dict[str, _Run[T]] = {}
 
-    async def join(self, key: str, work: Callable[[], Awaitable[T]]) -> T:
+    async def run(self, key: str, work: Callable[[], Awaitable[T]]) -> T:
         """Wait for the flight of this key, starting it if there is none.
 
         Args:
@@ -49,36 +49,36 @@ class Flights(Generic[T]):
             work: Does it; called at most once while a flight of this key is under way.
 
         Raises:
-            SeedanceError: What the work raised, told to everybody who waits; or that it broke unexpectedly, and nobody
+            SeedanceError: What the work raised, told to everybody who waits; or that it broke unexpectedly, and no one
                 here knows whether money moved.
         """
         now = anyio.current_time()
         self._kept = {name: kept for name, kept in self._kept.items() if kept[0] > now}
         if key in self._kept:
             return self._kept.pop(key)[1]
-        flight = self._flights.get(key)
-        if flight is None:
-            self._flights[key] = flight = _Flight[T]()
-            self._start(lambda: self._fly(key, flight, work))
-        flight.waiting += 1
+        run = self._runs.get(key)
+        if run is None:
+            self._runs[key] = run = _Run[T]()
+            self._start(lambda: self._run(key, run, work))
+        run.waiting += 1
         try:
-            await flight.done.wait()
+            await run.done.wait()
         finally:
-            flight.waiting -= 1
-        if flight.error is not None:
-            raise flight.error
-        if not flight.values:
+            run.waiting -= 1
+        if run.error is not None:
+            raise run.error
+        if not run.values:
             raise InternalError("The work broke off unexpectedly.", payment_state="held")
-        return flight.values[0]
+        return run.values[0]
 
-    async def _fly(self, key: str, flight: _Flight[T], work: Callable[[], Awaitable[T]]) -> None:
+    async def _run(self, key: str, run: _Run[T], work: Callable[[], Awaitable[T]]) -> None:
         try:
             value = await work()
-            flight.values.append(value)
-            if self._keep_seconds and not flight.waiting:
+            run.values.append(value)
+            if self._keep_seconds and not run.waiting:
                 self._kept[key] = (anyio.current_time() + self._keep_seconds, value)
         except SeedanceError as exc:
-            flight.error = exc
+            run.error = exc
         finally:
-            del self._flights[key]
-            flight.done.set()
+            del self._runs[key]
+            run.done.set()

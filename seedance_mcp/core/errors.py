@@ -19,13 +19,13 @@ SeedanceError
 ├── PossiblyBoughtError             a job that the ledger does not know may be what is asked for
 ├── PaymentError                    a credential left this machine
 │   ├── PaymentRefusedError         the studio refused it; the hold stays until it expires
-│   ├── PaymentOutcomeUnknownError  nobody can say yet; the hold stays
+│   ├── PaymentOutcomeUnknownError  no one can say yet; the hold stays
 │   └── PurchaseUnderwayError       the same purchase is being made already; nothing more was signed
 ├── JobError
 │   ├── JobNotFoundError
-│   ├── VideoUnsavedError           the clip is finished but not on disk yet
+│   ├── VideoUnsavedError           the video is finished but not on disk yet
 │   └── VideoGoneError              neither this disk nor the studio has the video any more
-├── LedgerError                     the books cannot be written; nothing may be signed
+├── LedgerError                     the ledger cannot be written; nothing may be signed
 └── InternalError                   the program itself broke; the ledger has whatever was paid
 
 Every text answers three questions in this order: what failed, was I charged, what now. The first is free of any
@@ -56,7 +56,7 @@ from seedance_mcp.core.redaction import redact
 PaymentState = Literal["none", "held", "settled"]
 
 QUOTED_CHARACTERS_MAX = 300
-"""How much of a stranger's text we repeat. It is data, not instructions, and it costs the reader tokens."""
+"""How much of a untrusted text we repeat. It is data, not instructions, and it costs the reader tokens."""
 
 _SECRET_CHARACTERS_MAX = 1000
 """How far behind the quoted part a secret may reach that begins in it."""
@@ -65,7 +65,7 @@ URL_CHARACTERS_MAX = 8192
 """How much of a URL that a person should open is repeated: a part of it is of no use."""
 
 _QUOTES = str.maketrans("«»", "<>")
-"""A stranger's text cannot end its own quotation and go on in our voice."""
+"""A untrusted text cannot end its own quotation and go on in our voice."""
 
 UNWRITTEN_STEP = NextStep(
     "Make room on the disk, or wait for the program that locks the file. Then {0}: it continues this payment and pays "
@@ -146,7 +146,7 @@ class SeedanceError(Exception):
         return [self._money_sentence()]
 
     def list_facts(self) -> dict[str, object]:
-        """Return what a program should know of it besides its code."""
+        """Return what a program should know of it in addition its code."""
         return {
             **show_payment_state(self.payment_state),
             "amount_micro_usdc": self.amount_micro_usdc,
@@ -394,7 +394,7 @@ class JobNotFoundError(JobError):
 
 
 class VideoUnsavedError(JobError):
-    """The clip is finished at the studio but not on disk yet; asking again tries again.
+    """The video is finished at the studio but not on disk yet; asking again tries again.
 
     Args:
         job_id: The job, where it is known.
@@ -450,7 +450,7 @@ class VideoGoneError(JobError):
 
 
 class LedgerError(SeedanceError):
-    """The ledger cannot be read or written. Without books there is no signing."""
+    """The ledger cannot be read or written. Without ledger there is no signing."""
 
     code = "ledger"
     default_step = NextStep("Nothing is signed until the ledger can be written: {0}.", Report())

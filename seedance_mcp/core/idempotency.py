@@ -65,7 +65,7 @@ def generation_keys(asked: Mapping[str, object], *, wallet: str, studio: str) ->
     """Compute the keys of a video request.
 
     Args:
-        asked: The arguments under the tools' names, as `GenerationRequest.arguments` returns them: `model`, `prompt`,
+        asked: The arguments under the tools' names, as `NormalisedRequest.arguments` returns them: `model`, `prompt`,
             `image` and `last_image` (SHA-256 of the original bytes, hexadecimal), `duration` (seconds), `resolution`,
             `aspect_ratio` (never `auto`), `camera_fixed`, `generate_audio`, `seed`, `take`.
         wallet: The paying address, in any case.

@@ -49,7 +49,7 @@ from typing import Protocol
 
 from seedance_mcp.core.freezes import Freeze
 from seedance_mcp.core.limits import Spend
-from seedance_mcp.core.records import Job, Payment, Sight, UntrackedJob, UntrackedPayment, Upload
+from seedance_mcp.core.records import Job, Payment, UntrackedJob, UntrackedPayment, Upload, UrlSnapshot
 from seedance_mcp.core.wire.jobs import JobStatus, Status
 from seedance_mcp.core.wire.json import Json
 from seedance_mcp.core.wire.offers import Offer
@@ -371,11 +371,11 @@ class UploadLedger(Protocol):
         """Write that the studio no longer hosts an image."""
         ...
 
-    async def record_sight(self, sight: Sight) -> None:
+    async def remember_url(self, snapshot: UrlSnapshot) -> None:
         """Write down which picture was at a public URL."""
         ...
 
-    async def find_sight(self, url: str, *, since: float) -> Sight | None:
+    async def find_url_snapshot(self, url: str, *, since: float) -> UrlSnapshot | None:
         """Return the picture that was last at a URL."""
         ...
 

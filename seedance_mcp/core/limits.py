@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 
 from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.core.next_steps import NextStep, OwnerOnly
-from seedance_mcp.core.wire.mpp import GAS_PRICE_DEFAULT, MppPins, is_sponsored, network_fee
+from seedance_mcp.core.wire.mpp import GAS_PRICE_DEFAULT, PinnedChargeTerms, is_sponsored, network_fee
 from seedance_mcp.core.wire.offers import Offer, Rail
 from seedance_mcp.core.wire.x402 import TokenDomain
 
@@ -60,7 +60,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Pins:
+class PinnedTerms:
     """The studio, tokens and recipients that are accepted; from the profile, never from the network.
 
     Attributes:
@@ -74,7 +74,7 @@ class Pins:
 
     studio_origin: str
     x402: TokenDomain | None
-    mpp: MppPins | None = None
+    mpp: PinnedChargeTerms | None = None
     recipients: Mapping[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     token_names: Mapping[tuple[str, str], str] = field(default_factory=dict[tuple[str, str], str])
     play_money: bool = False
@@ -89,7 +89,7 @@ class Pins:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Purse:
+class WalletBalances:
     """The wallet's balances and the gas price before a choice, as far as the chains could be read.
 
     Attributes:
@@ -119,7 +119,7 @@ class Purse:
         balance = self.find_balance(offer)
         return balance is None or balance >= self.cost_of(offer)
 
-    def after(self, offer: Offer) -> Purse:
+    def after(self, offer: Offer) -> WalletBalances:
         """Return the balances after an offer is paid; an unknown balance stays unknown."""
         balance = self.find_balance(offer)
         if balance is None:
@@ -128,7 +128,7 @@ class Purse:
         return replace(self, balances={**self.balances, **left})
 
 
-EMPTY_PURSE = Purse()
+NO_BALANCES = WalletBalances()
 """Balances of a wallet when no chain was read."""
 
 
@@ -179,7 +179,7 @@ class Recipient:
     replaces: tuple[str, ...] = ()
 
     @classmethod
-    def of(cls, offer: Offer, limits: Limits, pins: Pins, *, paid_before: AbstractSet[str]) -> Recipient:
+    def of(cls, offer: Offer, limits: Limits, pins: PinnedTerms, *, paid_before: AbstractSet[str]) -> Recipient:
         """Return the recipient of an offer.
 
         Args:
@@ -192,7 +192,7 @@ class Recipient:
             limits, pins, paid_before=paid_before
         )
 
-    def compare(self, limits: Limits, pins: Pins, *, paid_before: AbstractSet[str]) -> Recipient:
+    def compare(self, limits: Limits, pins: PinnedTerms, *, paid_before: AbstractSet[str]) -> Recipient:
         """Return the recipient with `replaces` computed again.
 
         If the owner has set a list (`recipients`), it alone decides, and the policy checks terms against it. The first

@@ -31,7 +31,7 @@ class Payment:
 
     id: int
     purpose: Purpose
-    fingerprint: str
+    idempotency_key: str
     url: str
     body: bytes = field(repr=False)
     arguments: Json = field(repr=False)
@@ -63,13 +63,13 @@ class Payment:
         """Return the request that was to be paid for."""
         return PaidRequest(
             purpose=self.purpose,
-            fingerprint=self.fingerprint,
+            idempotency_key=self.idempotency_key,
             url=self.url,
             body=self.body,
             arguments=self.arguments,
         )
 
-    def holds(self, now: float) -> bool:
+    def counts_against_budget(self, now: float) -> bool:
         """Return True if it may still settle, and so counts against the budget."""
         if self.state == "refused" and self.chain_checked:
             return False
@@ -94,7 +94,7 @@ class Upload:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Sight:
+class UrlSnapshot:
     """The picture that was read at a public URL, and the time in Unix seconds."""
 
     url: str
@@ -127,7 +127,7 @@ class Job:
     studio: str
     wallet: str
     payment_id: int
-    fingerprint: str
+    idempotency_key: str
     arguments: Json
     status: Status
     progress: int

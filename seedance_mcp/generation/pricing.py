@@ -28,8 +28,8 @@ from seedance_mcp.core.money import MicroUSDC, format_usdc
 from seedance_mcp.core.next_steps import NextStep, Report
 from seedance_mcp.core.wire.contracts import ASSUMED, read_contract, write_contract
 from seedance_mcp.core.wire.generation import (
-    GenerationRequest,
     Model,
+    NormalisedRequest,
     RouteContract,
     encode_generation,
     estimate_price,
@@ -52,7 +52,7 @@ PLACEHOLDER_URL = "https://example.invalid/image.png"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Priced:
+class PricedRequest:
     """A request with its price: the bytes that were quoted are the bytes to pay for.
 
     Attributes:
@@ -162,7 +162,7 @@ class Pricing:
         contract = await self.route_contract(model)
         return keys.choose(contract.dialect, carries_audio=contract.carries_audio)
 
-    async def estimate(self, request: GenerationRequest) -> Estimate:
+    async def estimate(self, request: NormalisedRequest) -> Estimate:
         """Check that the studio's dialect can carry a request, and look its price up in the table.
 
         Raises:
@@ -175,7 +175,7 @@ class Pricing:
         )
         return Estimate(price_micro_usdc=estimate_price(contract.dialect, request), notes=body.notes)
 
-    async def ask(self, request: GenerationRequest, urls: Sequence[str]) -> Priced:
+    async def request_price(self, request: NormalisedRequest, urls: Sequence[str]) -> PricedRequest:
         """Ask the studio for the price, in its dialect.
 
         Args:
@@ -204,14 +204,14 @@ class Pricing:
         fresh = await self.route_contract(request.model, fresh=True)
         return priced if fresh == contract else await self._ask(request, fresh, urls)
 
-    async def _ask(self, request: GenerationRequest, contract: RouteContract, urls: Sequence[str]) -> Priced:
+    async def _ask(self, request: NormalisedRequest, contract: RouteContract, urls: Sequence[str]) -> PricedRequest:
         body = encode_generation(
             request, contract, image_url=urls[0], last_image_url=urls[1] if len(urls) > 1 else None
         )
         keys = generation_keys(request.arguments(), wallet=self.wallet, studio=self.studio.origin)
         paid_request = PaidRequest(
             purpose="generation",
-            fingerprint=keys.choose(contract.dialect, carries_audio=contract.carries_audio),
+            idempotency_key=keys.choose(contract.dialect, carries_audio=contract.carries_audio),
             aliases=keys.all,
             url=self.studio.origin + generation_path(request.model),
             body=body.data,
@@ -241,7 +241,7 @@ class Pricing:
                 "not the known one.",
                 "Nothing is signed on a guess. Try again in a few minutes.",
             )
-        return Priced(
+        return PricedRequest(
             request=paid_request,
             offers=offers,
             is_expected=expected,

@@ -14,7 +14,7 @@ from functools import partial
 
 import anyio
 
-from seedance_mcp.core.concurrency import Flights
+from seedance_mcp.core.concurrency import SingleFlight
 from seedance_mcp.core.errors import (
     PriceTooHighError,
     RecipientChangedError,
@@ -28,17 +28,17 @@ from seedance_mcp.core.wire.offers import Offers
 from seedance_mcp.generation.pricing import Pricing
 from seedance_mcp.generation.quotes import Consent, Stage
 from seedance_mcp.generation.quoting import Quoting
-from seedance_mcp.generation.request import PreparedOrder
+from seedance_mcp.generation.request import PreparedRequest
 from seedance_mcp.generation.source_images import Picture
 from seedance_mcp.generation.untracked import UntrackedJobs
-from seedance_mcp.generation.uploads import Hosting
-from seedance_mcp.jobs.downloads import Delivery
-from seedance_mcp.jobs.poller import JobWatcher
+from seedance_mcp.generation.uploads import Uploader
+from seedance_mcp.jobs.downloads import VideoDownloader
+from seedance_mcp.jobs.poller import JobPoller
 from seedance_mcp.payments import policy
-from seedance_mcp.payments.executor import Buyer
+from seedance_mcp.payments.executor import PaymentExecutor
 from seedance_mcp.payments.pending import jobless_error
 from seedance_mcp.payments.purchase import Purchaser
-from seedance_mcp.payments.reconciler import Recovery
+from seedance_mcp.payments.reconciler import Reconciler
 from seedance_mcp.payments.untracked import UntrackedPayments
 
 log = logging.getLogger("seedance_mcp")
@@ -63,9 +63,9 @@ class _Uploading:
         fees_micro_usdc: What the network kept of them.
     """
 
-    hosting: Hosting
+    uploader: Uploader
     quoting: Quoting
-    prepared: PreparedOrder
+    prepared: PreparedRequest
     consent: Consent
     check_payments: Callable[[Offers, int | None], Awaitable[None]]
     estimate_micro_usdc: int | None
@@ -79,13 +79,13 @@ class _Uploading:
         """Uploads and fees."""
         return self.paid_micro_usdc + self.fees_micro_usdc
 
-    async def host(self, picture: Picture) -> str:
+    async def upload(self, picture: Picture) -> str:
         """Host one picture; returns its URL.
 
         Raises:
             SeedanceError: It may not or cannot be hosted.
         """
-        hosted = await self.hosting.host(picture, check=self._check, agreed=self.consent.recipients)
+        hosted = await self.uploader.upload(picture, check=self._check, agreed=self.consent.recipients)
         if hosted.paid_micro_usdc:
             self.paid_micro_usdc += hosted.paid_micro_usdc
             self.fees_micro_usdc += hosted.fee_micro_usdc
@@ -99,7 +99,7 @@ class _Uploading:
             self.prepared,
             self.consent,
             offers,
-            uploads=len({one.sha256 for one in pictures if await self.hosting.must_buy(one)}),
+            uploads=len({one.sha256 for one in pictures if await self.uploader.must_buy(one)}),
             estimate_micro_usdc=self.estimate_micro_usdc,
             paid_micro_usdc=self.cost_micro_usdc,
         )
@@ -110,53 +110,53 @@ class RequestPurchaser:
     """Brings orders of one wallet to their jobs.
 
     Attributes:
-        flights: Purchases under way, by the order's idempotency key.
-        watcher: Is given every job.
-        delivery: Keeps what a clip was made of.
+        single_flight: Purchases under way, by the order's idempotency key.
+        poller: Is given every job.
+        downloader: Keeps what a video was made of.
         untracked: Finds jobs that the wallet bought and the ledger does not know.
         untracked_payments: Finds payments that only a chain knows.
         now: Unix seconds.
     """
 
-    buyer: Buyer
+    executor: PaymentExecutor
     purchaser: Purchaser
-    recovery: Recovery
-    hosting: Hosting
+    reconciler: Reconciler
+    uploader: Uploader
     pricing: Pricing
     quoting: Quoting
     ledger: Ledger
-    flights: Flights[Job]
-    watcher: JobWatcher
-    delivery: Delivery
+    single_flight: SingleFlight[Job]
+    poller: JobPoller
+    downloader: VideoDownloader
     untracked: UntrackedJobs
     untracked_payments: UntrackedPayments
     now: Callable[[], float]
     _notes: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     _verified_up_to: list[int] = field(default_factory=list[int])
 
-    async def purchase(self, prepared: PreparedOrder, consent: Consent) -> Job:
+    async def purchase(self, prepared: PreparedRequest, consent: Consent) -> Job:
         """Return the job of a request: bought, or joined if it is being bought.
 
         Raises:
             SeedanceError: Each says whether money moved.
         """
         key = await self.pricing.choose_key(prepared.request.model, prepared.keys)
-        return await self.flights.join(key, lambda: self._purchase(prepared, consent))
+        return await self.single_flight.run(key, lambda: self._purchase(prepared, consent))
 
-    async def find_job(self, prepared: PreparedOrder) -> Job | None:
+    async def find_job(self, prepared: PreparedRequest) -> Job | None:
         """Return the job that answers a request for good, finished or failed; only another `take` buys again."""
         return await self.ledger.find_latest_job(prepared.keys.all)
 
-    async def find_stage(self, prepared: PreparedOrder) -> Stage:
+    async def find_stage(self, prepared: PreparedRequest) -> Stage:
         """Return how far the purchase of a request has come."""
         if await self.find_job(prepared) is not None:
             return "begun"
         payment = await self.ledger.find_latest_payment(prepared.keys.all)
         if payment is None:
             return "new"
-        return "begun" if payment.holds(self.now()) or payment.state == "settled" else "tried"
+        return "begun" if payment.counts_against_budget(self.now()) or payment.state == "settled" else "tried"
 
-    def take_notes(self, prepared: PreparedOrder) -> tuple[str, ...]:
+    def take_notes(self, prepared: PreparedRequest) -> tuple[str, ...]:
         """Return the notes about a request's uploads, once."""
         return tuple(note for key in prepared.keys.all for note in self._notes.pop(key, ()))
 
@@ -167,23 +167,23 @@ class RequestPurchaser:
             found_some = False
             try:
                 found_some = await self._look_into_all()
-            except SeedanceError as exc:  # such as books that are locked for a moment: look again later
+            except SeedanceError as exc:  # such as ledger that are locked for a moment: look again later
                 log.warning("What is not over cannot be looked into now: %s", exc.what)
             pause = min(pause * 2, RECOVERY_SECONDS_MAX) if found_some else RECOVERY_SECONDS_MIN
             await anyio.sleep(pause)
 
     async def _look_into_all(self) -> bool:
         """One round over everything that is not over; whether there was anything."""
-        address = self.buyer.wallet.address
+        address = self.executor.wallet.address
         await self.ledger.scrub_tickets(self.now())
         for payment in await self.ledger.settled_without_result(address):
-            await self.recovery.add_job(payment)
-        for job in await self.ledger.unfinished_jobs(self.recovery.studio.origin):
-            self.watcher.watch(job)
+            await self.reconciler.add_job(payment)
+        for job in await self.ledger.unfinished_jobs(self.reconciler.studio.origin):
+            self.poller.watch(job)
         unfinished = await self.ledger.unfinished_payments(self.now())
         for payment in unfinished:
             try:
-                await self.recovery.recover(payment)
+                await self.reconciler.reconcile(payment)
             except SeedanceError as exc:  # one payment's trouble is not the others'
                 log.warning("Payment %d cannot be looked into now: %s", payment.id, exc.what)
             await self._watch_job_of(payment)
@@ -196,19 +196,19 @@ class RequestPurchaser:
         """Ask the chains about a few settled payments, going on behind the last ones; returns how many were due."""
         after_id = self._verified_up_to.pop() if self._verified_up_to else 0
         due = await self.ledger.unverified_payments(after_id=after_id, limit=VERIFY_MAX, now=self.now())
-        asked = [payment for payment in due if self.recovery.can_verify(payment)]
+        asked = [payment for payment in due if self.reconciler.can_verify(payment)]
         for payment in asked:
-            await self.recovery.verify(payment)
+            await self.reconciler.verify(payment)
         if len(due) == VERIFY_MAX:
             self._verified_up_to.append(due[-1].id)
         return len(asked)
 
-    async def _purchase(self, prepared: PreparedOrder, consent: Consent) -> Job:
+    async def _purchase(self, prepared: PreparedRequest, consent: Consent) -> Job:
         job = await self.purchaser.purchase_once(
             prepared.keys.all, deliver=self._deliver, pay=partial(self._pay, prepared, consent)
         )
         with anyio.move_on_after(FRAMES_SECONDS):
-            await self.delivery.keep_frames(*(picture.image for picture in prepared.pictures))
+            await self.downloader.keep_frames(*(picture.image for picture in prepared.pictures))
         return job
 
     async def _deliver(self, payment: Payment) -> Job | None:
@@ -221,42 +221,42 @@ class RequestPurchaser:
         if job is None and payment.state == "settled":
             return await self._begin(payment)
         if job is not None:
-            self.watcher.watch(job)
+            self.poller.watch(job)
         return job
 
-    async def _pay(self, prepared: PreparedOrder, consent: Consent, superseded: Payment | None) -> Job:
+    async def _pay(self, prepared: PreparedRequest, consent: Consent, superseded: Payment | None) -> Job:
         """Return the job of a request that no payment of the ledger bought: one that it lacks, or a new one."""
         key = await self.pricing.choose_key(prepared.request.model, prepared.keys)
         job = await self.untracked.find_job(prepared, key)
         if job is None:
             return await self._begin(await self._buy(prepared, consent, supersedes=superseded))
-        self.watcher.watch(job)
+        self.poller.watch(job)
         return job
 
-    async def _buy(self, prepared: PreparedOrder, consent: Consent, *, supersedes: Payment | None) -> Payment:
+    async def _buy(self, prepared: PreparedRequest, consent: Consent, *, supersedes: Payment | None) -> Payment:
         """Host the pictures where that is needed, ask the price, and buy; an upload is bought only if the rest fits."""
-        policy.check_settings(self.buyer.limits)  # before anything is asked or uploaded
+        policy.check_settings(self.executor.limits)  # before anything is asked or uploaded
         policy.check_not_frozen(await self.ledger.find_freeze())
         check_payments = partial(self._check_untracked_payments, prepared)
         uploading = _Uploading(
-            self.hosting, self.quoting, prepared, consent, check_payments, await self._estimate(prepared)
+            self.uploader, self.quoting, prepared, consent, check_payments, await self._estimate(prepared)
         )
         try:
             await self.quoting.check_estimate(prepared, consent, uploading.estimate_micro_usdc)
-            urls = [picture.url or await uploading.host(picture) for picture in prepared.pictures]
+            urls = [picture.url or await uploading.upload(picture) for picture in prepared.pictures]
             try:
-                priced = await self.pricing.ask(prepared.request, urls)
+                priced = await self.pricing.request_price(prepared.request, urls)
             except StudioRejectedError as exc:
                 if exc.status != 400 or not any(picture.url for picture in prepared.pictures):
                     raise
                 # This studio reads only what was uploaded to it, or it cannot reach the caller's URL.
                 uploading.urls_taken = False
-                urls = [await uploading.host(picture) for picture in prepared.pictures]
-                priced = await self.pricing.ask(prepared.request, urls)
+                urls = [await uploading.upload(picture) for picture in prepared.pictures]
+                priced = await self.pricing.request_price(prepared.request, urls)
             await self.quoting.check_warning(prepared, priced, consent)
             await check_payments(priced.offers, priced.price_micro_usdc)
             approval = self.quoting.agree(prepared, consent, uploads_micro_usdc=uploading.cost_micro_usdc)
-            return await self.buyer.buy(priced.request, priced.offers, approval, supersedes=supersedes)
+            return await self.executor.pay(priced.request, priced.offers, approval, supersedes=supersedes)
         except SeedanceError as exc:
             if isinstance(exc, PriceTooHighError | RecipientChangedError):
                 self.quoting.memory.mark_stale(prepared.keys)
@@ -266,7 +266,7 @@ class RequestPurchaser:
         finally:
             self._keep_notes(prepared.keys.current, uploading.notes)
 
-    async def _check_untracked_payments(self, prepared: PreparedOrder, offers: Offers, price: int | None) -> None:
+    async def _check_untracked_payments(self, prepared: PreparedRequest, offers: Offers, price: int | None) -> None:
         """Raise where a payment that only a chain knows may have bought this."""
         await self.untracked_payments.check(
             [offer for offer in offers.offers if self.pricing.signable(offer)],
@@ -275,7 +275,7 @@ class RequestPurchaser:
             unbought=await self.untracked.count_unbought_takes(prepared),
         )
 
-    async def _estimate(self, prepared: PreparedOrder) -> int | None:
+    async def _estimate(self, prepared: PreparedRequest) -> int | None:
         return (await self.pricing.estimate(prepared.request)).price_micro_usdc
 
     def _keep_notes(self, key: str, notes: tuple[str, ...]) -> None:
@@ -285,29 +285,29 @@ class RequestPurchaser:
 
     async def _begin(self, payment: Payment) -> Job:
         """From a settled payment to a job that is watched."""
-        await self.recovery.add_job(payment)
+        await self.reconciler.add_job(payment)
         job = await self.ledger.find_job_of(payment) or await self._find_lost_job(payment)
         if job is None:
-            raise jobless_error(payment, self.recovery.list_candidates(payment))
-        self.watcher.watch(job)
+            raise jobless_error(payment, self.reconciler.list_candidates(payment))
+        self.poller.watch(job)
         return job
 
     async def _watch_job_of(self, payment: Payment) -> None:
         job = await self.ledger.find_job_of(payment)
         if job is not None:
-            self.watcher.watch(job)
+            self.poller.watch(job)
 
     async def _find_lost_job(self, payment: Payment) -> Job | None:
         """Return the job of a settled payment whose answer was lost or could not be read."""
         try:
-            found = await self.recovery.find_job(payment)
+            found = await self.reconciler.find_job(payment)
         except StudioError:
             return None
         if found is None:
             return None
         job = await self.ledger.add_job(
-            payment, found.job_id, studio=self.recovery.studio.origin, status=found.status, now=self.now()
+            payment, found.job_id, studio=self.reconciler.studio.origin, status=found.status, now=self.now()
         )
         if job is not None:
-            self.watcher.watch(job)
+            self.poller.watch(job)
         return job

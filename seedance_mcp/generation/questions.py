@@ -17,7 +17,7 @@ from seedance_mcp.core.money import format_usdc
 from seedance_mcp.payments.policy import SHOWN_MAX
 
 if TYPE_CHECKING:
-    from seedance_mcp.generation.request import Order  # loads the HTTP client
+    from seedance_mcp.generation.request import VideoRequest  # loads the HTTP client
 
 LINE_COLUMNS_MAX = 79
 """How wide a line with untrusted text is at most: a terminal of 80 columns does not break it."""
@@ -158,7 +158,7 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def build_proposal(order: Order, cost: Cost, recipients: tuple[Recipient, ...]) -> Proposal:
+def build_proposal(order: VideoRequest, cost: Cost, recipients: tuple[Recipient, ...]) -> Proposal:
     """Return what a person is shown of an order."""
     return Proposal(
         image=order.image,

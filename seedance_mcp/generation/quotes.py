@@ -9,7 +9,7 @@ from typing import Literal
 
 from seedance_mcp.core.errors import ConfigError, SeedanceError
 from seedance_mcp.core.idempotency import GenerationKeys
-from seedance_mcp.core.limits import EMPTY_PURSE, Cost, Purse, Recipient
+from seedance_mcp.core.limits import NO_BALANCES, Cost, Recipient, WalletBalances
 from seedance_mcp.core.next_steps import NextStep, join_steps
 from seedance_mcp.core.records import Job
 from seedance_mcp.core.wire.offers import Offer
@@ -23,17 +23,17 @@ Stage = Literal["new", "tried", "begun"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class JudgedOffer:
+class EvaluatedOffer:
     """An offer of the studio's, why it may not be signed (None where it may), and what the wallet holds for it.
 
     Attributes:
-        balance_micro_usdc: Of the offered token; None where nobody could say.
-        fee_micro_usdc: The most that the network may keep besides the price.
+        balance_micro_usdc: Of the offered token; None where no one could say.
+        fee_micro_usdc: The most that the network may keep in addition the price.
         token_name: The pinned token's common name, such as "USDC on Base"; None for a token that is not pinned.
     """
 
     offer: Offer
-    objection: str | None
+    rejection_reason: str | None
     balance_micro_usdc: int | None
     fee_micro_usdc: int
     token_name: str | None
@@ -47,13 +47,13 @@ class Payments:
         uploads: SHA-256 of the pictures whose upload it would buy, each once.
         ways: For each payment the offers that could be signed, preferred first: the uploads in their order, then the
             video. Empty where no terms are known or a limit forbids the call.
-        purse: What the wallet held when they were listed.
+        wallet_balances: What the wallet held when they were listed.
         recipients: Whom the payments would go to, each once; empty where the studio does not say.
     """
 
     uploads: tuple[str, ...] = ()
     ways: tuple[tuple[Offer, ...], ...] = ()
-    purse: Purse = EMPTY_PURSE
+    wallet_balances: WalletBalances = NO_BALANCES
     recipients: tuple[Recipient, ...] = ()
 
 
@@ -63,8 +63,8 @@ class Quote:
 
     Attributes:
         exact: From a real unpaid 402; otherwise from the price table.
-        price_micro_usdc: The clip's price, or None where nobody knows it.
-        upload_micro_usdc: What hosting the pictures would cost besides.
+        price_micro_usdc: The video's price, or None where no one knows it.
+        upload_micro_usdc: What hosting the pictures would cost in addition.
         cost: All that the call can cost, uploads and network fees included; None where the price is not known.
         error: Why it would be refused now, or None.
         needs_approval: Whether a person must agree to the cost, or to a recipient that changed.
@@ -80,7 +80,7 @@ class Quote:
     price_micro_usdc: int | None
     upload_micro_usdc: int
     cost: Cost | None
-    offers: tuple[JudgedOffer, ...]
+    offers: tuple[EvaluatedOffer, ...]
     error: SeedanceError | None
     needs_approval: bool
     warning: str | None
@@ -107,7 +107,7 @@ class Quote:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Consent:
-    """What was said to one purchase by whoever wants it, in one call.
+    """What was said to one purchase by anyone who wants it, in one call.
 
     Attributes:
         max_price_micro_usdc: The most that the caller allows, or None.

@@ -20,19 +20,19 @@ from seedance_mcp.core.errors import (
 )
 from seedance_mcp.core.installation import describe_install
 from seedance_mcp.core.ledger import Ledger
-from seedance_mcp.core.limits import Approval, Cost, Limits, Pins, Purse, Recipient
+from seedance_mcp.core.limits import Approval, Cost, Limits, PinnedTerms, Recipient, WalletBalances
 from seedance_mcp.core.money import format_usdc
 from seedance_mcp.core.next_steps import Argument, NextStep
 from seedance_mcp.core.records import Job
 from seedance_mcp.core.wire.mpp import is_pushed
 from seedance_mcp.core.wire.offers import Offer, Offers
-from seedance_mcp.generation.pricing import Priced, Pricing
-from seedance_mcp.generation.quotes import Consent, JudgedOffer, Payments, Quote, Quoted, QuoteMemory, Stage
-from seedance_mcp.generation.request import PreparedOrder
+from seedance_mcp.generation.pricing import PricedRequest, Pricing
+from seedance_mcp.generation.quotes import Consent, EvaluatedOffer, Payments, Quote, Quoted, QuoteMemory, Stage
+from seedance_mcp.generation.request import PreparedRequest
 from seedance_mcp.generation.source_images import Picture
-from seedance_mcp.generation.uploads import UPLOAD_PRICE_MICRO_USDC, Hosting
+from seedance_mcp.generation.uploads import UPLOAD_PRICE_MICRO_USDC, Uploader
 from seedance_mcp.payments import policy
-from seedance_mcp.payments.balances import Funds
+from seedance_mcp.payments.balances import BalanceReader
 
 PUSHED = "This studio takes the money before it accepts the work: what it then refuses is lost."
 UNCOMPARED = "The cost is compared with no balance."
@@ -46,18 +46,18 @@ class Quoting:
         memory: What was said lately.
     """
 
-    hosting: Hosting
+    uploader: Uploader
     pricing: Pricing
     ledger: Ledger
     limits: Limits
-    pins: Pins
-    funds: Funds
+    pins: PinnedTerms
+    balance_reader: BalanceReader
     now: Callable[[], float]
     memory: QuoteMemory
 
     async def quote(
         self,
-        prepared: PreparedOrder,
+        prepared: PreparedRequest,
         *,
         max_price_micro_usdc: int | None,
         can_ask: bool = True,
@@ -83,7 +83,7 @@ class Quoting:
         notes = estimate.notes if priced is None else priced.notes
         if priced is not None and all(map(is_pushed, priced.offers.offers)):
             notes += (PUSHED,)
-        problem = self.hosting.buyer.wallet.problem
+        problem = self.uploader.executor.wallet.problem
         if problem is not None:
             notes += (f"{problem.what} {UNCOMPARED}",)
         cost, error, payments = await self._judge_call(prepared, priced, price, missing, max_price_micro_usdc)
@@ -93,13 +93,13 @@ class Quoting:
         if not can_ask:
             error = error or self._find_unasked(cost, payments.recipients)
         if cost is not None and priced is not None and remember:
-            self.memory.pin(priced.request.fingerprint, cost, payments.recipients, is_stale=error is not None)
+            self.memory.pin(priced.request.idempotency_key, cost, payments.recipients, is_stale=error is not None)
         return Quote(
             exact=priced is not None,
             price_micro_usdc=price if cost is None else cost.price_micro_usdc,
             upload_micro_usdc=UPLOAD_PRICE_MICRO_USDC * len(missing),
             cost=cost,
-            offers=() if priced is None else await self._judge_offers(priced.offers),
+            offers=() if priced is None else await self._evaluate_offers(priced.offers),
             error=error,
             needs_approval=self.needs_approval(cost, payments.recipients),
             warning=warning,
@@ -112,8 +112,8 @@ class Quoting:
             wallet_problem=problem,
         )
 
-    async def quote_begun(self, prepared: PreparedOrder, job: Job | None) -> Quote:
-        """Return the quote of an order that was bought or is being bought: nothing; nobody is asked for it.
+    async def quote_begun(self, prepared: PreparedRequest, job: Job | None) -> Quote:
+        """Return the quote of an order that was bought or is being bought: nothing; no one is asked for it.
 
         Args:
             prepared: What is wanted.
@@ -137,7 +137,7 @@ class Quoting:
         )
 
     async def _find_day_left(self) -> int:
-        return policy.find_room(self.limits, await self.ledger.spend(self.now()))[0][0]
+        return policy.find_remaining_budget(self.limits, await self.ledger.spend(self.now()))[0][0]
 
     def needs_approval(self, cost: Cost | None, recipients: Iterable[Recipient]) -> bool:
         """Return True where a person must agree to what a call costs, or to whom it pays."""
@@ -162,12 +162,12 @@ class Quoting:
         paid_before = await self.ledger.find_recipients(self.pins.studio_origin, recipient.network)
         return recipient.compare(self.limits, self.pins, paid_before=paid_before)
 
-    def find_pinned(self, prepared: PreparedOrder) -> int | None:
+    def find_pinned(self, prepared: PreparedRequest) -> int | None:
         """Return the price that binds for an order, the latest that was said, if one was said lately."""
         quoted = self.memory.find(prepared.keys)
         return None if quoted is None else quoted.cost.price_micro_usdc
 
-    async def find_quoted(self, prepared: PreparedOrder) -> Quoted | None:
+    async def find_quoted(self, prepared: PreparedRequest) -> Quoted | None:
         """Return what a person may be asked about: what was quoted lately, while it is still so."""
         quoted = self.memory.find(prepared.keys)
         if quoted is None or quoted.is_stale or not quoted.recipients:
@@ -176,7 +176,7 @@ class Quoting:
             return None
         return replace(quoted, recipients=tuple([await self._compare(one) for one in quoted.recipients]))
 
-    def agree(self, prepared: PreparedOrder, consent: Consent, *, uploads_micro_usdc: int = 0) -> Approval:
+    def agree(self, prepared: PreparedRequest, consent: Consent, *, uploads_micro_usdc: int = 0) -> Approval:
         """Return the most that may be signed for a request.
 
         Args:
@@ -193,7 +193,9 @@ class Quoting:
         )
         return replace(approval, recipients=consent.recipients)
 
-    async def check_estimate(self, prepared: PreparedOrder, consent: Consent, estimate_micro_usdc: int | None) -> None:
+    async def check_estimate(
+        self, prepared: PreparedRequest, consent: Consent, estimate_micro_usdc: int | None
+    ) -> None:
         """Raise where the limits forbid a call at the price that is known before the studio is asked.
 
         Raises:
@@ -209,7 +211,7 @@ class Quoting:
 
     async def check_before_upload(
         self,
-        prepared: PreparedOrder,
+        prepared: PreparedRequest,
         consent: Consent,
         offers: Offers,
         *,
@@ -247,16 +249,16 @@ class Quoting:
             ConfigError: Their libraries are not installed.
         """
         steps = [*uploads] if video is None else [*uploads, video]
-        chosen, purse = await self.hosting.buyer.plan(*steps)
+        chosen, wallet_balances = await self.uploader.executor.plan(*steps)
         for offer in chosen[: len(uploads)]:
             policy.check_upload_price(offer.amount_micro_usdc)
         last = None if video is None else chosen[-1]
         cost = Cost(
             price_micro_usdc=0 if last is None else last.amount_micro_usdc,
-            fee_micro_usdc=0 if last is None else purse.fee_of(last),
-            uploads_micro_usdc=sum(map(purse.cost_of, chosen[: len(uploads)])),
+            fee_micro_usdc=0 if last is None else wallet_balances.fee_of(last),
+            uploads_micro_usdc=sum(map(wallet_balances.cost_of, chosen[: len(uploads)])),
             uploads=len(uploads),
-            upload_fees_micro_usdc=sum(map(purse.fee_of, chosen[: len(uploads)])),
+            upload_fees_micro_usdc=sum(map(wallet_balances.fee_of, chosen[: len(uploads)])),
         )
         return cost, chosen
 
@@ -270,7 +272,7 @@ class Quoting:
             fee_micro_usdc=cost.fee_micro_usdc,
         )
 
-    async def check_warning(self, prepared: PreparedOrder, priced: Priced, consent: Consent) -> None:
+    async def check_warning(self, prepared: PreparedRequest, priced: PricedRequest, consent: Consent) -> None:
         """Refuse a price far above the table's without the caller's word; a refused rise becomes the new quote.
 
         Raises:
@@ -285,15 +287,15 @@ class Quoting:
             approval = self.agree(prepared, consent)
             # Said now, in the error: the next call may agree to it.
             cost = replace(quoted.cost, price_micro_usdc=price)
-            self.memory.pin(priced.request.fingerprint, cost, quoted.recipients)
+            self.memory.pin(priced.request.idempotency_key, cost, quoted.recipients)
             policy.check_price(price, self.limits, spend=await self.ledger.spend(self.now()), approval=approval)
 
-    async def _try_to_price(self, prepared: PreparedOrder) -> tuple[Priced | None, list[Picture]]:
+    async def _try_to_price(self, prepared: PreparedRequest) -> tuple[PricedRequest | None, list[Picture]]:
         """Return a real price, or None where it needs an upload first; and the pictures that need one."""
         hosted = [picture.url or await self._find_hosted(picture) for picture in prepared.pictures]
         missing = await self._list_missing(picture for picture in prepared.pictures if picture.url is None)
         latest = await self.ledger.latest_upload(
-            studio=self.hosting.studio.origin, wallet=self.hosting.buyer.wallet.address
+            studio=self.uploader.studio.origin, wallet=self.uploader.executor.wallet.address
         )
         stand_in = None if latest is None else latest.image_url  # the price does not depend on the picture
         urls = [url or stand_in for url in hosted]
@@ -301,7 +303,7 @@ class Quoting:
         if len(known) < len(urls):
             return None, missing
         try:
-            return await self.pricing.ask(prepared.request, known), missing
+            return await self.pricing.request_price(prepared.request, known), missing
         except StudioRejectedError as exc:
             if exc.status != 400:
                 raise
@@ -309,42 +311,44 @@ class Quoting:
             missing = await self._list_missing(prepared.pictures)
             if stand_in is None or stand_in in known:
                 return None, missing
-            return await self.pricing.ask(prepared.request, [stand_in] * len(urls)), missing
+            return await self.pricing.request_price(prepared.request, [stand_in] * len(urls)), missing
 
     async def _list_missing(self, pictures: Iterable[Picture]) -> list[Picture]:
         """Return the pictures whose upload would be bought, each once."""
-        return list({picture.sha256: picture for picture in pictures if await self.hosting.must_buy(picture)}.values())
+        return list({picture.sha256: picture for picture in pictures if await self.uploader.must_buy(picture)}.values())
 
     async def _find_hosted(self, picture: Picture) -> str | None:
-        upload = await self.hosting.find(picture)
+        upload = await self.uploader.find(picture)
         return None if upload is None else upload.image_url
 
-    async def _judge_offers(self, offers: Offers) -> tuple[JudgedOffer, ...]:
-        purse = await self.funds.look(offers.offers)
-        return tuple(self._judge(offer, purse) for offer in offers.offers)
+    async def _evaluate_offers(self, offers: Offers) -> tuple[EvaluatedOffer, ...]:
+        wallet_balances = await self.balance_reader.look(offers.offers)
+        return tuple(self._judge(offer, wallet_balances) for offer in offers.offers)
 
-    def _judge(self, offer: Offer, purse: Purse) -> JudgedOffer:
-        payer = self.hosting.buyer.wallet.address
-        objection = policy.find_objection(offer, self.limits, self.pins, payer=payer, now=self.now(), purse=purse)
-        if objection is None and offer.rail not in self.limits.rails:
-            objection = f"{offer.rail} is not among the allowed rails"
-        if objection is None and offer.rail == "mpp" and not self.hosting.buyer.wallet.can_charge:
-            objection = f"its libraries are not installed. {describe_install('tempo')}"
-        balance = purse.find_balance(offer)
-        if objection is None and balance is not None and balance < purse.cost_of(offer):
-            objection = f"the wallet holds ${format_usdc(balance)} of its token"
-        return JudgedOffer(
+    def _judge(self, offer: Offer, wallet_balances: WalletBalances) -> EvaluatedOffer:
+        payer = self.uploader.executor.wallet.address
+        rejection_reason = policy.find_rejection_reason(
+            offer, self.limits, self.pins, payer=payer, now=self.now(), wallet_balances=wallet_balances
+        )
+        if rejection_reason is None and offer.rail not in self.limits.rails:
+            rejection_reason = f"{offer.rail} is not among the allowed rails"
+        if rejection_reason is None and offer.rail == "mpp" and not self.uploader.executor.wallet.can_charge:
+            rejection_reason = f"its libraries are not installed. {describe_install('tempo')}"
+        balance = wallet_balances.find_balance(offer)
+        if rejection_reason is None and balance is not None and balance < wallet_balances.cost_of(offer):
+            rejection_reason = f"the wallet holds ${format_usdc(balance)} of its token"
+        return EvaluatedOffer(
             offer=offer,
-            objection=objection,
+            rejection_reason=rejection_reason,
             balance_micro_usdc=balance,
-            fee_micro_usdc=purse.fee_of(offer),
+            fee_micro_usdc=wallet_balances.fee_of(offer),
             token_name=self.pins.find_token_name(offer.network, offer.asset),
         )
 
     async def _judge_call(
         self,
-        prepared: PreparedOrder,
-        priced: Priced | None,
+        prepared: PreparedRequest,
+        priced: PricedRequest | None,
         price: int | None,
         missing: Sequence[Picture],
         max_price_micro_usdc: int | None,
@@ -390,8 +394,8 @@ class Quoting:
     async def _list_ways(self, payments: Payments, uploads: Sequence[Offers], video: Offers | None) -> Payments:
         """Return a call's payments with the offers that could be signed for each, and what the wallet holds."""
         steps = [*uploads] if video is None else [*uploads, video]
-        ways, purse = await self.hosting.buyer.list_ways(*steps)
-        return replace(payments, ways=ways, purse=purse)
+        ways, wallet_balances = await self.uploader.executor.list_ways(*steps)
+        return replace(payments, ways=ways, wallet_balances=wallet_balances)
 
     def _guess_cost(self, price: int, missing: Sequence[Picture]) -> Cost:
         """Return a call's cost where no terms say what the network keeps."""
@@ -404,6 +408,6 @@ class Quoting:
         if image is None:
             return None
         try:
-            return await self.hosting.ask_offers(image)
+            return await self.uploader.ask_offers(image)
         except StudioError:  # the purchase will meet it; a price can be told all the same
             return None

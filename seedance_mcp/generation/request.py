@@ -9,12 +9,12 @@ from seedance_mcp.adapters.media.images import nearest_aspect_ratio
 from seedance_mcp.core.errors import PolicyError
 from seedance_mcp.core.idempotency import GenerationKeys, generation_keys
 from seedance_mcp.core.limits import Limits
-from seedance_mcp.core.wire.generation import AspectRatio, GenerationRequest, Model, Resolution, check_request
+from seedance_mcp.core.wire.generation import AspectRatio, Model, NormalisedRequest, Resolution, check_request
 from seedance_mcp.generation.source_images import Picture, SourceImages
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Order:
+class VideoRequest:
     """What a caller asks for, in the tools' words.
 
     Attributes:
@@ -41,15 +41,15 @@ class Order:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PreparedOrder:
+class PreparedRequest:
     """An order whose pictures were read: its request has an identity now."""
 
-    request: GenerationRequest
+    request: NormalisedRequest
     pictures: tuple[Picture, ...]
     keys: GenerationKeys
 
 
-async def prepare(order: Order, *, images: SourceImages, limits: Limits, wallet: str) -> PreparedOrder:
+async def prepare(order: VideoRequest, *, images: SourceImages, limits: Limits, wallet: str) -> PreparedRequest:
     """Read an order's pictures and give it its identity; asks no studio and spends nothing.
 
     Args:
@@ -72,7 +72,7 @@ async def prepare(order: Order, *, images: SourceImages, limits: Limits, wallet:
         pictures.append(await images.load(order.last_image))
     first = pictures[0]
     ratio = order.aspect_ratio
-    request = GenerationRequest(
+    request = NormalisedRequest(
         model=order.model,
         prompt=order.prompt,
         image=first.sha256,
@@ -87,4 +87,4 @@ async def prepare(order: Order, *, images: SourceImages, limits: Limits, wallet:
     )
     check_request(request)
     keys = generation_keys(request.arguments(), wallet=wallet, studio=images.studio.origin)
-    return PreparedOrder(request=request, pictures=tuple(pictures), keys=keys)
+    return PreparedRequest(request=request, pictures=tuple(pictures), keys=keys)

@@ -19,10 +19,10 @@ from seedance_mcp.generation.purchases import RequestPurchaser
 from seedance_mcp.generation.questions import Proposal, build_proposal
 from seedance_mcp.generation.quotes import Consent, Quote
 from seedance_mcp.generation.quoting import Quoting
-from seedance_mcp.generation.request import Order, PreparedOrder, prepare
+from seedance_mcp.generation.request import PreparedRequest, VideoRequest, prepare
 from seedance_mcp.generation.source_images import SourceImages
-from seedance_mcp.generation.uploads import UPLOAD_PRICE_MICRO_USDC, Hosted, Hosting
-from seedance_mcp.jobs.downloads import Delivery
+from seedance_mcp.generation.uploads import UPLOAD_PRICE_MICRO_USDC, CompletedUpload, Uploader
+from seedance_mcp.jobs.downloads import VideoDownloader
 from seedance_mcp.jobs.poller import Report
 from seedance_mcp.jobs.service import JobService
 
@@ -48,7 +48,7 @@ class GenerationResult:
 class GenerationService:
     """Generates videos for one wallet at one studio.
 
-    The moments that end a wait are those of the event loop's clock, `anyio.current_time()`: nobody can set it back.
+    The moments that end a wait are those of the event loop's clock, `anyio.current_time()`: no one can set it back.
 
     Attributes:
         images: Reads the pictures that callers name.
@@ -60,17 +60,17 @@ class GenerationService:
     """
 
     images: SourceImages
-    uploads: Hosting
+    uploads: Uploader
     pricing: Pricing
     quoting: Quoting
     purchaser: RequestPurchaser
     jobs: JobService
-    downloads: Delivery
+    downloads: VideoDownloader
     ledger: Ledger
     limits: Limits
     wallet: str
 
-    async def upload(self, image: str, *, deadline: float = math.inf) -> Hosted:
+    async def upload(self, image: str, *, deadline: float = math.inf) -> CompletedUpload:
         """Host a picture at the studio; the same bytes are paid for once.
 
         Args:
@@ -83,7 +83,7 @@ class GenerationService:
         picture = hosted = None
         with anyio.move_on_after(max(deadline - anyio.current_time(), 0.001)):
             picture = await self.images.load(image)
-            hosted = await self.uploads.host(picture)
+            hosted = await self.uploads.upload(picture)
             await self.downloads.keep_frames(picture.image)
         if hosted is not None:
             return hosted
@@ -95,7 +95,7 @@ class GenerationService:
 
     async def quote(
         self,
-        order: Order,
+        order: VideoRequest,
         *,
         max_price_micro_usdc: int | None = None,
         can_ask: bool = True,
@@ -120,7 +120,7 @@ class GenerationService:
         )
         return _add_picture_checks(quote, prepared, accept_risk=order.accept_risk)
 
-    async def find_proposal(self, order: Order, *, max_price_micro_usdc: int | None = None) -> Proposal | None:
+    async def find_proposal(self, order: VideoRequest, *, max_price_micro_usdc: int | None = None) -> Proposal | None:
         """Return what a person must be asked about, or None where there is nothing to ask.
 
         What is asked is remembered like any quote, so that asking twice asks the same.
@@ -152,7 +152,7 @@ class GenerationService:
 
     async def generate(
         self,
-        order: Order,
+        order: VideoRequest,
         *,
         max_price_micro_usdc: int | None,
         agreed_micro_usdc: int = 0,
@@ -161,11 +161,11 @@ class GenerationService:
         deadline: float,
         report: Report | None = None,
     ) -> GenerationResult:
-        """Buy a clip once and wait for it a while.
+        """Buy a video once and wait for it a while.
 
         Args:
             order: What to make.
-            max_price_micro_usdc: The most that this call allows for the clip, its uploads and fees, or None.
+            max_price_micro_usdc: The most that this call allows for the video, its uploads and fees, or None.
             agreed_micro_usdc: The cost that a person said yes to; above `ask_above`, no more than that is paid.
             agreed_recipients: Whom the person was shown; no one else is paid. None where no one was asked.
             prepare_until: The moment at which to give up reading pictures; nothing is bought then.
@@ -207,11 +207,11 @@ class GenerationService:
         """Take up what an earlier process left, and keep looking into what is not over; runs until cancelled."""
         await self.purchaser.resume()
 
-    async def _prepare(self, order: Order) -> PreparedOrder:
+    async def _prepare(self, order: VideoRequest) -> PreparedRequest:
         return await prepare(order, images=self.images, limits=self.limits, wallet=self.wallet)
 
 
-def _add_picture_checks(quote: Quote, prepared: PreparedOrder, *, accept_risk: bool) -> Quote:
+def _add_picture_checks(quote: Quote, prepared: PreparedRequest, *, accept_risk: bool) -> Quote:
     """Return a quote with what is to be known of its pictures, and refused if they are likely to be refused."""
     error, risk = quote.error, find_risk(prepared.pictures)
     try:

@@ -14,16 +14,16 @@ from urllib.parse import urlsplit
 from seedance_mcp.adapters.media.files import read_image
 from seedance_mcp.adapters.media.images import IMAGE_BYTES_MAX, Image, prepare_image
 from seedance_mcp.adapters.studio.client import Studio
-from seedance_mcp.core.concurrency import Flights
+from seedance_mcp.core.concurrency import SingleFlight
 from seedance_mcp.core.errors import ImageError, StudioRejectedError, quote_text
 from seedance_mcp.core.image_names import CHAT_HINT, find_url, has_chat_scheme, is_data_uri, read_data_uri
 from seedance_mcp.core.ledger import Ledger
-from seedance_mcp.core.records import Sight
+from seedance_mcp.core.records import UrlSnapshot
 from seedance_mcp.core.wire.responses import quote_url
 
 FETCHED_SECONDS = 120
 """How long a picture that no caller waited for is kept for the call that asks for it again."""
-SIGHT_SECONDS = 25 * 3600
+SNAPSHOT_SECONDS = 25 * 3600
 """How long after its last use a URL means the picture that was first seen there, whatever its host answers by then."""
 
 
@@ -70,7 +70,7 @@ class SourceImages:
 
     ledger: Ledger
     studio: Studio
-    fetches: Flights[Picture]
+    fetches: SingleFlight[Picture]
     image_dirs: tuple[Path, ...]
     now: Callable[[], float]
 
@@ -104,16 +104,16 @@ class SourceImages:
         if upload is not None:
             return Picture(sha256=upload.sha256, url=url, width=upload.width, height=upload.height, image=None)
         # A slow host may take longer than one call: the reading goes on, and the next call finds it done.
-        return await self._recognize(await self.fetches.join(url, lambda: self._fetch(url)), url)
+        return await self._recognize(await self.fetches.run(url, lambda: self._fetch(url)), url)
 
     async def _recognize(self, picture: Picture, url: str) -> Picture:
         """Identify a URL by the picture that was first seen there, whatever its host returns now."""
         now = self.now()
-        sight = await self.ledger.find_sight(url, since=now - SIGHT_SECONDS)
-        if sight is not None:
-            picture = replace(picture, sha256=sight.sha256, width=sight.width, height=sight.height)
-        await self.ledger.record_sight(
-            Sight(url=url, sha256=picture.sha256, width=picture.width, height=picture.height, seen_at=now)
+        snapshot = await self.ledger.find_url_snapshot(url, since=now - SNAPSHOT_SECONDS)
+        if snapshot is not None:
+            picture = replace(picture, sha256=snapshot.sha256, width=snapshot.width, height=snapshot.height)
+        await self.ledger.remember_url(
+            UrlSnapshot(url=url, sha256=picture.sha256, width=picture.width, height=picture.height, seen_at=now)
         )
         return picture
 

@@ -34,7 +34,7 @@ from seedance_mcp.core.wire.inputs import JobInput, estimate_cost, is_alike, rea
 from seedance_mcp.core.wire.jobs import JobPage, JobStatus
 from seedance_mcp.core.wire.json import encode_json
 from seedance_mcp.core.wire.responses import PaidRequest
-from seedance_mcp.generation.request import PreparedOrder
+from seedance_mcp.generation.request import PreparedRequest
 from seedance_mcp.generation.source_images import Picture
 
 log = logging.getLogger("seedance_mcp")
@@ -72,7 +72,7 @@ class UntrackedJobs:
     _read: set[str] = field(default_factory=set[str])
     _verdicts: dict[tuple[str, str], Verdict] = field(default_factory=dict[tuple[str, str], Verdict])
 
-    async def find_job(self, prepared: PreparedOrder, key: str) -> Job | None:
+    async def find_job(self, prepared: PreparedRequest, key: str) -> Job | None:
         """Return the untracked job that a request bought, written to the ledger under the request's key.
 
         Args:
@@ -100,17 +100,17 @@ class UntrackedJobs:
             raise _possibly_bought_error(unknown, take)
         return None
 
-    async def _adopt(self, prepared: PreparedOrder, job: UntrackedJob, key: str) -> Job | None:
+    async def _adopt(self, prepared: PreparedRequest, job: UntrackedJob, key: str) -> Job | None:
         request = PaidRequest(
             purpose="generation",
-            fingerprint=key,
+            idempotency_key=key,
             url=self.studio.origin + generation_path(prepared.request.model),
             body=encode_json(job.input or {}),
             arguments=prepared.request.arguments(),
         )
         return await self.ledger.adopt_job(job, request, wallet=self.wallet, studio=self.studio.origin, now=self.now())
 
-    async def count_unbought_takes(self, prepared: PreparedOrder) -> int:
+    async def count_unbought_takes(self, prepared: PreparedRequest) -> int:
         """Return how many lower takes of a request the ledger has no purchase of: each may own an untracked job."""
         arguments = prepared.request.arguments()
         missing = 0
@@ -196,7 +196,7 @@ class UntrackedJobs:
 
     # ── comparing ────────────────────────────────────────────────────────────────────────────────────────────────
 
-    async def _compare(self, prepared: PreparedOrder, job: UntrackedJob) -> Verdict:
+    async def _compare(self, prepared: PreparedRequest, job: UntrackedJob) -> Verdict:
         """Return whether a job was made from a request."""
         found = read_job_input(job.type, job.input)
         if found is None:

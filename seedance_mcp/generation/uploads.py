@@ -17,7 +17,7 @@ import anyio
 
 from seedance_mcp.adapters.media.images import Image
 from seedance_mcp.adapters.studio.client import Studio
-from seedance_mcp.core.concurrency import Flights
+from seedance_mcp.core.concurrency import SingleFlight
 from seedance_mcp.core.errors import (
     ImageError,
     StudioError,
@@ -36,7 +36,7 @@ from seedance_mcp.core.wire.offers import Offers, read_offers
 from seedance_mcp.core.wire.responses import PaidRequest, describe_answer
 from seedance_mcp.generation.source_images import Picture
 from seedance_mcp.payments import policy
-from seedance_mcp.payments.executor import Buyer
+from seedance_mcp.payments.executor import PaymentExecutor
 from seedance_mcp.payments.purchase import Purchaser
 
 UPLOAD_PRICE_MICRO_USDC = policy.UPLOAD_APPROVAL.max_price_micro_usdc
@@ -54,7 +54,7 @@ _STORE = re.compile(r"vercel_blob_client_(?P<id>[A-Za-z0-9]{1,63})_")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Hosted:
+class CompletedUpload:
     """A hosted picture, and what hosting it cost this time: the price, and the network's fee beside it."""
 
     upload: Upload
@@ -64,29 +64,29 @@ class Hosted:
 
 
 @dataclass(frozen=True, slots=True)
-class Hosting:
+class Uploader:
     """Hosts pictures at the studio, each at most once.
 
     Attributes:
-        flights: Uploads under way, by their idempotency key.
+        single_flight: Uploads under way, by their idempotency key.
         blob_url: Where the bytes go.
     """
 
-    buyer: Buyer
+    executor: PaymentExecutor
     purchaser: Purchaser
     ledger: Ledger
     studio: Studio
-    flights: Flights[Hosted]
+    single_flight: SingleFlight[CompletedUpload]
     blob_url: str
     now: Callable[[], float]
     _offers: list[tuple[float, Offers]] = field(default_factory=list[tuple[float, Offers]])
 
     async def is_hosted(self, picture: Picture) -> bool:
-        """Whether the ledger knows a hosted copy; nobody is asked."""
+        """Whether the ledger knows a hosted copy; no one is asked."""
         return await self._find_recorded(picture) is not None
 
     async def _find_recorded(self, picture: Picture | Image) -> Upload | None:
-        wallet = self.buyer.wallet.address
+        wallet = self.executor.wallet.address
         return await self.ledger.find_upload(picture.sha256, studio=self.studio.origin, wallet=wallet)
 
     async def find(self, picture: Picture) -> Upload | None:
@@ -110,7 +110,7 @@ class Hosting:
         unused = (
             earlier.state == "settled" and bool(earlier.answer) and await self.ledger.find_upload_of(earlier) is None
         )
-        return not (unused or earlier.holds(self.now()))
+        return not (unused or earlier.counts_against_budget(self.now()))
 
     async def ask_offers(self, image: Image) -> Offers:
         """Ask for the terms of an upload without buying it; they are the same for every picture.
@@ -135,20 +135,20 @@ class Hosting:
         keys = self._keys(image.sha256)
         return PaidRequest(
             purpose="upload",
-            fingerprint=keys[0],
+            idempotency_key=keys[0],
             aliases=keys,
             url=f"{self.studio.origin}/api/upload",
             body=encode_json({"filename": image.file_name, "contentType": image.media_type, "size": image.size_bytes}),
             arguments={"sha256": image.sha256, "media_type": image.media_type, "size_bytes": image.size_bytes},
         )
 
-    async def host(
+    async def upload(
         self,
         picture: Picture,
         *,
         check: Callable[[Offers], Awaitable[None]] | None = None,
         agreed: tuple[Recipient, ...] | None = None,
-    ) -> Hosted:
+    ) -> CompletedUpload:
         """Host a picture, buying an upload only where there is none.
 
         Args:
@@ -158,7 +158,7 @@ class Hosting:
 
         Raises:
             PolicyError: The limits forbid it.
-            PaymentError: See `Buyer.buy`.
+            PaymentError: See `PaymentExecutor.pay`.
             StudioError: The studio did not do its part; a bought ticket is taken up by the next call.
         """
         await self.ledger.scrub_tickets(self.now())
@@ -167,13 +167,13 @@ class Hosting:
         if image is None:
             if upload is None:
                 raise ImageError("The studio does not host this image any more.", "Upload the picture again.")
-            return Hosted(upload=upload, paid_micro_usdc=0)
+            return CompletedUpload(upload=upload, paid_micro_usdc=0)
         keys = self._keys(image.sha256)
         if upload is None:
             if check is not None:  # each caller's own limits, before it joins another's work
                 await check(await self.ask_offers(image))
-            return await self.flights.join(keys[0], lambda: self._purchase(image, keys, agreed))
-        return Hosted(upload=upload, paid_micro_usdc=0, notes=await self._find_notes(keys))
+            return await self.single_flight.run(keys[0], lambda: self._purchase(image, keys, agreed))
+        return CompletedUpload(upload=upload, paid_micro_usdc=0, notes=await self._find_notes(keys))
 
     async def _find_notes(self, keys: tuple[str, ...]) -> tuple[str, ...]:
         """Return the notes about a hosted picture, in every result for a day."""
@@ -188,26 +188,30 @@ class Hosting:
         )
 
     def _keys(self, sha256: str) -> tuple[str, str]:
-        return upload_keys(sha256, wallet=self.buyer.wallet.address, studio=self.studio.origin)
+        return upload_keys(sha256, wallet=self.executor.wallet.address, studio=self.studio.origin)
 
-    async def _purchase(self, image: Image, keys: tuple[str, ...], agreed: tuple[Recipient, ...] | None) -> Hosted:
+    async def _purchase(
+        self, image: Image, keys: tuple[str, ...], agreed: tuple[Recipient, ...] | None
+    ) -> CompletedUpload:
         return await self.purchaser.purchase_once(
             keys, deliver=partial(self._deliver, image, keys), pay=partial(self._pay, image, keys, agreed)
         )
 
-    async def _deliver(self, image: Image, keys: tuple[str, ...], payment: Payment) -> Hosted | None:
+    async def _deliver(self, image: Image, keys: tuple[str, ...], payment: Payment) -> CompletedUpload | None:
         """Return the hosted picture that a reconciled payment bought; None if its ticket is of no more use."""
         upload = await self._find_recorded(image)
         if upload is not None:
-            return Hosted(upload=upload, paid_micro_usdc=0, notes=await self._find_notes(keys))
+            return CompletedUpload(upload=upload, paid_micro_usdc=0, notes=await self._find_notes(keys))
         upload = await self._finish(payment, image)
         if upload is None:
             return None
-        return Hosted(upload=upload, paid_micro_usdc=payment.amount_micro_usdc, fee_micro_usdc=payment.fee_micro_usdc)
+        return CompletedUpload(
+            upload=upload, paid_micro_usdc=payment.amount_micro_usdc, fee_micro_usdc=payment.fee_micro_usdc
+        )
 
     async def _pay(
         self, image: Image, keys: tuple[str, ...], agreed: tuple[Recipient, ...] | None, superseded: Payment | None
-    ) -> Hosted:
+    ) -> CompletedUpload:
         """Buy an upload and use it."""
         is_settled = superseded is not None and superseded.state == "settled"
         if superseded is not None and is_settled and await self.ledger.find_upload_of(superseded) is None:
@@ -215,7 +219,7 @@ class Hosting:
         request = self._build_request(image)
         offers = await self._ask_offers(request)
         approval = replace(policy.UPLOAD_APPROVAL, recipients=agreed)
-        payment = await self.buyer.buy(request, offers, approval, supersedes=superseded)
+        payment = await self.executor.pay(request, offers, approval, supersedes=superseded)
         try:
             upload = await self._finish(payment, image)
         except StudioError as exc:
@@ -223,7 +227,7 @@ class Hosting:
         if upload is None:
             await self._check_unhosted(payment, keys)
             raise _unusable_error(payment, NextStep("{0} in a minute: it buys another one, once.", Repeat()))
-        return Hosted(
+        return CompletedUpload(
             upload=upload,
             paid_micro_usdc=payment.amount_micro_usdc,
             fee_micro_usdc=payment.fee_micro_usdc,
@@ -234,7 +238,7 @@ class Hosting:
         """Raise where a picture was paid for as often as it may be, without ever being hosted.
 
         Raises:
-            StudioRejectedError: Somebody between us and the studio's store is in the way; money does not help.
+            StudioRejectedError: A person between us and the studio's store is in the way; money does not help.
         """
         interrupted = await self._count_unhosted(keys, interrupted=True)
         unhosted = await self._count_unhosted(keys, interrupted=False) + max(0, interrupted - INTERRUPTIONS_MAX)
@@ -270,7 +274,7 @@ class Hosting:
         upload = Upload(
             sha256=image.sha256,
             studio=self.studio.origin,
-            wallet=self.buyer.wallet.address,
+            wallet=self.executor.wallet.address,
             image_url=image_url,
             upload_id=ticket.upload_id,
             media_type=image.media_type,

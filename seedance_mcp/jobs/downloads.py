@@ -32,11 +32,11 @@ from seedance_mcp.jobs.undelivered import Failure, describe_expiry, gone_error, 
 SAVE_ATTEMPTS_MAX = 3
 NO_URL = "The studio's result names no video."
 THUMBNAIL_SECONDS = 2
-"""How long a caller who is told of a saved clip waits for its thumbnail to come along."""
+"""How long a caller who is told of a saved video waits for its thumbnail to come along."""
 
 
 @dataclass(frozen=True, slots=True)
-class Delivery:
+class VideoDownloader:
     """Saves finished videos.
 
     Attributes:
@@ -57,7 +57,7 @@ class Delivery:
     _thumbnails: dict[str, anyio.Event] = field(default_factory=dict[str, anyio.Event])
     """Those that are being made, by their job."""
 
-    async def deliver(self, job: Job) -> Job:
+    async def download(self, job: Job) -> Job:
         """Download a complete job's video and write down where it is; its thumbnail follows.
 
         Returns:
@@ -118,7 +118,7 @@ class Delivery:
         return replace(job, file=file, thumbnail=thumbnail)
 
     async def keep_frames(self, *images: Image | None) -> None:
-        """Keep what a clip was made of, for people to look at: a nicety, without it the clip is as good."""
+        """Keep what a video was made of, for people to look at: a nicety, without it the video is as good."""
         for image in images:
             if image is not None:
                 with contextlib.suppress(SeedanceError, OSError):

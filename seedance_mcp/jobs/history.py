@@ -18,7 +18,7 @@ LIST_SECONDS = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recent:
+class JobList:
     """Recent jobs, newest first.
 
     Attributes:
@@ -31,7 +31,7 @@ class Recent:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class History:
+class JobLister:
     """The jobs of one wallet at one studio.
 
     Attributes:
@@ -46,7 +46,7 @@ class History:
     latest: Callable[[Job], Job]
     now: Callable[[], float]
 
-    async def list_jobs(self, limit: int) -> Recent:
+    async def list_jobs(self, limit: int) -> JobList:
         """Return the latest jobs; the studio's status replaces ours for a job that was still running."""
         jobs = {job.job_id: self.latest(job) for job in await self.ledger.recent_jobs(limit)}
         notes: tuple[str, ...] = ()
@@ -61,7 +61,7 @@ class History:
             for seen in page.jobs:
                 jobs[seen.job_id] = await self._merge(seen)
         newest = sorted(jobs.values(), key=lambda job: job.created_at, reverse=True)
-        return Recent(jobs=tuple(newest[:limit]), notes=notes)
+        return JobList(jobs=tuple(newest[:limit]), notes=notes)
 
     async def _merge(self, seen: JobStatus) -> Job:
         known = await self.ledger.find_job(seen.job_id)

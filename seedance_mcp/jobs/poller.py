@@ -5,7 +5,7 @@ many. It asks seldom at first, more often near the expected end, and backs off w
 away. Every question to the studio buys a pause before the next, so that the questions per minute have a ceiling
 however many jobs there are. It ends no job by itself: only the studio's word does.
 
-Pauses and deadlines are moments of the event loop's clock, which nobody can set back; the wall clock dates what is
+Pauses and deadlines are moments of the event loop's clock, which no one can set back; the wall clock dates what is
 written to the ledger, and says once how old a job is.
 """
 
@@ -41,7 +41,7 @@ LATE_SECONDS = 600
 LATE_POLL_SECONDS = 60
 """A job that runs for longer than `LATE_SECONDS` is asked for this seldom."""
 WATCH_SECONDS_MAX = 6 * 3600
-"""A job that runs for longer than this is asked for only when somebody calls for it."""
+"""A job that runs for longer than this is asked for only when a person calls for it."""
 LIST_FROM_JOBS = 2
 """From so many due jobs on, one page of the list is cheaper than asking for each."""
 LIST_PAGES_MAX = 10
@@ -50,7 +50,7 @@ SINGLES_MAX = 5
 GATHER_SHARE = 0.5
 """A round takes along what is due within this share of the shortest pause."""
 SAVES_MAX = 4
-"""How many clips are downloaded at a time."""
+"""How many videos are downloaded at a time."""
 STALLED_POLLS = 10
 """For so many of the shortest pauses a job may report an error and no result under a word that is not known to be
 final; then it has failed. Short enough for a caller to wait; the ledger remembers when it began."""
@@ -70,7 +70,7 @@ Changed = Callable[[str], None]
 
 
 @dataclass(slots=True)
-class _Watched:
+class _TrackedJob:
     """What the loop knows of one job."""
 
     job: Job
@@ -90,7 +90,7 @@ class _Watched:
         return anyio.current_time() - self.bought_at
 
 
-class JobWatcher:
+class JobPoller:
     """Polls running jobs and wakes those who wait for them.
 
     Args:
@@ -124,13 +124,13 @@ class JobWatcher:
         self._poll_seconds_min = poll_seconds_min
         self._now = now
         self._changed = changed
-        self._watched: dict[str, _Watched] = {}
+        self._tracked: dict[str, _TrackedJob] = {}
         self._saves = anyio.Semaphore(SAVES_MAX)
         self._quiet_until = -math.inf
         self._lists_from = -math.inf
         """From which moment on the studio's list may be asked again."""
         self._typical: dict[tuple[object, ...], float] = {}
-        self._unscheduled: list[_Watched] = []
+        self._unscheduled: list[_TrackedJob] = []
         """New jobs whose first poll has no time yet."""
         self._wake = anyio.Event()
         self._running = False
@@ -139,16 +139,16 @@ class JobWatcher:
         """Begin to watch a job; a finished one is left alone."""
         if job.finished:
             return
-        watched = self._watched.get(job.job_id)
-        if watched is None:
+        tracked = self._tracked.get(job.job_id)
+        if tracked is None:
             now = anyio.current_time()
             bought_at = now - max(self._now() - job.created_at, 0)
-            self._watched[job.job_id] = watched = _Watched(job, bought_at, due=now, written=job.progress)
-            if watched.age <= POLL_SECONDS_MAX:  # an older one comes from an earlier process: poll it at once
-                watched.due = math.inf
-                self._unscheduled.append(watched)
-        elif watched.problem is not None:  # somebody asks again: so do we
-            watched.problem, watched.failures, watched.due = None, 0, anyio.current_time()
+            self._tracked[job.job_id] = tracked = _TrackedJob(job, bought_at, due=now, written=job.progress)
+            if tracked.age <= POLL_SECONDS_MAX:  # an older one comes from an earlier process: poll it at once
+                tracked.due = math.inf
+                self._unscheduled.append(tracked)
+        elif tracked.problem is not None:  # a person asks again: so do we
+            tracked.problem, tracked.failures, tracked.due = None, 0, anyio.current_time()
         if not self._running:
             self._running = True
             self._start(self._run)
@@ -156,8 +156,8 @@ class JobWatcher:
 
     def latest(self, job: Job) -> Job:
         """Return the job as this process knows it; the ledger may be a few points of progress behind."""
-        watched = self._watched.get(job.job_id)
-        return job if watched is None or job.finished else watched.job
+        tracked = self._tracked.get(job.job_id)
+        return job if tracked is None or job.finished else tracked.job
 
     async def wait(self, job: Job, *, deadline: float, report: Report | None = None) -> Job:
         """Wait until a job is finished or the deadline comes.
@@ -174,37 +174,37 @@ class JobWatcher:
             SeedanceError: The studio does not know the job, or its video could not be saved.
         """
         self.watch(job)
-        watched = self._watched.get(job.job_id)
-        if watched is not None and not watched.failures and watched.age > LATE_SECONDS:
-            # Somebody waits: the slow pace of a late job is not for them.
-            watched.due = min(watched.due, max(anyio.current_time(), watched.asked_at + POLL_SECONDS_MAX))
-        while (watched := self._watched.get(job.job_id)) is not None:
-            if watched.problem is not None:
-                raise watched.problem
+        tracked = self._tracked.get(job.job_id)
+        if tracked is not None and not tracked.failures and tracked.age > LATE_SECONDS:
+            # A person waits: the slow pace of a late job is not for them.
+            tracked.due = min(tracked.due, max(anyio.current_time(), tracked.asked_at + POLL_SECONDS_MAX))
+        while (tracked := self._tracked.get(job.job_id)) is not None:
+            if tracked.problem is not None:
+                raise tracked.problem
             remaining = deadline - anyio.current_time()
-            if watched.job.finished or remaining <= 0:
-                return watched.job
+            if tracked.job.finished or remaining <= 0:
+                return tracked.job
             if report is not None:
-                await report(watched.job, await self._expect(watched.job))
+                await report(tracked.job, await self._expect(tracked.job))
             with anyio.move_on_after(min(remaining, PROGRESS_SECONDS)):
-                await watched.changed.wait()
+                await tracked.changed.wait()
         return await self._ledger.find_job(job.job_id) or job
 
     async def _run(self) -> None:
         """Poll until there is no job to poll."""
         try:
-            while self._watched:
+            while self._tracked:
                 self._wake = anyio.Event()
                 while self._unscheduled:
-                    watched = self._unscheduled.pop()
-                    watched.due = min(watched.due, await self._next_due(watched))
+                    tracked = self._unscheduled.pop()
+                    tracked.due = min(tracked.due, await self._next_due(tracked))
                 now = anyio.current_time()
-                waiting = [watched for watched in self._watched.values() if not watched.saving]
-                first = min((watched.due for watched in waiting), default=now + POLL_SECONDS_MAX)
+                waiting = [tracked for tracked in self._tracked.values() if not tracked.saving]
+                first = min((tracked.due for tracked in waiting), default=now + POLL_SECONDS_MAX)
                 pause = max(first, self._quiet_until) - now
                 if pause <= 0:
                     until = now + self._poll_seconds_min * GATHER_SHARE
-                    asked = await self._ask([watched for watched in waiting if watched.due <= until])
+                    asked = await self._ask([tracked for tracked in waiting if tracked.due <= until])
                     self._quiet_until = max(self._quiet_until, now + asked * self._poll_seconds_min)
                 else:
                     with anyio.move_on_after(max(pause, 0.01)):
@@ -212,13 +212,13 @@ class JobWatcher:
         finally:
             self._running = False
 
-    async def _ask(self, due: list[_Watched]) -> int:
+    async def _ask(self, due: list[_TrackedJob]) -> int:
         """One round: the list for many, the job's own route for one or for those that the list did not have.
 
         Returns:
             How many questions it took.
         """
-        asked, missing = 0, {watched.job.job_id: watched for watched in due}
+        asked, missing = 0, {tracked.job.job_id: tracked for tracked in due}
         try:
             if len(due) >= LIST_FROM_JOBS and anyio.current_time() >= self._lists_from:
                 cursor: str | None = None
@@ -232,111 +232,111 @@ class JobWatcher:
         except StudioProtocolError:  # it says nothing of any job: each is asked for by itself
             self._lists_from = anyio.current_time() + LIST_PAUSE_SECONDS
         except SeedanceError as exc:
-            for watched in missing.values():
-                self._back_off(watched, exc)
+            for tracked in missing.values():
+                self._back_off(tracked, exc)
             return asked
-        for watched in list(missing.values())[:SINGLES_MAX]:
+        for tracked in list(missing.values())[:SINGLES_MAX]:
             asked += 1
             try:
-                await self._take(watched, await self._studio.fetch_job(watched.job.job_id))
+                await self._take(tracked, await self._studio.fetch_job(tracked.job.job_id))
             except SeedanceError as exc:
-                self._back_off(watched, exc)
+                self._back_off(tracked, exc)
         return asked
 
-    async def _take_page(self, page: JobPage, missing: dict[str, _Watched]) -> None:
+    async def _take_page(self, page: JobPage, missing: dict[str, _TrackedJob]) -> None:
         """Keep what a page of the list says, also of a job that was not due: it is told for free."""
         for status in page.jobs:
-            watched = missing.get(status.job_id) or self._watched.get(status.job_id)
-            if watched is not None and not watched.saving:
-                await self._take(watched, status)
+            tracked = missing.get(status.job_id) or self._tracked.get(status.job_id)
+            if tracked is not None and not tracked.saving:
+                await self._take(tracked, status)
             missing.pop(status.job_id, None)
 
-    async def _take(self, watched: _Watched, status: JobStatus) -> None:
+    async def _take(self, tracked: _TrackedJob, status: JobStatus) -> None:
         """Keep what the studio said, and wake those who wait."""
-        before = watched.job
+        before = tracked.job
         if before.stalled_at is not None and status.stalled:
             # A clock that was set back must not make it last.
             status = end_stalled(status, abs(self._now() - before.stalled_at), self._poll_seconds_min)
-        if _is_news(before, status, watched.written):
-            watched.job = await self._ledger.update_job(status, now=self._now()) or before
-            watched.written = watched.job.progress
+        if _is_news(before, status, tracked.written):
+            tracked.job = await self._ledger.update_job(status, now=self._now()) or before
+            tracked.written = tracked.job.progress
         elif status.progress > before.progress:
-            watched.job = replace(before, progress=status.progress)
-        watched.failures, watched.problem, watched.asked_at = 0, None, anyio.current_time()
+            tracked.job = replace(before, progress=status.progress)
+        tracked.failures, tracked.problem, tracked.asked_at = 0, None, anyio.current_time()
         if status.ended:
             self._typical.clear()
-        watched.due = await self._next_due(watched)
-        if watched.job.status == "complete" and not watched.job.finished:
-            watched.saving = True
-            self._start(lambda: self._save_job(watched))
-        if watched.job != before:
-            self._tell(watched)
-        if watched.job.finished or watched.age > WATCH_SECONDS_MAX:
-            self._watched.pop(watched.job.job_id, None)
-            self._tell(watched)
+        tracked.due = await self._next_due(tracked)
+        if tracked.job.status == "complete" and not tracked.job.finished:
+            tracked.saving = True
+            self._start(lambda: self._save_job(tracked))
+        if tracked.job != before:
+            self._notify(tracked)
+        if tracked.job.finished or tracked.age > WATCH_SECONDS_MAX:
+            self._tracked.pop(tracked.job.job_id, None)
+            self._notify(tracked)
 
-    async def _save_job(self, watched: _Watched) -> None:
+    async def _save_job(self, tracked: _TrackedJob) -> None:
         try:
             async with self._saves:
-                watched.job = await self._save(watched.job)
-            self._watched.pop(watched.job.job_id, None)
+                tracked.job = await self._save(tracked.job)
+            self._tracked.pop(tracked.job.job_id, None)
         except SeedanceError as exc:
             is_unwritten = isinstance(exc, LedgerError)  # the video was paid for, and may be on disk
-            watched.problem = _with_payment(exc, watched.job, UNWRITTEN_STEP) if is_unwritten else exc
-            watched.failures += 1
-            watched.due = anyio.current_time() + self._backoff_seconds(watched)
+            tracked.problem = _with_payment(exc, tracked.job, UNWRITTEN_STEP) if is_unwritten else exc
+            tracked.failures += 1
+            tracked.due = anyio.current_time() + self._backoff_seconds(tracked)
         finally:
-            watched.saving = False
-            self._tell(watched)
+            tracked.saving = False
+            self._notify(tracked)
             self._wake.set()
 
-    def _tell(self, watched: _Watched) -> None:
-        watched.changed.set()
-        watched.changed = anyio.Event()
-        self._changed(watched.job.job_id)
+    def _notify(self, tracked: _TrackedJob) -> None:
+        tracked.changed.set()
+        tracked.changed = anyio.Event()
+        self._changed(tracked.job.job_id)
 
-    def _back_off(self, watched: _Watched, exc: SeedanceError) -> None:
+    def _back_off(self, tracked: _TrackedJob, exc: SeedanceError) -> None:
         """Poll a job less often after an error; report the error after a few."""
-        watched.failures += 1
-        now, pause = anyio.current_time(), self._backoff_seconds(watched)
+        tracked.failures += 1
+        now, pause = anyio.current_time(), self._backoff_seconds(tracked)
         if isinstance(exc, StudioUnreachableError) and exc.retry_after_seconds is not None:
             pause = max(pause, exc.retry_after_seconds)
             # It speaks of all our questions, also those that a caller's new call would ask at once.
             self._quiet_until = max(self._quiet_until, now + exc.retry_after_seconds)
-        watched.asked_at, watched.due = now, now + pause
-        if watched.failures < UNKNOWN_ANSWERS_MAX:
+        tracked.asked_at, tracked.due = now, now + pause
+        if tracked.failures < UNKNOWN_ANSWERS_MAX:
             return
-        if watched.job.status == "complete":  # whoever asks must hear of the URL
-            watched.problem = unsaved_error(Failure(job=watched.job, reason=exc.what, is_dead=False), self._now())
+        if tracked.job.status == "complete":  # anyone who asks must hear of the URL
+            tracked.problem = unsaved_error(Failure(job=tracked.job, reason=exc.what, is_dead=False), self._now())
         elif isinstance(exc, StudioRejectedError) and exc.status == 404:
-            watched.problem = JobNotFoundError(
-                f"The studio says that it does not know job {watched.job.job_id}.",
+            tracked.problem = JobNotFoundError(
+                f"The studio says that it does not know job {tracked.job.job_id}.",
                 NextStep(
                     "{0} again later. If it stays so, give the receipt to the studio's support.",
-                    Call("get_job", watched.job.job_id),
+                    Call("get_job", tracked.job.job_id),
                 ),
                 payment_state="settled",
-                amount_micro_usdc=watched.job.price_micro_usdc,
-                payment_id=watched.job.payment_id,
+                amount_micro_usdc=tracked.job.price_micro_usdc,
+                payment_id=tracked.job.payment_id,
             )
         else:
-            again = NextStep("The job goes on. {0} again in a minute.", Call("get_job", watched.job.job_id))
-            watched.problem = _with_payment(exc, watched.job, again)
-        self._tell(watched)
+            again = NextStep("The job goes on. {0} again in a minute.", Call("get_job", tracked.job.job_id))
+            tracked.problem = _with_payment(exc, tracked.job, again)
+        self._notify(tracked)
 
-    def _backoff_seconds(self, watched: _Watched) -> float:
-        grown = self._poll_seconds_min * 2 ** min(watched.failures, 10)
+    def _backoff_seconds(self, tracked: _TrackedJob) -> float:
+        grown = self._poll_seconds_min * 2 ** min(tracked.failures, 10)
         return min(grown, BACKOFF_SECONDS_MAX) * random.uniform(0.9, 1.1)  # noqa: S311 - jitter is not a secret
 
-    async def _next_due(self, watched: _Watched) -> float:
+    async def _next_due(self, tracked: _TrackedJob) -> float:
         """Halve the way to the expected end; after it, ask a little more seldom each time."""
-        age = watched.age
-        if watched.job.stalled_at is not None:
+        age = tracked.age
+        if tracked.job.stalled_at is not None:
             pause: float = self._poll_seconds_min
         elif age > LATE_SECONDS:
             pause = LATE_POLL_SECONDS
         else:
-            to_go = await self._expect(watched.job) - age
+            to_go = await self._expect(tracked.job) - age
             pause = to_go / 2 if to_go > 0 else -to_go / 4
             pause = min(max(pause, self._poll_seconds_min), POLL_SECONDS_MAX)
         return anyio.current_time() + pause * random.uniform(0.95, 1.05)  # noqa: S311 - jitter is not a secret

@@ -10,14 +10,14 @@ from pathlib import Path
 import anyio
 
 from seedance_mcp.adapters.media.videos import is_missing
-from seedance_mcp.core.concurrency import Flights
+from seedance_mcp.core.concurrency import SingleFlight
 from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.records import Job
-from seedance_mcp.jobs.downloads import Delivery
-from seedance_mcp.jobs.history import History, Recent
-from seedance_mcp.jobs.poller import JobWatcher, Report
+from seedance_mcp.jobs.downloads import VideoDownloader
+from seedance_mcp.jobs.history import JobList, JobLister
+from seedance_mcp.jobs.poller import JobPoller, Report
 from seedance_mcp.jobs.retention import prune
-from seedance_mcp.jobs.untracked import Adoption
+from seedance_mcp.jobs.untracked import UntrackedJobReader
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,11 +36,11 @@ class JobService:
     """
 
     ledger: Ledger
-    poller: JobWatcher
-    downloads: Delivery
-    untracked: Adoption
-    history: History
-    renewals: Flights[Job]
+    poller: JobPoller
+    downloads: VideoDownloader
+    untracked: UntrackedJobReader
+    history: JobLister
+    renewals: SingleFlight[Job]
     verify: Callable[[Job], Awaitable[Job]]
     folder: Path
     keep_days: int | None
@@ -71,7 +71,7 @@ class JobService:
             job = await self.poller.wait(job, deadline=deadline, report=report)
         return await self.downloads.wait_thumbnail(await self.verify(job))
 
-    async def list_recent(self, limit: int) -> Recent:
+    async def list_recent(self, limit: int) -> JobList:
         """Recent jobs, newest first: ours, and those that only the studio remembers."""
         return await self.history.list_jobs(limit)
 
@@ -92,7 +92,7 @@ class JobService:
     async def fetch_again(self, job: Job, *, deadline: float) -> Job:
         """Ask the studio once more for a paid video that is not on disk; the work goes on after the deadline."""
         with anyio.move_on_after(max(deadline - anyio.current_time(), 0.001)):
-            return await self.renewals.join(job.job_id, lambda: self.downloads.fetch_again(job))
+            return await self.renewals.run(job.job_id, lambda: self.downloads.fetch_again(job))
         return job
 
     async def wait(self, job: Job, *, deadline: float, report: Report | None = None) -> Job:

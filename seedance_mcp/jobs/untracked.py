@@ -1,6 +1,6 @@
 """Untracked jobs: wait for and save a job of this wallet that the ledger lacks.
 
-They are asked for one by one, waited for and saved like ours; what they cost is not in these books.
+They are asked for one by one, waited for and saved like ours; what they cost is not in these ledger.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 import anyio
 
 from seedance_mcp.adapters.studio.client import Studio
-from seedance_mcp.core.concurrency import Flights
+from seedance_mcp.core.concurrency import SingleFlight
 from seedance_mcp.core.errors import JobNotFoundError, StudioError, StudioRejectedError, StudioUnreachableError
 from seedance_mcp.core.next_steps import Argument, Call, NextStep, Repeat
 from seedance_mcp.core.records import Job
 from seedance_mcp.core.wire.jobs import JobStatus
-from seedance_mcp.jobs.downloads import Delivery
+from seedance_mcp.jobs.downloads import VideoDownloader
 from seedance_mcp.jobs.poller import Report, end_stalled
 
 POLL_SECONDS_MAX = 10
@@ -26,11 +26,11 @@ STALLED_JOBS_MAX = 1000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Adoption:
+class UntrackedJobReader:
     """Shows, awaits and saves foreign jobs of one wallet.
 
     Attributes:
-        flights: Downloads under way, by their job; they go on without their callers.
+        single_flight: Downloads under way, by their job; they go on without their callers.
         wallet: The address that the studio knows them by.
         expected_seconds: How long a job like this is expected to take.
         poll_seconds_min: The first pause between two questions.
@@ -38,8 +38,8 @@ class Adoption:
     """
 
     studio: Studio
-    delivery: Delivery
-    flights: Flights[Job]
+    downloader: VideoDownloader
+    single_flight: SingleFlight[Job]
     wallet: str
     expected_seconds: Callable[[Job], Awaitable[float]]
     poll_seconds_min: float
@@ -59,8 +59,8 @@ class Adoption:
         Raises:
             JobNotFoundError: The studio does not know it for this wallet.
             StudioError: The studio does not tell.
-            VideoGoneError: The studio does not have the clip any more.
-            VideoUnsavedError: The clip cannot be saved now.
+            VideoGoneError: The studio does not have the video any more.
+            VideoUnsavedError: The video cannot be saved now.
         """
         job = None
         with anyio.move_on_after(max(answer_until - anyio.current_time(), 0.001)):
@@ -79,19 +79,19 @@ class Adoption:
                 job = await self._look_again(job)
             if job.status == "complete" and job.file is None:
                 wanted = job
-                job = await self.flights.join(job.job_id, lambda: self.delivery.save_foreign(wanted))
+                job = await self.single_flight.run(job.job_id, lambda: self.downloader.save_foreign(wanted))
         return job
 
     def show(self, seen: JobStatus) -> Job:
         """Build a job that is not in the ledger, for display."""
         job = Job(
-            job_id=seen.job_id, studio=self.studio.origin, wallet=self.wallet, payment_id=0, fingerprint="",
+            job_id=seen.job_id, studio=self.studio.origin, wallet=self.wallet, payment_id=0, idempotency_key="",
             arguments=seen.input or {}, status=seen.status, progress=seen.progress, error=seen.error,
             video_url=seen.video_url, thumbnail_url=seen.thumbnail_url, file=None, thumbnail=None,
             created_at=seen.created_at or self.now(), ended_at=None, price_micro_usdc=0, fee_micro_usdc=0,
             rail="x402", receipt=None, url_seen_at=self._find_seen_at(seen.video_url),
         )  # fmt: skip
-        return self.delivery.find_saved(job)
+        return self.downloader.find_saved(job)
 
     async def _look_again(self, job: Job) -> Job:
         try:

@@ -13,7 +13,7 @@ import anyio
 
 from seedance_mcp.adapters.chain.rpc import ChainRpc
 from seedance_mcp.core.errors import ChainError
-from seedance_mcp.core.limits import Pins, Purse
+from seedance_mcp.core.limits import PinnedTerms, WalletBalances
 from seedance_mcp.core.wire.mpp import GAS_PRICE_DEFAULT, Inclusion, build_balance_call, read_inclusion
 from seedance_mcp.core.wire.offers import Offer, Rail
 from seedance_mcp.core.wire.x402 import read_word
@@ -48,7 +48,7 @@ class _Answer:
 
 
 @dataclass(slots=True)
-class Funds:
+class BalanceReader:
     """Asks the chains of one wallet.
 
     Attributes:
@@ -58,11 +58,11 @@ class Funds:
     """
 
     rpc: ChainRpc
-    pins: Pins
+    pins: PinnedTerms
     wallet: str | None
     _known: dict[Key, _Answer] = field(default_factory=dict[Key, _Answer])
 
-    async def look(self, offers: Sequence[Offer], *, fresh: bool = False) -> Purse:
+    async def look(self, offers: Sequence[Offer], *, fresh: bool = False) -> WalletBalances:
         """Return what the wallet holds of the offered tokens, and Tempo's gas price where MPP is offered.
 
         Args:
@@ -75,7 +75,7 @@ class Funds:
             wanted.append((self.pins.mpp.network, _GAS))
         found = await self._read(wanted, fresh=fresh)
         gas_price = next((value for (_, token), value in found.items() if token == _GAS), None)
-        return Purse(
+        return WalletBalances(
             balances={key: value for key, value in found.items() if value is not None and key[1] != _GAS},
             gas_price=gas_price or GAS_PRICE_DEFAULT,
             is_known=self.wallet is not None,
@@ -145,7 +145,7 @@ class Funds:
             async with anyio.create_task_group() as tasks:
                 for key in asked:
                     tasks.start_soon(self._ask, key, asked)
-        # `known` is the cache of before: where `forget` was called meanwhile, these answers are kept by nobody.
+        # `known` is the cache of before: where `forget` was called meanwhile, these answers are kept by no one.
         known |= {key: _Answer(now, value) for key, value in asked.items()}
         return believed | asked
 

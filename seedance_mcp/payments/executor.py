@@ -45,14 +45,14 @@ from seedance_mcp.core.errors import (
 )
 from seedance_mcp.core.installation import describe_install
 from seedance_mcp.core.ledger import Ledger
-from seedance_mcp.core.limits import Approval, Limits, Pins, Purse, Recipient
+from seedance_mcp.core.limits import Approval, Limits, PinnedTerms, Recipient, WalletBalances
 from seedance_mcp.core.records import Payment
 from seedance_mcp.core.wire.mpp import build_charge, find_transaction, is_pushed
 from seedance_mcp.core.wire.offers import Credential, Offer, Offers
 from seedance_mcp.core.wire.responses import PaidRequest, Refused, Settled, holds_result, read_outcome
 from seedance_mcp.core.wire.x402 import Authorization, build_payment
 from seedance_mcp.payments import policy
-from seedance_mcp.payments.balances import Funds
+from seedance_mcp.payments.balances import BalanceReader
 from seedance_mcp.payments.pending import refused_error, underway_error, unknown_error, unwritten_error
 from seedance_mcp.payments.push import ChargeBroadcaster
 
@@ -63,7 +63,7 @@ LEASE_SECONDS = SEND_SECONDS + 15
 
 
 @dataclass(frozen=True, slots=True)
-class Buyer:
+class PaymentExecutor:
     """Buys within limits, exactly once.
 
     Attributes:
@@ -72,7 +72,7 @@ class Buyer:
         studio: Sends.
         limits: What the owner allows.
         pins: What the owner pays in, and where.
-        funds: Knows what the wallet holds.
+        balance_reader: Knows what the wallet holds.
         broadcaster: Brings a client-broadcast charge to the chain before it is sent.
         now: Unix seconds.
     """
@@ -81,14 +81,14 @@ class Buyer:
     ledger: Ledger
     studio: Studio
     limits: Limits
-    pins: Pins
-    funds: Funds
+    pins: PinnedTerms
+    balance_reader: BalanceReader
     broadcaster: ChargeBroadcaster
     now: Callable[[], float]
     _unwritten: dict[int, tuple[Payment, Settled]] = field(default_factory=dict[int, tuple[Payment, Settled]])
     """Answers to payments that settled while the ledger could not be written, by the payment's number."""
 
-    async def buy(
+    async def pay(
         self, request: PaidRequest, offers: Offers, approval: Approval, *, supersedes: Payment | None = None
     ) -> Payment:
         """Pay for a request, once.
@@ -108,14 +108,16 @@ class Buyer:
             PurchaseUnderwayError: The same purchase is unfinished; nothing was signed.
             PaymentRefusedError: The studio settled nothing; the hold stays until the credential expires.
             PaymentOutcomeUnknownError: The answer is lost; see `recovery`.
-            LedgerError: The books cannot be written. Its `payment_state` says whether the payment settled before that.
+            LedgerError: The ledger cannot be written. Its `payment_state` says whether the payment settled before that.
         """
         policy.check_settings(self.limits)
         policy.check_clock(offers, self.now())
-        (offer,), purse = await self.plan(offers)
+        (offer,), wallet_balances = await self.plan(offers)
         now = self.now()
-        payment = await self._reserve(request, offer, approval, supersedes, fee_micro_usdc=purse.fee_of(offer), now=now)
-        document, good_until = self._draw_up(offer, offers, purse, now)
+        payment = await self._reserve(
+            request, offer, approval, supersedes, fee_micro_usdc=wallet_balances.fee_of(offer), now=now
+        )
+        document, good_until = self._build_unsigned_payment(offer, offers, wallet_balances, now)
         hold_until = policy.credential_hold_until(good_until, now, answered_at=offers.answered_at)
         with anyio.CancelScope(shield=True):
             credential, document = await self._sign(payment, document)
@@ -243,7 +245,7 @@ class Buyer:
 
     def find_unwritten(self, keys: tuple[str, ...]) -> Payment | None:
         """Return the payment of these idempotency keys that settled and could not be written down yet."""
-        return next((one for one, _ in self._unwritten.values() if one.fingerprint in keys), None)
+        return next((one for one, _ in self._unwritten.values() if one.idempotency_key in keys), None)
 
     async def write_down(self, payment: Payment) -> Payment | None:
         """Write the answer to a payment that settled while the ledger could not be written.
@@ -284,7 +286,7 @@ class Buyer:
             cost_micro_usdc=payment.cost_micro_usdc,
         )
 
-    async def plan(self, *steps: Offers) -> tuple[tuple[Offer, ...], Purse]:
+    async def plan(self, *steps: Offers) -> tuple[tuple[Offer, ...], WalletBalances]:
         """Return the offer that each payment of one call would sign, in order, and what the chains say before it.
 
         Args:
@@ -295,14 +297,16 @@ class Buyer:
             ConfigError: One could be signed, if its libraries were installed.
         """
         offers = [offer for step in steps for offer in step.offers]
-        purse = await self.funds.look(offers)
+        wallet_balances = await self.balance_reader.look(offers)
         try:
-            return self._plan(steps, purse), purse
+            return self._plan(steps, wallet_balances), wallet_balances
         except InsufficientBalanceError:
-            purse = await self.funds.look(offers, fresh=True)  # perhaps the owner has just sent what was missing
-            return self._plan(steps, purse), purse
+            wallet_balances = await self.balance_reader.look(
+                offers, fresh=True
+            )  # perhaps the owner has just sent what was missing
+            return self._plan(steps, wallet_balances), wallet_balances
 
-    async def list_ways(self, *steps: Offers) -> tuple[tuple[tuple[Offer, ...], ...], Purse]:
+    async def list_ways(self, *steps: Offers) -> tuple[tuple[tuple[Offer, ...], ...], WalletBalances]:
         """Return for each payment of one call the offers that could be signed, and what the chains said of the wallet.
 
         Args:
@@ -311,11 +315,11 @@ class Buyer:
         Raises:
             PolicyError: One has no offer that may be signed.
         """
-        purse = await self.funds.look([offer for step in steps for offer in step.offers])
+        wallet_balances = await self.balance_reader.look([offer for step in steps for offer in step.offers])
         find = partial(
             policy.list_ways, limits=self._find_payable(), pins=self.pins, payer=self.wallet.address, now=self.now()
         )
-        return tuple(tuple(find(step, purse=purse)) for step in steps), purse
+        return tuple(tuple(find(step, wallet_balances=wallet_balances)) for step in steps), wallet_balances
 
     def _find_payable(self) -> Limits:
         """Return the owner's limits without the rails whose libraries are not installed."""
@@ -323,10 +327,15 @@ class Buyer:
             return self.limits
         return replace(self.limits, rails=tuple(rail for rail in self.limits.rails if rail != "mpp"))
 
-    def _plan(self, steps: Sequence[Offers], purse: Purse) -> tuple[Offer, ...]:
+    def _plan(self, steps: Sequence[Offers], wallet_balances: WalletBalances) -> tuple[Offer, ...]:
         limits = self._find_payable()
         plan = partial(
-            policy.plan_payments, steps, pins=self.pins, payer=self.wallet.address, now=self.now(), purse=purse
+            policy.plan_payments,
+            steps,
+            pins=self.pins,
+            payer=self.wallet.address,
+            now=self.now(),
+            wallet_balances=wallet_balances,
         )
         try:
             return plan(limits=limits)
@@ -339,7 +348,9 @@ class Buyer:
                 describe_install("tempo"),
             ) from exc
 
-    def _draw_up(self, offer: Offer, offers: Offers, purse: Purse, now: float) -> tuple[Mapping[str, object], int]:
+    def _build_unsigned_payment(
+        self, offer: Offer, offers: Offers, wallet_balances: WalletBalances, now: float
+    ) -> tuple[Mapping[str, object], int]:
         """Return the unsigned payment, and when it expires."""
         payer = self.wallet.address
         if offer.rail == "mpp":
@@ -348,7 +359,7 @@ class Buyer:
                 offer,
                 payer=payer,
                 valid_before=valid_before,
-                gas_price=purse.gas_price,
+                gas_price=wallet_balances.gas_price,
                 client_id=secrets.token_hex(16),
             )
             # What is on the chain stays there: its hash is good for as long as the challenge is.
@@ -375,10 +386,10 @@ class Buyer:
 
     async def _record_fee(self, payment: Payment) -> Payment:
         """Book what the network really kept, where the chain says it at once; else the most that it can be stays."""
-        self.funds.forget()
+        self.balance_reader.forget()
         if payment.rail == "mpp" and payment.document is not None:
             transaction = find_transaction(payment.document)
-            fee = None if transaction is None else await self.funds.find_fee(transaction)
+            fee = None if transaction is None else await self.balance_reader.find_fee(transaction)
             if fee is not None:
                 with contextlib.suppress(LedgerError):  # it settled, and what stays booked is the most it can be
                     return await self.ledger.record_fee(payment, fee)
@@ -391,7 +402,7 @@ def _check_unbought(latest: Payment | None, supersedes: Payment | None, now: flo
         return
     looked_at = supersedes is not None and supersedes.id == latest.id
     unasked = latest.state == "refused" and not latest.chain_checked  # a studio that said no may have settled
-    if latest.holds(now) or ((latest.state == "settled" or unasked) and not looked_at):
+    if latest.counts_against_budget(now) or ((latest.state == "settled" or unasked) and not looked_at):
         raise underway_error(latest)
 
 

@@ -47,7 +47,7 @@ def held_error(payment: Payment, now: float, candidates: tuple[str, ...] = ()) -
     if payment.state == "refused":
         return refused_error(payment)
     if payment.state == "signed" and candidates:
-        return _tell(
+        return _notify(
             PaymentOutcomeUnknownError,
             payment,
             f"The outcome of a payment is not known yet, and {_name_candidates(candidates)}.",
@@ -55,7 +55,7 @@ def held_error(payment: Payment, now: float, candidates: tuple[str, ...] = ()) -
         )
     if payment.state == "signed":
         return unknown_error(payment) if payment.hold_until > now else unasked_error(payment)
-    return _tell(
+    return _notify(
         PurchaseUnderwayError,
         payment,
         "Another process was about to make the same purchase.",
@@ -65,7 +65,7 @@ def held_error(payment: Payment, now: float, candidates: tuple[str, ...] = ()) -
 
 def underway_error(payment: Payment) -> PurchaseUnderwayError:
     """Build the error of a purchase that another caller made a moment ago or is making."""
-    return _tell(
+    return _notify(
         PurchaseUnderwayError,
         payment,
         "The same purchase is being made already.",
@@ -82,11 +82,11 @@ def refused_error(payment: Payment) -> PaymentRefusedError:
     if payment.reason == UNDONE:
         what = "The Tempo chain undid the payment; no more than the network's fee is gone."
         next_step = NextStep("Check that the wallet may send that token. After that time, {0}.", Repeat())
-    return _tell(PaymentRefusedError, payment, what, next_step)
+    return _notify(PaymentRefusedError, payment, what, next_step)
 
 
 def unknown_error(payment: Payment, why: str = "It is being looked into.") -> PaymentOutcomeUnknownError:
-    """Nobody can say yet whether this payment settled; or it moved, and what it is for has not come."""
+    """No one can say yet whether this payment settled; or it moved, and what it is for has not come."""
     what = "The outcome of a payment is not known yet."
     next_step = NextStep(
         "Do not change the request. {0}: it continues this payment and never makes a second one.", Repeat()
@@ -99,7 +99,7 @@ def unknown_error(payment: Payment, why: str = "It is being looked into.") -> Pa
             "says so.",
             Repeat(),
         )
-    return _tell(PaymentOutcomeUnknownError, payment, f"{what} {why}", next_step)
+    return _notify(PaymentOutcomeUnknownError, payment, f"{what} {why}", next_step)
 
 
 def jobless_error(payment: Payment, candidates: tuple[str, ...] = ()) -> PaymentOutcomeUnknownError:
@@ -174,7 +174,7 @@ def unwritten_error(exc: LedgerError, payment: Payment, *, moved: bool) -> Ledge
     )
 
 
-def _tell(kind: type[Doubt], payment: Payment, what: str, next_step: NextStep) -> Doubt:
+def _notify(kind: type[Doubt], payment: Payment, what: str, next_step: NextStep) -> Doubt:
     """Build an error about a payment with its money: moved, or held until its credential expires."""
     moved = payment.state == "settled" or payment.receipt is not None
     return kind(

@@ -15,7 +15,7 @@ from seedance_mcp.core.errors import LedgerError, PaymentOutcomeUnknownError, Pu
 from seedance_mcp.core.ledger import PaymentLedger
 from seedance_mcp.core.records import Payment
 from seedance_mcp.payments.pending import held_error
-from seedance_mcp.payments.reconciler import Recovery
+from seedance_mcp.payments.reconciler import Reconciler
 
 ATTEMPTS_MAX = 3
 """How often a caller who finds the same purchase under way reconciles it and looks again."""
@@ -34,12 +34,12 @@ class Purchaser:
 
     Attributes:
         ledger: Knows the earlier payments.
-        recovery: Reconciles them.
+        reconciler: Reconciles them.
         now: Unix seconds.
     """
 
     ledger: PaymentLedger
-    recovery: Recovery
+    reconciler: Reconciler
     now: Callable[[], float]
 
     async def purchase_once(self, keys: tuple[str, ...], *, deliver: Deliver[T], pay: Pay[T]) -> T:
@@ -51,7 +51,7 @@ class Purchaser:
             pay: See `Pay`.
 
         Raises:
-            PaymentError: An earlier payment is pending, or was paid and has no result yet; or see `Buyer.buy`.
+            PaymentError: An earlier payment is pending, or has no result yet; or see `PaymentExecutor.pay`.
             LedgerError: The ledger cannot be used; says what was paid before.
         """
         try:
@@ -60,7 +60,7 @@ class Purchaser:
                     return await self._purchase(keys, deliver, pay)
             return await self._purchase(keys, deliver, pay)
         except LedgerError as exc:
-            explained = await self.recovery.add_payment(exc, keys)
+            explained = await self.reconciler.add_payment(exc, keys)
             if explained is exc:
                 raise
             raise explained from exc
@@ -85,10 +85,10 @@ class Purchaser:
         Raises:
             PaymentError: It is pending.
         """
-        payment = await self.recovery.bring_to_end(payment)
+        payment = await self.reconciler.wait_and_reconcile(payment)
         result = await deliver(payment)
-        if result is None and payment.holds(self.now()):
-            raise held_error(payment, self.now(), self.recovery.list_candidates(payment))
+        if result is None and payment.counts_against_budget(self.now()):
+            raise held_error(payment, self.now(), self.reconciler.list_candidates(payment))
         return payment, result
 
     async def _find_unknown(
@@ -99,7 +99,7 @@ class Purchaser:
             return None
         with contextlib.suppress(LedgerError):  # a ledger that cannot be written now: the outcome stays unknown
             payment = await self.ledger.find_payment(exc.payment_id)
-            if payment is not None and payment.fingerprint in keys:
+            if payment is not None and payment.idempotency_key in keys:
                 _, result = await self._reconcile(payment, deliver)
                 return result
         return None

@@ -20,7 +20,7 @@ from seedance_mcp.core.wire.mpp import Inclusion, find_transaction, read_charge
 from seedance_mcp.core.wire.offers import Credential
 from seedance_mcp.core.wire.responses import Receipt, Refused
 from seedance_mcp.payments import policy
-from seedance_mcp.payments.balances import Funds
+from seedance_mcp.payments.balances import BalanceReader
 from seedance_mcp.payments.pending import UNDONE, refused_error
 
 PUSH_SECONDS = 20
@@ -40,7 +40,7 @@ class ChargeBroadcaster:
 
     rpc: ChainRpc
     ledger: Ledger
-    funds: Funds
+    balance_reader: BalanceReader
     is_allowed: bool
     now: Callable[[], float]
 
@@ -79,7 +79,7 @@ class ChargeBroadcaster:
         while True:
             inclusion = None
             with contextlib.suppress(ChainError):
-                inclusion = await self.funds.find_inclusion(transaction_hash)
+                inclusion = await self.balance_reader.find_inclusion(transaction_hash)
             if inclusion is not None or self.now() > until:
                 return inclusion
             await anyio.sleep(BLOCK_SECONDS)

@@ -1,13 +1,13 @@
 """Reconciler: determine the outcome of an unfinished payment without ever signing a second one.
 
-Three askings, in this order:
+Three checks determine it, in this order:
 
-1. **the studio, by the same credential** (`Buyer.resend`): an EIP-3009 nonce or a Tempo charge settles at most once, so
-   this can only finish what was begun, and its answer holds what was bought;
-2. **the studio's list of jobs**: a job of ours, made from the very body that we sent, that no other payment made;
-3. **the chain** (`chains`), which knows whether the money moved, and later, whether it never will.
+1. **the studio, by the same credential** (`PaymentExecutor.resend`): an EIP-3009 nonce or a Tempo charge settles
+   at most once, so this can only finish the payment, and the answer holds what was bought;
+2. **the studio's list of jobs**: a job of ours, made from the very body that was sent, that no other payment made;
+3. **the chain** (`settlement`), which knows whether the money moved, and later, whether it never will.
 
-What none of them can say stays held, and is asked again later.
+What none of them can tell stays held, and is checked again later.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from seedance_mcp.core.wire.generation import same_body
 from seedance_mcp.core.wire.jobs import JobStatus, read_submitted_job
 from seedance_mcp.core.wire.mpp import was_pushed
 from seedance_mcp.core.wire.responses import Receipt, Refused, Settled
-from seedance_mcp.payments.executor import LEASE_SECONDS, Buyer
+from seedance_mcp.payments.executor import LEASE_SECONDS, PaymentExecutor
 from seedance_mcp.payments.pending import UNDONE, unasked_error, unwritten_error
-from seedance_mcp.payments.settlement import Chains, Fate
+from seedance_mcp.payments.settlement import Settlement, SettlementChecker
 
 LIST_PAGES_MAX = 10
 LIST_SKEW_SECONDS = 300
@@ -43,25 +43,25 @@ RESEND_MARGIN_SECONDS = 10
 
 
 @dataclass(frozen=True, slots=True)
-class Recovery:
+class Reconciler:
     """Looks into unfinished payments of one wallet at one studio.
 
     Attributes:
-        buyer: Sends the same credential again.
+        executor: Sends the same credential again.
         ledger: Remembers.
         studio: Is asked for jobs.
         chains: Are asked what became of a payment.
         now: Unix seconds.
     """
 
-    buyer: Buyer
+    executor: PaymentExecutor
     ledger: Ledger
     studio: Studio
-    chains: Chains
+    settlement_checker: SettlementChecker
     now: Callable[[], float]
     _candidates: dict[int, tuple[str, ...]] = field(default_factory=dict[int, tuple[str, ...]])
 
-    async def recover(self, payment: Payment) -> Payment:
+    async def reconcile(self, payment: Payment) -> Payment:
         """Ask what became of a payment, as far as anyone can say now.
 
         Returns:
@@ -69,9 +69,9 @@ class Recovery:
             the ledger.
 
         Raises:
-            LedgerError: The books cannot be written.
+            LedgerError: The ledger cannot be written.
         """
-        written = await self.buyer.write_down(payment)
+        written = await self.executor.write_down(payment)
         if written is not None:
             await self.add_job(written)
             return written
@@ -83,26 +83,27 @@ class Recovery:
         finally:
             await self.ledger.release(claimed)
 
-    async def bring_to_end(self, payment: Payment) -> Payment:
-        """Recover a payment whoever is at it: wait while another process is, then ask ourselves, once.
+    async def wait_and_reconcile(self, payment: Payment) -> Payment:
+        """Reconcile a payment: wait while another process does it, then do it here, once.
 
         Returns:
-            The payment as it stands afterwards; still `signed` or `reserved` where nobody can say yet.
+            The payment as it stands afterwards; still `signed` or `reserved` where no one can say yet.
 
         Raises:
             PaymentOutcomeUnknownError: The studio refused it, and no chain says whether it settled all the same.
         """
         with anyio.move_on_after(WAIT_SECONDS):
-            while payment.holds(self.now()) and payment.state != "refused":
+            while payment.counts_against_budget(self.now()) and payment.state != "refused":
                 is_ours = (
-                    payment.lease_until <= self.now() or self.buyer.find_unwritten((payment.fingerprint,)) is not None
+                    payment.lease_until <= self.now()
+                    or self.executor.find_unwritten((payment.idempotency_key,)) is not None
                 )
                 if payment.state == "signed" and is_ours:
-                    return await self.recover(payment)
+                    return await self.reconcile(payment)
                 await anyio.sleep(WAIT_POLL_SECONDS)
                 payment = await self.ledger.find_payment(payment.id) or payment
-        if payment.state == "refused" and not payment.holds(self.now()) and not payment.chain_checked:
-            payment = await self.recover(payment)  # a studio that said no may have settled: ask before buying again
+        if payment.state == "refused" and not payment.counts_against_budget(self.now()) and not payment.chain_checked:
+            payment = await self.reconcile(payment)  # a studio that said no may have settled: ask before buying again
             if payment.state == "refused" and not payment.chain_checked:
                 raise unasked_error(payment)
         return payment
@@ -111,19 +112,19 @@ class Recovery:
         """Return an error of the ledger with what was paid for a purchase before it; as it is if it says so already."""
         if exc.payment_state != "none":
             return exc
-        payment = self.buyer.find_unwritten(keys)
+        payment = self.executor.find_unwritten(keys)
         if payment is not None:
             return unwritten_error(exc, payment, moved=True)
         with contextlib.suppress(LedgerError):
             payment = await self.ledger.find_latest_payment(keys)
-        if payment is not None and (payment.state == "settled" or payment.holds(self.now())):
+        if payment is not None and (payment.state == "settled" or payment.counts_against_budget(self.now())):
             return unwritten_error(exc, payment, moved=payment.state == "settled" or payment.receipt is not None)
         return exc
 
     def can_verify(self, payment: Payment) -> bool:
         """Return True if a settled payment's credential has expired and a chain can be asked, which was not yet."""
         is_due = payment.state == "settled" and not payment.chain_checked and payment.hold_until <= self.now()
-        return is_due and payment.document is not None and self.chains.has_one(payment)
+        return is_due and payment.document is not None and self.settlement_checker.has_one(payment)
 
     async def verify(self, payment: Payment) -> Payment:
         """Ask the chain whether a payment that the studio called settled has moved; its answer is asked for once.
@@ -134,19 +135,19 @@ class Recovery:
         Raises:
             LedgerError: The ledger cannot be written.
         """
-        fate = await self.chains.find_fate(payment) if self.can_verify(payment) else None
-        return payment if fate is None else await self._record_fate(payment, fate)
+        settlement = await self.settlement_checker.check_settlement(payment) if self.can_verify(payment) else None
+        return payment if settlement is None else await self._record_fate(payment, settlement)
 
-    async def _record_fate(self, payment: Payment, fate: Fate) -> Payment:
-        if not fate.used:
-            reason = UNDONE if fate.fee_micro_usdc else NEVER_CHARGED
-            return await self.ledger.record_unmoved(payment, reason=reason, fee_micro_usdc=fate.fee_micro_usdc)
+    async def _record_fate(self, payment: Payment, settlement: Settlement) -> Payment:
+        if not settlement.used:
+            reason = UNDONE if settlement.fee_micro_usdc else NEVER_CHARGED
+            return await self.ledger.record_unmoved(payment, reason=reason, fee_micro_usdc=settlement.fee_micro_usdc)
         claimed = payment.receipt.transaction if payment.receipt is not None else ""
-        verified = True if fate.transaction else None
-        if claimed and not fate.transaction:
-            verified = await self.chains.knows(claimed, payment.rail)
+        verified = True if settlement.transaction else None
+        if claimed and not settlement.transaction:
+            verified = await self.settlement_checker.knows(claimed, payment.rail)
         return await self.ledger.record_verified(
-            payment, transaction=fate.transaction, verified=verified, fee_micro_usdc=fate.fee_micro_usdc
+            payment, transaction=settlement.transaction, verified=verified, fee_micro_usdc=settlement.fee_micro_usdc
         )
 
     async def write_off(self, payment: Payment) -> Payment:
@@ -156,22 +157,22 @@ class Recovery:
             The payment: `refused`, or `settled` where the chain knows better.
         """
         if payment.state == "settled":
-            fate = await self.chains.find_fate(payment)
-            if fate is not None:
-                return await self._record_fate(payment, fate)
+            settlement = await self.settlement_checker.check_settlement(payment)
+            if settlement is not None:
+                return await self._record_fate(payment, settlement)
             return await self.ledger.record_unmoved(payment, reason=WRITTEN_OFF, fee_micro_usdc=0)
-        fate = await self._find_fate(payment)
-        if fate is not None:
-            return await self._conclude(payment, fate)
+        settlement = await self._find_fate(payment)
+        if settlement is not None:
+            return await self._conclude(payment, settlement)
         outcome = Refused(reason=WRITTEN_OFF)
         return await self.ledger.conclude(payment, outcome, now=self.now(), chain_checked=True, fee_micro_usdc=0)
 
     async def _ask(self, payment: Payment) -> Payment:
         if payment.state == "refused":  # its credential has expired: was it used after all?
-            return await self._conclude(payment, await self.chains.find_fate(payment))
+            return await self._conclude(payment, await self.settlement_checker.check_settlement(payment))
         if payment.state == "signed" and payment.hold_until > self.now() + RESEND_MARGIN_SECONDS:
             with contextlib.suppress(PaymentError):  # it may still have settled: the next two can say
-                payment = await self.buyer.resend(payment)
+                payment = await self.executor.resend(payment)
             payment = await self.ledger.find_payment(payment.id) or payment
         if payment.state == "refused":
             return payment
@@ -182,39 +183,41 @@ class Recovery:
             found = await self.find_job(payment)
         except StudioError:
             found = None
-        fate = await self._find_fate(payment)
+        settlement = await self._find_fate(payment)
         if found is not None:
             job = await self.ledger.add_job(
                 payment, found.job_id, studio=self.studio.origin, status=found.status, now=self.now()
             )
-            if job is not None and fate is None and not self.chains.has_one(payment):
-                fate = Fate(used=True)  # else the chain will say it: a job may also be made and never be settled
-        elif fate is not None and self._may_still_buy(payment, fate):
+            if job is not None and settlement is None and not self.settlement_checker.has_one(payment):
+                settlement = Settlement(
+                    used=True
+                )  # else the chain will say it: a job may also be made and never be settled
+        elif settlement is not None and self._may_still_buy(payment, settlement):
             return await self.ledger.record_moved(
-                payment, _write_receipt(payment, fate), fee_micro_usdc=fate.fee_micro_usdc
+                payment, _write_receipt(payment, settlement), fee_micro_usdc=settlement.fee_micro_usdc
             )
-        return await self._conclude(payment, fate)
+        return await self._conclude(payment, settlement)
 
-    async def _find_fate(self, payment: Payment) -> Fate | None:
+    async def _find_fate(self, payment: Payment) -> Settlement | None:
         """Return the chain's verdict on a payment; that on a client-broadcast one is in the ledger."""
         if payment.receipt is not None:
-            return Fate(used=True, transaction=payment.receipt.transaction, fee_micro_usdc=payment.fee_micro_usdc)
-        return await self.chains.find_fate(payment)
+            return Settlement(used=True, transaction=payment.receipt.transaction, fee_micro_usdc=payment.fee_micro_usdc)
+        return await self.settlement_checker.check_settlement(payment)
 
-    def _may_still_buy(self, payment: Payment, fate: Fate) -> bool:
+    def _may_still_buy(self, payment: Payment, settlement: Settlement) -> bool:
         """Whether a payment's money has moved and its hash is still good for what it was paid for."""
-        return fate.used and was_pushed(payment.document) and payment.hold_until > self.now()
+        return settlement.used and was_pushed(payment.document) and payment.hold_until > self.now()
 
-    async def _conclude(self, payment: Payment, fate: Fate | None) -> Payment:
-        if fate is None or not (fate.used or self.now() >= payment.hold_until):
+    async def _conclude(self, payment: Payment, settlement: Settlement | None) -> Payment:
+        if settlement is None or not (settlement.used or self.now() >= payment.hold_until):
             return payment  # a chain that calls a credential dead before our own clock does is not believed
         outcome: Settled | Refused
-        if fate.used:
-            outcome = Settled(receipt=_write_receipt(payment, fate), answer=b"")
+        if settlement.used:
+            outcome = Settled(receipt=_write_receipt(payment, settlement), answer=b"")
         else:
-            outcome = Refused(reason=payment.reason or (UNDONE if fate.fee_micro_usdc else "it expired unused"))
+            outcome = Refused(reason=payment.reason or (UNDONE if settlement.fee_micro_usdc else "it expired unused"))
         return await self.ledger.conclude(
-            payment, outcome, now=self.now(), chain_checked=True, fee_micro_usdc=fate.fee_micro_usdc
+            payment, outcome, now=self.now(), chain_checked=True, fee_micro_usdc=settlement.fee_micro_usdc
         )
 
     async def add_job(self, payment: Payment) -> None:
@@ -247,7 +250,11 @@ class Recovery:
             StudioError: The list cannot be had.
         """
         self._candidates.pop(payment.id, None)
-        if payment.purpose != "generation" or payment.signed_at is None or payment.wallet != self.buyer.wallet.address:
+        if (
+            payment.purpose != "generation"
+            or payment.signed_at is None
+            or payment.wallet != self.executor.wallet.address
+        ):
             return None
         jobs = await self._list_unowned(payment, payment.signed_at)
         exact = [job for job in jobs if job.input is not None and same_body(payment.body, job.input)]
@@ -286,12 +293,12 @@ class Recovery:
         )
 
 
-def _write_receipt(payment: Payment, fate: Fate) -> Receipt:
+def _write_receipt(payment: Payment, settlement: Settlement) -> Receipt:
     return Receipt(
         rail=payment.rail,
         network=payment.network,
-        transaction=fate.transaction,
-        verified=True if fate.transaction else None,
+        transaction=settlement.transaction,
+        verified=True if settlement.transaction else None,
     )
 
 

@@ -17,7 +17,7 @@ import anyio
 
 from seedance_mcp.adapters.chain.rpc import ChainRpc
 from seedance_mcp.core.errors import ChainError, StudioError
-from seedance_mcp.core.limits import Pins
+from seedance_mcp.core.limits import PinnedTerms
 from seedance_mcp.core.records import Payment
 from seedance_mcp.core.wire.json import Json
 from seedance_mcp.core.wire.mpp import (
@@ -59,13 +59,13 @@ STEPS_MAX = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fate:
+class Settlement:
     """What became of a credential, for good.
 
     Attributes:
         used: Whether the money moved; False where it never will.
         transaction: Its hash, where it is known.
-        fee_micro_usdc: What the network kept; None where nobody said.
+        fee_micro_usdc: What the network kept; None where no one said.
     """
 
     used: bool
@@ -83,7 +83,7 @@ class Block:
 
 
 @dataclass(frozen=True, slots=True)
-class Chains:
+class SettlementChecker:
     """Asks the chains of one profile.
 
     Attributes:
@@ -92,14 +92,14 @@ class Chains:
     """
 
     rpc: ChainRpc
-    pins: Pins
+    pins: PinnedTerms
 
     def has_one(self, payment: Payment) -> bool:
         """Whether there is a chain that can be asked about a payment."""
         pinned = self.pins.x402 if payment.rail == "x402" else self.pins.mpp
         return pinned is not None and self.rpc.count_nodes(payment.rail) > 0
 
-    async def find_fate(self, payment: Payment) -> Fate | None:
+    async def check_settlement(self, payment: Payment) -> Settlement | None:
         """Return the chain's verdict on a payment, or None if it is not known now.
 
         One node's word is enough that the money moved. That it never will is believed only where every node says so.
@@ -108,22 +108,22 @@ class Chains:
         if document is None or not self.has_one(payment):
             return None
         claimed = payment.receipt.transaction if payment.receipt is not None else ""
-        fates: list[Fate | None] = []
+        settlements: list[Settlement | None] = []
 
         async def ask(number: int) -> None:
-            node = Node(self.rpc, self.pins, payment.rail, number, claimed=claimed)
-            fate = await node.find_fate(document, payment.network)
-            fates.append(fate)
-            if fate is not None and fate.used:
+            node = ChainNode(self.rpc, self.pins, payment.rail, number, claimed=claimed)
+            settlement = await node.check_settlement(document, payment.network)
+            settlements.append(settlement)
+            if settlement is not None and settlement.used:
                 tasks.cancel_scope.cancel()
 
         async with anyio.create_task_group() as tasks:
             for number in range(self.rpc.count_nodes(payment.rail)):
                 tasks.start_soon(ask, number)
-        known = [fate for fate in fates if fate is not None]
-        moved = [fate for fate in known if fate.used]
-        if moved or len(known) == len(fates):
-            return max(moved or known, key=lambda fate: fate.fee_micro_usdc or 0)
+        known = [settlement for settlement in settlements if settlement is not None]
+        moved = [settlement for settlement in known if settlement.used]
+        if moved or len(known) == len(settlements):
+            return max(moved or known, key=lambda settlement: settlement.fee_micro_usdc or 0)
         return None
 
     async def list_transfers(self, offer: Offer, payer: str, *, since: float) -> list[Transfer] | None:
@@ -136,7 +136,9 @@ class Chains:
         """
         for number in range(self.rpc.count_nodes(offer.rail)):
             with contextlib.suppress(ChainError):
-                return await Node(self.rpc, self.pins, offer.rail, number).list_transfers(offer, payer, since=since)
+                return await ChainNode(self.rpc, self.pins, offer.rail, number).list_transfers(
+                    offer, payer, since=since
+                )
         return None
 
     async def knows(self, transaction: str, rail: Rail) -> bool | None:
@@ -154,7 +156,7 @@ class Chains:
 
 
 @dataclass(frozen=True, slots=True)
-class Node:
+class ChainNode:
     """One node of a rail's chain, by the place of its address.
 
     Attributes:
@@ -162,24 +164,24 @@ class Node:
     """
 
     rpc: ChainRpc
-    pins: Pins
+    pins: PinnedTerms
     rail: Rail
     number: int
     claimed: str = ""
 
-    async def find_fate(self, document: Json, network: str) -> Fate | None:
+    async def check_settlement(self, document: Json, network: str) -> Settlement | None:
         """Return this node's verdict on a payment, or None if it does not answer in time or does not know."""
         try:
             with anyio.fail_after(FATE_SECONDS):
                 # The block first, the state second and at that block or later: "unused" is then final.
                 latest = await self._read_block("latest")
                 if self.rail == "mpp":
-                    fate = await self._find_charge_fate(document, latest)
+                    settlement = await self._find_charge_fate(document, latest)
                 else:
-                    fate = await self._find_authorization_fate(document, latest)
-                if fate is not None and not fate.used:
+                    settlement = await self._find_authorization_fate(document, latest)
+                if settlement is not None and not settlement.used:
                     await self._check_chain(network)
-                return fate
+                return settlement
         except (ChainError, StudioError, TimeoutError):
             return None
 
@@ -230,15 +232,15 @@ class Node:
         transactions = tuple(str(one) for one in cast("list[object]", listed)) if isinstance(listed, list) else ()
         return Block(number=number, time=read_word(fields.get("timestamp")), transactions=transactions)
 
-    async def _find_authorization_fate(self, document: Json, latest: Block) -> Fate | None:
+    async def _find_authorization_fate(self, document: Json, latest: Block) -> Settlement | None:
         authorization = read_authorization(document)
         assert self.pins.x402 is not None  # noqa: S101 - `has_one` said so
         # Of a dead credential we ask at that very block: a node that has not come so far answers with an error.
         block = latest.number if latest.time >= authorization.valid_before else None
         call = build_authorization_state_call(authorization, self.pins.x402, block=block)
         if read_word(await self._ask("eth_call", call)) != 0:
-            return Fate(used=True, transaction=await self._find_use(authorization, self.pins.x402, latest))
-        return None if block is None else Fate(used=False)
+            return Settlement(used=True, transaction=await self._find_use(authorization, self.pins.x402, latest))
+        return None if block is None else Settlement(used=False)
 
     async def _find_use(self, authorization: Authorization, token: TokenDomain, latest: Block) -> str:
         """Return the transaction that used an authorization: the one that was named, or by the token's event.
@@ -258,7 +260,7 @@ class Node:
             return find_use(await self._ask("eth_getLogs", query), authorization, token) or ""
         return ""
 
-    async def _find_charge_fate(self, document: Json, latest: Block) -> Fate | None:
+    async def _find_charge_fate(self, document: Json, latest: Block) -> Settlement | None:
         """By the receipt of what we signed; "unused" also takes that no event with our memo is in any block until then.
 
         A reverted transaction is over as well: its nonce is spent, and its fee.
@@ -268,14 +270,16 @@ class Node:
             receipt = await self._ask("eth_getTransactionReceipt", [transaction])
             inclusion = read_inclusion(receipt, transaction)
             if inclusion is not None:
-                return Fate(used=inclusion.succeeded, transaction=transaction, fee_micro_usdc=inclusion.fee_micro_usdc)
+                return Settlement(
+                    used=inclusion.succeeded, transaction=transaction, fee_micro_usdc=inclusion.fee_micro_usdc
+                )
         is_over = latest.time >= charge.valid_before + NODES_LAG_SECONDS
         if not is_over and not charge.sponsored:
             return None
         found = await self._find_event(charge, latest, is_over=is_over)
         if found is not None:
-            return Fate(used=True, transaction=found, fee_micro_usdc=0 if charge.sponsored else None)
-        return Fate(used=False, fee_micro_usdc=0) if is_over else None
+            return Settlement(used=True, transaction=found, fee_micro_usdc=0 if charge.sponsored else None)
+        return Settlement(used=False, fee_micro_usdc=0) if is_over else None
 
     async def _find_event(self, charge: Charge, latest: Block, *, is_over: bool) -> str | None:
         """Return the transaction that moved a charge's money, by the memo in its event.

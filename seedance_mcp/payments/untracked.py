@@ -21,7 +21,7 @@ from seedance_mcp.core.next_steps import Call, NextStep, RaiseTake
 from seedance_mcp.core.records import UntrackedPayment
 from seedance_mcp.core.wire.offers import Offer
 from seedance_mcp.core.wire.transfers import Transfer
-from seedance_mcp.payments.settlement import Chains
+from seedance_mcp.payments.settlement import SettlementChecker
 
 log = logging.getLogger("seedance_mcp")
 
@@ -40,7 +40,7 @@ class UntrackedPayments:
         now: Unix seconds.
     """
 
-    chains: Chains
+    settlement_checker: SettlementChecker
     ledger: Ledger
     wallet: str
     now: Callable[[], float]
@@ -79,7 +79,7 @@ class UntrackedPayments:
 
         async def read(offer: Offer, since: float) -> None:
             with anyio.move_on_after(CHAIN_SECONDS):
-                found[offer.network, offer.pay_to.lower()] = await self.chains.list_transfers(
+                found[offer.network, offer.pay_to.lower()] = await self.settlement_checker.list_transfers(
                     offer, self.wallet, since=since
                 )
 

@@ -15,14 +15,14 @@ from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.limits import Limits, Spend
 from seedance_mcp.core.records import Payment
 from seedance_mcp.payments import policy
-from seedance_mcp.payments.balances import Balance, Funds
+from seedance_mcp.payments.balances import Balance, BalanceReader
 
 UNFINISHED_MAX = 20
 """How many unfinished payments are told one by one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Standing:
+class WalletStatus:
     """How the account stands now.
 
     Attributes:
@@ -48,35 +48,35 @@ class Standing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
+class WalletStatusReader:
     """One wallet at one studio.
 
     Attributes:
         address: The paying wallet's.
         settings: The owner's word.
         ledger: Knows what was spent.
-        funds: Asks the chains.
+        balance_reader: Asks the chains.
         now: Unix seconds.
     """
 
     address: str
     settings: Settings
     ledger: Ledger
-    funds: Funds
+    balance_reader: BalanceReader
     now: Callable[[], float]
 
-    async def read(self) -> Standing:
+    async def read(self) -> WalletStatus:
         """Look at everything; a chain that does not answer is waited for a moment."""
         now = self.now()
         spend, held = await self.ledger.spend(now), await self.ledger.held_payments(now)
         limits = self.settings.limits
-        return Standing(
+        return WalletStatus(
             profile=self.settings.profile,
             address=self.address,
-            balances=await self.funds.list_balances(),
+            balances=await self.balance_reader.list_balances(),
             limits=limits,
             spend=spend,
-            day_left_micro_usdc=min(room for room, _ in policy.find_room(limits, spend)),
+            day_left_micro_usdc=min(remaining for remaining, _ in policy.find_remaining_budget(limits, spend)),
             unfinished=tuple(held[:UNFINISHED_MAX]),
             more_unfinished=len(held[UNFINISHED_MAX:]),
             held_micro_usdc=sum(payment.cost_micro_usdc for payment in held),

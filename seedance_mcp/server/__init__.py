@@ -12,7 +12,7 @@ from mcp.server import CacheHint, MCPServer
 from mcp.server.subscriptions import InMemorySubscriptionBus
 
 from seedance_mcp import __version__
-from seedance_mcp.app.runtime import Engine, ResolveSandbox
+from seedance_mcp.app.runtime import ResolveSandbox, Runtime
 from seedance_mcp.config.settings import Settings
 from seedance_mcp.server.call_context import State
 from seedance_mcp.server.prompts import add_prompts, check_prompt_arguments
@@ -67,12 +67,12 @@ def build_server(
             def start(work: Callable[[], Awaitable[None]]) -> None:
                 tasks.start_soon(guard, work)
 
-            engine = Engine(environ, resolve_sandbox=resolve_sandbox, start=start, changed=make_publisher(bus, start))
+            runtime = Runtime(environ, resolve_sandbox=resolve_sandbox, start=start, changed=make_publisher(bus, start))
             stack.callback(ended)
-            stack.push_async_callback(engine.close)  # after the tasks: one of them may be sending a payment
-            start(engine.resume_left)
+            stack.push_async_callback(runtime.close)  # after the tasks: one of them may be sending a payment
+            start(runtime.resume_left)
             try:
-                yield State(engine=engine)
+                yield State(runtime=runtime)
             finally:
                 ending()
                 tasks.cancel_scope.cancel()

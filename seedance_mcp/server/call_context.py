@@ -13,7 +13,7 @@ from typing import Any
 import anyio
 from mcp.server.mcpserver import Context
 
-from seedance_mcp.app.runtime import Engine
+from seedance_mcp.app.runtime import Runtime
 from seedance_mcp.core.errors import SeedanceError, StudioUnreachableError
 from seedance_mcp.generation.questions import Proposal
 
@@ -33,7 +33,7 @@ separate request."""
 class State:
     """The objects that live as long as the server."""
 
-    engine: Engine
+    runtime: Runtime
 
 
 Ctx = Context[State]
@@ -96,9 +96,9 @@ def _read_call() -> _Call:
     return _call.get(_Call(began_at=anyio.current_time()))
 
 
-def find_engine(ctx: Ctx) -> Engine:
+def find_runtime(ctx: Ctx) -> Runtime:
     """Return the engine of the server of this call."""
-    return ctx.request_context.lifespan_context.engine
+    return ctx.request_context.lifespan_context.runtime
 
 
 @dataclass(frozen=True, slots=True)

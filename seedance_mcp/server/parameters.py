@@ -14,7 +14,7 @@ from seedance_mcp.core.money import parse_usdc
 from seedance_mcp.server.call_context import WAIT_SECONDS_DEFAULT, WAIT_SECONDS_MAX
 
 if TYPE_CHECKING:
-    from seedance_mcp.generation.request import Order
+    from seedance_mcp.generation.request import VideoRequest
 
 JOBS_DEFAULT, JOBS_MAX = 10, 50
 
@@ -43,13 +43,13 @@ JobId = Annotated[str, Field(description="From animate_image or list_jobs", max_
 JobsLimit = Annotated[int, Field(ge=1, le=JOBS_MAX, description=f"Most jobs, 1-{JOBS_MAX}, default {JOBS_DEFAULT}")]
 
 
-async def make_order(**arguments: Any) -> "Order":
+async def make_request(**arguments: Any) -> "VideoRequest":
     """Build a request from a caller's arguments. The modules for it load in a thread, with the first call."""
 
-    def load() -> "type[Order]":
-        from seedance_mcp.generation.request import Order
+    def load() -> "type[VideoRequest]":
+        from seedance_mcp.generation.request import VideoRequest
 
-        return Order
+        return VideoRequest
 
     return (await anyio.to_thread.run_sync(load))(**arguments)
 

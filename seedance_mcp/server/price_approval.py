@@ -19,15 +19,15 @@ from seedance_mcp.server.call_context import (
     Ctx,
     begin_question,
     end_question,
-    find_engine,
+    find_runtime,
     read_deadlines,
     telling_progress,
 )
-from seedance_mcp.server.parameters import AspectRatio, ModelName, Resolution, make_order, read_price
+from seedance_mcp.server.parameters import AspectRatio, ModelName, Resolution, make_request, read_price
 
 if TYPE_CHECKING:
     from seedance_mcp.app.services import Services
-    from seedance_mcp.generation.request import Order
+    from seedance_mcp.generation.request import VideoRequest
 
 RECIPIENT_SECONDS = 5
 """How long a call checks for a changed recipient if no price needs a question."""
@@ -60,14 +60,14 @@ async def approve_price(
 
     The cost is stored with the quote, so that the question has the same text in both rounds.
     """
-    engine = find_engine(ctx)
-    settings = await engine.settings()
+    runtime = find_runtime(ctx)
+    settings = await runtime.settings()
     limits = settings.limits
     if limits.problem is not None or not (limits.ask_above_micro_usdc is not None or _may_ask_recipient(ctx, limits)):
         return Question(approve=True)  # invalid settings: nothing can be paid
     async with telling_progress(ctx, "Reading the image and asking the price"):
-        services = await engine.services()
-        order = await make_order(
+        services = await runtime.services()
+        order = await make_request(
             image=image, prompt=prompt, last_image=last_image, model=model, duration=duration, resolution=resolution,
             aspect_ratio=aspect_ratio, camera_fixed=camera_fixed, generate_audio=generate_audio, seed=seed, take=take,
             accept_risk=accept_risk,
@@ -94,7 +94,9 @@ def _may_ask_recipient(ctx: Ctx, limits: Limits) -> bool:
     return not limits.recipients and can_ask(ctx)
 
 
-async def _find_changed(services: "Services", order: "Order", max_price_micro_usdc: int | None) -> Proposal | None:
+async def _find_changed(
+    services: "Services", order: "VideoRequest", max_price_micro_usdc: int | None
+) -> Proposal | None:
     """Return the proposal for a person if the recipient changed; None if that is not known in time.
 
     The purchase checks everything again, and refuses a changed recipient that no one has approved.

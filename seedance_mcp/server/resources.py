@@ -23,15 +23,15 @@ VIDEO_BYTES_MAX = 8 * 1024 * 1024
 
 async def read_job(job_id: str, ctx: Context) -> dict[str, Any]:
     """Return one job as get_job does, without waiting."""
-    engine = _state(ctx).engine
+    runtime = _state(ctx).runtime
     try:
-        services = await engine.services()
+        services = await runtime.services()
         job = await services.jobs.find(job_id)
         if job is None:
             raise ResourceNotFoundError(
                 f"No job {quote_text(job_id, 80)} is in this ledger. list_jobs shows what there is."
             )
-        return show_job(job, (await engine.settings()).profile).model_dump(mode="json")
+        return show_job(job, (await runtime.settings()).profile).model_dump(mode="json")
     except SeedanceError as exc:
         raise ResourceError(f"{exc.code}: {exc}") from exc
 
@@ -39,7 +39,7 @@ async def read_job(job_id: str, ctx: Context) -> dict[str, Any]:
 async def read_video(job_id: str, ctx: Context) -> bytes:
     """Return the saved video of a job, up to 8 MiB."""
     try:
-        job = await (await _state(ctx).engine.services()).jobs.find(job_id)
+        job = await (await _state(ctx).runtime.services()).jobs.find(job_id)
     except SeedanceError as exc:
         raise ResourceError(f"{exc.code}: {exc}") from exc
     if job is None or job.file is None:
@@ -67,7 +67,7 @@ async def _name_type(content: dict[str, Any], ctx: ServerRequestContext[Any, Any
     prefix, _, job_id = str(content.get("uri", "")).rpartition("/")
     if prefix != VIDEO_PREFIX:
         return content
-    job = await (await cast("State", ctx.lifespan_context).engine.services()).jobs.find(job_id)
+    job = await (await cast("State", ctx.lifespan_context).runtime.services()).jobs.find(job_id)
     return content if job is None or job.file is None else {**content, "mimeType": find_media_type(Path(job.file))}
 
 

@@ -35,7 +35,7 @@ from seedance_mcp.server.call_context import (
     WAIT_SECONDS_DEFAULT,
     WAIT_SECONDS_MAX,
     Ctx,
-    find_engine,
+    find_runtime,
     read_deadlines,
     read_notes,
     telling_progress,
@@ -58,7 +58,7 @@ from seedance_mcp.server.parameters import (
     Seed,
     Take,
     WaitSeconds,
-    make_order,
+    make_request,
     read_price,
 )
 from seedance_mcp.server.price_approval import Question, approve_price, can_ask, read_answer
@@ -73,7 +73,7 @@ RESULT_EXPIRED = "result_expired"
 async def upload_image(ctx: Ctx, image: Image) -> Annotated[CallToolResult, UploadResult]:
     """Upload an image to the studio. Costs $0.01, once per image. animate_image does it by itself."""
     async with telling_progress(ctx, "Reading and uploading the image"):
-        services = await find_engine(ctx).services()
+        services = await find_runtime(ctx).services()
         hosted = await services.generation.upload(image, deadline=read_deadlines(WAIT_SECONDS_MAX).answer)
     return _answer(show_upload(hosted))
 
@@ -97,8 +97,8 @@ async def quote_price(
 ) -> Annotated[CallToolResult, QuoteResult]:
     """Price of a video made from an image, and whether the owner's limits allow it. Free. animate_image buys it."""
     async with telling_progress(ctx, "Reading the image and asking the price"):
-        services = await find_engine(ctx).quote_services()
-        order = await make_order(
+        services = await find_runtime(ctx).quote_services()
+        order = await make_request(
             image=image, prompt=prompt, last_image=last_image, model=model, duration=duration, resolution=resolution,
             aspect_ratio=aspect_ratio, camera_fixed=camera_fixed, generate_audio=generate_audio, seed=seed, take=take,
             accept_risk=accept_risk,
@@ -130,9 +130,9 @@ async def animate_image(
     """Buy a video made from an image and wait for it. SPENDS MONEY, once: a repeated call joins the first."""
     agreed = read_answer(answer)
     async with telling_progress(ctx, "Reading the image and asking the price") as progress:
-        engine = find_engine(ctx)
-        services = await engine.services()
-        order = await make_order(
+        runtime = find_runtime(ctx)
+        services = await runtime.services()
+        order = await make_request(
             image=image, prompt=prompt, last_image=last_image, model=model, duration=duration, resolution=resolution,
             aspect_ratio=aspect_ratio, camera_fixed=camera_fixed, generate_audio=generate_audio, seed=seed, take=take,
             accept_risk=accept_risk,
@@ -147,9 +147,9 @@ async def animate_image(
             deadline=deadlines.job,
             report=progress.report,
         )
-        settings = await engine.settings()
+        settings = await runtime.settings()
         result = show_generation(generated, settings.profile)
-        thumbnail = None if generated.job is None else await engine.find_thumbnail(generated.job)
+        thumbnail = None if generated.job is None else await runtime.find_thumbnail(generated.job)
     return _answer_job(result, thumbnail, has_link=settings.resource_links)
 
 
@@ -160,33 +160,33 @@ async def get_job(
 ) -> Annotated[CallToolResult, JobResult]:
     """Wait for a job; saves its video to `file` once complete. Free."""
     async with telling_progress(ctx, "Asking the studio") as progress:
-        engine = find_engine(ctx)
-        services = await engine.services()
+        runtime = find_runtime(ctx)
+        services = await runtime.services()
         deadlines = read_deadlines(wait_seconds)
         job = await services.jobs.get(
             job_id, deadline=deadlines.job, answer_until=deadlines.answer, report=progress.report
         )
-        settings = await engine.settings()
+        settings = await runtime.settings()
         result = show_job(job, settings.profile)
-        thumbnail = await engine.find_thumbnail(job)
+        thumbnail = await runtime.find_thumbnail(job)
     return _answer_job(result, thumbnail, has_link=settings.resource_links)
 
 
 async def list_jobs(ctx: Ctx, limit: JobsLimit = JOBS_DEFAULT) -> Annotated[CallToolResult, JobsResult]:
     """Recent jobs, newest first, also those of lost sessions. Free."""
     async with telling_progress(ctx, "Asking the studio"):
-        services = await find_engine(ctx).services()
+        services = await find_runtime(ctx).services()
         recent = await services.jobs.list_recent(limit)
     return _answer(show_jobs(recent))
 
 
 async def wallet_status(ctx: Ctx) -> Annotated[CallToolResult, WalletResult]:
     """Address, balances, limits, spending, unfinished payments, and how to fund. Free."""
-    engine = find_engine(ctx)
+    runtime = find_runtime(ctx)
     try:
-        services, problem = await engine.services(), None
+        services, problem = await runtime.services(), None
     except ConfigError as exc:
-        services, problem = await engine.quote_services(), explain_no_purchase(exc)
+        services, problem = await runtime.quote_services(), explain_no_purchase(exc)
     return _answer(show_wallet(await services.wallet_status.read(), problem=problem))
 
 

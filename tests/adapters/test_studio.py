@@ -20,7 +20,7 @@ import pytest
 from seedance_mcp.adapters.chain.rpc import ChainRpc
 from seedance_mcp.adapters.http.public_urls import is_public
 from seedance_mcp.adapters.http.transport import exchange, open_client, read_retry_after
-from seedance_mcp.adapters.studio import client as room
+from seedance_mcp.adapters.studio import client as remaining
 from seedance_mcp.adapters.studio.client import Address, Studio
 from seedance_mcp.adapters.wallet import Wallet, open_wallet
 from seedance_mcp.config.profiles import SANDBOX_TOKEN, sandbox_profile
@@ -32,7 +32,7 @@ from seedance_mcp.core.errors import (
     StudioRejectedError,
     StudioUnreachableError,
 )
-from seedance_mcp.core.limits import Limits, Pins
+from seedance_mcp.core.limits import Limits, PinnedTerms
 from seedance_mcp.core.wire.generation import read_route_contract
 from seedance_mcp.core.wire.jobs import JobStatus, UploadTicket, read_submitted_job, read_upload_ticket
 from seedance_mcp.core.wire.json import JSON_BYTES_MAX, encode_base64_json, encode_json
@@ -79,14 +79,14 @@ async def open_studio(
 
 
 def order(url: str, body: dict[str, object], *, purpose: Purpose = "generation") -> PaidRequest:
-    return PaidRequest(purpose=purpose, fingerprint="f", url=url, body=encode_json(body))
+    return PaidRequest(purpose=purpose, idempotency_key="f", url=url, body=encode_json(body))
 
 
 async def buy(studio: Studio, wallet: Wallet, request: PaidRequest) -> Response:
     """Pay a request on x402, without a ledger."""
     answer = await studio.send(request)
     offers = read_offers(answer.status, answer.headers, answer.body)
-    pins = Pins(studio_origin=studio.origin, x402=SANDBOX_TOKEN)
+    pins = PinnedTerms(studio_origin=studio.origin, x402=SANDBOX_TOKEN)
     offer = choose_offer(offers, Limits(), pins, payer=wallet.address)
     authorization = Authorization(
         payer=wallet.address,
@@ -310,7 +310,7 @@ async def test_hostile_answer_is_our_error_in_bounded_time_without_secrets(
 ) -> None:
     caplog.set_level(logging.DEBUG)
     for bound in ("ANSWER_SECONDS", "PAID_SECONDS", "IMAGE_SECONDS", "DOWNLOAD_SECONDS", "BLOB_SECONDS"):
-        monkeypatch.setattr(room, bound, 0.5)
+        monkeypatch.setattr(remaining, bound, 0.5)
     async with serve_raw(HOSTILE[name]) as server, open_studio(server.url) as studio:
 
         async def watch() -> None:

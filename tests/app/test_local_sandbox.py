@@ -1,4 +1,4 @@
-"""What a sandbox leaves when its process ends: jobs that nobody will make, ended honestly; and no others."""
+"""What a sandbox leaves when its process ends: jobs that no one will make, ended honestly; and no others."""
 
 import json
 import os
@@ -19,7 +19,7 @@ from mcp import Client, StdioServerParameters
 from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
 from seedance_mcp.app.local_sandbox import ENDED, end_orphans, resolve_sandbox
 from seedance_mcp.app.rendering import show_job
-from seedance_mcp.app.runtime import Engine
+from seedance_mcp.app.runtime import Runtime
 from seedance_mcp.app.web.gallery.data import build_show
 from seedance_mcp.config.profiles import LIVE
 from seedance_mcp.config.settings import Settings, read_settings
@@ -106,13 +106,13 @@ async def write_job(settings: Settings, studio: str, *, complete: bool = False) 
 
 
 def find_dead_studio() -> str:
-    """An address of this machine at which nobody is."""
+    """An address of this machine at which no one is."""
     with socket.create_server(("127.0.0.1", 0)) as door:
         return f"http://127.0.0.1:{door.getsockname()[1]}"
 
 
 @pytest.mark.slow
-def test_a_killed_command_s_job_fails_honestly_and_the_same_command_makes_a_new_clip(
+def test_a_killed_command_s_job_fails_honestly_and_the_same_command_makes_a_new_video(
     broken_off: Person, dead: Job
 ) -> None:
     person = broken_off
@@ -149,10 +149,10 @@ async def test_the_next_server_tells_of_the_failure_and_buys_anew(broken_off: Pe
 async def test_the_gallery_shows_it_as_failed_and_links_to_nothing_that_is_gone(dead: Job, settings: Settings) -> None:
     show: Any = await build_show(settings, locate=lambda job, kind, _: f"{job.job_id}/{kind}", live=False)
 
-    [clip] = show["clips"]
-    assert (clip["job_id"], clip["status"], clip["error"]) == (dead.job_id, "failed", SHOWN)
-    assert (clip["receipt_url"], [frame["url"] for frame in clip["frames"]]) == (None, [None])
-    assert clip["receipt"] is not None
+    [video] = show["clips"]
+    assert (video["job_id"], video["status"], video["error"]) == (dead.job_id, "failed", SHOWN)
+    assert (video["receipt_url"], [frame["url"] for frame in video["frames"]]) == (None, [None])
+    assert video["receipt"] is not None
 
 
 @pytest.mark.slow
@@ -204,7 +204,7 @@ async def test_of_a_studio_elsewhere_nobody_can_say_that_it_is_gone(settings: Se
     assert [job.status for job in await read_jobs(settings)] == ["pending"]
 
 
-async def test_a_clip_that_was_made_and_not_saved_is_lost_too(settings: Settings) -> None:
+async def test_a_video_that_was_made_and_not_saved_is_lost_too(settings: Settings) -> None:
     await write_job(settings, find_dead_studio(), complete=True)
 
     await end_orphans(settings)
@@ -215,13 +215,13 @@ async def test_a_clip_that_was_made_and_not_saved_is_lost_too(settings: Settings
 
 
 async def test_calls_that_come_together_bring_up_one_sandbox(settings: Settings) -> None:
-    engine = Engine(
+    runtime = Runtime(
         {"SEEDANCE_PROFILE": "sandbox", **os.environ}, resolve_sandbox=resolve_sandbox, start=lambda _: None
     )
     found: list[Settings] = []
 
     async def ask() -> None:
-        found.append(await engine.settings())
+        found.append(await runtime.settings())
 
     async with anyio.create_task_group() as tasks:
         for _ in range(3):

@@ -26,7 +26,7 @@ KEYSTORE_ITERATIONS = 1024
 
 
 class Terminal(io.StringIO):
-    """What somebody types, at a terminal."""
+    """What a person types, at a terminal."""
 
     def isatty(self) -> bool:
         return True
@@ -66,7 +66,7 @@ class Ended:
 
 @dataclass
 class Person:
-    """Somebody at a terminal."""
+    """A person at a terminal."""
 
     folder: Path
     environ: dict[str, str]
@@ -93,7 +93,7 @@ class Person:
         return self._run(words, io.StringIO(typed), environ)
 
     def run_at_terminal(self, *words: str, typed: str, **environ: str) -> Ended:
-        """The same, with somebody there who types."""
+        """The same, with a person there who types."""
         return self._run(words, Terminal(typed), environ)
 
     def _run(self, words: tuple[str, ...], stdin: io.StringIO, environ: dict[str, str]) -> Ended:
@@ -140,7 +140,7 @@ def person(tmp_path: Path) -> Person:
 
 @pytest.fixture
 def customer(tmp_path: Path, studio_server: "Sandbox", funded_key: str) -> Person:
-    """A person with a funded wallet at a standing sandbox."""
+    """A person with a funded wallet at a persistent sandbox."""
     return Person(
         folder=tmp_path,
         environ={

@@ -1,4 +1,4 @@
-"""A history in the sandbox, made as its owner makes one: real purchases, real clips, and what went wrong."""
+"""A history in the sandbox, made as its owner makes one: real purchases, real videos, and what went wrong."""
 
 import sqlite3
 from collections.abc import Mapping, Sequence
@@ -9,25 +9,25 @@ from pathlib import Path
 import anyio
 import httpx
 
-from seedance_mcp.app.runtime import Engine
+from seedance_mcp.app.runtime import Runtime
 from seedance_mcp.app.services import Services
 from seedance_mcp.cli.console import run
 from seedance_mcp.core.errors import SeedanceError
-from seedance_mcp.generation.request import Order
+from seedance_mcp.generation.request import VideoRequest
 
 DAY_SECONDS = 24 * 3600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """A clip that is asked for, and what goes wrong at the studio meanwhile.
+    """A video that is asked for, and what goes wrong at the studio meanwhile.
 
     Attributes:
         wait_seconds: How long it is waited for.
         days_ago: When it was, once `date_back` has been told.
     """
 
-    order: Order
+    order: VideoRequest
     faults: tuple[str, ...] = ()
     wait_seconds: float = 30
     days_ago: int = 0
@@ -46,22 +46,22 @@ def make_history(environ: Mapping[str, str], wishes: Sequence[Wish]) -> None:
             await services.generation.generate(wish.order, max_price_micro_usdc=None, deadline=deadline, report=report)
         bought.set()
 
-    async def work(engine: Engine) -> None:
-        services = await engine.services()
+    async def work(runtime: Runtime) -> None:
+        services = await runtime.services()
         async with httpx.AsyncClient() as http, anyio.create_task_group() as tasks:
             for wish in wishes:
                 await http.post(f"{studio}/_sandbox/faults", json={"faults": wish.faults})
                 bought = anyio.Event()
                 tasks.start_soon(buy, services, wish, bought)
                 with anyio.fail_after(wish.wait_seconds):
-                    await bought.wait()  # the next wish's faults are not for this one
+                    await bought.wait()  # the next request's faults are not for this one
             await http.post(f"{studio}/_sandbox/faults", json={"faults": []})
 
     run(environ, work)
 
 
 def date_back(ledger_file: Path, wishes: Sequence[Wish]) -> None:
-    """Let what was bought just now have been bought on the days that the wishes name."""
+    """Let what was bought just now have been bought on the days that the arguments name."""
     with sqlite3.connect(ledger_file) as db:
         for wish in wishes:
             seconds = wish.days_ago * DAY_SECONDS

@@ -1,4 +1,4 @@
-"""What the demo leaves: its clip, and nothing of the throwaway wallet and ledger."""
+"""What the demo leaves: its video, and nothing of the throwaway wallet and ledger."""
 
 import os
 from pathlib import Path
@@ -25,18 +25,18 @@ def list_left() -> list[Path]:
 
 
 @pytest.mark.slow
-def test_a_demo_leaves_its_clip_and_keeps_those_of_earlier_ones() -> None:
+def test_a_demo_leaves_its_video_and_keeps_those_of_earlier_ones() -> None:
     folder = Path(os.environ["SEEDANCE_DATA_DIR"]) / "demo"
     earlier = folder / "20260101-000000-a1b2c3d4-cmw1.mp4"
     folder.mkdir(parents=True)
     earlier.write_bytes(EXAMPLE_CLIP)
 
-    clip = Path(run_demo().json["file"])
+    video = Path(run_demo().json["file"])
 
-    assert clip != earlier
-    assert list_left() == sorted([earlier, clip])
-    assert clip.parent == folder
-    assert clip.read_bytes()[4:8] == b"ftyp"
+    assert video != earlier
+    assert list_left() == sorted([earlier, video])
+    assert video.parent == folder
+    assert video.read_bytes()[4:8] == b"ftyp"
     assert earlier.read_bytes() == EXAMPLE_CLIP
 
 
@@ -80,15 +80,15 @@ def test_an_option_that_no_sandbox_knows_is_told_as_an_option(wishes: dict[str, 
     assert str(caught.value.next_step) == "Correct that option."
 
 
-def test_the_folder_of_a_demo_that_was_broken_off_stays_where_a_clip_is_in_it(tmp_path: Path) -> None:
+def test_the_folder_of_a_demo_that_was_broken_off_stays_where_a_video_is_in_it(tmp_path: Path) -> None:
     for name in ("with", "without"):
         (tmp_path / name / "sandbox" / "videos").mkdir(parents=True)
         (tmp_path / name / "wallet.json").write_text("{}")
-    clip = tmp_path / "with" / "sandbox" / "videos" / "clip.mp4"
-    clip.write_bytes(b"a clip")
+    video = tmp_path / "with" / "sandbox" / "videos" / "clip.mp4"
+    video.write_bytes(b"a clip")
 
     clear_run(tmp_path / "with")
     clear_run(tmp_path / "without")
 
-    assert clip.read_bytes() == b"a clip"
+    assert video.read_bytes() == b"a clip"
     assert not (tmp_path / "without").exists()

@@ -208,8 +208,8 @@ def test_an_unclear_payment_is_told_with_what_to_do(customer: Person, funded_add
     now = time.time()
 
     async def pay(ledger: SQLiteLedger) -> None:
-        async with ledger.lock_budget() as books:
-            payment = await books.reserve(
+        async with ledger.lock_budget() as transaction:
+            payment = await transaction.reserve(
                 write_request(), write_offer(), wallet=funded_address, hold_until=int(now) + 60, now=now
             )
         await sign(ledger, payment, now=now)

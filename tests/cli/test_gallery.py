@@ -1,4 +1,4 @@
-"""The gallery: shows what is in the ledger, to its owner alone, and whatever a stranger wrote stays text."""
+"""The gallery: shows what is in the ledger, to its owner alone, and whatever an untrusted party wrote stays text."""
 
 import io
 import json
@@ -45,9 +45,9 @@ async def write_history(videos_dir: Path, ledger: SQLiteLedger) -> None:
     now = time.time()
     for job_id, prompt in (("job-1", HOSTILE), ("job-2", "Waves"), ("", "Lost")):
         arguments: dict[str, object] = {"prompt": prompt, "model": "seedance-fast", "duration": 4, "resolution": "480p"}
-        request = PaidRequest(purpose="generation", fingerprint=prompt, url=STUDIO, body=b"{}", arguments=arguments)
-        async with ledger.lock_budget() as books:
-            payment = await books.reserve(
+        request = PaidRequest(purpose="generation", idempotency_key=prompt, url=STUDIO, body=b"{}", arguments=arguments)
+        async with ledger.lock_budget() as transaction:
+            payment = await transaction.reserve(
                 request, write_offer(320_000), wallet=WALLET, hold_until=int(now) + 60, now=now
             )
         payment = await sign(ledger, payment, now=now)
@@ -67,7 +67,7 @@ async def write_history(videos_dir: Path, ledger: SQLiteLedger) -> None:
 
 @pytest.fixture
 def history(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: Settings) -> Settings:
-    """Two clips, one of them hostile and saved, and a payment without an answer."""
+    """Two videos, one of them hostile and saved, and a payment without an answer."""
     monkeypatch.chdir(tmp_path)
     settings.videos_dir.mkdir(parents=True)
     work_on(settings.ledger_file, partial(write_history, settings.videos_dir))
@@ -80,7 +80,7 @@ def client(history: Settings) -> Generator[TestClient]:
         yield client
 
 
-def test_it_shows_clips_money_and_what_is_open(client: TestClient) -> None:
+def test_it_shows_videos_money_and_what_is_open(client: TestClient) -> None:
     show = client.get("/t0ken/data.json").json()
     assert [(clip["job_id"], clip["status"]) for clip in show["clips"]] == [("job-2", "pending"), ("job-1", "complete")]
     assert show["money"]["days"][-1]["micro_usdc"] == 640_000
@@ -117,7 +117,7 @@ def test_no_text_can_end_the_element_it_stands_in(value: object) -> None:
     assert json.loads(text) == {"value": value}
 
 
-def test_a_clip_is_streamed_in_parts(client: TestClient) -> None:
+def test_a_video_is_streamed_in_parts(client: TestClient) -> None:
     part = client.get("/t0ken/media/job-1/clip", headers={"range": "bytes=4-7"})
     assert (part.status_code, part.content, part.headers["content-type"]) == (206, b"ftyp", "video/mp4")
 
@@ -186,7 +186,7 @@ def test_an_empty_house_has_a_page_too(settings: Settings) -> None:
     assert '"clips": []' in render_page(anyio.run(partial(build_show, settings, locate=locate, live=False)))
 
 
-def test_a_clip_is_shown_with_the_pictures_it_was_made_of(customer: Person) -> None:
+def test_a_video_is_shown_with_the_pictures_it_was_made_of(customer: Person) -> None:
     first, last = customer.draw("first.png"), customer.draw("last.png")
     hosted = customer.run("upload", str(last)).out.strip()
     done = customer.run("animate", str(first), "--last-image", hosted, "--prompt", "x", "--json")
@@ -204,7 +204,7 @@ def test_a_clip_is_shown_with_the_pictures_it_was_made_of(customer: Person) -> N
             assert all(abs(one - other) < 4 for one, other in pairs)
 
 
-def test_a_clip_is_bought_also_where_its_pictures_cannot_be_kept(customer: Person) -> None:
+def test_a_video_is_bought_also_where_its_pictures_cannot_be_kept(customer: Person) -> None:
     videos = customer.data_dir / "sandbox" / "videos"
     videos.mkdir(parents=True)
     (videos / "frames").write_text("in the way")

@@ -20,7 +20,7 @@ from seedance_mcp.app.local_sandbox import prepare_wallet
 from seedance_mcp.cli.gallery.export import export_gallery
 from seedance_mcp.config.settings import read_settings
 from seedance_mcp.core.wire.responses import Refused
-from seedance_mcp.generation.request import Order
+from seedance_mcp.generation.request import VideoRequest
 from seedance_mcp.sandbox import Sandbox, SandboxSettings
 from tests.adapters.ledger.rows import reserve, sign
 from tests.cli.history import Wish, date_back, make_history
@@ -95,14 +95,14 @@ class House:
 
 @dataclass
 class Visit:
-    """One page in the browser, and what it did meanwhile that nobody sees."""
+    """One page in the browser, and what it did meanwhile that no one sees."""
 
     page: Any
     asked: list[str] = field(default_factory=list[str])
     complaints: list[str] = field(default_factory=list[str])
 
     def card(self, words: str) -> Any:
-        """The clip whose card has these words."""
+        """The video whose card has these words."""
         return self.page.locator("article.clip", has_text=words)
 
     async def scroll_through(self) -> None:
@@ -120,10 +120,10 @@ class Visit:
         return [tuple(one) for one in await images.evaluate_all("(all) => all.map((one) => [one.alt, one.src])")]
 
 
-async def until(holds: Callable[[], Awaitable[object]]) -> None:
+async def until(counts_against_budget: Callable[[], Awaitable[object]]) -> None:
     """Wait for something to become true."""
     with anyio.fail_after(SEE_SECONDS):
-        while not await holds():
+        while not await counts_against_budget():
             await anyio.sleep(0.05)
 
 
@@ -158,16 +158,17 @@ def build_house(folder: Path, stack: ExitStack) -> House:
     environ = open_account(folder, stack, job_seconds=0.2)
     harbour, garden = str(draw(folder / "harbour.png")), str(draw(folder / "garden.png", colour=(30, 120, 60)))
     wishes = [
-        Wish(order=Order(image=harbour, prompt=HOSTILE), days_ago=3),
+        Wish(order=VideoRequest(image=harbour, prompt=HOSTILE), days_ago=3),
         Wish(
-            order=Order(image=garden, prompt=LONG, last_image=harbour, model="seedance", resolution="720p"), days_ago=2
+            order=VideoRequest(image=garden, prompt=LONG, last_image=harbour, model="seedance", resolution="720p"),
+            days_ago=2,
         ),
-        Wish(order=Order(image=garden, prompt="Petals fall"), faults=("failed_job:1",)),
-        Wish(order=Order(image=harbour, prompt="The boat drifts out")),
-        Wish(order=Order(image=garden, prompt="Bees come"), faults=("stuck_job:1",), wait_seconds=4),
+        Wish(order=VideoRequest(image=garden, prompt="Petals fall"), faults=("failed_job:1",)),
+        Wish(order=VideoRequest(image=harbour, prompt="The boat drifts out")),
+        Wish(order=VideoRequest(image=garden, prompt="Bees come"), faults=("stuck_job:1",), wait_seconds=4),
     ]
     make_history(environ, wishes)
-    held = Wish(order=Order(image=harbour, prompt="Fog rolls in"), faults=("page_for_payment",))
+    held = Wish(order=VideoRequest(image=harbour, prompt="Fog rolls in"), faults=("page_for_payment",))
     make_history(environ, [held])
     date_back(read_settings(environ).ledger_file, wishes)
     return House(environ, stack.enter_context(open_gallery(environ)), folder)
@@ -175,7 +176,7 @@ def build_house(folder: Path, stack: ExitStack) -> House:
 
 @pytest.fixture(scope="module")
 async def house(tmp_path_factory: pytest.TempPathFactory) -> AsyncGenerator[House]:
-    """Three clips in both models, one failed, one running, a payment without an answer, uploads."""
+    """Three videos in both models, one failed, one running, a payment without an answer, uploads."""
     with ExitStack() as stack:
         yield await run_in_thread(lambda: build_house(tmp_path_factory.mktemp("gallery"), stack))
 
@@ -235,7 +236,7 @@ def url(request: pytest.FixtureRequest, house: House, exported: str) -> str:
 
 
 @pytest.mark.parametrize(("size", "scheme"), LOOKS)
-async def test_every_clip_is_seen_whole_and_every_text_can_be_read(
+async def test_every_video_is_seen_whole_and_every_text_can_be_read(
     browser: Any, url: str, size: tuple[int, int], scheme: str
 ) -> None:
     async with visit(browser, url, size, scheme) as seen:
@@ -248,7 +249,7 @@ async def test_every_clip_is_seen_whole_and_every_text_can_be_read(
         assert await seen.page.evaluate(FAINT_TEXT, CONTRAST_MIN) == []
 
 
-async def test_the_frames_are_the_pictures_that_the_clip_was_made_of(browser: Any, url: str) -> None:
+async def test_the_frames_are_the_pictures_that_the_video_was_made_of(browser: Any, url: str) -> None:
     async with visit(browser, url) as seen:
         await seen.see_pictures()
 
@@ -262,7 +263,7 @@ async def test_the_frames_are_the_pictures_that_the_clip_was_made_of(browser: An
         assert (await look("First frame"), await look("Last frame")) == (1, 2)
 
 
-async def test_a_clip_plays_where_its_poster_was(browser: Any, url: str) -> None:
+async def test_a_video_plays_where_its_poster_was(browser: Any, url: str) -> None:
     async with visit(browser, url, PHONE) as seen:
         await seen.page.get_by_role("button", name="Play: The boat drifts out").click()
         video = seen.card("The boat drifts out").locator("video")
@@ -330,7 +331,7 @@ async def test_no_bar_of_the_chart_covers_a_word_however_tall_today_is(
         assert await chart.evaluate(COVERED_WORDS) == []
 
 
-async def test_a_card_says_what_a_clip_cost_and_why_one_failed(browser: Any, url: str) -> None:
+async def test_a_card_says_what_a_video_cost_and_why_one_failed(browser: Any, url: str) -> None:
     async with visit(browser, url) as seen:
         boat = seen.card("The boat drifts out")
         for words in ("$0.32", "seedance-fast", "4 s · 480p"):
@@ -368,7 +369,7 @@ async def test_every_control_has_a_name(browser: Any, url: str) -> None:
         assert await seen.page.get_by_role("heading").count() == 2
 
 
-async def test_a_job_that_ends_while_the_page_is_open_is_shown_and_a_clip_that_plays_plays_on(
+async def test_a_job_that_ends_while_the_page_is_open_is_shown_and_a_video_that_plays_plays_on(
     browser: Any, tmp_path: Path
 ) -> None:
     with ExitStack() as stack:
@@ -376,7 +377,7 @@ async def test_a_job_that_ends_while_the_page_is_open_is_shown_and_a_clip_that_p
             lambda: open_account(tmp_path, stack, job_seconds=15)
         )  # an idle page looks every 5 s
         picture = str(draw(tmp_path / "picture.png"))
-        await run_in_thread(lambda: make_history(environ, [Wish(order=Order(image=picture, prompt="First"))]))
+        await run_in_thread(lambda: make_history(environ, [Wish(order=VideoRequest(image=picture, prompt="First"))]))
         url = await run_in_thread(lambda: stack.enter_context(open_gallery(environ)))
         async with visit(browser, url) as seen:
             await seen.page.get_by_role("button", name="Play: First").click()

@@ -35,13 +35,13 @@ def buyer(tmp_path: Path, sandbox: "Sandbox", funded_key: str) -> Person:
 
 
 def read_gallery(person: Person) -> dict[str, Any]:
-    """The one clip of an exported gallery."""
+    """The one video of an exported gallery."""
     assert person.run("gallery", "--export", "page").code == 0
     page = (person.folder / "page" / "index.html").read_text()
     data = re.search(r'<script id="data" type="application/json">(.*?)</script>', page, re.DOTALL)
     assert data is not None
-    [clip] = json.loads(data[1])["clips"]
-    return clip
+    [video] = json.loads(data[1])["clips"]
+    return video
 
 
 def test_an_unsaved_video_shows_its_url_until_it_expires(buyer: Person, sandbox: "Sandbox") -> None:
@@ -51,8 +51,8 @@ def test_an_unsaved_video_shows_its_url_until_it_expires(buyer: Person, sandbox:
     assert error["job_id"] in error["video_url"]
     assert 0 <= error["video_url_age_seconds"] < 60
     assert f"«{error['video_url']}»" in buyer.run("get", error["job_id"]).err
-    clip = read_gallery(buyer)
-    assert (clip["video_url"], clip["claim"], clip["url_seen_at"] > 0) == (error["video_url"], None, True)
+    video = read_gallery(buyer)
+    assert (video["video_url"], video["claim"], video["url_seen_at"] > 0) == (error["video_url"], None, True)
 
     let_pass(buyer.data_dir, RESULT_SECONDS + 60)
     expired = buyer.run("get", error["job_id"])
@@ -62,8 +62,8 @@ def test_an_unsaved_video_shows_its_url_until_it_expires(buyer: Person, sandbox:
     assert "The studio says" not in expired.err
     again = buyer.run(*ANIMATE, "--json")
     assert (again.code, again.json["job_id"], again.json["status"]) == (1, error["job_id"], "failed")
-    clip = read_gallery(buyer)
-    assert (clip["video_url"], clip["claim"].startswith("Claim")) == (None, True)
+    video = read_gallery(buyer)
+    assert (video["video_url"], video["claim"].startswith("Claim")) == (None, True)
 
     httpx.post(f"{sandbox.url}/_sandbox/faults", json={"faults": []}).raise_for_status()
     revived = buyer.run("get", error["job_id"], "--json")

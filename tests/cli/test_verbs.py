@@ -48,13 +48,13 @@ def test_the_verbs_are_the_tools_as_json(customer: Person) -> None:
     assert upload.json["price_usd"] == "0.01"
     quote = customer.run("quote", "one.png", "--prompt", "x", "--duration", "5", "--json").json
     assert (quote["price_usd"], quote["exact"], quote["allowed"]) == ("0.40", True, True)
-    clip = customer.run("animate", "one.png", "--prompt", "x", "--duration", "5", "--json").json
-    assert (clip["status"], clip["price_usd"]) == ("complete", "0.40")
+    video = customer.run("animate", "one.png", "--prompt", "x", "--duration", "5", "--json").json
+    assert (video["status"], video["price_usd"]) == ("complete", "0.40")
     again = customer.run("animate", "one.png", "--prompt", "x", "--duration", "5", "--json").json
-    assert again["job_id"] == clip["job_id"]
-    got = customer.run("get", clip["job_id"], "--json").json
-    assert (got["file"], got["receipt"]) == (clip["file"], clip["receipt"])
-    assert clip["job_id"] in [job["job_id"] for job in customer.run("jobs", "--studio", "--json").json]
+    assert again["job_id"] == video["job_id"]
+    got = customer.run("get", video["job_id"], "--json").json
+    assert (got["file"], got["receipt"]) == (video["file"], video["receipt"])
+    assert video["job_id"] in [job["job_id"] for job in customer.run("jobs", "--studio", "--json").json]
 
 
 def test_a_batch_is_one_table_and_runs_again_for_nothing(customer: Person) -> None:
@@ -181,7 +181,7 @@ def test_ctrl_c_loses_nothing(make_sandbox: Callable[..., "Sandbox"], funded_key
     assert "the same command continues" in broken.one_line
     done = person.run(*words, "--json")
     assert done.code == 0, done.err
-    assert len(settled(studio)) == 4  # two uploads, two clips: nothing twice
+    assert len(settled(studio)) == 4  # two uploads, two videos: nothing twice
 
 
 def test_limits_and_broken_studios_have_their_own_codes(
@@ -215,7 +215,7 @@ def test_a_command_that_is_not_whole_is_a_short_error(words: tuple[str, ...], pe
     assert "Traceback" not in done.err
 
 
-def test_a_clip_that_is_not_there_comes_with_what_was_paid_and_what_to_do(
+def test_a_video_that_is_not_there_comes_with_what_was_paid_and_what_to_do(
     make_sandbox: Callable[..., "Sandbox"], customer: Person
 ) -> None:
     customer.draw("a.png")

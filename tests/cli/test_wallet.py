@@ -15,14 +15,14 @@ import pytest
 
 from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
 from seedance_mcp.adapters.wallet.key_files import unlock
-from seedance_mcp.app.runtime import Engine
+from seedance_mcp.app.runtime import Runtime
 from seedance_mcp.cli.console import run
 from seedance_mcp.cli.wallet import funding
 from seedance_mcp.config.profiles import SANDBOX_CHARGES
 from seedance_mcp.core.errors import ConfigError, format_clock
 from seedance_mcp.core.records import Payment
 from seedance_mcp.core.wire.responses import Refused
-from seedance_mcp.payments.wallet_status import Standing
+from seedance_mcp.payments.wallet_status import WalletStatus
 from tests.adapters.ledger.rows import reserve, settle, sign
 from tests.cli.conftest import Ended, Person, write_keystore
 from tests.cli.nodes import serve_node
@@ -245,7 +245,7 @@ def test_money_that_was_there_while_its_chain_was_silent_did_not_arrive(
 
 
 NO_CHAIN = {"SEEDANCE_RPC_URL": "https://127.0.0.1:9/"}
-"""Nobody answers there."""
+"""No one answers there."""
 
 
 @pytest.fixture
@@ -322,8 +322,8 @@ def refuse(ledger_file: Path, *, ago: float = 0) -> Payment:
 def test_an_agent_sees_a_refused_payment_while_its_hold_stands(customer: Person) -> None:
     payment = refuse(customer.data_dir / "sandbox" / "ledger.sqlite3")
 
-    async def look(engine: Engine) -> Standing:
-        return await (await engine.services()).wallet_status.read()
+    async def look(runtime: Runtime) -> WalletStatus:
+        return await (await runtime.services()).wallet_status.read()
 
     standing = run({**os.environ, **customer.environ}, look)
 

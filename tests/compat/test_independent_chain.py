@@ -19,7 +19,7 @@ from mpp import Credential
 from seedance_mcp.adapters.wallet import Wallet, open_wallet
 from seedance_mcp.core.money import MicroUSDC
 from seedance_mcp.core.wire.mpp import (
-    MppPins,
+    PinnedChargeTerms,
     build_balance_call,
     build_charge,
     build_log_query,
@@ -44,7 +44,7 @@ SPONSOR_KEYS = (
 """The third and fourth."""
 PATH_USD = "0x20c0000000000000000000000000000000000000"
 PAY_TO = "0xa8049bb68181799124f98e467dd749e120abfa64"
-PINS = MppPins(chain_id=4217, currencies=(PATH_USD,))
+PINS = PinnedChargeTerms(chain_id=4217, currencies=(PATH_USD,))
 
 
 @pytest.fixture(scope="module")

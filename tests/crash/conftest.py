@@ -13,7 +13,7 @@ from seedance_mcp.sandbox import Sandbox, SandboxSettings
 
 JOB_SECONDS = 0.5
 PAUSE_SECONDS = 1.5
-"""Long enough for a trapdoor to notice where the studio is and to fall through."""
+"""Long enough for a crash point to notice where the studio is and to fall through."""
 
 
 def _open_sandbox(*faults: str, rails: tuple[str, ...] = ("x402", "mpp"), pushed: bool = False) -> Iterator[Sandbox]:

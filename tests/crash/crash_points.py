@@ -1,4 +1,4 @@
-"""The real server with a trapdoor: it SIGKILLs itself at a named point of a purchase.
+"""The real server with a crash point: it SIGKILLs itself at a named point of a purchase.
 
 Usage: python -m tests.crash.crash_points POINT upload|generation
 
@@ -24,7 +24,7 @@ from seedance_mcp.adapters.ledger.transaction import BudgetTransaction
 from seedance_mcp.adapters.media import videos
 from seedance_mcp.adapters.studio.client import Studio
 from seedance_mcp.adapters.wallet import Wallet
-from seedance_mcp.payments.executor import Buyer
+from seedance_mcp.payments.executor import PaymentExecutor
 from seedance_mcp.payments.push import ChargeBroadcaster
 from seedance_mcp.server.stdio import serve
 from tests.servers import NO_TLS
@@ -193,14 +193,14 @@ POINTS = PURCHASE_POINTS | UPLOAD_POINTS | GENERATION_POINTS | PUSH_POINTS
 
 def remember_purchases() -> None:
     """Know which purchase is under way, for traps in rooms that do not."""
-    work: Callable[..., Coroutine[Any, Any, Any]] = Buyer.buy
+    work: Callable[..., Coroutine[Any, Any, Any]] = PaymentExecutor.pay
 
     @wraps(work)
-    def buy(self: Buyer, request: Any, *args: Any, **kwargs: Any) -> Awaitable[Any]:
+    def buy(self: PaymentExecutor, request: Any, *args: Any, **kwargs: Any) -> Awaitable[Any]:
         purchases.append((request.purpose, self.wallet.address))
         return work(self, request, *args, **kwargs)
 
-    setattr(Buyer, "buy", buy)  # noqa: B010 - a frozen dataclass's method, to a type checker
+    setattr(PaymentExecutor, "pay", buy)  # noqa: B010 - a frozen dataclass's method, to a type checker
 
 
 if __name__ == "__main__":

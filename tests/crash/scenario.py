@@ -1,4 +1,4 @@
-"""The stage of a kill: a wallet with a data folder of its own at a sandbox, and both books to compare afterwards.
+"""The stage of a kill: a wallet with a data folder of its own at a sandbox, and both ledger to compare afterwards.
 
 One book is the client's ledger, the other the sandbox's chain; the chain is the truth.
 """
@@ -48,7 +48,7 @@ class Answer:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Audit:
-    """Both books at one moment.
+    """Both ledger at one moment.
 
     Attributes:
         generations, uploads: How many the chain settled for this wallet.
@@ -100,12 +100,12 @@ class Stage:
 
     @property
     def ledger_file(self) -> Path:
-        """The client's books."""
+        """The client's ledger."""
         return self.folder / "sandbox" / "ledger.sqlite3"
 
     @asynccontextmanager
     async def server(self, *arguments: str) -> AsyncGenerator[Client]:
-        """The server as its own process: `python -m seedance_mcp`, or the trapdoor with these arguments, forked."""
+        """The server as its own process: `python -m seedance_mcp`, or the crash point with these arguments, forked."""
         module = (
             build_command("tests.crash.crash_points", *arguments)
             if arguments
@@ -117,12 +117,12 @@ class Stage:
 
     @asynccontextmanager
     async def server_in_process(self) -> AsyncGenerator[Client]:
-        """The same server in this process, for one that nobody kills."""
+        """The same server in this process, for one that no one kills."""
         async with Client(build_server(self.environ)) as client:
             yield client
 
     def let_leases_lapse(self) -> None:
-        """Let a minute and a quarter pass for the books: what a dead process was busy with is free again.
+        """Let a minute and a quarter pass for the ledger: what a dead process was busy with is free again.
 
         Only the leases and the unsigned reservations age; a credential's expiry is the chain's business.
         """
@@ -154,11 +154,11 @@ class Stage:
         return open_payments == 0 and unsaved == 0
 
     async def audit(self) -> Audit:
-        """Compare the books; what must never be is in `problems`."""
+        """Compare the ledger; what must never be is in `problems`."""
         async with httpx.AsyncClient(base_url=self.sandbox.url, trust_env=False, verify=NO_TLS, timeout=30) as studio:
             state = (await studio.get("/_sandbox/state")).json()
             settled = [one for one in state["settlements"] if one["from"].lower() == self.address.lower()]
-            clips = {job.job_id: await self._find_clip_problem(studio, job) for job in await self.jobs()}
+            videos = {job.job_id: await self._find_clip_problem(studio, job) for job in await self.jobs()}
         paths = [str(one["path"]) for one in settled]
         generations = sum(path.startswith("/api/generate/") for path in paths)
         uploads = paths.count("/api/upload")
@@ -175,7 +175,7 @@ class Stage:
             problems.append(f"overspent: the ledger counts {figure}, the chain {chain}, and {held} are held")
         if len([job for job in await self.jobs() if job.price_micro_usdc]) < generations:
             problems.append("job lost: a settled generation has no job")
-        problems += [f"job lost: {job_id} {problem}" for job_id, problem in clips.items() if problem]
+        problems += [f"job lost: {job_id} {problem}" for job_id, problem in videos.items() if problem]
         return Audit(
             generations=generations,
             uploads=uploads,
@@ -187,17 +187,17 @@ class Stage:
         )
 
     async def _find_clip_problem(self, studio: httpx.AsyncClient, job: Job) -> str | None:
-        """Why a job's clip is not on disk byte for byte as the studio has it; None where it is."""
+        """Why a job's video is not on disk byte for byte as the studio has it; None where it is."""
         if job.file is None or job.video_url is None:
             return f"is {job.status} and has no video"
-        clip = await studio.get(job.video_url)
-        if clip.status_code != 200:
-            return f"cannot be compared: its address answers {clip.status_code}"
+        video = await studio.get(job.video_url)
+        if video.status_code != 200:
+            return f"cannot be compared: its address answers {video.status_code}"
         saved = await anyio.Path(job.file).read_bytes()
         leftovers = list(Path(job.file).parent.glob(f"*{Path(job.file).stem}*"))
         if len([one for one in leftovers if one.suffix == ".mp4"]) != 1:
             return f"has several files: {[one.name for one in leftovers]}"
-        return None if saved == clip.content else "has a video that is not the studio's"
+        return None if saved == video.content else "has a video that is not the studio's"
 
     def _count_lost_uploads(self) -> int:
         [(count,)] = self._query(

@@ -1,6 +1,6 @@
 """A server that is killed at any point of a purchase never pays twice, never overspends, and loses nothing paid.
 
-Every case: the trapdoor server dies in a journey of upload and animation; a fresh plain server on the same data folder
+Every case: the server with the crash point dies in an upload or a generation; a plain server on the same data folder
 takes over. In one half of the cases the agent repeats its call; in the other it does not, and the server has to clean
 up by itself. All of it happens on both rails. The sandbox's chains say what was paid.
 
@@ -72,7 +72,7 @@ class Case:
 
 @dataclass(slots=True)
 class Verdict:
-    """What became of a case: the books after the recovery, what the repeated calls said, and the jobs by `get_job`."""
+    """What became of a case: the ledger after the recovery, what the repeated calls said, and the jobs by `get_job`."""
 
     audit: Audit
     answers: list[Answer] = field(default_factory=list[Answer])
@@ -80,7 +80,7 @@ class Verdict:
 
     @property
     def notes(self) -> str:
-        """Everything that the agent was told besides."""
+        """Everything that the agent was told in addition."""
         return " ".join(note for answer in self.answers for note in answer.fields.get("notes", []))
 
 
@@ -116,7 +116,7 @@ async def verdict(
 
 
 async def play(case: Case, sandbox: Sandbox, folder: Path) -> Verdict:
-    """Die once, take over, and look at the books."""
+    """Die once, take over, and look at the ledger."""
     stage = await Stage.set(sandbox, folder, case.rail)
     tool, arguments = case.fatal_call
     async with stage.server(case.point, case.purpose) as client:
@@ -206,7 +206,7 @@ async def test_a_repeated_upload_is_bought_once_unless_its_answer_was_lost(verdi
 
 @pytest.mark.slow
 @_pick(purpose="generation", repeated=False)
-async def test_a_server_finds_and_saves_a_paid_clip_that_nobody_asks_for_again(verdict: Verdict, case: Case) -> None:
+async def test_a_server_finds_and_saves_a_paid_video_that_nobody_asks_for_again(verdict: Verdict, case: Case) -> None:
     bought = case.point not in NOTHING_IS_SIGNED
     assert verdict.audit.problems == []
     assert (verdict.audit.generations, verdict.audit.uploads) == (int(bought), 1)

@@ -38,7 +38,7 @@ SAYS: dict[tuple[str, str], str] = {
 """Output of a command that a page promises."""
 
 ALONE = {"docs/first-clip.md"}
-"""Pages whose `--sandbox` commands each start a studio, as for a reader; it takes six seconds per clip."""
+"""Pages whose `--sandbox` commands each start a studio, as for a reader; it takes six seconds per video."""
 
 AS_INSTALLED = ("docs/first-clip.md", 'seedance-mcp animate harbour.jpg --prompt "The boat drifts out" --sandbox')
 """The command that is run as installed, which is slow to start."""

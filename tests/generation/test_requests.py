@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 
 from seedance_mcp.cli import video_commands
-from seedance_mcp.generation.request import Order
+from seedance_mcp.generation.request import VideoRequest
 from seedance_mcp.server import price_approval, tools
 
-FIELDS = {field.name: inspect.Parameter.empty if field.default is MISSING else field.default for field in fields(Order)}
+FIELDS = {
+    field.name: inspect.Parameter.empty if field.default is MISSING else field.default for field in fields(VideoRequest)
+}
 """Every argument with its default."""
 
 

@@ -32,7 +32,7 @@ async def make_bench(tmp_path: Path, rail: str) -> AsyncGenerator[Callable[..., 
         wallet_file = tmp_path / f"wallet{len(started)}.json"
         address = await run_in_thread(lambda: prepare_wallet(None, wallet_file))
         wishes = {"rails": (rail,), **wishes}
-        settings = SandboxSettings(funded={address: funded}, job_seconds=job_seconds, **wishes)  # type: ignore[arg-type]  # as the test wishes
+        settings = SandboxSettings(funded={address: funded}, job_seconds=job_seconds, **wishes)  # type: ignore[arg-type]  # as the test arguments
         sandbox = Sandbox(settings)
         await run_in_thread(sandbox.start)
         started.append(sandbox)

@@ -1,4 +1,4 @@
-"""From a picture to a clip, as an agent does it: every kind of image, both models, both dialects."""
+"""From a picture to a video, as an agent does it: every kind of image, both models, both dialects."""
 
 import itertools
 from collections.abc import Awaitable, Callable
@@ -30,7 +30,7 @@ def measure(file: str) -> tuple[float, int, int, bool]:
 
 @pytest.mark.parametrize("contract", ["current", "classic"])
 @ON_BOTH_RAILS
-async def test_a_local_picture_becomes_a_saved_clip_and_is_paid_once(
+async def test_a_local_picture_becomes_a_saved_video_and_is_paid_once(
     make_bench: MakeBench, picture: Path, contract: str, rail: str
 ) -> None:
     bench = await make_bench(contract=contract)
@@ -51,7 +51,7 @@ async def test_a_local_picture_becomes_a_saved_clip_and_is_paid_once(
 
 @pytest.mark.parametrize("contract", ["current", "classic"])
 @ON_BOTH_RAILS
-async def test_first_and_last_frame_make_one_clip_in_both_dialects(
+async def test_first_and_last_frame_make_one_video_in_both_dialects(
     make_bench: MakeBench, tmp_path: Path, contract: str
 ) -> None:
     bench = await make_bench(contract=contract)

@@ -1,4 +1,4 @@
-"""A person's yes above the owner's `ask_above`: on new and old protocol revisions, and where nobody can ask."""
+"""A person's yes above the owner's `ask_above`: on new and old protocol revisions, and where no one can ask."""
 
 from itertools import pairwise
 from pathlib import Path
@@ -21,14 +21,14 @@ def show_picture(picture: Path) -> str:
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
-async def test_a_yes_buys_the_clip_at_the_price_that_was_shown(bench: Bench, picture: Path, mode: str) -> None:
+async def test_a_yes_buys_the_video_at_the_price_that_was_shown(bench: Bench, picture: Path, mode: str) -> None:
     person = Person("accept", approve=True)
     async with bench.host(process="forked", mode=mode, elicitation=person, SEEDANCE_ASK_ABOVE="0.10") as host:
         quote = await host.call("quote_price", image=str(picture), prompt="x")
-        clip = await host.animate_to_the_end(image=str(picture), prompt="x")
+        video = await host.animate_to_the_end(image=str(picture), prompt="x")
 
     assert (quote["allowed"], quote["needs_approval"]) == (True, True), "a person will be asked: that is no refusal"
-    assert clip["status"] == "complete"
+    assert video["status"] == "complete"
     assert person.questions == [
         "Play money (sandbox): $0.33 for a 4 s 480p video by seedance-fast.\n"
         "Price: 1 video $0.32, 1 image upload $0.01, no network fee.\n"
@@ -109,9 +109,9 @@ async def test_a_no_is_told_apart_from_no_answer_and_neither_buys(
 async def test_a_price_below_the_threshold_asks_nobody(bench: Bench, picture: Path, mode: str) -> None:
     person = Person("decline")
     async with bench.host(mode=mode, elicitation=person, SEEDANCE_ASK_ABOVE="1") as host:
-        clip = await host.animate_to_the_end(image=str(picture), prompt="x")
+        video = await host.animate_to_the_end(image=str(picture), prompt="x")
 
-    assert clip["status"] == "complete"
+    assert video["status"] == "complete"
     assert person.questions == []
 
 

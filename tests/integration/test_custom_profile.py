@@ -31,12 +31,12 @@ def write_profile(bench: Bench, folder: Path, *, pay_to: str = "", **changed: st
     return {"SEEDANCE_PROFILE": "custom", "SEEDANCE_PROFILE_FILE": str(file), "SEEDANCE_STUDIO_URL": ""}
 
 
-async def test_a_custom_profile_buys_a_clip_by_its_own_pins(bench: Bench, picture: Path, tmp_path: Path) -> None:
+async def test_a_custom_profile_buys_a_video_by_its_own_pins(bench: Bench, picture: Path, tmp_path: Path) -> None:
     async with bench.host(**write_profile(bench, tmp_path)) as host:
-        clip = await host.animate_to_the_end(image=str(picture), prompt="x")
+        video = await host.animate_to_the_end(image=str(picture), prompt="x")
 
-    assert clip["status"] == "complete"
-    assert Path(clip["file"]).is_relative_to(tmp_path / "data" / "custom")
+    assert video["status"] == "complete"
+    assert Path(video["file"]).is_relative_to(tmp_path / "data" / "custom")
     assert await bench.paid() == [10_000, 320_000]
 
 

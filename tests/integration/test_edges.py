@@ -20,9 +20,9 @@ async def shown(bench: Bench) -> int:
 async def test_pays_a_price_whose_terms_stand_in_another_place(bench: Bench, picture: Path, shape: str) -> None:
     await bench.break_with(f"challenge_shape={shape}")
     async with bench.host() as host:
-        clip = await host.animate_to_the_end(image=str(picture), prompt="x")
+        video = await host.animate_to_the_end(image=str(picture), prompt="x")
 
-    assert clip["status"] == "complete", clip.text
+    assert video["status"] == "complete", video.text
     assert await bench.paid() == [UPLOAD, CLIP]
 
 
@@ -78,9 +78,9 @@ async def test_a_bot_check_in_answer_to_a_payment_ends_with_one_payment(bench: B
     async with bench.host() as host:
         await host.call("upload_image", image=str(picture))
         await bench.break_with("bot_check_for_payment:1")
-        clip = await host.animate_to_the_end(image=str(picture), prompt="x")
+        video = await host.animate_to_the_end(image=str(picture), prompt="x")
 
-    assert clip["status"] == "complete", clip.text
+    assert video["status"] == "complete", video.text
     assert await bench.paid() == [UPLOAD, CLIP]
 
 
@@ -93,18 +93,18 @@ async def test_buys_in_the_last_known_dialect_while_discovery_is_blocked(
         await host.call("quote_price", image=str(picture), prompt="x")
     await bench.break_with(f"no_openapi={status}")
     async with bench.host() as host:  # a new server: what the first one read is in the ledger
-        clip = await host.animate_to_the_end(image=str(picture), prompt="x")
+        video = await host.animate_to_the_end(image=str(picture), prompt="x")
 
-    assert clip["status"] == "complete", clip.text
+    assert video["status"] == "complete", video.text
     assert await bench.paid() == [UPLOAD, CLASSIC_CLIP]
 
 
 async def test_buys_at_the_known_price_from_a_studio_that_never_told_its_dialect(bench: Bench, picture: Path) -> None:
     await bench.break_with("no_openapi=403")
     async with bench.host() as host:
-        clip = await host.animate_to_the_end(image=str(picture), prompt="x")
+        video = await host.animate_to_the_end(image=str(picture), prompt="x")
 
-    assert clip["status"] == "complete", clip.text
+    assert video["status"] == "complete", video.text
     assert await bench.paid() == [UPLOAD, CLIP]
 
 
@@ -123,13 +123,13 @@ async def test_signs_no_unknown_price_of_a_studio_that_never_told_its_dialect(
 
 
 async def test_reads_the_contract_again_before_a_price_that_is_not_the_tables(bench: Bench, picture: Path) -> None:
-    """The classic ceiling of 0.12 dollars is a price to whoever believes in the current dialect."""
+    """The classic ceiling of 0.12 dollars is a price to anyone who believes in the current dialect."""
     async with bench.host() as host:
         await host.call("upload_image", image=str(picture))
         quote = await host.call("quote_price", image=str(picture), prompt="x")
         await bench.break_with("other_dialect")
-        clip = await host.animate_to_the_end(image=str(picture), prompt="x")
+        video = await host.animate_to_the_end(image=str(picture), prompt="x")
 
     assert quote["price_micro_usdc"] == CLIP
-    assert clip["status"] == "complete", clip.text
+    assert video["status"] == "complete", video.text
     assert await bench.paid() == [UPLOAD, CLASSIC_CLIP]

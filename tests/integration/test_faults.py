@@ -1,6 +1,6 @@
 """Each named misbehaviour of the studio, met by the real server: what the agent is told, and what the chain says.
 
-After every journey the sandbox's own chain is asked: the clip is paid at most once, whatever happened.
+After every journey the sandbox's own chain is asked: the video is paid at most once, whatever happened.
 """
 
 from collections.abc import Awaitable, Callable
@@ -20,10 +20,10 @@ async def test_a_slow_job_is_waited_for_call_by_call(make_bench: MakeBench, pict
     await bench.break_with("slow_job")
     async with bench.host() as host:
         first = await host.call("animate_image", image=str(picture), prompt="x", wait_seconds=1)
-        clip = await host.animate_to_the_end(image=str(picture), prompt="x")
+        video = await host.animate_to_the_end(image=str(picture), prompt="x")
 
     assert first["status"] in ("pending", "loading")
-    assert clip["status"] == "complete"
+    assert video["status"] == "complete"
     assert await bench.paid() == [UPLOAD, CLIP]
 
 
@@ -86,14 +86,14 @@ async def test_a_stuck_job_is_still_running_and_never_bought_again(bench: Bench,
 
 @pytest.mark.parametrize("fault", ["drop_after_settle:1", "settle_then_500:1", "fail_settlement:1"])
 @ON_BOTH_RAILS
-async def test_a_lost_answer_ends_with_the_clip_and_one_payment(bench: Bench, picture: Path, fault: str) -> None:
+async def test_a_lost_answer_ends_with_the_video_and_one_payment(bench: Bench, picture: Path, fault: str) -> None:
     async with bench.host() as host:
         await host.call("upload_image", image=str(picture))
         await bench.break_with(fault)
-        clip = await host.animate_to_the_end(image=str(picture), prompt="x")
+        video = await host.animate_to_the_end(image=str(picture), prompt="x")
 
-    assert clip["status"] == "complete"
-    assert Path(clip["file"]).exists()
+    assert video["status"] == "complete"
+    assert Path(video["file"]).exists()
     assert await bench.paid() == [UPLOAD, CLIP]
 
 
@@ -126,7 +126,7 @@ async def test_that_it_was_paid_for_once_more_is_told_to_whoever_asks_for_the_pi
         with anyio.fail_after(20):
             while not any(one["confirmed"] for one in (await bench.state())["uploads"]):
                 await anyio.sleep(0.1)
-        await anyio.sleep(0.3)  # it is in the books now, and nobody heard of it
+        await anyio.sleep(0.3)  # it is in the ledger now, and no one heard of it
         hosted = await host.call("upload_image", image=str(picture))
         again = await host.call("upload_image", image=str(picture))
 
@@ -138,16 +138,16 @@ async def test_that_it_was_paid_for_once_more_is_told_to_whoever_asks_for_the_pi
 
 
 @ON_BOTH_RAILS
-async def test_a_clip_says_that_its_pictures_place_was_paid_for_once_more(bench: Bench, picture: Path) -> None:
+async def test_a_video_says_that_its_pictures_place_was_paid_for_once_more(bench: Bench, picture: Path) -> None:
     await bench.break_with("drop_after_settle:1")
     async with bench.host() as host:
         first = await host.call("animate_image", image=str(picture), prompt="x")
-        clip = await host.animate_to_the_end(image=str(picture), prompt="x")
+        video = await host.animate_to_the_end(image=str(picture), prompt="x")
         again = await host.call("animate_image", image=str(picture), prompt="x")
 
     assert first.failed
     assert "uploaded again, and the result says so" in first.text
-    assert ["bought once more" in note for note in clip["notes"]] == [True]
+    assert ["bought once more" in note for note in video["notes"]] == [True]
     assert again["notes"] == ["This clip was bought before; nothing is paid for it again."]
     assert await bench.paid() == [UPLOAD, UPLOAD, CLIP]
 
@@ -170,9 +170,9 @@ async def test_a_second_402_is_never_signed_for(bench: Bench, picture: Path, rai
 async def test_an_overloaded_studio_is_asked_again_after_its_pause(bench: Bench, picture: Path) -> None:
     async with bench.host() as host:
         await bench.break_with("rate_limited:1")
-        clip = await host.animate_to_the_end(image=str(picture), prompt="x")
+        video = await host.animate_to_the_end(image=str(picture), prompt="x")
 
-    assert clip["status"] == "complete"
+    assert video["status"] == "complete"
     assert await bench.paid() == [UPLOAD, CLIP]
 
 
@@ -182,12 +182,12 @@ async def test_a_studio_out_of_order_costs_nothing_and_works_afterwards(bench: B
         await bench.break_with("server_error")
         first = await host.call("animate_image", image=str(picture), prompt="x")
         await bench.break_with()
-        clip = await host.animate_to_the_end(image=str(picture), prompt="x")
+        video = await host.animate_to_the_end(image=str(picture), prompt="x")
 
     assert first.failed
     assert first.text.startswith("studio_unreachable:")
     assert "Nothing was paid." in first.text
-    assert clip["status"] == "complete"
+    assert video["status"] == "complete"
     assert await bench.paid() == [UPLOAD, CLIP]
 
 
@@ -196,11 +196,11 @@ async def test_a_studio_out_of_order_costs_nothing_and_works_afterwards(bench: B
 async def test_a_broken_result_is_fetched_again_until_it_is_whole(bench: Bench, picture: Path, fault: str) -> None:
     await bench.break_with(fault)
     async with bench.host() as host:
-        clip = await host.animate_to_the_end(image=str(picture), prompt="x")
+        video = await host.animate_to_the_end(image=str(picture), prompt="x")
 
-    assert clip["status"] == "complete"
-    assert Path(clip["file"]).stat().st_size > 1000
-    assert [path.name for path in Path(clip["file"]).parent.iterdir() if path.name.endswith(".part")] == []
+    assert video["status"] == "complete"
+    assert Path(video["file"]).stat().st_size > 1000
+    assert [path.name for path in Path(video["file"]).parent.iterdir() if path.name.endswith(".part")] == []
 
 
 @pytest.mark.parametrize(
@@ -234,8 +234,8 @@ async def test_a_restarted_server_finishes_what_the_last_one_began(make_bench: M
     async with bench.host(process="forked") as host:
         begun = await host.call("animate_image", image=str(picture), prompt="x", wait_seconds=1)
     async with bench.host() as host:
-        clip = await host.animate_to_the_end(image=str(picture), prompt="x")
+        video = await host.animate_to_the_end(image=str(picture), prompt="x")
 
-    assert begun["job_id"] in (None, clip["job_id"])
-    assert clip["status"] == "complete"
+    assert begun["job_id"] in (None, video["job_id"])
+    assert video["status"] == "complete"
     assert await bench.paid() == [UPLOAD, CLIP]

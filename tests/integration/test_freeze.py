@@ -57,7 +57,7 @@ async def test_every_running_server_honours_a_freeze_at_once(bench: Bench, pictu
         ]
         paid_while_frozen = await bench.paid()
         await command(bench, "unfreeze", "--sandbox")
-        clip = await two.animate_to_the_end(image=str(picture), prompt="y")
+        video = await two.animate_to_the_end(image=str(picture), prompt="y")
 
     assert frozen.json["frozen"]
     assert all(map(refused_as_frozen, refused))
@@ -65,7 +65,7 @@ async def test_every_running_server_honours_a_freeze_at_once(bench: Bench, pictu
     assert "Nothing was paid." in refused[0].text
     assert "Only the owner can end it with seedance-mcp unfreeze" in refused[0].text
     assert paid_while_frozen == []
-    assert clip["status"] == "complete"
+    assert video["status"] == "complete"
     assert await bench.paid() == [UPLOAD, CLIP]
 
 
@@ -94,10 +94,10 @@ async def test_what_was_paid_before_a_freeze_is_finished_and_saved(make_bench: M
         while not begun["job_id"]:
             begun = await host.call("animate_image", image=str(picture), prompt="x", wait_seconds=1)
         await command(bench, "freeze")
-        clip = await host.animate_to_the_end(image=str(picture), prompt="x")
+        video = await host.animate_to_the_end(image=str(picture), prompt="x")
 
-    assert clip["job_id"] == begun["job_id"]
-    assert Path(clip["file"]).exists()
+    assert video["job_id"] == begun["job_id"]
+    assert Path(video["file"]).exists()
 
 
 async def test_a_credential_that_was_perhaps_never_sent_is_not_sent_while_frozen(bench: Bench, picture: Path) -> None:
@@ -110,13 +110,13 @@ async def test_a_credential_that_was_perhaps_never_sent_is_not_sent_while_frozen
         frozen = await host.call("animate_image", image=str(picture), prompt="x")
         paid_while_frozen = await bench.paid()
         await command(bench, "unfreeze")
-        clip = await host.animate_to_the_end(image=str(picture), prompt="x")
+        video = await host.animate_to_the_end(image=str(picture), prompt="x")
 
     assert lost.failed
     assert frozen.text.startswith("payment_outcome_unknown:")
     assert "held" in frozen.text
     assert paid_while_frozen == [UPLOAD]
-    assert clip["status"] == "complete"
+    assert video["status"] == "complete"
     assert await bench.paid() == [UPLOAD, CLIP]
 
 

@@ -80,7 +80,7 @@ async def test_a_slow_picture_is_refused_and_holds_up_no_healthy_one(
     assert "takes too long to decode. Nothing was paid. Save it anew as a plain PNG or JPEG" in hostile.text
 
 
-async def test_a_saved_clip_is_told_of_before_its_slow_thumbnail_is_made(bench: Bench, picture: Path) -> None:
+async def test_a_saved_video_is_told_of_before_its_slow_thumbnail_is_made(bench: Bench, picture: Path) -> None:
     await bench.break_with("slow_thumbnail")
     async with bench.host() as host:
         answer = await host.call("animate_image", image=str(picture), prompt="x", wait_seconds=0)

@@ -97,9 +97,9 @@ async def test_a_payment_that_only_the_chain_knows_is_not_made_again(bench: Benc
 async def test_a_chain_that_lists_nothing_stops_no_purchase(bench: Bench, picture: Path) -> None:
     await bench.break_with("no_logs")
     async with bench.host() as host:
-        clip = await host.animate_to_the_end(image=str(picture), prompt="x")
+        video = await host.animate_to_the_end(image=str(picture), prompt="x")
 
-    assert clip["file"]
+    assert video["file"]
 
 
 async def test_payments_that_a_ledger_or_a_job_explains_are_not_counted_again(bench: Bench, picture: Path) -> None:
@@ -144,9 +144,9 @@ async def test_another_picture_with_the_same_prompt_is_bought(bench: Bench, pict
         first = await host.animate_to_the_end(image=str(picture), prompt="x")
     other = draw(bench.folder / "other.png", colour=(200, 30, 30))
     async with bench.host(**at(bench, "new")) as host:
-        clip = await host.animate_to_the_end(image=str(other), prompt="x")
+        video = await host.animate_to_the_end(image=str(other), prompt="x")
 
-    assert clip["job_id"] != first["job_id"]
+    assert video["job_id"] != first["job_id"]
 
 
 async def test_a_new_ledger_waits_for_a_list_that_cannot_be_read(bench: Bench, picture: Path) -> None:

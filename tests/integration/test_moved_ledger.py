@@ -52,10 +52,10 @@ async def test_goes_on_once_the_file_is_back(bench: Bench, picture: Path) -> Non
         ledger_file(bench).rename(away)
         refused = await host.call("animate_image", image=str(picture), prompt="x")
         away.rename(ledger_file(bench))
-        clip = await host.animate_to_the_end(image=str(picture), prompt="x")
+        video = await host.animate_to_the_end(image=str(picture), prompt="x")
 
     assert refused.failed
-    assert clip["status"] == "complete"
+    assert video["status"] == "complete"
     assert await bench.paid() == [UPLOAD, CLIP]
 
 
@@ -68,11 +68,11 @@ async def test_sends_no_credential_again_that_the_new_ledger_does_not_know(bench
         move_the_folder(ledger_file(bench))
         await bench.break_with()
         async with bench.host() as new:
-            clip = await new.animate_to_the_end(image=str(picture), prompt="x")
+            video = await new.animate_to_the_end(image=str(picture), prompt="x")
         again = await old.call("animate_image", image=str(picture), prompt="x")
 
     assert lost.text.startswith("payment_outcome_unknown:")
-    assert clip["status"] == "complete"
+    assert video["status"] == "complete"
     assert again.text.startswith("ledger:")
     assert "held" in again.text
     assert (await bench.paid()).count(CLIP) == 1

@@ -152,8 +152,8 @@ async def test_the_embedded_sandbox_needs_no_wallet_and_no_second_terminal(tmp_p
         },
     )
     async with Client(server) as client:
-        clip = await Host(client).animate_to_the_end(image=str(picture), prompt="x")
-    assert clip["status"] == "complete"
+        video = await Host(client).animate_to_the_end(image=str(picture), prompt="x")
+    assert video["status"] == "complete"
     assert (tmp_path / "data/sandbox/wallet.json").stat().st_mode & 0o077 == 0
 
 
@@ -219,9 +219,9 @@ async def test_an_end_in_mid_payment_waits_for_the_answer_and_nothing_is_bought_
     bench = await make_bench(faults=("slow_answer=0.5:1",))
     assert await end_in_mid_payment(bench, picture, tell) == code
     async with bench.host() as host:
-        clip = await host.animate_to_the_end(image=str(picture), prompt="x")
+        video = await host.animate_to_the_end(image=str(picture), prompt="x")
 
-    assert clip["status"] == "complete"
+    assert video["status"] == "complete"
     assert await bench.paid() == [10_000, 320_000]
 
 

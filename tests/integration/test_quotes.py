@@ -21,15 +21,15 @@ async def test_a_quote_of_a_running_or_finished_video_is_zero_and_names_its_job(
         while not started["job_id"]:
             started = await host.call("animate_image", **request, wait_seconds=2)
         running = await host.call("quote_price", **request)
-        clip = await host.animate_to_the_end(**request)
+        video = await host.animate_to_the_end(**request)
         finished = await host.call("quote_price", **request)
         other = await host.call("quote_price", **request, take=2)
 
     for quote in (running, finished):
-        assert quote["job_id"] == started["job_id"] == clip["job_id"]
+        assert quote["job_id"] == started["job_id"] == video["job_id"]
         assert (quote["price_micro_usdc"], quote["cost_usd"], quote["upload_price_usd"]) == (0, "0.00", "0.00")
         assert (quote["allowed"], quote["needs_approval"]) == (True, False)
-        assert clip["job_id"] in quote["next_step"]
+        assert video["job_id"] in quote["next_step"]
     assert "(complete) answers it, and it costs nothing." in finished["notes"][0]
     assert (other["job_id"], other["price_micro_usdc"], other["allowed"]) == (None, 320_000, False)
     assert await bench.paid() == [10_000, 320_000]

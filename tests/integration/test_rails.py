@@ -28,19 +28,19 @@ async def test_a_studio_that_takes_only_mpp_is_paid_on_tempo(
     async with bench.host() as host:
         await host.call("upload_image", image=str(picture))
         quote = await host.call("quote_price", image=str(picture), prompt="x")
-        clip = await host.animate_to_the_end(image=str(picture), prompt="x")
+        video = await host.animate_to_the_end(image=str(picture), prompt="x")
         again = await host.call("animate_image", image=str(picture), prompt="x")
 
     [offer] = quote["offers"]
     assert quote["allowed"]
     assert (offer["rail"], offer["fee_usd"], offer["refused_because"]) == ("mpp", "0.02", None)
     assert offer["balance_usd"] == "49.984424"
-    assert (clip["status"], clip["rail"]) == ("complete", "mpp")
-    assert await anyio.Path(clip["file"]).exists()
-    assert clip["receipt"]["network"] == "eip155:4024217"
-    assert again["job_id"] == clip["job_id"]
+    assert (video["status"], video["rail"]) == ("complete", "mpp")
+    assert await anyio.Path(video["file"]).exists()
+    assert video["receipt"]["network"] == "eip155:4024217"
+    assert again["job_id"] == video["job_id"]
     [upload, generation] = (await bench.state())["settlements"]
-    assert generation["transaction"] == clip["receipt"]["transaction"]
+    assert generation["transaction"] == video["receipt"]["transaction"]
     assert upload["fee_micro_usdc"] == generation["fee_micro_usdc"] == FEE
 
 
@@ -50,18 +50,18 @@ async def test_of_both_rails_the_one_is_paid_on_that_the_wallet_can(
 ) -> None:
     bench = await make_bench(rails=("x402", "mpp"), funded_on=funded_on)
     async with bench.host() as host:
-        clip = await host.animate_to_the_end(image=str(picture), prompt="x")
+        video = await host.animate_to_the_end(image=str(picture), prompt="x")
 
-    assert (clip["status"], clip["rail"]) == ("complete", rail)
+    assert (video["status"], video["rail"]) == ("complete", rail)
     assert await rails_paid(bench) == [(rail, UPLOAD), (rail, CLIP)]
 
 
 async def test_the_owners_order_comes_first(make_bench: MakeBench, picture: Path) -> None:
     bench = await make_bench(rails=("x402", "mpp"))
     async with bench.host(SEEDANCE_RAILS="mpp,x402") as host:
-        clip = await host.animate_to_the_end(image=str(picture), prompt="x")
+        video = await host.animate_to_the_end(image=str(picture), prompt="x")
 
-    assert clip["rail"] == "mpp"
+    assert video["rail"] == "mpp"
     assert await rails_paid(bench) == [("mpp", UPLOAD), ("mpp", CLIP)]
 
 
@@ -101,32 +101,32 @@ async def test_a_studio_that_pays_the_network_fee_is_paid_the_price_alone(make_b
     async with bench.host(SEEDANCE_MAX_PER_DAY="0.33") as host:
         await host.call("upload_image", image=str(picture))
         quote = await host.call("quote_price", image=str(picture), prompt="x")
-        clip = await host.animate_to_the_end(image=str(picture), prompt="x")
+        video = await host.animate_to_the_end(image=str(picture), prompt="x")
         status = await host.call("wallet_status")
 
     [offer] = quote["offers"]
     assert (quote["allowed"], offer["fee_usd"]) == (True, "0.00")
     assert offer["token_name"] == "Sandbox dollar on eip155:4024217"
     assert offer["token_name"] in [balance["token_name"] for balance in status["balances"]]
-    assert (clip["status"], clip["rail"]) == ("complete", "mpp")
+    assert (video["status"], video["rail"]) == ("complete", "mpp")
     settled = (await bench.state())["settlements"]
     assert [entry["amount_micro_usdc"] for entry in settled] == [UPLOAD, CLIP]
     assert bench.address.lower() not in {entry["fee_payer"].lower() for entry in settled}
-    assert clip["receipt"]["transaction"] == settled[1]["transaction"]
+    assert video["receipt"]["transaction"] == settled[1]["transaction"]
     assert status["spent_24h_usd"] == "0.33"
 
 
 @pytest.mark.parametrize("fault", ["drop_after_settle:1", "settle_then_500:1", "fail_settlement:1"])
-async def test_a_lost_answer_of_a_sponsored_charge_ends_with_the_clip_and_one_payment(
+async def test_a_lost_answer_of_a_sponsored_charge_ends_with_the_video_and_one_payment(
     make_bench: MakeBench, picture: Path, fault: str
 ) -> None:
     bench = await make_bench(rails=("mpp",), sponsors_fees=True)
     async with bench.host() as host:
         await host.call("upload_image", image=str(picture))
         await bench.break_with(fault)
-        clip = await host.animate_to_the_end(image=str(picture), prompt="x")
+        video = await host.animate_to_the_end(image=str(picture), prompt="x")
 
-    assert clip["status"] == "complete"
+    assert video["status"] == "complete"
     assert await rails_paid(bench) == [("mpp", UPLOAD), ("mpp", CLIP)]
     shown = [payment["authorization"]["nonce"] for payment in (await bench.state())["payments_seen"]]
     assert len(set(shown[1:])) == 1, "the same bytes, however often they were sent"
@@ -154,12 +154,12 @@ async def test_the_fee_counts_against_the_days_budget(make_bench: MakeBench, pic
         await host.call("upload_image", image=str(picture))
         refused = await host.call("animate_image", image=str(picture), prompt="x")
     async with bench.host(SEEDANCE_MAX_PER_DAY="0.356") as host:
-        clip = await host.animate_to_the_end(image=str(picture), prompt="x")
+        video = await host.animate_to_the_end(image=str(picture), prompt="x")
 
     assert refused.failed
     assert refused.text.startswith("budget_exceeded:")
     assert "$0.34 is more than the $0.329424 left" in refused.text
-    assert clip["status"] == "complete"
+    assert video["status"] == "complete"
 
 
 @pytest.mark.slow

@@ -70,15 +70,15 @@ async def test_a_studio_that_repeats_our_secrets_gets_none_into_ledger_log_or_re
         async with Client(stdio_client(server, errlog=errlog)) as client:
             host = Host(client)
             await bench.break_with("echo_credential")
-            clip = await host.animate_to_the_end(image=str(picture), prompt="x")
-            said.append(clip.text)
+            video = await host.animate_to_the_end(image=str(picture), prompt="x")
+            said.append(video.text)
             for fault in ("failed_job", "second_402", "settle_then_500:1"):
                 await bench.break_with("echo_credential", fault)
                 answer = await host.call("animate_image", image=str(picture), prompt=fault, wait_seconds=3)
                 said.append(f"{answer.text} {json.dumps(answer.result.structured_content)}")
             said.append((await host.call("list_jobs")).text)
 
-    assert Path(clip["file"]).read_bytes()[4:8] == b"ftyp"
+    assert Path(video["file"]).read_bytes()[4:8] == b"ftyp"
     ledger = b"".join(path.read_bytes() for path in (tmp_path / "data").rglob("ledger.sqlite3*"))
     assert b"[redacted]" in ledger, "nothing was repeated"
     secrets = {"signature": SIGNATURE, "credential": OURS, "token": TOKEN}

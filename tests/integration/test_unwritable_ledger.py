@@ -65,7 +65,7 @@ async def test_a_ledger_locked_after_a_video_settled_says_what_was_paid(bench: B
         async with locked_once(bench, has_paid(2)):
             locked = await host.call("animate_image", image=str(picture), prompt="x")
             again = await host.call("animate_image", image=str(picture), prompt="x")
-        clip = await host.animate_to_the_end(image=str(picture), prompt="x")
+        video = await host.animate_to_the_end(image=str(picture), prompt="x")
 
     for answer in (locked, again):
         assert answer.failed
@@ -80,7 +80,7 @@ async def test_a_ledger_locked_after_a_video_settled_says_what_was_paid(bench: B
             "amount_micro_usdc": CLIP,
             "payment_id": 2,
         }
-    assert clip["status"] == "complete"
+    assert video["status"] == "complete"
     assert await bench.paid() == [UPLOAD, CLIP]
 
 
@@ -104,10 +104,10 @@ async def test_a_video_that_cannot_be_written_down_is_told_as_paid(bench: Bench,
         async with locked_once(bench, is_complete):
             answer = await host.call("animate_image", image=str(picture), prompt="x")
         [job] = (await bench.state())["jobs"]
-        clip = await host.call("get_job", job_id=job["id"])
+        video = await host.call("get_job", job_id=job["id"])
 
     assert answer.failed
     assert answer.text.startswith("ledger:")
     assert "$0.32 was paid (payment 2)." in answer.text
-    assert clip["file"]
+    assert video["file"]
     assert await bench.paid() == [UPLOAD, CLIP]

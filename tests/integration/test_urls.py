@@ -15,10 +15,10 @@ async def test_an_https_image_needs_no_upload(https_server: HttpsServer, bench: 
     url = https_server.add("/cat.png", picture.read_bytes(), content_type="image/png")
     async with bench.host() as host:
         quote = await host.call("quote_price", image=url, prompt="x")
-        clip = await host.animate_to_the_end(image=url, prompt="x")
+        video = await host.animate_to_the_end(image=url, prompt="x")
 
     assert (quote["exact"], quote["upload_price_usd"]) == (True, "0.00")
-    assert clip["status"] == "complete"
+    assert video["status"] == "complete"
     assert (await bench.state())["jobs"][0]["input"]["urls"] == [url]
     assert await bench.paid() == [320_000]
 
@@ -43,8 +43,8 @@ async def test_a_url_whose_picture_changes_is_bought_once_for_the_same_call_and_
         for shade, take in ((10, 1), (20, 1), (30, 1), (40, 2)):
             shown = draw(tmp_path / f"{shade}.png", colour=(shade, shade, 160))
             url = https_server.add("/webcam.png", shown.read_bytes(), content_type="image/png")
-            clip = await host.animate_to_the_end(image=url, prompt="x", take=take)
-            jobs.append(clip["job_id"])
+            video = await host.animate_to_the_end(image=url, prompt="x", take=take)
+            jobs.append(video["job_id"])
 
     assert jobs[0] == jobs[1] == jobs[2] != jobs[3]
     assert await bench.paid() == [320_000, 320_000]

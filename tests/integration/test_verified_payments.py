@@ -73,9 +73,9 @@ async def test_a_lost_receipt_names_the_transaction_or_the_nonce(bench: Bench, p
     async with bench.host() as host:
         await host.call("upload_image", image=str(picture))
         await bench.break_with("drop_after_settle:1", *([] if logs else ["no_logs"]))
-        clip = await host.animate_to_the_end(image=str(picture), prompt="x")
+        video = await host.animate_to_the_end(image=str(picture), prompt="x")
 
     truth = (await bench.state())["settlements"][-1]
-    assert clip["receipt"]["transaction"] == (truth["transaction"] if logs else None)
-    assert any(truth["nonce"] in note for note in clip["notes"]) is not logs
+    assert video["receipt"]["transaction"] == (truth["transaction"] if logs else None)
+    assert any(truth["nonce"] in note for note in video["notes"]) is not logs
     assert await bench.paid() == [UPLOAD, CLIP]

@@ -24,7 +24,7 @@ LIMITS: dict[str, Any] = {"SEEDANCE_MAX_PER_DAY": "50"}
 Draw = Callable[..., Path]
 
 
-class Buyer:
+class Customer:
     """A host that buys one take after the other of one picture, each under faults of its own."""
 
     def __init__(self, sandbox: "Sandbox", client: Client, picture: Path) -> None:
@@ -46,18 +46,18 @@ class Buyer:
             return [job["id"] for job in (await http.get("/_sandbox/state")).json()["jobs"]]
 
 
-OpenBuyer = Callable[..., AbstractAsyncContextManager[Buyer]]
+OpenCustomer = Callable[..., AbstractAsyncContextManager[Customer]]
 
 
 @pytest.fixture
-def open_buyer(make_sandbox: MakeSandbox, funded_key: str, make_picture: Draw, tmp_path: Path) -> OpenBuyer:
+def open_customer(make_sandbox: MakeSandbox, funded_key: str, make_picture: Draw, tmp_path: Path) -> OpenCustomer:
     """Open a host on a sandbox of its own."""
 
     @asynccontextmanager
-    async def opened(**settings: Any) -> AsyncGenerator[Buyer]:
+    async def opened(**settings: Any) -> AsyncGenerator[Customer]:
         sandbox = make_sandbox(**settings)
         async with open_host(sandbox, funded_key, tmp_path, **LIMITS) as client:
-            yield Buyer(sandbox, client, make_picture())
+            yield Customer(sandbox, client, make_picture())
 
     return opened
 
@@ -75,33 +75,33 @@ def read_saved(answer: CallToolResult) -> bytes:
     return Path(told["file"]).read_bytes()
 
 
-async def test_saves_a_video_whatever_the_status_word_is(open_buyer: OpenBuyer) -> None:
+async def test_saves_a_video_whatever_the_status_word_is(open_customer: OpenCustomer) -> None:
     words = ("done", "complete", "dreamt")
-    async with open_buyer() as buyer:
+    async with open_customer() as customer:
         for word in words:
-            assert read_saved(await buyer.buy(f"status_word={word}"))[4:8] == b"ftyp"
-        assert await buyer.paid() == [UPLOAD] + [CLIP] * len(words)
+            assert read_saved(await customer.buy(f"status_word={word}"))[4:8] == b"ftyp"
+        assert await customer.paid() == [UPLOAD] + [CLIP] * len(words)
 
 
-async def test_saves_a_video_whatever_field_names_it(open_buyer: OpenBuyer) -> None:
+async def test_saves_a_video_whatever_field_names_it(open_customer: OpenCustomer) -> None:
     shapes = ("video_object", "list", "string", "top_level")
-    async with open_buyer() as buyer:
+    async with open_customer() as customer:
         for shape in shapes:
-            assert read_saved(await buyer.buy(f"result_shape={shape}"))[4:8] == b"ftyp"
-        assert await buyer.paid() == [UPLOAD] + [CLIP] * len(shapes)
+            assert read_saved(await customer.buy(f"result_shape={shape}"))[4:8] == b"ftyp"
+        assert await customer.paid() == [UPLOAD] + [CLIP] * len(shapes)
 
 
-async def test_a_final_word_with_an_error_ends_as_failed(open_buyer: OpenBuyer) -> None:
+async def test_a_final_word_with_an_error_ends_as_failed(open_customer: OpenCustomer) -> None:
     words = ("expired", "failure", "moderated")
-    async with open_buyer() as buyer:
+    async with open_customer() as customer:
         for word in words:
             with anyio.fail_after(20):
-                answer = await buyer.buy("failed_job", f"status_word={word}")
+                answer = await customer.buy("failed_job", f"status_word={word}")
             told = read_all(answer)
             assert (answer.is_error, told["status"]) == (True, "failed"), word
             assert f"{word.capitalize()}: Generation failed" in told["error"]
             assert told["error"].startswith("«")
-        assert await buyer.paid() == [UPLOAD] + [CLIP] * len(words)
+        assert await customer.paid() == [UPLOAD] + [CLIP] * len(words)
 
 
 async def test_an_unknown_word_ends_as_failed_across_restarts(
@@ -118,37 +118,37 @@ async def test_an_unknown_word_ends_as_failed_across_restarts(
     assert (status, "Moderated:" in error) == ("failed", True)
 
 
-async def test_an_unknown_word_without_an_error_never_ends_as_failed(open_buyer: OpenBuyer) -> None:
-    async with open_buyer() as buyer:
-        answer = await buyer.buy("status_word=dreamt", "result_shape=nothing", wait_seconds=6)
+async def test_an_unknown_word_without_an_error_never_ends_as_failed(open_customer: OpenCustomer) -> None:
+    async with open_customer() as customer:
+        answer = await customer.buy("status_word=dreamt", "result_shape=nothing", wait_seconds=6)
         assert facts(answer)["status"] == "loading"
-        await break_with(buyer.sandbox, "status_word=dreamt")
-        done = await buyer.client.call_tool("get_job", {"job_id": facts(answer)["job_id"]})
+        await break_with(customer.sandbox, "status_word=dreamt")
+        done = await customer.client.call_tool("get_job", {"job_id": facts(answer)["job_id"]})
     assert read_saved(done)
 
 
-async def test_an_answer_in_another_shape_is_the_answer_to_our_question(open_buyer: OpenBuyer) -> None:
-    async with open_buyer() as buyer:
+async def test_an_answer_in_another_shape_is_the_answer_to_our_question(open_customer: OpenCustomer) -> None:
+    async with open_customer() as customer:
         for shape in ("no_id", "data"):
-            assert read_saved(await buyer.buy(f"answer_shape={shape}"))
+            assert read_saved(await customer.buy(f"answer_shape={shape}"))
 
 
-async def test_a_job_with_a_number_for_an_id_is_delivered(open_buyer: OpenBuyer) -> None:
-    async with open_buyer() as buyer:
-        answer = await buyer.buy("numeric_job_id")
+async def test_a_job_with_a_number_for_an_id_is_delivered(open_customer: OpenCustomer) -> None:
+    async with open_customer() as customer:
+        answer = await customer.buy("numeric_job_id")
         assert facts(answer)["job_id"].isdigit()
         assert read_saved(answer)
-        assert await buyer.paid() == [UPLOAD, CLIP]
+        assert await customer.paid() == [UPLOAD, CLIP]
 
 
-async def test_another_jobs_answer_is_not_delivered_as_ours(open_buyer: OpenBuyer) -> None:
-    async with open_buyer() as buyer:
-        first = facts(await buyer.buy())
-        await buyer.buy("answer_shape=other_job", wait_seconds=3)
-        await break_with(buyer.sandbox)
-        job_ids = await buyer.job_ids()
-        second = facts(await buyer.client.call_tool("get_job", {"job_id": job_ids[1]}))
-        assert await buyer.paid() == [UPLOAD, CLIP, CLIP]
+async def test_another_jobs_answer_is_not_delivered_as_ours(open_customer: OpenCustomer) -> None:
+    async with open_customer() as customer:
+        first = facts(await customer.buy())
+        await customer.buy("answer_shape=other_job", wait_seconds=3)
+        await break_with(customer.sandbox)
+        job_ids = await customer.job_ids()
+        second = facts(await customer.client.call_tool("get_job", {"job_id": job_ids[1]}))
+        assert await customer.paid() == [UPLOAD, CLIP, CLIP]
     assert [first["job_id"], second["job_id"]] == job_ids
     assert first["job_id"] in str(first["video_url"])
     assert second["job_id"] in str(second["video_url"])
@@ -174,55 +174,55 @@ async def test_a_list_of_jobs_is_read_or_said_to_be_unreadable(
             assert "Nothing is running." not in listed["next_step"]
 
 
-async def test_jobs_are_polled_one_by_one_where_the_list_cannot_be_read(open_buyer: OpenBuyer) -> None:
-    async with open_buyer(job_seconds=6) as buyer:
+async def test_jobs_are_polled_one_by_one_where_the_list_cannot_be_read(open_customer: OpenCustomer) -> None:
+    async with open_customer(job_seconds=6) as customer:
         for _ in range(2):
-            await buyer.buy("list_shape=unreadable", wait_seconds=2)
-        for job_id in await buyer.job_ids():
-            assert read_saved(await buyer.client.call_tool("get_job", {"job_id": job_id}))
+            await customer.buy("list_shape=unreadable", wait_seconds=2)
+        for job_id in await customer.job_ids():
+            assert read_saved(await customer.client.call_tool("get_job", {"job_id": job_id}))
 
 
-async def test_saves_a_video_whatever_encoding_it_is_sent_in(open_buyer: OpenBuyer) -> None:
-    async with open_buyer() as buyer:
-        plain = read_saved(await buyer.buy())
+async def test_saves_a_video_whatever_encoding_it_is_sent_in(open_customer: OpenCustomer) -> None:
+    async with open_customer() as customer:
+        plain = read_saved(await customer.buy())
         for encoding in ("gzip", "aws_chunked", "none", "empty"):
-            saved = read_saved(await buyer.buy(f"video_encoding={encoding}"))
+            saved = read_saved(await customer.buy(f"video_encoding={encoding}"))
             assert saved[:32] == plain[:32]
 
 
-async def test_saves_what_plays_under_its_real_extension(open_buyer: OpenBuyer) -> None:
+async def test_saves_what_plays_under_its_real_extension(open_customer: OpenCustomer) -> None:
     kinds = {
         "trailing": (".mp4", "5 bytes follow", "video/mp4"),
         "styp": (".mp4", "styp", "video/mp4"),
         "webm": (".webm", "WebM", "video/webm"),
         "matroska": (".mkv", "Matroska", "video/x-matroska"),
     }
-    async with open_buyer() as buyer:
+    async with open_customer() as customer:
         for kind, (suffix, note, media_type) in kinds.items():
-            answer = await buyer.buy(f"video_body={kind}")
+            answer = await customer.buy(f"video_body={kind}")
             told = facts(answer)
             assert Path(told["file"]).suffix == suffix
             assert [note in one for one in told["notes"]] == [True]
             assert measure(told["file"])[1] > 0
             [link] = [part for part in answer.content if isinstance(part, ResourceLink)]
-            [content] = (await buyer.client.read_resource(f"seedance://videos/{told['job_id']}")).contents
+            [content] = (await customer.client.read_resource(f"seedance://videos/{told['job_id']}")).contents
             assert (link.mime_type, content.mime_type) == (media_type, media_type)
-            again = facts(await buyer.client.call_tool("get_job", {"job_id": told["job_id"]}))
+            again = facts(await customer.client.call_tool("get_job", {"job_id": told["job_id"]}))
             assert (again["file"], again["notes"]) == (told["file"], told["notes"])
 
 
-async def test_what_is_no_video_is_not_saved_as_one(open_buyer: OpenBuyer) -> None:
+async def test_what_is_no_video_is_not_saved_as_one(open_customer: OpenCustomer) -> None:
     says = {"blank": "is empty", "json": "a JSON document", "xml": "an XML document", "html": "a web page"}
-    async with open_buyer() as buyer:
+    async with open_customer() as customer:
         for kind, word in says.items():
-            answer = await buyer.buy(f"video_body={kind}")
+            answer = await customer.buy(f"video_body={kind}")
             assert answer.is_error, kind
             assert word in str(answer.content)
-        await break_with(buyer.sandbox)
-        job_ids = await buyer.job_ids()
+        await break_with(customer.sandbox)
+        job_ids = await customer.job_ids()
         assert len(job_ids) == len(says)
         for job_id in job_ids:
-            assert read_saved(await buyer.client.call_tool("get_job", {"job_id": job_id}))
+            assert read_saved(await customer.client.call_tool("get_job", {"job_id": job_id}))
 
 
 ERROR = "seedance-mcp/error"
@@ -238,12 +238,12 @@ def let_pass(folder: Path, seconds: float) -> None:
     db.close()
 
 
-async def test_a_video_that_cannot_be_saved_is_told_with_its_url_and_age(open_buyer: OpenBuyer) -> None:
-    async with open_buyer() as buyer:
-        bought = await buyer.buy("expired_result")
-        [job_id] = await buyer.job_ids()
-        early = facts(await buyer.client.call_tool("get_job", {"job_id": job_id, "wait_seconds": 0}))
-        asked = await buyer.client.call_tool("get_job", {"job_id": job_id})
+async def test_a_video_that_cannot_be_saved_is_told_with_its_url_and_age(open_customer: OpenCustomer) -> None:
+    async with open_customer() as customer:
+        bought = await customer.buy("expired_result")
+        [job_id] = await customer.job_ids()
+        early = facts(await customer.client.call_tool("get_job", {"job_id": job_id, "wait_seconds": 0}))
+        asked = await customer.client.call_tool("get_job", {"job_id": job_id})
     for answer in (bought, asked):
         assert answer.is_error
         told = (answer.meta or {})[ERROR]
@@ -309,36 +309,36 @@ async def test_a_disk_that_says_no_never_makes_a_result_expire(
         assert read_saved(await client.call_tool("get_job", {"job_id": job_id}))
 
 
-async def test_a_deleted_video_is_reported_and_fetched_again(open_buyer: OpenBuyer) -> None:
-    async with open_buyer() as buyer:
-        bought = facts(await buyer.buy())
+async def test_a_deleted_video_is_reported_and_fetched_again(open_customer: OpenCustomer) -> None:
+    async with open_customer() as customer:
+        bought = facts(await customer.buy())
         file, uri = Path(bought["file"]), f"seedance://jobs/{bought['job_id']}"
         file.unlink()
-        [line] = facts(await buyer.client.call_tool("list_jobs", {}))["jobs"]
-        [content] = (await buyer.client.read_resource(uri)).contents
-        fetched = facts(await buyer.client.call_tool("get_job", {"job_id": bought["job_id"]}))
+        [line] = facts(await customer.client.call_tool("list_jobs", {}))["jobs"]
+        [content] = (await customer.client.read_resource(uri)).contents
+        fetched = facts(await customer.client.call_tool("get_job", {"job_id": bought["job_id"]}))
         assert (line["file"], f"The saved file {file} is missing." in str(content)) == (None, True)
         assert (fetched["file"], file.exists()) == (str(file), True)
         file.unlink()
-        buyer.takes -= 1  # the same request as before
-        assert read_saved(await buyer.buy())
-        assert await buyer.paid() == [UPLOAD, CLIP]
+        customer.takes -= 1  # the same request as before
+        assert read_saved(await customer.buy())
+        assert await customer.paid() == [UPLOAD, CLIP]
 
 
-async def test_a_deleted_video_that_the_studio_has_no_more_is_said_to_be_gone(open_buyer: OpenBuyer) -> None:
-    async with open_buyer() as buyer:
-        bought = facts(await buyer.buy())
+async def test_a_deleted_video_that_the_studio_has_no_more_is_said_to_be_gone(open_customer: OpenCustomer) -> None:
+    async with open_customer() as customer:
+        bought = facts(await customer.buy())
         Path(bought["file"]).unlink()
-        await break_with(buyer.sandbox, "expired_result")
-        asked = await buyer.client.call_tool("get_job", {"job_id": bought["job_id"]})
-        buyer.takes -= 1  # the same request as before
-        again = await buyer.buy("expired_result")
+        await break_with(customer.sandbox, "expired_result")
+        asked = await customer.client.call_tool("get_job", {"job_id": bought["job_id"]})
+        customer.takes -= 1  # the same request as before
+        again = await customer.buy("expired_result")
         for answer in (asked, again):
             assert answer.is_error
             assert (answer.meta or {})[ERROR]["code"] == "video_gone"
             assert f"The saved file {bought['file']} is missing." in str(answer.content)
             assert "$0.32 was paid" in str(answer.content)
-        assert await buyer.paid() == [UPLOAD, CLIP]
+        assert await customer.paid() == [UPLOAD, CLIP]
 
 
 @pytest.mark.parametrize(
@@ -351,16 +351,16 @@ async def test_a_deleted_video_that_the_studio_has_no_more_is_said_to_be_gone(op
     ],
 )
 async def test_a_result_without_one_video_is_told_in_the_studios_words(
-    open_buyer: OpenBuyer, shape: str, says: str
+    open_customer: OpenCustomer, shape: str, says: str
 ) -> None:
-    async with open_buyer() as buyer:
-        answer = await buyer.buy(f"result_shape={shape}")
+    async with open_customer() as customer:
+        answer = await customer.buy(f"result_shape={shape}")
         told = answer.content[0]
         assert answer.is_error
         assert says in getattr(told, "text", "")
-        await break_with(buyer.sandbox)
-        [job_id] = await buyer.job_ids()
-        assert read_saved(await buyer.client.call_tool("get_job", {"job_id": job_id}))
+        await break_with(customer.sandbox)
+        [job_id] = await customer.job_ids()
+        assert read_saved(await customer.client.call_tool("get_job", {"job_id": job_id}))
 
 
 async def test_an_untracked_video_that_cannot_be_saved_has_its_url_or_an_end(

@@ -16,7 +16,7 @@ from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
 from seedance_mcp.adapters.studio.client import Address, Studio
 from seedance_mcp.adapters.wallet import open_throwaway_wallet
 from seedance_mcp.core.records import Job
-from seedance_mcp.jobs.poller import JobWatcher
+from seedance_mcp.jobs.poller import JobPoller
 from tests.adapters.ledger.rows import reserve, settle, sign
 from tests.payments.test_refused_payments import Clock
 from tests.servers import Asked, RawServer, build_answer, serve_raw
@@ -30,7 +30,7 @@ SLACK_SECONDS = 4
 
 @dataclass
 class Teller:
-    """Tells of jobs as its test wishes; ids are in the order of their making."""
+    """Tells of jobs as its test arguments; ids are in the order of their making."""
 
     running: dict[str, int] = field(default_factory=dict[str, int])
     retry_after: str | None = None
@@ -66,7 +66,7 @@ class Bench:
     teller: Teller
     server: RawServer
     ledger: SQLiteLedger
-    watcher: JobWatcher
+    poller: JobPoller
     changes: list[str]
 
     async def add(self, number: int, *, age: float = 0) -> Job:
@@ -74,7 +74,7 @@ class Bench:
         job_id, now = f"cmjob{number:06d}", time.time() - age
         payment = await settle(
             self.ledger,
-            await sign(self.ledger, await reserve(self.ledger, fingerprint=job_id, now=now), now=now),
+            await sign(self.ledger, await reserve(self.ledger, idempotency_key=job_id, now=now), now=now),
             now=now,
             answer=b"{}",
         )
@@ -120,7 +120,7 @@ async def open_bench(
 
                     tasks.start_soon(run)
 
-                watcher = JobWatcher(
+                poller = JobPoller(
                     studio=studio,
                     ledger=ledger,
                     save=save,
@@ -131,7 +131,7 @@ async def open_bench(
                     now=now,
                 )
                 await wallet.sign_in("warm")  # the first signature loads its library
-                yield Bench(teller, server, ledger, watcher, changes)
+                yield Bench(teller, server, ledger, poller, changes)
                 tasks.cancel_scope.cancel()
     await ledger.close()
 
@@ -140,7 +140,7 @@ async def open_bench(
 async def test_questions_have_a_ceiling_however_many_jobs_there_are(tmp_path: Path, jobs: int) -> None:
     async with open_bench(tmp_path) as bench:
         for number in range(jobs):
-            bench.watcher.watch(await bench.add(number, age=number / jobs))
+            bench.poller.watch(await bench.add(number, age=number / jobs))
         already, began_at = len(bench.server.asked), time.monotonic()
         await anyio.sleep(2)
         asked, seconds = len(bench.server.asked) - already, time.monotonic() - began_at
@@ -153,8 +153,8 @@ async def test_a_job_on_the_last_page_is_found_without_a_question_of_its_own(tmp
         jobs = [await bench.add(number, age=20) for number in range(150)]
         bench.teller.running[jobs[0].job_id] = 100
         for job in jobs:
-            bench.watcher.watch(job)
-        done = await bench.watcher.wait(jobs[0], deadline=anyio.current_time() + 10)
+            bench.poller.watch(job)
+        done = await bench.poller.wait(jobs[0], deadline=anyio.current_time() + 10)
 
     assert (done.status, done.file) == ("complete", "/v.mp4")
     assert set(bench.routes()) == {"/api/jobs"}
@@ -165,12 +165,12 @@ async def test_retry_after_is_obeyed_also_when_a_caller_comes_again(tmp_path: Pa
         bench.teller.retry_after = "2"
         job = await bench.add(1, age=20)
         while not bench.server.asked:
-            await bench.watcher.wait(job, deadline=anyio.current_time() + 0.1)
+            await bench.poller.wait(job, deadline=anyio.current_time() + 0.1)
         for _ in range(5):
-            await bench.watcher.wait(job, deadline=anyio.current_time() + 0.2)
+            await bench.poller.wait(job, deadline=anyio.current_time() + 0.2)
         assert len(bench.server.asked) == 1
         bench.teller.retry_after, bench.teller.running[job.job_id] = None, 100
-        done = await bench.watcher.wait(job, deadline=anyio.current_time() + 10)
+        done = await bench.poller.wait(job, deadline=anyio.current_time() + 10)
     assert done.file is not None
 
 
@@ -178,7 +178,7 @@ async def test_an_old_job_is_asked_for_as_soon_as_somebody_waits(tmp_path: Path)
     async with open_bench(tmp_path) as bench:
         job = await bench.add(1, age=3000)
         bench.teller.running[job.job_id] = 100
-        done = await bench.watcher.wait(job, deadline=anyio.current_time() + 10)
+        done = await bench.poller.wait(job, deadline=anyio.current_time() + 10)
     assert done.file is not None
 
 
@@ -188,13 +188,13 @@ async def test_a_clock_that_jumps_stops_neither_the_questions_nor_the_end_of_a_w
     async with open_bench(tmp_path, now=clock) as bench:
         job = await bench.add(1)
         while not bench.server.asked:
-            await bench.watcher.wait(job, deadline=anyio.current_time() + 0.1)
+            await bench.poller.wait(job, deadline=anyio.current_time() + 0.1)
         clock.ahead = jump
         asked_before, began_at = len(bench.server.asked), time.monotonic()
-        await bench.watcher.wait(job, deadline=anyio.current_time() + 1)
+        await bench.poller.wait(job, deadline=anyio.current_time() + 1)
         waited, asked = time.monotonic() - began_at, len(bench.server.asked) - asked_before
         bench.teller.running[job.job_id] = 100
-        done = await bench.watcher.wait(job, deadline=anyio.current_time() + 10)
+        done = await bench.poller.wait(job, deadline=anyio.current_time() + 10)
 
     assert asked >= 1
     assert 0.9 < waited < 1 + SLACK_SECONDS
@@ -212,16 +212,16 @@ async def test_progress_is_told_exactly_and_written_down_in_steps(tmp_path: Path
         job = await bench.add(1, age=20)
         bench.teller.running[job.job_id] = 50
         while 50 not in told:
-            await bench.watcher.wait(job, deadline=anyio.current_time() + 0.3, report=report)
+            await bench.poller.wait(job, deadline=anyio.current_time() + 0.3, report=report)
         bench.teller.running[job.job_id] = 53
         while 53 not in told:
-            await bench.watcher.wait(job, deadline=anyio.current_time() + 0.3, report=report)
+            await bench.poller.wait(job, deadline=anyio.current_time() + 0.3, report=report)
         written = await bench.ledger.find_job(job.job_id)
-        latest = bench.watcher.latest(job)
+        latest = bench.poller.latest(job)
         for progress in (57, 61):  # small steps add up
             bench.teller.running[job.job_id] = progress
             while progress not in told:
-                await bench.watcher.wait(job, deadline=anyio.current_time() + 0.3, report=report)
+                await bench.poller.wait(job, deadline=anyio.current_time() + 0.3, report=report)
         written_later = await bench.ledger.find_job(job.job_id)
 
     assert written is not None

@@ -1,4 +1,4 @@
-"""Tempo charges from the inside: the very bytes of the official client, their fees in the books, their fate."""
+"""Tempo charges from the inside: the very bytes of the official client, their fees in the ledger, their settlement."""
 
 import json
 import sys
@@ -18,8 +18,8 @@ from seedance_mcp.core.records import Payment
 from seedance_mcp.core.wire.mpp import build_charge
 from seedance_mcp.core.wire.offers import Offer, read_offers
 from seedance_mcp.core.wire.responses import Refused
-from seedance_mcp.payments.reconciler import Recovery
-from seedance_mcp.payments.settlement import Fate
+from seedance_mcp.payments.reconciler import Reconciler
+from seedance_mcp.payments.settlement import Settlement
 from seedance_mcp.sandbox import Sandbox
 from tests.adapters.ledger.rows import NOW, WALLET, settle, sign, write_offer, write_request
 from tests.core.wire.test_mpp import CHALLENGE, TRANSACTION
@@ -91,7 +91,7 @@ async def test_a_charge_for_another_chain_token_or_wallet_is_not_signed(field: s
         await wallet.sign_charge({**document, "transaction": other}, LIVE_CHARGES)
 
 
-# ── the books ────────────────────────────────────────────────────────────────────────────────────────────────────────
+# ── the ledger ────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
 @pytest.fixture
@@ -100,8 +100,8 @@ async def ledger(tmp_path: Path) -> SQLiteLedger:
 
 
 async def reserve(ledger: SQLiteLedger) -> Payment:
-    async with ledger.lock_budget() as books:
-        return await books.reserve(
+    async with ledger.lock_budget() as transaction:
+        return await transaction.reserve(
             write_request(), write_offer(), wallet=WALLET, hold_until=int(NOW) + 60, now=NOW, fee_micro_usdc=HELD
         )
 
@@ -142,21 +142,24 @@ async def test_the_chain_says_what_became_of_a_charge(
     settings = settings_for(sandbox, funded_key, tmp_path / "data")
     async with services_on(settings) as services:
         await services.generation.upload(str(make_picture()))
-        recovery: Recovery = services.reconciler
-        find_fate, payment = recovery.chains.find_fate, await recovery.ledger.find_payment(1)
+        reconciler: Reconciler = services.reconciler
+        check_settlement, payment = (
+            reconciler.settlement_checker.check_settlement,
+            await reconciler.ledger.find_payment(1),
+        )
         assert payment is not None
         document = dict(payment.document or {})
         transaction: Any = document["transaction"]
         unknown = {**document, "hash": "0x" + "7" * 64}
         expired = {**unknown, "transaction": {**transaction, "validBefore": 1_000_000_000}}
-        fates = [await find_fate(replace(payment, document=one)) for one in (document, unknown, expired)]
+        settlements = [await check_settlement(replace(payment, document=one)) for one in (document, unknown, expired)]
         sandbox.stop()
-        silent = await find_fate(payment)
+        silent = await check_settlement(payment)
 
     assert payment.fee_micro_usdc == FEE
-    assert fates[0] == Fate(used=True, transaction=str(document["hash"]), fee_micro_usdc=FEE)
-    assert fates[1] is None, "it may still be included"
-    assert fates[2] == Fate(used=False, fee_micro_usdc=0)
+    assert settlements[0] == Settlement(used=True, transaction=str(document["hash"]), fee_micro_usdc=FEE)
+    assert settlements[1] is None, "it may still be included"
+    assert settlements[2] == Settlement(used=False, fee_micro_usdc=0)
     assert silent is None
 
 
@@ -167,8 +170,11 @@ async def test_the_chain_finds_a_sponsored_charge_by_its_memo(
     settings = settings_for(sandbox, funded_key, tmp_path / "data")
     async with services_on(settings) as services:
         await services.generation.upload(str(make_picture()))
-        recovery: Recovery = services.reconciler
-        find_fate, payment = recovery.chains.find_fate, await recovery.ledger.find_payment(1)
+        reconciler: Reconciler = services.reconciler
+        check_settlement, payment = (
+            reconciler.settlement_checker.check_settlement,
+            await reconciler.ledger.find_payment(1),
+        )
         assert payment is not None
         document = dict(payment.document or {})
         transaction: Any = document["transaction"]
@@ -180,17 +186,17 @@ async def test_the_chain_finds_a_sponsored_charge_by_its_memo(
             other | {"validBefore": 1_000_000_000},
         )
         documents = [{**document, "transaction": {**transaction, **change}} for change in changes]
-        fates = [await find_fate(replace(payment, document=one)) for one in documents]
+        settlements = [await check_settlement(replace(payment, document=one)) for one in documents]
         sandbox.stop()
-        silent = await find_fate(payment)
+        silent = await check_settlement(payment)
 
     [settlement] = sandbox.tempo.settlements()
     assert "hash" not in document
     assert (payment.fee_micro_usdc, payment.cost_micro_usdc) == (0, 10_000)
     assert payment.receipt is not None
     assert payment.receipt.transaction == settlement.transaction
-    found = Fate(used=True, transaction=settlement.transaction, fee_micro_usdc=0)
-    assert fates == [found, found, None, Fate(used=False, fee_micro_usdc=0)]
+    found = Settlement(used=True, transaction=settlement.transaction, fee_micro_usdc=0)
+    assert settlements == [found, found, None, Settlement(used=False, fee_micro_usdc=0)]
     assert silent is None
 
 

@@ -15,8 +15,8 @@ from hypothesis import strategies as st
 from seedance_mcp.adapters.chain.rpc import ChainRpc
 from seedance_mcp.config.profiles import LIVE
 from seedance_mcp.core.records import Payment
-from seedance_mcp.payments.reconciler import Recovery
-from seedance_mcp.payments.settlement import Block, Chains, Fate, Node
+from seedance_mcp.payments.reconciler import Reconciler
+from seedance_mcp.payments.settlement import Block, ChainNode, Settlement, SettlementChecker
 from seedance_mcp.sandbox import Sandbox
 from seedance_mcp.sandbox.chains.rpc import answer_rpc
 from seedance_mcp.sandbox.chains.tempo_rpc import answer_tempo
@@ -36,7 +36,7 @@ class Case:
     """A settled upload, and the same payment as if its transaction had never been sent."""
 
     sandbox: Sandbox
-    chains: Chains
+    chains: SettlementChecker
     settled: Payment
 
     @property
@@ -64,14 +64,14 @@ async def case(
     sandbox = make_sandbox(rails=(rail,), sponsors_fees=sponsored)
     async with services_on(settings_for(sandbox, funded_key, tmp_path / "data")) as services:
         await services.generation.upload(str(make_picture()))
-        recovery: Recovery = services.reconciler
-        payment = await recovery.ledger.find_payment(1)
+        reconciler: Reconciler = services.reconciler
+        payment = await reconciler.ledger.find_payment(1)
         assert payment is not None
-        yield Case(sandbox, recovery.chains, payment)
+        yield Case(sandbox, reconciler.settlement_checker, payment)
 
 
 @asynccontextmanager
-async def lying(case: Case, lie: Lie, *, places: str = "l") -> AsyncGenerator[Chains]:
+async def lying(case: Case, lie: Lie, *, places: str = "l") -> AsyncGenerator[SettlementChecker]:
     """The chains as seen through an RPC address that lies, or through it (`l`) and an honest one (`h`), in order."""
 
     async def answer(asked: Asked, writer: asyncio.StreamWriter) -> None:
@@ -101,13 +101,13 @@ def only(method: str, said: Any) -> Lie:
 
 
 async def test_the_honest_chain_says_what_happened(case: Case) -> None:
-    find_fate = case.chains.find_fate
-    assert await find_fate(case.never_sent) is None, "it may still be included"
+    check_settlement = case.chains.check_settlement
+    assert await check_settlement(case.never_sent) is None, "it may still be included"
     case.let_expire()
-    settled, never = await find_fate(case.settled), await find_fate(case.never_sent)
+    settled, never = await check_settlement(case.settled), await check_settlement(case.never_sent)
     assert settled is not None
     assert settled.used
-    assert never in (Fate(used=False), Fate(used=False, fee_micro_usdc=0))
+    assert never in (Settlement(used=False), Settlement(used=False, fee_micro_usdc=0))
 
 
 BROKEN: dict[str, Lie] = {
@@ -128,8 +128,8 @@ async def test_a_broken_or_foreign_chain_never_says_that_a_payment_is_dead(case:
     for name, lie in BROKEN.items():
         async with lying(case, lie) as chains:
             for payment in (case.settled, case.never_sent):
-                fate = await chains.find_fate(payment)
-                assert fate is None or fate.used, name
+                settlement = await chains.check_settlement(payment)
+                assert settlement is None or settlement.used, name
 
 
 HIDDEN: dict[str, dict[str, Any]] = {
@@ -147,18 +147,18 @@ def hide(method: str, _: list[Any], honest: dict[str, Any]) -> dict[str, Any]:
 async def test_a_node_that_hides_a_payment_is_believed_where_there_is_no_other(case: Case) -> None:
     case.let_expire()
     async with lying(case, hide) as chains:
-        fate = await chains.find_fate(case.settled)
+        settlement = await chains.check_settlement(case.settled)
     if case.settled.rail == "x402":
-        assert fate == Fate(used=False)
+        assert settlement == Settlement(used=False)
     else:
-        assert fate is None, "it does not keep the receipts of that time"
+        assert settlement is None, "it does not keep the receipts of that time"
 
 
 async def test_of_several_nodes_those_that_hide_a_payment_are_not_believed(case: Case) -> None:
     case.let_expire()
     for places in ("lh", "hl", "llh"):
         async with lying(case, hide, places=places) as chains:
-            moved = await chains.find_fate(case.settled)
+            moved = await chains.check_settlement(case.settled)
         assert moved is not None, places
         assert moved.used, places
 
@@ -167,12 +167,12 @@ async def test_a_payment_is_dead_only_by_the_word_of_every_node(case: Case) -> N
     case.let_expire()
     for places in ("lh", "hl"):
         async with lying(case, BROKEN["error"], places=places) as chains:
-            moved, unsaid = await chains.find_fate(case.settled), await chains.find_fate(case.never_sent)
+            moved, unsaid = await chains.check_settlement(case.settled), await chains.check_settlement(case.never_sent)
         assert moved is not None, places
         assert moved.used, places
         assert unsaid is None, places
     async with lying(case, lambda _method, _params, honest: honest, places="lh") as chains:
-        dead = await chains.find_fate(case.never_sent)
+        dead = await chains.check_settlement(case.never_sent)
     assert dead is not None
     assert not dead.used
 
@@ -182,15 +182,15 @@ async def test_a_node_without_receipts_does_not_hide_a_charge_from_its_own_event
     answers: tuple[dict[str, Any], ...] = ({"result": None}, {"result": None, "error": {"code": 1}})
     for answer in answers:
         async with lying(case, only("eth_getTransactionReceipt", answer)) as chains:
-            fate = await chains.find_fate(case.settled)
-        assert fate is None or fate.used, answer
+            settlement = await chains.check_settlement(case.settled)
+        assert settlement is None or settlement.used, answer
 
 
 async def test_a_node_that_claims_blocks_of_the_future_does_not_hide_a_payment(case: Case) -> None:
     future: dict[str, Any] = {"result": {"number": "0xffffff", "timestamp": "0xffffffff", "transactions": []}}
     async with lying(case, only("eth_getBlockByNumber", future)) as chains:
-        fate = await chains.find_fate(case.settled)
-    assert fate is None or fate.used
+        settlement = await chains.check_settlement(case.settled)
+    assert settlement is None or settlement.used
 
 
 async def test_a_node_that_forgot_what_happened_then_says_nothing_of_it(case: Case) -> None:
@@ -202,8 +202,8 @@ async def test_a_node_that_forgot_what_happened_then_says_nothing_of_it(case: Ca
         return {**honest, "result": forgotten[method]} if method in forgotten else honest
 
     async with lying(case, forget) as chains:
-        fate = await chains.find_fate(case.settled)
-    assert fate is None or fate.used
+        settlement = await chains.check_settlement(case.settled)
+    assert settlement is None or settlement.used
 
 
 async def test_the_receipt_of_another_transaction_proves_nothing(case: Case) -> None:
@@ -211,8 +211,8 @@ async def test_the_receipt_of_another_transaction_proves_nothing(case: Case) -> 
                           "effectiveGasPrice": "0x1"}}  # fmt: skip
     case.let_expire()
     async with lying(case, only("eth_getTransactionReceipt", foreign)) as chains:
-        fate = await chains.find_fate(case.settled)
-    assert fate is None or fate.used
+        settlement = await chains.check_settlement(case.settled)
+    assert settlement is None or settlement.used
 
 
 async def test_a_node_that_keeps_only_late_blocks_is_asked_for_no_others(case: Case) -> None:
@@ -229,7 +229,7 @@ async def test_a_node_that_keeps_only_late_blocks_is_asked_for_no_others(case: C
         return honest
 
     async with lying(case, prune) as chains:
-        never = await chains.find_fate(case.never_sent)
+        never = await chains.check_settlement(case.never_sent)
     assert never is not None
     assert not never.used
     assert len(calls) <= CALLS_MAX
@@ -259,7 +259,7 @@ def test_the_last_block_at_a_moment_is_the_one_that_a_plain_search_finds(
     times = [1_000 + sum(gaps[: number + 1]) for number in range(len(gaps))]
     latest = min(known, len(times) - 1)
     blocks: Any = ListOfBlocks(times)
-    node: Any = Node(blocks, LIVE.pins, "mpp", 0)
+    node: Any = ChainNode(blocks, LIVE.pins, "mpp", 0)
     start = Block(number=latest, time=times[latest])
 
     found = asyncio.run(node._find_last_block(1_000 + moment, start))

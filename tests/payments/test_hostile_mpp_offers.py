@@ -18,8 +18,8 @@ from seedance_mcp.core.errors import (
     SeedanceError,
     UnacceptableOfferError,
 )
-from seedance_mcp.core.limits import Limits, Pins, Purse, Spend
-from seedance_mcp.core.wire.mpp import MppPins, is_pushed, is_sponsored
+from seedance_mcp.core.limits import Limits, PinnedTerms, Spend, WalletBalances
+from seedance_mcp.core.wire.mpp import PinnedChargeTerms, is_pushed, is_sponsored
 from seedance_mcp.core.wire.offers import Offer, read_offers
 from seedance_mcp.payments import policy
 from tests.challenges import NOW, PAYER, answer_with, build_challenge
@@ -39,8 +39,8 @@ class Owner:
 
     limits: Limits = field(default_factory=Limits)
     spend: Spend = field(default_factory=Spend)
-    purse: Purse = field(default_factory=Purse)
-    pins: Pins = field(default_factory=lambda: LIVE.pins)
+    wallet_balances: WalletBalances = field(default_factory=WalletBalances)
+    pins: PinnedTerms = field(default_factory=lambda: LIVE.pins)
     now: float = NOW
 
 
@@ -71,13 +71,15 @@ def detail(key: str, value: object) -> str:
 
 
 def judge(*challenges: str, owner: Owner | None = None, x402: bool = False) -> Offer:
-    """Read, choose and check as `Pricing` and `Buyer.buy` do, in their order."""
+    """Read, choose and check as `Pricing` and `PaymentExecutor.pay` do, in their order."""
     owner = owner or Owner()
     headers = [*(answer_with(build_challenge()).headers if x402 else ())]
     offers = read_offers(402, [*headers, *(("www-authenticate", challenge) for challenge in challenges)], b"")
-    offer = policy.choose_offer(offers, owner.limits, owner.pins, payer=PAYER, now=owner.now, purse=owner.purse)
+    offer = policy.choose_offer(
+        offers, owner.limits, owner.pins, payer=PAYER, now=owner.now, wallet_balances=owner.wallet_balances
+    )
     approval = policy.agree_price(owner.limits, max_price_micro_usdc=500_000, quoted_micro_usdc=PRICE)
-    fee = owner.purse.fee_of(offer)
+    fee = owner.wallet_balances.fee_of(offer)
     policy.check_price(offer.amount_micro_usdc, owner.limits, spend=owner.spend, approval=approval, fee_micro_usdc=fee)
     return offer
 
@@ -93,7 +95,8 @@ class Hostile:
     owner: Owner = field(default_factory=Owner)
 
 
-SHORT = Owner(purse=Purse(balances={TEMPO_USDC: PRICE}))
+SHORT = Owner(wallet_balances=WalletBalances(balances={TEMPO_USDC: PRICE}))
+DEAR_GAS = WalletBalances(gas_price=10**12)
 NO_MPP = Owner(pins=dataclasses.replace(LIVE.pins, mpp=None))
 PUSHING = Owner(limits=Limits(push_allowed=True))
 PUSH_SPONSORED = {"chainId": 4217, "feePayer": True, "supportedModes": ["push"]}
@@ -154,7 +157,7 @@ HOSTILE = [
     offer("modes-empty", detail("supportedModes", []), "who brings the payment to the chain", PUSHING),
     offer("modes-text", detail("supportedModes", "push"), "who brings the payment to the chain", PUSHING),
     offer("header-of-its-own", write(header="Cookie"), "a header of its own"),
-    offer("network-fee", write(), "network's fee may be $1.00", Owner(purse=Purse(gas_price=10**12))),
+    offer("network-fee", write(), "network's fee may be $1.00", Owner(wallet_balances=DEAR_GAS)),
     offer("rail-not-allowed", write(), "mpp is not among the allowed rails", Owner(limits=Limits(rails=("x402",)))),
     offer("rail-not-pinned", write(), "not a rail of this profile", NO_MPP),
     Hostile("two-prices", (write(), put("amount", "1")), UnacceptableOfferError, "2 different prices"),
@@ -222,15 +225,15 @@ def test_a_good_challenge_passes_the_same_judgement(challenge: str) -> None:
 def test_of_two_dollars_the_one_is_chosen_that_the_wallet_holds() -> None:
     both = (put("currency", PATH_USD), write())
     assert judge(*both).asset == USDC_E
-    purse = Purse(balances={TEMPO_USDC: 1, ("eip155:4217", PATH_USD): 10**6})
-    assert judge(*both, owner=Owner(purse=purse)).asset == PATH_USD
+    wallet_balances = WalletBalances(balances={TEMPO_USDC: 1, ("eip155:4217", PATH_USD): 10**6})
+    assert judge(*both, owner=Owner(wallet_balances=wallet_balances)).asset == PATH_USD
 
 
 def test_a_sponsored_charge_costs_its_price_and_is_preferred() -> None:
     just_enough = Owner(
         limits=Limits(max_price_per_video_micro_usdc=PRICE),
         spend=Spend(last_day_micro_usdc=5_000_000 - PRICE),
-        purse=Purse(balances={TEMPO_USDC: PRICE}, gas_price=10**12),
+        wallet_balances=WalletBalances(balances={TEMPO_USDC: PRICE}, gas_price=10**12),
     )
     assert is_sponsored(judge(SPONSORED, owner=just_enough))
     assert is_sponsored(judge(write(), SPONSORED))
@@ -238,7 +241,7 @@ def test_a_sponsored_charge_costs_its_price_and_is_preferred() -> None:
 
 def test_what_moves_before_the_work_is_accepted_is_chosen_only_where_nothing_else_is_offered() -> None:
     push = detail("supportedModes", ["push"])
-    rich = dataclasses.replace(PUSHING, purse=Purse(balances={TEMPO_USDC: 10**6, BASE_USDC: 0}))
+    rich = dataclasses.replace(PUSHING, wallet_balances=WalletBalances(balances={TEMPO_USDC: 10**6, BASE_USDC: 0}))
     assert is_pushed(judge(push, owner=rich))
     assert not is_pushed(judge(push, write(), owner=rich))
     with pytest.raises(InsufficientBalanceError, match="on Base"):
@@ -264,13 +267,20 @@ def test_the_rail_is_the_owners_first_that_the_wallet_can_pay_on(
     rails: Any, base: int | None, tempo: int | None, chosen: str
 ) -> None:
     known = {BASE_USDC: base, TEMPO_USDC: tempo}
-    purse = Purse(balances={key: value for key, value in known.items() if value is not None})
-    assert judge(write(), x402=True, owner=Owner(limits=Limits(rails=rails), purse=purse)).rail == chosen
+    wallet_balances = WalletBalances(balances={key: value for key, value in known.items() if value is not None})
+    assert (
+        judge(write(), x402=True, owner=Owner(limits=Limits(rails=rails), wallet_balances=wallet_balances)).rail
+        == chosen
+    )
 
 
 def test_an_empty_wallet_is_told_what_it_lacks_on_both_chains() -> None:
     with pytest.raises(InsufficientBalanceError) as caught:
-        judge(write(), x402=True, owner=Owner(purse=Purse(balances={BASE_USDC: 5, TEMPO_USDC: 400_000})))
+        judge(
+            write(),
+            x402=True,
+            owner=Owner(wallet_balances=WalletBalances(balances={BASE_USDC: 5, TEMPO_USDC: 400_000})),
+        )
     text = str(caught.value)
     for part in (PAYER, "$0.4125 is needed and $0.000005 of USDC on Base is there",
                  "$0.4325 with the network fee", "$0.40 of USDC.e on Tempo is there",
@@ -291,4 +301,4 @@ def test_a_charge_lives_for_seconds_and_never_longer_than_its_challenge() -> Non
 
 
 def test_pins_name_their_network() -> None:
-    assert MppPins(chain_id=7, currencies=()).network == "eip155:7"
+    assert PinnedChargeTerms(chain_id=7, currencies=()).network == "eip155:7"

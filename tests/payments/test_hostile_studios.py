@@ -26,7 +26,7 @@ from seedance_mcp.core.errors import (
 )
 from seedance_mcp.core.wire.offers import Credential
 from seedance_mcp.core.wire.responses import PaidRequest, Response
-from seedance_mcp.generation.request import Order
+from seedance_mcp.generation.request import VideoRequest
 from seedance_mcp.sandbox import Sandbox
 from tests.ledgers import connect
 from tests.payments.test_purchase import CLIP, UPLOAD, services_on, settings_for, soon
@@ -42,7 +42,7 @@ def clock() -> Clock:
     return Clock()
 
 
-async def animate(services: Services, order: Order) -> Any:
+async def animate(services: Services, order: VideoRequest) -> Any:
     return await services.generation.generate(order, max_price_micro_usdc=None, deadline=soon())
 
 
@@ -70,7 +70,7 @@ async def test_a_price_that_comes_late_is_not_signed_for_over_a_payment_that_was
 ) -> None:
     sandbox = make_sandbox()
     settings = settings_for(sandbox, funded_key, tmp_path / "data")
-    order = Order(image=str(make_picture()), prompt="x")
+    order = VideoRequest(image=str(make_picture()), prompt="x")
     async with services_on(settings) as slow, services_on(settings) as quick:
         await slow.generation.upload(order.image)
         studio: Any = slow.studio
@@ -94,8 +94,10 @@ async def test_a_price_that_comes_late_is_not_signed_for_over_a_payment_that_was
             break_with(sandbox, "settle_then_402:1")
             with pytest.raises(PaymentRefusedError):
                 await animate(quick, order)
-            books: Any = quick.ledger
-            connect(books).execute("UPDATE payments SET hold_until = 0 WHERE state = 'refused'")  # three minutes go by
+            transaction: Any = quick.ledger
+            connect(transaction).execute(
+                "UPDATE payments SET hold_until = 0 WHERE state = 'refused'"
+            )  # three minutes go by
             may_go_on.set()
 
     assert animations[0].job.status == "complete"
@@ -113,10 +115,10 @@ async def test_a_budget_does_not_forget_what_a_studio_refused_while_the_chain_is
         await services.generation.upload(image)
         break_with(sandbox, "settle_then_402:1")
         with pytest.raises(PaymentRefusedError):
-            await animate(services, Order(image=image, prompt="one"))
+            await animate(services, VideoRequest(image=image, prompt="one"))
         for clock.ahead in (0, 300, 3_000, 80_000):
             with pytest.raises(BudgetExceededError):
-                await animate(services, Order(image=image, prompt="two"))
+                await animate(services, VideoRequest(image=image, prompt="two"))
 
     assert paid(sandbox) == [UPLOAD, CLIP]
 
@@ -128,7 +130,7 @@ async def test_two_payments_never_share_a_job_and_one_without_does_not_stop_the_
     settings = settings_for(sandbox, funded_key, tmp_path / "data")
     image = str(make_picture())
     async with services_on(settings) as services:
-        first = (await animate(services, Order(image=image, prompt="one"))).job
+        first = (await animate(services, VideoRequest(image=image, prompt="one"))).job
 
         def name_the_first(send: SendPaid) -> SendPaid:
             async def lie(request: PaidRequest, credential: Credential) -> Response:
@@ -138,7 +140,7 @@ async def test_two_payments_never_share_a_job_and_one_without_does_not_stop_the_
             return lie
 
         between(services, name_the_first)
-        second = (await animate(services, Order(image=image, prompt="two"))).job
+        second = (await animate(services, VideoRequest(image=image, prompt="two"))).job
 
     assert second.job_id != first.job_id, "found in the studio's list, by what was ordered"
     assert paid(sandbox) == [UPLOAD, CLIP, CLIP]
@@ -149,7 +151,7 @@ async def test_a_payment_whose_answer_is_lost_does_not_take_another_ones_job(
 ) -> None:
     sandbox = make_sandbox()
     settings = settings_for(sandbox, funded_key, tmp_path / "data")
-    one = Order(image=str(make_picture()), prompt="x")
+    one = VideoRequest(image=str(make_picture()), prompt="x")
     two = replace(one, take=2)  # the very same body
     jobs: list[Any] = []
     async with services_on(settings) as services:
@@ -166,11 +168,11 @@ async def test_a_payment_whose_answer_is_lost_does_not_take_another_ones_job(
             tasks.start_soon(buy_the_other)
             while CLIP not in paid(sandbox):
                 await anyio.sleep(0.05)
-            books = await ledger_of(settings)
-            [lost] = [one for one in await books.unfinished_payments(time.time()) if one.lease_until == 0]
-            recovery: Any = services.reconciler
-            assert await recovery.find_job(lost) is None
-            await books.close()
+            transaction = await ledger_of(settings)
+            [lost] = [one for one in await transaction.unfinished_payments(time.time()) if one.lease_until == 0]
+            reconciler: Any = services.reconciler
+            assert await reconciler.find_job(lost) is None
+            await transaction.close()
         jobs.append((await animate(services, one)).job)
 
     assert len({job.job_id for job in jobs}) == 2
@@ -181,7 +183,7 @@ async def test_a_page_of_json_instead_of_a_paid_answer_is_not_taken_for_a_purcha
     make_sandbox: Make, make_picture: Draw, funded_key: str, tmp_path: Path
 ) -> None:
     sandbox = make_sandbox()
-    order = Order(image=str(make_picture()), prompt="x")
+    order = VideoRequest(image=str(make_picture()), prompt="x")
     async with services_on(settings_for(sandbox, funded_key, tmp_path / "data")) as services:
         await services.generation.upload(order.image)
         portals = [1, 1]
@@ -215,7 +217,7 @@ async def test_a_picture_that_cannot_be_stored_is_paid_for_twice_at_most_and_say
     async with services_on(settings) as services:
         for _ in range(4):
             with pytest.raises(StudioRejectedError) as raised:
-                await animate(services, Order(image=image, prompt="x"))
+                await animate(services, VideoRequest(image=image, prompt="x"))
             told.append(raised.value)
 
     assert paid(sandbox) == [UPLOAD, UPLOAD]
@@ -230,7 +232,7 @@ async def test_a_fault_of_our_own_after_the_sending_does_not_say_that_nothing_wa
 ) -> None:
     sandbox = make_sandbox()
     settings = settings_for(sandbox, funded_key, tmp_path / "data")
-    order = Order(image=str(make_picture()), prompt="x")
+    order = VideoRequest(image=str(make_picture()), prompt="x")
 
     def break_after(send_paid: SendPaid) -> SendPaid:
         async def broken(request: Any, credential: Any) -> Any:
@@ -278,7 +280,7 @@ async def test_without_a_chain_to_ask_a_refused_wish_is_not_bought_again_by_itse
 ) -> None:
     sandbox = make_sandbox()
     settings = on_chains(settings_for(sandbox, funded_key, tmp_path / "data"))
-    order = Order(image=str(make_picture()), prompt="x")
+    order = VideoRequest(image=str(make_picture()), prompt="x")
     async with services_on(settings, now=clock) as services:
         await services.generation.upload(order.image)
         break_with(sandbox, "settle_then_402:1")
@@ -297,7 +299,7 @@ async def test_with_a_clock_that_is_ahead_a_refused_charge_is_held_until_the_cha
     clock.ahead = 50
     sandbox = make_sandbox(rails=("mpp",))
     settings = on_chains(settings_for(sandbox, funded_key, tmp_path / "data"))
-    order = Order(image=str(make_picture()), prompt="x")
+    order = VideoRequest(image=str(make_picture()), prompt="x")
     async with services_on(settings, now=clock) as services:
         await services.generation.upload(order.image)
         break_with(sandbox, "settle_then_402:1")
@@ -313,18 +315,18 @@ async def test_a_job_whose_settlement_failed_does_not_make_its_payment_settled(
 ) -> None:
     sandbox = make_sandbox(rails=("mpp",))
     settings = settings_for(sandbox, funded_key, tmp_path / "data")
-    order = Order(image=str(make_picture()), prompt="x")
+    order = VideoRequest(image=str(make_picture()), prompt="x")
     async with services_on(settings, now=clock) as services:
         await services.generation.upload(order.image)
         break_with(sandbox, "fail_settlement")
         with suppress(SeedanceError):
             await animate(services, order)
-        recovery: Any = services.reconciler
+        reconciler: Any = services.reconciler
         states: list[str] = []
         for passed in (30, 30):  # over, but too short ago to be sure; and then for certain
             clock.ahead += passed
             sandbox.tempo.let_pass(passed)
-            payment = await recovery.recover(await recovery.ledger.find_payment(2))
+            payment = await reconciler.reconcile(await reconciler.ledger.find_payment(2))
             states.append(payment.state)
 
     assert states == ["signed", "refused"]
@@ -337,7 +339,7 @@ async def test_a_yes_is_good_for_its_own_price_however_long_it_took_and_whatever
 ) -> None:
     sandbox = make_sandbox()
     settings = settings_for(sandbox, funded_key, tmp_path / "data", SEEDANCE_ASK_ABOVE="0.10")
-    order = Order(image=str(make_picture()), prompt="x")
+    order = VideoRequest(image=str(make_picture()), prompt="x")
     refused: list[str] = []
     async with services_on(settings, now=clock) as services:
         asked = await services.generation.find_proposal(order)
@@ -364,7 +366,7 @@ async def test_a_payment_of_a_wallet_that_was_changed_since_is_brought_to_its_en
 ) -> None:
     sandbox = make_sandbox()
     settings = settings_for(sandbox, funded_key, tmp_path / "data")
-    order = Order(image=str(make_picture()), prompt="x")
+    order = VideoRequest(image=str(make_picture()), prompt="x")
     async with services_on(settings, now=clock) as services:
         await services.generation.upload(order.image)
         break_with(sandbox, "error_for_payment")
@@ -374,16 +376,16 @@ async def test_a_payment_of_a_wallet_that_was_changed_since_is_brought_to_its_en
     async with services_on(replace(settings, wallet_key="0x" + "5" * 64), now=clock) as services:
         await resume(services, 2)
 
-    books = await ledger_of(settings)
-    assert [one.state for one in await books.recent_payments(2)] == ["refused", "settled"]
-    assert (await books.spend(clock())).total_micro_usdc == UPLOAD
-    await books.close()
+    transaction = await ledger_of(settings)
+    assert [one.state for one in await transaction.recent_payments(2)] == ["refused", "settled"]
+    assert (await transaction.spend(clock())).total_micro_usdc == UPLOAD
+    await transaction.close()
 
 
 async def test_a_chains_address_is_in_no_error(make_sandbox: Make, funded_key: str, tmp_path: Path) -> None:
     settings = on_chains(settings_for(make_sandbox(), funded_key, tmp_path / "data"), "http://127.0.0.1:9/v2/HUSH")
     async with services_on(settings) as services:
-        rpc = services.reconciler.chains.rpc
+        rpc = services.reconciler.settlement_checker.rpc
         with pytest.raises(ChainError) as raised:
             await rpc.call("eth_chainId", [])
     assert "HUSH" not in "".join(traceback.format_exception(raised.value))

@@ -11,7 +11,7 @@ import pytest
 
 from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.errors import PaymentOutcomeUnknownError, StudioUnreachableError
-from seedance_mcp.generation.request import Order
+from seedance_mcp.generation.request import VideoRequest
 from seedance_mcp.sandbox import Sandbox
 from tests.payments.test_hostile_studios import SendPaid, animate, between, ledger_of
 from tests.payments.test_purchase import services_on, settings_for
@@ -33,8 +33,8 @@ def hold_back(_: SendPaid) -> SendPaid:
 
 
 @asynccontextmanager
-async def left_unsent(settings: Settings, order: Order) -> AsyncGenerator[Any]:
-    """An services whose upload is paid, and whose clip's credential was signed and never sent."""
+async def left_unsent(settings: Settings, order: VideoRequest) -> AsyncGenerator[Any]:
+    """An services whose upload is paid, and whose video's credential was signed and never sent."""
     async with services_on(settings) as services:
         await services.generation.upload(order.image)
         between(services, hold_back)
@@ -60,7 +60,7 @@ async def test_what_the_owner_no_longer_allows_is_not_sent_after_all(
 ) -> None:
     sandbox = make_sandbox()
     settings = settings_for(sandbox, funded_key, tmp_path / "data")
-    async with left_unsent(settings, Order(image=str(make_picture()), prompt="x")):
+    async with left_unsent(settings, VideoRequest(image=str(make_picture()), prompt="x")):
         pass
     async with services_on(replace(settings, limits=replace(settings.limits, **tighter))) as services:
         with anyio.move_on_after(LOOK_SECONDS):
@@ -73,14 +73,14 @@ async def test_what_the_owner_no_longer_allows_is_not_sent_after_all(
     await ledger.close()
 
 
-async def test_what_the_owner_still_allows_is_sent_and_buys_its_clip(
+async def test_what_the_owner_still_allows_is_sent_and_buys_its_video(
     make_sandbox: Make, make_picture: Draw, funded_key: str, tmp_path: Path
 ) -> None:
     sandbox = make_sandbox()
     settings = settings_for(sandbox, funded_key, tmp_path / "data")
     exact = {"max_total_micro_usdc": UPLOAD + CLIP, "max_per_day_micro_usdc": UPLOAD + CLIP}
     settings = replace(settings, limits=replace(settings.limits, **exact, max_price_per_video_micro_usdc=CLIP))
-    async with left_unsent(settings, Order(image=str(make_picture()), prompt="x")):
+    async with left_unsent(settings, VideoRequest(image=str(make_picture()), prompt="x")):
         pass
     async with services_on(settings) as services:
         with anyio.move_on_after(LOOK_SECONDS):
@@ -93,7 +93,7 @@ async def test_a_chain_that_runs_ahead_of_our_clock_does_not_make_a_living_crede
     make_sandbox: Make, make_picture: Draw, funded_key: str, tmp_path: Path, rail: str
 ) -> None:
     sandbox = make_sandbox(rails=(rail,))
-    order = Order(image=str(make_picture()), prompt="x")
+    order = VideoRequest(image=str(make_picture()), prompt="x")
     settings = settings_for(sandbox, funded_key, tmp_path / "data")
     async with left_unsent(settings, order) as services:
         sandbox.chain.let_pass(EXPIRED_SECONDS)

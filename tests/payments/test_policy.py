@@ -15,7 +15,7 @@ from seedance_mcp.core.errors import (
     RecipientChangedError,
     UnacceptableOfferError,
 )
-from seedance_mcp.core.limits import Approval, Limits, Pins, Recipient, Spend
+from seedance_mcp.core.limits import Approval, Limits, PinnedTerms, Recipient, Spend
 from seedance_mcp.core.money import MicroUSDC, format_usdc
 from seedance_mcp.core.wire.offers import Offer, Offers, read_offers
 from seedance_mcp.payments import policy
@@ -145,8 +145,10 @@ def test_the_error_of_a_high_price_says_what_to_do_about_it() -> None:
 @given(day=AMOUNT, total=MAYBE, spent=AMOUNT, ever=AMOUNT)
 def test_the_room_of_a_budget_is_never_below_zero(day: int, total: int | None, spent: int, ever: int) -> None:
     limits = Limits(max_per_day_micro_usdc=day, max_total_micro_usdc=total)
-    rooms = policy.find_room(limits, Spend(last_day_micro_usdc=spent, total_micro_usdc=ever))
-    assert [room for room, _ in rooms] == [max(0, day - spent)] + ([] if total is None else [max(0, total - ever)])
+    remaining_budgets = policy.find_remaining_budget(limits, Spend(last_day_micro_usdc=spent, total_micro_usdc=ever))
+    assert [remaining for remaining, _ in remaining_budgets] == [max(0, day - spent)] + (
+        [] if total is None else [max(0, total - ever)]
+    )
 
 
 @given(AMOUNT, AMOUNT, AMOUNT)
@@ -188,19 +190,22 @@ def test_a_reservation_lapses_by_itself_in_a_minute() -> None:
 
 def test_the_recorded_offer_has_no_objection_and_is_the_one_to_sign() -> None:
     offers = read_challenge()
-    assert policy.find_objection(offers.offers[0], Limits(), LIVE.pins, payer=PAYER) is None
+    assert policy.find_rejection_reason(offers.offers[0], Limits(), LIVE.pins, payer=PAYER) is None
     assert policy.choose_offer(offers, Limits(), LIVE.pins, payer=PAYER) is offers.offers[0]
 
 
 def test_a_lifetime_at_its_bounds_is_acceptable() -> None:
     for lifetime in (policy.AUTHORIZATION_SECONDS_MIN, policy.OFFERED_SECONDS_MAX):
-        assert policy.find_objection(build_offer(lifetime_seconds=lifetime), Limits(), LIVE.pins, payer=PAYER) is None
+        assert (
+            policy.find_rejection_reason(build_offer(lifetime_seconds=lifetime), Limits(), LIVE.pins, payer=PAYER)
+            is None
+        )
     for lifetime in (policy.AUTHORIZATION_SECONDS_MIN - 1, policy.OFFERED_SECONDS_MAX + 1):
-        assert policy.find_objection(build_offer(lifetime_seconds=lifetime), Limits(), LIVE.pins, payer=PAYER)
+        assert policy.find_rejection_reason(build_offer(lifetime_seconds=lifetime), Limits(), LIVE.pins, payer=PAYER)
 
 
 def test_a_profile_without_a_token_signs_nothing_on_x402() -> None:
-    pins = Pins(studio_origin=LIVE.studio_url, x402=None)
+    pins = PinnedTerms(studio_origin=LIVE.studio_url, x402=None)
     with pytest.raises(UnacceptableOfferError, match="x402 is not a rail of this profile"):
         policy.choose_offer(read_challenge(), Limits(), pins, payer=PAYER)
 
@@ -248,7 +253,7 @@ def test_only_the_studios_own_origin_is_paid_for(url: str) -> None:
 
 
 def test_a_studio_with_a_port_is_its_own_origin() -> None:
-    pins = Pins(studio_origin="http://127.0.0.1:8402", x402=LIVE.token)
+    pins = PinnedTerms(studio_origin="http://127.0.0.1:8402", x402=LIVE.token)
     for url, same in (
         ("http://127.0.0.1:8402/a", True),
         ("http://127.0.0.1:840/a", False),
@@ -265,7 +270,7 @@ def test_a_studio_with_a_port_is_its_own_origin() -> None:
 def judge_recipient(
     offer: Offer,
     limits: Limits,
-    pins: Pins,
+    pins: PinnedTerms,
     *,
     paid_before: frozenset[str] = frozenset(),
     agreed: tuple[Recipient, ...] | None = None,

@@ -1,4 +1,4 @@
-"""Buying in process: clocks that jump, books that cannot be written, and two servers with one wallet.
+"""Buying in process: clocks that jump, ledger that cannot be written, and two servers with one wallet.
 
 Real SQLite, real signatures, the sandbox on a real port; the clock is handed in.
 """
@@ -22,7 +22,7 @@ from seedance_mcp.adapters.wallet import open_wallet
 from seedance_mcp.app.services import Services, build_services
 from seedance_mcp.config.settings import Settings, read_settings
 from seedance_mcp.core.errors import LedgerError, PolicyError, PriceTooHighError
-from seedance_mcp.generation.request import Order
+from seedance_mcp.generation.request import VideoRequest
 from seedance_mcp.sandbox import Sandbox
 from tests.ledgers import connect
 
@@ -108,7 +108,7 @@ async def test_a_clock_that_jumps_after_a_purchase_loses_nothing(
 ) -> None:
     sandbox = make_sandbox()
     settings = settings_for(sandbox, funded_key, tmp_path / "data")
-    order = Order(image=str(make_picture()), prompt="x")
+    order = VideoRequest(image=str(make_picture()), prompt="x")
     jump = 0.0
 
     def now() -> float:
@@ -164,7 +164,7 @@ async def test_two_servers_with_one_wallet_and_one_wish_buy_it_once(
 ) -> None:
     sandbox = make_sandbox(faults=("slow_answer=0.5",))
     settings = settings_for(sandbox, funded_key, tmp_path / "data")
-    order = Order(image=str(make_picture()), prompt="x")
+    order = VideoRequest(image=str(make_picture()), prompt="x")
     jobs: list[str | None] = []
 
     async def ask(services: Services) -> None:
@@ -184,7 +184,7 @@ async def test_many_calls_at_once_in_one_server_are_one_purchase(
     make_sandbox: Callable[..., Sandbox], make_picture: Callable[..., Path], funded_key: str, tmp_path: Path
 ) -> None:
     sandbox = make_sandbox()
-    order = Order(image=str(make_picture()), prompt="x")
+    order = VideoRequest(image=str(make_picture()), prompt="x")
     jobs: set[str | None] = set()
 
     async with services_on(settings_for(sandbox, funded_key, tmp_path / "data")) as services:
@@ -205,7 +205,7 @@ async def test_a_caller_who_leaves_in_the_middle_of_a_payment_stops_nothing(
     make_sandbox: Callable[..., Sandbox], make_picture: Callable[..., Path], funded_key: str, tmp_path: Path
 ) -> None:
     sandbox = make_sandbox(faults=("slow_answer=1",))
-    order = Order(image=str(make_picture()), prompt="x")
+    order = VideoRequest(image=str(make_picture()), prompt="x")
     async with services_on(settings_for(sandbox, funded_key, tmp_path / "data")) as services:
         async with anyio.create_task_group() as caller:
 
@@ -214,7 +214,7 @@ async def test_a_caller_who_leaves_in_the_middle_of_a_payment_stops_nothing(
 
             caller.start_soon(ask)
             with anyio.fail_after(WAIT_SECONDS):
-                while len(paid(sandbox)) < 2:  # the clip's money has moved, its answer has not come
+                while len(paid(sandbox)) < 2:  # the video's money has moved, its answer has not come
                     await anyio.sleep(0.02)
             caller.cancel_scope.cancel()
         again = await services.generation.generate(order, max_price_micro_usdc=None, deadline=soon())
@@ -228,7 +228,7 @@ async def test_a_price_that_rose_since_the_quote_is_refused_with_both_figures(
     make_sandbox: Callable[..., Sandbox], make_picture: Callable[..., Path], funded_key: str, tmp_path: Path
 ) -> None:
     sandbox = make_sandbox()
-    order = Order(image=str(make_picture()), prompt="x")
+    order = VideoRequest(image=str(make_picture()), prompt="x")
     settings = settings_for(sandbox, funded_key, tmp_path / "data", SEEDANCE_MAX_PRICE_PER_VIDEO="100")
     async with services_on(
         replace(settings, limits=replace(settings.limits, max_per_day_micro_usdc=10**9))

@@ -25,7 +25,7 @@ from seedance_mcp.core.errors import (
     StudioRejectedError,
     UnacceptableOfferError,
 )
-from seedance_mcp.generation.request import Order
+from seedance_mcp.generation.request import VideoRequest
 from seedance_mcp.payments import push
 from seedance_mcp.sandbox import Sandbox
 from tests.payments.test_purchase import CLIP, UPLOAD, services_on, settings_for, soon
@@ -94,12 +94,12 @@ def studio(make_sandbox: Make) -> Sandbox:
 
 
 @pytest.fixture
-def order(make_picture: Draw) -> Order:
-    return Order(image=str(make_picture()), prompt="x")
+def order(make_picture: Draw) -> VideoRequest:
+    return VideoRequest(image=str(make_picture()), prompt="x")
 
 
 async def test_without_the_owners_word_nothing_is_pushed(
-    studio: Sandbox, order: Order, funded_key: str, tmp_path: Path
+    studio: Sandbox, order: VideoRequest, funded_key: str, tmp_path: Path
 ) -> None:
     async with services_on(settings_for(studio, funded_key, tmp_path / "data")) as services:
         with pytest.raises(UnacceptableOfferError, match="SEEDANCE_ALLOW_PUSH") as raised:
@@ -111,7 +111,7 @@ async def test_without_the_owners_word_nothing_is_pushed(
 
 @pytest.mark.parametrize("rpc", [None, "/nobody-answers-here"])
 async def test_nothing_is_pushed_to_a_chain_that_does_not_answer(
-    studio: Sandbox, order: Order, funded_key: str, tmp_path: Path, rpc: str | None
+    studio: Sandbox, order: VideoRequest, funded_key: str, tmp_path: Path, rpc: str | None
 ) -> None:
     settings = pushing(studio, funded_key, tmp_path)
     settings = through(settings, *(() if rpc is None else (studio.url + rpc,)))
@@ -124,7 +124,7 @@ async def test_nothing_is_pushed_to_a_chain_that_does_not_answer(
 
 
 async def test_a_studio_that_takes_nothing_else_is_paid_once_and_its_fee_is_booked(
-    studio: Sandbox, order: Order, funded_key: str, tmp_path: Path
+    studio: Sandbox, order: VideoRequest, funded_key: str, tmp_path: Path
 ) -> None:
     settings = pushing(studio, funded_key, tmp_path)
     async with services_on(settings) as services:
@@ -154,7 +154,7 @@ async def test_a_studio_that_takes_nothing_else_is_paid_once_and_its_fee_is_book
 
 @pytest.mark.parametrize("base_micro_usdc", [0, 50_000_000])
 async def test_nothing_is_pushed_where_anything_else_is_offered(
-    make_sandbox: Make, order: Order, funded_key: str, funded_address: str, tmp_path: Path, base_micro_usdc: int
+    make_sandbox: Make, order: VideoRequest, funded_key: str, funded_address: str, tmp_path: Path, base_micro_usdc: int
 ) -> None:
     sandbox = make_sandbox(rails=("x402", "mpp"), takes_pushed=True, funded_on=("mpp",))
     sandbox.chain.mint(funded_address, base_micro_usdc)
@@ -168,7 +168,7 @@ async def test_nothing_is_pushed_where_anything_else_is_offered(
 
 @pytest.mark.parametrize("fault", ["drop_after_settle:1", "error_for_payment:1", "settle_then_402:1"])
 async def test_what_was_pushed_is_shown_again_and_bought_with_once(
-    studio: Sandbox, order: Order, funded_key: str, tmp_path: Path, fault: str
+    studio: Sandbox, order: VideoRequest, funded_key: str, tmp_path: Path, fault: str
 ) -> None:
     settings = pushing(studio, funded_key, tmp_path)
     async with services_on(settings) as services:
@@ -185,7 +185,7 @@ async def test_what_was_pushed_is_shown_again_and_bought_with_once(
 
 
 async def test_a_studio_that_takes_the_money_and_refuses_is_not_paid_again(
-    studio: Sandbox, order: Order, funded_key: str, tmp_path: Path
+    studio: Sandbox, order: VideoRequest, funded_key: str, tmp_path: Path
 ) -> None:
     clock = Clock()
     settings = pushing(studio, funded_key, tmp_path)
@@ -205,7 +205,7 @@ async def test_a_studio_that_takes_the_money_and_refuses_is_not_paid_again(
 
 
 async def test_an_upload_that_was_taken_and_refused_is_not_bought_again(
-    studio: Sandbox, order: Order, funded_key: str, tmp_path: Path
+    studio: Sandbox, order: VideoRequest, funded_key: str, tmp_path: Path
 ) -> None:
     clock = Clock()
     async with services_on(pushing(studio, funded_key, tmp_path), now=clock) as services:
@@ -222,7 +222,7 @@ async def test_an_upload_that_was_taken_and_refused_is_not_bought_again(
 
 
 async def test_the_hash_is_shown_to_the_studio_whatever_our_own_node_does_not_say(
-    studio: Sandbox, order: Order, funded_key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    studio: Sandbox, order: VideoRequest, funded_key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(push, "PUSH_SECONDS", 1)
     settings = pushing(studio, funded_key, tmp_path)
@@ -238,7 +238,7 @@ async def test_the_hash_is_shown_to_the_studio_whatever_our_own_node_does_not_sa
 
 
 async def test_a_charge_that_the_chain_undoes_costs_one_fee_however_often_it_is_tried(
-    studio: Sandbox, order: Order, funded_key: str, tmp_path: Path
+    studio: Sandbox, order: VideoRequest, funded_key: str, tmp_path: Path
 ) -> None:
     clock = Clock()
     settings = pushing(studio, funded_key, tmp_path)
@@ -262,7 +262,7 @@ async def test_a_charge_that_the_chain_undoes_costs_one_fee_however_often_it_is_
 
 
 async def test_what_was_signed_is_not_pushed_any_more_once_the_owner_takes_his_word_back(
-    studio: Sandbox, order: Order, funded_key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    studio: Sandbox, order: VideoRequest, funded_key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(push, "PUSH_SECONDS", 1)
     clock = Clock()
@@ -287,7 +287,7 @@ async def test_what_was_signed_is_not_pushed_any_more_once_the_owner_takes_his_w
 
 
 async def test_money_that_the_chain_saw_move_cannot_be_written_off(
-    studio: Sandbox, order: Order, funded_key: str, tmp_path: Path
+    studio: Sandbox, order: VideoRequest, funded_key: str, tmp_path: Path
 ) -> None:
     clock = Clock()
     settings = pushing(studio, funded_key, tmp_path)

@@ -1,4 +1,4 @@
-"""A studio that says no and takes the money all the same: the chain is asked before the same wish is bought again."""
+"""A studio that refuses and takes the money: the chain is asked before the same request is bought again."""
 
 import time
 from collections.abc import Callable
@@ -9,7 +9,7 @@ import httpx
 import pytest
 
 from seedance_mcp.core.errors import PaymentOutcomeUnknownError, PaymentRefusedError, PolicyError
-from seedance_mcp.generation.request import Order
+from seedance_mcp.generation.request import VideoRequest
 from seedance_mcp.sandbox import Sandbox
 from tests.payments.test_purchase import CLIP, UPLOAD, services_on, settings_for, signed, soon
 
@@ -49,11 +49,11 @@ def paid(sandbox: Sandbox) -> list[int]:
 
 
 @pytest.mark.parametrize(("rail", "sponsored"), [("x402", False), ("mpp", False), ("mpp", True)])
-async def test_a_refusal_that_took_the_money_is_found_out_and_its_clip_delivered(
+async def test_a_refusal_that_took_the_money_is_found_out_and_its_video_delivered(
     make_sandbox: Make, make_picture: Draw, funded_key: str, tmp_path: Path, clock: Clock, rail: str, sponsored: bool
 ) -> None:
     sandbox = make_sandbox(rails=(rail,), sponsors_fees=sponsored)
-    order = Order(image=str(make_picture()), prompt="x")
+    order = VideoRequest(image=str(make_picture()), prompt="x")
     settings = settings_for(sandbox, funded_key, tmp_path / "data")
     async with services_on(settings, now=clock) as services:
         await services.generation.upload(order.image)
@@ -74,7 +74,7 @@ async def test_a_refused_repetition_says_nothing_about_the_first_sending(
     make_sandbox: Make, make_picture: Draw, funded_key: str, tmp_path: Path
 ) -> None:
     sandbox = make_sandbox()
-    order = Order(image=str(make_picture()), prompt="x")
+    order = VideoRequest(image=str(make_picture()), prompt="x")
     async with services_on(settings_for(sandbox, funded_key, tmp_path / "data")) as services:
         await services.generation.upload(order.image)
         break_with(sandbox, "error_for_payment:1", "second_402:1")
@@ -91,7 +91,7 @@ async def test_without_the_chains_word_a_refused_wish_is_not_bought_again(
     make_sandbox: Make, make_picture: Draw, funded_key: str, tmp_path: Path, clock: Clock
 ) -> None:
     sandbox = make_sandbox()
-    order = Order(image=str(make_picture()), prompt="x")
+    order = VideoRequest(image=str(make_picture()), prompt="x")
     settings = settings_for(sandbox, funded_key, tmp_path / "data")
     settings = replace(settings, profile=replace(settings.profile, rpc_urls=(f"{sandbox.url}/nobody-answers-here",)))
     async with services_on(settings, now=clock) as services:
@@ -111,7 +111,7 @@ async def test_a_refusal_that_took_nothing_is_over_once_the_chain_says_so(
     make_sandbox: Make, make_picture: Draw, funded_key: str, tmp_path: Path, clock: Clock
 ) -> None:
     sandbox = make_sandbox()
-    order = Order(image=str(make_picture()), prompt="x")
+    order = VideoRequest(image=str(make_picture()), prompt="x")
     async with services_on(settings_for(sandbox, funded_key, tmp_path / "data"), now=clock) as services:
         await services.generation.upload(order.image)
         break_with(sandbox, "second_402:1")

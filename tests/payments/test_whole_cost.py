@@ -118,8 +118,8 @@ async def hold_payments(folder: Path, count: int) -> None:
     file.parent.mkdir(parents=True)
     ledger = await SQLiteLedger.open(file)
     for number in range(count):
-        async with ledger.lock_budget() as books:
-            payment = await books.reserve(
+        async with ledger.lock_budget() as transaction:
+            payment = await transaction.reserve(
                 write_request(str(number)), write_offer(), wallet="0x" + "a" * 40, hold_until=int(NOW) + 60, now=NOW,
                 fee_micro_usdc=number * 100,
             )  # fmt: skip

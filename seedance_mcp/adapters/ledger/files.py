@@ -1,7 +1,7 @@
-"""The ledger's file: whether the path still leads to the file that this process has open.
+"""The ledger's file: check whether the path still leads to the file that this process has open.
 
-A file that was moved or deleted stays usable to whoever has it open. But the next process makes or finds another one at
-the path, with another memory of what was paid: two processes would then buy the same thing.
+A file that was moved or deleted stays usable for the process that has it open. But the next process makes or finds
+another one at the path, with other records of what was paid: two processes would then buy the same thing.
 """
 
 from __future__ import annotations

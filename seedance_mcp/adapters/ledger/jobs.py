@@ -174,4 +174,4 @@ class JobQueries(Queries):
         async with self._driver.transaction() as session:
             await untracked.insert_adopted(session, job, request, wallet=wallet, studio=studio, now=now)
         found = await self.find_job(job.job_id)
-        return found if found is not None and found.fingerprint == request.fingerprint else None
+        return found if found is not None and found.idempotency_key == request.idempotency_key else None

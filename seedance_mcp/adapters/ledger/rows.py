@@ -83,10 +83,11 @@ def _receipt(row: Row) -> Receipt | None:
 
 def read_payment(row: Row) -> Payment:
     """Read a row of `payments`, without the lease of a process that no longer runs."""
-    read = {"arguments", "document", "hold_until", "lease_until", "receipt", "chain_checked"}
+    read = {"arguments", "document", "hold_until", "idempotency_key", "lease_until", "receipt", "chain_checked"}
     gone = is_gone(row["lease_owner"])
     return Payment(
         **{name: row[name] for name in set(Payment.__dataclass_fields__) - read},
+        idempotency_key=row["fingerprint"],
         hold_until=0 if gone and row["state"] == "reserved" else row["hold_until"],  # no process is left to sign for it
         lease_until=0 if gone else row["lease_until"],
         arguments=_read_json(row["arguments"]),
@@ -98,9 +99,17 @@ def read_payment(row: Row) -> Payment:
 
 def read_job(row: Row) -> Job:
     """Read a row of `JOB_QUERY`."""
-    names = set(Job.__dataclass_fields__) - {"arguments", "price_micro_usdc", "receipt", "adopted", "charged"}
+    names = set(Job.__dataclass_fields__) - {
+        "arguments",
+        "idempotency_key",
+        "price_micro_usdc",
+        "receipt",
+        "adopted",
+        "charged",
+    }
     return Job(
         **{name: row[name] for name in names},
+        idempotency_key=row["fingerprint"],
         adopted=bool(row["adopted"]),
         charged=row["payment_state"] != "refused" or not row["chain_checked"],
         arguments=_read_json(row["arguments"]),

@@ -108,7 +108,7 @@ class BudgetTransaction:
                VALUES (:purpose, :key, :url, :body, :arguments, :wallet, :rail, :network, :pay_to, :amount_micro_usdc,
                        :fee_micro_usdc, 'reserved', :hold_until, :now, :lease_owner) RETURNING *""",
             {
-                "purpose": request.purpose, "key": request.fingerprint, "url": request.url, "body": request.body,
+                "purpose": request.purpose, "key": request.idempotency_key, "url": request.url, "body": request.body,
                 "arguments": json.dumps(request.arguments), "wallet": wallet, "rail": offer.rail,
                 "network": offer.network, "pay_to": offer.pay_to, "amount_micro_usdc": offer.amount_micro_usdc,
                 "fee_micro_usdc": fee_micro_usdc, "hold_until": hold_until, "now": now,

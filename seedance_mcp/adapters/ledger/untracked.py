@@ -89,7 +89,7 @@ async def insert_adopted(
            VALUES ('generation', :key, :url, :body, :arguments, :wallet, 'x402', '', '', :amount_micro_usdc, 'settled',
                    0, :created_at, :now, 1, 1) RETURNING id""",
         {
-            "key": request.fingerprint, "url": request.url, "body": request.body,
+            "key": request.idempotency_key, "url": request.url, "body": request.body,
             "arguments": json.dumps(request.arguments), "wallet": wallet,
             "amount_micro_usdc": max(job.amount_micro_usdc, 1), "created_at": created_at, "now": now,
         },

@@ -8,7 +8,7 @@ from typing import cast
 
 from seedance_mcp.adapters.ledger.driver import Queries, Session
 from seedance_mcp.adapters.ledger.rows import make_storable, scrub
-from seedance_mcp.core.records import Payment, Sight, Upload
+from seedance_mcp.core.records import Payment, Upload, UrlSnapshot
 from seedance_mcp.core.wire.json import Json, parse_json_object
 from seedance_mcp.core.wire.tickets import read_ticket_end
 
@@ -67,7 +67,7 @@ class UploadQueries(Queries):
         async with self._driver.transaction() as session:
             await session.execute("UPDATE uploads SET gone = 1 WHERE image_url = :url", {"url": image_url})
 
-    async def record_sight(self, sight: Sight) -> None:
+    async def remember_url(self, snapshot: UrlSnapshot) -> None:
         """Write down which picture was at a public URL."""
         async with self._driver.transaction() as session:
             await session.execute(
@@ -75,18 +75,20 @@ class UploadQueries(Queries):
                    ON CONFLICT (url_sha256) DO UPDATE SET sha256 = excluded.sha256, width = excluded.width,
                                                           height = excluded.height, seen_at = excluded.seen_at""",
                 {
-                    "url_sha256": _digest(sight.url), "sha256": sight.sha256, "width": sight.width,
-                    "height": sight.height, "seen_at": sight.seen_at,
+                    "url_sha256": _digest(snapshot.url), "sha256": snapshot.sha256, "width": snapshot.width,
+                    "height": snapshot.height, "seen_at": snapshot.seen_at,
                 },
             )  # fmt: skip
 
-    async def find_sight(self, url: str, *, since: float) -> Sight | None:
+    async def find_url_snapshot(self, url: str, *, since: float) -> UrlSnapshot | None:
         """Return the picture that was last at a URL."""
         query = "SELECT * FROM sights WHERE url_sha256 = :url_sha256 AND seen_at > :since"
         row = await self._one(query, url_sha256=_digest(url), since=since)
         if row is None:
             return None
-        return Sight(url=url, sha256=row["sha256"], width=row["width"], height=row["height"], seen_at=row["seen_at"])
+        return UrlSnapshot(
+            url=url, sha256=row["sha256"], width=row["width"], height=row["height"], seen_at=row["seen_at"]
+        )
 
     async def record_contract(self, studio: str, model: str, contract: Json, *, now: float) -> None:
         """Write what a studio declares for a model's route; does not wait for a locked ledger."""

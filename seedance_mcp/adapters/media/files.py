@@ -66,7 +66,7 @@ def _find_file(text: str, image_dirs: tuple[Path, ...]) -> Path:
     """
     literal = _read_path(text).expanduser().resolve()
     variants = [Path(variant).expanduser().resolve() for variant in list_variants(text)]
-    allowed = [path for path in (literal, *variants) if _find_objection(path, image_dirs) is None]
+    allowed = [path for path in (literal, *variants) if _find_rejection(path, image_dirs) is None]
     for path in allowed:
         if path.exists():
             return path
@@ -133,12 +133,12 @@ def _name_folders(image_dirs: tuple[Path, ...]) -> str:
 
 
 def _check_place(path: Path, image_dirs: tuple[Path, ...]) -> None:
-    objection = _find_objection(path, image_dirs)
-    if objection is not None:
-        raise objection
+    rejection_reason = _find_rejection(path, image_dirs)
+    if rejection_reason is not None:
+        raise rejection_reason
 
 
-def _find_objection(path: Path, image_dirs: tuple[Path, ...]) -> ImageError | None:
+def _find_rejection(path: Path, image_dirs: tuple[Path, ...]) -> ImageError | None:
     """Return why the owner does not let a file be read, or None."""
     if image_dirs:
         if any(path.is_relative_to(folder) for folder in image_dirs):

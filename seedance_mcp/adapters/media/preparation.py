@@ -98,7 +98,7 @@ def prepare_picture(picture: PIL.Image.Image, data: bytes, *, orientation: objec
 
 
 def _list_changes(picture: PIL.Image.Image, data: bytes, orientation: object) -> list[str]:
-    """Return what must be done to a picture besides making it smaller; empty if it may be used as it is."""
+    """Return what must be done to a picture in addition making it smaller; empty if it may be used as it is."""
     kind, changes = picture.format or "", list[str]()
     if kind not in MEDIA_TYPES and kind != "MPO":
         changes.append(f"converted from {_NAMES.get(kind, kind)}")

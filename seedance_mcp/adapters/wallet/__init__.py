@@ -26,7 +26,7 @@ from seedance_mcp.core.wire.mpp import (
     NONCE_KEY,
     SPONSORED_TIP_MAX,
     Charge,
-    MppPins,
+    PinnedChargeTerms,
     credential_header,
     encode_credential,
     read_charge,
@@ -79,7 +79,7 @@ class Wallet:
         """Return True if the libraries of the Tempo rail, the `tempo` extra, are installed."""
         return all(find_spec(library) is not None for library in ("pytempo", "mpp"))
 
-    async def sign_charge(self, document: Json, pins: MppPins) -> tuple[Credential, str | None]:
+    async def sign_charge(self, document: Json, pins: PinnedChargeTerms) -> tuple[Credential, str | None]:
         """Sign a prepared Tempo charge.
 
         Args:

@@ -33,7 +33,7 @@ async def examine(environ: Mapping[str, str], *, given: Mapping[str, str] | None
 
     Args:
         environ: The environment to look at.
-        given: What it was before a command changed it; what the command changed is named as nobody's setting.
+        given: What it was before a command changed it; what the command changed is named as no one's setting.
     """
     findings = [
         Finding(topic="program", health="ok", text=f"seedance-mcp {__version__}, Python {platform.python_version()}")

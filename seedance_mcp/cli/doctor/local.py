@@ -20,7 +20,7 @@ from seedance_mcp.core.errors import ConfigError, SeedanceError, format_clock
 from seedance_mcp.core.freezes import Freeze
 from seedance_mcp.core.limits import Limits, Spend
 from seedance_mcp.core.money import format_usdc
-from seedance_mcp.payments.policy import find_room
+from seedance_mcp.payments.policy import find_remaining_budget
 
 if TYPE_CHECKING:
     from seedance_mcp.core.ledger import Ledger
@@ -32,7 +32,7 @@ DISK_BYTES_MIN = 500 * 1024 * 1024
 
 
 PRICE_MICRO_USDC_TYPICAL = 330_000
-"""The default clip and its upload: a limit or a balance below this buys nothing."""
+"""The default video and its upload: a limit or a balance below this buys nothing."""
 
 
 def check_settings_files(settings: Settings, environ: Mapping[str, str]) -> list[Finding]:
@@ -230,7 +230,7 @@ async def _describe_untracked_payments(ledger: Ledger, address: str) -> list[Fin
 
 def _judge_budget(limits: Limits, spend: Spend) -> Finding:
     """Report what was spent, and what is left of the tightest budget."""
-    left, name = min(find_room(limits, spend))
+    left, name = min(find_remaining_budget(limits, spend))
     total = limits.max_total_micro_usdc
     if left >= PRICE_MICRO_USDC_TYPICAL:
         advice = ""

@@ -73,7 +73,7 @@ async def _open_studio(settings: Settings) -> AsyncGenerator[Studio, None]:
 
 async def _check_studio(studio: Studio, settings: Settings) -> list[Finding]:
     """Reachable, which dialect, and whether our request would be understood: asked unpaid, so it costs nothing."""
-    from seedance_mcp.core.wire.generation import GenerationRequest
+    from seedance_mcp.core.wire.generation import NormalisedRequest
     from seedance_mcp.generation.pricing import PLACEHOLDER_URL, Pricing
 
     pricing = Pricing(studio=studio, wallet="0x" + "0" * 40, now=time.time)
@@ -87,13 +87,13 @@ async def _check_studio(studio: Studio, settings: Settings) -> list[Finding]:
         Finding(topic="studio", health="ok", text=f"{studio.origin} answers, and speaks the {contract.dialect} dialect")
     ]
     findings += await _check_upload(studio)
-    request = GenerationRequest(
+    request = NormalisedRequest(
         model="seedance-fast", prompt="A test of the request; it is not paid.", image="0" * 64, last_image=None,
         duration_seconds=4, resolution="480p", aspect_ratio="16:9", camera_fixed=None, generate_audio=None, seed=None,
         take=1,
     )  # fmt: skip
     try:
-        priced = await pricing.ask(request, [PLACEHOLDER_URL])
+        priced = await pricing.request_price(request, [PLACEHOLDER_URL])
     except StudioRejectedError as exc:
         if exc.status != 400:
             return [*findings, build_problem("request", exc)]
@@ -123,7 +123,7 @@ async def _check_upload(studio: Studio) -> list[Finding]:
     body = encode_json({"filename": "doctor.png", "contentType": "image/png", "size": 1000})
     try:
         url = f"{studio.origin}/api/upload"
-        answer = await studio.send(PaidRequest(purpose="upload", fingerprint="doctor", url=url, body=body))
+        answer = await studio.send(PaidRequest(purpose="upload", idempotency_key="doctor", url=url, body=body))
         offers = read_offers(answer.status, answer.headers, answer.body, url=url)
     except SeedanceError as exc:
         return [build_problem("upload", exc)]
@@ -156,7 +156,7 @@ async def _check_upload(studio: Studio) -> list[Finding]:
 
 async def _check_chains(studio: Studio, settings: Settings, address: str | None) -> list[Finding]:
     from seedance_mcp.adapters.chain.rpc import ChainRpc
-    from seedance_mcp.payments.balances import Funds
+    from seedance_mcp.payments.balances import BalanceReader
 
     profile, rails, findings = settings.profile, settings.limits.rails, list[Finding]()
     rpc = ChainRpc(studio.http, {"x402": profile.rpc_urls, "mpp": profile.tempo_rpc_urls})
@@ -164,8 +164,8 @@ async def _check_chains(studio: Studio, settings: Settings, address: str | None)
         "x402": None if profile.token is None else profile.token.network,
         "mpp": None if profile.charges is None else profile.charges.network,
     }
-    funds = Funds(rpc=rpc, pins=profile.pins, wallet=address)
-    balances = () if address is None else await funds.list_balances(timeout_seconds=BALANCES_SECONDS)
+    balance_reader = BalanceReader(rpc=rpc, pins=profile.pins, wallet=address)
+    balances = () if address is None else await balance_reader.list_balances(timeout_seconds=BALANCES_SECONDS)
     for rail, network in networks.items():
         if network is None or rail not in rails:
             continue

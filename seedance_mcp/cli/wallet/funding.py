@@ -6,7 +6,7 @@ from typing import Annotated, Any
 import anyio
 import typer
 
-from seedance_mcp.app.runtime import Engine
+from seedance_mcp.app.runtime import Runtime
 from seedance_mcp.cli.console import AsJson, Sandbox, read_environ, run, say, unlock_wallet, words
 from seedance_mcp.cli.exit_codes import UNFINISHED
 from seedance_mcp.config.settings import Settings
@@ -31,8 +31,8 @@ def fund(
     """Show where to send money: address, networks, tokens, and a QR code of the address."""
     environ = read_environ(sandbox)
 
-    async def work(engine: Engine) -> dict[str, Any]:
-        services, settings = await engine.services(), await engine.settings()
+    async def work(runtime: Runtime) -> dict[str, Any]:
+        services, settings = await runtime.services(), await runtime.settings()
         deposits = await _read_deposits(services, settings)
         if not deposits:
             raise ConfigError("This profile has no token on an allowed rail.")
@@ -98,7 +98,7 @@ def _known(deposits: list[dict[str, Any]]) -> dict[tuple[str, str], int]:
     return {(one["network"], one["token_address"]): one["balance_micro_usdc"] for one in told}
 
 
-def settle_offline(settings: Settings) -> Settings:
+def unlock_offline(settings: Settings) -> Settings:
     """Return the settings with the key of a locked wallet, after asking for its password; start no sandbox."""
     return settings if settings.embedded else unlock_wallet(settings)
 

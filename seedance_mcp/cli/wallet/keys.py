@@ -23,7 +23,7 @@ from seedance_mcp.adapters.wallet.keychain import describe_keychain, store_in_ke
 from seedance_mcp.app.opening import open_owners_wallet, read_address
 from seedance_mcp.cli.console import AsJson, Sandbox, read_environ, say, show_error, words
 from seedance_mcp.cli.exit_codes import YOURS
-from seedance_mcp.cli.wallet.funding import settle_offline
+from seedance_mcp.cli.wallet.funding import unlock_offline
 from seedance_mcp.config.settings import Settings, read_settings
 from seedance_mcp.core.errors import ConfigError
 
@@ -124,7 +124,7 @@ def export(
     file = file.expanduser().absolute()
     if os.path.lexists(file):  # before the password is asked
         raise ConfigError(f"There is a file at {file} already.", "It was not changed; name another file.")
-    settings = settle_offline(read_settings(read_environ(sandbox)))
+    settings = unlock_offline(read_settings(read_environ(sandbox)))
     key = find_key(*settings.key_places, sandbox=settings.profile.name == "sandbox")
     create_key_file(file, lock(key, _new_password(settings, password_file)))
     words.print(f"The key is in {file}, locked with that password.", markup=False)

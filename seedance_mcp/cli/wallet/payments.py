@@ -7,7 +7,7 @@ import anyio
 import typer
 
 from seedance_mcp.app.opening import open_existing_ledger
-from seedance_mcp.app.runtime import Engine
+from seedance_mcp.app.runtime import Runtime
 from seedance_mcp.cli.console import AsJson, Sandbox, is_person_there, read_environ, run, say, words
 from seedance_mcp.config.settings import Settings, read_settings
 from seedance_mcp.core.errors import ConfigError, format_clock
@@ -53,7 +53,7 @@ def limits(sandbox: Sandbox = False, as_json: AsJson = False) -> None:
 
 
 def payments(sandbox: Sandbox = False, as_json: AsJson = False) -> None:
-    """List the payments that are not over: they count against your limits until somebody knows what became of them."""
+    """List the payments that are not over: they count against your limits until a person knows what became of them."""
     settings = read_settings(read_environ(sandbox))
     found = anyio.run(_list_held, settings)
     if as_json:
@@ -85,8 +85,8 @@ def write_off(
     if not typer.confirm("Did you look it up there, and it never moved?", err=True):
         raise ConfigError("Nothing was written off.", "It counts until it is known what became of it.")
 
-    async def work(engine: Engine) -> Payment:
-        return await (await engine.quote_services()).reconciler.write_off(payment)
+    async def work(runtime: Runtime) -> Payment:
+        return await (await runtime.quote_services()).reconciler.write_off(payment)
 
     if run(environ, work).state == "settled":
         raise ConfigError(f"The chain says that payment {payment_id} did move.", "It is booked as paid.")

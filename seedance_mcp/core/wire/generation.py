@@ -55,7 +55,7 @@ FAR_ABOVE_PERCENT = 150
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GenerationRequest:
+class NormalisedRequest:
     """A video request, in our one vocabulary.
 
     Attributes:
@@ -183,7 +183,7 @@ def _read_ceiling(price: object) -> MicroUSDC:
         return CEILING_MICRO_USDC_DEFAULT
 
 
-def check_request(request: GenerationRequest) -> None:
+def check_request(request: NormalisedRequest) -> None:
     """Check that a request is valid in at least one dialect.
 
     Raises:
@@ -212,7 +212,7 @@ def check_request(request: GenerationRequest) -> None:
 
 
 def encode_generation(
-    request: GenerationRequest, contract: RouteContract, *, image_url: str, last_image_url: str | None
+    request: NormalisedRequest, contract: RouteContract, *, image_url: str, last_image_url: str | None
 ) -> GenerationBody:
     """Write the request in the studio's dialect.
 
@@ -313,7 +313,7 @@ def _note_or_refuse(argument: str, requested: object) -> list[str]:
     return ["Videos of this studio always have native audio; asking for it changes nothing."]
 
 
-def estimate_price(dialect: Dialect, request: GenerationRequest) -> MicroUSDC | None:
+def estimate_price(dialect: Dialect, request: NormalisedRequest) -> MicroUSDC | None:
     """Return the table's price of a request, or None if it has none."""
     rate = PRICE_MICRO_USDC_PER_SECOND.get((dialect, request.model, request.resolution))
     return None if rate is None else MicroUSDC(rate * request.duration_seconds)

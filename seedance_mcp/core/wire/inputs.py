@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import cast
 
-from seedance_mcp.core.wire.generation import MODELS, PRICE_MICRO_USDC_PER_SECOND, Dialect, GenerationRequest, Model
+from seedance_mcp.core.wire.generation import MODELS, PRICE_MICRO_USDC_PER_SECOND, Dialect, Model, NormalisedRequest
 from seedance_mcp.core.wire.json import Json, find_list, find_text
 
 _KIND = "-i2v"
@@ -73,7 +73,7 @@ def read_job_input(kind: str | None, document: Json | None) -> JobInput | None:
     )
 
 
-def is_alike(found: JobInput, request: GenerationRequest) -> bool:
+def is_alike(found: JobInput, request: NormalisedRequest) -> bool:
     """Return True if a job was made from this request, apart from pictures and take."""
     pictures = 1 if request.last_image is None else 2
     return (

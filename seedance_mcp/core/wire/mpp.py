@@ -56,7 +56,7 @@ _TRANSFER_WITH_MEMO_TOPIC = "0x57bc7354aa85aed339e000bccffabbc529466af35f0772c8f
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class MppPins:
+class PinnedChargeTerms:
     """The accepted chain and tokens of a charge; from the profile, never from an offer.
 
     Attributes:

@@ -29,7 +29,7 @@ class PaidRequest:
 
     Attributes:
         purpose: The kind of purchase, for the ledger.
-        fingerprint: The idempotency key: the same key is never paid twice.
+        idempotency_key: The idempotency key: the same key is never paid twice.
         aliases: Other keys under which the same purchase may have been made before; see `idempotency`.
         url: Full URL.
         body: JSON bytes.
@@ -37,7 +37,7 @@ class PaidRequest:
     """
 
     purpose: Purpose
-    fingerprint: str
+    idempotency_key: str
     url: str
     body: bytes
     arguments: Json = field(default_factory=dict[str, object])
@@ -52,7 +52,7 @@ class PaidRequest:
     @property
     def keys(self) -> tuple[str, ...]:
         """Return every key for the lookup of an earlier purchase, without duplicates."""
-        return tuple(dict.fromkeys((self.fingerprint, *self.aliases)))
+        return tuple(dict.fromkeys((self.idempotency_key, *self.aliases)))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -93,7 +93,7 @@ def check_price(
         limits: What the owner allows. The network's fee counts here: no more leaves the wallet than the owner said.
         spend: What was spent, image uploads included.
         approval: The most that was agreed for the price, and for the whole call.
-        fee_micro_usdc: The most that the network may keep besides.
+        fee_micro_usdc: The most that the network may keep in addition.
 
     Raises:
         ConfigError: The owner's settings are not understood.
@@ -119,10 +119,10 @@ def check_price(
             f"${format_usdc(whole)}, above the ${format_usdc(lowest.max_micro_usdc)} that {lowest.reason}.",
             lowest.next_step,
         )
-    for room, name in find_room(limits, spend):
-        if cost > room:
+    for remaining, name in find_remaining_budget(limits, spend):
+        if cost > remaining:
             raise BudgetExceededError(
-                f"${format_usdc(cost)} is more than the ${format_usdc(room)} left of the {name}.",
+                f"${format_usdc(cost)} is more than the ${format_usdc(remaining)} left of the {name}.",
                 NextStep(
                     "{0} ({1}, {2}). Unfinished payments count as well: {3} to see them.",
                     OwnerOnly("raise a limit", stop=True),
@@ -177,7 +177,7 @@ def is_still_allowed(
         spend: What was spent, this payment included.
         rail: How it pays.
         pay_to: Whom.
-        model: Of what kind the clip is; None for an upload.
+        model: Of what kind the video is; None for an upload.
         cost_micro_usdc: Its price and fee.
     """
     caps = [
@@ -194,14 +194,16 @@ def is_still_allowed(
     )
 
 
-def find_room(limits: Limits, spend: Spend) -> list[tuple[int, str]]:
+def find_remaining_budget(limits: Limits, spend: Spend) -> list[tuple[int, str]]:
     """Return what is left of each budget, never below zero, with its name."""
-    room = [
+    remaining = [
         (
             max(0, limits.max_per_day_micro_usdc - spend.last_day_micro_usdc),
             "budget for 24 hours (SEEDANCE_MAX_PER_DAY)",
         )
     ]
     if limits.max_total_micro_usdc is not None:
-        room.append((max(0, limits.max_total_micro_usdc - spend.total_micro_usdc), "total budget (SEEDANCE_MAX_TOTAL)"))
-    return room
+        remaining.append(
+            (max(0, limits.max_total_micro_usdc - spend.total_micro_usdc), "total budget (SEEDANCE_MAX_TOTAL)")
+        )
+    return remaining

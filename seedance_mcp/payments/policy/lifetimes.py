@@ -28,7 +28,7 @@ def check_clock(offers: Offers, now: float) -> None:
     """Raise where this machine's clock and the studio's are far apart: a signature's lifetime would not be what we say.
 
     A clock that is ahead makes a signature that lives for longer than the owner's three minutes; one that is behind
-    makes one that is void already, and books that count the wrong day.
+    makes one that is void already, and ledger that count the wrong day.
 
     Raises:
         PolicyError: By more than `CLOCK_SKEW_SECONDS_MAX`.

@@ -7,22 +7,22 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from seedance_mcp.core.errors import InsufficientBalanceError, UnacceptableOfferError
-from seedance_mcp.core.limits import EMPTY_PURSE, Limits, Pins, Purse
+from seedance_mcp.core.limits import NO_BALANCES, Limits, PinnedTerms, WalletBalances
 from seedance_mcp.core.money import MicroUSDC, format_usdc
 from seedance_mcp.core.next_steps import Command, NextStep, OwnerDo, OwnerOnly, Repeat, Report
 from seedance_mcp.core.wire.mpp import is_pushed
 from seedance_mcp.core.wire.offers import Offer, Offers
-from seedance_mcp.payments.policy.terms import check_resource, find_objection
+from seedance_mcp.payments.policy.terms import check_resource, find_rejection_reason
 
 
 def choose_offer(
     offers: Offers,
     limits: Limits,
-    pins: Pins,
+    pins: PinnedTerms,
     *,
     payer: str,
     now: float = math.inf,
-    purse: Purse = EMPTY_PURSE,
+    wallet_balances: WalletBalances = NO_BALANCES,
 ) -> Offer:
     """Return the offer to sign: on the first of the owner's rails that has an acceptable one and the money for it.
 
@@ -32,23 +32,23 @@ def choose_offer(
         pins: What the owner pays in.
         payer: Our address.
         now: Unix seconds; without it every absolute expiry has passed.
-        purse: What the wallet is known to hold; an unknown balance passes nothing over.
+        wallet_balances: What the wallet is known to hold; an unknown balance passes nothing over.
 
     Raises:
         UnacceptableOfferError: None may be signed, or two on one rail differ.
         InsufficientBalanceError: Some may, and the wallet is known to hold too little for each of them.
     """
-    return plan_payments([offers], limits, pins, payer=payer, now=now, purse=purse)[0]
+    return plan_payments([offers], limits, pins, payer=payer, now=now, wallet_balances=wallet_balances)[0]
 
 
 def plan_payments(
     steps: Sequence[Offers],
     limits: Limits,
-    pins: Pins,
+    pins: PinnedTerms,
     *,
     payer: str,
     now: float = math.inf,
-    purse: Purse = EMPTY_PURSE,
+    wallet_balances: WalletBalances = NO_BALANCES,
 ) -> tuple[Offer, ...]:
     """Return the offer that each payment of one call would sign, in order: the image uploads, then the video.
 
@@ -58,35 +58,37 @@ def plan_payments(
         pins: What the owner pays in.
         payer: Our address.
         now: Unix seconds; without it every absolute expiry has passed.
-        purse: What the wallet is known to hold; an unknown balance passes nothing over.
+        wallet_balances: What the wallet is known to hold; an unknown balance passes nothing over.
 
     Raises:
         UnacceptableOfferError: One of them has no offer that may be signed.
         InsufficientBalanceError: The wallet is known to hold too little for all of them together.
     """
-    ways = [list_ways(offers, limits, pins, payer=payer, now=now, purse=purse) for offers in steps]
-    chosen, _ = pay_in_turn(ways, purse)
+    ways = [list_ways(offers, limits, pins, payer=payer, now=now, wallet_balances=wallet_balances) for offers in steps]
+    chosen, _ = pay_in_turn(ways, wallet_balances)
     if len(chosen) < len(ways):
         short, amount = ways[len(chosen)], sum(step[0].amount_micro_usdc for step in ways)
-        raise _insufficient_error(short, purse, pins, payer=payer, amount_micro_usdc=amount, count=len(ways))
+        raise _insufficient_error(short, wallet_balances, pins, payer=payer, amount_micro_usdc=amount, count=len(ways))
     return chosen
 
 
-def pay_in_turn(ways: Sequence[Sequence[Offer]], purse: Purse) -> tuple[tuple[Offer, ...], Purse]:
+def pay_in_turn(
+    ways: Sequence[Sequence[Offer]], wallet_balances: WalletBalances
+) -> tuple[tuple[Offer, ...], WalletBalances]:
     """Return the offer that each payment would sign, up to the first that the wallet cannot pay, and what is left.
 
     Args:
         ways: For each payment the offers that could be signed, preferred first.
-        purse: What the wallet is known to hold; an unknown balance passes nothing over.
+        wallet_balances: What the wallet is known to hold; an unknown balance passes nothing over.
     """
     chosen: list[Offer] = []
     for acceptable in ways:
-        offer = next((offer for offer in acceptable if purse.can_pay(offer)), None)
+        offer = next((offer for offer in acceptable if wallet_balances.can_pay(offer)), None)
         if offer is None:
             break
         chosen.append(offer)
-        purse = purse.after(offer)
-    return tuple(chosen), purse
+        wallet_balances = wallet_balances.after(offer)
+    return tuple(chosen), wallet_balances
 
 
 def assume_price(offers: Offers, price_micro_usdc: int) -> Offers:
@@ -95,7 +97,9 @@ def assume_price(offers: Offers, price_micro_usdc: int) -> Offers:
     return replace(offers, offers=changed)
 
 
-def list_ways(offers: Offers, limits: Limits, pins: Pins, *, payer: str, now: float, purse: Purse) -> list[Offer]:
+def list_ways(
+    offers: Offers, limits: Limits, pins: PinnedTerms, *, payer: str, now: float, wallet_balances: WalletBalances
+) -> list[Offer]:
     """Return the offers that may be signed, preferred first; at least one.
 
     One whose money would move before the studio accepts the work is for a challenge that offers nothing else, and only
@@ -112,7 +116,7 @@ def list_ways(offers: Offers, limits: Limits, pins: Pins, *, payer: str, now: fl
         for offer in offers.offers:
             if offer.rail != rail:
                 continue
-            reason = find_objection(offer, limits, pins, payer=payer, now=now, purse=purse)
+            reason = find_rejection_reason(offer, limits, pins, payer=payer, now=now, wallet_balances=wallet_balances)
             if reason is None:
                 acceptable.append(offer)
             else:
@@ -122,9 +126,13 @@ def list_ways(offers: Offers, limits: Limits, pins: Pins, *, payer: str, now: fl
                 f"The studio names {len(acceptable)} different prices or recipients for one thing on {rail}.",
                 NextStep("Do not retry; {0}.", Report()),
             )
-        signable += sorted(acceptable, key=lambda offer: (_preference(offer, pins), purse.fee_of(offer)))
+        signable += sorted(acceptable, key=lambda offer: (_preference(offer, pins), wallet_balances.fee_of(offer)))
     if signable and all(map(is_pushed, signable)):
-        answered = [offer for offer in signable if not purse.is_known or purse.find_balance(offer) is not None]
+        answered = [
+            offer
+            for offer in signable
+            if not wallet_balances.is_known or wallet_balances.find_balance(offer) is not None
+        ]
         reasons += [] if answered else ["it is to be pushed to a chain that does not answer now"]
         signable = answered
     else:
@@ -146,7 +154,7 @@ def _terms(offer: Offer) -> tuple[object, ...]:
     return (offer.network, offer.pay_to.lower(), offer.amount_micro_usdc)
 
 
-def _preference(offer: Offer, pins: Pins) -> int:
+def _preference(offer: Offer, pins: PinnedTerms) -> int:
     """Return the position of an offer's token on the owner's list."""
     if pins.mpp is None or offer.rail != "mpp":
         return 0
@@ -154,17 +162,23 @@ def _preference(offer: Offer, pins: Pins) -> int:
 
 
 def _insufficient_error(
-    short: Sequence[Offer], purse: Purse, pins: Pins, *, payer: str, amount_micro_usdc: int, count: int
+    short: Sequence[Offer],
+    wallet_balances: WalletBalances,
+    pins: PinnedTerms,
+    *,
+    payer: str,
+    amount_micro_usdc: int,
+    count: int,
 ) -> InsufficientBalanceError:
     """Name what all payments of a call need together, and what the wallet holds of each token that could pay them."""
     purpose = " for the video and its image upload" if count > 1 else ""
     lacks: list[str] = []
     for offer in short:
-        fees = purse.fee_of(offer) * count
+        fees = wallet_balances.fee_of(offer) * count
         with_fee = f" with the network fee (${format_usdc(fees)} at most)" if fees else ""
         lacks.append(
             f"${format_usdc(amount_micro_usdc + fees)}{with_fee} is needed{purpose} and "
-            f"${format_usdc(purse.find_balance(offer) or 0)} of {pins.name_token(offer)} is there"
+            f"${format_usdc(wallet_balances.find_balance(offer) or 0)} of {pins.name_token(offer)} is there"
         )
     next_step = (
         NextStep("This is play money: send POST /_sandbox/fund to the sandbox. Then {0}.", Repeat())

@@ -8,10 +8,10 @@ from typing import cast
 from urllib.parse import urlsplit
 
 from seedance_mcp.core.errors import UnacceptableOfferError, quote_text
-from seedance_mcp.core.limits import EMPTY_PURSE, Limits, Pins, Purse
+from seedance_mcp.core.limits import NO_BALANCES, Limits, PinnedTerms, WalletBalances
 from seedance_mcp.core.money import format_usdc
 from seedance_mcp.core.wire.json import find_object, same_address
-from seedance_mcp.core.wire.mpp import MppPins, is_pushed, is_sponsored
+from seedance_mcp.core.wire.mpp import PinnedChargeTerms, is_pushed, is_sponsored
 from seedance_mcp.core.wire.offers import Offer, Offers
 from seedance_mcp.core.wire.x402 import TokenDomain
 from seedance_mcp.payments.policy.lifetimes import AUTHORIZATION_SECONDS_MIN, CHARGE_SECONDS_MIN, OFFERED_SECONDS_MAX
@@ -27,7 +27,7 @@ _PLAIN_URL = re.compile(r"[\x21-\x7e]+")
 _DEFAULT_PORTS = {"https": ":443", "http": ":80"}
 
 
-def check_resource(offers: Offers, pins: Pins) -> None:
+def check_resource(offers: Offers, pins: PinnedTerms) -> None:
     """Raise where the challenge is for something at another origin than the studio's, or for nothing it names.
 
     Raises:
@@ -64,20 +64,22 @@ def _find_origin(url: str) -> str | None:
     return f"{parts.scheme}://{netloc}"
 
 
-def find_objection(
+def find_rejection_reason(
     offer: Offer,
     limits: Limits,
-    pins: Pins,
+    pins: PinnedTerms,
     *,
     payer: str,
     now: float = math.inf,
-    purse: Purse = EMPTY_PURSE,
+    wallet_balances: WalletBalances = NO_BALANCES,
 ) -> str | None:
     """Why an offer's terms may not be signed, or None where they may. Prices and budgets are `check_price`'s."""
     if offer.rail == "x402" and pins.x402 is not None:
         reason = _find_x402_objection(offer, pins.x402)
     elif offer.rail == "mpp" and pins.mpp is not None:
-        reason = _find_mpp_objection(offer, limits, pins.mpp, pins.studio_origin, now=now, purse=purse)
+        reason = _find_mpp_objection(
+            offer, limits, pins.mpp, pins.studio_origin, now=now, wallet_balances=wallet_balances
+        )
     else:
         reason = f"{offer.rail} is not a rail of this profile"
     return reason or _find_recipient_objection(offer, limits, payer=payer)
@@ -104,7 +106,13 @@ def _find_x402_objection(offer: Offer, token: TokenDomain) -> str | None:
 
 
 def _find_mpp_objection(
-    offer: Offer, limits: Limits, pins: MppPins, studio_origin: str, *, now: float, purse: Purse
+    offer: Offer,
+    limits: Limits,
+    pins: PinnedChargeTerms,
+    studio_origin: str,
+    *,
+    now: float,
+    wallet_balances: WalletBalances,
 ) -> str | None:
     """Source: the Tempo method's `charge`; pins per profile."""
     realm = str(offer.terms.get("realm", ""))
@@ -123,8 +131,8 @@ def _find_mpp_objection(
         return f"its challenge is over, or will be in less than {CHARGE_SECONDS_MIN} s"
     if left_seconds > OFFERED_SECONDS_MAX:
         return f"its challenge lives for more than {OFFERED_SECONDS_MAX} s"
-    if purse.fee_of(offer) > NETWORK_FEE_MICRO_USDC_MAX:
-        fee, most = format_usdc(purse.fee_of(offer)), format_usdc(NETWORK_FEE_MICRO_USDC_MAX)
+    if wallet_balances.fee_of(offer) > NETWORK_FEE_MICRO_USDC_MAX:
+        fee, most = format_usdc(wallet_balances.fee_of(offer)), format_usdc(NETWORK_FEE_MICRO_USDC_MAX)
         return f"the network's fee may be ${fee}, above the ${most} that is allowed"
     return _find_mode_objection(offer, limits) or _find_detail_objection(offer)
 

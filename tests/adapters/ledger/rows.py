@@ -15,9 +15,11 @@ STUDIO = "https://studio.test"
 NOW = 1_800_000_000.0
 
 
-def write_request(fingerprint: str = "f", *, purpose: Purpose = "generation", body: bytes = b"{}") -> PaidRequest:
+def write_request(idempotency_key: str = "f", *, purpose: Purpose = "generation", body: bytes = b"{}") -> PaidRequest:
     arguments: dict[str, object] = {"model": "seedance-fast", "duration": 4, "resolution": "480p", "prompt": "ü ☃"}
-    return PaidRequest(purpose=purpose, fingerprint=fingerprint, url=f"{STUDIO}/api/x", body=body, arguments=arguments)
+    return PaidRequest(
+        purpose=purpose, idempotency_key=idempotency_key, url=f"{STUDIO}/api/x", body=body, arguments=arguments
+    )
 
 
 def write_offer(amount_micro_usdc: int = 40_000) -> Offer:
@@ -33,15 +35,20 @@ def write_offer(amount_micro_usdc: int = 40_000) -> Offer:
 
 
 async def reserve(
-    ledger: SQLiteLedger, amount: int = 40_000, *, cap: int = 10**12, now: float = NOW, fingerprint: str | None = None
+    ledger: SQLiteLedger,
+    amount: int = 40_000,
+    *,
+    cap: int = 10**12,
+    now: float = NOW,
+    idempotency_key: str | None = None,
 ) -> Payment:
-    """What `Buyer.buy` does before it signs: sum, ask the policy, reserve, in one transaction; a new wish each time."""
-    fingerprint = fingerprint or secrets.token_hex(8)
+    """Sum, ask the policy and reserve in one transaction, as `PaymentExecutor.pay` does; a new request each time."""
+    idempotency_key = idempotency_key or secrets.token_hex(8)
     limits = Limits(max_per_day_micro_usdc=cap, max_total_micro_usdc=cap)
-    async with ledger.lock_budget() as books:
-        check_price(amount, limits, spend=await books.spend(now), approval=Approval(amount, "a test says so"))
-        return await books.reserve(
-            write_request(fingerprint), write_offer(amount), wallet=WALLET, hold_until=int(now) + 60, now=now
+    async with ledger.lock_budget() as transaction:
+        check_price(amount, limits, spend=await transaction.spend(now), approval=Approval(amount, "a test says so"))
+        return await transaction.reserve(
+            write_request(idempotency_key), write_offer(amount), wallet=WALLET, hold_until=int(now) + 60, now=now
         )
 
 

@@ -113,7 +113,7 @@ class LedgerMachine(RuleBasedStateMachine):
             return
         row = self.rows[number]
         if row.state == "refused" and settles and not row.counts(self.now):
-            return  # nobody found it out in time; the budget was given on
+            return  # no one found it out in time; the budget was given on
         receipt = Receipt(rail="x402", network="n", transaction="t")
         outcome = Settled(receipt=receipt, answer=b"{}") if settles else Refused(reason="no")
         after = self.run(self.ledgers[who].conclude(self.read(number), outcome, now=self.now, chain_checked=chain))
@@ -169,7 +169,7 @@ class LedgerMachine(RuleBasedStateMachine):
         for number, row in self.rows.items():
             one = rows[number]
             assert (one.state, one.amount_micro_usdc, one.lease_until) == (row.state, row.amount, row.lease_until)
-            assert not one.holds(self.now) or row.counts(self.now), "what may still settle is counted"
+            assert not one.counts_against_budget(self.now) or row.counts(self.now), "what may still settle is counted"
         assert {number: rows[number] for number in self.settled} == self.settled, "a settled row never changes"
 
 
@@ -192,8 +192,8 @@ async def test_no_order_of_clock_jumps_lets_two_signatures_share_one_budget(tmp_
         for payment, _ in reserved:
             with contextlib.suppress(LedgerError):
                 await sign(ledger, payment, now=now)
-    async with ledger.lock_budget() as books:
-        assert (await books.spend(NOW)).total_micro_usdc == CAP
+    async with ledger.lock_budget() as transaction:
+        assert (await transaction.spend(NOW)).total_micro_usdc == CAP
     signed = await ledger.unfinished_payments(NOW)
     assert len(signed) == 1
     await ledger.close()

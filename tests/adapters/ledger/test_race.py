@@ -29,7 +29,7 @@ ledger = run(SQLiteLedger.open(file))  # the file is made in the race, too
 granted = 0
 for number in range(100):
     try:
-        run(reserve(ledger, amount, cap=cap, fingerprint=f"{name}-{number}"))
+        run(reserve(ledger, amount, cap=cap, idempotency_key=f"{name}-{number}"))
         granted += 1
     except BudgetExceededError:
         break

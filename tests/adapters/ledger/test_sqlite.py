@@ -40,7 +40,7 @@ def see(job_id: str = "j", **changes: object) -> JobStatus:
         "job_id": job_id, "type": None, "status": "loading", "progress": 10, "error": None, "video_url": None,
         "thumbnail_url": None, "input": None, "created_at": None,
     }  # fmt: skip
-    return JobStatus(**(fields | changes))  # type: ignore[arg-type]  # fields as the test wishes
+    return JobStatus(**(fields | changes))  # type: ignore[arg-type]  # fields as the test arguments
 
 
 # ── the file ─────────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -101,7 +101,7 @@ def test_takes_the_lease_of_a_dead_process_at_once(file: Path) -> None:
     async def claim_twice(ledger: SQLiteLedger) -> None:
         found = await ledger.find_payment(1)
         assert found is not None
-        assert found.holds(NOW), "it may still settle"
+        assert found.counts_against_budget(NOW), "it may still settle"
         assert await ledger.claim(found, lease_until=NOW + 75, now=NOW) is not None
         assert await ledger.claim(found, lease_until=NOW + 75, now=NOW) is None, "now it is ours"
 
@@ -113,7 +113,7 @@ def test_the_reservation_of_a_dead_process_holds_nothing(file: Path) -> None:
     run_until_killed(file, "await reserve(ledger)")
     found = work_on(file, lambda ledger: ledger.find_payment(1))
     assert found is not None
-    assert not found.holds(NOW), "no process is left to sign for it"
+    assert not found.counts_against_budget(NOW), "no process is left to sign for it"
 
 
 async def test_a_ledger_of_a_newer_version_is_not_touched(file: Path, ledger: SQLiteLedger) -> None:
@@ -195,15 +195,15 @@ from tests.adapters.ledger.rows import NOW, WALLET, reserve, sign, write_offer, 
 
 async def main():
     ledger = await SQLiteLedger.open(Path(sys.argv[1]))
-    kept = await reserve(ledger, fingerprint="kept")
+    kept = await reserve(ledger, idempotency_key="kept")
     before = await ledger.spend(NOW)
     soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
     for _ in range(3):
         try:
-            async with ledger.lock_budget() as books:
+            async with ledger.lock_budget() as transaction:
                 request = write_request("big", body=bytes(500_000))
-                await books.reserve(request, write_offer(), wallet=WALLET, hold_until=int(NOW) + 60, now=NOW)
+                await transaction.reserve(request, write_offer(), wallet=WALLET, hold_until=int(NOW) + 60, now=NOW)
         except LedgerError as exc:
             print(exc.what)
         else:
@@ -231,8 +231,8 @@ def test_a_full_disk_is_an_error_and_the_ledger_works_again_afterwards(file: Pat
 
 async def test_a_refusal_inside_a_transaction_undoes_it(ledger: SQLiteLedger) -> None:
     with pytest.raises(PolicyError, match="not today"):  # noqa: PT012 - the block is the test
-        async with ledger.lock_budget() as books:
-            await books.reserve(write_request(), write_offer(), wallet=WALLET, hold_until=int(NOW) + 60, now=NOW)
+        async with ledger.lock_budget() as transaction:
+            await transaction.reserve(write_request(), write_offer(), wallet=WALLET, hold_until=int(NOW) + 60, now=NOW)
             raise PolicyError("not today")
     assert await ledger.spend(NOW) == Spend()
     assert (await reserve(ledger)).id == 1
@@ -280,7 +280,7 @@ async def test_another_process_that_never_ends_its_transaction_is_waited_for_and
 
 
 async def test_a_payment_is_read_as_it_was_written(ledger: SQLiteLedger) -> None:
-    reserved = await reserve(ledger, 123, fingerprint="f")
+    reserved = await reserve(ledger, 123, idempotency_key="f")
     assert reserved.request == write_request()
     signed = await sign(ledger, reserved)
     assert (signed.state, signed.document) == ("signed", {"payload": {"authorization": {"nonce": "0x00"}}})
@@ -296,8 +296,8 @@ async def test_a_reservation_that_lapsed_meanwhile_is_not_signed_for(ledger: SQL
 
 
 async def test_a_clock_that_is_set_back_does_not_bring_a_lapsed_reservation_to_life(ledger: SQLiteLedger) -> None:
-    sleeper = await reserve(ledger, 100, cap=100, fingerprint="sleeper")
-    await reserve(ledger, 100, cap=100, now=NOW + 61, fingerprint="other")
+    sleeper = await reserve(ledger, 100, cap=100, idempotency_key="sleeper")
+    await reserve(ledger, 100, cap=100, now=NOW + 61, idempotency_key="other")
     with pytest.raises(LedgerError, match="not reserved any more"):
         await sign(ledger, sleeper, now=NOW)
     assert (await ledger.spend(NOW)).total_micro_usdc == 100
@@ -354,8 +354,8 @@ async def test_an_unsigned_purchase_is_not_completed_by_an_answer(ledger: SQLite
 
 
 async def test_a_reservation_gives_way_to_a_later_one_for_the_same_wish(ledger: SQLiteLedger) -> None:
-    first = await reserve(ledger, fingerprint="wish")
-    second = await reserve(ledger, fingerprint="wish")
+    first = await reserve(ledger, idempotency_key="wish")
+    second = await reserve(ledger, idempotency_key="wish")
     await sign(ledger, second)
     with pytest.raises(LedgerError, match="not reserved any more"):
         await sign(ledger, first)
@@ -442,7 +442,7 @@ async def test_a_picture_that_was_paid_for_and_never_hosted_counts_for_as_long_a
     ledger: SQLiteLedger,
 ) -> None:
     for _ in range(2):
-        await settle(ledger, await sign(ledger, await reserve(ledger, fingerprint="picture")))
+        await settle(ledger, await sign(ledger, await reserve(ledger, idempotency_key="picture")))
     assert await ledger.count_failed_uploads(("picture",), since=NOW - 1, interrupted=False) == 2
     assert await ledger.count_failed_uploads(("picture",), since=NOW - 1, interrupted=True) == 0
     assert await ledger.count_failed_uploads(("picture",), since=NOW, interrupted=False) == 0
@@ -450,12 +450,12 @@ async def test_a_picture_that_was_paid_for_and_never_hosted_counts_for_as_long_a
 
 
 async def test_an_upload_whose_process_died_is_counted_apart(ledger: SQLiteLedger) -> None:
-    abandoned = await sign(ledger, await reserve(ledger, fingerprint="picture"))
+    abandoned = await sign(ledger, await reserve(ledger, idempotency_key="picture"))
     late = abandoned.lease_until + 1
     claimed = await ledger.claim(abandoned, lease_until=late + 60, now=late)
     assert claimed is not None
     await settle(ledger, claimed, answer=b"")
-    released = await sign(ledger, await reserve(ledger, fingerprint="picture"))
+    released = await sign(ledger, await reserve(ledger, idempotency_key="picture"))
     await ledger.release(released)
     claimed = await ledger.claim(released, lease_until=late + 60, now=late)
     assert claimed is not None
@@ -479,9 +479,9 @@ async def test_one_process_at_a_time_has_the_lease(ledger: SQLiteLedger) -> None
 
 
 async def test_finds_the_latest_payment_of_any_of_the_keys(ledger: SQLiteLedger) -> None:
-    await reserve(ledger, fingerprint="a")
-    second = await reserve(ledger, now=NOW + 100, fingerprint="a")
-    await reserve(ledger, fingerprint="b")
+    await reserve(ledger, idempotency_key="a")
+    second = await reserve(ledger, now=NOW + 100, idempotency_key="a")
+    await reserve(ledger, idempotency_key="b")
     assert await ledger.find_latest_payment(("a",)) == second
     assert await ledger.find_latest_payment(("older", "a")) == second
     assert await ledger.find_latest_payment(("c",)) is None
@@ -500,9 +500,9 @@ async def test_the_budget_is_kept_to_the_last_micro_usdc(ledger: SQLiteLedger) -
 
 
 async def add_job(
-    ledger: SQLiteLedger, job_id: str = "j", fingerprint: str = "f", *, status: Status = "pending"
+    ledger: SQLiteLedger, job_id: str = "j", idempotency_key: str = "f", *, status: Status = "pending"
 ) -> None:
-    payment = await settle(ledger, await sign(ledger, await reserve(ledger, fingerprint=fingerprint)))
+    payment = await settle(ledger, await sign(ledger, await reserve(ledger, idempotency_key=idempotency_key)))
     await ledger.add_job(payment, job_id, studio=STUDIO, status=status, now=NOW)
 
 
@@ -652,8 +652,8 @@ TICKET_TOKEN = "vercel_blob_client_store_" + "Secret" * 8
 
 async def buy_ticket(ledger: SQLiteLedger) -> int:
     """A settled upload whose ticket says nothing of its end."""
-    async with ledger.lock_budget() as books:
-        payment = await books.reserve(
+    async with ledger.lock_budget() as transaction:
+        payment = await transaction.reserve(
             write_request(purpose="upload"), write_offer(), wallet=WALLET, hold_until=int(NOW) + 60, now=NOW
         )
     answer = f'{{"uploadId":"u","clientToken":"{TICKET_TOKEN}","pathname":"p","curlExample":"curl {TICKET_TOKEN}"}}'

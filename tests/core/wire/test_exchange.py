@@ -114,5 +114,5 @@ def test_url_is_quoted_without_its_query() -> None:
 def test_neither_an_answer_nor_a_settlement_shows_its_body() -> None:
     assert "hunter2" not in repr(Response(status=200, headers=(), body=b"hunter2"))
     assert "hunter2" not in repr(Settled(receipt=None, answer=b"hunter2"))
-    request = PaidRequest(purpose="upload", fingerprint="f", url="u", body=b"{}")
+    request = PaidRequest(purpose="upload", idempotency_key="f", url="u", body=b"{}")
     assert request.arguments == {}

@@ -1,5 +1,5 @@
-"""The gallery: a local page of clips and money, for the person who owns the wallet.
+"""The gallery: a local page of videos and money, for the person who owns the wallet.
 
 Reads the ledger and the saved files, and nothing else: no key, no network, no studio. Prompts and the studio's words
-are a stranger's; they reach the page as JSON and are set as text, under a policy that allows no script but ours.
+are a untrusted; they reach the page as JSON and are set as text, under a policy that allows no script but ours.
 """

@@ -28,10 +28,10 @@ DAYS = 30
 PROMPT_CHARACTERS_MAX = 4000
 
 FRAMES = {"first": "image", "last": "last_image"}
-"""The pictures that a clip begins and ends with, and the arguments that name them by their hash."""
+"""The pictures that a video begins and ends with, and the arguments that name them by their hash."""
 
 Locate = Callable[[Job, str, Path], str]
-"""The address under which the page finds a saved file of a job: its clip, its poster, its first or last frame."""
+"""The address under which the page finds a saved file of a job: its video, its poster, its first or last frame."""
 
 _SHA256 = re.compile("[0-9a-f]{64}")
 

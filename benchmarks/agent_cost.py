@@ -78,17 +78,17 @@ async def journey(job_seconds: float, *, quote_first: bool) -> dict[str, int]:
                 read += count_tokens(write(result.structured_content))
                 return result.structured_content
 
-            wishes = {"image": str(EXAMPLE_IMAGE), "prompt": PROMPT}
+            request = {"image": str(EXAMPLE_IMAGE), "prompt": PROMPT}
             if quote_first:
-                await call("quote_price", wishes)
-            job = await call("animate_image", wishes)
+                await call("quote_price", request)
+            job = await call("animate_image", request)
             for _ in range(ROUNDS_MAX):
                 if job["file"]:
                     break
                 job = (
                     await call("get_job", {"job_id": job["job_id"]})
                     if job["job_id"]
-                    else await call("animate_image", wishes)
+                    else await call("animate_image", request)
                 )
     return {"calls": calls, "tokens_written": written, "tokens_read": read}
 

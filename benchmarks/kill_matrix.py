@@ -1,4 +1,4 @@
-"""Random kills: how often does a purchase that dies at a random moment end in double payment or loss?
+"""Random kills: how often does a purchase that is killed at a random moment end in double payment or loss?
 
 Usage: python benchmarks/kill_matrix.py --runs 200 [--seed 1] [--first 0] [--lanes 3] [--json]
 

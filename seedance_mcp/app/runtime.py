@@ -104,7 +104,7 @@ class Runtime:
     async def resume_left(self) -> None:
         """Take up what an earlier process left, once a host has had the time to get to know us.
 
-        A video that was paid for may be waiting at an address that dies in minutes, and no one need ask for it.
+        A video that was paid for may be waiting at a URL that expires in minutes, and no one need ask for it.
         """
         await anyio.sleep(RESUME_SECONDS)
         with contextlib.suppress(SeedanceError):  # the first call says what is wrong

@@ -142,7 +142,7 @@ class Batch:
                 if generated.job is not None:
                     first, _ = self._bought.setdefault(generated.job.job_id, (result, generated.job))
                 if first is not result:
-                    words.print(f"{label(result)}: the same clip as {label(first)}.", markup=False)
+                    words.print(f"{label(result)}: the same video as {label(first)}.", markup=False)
                     return
                 words.print(f"{label(result)}: {_describe_end(result, shot, alone=self._alone)}", markup=False)
                 for note in result["notes"]:
@@ -257,7 +257,7 @@ async def quote_all(services: Any, shots: list[Shot], *, can_ask: bool = True) -
 
 def count_videos(number: int) -> str:
     """Return a number of videos in words."""
-    return "1 clip" if number == 1 else f"{number} clips"
+    return "1 video" if number == 1 else f"{number} videos"
 
 
 def label(result: dict[str, Any]) -> str:
@@ -350,23 +350,23 @@ def make_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, unbroke
 def show_table(results: list[dict[str, Any]], shots: list[Shot], *, paid: str) -> None:
     """Print the results of a batch on stdout, and on stderr what they cost and what was paid this time."""
     rows: list[tuple[str, str, str, str]] = []
-    clips: dict[str, dict[str, Any]] = {}
+    videos: dict[str, dict[str, Any]] = {}
     for number, (result, shot) in enumerate(zip(results, shots, strict=True)):
         name = label(result)
         if "status" not in result:
             rows.append((name, result["error"]["code"], "", result["error"]["what"]))
             continue
-        first = clips.setdefault(result["job_id"] or str(number), result)
+        first = videos.setdefault(result["job_id"] or str(number), result)
         price = f"${result['price_usd']}" if result["price_usd"] else ""
         if first is not result:
-            rows.append((name, result["status"], "", f"the same clip as {label(first)}"))
+            rows.append((name, result["status"], "", f"the same video as {label(first)}"))
         else:
             rows.append((name, result["status"], price, file_name(result) or _say_next(result, shot)))
     print_table(("clip", "status", "price", "file"), rows, below=1)
     done = sum(bool(result.get("file")) for result in results)
-    cost = sum(clip["price_micro_usdc"] or 0 for clip in clips.values())
+    cost = sum(video["price_micro_usdc"] or 0 for video in videos.values())
     words.print(f"{done} of {count_videos(len(results))} done, ${format_usdc(cost)} in all. {paid}".rstrip())
-    for folder in sorted({str(Path(clip["file"]).parent) for clip in clips.values() if clip["file"]}):
+    for folder in sorted({str(Path(video["file"]).parent) for video in videos.values() if video["file"]}):
         words.print(f"The files are in {folder}", markup=False)
 
 

@@ -93,7 +93,7 @@ def build_shot(where: str, values: Mapping[str, object], *, folder: Path, typed:
             "missing": f"{name} is missing",
             "extra_forbidden": f"there is no argument {quote_text(name, 60)}",
         }.get(error["type"], f"{name} {quote_text(error['input'], 60)}: {error['msg'].removeprefix('Value error, ')}")
-        raise RequestError(f"{where}: {message}.", "Mend it and run the same command again.") from exc
+        raise RequestError(f"{where}: {message}.", "Correct it and run the same command again.") from exc
     fields = row.model_dump(exclude={"max_price_usd"})
     for name in ("image", "last_image"):
         path = fields[name]
@@ -142,7 +142,7 @@ def read_shots(file: Path, defaults: Mapping[str, object]) -> list[Shot]:
         if len(shots) > SHOTS_MAX:
             raise RequestError(f"{file} has more than {SHOTS_MAX} rows.", "Split it.")
     if not shots:
-        raise RequestError(f"{file} has no rows.", "Write one row for each clip.")
+        raise RequestError(f"{file} has no rows.", "Write one row for each video.")
     return shots
 
 
@@ -163,12 +163,12 @@ def _read_csv(file: Path, text: str) -> Iterator[tuple[int, Mapping[str, object]
             elif len(cells) != len(header):
                 raise RequestError(
                     f"{file.name} line {reader.line_num}: {len(cells)} of {len(header)} columns; the row is not whole.",
-                    "Mend it (quote a text that holds a comma) and run the same command again.",
+                    "Correct it (quote a text that holds a comma) and run the same command again.",
                 )
             else:
                 yield reader.line_num, {name: cell for name, cell in zip(header, cells, strict=True) if cell}
     except csv.Error as exc:
-        raise RequestError(f"{file.name} line {reader.line_num}: {exc}.", "Mend the row.") from exc
+        raise RequestError(f"{file.name} line {reader.line_num}: {exc}.", "Correct the row.") from exc
 
 
 def _describe_header(unknown: list[str]) -> tuple[str, str]:
@@ -193,7 +193,7 @@ def _read_json_lines(file: Path, text: str) -> Iterator[tuple[int, Mapping[str, 
             values = cast("object", json.loads(line))
         except (ValueError, RecursionError) as exc:
             raise RequestError(
-                f"{file.name} line {number}: this is not JSON; the row is not whole.", "Mend it."
+                f"{file.name} line {number}: this is not JSON; the row is not whole.", "Correct it."
             ) from exc
         if not isinstance(values, dict):
             raise RequestError(f"{file.name} line {number}: this is not an object.", 'Write {"image": "…"}.')

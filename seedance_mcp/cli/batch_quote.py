@@ -169,7 +169,7 @@ def print_quotes(results: Sequence[dict[str, Any]]) -> None:
 
 def _say_verdict(result: dict[str, Any]) -> str:
     if result["same_as"] is not None:
-        return f"the same clip as {result['same_as']}"
+        return f"the same video as {result['same_as']}"
     if not result["allowed"]:
         return f"no: {for_person(result['refused_because'])}"
     if not result["fits"]:
@@ -190,7 +190,7 @@ def print_sum(batch: BatchQuote, settings: Settings) -> None:
 
 def _describe_sum(batch: BatchQuote) -> str:
     cost = batch.cost
-    parts = [f"${format_usdc(cost.price_micro_usdc)} for the clips"]
+    parts = [f"${format_usdc(cost.price_micro_usdc)} for the videos"]
     parts += [f"${format_usdc(cost.upload_price_micro_usdc)} for uploads"] if cost.uploads else []
     parts += [f"up to ${format_usdc(cost.fees_micro_usdc)} for the network"] if cost.fees_micro_usdc else []
     unpriced = f" {batch.unpriced} of them have no known price." if batch.unpriced else ""

@@ -12,7 +12,7 @@ from seedance_mcp.config.settings import Settings, read_settings
 from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.core.freezes import FREEZE_REASON_CHARACTERS_MAX, Freeze
 
-Reason = Annotated[str | None, typer.Argument(help="Why, for whoever finds it frozen.", show_default=False)]
+Reason = Annotated[str | None, typer.Argument(help="Why, for anyone who finds it frozen.", show_default=False)]
 
 
 def freeze(reason: Reason = None, sandbox: Sandbox = False, as_json: AsJson = False) -> None:
@@ -24,7 +24,7 @@ def freeze(reason: Reason = None, sandbox: Sandbox = False, as_json: AsJson = Fa
         say({"frozen": True, "frozen_since": stop.since, "reason": stop.reason})
         return
     words.print(f"{stop.describe()} Nothing new is signed on {settings.ledger_file}.", markup=False)
-    words.print("What was paid is still finished and saved; a batch stops before its next clip.")
+    words.print("What was paid is still finished and saved; a batch stops before its next video.")
     words.print(f"To end it, run: {settings.profile.name_command('unfreeze')}")
 
 

@@ -63,13 +63,13 @@ Take = Annotated[int, typer.Option(min=1, max=1000, help="Raise it to buy anothe
 AcceptRisk = Annotated[
     bool, typer.Option("--accept-risk", help="Buy although Seedance is likely to refuse a picture of this size.")
 ]
-MaxPrice = Annotated[str | None, typer.Option(help="Refuse to pay more for one clip, e.g. 0.50.")]
+MaxPrice = Annotated[str | None, typer.Option(help="Refuse to pay more for one video, e.g. 0.50.")]
 From = Annotated[Path | None, typer.Option("--from", help="Rows of a .csv (with a header) or .jsonl file.")]
 WhatFits = Annotated[
     bool, typer.Option("--what-fits", help="Where your limits leave no room for all of it, buy what fits, unasked.")
 ]
 WaitSeconds = Annotated[
-    int, typer.Option(min=0, max=WAIT_SECONDS_MAX, help="How long to wait for the clips; the work goes on after it.")
+    int, typer.Option(min=0, max=WAIT_SECONDS_MAX, help="How long to wait for the videos; the work goes on after it.")
 ]
 
 

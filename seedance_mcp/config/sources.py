@@ -32,7 +32,7 @@ _LEFT_EMPTY = "${user_config."
 SETTINGS: dict[str, str] = {
     "PROFILE": "`live`, `sandbox` or `custom`",
     "PROFILE_FILE": "TOML file of a custom profile",
-    "STUDIO_URL": "address of a standing sandbox studio (sandbox profile only)",
+    "STUDIO_URL": "address of a persistent sandbox studio (sandbox profile only)",
     "WALLET_KEY": "private key of the paying wallet",
     "WALLET_FILE": "file with the private key, readable by its owner only",
     "WALLET_PASSWORD_FILE": "file with the password of an encrypted wallet file, readable by its owner only",
@@ -277,16 +277,16 @@ def read_toml(path: Path, name: str = "", *, may_be_missing: bool = False) -> Ma
         with path.open("rb") as file:
             data = file.read(SETTINGS_BYTES_MAX + 1)
         if len(data) > SETTINGS_BYTES_MAX:
-            raise ConfigError(f"{path} is larger than {SETTINGS_BYTES_MAX} bytes.", "Mend it or take it away.")
+            raise ConfigError(f"{path} is larger than {SETTINGS_BYTES_MAX} bytes.", "Correct it or take it away.")
         return tomllib.loads(data.decode())
     except FileNotFoundError as exc:
         if may_be_missing:
             return {}
         raise ConfigError(f"{name} does not exist.", "Write it, or name another.") from exc
     except OSError as exc:
-        raise ConfigError(f"{name} cannot be read: {exc.strerror}.", "Mend it or take it away.") from exc
+        raise ConfigError(f"{name} cannot be read: {exc.strerror}.", "Correct it or take it away.") from exc
     except (ValueError, RecursionError) as exc:  # TOMLDecodeError and UnicodeDecodeError are ValueErrors
-        raise ConfigError(f"{path} is not TOML: {str(exc)[:200]}.", "Mend it or take it away.") from exc
+        raise ConfigError(f"{path} is not TOML: {str(exc)[:200]}.", "Correct it or take it away.") from exc
 
 
 def check_keys(document: Mapping[str, object], allowed: set[str], where: str) -> None:

@@ -10,7 +10,7 @@ A payment is written before anything that can make it real, and its answer is wr
        │            └─────▶ refused
        └ lapses by itself
 
-* `reserved`: budget is taken, nothing is signed. If the process dies here, the reservation lapses in a minute.
+* `reserved`: budget is taken, nothing is signed. If the process ends here, the reservation lapses in a minute.
 * `signed`: the credential may have been sent. There is no "unknown" state: a signed row whose call has ended is the
   unknown outcome. It counts against the budget until its outcome is known, not merely until it expires, because a
   settlement without an answer is still a settlement.

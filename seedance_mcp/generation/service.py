@@ -26,7 +26,7 @@ from seedance_mcp.jobs.downloads import VideoDownloader
 from seedance_mcp.jobs.poller import Report
 from seedance_mcp.jobs.service import JobService
 
-BOUGHT_BEFORE = "This clip was bought before; nothing is paid for it again."
+BOUGHT_BEFORE = "This video was bought before; nothing is paid for it again."
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

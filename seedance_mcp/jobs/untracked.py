@@ -27,7 +27,7 @@ STALLED_JOBS_MAX = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UntrackedJobReader:
-    """Shows, awaits and saves foreign jobs of one wallet.
+    """Shows, awaits and saves untracked jobs of one wallet.
 
     Attributes:
         single_flight: Downloads under way, by their job; they go on without their callers.

@@ -9,7 +9,7 @@ A purchase is a straight line with two durable marks in it:
 
 * Everything that can say no (the offer's terms, the price, the budget) says it before RESERVE, inside one writer's
   transaction.
-* Nothing is sent before RECORD is on disk, so a process that dies can be told afterwards what it may have paid.
+* Nothing is sent before RECORD is on disk, so that the next process knows what a killed one may have paid.
 * From RECORD on no cancellation reaches us: the caller may leave, the line is walked to its end.
 * The answer is stored before anyone looks for a job in it: verbatim, but for secrets of ours that it repeats.
 

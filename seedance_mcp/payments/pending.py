@@ -110,14 +110,14 @@ def jobless_error(payment: Payment, candidates: tuple[str, ...] = ()) -> Payment
         candidates: The jobs of the studio's list that could each be the one.
     """
     by = _name_proof(payment)
-    what = f"The clip was paid{by}, but no answer of the studio's named a job, and its list has none yet."
+    what = f"The video was paid{by}, but no answer of the studio's named a job, and its list has none yet."
     next_step = NextStep(
         "It is not bought again. {0} in a minute: the studio's list is read again. If it stays so, {1}.",
         Repeat(),
         OwnerDo("give what is named here to the studio's support"),
     )
     if candidates:
-        what = f"The clip was paid{by}, but the studio named no job, and {_name_candidates(candidates)}."
+        what = f"The video was paid{by}, but the studio named no job, and {_name_candidates(candidates)}."
         next_step = CHOOSE_JOB
     return PaymentOutcomeUnknownError(
         what, next_step, payment_state="settled", amount_micro_usdc=payment.amount_micro_usdc, payment_id=payment.id

@@ -151,7 +151,7 @@ class Reconciler:
         )
 
     async def write_off(self, payment: Payment) -> Payment:
-        """Take the owner's word that a payment whose credential is over never moved; the chain's word comes first.
+        """Accept the owner's statement that an expired payment never moved; the chain's verdict comes first.
 
         Returns:
             The payment: `refused`, or `settled` where the chain knows better.

@@ -53,7 +53,7 @@ class WalletStatusReader:
 
     Attributes:
         address: The paying wallet's.
-        settings: The owner's word.
+        settings: The owner's settings.
         ledger: Knows what was spent.
         balance_reader: Asks the chains.
         now: Unix seconds.

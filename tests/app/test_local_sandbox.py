@@ -196,7 +196,7 @@ async def test_a_real_studios_ledger_is_never_looked_at(settings: Settings) -> N
 
 
 @pytest.mark.parametrize("studio", ["https://127.0.0.1:9", "http://127.0.0.1", "", "not an address"])
-async def test_of_a_studio_elsewhere_nobody_can_say_that_it_is_gone(settings: Settings, studio: str) -> None:
+async def test_of_a_studio_elsewhere_no_one_can_say_that_it_is_gone(settings: Settings, studio: str) -> None:
     await write_job(settings, studio)
 
     await end_orphans(settings)

@@ -19,7 +19,7 @@ DAY_SECONDS = 24 * 3600
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Wish:
+class PlannedVideo:
     """A video that is asked for, and what goes wrong at the studio meanwhile.
 
     Attributes:
@@ -33,40 +33,42 @@ class Wish:
     days_ago: int = 0
 
 
-def make_history(environ: Mapping[str, str], wishes: Sequence[Wish]) -> None:
+def make_history(environ: Mapping[str, str], plan: Sequence[PlannedVideo]) -> None:
     """Buy everything, one after the other, and wait for all of it together."""
     studio = environ["SEEDANCE_STUDIO_URL"]
 
-    async def buy(services: Services, wish: Wish, bought: anyio.Event) -> None:
+    async def buy(services: Services, planned: PlannedVideo, bought: anyio.Event) -> None:
         async def report(*_: object) -> None:
             bought.set()
 
-        deadline = anyio.current_time() + wish.wait_seconds
+        deadline = anyio.current_time() + planned.wait_seconds
         with suppress(SeedanceError):
-            await services.generation.generate(wish.order, max_price_micro_usdc=None, deadline=deadline, report=report)
+            await services.generation.generate(
+                planned.order, max_price_micro_usdc=None, deadline=deadline, report=report
+            )
         bought.set()
 
     async def work(runtime: Runtime) -> None:
         services = await runtime.services()
         async with httpx.AsyncClient() as http, anyio.create_task_group() as tasks:
-            for wish in wishes:
-                await http.post(f"{studio}/_sandbox/faults", json={"faults": wish.faults})
+            for planned in plan:
+                await http.post(f"{studio}/_sandbox/faults", json={"faults": planned.faults})
                 bought = anyio.Event()
-                tasks.start_soon(buy, services, wish, bought)
-                with anyio.fail_after(wish.wait_seconds):
+                tasks.start_soon(buy, services, planned, bought)
+                with anyio.fail_after(planned.wait_seconds):
                     await bought.wait()  # the next request's faults are not for this one
             await http.post(f"{studio}/_sandbox/faults", json={"faults": []})
 
     run(environ, work)
 
 
-def date_back(ledger_file: Path, wishes: Sequence[Wish]) -> None:
+def date_back(ledger_file: Path, plan: Sequence[PlannedVideo]) -> None:
     """Let what was bought just now have been bought on the days that the arguments name."""
     with sqlite3.connect(ledger_file) as db:
-        for wish in wishes:
-            seconds = wish.days_ago * DAY_SECONDS
+        for planned in plan:
+            seconds = planned.days_ago * DAY_SECONDS
             found = db.execute(
-                "SELECT id FROM payments WHERE json_extract(arguments, '$.prompt') = ?", (wish.order.prompt,)
+                "SELECT id FROM payments WHERE json_extract(arguments, '$.prompt') = ?", (planned.order.prompt,)
             ).fetchall()
             for (payment_id,) in found:
                 db.execute("UPDATE payments SET created_at = created_at - ? WHERE id = ?", (seconds, payment_id))

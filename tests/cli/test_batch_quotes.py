@@ -46,9 +46,9 @@ def test_a_batch_quote_adds_up_what_its_purchase_costs(customer: Person) -> None
     bought = customer.run("animate", *words)
 
     assert (quoted.code, bought.code) == (0, 0), quoted.err + bought.err
-    assert "$0.98 in all for 5 rows: $0.96 for the clips, $0.02 for uploads." in quoted.err
+    assert "$0.98 in all for 5 rows: $0.96 for the videos, $0.02 for uploads." in quoted.err
     assert "5 of 5 rows fit into all of it." in quoted.err
-    assert quoted.out.count("the same clip as shots.csv line 2") == 2
+    assert quoted.out.count("the same video as shots.csv line 2") == 2
     batch = facts[0]["batch"]
     assert (batch["price_usd"], batch["price_micro_usdc"], batch["uploads_micro_usdc"]) == ("0.98", 980_000, 20_000)
     assert (batch["rows"], batch["purchases"], batch["fitting_rows"]) == (5, 3, 5)

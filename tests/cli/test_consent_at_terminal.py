@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from seedance_mcp.sandbox import Sandbox
 
 PAID_TO = "0x1b4d22336de7d544309c3316e7966b33aceed1c1"
-STRANGER = "0x57a4632600000000000000000000000000000bad"
+NEW_RECIPIENT = "0x57a4632600000000000000000000000000000bad"
 ASKS = {"SEEDANCE_ASK_ABOVE": "0.10"}
 
 
@@ -109,16 +109,16 @@ def test_terminal_asks_before_a_changed_recipient_is_paid(
     lines = shown.replace("\r\n", "\n").split("\n")
 
     assert alone.code == 3
-    assert f"SEEDANCE_RECIPIENTS={PAID_TO},{STRANGER}" in alone.one_line, "where no one can be asked"
+    assert f"SEEDANCE_RECIPIENTS={PAID_TO},{NEW_RECIPIENT}" in alone.one_line, "where no one can be asked"
     assert "WARNING: the studio's recipient has changed. This can be an attack." in lines
     assert f"Old recipient: {PAID_TO}" in lines
-    assert f"New recipient: {STRANGER}" in lines
+    assert f"New recipient: {NEW_RECIPIENT}" in lines
     assert any(line.startswith("Pay $0.32 to the new recipient? [y/N]") for line in lines)
     assert no == 3
-    assert f"You did not agree to the new recipient {STRANGER}" in shown.replace("\r\n", "")
+    assert f"You did not agree to the new recipient {NEW_RECIPIENT}" in shown.replace("\r\n", "")
     assert before == [PAID_TO]
     assert yes == 0
-    assert list_paid(url) == [PAID_TO, STRANGER]
+    assert list_paid(url) == [PAID_TO, NEW_RECIPIENT]
 
 
 def test_quote_allows_a_changed_recipient_only_where_a_person_is(

@@ -67,15 +67,15 @@ def test_a_demo_where_nothing_can_be_written_says_so_in_one_line(
 
 
 @pytest.mark.parametrize(
-    ("wishes", "text"),
+    ("options", "text"),
     [
         ({"rails": ("paypal",)}, "unknown rails 'paypal'; choose from: x402, mpp"),
         ({"faults": ("bad_luck",)}, "unknown fault 'bad_luck'; choose from: "),
     ],
 )
-def test_an_option_that_no_sandbox_knows_is_told_as_an_option(wishes: dict[str, Any], text: str) -> None:
+def test_an_option_that_no_sandbox_knows_is_told_as_an_option(options: dict[str, Any], text: str) -> None:
     with pytest.raises(ConfigError) as caught:
-        start_sandbox(wallet="0x" + "1" * 40, **wishes)
+        start_sandbox(wallet="0x" + "1" * 40, **options)
     assert caught.value.what.startswith(f"The sandbox cannot be started: {text}")
     assert str(caught.value.next_step) == "Correct that option."
 

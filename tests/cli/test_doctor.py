@@ -28,13 +28,13 @@ def test_it_works_without_a_key_and_without_a_network(person: Person) -> None:
     assert not person.data_dir.exists()
 
 
-def test_a_rehearsal_is_well(person: Person) -> None:
+def test_a_sandbox_run_is_well(person: Person) -> None:
     ended = person.run("doctor", "--sandbox")
     assert ended.code == 0, ended.out
     assert "✓ sandbox: installed" in ended.out
 
 
-def test_a_rehearsal_names_no_setting_that_nobody_set(person: Person) -> None:
+def test_a_sandbox_run_names_no_setting_that_no_one_set(person: Person) -> None:
     bare = find(person.run("doctor", "--sandbox", "--json"), "settings")["text"]
     assert "SEEDANCE_PROFILE" not in bare
     assert "SEEDANCE_WALLET_FILE" not in bare
@@ -66,7 +66,7 @@ def test_a_healthy_installation_says_dialect_price_clock_and_balance(customer: P
     [
         ("rpc", "ok", "eip155:402402 answers at 2 addresses"),
         ("tempo/rpc", "wrong", "RPC address 2 of 2 is of eip155:4024217, not of eip155:402402."),
-        ("nobody", "wrong", "RPC address 2 of 2: "),
+        ("no-one", "wrong", "RPC address 2 of 2: "),
     ],
 )
 def test_each_of_several_rpc_addresses_is_looked_at(customer: Person, second: str, health: str, text: str) -> None:
@@ -190,7 +190,7 @@ def test_a_refused_payment_is_told_while_its_hold_stands(person: Person) -> None
     [
         ("https://127.0.0.1:9", "", "no connection."),
         ("https://127.0.0.1:9", "http://127.0.0.1:9", "no connection."),
-        ("https://nobody.invalid", "", "no connection, or its name cannot be resolved."),
+        ("https://no-one.invalid", "", "no connection, or its name cannot be resolved."),
     ],
 )
 def test_why_a_studio_cannot_be_reached_is_said_in_words(studio: str, proxy: str, why: str, person: Person) -> None:

@@ -55,14 +55,14 @@ async def write_history(videos_dir: Path, ledger: SQLiteLedger) -> None:
             receipt = Receipt(rail="x402", network="eip155:402402", transaction='"><b>x')
             payment = await ledger.conclude(payment, Settled(receipt=receipt, answer=b"{}"), now=now)
             await ledger.add_job(payment, job_id, studio=STUDIO, status="pending", now=now)
-    clip = videos_dir / "one.mp4"
-    clip.write_bytes(CLIP)
+    video = videos_dir / "one.mp4"
+    video.write_bytes(CLIP)
     complete = JobStatus(
         job_id="job-1", status="complete", progress=100, error=HOSTILE, video_url="https://x/y", thumbnail_url=None,
         created_at=None, input=None, type=None,
     )  # fmt: skip
     await ledger.update_job(complete, now=now)
-    await ledger.finish_job("job-1", file=str(clip), thumbnail=None)
+    await ledger.finish_job("job-1", file=str(video), thumbnail=None)
 
 
 @pytest.fixture
@@ -82,7 +82,10 @@ def client(history: Settings) -> Generator[TestClient]:
 
 def test_it_shows_videos_money_and_what_is_open(client: TestClient) -> None:
     show = client.get("/t0ken/data.json").json()
-    assert [(clip["job_id"], clip["status"]) for clip in show["clips"]] == [("job-2", "pending"), ("job-1", "complete")]
+    assert [(video["job_id"], video["status"]) for video in show["clips"]] == [
+        ("job-2", "pending"),
+        ("job-1", "complete"),
+    ]
     assert show["money"]["days"][-1]["micro_usdc"] == 640_000
     assert show["money"]["spent_last_day_micro_usdc"] == 960_000
     held = show["open"][0]
@@ -94,7 +97,7 @@ def test_it_shows_videos_money_and_what_is_open(client: TestClient) -> None:
     )
 
 
-def test_a_strangers_words_stay_data(client: TestClient) -> None:
+def test_untrusted_words_stay_data(client: TestClient) -> None:
     page = client.get("/t0ken/").text
     assert page.count("<script") == 2
     assert "<img src=x" not in page

@@ -23,7 +23,7 @@ from seedance_mcp.core.wire.responses import Refused
 from seedance_mcp.generation.request import VideoRequest
 from seedance_mcp.sandbox import Sandbox, SandboxSettings
 from tests.adapters.ledger.rows import reserve, sign
-from tests.cli.history import Wish, date_back, make_history
+from tests.cli.history import PlannedVideo, date_back, make_history
 from tests.forks import build_command
 from tests.integration.host import draw, run_in_thread
 
@@ -157,20 +157,20 @@ def open_account(folder: Path, stack: ExitStack, *, job_seconds: float) -> dict[
 def build_house(folder: Path, stack: ExitStack) -> House:
     environ = open_account(folder, stack, job_seconds=0.2)
     harbour, garden = str(draw(folder / "harbour.png")), str(draw(folder / "garden.png", colour=(30, 120, 60)))
-    wishes = [
-        Wish(order=VideoRequest(image=harbour, prompt=HOSTILE), days_ago=3),
-        Wish(
+    plan = [
+        PlannedVideo(order=VideoRequest(image=harbour, prompt=HOSTILE), days_ago=3),
+        PlannedVideo(
             order=VideoRequest(image=garden, prompt=LONG, last_image=harbour, model="seedance", resolution="720p"),
             days_ago=2,
         ),
-        Wish(order=VideoRequest(image=garden, prompt="Petals fall"), faults=("failed_job:1",)),
-        Wish(order=VideoRequest(image=harbour, prompt="The boat drifts out")),
-        Wish(order=VideoRequest(image=garden, prompt="Bees come"), faults=("stuck_job:1",), wait_seconds=4),
+        PlannedVideo(order=VideoRequest(image=garden, prompt="Petals fall"), faults=("failed_job:1",)),
+        PlannedVideo(order=VideoRequest(image=harbour, prompt="The boat drifts out")),
+        PlannedVideo(order=VideoRequest(image=garden, prompt="Bees come"), faults=("stuck_job:1",), wait_seconds=4),
     ]
-    make_history(environ, wishes)
-    held = Wish(order=VideoRequest(image=harbour, prompt="Fog rolls in"), faults=("page_for_payment",))
+    make_history(environ, plan)
+    held = PlannedVideo(order=VideoRequest(image=harbour, prompt="Fog rolls in"), faults=("page_for_payment",))
     make_history(environ, [held])
-    date_back(read_settings(environ).ledger_file, wishes)
+    date_back(read_settings(environ).ledger_file, plan)
     return House(environ, stack.enter_context(open_gallery(environ)), folder)
 
 
@@ -342,7 +342,7 @@ async def test_a_card_says_what_a_video_cost_and_why_one_failed(browser: Any, ur
         assert await seen.card("Bees come").get_by_text("%").is_visible()
 
 
-async def test_a_strangers_words_stay_words(browser: Any, url: str) -> None:
+async def test_untrusted_words_stay_words(browser: Any, url: str) -> None:
     async with visit(browser, url) as seen:
         hostile = seen.card("then the sea glows").locator(".prompt")
         assert await hostile.text_content() == HOSTILE
@@ -377,7 +377,9 @@ async def test_a_job_that_ends_while_the_page_is_open_is_shown_and_a_video_that_
             lambda: open_account(tmp_path, stack, job_seconds=15)
         )  # an idle page looks every 5 s
         picture = str(draw(tmp_path / "picture.png"))
-        await run_in_thread(lambda: make_history(environ, [Wish(order=VideoRequest(image=picture, prompt="First"))]))
+        await run_in_thread(
+            lambda: make_history(environ, [PlannedVideo(order=VideoRequest(image=picture, prompt="First"))])
+        )
         url = await run_in_thread(lambda: stack.enter_context(open_gallery(environ)))
         async with visit(browser, url) as seen:
             await seen.page.get_by_role("button", name="Play: First").click()

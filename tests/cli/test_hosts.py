@@ -211,7 +211,7 @@ def test_a_file_that_install_made_goes_with_uninstall(name: str, person: Person)
     assert not file.exists()
 
 
-def test_what_somebody_changed_after_install_stays_and_our_empty_list_goes(person: Person) -> None:
+def test_what_a_person_changed_after_install_stays_and_our_empty_list_goes(person: Person) -> None:
     file = HOSTS["cursor"].find_file()
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text('{\n  "theme": "dark"\n}\n')
@@ -278,7 +278,7 @@ def test_the_owners_limits_survive_a_reinstall(name: str, person: Person) -> Non
 
 
 @pytest.mark.parametrize("name", ["cursor", "codex"])
-def test_an_entry_that_is_right_stays_as_somebody_laid_it_out(name: str, person: Person) -> None:
+def test_an_entry_that_is_right_stays_as_a_person_laid_it_out(name: str, person: Person) -> None:
     file = HOSTS[name].find_file()
     assert person.run("install", name, "--sandbox").code == 0
     laid_out = file.read_text().replace("[]", "[ ]").replace('"env": {', '"env": { // mine')
@@ -328,7 +328,7 @@ def test_an_old_setting_that_is_wrong_is_named_with_its_file(person: Person) -> 
     assert file.read_bytes() == before
 
 
-SHOWN_TO_NOBODY = {
+SHOWN_TO_NO_ONE = {
     "env": {
         "SEEDANCE_WALLET_KEY": KEY,
         "SEEDANCE_RPC_URL": "https://rpc.example/pr0vider",
@@ -345,7 +345,7 @@ SHOWN_TO_NOBODY = {
 
 @pytest.mark.parametrize("verb", ["install", "uninstall"])
 def test_no_secret_of_the_file_is_shown(verb: str, person: Person) -> None:
-    write_old(command="X=s3cret7 seedance-mcp", **SHOWN_TO_NOBODY)
+    write_old(command="X=s3cret7 seedance-mcp", **SHOWN_TO_NO_ONE)
     done = person.run(verb, "cursor", "--dry-run")
     assert done.code == 0, done.err
     for secret in (KEY, "s3cret", "pr0vider", "ghp_"):

@@ -95,7 +95,7 @@ def test_an_entry_goes_into_any_file_and_no_comment_goes(text: str) -> None:
 
 @settings(deadline=None)
 @given(jsonc(entry=True))
-def test_an_entry_that_somebody_else_wrote_takes_no_comment_with_it(text: str) -> None:
+def test_an_entry_that_another_program_wrote_takes_no_comment_with_it(text: str) -> None:
     before = parse_json(text, FILE)
     assert isinstance(before["mcpServers"], dict)
     del before["mcpServers"]["seedance"]
@@ -161,7 +161,7 @@ def test_a_table_goes_in_and_out_again_to_the_character(text: str) -> None:
 
 @settings(deadline=None)
 @given(toml(entry=True))
-def test_a_table_that_somebody_else_wrote_takes_nothing_with_it(text: str) -> None:
+def test_a_table_that_another_program_wrote_takes_nothing_with_it(text: str) -> None:
     before = parse_toml(text, FILE)
     assert isinstance(before["mcp_servers"], dict)
     del before["mcp_servers"]["seedance"]

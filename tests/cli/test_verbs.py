@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from seedance_mcp.sandbox import Sandbox
 
 
-def test_a_rehearsal_needs_nothing_but_the_command(person: Person) -> None:
+def test_a_sandbox_run_needs_nothing_but_the_command(person: Person) -> None:
     person.draw("boat.png")
     done = person.run_apart("animate", "boat.png", "--prompt", "It sails", "--sandbox", SEEDANCE_WALLET_KEY="not a key")
     assert done.code == 0, done.err
@@ -69,7 +69,7 @@ def test_a_batch_is_one_table_and_runs_again_for_nothing(customer: Person) -> No
     ]  # fmt: skip
     second = customer.run(*words)
     assert second.code == 0
-    assert "2 of 2 clips done, $0.72 in all. Nothing was paid this time." in second.err
+    assert "2 of 2 videos done, $0.72 in all. Nothing was paid this time." in second.err
     assert [line.split()[3] for line in second.out.splitlines()[1:]] == ["a.png", "b.png"]
     assert len(customer.run("jobs", "--json").json) == 2
 
@@ -82,7 +82,7 @@ def test_the_sum_of_a_batch_is_what_the_ledger_says(customer: Person) -> None:
     thrice = customer.run(*words)
     assert thrice.code == 0, thrice.err
     assert "At most $0.33, uploads and all;" in thrice.err
-    assert "3 of 3 clips done, $0.32 in all. $0.33 was paid for them this time, uploads included." in thrice.err
+    assert "3 of 3 videos done, $0.32 in all. $0.33 was paid for them this time, uploads included." in thrice.err
     assert spent(customer) == 330_000
     assert thrice.err.count("$0.32 was paid") == 1
     file = Path(customer.run("jobs", "--json").json[0]["file"])
@@ -92,7 +92,7 @@ def test_the_sum_of_a_batch_is_what_the_ledger_says(customer: Person) -> None:
     ]
     (customer.folder / "shots.csv").write_text(rows + "a.png,y\n")
     more = customer.run(*words)
-    assert "4 of 4 clips done, $0.64 in all. $0.32 was paid for them this time, uploads included." in more.err
+    assert "4 of 4 videos done, $0.64 in all. $0.32 was paid for them this time, uploads included." in more.err
     assert spent(customer) == 650_000
 
 
@@ -108,7 +108,7 @@ def test_a_batch_without_a_sum_that_is_sure_does_not_say_that_nothing_was_paid(
     studio = make_sandbox(faults=("page_for_payment",)).url
     lost = customer.run("animate", "a.png", "b.png", "--prompt", "x", SEEDANCE_STUDIO_URL=studio)
     assert lost.code == 4, lost.err
-    assert "0 of 2 clips done, $0.00 in all." in lost.err
+    assert "0 of 2 videos done, $0.00 in all." in lost.err
     assert "Nothing was paid this time" not in lost.err
 
 
@@ -283,7 +283,7 @@ def test_a_fault_of_ours_is_one_line_with_a_code_of_its_own(person: Person, monk
     assert told.err.splitlines()[-1].startswith("seedance-mcp: The command failed unexpectedly")
 
 
-@pytest.mark.skipif(os.name != "posix", reason="a pipe that nobody reads is told otherwise elsewhere")
+@pytest.mark.skipif(os.name != "posix", reason="a pipe that no one reads is told otherwise elsewhere")
 def test_a_reader_that_has_gone_changes_neither_the_end_of_a_command_nor_what_it_does(customer: Person) -> None:
     customer.draw("a.png")
     for words, deaf in [
@@ -372,7 +372,7 @@ def test_a_batch_that_does_not_fit_says_so_before_anything_is_bought(customer: P
     refused = customer.run(*words, SEEDANCE_MAX_PER_DAY="0.70")
     assert (refused.code, refused.out) == (3, "")
     assert (
-        "Up to $0.99 is needed for 3 clips, uploads and all, and $0.70 is left of your budget for 24 hours "
+        "Up to $0.99 is needed for 3 videos, uploads and all, and $0.70 is left of your budget for 24 hours "
         "(SEEDANCE_MAX_PER_DAY): 2 of them fit. Nothing was paid." in refused.one_line
     )
     assert "--what-fits" in refused.one_line
@@ -396,7 +396,7 @@ def test_what_fits_is_bought_in_order_and_the_same_command_goes_on_with_the_rest
     again = customer.run(*words, SEEDANCE_MAX_PER_DAY="0.70")
     assert again.code == 3
     assert [bool(one.get("file")) for one in again.json] == [True, True, False]  # collected, whatever the budget says
-    assert "Up to $0.33 is needed for 1 clip" in again.err
+    assert "Up to $0.33 is needed for 1 video" in again.err
     whole = customer.run(*words, SEEDANCE_MAX_PER_DAY="0.99")
     assert (whole.code, [one["job_id"] for one in whole.json][:2]) == (0, [one["job_id"] for one in some.json[:2]])
     assert customer.run("wallet", "limits", "--json").json["spent_total_micro_usdc"] == 990_000

@@ -1,1 +1,1 @@
-"""The server dies at a named point; the ledger must still be right."""
+"""The server is killed at a named point; the ledger must still be right."""

@@ -158,7 +158,7 @@ class Stage:
         async with httpx.AsyncClient(base_url=self.sandbox.url, trust_env=False, verify=NO_TLS, timeout=30) as studio:
             state = (await studio.get("/_sandbox/state")).json()
             settled = [one for one in state["settlements"] if one["from"].lower() == self.address.lower()]
-            videos = {job.job_id: await self._find_clip_problem(studio, job) for job in await self.jobs()}
+            videos = {job.job_id: await self._find_video_problem(studio, job) for job in await self.jobs()}
         paths = [str(one["path"]) for one in settled]
         generations = sum(path.startswith("/api/generate/") for path in paths)
         uploads = paths.count("/api/upload")
@@ -186,7 +186,7 @@ class Stage:
             problems=problems,
         )
 
-    async def _find_clip_problem(self, studio: httpx.AsyncClient, job: Job) -> str | None:
+    async def _find_video_problem(self, studio: httpx.AsyncClient, job: Job) -> str | None:
         """Why a job's video is not on disk byte for byte as the studio has it; None where it is."""
         if job.file is None or job.video_url is None:
             return f"is {job.status} and has no video"

@@ -1,10 +1,10 @@
 """A server that is killed at any point of a purchase never pays twice, never overspends, and loses nothing paid.
 
-Every case: the server with the crash point dies in an upload or a generation; a plain server on the same data folder
+Every case: the server with the crash point is killed in an upload or a generation; a plain server on the same folder
 takes over. In one half of the cases the agent repeats its call; in the other it does not, and the server has to clean
 up by itself. All of it happens on both rails. The sandbox's chains say what was paid.
 
-The server that dies is a process of its own; the one that takes over runs in the process of the test.
+The server that is killed is a process of its own; the one that takes over runs in the process of the test.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ RESUMED_POINTS = (
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """Where the server dies, in the purchase of what, on which rail, and whether the agent calls again."""
+    """Where the server is killed, in the purchase of what, on which rail, and whether the agent calls again."""
 
     point: str
     purpose: str
@@ -64,7 +64,7 @@ class Case:
 
     @property
     def fatal_call(self) -> tuple[str, dict[str, Any]]:
-        """The call during which the server dies."""
+        """The call during which the server is killed."""
         if self.purpose == "upload":
             return "upload_image", {"image": str(EXAMPLE_IMAGE)}
         return "animate_image", {"image": str(EXAMPLE_IMAGE), "prompt": "The boat sails on"}
@@ -128,7 +128,7 @@ async def play(case: Case, sandbox: Sandbox, folder: Path) -> Verdict:
             if answer is None or answer.is_error:
                 break
             answer = await call(client, tool, **arguments)
-        assert answer is None, f"the trapdoor held: {answer}"
+        assert answer is None, f"the crash point held: {answer}"
     before = await stage.audit()
     assert before.generations <= 1
     if case.repeated:
@@ -206,7 +206,7 @@ async def test_a_repeated_upload_is_bought_once_unless_its_answer_was_lost(verdi
 
 @pytest.mark.slow
 @_pick(purpose="generation", repeated=False)
-async def test_a_server_finds_and_saves_a_paid_video_that_nobody_asks_for_again(verdict: Verdict, case: Case) -> None:
+async def test_a_server_finds_and_saves_a_paid_video_that_no_one_asks_for_again(verdict: Verdict, case: Case) -> None:
     bought = case.point not in NOTHING_IS_SIGNED
     assert verdict.audit.problems == []
     assert (verdict.audit.generations, verdict.audit.uploads) == (int(bought), 1)
@@ -216,7 +216,7 @@ async def test_a_server_finds_and_saves_a_paid_video_that_nobody_asks_for_again(
 
 @pytest.mark.slow
 @_pick(purpose="upload", repeated=False)
-async def test_a_server_clears_the_books_of_an_upload_that_nobody_asks_for_again(verdict: Verdict, case: Case) -> None:
+async def test_a_server_clears_the_ledger_of_an_upload_that_no_one_asks_for_again(verdict: Verdict, case: Case) -> None:
     assert verdict.audit.problems == []
     assert verdict.audit.generations == 0
     bought = [0] if case.point in NOTHING_IS_SIGNED else [1]

@@ -28,11 +28,11 @@ async def make_bench(tmp_path: Path, rail: str) -> AsyncGenerator[Callable[..., 
     """Starts sandboxes with a funded wallet; stops them in the end."""
     started: list[Sandbox] = []
 
-    async def make(*, funded: int = FUNDED, job_seconds: float = 0.8, **wishes: object) -> Bench:
+    async def make(*, funded: int = FUNDED, job_seconds: float = 0.8, **options: object) -> Bench:
         wallet_file = tmp_path / f"wallet{len(started)}.json"
         address = await run_in_thread(lambda: prepare_wallet(None, wallet_file))
-        wishes = {"rails": (rail,), **wishes}
-        settings = SandboxSettings(funded={address: funded}, job_seconds=job_seconds, **wishes)  # type: ignore[arg-type]  # as the test arguments
+        options = {"rails": (rail,), **options}
+        settings = SandboxSettings(funded={address: funded}, job_seconds=job_seconds, **options)  # type: ignore[arg-type]  # as the test arguments
         sandbox = Sandbox(settings)
         await run_in_thread(sandbox.start)
         started.append(sandbox)

@@ -1,6 +1,6 @@
 """A host: talks to the real server with the SDK's own client, against a real sandbox.
 
-The server runs in the test's process, or in one of its own where a test is about the process: how it starts, dies and
+The server runs in the test's process, or in one of its own where a test is about the process: how it starts, ends and
 leaves, its streams, its environment, its children.
 """
 

@@ -219,7 +219,7 @@ async def test_a_wrong_setting_still_lists_the_tools_and_names_itself_on_the_fir
 
 
 @pytest.mark.skipif(os.name != "posix", reason="file modes are POSIX")
-async def test_a_wallet_file_that_others_can_read_is_refused_with_the_command_that_mends_it(
+async def test_a_wallet_file_that_others_can_read_is_refused_with_the_command_that_fixes_it(
     bench: Bench, picture: Path
 ) -> None:
     bench.wallet_file.chmod(0o644)

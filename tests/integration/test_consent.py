@@ -106,7 +106,7 @@ async def test_a_no_is_told_apart_from_no_answer_and_neither_buys(
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])
-async def test_a_price_below_the_threshold_asks_nobody(bench: Bench, picture: Path, mode: str) -> None:
+async def test_a_price_below_the_threshold_asks_no_one(bench: Bench, picture: Path, mode: str) -> None:
     person = Person("decline")
     async with bench.host(mode=mode, elicitation=person, SEEDANCE_ASK_ABOVE="1") as host:
         video = await host.animate_to_the_end(image=str(picture), prompt="x")

@@ -61,7 +61,7 @@ async def test_a_failed_job_is_told_with_its_price_and_not_bought_again(bench: B
     assert first["error"]
     assert "take" in first["next_step"]
     assert again["job_id"] == first["job_id"]
-    assert (read.failed, read["status"]) == (True, "failed"), "one rule for whoever tells of it"
+    assert (read.failed, read["status"]) == (True, "failed"), "one rule for everything that tells of it"
     for answer in (first, again, read):
         told = (answer.result.meta or {})["seedance-mcp/error"]
         assert told == {
@@ -114,7 +114,7 @@ async def test_a_lost_upload_is_bought_once_more_and_the_result_says_so(
     assert await bench.paid() == [UPLOAD, UPLOAD]
 
 
-async def test_that_it_was_paid_for_once_more_is_told_to_whoever_asks_for_the_picture(
+async def test_that_it_was_paid_for_once_more_is_told_to_every_caller_who_asks_for_the_picture(
     bench: Bench, picture: Path
 ) -> None:
     async with bench.host() as host:
@@ -148,7 +148,7 @@ async def test_a_video_says_that_its_pictures_place_was_paid_for_once_more(bench
     assert first.failed
     assert "uploaded again, and the result says so" in first.text
     assert ["bought once more" in note for note in video["notes"]] == [True]
-    assert again["notes"] == ["This clip was bought before; nothing is paid for it again."]
+    assert again["notes"] == ["This video was bought before; nothing is paid for it again."]
     assert await bench.paid() == [UPLOAD, UPLOAD, CLIP]
 
 

@@ -26,7 +26,7 @@ SLACK_SECONDS = 2
 
 LEAVE_SECONDS = 10
 SILENCE_SECONDS = 1
-"""A server that says or takes nothing for so long is stuck."""
+"""How long a server may say and take nothing until it counts as stuck."""
 WAIT_SECONDS = 8
 USERS_BACKEND = "eth_keys.backends.NativeECCBackend"
 """How users sign: they have no coincurve, which the other tests sign with because it is faster."""
@@ -226,7 +226,7 @@ async def test_an_end_in_mid_payment_waits_for_the_answer_and_nothing_is_bought_
 
 
 @IN_EVERY_WAY
-async def test_an_answer_that_does_not_come_holds_nobody_and_its_payment_is_in_the_books(
+async def test_an_answer_that_does_not_come_holds_no_one_and_its_payment_is_in_the_ledger(
     make_bench: MakeBench, picture: Path, tell: Tell, code: int
 ) -> None:
     bench = await make_bench(faults=("slow_answer=30:1",))
@@ -279,7 +279,7 @@ async def test_a_ledger_that_another_process_has_locked_is_told_of_before_a_host
 
 
 @ON_POSIX
-async def test_a_host_that_does_not_read_what_is_logged_holds_nobody() -> None:
+async def test_a_host_that_does_not_read_what_is_logged_holds_no_one() -> None:
     with running(forked=True, SEEDANCE_LOG_LEVEL="DEBUG") as process:
         await run_in_thread(lambda: fill_stderr(process))
         terminate(process)

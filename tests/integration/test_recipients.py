@@ -1,4 +1,4 @@
-"""Whom the studio is paid at: remembered per studio and network, and changed only by the owner's word."""
+"""Whom the studio is paid at: remembered per studio and network, and changed only with the owner's consent."""
 
 from pathlib import Path
 

@@ -12,7 +12,7 @@ import pytest
 from mcp import Client
 from mcp.types import CallToolResult, ResourceLink
 
-from tests.integration.test_clips import measure
+from tests.integration.test_videos import measure
 from tests.server.test_server_results import MakeSandbox, break_with, buy, facts, open_host, settlements
 
 if TYPE_CHECKING:

@@ -174,7 +174,7 @@ async def test_retry_after_is_obeyed_also_when_a_caller_comes_again(tmp_path: Pa
     assert done.file is not None
 
 
-async def test_an_old_job_is_asked_for_as_soon_as_somebody_waits(tmp_path: Path) -> None:
+async def test_an_old_job_is_asked_for_as_soon_as_a_person_waits(tmp_path: Path) -> None:
     async with open_bench(tmp_path) as bench:
         job = await bench.add(1, age=3000)
         bench.teller.running[job.job_id] = 100

@@ -104,7 +104,7 @@ SPONSORED = detail("feePayer", True)
 SPONSORED_SPLIT = put(
     "methodDetails", {"chainId": 4217, "feePayer": True, "splits": [{"amount": "1", "recipient": "0x" + "e" * 40}]}
 )
-STRANGER = put("recipient", "0x" + "e" * 40)
+OTHER_RECIPIENT = put("recipient", "0x" + "e" * 40)
 
 
 def offer(name: str, challenge: str, says: str, owner: Owner | None = None) -> Hostile:
@@ -128,8 +128,8 @@ HOSTILE = [
     offer("currency-other", put("currency", "0x" + "d" * 40), "not on the list of the profile"),
     offer("currency-not-an-address", put("currency", "usd"), "currency is not an address"),
     offer("recipient-ourselves", put("recipient", PAYER.lower()), "our own wallet"),
-    offer("recipient-nobody", put("recipient", "0x" + "0" * 40), "recipient is nobody"),
-    offer("recipient-the-token", put("recipient", USDC_E), "recipient is nobody"),
+    offer("recipient-no-one", put("recipient", "0x" + "0" * 40), "recipient is no one"),
+    offer("recipient-the-token", put("recipient", USDC_E), "recipient is no one"),
     offer("recipient-a-name", put("recipient", "stablestudio.eth"), "recipient is not an address"),
     offer(
         "recipient-unlisted", put("recipient", "0x" + "e" * 40), "is not among the allowed",
@@ -161,7 +161,7 @@ HOSTILE = [
     offer("rail-not-allowed", write(), "mpp is not among the allowed rails", Owner(limits=Limits(rails=("x402",)))),
     offer("rail-not-pinned", write(), "not a rail of this profile", NO_MPP),
     Hostile("two-prices", (write(), put("amount", "1")), UnacceptableOfferError, "2 different prices"),
-    Hostile("two-recipients", (write(), STRANGER), UnacceptableOfferError, "2 different prices"),
+    Hostile("two-recipients", (write(), OTHER_RECIPIENT), UnacceptableOfferError, "2 different prices"),
     Hostile("price-above-quote", (put("amount", str(PRICE + 1)),), PriceTooHighError, "was quoted for it"),
     Hostile(
         "fee-above-cap", (write(),), PriceTooHighError, "above the $0.42",

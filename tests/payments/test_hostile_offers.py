@@ -221,8 +221,8 @@ HOSTILE = [
     offer("transfer-method-null", change("accepts.0.extra.assetTransferMethod", None), "is not eip3009"),
     # The recipient.
     offer("pay-to-ourselves", change("accepts.0.payTo", PAYER.lower()), "our own wallet"),
-    offer("pay-to-nobody", change("accepts.0.payTo", "0x" + "0" * 40), "recipient is nobody"),
-    offer("pay-to-token", change("accepts.0.payTo", TOKEN.lower()), "recipient is nobody"),
+    offer("pay-to-no-one", change("accepts.0.payTo", "0x" + "0" * 40), "recipient is no one"),
+    offer("pay-to-token", change("accepts.0.payTo", TOKEN.lower()), "recipient is no one"),
     offer("pay-to-name", change("accepts.0.payTo", "stablestudio.eth"), "payTo is not an EVM address"),
     offer("pay-to-line-break", change("accepts.0.payTo", PAY_TO + "\n"), "payTo is not an EVM address"),
     offer("pay-to-missing", without("accepts.0.payTo"), "payTo is not an EVM address"),

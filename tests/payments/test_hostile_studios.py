@@ -109,7 +109,7 @@ async def test_a_budget_does_not_forget_what_a_studio_refused_while_the_chain_is
 ) -> None:
     sandbox = make_sandbox()
     settings = settings_for(sandbox, funded_key, tmp_path / "data", SEEDANCE_MAX_PER_DAY="0.60")
-    settings = on_chains(settings, f"{sandbox.url}/nobody-answers-here")
+    settings = on_chains(settings, f"{sandbox.url}/no-one-answers-here")
     image = str(make_picture())
     async with services_on(settings, now=clock) as services:
         await services.generation.upload(image)
@@ -211,7 +211,7 @@ async def test_a_picture_that_cannot_be_stored_is_paid_for_twice_at_most_and_say
 ) -> None:
     sandbox = make_sandbox()
     settings = settings_for(sandbox, funded_key, tmp_path / "data")
-    settings = replace(settings, profile=replace(settings.profile, blob_url=f"{sandbox.url}/nobody-stores-here"))
+    settings = replace(settings, profile=replace(settings.profile, blob_url=f"{sandbox.url}/no-one-stores-here"))
     image = str(make_picture())
     told: list[StudioRejectedError] = []
     async with services_on(settings) as services:
@@ -275,7 +275,7 @@ async def test_a_store_that_calls_every_picture_gone_sells_one_no_more_than_twic
     assert hosted[-1].upload == hosted[1].upload
 
 
-async def test_without_a_chain_to_ask_a_refused_wish_is_not_bought_again_by_itself(
+async def test_without_a_chain_to_ask_a_refused_request_is_not_bought_again_by_itself(
     make_sandbox: Make, make_picture: Draw, funded_key: str, tmp_path: Path, clock: Clock
 ) -> None:
     sandbox = make_sandbox()

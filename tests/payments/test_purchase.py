@@ -156,10 +156,10 @@ async def test_a_full_disk_refuses_before_anything_is_signed(
     recorded = sqlite3.connect(settings.ledger_file)
     rows = recorded.execute("SELECT count(*) FROM payments WHERE state IN ('signed', 'settled')").fetchone()[0]
     recorded.close()
-    assert len(shown) == rows, "a credential left the house that the ledger does not know"
+    assert len(shown) == rows, "a credential was sent that the ledger does not know"
 
 
-async def test_two_servers_with_one_wallet_and_one_wish_buy_it_once(
+async def test_two_servers_with_one_wallet_and_one_request_buy_it_once(
     make_sandbox: Callable[..., Sandbox], make_picture: Callable[..., Path], funded_key: str, tmp_path: Path
 ) -> None:
     sandbox = make_sandbox(faults=("slow_answer=0.5",))
@@ -247,7 +247,7 @@ async def test_a_price_that_rose_since_the_quote_is_refused_with_both_figures(
     assert await signed(sandbox) == ["/api/upload"]
 
 
-async def test_books_that_cannot_be_written_after_the_sending_never_say_that_nothing_was_paid(
+async def test_ledger_that_cannot_be_written_after_the_sending_never_say_that_nothing_was_paid(
     make_sandbox: Callable[..., Sandbox], make_picture: Callable[..., Path], funded_key: str, tmp_path: Path
 ) -> None:
     sandbox = make_sandbox(faults=("slow_answer=1",))
@@ -256,13 +256,13 @@ async def test_books_that_cannot_be_written_after_the_sending_never_say_that_not
     async with services_on(settings) as services:
         ledger: SQLiteLedger = services.ledger  # type: ignore[assignment]  # its file cannot be written for a while
 
-        async def close_the_books() -> None:
+        async def lock_the_ledger() -> None:
             while not paid(sandbox):
                 await anyio.sleep(0.05)
             connect(ledger).execute("PRAGMA query_only = ON")
 
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(close_the_books)
+            tasks.start_soon(lock_the_ledger)
             try:
                 await services.generation.upload(str(make_picture()))
             except LedgerError as exc:
@@ -273,5 +273,5 @@ async def test_books_that_cannot_be_written_after_the_sending_never_say_that_not
     assert "$0.01 was paid" in str(errors[0])
     assert "Nothing was paid" not in str(errors[0])
     assert payment is not None
-    assert payment.state == "signed", "it is looked into as soon as the books can be written"
+    assert payment.state == "signed", "it is looked into as soon as the ledger can be written"
     assert paid(sandbox) == [UPLOAD]

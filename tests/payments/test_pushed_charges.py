@@ -109,7 +109,7 @@ async def test_without_the_owners_word_nothing_is_pushed(
     assert paid(studio) == []
 
 
-@pytest.mark.parametrize("rpc", [None, "/nobody-answers-here"])
+@pytest.mark.parametrize("rpc", [None, "/no-one-answers-here"])
 async def test_nothing_is_pushed_to_a_chain_that_does_not_answer(
     studio: Sandbox, order: VideoRequest, funded_key: str, tmp_path: Path, rpc: str | None
 ) -> None:
@@ -300,7 +300,7 @@ async def test_money_that_the_chain_saw_move_cannot_be_written_off(
     ledger = await SQLiteLedger.open(settings.ledger_file)
     [payment] = await ledger.unfinished_payments(clock())
     await ledger.close()
-    async with services_on(through(settings, f"{studio.url}/nobody-answers-here"), now=clock) as services:
+    async with services_on(through(settings, f"{studio.url}/no-one-answers-here"), now=clock) as services:
         payment = await services.reconciler.write_off(payment)
 
     assert (payment.state, payment.fee_micro_usdc) == ("settled", FEE)

@@ -87,13 +87,13 @@ async def test_a_refused_repetition_says_nothing_about_the_first_sending(
     assert paid(sandbox) == [UPLOAD, CLIP]
 
 
-async def test_without_the_chains_word_a_refused_wish_is_not_bought_again(
+async def test_without_the_chains_word_a_refused_request_is_not_bought_again(
     make_sandbox: Make, make_picture: Draw, funded_key: str, tmp_path: Path, clock: Clock
 ) -> None:
     sandbox = make_sandbox()
     order = VideoRequest(image=str(make_picture()), prompt="x")
     settings = settings_for(sandbox, funded_key, tmp_path / "data")
-    settings = replace(settings, profile=replace(settings.profile, rpc_urls=(f"{sandbox.url}/nobody-answers-here",)))
+    settings = replace(settings, profile=replace(settings.profile, rpc_urls=(f"{sandbox.url}/no-one-answers-here",)))
     async with services_on(settings, now=clock) as services:
         await services.generation.upload(order.image)
         break_with(sandbox, "settle_then_402:1")

@@ -30,9 +30,9 @@ async def amounts(sandbox: "Sandbox") -> list[int]:
 
 
 async def fund(sandbox: "Sandbox", address: str, amount_micro_usdc: int, rail: str = "x402") -> None:
-    wish = {"address": address, "amount_micro_usdc": amount_micro_usdc, "rail": rail}
+    wanted = {"address": address, "amount_micro_usdc": amount_micro_usdc, "rail": rail}
     async with httpx.AsyncClient(base_url=sandbox.url) as http:
-        (await http.post("/_sandbox/fund", json=wish)).raise_for_status()
+        (await http.post("/_sandbox/fund", json=wanted)).raise_for_status()
 
 
 @pytest.mark.parametrize(

@@ -69,7 +69,7 @@ def check_settings(settings: Settings, sources: Mapping[str, str]) -> list[Findi
             topic="limits",
             health="note" if small else "ok",
             text=text,
-            advice="The default clip with its upload costs $0.33: these limits do not let it pass." if small else "",
+            advice="The default video with its upload costs $0.33: these limits do not let it pass." if small else "",
         ),
     ]
 
@@ -129,7 +129,7 @@ def check_disk(settings: Settings) -> list[Finding]:
                 topic="data folder",
                 health="wrong",
                 text=f"{folder} has only {free // 1024**2} MB left.",
-                advice="Make room: a paid clip that cannot be saved is lost after 20 minutes.",
+                advice="Make room: a paid video that cannot be saved is lost after 20 minutes.",
             )
         ]
     return [Finding(topic="data folder", health="ok", text=f"{folder}, {free // 1024**3} GB free")]

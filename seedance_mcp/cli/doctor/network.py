@@ -110,7 +110,7 @@ async def _check_studio(studio: Studio, settings: Settings) -> list[Finding]:
     price = (
         "no price that we can read" if priced.price_micro_usdc is None else f"${format_usdc(priced.price_micro_usdc)}"
     )
-    return [*findings, Finding(topic="request", health="ok", text=f"understood; the default clip costs {price}")]
+    return [*findings, Finding(topic="request", health="ok", text=f"understood; the default video costs {price}")]
 
 
 async def _check_upload(studio: Studio) -> list[Finding]:
@@ -175,7 +175,7 @@ async def _check_chains(studio: Studio, settings: Settings, address: str | None)
     amounts = [one.amount_micro_usdc for one in balances if one.rail in rails and one.amount_micro_usdc is not None]
     if amounts and max(amounts) < PRICE_MICRO_USDC_TYPICAL:
         most = f"{'at most ' if len(amounts) > 1 else ''}${format_usdc(max(amounts))}"
-        text = f"The wallet holds {most} of a token; the default clip with its upload costs $0.33."
+        text = f"The wallet holds {most} of a token; the default video with its upload costs $0.33."
         findings.append(Finding(topic="balance", health="note", text=text, advice="Run: seedance-mcp wallet fund"))
     return findings
 

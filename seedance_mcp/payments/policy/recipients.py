@@ -1,4 +1,4 @@
-"""Recipients: whom a studio may be paid at. A recipient that changed is not paid without the owner's word."""
+"""Recipients: whom a studio may be paid at. A recipient that changed is not paid without the owner's consent."""
 
 from __future__ import annotations
 

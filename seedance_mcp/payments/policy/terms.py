@@ -176,7 +176,7 @@ def _find_realms(studio_origin: str) -> tuple[str, ...]:
 
 def _find_recipient_objection(offer: Offer, limits: Limits, *, payer: str) -> str | None:
     if same_address(offer.pay_to, _ZERO_ADDRESS) or same_address(offer.pay_to, offer.asset):
-        return "its recipient is nobody"
+        return "its recipient is no one"
     if same_address(offer.pay_to, payer):
         return "its recipient is our own wallet"
     if limits.recipients and offer.pay_to.lower() not in limits.recipients:

@@ -177,7 +177,7 @@ async def test_a_sqlite_that_is_too_old_is_named_with_the_version_that_is_needed
         await SQLiteLedger.open(file)
 
 
-async def test_a_row_that_somebody_damaged_is_a_clear_error(ledger: SQLiteLedger, file: Path) -> None:
+async def test_a_row_that_a_person_damaged_is_a_clear_error(ledger: SQLiteLedger, file: Path) -> None:
     payment = await reserve(ledger)
     with sqlite3.connect(file) as db:
         db.execute("UPDATE payments SET arguments = '{'")
@@ -353,9 +353,9 @@ async def test_an_unsigned_purchase_is_not_completed_by_an_answer(ledger: SQLite
     assert (await ledger.conclude(payment, Settled(receipt=None, answer=b"{}"), now=NOW)).state == "reserved"
 
 
-async def test_a_reservation_gives_way_to_a_later_one_for_the_same_wish(ledger: SQLiteLedger) -> None:
-    first = await reserve(ledger, idempotency_key="wish")
-    second = await reserve(ledger, idempotency_key="wish")
+async def test_a_reservation_gives_way_to_a_later_one_for_the_same_request(ledger: SQLiteLedger) -> None:
+    first = await reserve(ledger, idempotency_key="same")
+    second = await reserve(ledger, idempotency_key="same")
     await sign(ledger, second)
     with pytest.raises(LedgerError, match="not reserved any more"):
         await sign(ledger, first)
@@ -410,7 +410,7 @@ async def test_a_payment_whose_answer_is_awaited_is_a_rival_for_its_bodys_jobs(l
     lost = await settle(ledger, await sign(ledger, await reserve(ledger)), answer=b"")
     awaited = await sign(ledger, await reserve(ledger))
     assert await ledger.count_inflight_duplicates(lost, now=NOW) == 1
-    assert await ledger.count_inflight_duplicates(lost, now=awaited.lease_until) == 0, "nobody waits for it any more"
+    assert await ledger.count_inflight_duplicates(lost, now=awaited.lease_until) == 0, "no one waits for it any more"
     ended = await settle(ledger, awaited)
     assert await ledger.count_inflight_duplicates(lost, now=awaited.lease_until) == 1, (
         "its answer is there, and names one of them"
@@ -538,9 +538,9 @@ async def test_half_a_surrogate_pair_in_the_studios_words_is_stored_all_the_same
 
 
 async def test_a_job_that_is_not_ours_is_not_written(ledger: SQLiteLedger) -> None:
-    assert await ledger.update_job(see("stranger"), now=NOW) is None
+    assert await ledger.update_job(see("unknown"), now=NOW) is None
     with pytest.raises(LedgerError, match="not in the ledger"):
-        await ledger.finish_job("stranger", file="/x.mp4", thumbnail=None)
+        await ledger.finish_job("unknown", file="/x.mp4", thumbnail=None)
 
 
 async def test_a_finished_job_is_not_asked_for_any_more(ledger: SQLiteLedger) -> None:

@@ -49,7 +49,7 @@ async def build_show(settings: Settings, *, locate: Locate, live: bool, now: flo
         LedgerError: The ledger cannot be read.
     """
     now = time.time() if now is None else now
-    clips: list[dict[str, object]] = []
+    videos: list[dict[str, object]] = []
     open_payments: list[dict[str, object]] = []
     spend, days = Spend(), _sum_days([], now)
     await end_orphans(settings)
@@ -61,7 +61,7 @@ async def build_show(settings: Settings, *, locate: Locate, live: bool, now: flo
             open_payments = [_show_open(payment) for payment in await _find_open(payments, ledger, now)]
             jobs = await ledger.recent_jobs(CLIPS_MAX)
             places = await anyio.to_thread.run_sync(lambda: [_locate_media(job, settings, locate) for job in jobs])
-            clips = [await _show_clip(job, settings, ledger, found) for job, found in zip(jobs, places, strict=True)]
+            videos = [await _show_video(job, settings, ledger, found) for job, found in zip(jobs, places, strict=True)]
     return {
         "profile": settings.profile.name,
         "live": live,
@@ -74,7 +74,7 @@ async def build_show(settings: Settings, *, locate: Locate, live: bool, now: flo
             "days": days,
         },
         "open": open_payments,
-        "clips": clips,
+        "clips": videos,
     }
 
 
@@ -98,7 +98,7 @@ def _locate_media(job: Job, settings: Settings, locate: Locate) -> dict[str, str
     return {kind: None if file is None else locate(job, kind, file) for kind, file in found.items()}
 
 
-async def _show_clip(
+async def _show_video(
     job: Job, settings: Settings, ledger: Ledger, places: Mapping[str, str | None]
 ) -> dict[str, object]:
     arguments = job.arguments

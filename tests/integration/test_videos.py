@@ -35,18 +35,18 @@ async def test_a_local_picture_becomes_a_saved_video_and_is_paid_once(
 ) -> None:
     bench = await make_bench(contract=contract)
     async with bench.host() as host:
-        clip = await host.animate_to_the_end(image=str(picture), prompt="The bars sway")
+        video = await host.animate_to_the_end(image=str(picture), prompt="The bars sway")
 
-    assert clip["status"] == "complete"
-    seconds, width, height, _ = measure(clip["file"])
+    assert video["status"] == "complete"
+    seconds, width, height, _ = measure(video["file"])
     assert abs(seconds - 4) <= 0.05
     assert (width, height) == (854, 480)
     price = 320_000 if contract == "current" else 40_000
     assert await bench.paid() == [10_000, price]
-    assert clip["price_micro_usdc"] == price
+    assert video["price_micro_usdc"] == price
     settlement = (await bench.state())["settlements"][1]
-    assert clip["receipt"]["transaction"] == settlement["transaction"]
-    assert clip["receipt"]["network"] == NETWORKS[rail]
+    assert video["receipt"]["transaction"] == settlement["transaction"]
+    assert video["receipt"]["network"] == NETWORKS[rail]
 
 
 @pytest.mark.parametrize("contract", ["current", "classic"])
@@ -57,9 +57,9 @@ async def test_first_and_last_frame_make_one_video_in_both_dialects(
     bench = await make_bench(contract=contract)
     first, last = draw(tmp_path / "first.png"), draw(tmp_path / "last.png", colour=(160, 60, 40))
     async with bench.host() as host:
-        clip = await host.animate_to_the_end(image=str(first), last_image=str(last), prompt="Day turns to dusk")
+        video = await host.animate_to_the_end(image=str(first), last_image=str(last), prompt="Day turns to dusk")
 
-    assert clip["status"] == "complete"
+    assert video["status"] == "complete"
     job = (await bench.state())["jobs"][0]
     assert len(await bench.paid()) == 3
     sent = job["input"]
@@ -72,15 +72,15 @@ async def test_the_larger_model_takes_every_argument_its_dialect_has(
 ) -> None:
     bench = await make_bench(contract=contract)
     tall = draw(tmp_path / "tall.jpg", size=(300, 500))
-    wishes: dict[str, object] = (
+    options: dict[str, object] = (
         {"camera_fixed": True, "generate_audio": True, "seed": 7} if contract == "classic" else {}
     )
     async with bench.host() as host:
-        clip = await host.animate_to_the_end(
-            image=str(tall), prompt="x", model="seedance", duration=5, resolution="720p", **wishes
+        video = await host.animate_to_the_end(
+            image=str(tall), prompt="x", model="seedance", duration=5, resolution="720p", **options
         )
 
-    seconds, width, height, sound = measure(clip["file"])
+    seconds, width, height, sound = measure(video["file"])
     assert abs(seconds - 5) <= 0.05
     assert (width, height) == (720, 1280)  # the image's own shape, as near as the studio has it
     assert sound
@@ -96,11 +96,11 @@ async def test_an_uploaded_image_is_reused_by_its_url_and_by_its_bytes(bench: Be
     async with bench.host() as host:
         first = await host.call("upload_image", image=str(picture))
         second = await host.call("upload_image", image=str(copy))
-        clip = await host.animate_to_the_end(image=first["image_url"], prompt="x")
+        video = await host.animate_to_the_end(image=first["image_url"], prompt="x")
 
     assert first["price_micro_usdc"] == 10_000
     assert (second["price_micro_usdc"], second["image_url"]) == (0, first["image_url"])
-    assert clip["status"] == "complete"
+    assert video["status"] == "complete"
     assert await bench.paid() == [10_000, 320_000]
 
 
@@ -112,12 +112,12 @@ async def test_a_quote_is_free_and_what_is_signed_equals_it(bench: Bench, pictur
         paid_before = await bench.paid()
         await host.call("upload_image", image=str(picture))
         quote = await host.call("quote_price", **arguments)
-        clip = await host.animate_to_the_end(**arguments)
+        video = await host.animate_to_the_end(**arguments)
 
     assert (guess["exact"], guess["price_micro_usdc"], guess["upload_price_usd"]) == (False, 480_000, "0.01")
     assert paid_before == []
     assert (quote["exact"], quote["upload_price_usd"], quote["allowed"]) == (True, "0.00", True)
-    assert quote["price_micro_usdc"] == clip["price_micro_usdc"] == (await bench.paid())[1]
+    assert quote["price_micro_usdc"] == video["price_micro_usdc"] == (await bench.paid())[1]
 
 
 async def test_a_quote_for_a_new_picture_is_exact_once_any_picture_is_hosted(
@@ -160,11 +160,11 @@ async def test_a_deadline_is_a_normal_answer_and_get_job_goes_on(make_bench: Mak
     async with bench.host() as host:
         early = await host.call("animate_image", image=str(picture), prompt="x", wait_seconds=1)
         again = await host.call("animate_image", image=str(picture), prompt="x", wait_seconds=0)
-        clip = await host.animate_to_the_end(image=str(picture), prompt="x")
+        video = await host.animate_to_the_end(image=str(picture), prompt="x")
 
     assert not early.failed
     assert early["status"] in ("pending", "loading")
     assert "get_job" in early["next_step"] or "animate_image again" in early["next_step"]
     assert not again.failed
-    assert clip["status"] == "complete"
+    assert video["status"] == "complete"
     assert await bench.paid() == [10_000, 320_000]

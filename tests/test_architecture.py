@@ -125,3 +125,8 @@ print(*sorted(sys.modules))
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     assert "eth_account" in loaded
     assert [name for name in loaded if name.partition(".")[0] in ("web3", "mpp", "x402", "pytempo")] == []
+
+
+def test_no_module_is_longer_than_400_lines() -> None:
+    long = {str(file): len(file.read_text(encoding="utf-8").splitlines()) for file in PACKAGE.rglob("*.py")}
+    assert {name: lines for name, lines in long.items() if lines > 400} == {}

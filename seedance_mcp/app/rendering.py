@@ -5,19 +5,9 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from seedance_mcp.adapters.media.videos import is_missing
-from seedance_mcp.core.errors import URL_CHARACTERS_MAX, format_duration, quote_text
 from seedance_mcp.core.money import format_usdc
-from seedance_mcp.core.next_steps import (
-    Argument,
-    Call,
-    NextStep,
-    OwnerDo,
-    OwnerOnly,
-    RaiseTake,
-    Repeat,
-    Show,
-    join_steps,
-)
+from seedance_mcp.core.next_steps import Argument, Call, NextStep, RaiseTake, Repeat, Show
+from seedance_mcp.core.texts import URL_CHARACTERS_MAX, format_duration, quote_text
 from seedance_mcp.core.wire.failures import is_moderation
 from seedance_mcp.core.wire.json import is_network
 from seedance_mcp.core.wire.kinds import is_url, show_identifier, show_url
@@ -25,26 +15,20 @@ from seedance_mcp.jobs.undelivered import find_url_age
 
 if TYPE_CHECKING:  # the rooms behind these load when first needed
     from seedance_mcp.config.profiles import Profile
-    from seedance_mcp.core.errors import SeedanceError
-    from seedance_mcp.core.limits import Limits
     from seedance_mcp.core.records import Job
     from seedance_mcp.core.wire.responses import Receipt
     from seedance_mcp.generation.quotes import Quote
     from seedance_mcp.generation.service import GenerationResult
     from seedance_mcp.generation.uploads import CompletedUpload
     from seedance_mcp.jobs.history import JobList
-    from seedance_mcp.payments.wallet_status import WalletStatus
 from seedance_mcp.app.results import (
-    BalanceResult,
     JobLine,
     JobResult,
     JobsResult,
     OfferResult,
     QuoteResult,
     ReceiptResult,
-    UnfinishedResult,
     UploadResult,
-    WalletResult,
 )
 
 NEVER_CHARGED = "The chain says that this was never charged, whatever the studio's receipt says."
@@ -190,7 +174,7 @@ def show_job(job: "Job", profile: "Profile", *, notes: tuple[str, ...] = (), now
         video_url_age_seconds=None if url_age_seconds is None else int(url_age_seconds),
         thumbnail_url=_find_url(job.thumbnail_url),
         file=file,
-        price_usd=_format(price),
+        price_usd=format_amount(price),
         price_micro_usdc=price,
         rail=None if price is None else job.rail,
         receipt=show_receipt(job.receipt, profile, job.fee_micro_usdc, studio=job.studio),
@@ -276,13 +260,13 @@ def build_claim(job: "Job", profile: "Profile") -> str:
     receipt = job.receipt
     transaction = show_identifier(receipt.transaction) if receipt and receipt.transaction else "not known"
     network = receipt.network if receipt else f"the {job.rail} rail"
-    ended = "not known" if job.ended_at is None else _write_time(job.ended_at)
-    expired = "not known" if job.expired_at is None else _write_time(job.expired_at)
+    ended = "not known" if job.ended_at is None else write_time(job.ended_at)
+    expired = "not known" if job.expired_at is None else write_time(job.expired_at)
     last = f" Last URL: {quote_text(job.video_url, URL_CHARACTERS_MAX)}." if job.video_url else ""
     return (
         f"Claim for {_name_support(profile)}: job {job.job_id}, paid ${format_usdc(job.price_micro_usdc)} on "
         f"{network} by wallet {job.wallet}, transaction {transaction}, payment {job.payment_id}. Bought "
-        f"{_write_time(job.created_at)}, finished {ended}, result expired {expired} without a download. Please restore "
+        f"{write_time(job.created_at)}, finished {ended}, result expired {expired} without a download. Please restore "
         f"the video or refund the payment.{last}"
     )
 
@@ -323,9 +307,9 @@ def show_jobs(recent: "JobList") -> JobsResult:
             status=job.status,
             progress=job.progress,
             file=None if job.pruned_at is not None or _is_missing(job) else job.file,
-            price_usd=_format(job.known_price_micro_usdc),
+            price_usd=format_amount(job.known_price_micro_usdc),
             prompt=quote_text(job.arguments.get("prompt") or "", PROMPT_CHARACTERS_MAX),
-            created_at=_write_time(job.created_at),
+            created_at=write_time(job.created_at),
         )
         for job in recent.jobs
     ]
@@ -341,91 +325,11 @@ def show_jobs(recent: "JobList") -> JobsResult:
     return JobsResult(jobs=lines, notes=list(recent.notes), next_step=next_step)
 
 
-def show_wallet(status: "WalletStatus", *, problem: NextStep | None = None) -> WalletResult:
-    """Return the wallet's status as the interfaces show it.
-
-    Args:
-        status: What was found.
-        problem: Why there is no wallet, and what to do; None where there is one.
-    """
-    limits, pins = status.limits, status.profile.pins
-    return WalletResult(
-        profile=status.profile.name,
-        address=None if problem else status.address,
-        balances=[]
-        if problem
-        else [
-            BalanceResult(
-                rail=balance.rail,
-                network=balance.network,
-                token=balance.token,
-                token_name=pins.find_token_name(balance.network, balance.token),
-                balance_usd=_format(balance.amount_micro_usdc),
-                balance_micro_usdc=balance.amount_micro_usdc,
-            )
-            for balance in status.balances
-        ],
-        max_price_per_video_usd=format_usdc(limits.max_price_per_video_micro_usdc),
-        max_per_day_usd=format_usdc(limits.max_per_day_micro_usdc),
-        max_total_usd=_format(limits.max_total_micro_usdc),
-        ask_above_usd=_format(limits.ask_above_micro_usdc),
-        unlimited=list(limits.unlimited),
-        spent_24h_usd=format_usdc(status.spend.last_day_micro_usdc),
-        spent_total_usd=format_usdc(status.spend.total_micro_usdc),
-        left_today_usd=format_usdc(status.day_left_micro_usdc),
-        unfinished_payments=[
-            UnfinishedResult(
-                payment_id=payment.id,
-                purpose=payment.purpose,
-                state=payment.state,
-                amount_usd=format_usdc(payment.amount_micro_usdc),
-                fee_usd=format_usdc(payment.fee_micro_usdc),
-                held_until=_write_time(payment.hold_until),
-            )
-            for payment in status.unfinished
-        ],
-        more_unfinished=status.more_unfinished,
-        held_usd=format_usdc(status.held_micro_usdc),
-        frozen_since=None if status.freeze is None else status.freeze.since,
-        next_step=_find_wallet_step(status, problem),
-    )
-
-
-def _find_wallet_step(status: "WalletStatus", problem: NextStep | None) -> NextStep:
-    problem = _describe_problem(status.limits) or problem
-    if status.freeze is None:
-        return problem or _say_how_to_fund(status)
-    ending = NextStep("{0}: {1}", OwnerOnly("end it"), status.profile.name_command("unfreeze"))
-    return join_steps(status.freeze.describe(), ending, problem or "")
-
-
-def _describe_problem(limits: "Limits") -> NextStep | None:
-    """Return what is wrong in the owner's settings and what to do, or None."""
-    if limits.problem is None:
-        return None
-    return explain_no_purchase(limits.problem)
-
-
-def explain_no_purchase(problem: "SeedanceError") -> NextStep:
-    """Return why nothing can be bought, what to do about it, and what works until then."""
-    until = "Until then prices can be asked for, and nothing can be bought."
-    return join_steps(problem.what, problem.next_step, until)
-
-
-def _say_how_to_fund(status: "WalletStatus") -> NextStep:
-    if status.profile.name == "sandbox":
-        return NextStep("This is play money of the sandbox; there is nothing to fund.")
-    pins = status.profile.pins
-    tokens = " or ".join(
-        f"{pins.find_token_name(one.network, one.token) or 'USDC'} ({one.network}, token {one.token})"
-        for one in status.balances
-    )
-    return NextStep("To fund it, {0}. It needs no other coin.", OwnerDo(f"send {tokens} to {status.address}"))
-
-
-def _format(amount_micro_usdc: int | None) -> str | None:
+def format_amount(amount_micro_usdc: int | None) -> str | None:
+    """Return an amount in US dollars, or None."""
     return None if amount_micro_usdc is None else format_usdc(amount_micro_usdc)
 
 
-def _write_time(unix_seconds: float) -> str:
+def write_time(unix_seconds: float) -> str:
+    """Return a time as ISO 8601 in UTC."""
     return datetime.fromtimestamp(unix_seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

@@ -17,7 +17,8 @@ import anyio.to_thread
 
 from seedance_mcp.app.opening import open_existing_ledger, open_ledger, open_owners_wallet, open_studio
 from seedance_mcp.config.settings import Settings, list_unread_files, read_settings
-from seedance_mcp.core.errors import ConfigError, SeedanceError
+from seedance_mcp.core.error_base import SeedanceError
+from seedance_mcp.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from seedance_mcp.app.services import Services

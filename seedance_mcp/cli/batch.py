@@ -23,13 +23,13 @@ from seedance_mcp.cli.batch_input import Shot
 from seedance_mcp.cli.console import is_person_there, show_error, shown, words
 from seedance_mcp.cli.words import COMMAND_WORDS, CommandWords, dump_result, for_person
 from seedance_mcp.config.settings import Settings
+from seedance_mcp.core.error_base import SeedanceError
 from seedance_mcp.core.errors import (
     BudgetExceededError,
     LedgerError,
     PolicyError,
     PriceTooHighError,
     RecipientChangedError,
-    SeedanceError,
 )
 from seedance_mcp.core.money import format_usdc
 from seedance_mcp.generation.questions import describe_question

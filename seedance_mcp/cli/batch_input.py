@@ -15,9 +15,10 @@ from typing import Annotated, Literal, cast
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
 
-from seedance_mcp.core.errors import RequestError, quote_text
+from seedance_mcp.core.errors import RequestError
 from seedance_mcp.core.image_names import DATA_URI_CHARACTERS_MAX, find_url, is_data_uri, is_in_chat, list_variants
 from seedance_mcp.core.money import parse_usdc
+from seedance_mcp.core.texts import quote_text
 from seedance_mcp.core.wire.generation import AspectRatio, Model, Resolution
 from seedance_mcp.generation.request import VideoRequest
 

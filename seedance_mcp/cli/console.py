@@ -24,7 +24,7 @@ from seedance_mcp.app.runtime import Runtime
 from seedance_mcp.cli.exit_codes import INTERRUPTED
 from seedance_mcp.config.settings import Settings, list_unread_files, read_settings
 from seedance_mcp.config.sources import REAL_SETTINGS
-from seedance_mcp.core.errors import SeedanceError
+from seedance_mcp.core.error_base import SeedanceError
 from seedance_mcp.core.redaction import redact, redact_data
 
 if TYPE_CHECKING:

@@ -20,7 +20,8 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
 from seedance_mcp.app.local_sandbox import prepare_wallet, start_sandbox
 from seedance_mcp.config.settings import read_settings
-from seedance_mcp.core.errors import ConfigError, SeedanceError
+from seedance_mcp.core.error_base import SeedanceError
+from seedance_mcp.core.errors import ConfigError
 
 T = TypeVar("T")
 

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 
+from seedance_mcp.core.error_base import SeedanceError
 from seedance_mcp.core.errors import (
     ConfigError,
     ImageError,
@@ -9,7 +10,6 @@ from seedance_mcp.core.errors import (
     PaymentError,
     PolicyError,
     RequestError,
-    SeedanceError,
     VideoUnsavedError,
 )
 

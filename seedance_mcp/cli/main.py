@@ -30,7 +30,8 @@ from seedance_mcp.cli.install.command import install, uninstall
 from seedance_mcp.cli.wallet.command import app as wallet_commands
 from seedance_mcp.cli.words import for_person
 from seedance_mcp.config.settings import SANDBOX_PORT, read_settings
-from seedance_mcp.core.errors import ConfigError, InternalError, SeedanceError
+from seedance_mcp.core.error_base import SeedanceError
+from seedance_mcp.core.errors import ConfigError, InternalError
 
 LISTEN_SECONDS = 1.0
 

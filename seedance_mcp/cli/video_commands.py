@@ -39,7 +39,8 @@ from seedance_mcp.cli.batch_quote import (
 from seedance_mcp.cli.console import AsJson, Sandbox, is_person_there, put, read_environ, run, say, words
 from seedance_mcp.cli.words import dump_result, for_person
 from seedance_mcp.config.settings import Settings, read_settings
-from seedance_mcp.core.errors import RequestError, SeedanceError
+from seedance_mcp.core.error_base import SeedanceError
+from seedance_mcp.core.errors import RequestError
 from seedance_mcp.core.records import Job
 
 WAIT_SECONDS_DEFAULT, WAIT_SECONDS_MAX = 1800, 24 * 3600

@@ -8,7 +8,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from seedance_mcp.core.errors import SeedanceError
+from seedance_mcp.core.error_base import SeedanceError
 from seedance_mcp.core.next_steps import (
     Action,
     Argument,

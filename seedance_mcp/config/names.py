@@ -12,7 +12,8 @@ from pathlib import Path
 
 import platformdirs
 
-from seedance_mcp.core.errors import ConfigError, quote_text
+from seedance_mcp.core.errors import ConfigError
+from seedance_mcp.core.texts import quote_text
 
 PREFIX = "SEEDANCE_"
 """Prefix of settings; an environment variable with it, in any case, counts as a setting."""

@@ -16,9 +16,10 @@ import platformdirs
 from seedance_mcp.config import names
 from seedance_mcp.config.names import NEVER_EMPTY, PREFIX, SETTINGS_FILE
 from seedance_mcp.config.profiles import LOOPBACK_HOSTS
-from seedance_mcp.core.errors import ConfigError, quote_text
+from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.core.money import parse_usdc
 from seedance_mcp.core.redaction import VALUE_CHARACTERS_MAX, is_secret, quote_value
+from seedance_mcp.core.texts import quote_text
 
 SETTINGS_BYTES_MAX = 64 * 1024
 

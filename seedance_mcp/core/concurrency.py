@@ -11,7 +11,8 @@ from typing import Generic, TypeVar
 
 import anyio
 
-from seedance_mcp.core.errors import InternalError, SeedanceError
+from seedance_mcp.core.error_base import SeedanceError
+from seedance_mcp.core.errors import InternalError
 
 T = TypeVar("T")
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from seedance_mcp.core.errors import SpendingFrozenError, quote_text
+from seedance_mcp.core.errors import SpendingFrozenError
+from seedance_mcp.core.texts import quote_text
 
 FREEZE_REASON_CHARACTERS_MAX = 200
 

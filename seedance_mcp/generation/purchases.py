@@ -15,13 +15,8 @@ from functools import partial
 import anyio
 
 from seedance_mcp.core.concurrency import SingleFlight
-from seedance_mcp.core.errors import (
-    PriceTooHighError,
-    RecipientChangedError,
-    SeedanceError,
-    StudioError,
-    StudioRejectedError,
-)
+from seedance_mcp.core.error_base import SeedanceError
+from seedance_mcp.core.errors import PriceTooHighError, RecipientChangedError, StudioError, StudioRejectedError
 from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.records import Job, Payment
 from seedance_mcp.core.wire.offers import Offers

@@ -11,9 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from seedance_mcp.core.errors import quote_text
 from seedance_mcp.core.limits import Cost, Recipient
 from seedance_mcp.core.money import format_usdc
+from seedance_mcp.core.texts import quote_text
 from seedance_mcp.payments.policy import SHOWN_MAX
 
 if TYPE_CHECKING:

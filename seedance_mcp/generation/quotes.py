@@ -7,12 +7,16 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
-from seedance_mcp.core.errors import ConfigError, SeedanceError
+from seedance_mcp.core.error_base import SeedanceError
+from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.core.idempotency import GenerationKeys
-from seedance_mcp.core.limits import NO_BALANCES, Cost, Recipient, WalletBalances
+from seedance_mcp.core.installation import describe_install
+from seedance_mcp.core.limits import NO_BALANCES, Cost, Limits, PinnedTerms, Recipient, WalletBalances
+from seedance_mcp.core.money import format_usdc
 from seedance_mcp.core.next_steps import NextStep, join_steps
 from seedance_mcp.core.records import Job
 from seedance_mcp.core.wire.offers import Offer
+from seedance_mcp.payments import policy
 
 QUOTE_SECONDS = 600
 """How long a quote binds."""
@@ -162,3 +166,70 @@ class QuoteMemory:
         for key in keys.all:
             if key in self._quotes:
                 self._quotes[key] = replace(self._quotes[key], is_stale=True)
+
+
+def evaluate_offer(
+    offer: Offer,
+    *,
+    limits: Limits,
+    pins: PinnedTerms,
+    payer: str,
+    can_charge: bool,
+    wallet_balances: WalletBalances,
+    now: float,
+) -> EvaluatedOffer:
+    """Return an offer with why it may not be signed, and what the wallet holds for it.
+
+    Args:
+        offer: The studio's.
+        limits: What the owner allows.
+        pins: What the owner pays in, and where.
+        payer: The paying address.
+        can_charge: Whether the libraries of Tempo are installed.
+        wallet_balances: What the chains reported.
+        now: Unix seconds.
+    """
+    reason = policy.find_rejection_reason(offer, limits, pins, payer=payer, now=now, wallet_balances=wallet_balances)
+    if reason is None and offer.rail not in limits.rails:
+        reason = f"{offer.rail} is not among the allowed rails"
+    if reason is None and offer.rail == "mpp" and not can_charge:
+        reason = f"its libraries are not installed. {describe_install('tempo')}"
+    balance = wallet_balances.find_balance(offer)
+    if reason is None and balance is not None and balance < wallet_balances.cost_of(offer):
+        reason = f"the wallet holds ${format_usdc(balance)} of its token"
+    return EvaluatedOffer(
+        offer=offer,
+        rejection_reason=reason,
+        balance_micro_usdc=balance,
+        fee_micro_usdc=wallet_balances.fee_of(offer),
+        token_name=pins.find_token_name(offer.network, offer.asset),
+    )
+
+
+def build_begun_quote(
+    key: str, job: Job | None, *, max_price_per_video_micro_usdc: int, day_left_micro_usdc: int
+) -> Quote:
+    """Return the quote of a request that was bought or is being bought.
+
+    Args:
+        key: The idempotency key.
+        job: The job that answers the request; None if its payment is pending.
+        max_price_per_video_micro_usdc: The owner's limit.
+        day_left_micro_usdc: What is left of the budget for 24 hours.
+    """
+    return Quote(
+        exact=True,
+        price_micro_usdc=0,
+        upload_micro_usdc=0,
+        cost=Cost(price_micro_usdc=0),
+        offers=(),
+        error=None,
+        needs_approval=False,
+        warning=None,
+        notes=(),
+        max_price_per_video_micro_usdc=max_price_per_video_micro_usdc,
+        day_left_micro_usdc=day_left_micro_usdc,
+        key=key,
+        stage="begun",
+        job=job,
+    )

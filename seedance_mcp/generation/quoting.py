@@ -8,26 +8,35 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 
+from seedance_mcp.core.error_base import SeedanceError
 from seedance_mcp.core.errors import (
     ConfigError,
     InsufficientBalanceError,
     PolicyError,
     PriceTooHighError,
-    SeedanceError,
     StudioError,
     StudioRejectedError,
 )
-from seedance_mcp.core.installation import describe_install
 from seedance_mcp.core.ledger import Ledger
-from seedance_mcp.core.limits import Approval, Cost, Limits, PinnedTerms, Recipient, WalletBalances
-from seedance_mcp.core.money import format_usdc
+from seedance_mcp.core.limits import Approval, Cost, Limits, PinnedTerms, Recipient
 from seedance_mcp.core.next_steps import Argument, NextStep
 from seedance_mcp.core.records import Job
 from seedance_mcp.core.wire.mpp import is_pushed
 from seedance_mcp.core.wire.offers import Offer, Offers
 from seedance_mcp.generation.pricing import PricedRequest, Pricing
-from seedance_mcp.generation.quotes import Consent, EvaluatedOffer, Payments, Quote, Quoted, QuoteMemory, Stage
+from seedance_mcp.generation.quotes import (
+    Consent,
+    EvaluatedOffer,
+    Payments,
+    Quote,
+    Quoted,
+    QuoteMemory,
+    Stage,
+    build_begun_quote,
+    evaluate_offer,
+)
 from seedance_mcp.generation.request import PreparedRequest
 from seedance_mcp.generation.source_images import Picture
 from seedance_mcp.generation.uploads import UPLOAD_PRICE_MICRO_USDC, Uploader
@@ -113,27 +122,12 @@ class Quoting:
         )
 
     async def quote_begun(self, prepared: PreparedRequest, job: Job | None) -> Quote:
-        """Return the quote of an order that was bought or is being bought: nothing; no one is asked for it.
-
-        Args:
-            prepared: What is wanted.
-            job: The job that answers it; None where its payment is not over yet.
-        """
-        return Quote(
-            exact=True,
-            price_micro_usdc=0,
-            upload_micro_usdc=0,
-            cost=Cost(price_micro_usdc=0),
-            offers=(),
-            error=None,
-            needs_approval=False,
-            warning=None,
-            notes=(),
+        """Return the quote of a request that was bought or is being bought: it costs nothing, and no one is asked."""
+        return build_begun_quote(
+            prepared.keys.current,
+            job,
             max_price_per_video_micro_usdc=self.limits.max_price_per_video_micro_usdc,
             day_left_micro_usdc=await self._find_day_left(),
-            key=prepared.keys.current,
-            stage="begun",
-            job=job,
         )
 
     async def _find_day_left(self) -> int:
@@ -322,28 +316,17 @@ class Quoting:
         return None if upload is None else upload.image_url
 
     async def _evaluate_offers(self, offers: Offers) -> tuple[EvaluatedOffer, ...]:
-        wallet_balances = await self.balance_reader.look(offers.offers)
-        return tuple(self._judge(offer, wallet_balances) for offer in offers.offers)
-
-    def _judge(self, offer: Offer, wallet_balances: WalletBalances) -> EvaluatedOffer:
-        payer = self.uploader.executor.wallet.address
-        rejection_reason = policy.find_rejection_reason(
-            offer, self.limits, self.pins, payer=payer, now=self.now(), wallet_balances=wallet_balances
+        wallet = self.uploader.executor.wallet
+        evaluate = partial(
+            evaluate_offer,
+            limits=self.limits,
+            pins=self.pins,
+            payer=wallet.address,
+            can_charge=wallet.can_charge,
+            wallet_balances=await self.balance_reader.look(offers.offers),
+            now=self.now(),
         )
-        if rejection_reason is None and offer.rail not in self.limits.rails:
-            rejection_reason = f"{offer.rail} is not among the allowed rails"
-        if rejection_reason is None and offer.rail == "mpp" and not self.uploader.executor.wallet.can_charge:
-            rejection_reason = f"its libraries are not installed. {describe_install('tempo')}"
-        balance = wallet_balances.find_balance(offer)
-        if rejection_reason is None and balance is not None and balance < wallet_balances.cost_of(offer):
-            rejection_reason = f"the wallet holds ${format_usdc(balance)} of its token"
-        return EvaluatedOffer(
-            offer=offer,
-            rejection_reason=rejection_reason,
-            balance_micro_usdc=balance,
-            fee_micro_usdc=wallet_balances.fee_of(offer),
-            token_name=self.pins.find_token_name(offer.network, offer.asset),
-        )
+        return tuple(evaluate(offer) for offer in offers.offers)
 
     async def _judge_call(
         self,

@@ -15,10 +15,11 @@ from seedance_mcp.adapters.media.files import read_image
 from seedance_mcp.adapters.media.images import IMAGE_BYTES_MAX, Image, prepare_image
 from seedance_mcp.adapters.studio.client import Studio
 from seedance_mcp.core.concurrency import SingleFlight
-from seedance_mcp.core.errors import ImageError, StudioRejectedError, quote_text
+from seedance_mcp.core.errors import ImageError, StudioRejectedError
 from seedance_mcp.core.image_names import CHAT_HINT, find_url, has_chat_scheme, is_data_uri, read_data_uri
 from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.records import UrlSnapshot
+from seedance_mcp.core.texts import quote_text
 from seedance_mcp.core.wire.responses import quote_url
 
 FETCHED_SECONDS = 120

@@ -18,12 +18,7 @@ import anyio
 from seedance_mcp.adapters.media.images import Image
 from seedance_mcp.adapters.studio.client import Studio
 from seedance_mcp.core.concurrency import SingleFlight
-from seedance_mcp.core.errors import (
-    ImageError,
-    StudioError,
-    StudioProtocolError,
-    StudioRejectedError,
-)
+from seedance_mcp.core.errors import ImageError, StudioError, StudioProtocolError, StudioRejectedError
 from seedance_mcp.core.idempotency import upload_keys
 from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.limits import Recipient

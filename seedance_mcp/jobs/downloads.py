@@ -18,13 +18,8 @@ from seedance_mcp.adapters.media.images import IMAGE_BYTES_MAX, Image
 from seedance_mcp.adapters.media.thumbnails import keep_frame, save_thumbnail
 from seedance_mcp.adapters.studio.client import Studio
 from seedance_mcp.core.concurrency import Start
-from seedance_mcp.core.errors import (
-    SeedanceError,
-    StudioError,
-    StudioRejectedError,
-    StudioUnreachableError,
-    VideoUnsavedError,
-)
+from seedance_mcp.core.error_base import SeedanceError
+from seedance_mcp.core.errors import StudioError, StudioRejectedError, StudioUnreachableError, VideoUnsavedError
 from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.records import Job
 from seedance_mcp.jobs.undelivered import Failure, describe_expiry, gone_error, is_expired, unsaved_error

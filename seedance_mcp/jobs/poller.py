@@ -20,11 +20,11 @@ import anyio
 
 from seedance_mcp.adapters.studio.client import Studio
 from seedance_mcp.core.concurrency import Start
+from seedance_mcp.core.error_base import SeedanceError
 from seedance_mcp.core.errors import (
     UNWRITTEN_STEP,
     JobNotFoundError,
     LedgerError,
-    SeedanceError,
     StudioProtocolError,
     StudioRejectedError,
     StudioUnreachableError,

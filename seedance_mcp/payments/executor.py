@@ -26,7 +26,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import secrets
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -47,14 +46,14 @@ from seedance_mcp.core.installation import describe_install
 from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.limits import Approval, Limits, PinnedTerms, Recipient, WalletBalances
 from seedance_mcp.core.records import Payment
-from seedance_mcp.core.wire.mpp import build_charge, find_transaction, is_pushed
+from seedance_mcp.core.wire.mpp import find_transaction
 from seedance_mcp.core.wire.offers import Credential, Offer, Offers
 from seedance_mcp.core.wire.responses import PaidRequest, Refused, Settled, holds_result, read_outcome
-from seedance_mcp.core.wire.x402 import Authorization, build_payment
 from seedance_mcp.payments import policy
 from seedance_mcp.payments.balances import BalanceReader
 from seedance_mcp.payments.pending import refused_error, underway_error, unknown_error, unwritten_error
 from seedance_mcp.payments.push import ChargeBroadcaster
+from seedance_mcp.payments.unsigned import build_unsigned_payment
 
 SEND_SECONDS = 60
 """How long we wait for the answer to a paid request; verification and settlement take a few seconds."""
@@ -117,7 +116,9 @@ class PaymentExecutor:
         payment = await self._reserve(
             request, offer, approval, supersedes, fee_micro_usdc=wallet_balances.fee_of(offer), now=now
         )
-        document, good_until = self._build_unsigned_payment(offer, offers, wallet_balances, now)
+        document, good_until = build_unsigned_payment(
+            offer, offers, payer=self.wallet.address, gas_price=wallet_balances.gas_price, now=now
+        )
         hold_until = policy.credential_hold_until(good_until, now, answered_at=offers.answered_at)
         with anyio.CancelScope(shield=True):
             credential, document = await self._sign(payment, document)
@@ -347,33 +348,6 @@ class PaymentExecutor:
                 "The studio offers to be paid on MPP (Tempo), whose libraries are not installed.",
                 describe_install("tempo"),
             ) from exc
-
-    def _build_unsigned_payment(
-        self, offer: Offer, offers: Offers, wallet_balances: WalletBalances, now: float
-    ) -> tuple[Mapping[str, object], int]:
-        """Return the unsigned payment, and when it expires."""
-        payer = self.wallet.address
-        if offer.rail == "mpp":
-            valid_before = policy.charge_valid_before(offer, now, answered_at=offers.answered_at)
-            document = build_charge(
-                offer,
-                payer=payer,
-                valid_before=valid_before,
-                gas_price=wallet_balances.gas_price,
-                client_id=secrets.token_hex(16),
-            )
-            # What is on the chain stays there: its hash is good for as long as the challenge is.
-            return document, max(valid_before, int(offer.expires_at or 0)) if is_pushed(offer) else valid_before
-        valid_after, valid_before = policy.authorization_window(offer, now)
-        authorization = Authorization(
-            payer=payer,
-            pay_to=offer.pay_to,
-            amount_micro_usdc=offer.amount_micro_usdc,
-            valid_after=valid_after,
-            valid_before=valid_before,
-            nonce="0x" + secrets.token_hex(32),
-        )
-        return build_payment(authorization, offer, offers), valid_before
 
     async def _sign(self, payment: Payment, document: Mapping[str, object]) -> tuple[Credential, Mapping[str, object]]:
         """Sign a payment; returns its credential, and its document as the ledger keeps it."""

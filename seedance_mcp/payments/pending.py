@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from typing import TypeVar
 
+from seedance_mcp.core.error_base import SeedanceError
 from seedance_mcp.core.errors import (
     UNWRITTEN_STEP,
     LedgerError,
     PaymentOutcomeUnknownError,
     PaymentRefusedError,
     PurchaseUnderwayError,
-    SeedanceError,
 )
 from seedance_mcp.core.next_steps import Argument, Call, Command, NextStep, OwnerDo, Repeat
 from seedance_mcp.core.records import Payment

@@ -9,8 +9,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from seedance_mcp.core.errors import RequestError, quote_text
+from seedance_mcp.core.errors import RequestError
 from seedance_mcp.core.next_steps import Argument, NextStep, Repeat
+from seedance_mcp.core.texts import quote_text
 from seedance_mcp.server.parameters import JOBS_MAX, WAIT_SECONDS_MAX
 
 IGNORED = frozenset({"wait_for_previous"})

@@ -14,7 +14,8 @@ import anyio
 from mcp.server.mcpserver import Context
 
 from seedance_mcp.app.runtime import Runtime
-from seedance_mcp.core.errors import SeedanceError, StudioUnreachableError
+from seedance_mcp.core.error_base import SeedanceError
+from seedance_mcp.core.errors import StudioUnreachableError
 from seedance_mcp.generation.questions import Proposal
 
 WAIT_SECONDS_DEFAULT = 30

@@ -22,7 +22,7 @@ from mcp.shared.message import SessionMessage
 from mcp.types import INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR, ErrorData, JSONRPCError, jsonrpc_message_adapter
 from pydantic import ValidationError
 
-from seedance_mcp.core.errors import quote_text
+from seedance_mcp.core.texts import quote_text
 from seedance_mcp.server import State
 
 log = logging.getLogger("seedance_mcp")

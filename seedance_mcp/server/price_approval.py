@@ -10,7 +10,8 @@ import anyio
 from mcp.server.mcpserver import AcceptedElicitation, CancelledElicitation, Elicit, ElicitationResult
 from pydantic import BaseModel, Field
 
-from seedance_mcp.core.errors import PriceTooHighError, RecipientChangedError, SeedanceError
+from seedance_mcp.core.error_base import SeedanceError
+from seedance_mcp.core.errors import PriceTooHighError, RecipientChangedError
 from seedance_mcp.core.limits import Limits
 from seedance_mcp.core.money import format_usdc
 from seedance_mcp.generation.questions import Proposal, describe_question

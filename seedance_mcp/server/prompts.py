@@ -19,7 +19,7 @@ from mcp.types import (
 )
 from pydantic import Field
 
-from seedance_mcp.core.errors import quote_text
+from seedance_mcp.core.texts import quote_text
 from seedance_mcp.server.call_context import State
 from seedance_mcp.server.parameters import AspectRatio, ModelName, Resolution
 

@@ -13,7 +13,8 @@ from mcp.server.subscriptions import InMemorySubscriptionBus, ResourceUpdated
 
 from seedance_mcp.adapters.media.videos import find_media_type
 from seedance_mcp.app.rendering import show_job
-from seedance_mcp.core.errors import SeedanceError, quote_text
+from seedance_mcp.core.error_base import SeedanceError
+from seedance_mcp.core.texts import quote_text
 from seedance_mcp.server.call_context import State
 
 VIDEO_PREFIX = "seedance://videos"

@@ -14,8 +14,10 @@ from mcp.server.mcpserver.tools import Tool
 from mcp.types import CallToolResult, TextContent, ToolAnnotations
 from pydantic import BaseModel, ValidationError
 
-from seedance_mcp.core.errors import InternalError, SeedanceError, quote_text, show_payment_state
+from seedance_mcp.core.error_base import SeedanceError, show_payment_state
+from seedance_mcp.core.errors import InternalError
 from seedance_mcp.core.redaction import redact
+from seedance_mcp.core.texts import quote_text
 from seedance_mcp.server.arguments import read_arguments
 from seedance_mcp.server.call_context import begin_call, keep_notes
 from seedance_mcp.server.schemas import compact_arguments, compact_result

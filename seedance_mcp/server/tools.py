@@ -18,17 +18,11 @@ from opentelemetry import trace
 from pydantic import BaseModel
 
 from seedance_mcp.adapters.media.videos import find_media_type
-from seedance_mcp.app.rendering import (
-    explain_no_purchase,
-    show_generation,
-    show_job,
-    show_jobs,
-    show_quote,
-    show_upload,
-    show_wallet,
-)
+from seedance_mcp.app.rendering import show_generation, show_job, show_jobs, show_quote, show_upload
 from seedance_mcp.app.results import JobResult, JobsResult, QuoteResult, UploadResult, WalletResult
-from seedance_mcp.core.errors import ConfigError, show_payment_state
+from seedance_mcp.app.wallet_rendering import explain_no_purchase, show_wallet
+from seedance_mcp.core.error_base import show_payment_state
+from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.core.redaction import redact_data
 from seedance_mcp.jobs.undelivered import EXPIRED
 from seedance_mcp.server.call_context import (

@@ -23,8 +23,8 @@ from seedance_mcp.app.runtime import Runtime
 from seedance_mcp.app.web.gallery.data import build_show
 from seedance_mcp.config.profiles import LIVE
 from seedance_mcp.config.settings import Settings, read_settings
-from seedance_mcp.core.errors import quote_text
 from seedance_mcp.core.records import Job
+from seedance_mcp.core.texts import quote_text
 from seedance_mcp.core.wire.jobs import JobStatus
 from seedance_mcp.sandbox import Sandbox
 from seedance_mcp.server import build_server

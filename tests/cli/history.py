@@ -12,7 +12,7 @@ import httpx
 from seedance_mcp.app.runtime import Runtime
 from seedance_mcp.app.services import Services
 from seedance_mcp.cli.console import run
-from seedance_mcp.core.errors import SeedanceError
+from seedance_mcp.core.error_base import SeedanceError
 from seedance_mcp.generation.request import VideoRequest
 
 DAY_SECONDS = 24 * 3600

@@ -14,11 +14,11 @@ import httpx
 import pytest
 
 from seedance_mcp.cli.exit_codes import MEANINGS, find_exit_code, gravest
+from seedance_mcp.core.error_base import SeedanceError
 from seedance_mcp.core.errors import (
     BudgetExceededError,
     ConfigError,
     PaymentOutcomeUnknownError,
-    SeedanceError,
     StudioProtocolError,
     VideoUnsavedError,
 )

@@ -19,8 +19,9 @@ from seedance_mcp.app.runtime import Runtime
 from seedance_mcp.cli.console import run
 from seedance_mcp.cli.wallet import funding
 from seedance_mcp.config.profiles import SANDBOX_CHARGES
-from seedance_mcp.core.errors import ConfigError, format_clock
+from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.core.records import Payment
+from seedance_mcp.core.texts import format_clock
 from seedance_mcp.core.wire.responses import Refused
 from seedance_mcp.payments.wallet_status import WalletStatus
 from tests.adapters.ledger.rows import reserve, settle, sign

@@ -7,15 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from seedance_mcp.core import errors
+from seedance_mcp.core.error_base import PaymentState, SeedanceError
 from seedance_mcp.core.errors import (
     BudgetExceededError,
     PaymentOutcomeUnknownError,
-    PaymentState,
-    SeedanceError,
     StudioRejectedError,
     StudioUnreachableError,
-    quote_text,
 )
+from seedance_mcp.core.texts import quote_text
 
 
 def find_classes(root: type[SeedanceError] = SeedanceError) -> list[type[SeedanceError]]:

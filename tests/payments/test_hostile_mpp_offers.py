@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 
 from seedance_mcp.config.profiles import LIVE
+from seedance_mcp.core.error_base import SeedanceError
 from seedance_mcp.core.errors import (
     BudgetExceededError,
     InsufficientBalanceError,
     PriceTooHighError,
-    SeedanceError,
     UnacceptableOfferError,
 )
 from seedance_mcp.core.limits import Limits, PinnedTerms, Spend, WalletBalances

@@ -10,11 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seedance_mcp.config.profiles import LIVE
+from seedance_mcp.core.error_base import SeedanceError
 from seedance_mcp.core.errors import (
     BudgetExceededError,
     PolicyError,
     PriceTooHighError,
-    SeedanceError,
     StudioProtocolError,
     UnacceptableOfferError,
 )

@@ -15,13 +15,13 @@ import pytest
 from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
 from seedance_mcp.app.services import Services
 from seedance_mcp.config.settings import Settings
+from seedance_mcp.core.error_base import SeedanceError
 from seedance_mcp.core.errors import (
     BudgetExceededError,
     ChainError,
     PaymentOutcomeUnknownError,
     PaymentRefusedError,
     PriceTooHighError,
-    SeedanceError,
     StudioRejectedError,
 )
 from seedance_mcp.core.wire.offers import Credential

@@ -15,7 +15,8 @@ import anyio
 import httpx
 
 from seedance_mcp.adapters.http.transport import CONNECT_SECONDS, find_proxy, open_client_through, translating
-from seedance_mcp.core.errors import StudioRejectedError, StudioUnreachableError, quote_text
+from seedance_mcp.core.errors import StudioRejectedError, StudioUnreachableError
+from seedance_mcp.core.texts import quote_text
 from seedance_mcp.core.wire.responses import quote_url
 
 REDIRECTS_MAX = 5

@@ -17,7 +17,8 @@ import anyio
 import httpx
 
 from seedance_mcp import __version__
-from seedance_mcp.core.errors import ConfigError, StudioProtocolError, StudioUnreachableError, quote_text
+from seedance_mcp.core.errors import ConfigError, StudioProtocolError, StudioUnreachableError
+from seedance_mcp.core.texts import quote_text
 from seedance_mcp.core.wire.json import JSON_BYTES_MAX
 from seedance_mcp.core.wire.responses import Response, quote_url
 

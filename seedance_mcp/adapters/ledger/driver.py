@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Any, Protocol
 
-from seedance_mcp.core.errors import PaymentState
+from seedance_mcp.core.error_base import PaymentState
 
 Row = Mapping[str, Any]
 """A row by the names of its columns."""

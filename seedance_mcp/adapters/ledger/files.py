@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from seedance_mcp.core.errors import LedgerError, PaymentState
+from seedance_mcp.core.error_base import PaymentState
+from seedance_mcp.core.errors import LedgerError
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,8 @@ import anyio
 from seedance_mcp.adapters.ledger.driver import Row
 from seedance_mcp.adapters.ledger.files import OpenFile
 from seedance_mcp.adapters.ledger.migrations import MIGRATIONS
-from seedance_mcp.core.errors import LedgerError, PaymentState
+from seedance_mcp.core.error_base import PaymentState
+from seedance_mcp.core.errors import LedgerError
 from seedance_mcp.core.next_steps import NextStep, Repeat
 
 BUSY_SECONDS = 2

@@ -11,9 +11,10 @@ import anyio.to_thread
 
 from seedance_mcp.adapters.media.images import IMAGE_BYTES_MAX, Image, prepare_image
 from seedance_mcp.adapters.media.opened import find_opened
-from seedance_mcp.core.errors import ImageError, quote_text
+from seedance_mcp.core.errors import ImageError
 from seedance_mcp.core.image_names import CHAT_HINT, is_in_chat, list_variants, name_in_wsl, normalise_name
 from seedance_mcp.core.next_steps import NextStep, OwnerOnly, Setting
+from seedance_mcp.core.texts import quote_text
 
 PATH_CHARACTERS_MAX = 200
 """How many characters of a path an error quotes."""

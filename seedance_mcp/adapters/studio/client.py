@@ -35,12 +35,8 @@ from seedance_mcp.adapters.http.transport import (
     translate_stream,
     translating,
 )
-from seedance_mcp.core.errors import (
-    StudioProtocolError,
-    StudioRejectedError,
-    StudioUnreachableError,
-    quote_text,
-)
+from seedance_mcp.core.errors import StudioProtocolError, StudioRejectedError, StudioUnreachableError
+from seedance_mcp.core.texts import quote_text
 from seedance_mcp.core.wire import siwx
 from seedance_mcp.core.wire.echoes import SentSecrets, clean, clean_bytes
 from seedance_mcp.core.wire.edge import BOT_CHECK, EDGE_HINT, find_edge_answer

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from seedance_mcp.core.errors import ChainError, SeedanceError, StudioRejectedError, StudioUnreachableError
+from seedance_mcp.core.error_base import SeedanceError
+from seedance_mcp.core.errors import ChainError, StudioRejectedError, StudioUnreachableError
 from seedance_mcp.core.next_steps import NextStep
 
 Health = Literal["ok", "note", "wrong", "unknown"]

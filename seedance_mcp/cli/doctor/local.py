@@ -16,10 +16,12 @@ from seedance_mcp.adapters.wallet.key_files import is_locked
 from seedance_mcp.cli.install.catalog import HOSTS
 from seedance_mcp.cli.install.hosts import has_entry
 from seedance_mcp.config.settings import Settings, list_unread_files
-from seedance_mcp.core.errors import ConfigError, SeedanceError, format_clock
+from seedance_mcp.core.error_base import SeedanceError
+from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.core.freezes import Freeze
 from seedance_mcp.core.limits import Limits, Spend
 from seedance_mcp.core.money import format_usdc
+from seedance_mcp.core.texts import format_clock
 from seedance_mcp.payments.policy import find_remaining_budget
 
 if TYPE_CHECKING:

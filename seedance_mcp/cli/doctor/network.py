@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING
 import anyio
 
 from seedance_mcp.config.settings import Settings
-from seedance_mcp.core.errors import ConfigError, SeedanceError, StudioRejectedError, quote_text
+from seedance_mcp.core.error_base import SeedanceError
+from seedance_mcp.core.errors import ConfigError, StudioRejectedError
 from seedance_mcp.core.installation import describe_install, list_missing_libraries
 from seedance_mcp.core.money import format_usdc
+from seedance_mcp.core.texts import quote_text
 
 if TYPE_CHECKING:
     from seedance_mcp.adapters.chain.rpc import ChainRpc

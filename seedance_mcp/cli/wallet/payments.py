@@ -10,11 +10,12 @@ from seedance_mcp.app.opening import open_existing_ledger
 from seedance_mcp.app.runtime import Runtime
 from seedance_mcp.cli.console import AsJson, Sandbox, is_person_there, read_environ, run, say, words
 from seedance_mcp.config.settings import Settings, read_settings
-from seedance_mcp.core.errors import ConfigError, format_clock
+from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.core.freezes import Freeze
 from seedance_mcp.core.limits import Spend
 from seedance_mcp.core.money import format_usdc
 from seedance_mcp.core.records import Payment
+from seedance_mcp.core.texts import format_clock
 from seedance_mcp.core.wire.mpp import find_transaction
 from seedance_mcp.core.wire.x402 import find_nonce
 

@@ -12,7 +12,7 @@ from collections.abc import Generator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from seedance_mcp.core.errors import quote_text
+from seedance_mcp.core.texts import quote_text
 
 BOXES_MAX = 10_000
 ELEMENTS_MAX = 100_000

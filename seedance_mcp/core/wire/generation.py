@@ -13,10 +13,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
-from seedance_mcp.core.errors import RequestError, StudioProtocolError, quote_text
+from seedance_mcp.core.errors import RequestError, StudioProtocolError
 from seedance_mcp.core.idempotency import normalise
 from seedance_mcp.core.money import MicroUSDC, format_usdc, parse_usdc
 from seedance_mcp.core.next_steps import Argument, NextStep, RaiseTake
+from seedance_mcp.core.texts import quote_text
 from seedance_mcp.core.wire.json import Json, encode_json, find_list, find_object, find_text, parse_json_object
 
 Model = Literal["seedance-fast", "seedance"]

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Literal, cast
 
-from seedance_mcp.core.errors import StudioProtocolError, quote_text
+from seedance_mcp.core.errors import StudioProtocolError
 from seedance_mcp.core.redaction import REDACTED, redact
+from seedance_mcp.core.texts import quote_text
 from seedance_mcp.core.wire.json import (
     TEXT_CHARACTERS_MAX,
     Json,

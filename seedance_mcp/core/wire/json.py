@@ -15,8 +15,9 @@ from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import cast
 
-from seedance_mcp.core.errors import StudioProtocolError, quote_text
+from seedance_mcp.core.errors import StudioProtocolError
 from seedance_mcp.core.money import MICRO_USDC_MAX
+from seedance_mcp.core.texts import quote_text
 
 HEADER_CHARACTERS_MAX = 64 * 1024
 """Longest header value that is decoded. A real challenge is about 3 KiB."""

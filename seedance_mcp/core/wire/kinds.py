@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from urllib.parse import urlsplit
 
-from seedance_mcp.core.errors import quote_text
+from seedance_mcp.core.texts import quote_text
 
 URL_CHARACTERS_MAX = 2048
 SHOWN_CHARACTERS_MAX = 120

@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from typing import Literal, cast
 from urllib.parse import urlsplit
 
-from seedance_mcp.core.errors import StudioProtocolError, quote_text
+from seedance_mcp.core.errors import StudioProtocolError
 from seedance_mcp.core.money import MicroUSDC
+from seedance_mcp.core.texts import quote_text
 from seedance_mcp.core.wire.json import (
     HEADER_CHARACTERS_MAX,
     Headers,

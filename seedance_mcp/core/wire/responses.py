@@ -6,7 +6,8 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal
 
-from seedance_mcp.core.errors import StudioProtocolError, quote_text
+from seedance_mcp.core.errors import StudioProtocolError
+from seedance_mcp.core.texts import quote_text
 from seedance_mcp.core.wire.edge import find_edge_answer
 from seedance_mcp.core.wire.jobs import read_studio_error, read_submitted_job, read_upload_ticket
 from seedance_mcp.core.wire.json import Headers, Json, find_header, find_text, parse_json_object

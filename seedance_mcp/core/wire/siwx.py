@@ -12,7 +12,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from urllib.parse import urlsplit
 
-from seedance_mcp.core.errors import StudioProtocolError, quote_text
+from seedance_mcp.core.errors import StudioProtocolError
+from seedance_mcp.core.texts import quote_text
 from seedance_mcp.core.wire.json import (
     Headers,
     decode_base64_json,

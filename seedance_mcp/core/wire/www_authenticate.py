@@ -11,7 +11,8 @@ import re
 from dataclasses import dataclass
 from datetime import datetime
 
-from seedance_mcp.core.errors import StudioProtocolError, quote_text
+from seedance_mcp.core.errors import StudioProtocolError
+from seedance_mcp.core.texts import quote_text
 from seedance_mcp.core.wire.json import HEADER_CHARACTERS_MAX, Headers, Json, decode_base64_json
 
 WWW_AUTHENTICATE_HEADER = "www-authenticate"

@@ -7,9 +7,10 @@ import re
 from typing import cast
 from urllib.parse import urlsplit
 
-from seedance_mcp.core.errors import UnacceptableOfferError, quote_text
+from seedance_mcp.core.errors import UnacceptableOfferError
 from seedance_mcp.core.limits import NO_BALANCES, Limits, PinnedTerms, WalletBalances
 from seedance_mcp.core.money import format_usdc
+from seedance_mcp.core.texts import quote_text
 from seedance_mcp.core.wire.json import find_object, same_address
 from seedance_mcp.core.wire.mpp import PinnedChargeTerms, is_pushed, is_sponsored
 from seedance_mcp.core.wire.offers import Offer, Offers

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from mpp import Challenge as OfficialChallenge
 from mpp import Credential as OfficialCredential
 
-from seedance_mcp.core.errors import ChainError, SeedanceError, StudioProtocolError
+from seedance_mcp.core.error_base import SeedanceError
+from seedance_mcp.core.errors import ChainError, StudioProtocolError
 from seedance_mcp.core.wire.mpp import (
     build_balance_call,
     build_charge,

@@ -16,10 +16,10 @@ from seedance_mcp.app.local_sandbox import end_orphans
 from seedance_mcp.app.opening import open_existing_ledger
 from seedance_mcp.app.rendering import build_claim
 from seedance_mcp.config.settings import Settings
-from seedance_mcp.core.errors import quote_text
 from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.limits import Spend
 from seedance_mcp.core.records import Job, Payment
+from seedance_mcp.core.texts import quote_text
 from seedance_mcp.core.wire.kinds import is_url
 
 CLIPS_MAX = 2000

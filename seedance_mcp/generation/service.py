@@ -195,7 +195,7 @@ class GenerationService:
             if job.pruned_at is None and is_missing(job.file):
                 job = await self.jobs.fetch_again(job, deadline=deadline)
         else:
-            if await self.purchaser.find_stage(prepared) == "new":
+            if await self.purchaser.find_stage(prepared) != "begun":
                 check_risk(prepared.pictures, accept_risk=order.accept_risk)
             with anyio.move_on_after(max(deadline - anyio.current_time(), 0.001)):
                 job = await self.purchaser.purchase(prepared, consent)

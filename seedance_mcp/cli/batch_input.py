@@ -83,6 +83,8 @@ def build_shot(where: str, values: Mapping[str, object], *, folder: Path, typed:
         RequestError: What is wrong, and where.
     """
     given = {name: value for name, value in values.items() if value is not None and value != ""}
+    if str(given.get("seed")) == "-1":  # as the tools take it: no seed
+        del given["seed"]
     try:
         row = Row.model_validate(given)
     except ValidationError as exc:

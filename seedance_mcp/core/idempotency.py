@@ -42,12 +42,15 @@ class GenerationKeys:
         current: In the current dialect, with the arguments that it has.
         current_with_audio: The same at a studio whose current dialect has a switch for audio.
         v0: By the rules before version 1; used for lookups only.
+        seed_minus_one: For a request without a seed, the keys that the same request had while a seed of -1, which now
+            means none, was a seed; used for lookups only.
     """
 
     classic: str
     current: str
     current_with_audio: str
     v0: str
+    seed_minus_one: tuple[str, ...] = ()
 
     def choose(self, dialect: str, *, carries_audio: bool) -> str:
         """Return the key of a purchase in the studio's dialect."""
@@ -58,7 +61,8 @@ class GenerationKeys:
     @property
     def all(self) -> tuple[str, ...]:
         """Return every key for a lookup, without duplicates."""
-        return tuple(dict.fromkeys((self.current, self.current_with_audio, self.classic, self.v0)))
+        keys = (self.current, self.current_with_audio, self.classic, self.v0, *self.seed_minus_one)
+        return tuple(dict.fromkeys(keys))
 
 
 def generation_keys(asked: Mapping[str, object], *, wallet: str, studio: str) -> GenerationKeys:
@@ -72,7 +76,7 @@ def generation_keys(asked: Mapping[str, object], *, wallet: str, studio: str) ->
         studio: The studio's origin.
     """
 
-    def key(dialect: str, *, carries_audio: bool) -> str:
+    def key(dialect: str, *, carries_audio: bool, **changed: object) -> str:
         return _hash(
             {
                 "v": VERSION,
@@ -80,15 +84,20 @@ def generation_keys(asked: Mapping[str, object], *, wallet: str, studio: str) ->
                 "dialect": dialect,
                 "studio": studio,
                 "wallet": wallet.lower(),
-                **normalise(asked, dialect, carries_audio=carries_audio),
+                **normalise({**asked, **changed}, dialect, carries_audio=carries_audio),
             }
         )
 
+    seed_minus_one: tuple[str, ...] = ()
+    if asked["seed"] is None:
+        v0 = _generation_key_v0({**asked, "seed": -1}, wallet=wallet, studio=studio)
+        seed_minus_one = (key("classic", carries_audio=True, seed=-1), v0)
     return GenerationKeys(
         classic=key("classic", carries_audio=True),
         current=key("current", carries_audio=False),
         current_with_audio=key("current", carries_audio=True),
         v0=_generation_key_v0(asked, wallet=wallet, studio=studio),
+        seed_minus_one=seed_minus_one,
     )
 
 

@@ -57,6 +57,7 @@ def test_known_keys_never_change() -> None:
         current="ed25149c9afb2b82a8d70dd5d871314e5309a0236d27638ab7636a72dd0f195f",
         current_with_audio="ed25149c9afb2b82a8d70dd5d871314e5309a0236d27638ab7636a72dd0f195f",
         v0="e13d6fc9f84381f867ea42182b1f20df9f83a81c8c7f92b0189c6de27d75e975",
+        seed_minus_one=(keys(seed=-1).classic, keys(seed=-1).v0),
     )
     full = keys(last_image="cd" * 32, camera_fixed=True, generate_audio=False, seed=-7, take=2)
     assert full == GenerationKeys(
@@ -121,8 +122,16 @@ def test_purchase_is_stored_by_dialect_and_found_by_every_key() -> None:
     assert asked.choose("classic", carries_audio=True) == asked.classic
     assert asked.choose("current", carries_audio=False) == asked.current
     assert asked.choose("current", carries_audio=True) == asked.current_with_audio
-    assert set(asked.all) == {asked.classic, asked.current, asked.current_with_audio, asked.v0}
-    assert len(keys().all) == 3
+    four = {asked.classic, asked.current, asked.current_with_audio, asked.v0}
+    assert set(asked.all) == {*four, *asked.seed_minus_one}
+    assert len(keys(seed=3).all) == 3
+
+
+def test_request_without_a_seed_finds_what_a_seed_of_minus_one_bought() -> None:
+    bought = keys(seed=-1)
+    assert {bought.classic, bought.v0} <= set(keys().all)
+    assert not {bought.classic, bought.v0} & set(keys(seed=7).all)
+    assert not bought.seed_minus_one
 
 
 @given(st.text(), st.text())

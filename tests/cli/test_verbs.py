@@ -88,7 +88,7 @@ def test_the_sum_of_a_batch_is_what_the_ledger_says(customer: Person) -> None:
     file = Path(customer.run("jobs", "--json").json[0]["file"])
     assert [line.split()[4:] for line in thrice.out.splitlines()[1:]] == [
         ["complete", "$0.32", file.name],
-        *[["complete", "the", "same", "clip", "as", "shots.csv", "line", "2,", "a.png"]] * 2,
+        *[["complete", "the", "same", "video", "as", "shots.csv", "line", "2,", "a.png"]] * 2,
     ]
     (customer.folder / "shots.csv").write_text(rows + "a.png,y\n")
     more = customer.run(*words)

@@ -31,9 +31,9 @@ def test_every_face_takes_every_argument_with_the_same_default(face: Callable[..
 @pytest.mark.parametrize(
     ("face", "passing", "passed"),
     [
-        (tools.animate_image, "make_order", set(FIELDS)),
-        (tools.quote_price, "make_order", set(FIELDS)),
-        (price_approval.approve_price, "make_order", set(FIELDS)),
+        (tools.animate_image, "make_request", set(FIELDS)),
+        (tools.quote_price, "make_request", set(FIELDS)),
+        (price_approval.approve_price, "make_request", set(FIELDS)),
         (video_commands.animate, "_gather", set(FIELDS) - {"image"} | {"max_price_usd"}),
         (video_commands.quote, "_gather", set(FIELDS) - {"image"} | {"max_price_usd"}),
     ],

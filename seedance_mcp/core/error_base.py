@@ -71,7 +71,7 @@ class SeedanceError(Exception):
         return [self._money_sentence()]
 
     def list_facts(self) -> dict[str, object]:
-        """Return what a program should know of it in addition its code."""
+        """Return what a program should know of it in addition to its code."""
         return {
             **show_payment_state(self.payment_state),
             "amount_micro_usdc": self.amount_micro_usdc,

@@ -70,7 +70,7 @@ def has_chat_scheme(text: str) -> bool:
 
 
 def list_variants(text: str) -> list[str]:
-    """Return the paths that a text may mean in addition itself, the likeliest first.
+    """Return the paths that a text may mean in addition to itself, the likeliest first.
 
     Blanks, quotes and brackets around it are dropped, a leading `@`, the backslashes of a shell, and a Windows path
     is read as WSL mounts it.

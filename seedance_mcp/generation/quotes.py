@@ -32,7 +32,7 @@ class EvaluatedOffer:
 
     Attributes:
         balance_micro_usdc: Of the offered token; None where no one could say.
-        fee_micro_usdc: The most that the network may keep in addition the price.
+        fee_micro_usdc: The most that the network may keep in addition to the price.
         token_name: The pinned token's common name, such as "USDC on Base"; None for a token that is not pinned.
     """
 

@@ -172,7 +172,7 @@ class UntrackedJobs:
         return await self.studio.list_jobs(cursor=cursor)
 
     async def _list_pending(self) -> list[Payment]:
-        """Return the payments of the ledger whose job may still be found in the list: see `recovery`."""
+        """Return the payments of the ledger whose job may still be found in the list: see `reconciler`."""
         signed = [one for one in await self.ledger.held_payments(self.now()) if one.wallet == self.wallet]
         return [one for one in signed if one.purpose == "generation"] + await self.ledger.settled_without_result(
             self.wallet

@@ -17,9 +17,9 @@ Where a studio takes nothing but *pushed* charges, and the owner allows that, se
 brought to the chain, and then its hash to the studio. The money has moved in between, so no refusal frees it.
 
 There is one signature per purchase. Whatever happens after it, the answer to a doubt is to send *the same* credential
-again (`resend`), to ask the studio, or to ask the chain; those live in `recovery`. It is never a second signature.
+again (`resend`), to ask the studio, or to ask the chain; those live in `reconciler`. It is never a second signature.
 
-`buy` does not know what it buys.
+`pay` does not know what it buys.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class PaymentExecutor:
             PolicyError: The owner's limits forbid it, or the recipient changed; nothing was signed.
             PurchaseUnderwayError: The same purchase is unfinished; nothing was signed.
             PaymentRefusedError: The studio settled nothing; the hold stays until the credential expires.
-            PaymentOutcomeUnknownError: The answer is lost; see `recovery`.
+            PaymentOutcomeUnknownError: The answer is lost; see `reconciler`.
             LedgerError: The ledger cannot be written. Its `payment_state` says whether the payment settled before that.
         """
         policy.check_settings(self.limits)

@@ -1,7 +1,7 @@
 """Pending payments: the errors that report a payment whose outcome is not known.
 
-Pure: a row of the ledger becomes an error, whose money is the row's. `purchase` raises them where it sends, `recovery`,
-`hosting` and `ordering` where they find what was sent before.
+Pure: a row of the ledger becomes an error, whose money is the row's. `executor` raises them where it sends,
+`reconciler` and `purchase` where they find what was sent before.
 """
 
 from __future__ import annotations

@@ -49,9 +49,9 @@ def read(prepared: Prepared) -> Image.Image:
 
 def is_upright(picture: Image.Image) -> bool:
     """Return True if the red corner is on the upper left."""
-    red, _, blue = picture.convert("RGB").getpixel((picture.width // 8, picture.height // 8))  # type: ignore[misc]
+    red, _, blue = picture.convert("RGB").getpixel((picture.width // 8, picture.height // 8))  # type: ignore[misc]  # RGB has three
     far = picture.convert("RGB").getpixel((picture.width * 7 // 8, picture.height * 7 // 8))
-    return red > 150 > blue and far[2] > 150 > far[0]  # type: ignore[index]
+    return red > 150 > blue and far[2] > 150 > far[0]  # type: ignore[index]  # RGB has three
 
 
 @pytest.mark.parametrize(("kind", "named"), [("HEIF", "HEIC"), ("AVIF", "AVIF"), ("TIFF", "TIFF"), ("BMP", "BMP")])
@@ -149,7 +149,7 @@ async def test_the_first_frame_of_an_animation_is_used(kind: str) -> None:
 async def test_a_wide_gamut_profile_is_converted_not_dropped() -> None:
     shifted = ImageCms.createProfile("LAB")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
     assert shifted is not None  # an unusable profile for RGB must not lose the picture either
-    data = encode(draw_scene(), "JPEG", icc_profile=ImageCms.ImageCmsProfile(shifted).tobytes())  # pyright: ignore[reportUnknownArgumentType]
+    data = encode(draw_scene(), "JPEG", icc_profile=ImageCms.ImageCmsProfile(shifted).tobytes())  # pyright: ignore[reportUnknownArgumentType]  # untyped in Pillow
     assert is_upright(read(await prepare_image(data, "It")))
 
 

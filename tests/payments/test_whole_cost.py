@@ -201,5 +201,5 @@ def make_wallet() -> tuple[str, str]:
     """A new key and its address."""
     from eth_account import Account  # half a second to load: only once a wallet is made
 
-    account: Any = Account.create()  # pyright: ignore[reportUnknownMemberType]
+    account: Any = Account.create()  # pyright: ignore[reportUnknownMemberType]  # untyped there
     return "0x" + bytes(account.key).hex(), account.address

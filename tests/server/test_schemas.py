@@ -20,7 +20,7 @@ def walk(value: object) -> Generator[dict[str, Any]]:
     if isinstance(value, dict):
         yield cast("dict[str, Any]", value)
     for inner in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():  # pyright: ignore[reportUnknownVariableType, reportUnknownMemberType]
-        yield from walk(inner)  # pyright: ignore[reportUnknownArgumentType]
+        yield from walk(inner)  # pyright: ignore[reportUnknownArgumentType]  # any JSON
 
 
 @pytest.mark.parametrize("name", TOOLS)

@@ -98,7 +98,7 @@ def prepare_picture(picture: PIL.Image.Image, data: bytes, *, orientation: objec
 
 
 def _list_changes(picture: PIL.Image.Image, data: bytes, orientation: object) -> list[str]:
-    """Return what must be done to a picture in addition making it smaller; empty if it may be used as it is."""
+    """Return what must be done to a picture before it is made smaller; empty if it may be used as it is."""
     kind, changes = picture.format or "", list[str]()
     if kind not in MEDIA_TYPES and kind != "MPO":
         changes.append(f"converted from {_NAMES.get(kind, kind)}")
@@ -162,7 +162,7 @@ def _shrink(picture: PIL.Image.Image) -> tuple[PIL.Image.Image, bool]:
 def _convert_deep(picture: PIL.Image.Image) -> PIL.Image.Image:
     """Return a picture of any mode in RGB; 16 bits of gray become 8."""
     if picture.mode.startswith("I"):
-        gray = picture.convert("I").point(lambda value: value * (1 / 256), "L")  # pyright: ignore[reportUnknownMemberType]
+        gray = picture.convert("I").point(lambda value: value * (1 / 256), "L")  # pyright: ignore[reportUnknownMemberType]  # untyped in Pillow
         return gray.convert("RGB")
     return picture.convert("RGB")
 

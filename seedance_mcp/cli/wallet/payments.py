@@ -54,7 +54,7 @@ def limits(sandbox: Sandbox = False, as_json: AsJson = False) -> None:
 
 
 def payments(sandbox: Sandbox = False, as_json: AsJson = False) -> None:
-    """List the payments that are not over: they count against your limits until a person knows what became of them."""
+    """List pending payments: they count against your limits until their outcome is known."""
     settings = read_settings(read_environ(sandbox))
     found = anyio.run(_list_held, settings)
     if as_json:

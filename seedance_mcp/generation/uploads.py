@@ -197,7 +197,7 @@ class Uploader:
         upload = await self._find_recorded(image)
         if upload is not None:
             return CompletedUpload(upload=upload, paid_micro_usdc=0, notes=await self._find_notes(keys))
-        upload = await self._finish(payment, image)
+        upload = await self._use(payment, image)
         if upload is None:
             return None
         return CompletedUpload(
@@ -215,10 +215,7 @@ class Uploader:
         offers = await self._ask_offers(request)
         approval = replace(policy.UPLOAD_APPROVAL, recipients=agreed)
         payment = await self.executor.pay(request, offers, approval, supersedes=superseded)
-        try:
-            upload = await self._finish(payment, image)
-        except StudioError as exc:
-            raise exc.with_upload_cost(payment.amount_micro_usdc) from exc
+        upload = await self._use(payment, image)
         if upload is None:
             await self._check_unhosted(payment, keys)
             raise _unusable_error(payment, NextStep("{0} in a minute: it buys another one, once.", Repeat()))
@@ -228,6 +225,18 @@ class Uploader:
             fee_micro_usdc=payment.fee_micro_usdc,
             notes=await self._find_notes(keys),
         )
+
+    async def _use(self, payment: Payment, image: Image) -> Upload | None:
+        """Finish a paid upload; returns None if its ticket is of no more use.
+
+        Raises:
+            StudioError: The studio did not do its part. It says what the upload cost: an upload whose answer was lost
+                may have been paid in this very call.
+        """
+        try:
+            return await self._finish(payment, image)
+        except StudioError as exc:
+            raise exc.with_upload_cost(payment.amount_micro_usdc) from exc
 
     async def _check_unhosted(self, payment: Payment, keys: tuple[str, ...]) -> None:
         """Raise where a picture was paid for as often as it may be, without ever being hosted.

@@ -22,6 +22,7 @@ from seedance_mcp.core.errors import (
     PaymentOutcomeUnknownError,
     PaymentRefusedError,
     PriceTooHighError,
+    StudioError,
     StudioRejectedError,
 )
 from seedance_mcp.core.wire.offers import Credential
@@ -389,3 +390,18 @@ async def test_a_chains_address_is_in_no_error(make_sandbox: Make, funded_key: s
         with pytest.raises(ChainError) as raised:
             await rpc.call("eth_chainId", [])
     assert "HUSH" not in "".join(traceback.format_exception(raised.value))
+
+
+async def test_an_upload_that_was_reconciled_and_cannot_be_stored_says_what_it_cost(
+    make_sandbox: Make, make_picture: Draw, funded_key: str, tmp_path: Path
+) -> None:
+    sandbox = make_sandbox(faults=("error_for_payment:1",))
+    settings = settings_for(sandbox, funded_key, tmp_path / "data")
+    settings = replace(settings, profile=replace(settings.profile, blob_url="http://127.0.0.1:9/"))
+    async with services_on(settings) as services:
+        with pytest.raises(StudioError) as raised:
+            await services.generation.upload(str(make_picture()))
+
+    assert "The image upload before it cost $0.01" in str(raised.value)
+    assert "Nothing was paid" not in str(raised.value)
+    assert paid(sandbox) == [UPLOAD]

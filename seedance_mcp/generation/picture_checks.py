@@ -53,6 +53,14 @@ def check_risk(pictures: Sequence[Picture], *, accept_risk: bool) -> None:
         )
 
 
+def describe_unread_urls(pictures: Sequence[Picture]) -> tuple[str, ...]:
+    """Return why pictures with a URL of the caller's are uploaded, as a note; nothing if none of them has one."""
+    if not any(picture.url for picture in pictures):
+        return ()
+    price = format_usdc(policy.UPLOAD_APPROVAL.max_price_micro_usdc)
+    return (f"The studio does not read the picture from its URL, so a copy is uploaded, once (${price}).",)
+
+
 def describe_pictures(pictures: Sequence[Picture], aspect_ratio: str) -> tuple[str, ...]:
     """Return what was done to a request's pictures, and what the studio will do to them, as notes.
 

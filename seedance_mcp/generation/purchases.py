@@ -20,6 +20,7 @@ from seedance_mcp.core.errors import PriceTooHighError, RecipientChangedError, S
 from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.records import Job, Payment
 from seedance_mcp.core.wire.offers import Offers
+from seedance_mcp.generation.picture_checks import describe_unread_urls
 from seedance_mcp.generation.pricing import Pricing
 from seedance_mcp.generation.quotes import Consent, Stage
 from seedance_mcp.generation.quoting import Quoting
@@ -84,7 +85,7 @@ class _Uploading:
         if hosted.paid_micro_usdc:
             self.paid_micro_usdc += hosted.paid_micro_usdc
             self.fees_micro_usdc += hosted.fee_micro_usdc
-            self.notes += hosted.notes
+            self.notes += hosted.notes + describe_unread_urls([picture])
         return hosted.upload.image_url
 
     async def _check(self, offers: Offers) -> None:

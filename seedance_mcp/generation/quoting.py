@@ -25,6 +25,7 @@ from seedance_mcp.core.next_steps import Argument, NextStep
 from seedance_mcp.core.records import Job
 from seedance_mcp.core.wire.mpp import is_pushed
 from seedance_mcp.core.wire.offers import Offer, Offers
+from seedance_mcp.generation.picture_checks import describe_unread_urls
 from seedance_mcp.generation.pricing import PricedRequest, Pricing
 from seedance_mcp.generation.quotes import (
     Consent,
@@ -90,6 +91,7 @@ class Quoting:
         priced, missing = await self._try_to_price(prepared)
         price = estimate.price_micro_usdc if priced is None else priced.price_micro_usdc
         notes = estimate.notes if priced is None else priced.notes
+        notes += describe_unread_urls(missing)
         if priced is not None and all(map(is_pushed, priced.offers.offers)):
             notes += (PUSHED,)
         problem = self.uploader.executor.wallet.problem

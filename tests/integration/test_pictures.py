@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from tests.integration.host import Bench, draw
-from tests.servers import Asked, serve_raw
+from tests.servers import Asked, build_answer, serve_raw
 
 pillow_heif.register_heif_opener()  # pyright: ignore[reportUnknownMemberType]  # writes HEIC
 
@@ -96,6 +96,22 @@ async def test_a_url_whose_picture_the_studio_cannot_use_is_uploaded_and_announc
     assert quote["upload_price_usd"] == "0.01"
     assert any("a prepared copy is uploaded, once ($0.01)" in note for note in quote["notes"])
     assert video["status"] == "complete"
+    assert await bench.paid() == [10_000, 320_000]
+
+
+async def test_upload_of_a_url_that_the_studio_cannot_read_is_announced_and_noted(bench: Bench, picture: Path) -> None:
+    async def answer(asked: Asked, writer: asyncio.StreamWriter) -> None:
+        from_studio = asked.headers.get("accept") == "image/*"
+        writer.write(build_answer(403) if from_studio else build_answer(200, picture.read_bytes()))
+
+    async with serve_raw(answer) as web:
+        arguments = {"image": f"{web.url}/presigned?signature=1", "prompt": "x"}
+        async with bench.host() as host:
+            quote = await host.call("quote_price", **arguments)
+            video = await host.call("animate_image", **arguments)
+    note = "The studio does not read the picture from its URL, so a copy is uploaded, once ($0.01)."
+    assert quote["upload_price_usd"] == "0.01"
+    assert quote["notes"].count(note) == video["notes"].count(note) == 1
     assert await bench.paid() == [10_000, 320_000]
 
 

@@ -2,6 +2,7 @@
 
 import io
 import random
+import struct
 import subprocess
 import sys
 from collections.abc import Callable
@@ -146,10 +147,67 @@ async def test_the_first_frame_of_an_animation_is_used(kind: str) -> None:
     assert getattr(read(prepared), "n_frames", 1) == 1
 
 
-async def test_a_wide_gamut_profile_is_converted_not_dropped() -> None:
-    shifted = ImageCms.createProfile("LAB")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
-    assert shifted is not None  # an unusable profile for RGB must not lose the picture either
-    data = encode(draw_scene(), "JPEG", icc_profile=ImageCms.ImageCmsProfile(shifted).tobytes())  # pyright: ignore[reportUnknownArgumentType]  # untyped in Pillow
+DISPLAY_P3 = ((0.51512, 0.24120, -0.00105), (0.29198, 0.69225, 0.04189), (0.15710, 0.06657, 0.78407))
+"""Red, green and blue in XYZ, adapted to D50. Source: SMPTE EG 432-1, Bradford adaptation."""
+SRGB_FROM_XYZ = (
+    (3.1338561, -1.6168667, -0.4906146),
+    (-0.9787684, 1.9161415, 0.0334540),
+    (0.0719453, -0.2289914, 1.4052427),
+)
+"""XYZ, adapted to D50, to linear sRGB. Source: IEC 61966-2-1, Bradford adaptation."""
+GAMMA = 2.2
+
+
+def write_p3_profile() -> bytes:
+    """Write a matrix profile of Display P3 with a plain gamma. Source: ICC.1:2010, sections 7 and 10."""
+
+    def fixed(*values: float) -> bytes:
+        return b"".join(struct.pack(">i", round(value * 65536)) for value in values)
+
+    white = fixed(0.9642, 1.0, 0.8249)
+    curve = b"curv" + bytes(4) + struct.pack(">IH", 1, round(GAMMA * 256)) + bytes(2)
+    parts = {
+        b"desc": b"desc" + bytes(4) + struct.pack(">I", 3) + b"P3\0" + bytes(78),
+        b"wtpt": b"XYZ " + bytes(4) + white,
+    }
+    parts |= {b"cprt": b"text" + bytes(4) + b"none\0"}
+    for channel, place in zip((b"r", b"g", b"b"), DISPLAY_P3, strict=True):
+        parts |= {channel + b"XYZ": b"XYZ " + bytes(4) + fixed(*place), channel + b"TRC": curve}
+    table, data = b"", b""
+    for name, part in parts.items():
+        table += name + struct.pack(">II", 128 + 4 + 12 * len(parts) + len(data), len(part))
+        data += part + bytes(-len(part) % 4)
+    body = struct.pack(">I", len(parts)) + table + data
+    head = struct.pack(">I4sI4s4s4s", 128 + len(body), b"none", 0x02400000, b"mntr", b"RGB ", b"XYZ ")
+    return head + bytes(12) + b"acsp" + bytes(28) + white + bytes(48) + body
+
+
+def find_srgb(pixel: tuple[int, int, int]) -> tuple[int, ...]:
+    """Return the sRGB value of a pixel in Display P3, as far as sRGB has it."""
+    linear = [(value / 255) ** GAMMA for value in pixel]
+    place = [
+        sum(part * light for part, light in zip(column, linear, strict=True))
+        for column in zip(*DISPLAY_P3, strict=True)
+    ]
+    light = [min(max(sum(a * b for a, b in zip(row, place, strict=True)), 0.0), 1.0) for row in SRGB_FROM_XYZ]
+    return tuple(round(255 * (12.92 * v if v <= 0.0031308 else 1.055 * v ** (1 / 2.4) - 0.055)) for v in light)
+
+
+@pytest.mark.parametrize("pixel", [(200, 100, 50), (40, 180, 90), (128, 128, 128), (255, 0, 0)])
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "HEIF"])
+async def test_display_p3_becomes_srgb_pixel_values(kind: str, pixel: tuple[int, int, int]) -> None:
+    data = encode(Image.new("RGB", (320, 320), pixel), kind, icc_profile=write_p3_profile(), quality=100)
+    sent = read(await prepare_image(data, "It"))
+    assert "icc_profile" not in sent.info
+    found = sent.convert("RGB").getpixel((160, 160))
+    assert isinstance(found, tuple)
+    assert all(abs(a - b) <= 4 for a, b in zip(found, find_srgb(pixel), strict=True)), (found, find_srgb(pixel), pixel)
+
+
+async def test_a_profile_that_cannot_be_used_does_no_harm() -> None:
+    unusable = ImageCms.createProfile("LAB")  # pyright: ignore[reportUnknownMemberType, reportUnknownVariableType]
+    assert unusable is not None  # a profile of another color space than the picture's
+    data = encode(draw_scene(), "JPEG", icc_profile=ImageCms.ImageCmsProfile(unusable).tobytes())  # pyright: ignore[reportUnknownArgumentType]  # untyped in Pillow
     assert is_upright(read(await prepare_image(data, "It")))
 
 

@@ -69,6 +69,7 @@ def test_starting_loads_no_payment_no_network_and_no_sandbox() -> None:
         "mpp",
         "PIL",
         "rich",
+        "ruamel",
         "seedance_mcp.sandbox",
         "sqlite3",
         "tomlkit",
@@ -87,17 +88,17 @@ print(*sorted(set(sys.modules) - before))
     assert [name for name in loaded if name in forbidden or name.startswith("seedance_mcp.sandbox")] == []
 
 
-def test_tomlkit_loads_only_to_edit_a_toml_file() -> None:
+def test_toml_and_yaml_libraries_load_only_to_edit_such_a_file() -> None:
     program = """
 import pathlib, sys
 from seedance_mcp.cli.install.catalog import HOSTS
 from seedance_mcp.cli.install.hosts import add_entry
-for name in ("cursor", "codex"):
+for name in ("cursor", "codex", "goose"):
     add_entry(HOSTS[name], pathlib.Path("missing"), {"command": "x"})
-    print("tomlkit" in sys.modules)
+    print("tomlkit" in sys.modules, "ruamel.yaml" in sys.modules)
 """
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
-    assert loaded == ["False", "True"]
+    assert loaded == ["False", "False", "True", "False", "True", "True"]
 
 
 def test_paying_on_x402_loads_no_web3() -> None:

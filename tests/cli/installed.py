@@ -1,5 +1,9 @@
 """Hosts that are installed in the temporary home: each has the folder that it creates itself."""
 
+import os
+import sys
+from pathlib import Path
+
 import pytest
 
 from seedance_mcp.cli.install.catalog import HOSTS
@@ -13,6 +17,7 @@ def add_host(name: str) -> None:
 
 
 def drop_variables(patch: pytest.MonkeyPatch) -> None:
-    """Forget the variables of the person who runs the tests."""
+    """Forget the variables and the hosts of the person who runs the tests."""
+    patch.setenv("PATH", os.pathsep.join((str(Path(sys.executable).parent), "/usr/bin", "/bin")))
     for variable in HOST_VARIABLES:
         patch.delenv(variable, raising=False)

@@ -49,7 +49,7 @@ def test_every_host_gets_an_entry_and_loses_it_again(name: str, person: Person) 
     assert done.code == 0, done.err
     assert has_entry(host, file)
     text = file.read_text()
-    assert '"SEEDANCE_PROFILE": "sandbox"' in text or 'SEEDANCE_PROFILE = "sandbox"' in text
+    assert any(f'{written} "sandbox"' in text for written in ('"SEEDANCE_PROFILE":', "PROFILE =", "PROFILE:"))
     assert "already" in person.run("install", name, "--sandbox").err
     assert person.run("uninstall", name).code == 0
     assert has_entry(host, file) is None
@@ -457,7 +457,7 @@ def test_whatever_else_is_in_the_file_survives_both_ways(
 def test_hostile_files_raise_only_our_error(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     file = tmp_path_factory.getbasetemp() / "hostile.json"
     file.write_bytes(text.encode("utf-8", "replace"))
-    for name in ("cursor", "codex"):
+    for name in ("cursor", "codex", "goose"):
         try:
             add_entry(HOSTS[name], file, build_entry(sandbox=True, environ={}))
             remove_entry(HOSTS[name], file)

@@ -37,17 +37,26 @@ class Place:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Where:
-    """A place before it is expanded for a user: `~`, `$CONFIG` and the like, and `*` in the folder's path."""
+    """A place before it is expanded for a user: `~`, `$CONFIG` and the like, and `*` in the folder's path.
+
+    Attributes:
+        folder: The folder that the host itself creates.
+        file: The file in which it lists its servers.
+        instead: A file that the host reads, too, and that counts if it exists.
+    """
 
     folder: str
     file: str
+    instead: str | None = None
 
     def list_places(self, words: Mapping[str, str]) -> Iterator[Place]:
         """Yield the places on this machine; with `*` those that exist, otherwise exactly one."""
         base, _, rest = self.folder.partition("/")
         folders = sorted(Path(words[base]).glob(rest)) if "*" in rest else [Path(words[base], rest)]
         for found in folders:
-            yield Place(folder=found, file=_expand(self.file, {**words, ".": str(found)}))
+            file = _expand(self.file, {**words, ".": str(found)})
+            other = None if self.instead is None else file.with_name(self.instead)
+            yield Place(folder=found, file=file if other is None or not other.is_file() else other)
 
 
 def _expand(path: str, words: Mapping[str, str]) -> Path:
@@ -55,8 +64,8 @@ def _expand(path: str, words: Mapping[str, str]) -> Path:
     return Path(words[first], rest)
 
 
-def _in(folder: str, file: str) -> Where:
-    return Where(folder=folder, file=f"./{file}")
+def _in(folder: str, file: str, *, instead: str | None = None) -> Where:
+    return Where(folder=folder, file=f"./{file}", instead=instead)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -220,7 +229,7 @@ _LIST = (
     _everywhere(
         "opencode",
         "OpenCode",
-        _in("$CONFIG/opencode", "opencode.json"),
+        _in("$CONFIG/opencode", "opencode.json", instead="opencode.jsonc"),
         form="opencode",
         reload="Start a new session.",
         type="local",
@@ -234,6 +243,22 @@ _LIST = (
         reload="Start a new session, and look with /mcp show.",
         type="local",
         tools=["*"],
+    ),
+    Host(
+        name="goose",
+        title="Goose",
+        form="goose",
+        linux=(_in("$CONFIG/goose", "config.yaml"),),
+        mac=(_in("~/.config/goose", "config.yaml"),),
+        windows=(_in("$APPDATA/Block/goose/config", "config.yaml"),),
+        reload="Start a new session.",
+        extra={
+            "type": "stdio",
+            "name": "seedance",
+            "description": "Pictures to paid videos",
+            "enabled": True,
+            "timeout": CALL_SECONDS,  # of a call
+        },
     ),
     Host(
         name="cline",

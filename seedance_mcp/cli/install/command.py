@@ -10,7 +10,8 @@ import typer
 from seedance_mcp.cli.console import is_person_there, words
 from seedance_mcp.cli.install.catalog import HOSTS, Host
 from seedance_mcp.cli.install.entry import KEY, SECRETS, build_entry, check_entry, has_key, list_dropped, read_profile
-from seedance_mcp.cli.install.hosts import Change, add_entry, read_entry, remove_entry, write_change
+from seedance_mcp.cli.install.hosts import Change, add_entry, keep_copy, read_entry, remove_entry, write_change
+from seedance_mcp.cli.install.own_commands import OwnCommand, find_own_command
 from seedance_mcp.cli.words import for_person
 from seedance_mcp.config.settings import read_settings
 from seedance_mcp.core.errors import ConfigError
@@ -47,7 +48,7 @@ def install(
     if chosen is None:
         _offer(sandbox=sandbox, dry_run=dry_run)
     else:
-        _install(chosen, file or _find_installed(chosen), sandbox=sandbox, dry_run=dry_run)
+        _install(chosen, file or _find_installed(chosen), sandbox=sandbox, dry_run=dry_run, is_named=file is not None)
     if not sandbox:
         _say_what_is_secret()
 
@@ -98,8 +99,8 @@ def _offer(*, sandbox: bool, dry_run: bool) -> None:
         raise ConfigError(f"Not installed for {', '.join(failed)}.", "The messages above have the reasons.")
 
 
-def _install(host: Host, file: Path, *, sandbox: bool, dry_run: bool) -> None:
-    """Write our entry into one host's file."""
+def _install(host: Host, file: Path, *, sandbox: bool, dry_run: bool, is_named: bool = False) -> None:
+    """Write our entry into one host's file: with the host's own command, unless there is an entry or a named file."""
     old = read_entry(host, file)
     entry = build_entry(sandbox=sandbox, environ=os.environ, old=old, extra=host.extra)
     if old is not None:
@@ -108,7 +109,8 @@ def _install(host: Host, file: Path, *, sandbox: bool, dry_run: bool) -> None:
     if change.after == change.before:
         words.print(f"{host.title} has this entry already: {change.file}", markup=False)
         return
-    backup = _apply(host, change, dry_run=dry_run)
+    own = None if old is not None or is_named else find_own_command(host.name, entry)
+    backup = _apply(host, change, dry_run=dry_run, own=own)
     if old is not None:
         _say_what_is_lost(old, entry)
         _say_where_the_key_is(old, change.file, backup)
@@ -147,8 +149,8 @@ def _find_installed(host: Host) -> Path:
     return place.file
 
 
-def _apply(host: Host, change: Change, *, dry_run: bool) -> Path | None:
-    """Show a change, write it, and return the path of the copy, if any."""
+def _apply(host: Host, change: Change, *, dry_run: bool, own: OwnCommand | None = None) -> Path | None:
+    """Show a change, make it, and return the path of the copy, if any."""
     typer.echo(change.diff)
     if change.drops_bom:
         words.print(
@@ -157,14 +159,33 @@ def _apply(host: Host, change: Change, *, dry_run: bool) -> Path | None:
     if change.after is None:
         words.print(f"{change.file} contains nothing else: the file is removed.", markup=False)
     if dry_run:
-        words.print("Nothing was written (--dry-run).")
+        how = "" if own is None else f" It would be added with `{own.name}`."
+        words.print(f"Nothing was written (--dry-run).{how}", markup=False)
         return None
-    backup = write_change(change)
+    if own is None:
+        backup, done = write_change(change), f"{'Removed' if change.after is None else 'Written'}: {change.file}."
+    else:
+        backup, done = _add_by_command(host, change, own)
     if backup is not None:
         words.print(f"The earlier file is kept in {backup}", markup=False)
-    done = "Removed" if change.after is None else "Written"
-    words.print(f"{done}: {change.file}. {host.reload}", markup=False)
+    words.print(f"{done} {host.reload}", markup=False)
     return backup
+
+
+def _add_by_command(host: Host, change: Change, own: OwnCommand) -> tuple[Path | None, str]:
+    """Run the host's own command, and write into the file what it leaves out; return the copy and what was done."""
+    backup = keep_copy(change)
+    own.run()
+    file = host.find_file()
+    rest = add_entry(host, file, change.new_entry)
+    if rest.after == rest.before:
+        return backup, f"Added with `{own.name}`: {file}."
+    write_change(rest, copy=False)
+    added = rest.old_entry
+    if added is None:
+        return backup, f"`{own.name}` did not add the entry, so the file was edited. Written: {file}."
+    missing = [name for name, value in change.new_entry.items() if added.get(name) != value]
+    return backup, f"Added with `{own.name}`, and completed ({', '.join(missing)}): {file}."
 
 
 def _say_what_is_lost(old: Mapping[str, object], new: Mapping[str, object]) -> None:

@@ -15,9 +15,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
 
-from seedance_mcp.cli.install.shapes import Form, find_key
+from seedance_mcp.cli.install.formats import write_server
+from seedance_mcp.cli.install.shapes import Form
 from seedance_mcp.cli.install.start import find_start
-from seedance_mcp.cli.install.toml_edit import write_toml
 from seedance_mcp.config.settings import read_settings
 from seedance_mcp.config.sources import PREFIX, SETTINGS, expand
 from seedance_mcp.core.errors import ConfigError
@@ -37,6 +37,8 @@ _OF_A_PROFILE = (
 """Settings of one studio and one wallet, which must not be combined with those of another profile."""
 
 _OURS = ("type", "command", "args", "env")
+_PLAIN = ("type", "command", "cmd", "name", "description")
+"""Members that are shown, unless they look like a secret."""
 _REFERENCE = re.compile(r"\$\{(?:\w+:)?[A-Za-z_][\w.-]*\}")
 """A value that the host resolves, such as `${NAME}` or `${input:name}`, but without a default, which may be secret."""
 _KEY_LIKE = re.compile(r"[0-9a-fA-F]{64}")
@@ -160,16 +162,14 @@ def _show(form: Form, entry: object) -> list[str]:
     if entry is None:
         return []
     masked = _mask(cast("dict[str, object]", entry)) if isinstance(entry, dict) else _HIDDEN
-    if form == "codex" and isinstance(masked, dict):
-        return write_toml(find_key(form), SERVER_NAME, masked).splitlines()
-    return json.dumps({find_key(form): {SERVER_NAME: masked}}, indent=2, ensure_ascii=False).splitlines()
+    return write_server(form, SERVER_NAME, masked).splitlines()
 
 
 def _mask(entry: Mapping[str, object]) -> dict[str, object]:
     """Return an entry with only values that are known not to be secret: it may contain anything."""
     masked: dict[str, object] = {}
     for name, value in entry.items():
-        if name in ("env", "environment") and isinstance(value, dict):
+        if name in ("env", "envs", "environment") and isinstance(value, dict):
             env = cast("dict[str, object]", value)
             masked[name] = {inner: env[inner] if _is_plain(inner, env[inner]) else _HIDDEN for inner in env}
         elif name in ("args", "command", "tools") and isinstance(value, list):
@@ -177,7 +177,7 @@ def _mask(entry: Mapping[str, object]) -> dict[str, object]:
             masked[name] = [
                 part if _is_plain_word(part, at if name == "command" else 1) else _HIDDEN for at, part in parts
             ]
-        elif isinstance(value, bool | int) or (name in ("type", "command") and not _MAY_HIDE.search(str(value))):
+        elif isinstance(value, bool | int) or (name in _PLAIN and not _MAY_HIDE.search(str(value))):
             masked[name] = value
         else:
             masked[name] = _HIDDEN

@@ -15,9 +15,8 @@ from typing import cast
 
 from seedance_mcp.cli.install.catalog import Host
 from seedance_mcp.cli.install.entry import SERVER_NAME, show_change
-from seedance_mcp.cli.install.json_edit import cut_json, parse_json, read_object, set_json
-from seedance_mcp.cli.install.shapes import Form, find_key, from_host, to_host
-from seedance_mcp.cli.install.toml_edit import cut_toml, parse_toml, read_table, set_toml
+from seedance_mcp.cli.install.formats import cut_server, has_key, read_servers, set_server
+from seedance_mcp.cli.install.shapes import Form, from_host, to_host
 from seedance_mcp.core.errors import ConfigError
 
 CONFIG_BYTES_MAX = 256 * 1024 * 1024
@@ -57,6 +56,11 @@ class Change:
         """Return our entry before, in our shape."""
         old = self.old
         return from_host(self.form, cast("dict[str, object]", old)) if isinstance(old, dict) else None
+
+    @property
+    def new_entry(self) -> dict[str, object]:
+        """Return our entry after, in our shape; empty if it is removed."""
+        return from_host(self.form, self.new or {})
 
     @property
     def drops_bom(self) -> bool:
@@ -121,10 +125,8 @@ def _undo(host: Host, before: str, file: Path, old: object) -> str | None:
             return copy
         if _would_be(host, "", file, entry) == before:
             return None
-    if host.form == "codex":
-        return cut_toml(before, file, find_key(host.form), SERVER_NAME)
-    made_by_us = copy is not None and find_key(host.form) not in parse_json(copy, file)
-    return cut_json(before, file, find_key(host.form), SERVER_NAME, with_key=made_by_us)
+    made_by_us = copy is not None and not has_key(host.form, copy, file)
+    return cut_server(host.form, before, file, SERVER_NAME, with_key=made_by_us)
 
 
 def _read_copy(host: Host, file: Path) -> str | None:
@@ -147,10 +149,7 @@ def _would_be(host: Host, text: str, file: Path, entry: Mapping[str, object]) ->
 
 
 def _set(host: Host, text: str, file: Path, entry: Mapping[str, object]) -> str:
-    if host.form == "codex":
-        after = set_toml(text, file, find_key(host.form), SERVER_NAME, entry)
-    else:
-        after = set_json(text, file, find_key(host.form), SERVER_NAME, entry)
+    after = set_server(host.form, text, file, SERVER_NAME, entry)
     try:
         after.encode("utf-8")
     except UnicodeEncodeError as exc:  # a path in the environment that is not Unicode text
@@ -160,36 +159,54 @@ def _set(host: Host, text: str, file: Path, entry: Mapping[str, object]) -> str:
 
 def _read_servers(host: Host, text: str, file: Path) -> dict[str, object]:
     """Return a host's servers by name."""
-    text = _without_bom(text)
-    if host.form == "codex":
-        return read_table(parse_toml(text, file), find_key(host.form), file)
-    return read_object(parse_json(text, file), find_key(host.form), file)
+    return read_servers(host.form, _without_bom(text), file)
 
 
 def _without_bom(text: str) -> str:
     return text.removeprefix(_BOM)
 
 
-def write_change(change: Change) -> Path | None:
-    """Write a host's file completely or not at all (or remove it), and keep a copy of it.
+def keep_copy(change: Change) -> Path | None:
+    """Keep a copy of a host's file before it is changed.
 
     Returns:
-        The copy, or None if there was no file.
+        The copy, or None if there is no file.
+
+    Raises:
+        ConfigError: The copy cannot be written, or the file was changed meanwhile.
+    """
+    file = _resolve(change.file)
+    if _read_text(file) != change.before:
+        raise ConfigError(f"{file} was changed by another program a moment ago.", "Run the same command again.")
+    if change.before is None:
+        return None
+    backup = _name_backup(file)
+    try:
+        shutil.copy2(file, backup)
+        backup.chmod(0o600)  # it may contain a key, and only its owner needs it
+    except OSError as exc:
+        raise _unwritable_error(backup, exc) from exc
+    return backup
+
+
+def write_change(change: Change, *, copy: bool = True) -> Path | None:
+    """Write a host's file completely or not at all (or remove it), and keep a copy of it.
+
+    Args:
+        change: The change.
+        copy: False if there is a copy already.
+
+    Returns:
+        The copy, or None if there is none.
 
     Raises:
         ConfigError: It cannot be written, or was changed meanwhile.
     """
+    backup = keep_copy(change) if copy else None
     file = _resolve(change.file)
     partial = file.with_name(f".{file.name}.seedance-{os.getpid()}")
-    backup: Path | None = None
-    if _read_text(file) != change.before:
-        raise ConfigError(f"{file} was changed by another program a moment ago.", "Run the same command again.")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
-        if change.before is not None:
-            backup = _name_backup(file)
-            shutil.copy2(file, backup)
-            backup.chmod(0o600)  # it may contain a key, and only its owner needs it
         if change.after is None:
             file.unlink()
             return backup
@@ -200,8 +217,12 @@ def write_change(change: Change) -> Path | None:
         os.replace(partial, file)
     except OSError as exc:
         partial.unlink(missing_ok=True)
-        raise ConfigError(f"{file} cannot be written: {exc.strerror or exc}.", "Nothing was changed.") from exc
+        raise _unwritable_error(file, exc) from exc
     return backup
+
+
+def _unwritable_error(file: Path, cause: OSError) -> ConfigError:
+    return ConfigError(f"{file} cannot be written: {cause.strerror or cause}.", "Nothing was changed.")
 
 
 def _resolve(file: Path) -> Path:

@@ -8,10 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Literal, cast
 
-Form = Literal["mcpServers", "servers", "context_servers", "codex", "opencode"]
+Form = Literal["mcpServers", "servers", "context_servers", "codex", "opencode", "goose"]
 """The format of a host's file."""
 
-_KEYS = {"codex": "mcp_servers", "opencode": "mcp"}
+_KEYS = {"codex": "mcp_servers", "opencode": "mcp", "goose": "extensions"}
+_GOOSE = {"command": "cmd", "env": "envs"}
+"""Our members as Goose names them."""
 
 
 def find_key(form: Form) -> str:
@@ -28,6 +30,8 @@ def to_host(form: Form, entry: Mapping[str, object]) -> dict[str, object]:
         args = cast("list[object]", written.pop("args", []))
         written["command"] = [entry["command"], *args]
         written["environment"] = written.pop("env", {})
+    if form == "goose":
+        return {_GOOSE.get(name, name): value for name, value in written.items()}
     return written
 
 
@@ -40,4 +44,7 @@ def from_host(form: Form, written: Mapping[str, object]) -> dict[str, object]:
             entry["command"], *entry["args"] = cast("list[object]", command)
         if "environment" in written:
             entry["env"] = entry.pop("environment")
+    if form == "goose":
+        ours = {theirs: name for name, theirs in _GOOSE.items()}
+        return {ours.get(name, name): value for name, value in entry.items()}
     return entry

@@ -35,6 +35,7 @@ from seedance_mcp.core.records import Job
 from seedance_mcp.core.wire.offers import Offer
 from seedance_mcp.core.wire.responses import PaidRequest, Receipt, Settled
 from seedance_mcp.jobs.poller import JobPoller
+from seedance_mcp.jobs.store import JobStore
 
 SIZES = (1, 10, 100, 1000)
 NAIVE_SECONDS = 5
@@ -203,8 +204,9 @@ async def wait_by_watcher(
 
             tasks.start_soon(run)
 
+        store = JobStore(ledger=ledger, studio=studio.origin, wallet="", folder=Path(), now=time.time)
         poller = JobPoller(
-            studio=studio, ledger=ledger, save=save, start=start, now=time.time,
+            studio=studio, store=store, save=save, start=start, now=time.time,
             expected_seconds=expect,
             poll_seconds_min=POLL_SECONDS_MIN,
         )  # fmt: skip

@@ -177,7 +177,7 @@ def show_job(job: "Job", profile: "Profile", *, notes: tuple[str, ...] = (), now
         price_usd=format_amount(price),
         price_micro_usdc=price,
         rail=None if price is None else job.rail,
-        receipt=show_receipt(job.receipt, profile, job.fee_micro_usdc, studio=job.studio),
+        receipt=show_receipt(job.receipt, profile, job.fee_micro_usdc or 0, studio=job.studio),
         error=_show_error(job),
         notes=[*notes, *_describe_money(job), *_list_hidden(job), *_list_job_notes(job, profile, url_age_seconds)],
         next_step=_find_job_step(job, profile),
@@ -264,7 +264,7 @@ def build_claim(job: "Job", profile: "Profile") -> str:
     expired = "not known" if job.expired_at is None else write_time(job.expired_at)
     last = f" Last URL: {quote_text(job.video_url, URL_CHARACTERS_MAX)}." if job.video_url else ""
     return (
-        f"Claim for {_name_support(profile)}: job {job.job_id}, paid ${format_usdc(job.price_micro_usdc)} on "
+        f"Claim for {_name_support(profile)}: job {job.job_id}, paid ${format_amount(job.price_micro_usdc)} on "
         f"{network} by wallet {job.wallet}, transaction {transaction}, payment {job.payment_id}. Bought "
         f"{write_time(job.created_at)}, finished {ended}, result expired {expired} without a download. Please restore "
         f"the video or refund the payment.{last}"

@@ -29,6 +29,7 @@ from seedance_mcp.jobs.downloads import VideoDownloader
 from seedance_mcp.jobs.history import JobLister
 from seedance_mcp.jobs.poller import Changed, JobPoller
 from seedance_mcp.jobs.service import JobService
+from seedance_mcp.jobs.store import JobStore
 from seedance_mcp.jobs.untracked import UntrackedJobReader
 from seedance_mcp.payments import policy
 from seedance_mcp.payments.balances import BalanceReader
@@ -142,9 +143,11 @@ def build_services(
         now=now,
         memory=QuoteMemory(now),
     )
+    store = JobStore(ledger=ledger, studio=studio.origin, wallet=wallet.address, folder=settings.videos_dir, now=now)
     downloads = VideoDownloader(
         studio=studio,
         ledger=ledger,
+        store=store,
         folder=settings.videos_dir,
         pause_seconds=profile.poll_seconds_min,
         start=start,
@@ -152,7 +155,7 @@ def build_services(
     )
     poller = JobPoller(
         studio=studio,
-        ledger=ledger,
+        store=store,
         save=downloads.download,
         start=start,
         expected_seconds=expected_seconds,
@@ -180,21 +183,12 @@ def build_services(
     wallet_status = WalletStatusReader(
         address=wallet.address, settings=settings, ledger=ledger, balance_reader=balance_reader, now=now
     )
-    untracked = UntrackedJobReader(
-        studio=studio,
-        downloader=downloads,
-        single_flight=SingleFlight[Job](start),
-        wallet=wallet.address,
-        expected_seconds=expected_seconds,
-        poll_seconds_min=profile.poll_seconds_min,
-        now=now,
-    )
-    history = JobLister(studio=studio, ledger=ledger, adopt=untracked.show, latest=poller.latest, now=now)
+    history = JobLister(studio=studio, ledger=ledger, store=store, latest=poller.latest)
     jobs = JobService(
         ledger=ledger,
         poller=poller,
         downloads=downloads,
-        untracked=untracked,
+        untracked=UntrackedJobReader(studio=studio, store=store),
         history=history,
         renewals=SingleFlight[Job](start),
         verify=partial(_verify, reconciler, ledger),
@@ -227,7 +221,9 @@ def build_services(
 
 async def _verify(reconciler: Reconciler, ledger: Ledger, job: Job) -> Job:
     """Return a finished job after asking the chain, once, whether its payment moved."""
-    payment = await ledger.find_payment(job.payment_id) if job.finished else None
+    if job.payment_id is None or not job.finished:
+        return job
+    payment = await ledger.find_payment(job.payment_id)
     if payment is None or not reconciler.can_verify(payment):
         return job
     with anyio.move_on_after(VERIFY_SECONDS):

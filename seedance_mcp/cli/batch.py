@@ -300,7 +300,7 @@ async def _sum_payments(settings: Settings, jobs: "Sequence[Job]", *, since: flo
     async with open_existing_ledger(settings) as ledger:
         if ledger is None:
             return 0
-        numbers = {job.payment_id for job in jobs}
+        numbers = {job.payment_id for job in jobs if job.payment_id is not None}
         for job in jobs:
             for sha256 in (job.arguments.get("image"), job.arguments.get("last_image")):
                 upload = await ledger.find_upload(str(sha256), studio=job.studio, wallet=job.wallet)

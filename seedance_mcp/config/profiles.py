@@ -106,9 +106,9 @@ class Profile:
         """Return True if a job is of this profile's studio. Most sandboxes of a ledger's jobs do not exist any more."""
         return self.name != "sandbox" or studio == self.studio_url
 
-    def explorer_of(self, rail: Rail, studio: str) -> str | None:
+    def explorer_of(self, rail: Rail | None, studio: str) -> str | None:
         """Return the URL prefix of a transaction's page on a rail's chain; each sandbox has its own chain."""
-        if not self.speaks_to(studio):
+        if rail is None or not self.speaks_to(studio):
             return None
         return self.explorer_url if rail == "x402" else self.tempo_explorer_url
 

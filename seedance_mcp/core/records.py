@@ -109,6 +109,8 @@ class Job:
     """A paid job.
 
     Attributes:
+        payment_id: The number of its payment; None for an untracked job, whose payment the ledger lacks. Key, price,
+            fee and rail are None then, too.
         arguments: The caller's arguments, for people to read.
         file: Absolute path of the saved video, once it is saved.
         thumbnail: Absolute path of the saved thumbnail.
@@ -126,22 +128,22 @@ class Job:
     job_id: str
     studio: str
     wallet: str
-    payment_id: int
-    idempotency_key: str
+    payment_id: int | None = None
+    idempotency_key: str | None = None
     arguments: Json
     status: Status
     progress: int
-    error: str | None
-    video_url: str | None
-    thumbnail_url: str | None
-    file: str | None
-    thumbnail: str | None
+    error: str | None = None
+    video_url: str | None = None
+    thumbnail_url: str | None = None
+    file: str | None = None
+    thumbnail: str | None = None
     created_at: float
-    ended_at: float | None
-    price_micro_usdc: int
-    fee_micro_usdc: int
-    rail: Rail
-    receipt: Receipt | None
+    ended_at: float | None = None
+    price_micro_usdc: int | None = None
+    fee_micro_usdc: int | None = None
+    rail: Rail | None = None
+    receipt: Receipt | None = None
     stalled_at: float | None = None
     url_seen_at: float | None = None
     expired_at: float | None = None
@@ -153,7 +155,7 @@ class Job:
     @property
     def known_price_micro_usdc(self) -> int | None:
         """Return its price; None if this ledger did not pay for it, or no money moved."""
-        return self.price_micro_usdc if self.payment_id and self.charged and not self.adopted else None
+        return self.price_micro_usdc if self.charged and not self.adopted else None
 
     @property
     def finished(self) -> bool:

@@ -22,6 +22,7 @@ from seedance_mcp.core.error_base import SeedanceError
 from seedance_mcp.core.errors import StudioError, StudioRejectedError, StudioUnreachableError, VideoUnsavedError
 from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.records import Job
+from seedance_mcp.jobs.store import JobStore, find_saved, name_file
 from seedance_mcp.jobs.undelivered import Failure, describe_expiry, gone_error, is_expired, unsaved_error
 
 SAVE_ATTEMPTS_MAX = 3
@@ -37,6 +38,7 @@ class VideoDownloader:
     Attributes:
         studio: Where they are.
         ledger: Is told where they went.
+        store: Keeps what the studio reports of a job.
         folder: Where they go.
         pause_seconds: The first pause before another attempt.
         start: Starts a background task.
@@ -45,6 +47,7 @@ class VideoDownloader:
 
     studio: Studio
     ledger: Ledger
+    store: JobStore
     folder: Path
     pause_seconds: float
     start: Start
@@ -59,14 +62,17 @@ class VideoDownloader:
             The job: saved, or failed because its result has expired.
 
         Raises:
+            VideoGoneError: The job is untracked, and the studio does not have its video any more.
             VideoUnsavedError: Not this time; the job stays unfinished and is tried again.
         """
         outcome = await self._save(job)
         if isinstance(outcome, Job):
             return await self._finish(outcome)
-        if is_expired(outcome, self.now()):
-            return await self.ledger.expire_job(job.job_id, error=describe_expiry(outcome), now=self.now())
-        raise unsaved_error(outcome, self.now())
+        if not is_expired(outcome, self.now()):
+            raise unsaved_error(outcome, self.now())
+        if outcome.job.payment_id is None:
+            raise gone_error(outcome)
+        return await self.ledger.expire_job(job.job_id, error=describe_expiry(outcome), now=self.now())
 
     async def fetch_again(self, job: Job) -> Job:
         """Ask the studio once more for a result that expired, or for a saved video whose file is missing.
@@ -85,19 +91,6 @@ class VideoDownloader:
             return await self._revive(job, outcome)
         raise gone_error(outcome) if outcome.is_dead and outcome.was_renewed else unsaved_error(outcome, self.now())
 
-    async def save_foreign(self, job: Job) -> Job:
-        """Download the video of a job that is not in the ledger; its thumbnail follows.
-
-        Raises:
-            VideoGoneError: The studio does not have it any more.
-            VideoUnsavedError: Not this time.
-        """
-        outcome = await self._save(job)
-        if isinstance(outcome, Job):
-            self._begin_thumbnail(outcome)
-            return outcome
-        raise gone_error(outcome) if is_expired(outcome, self.now()) else unsaved_error(outcome, self.now())
-
     async def wait_thumbnail(self, job: Job) -> Job:
         """Return the job with its thumbnail if that is ready in a moment; a saved video does not wait for it."""
         making = self._thumbnails.get(job.job_id)
@@ -105,12 +98,7 @@ class VideoDownloader:
             return job
         with anyio.move_on_after(THUMBNAIL_SECONDS):
             await making.wait()
-        return replace(job, thumbnail=self.find_saved(job).thumbnail)
-
-    def find_saved(self, job: Job) -> Job:
-        """Return an untracked job with the files that were saved of it before."""
-        file, thumbnail = videos.find_video(self.folder, _name(job))
-        return replace(job, file=file, thumbnail=thumbnail)
+        return replace(job, thumbnail=find_saved(self.folder, job).thumbnail)
 
     async def keep_frames(self, *images: Image | None) -> None:
         """Keep what a video was made of, for people to look at: a nicety, without it the video is as good."""
@@ -144,7 +132,7 @@ class VideoDownloader:
             return before
         try:
             async with self.studio.stream_video(job.video_url) as chunks:
-                saved = await videos.save_video(chunks, self.folder, _name(job))
+                saved = await videos.save_video(chunks, self.folder, name_file(job))
         except StudioError as exc:
             is_dead = not isinstance(exc, StudioUnreachableError)
             return replace(before, reason=exc.what, next_step=None, is_dead=is_dead, is_local=False)
@@ -163,8 +151,7 @@ class VideoDownloader:
             return replace(before, was_renewed=exc.status in (403, 404))
         except StudioError:
             return before
-        known = await self.ledger.update_job(seen, now=self.now())
-        fresh = known or replace(job, video_url=seen.video_url or job.video_url, thumbnail_url=seen.thumbnail_url)
+        fresh = await self.store.update(job, seen)
         reason = before.reason
         if fresh.video_url is None and seen.result_text is not None:
             reason = f"The studio's result names no one video: {seen.result_text}."
@@ -172,6 +159,9 @@ class VideoDownloader:
 
     async def _finish(self, saved: Job) -> Job:
         """Write down where a video is; its thumbnail follows."""
+        if saved.payment_id is None:
+            self._begin_thumbnail(saved)
+            return saved
         file = str(saved.file)
         done = await self.ledger.finish_job(saved.job_id, file=file, thumbnail=None, note=saved.note)
 
@@ -207,8 +197,4 @@ class VideoDownloader:
 
     async def _save_thumbnail(self, job: Job, url: str) -> Path:
         data = await self.studio.fetch_image(url, bytes_max=IMAGE_BYTES_MAX)
-        return await save_thumbnail(data, self.folder, _name(job))
-
-
-def _name(job: Job) -> str:
-    return videos.name_video(job.payment_id, job.job_id, str(job.arguments.get("prompt", "")))
+        return await save_thumbnail(data, self.folder, name_file(job))

@@ -12,6 +12,7 @@ from seedance_mcp.core.errors import StudioError, StudioProtocolError
 from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.records import Job
 from seedance_mcp.core.wire.jobs import JobStatus
+from seedance_mcp.jobs.store import JobStore
 
 LIST_SECONDS = 8
 """How long the studio is waited for; our own jobs are told without it."""
@@ -22,7 +23,7 @@ class JobList:
     """Recent jobs, newest first.
 
     Attributes:
-        jobs: Ours, and those that only the studio knows (`payment_id` 0).
+        jobs: Ours, and those that only the studio knows (`payment_id` None).
         notes: Why the list may lack something.
     """
 
@@ -35,16 +36,14 @@ class JobLister:
     """The jobs of one wallet at one studio.
 
     Attributes:
-        adopt: Makes a job of ours to look at from what the studio says.
+        store: Keeps what the studio reports.
         latest: The latest that this process knows of a job.
-        now: Unix seconds.
     """
 
     studio: Studio
     ledger: Ledger
-    adopt: Callable[[JobStatus], Job]
+    store: JobStore
     latest: Callable[[Job], Job]
-    now: Callable[[], float]
 
     async def list_jobs(self, limit: int) -> JobList:
         """Return the latest jobs; the studio's status replaces ours for a job that was still running."""
@@ -66,7 +65,7 @@ class JobLister:
     async def _merge(self, seen: JobStatus) -> Job:
         known = await self.ledger.find_job(seen.job_id)
         if known is None:
-            return self.adopt(seen)
+            return self.store.keep_untracked(seen)
         if known.finished or known.status == seen.status:
             return self.latest(known)
-        return await self.ledger.update_job(seen, now=self.now()) or known
+        return await self.store.update(known, seen)

@@ -1,4 +1,4 @@
-"""Poller: one poller for all running jobs.
+"""Poller: one poller for all running jobs, those of the ledger and those that it lacks.
 
 Callers do not poll; they wait here. One loop asks the studio, the job route for a single job and the list route for
 many. It asks seldom at first, more often near the expected end, and backs off where the studio is slow, overloaded or
@@ -6,7 +6,7 @@ away. Every question to the studio buys a pause before the next, so that the que
 however many jobs there are. It ends no job by itself: only the studio's word does.
 
 Pauses and deadlines are moments of the event loop's clock, which no one can set back; the wall clock dates what is
-written to the ledger, and says once how old a job is.
+written to the store, and says once how old a job is.
 """
 
 from __future__ import annotations
@@ -28,12 +28,13 @@ from seedance_mcp.core.errors import (
     StudioProtocolError,
     StudioRejectedError,
     StudioUnreachableError,
+    VideoGoneError,
 )
-from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.next_steps import Call, NextStep
 from seedance_mcp.core.records import Job
 from seedance_mcp.core.wire.jobs import JobPage, JobStatus
-from seedance_mcp.jobs.undelivered import Failure, unsaved_error
+from seedance_mcp.jobs.store import JobStore
+from seedance_mcp.jobs.undelivered import Failure, unknown_job_error, unsaved_error
 
 POLL_SECONDS_MAX = 15
 """The studio's advice for videos. Source: contract section 8."""
@@ -53,7 +54,7 @@ SAVES_MAX = 4
 """How many videos are downloaded at a time."""
 STALLED_POLLS = 10
 """For so many of the shortest pauses a job may report an error and no result under a word that is not known to be
-final; then it has failed. Short enough for a caller to wait; the ledger remembers when it began."""
+final; then it has failed. Short enough for a caller to wait; the store remembers when it began."""
 LIST_PAUSE_SECONDS = 600
 """How long a list that cannot be read is left alone, and each job is asked for by itself."""
 PROGRESS_STEP = 10
@@ -82,7 +83,7 @@ class _TrackedJob:
     saving: bool = False
     asked_at: float = -math.inf
     written: int = 0
-    """How much of its progress the ledger knows."""
+    """How much of its progress the store knows."""
 
     @property
     def age(self) -> float:
@@ -95,20 +96,20 @@ class JobPoller:
 
     Args:
         studio: Is asked.
-        ledger: Remembers what it said.
+        store: Keeps what it reports.
         save: Saves a complete job's video and returns the job; raises `SeedanceError`.
         start: Starts a background task.
         expected_seconds: How long such a job is expected to take.
         poll_seconds_min: The shortest pause between two questions.
         changed: Told the id of a job whenever something about it changes.
-        now: Unix seconds, for the ledger.
+        now: Unix seconds, for the store.
     """
 
     def __init__(
         self,
         *,
         studio: Studio,
-        ledger: Ledger,
+        store: JobStore,
         save: Callable[[Job], Awaitable[Job]],
         start: Start,
         expected_seconds: Callable[[Job], Awaitable[float]],
@@ -117,7 +118,7 @@ class JobPoller:
         now: Callable[[], float],
     ) -> None:
         self._studio = studio
-        self._ledger = ledger
+        self._store = store
         self._save = save
         self._start = start
         self._expected_seconds = expected_seconds
@@ -141,18 +142,29 @@ class JobPoller:
             return
         tracked = self._tracked.get(job.job_id)
         if tracked is None:
-            now = anyio.current_time()
-            bought_at = now - max(self._now() - job.created_at, 0)
-            self._tracked[job.job_id] = tracked = _TrackedJob(job, bought_at, due=now, written=job.progress)
-            if tracked.age <= POLL_SECONDS_MAX:  # an older one comes from an earlier process: poll it at once
-                tracked.due = math.inf
-                self._unscheduled.append(tracked)
-        elif tracked.problem is not None:  # a person asks again: so do we
-            tracked.problem, tracked.failures, tracked.due = None, 0, anyio.current_time()
+            self._tracked[job.job_id] = self._track(job)
+        else:
+            if tracked.job.payment_id is None and not tracked.saving:
+                tracked.job = job  # what was just asked for, or what the ledger has by now
+            if tracked.problem is not None:  # a person asks again: so do we
+                tracked.problem, tracked.failures, tracked.due = None, 0, anyio.current_time()
         if not self._running:
             self._running = True
             self._start(self._run)
         self._wake.set()
+
+    def _track(self, job: Job) -> _TrackedJob:
+        """Return what the loop needs to know of a new job; one from an earlier process is due at once."""
+        now = anyio.current_time()
+        bought_at = now - max(self._now() - job.created_at, 0)
+        tracked = _TrackedJob(job, bought_at, due=now, written=job.progress)
+        was_asked = job.payment_id is None and job.status != "complete"  # just now, to find it at all
+        if was_asked:
+            tracked.asked_at = now
+        if was_asked or tracked.age <= POLL_SECONDS_MAX:
+            tracked.due = math.inf
+            self._unscheduled.append(tracked)
+        return tracked
 
     def latest(self, job: Job) -> Job:
         """Return the job as this process knows it; the ledger may be a few points of progress behind."""
@@ -163,7 +175,7 @@ class JobPoller:
         """Wait until a job is finished or the deadline comes.
 
         Args:
-            job: A job of ours.
+            job: A job of the ledger, or an untracked one that was just asked for.
             deadline: A moment of the event loop's clock.
             report: Told about the job at least every `PROGRESS_SECONDS`, with the seconds it is expected to need.
 
@@ -175,20 +187,23 @@ class JobPoller:
         """
         self.watch(job)
         tracked = self._tracked.get(job.job_id)
-        if tracked is not None and not tracked.failures and tracked.age > LATE_SECONDS:
+        if tracked is None:
+            return await self._store.find(job)
+        if not tracked.failures and tracked.age > LATE_SECONDS:
             # A person waits: the slow pace of a late job is not for them.
             tracked.due = min(tracked.due, max(anyio.current_time(), tracked.asked_at + POLL_SECONDS_MAX))
-        while (tracked := self._tracked.get(job.job_id)) is not None:
+        while True:
             if tracked.problem is not None:
                 raise tracked.problem
             remaining = deadline - anyio.current_time()
             if tracked.job.finished or remaining <= 0:
                 return tracked.job
+            if self._tracked.get(job.job_id) is not tracked:
+                return await self._store.find(tracked.job)
             if report is not None:
                 await report(tracked.job, await self._expect(tracked.job))
             with anyio.move_on_after(min(remaining, PROGRESS_SECONDS)):
                 await tracked.changed.wait()
-        return await self._ledger.find_job(job.job_id) or job
 
     async def _run(self) -> None:
         """Poll until there is no job to poll."""
@@ -258,7 +273,7 @@ class JobPoller:
             # A clock that was set back must not make it last.
             status = end_stalled(status, abs(self._now() - before.stalled_at), self._poll_seconds_min)
         if _is_news(before, status, tracked.written):
-            tracked.job = await self._ledger.update_job(status, now=self._now()) or before
+            tracked.job = await self._store.update(before, status)
             tracked.written = tracked.job.progress
         elif status.progress > before.progress:
             tracked.job = replace(before, progress=status.progress)
@@ -271,7 +286,7 @@ class JobPoller:
             self._start(lambda: self._save_job(tracked))
         if tracked.job != before:
             self._notify(tracked)
-        if tracked.job.finished or tracked.age > WATCH_SECONDS_MAX:
+        if tracked.job.finished or (tracked.age > WATCH_SECONDS_MAX and not tracked.saving):
             self._tracked.pop(tracked.job.job_id, None)
             self._notify(tracked)
 
@@ -285,6 +300,8 @@ class JobPoller:
             tracked.problem = _with_payment(exc, tracked.job, UNWRITTEN_STEP) if is_unwritten else exc
             tracked.failures += 1
             tracked.due = anyio.current_time() + self._backoff_seconds(tracked)
+            if isinstance(exc, VideoGoneError) or tracked.age > WATCH_SECONDS_MAX:
+                self._tracked.pop(tracked.job.job_id, None)
         finally:
             tracked.saving = False
             self._notify(tracked)
@@ -306,22 +323,7 @@ class JobPoller:
         tracked.asked_at, tracked.due = now, now + pause
         if tracked.failures < UNKNOWN_ANSWERS_MAX:
             return
-        if tracked.job.status == "complete":  # anyone who asks must hear of the URL
-            tracked.problem = unsaved_error(Failure(job=tracked.job, reason=exc.what, is_dead=False), self._now())
-        elif isinstance(exc, StudioRejectedError) and exc.status == 404:
-            tracked.problem = JobNotFoundError(
-                f"The studio says that it does not know job {tracked.job.job_id}.",
-                NextStep(
-                    "{0} again later. If it stays so, give the receipt to the studio's support.",
-                    Call("get_job", tracked.job.job_id),
-                ),
-                payment_state="settled",
-                amount_micro_usdc=tracked.job.price_micro_usdc,
-                payment_id=tracked.job.payment_id,
-            )
-        else:
-            again = NextStep("The job goes on. {0} again in a minute.", Call("get_job", tracked.job.job_id))
-            tracked.problem = _with_payment(exc, tracked.job, again)
+        tracked.problem = _describe_failure(exc, tracked.job, self._now())
         self._notify(tracked)
 
     def _backoff_seconds(self, tracked: _TrackedJob) -> float:
@@ -362,7 +364,7 @@ def end_stalled(seen: JobStatus, stalled_seconds: float, poll_seconds_min: float
 
 
 def _is_news(job: Job, status: JobStatus, written: int) -> bool:
-    """Whether the ledger must know: a step of its life, an address, or a good deal of progress."""
+    """Whether the store must know: a step of its life, an address, or a good deal of progress."""
     return (
         status.status != job.status
         or status.stalled != (job.stalled_at is not None)
@@ -372,8 +374,25 @@ def _is_news(job: Job, status: JobStatus, written: int) -> bool:
     )
 
 
+def _describe_failure(exc: SeedanceError, job: Job, now: float) -> SeedanceError:
+    """Return the error of a job that the studio does not report several times in a row."""
+    if job.status == "complete":  # anyone who asks must hear of the URL
+        return unsaved_error(Failure(job=job, reason=exc.what, is_dead=False), now)
+    if job.payment_id is None and isinstance(exc, StudioRejectedError) and exc.status in (403, 404):
+        return unknown_job_error(job.job_id)
+    again = Call("get_job", job.job_id)
+    if isinstance(exc, StudioRejectedError) and exc.status == 404:
+        unknown = JobNotFoundError(f"The studio says that it does not know job {job.job_id}.")
+        support = NextStep("{0} again later. If it stays so, give the receipt to the studio's support.", again)
+        return _with_payment(unknown, job, support)
+    return _with_payment(exc, job, NextStep("The job goes on. {0} again in a minute.", again))
+
+
 def _with_payment(exc: SeedanceError, job: Job, next_step: NextStep) -> SeedanceError:
-    """Return an error about a job with what was paid for the job."""
+    """Return an error about a job with what was paid for the job, as far as the ledger knows."""
     return exc.with_payment_state(
-        "settled", amount_micro_usdc=job.price_micro_usdc, payment_id=job.payment_id, next_step=next_step
+        "none" if job.payment_id is None else "settled",
+        amount_micro_usdc=job.price_micro_usdc or 0,
+        payment_id=job.payment_id,
+        next_step=next_step,
     )

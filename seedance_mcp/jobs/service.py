@@ -27,7 +27,7 @@ class JobService:
     Attributes:
         poller: Polls running jobs.
         downloads: Saves videos.
-        untracked: Follows jobs that the ledger lacks.
+        untracked: Asks for jobs that the ledger lacks.
         renewals: Videos that are being fetched again, by job id.
         verify: Asks the chain, once, whether a finished job was paid for; returns the job.
         folder: Where videos are saved.
@@ -64,11 +64,10 @@ class JobService:
         """
         job = await self.ledger.find_job(job_id)
         if job is None:
-            job = await self.untracked.get_job(job_id, deadline=deadline, answer_until=answer_until, report=report)
-        else:
-            if job.expired_at is not None or (job.pruned_at is None and is_missing(job.file)):
-                job = await self.fetch_again(job, deadline=deadline)
-            job = await self.poller.wait(job, deadline=deadline, report=report)
+            job = await self.untracked.fetch_job(job_id, answer_until=answer_until)
+        elif job.expired_at is not None or (job.pruned_at is None and is_missing(job.file)):
+            job = await self.fetch_again(job, deadline=deadline)
+        job = await self.poller.wait(job, deadline=deadline, report=report)
         return await self.downloads.wait_thumbnail(await self.verify(job))
 
     async def list_recent(self, limit: int) -> JobList:

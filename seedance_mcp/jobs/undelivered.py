@@ -1,4 +1,4 @@
-"""Undelivered videos: report a finished video that is not on disk, and when its result has expired.
+"""Undelivered videos: report a job that is not known, a finished video that is not on disk, and an expired result.
 
 Owns the texts and the rule, no step of the download.
 """
@@ -8,8 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from seedance_mcp.core.errors import VideoGoneError, VideoUnsavedError
-from seedance_mcp.core.next_steps import Call, NextStep, join_steps
+from seedance_mcp.core.errors import JobNotFoundError, VideoGoneError, VideoUnsavedError
+from seedance_mcp.core.next_steps import Argument, Call, NextStep, join_steps
 
 if TYPE_CHECKING:
     from seedance_mcp.core.records import Job
@@ -63,7 +63,8 @@ def is_expired(failure: Failure, now: float) -> bool:
     if failure.is_local or not failure.was_renewed:
         return False
     ended_at = job.ended_at or job.created_at
-    seen_at = (job.url_seen_at or ended_at) if job.payment_id else job.created_at  # no ledger knows others' URLs
+    # Of an untracked job no one knows since when the studio has named its URL.
+    seen_at = job.created_at if job.payment_id is None else job.url_seen_at or ended_at
     is_old = now - seen_at > RESULT_SECONDS
     return (failure.is_dead and is_old) or now - ended_at > RESULT_LOST_SECONDS
 
@@ -72,6 +73,14 @@ def describe_expiry(failure: Failure) -> str:
     """Return what is written to the ledger of a result that expired."""
     asked = "Asked again, the studio named no newer URL." if failure.is_dead else "It was tried for hours."
     return f"{EXPIRED} {failure.reason} {asked}"
+
+
+def unknown_job_error(job_id: str) -> JobNotFoundError:
+    """Build the error of a job that neither the ledger nor the studio knows for this wallet."""
+    return JobNotFoundError(
+        f"No job {job_id[:80]!r} is known for this wallet.",
+        NextStep("Check the {0}; {1} to see the jobs.", Argument("job_id"), Call("list_jobs")),
+    )
 
 
 def unsaved_error(failure: Failure, now: float) -> VideoUnsavedError:
@@ -86,7 +95,7 @@ def unsaved_error(failure: Failure, now: float) -> VideoUnsavedError:
         next_step,
         payment_state="none" if job.known_price_micro_usdc is None else "settled",
         amount_micro_usdc=job.known_price_micro_usdc or 0,
-        payment_id=job.payment_id or None,
+        payment_id=job.payment_id,
         job_id=job.job_id,
         video_url=job.video_url,
         url_age_seconds=find_url_age(job, now),
@@ -103,5 +112,5 @@ def gone_error(failure: Failure) -> VideoGoneError:
         + f"Do not ask for it again. The studio's support may still have job {job.job_id}.",
         payment_state="none" if job.known_price_micro_usdc is None else "settled",
         amount_micro_usdc=job.known_price_micro_usdc or 0,
-        payment_id=job.payment_id or None,
+        payment_id=job.payment_id,
     )

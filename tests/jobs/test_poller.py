@@ -5,7 +5,7 @@ import json
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,9 @@ from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
 from seedance_mcp.adapters.studio.client import Address, Studio
 from seedance_mcp.adapters.wallet import open_throwaway_wallet
 from seedance_mcp.core.records import Job
+from seedance_mcp.core.wire.jobs import read_job
 from seedance_mcp.jobs.poller import JobPoller
+from seedance_mcp.jobs.store import JobStore
 from tests.adapters.ledger.rows import reserve, settle, sign
 from tests.payments.test_refused_payments import Clock
 from tests.servers import Asked, RawServer, build_answer, serve_raw
@@ -34,6 +36,7 @@ class Teller:
 
     running: dict[str, int] = field(default_factory=dict[str, int])
     retry_after: str | None = None
+    stalls: bool = False
 
     async def __call__(self, asked: Asked, writer: asyncio.StreamWriter) -> None:
         if self.retry_after is not None:
@@ -56,6 +59,8 @@ class Teller:
         told: dict[str, Any] = {"id": job_id, "status": "loading", "progress": progress}
         if progress == 100:
             told |= {"status": "complete", "result": {"videoUrl": "https://x.test/v.mp4"}}
+        if self.stalls:
+            told |= {"status": "moderated", "error": "Not this one"}
         return told
 
 
@@ -66,6 +71,7 @@ class Bench:
     teller: Teller
     server: RawServer
     ledger: SQLiteLedger
+    store: JobStore
     poller: JobPoller
     changes: list[str]
 
@@ -82,6 +88,13 @@ class Bench:
         job = await self.ledger.add_job(payment, job_id, studio=self.server.url, status="pending", now=now)
         assert job is not None
         return job
+
+    def find_untracked(self, number: int) -> Job:
+        """Return a job that the ledger lacks, as the studio reports it now."""
+        job_id = f"cmother{number:06d}"
+        self.teller.running.setdefault(job_id, 0)
+        told = json.dumps(self.teller.tell(job_id)).encode()
+        return self.store.keep_untracked(read_job(told, job_id))
 
     def routes(self) -> list[str]:
         return [asked.target.partition("?")[0] for asked in self.server.asked]
@@ -102,6 +115,8 @@ async def open_bench(
         return expected_seconds
 
     async def save(job: Job) -> Job:
+        if job.payment_id is None:
+            return replace(job, file="/other.mp4")
         return await ledger.finish_job(job.job_id, file="/v.mp4", thumbnail=None)
 
     with anyio.fail_after(SECONDS):
@@ -120,9 +135,12 @@ async def open_bench(
 
                     tasks.start_soon(run)
 
+                store = JobStore(
+                    ledger=ledger, studio=server.url, wallet=wallet.address, folder=folder / "videos", now=now
+                )
                 poller = JobPoller(
                     studio=studio,
-                    ledger=ledger,
+                    store=store,
                     save=save,
                     start=start,
                     expected_seconds=expect,
@@ -131,7 +149,7 @@ async def open_bench(
                     now=now,
                 )
                 await wallet.sign_in("warm")  # the first signature loads its library
-                yield Bench(teller, server, ledger, poller, changes)
+                yield Bench(teller, server, ledger, store, poller, changes)
                 tasks.cancel_scope.cancel()
     await ledger.close()
 
@@ -229,3 +247,52 @@ async def test_progress_is_told_exactly_and_written_down_in_steps(tmp_path: Path
     assert written_later is not None
     assert written_later.progress == 61
     assert set(bench.changes) == {job.job_id}
+
+
+async def test_an_untracked_job_is_followed_beside_those_of_the_ledger(tmp_path: Path) -> None:
+    async with open_bench(tmp_path) as bench:
+        ours, other = await bench.add(1, age=20), bench.find_untracked(2)
+        left = await bench.poller.wait(other, deadline=anyio.current_time() + 0.1)
+        bench.teller.running |= {ours.job_id: 100, other.job_id: 100}
+        bench.poller.watch(ours)
+        done = await bench.poller.wait(other, deadline=anyio.current_time() + 10)
+        ours = await bench.poller.wait(ours, deadline=anyio.current_time() + 10)
+        written = await bench.ledger.find_job(other.job_id)
+
+    assert (left.status, left.payment_id, left.price_micro_usdc, left.rail) == ("loading", None, None, None)
+    assert (done.status, done.file, ours.file) == ("complete", "/other.mp4", "/v.mp4")
+    assert written is None
+
+
+async def test_an_untracked_job_that_stalls_ends_as_failed(tmp_path: Path) -> None:
+    async with open_bench(tmp_path) as bench:
+        bench.teller.stalls = True
+        job = bench.find_untracked(1)
+        while job.status != "failed":
+            job = await bench.poller.wait(bench.find_untracked(1), deadline=anyio.current_time() + 0.3)
+        again = bench.find_untracked(1)
+
+    assert again.status == "failed"
+    assert "Not this one" in str(again.error)
+
+
+async def test_an_untracked_job_keeps_the_moment_its_url_was_seen(tmp_path: Path) -> None:
+    clock = Clock()
+    async with open_bench(tmp_path, now=clock) as bench:
+        bench.find_untracked(1)
+        bench.teller.running["cmother000001"] = 100
+        first = bench.find_untracked(1)
+        clock.ahead = 100
+        second = bench.find_untracked(1)
+
+    assert first.url_seen_at is not None
+    assert second.url_seen_at == first.url_seen_at
+
+
+async def test_an_old_finished_job_is_saved_while_its_caller_waits(tmp_path: Path) -> None:
+    async with open_bench(tmp_path) as bench:
+        job = await bench.add(1, age=7 * 3600)
+        bench.teller.running[job.job_id] = 100
+        done = await bench.poller.wait(job, deadline=anyio.current_time() + 10)
+
+    assert (done.status, done.file) == ("complete", "/v.mp4")

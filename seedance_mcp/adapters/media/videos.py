@@ -37,10 +37,10 @@ class SavedVideo:
     note: str | None
 
 
-def name_video(payment_id: int, job_id: str, prompt: str) -> str:
+def name_video(payment_id: int | None, job_id: str, prompt: str) -> str:
     """Return our own file name: readable, unique, and without any character of the studio's choice."""
     slug = re.sub(r"[^a-z0-9]+", "-", prompt.lower())[:SLUG_CHARACTERS_MAX].strip("-") or "clip"
-    return f"{payment_id:04d}-{slug}-{hashlib.sha256(job_id.encode()).hexdigest()[:6]}"
+    return f"{payment_id or 0:04d}-{slug}-{hashlib.sha256(job_id.encode()).hexdigest()[:6]}"
 
 
 def find_video(folder: Path, name: str) -> tuple[str | None, str | None]:

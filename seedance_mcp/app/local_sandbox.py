@@ -15,13 +15,12 @@ from urllib.parse import urlsplit
 
 import anyio.to_thread
 
-from seedance_mcp.adapters.wallet.key_files import create_key_file
 from seedance_mcp.app.opening import open_ledger, read_address
-from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.core.installation import describe_install
 
 if TYPE_CHECKING:
+    from seedance_mcp.config.settings import Settings
     from seedance_mcp.sandbox import Sandbox, SandboxSettings
 
 FUNDED_MICRO_USDC = 100_000_000
@@ -30,7 +29,7 @@ KNOCK_SECONDS = 1.0
 ENDED = "The sandbox that was making it has ended; no real money was spent."
 
 
-async def resolve_sandbox(settings: Settings) -> Settings:
+async def resolve_sandbox(settings: "Settings") -> "Settings":
     """Start a sandbox if the settings ask for an embedded one, with a funded wallet of its own.
 
     Raises:
@@ -47,7 +46,7 @@ async def resolve_sandbox(settings: Settings) -> Settings:
     return settings.at_studio(sandbox.url)
 
 
-async def end_orphans(settings: Settings) -> None:
+async def end_orphans(settings: "Settings") -> None:
     """End the unfinished jobs of sandboxes that are gone. A real studio's jobs are in another ledger.
 
     Raises:
@@ -81,6 +80,8 @@ def prepare_wallet(key: str | None, file: Path, password_file: Path | None = Non
     Raises:
         ConfigError: The key or its file cannot be used.
     """
+    from seedance_mcp.adapters.wallet.key_files import create_key_file  # no start waits for it
+
     if key is None and not file.exists():
         try:
             create_key_file(file)

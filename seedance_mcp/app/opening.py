@@ -10,12 +10,11 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from seedance_mcp.config.settings import Settings
-
 if TYPE_CHECKING:
     from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
     from seedance_mcp.adapters.studio.client import Studio
     from seedance_mcp.adapters.wallet import Wallet
+    from seedance_mcp.config.settings import Settings
 
 
 @asynccontextmanager

@@ -1,31 +1,26 @@
-"""Results: the models of what a tool or a command returns."""
+"""Results: what a tool or a command returns, and how it becomes JSON.
 
-from typing import Annotated, Literal
+An `Annotated` field has its description for a model. These are dictionaries, because a server that starts should not
+wait for the building of classes that it may not need.
+"""
 
-from pydantic import BaseModel, BeforeValidator, Field, InstanceOf, PlainSerializer, WithJsonSchema
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypedDict, cast
 
-from seedance_mcp.core.next_steps import NextStep, make_step
-
-Step = Annotated[
-    InstanceOf[NextStep],
-    BeforeValidator(make_step),
-    PlainSerializer(str, return_type=str),
-    WithJsonSchema({"type": "string"}),
-]
-"""What to do next: in JSON in the words of the tools, for people in those of the command line."""
+from seedance_mcp.core.next_steps import NextStep
 
 
-class ReceiptResult(BaseModel):
+class ReceiptResult(TypedDict):
     """Proof of payment."""
 
     network: str
     transaction: str | None
     explorer_url: str | None
     fee_usd: str
-    verified: bool | None = Field(description="By the chain")
+    verified: Annotated[bool | None, "By the chain"]
 
 
-class UploadResult(BaseModel):
+class UploadResult(TypedDict):
     """A hosted image."""
 
     image_url: str
@@ -33,65 +28,65 @@ class UploadResult(BaseModel):
     sha256: str
     media_type: str
     size_bytes: int
-    price_usd: str = Field(description="Paid now")
+    price_usd: Annotated[str, "Paid now"]
     price_micro_usdc: int
     notes: list[str]
-    next_step: Step
+    next_step: NextStep
 
 
-class OfferResult(BaseModel):
+class OfferResult(TypedDict):
     """One way to pay."""
 
     rail: str
     network: str
     token_name: str | None
     price_usd: str
-    fee_usd: str = Field(description="Network's, at most")
-    balance_usd: str | None = Field(description="In the wallet")
+    fee_usd: Annotated[str, "Network's, at most"]
+    balance_usd: Annotated[str | None, "In the wallet"]
     pay_to: str
     refused_because: str | None
 
 
-class QuoteResult(BaseModel):
+class QuoteResult(TypedDict):
     """What a video would cost."""
 
-    exact: bool = Field(description="Else from a table")
+    exact: Annotated[bool, "Else from a table"]
     price_usd: str | None
     price_micro_usdc: int | None
-    upload_price_usd: str = Field(description="Comes on top")
-    cost_usd: str | None = Field(description="Most, with upload and fees")
+    upload_price_usd: Annotated[str, "Comes on top"]
+    cost_usd: Annotated[str | None, "Most, with upload and fees"]
     offers: list[OfferResult]
     allowed: bool
     needs_approval: bool
-    refused_because: Step | None
+    refused_because: NextStep | None
     warning: str | None
     notes: list[str]
     max_price_per_video_usd: str
     left_today_usd: str
     job_id: str | None
-    next_step: Step
+    next_step: NextStep
 
 
-class JobResult(BaseModel):
+class JobResult(TypedDict):
     """A video on its way or finished."""
 
     job_id: str | None
     status: Literal["pending", "loading", "complete", "failed"]
     progress: int
-    video_url: str | None = Field(description="Expires in 20 minutes")
-    video_url_age_seconds: int | None = None
+    video_url: Annotated[str | None, "Expires in 20 minutes"]
+    video_url_age_seconds: int | None
     thumbnail_url: str | None
-    file: str | None = Field(description="Saved video")
+    file: Annotated[str | None, "Saved video"]
     price_usd: str | None
     price_micro_usdc: int | None
     rail: str | None
     receipt: ReceiptResult | None
     error: str | None
     notes: list[str]
-    next_step: Step
+    next_step: NextStep
 
 
-class JobLine(BaseModel):
+class JobLine(TypedDict):
     """One job of a list."""
 
     job_id: str
@@ -103,15 +98,15 @@ class JobLine(BaseModel):
     created_at: str
 
 
-class JobsResult(BaseModel):
+class JobsResult(TypedDict):
     """Recent jobs."""
 
     jobs: list[JobLine]
     notes: list[str]
-    next_step: Step
+    next_step: NextStep
 
 
-class BalanceResult(BaseModel):
+class BalanceResult(TypedDict):
     """What the wallet holds on one rail."""
 
     rail: str
@@ -122,7 +117,7 @@ class BalanceResult(BaseModel):
     balance_micro_usdc: int | None
 
 
-class UnfinishedResult(BaseModel):
+class UnfinishedResult(TypedDict):
     """A payment that may still settle."""
 
     payment_id: int
@@ -133,7 +128,7 @@ class UnfinishedResult(BaseModel):
     held_until: str
 
 
-class WalletResult(BaseModel):
+class WalletResult(TypedDict):
     """How the account stands."""
 
     profile: str
@@ -143,12 +138,25 @@ class WalletResult(BaseModel):
     max_per_day_usd: str
     max_total_usd: str | None
     ask_above_usd: str | None
-    unlimited: list[str] = Field(description="Unset limits")
-    spent_24h_usd: str = Field(description="With holds")
+    unlimited: Annotated[list[str], "Unset limits"]
+    spent_24h_usd: Annotated[str, "With holds"]
     spent_total_usd: str
     left_today_usd: str
     unfinished_payments: list[UnfinishedResult]
     frozen_since: str | None
     more_unfinished: int
-    held_usd: str = Field(description="All unfinished, fees too")
-    next_step: Step
+    held_usd: Annotated[str, "All unfinished, fees too"]
+    next_step: NextStep
+
+
+def to_json(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a result as JSON data. Its next steps are in the words of the tools."""
+    return {name: _to_json(value) for name, value in result.items()}
+
+
+def _to_json(value: object) -> object:
+    if isinstance(value, NextStep):
+        return str(value)
+    if isinstance(value, list):
+        return [_to_json(one) for one in cast("list[object]", value)]
+    return to_json(cast("dict[str, Any]", value)) if isinstance(value, dict) else value

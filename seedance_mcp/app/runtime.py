@@ -16,12 +16,12 @@ import anyio
 import anyio.to_thread
 
 from seedance_mcp.app.opening import open_existing_ledger, open_ledger, open_owners_wallet, open_studio
-from seedance_mcp.config.settings import Settings, list_unread_files, read_settings
 from seedance_mcp.core.error_base import SeedanceError
 from seedance_mcp.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from seedance_mcp.app.services import Services
+    from seedance_mcp.config.settings import Settings
     from seedance_mcp.core.records import Job
 
 log = logging.getLogger("seedance_mcp")
@@ -34,7 +34,7 @@ RESUME_SECONDS = 3
 """How long after its start a server that no one calls looks for what an earlier one left."""
 
 Start = Callable[[Callable[[], Awaitable[None]]], object]
-ResolveSandbox = Callable[[Settings], Awaitable[Settings]]
+ResolveSandbox = Callable[["Settings"], Awaitable["Settings"]]
 """Returns the settings to use; starts an embedded sandbox if they ask for one."""
 
 
@@ -66,7 +66,7 @@ class Runtime:
         self._services: Services | None = None
         self._window: Services | None = None
 
-    async def settings(self) -> Settings:
+    async def settings(self) -> "Settings":
         """Return the owner's settings; with what is not understood in them, settings that sign nothing.
 
         Raises:
@@ -78,7 +78,9 @@ class Runtime:
                 self._settings = await self._resolve_sandbox(await anyio.to_thread.run_sync(self._read))
             return self._settings
 
-    def _read(self) -> Settings:
+    def _read(self) -> "Settings":
+        from seedance_mcp.config.settings import list_unread_files, read_settings  # in a thread, by the first call
+
         for file in list_unread_files(self._environ):
             log.warning("%s is not read: the settings file is the one in the data folder itself.", file)
         settings = read_settings(self._environ, blocking=True)
@@ -109,7 +111,7 @@ class Runtime:
         """
         await anyio.sleep(RESUME_SECONDS)
         with contextlib.suppress(SeedanceError):  # the first call says what is wrong
-            settings = await anyio.to_thread.run_sync(lambda: read_settings(self._environ, blocking=True))
+            settings = await anyio.to_thread.run_sync(_read_settings, self._environ)
             if not settings.embedded and await _has_unfinished_work(settings):
                 await self.services()
 
@@ -131,7 +133,7 @@ class Runtime:
 
         return await read_thumbnail(Path(job.thumbnail))
 
-    async def _open(self, settings: Settings, *, problem: ConfigError | None = None) -> "Services":
+    async def _open(self, settings: "Settings", *, problem: ConfigError | None = None) -> "Services":
         """Open the services with the owner's wallet; with a throwaway one where a problem says why there is none."""
         # These load the HTTP client: imports that no handshake should wait for, and no event loop.
         await anyio.to_thread.run_sync(importlib.import_module, "seedance_mcp.app.services")
@@ -154,6 +156,12 @@ class Runtime:
         await self._stack.aclose()
 
 
+def _read_settings(environ: Mapping[str, str]) -> "Settings":
+    from seedance_mcp.config.settings import read_settings
+
+    return read_settings(environ, blocking=True)
+
+
 async def _keep_up(services: "Services") -> None:
     """Look after what is not over for as long as the server runs, also after a fault of our own in one round."""
     while True:
@@ -174,7 +182,7 @@ async def _prune_daily(services: "Services") -> None:
         await anyio.sleep(PRUNE_SECONDS)
 
 
-async def _has_unfinished_work(settings: Settings) -> bool:
+async def _has_unfinished_work(settings: "Settings") -> bool:
     """Return True if the ledger has unfinished work; a server without any stays as light as it started."""
     async with open_existing_ledger(settings) as ledger:
         return ledger is not None and await ledger.has_unfinished_work()

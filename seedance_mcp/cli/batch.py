@@ -4,6 +4,7 @@ import contextlib
 import signal
 import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -94,7 +95,7 @@ class Batch:
         chosen = self._choose(fit)
         waiting = [number for number in chosen if quotes[number].needs_approval]
         agreed = await self._ask(services, waiting, settings)
-        results: list[dict[str, Any]] = [{"row": shot.where, "image": shot.order.image} for shot in self._shots]
+        results: list[dict[str, Any]] = [{"row": shot.where, "image": shot.request.image} for shot in self._shots]
         limiter = anyio.CapacityLimiter(AT_ONCE_MAX)
         with make_bars() as bars:
             async with anyio.create_task_group() as tasks:
@@ -130,8 +131,7 @@ class Batch:
             task = bars.add_task(label(result), total=100, status="buying")
             try:
                 generated = await services.generation.generate(
-                    shot.order,
-                    max_price_micro_usdc=shot.max_price_micro_usdc,
+                    shot.request,
                     agreed_micro_usdc=0 if agreed is None else agreed.cost.total_micro_usdc,
                     agreed_recipients=None if agreed is None else agreed.recipients,
                     deadline=self._deadline,
@@ -186,21 +186,21 @@ class Batch:
         Where no one is there, a price is refused here, and a changed recipient when it would be paid.
 
         Returns:
-            What the person said yes to, by the place of its order.
+            What the person said yes to, by the place of its request.
         """
         found: dict[int, Proposal] = {}
         for number in waiting:
             shot = self._shots[number]
             with contextlib.suppress(PolicyError):  # it is refused when it is bought, whatever a person says
-                proposal = await services.generation.find_proposal(
-                    shot.order, max_price_micro_usdc=shot.max_price_micro_usdc
-                )
+                proposal = await services.generation.find_proposal(shot.request)
                 if proposal is not None:
                     found[number] = proposal
         above = sum(policy.needs_approval(settings.limits, proposal.cost) for proposal in found.values())
         if not found or not (above or is_person_there()):
             return {}
-        proposals = {self._shots[number].order: proposal for number, proposal in found.items()}  # bought once each
+        proposals = {  # the same request is bought once, whatever each row allows for it
+            replace(self._shots[number].request, max_price_usd=None): proposal for number, proposal in found.items()
+        }
         play_money = settings.profile.pins.play_money
         question = describe_question([*proposals.values()], add_costs(proposals), play_money=play_money)
         if is_person_there() and _confirm(question):
@@ -246,8 +246,7 @@ async def quote_all(services: Any, shots: list[Shot], *, can_ask: bool = True) -
     quotes: list[Quote] = []
     for shot in shots:
         try:
-            most = shot.max_price_micro_usdc
-            quotes.append(await services.generation.quote(shot.order, max_price_micro_usdc=most, can_ask=can_ask))
+            quotes.append(await services.generation.quote(shot.request, can_ask=can_ask))
         except SeedanceError as exc:
             if len(shots) > 1 or not shot.typed:
                 raise exc.at(shot.where) from exc

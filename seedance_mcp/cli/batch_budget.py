@@ -170,18 +170,18 @@ def add_up(needs: Iterable[Need]) -> Cost:
 
 
 def add_costs(proposals: "Mapping[VideoRequest, Proposal]") -> Cost:
-    """Return what some orders can cost together: the same picture is uploaded once."""
+    """Return what some requests can cost together: the same picture is uploaded once."""
     total = Cost(price_micro_usdc=0)
     pictures: set[str] = set()
-    for order, proposal in proposals.items():
-        named = {name for name in (order.image, order.last_image) if name is not None}
+    for request, proposal in proposals.items():
+        named = {name for name in (request.image, request.last_image) if name is not None}
         total = total.plus(proposal.cost.with_uploads(len(named - pictures)))
         pictures |= named
     return total
 
 
 def _may_cost(shot: Shot, quote: "Quote") -> bool:
-    limits = (quote.max_price_per_video_micro_usdc, shot.max_price_micro_usdc)
+    limits = (quote.max_price_per_video_micro_usdc, shot.request.max_price_micro_usdc)
     return quote.cost is not None and all(limit is None or quote.cost.total_micro_usdc <= limit for limit in limits)
 
 

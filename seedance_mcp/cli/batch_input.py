@@ -11,82 +11,72 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Literal, cast
-
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from typing import Any, cast
 
 from seedance_mcp.core.errors import RequestError
-from seedance_mcp.core.image_names import DATA_URI_CHARACTERS_MAX, find_url, is_data_uri, is_in_chat, list_variants
-from seedance_mcp.core.money import parse_usdc
+from seedance_mcp.core.image_names import find_url, is_data_uri, is_in_chat, list_variants
 from seedance_mcp.core.texts import quote_text
-from seedance_mcp.core.wire.generation import AspectRatio, Model, Resolution
-from seedance_mcp.generation.request import VideoRequest
+from seedance_mcp.core.wire.generation import check_prompt
+from seedance_mcp.generation.request import VIDEO_ARGUMENTS, VideoRequest
 
 SHOTS_MAX = 500
 SHOTS_BYTES_MAX = 4 * 1024 * 1024
+COLUMNS = tuple(one.name for one in VIDEO_ARGUMENTS)
 SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 """What other programs write between columns."""
 
 
-class Row(BaseModel):
-    """One row: the tools' arguments, by the tools' names."""
-
-    model_config = ConfigDict(extra="forbid", str_strip_whitespace=True)
-
-    image: Annotated[str, Field(min_length=1, max_length=DATA_URI_CHARACTERS_MAX)]
-    prompt: Annotated[str, Field(min_length=1, max_length=4000)]
-    last_image: str | None = None
-    model: Model = "seedance-fast"
-    duration: Annotated[int, Field(ge=4, le=15)] = 4
-    resolution: Resolution = "480p"
-    aspect_ratio: AspectRatio | Literal["auto"] = "auto"
-    camera_fixed: bool | None = None
-    generate_audio: bool | None = None
-    seed: Annotated[int | None, Field(ge=-(2**53) + 1, le=2**53 - 1)] = None
-    take: Annotated[int, Field(ge=1, le=1000)] = 1
-    accept_risk: bool = False
-    max_price_usd: str | None = None
-
-    @field_validator("max_price_usd")
-    @classmethod
-    def _check_price(cls, value: str | None) -> str | None:
-        if value is not None:
-            parse_usdc(value)
-        return value
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Shot:
-    """One order, and how a person finds its place.
+    """One request, and how a person finds its place.
 
     Attributes:
-        where: Such as `shots.csv line 3`; a typed picture's own name.
-        typed: Whether it was a command's argument, not a row of a file.
+        where: Such as `shots.csv line 3`; for a typed picture, its name.
+        typed: True if it was an argument of the command, not a row of a file.
     """
 
     where: str
     typed: bool
-    order: VideoRequest
-    max_price_micro_usdc: int | None
+    request: VideoRequest
 
 
 def build_shot(where: str, values: Mapping[str, object], *, folder: Path, typed: bool = False) -> Shot:
-    """One shot from the tools' arguments.
+    """Build a request from the tools' arguments.
 
     Args:
         where: Named in errors.
-        values: By argument name; None and empty texts count as left out.
-        folder: What a relative path starts from.
-        typed: Whether the values are a command's options, which have names of their own in errors.
+        values: By argument name; None and blank texts count as left out.
+        folder: Start of relative paths.
+        typed: True if the values are a command's options, which have other names in errors.
 
     Raises:
-        RequestError: What is wrong, and where.
+        RequestError: A value is wrong.
     """
-    given = {name: value for name, value in values.items() if value is not None and value != ""}
+    stripped = {name: value.strip() if isinstance(value, str) else value for name, value in values.items()}
+    given = {name: value for name, value in stripped.items() if value is not None and value != ""}
     if str(given.get("seed")) == "-1":  # as the tools take it: no seed
         del given["seed"]
+    fields = _validate(where, given, typed=typed)
+    for name in ("image", "last_image"):
+        path = fields[name]
+        if path is not None and find_url(path) is None and not is_data_uri(path) and not is_in_chat(path):
+            fields[name] = str(folder / _choose_path(path, folder).expanduser())
+    return Shot(where=where, typed=typed, request=VideoRequest(**fields))
+
+
+def _validate(where: str, given: Mapping[str, object], *, typed: bool) -> dict[str, Any]:
+    """Return every argument, with its default where it was left out.
+
+    Raises:
+        RequestError: A value is wrong.
+    """
+    from pydantic import ValidationError  # `--help` does not wait for these
+
+    from seedance_mcp.generation.validation import build_model
+
     try:
-        row = Row.model_validate(given)
+        fields = dict(build_model().model_validate(given))
+        check_prompt(fields["prompt"])
     except ValidationError as exc:
         error = exc.errors(include_url=False)[0]
         name = ".".join(str(part) for part in error["loc"])
@@ -97,13 +87,9 @@ def build_shot(where: str, values: Mapping[str, object], *, folder: Path, typed:
             "extra_forbidden": f"there is no argument {quote_text(name, 60)}",
         }.get(error["type"], f"{name} {quote_text(error['input'], 60)}: {error['msg'].removeprefix('Value error, ')}")
         raise RequestError(f"{where}: {message}.", "Correct it and run the same command again.") from exc
-    fields = row.model_dump(exclude={"max_price_usd"})
-    for name in ("image", "last_image"):
-        path = fields[name]
-        if path is not None and find_url(path) is None and not is_data_uri(path) and not is_in_chat(path):
-            fields[name] = str(folder / _choose_path(path, folder).expanduser())
-    price = None if row.max_price_usd is None else parse_usdc(row.max_price_usd)
-    return Shot(where=where, typed=typed, order=VideoRequest(**fields), max_price_micro_usdc=price)
+    except RequestError as exc:
+        raise exc.at(where) from exc
+    return fields
 
 
 def _choose_path(text: str, folder: Path) -> Path:
@@ -159,7 +145,7 @@ def _read_csv(file: Path, text: str) -> Iterator[tuple[int, Mapping[str, object]
                 continue
             if header is None:
                 header = cells
-                unknown = [name for name in header if name not in Row.model_fields]
+                unknown = [name for name in header if name not in COLUMNS]
                 if unknown or len(set(header)) < len(header):
                     what, hint = _describe_header(unknown)
                     raise RequestError(f"{file.name} line {reader.line_num}: {what}.", hint)
@@ -183,9 +169,9 @@ def _describe_header(unknown: list[str]) -> tuple[str, str]:
     if not unknown:
         return "the header names a column twice", "Leave one of the two out."
     for separator, name in SEPARATORS.items():
-        if not Row.model_fields.keys().isdisjoint(part.strip() for part in unknown[0].split(separator)):
+        if any(part.strip() in COLUMNS for part in unknown[0].split(separator)):
             return f"the columns are separated by {name}", "Separate the columns by commas."
-    return f"{quote_text(unknown[0], 60)} is not a column that is known", f"Known are: {', '.join(Row.model_fields)}."
+    return f"{quote_text(unknown[0], 60)} is not a column that is known", f"Known are: {', '.join(COLUMNS)}."
 
 
 def _read_json_lines(file: Path, text: str) -> Iterator[tuple[int, Mapping[str, object]]]:

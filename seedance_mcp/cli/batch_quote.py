@@ -129,7 +129,7 @@ def list_results(batch: BatchQuote, shots: Sequence[Shot]) -> list[dict[str, Any
     firsts: dict[str, int] = {}
     for number, (shot, quote) in enumerate(zip(shots, batch.quotes, strict=True)):
         first = firsts.setdefault(quote.key, number)
-        place = {"row": shot.where, "image": shot.order.image}
+        place = {"row": shot.where, "image": shot.request.image}
         own = {"same_as": None if first == number else shots[first].where, "fits": number in batch.fitting}
         results.append({**place, **dump_result(show_quote(quote)), **own, "batch": facts})
     return results

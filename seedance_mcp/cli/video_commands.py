@@ -6,7 +6,7 @@ has an identity, and the same command goes on where the last one stopped.
 
 import time
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any
 
 import anyio
 import typer
@@ -37,6 +37,7 @@ from seedance_mcp.cli.batch_quote import (
     print_sum,
 )
 from seedance_mcp.cli.console import AsJson, Sandbox, is_person_there, put, read_environ, run, say, words
+from seedance_mcp.cli.video_options import Arguments, take_arguments
 from seedance_mcp.cli.words import dump_result, for_person
 from seedance_mcp.config.settings import Settings, read_settings
 from seedance_mcp.core.error_base import SeedanceError
@@ -49,22 +50,6 @@ PROMPT_CHARACTERS_MAX = 40
 
 Images = Annotated[list[str] | None, typer.Argument(help="Pictures: paths or https URLs.", show_default=False)]
 Image = Annotated[str, typer.Argument(help="A path or an https URL.")]
-Prompt = Annotated[str | None, typer.Option(help="What moves and how.")]
-LastImage = Annotated[str | None, typer.Option(help="Picture of the last frame.")]
-ModelName = Annotated[Literal["seedance-fast", "seedance"], typer.Option(help="Which model.")]
-Duration = Annotated[int, typer.Option(min=4, max=15, help="Seconds.")]
-Resolution = Annotated[Literal["480p", "720p", "1080p"], typer.Option(help="1080p: seedance only.")]
-AspectRatio = Annotated[
-    Literal["auto", "16:9", "9:16", "4:3", "3:4", "1:1", "21:9"], typer.Option(help="auto: the picture's own shape.")
-]
-CameraFixed = Annotated[bool | None, typer.Option(help="Lock the camera.")]
-GenerateAudio = Annotated[bool | None, typer.Option(help="Native audio.")]
-Seed = Annotated[int | None, typer.Option(help="Where the studio has seeds.")]
-Take = Annotated[int, typer.Option(min=1, max=1000, help="Raise it to buy another take of the same request.")]
-AcceptRisk = Annotated[
-    bool, typer.Option("--accept-risk", help="Buy although Seedance is likely to refuse a picture of this size.")
-]
-MaxPrice = Annotated[str | None, typer.Option(help="Refuse to pay more for one video, e.g. 0.50.")]
 From = Annotated[Path | None, typer.Option("--from", help="Rows of a .csv (with a header) or .jsonl file.")]
 WhatFits = Annotated[
     bool, typer.Option("--what-fits", help="Where your limits leave no room for all of it, buy what fits, unasked.")
@@ -89,20 +74,11 @@ def upload(image: Image, sandbox: Sandbox = False, as_json: AsJson = False) -> N
         put(result["image_url"])
 
 
+@take_arguments
 def quote(
     images: Images = None,
-    prompt: Prompt = None,
-    last_image: LastImage = None,
-    model: ModelName = "seedance-fast",
-    duration: Duration = 4,
-    resolution: Resolution = "480p",
-    aspect_ratio: AspectRatio = "auto",
-    camera_fixed: CameraFixed = None,
-    generate_audio: GenerateAudio = None,
-    seed: Seed = None,
-    take: Take = 1,
-    accept_risk: AcceptRisk = False,
-    max_price_usd: MaxPrice = None,
+    *,
+    arguments: Arguments,
     from_file: From = None,
     sandbox: Sandbox = False,
     as_json: AsJson = False,
@@ -111,11 +87,7 @@ def quote(
 
     Ends with the code that `animate` would end with now.
     """
-    shots = _gather(
-        images, from_file, prompt=prompt, last_image=last_image, model=model, duration=duration, resolution=resolution,
-        aspect_ratio=aspect_ratio, camera_fixed=camera_fixed, generate_audio=generate_audio, seed=seed, take=take,
-        accept_risk=accept_risk, max_price_usd=max_price_usd,
-    )  # fmt: skip
+    shots = _gather(images, from_file, arguments)
 
     single = from_file is None and len(shots) == 1
 
@@ -140,20 +112,11 @@ def quote(
         raise typer.Exit(batch.exit_code)
 
 
+@take_arguments
 def animate(
     images: Images = None,
-    prompt: Prompt = None,
-    last_image: LastImage = None,
-    model: ModelName = "seedance-fast",
-    duration: Duration = 4,
-    resolution: Resolution = "480p",
-    aspect_ratio: AspectRatio = "auto",
-    camera_fixed: CameraFixed = None,
-    generate_audio: GenerateAudio = None,
-    seed: Seed = None,
-    take: Take = 1,
-    accept_risk: AcceptRisk = False,
-    max_price_usd: MaxPrice = None,
+    *,
+    arguments: Arguments,
     from_file: From = None,
     what_fits: WhatFits = False,
     wait_seconds: WaitSeconds = WAIT_SECONDS_DEFAULT,
@@ -165,11 +128,7 @@ def animate(
     Every row is checked before the first is bought, and all of them against what your limits leave. Run the same
     command again to go on after Ctrl-C or a failure: what was bought is found, never bought twice.
     """
-    shots = _gather(
-        images, from_file, prompt=prompt, last_image=last_image, model=model, duration=duration, resolution=resolution,
-        aspect_ratio=aspect_ratio, camera_fixed=camera_fixed, generate_audio=generate_audio, seed=seed, take=take,
-        accept_risk=accept_risk, max_price_usd=max_price_usd,
-    )  # fmt: skip
+    shots = _gather(images, from_file, arguments)
     single = from_file is None and len(shots) == 1
     failures: list[SeedanceError] = []
     paid = ""
@@ -281,7 +240,7 @@ async def _read_jobs(settings: Settings, limit: int) -> list[Job]:
         return [] if ledger is None else await ledger.recent_jobs(limit)
 
 
-def _gather(images: list[str] | None, from_file: Path | None, **arguments: object) -> list[Shot]:
+def _gather(images: list[str] | None, from_file: Path | None, arguments: Arguments) -> list[Shot]:
     """Return the requests of a command line.
 
     Raises:

@@ -3,11 +3,11 @@
 The reader is the owner, and runs commands.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import BaseModel
-
+from seedance_mcp.app.results import to_json
 from seedance_mcp.core.error_base import SeedanceError
 from seedance_mcp.core.next_steps import (
     Action,
@@ -83,10 +83,10 @@ class CommandWords:
 COMMAND_WORDS = CommandWords()
 
 
-def dump_result(result: BaseModel) -> dict[str, Any]:
+def dump_result(result: Mapping[str, Any]) -> dict[str, Any]:
     """Return a result as data, in which the next steps are not yet rendered; as JSON they are in the tools' words."""
-    steps = {name: value for name, value in result if isinstance(value, NextStep)}
-    return {**result.model_dump(mode="json"), **steps}
+    steps = {name: value for name, value in result.items() if isinstance(value, NextStep)}
+    return to_json(result) | steps
 
 
 def for_person(text: NextStep | SeedanceError | str, words: CommandWords = COMMAND_WORDS) -> str:

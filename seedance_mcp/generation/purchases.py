@@ -21,10 +21,10 @@ from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.records import Job, Payment
 from seedance_mcp.core.wire.offers import Offers
 from seedance_mcp.generation.picture_checks import describe_unread_urls
+from seedance_mcp.generation.preparation import PreparedRequest
 from seedance_mcp.generation.pricing import Pricing
 from seedance_mcp.generation.quotes import Consent, Stage
 from seedance_mcp.generation.quoting import Quoting
-from seedance_mcp.generation.request import PreparedRequest
 from seedance_mcp.generation.source_images import Picture
 from seedance_mcp.generation.untracked import UntrackedJobs
 from seedance_mcp.generation.uploads import Uploader

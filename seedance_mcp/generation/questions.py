@@ -9,15 +9,14 @@ from __future__ import annotations
 import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
-from seedance_mcp.core.limits import Cost, Recipient
+from seedance_mcp.core.errors import PolicyError
+from seedance_mcp.core.limits import Cost, Limits, Recipient
 from seedance_mcp.core.money import format_usdc
 from seedance_mcp.core.texts import quote_text
+from seedance_mcp.generation.request import VideoRequest
+from seedance_mcp.payments import policy
 from seedance_mcp.payments.policy import SHOWN_MAX
-
-if TYPE_CHECKING:
-    from seedance_mcp.generation.request import VideoRequest  # loads the HTTP client
 
 LINE_COLUMNS_MAX = 79
 """How wide a line with untrusted text is at most: a terminal of 80 columns does not break it."""
@@ -158,13 +157,19 @@ def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def build_proposal(order: VideoRequest, cost: Cost, recipients: tuple[Recipient, ...]) -> Proposal:
-    """Return what a person is shown of an order."""
+def build_proposal(request: VideoRequest, cost: Cost, recipients: tuple[Recipient, ...]) -> Proposal:
+    """Return what a person is shown of a request."""
     return Proposal(
-        image=order.image,
-        last_image=order.last_image,
-        prompt=order.prompt,
-        video=f"{order.duration} s {order.resolution} video by {order.model}",
+        image=request.image,
+        last_image=request.last_image,
+        prompt=request.prompt,
+        video=f"{request.duration} s {request.resolution} video by {request.model}",
         cost=cost,
         recipients=recipients,
     )
+
+
+def unasked_error(proposal: Proposal, limits: Limits) -> PolicyError:
+    """Return the refusal of a proposal for which no person can be asked."""
+    changed = next((one for one in proposal.recipients if one.replaces), None)
+    return policy.unasked_error(limits, proposal.cost) if changed is None else policy.recipient_changed_error(changed)

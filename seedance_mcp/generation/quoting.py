@@ -26,6 +26,7 @@ from seedance_mcp.core.records import Job
 from seedance_mcp.core.wire.mpp import is_pushed
 from seedance_mcp.core.wire.offers import Offer, Offers
 from seedance_mcp.generation.picture_checks import describe_unread_urls
+from seedance_mcp.generation.preparation import PreparedRequest
 from seedance_mcp.generation.pricing import PricedRequest, Pricing
 from seedance_mcp.generation.quotes import (
     Consent,
@@ -38,7 +39,6 @@ from seedance_mcp.generation.quotes import (
     build_begun_quote,
     evaluate_offer,
 )
-from seedance_mcp.generation.request import PreparedRequest
 from seedance_mcp.generation.source_images import Picture
 from seedance_mcp.generation.uploads import UPLOAD_PRICE_MICRO_USDC, Uploader
 from seedance_mcp.payments import policy

@@ -1,90 +1,194 @@
-"""Request: the arguments of one video, and the same with its pictures read and its idempotency key."""
+"""Video request: the arguments of one video, in one table.
 
-from __future__ import annotations
+Each field of `VideoRequest` is one argument: its name, type, default, bounds and words. The schemas of the MCP tools,
+the options of the command line and the columns of a batch file are made from it. It needs the standard library only, so
+that neither the start of a server nor `--help` waits for a validation library.
+"""
 
-from dataclasses import dataclass
-from typing import Literal
+import inspect
+from collections.abc import Callable, Iterable
+from dataclasses import MISSING, dataclass, fields
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
-from seedance_mcp.adapters.media.images import nearest_aspect_ratio
-from seedance_mcp.core.errors import PolicyError
-from seedance_mcp.core.idempotency import GenerationKeys, generation_keys
-from seedance_mcp.core.limits import Limits
-from seedance_mcp.core.wire.generation import AspectRatio, Model, NormalisedRequest, Resolution, check_request
-from seedance_mcp.generation.source_images import Picture, SourceImages
+from seedance_mcp.core.errors import RequestError
+from seedance_mcp.core.image_names import DATA_URI_CHARACTERS_MAX
+from seedance_mcp.core.money import parse_usdc
+from seedance_mcp.core.wire.generation import (
+    DURATION_SECONDS_MAX,
+    DURATION_SECONDS_MIN,
+    SEED_MAX,
+    AspectRatio,
+    Model,
+    Resolution,
+)
+
+TAKE_MAX = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ArgumentInfo:
+    """The words and bounds of one argument.
+
+    Attributes:
+        description: For a model. It repeats range, choices and default, because some hosts drop them from a schema.
+        help: For a person at the command line, which shows these by itself.
+        minimum: Smallest number.
+        maximum: Largest number.
+        characters_max: Longest text.
+        check: Raises `ValueError` for a text that is not valid, or None.
+    """
+
+    description: str
+    help: str
+    minimum: int | None = None
+    maximum: int | None = None
+    characters_max: int | None = None
+    check: Callable[[str], object] | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoRequest:
-    """What a caller asks for, in the tools' words.
+    """A caller's request for one video. All but `accept_risk` and `max_price_usd` is part of its identity."""
+
+    image: Annotated[
+        str,
+        ArgumentInfo(
+            description="Absolute path, https URL or data: URI",
+            help="A path or an https URL.",
+            characters_max=DATA_URI_CHARACTERS_MAX,
+        ),
+    ]
+    prompt: Annotated[str, ArgumentInfo(description="What moves, and how", help="What moves and how.")]
+    last_image: Annotated[
+        str | None, ArgumentInfo(description="Last frame, named like image", help="Picture of the last frame.")
+    ] = None
+    model: Annotated[Model, ArgumentInfo(description="seedance-fast (default) or seedance", help="Which model.")] = (
+        "seedance-fast"
+    )
+    duration: Annotated[
+        int,
+        ArgumentInfo(
+            description="Seconds, 4-15, default 4",
+            help="Seconds.",
+            minimum=DURATION_SECONDS_MIN,
+            maximum=DURATION_SECONDS_MAX,
+        ),
+    ] = 4
+    resolution: Annotated[
+        Resolution,
+        ArgumentInfo(description="480p (default), 720p; 1080p only with model seedance", help="1080p: seedance only."),
+    ] = "480p"
+    aspect_ratio: Annotated[
+        Literal["auto", AspectRatio],
+        ArgumentInfo(
+            description="auto (default: the image's), 16:9, 9:16, 4:3, 3:4, 1:1 or 21:9",
+            help="auto: the picture's own shape.",
+        ),
+    ] = "auto"
+    camera_fixed: Annotated[bool | None, ArgumentInfo(description="Lock the camera", help="Lock the camera.")] = None
+    generate_audio: Annotated[bool | None, ArgumentInfo(description="Add sound", help="Native audio.")] = None
+    seed: Annotated[
+        int | None,
+        ArgumentInfo(
+            description="Random seed", help="Where the studio has seeds.", minimum=-SEED_MAX, maximum=SEED_MAX
+        ),
+    ] = None
+    take: Annotated[
+        int,
+        ArgumentInfo(
+            description="Raise to buy again, 1-1000, default 1",
+            help="Raise it to buy another take of the same request.",
+            minimum=1,
+            maximum=TAKE_MAX,
+        ),
+    ] = 1
+    accept_risk: Annotated[
+        bool,
+        ArgumentInfo(
+            description="Buy although the picture may be refused, default false",
+            help="Buy although Seedance is likely to refuse a picture of this size.",
+        ),
+    ] = False
+    max_price_usd: Annotated[
+        str | None,
+        ArgumentInfo(
+            description='Most to pay in all, e.g. "0.50"',
+            help="Refuse to pay more for one video, e.g. 0.50.",
+            check=parse_usdc,
+        ),
+    ] = None
+
+    @property
+    def max_price_micro_usdc(self) -> int | None:
+        """Return the most that the caller allows for the video, its uploads and network fees; None for no limit.
+
+        Raises:
+            RequestError: `max_price_usd` is not an amount.
+        """
+        try:
+            return None if self.max_price_usd is None else parse_usdc(self.max_price_usd)
+        except ValueError as exc:
+            raise RequestError(f"max_price_usd: {exc}.") from exc
+
+
+@dataclass(frozen=True, slots=True)
+class VideoArgument:
+    """One argument of the table.
 
     Attributes:
-        image: A local path or an https URL.
-        last_image: The same for the last frame, or None.
-        duration: Seconds.
-        aspect_ratio: `auto` is the image's own shape.
-        take: A number that makes an otherwise identical order another purchase.
-        accept_risk: Whether to buy although Seedance is likely to refuse a picture; not part of the identity.
+        name: Its name for every caller.
+        type: Its Python type.
+        default: Its default; `inspect.Parameter.empty` if it is required.
+        info: Its words and bounds.
     """
 
-    image: str
-    prompt: str
-    last_image: str | None = None
-    model: Model = "seedance-fast"
-    duration: int = 4
-    resolution: Resolution = "480p"
-    aspect_ratio: AspectRatio | Literal["auto"] = "auto"
-    camera_fixed: bool | None = None
-    generate_audio: bool | None = None
-    seed: int | None = None
-    take: int = 1
-    accept_risk: bool = False
+    name: str
+    type: Any
+    default: Any
+    info: ArgumentInfo
+
+    @property
+    def is_required(self) -> bool:
+        """Return True if it has no default."""
+        return self.default is inspect.Parameter.empty
+
+    @property
+    def choices(self) -> tuple[str, ...]:
+        """Return the allowed texts; empty if there is no such list."""
+        return get_args(self.type) if get_origin(self.type) is Literal else ()
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PreparedRequest:
-    """An order whose pictures were read: its request has an identity now."""
+VIDEO_ARGUMENTS: tuple[VideoArgument, ...] = tuple(
+    VideoArgument(
+        field.name,
+        get_args(field.type)[0],
+        inspect.Parameter.empty if field.default is MISSING else field.default,
+        get_args(field.type)[1],
+    )
+    for field in fields(VideoRequest)
+)
+"""Every argument of a video, in order."""
 
-    request: NormalisedRequest
-    pictures: tuple[Picture, ...]
-    keys: GenerationKeys
 
-
-async def prepare(order: VideoRequest, *, images: SourceImages, limits: Limits, wallet: str) -> PreparedRequest:
-    """Read an order's pictures and give it its identity; asks no studio and spends nothing.
+def spell_signature(
+    function: Callable[..., Any], parameter: str, annotations: Iterable[tuple[VideoArgument, Any]]
+) -> inspect.Signature:
+    """Return a function's signature with one of its parameters replaced by arguments of the table.
 
     Args:
-        order: What is wanted.
-        images: Reads its pictures.
-        limits: What the owner allows.
-        wallet: The paying address.
-
-    Raises:
-        PolicyError: The owner does not allow the model.
-        RequestError: An argument is out of range.
-        ImageError: A picture is not there, not allowed, or not a picture.
+        function: Takes the arguments in one parameter.
+        parameter: That parameter's name.
+        annotations: The arguments, each with its annotation in the words of a library.
     """
-    if limits.models and order.model not in limits.models:
-        raise PolicyError(
-            f"The model {order.model} is not allowed (SEEDANCE_MODELS).", f"Choose {' or '.join(limits.models)}."
-        )
-    pictures = [await images.load(order.image)]
-    if order.last_image is not None:
-        pictures.append(await images.load(order.last_image))
-    first = pictures[0]
-    ratio = order.aspect_ratio
-    request = NormalisedRequest(
-        model=order.model,
-        prompt=order.prompt,
-        image=first.sha256,
-        last_image=pictures[1].sha256 if len(pictures) > 1 else None,
-        duration_seconds=order.duration,
-        resolution=order.resolution,
-        aspect_ratio=nearest_aspect_ratio(first.width, first.height) if ratio == "auto" else ratio,
-        camera_fixed=order.camera_fixed,
-        generate_audio=order.generate_audio,
-        seed=order.seed,
-        take=order.take,
-    )
-    check_request(request)
-    keys = generation_keys(request.arguments(), wallet=wallet, studio=images.studio.origin)
-    return PreparedRequest(request=request, pictures=tuple(pictures), keys=keys)
+    hints = get_type_hints(function, include_extras=True)
+    kind = inspect.Parameter.KEYWORD_ONLY
+    spelled: list[inspect.Parameter] = []
+    for name, own in inspect.signature(function).parameters.items():
+        if name == parameter:
+            spelled += [
+                inspect.Parameter(one.name, kind, default=one.default, annotation=annotation)
+                for one, annotation in annotations
+            ]
+        else:
+            spelled.append(own.replace(annotation=hints[name], kind=kind))
+    return inspect.Signature(spelled, return_annotation=hints["return"])

@@ -14,12 +14,13 @@ from seedance_mcp.core.limits import Limits, Recipient
 from seedance_mcp.core.next_steps import NextStep, Repeat
 from seedance_mcp.core.records import Job
 from seedance_mcp.generation.picture_checks import check_risk, describe_pictures, find_risk
+from seedance_mcp.generation.preparation import PreparedRequest, prepare
 from seedance_mcp.generation.pricing import Pricing
 from seedance_mcp.generation.purchases import RequestPurchaser
 from seedance_mcp.generation.questions import Proposal, build_proposal
 from seedance_mcp.generation.quotes import Consent, Quote
 from seedance_mcp.generation.quoting import Quoting
-from seedance_mcp.generation.request import PreparedRequest, VideoRequest, prepare
+from seedance_mcp.generation.request import VideoRequest
 from seedance_mcp.generation.source_images import SourceImages
 from seedance_mcp.generation.uploads import UPLOAD_PRICE_MICRO_USDC, CompletedUpload, Uploader
 from seedance_mcp.jobs.downloads import VideoDownloader
@@ -95,66 +96,64 @@ class GenerationService:
 
     async def quote(
         self,
-        order: VideoRequest,
+        request: VideoRequest,
         *,
-        max_price_micro_usdc: int | None = None,
         can_ask: bool = True,
     ) -> Quote:
-        """Return what an order would cost: nothing where it was bought; never spends, not even the upload.
+        """Return what a request would cost: nothing where it was bought; never spends, not even the upload.
 
         Args:
-            order: What to make.
-            max_price_micro_usdc: The most that the call allows, or None.
+            request: What to make.
             can_ask: Whether a person can be asked where the owner wants a yes.
 
         Raises:
-            ImageError, RequestError: The order cannot be carried out.
+            ImageError, RequestError: The request cannot be carried out.
             StudioError: The studio cannot be asked.
         """
-        prepared = await self._prepare(order)
+        prepared = await self._prepare(request)
         stage = await self.purchaser.find_stage(prepared)
         if stage == "begun":
             return await self.quoting.quote_begun(prepared, await self.purchaser.find_job(prepared))
         quote = await self.quoting.quote(
-            prepared, max_price_micro_usdc=max_price_micro_usdc, can_ask=can_ask, stage=stage
+            prepared, max_price_micro_usdc=request.max_price_micro_usdc, can_ask=can_ask, stage=stage
         )
-        return _add_picture_checks(quote, prepared, accept_risk=order.accept_risk)
+        return _add_picture_checks(quote, prepared, accept_risk=request.accept_risk)
 
-    async def find_proposal(self, order: VideoRequest, *, max_price_micro_usdc: int | None = None) -> Proposal | None:
+    async def find_proposal(self, request: VideoRequest) -> Proposal | None:
         """Return what a person must be asked about, or None where there is nothing to ask.
 
         What is asked is remembered like any quote, so that asking twice asks the same.
 
         Args:
-            order: What to make.
-            max_price_micro_usdc: The most that the call allows, or None.
+            request: What to make.
 
         Raises:
             SeedanceError: As `quote`; also where the purchase would be refused whatever a person says.
         """
-        prepared = await self._prepare(order)
+        prepared = await self._prepare(request)
         if await self.purchaser.find_stage(prepared) == "begun" or await self.ledger.find_freeze() is not None:
             return None  # bought already, or not to be bought: the purchase says so itself
         quoted = await self.quoting.find_quoted(prepared)
         cost, recipients = (None, ()) if quoted is None else (quoted.cost, quoted.recipients)
         if cost is None:
-            quote = await self.quoting.quote(prepared, max_price_micro_usdc=max_price_micro_usdc, remember=False)
+            quote = await self.quoting.quote(
+                prepared, max_price_micro_usdc=request.max_price_micro_usdc, remember=False
+            )
             if quote.error is not None:
                 raise quote.error
             cost, recipients = quote.cost, quote.recipients
             if cost is None or not quote.needs_approval:
                 return None
-            key = await self.pricing.choose_key(order.model, prepared.keys)
+            key = await self.pricing.choose_key(request.model, prepared.keys)
             self.quoting.memory.pin(key, cost, recipients)
         if not recipients:
             raise StudioUnreachableError("The studio does not say whom it would be paid at, so no person can be asked.")
-        return build_proposal(order, cost, recipients) if self.quoting.needs_approval(cost, recipients) else None
+        return build_proposal(request, cost, recipients) if self.quoting.needs_approval(cost, recipients) else None
 
     async def generate(
         self,
-        order: VideoRequest,
+        request: VideoRequest,
         *,
-        max_price_micro_usdc: int | None,
         agreed_micro_usdc: int = 0,
         agreed_recipients: tuple[Recipient, ...] | None = None,
         prepare_until: float = math.inf,
@@ -164,8 +163,7 @@ class GenerationService:
         """Buy a video once and wait for it a while.
 
         Args:
-            order: What to make.
-            max_price_micro_usdc: The most that this call allows for the video, its uploads and fees, or None.
+            request: What to make.
             agreed_micro_usdc: The cost that a person said yes to; above `ask_above`, no more than that is paid.
             agreed_recipients: Whom the person was shown; no one else is paid. None where no one was asked.
             prepare_until: The moment at which to give up reading pictures; nothing is bought then.
@@ -176,14 +174,14 @@ class GenerationService:
             SeedanceError: Each says whether money moved.
         """
         consent = Consent(
-            max_price_micro_usdc=max_price_micro_usdc,
+            max_price_micro_usdc=request.max_price_micro_usdc,
             agreed_micro_usdc=agreed_micro_usdc,
             recipients=agreed_recipients,
         )
         prepared, job = None, None
         notes: tuple[str, ...] = ()
         with anyio.move_on_after(max(prepare_until - anyio.current_time(), 0.001)):
-            prepared = await self._prepare(order)
+            prepared = await self._prepare(request)
             job = await self.purchaser.find_job(prepared)
             if job is None:
                 notes = describe_pictures(prepared.pictures, prepared.request.aspect_ratio)
@@ -196,7 +194,7 @@ class GenerationService:
                 job = await self.jobs.fetch_again(job, deadline=deadline)
         else:
             if await self.purchaser.find_stage(prepared) != "begun":
-                check_risk(prepared.pictures, accept_risk=order.accept_risk)
+                check_risk(prepared.pictures, accept_risk=request.accept_risk)
             with anyio.move_on_after(max(deadline - anyio.current_time(), 0.001)):
                 job = await self.purchaser.purchase(prepared, consent)
         if job is not None:
@@ -207,8 +205,8 @@ class GenerationService:
         """Take up what an earlier process left, and keep looking into what is not over; runs until cancelled."""
         await self.purchaser.resume()
 
-    async def _prepare(self, order: VideoRequest) -> PreparedRequest:
-        return await prepare(order, images=self.images, limits=self.limits, wallet=self.wallet)
+    async def _prepare(self, request: VideoRequest) -> PreparedRequest:
+        return await prepare(request, images=self.images, limits=self.limits, wallet=self.wallet)
 
 
 def _add_picture_checks(quote: Quote, prepared: PreparedRequest, *, accept_risk: bool) -> Quote:

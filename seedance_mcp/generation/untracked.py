@@ -34,7 +34,7 @@ from seedance_mcp.core.wire.inputs import JobInput, estimate_cost, is_alike, rea
 from seedance_mcp.core.wire.jobs import JobPage, JobStatus
 from seedance_mcp.core.wire.json import encode_json
 from seedance_mcp.core.wire.responses import PaidRequest
-from seedance_mcp.generation.request import PreparedRequest
+from seedance_mcp.generation.preparation import PreparedRequest
 from seedance_mcp.generation.source_images import Picture
 
 log = logging.getLogger("seedance_mcp")

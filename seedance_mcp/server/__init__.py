@@ -6,6 +6,7 @@
 import logging
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
+from typing import TYPE_CHECKING
 
 import anyio
 from mcp.server import CacheHint, MCPServer
@@ -13,12 +14,14 @@ from mcp.server.subscriptions import InMemorySubscriptionBus
 
 from seedance_mcp import __version__
 from seedance_mcp.app.runtime import ResolveSandbox, Runtime
-from seedance_mcp.config.settings import Settings
 from seedance_mcp.server.call_context import State
 from seedance_mcp.server.prompts import add_prompts, check_prompt_arguments
 from seedance_mcp.server.resources import add_resources, make_publisher, name_video_type
 from seedance_mcp.server.tools import build_tools
 from seedance_mcp.server.ui_page import Apps, tell_of_page
+
+if TYPE_CHECKING:
+    from seedance_mcp.config.settings import Settings
 
 log = logging.getLogger("seedance_mcp")
 
@@ -33,7 +36,7 @@ INSTRUCTIONS = (
 )
 
 
-async def _keep(settings: Settings) -> Settings:
+async def _keep(settings: "Settings") -> "Settings":
     return settings
 
 

@@ -8,7 +8,7 @@ from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import anyio
 from mcp.server.mcpserver import Context
@@ -16,7 +16,9 @@ from mcp.server.mcpserver import Context
 from seedance_mcp.app.runtime import Runtime
 from seedance_mcp.core.error_base import SeedanceError
 from seedance_mcp.core.errors import StudioUnreachableError
-from seedance_mcp.generation.questions import Proposal
+
+if TYPE_CHECKING:
+    from seedance_mcp.generation.questions import Proposal
 
 WAIT_SECONDS_DEFAULT = 30
 WAIT_SECONDS_MAX = 45
@@ -56,7 +58,7 @@ class _Call:
 
     began_at: float
     asked_at: float | None = None
-    asked: Proposal | None = None
+    asked: "Proposal | None" = None
     progress: float = 0.0
     notes: tuple[str, ...] = ()
 
@@ -79,13 +81,13 @@ def read_notes() -> tuple[str, ...]:
     return _read_call().notes
 
 
-def begin_question(proposal: Proposal) -> None:
+def begin_question(proposal: "Proposal") -> None:
     """Stop the clock while a person is asked about a proposal."""
     call = _read_call()
     call.asked_at, call.asked = anyio.current_time(), proposal
 
 
-def end_question() -> Proposal | None:
+def end_question() -> "Proposal | None":
     """Resume the clock if a person was asked; return the subject of the question, or None."""
     call = _read_call()
     if call.asked_at is not None:

@@ -12,10 +12,8 @@ from pydantic import BaseModel, Field
 
 from seedance_mcp.core.error_base import SeedanceError
 from seedance_mcp.core.errors import PriceTooHighError, RecipientChangedError
-from seedance_mcp.core.limits import Limits
 from seedance_mcp.core.money import format_usdc
-from seedance_mcp.generation.questions import Proposal, describe_question
-from seedance_mcp.payments import policy
+from seedance_mcp.generation.request import VideoRequest
 from seedance_mcp.server.call_context import (
     Ctx,
     begin_question,
@@ -24,11 +22,12 @@ from seedance_mcp.server.call_context import (
     read_deadlines,
     telling_progress,
 )
-from seedance_mcp.server.parameters import AspectRatio, ModelName, Resolution, make_request, read_price
+from seedance_mcp.server.parameters import take_request
 
 if TYPE_CHECKING:
     from seedance_mcp.app.services import Services
-    from seedance_mcp.generation.request import VideoRequest
+    from seedance_mcp.core.limits import Limits
+    from seedance_mcp.generation.questions import Proposal
 
 RECIPIENT_SECONDS = 5
 """How long a call checks for a changed recipient if no price needs a question."""
@@ -40,23 +39,8 @@ class Question(BaseModel):
     approve: bool = Field(description="Tick to pay and start the video.")
 
 
-async def approve_price(
-    ctx: Ctx,
-    image: str,
-    prompt: str,
-    last_image: str | None,
-    model: ModelName,
-    duration: int,
-    resolution: Resolution,
-    aspect_ratio: AspectRatio,
-    camera_fixed: bool | None,
-    generate_audio: bool | None,
-    seed: int | None,
-    take: int,
-    accept_risk: bool,
-    max_price_usd: str | None,
-    wait_seconds: int,
-) -> Question | Elicit[Question]:
+@take_request
+async def approve_price(ctx: Ctx, request: VideoRequest, wait_seconds: int) -> Question | Elicit[Question]:
     """Ask the person at the host about a price above `ask_above` or a changed recipient; may run twice.
 
     The cost is stored with the quote, so that the question has the same text in both rounds.
@@ -68,46 +52,38 @@ async def approve_price(
         return Question(approve=True)  # invalid settings: nothing can be paid
     async with telling_progress(ctx, "Reading the image and asking the price"):
         services = await runtime.services()
-        order = await make_request(
-            image=image, prompt=prompt, last_image=last_image, model=model, duration=duration, resolution=resolution,
-            aspect_ratio=aspect_ratio, camera_fixed=camera_fixed, generate_audio=generate_audio, seed=seed, take=take,
-            accept_risk=accept_risk,
-        )  # fmt: skip
-        most = read_price(max_price_usd)
         if limits.ask_above_micro_usdc is None:
-            proposal = await _find_changed(services, order, most)
+            proposal = await _find_changed(services, request)
         else:
             with read_deadlines(wait_seconds).bounding("Reading the picture and asking the price"):
-                proposal = await services.generation.find_proposal(order, max_price_micro_usdc=most)
+                proposal = await services.generation.find_proposal(request)
     if proposal is None:
         return Question(approve=True)
+    from seedance_mcp.generation.questions import describe_question, unasked_error  # loaded with the services
+
     if not can_ask(ctx):
-        if proposal.has_changed:
-            raise policy.recipient_changed_error(next(one for one in proposal.recipients if one.replaces))
-        raise policy.unasked_error(limits, proposal.cost)
+        raise unasked_error(proposal, limits)
     begin_question(proposal)
     question = describe_question([proposal], proposal.cost, play_money=settings.profile.pins.play_money)
     return Elicit(question, Question)
 
 
-def _may_ask_recipient(ctx: Ctx, limits: Limits) -> bool:
+def _may_ask_recipient(ctx: Ctx, limits: "Limits") -> bool:
     """Return True if a person can approve a changed recipient, which the owner's own list excludes."""
     return not limits.recipients and can_ask(ctx)
 
 
-async def _find_changed(
-    services: "Services", order: "VideoRequest", max_price_micro_usdc: int | None
-) -> Proposal | None:
+async def _find_changed(services: "Services", request: VideoRequest) -> "Proposal | None":
     """Return the proposal for a person if the recipient changed; None if that is not known in time.
 
     The purchase checks everything again, and refuses a changed recipient that no one has approved.
     """
     with suppress(SeedanceError), anyio.move_on_after(RECIPIENT_SECONDS):
-        return await services.generation.find_proposal(order, max_price_micro_usdc=max_price_micro_usdc)
+        return await services.generation.find_proposal(request)
     return None
 
 
-def read_answer(answer: ElicitationResult[Question]) -> Proposal | None:
+def read_answer(answer: ElicitationResult[Question]) -> "Proposal | None":
     """Return the proposal that the person approved in this call; None if no one had to be asked.
 
     Raises:

@@ -3,7 +3,7 @@
 import inspect
 import logging
 from collections.abc import Callable, Mapping
-from typing import Annotated, Any, cast, get_args
+from typing import Annotated, Any, cast
 
 from mcp import MCPError
 from mcp.server import MCPServer
@@ -20,8 +20,9 @@ from mcp.types import (
 from pydantic import Field
 
 from seedance_mcp.core.texts import quote_text
+from seedance_mcp.core.wire.generation import DURATION_SECONDS_MAX, DURATION_SECONDS_MIN
+from seedance_mcp.generation.request import VIDEO_ARGUMENTS
 from seedance_mcp.server.call_context import State
-from seedance_mcp.server.parameters import AspectRatio, ModelName, Resolution
 
 log = logging.getLogger("seedance_mcp")
 
@@ -30,10 +31,8 @@ NAME_CHARACTERS_MAX, NAMES_MAX = 60, 5
 MOTIONS = ("slow push-in", "gentle parallax", "orbit to the right", "handheld drift", "still camera, moving subject")
 SHOTS = ("2", "3", "4", "6")
 CHOICES: dict[str, tuple[str, ...]] = {
-    "model": get_args(get_args(ModelName)[0]),
-    "resolution": get_args(get_args(Resolution)[0]),
-    "aspect_ratio": get_args(get_args(AspectRatio)[0]),
-    "duration": tuple(str(seconds) for seconds in range(4, 16)),
+    **{one.name: one.choices for one in VIDEO_ARGUMENTS if one.choices},
+    "duration": tuple(str(seconds) for seconds in range(DURATION_SECONDS_MIN, DURATION_SECONDS_MAX + 1)),
     "motion": MOTIONS,
     "shots": SHOTS,
 }

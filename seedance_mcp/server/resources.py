@@ -13,6 +13,7 @@ from mcp.server.subscriptions import InMemorySubscriptionBus, ResourceUpdated
 
 from seedance_mcp.adapters.media.videos import find_media_type
 from seedance_mcp.app.rendering import show_job
+from seedance_mcp.app.results import to_json
 from seedance_mcp.core.error_base import SeedanceError
 from seedance_mcp.core.texts import quote_text
 from seedance_mcp.server.call_context import State
@@ -32,7 +33,7 @@ async def read_job(job_id: str, ctx: Context) -> dict[str, Any]:
             raise ResourceNotFoundError(
                 f"No job {quote_text(job_id, 80)} is in this ledger. list_jobs shows what there is."
             )
-        return show_job(job, (await runtime.settings()).profile).model_dump(mode="json")
+        return to_json(show_job(job, (await runtime.settings()).profile))
     except SeedanceError as exc:
         raise ResourceError(f"{exc.code}: {exc}") from exc
 

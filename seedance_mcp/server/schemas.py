@@ -6,7 +6,10 @@ cannot read such a list. A result's field without a type is text, or null while 
 """
 
 from collections.abc import Mapping
-from typing import Any, cast
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, cast, get_args, get_origin
+
+from seedance_mcp.core.next_steps import NextStep
 
 Schema = dict[str, Any]
 
@@ -34,17 +37,33 @@ def compact_arguments(schema: Schema) -> Schema:
     return {**compacted, "additionalProperties": False}
 
 
-def compact_result(schema: Schema) -> Schema:
-    """Return the schema of a tool's result. Every field is present; contents of lists and objects are left out."""
-    properties: dict[str, Schema] = {}
-    for name, part in cast("dict[str, Schema]", schema["properties"]).items():
-        whole = _merge(part, schema.get("$defs", {}))
-        kept = {key: whole[key] for key in ("description", "enum") if key in part and key in whole}
-        if whole["type"] != "string" or "enum" in kept:
-            kept["type"] = whole["type"]
-            kept = _allow_null(kept) if _may_be_null(part) else kept
-        properties[name] = kept
+def describe_result(result: type) -> Schema:
+    """Return the schema of a tool's result. Every field is present; contents of lists are left out.
+
+    Args:
+        result: A class of `app.results`.
+    """
+    properties = {name: _describe_field(kind) for name, kind in result.__annotations__.items()}
     return {"type": "object", "properties": properties}
+
+
+def _describe_field(annotation: Any) -> Schema:
+    kind, *words = get_args(annotation) if get_origin(annotation) is Annotated else (annotation,)
+    choices = [choice for choice in get_args(kind) if choice is not NoneType] if get_origin(kind) is UnionType else []
+    value = _describe_type(choices[0] if choices else kind)
+    described: Schema = {"description": words[0]} if words else {}
+    if value == {}:
+        return described
+    return described | ({"anyOf": [value, {"type": "null"}]} if choices else value)
+
+
+def _describe_type(kind: Any) -> Schema:
+    """Return the schema of a type; empty for text."""
+    if get_origin(kind) is Literal:
+        return {"enum": list(get_args(kind)), "type": "string"}
+    if kind in (str, NextStep):
+        return {}
+    return {"type": {int: "integer", bool: "boolean", list: "array"}.get(get_origin(kind) or kind, "object")}
 
 
 def _allow_null(schema: Schema) -> Schema:

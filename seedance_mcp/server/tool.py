@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, cast
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
 from mcp.server.mcpserver.tools import Tool
 from mcp.types import CallToolResult, TextContent, ToolAnnotations
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from seedance_mcp.core.error_base import SeedanceError, show_payment_state
 from seedance_mcp.core.errors import InternalError
@@ -20,7 +20,7 @@ from seedance_mcp.core.redaction import redact
 from seedance_mcp.core.texts import quote_text
 from seedance_mcp.server.arguments import read_arguments
 from seedance_mcp.server.call_context import begin_call, keep_notes
-from seedance_mcp.server.schemas import compact_arguments, compact_result
+from seedance_mcp.server.schemas import compact_arguments, describe_result
 
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
@@ -43,22 +43,20 @@ class MoneyTool(Tool):
         *,
         title: str,
         annotations: ToolAnnotations,
-        result: type[BaseModel],
+        result: type,
     ) -> "MoneyTool":
-        """Build a tool from a function whose result is `Annotated[CallToolResult, result]`.
+        """Build a tool from a function that returns a `CallToolResult`.
 
         Args:
             fn: The function; its docstring is the description for the host.
             title: The title for people.
             annotations: Hints for the host about reading, spending and repeating.
-            result: The model of its structured content.
+            result: The class of its structured content, of `app.results`.
         """
-        tool = cast("MoneyTool", cls.from_function(fn, title=title, annotations=annotations))
-        model = tool.fn_metadata.arg_model
-        model.model_config["extra"] = "forbid"
-        model.model_rebuild(force=True)
-        tool.parameters = compact_arguments(model.model_json_schema(by_alias=True))
-        tool.fn_metadata.output_schema = compact_result(result.model_json_schema(mode="serialization"))
+        # Without a model of the SDK's for the result: building and applying it costs more than it shows.
+        tool = cast("MoneyTool", cls.from_function(fn, title=title, annotations=annotations, structured_output=False))
+        tool.parameters = compact_arguments(tool.parameters)
+        tool.fn_metadata.output_schema = describe_result(result)
         return tool
 
     async def run(self, arguments: dict[str, Any], context: Any, convert_result: bool = False) -> Any:
@@ -66,15 +64,15 @@ class MoneyTool(Tool):
         begin_call()
         try:
             read = read_arguments(arguments, self.parameters)
+            problems = self._list_problems(read.values)
+            if problems:
+                return _fail("request", f"{'; '.join(problems)}. Nothing was paid.", **show_payment_state("none"))
             keep_notes(read.notes)
             return await super().run(read.values, context, convert_result)
         except SeedanceError as exc:  # of the arguments; those of the tool arrive as a `ToolError`
             return self._fail_as_known(exc)
         except ToolError as exc:
             cause = exc.__cause__
-            if isinstance(cause, ValidationError):
-                text = _describe_arguments(cause, list(self.parameters["properties"]))
-                return _fail("request", f"{text} Nothing was paid.", **show_payment_state("none"))
             if isinstance(cause, SeedanceError):
                 return self._fail_as_known(cause)
             if isinstance(exc, UnexpectedToolError):
@@ -82,6 +80,16 @@ class MoneyTool(Tool):
                 broken = InternalError(f"{self.name} failed unexpectedly.", payment_state="held")
                 return _fail(broken.code, str(broken), **show_payment_state(broken.payment_state))
             raise
+
+    def _list_problems(self, values: dict[str, Any]) -> list[str]:
+        """Return what is wrong with the arguments of a call. The SDK's own model ignores unknown ones."""
+        known = list(self.parameters["properties"])
+        problems = [_describe_unknown(name, known) for name in values if name not in known]
+        try:
+            self.fn_metadata.validate_arguments(values)
+        except ValidationError as exc:
+            problems += [_describe_invalid(error) for error in exc.errors(include_url=False)]
+        return problems[:PROBLEMS_MAX]
 
     def _fail_as_known(self, exc: SeedanceError) -> CallToolResult:
         """Log and build the result of one of our own errors."""
@@ -103,20 +111,18 @@ def _fail(code: str, text: str, **facts: object) -> CallToolResult:
     )
 
 
-def _describe_arguments(exc: ValidationError, known: Sequence[str]) -> str:
-    """Describe the invalid arguments, without the validator's links."""
-    return "; ".join(_describe_argument(error, known) for error in exc.errors(include_url=False)[:PROBLEMS_MAX]) + "."
+def _describe_unknown(name: str, known: Sequence[str]) -> str:
+    """Describe an argument that a tool does not have, with the nearest that it has."""
+    shown = name if len(name) <= NAME_CHARACTERS_MAX else quote_text(name, NAME_CHARACTERS_MAX)
+    nearest = get_close_matches(shown.lower(), known, n=1)
+    return f"{shown}: there is no such argument" + (f"; the nearest is {nearest[0]}" if nearest else "")
 
 
-def _describe_argument(error: "ErrorDetails", known: Sequence[str]) -> str:
-    """Describe one invalid argument; of an unknown one, name the nearest that there is."""
-    where = ".".join(str(part) for part in error["loc"])
-    name = where if len(where) <= NAME_CHARACTERS_MAX else quote_text(where, NAME_CHARACTERS_MAX)
-    if error["type"] == "extra_forbidden":
-        nearest = get_close_matches(name.lower(), known, n=1)
-        return f"{name}: there is no such argument" + (f"; the nearest is {nearest[0]}" if nearest else "")
+def _describe_invalid(error: "ErrorDetails") -> str:
+    """Describe one missing or invalid argument."""
+    name = ".".join(str(part) for part in error["loc"])
     value = "" if error["type"] == "missing" else f", not {_quote(error['input'])}"
-    return f"{name}: {error['msg']}{value}"
+    return f"{name}: {error['msg'].removeprefix('Value error, ')}{value}"
 
 
 def _quote(value: object) -> str:

@@ -7,6 +7,7 @@ every fact twice (as data and as the same JSON in text), and never sends a video
 import base64
 import json
 import logging
+from collections.abc import Awaitable, Callable, Mapping
 from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, cast
@@ -15,15 +16,15 @@ from mcp.server.mcpserver import ElicitationResult, Resolve
 from mcp.server.mcpserver.tools import Tool
 from mcp.types import CallToolResult, ImageContent, ResourceLink, TextContent, ToolAnnotations
 from opentelemetry import trace
-from pydantic import BaseModel
 
 from seedance_mcp.adapters.media.videos import find_media_type
 from seedance_mcp.app.rendering import show_generation, show_job, show_jobs, show_quote, show_upload
-from seedance_mcp.app.results import JobResult, JobsResult, QuoteResult, UploadResult, WalletResult
+from seedance_mcp.app.results import JobResult, JobsResult, QuoteResult, UploadResult, WalletResult, to_json
 from seedance_mcp.app.wallet_rendering import explain_no_purchase, show_wallet
 from seedance_mcp.core.error_base import show_payment_state
 from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.core.redaction import redact_data
+from seedance_mcp.generation.request import VideoRequest
 from seedance_mcp.jobs.undelivered import EXPIRED
 from seedance_mcp.server.call_context import (
     WAIT_SECONDS_DEFAULT,
@@ -34,27 +35,7 @@ from seedance_mcp.server.call_context import (
     read_notes,
     telling_progress,
 )
-from seedance_mcp.server.parameters import (
-    JOBS_DEFAULT,
-    AcceptRisk,
-    AspectRatio,
-    CameraFixed,
-    Duration,
-    GenerateAudio,
-    Image,
-    JobId,
-    JobsLimit,
-    LastImage,
-    MaxPrice,
-    ModelName,
-    Prompt,
-    Resolution,
-    Seed,
-    Take,
-    WaitSeconds,
-    make_request,
-    read_price,
-)
+from seedance_mcp.server.parameters import JOBS_DEFAULT, Image, JobId, JobsLimit, WaitSeconds, take_request
 from seedance_mcp.server.price_approval import Question, approve_price, can_ask, read_answer
 from seedance_mcp.server.tool import ERROR_KEY, MoneyTool
 
@@ -64,7 +45,7 @@ RESULT_EXPIRED = "result_expired"
 """Code of a paid job whose result is not available any more."""
 
 
-async def upload_image(ctx: Ctx, image: Image) -> Annotated[CallToolResult, UploadResult]:
+async def upload_image(ctx: Ctx, image: Image) -> CallToolResult:
     """Upload an image to the studio. Costs $0.01, once per image. animate_image does it by itself."""
     async with telling_progress(ctx, "Reading and uploading the image"):
         services = await find_runtime(ctx).services()
@@ -72,69 +53,35 @@ async def upload_image(ctx: Ctx, image: Image) -> Annotated[CallToolResult, Uplo
     return _answer(show_upload(hosted))
 
 
+@take_request
 async def quote_price(
     ctx: Ctx,
-    image: Image,
-    prompt: Prompt,
-    last_image: LastImage = None,
-    model: ModelName = "seedance-fast",
-    duration: Duration = 4,
-    resolution: Resolution = "480p",
-    aspect_ratio: AspectRatio = "auto",
-    camera_fixed: CameraFixed = None,
-    generate_audio: GenerateAudio = None,
-    seed: Seed = None,
-    take: Take = 1,
-    accept_risk: AcceptRisk = False,
-    max_price_usd: MaxPrice = None,
+    request: VideoRequest,
     wait_seconds: WaitSeconds = WAIT_SECONDS_DEFAULT,
-) -> Annotated[CallToolResult, QuoteResult]:
+) -> CallToolResult:
     """Price of a video made from an image, and whether the owner's limits allow it. Free. animate_image buys it."""
     async with telling_progress(ctx, "Reading the image and asking the price"):
         services = await find_runtime(ctx).quote_services()
-        order = await make_request(
-            image=image, prompt=prompt, last_image=last_image, model=model, duration=duration, resolution=resolution,
-            aspect_ratio=aspect_ratio, camera_fixed=camera_fixed, generate_audio=generate_audio, seed=seed, take=take,
-            accept_risk=accept_risk,
-        )  # fmt: skip
         with read_deadlines(wait_seconds).bounding("Reading the picture and asking the price"):
-            most = read_price(max_price_usd)
-            quote = await services.generation.quote(order, max_price_micro_usdc=most, can_ask=can_ask(ctx))
+            quote = await services.generation.quote(request, can_ask=can_ask(ctx))
     return _answer(show_quote(quote))
 
 
+@take_request
 async def animate_image(
     ctx: Ctx,
-    image: Image,
-    prompt: Prompt,
+    request: VideoRequest,
     answer: Annotated[ElicitationResult[Question], Resolve(approve_price)],
-    last_image: LastImage = None,
-    model: ModelName = "seedance-fast",
-    duration: Duration = 4,
-    resolution: Resolution = "480p",
-    aspect_ratio: AspectRatio = "auto",
-    camera_fixed: CameraFixed = None,
-    generate_audio: GenerateAudio = None,
-    seed: Seed = None,
-    take: Take = 1,
-    accept_risk: AcceptRisk = False,
-    max_price_usd: MaxPrice = None,
     wait_seconds: WaitSeconds = WAIT_SECONDS_DEFAULT,
-) -> Annotated[CallToolResult, JobResult]:
+) -> CallToolResult:
     """Buy a video made from an image and wait for it. SPENDS MONEY, once: a repeated call joins the first."""
     agreed = read_answer(answer)
     async with telling_progress(ctx, "Reading the image and asking the price") as progress:
         runtime = find_runtime(ctx)
         services = await runtime.services()
-        order = await make_request(
-            image=image, prompt=prompt, last_image=last_image, model=model, duration=duration, resolution=resolution,
-            aspect_ratio=aspect_ratio, camera_fixed=camera_fixed, generate_audio=generate_audio, seed=seed, take=take,
-            accept_risk=accept_risk,
-        )  # fmt: skip
         deadlines = read_deadlines(wait_seconds)
         generated = await services.generation.generate(
-            order,
-            max_price_micro_usdc=read_price(max_price_usd),
+            request,
             agreed_micro_usdc=0 if agreed is None else agreed.cost.total_micro_usdc,
             agreed_recipients=None if agreed is None else agreed.recipients,
             prepare_until=deadlines.answer,
@@ -151,7 +98,7 @@ async def get_job(
     ctx: Ctx,
     job_id: JobId,
     wait_seconds: WaitSeconds = WAIT_SECONDS_DEFAULT,
-) -> Annotated[CallToolResult, JobResult]:
+) -> CallToolResult:
     """Wait for a job; saves its video to `file` once complete. Free."""
     async with telling_progress(ctx, "Asking the studio") as progress:
         runtime = find_runtime(ctx)
@@ -166,7 +113,7 @@ async def get_job(
     return _answer_job(result, thumbnail, has_link=settings.resource_links)
 
 
-async def list_jobs(ctx: Ctx, limit: JobsLimit = JOBS_DEFAULT) -> Annotated[CallToolResult, JobsResult]:
+async def list_jobs(ctx: Ctx, limit: JobsLimit = JOBS_DEFAULT) -> CallToolResult:
     """Recent jobs, newest first, also those of lost sessions. Free."""
     async with telling_progress(ctx, "Asking the studio"):
         services = await find_runtime(ctx).services()
@@ -174,7 +121,7 @@ async def list_jobs(ctx: Ctx, limit: JobsLimit = JOBS_DEFAULT) -> Annotated[Call
     return _answer(show_jobs(recent))
 
 
-async def wallet_status(ctx: Ctx) -> Annotated[CallToolResult, WalletResult]:
+async def wallet_status(ctx: Ctx) -> CallToolResult:
     """Address, balances, limits, spending, unfinished payments, and how to fund. Free."""
     runtime = find_runtime(ctx)
     try:
@@ -188,18 +135,18 @@ def _answer_job(result: JobResult, thumbnail: bytes | None, *, has_link: bool) -
     """Build the result of a job. A job that failed at the studio is an error with all its facts: it was paid."""
     mark_span(result)
     _log_job(result)
-    answer = _answer(result, file=result.file if has_link else None, thumbnail=thumbnail)
-    if result.status == "failed":
+    answer = _answer(result, file=result["file"] if has_link else None, thumbnail=thumbnail)
+    if result["status"] == "failed":
         answer.is_error = True
-        money = {} if result.price_micro_usdc is None else show_payment_state("settled")
-        code = RESULT_EXPIRED if (result.error or "").startswith(EXPIRED) else "job_failed"
-        answer.meta = {ERROR_KEY: {"code": code, **money, "amount_micro_usdc": result.price_micro_usdc}}
+        money = {} if result["price_micro_usdc"] is None else show_payment_state("settled")
+        code = RESULT_EXPIRED if (result["error"] or "").startswith(EXPIRED) else "job_failed"
+        answer.meta = {ERROR_KEY: {"code": code, **money, "amount_micro_usdc": result["price_micro_usdc"]}}
     return answer
 
 
-def _answer(result: BaseModel, *, file: str | None = None, thumbnail: bytes | None = None) -> CallToolResult:
+def _answer(result: Mapping[str, Any], *, file: str | None = None, thumbnail: bytes | None = None) -> CallToolResult:
     """Build a result with the same facts as data and as text, a link to the saved file, and its thumbnail."""
-    facts = cast("dict[str, Any]", redact_data(result.model_dump(mode="json")))
+    facts = cast("dict[str, Any]", redact_data(to_json(result)))
     if "notes" in facts:
         facts["notes"] = [*read_notes(), *facts["notes"]]
     text = json.dumps(facts, ensure_ascii=False, separators=(",", ":"))
@@ -222,42 +169,45 @@ def mark_span(result: JobResult) -> None:
     span = trace.get_current_span()
     if not span.is_recording():
         return
-    span.set_attribute("seedance.status", result.status)
-    if result.job_id is not None:
-        span.set_attribute("seedance.job_id", result.job_id)
-    if result.rail is not None and result.price_micro_usdc is not None:
-        span.set_attribute("seedance.rail", result.rail)
-        span.set_attribute("seedance.price_micro_usdc", result.price_micro_usdc)
+    span.set_attribute("seedance.status", result["status"])
+    if result["job_id"] is not None:
+        span.set_attribute("seedance.job_id", result["job_id"])
+    if result["rail"] is not None and result["price_micro_usdc"] is not None:
+        span.set_attribute("seedance.rail", result["rail"])
+        span.set_attribute("seedance.price_micro_usdc", result["price_micro_usdc"])
 
 
 def _log_job(result: JobResult) -> None:
-    facts = {name: getattr(result, name) for name in ("job_id", "status", "rail", "price_micro_usdc")}
-    log.info("job %s is %s", result.job_id or "without id", result.status, extra=facts)
+    facts = {name: result[name] for name in ("job_id", "status", "rail", "price_micro_usdc")}
+    log.info("job %s is %s", result["job_id"] or "without id", result["status"], extra=facts)
+
+
+RESULTS: dict[str, type] = {
+    "animate_image": JobResult,
+    "get_job": JobResult,
+    "quote_price": QuoteResult,
+    "upload_image": UploadResult,
+    "list_jobs": JobsResult,
+    "wallet_status": WalletResult,
+}
+"""The class of each tool's structured content."""
 
 
 @cache
 def build_tools() -> tuple[Tool, ...]:
     """Return all tools, the most useful first; built once, because no server changes them."""
     reading = ToolAnnotations(read_only_hint=True, destructive_hint=False, open_world_hint=True)
+    paying = ToolAnnotations(read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=True)
+    spending = paying.model_copy(update={"destructive_hint": True})
     return (
-        MoneyTool.make(
-            animate_image,
-            title="Animate image (spends money)",
-            annotations=ToolAnnotations(
-                read_only_hint=False, destructive_hint=True, idempotent_hint=True, open_world_hint=True
-            ),
-            result=JobResult,
-        ),
-        MoneyTool.make(get_job, title="Get job", annotations=reading, result=JobResult),
-        MoneyTool.make(quote_price, title="Quote price", annotations=reading, result=QuoteResult),
-        MoneyTool.make(
-            upload_image,
-            title="Upload image ($0.01)",
-            annotations=ToolAnnotations(
-                read_only_hint=False, destructive_hint=False, idempotent_hint=True, open_world_hint=True
-            ),
-            result=UploadResult,
-        ),
-        MoneyTool.make(list_jobs, title="List jobs", annotations=reading, result=JobsResult),
-        MoneyTool.make(wallet_status, title="Wallet status", annotations=reading, result=WalletResult),
+        _make(animate_image, "Animate image (spends money)", spending),
+        _make(get_job, "Get job", reading),
+        _make(quote_price, "Quote price", reading),
+        _make(upload_image, "Upload image ($0.01)", paying),
+        _make(list_jobs, "List jobs", reading),
+        _make(wallet_status, "Wallet status", reading),
     )
+
+
+def _make(function: Callable[..., Awaitable[CallToolResult]], title: str, annotations: ToolAnnotations) -> Tool:
+    return MoneyTool.make(function, title=title, annotations=annotations, result=RESULTS[function.__name__])

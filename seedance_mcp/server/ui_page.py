@@ -21,7 +21,6 @@ from mcp.server.extension import Extension, ResourceBinding
 from mcp.server.mcpserver.resources import Resource
 from pydantic import Field
 
-from seedance_mcp.config.settings import read_settings
 from seedance_mcp.core.errors import ConfigError
 
 EXTENSION = "io.modelcontextprotocol/ui"
@@ -71,6 +70,8 @@ class Apps(Extension):
 
 def find_origins(environ: Mapping[str, str]) -> list[str]:
     """Return the origins of the owner's studio's videos; the live studio's if the settings are invalid."""
+    from seedance_mcp.config.settings import read_settings  # no start waits for it
+
     try:
         profile = read_settings(environ, blocking=True).profile
     except ConfigError:  # the first call reports the problem

@@ -234,13 +234,13 @@ async def test_a_receipt_is_a_link_only_at_the_sandbox_that_gave_it(settings: Se
     await write_job(settings, studio)
     [job] = await read_jobs(settings)
 
-    here = show_job(job, settings.at_studio(studio).profile).receipt
-    elsewhere = show_job(job, settings.at_studio(find_dead_studio()).profile).receipt
-    live = show_job(job, LIVE).receipt
+    here = show_job(job, settings.at_studio(studio).profile)["receipt"]
+    elsewhere = show_job(job, settings.at_studio(find_dead_studio()).profile)["receipt"]
+    live = show_job(job, LIVE)["receipt"]
 
     assert here is not None
     assert elsewhere is not None
     assert live is not None
-    assert here.explorer_url == f"{studio}/_sandbox/tx/{here.transaction}"
-    assert elsewhere.explorer_url is None
-    assert json.dumps(live.explorer_url).startswith('"https://basescan.org/tx/')
+    assert here["explorer_url"] == f"{studio}/_sandbox/tx/{here['transaction']}"
+    assert elsewhere["explorer_url"] is None
+    assert json.dumps(live["explorer_url"]).startswith('"https://basescan.org/tx/')

@@ -27,7 +27,7 @@ class PlannedVideo:
         days_ago: When it was, once `date_back` has been told.
     """
 
-    order: VideoRequest
+    request: VideoRequest
     faults: tuple[str, ...] = ()
     wait_seconds: float = 30
     days_ago: int = 0
@@ -43,9 +43,7 @@ def make_history(environ: Mapping[str, str], plan: Sequence[PlannedVideo]) -> No
 
         deadline = anyio.current_time() + planned.wait_seconds
         with suppress(SeedanceError):
-            await services.generation.generate(
-                planned.order, max_price_micro_usdc=None, deadline=deadline, report=report
-            )
+            await services.generation.generate(planned.request, deadline=deadline, report=report)
         bought.set()
 
     async def work(runtime: Runtime) -> None:
@@ -68,7 +66,7 @@ def date_back(ledger_file: Path, plan: Sequence[PlannedVideo]) -> None:
         for planned in plan:
             seconds = planned.days_ago * DAY_SECONDS
             found = db.execute(
-                "SELECT id FROM payments WHERE json_extract(arguments, '$.prompt') = ?", (planned.order.prompt,)
+                "SELECT id FROM payments WHERE json_extract(arguments, '$.prompt') = ?", (planned.request.prompt,)
             ).fetchall()
             for (payment_id,) in found:
                 db.execute("UPDATE payments SET created_at = created_at - ? WHERE id = ?", (seconds, payment_id))

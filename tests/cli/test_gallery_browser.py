@@ -158,17 +158,17 @@ def build_house(folder: Path, stack: ExitStack) -> House:
     environ = open_account(folder, stack, job_seconds=0.2)
     harbour, garden = str(draw(folder / "harbour.png")), str(draw(folder / "garden.png", colour=(30, 120, 60)))
     plan = [
-        PlannedVideo(order=VideoRequest(image=harbour, prompt=HOSTILE), days_ago=3),
+        PlannedVideo(request=VideoRequest(image=harbour, prompt=HOSTILE), days_ago=3),
         PlannedVideo(
-            order=VideoRequest(image=garden, prompt=LONG, last_image=harbour, model="seedance", resolution="720p"),
+            request=VideoRequest(image=garden, prompt=LONG, last_image=harbour, model="seedance", resolution="720p"),
             days_ago=2,
         ),
-        PlannedVideo(order=VideoRequest(image=garden, prompt="Petals fall"), faults=("failed_job:1",)),
-        PlannedVideo(order=VideoRequest(image=harbour, prompt="The boat drifts out")),
-        PlannedVideo(order=VideoRequest(image=garden, prompt="Bees come"), faults=("stuck_job:1",), wait_seconds=4),
+        PlannedVideo(request=VideoRequest(image=garden, prompt="Petals fall"), faults=("failed_job:1",)),
+        PlannedVideo(request=VideoRequest(image=harbour, prompt="The boat drifts out")),
+        PlannedVideo(request=VideoRequest(image=garden, prompt="Bees come"), faults=("stuck_job:1",), wait_seconds=4),
     ]
     make_history(environ, plan)
-    held = PlannedVideo(order=VideoRequest(image=harbour, prompt="Fog rolls in"), faults=("page_for_payment",))
+    held = PlannedVideo(request=VideoRequest(image=harbour, prompt="Fog rolls in"), faults=("page_for_payment",))
     make_history(environ, [held])
     date_back(read_settings(environ).ledger_file, plan)
     return House(environ, stack.enter_context(open_gallery(environ)), folder)
@@ -378,7 +378,7 @@ async def test_a_job_that_ends_while_the_page_is_open_is_shown_and_a_video_that_
         )  # an idle page looks every 5 s
         picture = str(draw(tmp_path / "picture.png"))
         await run_in_thread(
-            lambda: make_history(environ, [PlannedVideo(order=VideoRequest(image=picture, prompt="First"))])
+            lambda: make_history(environ, [PlannedVideo(request=VideoRequest(image=picture, prompt="First"))])
         )
         url = await run_in_thread(lambda: stack.enter_context(open_gallery(environ)))
         async with visit(browser, url) as seen:

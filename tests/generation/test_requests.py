@@ -1,48 +1,57 @@
-"""An order's arguments are spelt out wherever a framework reads or a face passes them: nowhere may one be forgotten."""
+"""The arguments of a video are written in one table, from which every interface is made."""
 
-import ast
 import inspect
+import re
 from collections.abc import Callable
-from dataclasses import MISSING, fields
+from dataclasses import fields
 from typing import Any
 
 import pytest
 
 from seedance_mcp.cli import video_commands
-from seedance_mcp.generation.request import VideoRequest
-from seedance_mcp.server import price_approval, tools
+from seedance_mcp.cli.batch_input import COLUMNS
+from seedance_mcp.core.errors import RequestError
+from seedance_mcp.core.wire.generation import NormalisedRequest
+from seedance_mcp.generation.request import VIDEO_ARGUMENTS, VideoRequest
+from seedance_mcp.server import tools
 
-FIELDS = {
-    field.name: inspect.Parameter.empty if field.default is MISSING else field.default for field in fields(VideoRequest)
-}
-"""Every argument with its default."""
+DEFAULTS = {one.name: one.default for one in VIDEO_ARGUMENTS}
+NOT_IN_IDENTITY = {"accept_risk", "max_price_usd"}
 
 
 @pytest.mark.parametrize("face", [tools.animate_image, tools.quote_price, video_commands.animate, video_commands.quote])
-def test_every_face_takes_every_argument_with_the_same_default(face: Callable[..., Any]) -> None:
+def test_every_interface_takes_every_argument_with_the_same_default(face: Callable[..., Any]) -> None:
     taken = {name: parameter.default for name, parameter in inspect.signature(face).parameters.items()}
     if face in (video_commands.animate, video_commands.quote):  # many pictures, and a file of rows may have the prompts
         assert taken["images"] is taken["prompt"] is None
-        taken |= {name: FIELDS[name] for name in ("image", "prompt")}
+        taken |= {name: DEFAULTS[name] for name in ("image", "prompt")}
 
-    assert {name: taken[name] for name in FIELDS} == FIELDS
+    assert {name: taken[name] for name in DEFAULTS} == DEFAULTS
 
 
-@pytest.mark.parametrize(
-    ("face", "passing", "passed"),
-    [
-        (tools.animate_image, "make_request", set(FIELDS)),
-        (tools.quote_price, "make_request", set(FIELDS)),
-        (price_approval.approve_price, "make_request", set(FIELDS)),
-        (video_commands.animate, "_gather", set(FIELDS) - {"image"} | {"max_price_usd"}),
-        (video_commands.quote, "_gather", set(FIELDS) - {"image"} | {"max_price_usd"}),
-    ],
-)
-def test_every_face_passes_every_argument_on_under_its_own_name(
-    face: Callable[..., Any], passing: str, passed: set[str]
-) -> None:
-    calls = [node for node in ast.walk(ast.parse(inspect.getsource(face))) if isinstance(node, ast.Call)]
-    [call] = [call for call in calls if isinstance(call.func, ast.Name) and call.func.id == passing]
+def test_every_argument_is_a_column_of_a_batch_file() -> None:
+    assert list(COLUMNS) == list(DEFAULTS)
 
-    assert {keyword.arg for keyword in call.keywords} == passed
-    assert all(isinstance(word.value, ast.Name) and word.value.id == word.arg for word in call.keywords)
+
+def test_identity_has_every_argument_that_changes_the_video() -> None:
+    request = NormalisedRequest(**{field.name: None for field in fields(NormalisedRequest)})  # type: ignore[arg-type]
+
+    assert set(request.arguments()) == set(DEFAULTS) - NOT_IN_IDENTITY
+
+
+@pytest.mark.parametrize("argument", VIDEO_ARGUMENTS, ids=lambda one: one.name)
+def test_description_repeats_choices_range_and_default(argument: Any) -> None:
+    words = set(re.findall(r"[\w:-]+", argument.info.description.replace("4-15", "4 15").replace("1-1000", "1 1000")))
+    small = [bound for bound in (argument.info.minimum, argument.info.maximum) if bound and abs(bound) < 10**6]
+    default = [] if argument.is_required or argument.default is None else [argument.default]
+
+    assert {str(one).lower() for one in (*argument.choices, *small, *default)} <= words
+
+
+def test_price_limit_is_read_as_an_amount() -> None:
+    def read(text: str | None) -> int | None:
+        return VideoRequest(image="a.png", prompt="x", max_price_usd=text).max_price_micro_usdc
+
+    assert (read(None), read("0.5"), read("2")) == (None, 500_000, 2_000_000)
+    with pytest.raises(RequestError, match="max_price_usd"):
+        read("much")

@@ -43,8 +43,8 @@ def clock() -> Clock:
     return Clock()
 
 
-async def animate(services: Services, order: VideoRequest) -> Any:
-    return await services.generation.generate(order, max_price_micro_usdc=None, deadline=soon())
+async def animate(services: Services, request: VideoRequest) -> Any:
+    return await services.generation.generate(request, deadline=soon())
 
 
 def between(services: Services, change: Callable[[SendPaid], SendPaid]) -> None:
@@ -71,9 +71,9 @@ async def test_a_price_that_comes_late_is_not_signed_for_over_a_payment_that_was
 ) -> None:
     sandbox = make_sandbox()
     settings = settings_for(sandbox, funded_key, tmp_path / "data")
-    order = VideoRequest(image=str(make_picture()), prompt="x")
+    request = VideoRequest(image=str(make_picture()), prompt="x")
     async with services_on(settings) as slow, services_on(settings) as quick:
-        await slow.generation.upload(order.image)
+        await slow.generation.upload(request.image)
         studio: Any = slow.studio
         ask, priced, may_go_on = studio.send, anyio.Event(), anyio.Event()
 
@@ -87,14 +87,14 @@ async def test_a_price_that_comes_late_is_not_signed_for_over_a_payment_that_was
         animations: list[Any] = []
 
         async def animate_slowly() -> None:
-            animations.append(await animate(slow, order))
+            animations.append(await animate(slow, request))
 
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(animate_slowly)
             await priced.wait()
             break_with(sandbox, "settle_then_402:1")
             with pytest.raises(PaymentRefusedError):
-                await animate(quick, order)
+                await animate(quick, request)
             transaction: Any = quick.ledger
             connect(transaction).execute(
                 "UPDATE payments SET hold_until = 0 WHERE state = 'refused'"
@@ -184,9 +184,9 @@ async def test_a_page_of_json_instead_of_a_paid_answer_is_not_taken_for_a_purcha
     make_sandbox: Make, make_picture: Draw, funded_key: str, tmp_path: Path
 ) -> None:
     sandbox = make_sandbox()
-    order = VideoRequest(image=str(make_picture()), prompt="x")
+    request = VideoRequest(image=str(make_picture()), prompt="x")
     async with services_on(settings_for(sandbox, funded_key, tmp_path / "data")) as services:
-        await services.generation.upload(order.image)
+        await services.generation.upload(request.image)
         portals = [1, 1]
 
         def log_in_first(send: SendPaid) -> SendPaid:
@@ -200,8 +200,8 @@ async def test_a_page_of_json_instead_of_a_paid_answer_is_not_taken_for_a_purcha
 
         between(services, log_in_first)
         with pytest.raises(PaymentOutcomeUnknownError):
-            await animate(services, order)
-        job = (await animate(services, order)).job
+            await animate(services, request)
+        job = (await animate(services, request)).job
 
     assert job.status == "complete"
     assert paid(sandbox) == [UPLOAD, CLIP]
@@ -233,7 +233,7 @@ async def test_a_fault_of_our_own_after_the_sending_does_not_say_that_nothing_wa
 ) -> None:
     sandbox = make_sandbox()
     settings = settings_for(sandbox, funded_key, tmp_path / "data")
-    order = VideoRequest(image=str(make_picture()), prompt="x")
+    request = VideoRequest(image=str(make_picture()), prompt="x")
 
     def break_after(send_paid: SendPaid) -> SendPaid:
         async def broken(request: Any, credential: Any) -> Any:
@@ -245,17 +245,17 @@ async def test_a_fault_of_our_own_after_the_sending_does_not_say_that_nothing_wa
     told: list[SeedanceError] = []
     with suppress(ExceptionGroup):  # the background task's own end; a face writes it to its log
         async with services_on(settings) as services:
-            await services.generation.upload(order.image)
+            await services.generation.upload(request.image)
             between(services, break_after)
             try:
-                await animate(services, order)
+                await animate(services, request)
             except SeedanceError as exc:
                 told.append(exc)
     assert [error.payment_state for error in told] == ["held"]
     assert "What was paid, if anything, is in the ledger." in str(told[0])
     assert paid(sandbox) == [UPLOAD, CLIP]
     async with services_on(settings) as services:
-        assert (await animate(services, order)).job is not None
+        assert (await animate(services, request)).job is not None
     assert paid(sandbox) == [UPLOAD, CLIP]
 
 
@@ -281,15 +281,15 @@ async def test_without_a_chain_to_ask_a_refused_request_is_not_bought_again_by_i
 ) -> None:
     sandbox = make_sandbox()
     settings = on_chains(settings_for(sandbox, funded_key, tmp_path / "data"))
-    order = VideoRequest(image=str(make_picture()), prompt="x")
+    request = VideoRequest(image=str(make_picture()), prompt="x")
     async with services_on(settings, now=clock) as services:
-        await services.generation.upload(order.image)
+        await services.generation.upload(request.image)
         break_with(sandbox, "settle_then_402:1")
         with pytest.raises(PaymentRefusedError):
-            await animate(services, order)
+            await animate(services, request)
         let_expire(sandbox, clock)
         with pytest.raises(PaymentOutcomeUnknownError, match="no chain says whether it moved"):
-            await animate(services, order)
+            await animate(services, request)
 
     assert paid(sandbox) == [UPLOAD, CLIP]
 
@@ -300,13 +300,13 @@ async def test_with_a_clock_that_is_ahead_a_refused_charge_is_held_until_the_cha
     clock.ahead = 50
     sandbox = make_sandbox(rails=("mpp",))
     settings = on_chains(settings_for(sandbox, funded_key, tmp_path / "data"))
-    order = VideoRequest(image=str(make_picture()), prompt="x")
+    request = VideoRequest(image=str(make_picture()), prompt="x")
     async with services_on(settings, now=clock) as services:
-        await services.generation.upload(order.image)
+        await services.generation.upload(request.image)
         break_with(sandbox, "settle_then_402:1")
         for _ in range(2):
             with pytest.raises(PaymentRefusedError):
-                await animate(services, order)
+                await animate(services, request)
 
     assert paid(sandbox) == [UPLOAD, CLIP]
 
@@ -316,12 +316,12 @@ async def test_a_job_whose_settlement_failed_does_not_make_its_payment_settled(
 ) -> None:
     sandbox = make_sandbox(rails=("mpp",))
     settings = settings_for(sandbox, funded_key, tmp_path / "data")
-    order = VideoRequest(image=str(make_picture()), prompt="x")
+    request = VideoRequest(image=str(make_picture()), prompt="x")
     async with services_on(settings, now=clock) as services:
-        await services.generation.upload(order.image)
+        await services.generation.upload(request.image)
         break_with(sandbox, "fail_settlement")
         with suppress(SeedanceError):
-            await animate(services, order)
+            await animate(services, request)
         reconciler: Any = services.reconciler
         states: list[str] = []
         for passed in (30, 30):  # over, but too short ago to be sure; and then for certain
@@ -340,20 +340,16 @@ async def test_a_yes_is_good_for_its_own_price_however_long_it_took_and_whatever
 ) -> None:
     sandbox = make_sandbox()
     settings = settings_for(sandbox, funded_key, tmp_path / "data", SEEDANCE_ASK_ABOVE="0.10")
-    order = VideoRequest(image=str(make_picture()), prompt="x")
+    request = VideoRequest(image=str(make_picture()), prompt="x")
     refused: list[str] = []
     async with services_on(settings, now=clock) as services:
-        asked = await services.generation.find_proposal(order)
+        asked = await services.generation.find_proposal(request)
         for agreed in (0, UPLOAD + CLIP - 1):
             with pytest.raises(PriceTooHighError) as raised:
-                await services.generation.generate(
-                    order, max_price_micro_usdc=None, agreed_micro_usdc=agreed, deadline=soon()
-                )
+                await services.generation.generate(request, agreed_micro_usdc=agreed, deadline=soon())
             refused.append(str(raised.value))
         clock.ahead = 50  # a person takes time; much more, and the studio's clock would be in the way
-        animation = await services.generation.generate(
-            order, max_price_micro_usdc=None, agreed_micro_usdc=UPLOAD + CLIP, deadline=soon()
-        )
+        animation = await services.generation.generate(request, agreed_micro_usdc=UPLOAD + CLIP, deadline=soon())
 
     assert asked is not None
     assert asked.cost.total_micro_usdc == UPLOAD + CLIP
@@ -367,12 +363,12 @@ async def test_a_payment_of_a_wallet_that_was_changed_since_is_brought_to_its_en
 ) -> None:
     sandbox = make_sandbox()
     settings = settings_for(sandbox, funded_key, tmp_path / "data")
-    order = VideoRequest(image=str(make_picture()), prompt="x")
+    request = VideoRequest(image=str(make_picture()), prompt="x")
     async with services_on(settings, now=clock) as services:
-        await services.generation.upload(order.image)
+        await services.generation.upload(request.image)
         break_with(sandbox, "error_for_payment")
         with pytest.raises(PaymentOutcomeUnknownError):
-            await animate(services, order)
+            await animate(services, request)
     let_expire(sandbox, clock)
     async with services_on(replace(settings, wallet_key="0x" + "5" * 64), now=clock) as services:
         await resume(services, 2)

@@ -33,13 +33,13 @@ def hold_back(_: SendPaid) -> SendPaid:
 
 
 @asynccontextmanager
-async def left_unsent(settings: Settings, order: VideoRequest) -> AsyncGenerator[Any]:
+async def left_unsent(settings: Settings, request: VideoRequest) -> AsyncGenerator[Any]:
     """An services whose upload is paid, and whose video's credential was signed and never sent."""
     async with services_on(settings) as services:
-        await services.generation.upload(order.image)
+        await services.generation.upload(request.image)
         between(services, hold_back)
         with pytest.raises(PaymentOutcomeUnknownError):
-            await animate(services, order)
+            await animate(services, request)
         yield services
 
 
@@ -93,13 +93,13 @@ async def test_a_chain_that_runs_ahead_of_our_clock_does_not_make_a_living_crede
     make_sandbox: Make, make_picture: Draw, funded_key: str, tmp_path: Path, rail: str
 ) -> None:
     sandbox = make_sandbox(rails=(rail,))
-    order = VideoRequest(image=str(make_picture()), prompt="x")
+    request = VideoRequest(image=str(make_picture()), prompt="x")
     settings = settings_for(sandbox, funded_key, tmp_path / "data")
-    async with left_unsent(settings, order) as services:
+    async with left_unsent(settings, request) as services:
         sandbox.chain.let_pass(EXPIRED_SECONDS)
         sandbox.tempo.let_pass(EXPIRED_SECONDS)
         with pytest.raises(PaymentOutcomeUnknownError):
-            await animate(services, order)
+            await animate(services, request)
     ledger = await ledger_of(settings)
     assert [payment.state for payment in await ledger.recent_payments(9)] == ["signed", "settled"], (
         "nothing was signed anew"

@@ -108,17 +108,17 @@ async def test_a_clock_that_jumps_after_a_purchase_loses_nothing(
 ) -> None:
     sandbox = make_sandbox()
     settings = settings_for(sandbox, funded_key, tmp_path / "data")
-    order = VideoRequest(image=str(make_picture()), prompt="x")
+    request = VideoRequest(image=str(make_picture()), prompt="x")
     jump = 0.0
 
     def now() -> float:
         return time.time() + jump
 
     async with services_on(settings, now=now) as services:
-        first = await services.generation.generate(order, max_price_micro_usdc=None, deadline=soon())
+        first = await services.generation.generate(request, deadline=soon())
         for seconds in (-600.0, 3600.0):
             jump = seconds
-            again = await services.generation.generate(order, max_price_micro_usdc=None, deadline=soon())
+            again = await services.generation.generate(request, deadline=soon())
             assert first.job is not None
             assert again.job is not None
             assert again.job.job_id == first.job.job_id
@@ -164,11 +164,11 @@ async def test_two_servers_with_one_wallet_and_one_request_buy_it_once(
 ) -> None:
     sandbox = make_sandbox(faults=("slow_answer=0.5",))
     settings = settings_for(sandbox, funded_key, tmp_path / "data")
-    order = VideoRequest(image=str(make_picture()), prompt="x")
+    request = VideoRequest(image=str(make_picture()), prompt="x")
     jobs: list[str | None] = []
 
     async def ask(services: Services) -> None:
-        done = await services.generation.generate(order, max_price_micro_usdc=None, deadline=soon())
+        done = await services.generation.generate(request, deadline=soon())
         jobs.append(done.job and done.job.job_id)
 
     async with services_on(settings) as one, services_on(settings) as two, anyio.create_task_group() as calls:
@@ -184,13 +184,13 @@ async def test_many_calls_at_once_in_one_server_are_one_purchase(
     make_sandbox: Callable[..., Sandbox], make_picture: Callable[..., Path], funded_key: str, tmp_path: Path
 ) -> None:
     sandbox = make_sandbox()
-    order = VideoRequest(image=str(make_picture()), prompt="x")
+    request = VideoRequest(image=str(make_picture()), prompt="x")
     jobs: set[str | None] = set()
 
     async with services_on(settings_for(sandbox, funded_key, tmp_path / "data")) as services:
 
         async def ask() -> None:
-            done = await services.generation.generate(order, max_price_micro_usdc=None, deadline=soon())
+            done = await services.generation.generate(request, deadline=soon())
             jobs.add(done.job and done.job.job_id)
 
         async with anyio.create_task_group() as calls:
@@ -205,19 +205,19 @@ async def test_a_caller_who_leaves_in_the_middle_of_a_payment_stops_nothing(
     make_sandbox: Callable[..., Sandbox], make_picture: Callable[..., Path], funded_key: str, tmp_path: Path
 ) -> None:
     sandbox = make_sandbox(faults=("slow_answer=1",))
-    order = VideoRequest(image=str(make_picture()), prompt="x")
+    request = VideoRequest(image=str(make_picture()), prompt="x")
     async with services_on(settings_for(sandbox, funded_key, tmp_path / "data")) as services:
         async with anyio.create_task_group() as caller:
 
             async def ask() -> None:
-                await services.generation.generate(order, max_price_micro_usdc=None, deadline=soon())
+                await services.generation.generate(request, deadline=soon())
 
             caller.start_soon(ask)
             with anyio.fail_after(WAIT_SECONDS):
                 while len(paid(sandbox)) < 2:  # the video's money has moved, its answer has not come
                     await anyio.sleep(0.02)
             caller.cancel_scope.cancel()
-        again = await services.generation.generate(order, max_price_micro_usdc=None, deadline=soon())
+        again = await services.generation.generate(request, deadline=soon())
 
     assert again.job is not None
     assert again.job.finished
@@ -228,17 +228,17 @@ async def test_a_price_that_rose_since_the_quote_is_refused_with_both_figures(
     make_sandbox: Callable[..., Sandbox], make_picture: Callable[..., Path], funded_key: str, tmp_path: Path
 ) -> None:
     sandbox = make_sandbox()
-    order = VideoRequest(image=str(make_picture()), prompt="x")
+    request = VideoRequest(image=str(make_picture()), prompt="x", max_price_usd="90")
     settings = settings_for(sandbox, funded_key, tmp_path / "data", SEEDANCE_MAX_PRICE_PER_VIDEO="100")
     async with services_on(
         replace(settings, limits=replace(settings.limits, max_per_day_micro_usdc=10**9))
     ) as services:
-        await services.generation.upload(order.image)
-        quote = await services.generation.quote(order)
+        await services.generation.upload(request.image)
+        quote = await services.generation.quote(request)
         async with httpx.AsyncClient() as http:
             await http.post(f"{sandbox.url}/_sandbox/faults", json={"faults": ["tampered_offer=price_x100"]})
         with pytest.raises(PriceTooHighError) as raised:
-            await services.generation.generate(order, max_price_micro_usdc=90_000_000, deadline=soon())
+            await services.generation.generate(request, deadline=soon())
 
     assert quote.exact
     assert "$32.00" in str(raised.value)

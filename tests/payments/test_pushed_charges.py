@@ -94,16 +94,16 @@ def studio(make_sandbox: Make) -> Sandbox:
 
 
 @pytest.fixture
-def order(make_picture: Draw) -> VideoRequest:
+def video_request(make_picture: Draw) -> VideoRequest:
     return VideoRequest(image=str(make_picture()), prompt="x")
 
 
 async def test_without_the_owners_word_nothing_is_pushed(
-    studio: Sandbox, order: VideoRequest, funded_key: str, tmp_path: Path
+    studio: Sandbox, video_request: VideoRequest, funded_key: str, tmp_path: Path
 ) -> None:
     async with services_on(settings_for(studio, funded_key, tmp_path / "data")) as services:
         with pytest.raises(UnacceptableOfferError, match="SEEDANCE_ALLOW_PUSH") as raised:
-            await services.generation.upload(order.image)
+            await services.generation.upload(video_request.image)
 
     assert raised.value.payment_state == "none"
     assert paid(studio) == []
@@ -111,28 +111,26 @@ async def test_without_the_owners_word_nothing_is_pushed(
 
 @pytest.mark.parametrize("rpc", [None, "/no-one-answers-here"])
 async def test_nothing_is_pushed_to_a_chain_that_does_not_answer(
-    studio: Sandbox, order: VideoRequest, funded_key: str, tmp_path: Path, rpc: str | None
+    studio: Sandbox, video_request: VideoRequest, funded_key: str, tmp_path: Path, rpc: str | None
 ) -> None:
     settings = pushing(studio, funded_key, tmp_path)
     settings = through(settings, *(() if rpc is None else (studio.url + rpc,)))
     async with services_on(settings) as services:
         with pytest.raises(UnacceptableOfferError, match="does not answer now") as raised:
-            await services.generation.upload(order.image)
+            await services.generation.upload(video_request.image)
 
     assert raised.value.payment_state == "none"
     assert paid(studio) == []
 
 
 async def test_a_studio_that_takes_nothing_else_is_paid_once_and_its_fee_is_booked(
-    studio: Sandbox, order: VideoRequest, funded_key: str, tmp_path: Path
+    studio: Sandbox, video_request: VideoRequest, funded_key: str, tmp_path: Path
 ) -> None:
     settings = pushing(studio, funded_key, tmp_path)
     async with services_on(settings) as services:
-        await services.generation.upload(order.image)
-        quote = await services.generation.quote(order, max_price_micro_usdc=None)
-        animation, again = [
-            await services.generation.generate(order, max_price_micro_usdc=None, deadline=soon()) for _ in range(2)
-        ]
+        await services.generation.upload(video_request.image)
+        quote = await services.generation.quote(video_request)
+        animation, again = [await services.generation.generate(video_request, deadline=soon()) for _ in range(2)]
 
     assert quote.refusal is None
     assert "before it accepts the work" in " ".join(quote.notes)
@@ -154,13 +152,18 @@ async def test_a_studio_that_takes_nothing_else_is_paid_once_and_its_fee_is_book
 
 @pytest.mark.parametrize("base_micro_usdc", [0, 50_000_000])
 async def test_nothing_is_pushed_where_anything_else_is_offered(
-    make_sandbox: Make, order: VideoRequest, funded_key: str, funded_address: str, tmp_path: Path, base_micro_usdc: int
+    make_sandbox: Make,
+    video_request: VideoRequest,
+    funded_key: str,
+    funded_address: str,
+    tmp_path: Path,
+    base_micro_usdc: int,
 ) -> None:
     sandbox = make_sandbox(rails=("x402", "mpp"), takes_pushed=True, funded_on=("mpp",))
     sandbox.chain.mint(funded_address, base_micro_usdc)
     async with services_on(pushing(sandbox, funded_key, tmp_path, SEEDANCE_RAILS="mpp,x402")) as services:
         with nullcontext() if base_micro_usdc else pytest.raises(InsufficientBalanceError):
-            await services.generation.upload(order.image)
+            await services.generation.upload(video_request.image)
 
     assert paid(sandbox) == []
     assert len(sandbox.chain.settlements()) == (1 if base_micro_usdc else 0)
@@ -168,13 +171,13 @@ async def test_nothing_is_pushed_where_anything_else_is_offered(
 
 @pytest.mark.parametrize("fault", ["drop_after_settle:1", "error_for_payment:1", "settle_then_402:1"])
 async def test_what_was_pushed_is_shown_again_and_bought_with_once(
-    studio: Sandbox, order: VideoRequest, funded_key: str, tmp_path: Path, fault: str
+    studio: Sandbox, video_request: VideoRequest, funded_key: str, tmp_path: Path, fault: str
 ) -> None:
     settings = pushing(studio, funded_key, tmp_path)
     async with services_on(settings) as services:
-        await services.generation.upload(order.image)
+        await services.generation.upload(video_request.image)
         break_with(studio, fault)
-        animation = await services.generation.generate(order, max_price_micro_usdc=None, deadline=soon())
+        animation = await services.generation.generate(video_request, deadline=soon())
 
     assert animation.job is not None
     assert animation.job.status == "complete"
@@ -185,18 +188,18 @@ async def test_what_was_pushed_is_shown_again_and_bought_with_once(
 
 
 async def test_a_studio_that_takes_the_money_and_refuses_is_not_paid_again(
-    studio: Sandbox, order: VideoRequest, funded_key: str, tmp_path: Path
+    studio: Sandbox, video_request: VideoRequest, funded_key: str, tmp_path: Path
 ) -> None:
     clock = Clock()
     settings = pushing(studio, funded_key, tmp_path)
     charges: list[str] = []
     async with services_on(settings, now=clock) as services:
-        await services.generation.upload(order.image)
+        await services.generation.upload(video_request.image)
         break_with(studio, "second_402:1")
         for ahead in (0, 0, CHALLENGE_SECONDS):
             let_pass(studio, clock, ahead)
             with pytest.raises(PaymentOutcomeUnknownError, match=r"Tempo transaction 0x|by transaction 0x") as raised:
-                await services.generation.generate(order, max_price_micro_usdc=None, deadline=soon())
+                await services.generation.generate(video_request, deadline=soon())
             charges.append(raised.value.payment_state)
 
     assert charges == ["settled"] * 3
@@ -205,24 +208,24 @@ async def test_a_studio_that_takes_the_money_and_refuses_is_not_paid_again(
 
 
 async def test_an_upload_that_was_taken_and_refused_is_not_bought_again(
-    studio: Sandbox, order: VideoRequest, funded_key: str, tmp_path: Path
+    studio: Sandbox, video_request: VideoRequest, funded_key: str, tmp_path: Path
 ) -> None:
     clock = Clock()
     async with services_on(pushing(studio, funded_key, tmp_path), now=clock) as services:
         break_with(studio, "second_402")
         with pytest.raises(PaymentOutcomeUnknownError):
-            await services.generation.upload(order.image)
+            await services.generation.upload(video_request.image)
         break_with(studio)
         let_pass(studio, clock, CHALLENGE_SECONDS)
         with pytest.raises(StudioRejectedError, match="not bought again for a day") as raised:
-            await services.generation.upload(order.image)
+            await services.generation.upload(video_request.image)
 
     assert raised.value.payment_state == "settled"
     assert paid(studio) == [UPLOAD]
 
 
 async def test_the_hash_is_shown_to_the_studio_whatever_our_own_node_does_not_say(
-    studio: Sandbox, order: VideoRequest, funded_key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    studio: Sandbox, video_request: VideoRequest, funded_key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(push, "PUSH_SECONDS", 1)
     settings = pushing(studio, funded_key, tmp_path)
@@ -230,7 +233,7 @@ async def test_the_hash_is_shown_to_the_studio_whatever_our_own_node_does_not_sa
         serve_node(settings, deaf_to={"eth_getTransactionReceipt"}) as node,
         services_on(through(settings, node.url)) as services,
     ):
-        hosted = await services.generation.upload(order.image)
+        hosted = await services.generation.upload(video_request.image)
 
     assert hosted.upload.image_url
     assert paid(studio) == [UPLOAD]
@@ -238,7 +241,7 @@ async def test_the_hash_is_shown_to_the_studio_whatever_our_own_node_does_not_sa
 
 
 async def test_a_charge_that_the_chain_undoes_costs_one_fee_however_often_it_is_tried(
-    studio: Sandbox, order: VideoRequest, funded_key: str, tmp_path: Path
+    studio: Sandbox, video_request: VideoRequest, funded_key: str, tmp_path: Path
 ) -> None:
     clock = Clock()
     settings = pushing(studio, funded_key, tmp_path)
@@ -249,11 +252,11 @@ async def test_a_charge_that_the_chain_undoes_costs_one_fee_however_often_it_is_
         charges: list[str] = []
         for _ in range(3):
             with pytest.raises(PaymentRefusedError, match="undid the payment") as raised:
-                await services.generation.upload(order.image)
+                await services.generation.upload(video_request.image)
             charges.append(raised.value.payment_state)
         let_pass(studio, clock, CHALLENGE_SECONDS)
         with pytest.raises(PolicyError, match="clock"):  # it would be tried again, if our clock had not jumped
-            await services.generation.upload(order.image)
+            await services.generation.upload(video_request.image)
 
     assert charges == ["held"] * 3
     assert len(paid(studio)) == 1
@@ -262,7 +265,7 @@ async def test_a_charge_that_the_chain_undoes_costs_one_fee_however_often_it_is_
 
 
 async def test_what_was_signed_is_not_pushed_any_more_once_the_owner_takes_his_word_back(
-    studio: Sandbox, order: VideoRequest, funded_key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    studio: Sandbox, video_request: VideoRequest, funded_key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(push, "PUSH_SECONDS", 1)
     clock = Clock()
@@ -272,14 +275,14 @@ async def test_what_was_signed_is_not_pushed_any_more_once_the_owner_takes_his_w
         services_on(through(settings, node.url)) as services,
     ):
         with pytest.raises(PaymentOutcomeUnknownError) as raised:
-            await services.generation.upload(order.image)
+            await services.generation.upload(video_request.image)
     async with services_on(settings_for(studio, funded_key, tmp_path / "data"), now=clock) as services:
         with pytest.raises(PaymentOutcomeUnknownError):
-            await services.generation.upload(order.image)
+            await services.generation.upload(video_request.image)
         moved = paid(studio)
         let_pass(studio, clock, CHALLENGE_SECONDS)
         with pytest.raises(PolicyError):
-            await services.generation.upload(order.image)
+            await services.generation.upload(video_request.image)
 
     assert raised.value.payment_state == "held"
     assert moved == []
@@ -287,15 +290,15 @@ async def test_what_was_signed_is_not_pushed_any_more_once_the_owner_takes_his_w
 
 
 async def test_money_that_the_chain_saw_move_cannot_be_written_off(
-    studio: Sandbox, order: VideoRequest, funded_key: str, tmp_path: Path
+    studio: Sandbox, video_request: VideoRequest, funded_key: str, tmp_path: Path
 ) -> None:
     clock = Clock()
     settings = pushing(studio, funded_key, tmp_path)
     async with services_on(settings, now=clock) as services:
-        await services.generation.upload(order.image)
+        await services.generation.upload(video_request.image)
         break_with(studio, "second_402:1")
         with pytest.raises(PaymentOutcomeUnknownError):
-            await services.generation.generate(order, max_price_micro_usdc=None, deadline=soon())
+            await services.generation.generate(video_request, deadline=soon())
     clock.ahead = CHALLENGE_SECONDS
     ledger = await SQLiteLedger.open(settings.ledger_file)
     [payment] = await ledger.unfinished_payments(clock())

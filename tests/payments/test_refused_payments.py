@@ -53,15 +53,15 @@ async def test_a_refusal_that_took_the_money_is_found_out_and_its_video_delivere
     make_sandbox: Make, make_picture: Draw, funded_key: str, tmp_path: Path, clock: Clock, rail: str, sponsored: bool
 ) -> None:
     sandbox = make_sandbox(rails=(rail,), sponsors_fees=sponsored)
-    order = VideoRequest(image=str(make_picture()), prompt="x")
+    request = VideoRequest(image=str(make_picture()), prompt="x")
     settings = settings_for(sandbox, funded_key, tmp_path / "data")
     async with services_on(settings, now=clock) as services:
-        await services.generation.upload(order.image)
+        await services.generation.upload(request.image)
         break_with(sandbox, "settle_then_402:1")
         with pytest.raises(PaymentRefusedError) as raised:
-            await services.generation.generate(order, max_price_micro_usdc=None, deadline=soon())
+            await services.generation.generate(request, deadline=soon())
         let_expire(sandbox, clock)
-        animation = await services.generation.generate(order, max_price_micro_usdc=None, deadline=soon())
+        animation = await services.generation.generate(request, deadline=soon())
 
     assert raised.value.payment_state == "held"
     assert animation.job is not None
@@ -74,13 +74,13 @@ async def test_a_refused_repetition_says_nothing_about_the_first_sending(
     make_sandbox: Make, make_picture: Draw, funded_key: str, tmp_path: Path
 ) -> None:
     sandbox = make_sandbox()
-    order = VideoRequest(image=str(make_picture()), prompt="x")
+    request = VideoRequest(image=str(make_picture()), prompt="x")
     async with services_on(settings_for(sandbox, funded_key, tmp_path / "data")) as services:
-        await services.generation.upload(order.image)
+        await services.generation.upload(request.image)
         break_with(sandbox, "error_for_payment:1", "second_402:1")
         with pytest.raises(PaymentOutcomeUnknownError) as raised:
-            await services.generation.generate(order, max_price_micro_usdc=None, deadline=soon())
-        animation = await services.generation.generate(order, max_price_micro_usdc=None, deadline=soon())
+            await services.generation.generate(request, deadline=soon())
+        animation = await services.generation.generate(request, deadline=soon())
 
     assert raised.value.payment_state == "held"
     assert animation.job is not None
@@ -91,17 +91,17 @@ async def test_without_the_chains_word_a_refused_request_is_not_bought_again(
     make_sandbox: Make, make_picture: Draw, funded_key: str, tmp_path: Path, clock: Clock
 ) -> None:
     sandbox = make_sandbox()
-    order = VideoRequest(image=str(make_picture()), prompt="x")
+    request = VideoRequest(image=str(make_picture()), prompt="x")
     settings = settings_for(sandbox, funded_key, tmp_path / "data")
     settings = replace(settings, profile=replace(settings.profile, rpc_urls=(f"{sandbox.url}/no-one-answers-here",)))
     async with services_on(settings, now=clock) as services:
-        await services.generation.upload(order.image)
+        await services.generation.upload(request.image)
         break_with(sandbox, "settle_then_402:1")
         with pytest.raises(PaymentRefusedError):
-            await services.generation.generate(order, max_price_micro_usdc=None, deadline=soon())
+            await services.generation.generate(request, deadline=soon())
         let_expire(sandbox, clock)
         with pytest.raises(PaymentOutcomeUnknownError, match="no chain says whether it moved"):
-            await services.generation.generate(order, max_price_micro_usdc=None, deadline=soon())
+            await services.generation.generate(request, deadline=soon())
 
     assert paid(sandbox) == [UPLOAD, CLIP]
     assert len(await signed(sandbox)) == 2
@@ -111,15 +111,15 @@ async def test_a_refusal_that_took_nothing_is_over_once_the_chain_says_so(
     make_sandbox: Make, make_picture: Draw, funded_key: str, tmp_path: Path, clock: Clock
 ) -> None:
     sandbox = make_sandbox()
-    order = VideoRequest(image=str(make_picture()), prompt="x")
+    request = VideoRequest(image=str(make_picture()), prompt="x")
     async with services_on(settings_for(sandbox, funded_key, tmp_path / "data"), now=clock) as services:
-        await services.generation.upload(order.image)
+        await services.generation.upload(request.image)
         break_with(sandbox, "second_402:1")
         with pytest.raises(PaymentRefusedError):
-            await services.generation.generate(order, max_price_micro_usdc=None, deadline=soon())
+            await services.generation.generate(request, deadline=soon())
         let_expire(sandbox, clock)
         # A new purchase is begun, and only the studio's clock, which did not jump, is in its way.
         with pytest.raises(PolicyError, match="clock"):
-            await services.generation.generate(order, max_price_micro_usdc=None, deadline=soon())
+            await services.generation.generate(request, deadline=soon())
 
     assert paid(sandbox) == [UPLOAD]

@@ -190,7 +190,23 @@ def check_request(request: NormalisedRequest) -> None:
     Raises:
         RequestError: With the invalid argument and its allowed values.
     """
-    prompt = request.prompt.strip()
+    check_prompt(request.prompt)
+    if not DURATION_SECONDS_MIN <= request.duration_seconds <= DURATION_SECONDS_MAX:
+        raise RequestError(
+            f"duration is {request.duration_seconds}; "
+            f"allowed are {DURATION_SECONDS_MIN} to {DURATION_SECONDS_MAX} seconds."
+        )
+    if request.seed is not None and abs(request.seed) > SEED_MAX:
+        raise RequestError(f"seed is beyond {SEED_MAX}, the largest that the studio takes.", "Choose a smaller one.")
+
+
+def check_prompt(text: str) -> None:
+    """Check that a prompt is neither empty nor too long.
+
+    Raises:
+        RequestError: It is.
+    """
+    prompt = text.strip()
     if not prompt:
         raise RequestError("The prompt is empty.", "Say in words what should move and how.")
     try:
@@ -203,13 +219,6 @@ def check_request(request: NormalisedRequest) -> None:
             f"The prompt has {characters} characters (an emoji counts as two); {PROMPT_CHARACTERS_MAX} are allowed.",
             "Shorten it.",
         )
-    if not DURATION_SECONDS_MIN <= request.duration_seconds <= DURATION_SECONDS_MAX:
-        raise RequestError(
-            f"duration is {request.duration_seconds}; "
-            f"allowed are {DURATION_SECONDS_MIN} to {DURATION_SECONDS_MAX} seconds."
-        )
-    if request.seed is not None and abs(request.seed) > SEED_MAX:
-        raise RequestError(f"seed is beyond {SEED_MAX}, the largest that the studio takes.", "Choose a smaller one.")
 
 
 def encode_generation(

@@ -1,0 +1,45 @@
+"""Video options: the arguments of a video as options of a command."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from functools import wraps
+from typing import Annotated, Any, TypeAlias
+
+import typer
+
+from seedance_mcp.generation.request import VIDEO_ARGUMENTS, VideoArgument, spell_signature
+
+NUMBER_SHOWN_MAX = 1_000_000
+
+Arguments: TypeAlias = Mapping[str, object]
+"""The values of a command's options, by the arguments' names."""
+
+
+def take_arguments(function: Callable[..., None]) -> Callable[..., None]:
+    """Return a command with an option for each argument of a video instead of its parameter `arguments`.
+
+    Pictures are no options, and a file of rows may have the prompts, so `prompt` may be left out.
+    """
+    options = [_make_optional(one) for one in VIDEO_ARGUMENTS if one.name != "image"]
+
+    @wraps(function)
+    def spelled(**given: Any) -> None:
+        function(arguments={one.name: given.pop(one.name) for one in options}, **given)
+
+    signature = spell_signature(function, "arguments", [(one, _annotate(one)) for one in options])
+    spelled.__signature__ = signature  # pyright: ignore[reportAttributeAccessIssue]
+    spelled.__annotations__ = {name: one.annotation for name, one in signature.parameters.items()}
+    return spelled
+
+
+def _make_optional(argument: VideoArgument) -> VideoArgument:
+    return replace(argument, type=argument.type | None, default=None) if argument.is_required else argument
+
+
+def _annotate(argument: VideoArgument) -> Any:
+    """Return an argument's type with its words and bounds, as Typer reads them."""
+    info = argument.info
+    names = [f"--{argument.name.replace('_', '-')}"] if argument.type is bool else []  # without a `--no-` form
+    is_small = info.maximum is not None and info.maximum <= NUMBER_SHOWN_MAX  # a larger bound tells a reader nothing
+    least, most = (info.minimum, info.maximum) if is_small else (None, None)
+    return Annotated[argument.type, typer.Option(*names, min=least, max=most, help=info.help)]

@@ -85,7 +85,15 @@ print(*sorted(set(sys.modules) - before))
 """
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     assert "seedance_mcp.server" in loaded
-    assert [name for name in loaded if name in forbidden or name.startswith("seedance_mcp.sandbox")] == []
+    late = ("seedance_mcp.sandbox", "seedance_mcp.config.settings", "seedance_mcp.payments")
+    assert [name for name in loaded if name in forbidden or name.startswith(late)] == []
+
+
+def test_command_line_loads_no_validation_library() -> None:
+    program = "import sys, seedance_mcp.cli.main; print(*sorted(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert "seedance_mcp.cli.video_commands" in loaded
+    assert [name for name in loaded if name in ("httpx", "mcp", "PIL", "pydantic", "sqlite3")] == []
 
 
 def test_toml_and_yaml_libraries_load_only_to_edit_such_a_file() -> None:

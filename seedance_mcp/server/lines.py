@@ -2,9 +2,14 @@
 
 The SDK's reader drops an invalid line: half a surrogate pair in an argument, a byte order mark, a field of the wrong
 type. Its sender would wait forever. This module answers such a line with a JSON-RPC error. Only valid messages reach
-the SDK; this module does not interpret them.
+the SDK; this module interprets none of them but a stale first one.
+
+A client may ask `server/discover` first, and send `initialize` if no answer comes soon (the Vercel AI SDK waits for one
+second). The SDK serves the revision of the first request that it gets, and refuses the other one. So a server that was
+slow to start must skip a question whose answer is no longer awaited.
 """
 
+import contextlib
 import json
 import logging
 import os
@@ -13,9 +18,11 @@ import sys
 from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass
 from io import TextIOWrapper
+from math import inf
 from typing import Any, cast
 
 import anyio
+from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from mcp.server import MCPServer
 from mcp.server.stdio import stdio_server
 from mcp.shared.message import SessionMessage
@@ -28,8 +35,13 @@ from seedance_mcp.server import State
 log = logging.getLogger("seedance_mcp")
 
 STDIN, STDERR = 0, 2
+DISCOVER, INITIALIZE = "server/discover", "initialize"
 BYTE_ORDER_MARK = "\ufeff"
 PLACE_CHARACTERS_MAX = 120
+STALE_SECONDS = 0.05
+"""How long a first `server/discover` is held for an `initialize`, which is in the pipe already if it was given up."""
+HELD_MAX = 10
+"""How many lines are held."""
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
@@ -123,6 +135,40 @@ class HostLines:
                 await self._answer(JSONRPCError(jsonrpc="2.0", id=refusal.request_id, error=error))
 
 
+async def skip_stale_discovery(lines: MemoryObjectReceiveStream[str]) -> AsyncIterator[str]:
+    """Yield the lines; a first `server/discover` is left out if an `initialize` is already behind it."""
+    held: list[str] = []
+    with anyio.move_on_after(STALE_SECONDS) as waiting, contextlib.suppress(anyio.EndOfStream):
+        waiting.deadline = inf  # no limit for the first line
+        while len(held) < HELD_MAX:
+            line = await lines.receive()
+            method, is_request = _read_head(line)
+            if held and method == INITIALIZE:
+                log.info("The host did not wait for the answer to %s.", DISCOVER)
+                held.clear()
+            held.append(line)
+            if is_request and (len(held) > 1 or method != DISCOVER):
+                break
+            if waiting.deadline == inf and is_request:
+                waiting.deadline = anyio.current_time() + STALE_SECONDS
+    for line in held:
+        yield line
+    async for line in lines:
+        yield line
+
+
+def _read_head(line: str) -> tuple[str | None, bool]:
+    """Return the method of a valid line, and True if it is a request."""
+    message = cast("dict[str, str]", json.loads(line))
+    return message.get("method"), "method" in message and "id" in message
+
+
+async def _relay(lines: AsyncIterable[str], ahead: MemoryObjectSendStream[str]) -> None:
+    async with ahead:
+        async for line in lines:
+            await ahead.send(line)
+
+
 async def serve_stdio(server: MCPServer[State]) -> None:
     """Serve until the host closes stdin."""
     written = anyio.Event()
@@ -132,12 +178,16 @@ async def serve_stdio(server: MCPServer[State]) -> None:
         await written.wait()
         await streams[0].send(SessionMessage(error))
 
-    lines: Any = HostLines(anyio.wrap_file(_claim_stdin()), answer)  # the SDK only iterates over the lines
-    async with stdio_server(stdin=lines) as (read_stream, write_stream):
-        streams.append(write_stream)
-        written.set()
-        lowlevel = server._lowlevel_server  # pyright: ignore[reportPrivateUsage]  # as its own run_stdio_async does
-        await lowlevel.run(read_stream, write_stream, lowlevel.create_initialization_options())
+    ahead, received = anyio.create_memory_object_stream[str]()
+    lines: Any = skip_stale_discovery(received)  # the SDK only iterates over the lines
+    async with anyio.create_task_group() as tasks:
+        tasks.start_soon(_relay, HostLines(anyio.wrap_file(_claim_stdin()), answer), ahead)
+        async with stdio_server(stdin=lines) as (read_stream, write_stream):
+            streams.append(write_stream)
+            written.set()
+            lowlevel = server._lowlevel_server  # pyright: ignore[reportPrivateUsage]  # as its own run_stdio_async does
+            await lowlevel.run(read_stream, write_stream, lowlevel.create_initialization_options())
+        tasks.cancel_scope.cancel()
 
 
 def _claim_stdin() -> TextIOWrapper:

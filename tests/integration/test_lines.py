@@ -3,6 +3,7 @@
 import json
 from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -77,6 +78,42 @@ def test_a_byte_order_mark_before_the_first_message_is_accepted() -> None:
 
     assert answer["id"] == 1
     assert answer["result"]["serverInfo"]["name"] == "seedance"
+
+
+DISCOVER = {
+    "jsonrpc": "2.0",
+    "id": "probe",
+    "method": "server/discover",
+    "params": {
+        "_meta": {
+            "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+            "io.modelcontextprotocol/clientInfo": {"name": "t", "version": "1"},
+            "io.modelcontextprotocol/clientCapabilities": {},
+        }
+    },
+}
+CANCELLED = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": "probe"}}
+
+
+@pytest.mark.parametrize("between", [[], [CANCELLED]], ids=["at once", "cancelled"])
+def test_discovery_that_was_given_up_does_not_lose_the_handshake(between: list[dict[str, Any]]) -> None:
+    with start(forked=True) as process:
+        say(process, DISCOVER, *between, HELLO)
+        answer: dict[str, Any] = hear(process)
+        process.communicate(timeout=LEAVE_SECONDS)
+    assert answer["id"] == HELLO["id"]
+    assert answer["result"]["serverInfo"]["name"] == "seedance"
+
+
+def test_discovery_that_is_awaited_is_answered() -> None:
+    with start(forked=True) as process:
+        say(process, DISCOVER)
+        answer: dict[str, Any] = hear(process)
+        say(process, {**LIST, "params": DISCOVER["params"]})
+        listed: dict[str, Any] = hear(process)
+        process.communicate(timeout=LEAVE_SECONDS)
+    assert (answer["id"], listed["id"]) == ("probe", LIST["id"])
+    assert listed["result"]["tools"]
 
 
 def test_a_prompt_with_wrong_arguments_is_refused_by_name() -> None:

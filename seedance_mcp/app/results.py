@@ -21,14 +21,18 @@ class ReceiptResult(TypedDict):
 
 
 class UploadResult(TypedDict):
-    """A hosted image."""
+    """A hosted image, or a link where a person can give one."""
 
-    image_url: str
-    upload_id: str
-    sha256: str
-    media_type: str
+    image: str | None
+    upload_url: str | None
+    expires_at: str | None
+    curl: str | None
+    image_url: str | None
+    upload_id: str | None
+    sha256: str | None
+    media_type: str | None
     size_bytes: int
-    price_usd: Annotated[str, "Paid now"]
+    price_usd: str
     price_micro_usdc: int
     notes: list[str]
     next_step: NextStep
@@ -53,7 +57,7 @@ class QuoteResult(TypedDict):
     exact: Annotated[bool, "Else from a table"]
     price_usd: str | None
     price_micro_usdc: int | None
-    upload_price_usd: Annotated[str, "Comes on top"]
+    upload_price_usd: str
     cost_usd: Annotated[str | None, "Most, with upload and fees"]
     offers: list[OfferResult]
     allowed: bool
@@ -138,14 +142,14 @@ class WalletResult(TypedDict):
     max_per_day_usd: str
     max_total_usd: str | None
     ask_above_usd: str | None
-    unlimited: Annotated[list[str], "Unset limits"]
+    unlimited: list[str]
     spent_24h_usd: Annotated[str, "With holds"]
     spent_total_usd: str
     left_today_usd: str
     unfinished_payments: list[UnfinishedResult]
     frozen_since: str | None
     more_unfinished: int
-    held_usd: Annotated[str, "All unfinished, fees too"]
+    held_usd: str
     next_step: NextStep
 
 

@@ -20,6 +20,7 @@ from seedance_mcp.core.error_base import SeedanceError
 from seedance_mcp.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from seedance_mcp.app.picker import Picker
     from seedance_mcp.app.services import Services
     from seedance_mcp.config.settings import Settings
     from seedance_mcp.core.records import Job
@@ -28,8 +29,8 @@ log = logging.getLogger("seedance_mcp")
 
 BROKEN_SECONDS = 60
 """How long after a fault of our own what is not over is looked into again."""
-PRUNE_SECONDS = 24 * 3600
-"""Pause between two looks for videos that are older than the owner keeps them."""
+PRUNE_SECONDS = 3600
+"""Pause between two looks for videos and pictures that are older than the owner keeps them."""
 RESUME_SECONDS = 3
 """How long after its start a server that no one calls looks for what an earlier one left."""
 
@@ -61,10 +62,11 @@ class Runtime:
         self._start = start
         self._changed = changed
         self._stack = AsyncExitStack()
-        self._lock, self._resolving = anyio.Lock(), anyio.Lock()
+        self._lock, self._resolving, self._picking = anyio.Lock(), anyio.Lock(), anyio.Lock()
         self._settings: Settings | None = None
         self._services: Services | None = None
         self._window: Services | None = None
+        self._picker: Picker | None = None
 
     async def settings(self) -> "Settings":
         """Return the owner's settings; with what is not understood in them, settings that sign nothing.
@@ -100,8 +102,8 @@ class Runtime:
                 settings = await self.settings()
                 self._services = services = await self._open(settings)
                 self._start(lambda: _keep_up(services))
-                if settings.keep_days is not None and settings.limits.problem is None:
-                    self._start(lambda: _prune_daily(services))
+                if settings.limits.problem is None:
+                    self._start(lambda: _prune_hourly(services))
             return self._services
 
     async def resume_left(self) -> None:
@@ -124,6 +126,24 @@ class Runtime:
                 if self._window is None:
                     self._window = await self._open(await self.settings(), problem=exc)
                 return self._window
+
+    async def picker(self) -> "Picker":
+        """Return what opens pages on which a person gives a picture.
+
+        Raises:
+            ConfigError: The settings do not say where the data folder is.
+        """
+        async with self._picking:
+            if self._picker is None:
+                settings = await self.settings()
+                await anyio.to_thread.run_sync(importlib.import_module, "seedance_mcp.app.picker")
+                from seedance_mcp.adapters.media.received import ReceivedPictures
+                from seedance_mcp.app.picker import Picker
+
+                received = ReceivedPictures(settings.pictures_dir, settings.videos_dir)
+                self._picker = Picker(received, profile=settings.profile.name, start=self._start)
+                self._stack.callback(self._picker.close)
+            return self._picker
 
     async def find_thumbnail(self, job: "Job") -> bytes | None:
         """Return the small JPEG of a finished job, unless the owner switched thumbnails off."""
@@ -172,13 +192,13 @@ async def _keep_up(services: "Services") -> None:
         await anyio.sleep(BROKEN_SECONDS)
 
 
-async def _prune_daily(services: "Services") -> None:
-    """Delete what is older than the owner keeps it, now and every day that the server runs."""
+async def _prune_hourly(services: "Services") -> None:
+    """Delete what is older than the owner keeps it, now and every hour that the server runs."""
     while True:
         try:
             await services.jobs.prune()
         except (SeedanceError, OSError) as exc:  # tidying up must stop nothing
-            log.warning("Old videos cannot be deleted now: %s", exc)
+            log.warning("Old files cannot be deleted now: %s", exc)
         await anyio.sleep(PRUNE_SECONDS)
 
 

@@ -10,6 +10,7 @@ from functools import partial
 import anyio
 
 from seedance_mcp.adapters.chain.rpc import ChainRpc
+from seedance_mcp.adapters.media.received import ReceivedPictures
 from seedance_mcp.adapters.studio.client import Studio
 from seedance_mcp.adapters.wallet import Wallet
 from seedance_mcp.config.settings import Settings
@@ -116,10 +117,12 @@ def build_services(
         executor=executor, ledger=ledger, studio=studio, settlement_checker=settlement_checker, now=now
     )
     pricing = Pricing(studio=studio, wallet=wallet.address, now=now, signable=is_signable, memory=ledger)
+    received = ReceivedPictures(settings.pictures_dir, settings.videos_dir)
     images = SourceImages(
         ledger=ledger,
         studio=studio,
         fetches=SingleFlight[Picture](start, keep_seconds=FETCHED_SECONDS),
+        received=received,
         image_dirs=settings.image_dirs,
         now=now,
     )
@@ -193,6 +196,7 @@ def build_services(
         renewals=SingleFlight[Job](start),
         verify=partial(_verify, reconciler, ledger),
         folder=settings.videos_dir,
+        received=received,
         keep_days=settings.keep_days,
         now=now,
     )

@@ -25,17 +25,23 @@ def prune(
     older_than: OlderThan = None, dry_run: DryRun = False, sandbox: Sandbox = False, as_json: AsJson = False
 ) -> None:
     """Delete saved videos, thumbnails and pictures that are older than some days. The ledger keeps its rows."""
+    from seedance_mcp.adapters.media.received import ReceivedPictures
     from seedance_mcp.jobs.retention import prune as prune_files  # with what it loads, only here
+    from seedance_mcp.jobs.retention import prune_received
 
     settings = read_settings(read_environ(sandbox))
     days = older_than or settings.keep_days
     if days is None:
         raise ConfigError("No age is set.", "Give --older-than DAYS, or set SEEDANCE_KEEP_DAYS.")
 
+    received = ReceivedPictures(settings.pictures_dir, settings.videos_dir)
+
     async def work() -> "list[PrunedFile]":
+        now = time.time()
+        pictures = await prune_received(received, older_than_days=days, now=now, dry_run=dry_run)
         async with open_existing_ledger(settings) as ledger:
-            return await prune_files(
-                settings.videos_dir, ledger, older_than_days=days, now=time.time(), dry_run=dry_run
+            return pictures + await prune_files(
+                settings.videos_dir, ledger, older_than_days=days, now=now, dry_run=dry_run
             )
 
     pruned = anyio.run(work)

@@ -12,12 +12,14 @@ from seedance_mcp.core.error_base import SeedanceError
 from seedance_mcp.core.next_steps import (
     Action,
     Argument,
+    AskUser,
     Call,
     Command,
     NextStep,
     Noun,
     OwnerDo,
     OwnerOnly,
+    PickPicture,
     RaiseTake,
     Repeat,
     Report,
@@ -63,10 +65,12 @@ class CommandWords:
                 return "run seedance-mcp doctor"
             case OwnerOnly(action=what):
                 return f"only you can {what}"
-            case OwnerDo(action=what):
+            case OwnerDo(action=what) | AskUser(action=what):
                 return what
             case Show(file):
                 return f"it is in {file}"
+            case PickPicture():
+                return "run seedance-mcp gallery and drop the picture there"
 
     def render_noun(self, noun: Noun) -> str:
         """Return a name as a person types it."""

@@ -107,6 +107,11 @@ class Settings:
         """Where finished videos are saved."""
         return self.data_dir / "videos"
 
+    @property
+    def pictures_dir(self) -> Path:
+        """Where pictures are that a person gave on a page of ours."""
+        return self.data_dir / "pictures"
+
     def at_studio(self, studio_url: str) -> Settings:
         """Return the same settings for the sandbox studio that was just started."""
         return replace(self, profile=sandbox_profile(studio_url), embedded=False)

@@ -12,15 +12,21 @@ import unicodedata
 from urllib.parse import unquote_to_bytes
 
 from seedance_mcp.core.errors import ImageError
+from seedance_mcp.core.next_steps import NextStep, PickPicture
 
 DATA_URI_CHARACTERS_MAX = 28_000_000
 """The longest `data:` URI: 20 MB of base64."""
-CHAT_HINT = "Ask for the file's path on this machine, or for an https URL of the picture."
+CHAT_HINT = NextStep("Ask for the file's path on this machine or an https URL of the picture, or {0}.", PickPicture())
+UPLOAD_SCHEME = "upload:"
+"""Scheme of a picture that was given on one of our own pages."""
+UPLOAD_ID_BYTES = 16
+"""Random bytes of such a picture's id, which is their hexadecimal text."""
 
 _QUOTES = {"'": "'", '"': '"', "`": "`", "\u201c": "\u201d", "\u2018": "\u2019", "\u00ab": "\u00bb", "<": ">"}
 _CHAT_SCHEMES = ("sandbox:", "attachment:", "file-service:", "cid:", "blob:")
 _CHAT_FOLDERS = ("/mnt/user-data/", "/mnt/data/", "/home/claude/", "/home/user/uploads/")
 _WINDOWS_PATH = re.compile(r"(?P<drive>[A-Za-z]):[\\/](?P<rest>.*)", re.DOTALL)
+_UPLOAD_ID = re.compile(f"[0-9a-f]{{{2 * UPLOAD_ID_BYTES}}}")
 _ESCAPED = re.compile(r"\\(.)", re.DOTALL)
 
 
@@ -28,6 +34,22 @@ def find_url(text: str) -> str | None:
     """Return the http or https URL that a text is, without what surrounds it, or None."""
     bare = _strip(text)
     return bare if bare.lower().startswith(("https://", "http://")) else None
+
+
+def name_upload(upload_id: str) -> str:
+    """Return what a caller writes for a picture that was given on one of our own pages."""
+    return UPLOAD_SCHEME + upload_id
+
+
+def is_upload(text: str) -> bool:
+    """Return True for the name of a picture that was given on one of our own pages, also for an invalid one."""
+    return _strip(text).lower().startswith(UPLOAD_SCHEME)
+
+
+def find_upload_id(text: str) -> str | None:
+    """Return the id in such a name, or None if it is none of ours. An id is safe as the name of a file."""
+    upload_id = _strip(text)[len(UPLOAD_SCHEME) :].strip().lower() if is_upload(text) else ""
+    return upload_id if _UPLOAD_ID.fullmatch(upload_id) else None
 
 
 def is_data_uri(text: str) -> bool:

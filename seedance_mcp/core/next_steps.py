@@ -66,10 +66,22 @@ class OwnerDo:
 
 
 @dataclass(frozen=True, slots=True)
+class AskUser:
+    """Have the user do something; `action` is a verb phrase."""
+
+    action: str
+
+
+@dataclass(frozen=True, slots=True)
 class Show:
     """Show the user a file."""
 
     file: str
+
+
+@dataclass(frozen=True, slots=True)
+class PickPicture:
+    """Get a page on which a person gives a picture that no path or URL names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +107,7 @@ class Command:
     line: str
 
 
-Action: TypeAlias = Repeat | Call | RaiseTake | Report | OwnerOnly | OwnerDo | Show
+Action: TypeAlias = Repeat | Call | RaiseTake | Report | OwnerOnly | OwnerDo | AskUser | Show | PickPicture
 """What begins a sentence with a capital letter where it stands first."""
 Noun: TypeAlias = Argument | Setting | Command
 
@@ -130,8 +142,12 @@ class ToolWords:
                 return f"{'stop and tell the owner. Only' if stop else 'only'} the owner can {what}"
             case OwnerDo(action=what):
                 return f"tell the owner to {what}"
+            case AskUser(action=what):
+                return f"ask the user to {what}"
             case Show(file):
                 return f"show the user {file}"
+            case PickPicture():
+                return "call upload_image without image for a link where the user can drop the picture"
 
     def render_noun(self, noun: Noun) -> str:
         """Return a name as a caller of the tools writes it."""

@@ -53,7 +53,7 @@ class VideoRequest:
     image: Annotated[
         str,
         ArgumentInfo(
-            description="Absolute path, https URL or data: URI",
+            description="Absolute path, https URL, data: URI or upload:<id>",
             help="A path or an https URL.",
             characters_max=DATA_URI_CHARACTERS_MAX,
         ),
@@ -76,7 +76,7 @@ class VideoRequest:
     ] = 4
     resolution: Annotated[
         Resolution,
-        ArgumentInfo(description="480p (default), 720p; 1080p only with model seedance", help="1080p: seedance only."),
+        ArgumentInfo(description="480p (default), 720p; 1080p with seedance only", help="1080p: seedance only."),
     ] = "480p"
     aspect_ratio: Annotated[
         Literal["auto", AspectRatio],
@@ -105,14 +105,14 @@ class VideoRequest:
     accept_risk: Annotated[
         bool,
         ArgumentInfo(
-            description="Buy although the picture may be refused, default false",
+            description="Buy although it may be refused, default false",
             help="Buy although Seedance is likely to refuse a picture of this size.",
         ),
     ] = False
     max_price_usd: Annotated[
         str | None,
         ArgumentInfo(
-            description='Most to pay in all, e.g. "0.50"',
+            description="Most to pay in all, as 0.50",
             help="Refuse to pay more for one video, e.g. 0.50.",
             check=parse_usdc,
         ),

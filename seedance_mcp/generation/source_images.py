@@ -1,7 +1,7 @@
 """Source images: from the path or URL of an image to its bytes and its identity.
 
-An https URL is read and used as it is. A local picture is read from the folders that the owner allows. Must not upload
-or buy anything.
+An https URL is read and used as it is. A local picture is read from the folders that the owner allows, and one that was
+given on a page of ours by its id. Must not upload or buy anything.
 """
 
 from __future__ import annotations
@@ -13,10 +13,11 @@ from urllib.parse import urlsplit
 
 from seedance_mcp.adapters.media.files import read_image
 from seedance_mcp.adapters.media.images import IMAGE_BYTES_MAX, Image, prepare_image
+from seedance_mcp.adapters.media.received import ReceivedPictures
 from seedance_mcp.adapters.studio.client import Studio
 from seedance_mcp.core.concurrency import SingleFlight
 from seedance_mcp.core.errors import ImageError, StudioRejectedError
-from seedance_mcp.core.image_names import CHAT_HINT, find_url, has_chat_scheme, is_data_uri, read_data_uri
+from seedance_mcp.core.image_names import CHAT_HINT, find_url, has_chat_scheme, is_data_uri, is_upload, read_data_uri
 from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.records import UrlSnapshot
 from seedance_mcp.core.texts import quote_text
@@ -65,6 +66,7 @@ class SourceImages:
 
     Attributes:
         fetches: Pictures at other hosts that are being read, by their URL.
+        received: Pictures that a person gave on a page of ours.
         image_dirs: Folders that local pictures may come from; empty: any but hidden and system folders.
         now: Unix seconds.
     """
@@ -72,11 +74,12 @@ class SourceImages:
     ledger: Ledger
     studio: Studio
     fetches: SingleFlight[Picture]
+    received: ReceivedPictures
     image_dirs: tuple[Path, ...]
     now: Callable[[], float]
 
     async def load(self, image: str) -> Picture:
-        """Read what the caller calls an image: a local path, an https URL, or a URL that we uploaded to.
+        """Read what the caller calls an image: a path, an https URL, a URL that we uploaded to, or `upload:` and an id.
 
         Raises:
             ImageError: Not there, not allowed, too large, or not a picture.
@@ -91,9 +94,11 @@ class SourceImages:
         return Picture(sha256=found.sha256, url=None, width=found.width, height=found.height, image=found)
 
     async def _read(self, image: str) -> Image:
-        """Read a picture that is in the argument itself, or in a file."""
+        """Read a picture that is in the argument itself, was given on a page of ours, or is in a file."""
         if is_data_uri(image):
             return await prepare_image(read_data_uri(image), "The picture in the data: URI")
+        if is_upload(image):
+            return await self.received.read(image, now=self.now())
         if has_chat_scheme(image):
             raise ImageError(f"{quote_text(image, 80)} is inside the chat, not on this machine.", CHAT_HINT)
         return await read_image(image, self.image_dirs)

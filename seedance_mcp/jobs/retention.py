@@ -1,20 +1,22 @@
 """Retention: delete saved videos and pictures that are older than the owner keeps them.
 
-Deletes only files with names of our own, only in the videos folder and its picture folders, and follows no link. The
+Deletes only files with names of our own, only in the videos folder and the picture folders, and follows no link. The
 ledger's rows stay: a job says that its video was pruned, and the video is never fetched again by itself.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import re
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from pathlib import Path
 
 import anyio
 
+from seedance_mcp.adapters.media.received import UNUSED_SECONDS, ReceivedPictures
 from seedance_mcp.adapters.media.thumbnails import FRAMES_FOLDER
 from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.core.ledger import Ledger
@@ -27,6 +29,11 @@ _VIDEO = re.compile(r"\d{4,}-[^/\\]+-[0-9a-f]{6}\.(?:mp4|mov|webm|mkv|jpg)")
 """Videos and their thumbnails, as `media.name_video` names them."""
 _PICTURE = re.compile(r"[0-9a-f]{64}\.(?:jpg|png|webp|gif)")
 """Pictures under their own hash."""
+_RECEIVED = re.compile(r"\.?[0-9a-f]{32}\.(?:waiting|(?P<sha256>[0-9a-f]{64}))(?:\.part)?")
+"""Pictures that a person gave on a page of ours, as `media.received` names them."""
+
+IsOld = Callable[[str, float], bool]
+"""Returns True if a file of ours must go, by its name and the time of its last change in Unix seconds."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,20 +66,53 @@ async def prune(
     if await anyio.Path(videos_dir).is_symlink():
         raise ConfigError(f"{videos_dir} is a link, and links are not followed.", "Nothing was deleted.")
     before = now - older_than_days * DAY_SECONDS
-    pruned = await _prune_folder(videos_dir, _VIDEO, before, None if dry_run else ledger, now=now, dry_run=dry_run)
+
+    def is_old(_: str, changed_at: float) -> bool:
+        return changed_at < before
+
+    pruned = await _prune_folder(videos_dir, _VIDEO, is_old, None if dry_run else ledger, now=now, dry_run=dry_run)
     for name in (FRAMES_FOLDER, PREPARED_FOLDER):
-        pruned += await _prune_folder(videos_dir / name, _PICTURE, before, None, now=now, dry_run=dry_run)
+        pruned += await _prune_folder(videos_dir / name, _PICTURE, is_old, None, now=now, dry_run=dry_run)
     return pruned
 
 
+async def prune_received(
+    received: ReceivedPictures, *, older_than_days: int | None, now: float, dry_run: bool = False
+) -> list[PrunedFile]:
+    """Delete the pictures that a person gave on a page of ours: old ones, and after a day those that are not used.
+
+    Args:
+        received: The pictures.
+        older_than_days: The age of used ones; None keeps these for ever.
+        now: Unix seconds.
+        dry_run: Whether to delete nothing.
+
+    Returns:
+        What was deleted, or would be.
+
+    Raises:
+        ConfigError: A file cannot be deleted.
+    """
+    before = -math.inf if older_than_days is None else now - older_than_days * DAY_SECONDS
+
+    def is_old(name: str, changed_at: float) -> bool:
+        if changed_at >= now - UNUSED_SECONDS:
+            return changed_at < before
+        found = _RECEIVED.fullmatch(name)
+        sha256 = found["sha256"] if found is not None and not name.startswith(".") else None
+        return sha256 is None or changed_at < before or not received.is_used(sha256)
+
+    return await _prune_folder(received.folder, _RECEIVED, is_old, None, now=now, dry_run=dry_run)
+
+
 async def _prune_folder(
-    folder: Path, pattern: re.Pattern[str], before: float, ledger: Ledger | None, *, now: float, dry_run: bool
+    folder: Path, pattern: re.Pattern[str], is_old: IsOld, ledger: Ledger | None, *, now: float, dry_run: bool
 ) -> list[PrunedFile]:
     pruned: list[PrunedFile] = []
     with _open_folder(folder) as opened:
         if opened is None:
             return pruned
-        for name, size in _list_old(opened, pattern, before):
+        for name, size in _list_old(opened, pattern, is_old):
             if not dry_run:
                 await _delete(folder, opened, name, ledger, now=now)
             pruned.append(PrunedFile(folder / name, size))
@@ -99,15 +139,15 @@ def _open_folder(folder: Path) -> Generator[int | Path | None]:
         os.close(descriptor)
 
 
-def _list_old(opened: int | Path, pattern: re.Pattern[str], before: float) -> list[tuple[str, int]]:
-    """Return name and size of each plain file with a name of ours that was last changed before a moment."""
+def _list_old(opened: int | Path, pattern: re.Pattern[str], is_old: IsOld) -> list[tuple[str, int]]:
+    """Return name and size of each plain file with a name of ours that must go."""
     found: list[tuple[str, int]] = []
     with os.scandir(opened) as entries:
         for entry in entries:
             name = os.fsdecode(entry.name)
             if pattern.fullmatch(name) and entry.is_file(follow_symlinks=False):
                 status = entry.stat(follow_symlinks=False)
-                if status.st_mtime < before:
+                if is_old(name, status.st_mtime):
                     found.append((name, status.st_size))
     return sorted(found)
 

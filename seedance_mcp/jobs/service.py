@@ -9,6 +9,7 @@ from pathlib import Path
 
 import anyio
 
+from seedance_mcp.adapters.media.received import ReceivedPictures
 from seedance_mcp.adapters.media.videos import is_missing
 from seedance_mcp.core.concurrency import SingleFlight
 from seedance_mcp.core.ledger import Ledger
@@ -16,7 +17,7 @@ from seedance_mcp.core.records import Job
 from seedance_mcp.jobs.downloads import VideoDownloader
 from seedance_mcp.jobs.history import JobList, JobLister
 from seedance_mcp.jobs.poller import JobPoller, Report
-from seedance_mcp.jobs.retention import prune
+from seedance_mcp.jobs.retention import prune, prune_received
 from seedance_mcp.jobs.untracked import UntrackedJobReader
 
 
@@ -31,6 +32,7 @@ class JobService:
         renewals: Videos that are being fetched again, by job id.
         verify: Asks the chain, once, whether a finished job was paid for; returns the job.
         folder: Where videos are saved.
+        received: Pictures that a person gave on a page of ours.
         keep_days: How long the owner keeps them; None for ever.
         now: Unix seconds.
     """
@@ -43,6 +45,7 @@ class JobService:
     renewals: SingleFlight[Job]
     verify: Callable[[Job], Awaitable[Job]]
     folder: Path
+    received: ReceivedPictures
     keep_days: int | None
     now: Callable[[], float]
 
@@ -80,11 +83,12 @@ class JobService:
         return None if job is None else self.poller.latest(job)
 
     async def prune(self) -> None:
-        """Delete saved videos and pictures that are older than the owner keeps them.
+        """Delete saved videos and pictures that are older than the owner keeps them, and unused received pictures.
 
         Raises:
             ConfigError, LedgerError: As `retention.prune`.
         """
+        await prune_received(self.received, older_than_days=self.keep_days, now=self.now())
         if self.keep_days is not None:
             await prune(self.folder, self.ledger, older_than_days=self.keep_days, now=self.now())
 

@@ -29,7 +29,8 @@ CACHE_MS = 300_000
 INSTRUCTIONS = (
     "Turns a still image into a short video, paid in USDC by the owner's wallet. "
     "Shortest path: animate_image(image, prompt); unless its `file` is set (the saved MP4), get_job(job_id) until it "
-    "is. quote_price tells the price for free. Repeating the same animate_image call never pays twice: it returns the "
+    "is. For a picture without a path or URL, call upload_image without image. "
+    "quote_price tells the price for free. Repeating the same animate_image call never pays twice: it returns the "
     "same job; only another take buys another video. After a timeout or an unclear error, repeat the same call; do not "
     "change its arguments. list_jobs finds the jobs of a lost session. Every error says whether money moved. Limits "
     "belong to the owner and cannot be raised here; wallet_status shows them."

@@ -18,7 +18,7 @@ Result = TypeVar("Result")
 JOBS_DEFAULT, JOBS_MAX = 10, 50
 _IMAGE = next(one.info for one in VIDEO_ARGUMENTS if one.name == "image")
 
-Image = Annotated[str, Field(description=_IMAGE.description, max_length=_IMAGE.characters_max)]
+Image = Annotated[str | None, Field(description=_IMAGE.description, max_length=_IMAGE.characters_max)]
 WaitSeconds = Annotated[
     int, Field(ge=0, le=WAIT_SECONDS_MAX, description=f"0-{WAIT_SECONDS_MAX}, default {WAIT_SECONDS_DEFAULT}")
 ]

@@ -14,7 +14,7 @@ from typing import Annotated, Any, cast
 
 from mcp.server.mcpserver import ElicitationResult, Resolve
 from mcp.server.mcpserver.tools import Tool
-from mcp.types import CallToolResult, ImageContent, ResourceLink, TextContent, ToolAnnotations
+from mcp.types import CallToolResult, ImageContent, InputRequiredResult, ResourceLink, TextContent, ToolAnnotations
 from opentelemetry import trace
 
 from seedance_mcp.adapters.media.videos import find_media_type
@@ -36,6 +36,7 @@ from seedance_mcp.server.call_context import (
     telling_progress,
 )
 from seedance_mcp.server.parameters import JOBS_DEFAULT, Image, JobId, JobsLimit, WaitSeconds, take_request
+from seedance_mcp.server.picker import ask_picture
 from seedance_mcp.server.price_approval import Question, approve_price, can_ask, read_answer
 from seedance_mcp.server.tool import ERROR_KEY, MoneyTool
 
@@ -45,8 +46,11 @@ RESULT_EXPIRED = "result_expired"
 """Code of a paid job whose result is not available any more."""
 
 
-async def upload_image(ctx: Ctx, image: Image) -> CallToolResult:
-    """Upload an image to the studio. Costs $0.01, once per image. animate_image does it by itself."""
+async def upload_image(ctx: Ctx, image: Image = None) -> CallToolResult | InputRequiredResult:
+    """Upload an image, paid once; animate_image does it itself. Without image: a link where the user gives one."""
+    if image is None:
+        given = await ask_picture(ctx)
+        return given if isinstance(given, InputRequiredResult) else _answer(given)
     async with telling_progress(ctx, "Reading and uploading the image"):
         services = await find_runtime(ctx).services()
         hosted = await services.generation.upload(image, deadline=read_deadlines(WAIT_SECONDS_MAX).answer)
@@ -59,7 +63,7 @@ async def quote_price(
     request: VideoRequest,
     wait_seconds: WaitSeconds = WAIT_SECONDS_DEFAULT,
 ) -> CallToolResult:
-    """Price of a video made from an image, and whether the owner's limits allow it. Free. animate_image buys it."""
+    """Price of a video from an image, and whether the owner's limits allow it. Free. animate_image buys it."""
     async with telling_progress(ctx, "Reading the image and asking the price"):
         services = await find_runtime(ctx).quote_services()
         with read_deadlines(wait_seconds).bounding("Reading the picture and asking the price"):
@@ -114,7 +118,7 @@ async def get_job(
 
 
 async def list_jobs(ctx: Ctx, limit: JobsLimit = JOBS_DEFAULT) -> CallToolResult:
-    """Recent jobs, newest first, also those of lost sessions. Free."""
+    """Recent jobs, newest first, also of lost sessions. Free."""
     async with telling_progress(ctx, "Asking the studio"):
         services = await find_runtime(ctx).services()
         recent = await services.jobs.list_recent(limit)
@@ -209,5 +213,5 @@ def build_tools() -> tuple[Tool, ...]:
     )
 
 
-def _make(function: Callable[..., Awaitable[CallToolResult]], title: str, annotations: ToolAnnotations) -> Tool:
+def _make(function: Callable[..., Awaitable[Any]], title: str, annotations: ToolAnnotations) -> Tool:
     return MoneyTool.make(function, title=title, annotations=annotations, result=RESULTS[function.__name__])

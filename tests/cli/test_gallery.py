@@ -20,8 +20,9 @@ from starlette.testclient import TestClient, WebSocketDenialResponse
 
 from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
 from seedance_mcp.app.web.gallery.data import build_show
-from seedance_mcp.app.web.gallery.page import encode_data, render_page
+from seedance_mcp.app.web.gallery.page import render_page
 from seedance_mcp.app.web.gallery.server import build_app
+from seedance_mcp.app.web.parts import encode_data
 from seedance_mcp.cli.gallery.export import export_gallery
 from seedance_mcp.config.settings import Settings, read_settings
 from seedance_mcp.core.records import Job
@@ -306,3 +307,46 @@ def test_a_port_that_is_taken_is_said_in_one_line(person: Person) -> None:
     assert refused.code == 2
     assert f"The gallery cannot use port {port}: Address already in use." in refused.one_line
     assert refused.one_line.endswith("Choose another --port.")
+
+
+def draw_png() -> bytes:
+    buffer = io.BytesIO()
+    Image.new("RGB", (640, 360), (40, 90, 160)).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
+def test_picture_that_is_given_gets_a_name_for_the_tools(client: TestClient, history: Settings) -> None:
+    data = draw_png()
+    given = client.put("/t0ken/pictures", content=data)
+    [file] = history.pictures_dir.iterdir()
+
+    assert given.status_code == 201
+    assert given.json()["image"] == f"upload:{file.name.partition('.')[0]}"
+    assert file.read_bytes() == data
+
+
+@pytest.mark.parametrize(
+    ("path", "headers", "status"),
+    [
+        ("/t0ken/pictures", {"origin": "https://evil.test"}, 403),
+        ("/t0ken/pictures", {"host": "evil.test"}, 421),
+        ("/0ther/pictures", {}, 404),
+        ("/t0ken/pictures", {"content-type": "multipart/form-data; boundary=x"}, 415),
+        ("/t0ken/", {}, 405),
+    ],
+)
+def test_picture_from_elsewhere_is_refused(
+    client: TestClient, history: Settings, path: str, headers: dict[str, str], status: int
+) -> None:
+    assert client.put(path, content=draw_png(), headers=headers).status_code == status
+    assert not history.pictures_dir.exists()
+
+
+def test_what_is_no_picture_is_refused_in_words(client: TestClient, history: Settings) -> None:
+    refused = client.post("/t0ken/pictures", content=b"words")
+
+    assert (refused.status_code, refused.json()) == (
+        422,
+        {"error": "The picture is a text, not a picture. Nothing was paid. Give the picture itself."},
+    )
+    assert not history.pictures_dir.exists()

@@ -2,6 +2,7 @@
 
 import io
 import os
+import re
 import shutil
 import subprocess
 import time
@@ -16,6 +17,7 @@ import pytest
 from PIL import Image, ImageStat
 
 from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
+from seedance_mcp.adapters.media.received import ReceivedPictures
 from seedance_mcp.app.local_sandbox import prepare_wallet
 from seedance_mcp.cli.gallery.export import export_gallery
 from seedance_mcp.config.settings import read_settings
@@ -225,7 +227,7 @@ async def visit(
     await page.goto(url)
     yield seen
     home = url.rsplit("/", 1)[0] + "/"
-    assert [asked for asked in seen.asked if not asked.startswith((home, "data:"))] == []
+    assert [asked for asked in seen.asked if not asked.startswith((home, "data:", "blob:"))] == []
     assert seen.complaints == []
     await page.close()
 
@@ -358,6 +360,31 @@ async def test_a_long_prompt_is_cut_and_opens_by_keyboard(browser: Any, url: str
         await seen.page.keyboard.press("Enter")
         assert (await prompt.bounding_box())["height"] > 2 * before
         assert await seen.page.get_by_role("button", name="less", expanded=True).count() == 1
+
+
+@pytest.mark.parametrize(("size", "scheme"), LOOKS)
+async def test_picture_that_is_given_gets_a_name_to_copy(
+    browser: Any, house: House, size: tuple[int, int], scheme: str
+) -> None:
+    async with visit(browser, house.url, size, scheme) as seen:
+        zone = seen.page.get_by_role("region", name="Give a picture")
+        await zone.get_by_label("Choose a picture").set_input_files(house.folder / "garden.png")
+        await zone.get_by_text("640 \u00d7 360 pixels. Tell your assistant:").wait_for(timeout=SEE_SECONDS * 1000)
+        words = await zone.locator("code").inner_text()
+        assert re.fullmatch("Use the picture upload:[0-9a-f]{32}", words)
+        assert await zone.get_by_role("button", name="Copy").is_visible()
+        assert await zone.locator("label").is_visible(), "another picture may be given"
+        assert await seen.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+        assert await seen.page.evaluate(FAINT_TEXT, CONTRAST_MIN) == []
+    settings = read_settings(house.environ)
+    received = ReceivedPictures(settings.pictures_dir, settings.videos_dir)
+    given = await received.read(words.rpartition(" ")[2], now=time.time())
+    assert (given.width, given.height) == (640, 360)
+
+
+async def test_exported_gallery_takes_no_picture(browser: Any, exported: str) -> None:
+    async with visit(browser, exported) as seen:
+        assert not await seen.page.locator("#drop").is_visible()
 
 
 async def test_every_control_has_a_name(browser: Any, url: str) -> None:

@@ -151,3 +151,27 @@ async def test_server_prunes_by_itself_and_serves_the_pruned_job(
         assert "deleted later because of its age" in told["next_step"]
     assert "Call get_job" not in json.dumps(listed.structured_content)
     assert not file.exists()
+
+
+def test_unused_received_pictures_go_after_a_day_and_used_ones_with_their_age(person: Person) -> None:
+    pictures, videos = person.data_dir / "sandbox" / "pictures", person.data_dir / "sandbox" / "videos"
+    one, other, upload_id = "ab" * 32, "cd" * 32, "0" * 31
+    make(videos / "frames" / f"{one}.jpg", days=3)
+    old = [
+        make(pictures / f"{upload_id}1.{one}", days=31),
+        make(pictures / f"{upload_id}2.{other}", days=1.1),
+        make(pictures / f"{upload_id}3.waiting", days=1.1),
+        make(pictures / f".{upload_id}4.{other}.part", days=1.1),
+    ]
+    kept = [
+        make(pictures / f"{upload_id}5.{one}", days=29),
+        make(pictures / f"{upload_id}6.{other}", days=0.9),
+        make(pictures / f"{upload_id}7.waiting", days=0.1),
+        make(pictures / "holiday.png"),
+        make(pictures / f"{upload_id}.{other}"),
+    ]
+    dry = person.run("prune", "--older-than", "30", "--dry-run", "--sandbox", "--json").json
+    assert sorted(dry["files"]) == sorted(map(str, old))
+    assert person.run("prune", "--older-than", "30", "--sandbox", "--json").json["files"] == dry["files"]
+    assert not any(file.exists() for file in old)
+    assert all(file.exists() for file in kept)

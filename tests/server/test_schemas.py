@@ -44,7 +44,8 @@ def test_description_repeats_choices_range_and_default(tool: str, name: str, par
 def test_argument_is_described_alike_in_every_tool() -> None:
     described: dict[str, dict[str, Any]] = {}
     for tool, name, part in ARGUMENTS:
-        assert described.setdefault(name, part) == part, tool
+        told = {key: part[key] for key in ("description", "default") if key in part}  # one tool does without an image
+        assert described.setdefault(name, told) == told, tool
 
 
 def test_token_and_network_have_the_names_people_use() -> None:

@@ -14,6 +14,8 @@ from seedance_mcp.core.wire.generation import ASPECT_RATIOS, AspectRatio
 IMAGE_BYTES_MAX = 64_000_000
 """The largest file that is read: a phone's photograph of 200 megapixels. What is sent has at most 10 MB."""
 
+KINDS = "JPEG, PNG, WebP, GIF, AVIF, TIFF, BMP or HEIC"
+"""The formats that are read, for a person; `worker` decides by the bytes."""
 METADATA_REMOVED = "metadata removed"
 CONVERT_HINT = "Convert it to PNG or JPEG."
 
@@ -125,7 +127,7 @@ def _describe_contents(data: bytes, refusal: str) -> tuple[str, str]:
             f"is a truncated {found.removeprefix('a ')}" if refusal == "truncated" else f"is {found} that is broken"
         )
         return broken, "Get the whole file and try again." if refusal == "truncated" else CONVERT_HINT
-    return f"is {found}, not a picture", "Give the address or path of the picture itself."
+    return f"is {found}, not a picture", "Give the picture itself."
 
 
 def nearest_aspect_ratio(width: int, height: int) -> AspectRatio:

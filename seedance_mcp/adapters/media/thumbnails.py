@@ -10,6 +10,7 @@ import anyio
 import anyio.to_thread
 
 from seedance_mcp.adapters.media.images import IMAGE_BYTES_MAX, Image, decode
+from seedance_mcp.core.error_base import SeedanceError
 from seedance_mcp.core.errors import ImageError
 
 FRAMES_FOLDER = "frames"
@@ -42,6 +43,15 @@ async def keep_frame(image: Image, videos_dir: Path) -> Path:
         await anyio.Path(file.parent).mkdir(parents=True, exist_ok=True)
         await _save_small(image.data, file.parent, file.stem, "The picture")
     return file
+
+
+async def shrink_image(image: Image) -> bytes | None:
+    """Return a small JPEG of a picture, or None if it cannot be made small."""
+    try:
+        _, small = await decode("shrink", image.data, "The picture")
+    except SeedanceError:
+        return None
+    return small
 
 
 def name_frame(sha256: str, videos_dir: Path) -> Path:

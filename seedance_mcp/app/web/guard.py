@@ -2,6 +2,8 @@
 
 A page of any site can make the owner's browser send requests here. The guard refuses another name for this machine
 (DNS rebinding), another origin, and a path without the page's token. It must not know what a page shows.
+
+A page whose paths have tokens of their own needs none for the whole page.
 """
 
 import secrets
@@ -22,18 +24,15 @@ RESPONSE_HEADERS = {
 _GUARDED = ("http", "websocket")
 
 
-def build_guard(*, origin: str, token: str) -> list[Middleware]:
+def build_guard(*, origin: str, token: str | None) -> list[Middleware]:
     """Return the middleware of a local page.
 
     Args:
         origin: Scheme, host and port that the page is served on, as a browser writes them.
-        token: First segment of every path; routes are written without it.
+        token: First segment of every path; routes are written without it. None: the routes check tokens themselves.
     """
-    return [
-        Middleware(ResponseHeadersMiddleware),
-        Middleware(OriginMiddleware, origin=origin),
-        Middleware(TokenMiddleware, token=token),
-    ]
+    guard = [Middleware(ResponseHeadersMiddleware), Middleware(OriginMiddleware, origin=origin)]
+    return guard if token is None else [*guard, Middleware(TokenMiddleware, token=token)]
 
 
 class ResponseHeadersMiddleware:

@@ -1,5 +1,6 @@
 """The `gallery` command: videos and payments on a local page, or as a folder of files."""
 
+import secrets
 import webbrowser
 from pathlib import Path
 from typing import Annotated
@@ -9,6 +10,8 @@ import typer
 
 from seedance_mcp.cli.console import Sandbox, read_environ, words
 from seedance_mcp.config.settings import read_settings
+
+TOKEN_BYTES = 24
 
 
 def gallery(
@@ -24,9 +27,10 @@ def gallery(
 
         typer.echo(anyio.run(export_gallery, settings, export.expanduser().absolute()))
         return
-    from seedance_mcp.app.web.gallery.server import open_door, serve_gallery  # the web server loads only if it serves
+    from seedance_mcp.app.web.door import open_door  # the web server loads only if it serves
+    from seedance_mcp.app.web.gallery.server import serve_gallery
 
-    door, origin, token = open_door(port)
+    (door, origin), token = open_door(port, name="The gallery"), secrets.token_urlsafe(TOKEN_BYTES)
     url = f"{origin}/{token}/"
     words.print("The gallery is at this address, for you only; Ctrl-C ends it.")
     typer.echo(url)

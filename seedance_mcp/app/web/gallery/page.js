@@ -1,4 +1,3 @@
-"use strict";
 // Every text is set as text, never as markup: prompts and the studio's texts are untrusted.
 const $ = (id) => document.getElementById(id);
 const SVG = "http://www.w3.org/2000/svg";
@@ -246,8 +245,17 @@ async function refresh() {
 for (const id of ["words", "status", "model"]) $(id).addEventListener("input", drawClips);
 $("search").addEventListener("submit", (event) => event.preventDefault());
 addEventListener("resize", () => { drawChart(show.money.days, show.money.max_per_day_micro_usdc); offerMore(); });
+function offerPicture({ image, width, height }) {
+  const told = document.createDocumentFragment(), copy = make("button", "copy", "Copy");
+  const words = `Use the picture ${image}`, name = make("code", "", words);
+  copy.type = "button";
+  copy.addEventListener("click", () => navigator.clipboard.writeText(words).then(() => { copy.textContent = "Copied"; }, () => getSelection().selectAllChildren(name)));
+  told.append(make("span", "", `${width} × ${height} pixels. Tell your assistant: `), name, " ", copy);
+  return told;
+}
 drawAll();
 if (show.live) {
+  openDropZone({ address: "pictures", area: $("drop"), tell: offerPicture, once: false });
   timer = setTimeout(refresh, LIVE_MS);
   document.addEventListener("visibilitychange", () => { if (!document.hidden) refresh(); });
 }

@@ -1,6 +1,5 @@
 """Serve the gallery on the loopback address, to a browser that knows the token in the URL."""
 
-import os
 import secrets
 import socket
 from pathlib import Path
@@ -13,31 +12,24 @@ from starlette.responses import FileResponse, HTMLResponse, JSONResponse, PlainT
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
+from seedance_mcp.adapters.media.received import ReceivedPictures
 from seedance_mcp.adapters.media.videos import find_media_type
 from seedance_mcp.app.opening import open_ledger
+from seedance_mcp.app.web.door import build_config
 from seedance_mcp.app.web.gallery.data import build_show, find_media
 from seedance_mcp.app.web.gallery.page import render_page
 from seedance_mcp.app.web.guard import build_guard
+from seedance_mcp.app.web.receiving import (
+    RefusedUploadError,
+    answer_received,
+    answer_refused,
+    describe_received,
+    receive_picture,
+)
 from seedance_mcp.config.settings import Settings
-from seedance_mcp.core.errors import ConfigError, LedgerError
+from seedance_mcp.core.errors import LedgerError
+from seedance_mcp.core.image_names import UPLOAD_ID_BYTES
 from seedance_mcp.core.records import Job
-
-HOST = "127.0.0.1"
-TOKEN_BYTES = 24
-
-
-def open_door(port: int) -> tuple[socket.socket, str, str]:
-    """Return a listening socket, its origin, and a new token.
-
-    Raises:
-        ConfigError: The port is taken.
-    """
-    try:
-        door = socket.create_server((HOST, port))
-    except OSError as exc:
-        why = os.strerror(exc.errno) if exc.errno else exc  # its own text repeats the address
-        raise ConfigError(f"The gallery cannot use port {port}: {why}.", "Choose another --port.") from exc
-    return door, f"http://{HOST}:{door.getsockname()[1]}", secrets.token_urlsafe(TOKEN_BYTES)
 
 
 def build_app(settings: Settings, *, origin: str, token: str) -> ASGIApp:
@@ -61,6 +53,13 @@ def build_app(settings: Settings, *, origin: str, token: str) -> ASGIApp:
             return PlainTextResponse("There is no such file.", 404)
         return FileResponse(file, media_type=find_media_type(file) if kind == "clip" else None)
 
+    received = ReceivedPictures(settings.pictures_dir, settings.videos_dir)
+
+    async def take(request: Request) -> Response:
+        upload_id = secrets.token_hex(UPLOAD_ID_BYTES)
+        image = await receive_picture(request, received, upload_id)
+        return answer_received(await describe_received(image, upload_id))
+
     async def unreadable(_: Request, exc: Exception) -> Response:
         return PlainTextResponse(str(exc), 503)
 
@@ -69,9 +68,10 @@ def build_app(settings: Settings, *, origin: str, token: str) -> ASGIApp:
             Route("/", page),
             Route("/data.json", data),
             Route("/media/{job_id}/{kind}", media),
+            Route("/pictures", take, methods=["PUT", "POST"]),
         ],
         middleware=build_guard(origin=origin, token=token),
-        exception_handlers={LedgerError: unreadable},
+        exception_handlers={LedgerError: unreadable, RefusedUploadError: answer_refused},
     )
     app.router.redirect_slashes = False
     return app
@@ -80,5 +80,4 @@ def build_app(settings: Settings, *, origin: str, token: str) -> ASGIApp:
 def serve_gallery(settings: Settings, door: socket.socket, *, origin: str, token: str) -> None:
     """Serve until Ctrl-C."""
     app = build_app(settings, origin=origin, token=token)
-    config = uvicorn.Config(app, log_level="critical", access_log=False, server_header=False, lifespan="off")
-    uvicorn.Server(config).run(sockets=[door])
+    uvicorn.Server(build_config(app)).run(sockets=[door])

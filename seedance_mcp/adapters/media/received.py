@@ -1,0 +1,142 @@
+"""Received pictures: the ones that a person gave on a page of ours, each named by an unguessable id.
+
+A picture is stored as it came, below the data folder, for its owner alone. Its id is the only way to it. One that no
+purchase has used can be read for a day. This module must not serve a page.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio.to_thread
+
+from seedance_mcp.adapters.media.images import IMAGE_BYTES_MAX, Image, prepare_image
+from seedance_mcp.adapters.media.thumbnails import name_frame
+from seedance_mcp.core.errors import ImageError
+from seedance_mcp.core.image_names import find_upload_id, name_upload
+from seedance_mcp.core.next_steps import AskUser, NextStep, PickPicture, Repeat
+from seedance_mcp.core.texts import quote_text
+
+UNUSED_SECONDS = 24 * 3600
+"""How long a picture that nothing was bought with can be read."""
+WAITING = "waiting"
+"""Suffix of an empty file: an id whose picture has not come. The file's time is when the id expires."""
+NAME_CHARACTERS_MAX = 60
+
+_CREATING = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+
+
+@dataclass(frozen=True, slots=True)
+class ReceivedPictures:
+    """The pictures in one folder: `ID.SHA256` with the bytes that came, or `ID.waiting`.
+
+    Attributes:
+        folder: Where they are; made with the first id.
+        videos_dir: Where videos are saved. A picture is used once there is a frame of it there.
+    """
+
+    folder: Path
+    videos_dir: Path
+
+    async def announce(self, upload_id: str, *, expires_at: float) -> None:
+        """Make an id known before its picture comes.
+
+        Args:
+            upload_id: The id.
+            expires_at: Unix seconds.
+
+        Raises:
+            ImageError: It cannot be written.
+        """
+        await self._write(f"{upload_id}.{WAITING}", b"", changed_at=expires_at)
+
+    async def store(self, upload_id: str, data: bytes, *, sha256: str) -> None:
+        """Store the bytes that came for an id.
+
+        Raises:
+            ImageError: They cannot be written.
+        """
+        await self._write(f"{upload_id}.{sha256}", data)
+        await anyio.Path(self.folder / f"{upload_id}.{WAITING}").unlink(missing_ok=True)
+
+    async def _write(self, name: str, data: bytes, *, changed_at: float | None = None) -> None:
+        try:
+            await anyio.to_thread.run_sync(self._write_file, name, data, changed_at)
+        except OSError as exc:
+            raise ImageError(
+                f"The picture cannot be stored: {exc.strerror or type(exc).__name__}.",
+                NextStep("Make room on this machine's disk, then {0}.", Repeat()),
+            ) from exc
+
+    def _write_file(self, name: str, data: bytes, changed_at: float | None) -> None:
+        """Write a whole file for the owner alone; no partial one has its name."""
+        self.folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        partial = self.folder / f".{name}.part"
+        partial.unlink(missing_ok=True)
+        try:
+            with open(os.open(partial, _CREATING, 0o600), "wb") as file:
+                file.write(data)
+            if changed_at is not None:
+                os.utime(partial, (changed_at, changed_at))
+            partial.replace(self.folder / name)
+        finally:
+            partial.unlink(missing_ok=True)
+
+    async def read(self, name: str, *, now: float) -> Image:
+        """Read a picture and prepare it.
+
+        Args:
+            name: `upload:` and the id, as a caller wrote it.
+            now: Unix seconds.
+
+        Raises:
+            ImageError: The id is unknown or expired, or its picture has not come.
+        """
+        upload_id = find_upload_id(name)
+        shown = quote_text(name, NAME_CHARACTERS_MAX) if upload_id is None else name_upload(upload_id)
+        file = None if upload_id is None else await anyio.to_thread.run_sync(self._find, upload_id)
+        if file is None:
+            raise _unknown_error(shown)
+        changed_at = (await anyio.Path(file).stat()).st_mtime
+        if file.name.endswith(WAITING):
+            raise _missing_error(shown) if now < changed_at else _expired_error(shown)
+        sha256 = file.name.rpartition(".")[2]
+        if changed_at < now - UNUSED_SECONDS and not self.is_used(sha256):
+            raise _expired_error(shown)
+        image = await prepare_image(await anyio.to_thread.run_sync(_read_bytes, file), f"The picture {shown}")
+        if image.sha256 != sha256:
+            raise ImageError(f"The picture {shown} was changed on disk.", NextStep("{0}.", PickPicture()))
+        return image
+
+    def _find(self, upload_id: str) -> Path | None:
+        """Return the file of an id, the picture before its announcement."""
+        if not self.folder.is_dir():
+            return None
+        found = sorted(self.folder.glob(f"{upload_id}.*"), key=lambda file: file.name.endswith(WAITING))
+        return found[0] if found else None
+
+    def is_used(self, sha256: str) -> bool:
+        """Return True if something was bought with the picture and is still kept."""
+        return name_frame(sha256, self.videos_dir).is_file()
+
+
+def _read_bytes(file: Path) -> bytes:
+    with file.open("rb") as opened:
+        return opened.read(IMAGE_BYTES_MAX + 1)
+
+
+def _unknown_error(shown: str) -> ImageError:
+    return ImageError(f"There is no picture {shown}: its id is wrong, or it expired.", NextStep("{0}.", PickPicture()))
+
+
+def _expired_error(shown: str) -> ImageError:
+    return ImageError(f"The picture {shown} has expired.", NextStep("{0}.", PickPicture()))
+
+
+def _missing_error(shown: str) -> ImageError:
+    return ImageError(
+        f"No picture has come to {shown} yet.",
+        NextStep("{0}, then {1}.", AskUser("open its link and drop the picture there"), Repeat()),
+    )

@@ -28,7 +28,7 @@ import anyio
 
 from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
 from seedance_mcp.adapters.studio.client import Address, Studio
-from seedance_mcp.adapters.wallet import open_throwaway_wallet
+from seedance_mcp.adapters.wallet import open_wallet
 from seedance_mcp.core.errors import StudioError
 from seedance_mcp.core.money import MicroUSDC
 from seedance_mcp.core.records import Job
@@ -140,7 +140,7 @@ async def write_job(ledger: SQLiteLedger, job_id: str, created_at: float, studio
 async def run_client(arguments: argparse.Namespace) -> None:
     """Wait for every job, one way or the other, and print what it took."""
     url = f"http://127.0.0.1:{arguments.port}"
-    wallet = await open_throwaway_wallet()
+    wallet = await open_wallet("11" * 32, Path("unused"))
 
     async def sign_in(build: Any) -> tuple[str, str]:
         return wallet.address, await wallet.sign_in(build(wallet.address))

@@ -40,7 +40,7 @@ def test_only_the_executor_signs_and_sends_a_payment() -> None:
 
 
 def test_only_app_opens_ledgers_studios_and_wallets() -> None:
-    openers = {"SQLiteLedger", "Studio", "open_throwaway_wallet", "open_wallet"}
+    openers = {"SQLiteLedger", "Studio", "open_wallet"}
     callers = {
         module.partition("/")[0]
         for module, called in read_calls().items()
@@ -134,6 +134,29 @@ print(*sorted(sys.modules))
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     assert "eth_account" in loaded
     assert [name for name in loaded if name.partition(".")[0] in ("web3", "mpp", "x402", "pytempo")] == []
+
+
+def test_quoting_without_a_wallet_loads_no_library_of_keys(tmp_path: Path) -> None:
+    program = """
+import asyncio, sys
+from seedance_mcp.app.runtime import Runtime
+
+async def keep(settings):
+    return settings
+
+async def main():
+    runtime = Runtime({"SEEDANCE_DATA_DIR": sys.argv[1]}, resolve_sandbox=keep, start=print)
+    services = await runtime.quote_services()
+    print((await services.wallet_status.read()).address or "no address")
+    await runtime.close()
+
+asyncio.run(main())
+print(*sorted(sys.modules))
+"""
+    command = [sys.executable, "-c", program, str(tmp_path)]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert told.startswith("no address")
+    assert "eth_account" not in told.split()
 
 
 def test_no_module_is_longer_than_400_lines() -> None:

@@ -20,8 +20,9 @@ from seedance_mcp.core.error_base import SeedanceError
 from seedance_mcp.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from seedance_mcp.adapters.wallet import Wallet
     from seedance_mcp.app.picker import Picker
-    from seedance_mcp.app.services import Services
+    from seedance_mcp.app.services import Parts, QuoteServices, Services
     from seedance_mcp.config.settings import Settings
     from seedance_mcp.core.records import Job
 
@@ -64,8 +65,10 @@ class Runtime:
         self._stack = AsyncExitStack()
         self._lock, self._resolving, self._picking = anyio.Lock(), anyio.Lock(), anyio.Lock()
         self._settings: Settings | None = None
+        self._parts: Parts | None = None
+        self._wallet: Wallet | None = None
         self._services: Services | None = None
-        self._window: Services | None = None
+        self._quote_services: QuoteServices | None = None
         self._picker: Picker | None = None
 
     async def settings(self) -> "Settings":
@@ -100,7 +103,12 @@ class Runtime:
         async with self._lock:
             if self._services is None:
                 settings = await self.settings()
-                self._services = services = await self._open(settings)
+                await _load_services()
+                self._wallet = wallet = await open_owners_wallet(settings)
+                parts = await self._open_parts()
+                from seedance_mcp.app.services import build_services
+
+                self._services = services = build_services(parts, wallet)
                 self._start(lambda: _keep_up(services))
                 if settings.limits.problem is None:
                     self._start(lambda: _prune_hourly(services))
@@ -117,15 +125,23 @@ class Runtime:
             if not settings.embedded and await _has_unfinished_work(settings):
                 await self.services()
 
-    async def quote_services(self) -> "Services":
-        """Return services that can ask for prices even where no wallet is set: their key is thrown away with them."""
+    async def quote_services(self) -> "QuoteServices":
+        """Return services that can ask for prices even where no wallet is set.
+
+        Raises:
+            ConfigError: A wrong setting.
+            LedgerError: The ledger cannot be opened.
+        """
         try:
             return await self.services()
         except ConfigError as exc:
             async with self._lock:
-                if self._window is None:
-                    self._window = await self._open(await self.settings(), problem=exc)
-                return self._window
+                if self._quote_services is None:
+                    parts = await self._open_parts()
+                    from seedance_mcp.app.services import build_quote_services
+
+                    self._quote_services = build_quote_services(parts, exc)
+                return self._quote_services
 
     async def picker(self) -> "Picker":
         """Return what opens pages on which a person gives a picture.
@@ -153,23 +169,28 @@ class Runtime:
 
         return await read_thumbnail(Path(job.thumbnail))
 
-    async def _open(self, settings: "Settings", *, problem: ConfigError | None = None) -> "Services":
-        """Open the services with the owner's wallet; with a throwaway one where a problem says why there is none."""
-        # These load the HTTP client: imports that no handshake should wait for, and no event loop.
-        await anyio.to_thread.run_sync(importlib.import_module, "seedance_mcp.app.services")
-        from seedance_mcp.adapters.wallet import open_throwaway_wallet
-        from seedance_mcp.app.services import build_services
+    async def _open_parts(self) -> "Parts":
+        """Open the ledger and the studio's client, once."""
+        if self._parts is None:
+            settings = await self.settings()
+            await _load_services()
+            from seedance_mcp.app.services import Parts
 
-        wallet = await (open_owners_wallet(settings) if problem is None else open_throwaway_wallet(problem))
+            ledger = await self._stack.enter_async_context(open_ledger(settings))
+            studio = await self._stack.enter_async_context(open_studio(settings, self._sign_in))
+            self._parts = Parts(
+                settings=settings, ledger=ledger, studio=studio, start=self._start, changed=self._changed
+            )
+        return self._parts
 
-        async def sign_in(build: Callable[[str], str]) -> tuple[str, str]:
-            return wallet.address, await wallet.sign_in(build(wallet.address))
+    async def _sign_in(self, build: Callable[[str], str]) -> tuple[str, str]:
+        """Sign in with the owner's wallet.
 
-        ledger = await self._stack.enter_async_context(open_ledger(settings))
-        studio = await self._stack.enter_async_context(open_studio(settings, sign_in))
-        return build_services(
-            settings=settings, wallet=wallet, ledger=ledger, studio=studio, start=self._start, changed=self._changed
-        )
+        Raises:
+            ConfigError: There is none.
+        """
+        wallet = self._wallet or await open_owners_wallet(await self.settings())
+        return wallet.address, await wallet.sign_in(build(wallet.address))
 
     async def close(self) -> None:
         """Close what was opened."""
@@ -180,6 +201,11 @@ def _read_settings(environ: Mapping[str, str]) -> "Settings":
     from seedance_mcp.config.settings import read_settings
 
     return read_settings(environ, blocking=True)
+
+
+async def _load_services() -> None:
+    """Import what loads the HTTP client: no handshake should wait for it, and no event loop."""
+    await anyio.to_thread.run_sync(importlib.import_module, "seedance_mcp.app.services")
 
 
 async def _keep_up(services: "Services") -> None:

@@ -1,4 +1,8 @@
-"""Services: put together all that the interfaces can do for one wallet at one studio."""
+"""Services: put together all that the interfaces can do at one studio. Opens nothing.
+
+A quote needs an address, or none; only a purchase needs a key. So there are two functions: `build_quote_services`, and
+`build_services`, which adds what pays and what follows jobs.
+"""
 
 from __future__ import annotations
 
@@ -12,9 +16,10 @@ import anyio
 from seedance_mcp.adapters.chain.rpc import ChainRpc
 from seedance_mcp.adapters.media.received import ReceivedPictures
 from seedance_mcp.adapters.studio.client import Studio
-from seedance_mcp.adapters.wallet import Wallet
+from seedance_mcp.adapters.wallet import Wallet, can_charge
 from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.concurrency import SingleFlight, Start
+from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.records import Job
 from seedance_mcp.core.wire.offers import Offer
@@ -22,9 +27,11 @@ from seedance_mcp.generation.pricing import Pricing
 from seedance_mcp.generation.purchases import RequestPurchaser
 from seedance_mcp.generation.quotes import QuoteMemory
 from seedance_mcp.generation.quoting import Quoting
-from seedance_mcp.generation.service import GenerationService
+from seedance_mcp.generation.service import GenerationService, QuoteService
 from seedance_mcp.generation.source_images import FETCHED_SECONDS, Picture, SourceImages
+from seedance_mcp.generation.stages import ProgressReader
 from seedance_mcp.generation.untracked import UntrackedJobs
+from seedance_mcp.generation.upload_lookup import UploadLookup
 from seedance_mcp.generation.uploads import CompletedUpload, Uploader
 from seedance_mcp.jobs.downloads import VideoDownloader
 from seedance_mcp.jobs.history import JobLister
@@ -35,11 +42,13 @@ from seedance_mcp.jobs.untracked import UntrackedJobReader
 from seedance_mcp.payments import policy
 from seedance_mcp.payments.balances import BalanceReader
 from seedance_mcp.payments.executor import PaymentExecutor
+from seedance_mcp.payments.planning import Payer, PaymentPlanner
 from seedance_mcp.payments.purchase import Purchaser
 from seedance_mcp.payments.push import ChargeBroadcaster
 from seedance_mcp.payments.reconciler import Reconciler
 from seedance_mcp.payments.settlement import SettlementChecker
 from seedance_mcp.payments.untracked import UntrackedPayments
+from seedance_mcp.payments.verification import PaymentVerifier
 from seedance_mcp.payments.wallet_status import WalletStatusReader
 
 VERIFY_SECONDS = 5
@@ -47,106 +56,211 @@ VERIFY_SECONDS = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Services:
-    """All that the interfaces can do for one wallet at one studio.
+class Parts:
+    """What the services are made of.
 
     Attributes:
-        wallet: Signs.
-        ledger: Records payments and jobs.
-        studio: Is asked and paid.
-        generation: Uploads, quotes and generates.
-        jobs: Gets and lists jobs.
-        reconciler: Determines the outcome of unfinished payments.
-        wallet_status: Reads balances, limits and unfinished payments.
-    """
-
-    wallet: Wallet
-    ledger: Ledger
-    studio: Studio
-    generation: GenerationService
-    jobs: JobService
-    reconciler: Reconciler
-    wallet_status: WalletStatusReader
-
-
-def build_services(
-    *,
-    settings: Settings,
-    wallet: Wallet,
-    ledger: Ledger,
-    studio: Studio,
-    start: Start,
-    changed: Changed = lambda _: None,
-    now: Callable[[], float] = time.time,
-) -> Services:
-    """Wire the services; opens nothing.
-
-    Args:
         settings: The owner's settings.
-        wallet: Signs.
         ledger: Records payments and jobs.
         studio: Is asked and paid.
         start: Starts a background task that outlives the call.
         changed: Told the id of a job whenever something about it changes.
         now: Unix seconds, for what is compared with the ledger, the studio or a chain.
     """
-    profile, limits = settings.profile, settings.limits
+
+    settings: Settings
+    ledger: Ledger
+    studio: Studio
+    start: Start
+    changed: Changed = lambda _: None
+    now: Callable[[], float] = time.time
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuoteServices:
+    """What the interfaces can do without a key.
+
+    Attributes:
+        ledger: Records payments and jobs.
+        studio: Is asked.
+        generation: Quotes.
+        verifier: Records the outcome of payments by the chain.
+        wallet_status: Reads balances, limits and unfinished payments.
+    """
+
+    ledger: Ledger
+    studio: Studio
+    generation: QuoteService
+    verifier: PaymentVerifier
+    wallet_status: WalletStatusReader
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Services(QuoteServices):
+    """All that the interfaces can do for one wallet at one studio.
+
+    Attributes:
+        wallet: Signs.
+        generation: Uploads, quotes and generates.
+        jobs: Gets and lists jobs.
+        reconciler: Determines the outcome of unfinished payments.
+    """
+
+    wallet: Wallet
+    generation: GenerationService
+    jobs: JobService
+    reconciler: Reconciler
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Quotes:
+    """What quotes, and what a purchase uses of it."""
+
+    images: SourceImages
+    lookup: UploadLookup
+    pricing: Pricing
+    planner: PaymentPlanner
+    quoting: Quoting
+    progress: ProgressReader
+    verifier: PaymentVerifier
+    wallet_status: WalletStatusReader
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Payments:
+    """What pays, and finds out what became of a payment."""
+
+    executor: PaymentExecutor
+    reconciler: Reconciler
+    purchaser: Purchaser
+
+
+def build_quote_services(parts: Parts, problem: ConfigError) -> QuoteServices:
+    """Wire what works without a wallet.
+
+    Args:
+        parts: What they are made of.
+        problem: Why there is no wallet.
+    """
+    quotes = _build_quotes(parts, Payer(address="", can_charge=can_charge(), problem=problem))
+    return QuoteServices(
+        ledger=parts.ledger,
+        studio=parts.studio,
+        generation=QuoteService(
+            images=quotes.images,
+            pricing=quotes.pricing,
+            quoting=quotes.quoting,
+            progress=quotes.progress,
+            ledger=parts.ledger,
+            limits=parts.settings.limits,
+            wallet="",
+        ),
+        verifier=quotes.verifier,
+        wallet_status=quotes.wallet_status,
+    )
+
+
+def build_services(parts: Parts, wallet: Wallet) -> Services:
+    """Wire the services with the wallet that pays."""
+    quotes = _build_quotes(parts, Payer(address=wallet.address, can_charge=can_charge()))
+    payments = _build_payments(parts, quotes, wallet)
+    jobs = _build_jobs(parts, quotes, wallet.address)
+    return Services(
+        wallet=wallet,
+        ledger=parts.ledger,
+        studio=parts.studio,
+        generation=_build_generation(parts, quotes, payments, jobs),
+        jobs=jobs,
+        reconciler=payments.reconciler,
+        verifier=quotes.verifier,
+        wallet_status=quotes.wallet_status,
+    )
+
+
+def _build_quotes(parts: Parts, payer: Payer) -> _Quotes:
+    """Wire what prices, quotes and reads balances: it knows who pays, and has no key."""
+    profile, limits = parts.settings.profile, parts.settings.limits
+    pins, ledger, studio, now = profile.pins, parts.ledger, parts.studio, parts.now
 
     def is_signable(offer: Offer) -> bool:
-        return policy.find_rejection_reason(offer, limits, profile.pins, payer=wallet.address, now=now()) is None
-
-    async def expected_seconds(job: Job) -> float:
-        return await ledger.typical_seconds(job.arguments) or profile.job_seconds
+        return policy.find_rejection_reason(offer, limits, pins, payer=payer.address, now=now()) is None
 
     rpc = ChainRpc(studio.http, {"x402": profile.rpc_urls, "mpp": profile.tempo_rpc_urls})
-    balance_reader = BalanceReader(rpc=rpc, pins=profile.pins, wallet=None if wallet.problem else wallet.address)
+    balance_reader = BalanceReader(rpc=rpc, pins=pins, wallet=payer.address or None)
+    planner = PaymentPlanner(payer=payer, limits=limits, pins=pins, balance_reader=balance_reader, now=now)
+    lookup = UploadLookup(ledger=ledger, studio=studio, wallet=payer.address, now=now)
+    pricing = Pricing(studio=studio, wallet=payer.address, now=now, signable=is_signable, memory=ledger)
+    return _Quotes(
+        images=SourceImages(
+            ledger=ledger,
+            studio=studio,
+            fetches=SingleFlight[Picture](parts.start, keep_seconds=FETCHED_SECONDS),
+            received=ReceivedPictures(parts.settings.pictures_dir, parts.settings.videos_dir),
+            image_dirs=parts.settings.image_dirs,
+            now=now,
+        ),
+        lookup=lookup,
+        pricing=pricing,
+        planner=planner,
+        quoting=Quoting(
+            uploads=lookup,
+            planner=planner,
+            pricing=pricing,
+            ledger=ledger,
+            limits=limits,
+            pins=pins,
+            now=now,
+            memory=QuoteMemory(now),
+        ),
+        progress=ProgressReader(ledger=ledger, now=now),
+        verifier=PaymentVerifier(ledger=ledger, settlement_checker=SettlementChecker(rpc=rpc, pins=pins), now=now),
+        wallet_status=WalletStatusReader(
+            address=payer.address, settings=parts.settings, ledger=ledger, balance_reader=balance_reader, now=now
+        ),
+    )
+
+
+def _build_payments(parts: Parts, quotes: _Quotes, wallet: Wallet) -> _Payments:
+    """Wire what signs, sends and reconciles."""
+    limits, balance_reader = parts.settings.limits, quotes.planner.balance_reader
     executor = PaymentExecutor(
         wallet=wallet,
-        ledger=ledger,
-        studio=studio,
+        ledger=parts.ledger,
+        studio=parts.studio,
         limits=limits,
-        pins=profile.pins,
+        pins=parts.settings.profile.pins,
+        planner=quotes.planner,
         balance_reader=balance_reader,
         broadcaster=ChargeBroadcaster(
-            rpc=rpc, ledger=ledger, balance_reader=balance_reader, is_allowed=limits.push_allowed, now=now
+            rpc=balance_reader.rpc,
+            ledger=parts.ledger,
+            balance_reader=balance_reader,
+            is_allowed=limits.push_allowed,
+            now=parts.now,
         ),
-        now=now,
+        now=parts.now,
     )
-    settlement_checker = SettlementChecker(rpc=rpc, pins=profile.pins)
     reconciler = Reconciler(
-        executor=executor, ledger=ledger, studio=studio, settlement_checker=settlement_checker, now=now
-    )
-    pricing = Pricing(studio=studio, wallet=wallet.address, now=now, signable=is_signable, memory=ledger)
-    received = ReceivedPictures(settings.pictures_dir, settings.videos_dir)
-    images = SourceImages(
-        ledger=ledger,
-        studio=studio,
-        fetches=SingleFlight[Picture](start, keep_seconds=FETCHED_SECONDS),
-        received=received,
-        image_dirs=settings.image_dirs,
-        now=now,
-    )
-    purchaser = Purchaser(ledger=ledger, reconciler=reconciler, now=now)
-    uploads = Uploader(
         executor=executor,
-        purchaser=purchaser,
-        ledger=ledger,
-        studio=studio,
-        single_flight=SingleFlight[CompletedUpload](start),
-        blob_url=profile.blob_url,
-        now=now,
+        ledger=parts.ledger,
+        studio=parts.studio,
+        settlement_checker=quotes.verifier.settlement_checker,
+        verifier=quotes.verifier,
+        now=parts.now,
     )
-    quoting = Quoting(
-        uploader=uploads,
-        pricing=pricing,
-        ledger=ledger,
-        limits=limits,
-        pins=profile.pins,
-        balance_reader=balance_reader,
-        now=now,
-        memory=QuoteMemory(now),
-    )
-    store = JobStore(ledger=ledger, studio=studio.origin, wallet=wallet.address, folder=settings.videos_dir, now=now)
+    purchaser = Purchaser(ledger=parts.ledger, reconciler=reconciler, now=parts.now)
+    return _Payments(executor=executor, reconciler=reconciler, purchaser=purchaser)
+
+
+def _build_jobs(parts: Parts, quotes: _Quotes, wallet: str) -> JobService:
+    """Wire what follows jobs and saves their videos."""
+    settings, profile = parts.settings, parts.settings.profile
+    ledger, studio, start, now = parts.ledger, parts.studio, parts.start, parts.now
+
+    async def expect_seconds(job: Job) -> float:
+        return await ledger.typical_seconds(job.arguments) or profile.job_seconds
+
+    store = JobStore(ledger=ledger, studio=studio.origin, wallet=wallet, folder=settings.videos_dir, now=now)
     downloads = VideoDownloader(
         studio=studio,
         ledger=ledger,
@@ -161,75 +275,78 @@ def build_services(
         store=store,
         save=downloads.download,
         start=start,
-        expected_seconds=expected_seconds,
+        expected_seconds=expect_seconds,
         poll_seconds_min=profile.poll_seconds_min,
-        changed=changed,
+        changed=parts.changed,
         now=now,
     )
-    request_purchaser = RequestPurchaser(
-        executor=executor,
-        purchaser=purchaser,
-        reconciler=reconciler,
-        uploader=uploads,
-        pricing=pricing,
-        quoting=quoting,
-        ledger=ledger,
-        single_flight=SingleFlight[Job](start),
-        poller=poller,
-        downloader=downloads,
-        untracked=UntrackedJobs(studio=studio, ledger=ledger, wallet=wallet.address, now=now),
-        untracked_payments=UntrackedPayments(
-            settlement_checker=settlement_checker, ledger=ledger, wallet=wallet.address, now=now
-        ),
-        now=now,
-    )
-    wallet_status = WalletStatusReader(
-        address=wallet.address, settings=settings, ledger=ledger, balance_reader=balance_reader, now=now
-    )
-    history = JobLister(studio=studio, ledger=ledger, store=store, latest=poller.latest)
-    jobs = JobService(
+    return JobService(
         ledger=ledger,
         poller=poller,
         downloads=downloads,
         untracked=UntrackedJobReader(studio=studio, store=store),
-        history=history,
+        history=JobLister(studio=studio, ledger=ledger, store=store, latest=poller.latest),
         renewals=SingleFlight[Job](start),
-        verify=partial(_verify, reconciler, ledger),
+        verify=partial(_verify, quotes.verifier, ledger),
         folder=settings.videos_dir,
-        received=received,
+        received=quotes.images.received,
         keep_days=settings.keep_days,
         now=now,
     )
-    generation = GenerationService(
-        images=images,
-        uploads=uploads,
-        pricing=pricing,
-        quoting=quoting,
-        purchaser=request_purchaser,
-        jobs=jobs,
-        downloads=downloads,
-        ledger=ledger,
-        limits=limits,
-        wallet=wallet.address,
-    )
-    return Services(
-        wallet=wallet,
+
+
+def _build_generation(parts: Parts, quotes: _Quotes, payments: _Payments, jobs: JobService) -> GenerationService:
+    """Wire what uploads pictures and buys videos."""
+    ledger, studio, wallet, now = parts.ledger, parts.studio, quotes.lookup.wallet, parts.now
+    uploads = Uploader(
+        lookup=quotes.lookup,
+        executor=payments.executor,
+        purchaser=payments.purchaser,
         ledger=ledger,
         studio=studio,
-        generation=generation,
+        single_flight=SingleFlight[CompletedUpload](parts.start),
+        blob_url=parts.settings.profile.blob_url,
+        now=now,
+    )
+    purchaser = RequestPurchaser(
+        executor=payments.executor,
+        purchaser=payments.purchaser,
+        reconciler=payments.reconciler,
+        uploader=uploads,
+        pricing=quotes.pricing,
+        quoting=quotes.quoting,
+        ledger=ledger,
+        single_flight=SingleFlight[Job](parts.start),
+        poller=jobs.poller,
+        downloader=jobs.downloads,
+        untracked=UntrackedJobs(studio=studio, ledger=ledger, wallet=wallet, now=now),
+        untracked_payments=UntrackedPayments(
+            settlement_checker=quotes.verifier.settlement_checker, ledger=ledger, wallet=wallet, now=now
+        ),
+        now=now,
+    )
+    return GenerationService(
+        images=quotes.images,
+        pricing=quotes.pricing,
+        quoting=quotes.quoting,
+        progress=quotes.progress,
+        ledger=ledger,
+        limits=parts.settings.limits,
+        wallet=wallet,
+        uploads=uploads,
+        purchaser=purchaser,
         jobs=jobs,
-        reconciler=reconciler,
-        wallet_status=wallet_status,
+        downloads=jobs.downloads,
     )
 
 
-async def _verify(reconciler: Reconciler, ledger: Ledger, job: Job) -> Job:
+async def _verify(verifier: PaymentVerifier, ledger: Ledger, job: Job) -> Job:
     """Return a finished job after asking the chain, once, whether its payment moved."""
     if job.payment_id is None or not job.finished:
         return job
     payment = await ledger.find_payment(job.payment_id)
-    if payment is None or not reconciler.can_verify(payment):
+    if payment is None or not verifier.can_verify(payment):
         return job
     with anyio.move_on_after(VERIFY_SECONDS):
-        await reconciler.verify(payment)
+        await verifier.verify(payment)
     return await ledger.find_job(job.job_id) or job

@@ -23,7 +23,7 @@ from seedance_mcp.core.wire.offers import Offers
 from seedance_mcp.generation.picture_checks import describe_unread_urls
 from seedance_mcp.generation.preparation import PreparedRequest
 from seedance_mcp.generation.pricing import Pricing
-from seedance_mcp.generation.quotes import Consent, Stage
+from seedance_mcp.generation.quotes import Consent
 from seedance_mcp.generation.quoting import Quoting
 from seedance_mcp.generation.source_images import Picture
 from seedance_mcp.generation.untracked import UntrackedJobs
@@ -95,7 +95,7 @@ class _Uploading:
             self.prepared,
             self.consent,
             offers,
-            uploads=len({one.sha256 for one in pictures if await self.uploader.must_buy(one)}),
+            uploads=len({one.sha256 for one in pictures if await self.uploader.lookup.must_buy(one)}),
             estimate_micro_usdc=self.estimate_micro_usdc,
             paid_micro_usdc=self.cost_micro_usdc,
         )
@@ -139,19 +139,6 @@ class RequestPurchaser:
         key = await self.pricing.choose_key(prepared.request.model, prepared.keys)
         return await self.single_flight.run(key, lambda: self._purchase(prepared, consent))
 
-    async def find_job(self, prepared: PreparedRequest) -> Job | None:
-        """Return the job that answers a request for good, finished or failed; only another `take` buys again."""
-        return await self.ledger.find_latest_job(prepared.keys.all)
-
-    async def find_stage(self, prepared: PreparedRequest) -> Stage:
-        """Return how far the purchase of a request has come."""
-        if await self.find_job(prepared) is not None:
-            return "begun"
-        payment = await self.ledger.find_latest_payment(prepared.keys.all)
-        if payment is None:
-            return "new"
-        return "begun" if payment.counts_against_budget(self.now()) or payment.state == "settled" else "tried"
-
     def take_notes(self, prepared: PreparedRequest) -> tuple[str, ...]:
         """Return the notes about a request's uploads, once."""
         return tuple(note for key in prepared.keys.all for note in self._notes.pop(key, ()))
@@ -192,9 +179,9 @@ class RequestPurchaser:
         """Ask the chains about a few settled payments, going on behind the last ones; returns how many were due."""
         after_id = self._verified_up_to.pop() if self._verified_up_to else 0
         due = await self.ledger.unverified_payments(after_id=after_id, limit=VERIFY_MAX, now=self.now())
-        asked = [payment for payment in due if self.reconciler.can_verify(payment)]
+        asked = [payment for payment in due if self.reconciler.verifier.can_verify(payment)]
         for payment in asked:
-            await self.reconciler.verify(payment)
+            await self.reconciler.verifier.verify(payment)
         if len(due) == VERIFY_MAX:
             self._verified_up_to.append(due[-1].id)
         return len(asked)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Literal
 
 from seedance_mcp.core.error_base import SeedanceError
 from seedance_mcp.core.errors import ConfigError
@@ -16,14 +15,12 @@ from seedance_mcp.core.money import format_usdc
 from seedance_mcp.core.next_steps import NextStep, join_steps
 from seedance_mcp.core.records import Job
 from seedance_mcp.core.wire.offers import Offer
+from seedance_mcp.generation.stages import Stage
 from seedance_mcp.payments import policy
 
 QUOTE_SECONDS = 600
 """How long a quote binds."""
 QUOTES_MAX = 1000
-
-Stage = Literal["new", "tried", "begun"]
-"""Never bought; a payment was refused or never sent; bought or pending, so that it takes no more of the budget."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,14 +35,14 @@ from seedance_mcp.generation.quotes import (
     Quote,
     Quoted,
     QuoteMemory,
-    Stage,
     build_begun_quote,
     evaluate_offer,
 )
 from seedance_mcp.generation.source_images import Picture
-from seedance_mcp.generation.uploads import UPLOAD_PRICE_MICRO_USDC, Uploader
+from seedance_mcp.generation.stages import Stage
+from seedance_mcp.generation.upload_lookup import UPLOAD_PRICE_MICRO_USDC, UploadLookup
 from seedance_mcp.payments import policy
-from seedance_mcp.payments.balances import BalanceReader
+from seedance_mcp.payments.planning import PaymentPlanner
 
 PUSHED = "This studio takes the money before it accepts the work: what it then refuses is lost."
 UNCOMPARED = "The cost is compared with no balance."
@@ -50,18 +50,20 @@ UNCOMPARED = "The cost is compared with no balance."
 
 @dataclass(frozen=True, slots=True)
 class Quoting:
-    """Quotes orders for one wallet at one studio, and remembers what it said.
+    """Quotes requests for one payer at one studio, and remembers what it said.
 
     Attributes:
+        uploads: Finds what is hosted already.
+        planner: Chooses the offers that would be signed.
         memory: What was said lately.
     """
 
-    uploader: Uploader
+    uploads: UploadLookup
+    planner: PaymentPlanner
     pricing: Pricing
     ledger: Ledger
     limits: Limits
     pins: PinnedTerms
-    balance_reader: BalanceReader
     now: Callable[[], float]
     memory: QuoteMemory
 
@@ -94,7 +96,7 @@ class Quoting:
         notes += describe_unread_urls(missing)
         if priced is not None and all(map(is_pushed, priced.offers.offers)):
             notes += (PUSHED,)
-        problem = self.uploader.executor.wallet.problem
+        problem = self.planner.payer.problem
         if problem is not None:
             notes += (f"{problem.what} {UNCOMPARED}",)
         cost, error, payments = await self._judge_call(prepared, priced, price, missing, max_price_micro_usdc)
@@ -245,7 +247,7 @@ class Quoting:
             ConfigError: Their libraries are not installed.
         """
         steps = [*uploads] if video is None else [*uploads, video]
-        chosen, wallet_balances = await self.uploader.executor.plan(*steps)
+        chosen, wallet_balances = await self.planner.plan(*steps)
         for offer in chosen[: len(uploads)]:
             policy.check_upload_price(offer.amount_micro_usdc)
         last = None if video is None else chosen[-1]
@@ -290,9 +292,7 @@ class Quoting:
         """Return a real price, or None where it needs an upload first; and the pictures that need one."""
         hosted = [picture.url or await self._find_hosted(picture) for picture in prepared.pictures]
         missing = await self._list_missing(picture for picture in prepared.pictures if picture.url is None)
-        latest = await self.ledger.latest_upload(
-            studio=self.uploader.studio.origin, wallet=self.uploader.executor.wallet.address
-        )
+        latest = await self.ledger.latest_upload(studio=self.uploads.studio.origin, wallet=self.uploads.wallet)
         stand_in = None if latest is None else latest.image_url  # the price does not depend on the picture
         urls = [url or stand_in for url in hosted]
         known = [url for url in urls if url is not None]
@@ -311,21 +311,21 @@ class Quoting:
 
     async def _list_missing(self, pictures: Iterable[Picture]) -> list[Picture]:
         """Return the pictures whose upload would be bought, each once."""
-        return list({picture.sha256: picture for picture in pictures if await self.uploader.must_buy(picture)}.values())
+        return list({picture.sha256: picture for picture in pictures if await self.uploads.must_buy(picture)}.values())
 
     async def _find_hosted(self, picture: Picture) -> str | None:
-        upload = await self.uploader.find(picture)
+        upload = await self.uploads.find(picture)
         return None if upload is None else upload.image_url
 
     async def _evaluate_offers(self, offers: Offers) -> tuple[EvaluatedOffer, ...]:
-        wallet = self.uploader.executor.wallet
+        payer = self.planner.payer
         evaluate = partial(
             evaluate_offer,
             limits=self.limits,
             pins=self.pins,
-            payer=wallet.address,
-            can_charge=wallet.can_charge,
-            wallet_balances=await self.balance_reader.look(offers.offers),
+            payer=payer.address,
+            can_charge=payer.can_charge,
+            wallet_balances=await self.planner.balance_reader.look(offers.offers),
             now=self.now(),
         )
         return tuple(evaluate(offer) for offer in offers.offers)
@@ -379,7 +379,7 @@ class Quoting:
     async def _list_ways(self, payments: Payments, uploads: Sequence[Offers], video: Offers | None) -> Payments:
         """Return a call's payments with the offers that could be signed for each, and what the wallet holds."""
         steps = [*uploads] if video is None else [*uploads, video]
-        ways, wallet_balances = await self.uploader.executor.list_ways(*steps)
+        ways, wallet_balances = await self.planner.list_ways(*steps)
         return replace(payments, ways=ways, wallet_balances=wallet_balances)
 
     def _guess_cost(self, price: int, missing: Sequence[Picture]) -> Cost:
@@ -393,6 +393,6 @@ class Quoting:
         if image is None:
             return None
         try:
-            return await self.uploader.ask_offers(image)
+            return await self.uploads.ask_offers(image)
         except StudioError:  # the purchase will meet it; a price can be told all the same
             return None

@@ -22,7 +22,9 @@ from seedance_mcp.generation.quotes import Consent, Quote
 from seedance_mcp.generation.quoting import Quoting
 from seedance_mcp.generation.request import VideoRequest
 from seedance_mcp.generation.source_images import SourceImages
-from seedance_mcp.generation.uploads import UPLOAD_PRICE_MICRO_USDC, CompletedUpload, Uploader
+from seedance_mcp.generation.stages import Progress, ProgressReader
+from seedance_mcp.generation.upload_lookup import UPLOAD_PRICE_MICRO_USDC
+from seedance_mcp.generation.uploads import CompletedUpload, Uploader
 from seedance_mcp.jobs.downloads import VideoDownloader
 from seedance_mcp.jobs.poller import Report
 from seedance_mcp.jobs.service import JobService
@@ -46,30 +48,100 @@ class GenerationResult:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class GenerationService:
+class QuoteService:
+    """Quotes videos for one payer at one studio. Needs an address, or none, and no key.
+
+    Attributes:
+        images: Reads the pictures that callers name.
+        progress: Knows what was bought before.
+        limits: What the owner allows.
+        wallet: The paying address; empty without a wallet.
+    """
+
+    images: SourceImages
+    pricing: Pricing
+    quoting: Quoting
+    progress: ProgressReader
+    ledger: Ledger
+    limits: Limits
+    wallet: str
+
+    async def quote(
+        self,
+        request: VideoRequest,
+        *,
+        can_ask: bool = True,
+    ) -> Quote:
+        """Return what a request would cost: nothing where it was bought; never spends, not even the upload.
+
+        Args:
+            request: What to make.
+            can_ask: Whether a person can be asked where the owner wants a yes.
+
+        Raises:
+            ImageError, RequestError: The request cannot be carried out.
+            StudioError: The studio cannot be asked.
+        """
+        prepared = await self._prepare(request)
+        progress = await self.progress.read(prepared)
+        if progress.stage == "begun":
+            return await self.quoting.quote_begun(prepared, progress.job)
+        quote = await self.quoting.quote(
+            prepared, max_price_micro_usdc=request.max_price_micro_usdc, can_ask=can_ask, stage=progress.stage
+        )
+        return _add_picture_checks(quote, prepared, accept_risk=request.accept_risk)
+
+    async def find_proposal(self, request: VideoRequest) -> Proposal | None:
+        """Return what a person must be asked about, or None where there is nothing to ask.
+
+        What is asked is remembered like any quote, so that asking twice asks the same.
+
+        Args:
+            request: What to make.
+
+        Raises:
+            SeedanceError: As `quote`; also where the purchase would be refused whatever a person says.
+        """
+        prepared = await self._prepare(request)
+        if (await self.progress.read(prepared)).stage == "begun" or await self.ledger.find_freeze() is not None:
+            return None  # bought already, or not to be bought: the purchase says so itself
+        quoted = await self.quoting.find_quoted(prepared)
+        cost, recipients = (None, ()) if quoted is None else (quoted.cost, quoted.recipients)
+        if cost is None:
+            quote = await self.quoting.quote(
+                prepared, max_price_micro_usdc=request.max_price_micro_usdc, remember=False
+            )
+            if quote.error is not None:
+                raise quote.error
+            cost, recipients = quote.cost, quote.recipients
+            if cost is None or not quote.needs_approval:
+                return None
+            key = await self.pricing.choose_key(request.model, prepared.keys)
+            self.quoting.memory.pin(key, cost, recipients)
+        if not recipients:
+            raise StudioUnreachableError("The studio does not say whom it would be paid at, so no person can be asked.")
+        return build_proposal(request, cost, recipients) if self.quoting.needs_approval(cost, recipients) else None
+
+    async def _prepare(self, request: VideoRequest) -> PreparedRequest:
+        return await prepare(request, images=self.images, limits=self.limits, wallet=self.wallet)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GenerationService(QuoteService):
     """Generates videos for one wallet at one studio.
 
     The moments that end a wait are those of the event loop's clock, `anyio.current_time()`: no one can set it back.
 
     Attributes:
-        images: Reads the pictures that callers name.
         uploads: Uploads pictures.
         jobs: Waits for jobs and fetches their videos.
         downloads: Keeps what a video was made of.
-        limits: What the owner allows.
-        wallet: The paying address.
     """
 
-    images: SourceImages
     uploads: Uploader
-    pricing: Pricing
-    quoting: Quoting
     purchaser: RequestPurchaser
     jobs: JobService
     downloads: VideoDownloader
-    ledger: Ledger
-    limits: Limits
-    wallet: str
 
     async def upload(self, image: str, *, deadline: float = math.inf) -> CompletedUpload:
         """Host a picture at the studio; the same bytes are paid for once.
@@ -93,62 +165,6 @@ class GenerationService:
         raise PurchaseUnderwayError(
             "The upload is still under way.", payment_state="held", amount_micro_usdc=UPLOAD_PRICE_MICRO_USDC
         )
-
-    async def quote(
-        self,
-        request: VideoRequest,
-        *,
-        can_ask: bool = True,
-    ) -> Quote:
-        """Return what a request would cost: nothing where it was bought; never spends, not even the upload.
-
-        Args:
-            request: What to make.
-            can_ask: Whether a person can be asked where the owner wants a yes.
-
-        Raises:
-            ImageError, RequestError: The request cannot be carried out.
-            StudioError: The studio cannot be asked.
-        """
-        prepared = await self._prepare(request)
-        stage = await self.purchaser.find_stage(prepared)
-        if stage == "begun":
-            return await self.quoting.quote_begun(prepared, await self.purchaser.find_job(prepared))
-        quote = await self.quoting.quote(
-            prepared, max_price_micro_usdc=request.max_price_micro_usdc, can_ask=can_ask, stage=stage
-        )
-        return _add_picture_checks(quote, prepared, accept_risk=request.accept_risk)
-
-    async def find_proposal(self, request: VideoRequest) -> Proposal | None:
-        """Return what a person must be asked about, or None where there is nothing to ask.
-
-        What is asked is remembered like any quote, so that asking twice asks the same.
-
-        Args:
-            request: What to make.
-
-        Raises:
-            SeedanceError: As `quote`; also where the purchase would be refused whatever a person says.
-        """
-        prepared = await self._prepare(request)
-        if await self.purchaser.find_stage(prepared) == "begun" or await self.ledger.find_freeze() is not None:
-            return None  # bought already, or not to be bought: the purchase says so itself
-        quoted = await self.quoting.find_quoted(prepared)
-        cost, recipients = (None, ()) if quoted is None else (quoted.cost, quoted.recipients)
-        if cost is None:
-            quote = await self.quoting.quote(
-                prepared, max_price_micro_usdc=request.max_price_micro_usdc, remember=False
-            )
-            if quote.error is not None:
-                raise quote.error
-            cost, recipients = quote.cost, quote.recipients
-            if cost is None or not quote.needs_approval:
-                return None
-            key = await self.pricing.choose_key(request.model, prepared.keys)
-            self.quoting.memory.pin(key, cost, recipients)
-        if not recipients:
-            raise StudioUnreachableError("The studio does not say whom it would be paid at, so no person can be asked.")
-        return build_proposal(request, cost, recipients) if self.quoting.needs_approval(cost, recipients) else None
 
     async def generate(
         self,
@@ -178,22 +194,24 @@ class GenerationService:
             agreed_micro_usdc=agreed_micro_usdc,
             recipients=agreed_recipients,
         )
-        prepared, job = None, None
+        prepared: PreparedRequest | None = None
+        progress: Progress | None = None
         notes: tuple[str, ...] = ()
         with anyio.move_on_after(max(prepare_until - anyio.current_time(), 0.001)):
             prepared = await self._prepare(request)
-            job = await self.purchaser.find_job(prepared)
-            if job is None:
+            progress = await self.progress.read(prepared)
+            if progress.job is None:
                 notes = describe_pictures(prepared.pictures, prepared.request.aspect_ratio)
                 notes += (await self.pricing.estimate(prepared.request)).notes
-        if prepared is None:
+        if prepared is None or progress is None:
             return GenerationResult(job=None, begun=False)
+        job = progress.job
         if job is not None:
             notes = (BOUGHT_BEFORE,)
             if job.pruned_at is None and is_missing(job.file):
                 job = await self.jobs.fetch_again(job, deadline=deadline)
         else:
-            if await self.purchaser.find_stage(prepared) != "begun":
+            if progress.stage != "begun":
                 check_risk(prepared.pictures, accept_risk=request.accept_risk)
             with anyio.move_on_after(max(deadline - anyio.current_time(), 0.001)):
                 job = await self.purchaser.purchase(prepared, consent)
@@ -204,9 +222,6 @@ class GenerationService:
     async def resume(self) -> None:
         """Take up what an earlier process left, and keep looking into what is not over; runs until cancelled."""
         await self.purchaser.resume()
-
-    async def _prepare(self, request: VideoRequest) -> PreparedRequest:
-        return await prepare(request, images=self.images, limits=self.limits, wallet=self.wallet)
 
 
 def _add_picture_checks(quote: Quote, prepared: PreparedRequest, *, accept_risk: bool) -> Quote:

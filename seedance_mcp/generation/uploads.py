@@ -9,37 +9,27 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from functools import partial
 from urllib.parse import quote, urlsplit
-
-import anyio
 
 from seedance_mcp.adapters.media.images import Image
 from seedance_mcp.adapters.studio.client import Studio
 from seedance_mcp.core.concurrency import SingleFlight
 from seedance_mcp.core.errors import ImageError, StudioError, StudioProtocolError, StudioRejectedError
-from seedance_mcp.core.idempotency import upload_keys
 from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.limits import Recipient
 from seedance_mcp.core.next_steps import NextStep, Repeat, Report
 from seedance_mcp.core.records import Payment, Upload
 from seedance_mcp.core.wire.jobs import UploadTicket, read_upload_ticket
-from seedance_mcp.core.wire.json import encode_json
 from seedance_mcp.core.wire.mpp import was_pushed
-from seedance_mcp.core.wire.offers import Offers, read_offers
-from seedance_mcp.core.wire.responses import PaidRequest, describe_answer
+from seedance_mcp.core.wire.offers import Offers
 from seedance_mcp.generation.source_images import Picture
+from seedance_mcp.generation.upload_lookup import PURCHASES_MAX, UploadLookup
 from seedance_mcp.payments import policy
 from seedance_mcp.payments.executor import PaymentExecutor
 from seedance_mcp.payments.purchase import Purchaser
 
-UPLOAD_PRICE_MICRO_USDC = policy.UPLOAD_APPROVAL.max_price_micro_usdc
-"""What one image upload costs."""
-OFFERS_SECONDS = 30
-"""How long the terms of an upload are believed when a call is judged; a payment always answers terms of its own."""
-PURCHASES_MAX = 2
-"""How often in 24 hours the upload of one picture is paid for without the picture being hosted."""
 INTERRUPTIONS_MAX = 3
 """How many more purchases are forgiven in 24 hours because the process that bought died before the answer came."""
 REBOUGHT = "This picture's upload was bought once more: an earlier one was paid, and its answer lost or its place gone."
@@ -63,10 +53,12 @@ class Uploader:
     """Hosts pictures at the studio, each at most once.
 
     Attributes:
+        lookup: Finds what is hosted already.
         single_flight: Uploads under way, by their idempotency key.
         blob_url: Where the bytes go.
     """
 
+    lookup: UploadLookup
     executor: PaymentExecutor
     purchaser: Purchaser
     ledger: Ledger
@@ -74,68 +66,6 @@ class Uploader:
     single_flight: SingleFlight[CompletedUpload]
     blob_url: str
     now: Callable[[], float]
-    _offers: list[tuple[float, Offers]] = field(default_factory=list[tuple[float, Offers]])
-
-    async def is_hosted(self, picture: Picture) -> bool:
-        """Whether the ledger knows a hosted copy; no one is asked."""
-        return await self._find_recorded(picture) is not None
-
-    async def _find_recorded(self, picture: Picture | Image) -> Upload | None:
-        wallet = self.executor.wallet.address
-        return await self.ledger.find_upload(picture.sha256, studio=self.studio.origin, wallet=wallet)
-
-    async def find(self, picture: Picture) -> Upload | None:
-        """Return the hosted copy of a picture, if the studio still has it."""
-        upload = await self._find_recorded(picture)
-        if upload is None or await self.studio.is_hosted(upload.image_url):
-            return upload
-        keys = self._keys(picture.sha256)
-        if await self.ledger.count_uploads_paid(keys, since=self.now() - policy.DAY_SECONDS) >= PURCHASES_MAX:
-            return upload  # a store that calls every picture gone is not paid for each of its answers
-        await self.ledger.forget_upload(upload.image_url)
-        return None
-
-    async def must_buy(self, picture: Picture) -> bool:
-        """Return True where hosting a picture would be paid for: no copy and no earlier payment for it is known."""
-        if await self.is_hosted(picture):
-            return False
-        earlier = await self.ledger.find_latest_payment(self._keys(picture.sha256))
-        if earlier is None:
-            return True
-        unused = (
-            earlier.state == "settled" and bool(earlier.answer) and await self.ledger.find_upload_of(earlier) is None
-        )
-        return not (unused or earlier.counts_against_budget(self.now()))
-
-    async def ask_offers(self, image: Image) -> Offers:
-        """Ask for the terms of an upload without buying it; they are the same for every picture.
-
-        Raises:
-            StudioError: The studio names none.
-        """
-        now = anyio.current_time()
-        if not self._offers or self._offers[-1][0] + OFFERS_SECONDS < now:
-            self._offers[:] = [(now, await self._ask_offers(self._build_request(image)))]
-        return self._offers[-1][1]
-
-    async def _ask_offers(self, request: PaidRequest) -> Offers:
-        answer = await self.studio.send(request)
-        if answer.status != 402:
-            raise StudioRejectedError(
-                f"The studio named no price for an upload: {describe_answer(answer)}.", status=answer.status
-            )
-        return read_offers(answer.status, answer.headers, answer.body, url=request.url)
-
-    def _build_request(self, image: Image) -> PaidRequest:
-        keys = self._keys(image.sha256)
-        return PaidRequest(
-            purpose="upload",
-            idempotency_key=keys[0],
-            aliases=keys,
-            url=f"{self.studio.origin}/api/upload",
-            body=encode_json({"filename": image.file_name, "contentType": image.media_type, "size": image.size_bytes}),
-            arguments={"sha256": image.sha256, "media_type": image.media_type, "size_bytes": image.size_bytes},
-        )
 
     async def upload(
         self,
@@ -157,16 +87,16 @@ class Uploader:
             StudioError: The studio did not do its part; a bought ticket is taken up by the next call.
         """
         await self.ledger.scrub_tickets(self.now())
-        upload = await self.find(picture)
+        upload = await self.lookup.find(picture)
         image = picture.image
         if image is None:
             if upload is None:
                 raise ImageError("The studio does not host this image any more.", "Upload the picture again.")
             return CompletedUpload(upload=upload, paid_micro_usdc=0)
-        keys = self._keys(image.sha256)
+        keys = self.lookup.find_keys(image.sha256)
         if upload is None:
             if check is not None:  # each caller's own limits, before it joins another's work
-                await check(await self.ask_offers(image))
+                await check(await self.lookup.ask_offers(image))
             return await self.single_flight.run(keys[0], lambda: self._purchase(image, keys, agreed))
         return CompletedUpload(upload=upload, paid_micro_usdc=0, notes=await self._find_notes(keys))
 
@@ -182,9 +112,6 @@ class Uploader:
             keys, since=self.now() - policy.DAY_SECONDS, interrupted=interrupted
         )
 
-    def _keys(self, sha256: str) -> tuple[str, str]:
-        return upload_keys(sha256, wallet=self.executor.wallet.address, studio=self.studio.origin)
-
     async def _purchase(
         self, image: Image, keys: tuple[str, ...], agreed: tuple[Recipient, ...] | None
     ) -> CompletedUpload:
@@ -194,7 +121,7 @@ class Uploader:
 
     async def _deliver(self, image: Image, keys: tuple[str, ...], payment: Payment) -> CompletedUpload | None:
         """Return the hosted picture that a reconciled payment bought; None if its ticket is of no more use."""
-        upload = await self._find_recorded(image)
+        upload = await self.lookup.find_recorded(image)
         if upload is not None:
             return CompletedUpload(upload=upload, paid_micro_usdc=0, notes=await self._find_notes(keys))
         upload = await self._use(payment, image)
@@ -211,8 +138,8 @@ class Uploader:
         is_settled = superseded is not None and superseded.state == "settled"
         if superseded is not None and is_settled and await self.ledger.find_upload_of(superseded) is None:
             await self._check_unhosted(superseded, keys)
-        request = self._build_request(image)
-        offers = await self._ask_offers(request)
+        request = self.lookup.build_request(image)
+        offers = await self.lookup.fetch_offers(request)
         approval = replace(policy.UPLOAD_APPROVAL, recipients=agreed)
         payment = await self.executor.pay(request, offers, approval, supersedes=superseded)
         upload = await self._use(payment, image)
@@ -278,7 +205,7 @@ class Uploader:
         upload = Upload(
             sha256=image.sha256,
             studio=self.studio.origin,
-            wallet=self.executor.wallet.address,
+            wallet=self.lookup.wallet,
             image_url=image_url,
             upload_id=ticket.upload_id,
             media_type=image.media_type,

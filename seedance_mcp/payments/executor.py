@@ -26,25 +26,16 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from functools import partial
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 
 import anyio
 
 from seedance_mcp.adapters.studio.client import Studio
 from seedance_mcp.adapters.wallet import Wallet
-from seedance_mcp.core.errors import (
-    ConfigError,
-    InsufficientBalanceError,
-    LedgerError,
-    PolicyError,
-    StudioError,
-    UnacceptableOfferError,
-)
-from seedance_mcp.core.installation import describe_install
+from seedance_mcp.core.errors import LedgerError, PolicyError, StudioError
 from seedance_mcp.core.ledger import Ledger
-from seedance_mcp.core.limits import Approval, Limits, PinnedTerms, Recipient, WalletBalances
+from seedance_mcp.core.limits import Approval, Limits, PinnedTerms, Recipient
 from seedance_mcp.core.records import Payment
 from seedance_mcp.core.wire.mpp import find_transaction
 from seedance_mcp.core.wire.offers import Credential, Offer, Offers
@@ -52,6 +43,7 @@ from seedance_mcp.core.wire.responses import PaidRequest, Refused, Settled, hold
 from seedance_mcp.payments import policy
 from seedance_mcp.payments.balances import BalanceReader
 from seedance_mcp.payments.pending import refused_error, underway_error, unknown_error, unwritten_error
+from seedance_mcp.payments.planning import PaymentPlanner
 from seedance_mcp.payments.push import ChargeBroadcaster
 from seedance_mcp.payments.unsigned import build_unsigned_payment
 
@@ -71,6 +63,7 @@ class PaymentExecutor:
         studio: Sends.
         limits: What the owner allows.
         pins: What the owner pays in, and where.
+        planner: Chooses the offer.
         balance_reader: Knows what the wallet holds.
         broadcaster: Brings a client-broadcast charge to the chain before it is sent.
         now: Unix seconds.
@@ -81,6 +74,7 @@ class PaymentExecutor:
     studio: Studio
     limits: Limits
     pins: PinnedTerms
+    planner: PaymentPlanner
     balance_reader: BalanceReader
     broadcaster: ChargeBroadcaster
     now: Callable[[], float]
@@ -111,7 +105,7 @@ class PaymentExecutor:
         """
         policy.check_settings(self.limits)
         policy.check_clock(offers, self.now())
-        (offer,), wallet_balances = await self.plan(offers)
+        (offer,), wallet_balances = await self.planner.plan(offers)
         now = self.now()
         payment = await self._reserve(
             request, offer, approval, supersedes, fee_micro_usdc=wallet_balances.fee_of(offer), now=now
@@ -286,68 +280,6 @@ class PaymentExecutor:
             model=None if payment.purpose == "upload" else str(payment.arguments.get("model", "")),
             cost_micro_usdc=payment.cost_micro_usdc,
         )
-
-    async def plan(self, *steps: Offers) -> tuple[tuple[Offer, ...], WalletBalances]:
-        """Return the offer that each payment of one call would sign, in order, and what the chains say before it.
-
-        Args:
-            steps: The challenges, in the order in which they are paid.
-
-        Raises:
-            PolicyError: One has no offer that may be signed, or the wallet holds too little for all of them.
-            ConfigError: One could be signed, if its libraries were installed.
-        """
-        offers = [offer for step in steps for offer in step.offers]
-        wallet_balances = await self.balance_reader.look(offers)
-        try:
-            return self._plan(steps, wallet_balances), wallet_balances
-        except InsufficientBalanceError:
-            wallet_balances = await self.balance_reader.look(
-                offers, fresh=True
-            )  # perhaps the owner has just sent what was missing
-            return self._plan(steps, wallet_balances), wallet_balances
-
-    async def list_ways(self, *steps: Offers) -> tuple[tuple[tuple[Offer, ...], ...], WalletBalances]:
-        """Return for each payment of one call the offers that could be signed, and what the chains said of the wallet.
-
-        Args:
-            steps: The challenges, in the order in which they are paid.
-
-        Raises:
-            PolicyError: One has no offer that may be signed.
-        """
-        wallet_balances = await self.balance_reader.look([offer for step in steps for offer in step.offers])
-        find = partial(
-            policy.list_ways, limits=self._find_payable(), pins=self.pins, payer=self.wallet.address, now=self.now()
-        )
-        return tuple(tuple(find(step, wallet_balances=wallet_balances)) for step in steps), wallet_balances
-
-    def _find_payable(self) -> Limits:
-        """Return the owner's limits without the rails whose libraries are not installed."""
-        if self.wallet.can_charge:
-            return self.limits
-        return replace(self.limits, rails=tuple(rail for rail in self.limits.rails if rail != "mpp"))
-
-    def _plan(self, steps: Sequence[Offers], wallet_balances: WalletBalances) -> tuple[Offer, ...]:
-        limits = self._find_payable()
-        plan = partial(
-            policy.plan_payments,
-            steps,
-            pins=self.pins,
-            payer=self.wallet.address,
-            now=self.now(),
-            wallet_balances=wallet_balances,
-        )
-        try:
-            return plan(limits=limits)
-        except UnacceptableOfferError as exc:
-            if limits is self.limits:
-                raise
-            plan(limits=self.limits)  # raises where the missing rail would not have helped
-            raise ConfigError(
-                "The studio offers to be paid on MPP (Tempo), whose libraries are not installed.",
-                describe_install("tempo"),
-            ) from exc
 
     async def _sign(self, payment: Payment, document: Mapping[str, object]) -> tuple[Credential, Mapping[str, object]]:
         """Sign a payment; returns its credential, and its document as the ledger keeps it."""

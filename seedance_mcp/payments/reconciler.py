@@ -25,10 +25,10 @@ from seedance_mcp.core.records import Payment
 from seedance_mcp.core.wire.generation import same_body
 from seedance_mcp.core.wire.jobs import JobStatus, read_submitted_job
 from seedance_mcp.core.wire.mpp import was_pushed
-from seedance_mcp.core.wire.responses import Receipt, Refused, Settled
 from seedance_mcp.payments.executor import LEASE_SECONDS, PaymentExecutor
-from seedance_mcp.payments.pending import UNDONE, unasked_error, unwritten_error
+from seedance_mcp.payments.pending import unasked_error, unwritten_error
 from seedance_mcp.payments.settlement import Settlement, SettlementChecker
+from seedance_mcp.payments.verification import PaymentVerifier, write_receipt
 
 LIST_PAGES_MAX = 10
 LIST_SKEW_SECONDS = 300
@@ -36,8 +36,6 @@ LIST_SKEW_SECONDS = 300
 WAIT_SECONDS = 75
 """How long we wait for another process that is busy with the same purchase."""
 WAIT_POLL_SECONDS = 0.25
-NEVER_CHARGED = "the chain says that it was never used"
-WRITTEN_OFF = "written off by the owner"
 RESEND_MARGIN_SECONDS = 10
 """A credential with less life left than this is not sent again; a verifier would call it expired."""
 
@@ -50,7 +48,8 @@ class Reconciler:
         executor: Sends the same credential again.
         ledger: Remembers.
         studio: Is asked for jobs.
-        chains: Are asked what became of a payment.
+        settlement_checker: Asks the chain.
+        verifier: Records what the chain says of a payment.
         now: Unix seconds.
     """
 
@@ -58,6 +57,7 @@ class Reconciler:
     ledger: Ledger
     studio: Studio
     settlement_checker: SettlementChecker
+    verifier: PaymentVerifier
     now: Callable[[], float]
     _candidates: dict[int, tuple[str, ...]] = field(default_factory=dict[int, tuple[str, ...]])
 
@@ -121,55 +121,9 @@ class Reconciler:
             return unwritten_error(exc, payment, moved=payment.state == "settled" or payment.receipt is not None)
         return exc
 
-    def can_verify(self, payment: Payment) -> bool:
-        """Return True if a settled payment's credential has expired and a chain can be asked, which was not yet."""
-        is_due = payment.state == "settled" and not payment.chain_checked and payment.hold_until <= self.now()
-        return is_due and payment.document is not None and self.settlement_checker.has_one(payment)
-
-    async def verify(self, payment: Payment) -> Payment:
-        """Ask the chain whether a payment that the studio called settled has moved; its answer is asked for once.
-
-        Returns:
-            The payment as it stands afterwards: `refused` where nothing moved; unchanged where no chain can say.
-
-        Raises:
-            LedgerError: The ledger cannot be written.
-        """
-        settlement = await self.settlement_checker.check_settlement(payment) if self.can_verify(payment) else None
-        return payment if settlement is None else await self._record_fate(payment, settlement)
-
-    async def _record_fate(self, payment: Payment, settlement: Settlement) -> Payment:
-        if not settlement.used:
-            reason = UNDONE if settlement.fee_micro_usdc else NEVER_CHARGED
-            return await self.ledger.record_unmoved(payment, reason=reason, fee_micro_usdc=settlement.fee_micro_usdc)
-        claimed = payment.receipt.transaction if payment.receipt is not None else ""
-        verified = True if settlement.transaction else None
-        if claimed and not settlement.transaction:
-            verified = await self.settlement_checker.knows(claimed, payment.rail)
-        return await self.ledger.record_verified(
-            payment, transaction=settlement.transaction, verified=verified, fee_micro_usdc=settlement.fee_micro_usdc
-        )
-
-    async def write_off(self, payment: Payment) -> Payment:
-        """Accept the owner's statement that an expired payment never moved; the chain's verdict comes first.
-
-        Returns:
-            The payment: `refused`, or `settled` where the chain knows better.
-        """
-        if payment.state == "settled":
-            settlement = await self.settlement_checker.check_settlement(payment)
-            if settlement is not None:
-                return await self._record_fate(payment, settlement)
-            return await self.ledger.record_unmoved(payment, reason=WRITTEN_OFF, fee_micro_usdc=0)
-        settlement = await self._find_fate(payment)
-        if settlement is not None:
-            return await self._conclude(payment, settlement)
-        outcome = Refused(reason=WRITTEN_OFF)
-        return await self.ledger.conclude(payment, outcome, now=self.now(), chain_checked=True, fee_micro_usdc=0)
-
     async def _ask(self, payment: Payment) -> Payment:
         if payment.state == "refused":  # its credential has expired: was it used after all?
-            return await self._conclude(payment, await self.settlement_checker.check_settlement(payment))
+            return await self.verifier.conclude(payment, await self.settlement_checker.check_settlement(payment))
         if payment.state == "signed" and payment.hold_until > self.now() + RESEND_MARGIN_SECONDS:
             with contextlib.suppress(PaymentError):  # it may still have settled: the next two can say
                 payment = await self.executor.resend(payment)
@@ -183,42 +137,23 @@ class Reconciler:
             found = await self.find_job(payment)
         except StudioError:
             found = None
-        settlement = await self._find_fate(payment)
+        settlement = await self.verifier.find_settlement(payment)
         if found is not None:
             job = await self.ledger.add_job(
                 payment, found.job_id, studio=self.studio.origin, status=found.status, now=self.now()
             )
             if job is not None and settlement is None and not self.settlement_checker.has_one(payment):
-                settlement = Settlement(
-                    used=True
-                )  # else the chain will say it: a job may also be made and never be settled
+                # Else the chain will say it: a job may also be made and never be settled.
+                settlement = Settlement(used=True)
         elif settlement is not None and self._may_still_buy(payment, settlement):
             return await self.ledger.record_moved(
-                payment, _write_receipt(payment, settlement), fee_micro_usdc=settlement.fee_micro_usdc
+                payment, write_receipt(payment, settlement), fee_micro_usdc=settlement.fee_micro_usdc
             )
-        return await self._conclude(payment, settlement)
-
-    async def _find_fate(self, payment: Payment) -> Settlement | None:
-        """Return the chain's verdict on a payment; that on a client-broadcast one is in the ledger."""
-        if payment.receipt is not None:
-            return Settlement(used=True, transaction=payment.receipt.transaction, fee_micro_usdc=payment.fee_micro_usdc)
-        return await self.settlement_checker.check_settlement(payment)
+        return await self.verifier.conclude(payment, settlement)
 
     def _may_still_buy(self, payment: Payment, settlement: Settlement) -> bool:
         """Whether a payment's money has moved and its hash is still good for what it was paid for."""
         return settlement.used and was_pushed(payment.document) and payment.hold_until > self.now()
-
-    async def _conclude(self, payment: Payment, settlement: Settlement | None) -> Payment:
-        if settlement is None or not (settlement.used or self.now() >= payment.hold_until):
-            return payment  # a chain that calls a credential dead before our own clock does is not believed
-        outcome: Settled | Refused
-        if settlement.used:
-            outcome = Settled(receipt=_write_receipt(payment, settlement), answer=b"")
-        else:
-            outcome = Refused(reason=payment.reason or (UNDONE if settlement.fee_micro_usdc else "it expired unused"))
-        return await self.ledger.conclude(
-            payment, outcome, now=self.now(), chain_checked=True, fee_micro_usdc=settlement.fee_micro_usdc
-        )
 
     async def add_job(self, payment: Payment) -> None:
         """Make the job row of a settled generation from its stored answer; no network needed.
@@ -291,15 +226,6 @@ class Reconciler:
         return (
             await self.ledger.count_payments_without_job(payment, made_at=made_at, skew_seconds=LIST_SKEW_SECONDS) > 0
         )
-
-
-def _write_receipt(payment: Payment, settlement: Settlement) -> Receipt:
-    return Receipt(
-        rail=payment.rail,
-        network=payment.network,
-        transaction=settlement.transaction,
-        verified=True if settlement.transaction else None,
-    )
 
 
 def _same_type(payment: Payment, job: JobStatus) -> bool:

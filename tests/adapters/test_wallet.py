@@ -13,7 +13,7 @@ import pytest
 from eth_account import Account
 from eth_account.messages import encode_defunct
 
-from seedance_mcp.adapters.wallet import open_throwaway_wallet, open_wallet
+from seedance_mcp.adapters.wallet import open_wallet
 from seedance_mcp.adapters.wallet.key_files import KEY_FILE_BYTES_MAX, create_key_file
 from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.core.money import MicroUSDC
@@ -159,10 +159,6 @@ def test_folder_that_cannot_be_made_is_a_clear_error(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(ConfigError, match=r"cannot be written|already"):
         create_key_file(tmp_path / "file" / "wallet.json")
-
-
-async def test_throwaway_wallets_differ(tmp_path: Path) -> None:
-    assert (await open_throwaway_wallet()).address != (await open_throwaway_wallet()).address
 
 
 # ── signing ──────────────────────────────────────────────────────────────────────────────────────────────────────────

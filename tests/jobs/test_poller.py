@@ -14,7 +14,7 @@ import pytest
 
 from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
 from seedance_mcp.adapters.studio.client import Address, Studio
-from seedance_mcp.adapters.wallet import open_throwaway_wallet
+from seedance_mcp.adapters.wallet import open_wallet
 from seedance_mcp.core.records import Job
 from seedance_mcp.core.wire.jobs import read_job
 from seedance_mcp.jobs.poller import JobPoller
@@ -104,7 +104,7 @@ class Bench:
 async def open_bench(
     folder: Path, *, expected_seconds: float = 1, now: Callable[[], float] = time.time
 ) -> AsyncGenerator[Bench]:
-    wallet = await open_throwaway_wallet()
+    wallet = await open_wallet("11" * 32, Path("unused"))
     teller, changes = Teller(), list[str]()
     ledger = await SQLiteLedger.open(folder / "ledger.sqlite3")
 

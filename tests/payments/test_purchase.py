@@ -19,7 +19,7 @@ from anyio.abc import TaskGroup
 from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
 from seedance_mcp.adapters.studio.client import Address, Studio
 from seedance_mcp.adapters.wallet import open_wallet
-from seedance_mcp.app.services import Services, build_services
+from seedance_mcp.app.services import Parts, Services, build_services
 from seedance_mcp.config.settings import Settings, read_settings
 from seedance_mcp.core.errors import LedgerError, PolicyError, PriceTooHighError
 from seedance_mcp.generation.request import VideoRequest
@@ -72,7 +72,7 @@ async def services_on(settings: Settings, *, now: Callable[[], float] = time.tim
 
             tasks.start_soon(run)
 
-        yield build_services(settings=settings, wallet=wallet, ledger=ledger, studio=studio, start=start, now=now)
+        yield build_services(Parts(settings=settings, ledger=ledger, studio=studio, start=start, now=now), wallet)
         tasks.cancel_scope.cancel()
     await ledger.close()
 

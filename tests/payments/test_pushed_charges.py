@@ -304,7 +304,7 @@ async def test_money_that_the_chain_saw_move_cannot_be_written_off(
     [payment] = await ledger.unfinished_payments(clock())
     await ledger.close()
     async with services_on(through(settings, f"{studio.url}/no-one-answers-here"), now=clock) as services:
-        payment = await services.reconciler.write_off(payment)
+        payment = await services.verifier.write_off(payment)
 
     assert (payment.state, payment.fee_micro_usdc) == ("settled", FEE)
     assert await total(settings, clock) == UPLOAD + CLIP + 2 * FEE

@@ -10,7 +10,6 @@ and loads when a charge is first signed.
 from __future__ import annotations
 
 import os
-import secrets
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -49,13 +48,11 @@ class Wallet:
 
     Attributes:
         address: The EIP-55 checksummed address.
-        problem: Why the owner's wallet cannot be opened, if this is a throwaway one; None for the owner's wallet.
     """
 
-    def __init__(self, account: LocalAccount, *, problem: ConfigError | None = None) -> None:
+    def __init__(self, account: LocalAccount) -> None:
         self._account = account
         self.address: str = account.address
-        self.problem = problem
 
     def __repr__(self) -> str:
         return f"Wallet({self.address})"
@@ -73,11 +70,6 @@ class Wallet:
         typed_data = build_typed_data(read_authorization(payment), domain)
         signature = await anyio.to_thread.run_sync(self._sign_typed_data, typed_data)
         return Credential(header=PAYMENT_SIGNATURE_HEADER, value=encode_payment(payment, signature))
-
-    @property
-    def can_charge(self) -> bool:
-        """Return True if the libraries of the Tempo rail, the `tempo` extra, are installed."""
-        return all(find_spec(library) is not None for library in ("pytempo", "mpp"))
 
     async def sign_charge(self, document: Json, pins: PinnedChargeTerms) -> tuple[Credential, str | None]:
         """Sign a prepared Tempo charge.
@@ -149,6 +141,11 @@ class Wallet:
         return "0x" + self._account.sign_message(encode_defunct(text=message)).signature.hex().removeprefix("0x")
 
 
+def can_charge() -> bool:
+    """Return True if the libraries of the Tempo rail, the `tempo` extra, are installed."""
+    return all(find_spec(library) is not None for library in ("pytempo", "mpp"))
+
+
 async def open_wallet(
     key: str | None,
     file: Path,
@@ -201,23 +198,14 @@ def _find_key(
     return read_key_file(file, password_file, sandbox=sandbox), str(file)
 
 
-async def open_throwaway_wallet(problem: ConfigError | None = None) -> Wallet:
-    """Open a wallet with a random key that is not stored: for sign-ins and quotes, never for payments.
-
-    Args:
-        problem: Why the owner's wallet cannot be opened.
-    """
-    return await _load(secrets.token_hex(32), "The throwaway wallet", problem=problem)
-
-
-async def _load(key: str, where: str, *, problem: ConfigError | None = None) -> Wallet:
+async def _load(key: str, where: str) -> Wallet:
     if not is_key(key):
         raise ConfigError(f"{where} does not hold a private key: 64 hexadecimal digits, with or without 0x.")
 
     def make() -> Wallet:
         from eth_account import Account  # takes half a second to load: only once a key is used
 
-        return Wallet(cast("LocalAccount", Account.from_key(key.strip())), problem=problem)
+        return Wallet(cast("LocalAccount", Account.from_key(key.strip())))
 
     try:
         return await anyio.to_thread.run_sync(make)

@@ -87,7 +87,7 @@ def write_off(
         raise ConfigError("Nothing was written off.", "It counts until it is known what became of it.")
 
     async def work(runtime: Runtime) -> Payment:
-        return await (await runtime.quote_services()).reconciler.write_off(payment)
+        return await (await runtime.quote_services()).verifier.write_off(payment)
 
     if run(environ, work).state == "settled":
         raise ConfigError(f"The chain says that payment {payment_id} did move.", "It is booked as paid.")

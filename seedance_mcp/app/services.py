@@ -23,6 +23,7 @@ from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.records import Job
 from seedance_mcp.core.wire.offers import Offer
+from seedance_mcp.generation.call_checks import CallChecker
 from seedance_mcp.generation.pricing import Pricing
 from seedance_mcp.generation.purchases import RequestPurchaser
 from seedance_mcp.generation.quotes import QuoteMemory
@@ -190,6 +191,8 @@ def _build_quotes(parts: Parts, payer: Payer) -> _Quotes:
     planner = PaymentPlanner(payer=payer, limits=limits, pins=pins, balance_reader=balance_reader, now=now)
     lookup = UploadLookup(ledger=ledger, studio=studio, wallet=payer.address, now=now)
     pricing = Pricing(studio=studio, wallet=payer.address, now=now, signable=is_signable, memory=ledger)
+    memory = QuoteMemory(now)
+    checker = CallChecker(uploads=lookup, planner=planner, ledger=ledger, limits=limits, memory=memory, now=now)
     return _Quotes(
         images=SourceImages(
             ledger=ledger,
@@ -205,12 +208,13 @@ def _build_quotes(parts: Parts, payer: Payer) -> _Quotes:
         quoting=Quoting(
             uploads=lookup,
             planner=planner,
+            checker=checker,
             pricing=pricing,
             ledger=ledger,
             limits=limits,
             pins=pins,
             now=now,
-            memory=QuoteMemory(now),
+            memory=memory,
         ),
         progress=ProgressReader(ledger=ledger, now=now),
         verifier=PaymentVerifier(ledger=ledger, settlement_checker=SettlementChecker(rpc=rpc, pins=pins), now=now),
@@ -314,7 +318,7 @@ def _build_generation(parts: Parts, quotes: _Quotes, payments: _Payments, jobs: 
         reconciler=payments.reconciler,
         uploader=uploads,
         pricing=quotes.pricing,
-        quoting=quotes.quoting,
+        checker=quotes.quoting.checker,
         ledger=ledger,
         single_flight=SingleFlight[Job](parts.start),
         poller=jobs.poller,

@@ -60,7 +60,6 @@ class PricedRequest:
         offers: The payment challenge.
         is_expected: Whether every such price is the table's, to the micro.
         price_micro_usdc: The lowest price among the offers that we may sign, or among all where there is none.
-        estimate_micro_usdc: What the price table knows, or None.
         notes: What the caller should know about the request.
         warning: Where the price is far above the table's.
     """
@@ -69,7 +68,6 @@ class PricedRequest:
     offers: Offers
     is_expected: bool
     price_micro_usdc: int | None
-    estimate_micro_usdc: MicroUSDC | None
     notes: tuple[str, ...]
     warning: str | None
 
@@ -246,7 +244,6 @@ class Pricing:
             offers=offers,
             is_expected=expected,
             price_micro_usdc=min(amounts, default=None),
-            estimate_micro_usdc=estimate,
             notes=body.notes,
             warning=warn_far_above(max(amounts), estimate) if amounts else None,
         )

@@ -20,11 +20,11 @@ from seedance_mcp.core.errors import PriceTooHighError, RecipientChangedError, S
 from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.records import Job, Payment
 from seedance_mcp.core.wire.offers import Offers
+from seedance_mcp.generation.call_checks import CallChecker
 from seedance_mcp.generation.picture_checks import describe_unread_urls
 from seedance_mcp.generation.preparation import PreparedRequest
-from seedance_mcp.generation.pricing import Pricing
+from seedance_mcp.generation.pricing import Estimate, Pricing
 from seedance_mcp.generation.quotes import Consent
-from seedance_mcp.generation.quoting import Quoting
 from seedance_mcp.generation.source_images import Picture
 from seedance_mcp.generation.untracked import UntrackedJobs
 from seedance_mcp.generation.uploads import Uploader
@@ -47,6 +47,21 @@ VERIFY_MAX = 5
 """How many settled payments a chain is asked about in one round."""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Wanted:
+    """What one call wants to buy.
+
+    Attributes:
+        key: The idempotency key of a new purchase, in the dialect that the studio speaks.
+        estimate: What the price table knows of it; None if that was not read yet.
+    """
+
+    prepared: PreparedRequest
+    consent: Consent
+    key: str
+    estimate: Estimate | None
+
+
 @dataclass(slots=True)
 class _Uploading:
     """Hosts the pictures of one call, and counts what that costs it; an upload is bought only if the rest fits.
@@ -60,7 +75,7 @@ class _Uploading:
     """
 
     uploader: Uploader
-    quoting: Quoting
+    checker: CallChecker
     prepared: PreparedRequest
     consent: Consent
     check_payments: Callable[[Offers, int | None], Awaitable[None]]
@@ -91,7 +106,7 @@ class _Uploading:
     async def _check(self, offers: Offers) -> None:
         await self.check_payments(offers, self.estimate_micro_usdc)
         pictures = [one for one in self.prepared.pictures if one.url is None or not self.urls_taken]
-        await self.quoting.check_before_upload(
+        await self.checker.check_before_upload(
             self.prepared,
             self.consent,
             offers,
@@ -119,7 +134,7 @@ class RequestPurchaser:
     reconciler: Reconciler
     uploader: Uploader
     pricing: Pricing
-    quoting: Quoting
+    checker: CallChecker
     ledger: Ledger
     single_flight: SingleFlight[Job]
     poller: JobPoller
@@ -130,14 +145,20 @@ class RequestPurchaser:
     _notes: dict[str, tuple[str, ...]] = field(default_factory=dict[str, tuple[str, ...]])
     _verified_up_to: list[int] = field(default_factory=list[int])
 
-    async def purchase(self, prepared: PreparedRequest, consent: Consent) -> Job:
+    async def purchase(self, prepared: PreparedRequest, consent: Consent, estimate: Estimate | None) -> Job:
         """Return the job of a request: bought, or joined if it is being bought.
+
+        Args:
+            prepared: What is wanted.
+            consent: What was said in this call.
+            estimate: What the price table knows of it; None if that was not read yet.
 
         Raises:
             SeedanceError: Each says whether money moved.
         """
         key = await self.pricing.choose_key(prepared.request.model, prepared.keys)
-        return await self.single_flight.run(key, lambda: self._purchase(prepared, consent))
+        wanted = _Wanted(prepared=prepared, consent=consent, key=key, estimate=estimate)
+        return await self.single_flight.run(key, lambda: self._purchase(wanted))
 
     def take_notes(self, prepared: PreparedRequest) -> tuple[str, ...]:
         """Return the notes about a request's uploads, once."""
@@ -186,12 +207,12 @@ class RequestPurchaser:
             self._verified_up_to.append(due[-1].id)
         return len(asked)
 
-    async def _purchase(self, prepared: PreparedRequest, consent: Consent) -> Job:
+    async def _purchase(self, wanted: _Wanted) -> Job:
         job = await self.purchaser.purchase_once(
-            prepared.keys.all, deliver=self._deliver, pay=partial(self._pay, prepared, consent)
+            wanted.prepared.keys.all, deliver=self._deliver, pay=partial(self._pay, wanted)
         )
         with anyio.move_on_after(FRAMES_SECONDS):
-            await self.downloader.keep_frames(*(picture.image for picture in prepared.pictures))
+            await self.downloader.keep_frames(*(picture.image for picture in wanted.prepared.pictures))
         return job
 
     async def _deliver(self, payment: Payment) -> Job | None:
@@ -207,25 +228,26 @@ class RequestPurchaser:
             self.poller.watch(job)
         return job
 
-    async def _pay(self, prepared: PreparedRequest, consent: Consent, superseded: Payment | None) -> Job:
+    async def _pay(self, wanted: _Wanted, superseded: Payment | None) -> Job:
         """Return the job of a request that no payment of the ledger bought: one that it lacks, or a new one."""
-        key = await self.pricing.choose_key(prepared.request.model, prepared.keys)
-        job = await self.untracked.find_job(prepared, key)
+        job = await self.untracked.find_job(wanted.prepared, wanted.key)
         if job is None:
-            return await self._begin(await self._buy(prepared, consent, supersedes=superseded))
+            return await self._begin(await self._buy(wanted, supersedes=superseded))
         self.poller.watch(job)
         return job
 
-    async def _buy(self, prepared: PreparedRequest, consent: Consent, *, supersedes: Payment | None) -> Payment:
+    async def _buy(self, wanted: _Wanted, *, supersedes: Payment | None) -> Payment:
         """Host the pictures where that is needed, ask the price, and buy; an upload is bought only if the rest fits."""
         policy.check_settings(self.executor.limits)  # before anything is asked or uploaded
         policy.check_not_frozen(await self.ledger.find_freeze())
+        prepared, consent = wanted.prepared, wanted.consent
+        estimate = wanted.estimate or await self.pricing.estimate(prepared.request)
         check_payments = partial(self._check_untracked_payments, prepared)
         uploading = _Uploading(
-            self.uploader, self.quoting, prepared, consent, check_payments, await self._estimate(prepared)
+            self.uploader, self.checker, prepared, consent, check_payments, estimate.price_micro_usdc
         )
         try:
-            await self.quoting.check_estimate(prepared, consent, uploading.estimate_micro_usdc)
+            await self.checker.check_estimate(prepared, consent, uploading.estimate_micro_usdc)
             urls = [picture.url or await uploading.upload(picture) for picture in prepared.pictures]
             try:
                 priced = await self.pricing.request_price(prepared.request, urls)
@@ -236,13 +258,13 @@ class RequestPurchaser:
                 uploading.urls_taken = False
                 urls = [await uploading.upload(picture) for picture in prepared.pictures]
                 priced = await self.pricing.request_price(prepared.request, urls)
-            await self.quoting.check_warning(prepared, priced, consent)
+            approval = self.checker.agree(prepared, consent, uploads_micro_usdc=uploading.cost_micro_usdc)
+            await self.checker.check_rise(prepared, priced, consent, approval)
             await check_payments(priced.offers, priced.price_micro_usdc)
-            approval = self.quoting.agree(prepared, consent, uploads_micro_usdc=uploading.cost_micro_usdc)
             return await self.executor.pay(priced.request, priced.offers, approval, supersedes=supersedes)
         except SeedanceError as exc:
             if isinstance(exc, PriceTooHighError | RecipientChangedError):
-                self.quoting.memory.mark_stale(prepared.keys)
+                self.checker.memory.mark_stale(prepared.keys)
             if exc.upload_micro_usdc or not uploading.paid_micro_usdc:
                 raise
             raise exc.with_upload_cost(uploading.paid_micro_usdc) from exc
@@ -257,9 +279,6 @@ class RequestPurchaser:
             take=prepared.request.take,
             unbought=await self.untracked.count_unbought_takes(prepared),
         )
-
-    async def _estimate(self, prepared: PreparedRequest) -> int | None:
-        return (await self.pricing.estimate(prepared.request)).price_micro_usdc
 
     def _keep_notes(self, key: str, notes: tuple[str, ...]) -> None:
         """Keep the notes about a request's uploads for the next caller."""

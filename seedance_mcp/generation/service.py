@@ -15,7 +15,7 @@ from seedance_mcp.core.next_steps import NextStep, Repeat
 from seedance_mcp.core.records import Job
 from seedance_mcp.generation.picture_checks import check_risk, describe_pictures, find_risk
 from seedance_mcp.generation.preparation import PreparedRequest, prepare
-from seedance_mcp.generation.pricing import Pricing
+from seedance_mcp.generation.pricing import Estimate, Pricing
 from seedance_mcp.generation.purchases import RequestPurchaser
 from seedance_mcp.generation.questions import Proposal, build_proposal
 from seedance_mcp.generation.quotes import Consent, Quote
@@ -45,6 +45,20 @@ class GenerationResult:
     job: Job | None
     begun: bool = True
     notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Found:
+    """What is known of a request before it is bought.
+
+    Attributes:
+        estimate: What the price table knows; None if it was bought before, or if the studio is slow.
+    """
+
+    prepared: PreparedRequest
+    progress: Progress
+    notes: tuple[str, ...]
+    estimate: Estimate | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,30 +208,38 @@ class GenerationService(QuoteService):
             agreed_micro_usdc=agreed_micro_usdc,
             recipients=agreed_recipients,
         )
-        prepared: PreparedRequest | None = None
-        progress: Progress | None = None
-        notes: tuple[str, ...] = ()
-        with anyio.move_on_after(max(prepare_until - anyio.current_time(), 0.001)):
-            prepared = await self._prepare(request)
-            progress = await self.progress.read(prepared)
-            if progress.job is None:
-                notes = describe_pictures(prepared.pictures, prepared.request.aspect_ratio)
-                notes += (await self.pricing.estimate(prepared.request)).notes
-        if prepared is None or progress is None:
+        found = await self._look_up(request, until=prepare_until)
+        if found is None:
             return GenerationResult(job=None, begun=False)
-        job = progress.job
-        if job is not None:
-            notes = (BOUGHT_BEFORE,)
-            if job.pruned_at is None and is_missing(job.file):
-                job = await self.jobs.fetch_again(job, deadline=deadline)
-        else:
-            if progress.stage != "begun":
+        prepared, job = found.prepared, found.progress.job
+        if job is None:
+            if found.progress.stage != "begun":
                 check_risk(prepared.pictures, accept_risk=request.accept_risk)
             with anyio.move_on_after(max(deadline - anyio.current_time(), 0.001)):
-                job = await self.purchaser.purchase(prepared, consent)
+                job = await self.purchaser.purchase(prepared, consent, found.estimate)
+        elif job.pruned_at is None and is_missing(job.file):
+            job = await self.jobs.fetch_again(job, deadline=deadline)
         if job is not None:
             job = await self.jobs.wait(job, deadline=deadline, report=report)
-        return GenerationResult(job=job, notes=notes + self.purchaser.take_notes(prepared))
+        return GenerationResult(job=job, notes=found.notes + self.purchaser.take_notes(prepared))
+
+    async def _look_up(self, request: VideoRequest, *, until: float) -> _Found | None:
+        """Read a request's pictures, what was bought for it before, and its price in the table, once for all uses.
+
+        Returns:
+            What was found; None if the pictures could not be read until then.
+        """
+        found = None
+        with anyio.move_on_after(max(until - anyio.current_time(), 0.001)):
+            prepared = await self._prepare(request)
+            progress = await self.progress.read(prepared)
+            if progress.job is not None:
+                return _Found(prepared=prepared, progress=progress, notes=(BOUGHT_BEFORE,))
+            notes = describe_pictures(prepared.pictures, prepared.request.aspect_ratio)
+            found = _Found(prepared=prepared, progress=progress, notes=notes)
+            estimate = await self.pricing.estimate(prepared.request)
+            return replace(found, estimate=estimate, notes=notes + estimate.notes)
+        return found
 
     async def resume(self) -> None:
         """Take up what an earlier process left, and keep looking into what is not over; runs until cancelled."""

@@ -32,31 +32,7 @@ def agree_price(
         agreed_micro_usdc: The cost that a person agreed to; 0 where no one was asked.
         uploads_micro_usdc: What the image uploads of this call cost, their fees included.
     """
-    bounds = [
-        Bound(
-            limits.max_price_per_video_micro_usdc,
-            "is allowed for one video (SEEDANCE_MAX_PRICE_PER_VIDEO)",
-            CHEAPER,
-        )
-    ]
-    if max_price_micro_usdc is not None:
-        bounds.append(
-            Bound(
-                max_price_micro_usdc,
-                "this request allows",
-                NextStep(
-                    "If it is worth more, {0} with a higher {1}.", Repeat(changed=True), Argument("max_price_usd")
-                ),
-            )
-        )
-    if limits.ask_above_micro_usdc is not None:
-        bounds.append(
-            Bound(
-                max(limits.ask_above_micro_usdc, agreed_micro_usdc),
-                "a person was asked about, or that needs no question (SEEDANCE_ASK_ABOVE)",
-                NextStep("{0}: the new price is then asked about.", Repeat(changed=True)),
-            )
-        )
+    bounds = _list_bounds(limits, max_price_micro_usdc, agreed_micro_usdc)
     quoted = [] if quoted_micro_usdc is None else [_bind_quote(quoted_micro_usdc)]
     lowest = min([*bounds, *quoted], key=lambda bound: bound.max_micro_usdc)
     return Approval(
@@ -66,6 +42,26 @@ def agree_price(
         cost_bounds=tuple(bounds),
         uploads_micro_usdc=uploads_micro_usdc,
     )
+
+
+def _list_bounds(limits: Limits, max_price_micro_usdc: int | None, agreed_micro_usdc: int) -> list[Bound]:
+    """Return what the owner, the caller and a person each allow for the whole call."""
+    cap = limits.max_price_per_video_micro_usdc
+    bounds = [Bound(cap, "is allowed for one video (SEEDANCE_MAX_PRICE_PER_VIDEO)", CHEAPER)]
+    if max_price_micro_usdc is not None:
+        higher = NextStep(
+            "If it is worth more, {0} with a higher {1}.", Repeat(changed=True), Argument("max_price_usd")
+        )
+        bounds.append(Bound(max_price_micro_usdc, "this request allows", higher))
+    if limits.ask_above_micro_usdc is not None:
+        bounds.append(
+            Bound(
+                max(limits.ask_above_micro_usdc, agreed_micro_usdc),
+                "a person was asked about, or that needs no question (SEEDANCE_ASK_ABOVE)",
+                NextStep("{0}: the new price is then asked about.", Repeat(changed=True)),
+            )
+        )
+    return bounds
 
 
 def check_settings(limits: Limits) -> None:

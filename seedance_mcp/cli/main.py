@@ -27,6 +27,7 @@ from seedance_mcp.cli.doctor.command import doctor
 from seedance_mcp.cli.exit_codes import EPILOG, find_exit_code
 from seedance_mcp.cli.gallery.command import gallery
 from seedance_mcp.cli.install.command import install, uninstall
+from seedance_mcp.cli.video_options import Arguments, take_some
 from seedance_mcp.cli.wallet.command import app as wallet_commands
 from seedance_mcp.cli.words import for_person
 from seedance_mcp.config.settings import SANDBOX_PORT, read_settings
@@ -112,15 +113,14 @@ def main(
 
 
 @app.command()
+@take_some(
+    ("prompt", "last_image", "model", "duration", "resolution"),
+    prompt="The boat drifts out of the harbour, water glitters",
+)
 def demo(
     image: Annotated[Path | None, typer.Argument(help="Your picture; a bundled one if left out.")] = None,
-    prompt: Annotated[
-        str, typer.Option(help="What should move.")
-    ] = "The boat drifts out of the harbour, water glitters",
-    last_image: Annotated[Path | None, typer.Option(help="Picture of the last frame.")] = None,
-    model: Annotated[Literal["seedance-fast", "seedance"], typer.Option(help="Which model.")] = "seedance-fast",
-    duration: Annotated[int, typer.Option(help="Seconds.")] = 4,
-    resolution: Annotated[Literal["480p", "720p", "1080p"], typer.Option(help="Size.")] = "480p",
+    *,
+    arguments: Arguments,
     contract: Contract = "current",
     rail: Rail = "x402",
     job_seconds: JobSeconds = 5,
@@ -129,15 +129,11 @@ def demo(
     """Run a whole job without money: quote, upload, pay, wait, save, in the sandbox."""
     from seedance_mcp.cli.demo import run_demo  # loads the MCP client
 
-    arguments: dict[str, object] = {"prompt": prompt, "model": model, "duration": duration, "resolution": resolution}
-    if image is not None:
-        arguments["image"] = str(image.expanduser().absolute())
-    if last_image is not None:
-        arguments["last_image"] = str(last_image.expanduser().absolute())
+    asked = {name: value for name, value in arguments.items() if value is not None}
+    pictures = {"image": image, "last_image": asked.get("last_image")}
+    asked |= {name: str(Path(str(one)).expanduser().absolute()) for name, one in pictures.items() if one is not None}
     rails = ("x402", "mpp") if rail == "both" else (rail,)
-    result = anyio.run(
-        lambda: run_demo(arguments, contract=contract, rails=rails, job_seconds=job_seconds, quiet=as_json)
-    )
+    result = anyio.run(lambda: run_demo(asked, contract=contract, rails=rails, job_seconds=job_seconds, quiet=as_json))
     if as_json:
         say(result)
 

@@ -1,6 +1,6 @@
 """Video options: the arguments of a video as options of a command."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import wraps
 from typing import Annotated, Any, TypeAlias
@@ -20,8 +20,23 @@ def take_arguments(function: Callable[..., None]) -> Callable[..., None]:
 
     Pictures are no options, and a file of rows may have the prompts, so `prompt` may be left out.
     """
-    options = [_make_optional(one) for one in VIDEO_ARGUMENTS if one.name != "image"]
+    return _spell(function, [_make_optional(one) for one in VIDEO_ARGUMENTS if one.name != "image"])
 
+
+def take_some(names: Collection[str], **defaults: object) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Return a decorator like `take_arguments` for some arguments, in the table's order.
+
+    Args:
+        names: Of the arguments that become options.
+        defaults: Those that differ from the table's.
+    """
+    options = [
+        replace(one, default=defaults.get(one.name, one.default)) for one in VIDEO_ARGUMENTS if one.name in names
+    ]
+    return lambda function: _spell(function, options)
+
+
+def _spell(function: Callable[..., None], options: Sequence[VideoArgument]) -> Callable[..., None]:
     @wraps(function)
     def spelled(**given: Any) -> None:
         function(arguments={one.name: given.pop(one.name) for one in options}, **given)

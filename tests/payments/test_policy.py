@@ -39,38 +39,31 @@ def build_offer(**changes: Any) -> Offer:
     return dataclasses.replace(read_challenge().offers[0], **changes)
 
 
-@given(
-    price=AMOUNT, fee=AMOUNT, uploads=AMOUNT, cap=AMOUNT, day=AMOUNT, total=MAYBE, call=MAYBE, ask=MAYBE, quote=MAYBE,
-    spent=AMOUNT, ever=AMOUNT,
-)  # fmt: skip
+LIMITS = st.builds(
+    Limits,
+    max_price_per_video_micro_usdc=AMOUNT,
+    max_per_day_micro_usdc=AMOUNT,
+    max_total_micro_usdc=MAYBE,
+    ask_above_micro_usdc=MAYBE,
+)
+SPEND = st.builds(Spend, last_day_micro_usdc=AMOUNT, total_micro_usdc=AMOUNT)
+
+
+@given(price=AMOUNT, fee=AMOUNT, uploads=AMOUNT, limits=LIMITS, call=MAYBE, quote=MAYBE, spend=SPEND)
 def test_a_price_that_passes_is_above_zero_and_within_every_cap_to_the_micro(
-    price: int,
-    fee: int,
-    uploads: int,
-    cap: int,
-    day: int,
-    total: int | None,
-    call: int | None,
-    ask: int | None,
-    quote: int | None,
-    spent: int,
-    ever: int,
+    price: int, fee: int, uploads: int, limits: Limits, call: int | None, quote: int | None, spend: Spend
 ) -> None:
-    limits = Limits(
-        max_price_per_video_micro_usdc=cap,
-        max_per_day_micro_usdc=day,
-        max_total_micro_usdc=total,
-        ask_above_micro_usdc=ask,
-    )
     approval = policy.agree_price(
         limits, max_price_micro_usdc=call, quoted_micro_usdc=quote, uploads_micro_usdc=uploads
     )
-    spend = Spend(last_day_micro_usdc=spent, total_micro_usdc=ever)
-    whole = price + fee + uploads
-    caps = [whole <= cap, spent + price + fee <= day]
-    caps += [whole <= bound for bound in (call, ask) if bound is not None]
+    whole, total = price + fee + uploads, limits.max_total_micro_usdc
+    caps = [
+        whole <= limits.max_price_per_video_micro_usdc,
+        spend.last_day_micro_usdc + price + fee <= limits.max_per_day_micro_usdc,
+    ]
+    caps += [whole <= bound for bound in (call, limits.ask_above_micro_usdc) if bound is not None]
     caps += [price <= quote] if quote is not None else []
-    caps += [ever + price + fee <= total] if total is not None else []
+    caps += [spend.total_micro_usdc + price + fee <= total] if total is not None else []
     try:
         policy.check_price(price, limits, spend=spend, approval=approval, fee_micro_usdc=fee)
         passed = True

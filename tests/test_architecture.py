@@ -162,3 +162,14 @@ print(*sorted(sys.modules))
 def test_no_module_is_longer_than_400_lines() -> None:
     long = {str(file): len(file.read_text(encoding="utf-8").splitlines()) for file in PACKAGE.rglob("*.py")}
     assert {name: lines for name, lines in long.items() if lines > 400} == {}
+
+
+def test_no_function_is_longer_than_50_lines() -> None:
+    long = {
+        f"{file.relative_to(PACKAGE)}:{node.name}": lines
+        for file in PACKAGE.rglob("*.py")
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
+        and (lines := (node.end_lineno or 0) - node.lineno + 1) > 50
+    }
+    assert long == {}

@@ -89,19 +89,7 @@ async def _run(
         from seedance_mcp.sandbox import EXAMPLE_IMAGE  # loads the sandbox
 
         arguments["image"] = str(EXAMPLE_IMAGE)
-    folders = {str(Path(str(arguments[name])).parent) for name in ("image", "last_image") if name in arguments}
-    server = StdioServerParameters(
-        command=sys.executable,
-        args=["-m", "seedance_mcp"],
-        env={
-            **_own_environ(),
-            "SEEDANCE_PROFILE": "sandbox",
-            "SEEDANCE_STUDIO_URL": sandbox.url,
-            "SEEDANCE_WALLET_FILE": str(wallet_file),
-            "SEEDANCE_DATA_DIR": str(folder),
-            "SEEDANCE_IMAGE_DIRS": os.pathsep.join(sorted(folders)),
-        },
-    )
+    server = _describe_server(arguments, folder, wallet_file, sandbox.url)
     words.print(
         f"Sandbox studio ({contract} dialect, {' and '.join(rails)}) at {sandbox.url}; "
         f"wallet {address} with $100 of play money."
@@ -121,6 +109,25 @@ async def _run(
     if job["file"] is None:
         raise DemoError(f"The job ended as {job['status']}: {job['error'] or job['next_step']}")
     return job
+
+
+def _describe_server(
+    arguments: Mapping[str, object], folder: Path, wallet_file: Path, studio_url: str
+) -> StdioServerParameters:
+    """Return how to start the server of this run; it may read the folders of the run's pictures only."""
+    folders = {str(Path(str(arguments[name])).parent) for name in ("image", "last_image") if name in arguments}
+    return StdioServerParameters(
+        command=sys.executable,
+        args=["-m", "seedance_mcp"],
+        env={
+            **_own_environ(),
+            "SEEDANCE_PROFILE": "sandbox",
+            "SEEDANCE_STUDIO_URL": studio_url,
+            "SEEDANCE_WALLET_FILE": str(wallet_file),
+            "SEEDANCE_DATA_DIR": str(folder),
+            "SEEDANCE_IMAGE_DIRS": os.pathsep.join(sorted(folders)),
+        },
+    )
 
 
 async def _notify(client: Client, arguments: Mapping[str, object], words: Console) -> dict[str, Any]:

@@ -1,6 +1,6 @@
 """Quoting: find what a request would cost and whether the limits allow it, without spending.
 
-A quote binds: for ten minutes nothing above it is signed for the same order. The verdict comes from the same `policy`
+A quote binds: for ten minutes nothing above it is signed for the same request. The verdict comes from the same `policy`
 that judges the real purchase, so that a quote never promises what the purchase would refuse.
 """
 
@@ -88,7 +88,7 @@ class Quoting:
             stage: How far its purchase has come; one that has begun is `quote_begun`'s.
 
         Raises:
-            RequestError: The studio's dialect cannot carry the order.
+            RequestError: The studio's dialect cannot carry the request.
             StudioError: The studio cannot be asked, or quotes its ceiling.
         """
         priced, missing = await self._try_to_price(prepared)
@@ -97,16 +97,11 @@ class Quoting:
             prepared, priced, known.price_micro_usdc, missing, max_price_micro_usdc
         )
         warning = None if priced is None else priced.warning
-        if error is None and warning is not None and max_price_micro_usdc is None:
-            error = PriceTooHighError(warning, NextStep("It needs an explicit {0}.", Argument("max_price_usd")))
-        if not can_ask:
-            error = error or self._find_unasked(cost, payments.recipients)
-        if priced is None:
-            key = await self.pricing.choose_key(prepared.request.model, prepared.keys)
-        else:
-            key = priced.request.idempotency_key
-            if cost is not None and remember:
-                self.memory.pin(key, cost, payments.recipients, is_stale=error is not None)
+        unallowed = warning if max_price_micro_usdc is None else None
+        error = error or self._find_refusal(unallowed, cost, payments.recipients, can_ask=can_ask)
+        key = await self._find_key(prepared, priced)
+        if cost is not None and priced is not None and remember:
+            self.memory.pin(key, cost, payments.recipients, is_stale=error is not None)
         return Quote(
             exact=priced is not None,
             price_micro_usdc=known.price_micro_usdc if cost is None else cost.price_micro_usdc,
@@ -124,6 +119,12 @@ class Quoting:
             payments=payments,
             wallet_problem=self.planner.payer.problem,
         )
+
+    async def _find_key(self, prepared: PreparedRequest, priced: PricedRequest | None) -> str:
+        """Return the idempotency key of a purchase in the dialect that the studio speaks now."""
+        if priced is not None:
+            return priced.request.idempotency_key
+        return await self.pricing.choose_key(prepared.request.model, prepared.keys)
 
     def _list_notes(self, priced: PricedRequest | None, missing: Sequence[Picture]) -> tuple[str, ...]:
         """Return what a quote says of the uploads, of a studio that is paid in advance, and of a missing wallet."""
@@ -149,6 +150,14 @@ class Quoting:
         """Return True where a person must agree to what a call costs, or to whom it pays."""
         above = cost is not None and policy.needs_approval(self.limits, cost)
         return above or any(recipient.replaces for recipient in recipients)
+
+    def _find_refusal(
+        self, warning: str | None, cost: Cost | None, recipients: Iterable[Recipient], *, can_ask: bool
+    ) -> PolicyError | None:
+        """Return why a call is refused that the limits allow: for a warning, or where no person can be asked."""
+        if warning is not None:
+            return PriceTooHighError(warning, NextStep("It needs an explicit {0}.", Argument("max_price_usd")))
+        return None if can_ask else self._find_unasked(cost, recipients)
 
     def _find_unasked(self, cost: Cost | None, recipients: Iterable[Recipient]) -> PolicyError | None:
         """Return why a call is refused where no person can be asked, or None."""

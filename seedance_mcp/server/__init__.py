@@ -13,7 +13,7 @@ from mcp.server import CacheHint, MCPServer
 from mcp.server.subscriptions import InMemorySubscriptionBus
 
 from seedance_mcp import __version__
-from seedance_mcp.app.runtime import ResolveSandbox, Runtime
+from seedance_mcp.app.runtime import ResolveSandbox, Runtime, Start
 from seedance_mcp.server.call_context import State
 from seedance_mcp.server.prompts import add_prompts, check_prompt_arguments
 from seedance_mcp.server.resources import add_resources, make_publisher, name_video_type
@@ -41,6 +41,35 @@ async def _keep(settings: "Settings") -> "Settings":
     return settings
 
 
+async def _guard(work: Callable[[], Awaitable[None]]) -> None:
+    """Run a background task. Its crash must not end the server: its payments are in the ledger."""
+    try:
+        await work()
+    except Exception:
+        log.exception("a background task failed")
+
+
+@asynccontextmanager
+async def _keep_runtime(
+    open_runtime: Callable[[Start], Runtime], ending: Callable[[], object], ended: Callable[[], object]
+) -> AsyncGenerator[State]:
+    """Keep the runtime and its background tasks for as long as the server runs."""
+    async with AsyncExitStack() as stack, anyio.create_task_group() as tasks:
+
+        def start(work: Callable[[], Awaitable[None]]) -> None:
+            tasks.start_soon(_guard, work)
+
+        runtime = open_runtime(start)
+        stack.callback(ended)
+        stack.push_async_callback(runtime.close)  # after the tasks: one of them may be sending a payment
+        start(runtime.resume_left)
+        try:
+            yield State(runtime=runtime)
+        finally:
+            ending()
+            tasks.cancel_scope.cancel()
+
+
 def build_server(
     environ: Mapping[str, str],
     *,
@@ -58,28 +87,8 @@ def build_server(
     """
     bus = InMemorySubscriptionBus()
 
-    @asynccontextmanager
-    async def lifespan(_: MCPServer[State]) -> AsyncGenerator[State]:
-        async with AsyncExitStack() as stack, anyio.create_task_group() as tasks:
-
-            async def guard(work: Callable[[], Awaitable[None]]) -> None:
-                try:
-                    await work()
-                except Exception:  # a background task's crash must not end the server; its payments are in the ledger
-                    log.exception("a background task failed")
-
-            def start(work: Callable[[], Awaitable[None]]) -> None:
-                tasks.start_soon(guard, work)
-
-            runtime = Runtime(environ, resolve_sandbox=resolve_sandbox, start=start, changed=make_publisher(bus, start))
-            stack.callback(ended)
-            stack.push_async_callback(runtime.close)  # after the tasks: one of them may be sending a payment
-            start(runtime.resume_left)
-            try:
-                yield State(runtime=runtime)
-            finally:
-                ending()
-                tasks.cancel_scope.cancel()
+    def open_runtime(start: Start) -> Runtime:
+        return Runtime(environ, resolve_sandbox=resolve_sandbox, start=start, changed=make_publisher(bus, start))
 
     # Lists differ by host: only one that shows pages gets ours.
     listed, told = CacheHint(ttl_ms=CACHE_MS, scope="private"), CacheHint(ttl_ms=CACHE_MS, scope="public")
@@ -88,7 +97,7 @@ def build_server(
         title="Seedance video",
         version=__version__,
         instructions=INSTRUCTIONS,
-        lifespan=lifespan,
+        lifespan=lambda _: _keep_runtime(open_runtime, ending, ended),
         tools=[*build_tools()],
         extensions=[Apps(environ)],
         middleware=[check_prompt_arguments, tell_of_page, name_video_type],

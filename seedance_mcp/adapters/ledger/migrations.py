@@ -35,6 +35,11 @@ def m001_initial(db: sqlite3.Connection) -> None:
         ) STRICT""")
     db.execute("CREATE INDEX payments_by_fingerprint ON payments (fingerprint, id)")
     db.execute("CREATE INDEX payments_by_time ON payments (created_at)")
+    _create_jobs(db)
+    _create_uploads(db)
+
+
+def _create_jobs(db: sqlite3.Connection) -> None:
     db.execute("""
         CREATE TABLE jobs (
             job_id TEXT PRIMARY KEY,
@@ -50,6 +55,9 @@ def m001_initial(db: sqlite3.Connection) -> None:
             created_at REAL NOT NULL,
             ended_at REAL
         ) STRICT""")
+
+
+def _create_uploads(db: sqlite3.Connection) -> None:
     db.execute("""
         CREATE TABLE uploads (
             image_url TEXT PRIMARY KEY,

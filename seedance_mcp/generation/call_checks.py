@@ -45,7 +45,7 @@ class CallChecker:
         """Return the most that may be signed for a request.
 
         Args:
-            prepared: The order.
+            prepared: The request.
             consent: What was said in this call.
             uploads_micro_usdc: What the image uploads of this call cost, their fees included.
         """
@@ -164,7 +164,7 @@ class CallChecker:
         return estimate_micro_usdc if quoted is None else quoted
 
     def find_quoted_price(self, prepared: PreparedRequest) -> int | None:
-        """Return the price that binds for an order, the latest that was said, if one was said lately."""
+        """Return the price that binds for a request, the latest that was said, if one was said lately."""
         quoted = self.memory.find(prepared.keys)
         return None if quoted is None else quoted.cost.price_micro_usdc
 

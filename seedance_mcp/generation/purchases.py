@@ -1,6 +1,6 @@
 """Purchases: from a request to its job, bought once, found again, or recovered.
 
-Every purchase runs as a flight: a background task under the order's idempotency key, which callers join and may leave.
+Every purchase is a background task under the request's idempotency key, which callers join and may leave.
 A call that comes again while the first is unfinished joins it; a call that comes again afterwards, however much later,
 finds the job. Leaving stops the waiting, never the bookkeeping.
 """
@@ -118,10 +118,10 @@ class _Uploading:
 
 @dataclass(frozen=True, slots=True)
 class RequestPurchaser:
-    """Brings orders of one wallet to their jobs.
+    """Brings requests of one wallet to their jobs.
 
     Attributes:
-        single_flight: Purchases under way, by the order's idempotency key.
+        single_flight: Purchases under way, by the request's idempotency key.
         poller: Is given every job.
         downloader: Keeps what a video was made of.
         untracked: Finds jobs that the wallet bought and the ledger does not know.

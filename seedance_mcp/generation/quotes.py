@@ -60,7 +60,7 @@ class Payments:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quote:
-    """What an order would cost, and whether the limits allow it.
+    """What a request would cost, and whether the limits allow it.
 
     Attributes:
         exact: From a real unpaid 402; otherwise from the price table.
@@ -70,9 +70,9 @@ class Quote:
         error: Why it would be refused now, or None.
         needs_approval: Whether a person must agree to the cost, or to a recipient that changed.
         day_left_micro_usdc: What is left of the budget for 24 hours.
-        key: The identity of the purchase: orders with the same one are bought once.
+        key: The identity of the purchase: requests with the same one are bought once.
         stage: How far the purchase has come; once it has begun, it costs nothing more.
-        job: The job that answers the order for nothing, or None.
+        job: The job that answers the request for nothing, or None.
         payments: What the call would pay.
         wallet_problem: Why there is no wallet to pay with, or None.
     """

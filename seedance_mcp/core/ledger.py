@@ -21,21 +21,18 @@ A payment is written before anything that can make it real, and its answer is wr
   the row counts against the budget.
 
 The budget is the sum over settled rows and over every other row that may still become one.
-
 On Tempo the payer also pays the network's fee. `amount_micro_usdc` is the price; `fee_micro_usdc` is the most that the
 signed transaction can cost on top, and the budget counts both. Once the chain has named the fee, that fee counts; for a
 payment that was never included it is 0. A transaction that the chain included and undid has cost its fee, so a refused
 row's fee counts after the chain was asked.
 
-Several processes may share one ledger: `lock_budget()` is the transaction of a single writer, in which the budget is
-summed, the policy checked and the reservation made, so that no two processes can spend the same dollar.
+Several processes may share one ledger: in `lock_budget()`, the transaction of a single writer, the budget is summed,
+the policy checked and the reservation made. SQLite locks the file, PostgreSQL the budgets' rows, the wallet's first.
 
 The owner's freeze is a row of its own. The transaction that reserves reads it, and so does the one that records a
 signature: once it is committed, no process sends a credential that was not recorded before it.
-
-The same two transactions, and the one that claims an unfinished payment, check that the path still leads to the open
-file. Otherwise two processes could have two ledgers that do not know of each other.
-Every method is atomic for its caller: a call that began also ends, and a cancellation is delivered afterwards.
+These, and the one that claims an unfinished payment, check that the path still leads to the open file. Otherwise two
+processes could have two ledgers. Every method is atomic: one that began also ends, and is cancelled afterwards.
 
 The ledger never holds a key, a signature or a credential. A signed row keeps the unsigned payment; signing is
 deterministic, and the hash beside it proves that a resent credential has the same bytes.
@@ -48,7 +45,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from seedance_mcp.core.freezes import Freeze
-from seedance_mcp.core.limits import Spend
+from seedance_mcp.core.limits import BudgetCap, Spend
 from seedance_mcp.core.records import Job, Payment, UntrackedJob, UntrackedPayment, Upload, UrlSnapshot
 from seedance_mcp.core.wire.jobs import JobStatus, Status
 from seedance_mcp.core.wire.json import Json
@@ -61,6 +58,10 @@ class BudgetReader(Protocol):
 
     async def spend(self, now: float) -> Spend:
         """Sum the budget: settled rows and every row that still may settle."""
+        ...
+
+    async def find_caps(self, now: float) -> tuple[BudgetCap, ...]:
+        """Return the caps that the ledger itself keeps, such as a caller's, with what counts against each."""
         ...
 
     async def find_latest_payment(self, keys: tuple[str, ...]) -> Payment | None:
@@ -396,5 +397,4 @@ class Ledger(PaymentLedger, JobLedger, UploadLedger, Protocol):
     """The ledger of one profile: all of it."""
 
     async def close(self) -> None:
-        """Close the ledger."""
-        ...
+        """Close it."""

@@ -147,6 +147,15 @@ class Spend:
         )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BudgetCap:
+    """One cap that the ledger keeps itself, such as a caller's per day, and what counts against it."""
+
+    max_micro_usdc: int
+    spent_micro_usdc: int
+    name: str
+
+
 @dataclass(frozen=True, slots=True)
 class Bound:
     """The maximum that one party allows for a whole call: price, image uploads and network fees together.

@@ -27,6 +27,7 @@ class Payment:
         answer: The studio's paid answer, verbatim.
         chain_checked: True if the chain was read after the credential's expiry.
         fee_micro_usdc: The network fee on top of the price: the maximum, until it is read from the chain.
+        caller: Whom it belongs to in a ledger of several callers; empty in any other.
     """
 
     id: int
@@ -52,6 +53,7 @@ class Payment:
     reason: str | None
     chain_checked: bool
     fee_micro_usdc: int = 0
+    caller: str = ""
 
     @property
     def cost_micro_usdc(self) -> int:

@@ -151,6 +151,7 @@ class PaymentExecutor:
                 approval=approval,
                 fee_micro_usdc=fee_micro_usdc,
             )
+            policy.check_caps(offer.amount_micro_usdc + fee_micro_usdc, await budget.find_caps(now))
             return await budget.reserve(
                 request,
                 offer,

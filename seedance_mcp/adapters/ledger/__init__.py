@@ -1,1 +1,1 @@
-"""The ledger on disk: SQLite. Its protocol is `core.ledger`."""
+"""The ledger: in a SQLite file, or in a PostgreSQL database for several replicas. Its protocol is `core.ledger`."""

@@ -2,6 +2,9 @@
 
 Every query is written once, for every driver: named parameters (`:name`), integers 0 and 1 for truth values, `CASE`
 instead of functions that databases spell differently. A driver translates the database's errors to `LedgerError`.
+
+What differs between databases is in the drivers, in their schemas, and in what only replicas need (`leases`, `quotes`,
+`callers`), which is written for PostgreSQL alone.
 """
 
 from __future__ import annotations
@@ -54,22 +57,21 @@ class Session(Protocol):
 class Driver(Protocol):
     """One open database."""
 
-    def transaction(self, *, wait: bool = True) -> AbstractAsyncContextManager[Session]:
-        """Begin the transaction of a single writer; committed at the end of the block, rolled back by an exception.
+    def transaction(self, *, wait: bool = True, budget_of: str | None = None) -> AbstractAsyncContextManager[Session]:
+        """Begin a transaction; committed at the end of the block, rolled back by an exception.
 
-        A transaction that began also ends: a cancellation of the caller is delivered after the block.
+        A transaction that began also ends: a cancellation of the caller is delivered after the block. A commit that the
+        database does not confirm is an error.
 
         Args:
             wait: Wait for another process's transaction, for up to a bounded time.
+            budget_of: Be the only writer of payments until the end: lock the wallet's budget, then that of this caller;
+                an empty text locks the wallet's alone. None locks no budget, where the database can do without.
         """
         ...
 
     def reading(self) -> AbstractAsyncContextManager[Session]:
         """Return a session for statements that only read."""
-        ...
-
-    def json_text(self, column: str, key: str) -> str:
-        """Return the SQL expression for a member of a JSON object, as text or number."""
         ...
 
     async def erase_old_pages(self) -> None:
@@ -82,10 +84,15 @@ class Driver(Protocol):
 
 
 class Queries:
-    """What payments, jobs and uploads have in common: a driver."""
+    """What payments, jobs and uploads have in common: a driver, and the caller whom new payments belong to."""
 
-    def __init__(self, driver: Driver) -> None:
+    def __init__(self, driver: Driver, caller: str = "") -> None:
         self._driver = driver
+        self._caller = caller
+
+    def _lock_payments(self) -> AbstractAsyncContextManager[Session]:
+        """Begin the transaction of the only writer of payments."""
+        return self._driver.transaction(budget_of=self._caller)
 
     async def _all(self, query: str, **parameters: object) -> list[Row]:
         async with self._driver.reading() as session:

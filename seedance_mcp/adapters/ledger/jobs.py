@@ -6,12 +6,17 @@ from collections.abc import Sequence
 
 from seedance_mcp.adapters.ledger import untracked
 from seedance_mcp.adapters.ledger.driver import Queries, bind_keys
-from seedance_mcp.adapters.ledger.rows import JOB_QUERY, make_storable, read_job
+from seedance_mcp.adapters.ledger.rows import JOB_QUERY, make_storable, read_job, read_json
 from seedance_mcp.core.errors import LedgerError
 from seedance_mcp.core.records import Job, Payment, UntrackedJob
 from seedance_mcp.core.wire.jobs import JobStatus, Status
 from seedance_mcp.core.wire.json import Json
 from seedance_mcp.core.wire.responses import PaidRequest
+
+JOBS_COMPARED_MAX = 200
+"""How many of the latest jobs are looked at for the time that one takes."""
+ALIKE_MAX = 10
+"""How many of them count, if they are of the same kind."""
 
 
 class JobQueries(Queries):
@@ -141,15 +146,15 @@ class JobQueries(Queries):
 
     async def typical_seconds(self, arguments: Json) -> float | None:
         """Return the median time of the latest ten such jobs; an adopted one was not watched while it ran."""
-        names = ("model", "duration", "resolution")
-        conditions = " AND ".join(f"{self._driver.json_text('arguments', name)} = :{name}" for name in names)
         rows = await self._all(
-            f"""SELECT ended_at - jobs.created_at AS seconds FROM jobs JOIN payments ON payments.id = jobs.payment_id
-                WHERE jobs.status = 'complete' AND ended_at IS NOT NULL AND adopted = 0 AND {conditions}
-                ORDER BY payment_id DESC LIMIT 10""",  # noqa: S608 - our own SQL
-            **{name: arguments.get(name) for name in names},
+            """SELECT arguments, ended_at - jobs.created_at AS seconds
+               FROM jobs JOIN payments ON payments.id = jobs.payment_id
+               WHERE jobs.status = 'complete' AND ended_at IS NOT NULL AND adopted = 0
+               ORDER BY payment_id DESC LIMIT :limit""",
+            limit=JOBS_COMPARED_MAX,
         )
-        seconds = sorted(float(row["seconds"]) for row in rows)
+        alike = [float(row["seconds"]) for row in rows if _is_alike(read_json(row["arguments"]), arguments)]
+        seconds = sorted(alike[:ALIKE_MAX])
         return seconds[len(seconds) // 2] if seconds else None
 
     async def find_reading(self, *, wallet: str, studio: str) -> float | None:
@@ -171,7 +176,14 @@ class JobQueries(Queries):
         self, job: UntrackedJob, request: PaidRequest, *, wallet: str, studio: str, now: float
     ) -> Job | None:
         """Write down an untracked job as what a request bought."""
-        async with self._driver.transaction() as session:
-            await untracked.insert_adopted(session, job, request, wallet=wallet, studio=studio, now=now)
+        async with self._lock_payments() as session:
+            await untracked.insert_adopted(
+                session, job, request, wallet=wallet, studio=studio, now=now, caller=self._caller
+            )
         found = await self.find_job(job.job_id)
         return found if found is not None and found.idempotency_key == request.idempotency_key else None
+
+
+def _is_alike(one: Json, other: Json) -> bool:
+    """Return True if both name the same model, length and resolution; what names none is like no other."""
+    return all(one.get(name) == other.get(name) is not None for name in ("model", "duration", "resolution"))

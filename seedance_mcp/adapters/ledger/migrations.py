@@ -232,6 +232,12 @@ def m015_running_total(db: sqlite3.Connection) -> None:
     db.execute("CREATE INDEX payments_reserved ON payments (hold_until) WHERE state = 'reserved'")
 
 
+def m016_callers(db: sqlite3.Connection) -> None:
+    """Add whom a payment belongs to, and the total under the name that it has in a database of several callers."""
+    db.execute("ALTER TABLE payments ADD COLUMN caller TEXT NOT NULL DEFAULT ''")
+    db.execute("CREATE VIEW budgets AS SELECT '' AS scope, spent_micro_usdc FROM totals")
+
+
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     m001_initial,
     m002_network_fees,
@@ -248,5 +254,6 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     m013_interruptions,
     m014_untracked_payments,
     m015_running_total,
+    m016_callers,
 )
 """Append only: `PRAGMA user_version` counts how many a file has had."""

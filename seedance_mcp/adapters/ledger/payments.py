@@ -13,7 +13,7 @@ from seedance_mcp.adapters.ledger.rows import is_gone, make_storable, name_ourse
 from seedance_mcp.adapters.ledger.transaction import BudgetTransaction, insert_recipient
 from seedance_mcp.core.errors import LedgerError
 from seedance_mcp.core.freezes import Freeze, check_not_frozen
-from seedance_mcp.core.limits import Spend
+from seedance_mcp.core.limits import BudgetCap, Spend
 from seedance_mcp.core.next_steps import NextStep, Repeat
 from seedance_mcp.core.records import Payment, UntrackedPayment
 from seedance_mcp.core.wire.json import Json
@@ -26,14 +26,19 @@ class PaymentQueries(Queries):
     @asynccontextmanager
     async def lock_budget(self) -> AsyncGenerator[BudgetTransaction]:
         """Begin the transaction of a single writer, in which the budget is summed and reserved."""
-        async with self._driver.transaction() as session:
+        async with self._lock_payments() as session:
             await session.check_storage()
-            yield BudgetTransaction(session)
+            yield BudgetTransaction(session, self._caller)
 
     async def spend(self, now: float) -> Spend:
         """Sum the budget."""
         async with self._driver.reading() as session:
             return await BudgetTransaction(session).spend(now)
+
+    async def find_caps(self, now: float) -> tuple[BudgetCap, ...]:
+        """Return the caps that the ledger itself keeps."""
+        async with self._driver.reading() as session:
+            return await BudgetTransaction(session, self._caller).find_caps(now)
 
     async def find_recipients(self, studio: str, network: str) -> frozenset[str]:
         """Return the addresses that a studio is known by on a network."""
@@ -55,7 +60,7 @@ class PaymentQueries(Queries):
         A reservation that lapsed meanwhile (a suspended machine, a starved process) has given its budget away and may
         not be signed for any more. Nor may anything that the owner has stopped meanwhile.
         """
-        async with self._driver.transaction() as session:
+        async with self._lock_payments() as session:
             await session.check_storage()
             check_not_frozen(await find_freeze(session))
             row = await session.fetch_one(
@@ -79,7 +84,7 @@ class PaymentQueries(Queries):
 
     async def claim(self, payment: Payment, *, lease_until: float, now: float) -> Payment | None:
         """Take the lease of an unfinished payment; a dead process's lease is free, and counts as an interruption."""
-        async with self._driver.transaction() as session:
+        async with self._lock_payments() as session:
             await session.check_storage(
                 payment_state="held", amount_micro_usdc=payment.cost_micro_usdc, payment_id=payment.id
             )  # its credential may be sent again, which another ledger does not know of
@@ -101,7 +106,7 @@ class PaymentQueries(Queries):
 
     async def release(self, payment: Payment) -> None:
         """Give the lease back, unless another process has taken it since."""
-        async with self._driver.transaction() as session:
+        async with self._lock_payments() as session:
             await session.execute(
                 "UPDATE payments SET lease_until = 0 WHERE id = :id AND lease_until = :lease_until",
                 {"id": payment.id, "lease_until": payment.lease_until},
@@ -119,7 +124,7 @@ class PaymentQueries(Queries):
         """Write the end of a payment with its raw answer. A settled one stays settled; a late answer completes it."""
         receipt = outcome.receipt if isinstance(outcome, Settled) else None
         answer = outcome.answer if isinstance(outcome, Settled) else None
-        async with self._driver.transaction() as session:
+        async with self._lock_payments() as session:
             row = await session.fetch_one(
                 """UPDATE payments SET state = :state, reason = :reason, answer = :answer, concluded_at = :now,
                                        receipt_network = coalesce(:receipt_network, receipt_network),
@@ -151,7 +156,7 @@ class PaymentQueries(Queries):
 
     async def record_moved(self, payment: Payment, receipt: Receipt, *, fee_micro_usdc: int | None) -> Payment:
         """Write that the money of a signed payment has moved; it stays unfinished until its outcome is known."""
-        async with self._driver.transaction() as session:
+        async with self._lock_payments() as session:
             await session.execute(
                 """UPDATE payments SET receipt_network = :network, receipt_transaction = :transaction_hash,
                                        fee_micro_usdc = CASE WHEN :fee < fee_micro_usdc THEN :fee
@@ -169,7 +174,7 @@ class PaymentQueries(Queries):
 
     async def record_fee(self, payment: Payment, fee_micro_usdc: int) -> Payment:
         """Write what the network kept of a settled payment; never more than was held for it."""
-        async with self._driver.transaction() as session:
+        async with self._lock_payments() as session:
             row = await session.fetch_one(
                 """UPDATE payments SET fee_micro_usdc = CASE WHEN :fee < fee_micro_usdc THEN :fee
                                                              ELSE fee_micro_usdc END
@@ -192,7 +197,7 @@ class PaymentQueries(Queries):
         self, payment: Payment, *, transaction: str, verified: bool | None, fee_micro_usdc: int | None
     ) -> Payment:
         """Write that the chain reports that a settled payment moved."""
-        async with self._driver.transaction() as session:
+        async with self._lock_payments() as session:
             await verifying.mark_verified(
                 session, payment, transaction=transaction, verified=verified, fee_micro_usdc=fee_micro_usdc
             )
@@ -200,7 +205,7 @@ class PaymentQueries(Queries):
 
     async def record_unmoved(self, payment: Payment, *, reason: str, fee_micro_usdc: int | None) -> Payment:
         """Write that a payment that the studio called settled never moved."""
-        async with self._driver.transaction() as session:
+        async with self._lock_payments() as session:
             await verifying.mark_unmoved(session, payment, reason=reason, fee_micro_usdc=fee_micro_usdc)
         return await self.find_payment(payment.id) or payment
 
@@ -300,12 +305,12 @@ class PaymentQueries(Queries):
 
     async def freeze(self, reason: str, *, now: float) -> Freeze:
         """Stop all spending of every process on this ledger."""
-        async with self._driver.transaction() as session:
+        async with self._lock_payments() as session:
             return await put_freeze(session, make_storable(reason) or "", now=now)
 
     async def unfreeze(self) -> bool:
         """End the freeze; returns True if there was one."""
-        async with self._driver.transaction() as session:
+        async with self._lock_payments() as session:
             return await drop_freeze(session)
 
     async def find_chain_reading(self, *, wallet: str, network: str, pay_to: str) -> float | None:
@@ -317,7 +322,7 @@ class PaymentQueries(Queries):
         self, payments: Sequence[UntrackedPayment], *, wallet: str, network: str, pay_to: str, now: float
     ) -> None:
         """Write that a chain was read, and which payments are not explained."""
-        async with self._driver.transaction() as session:
+        async with self._lock_payments() as session:
             await untracked_payments.insert_reading(
                 session, payments, wallet=wallet, network=network, pay_to=pay_to, now=now
             )

@@ -23,11 +23,16 @@ JOB_QUERY = """
 
 
 def make_storable(text: str | None) -> str | None:
-    """Return untrusted text as a database accepts it: JSON may hold half a surrogate pair, UTF-8 may not."""
-    return None if text is None else text.encode("utf-8", "replace").decode()
+    """Return untrusted text as a database accepts it: JSON may hold half a surrogate pair or a NUL."""
+    return None if text is None else text.encode("utf-8", "replace").decode().replace("\0", "?")
 
 
-def _read_json(text: str) -> Json:
+def read_json(text: str) -> Json:
+    """Read a JSON object that we wrote; another value is read as an empty one.
+
+    Raises:
+        LedgerError: It was damaged.
+    """
     try:
         document = cast("object", json.loads(text))
     except ValueError as exc:
@@ -77,7 +82,7 @@ def _receipt(row: Row) -> Receipt | None:
         network=row["receipt_network"],
         transaction=transaction,
         verified=None if row["verified"] is None else bool(row["verified"]),
-        nonce="" if transaction or not document else find_nonce(_read_json(document)),
+        nonce="" if transaction or not document else find_nonce(read_json(document)),
     )
 
 
@@ -90,8 +95,8 @@ def read_payment(row: Row) -> Payment:
         idempotency_key=row["fingerprint"],
         hold_until=0 if gone and row["state"] == "reserved" else row["hold_until"],  # no process is left to sign for it
         lease_until=0 if gone else row["lease_until"],
-        arguments=_read_json(row["arguments"]),
-        document=_read_json(row["document"]) if row["document"] else None,
+        arguments=read_json(row["arguments"]),
+        document=read_json(row["document"]) if row["document"] else None,
         receipt=_receipt(row),
         chain_checked=bool(row["chain_checked"]),
     )
@@ -112,7 +117,7 @@ def read_job(row: Row) -> Job:
         idempotency_key=row["fingerprint"],
         adopted=bool(row["adopted"]),
         charged=row["payment_state"] != "refused" or not row["chain_checked"],
-        arguments=_read_json(row["arguments"]),
+        arguments=read_json(row["arguments"]),
         price_micro_usdc=row["amount_micro_usdc"],
         receipt=_receipt(row),
     )

@@ -70,8 +70,8 @@ class SQLiteDriver:
         return self._opened
 
     @asynccontextmanager
-    async def transaction(self, *, wait: bool = True) -> AsyncGenerator[SQLiteSession]:
-        """Begin the transaction of a single writer; see `Driver`."""
+    async def transaction(self, *, wait: bool = True, budget_of: str | None = None) -> AsyncGenerator[SQLiteSession]:
+        """Begin the transaction of a single writer; see `Driver`. It locks the whole file, and so every budget."""
         async with self.reading() as session:
             try:
                 await session.run(lambda db: _begin(db, wait=wait))
@@ -88,10 +88,6 @@ class SQLiteDriver:
             async with self._lock:
                 db, open_file = self._get_opened()
                 yield SQLiteSession(db, open_file, self._thread)
-
-    def json_text(self, column: str, key: str) -> str:
-        """Return the SQL expression for a member of a JSON object."""
-        return f"json_extract({column}, '$.{key}')"
 
     async def erase_old_pages(self) -> None:
         """Move what was written into the file itself: the log beside it still holds what was there before."""

@@ -5,59 +5,49 @@ from __future__ import annotations
 import json
 
 from seedance_mcp.adapters.ledger import untracked, untracked_payments
-from seedance_mcp.adapters.ledger.driver import Row, Session, bind_keys
+from seedance_mcp.adapters.ledger.driver import Session, bind_keys
 from seedance_mcp.adapters.ledger.freezes import find_freeze
 from seedance_mcp.adapters.ledger.rows import name_ourselves, read_payment
 from seedance_mcp.core.freezes import Freeze
-from seedance_mcp.core.limits import DAY_SECONDS, Spend
+from seedance_mcp.core.limits import DAY_SECONDS, BudgetCap, Spend
 from seedance_mcp.core.records import Payment
 from seedance_mcp.core.wire.offers import Offer
 from seedance_mcp.core.wire.responses import PaidRequest
+
+COUNTED = "fee_micro_usdc + CASE WHEN state = 'refused' AND chain_checked = 1 THEN 0 ELSE amount_micro_usdc END"
+"""What a payment adds to a sum: price and fee. A refusal that the chain confirmed still cost its fee."""
+COUNTS = "(state IN ('settled', 'signed', 'refused') OR (state = 'reserved' AND hold_until > :now))"
+"""Which payments count.
+
+A signed row counts until it is concluded, whatever the clock says; a refused one until the chain, or the owner, has
+said that it never moved: a studio may say no and settle all the same.
+"""
+_SPEND = f"""
+    SELECT (SELECT coalesce(sum({COUNTED}), 0) FROM payments WHERE created_at > :since AND {COUNTS})
+               + {untracked.SUM.format(since=":since")} + {untracked_payments.SUM.format(since=":since")} AS last_day,
+           (SELECT spent_micro_usdc FROM budgets WHERE scope = '')
+               + (SELECT coalesce(sum({COUNTED}), 0) FROM payments WHERE state = 'reserved' AND hold_until > :now)
+               + {untracked.SUM.format(since="0")} + {untracked_payments.SUM.format(since="0")} AS total"""  # noqa: S608
+"""The total is kept by triggers at a row's every change, but for reservations, which lapse by themselves."""
 
 
 class BudgetTransaction:
     """What a writer may do while it has the budget's lock: the `LedgerTransaction` protocol."""
 
-    def __init__(self, session: Session) -> None:
+    def __init__(self, session: Session, caller: str = "") -> None:
         self._session = session
+        self._caller = caller
 
     async def spend(self, now: float) -> Spend:
-        """Sum the budget.
+        """Sum the budget, in one statement. A job that the ledger has no payment for counts as its estimated price."""
+        row = await self._session.fetch_one(_SPEND, {"now": now, "since": now - DAY_SECONDS})
+        if row is None:
+            return Spend()
+        return Spend(last_day_micro_usdc=int(row["last_day"]), total_micro_usdc=int(row["total"]))
 
-        A signed row counts until it is concluded, whatever the clock says; a refused one until the chain, or the owner,
-        has said that it never moved: a studio may say no and settle all the same.
-        """
-        return Spend(
-            last_day_micro_usdc=await self._sum_since(now, now - DAY_SECONDS),
-            total_micro_usdc=await self._sum_all(now),
-        )
-
-    async def _sum_since(self, now: float, since: float) -> int:
-        """Sum prices and fees of what was reserved since then. A refusal that the chain confirmed still cost its fee.
-
-        A job that the ledger has no payment for counts as its estimated price.
-        """
-        row = await self._session.fetch_one(
-            """SELECT coalesce(sum(fee_micro_usdc + CASE WHEN state = 'refused' AND chain_checked = 1 THEN 0
-                                                         ELSE amount_micro_usdc END), 0) AS spent
-               FROM payments WHERE created_at > :since AND (
-                   state IN ('settled', 'signed', 'refused') OR (state = 'reserved' AND hold_until > :now))""",
-            {"now": now, "since": since},
-        )
-        return _read_sum(row) + await self._sum_untracked(since)
-
-    async def _sum_all(self, now: float) -> int:
-        """Return the same sum over everything, from the running total: its triggers count a row's every change."""
-        row = await self._session.fetch_one(
-            """SELECT spent_micro_usdc + (SELECT coalesce(sum(fee_micro_usdc + amount_micro_usdc), 0)
-               FROM payments WHERE state = 'reserved' AND hold_until > :now) AS spent FROM totals""",
-            {"now": now},
-        )
-        return _read_sum(row) + await self._sum_untracked(since=0)
-
-    async def _sum_untracked(self, since: float) -> int:
-        jobs = await untracked.sum_untracked(self._session, since=since)
-        return jobs + await untracked_payments.sum_since(self._session, since)
+    async def find_caps(self, now: float) -> tuple[BudgetCap, ...]:
+        """Return the caps that the ledger itself keeps: none, where there is one caller."""
+        return ()
 
     async def find_latest_payment(self, keys: tuple[str, ...]) -> Payment | None:
         """Return the latest payment of any of these idempotency keys."""
@@ -104,15 +94,16 @@ class BudgetTransaction:
             await insert_recipient(self._session, request.studio, offer.network, offer.pay_to, now=now)
         row = await self._session.fetch_one(
             """INSERT INTO payments (purpose, fingerprint, url, body, arguments, wallet, rail, network, pay_to,
-                                     amount_micro_usdc, fee_micro_usdc, state, hold_until, created_at, lease_owner)
+                                     amount_micro_usdc, fee_micro_usdc, state, hold_until, created_at, lease_owner,
+                                     caller)
                VALUES (:purpose, :key, :url, :body, :arguments, :wallet, :rail, :network, :pay_to, :amount_micro_usdc,
-                       :fee_micro_usdc, 'reserved', :hold_until, :now, :lease_owner) RETURNING *""",
+                       :fee_micro_usdc, 'reserved', :reserved_until, :now, :lease_owner, :caller) RETURNING *""",
             {
                 "purpose": request.purpose, "key": request.idempotency_key, "url": request.url, "body": request.body,
                 "arguments": json.dumps(request.arguments), "wallet": wallet, "rail": offer.rail,
                 "network": offer.network, "pay_to": offer.pay_to, "amount_micro_usdc": offer.amount_micro_usdc,
-                "fee_micro_usdc": fee_micro_usdc, "hold_until": hold_until, "now": now,
-                "lease_owner": name_ourselves(),
+                "fee_micro_usdc": fee_micro_usdc, "reserved_until": hold_until, "now": now,
+                "lease_owner": name_ourselves(), "caller": self._caller,
             },
         )  # fmt: skip
         assert row is not None  # noqa: S101 - RETURNING gives the inserted row
@@ -125,7 +116,3 @@ async def insert_recipient(session: Session, studio: str, network: str, address:
         "INSERT INTO recipients VALUES (:studio, :network, :address, :now) ON CONFLICT DO NOTHING",
         {"studio": studio, "network": network, "address": address.lower(), "now": now},
     )
-
-
-def _read_sum(row: Row | None) -> int:
-    return 0 if row is None else int(row["spent"])

@@ -11,6 +11,10 @@ from seedance_mcp.core.wire.jobs import Status
 from seedance_mcp.core.wire.json import Json
 from seedance_mcp.core.wire.responses import PaidRequest
 
+SUM = """(SELECT coalesce(sum(amount_micro_usdc), 0) FROM untracked_jobs WHERE created_at > {since}
+          AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.job_id = untracked_jobs.job_id))"""
+"""The estimated price of the jobs without a payment that were made since a moment."""
+
 
 async def insert_reading(
     session: Session, jobs: Sequence[UntrackedJob], *, wallet: str, studio: str, now: float
@@ -65,18 +69,15 @@ async def select_untracked(session: Session, *, wallet: str, studio: str) -> lis
     ]
 
 
-async def sum_untracked(session: Session, *, since: float) -> int:
-    """Return the estimated price of the jobs without a payment that were made since a moment."""
-    row = await session.fetch_one(
-        """SELECT coalesce(sum(amount_micro_usdc), 0) AS spent FROM untracked_jobs WHERE created_at > :since
-           AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.job_id = untracked_jobs.job_id)""",
-        {"since": since},
-    )
-    return 0 if row is None else int(row["spent"])
-
-
 async def insert_adopted(
-    session: Session, job: UntrackedJob, request: PaidRequest, *, wallet: str, studio: str, now: float
+    session: Session,
+    job: UntrackedJob,
+    request: PaidRequest,
+    *,
+    wallet: str,
+    studio: str,
+    now: float,
+    caller: str,
 ) -> None:
     """Write a job and a settled payment for it, whose price is only estimated, under a request's idempotency key."""
     known = await session.fetch_one("SELECT 1 FROM jobs WHERE job_id = :job_id", {"job_id": job.job_id})
@@ -85,13 +86,15 @@ async def insert_adopted(
     created_at = min(job.created_at, now)
     row = await session.fetch_one(
         """INSERT INTO payments (purpose, fingerprint, url, body, arguments, wallet, rail, network, pay_to,
-                                 amount_micro_usdc, state, hold_until, created_at, concluded_at, chain_checked, adopted)
+                                 amount_micro_usdc, state, hold_until, created_at, concluded_at, chain_checked, adopted,
+                                 caller)
            VALUES ('generation', :key, :url, :body, :arguments, :wallet, 'x402', '', '', :amount_micro_usdc, 'settled',
-                   0, :created_at, :now, 1, 1) RETURNING id""",
+                   0, :created_at, :now, 1, 1, :caller) RETURNING id""",
         {
             "key": request.idempotency_key, "url": request.url, "body": request.body,
             "arguments": json.dumps(request.arguments), "wallet": wallet,
             "amount_micro_usdc": max(job.amount_micro_usdc, 1), "created_at": created_at, "now": now,
+            "caller": caller,
         },
     )  # fmt: skip
     await session.execute(

@@ -7,6 +7,8 @@ from seedance_mcp.core.records import UntrackedPayment
 
 MATCH_SECONDS = 300
 """How far a payment's row, or a job, may be from its transfer in time: a credential lives no longer."""
+SUM = "(SELECT coalesce(sum(amount_micro_usdc), 0) FROM untracked_payments WHERE created_at > {since})"
+"""What was paid since a moment by payments that only a chain knows."""
 
 
 async def insert_reading(
@@ -98,12 +100,3 @@ async def select_all(session: Session, *, wallet: str) -> list[UntrackedPayment]
         )
         for row in rows
     ]
-
-
-async def sum_since(session: Session, since: float) -> int:
-    """Return what was paid since a moment by payments that only a chain knows."""
-    row = await session.fetch_one(
-        "SELECT coalesce(sum(amount_micro_usdc), 0) AS spent FROM untracked_payments WHERE created_at > :since",
-        {"since": since},
-    )
-    return 0 if row is None else int(row["spent"])

@@ -28,7 +28,7 @@ class UploadQueries(Queries):
         rows = await self._all(
             """SELECT payments.id, answer, concluded_at, payment_id FROM payments
                LEFT JOIN uploads ON uploads.payment_id = payments.id
-               WHERE purpose = 'upload' AND scrubbed = 0 AND length(coalesce(answer, '')) > 0"""
+               WHERE purpose = 'upload' AND scrubbed = 0 AND length(coalesce(answer, '')) > 0 ORDER BY payments.id"""
         )
         over = [
             cast("int", row["id"])

@@ -21,6 +21,7 @@ from seedance_mcp.core.limits import (
 from seedance_mcp.payments.policy.budget import (
     UPLOAD_APPROVAL,
     agree_price,
+    check_caps,
     check_price,
     check_settings,
     check_upload_price,
@@ -72,6 +73,7 @@ __all__ = [
     "assume_price",
     "authorization_window",
     "charge_valid_before",
+    "check_caps",
     "check_clock",
     "check_not_frozen",
     "check_price",

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from seedance_mcp.core.errors import BudgetExceededError, ConfigError, PriceTooHighError, UnacceptableOfferError
-from seedance_mcp.core.limits import CHEAPER, Approval, Bound, Cost, Limits, Spend
+from seedance_mcp.core.limits import CHEAPER, Approval, Bound, BudgetCap, Cost, Limits, Spend
 from seedance_mcp.core.money import format_usdc
 from seedance_mcp.core.next_steps import Argument, Call, NextStep, OwnerOnly, Repeat, Report, Setting
 from seedance_mcp.core.wire.offers import Rail
@@ -118,7 +120,7 @@ def check_price(
     for remaining, name in find_remaining_budget(limits, spend):
         if cost > remaining:
             raise BudgetExceededError(
-                f"${format_usdc(cost)} is more than the ${format_usdc(remaining)} left of the {name}.",
+                _describe_excess(cost, remaining, name),
                 NextStep(
                     "{0} ({1}, {2}). Unfinished payments count as well: {3} to see them.",
                     OwnerOnly("raise a limit", stop=True),
@@ -127,6 +129,33 @@ def check_price(
                     Call("wallet_status"),
                 ),
             )
+
+
+def check_caps(cost_micro_usdc: int, caps: Sequence[BudgetCap]) -> None:
+    """Raise unless a cost fits every cap that the ledger keeps; called inside its write transaction.
+
+    Args:
+        cost_micro_usdc: Price and network fee.
+        caps: A caller's, or the wallet's, with what counts against each.
+
+    Raises:
+        BudgetExceededError: No room in one of them.
+    """
+    for cap in caps:
+        remaining = max(0, cap.max_micro_usdc - cap.spent_micro_usdc)
+        if cost_micro_usdc > remaining:
+            raise BudgetExceededError(
+                _describe_excess(cost_micro_usdc, remaining, cap.name),
+                NextStep(
+                    "{0}. Unfinished payments count as well: {1} to see them.",
+                    OwnerOnly("raise a limit", stop=True),
+                    Call("wallet_status"),
+                ),
+            )
+
+
+def _describe_excess(cost: int, remaining: int, name: str) -> str:
+    return f"${format_usdc(cost)} is more than the ${format_usdc(remaining)} left of the {name}."
 
 
 def check_upload_price(price_micro_usdc: int) -> None:

@@ -2,7 +2,7 @@
 
 import secrets
 
-from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
+from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.limits import Approval, Limits
 from seedance_mcp.core.money import MicroUSDC
 from seedance_mcp.core.records import Payment
@@ -35,7 +35,7 @@ def write_offer(amount_micro_usdc: int = 40_000) -> Offer:
 
 
 async def reserve(
-    ledger: SQLiteLedger,
+    ledger: Ledger,
     amount: int = 40_000,
     *,
     cap: int = 10**12,
@@ -52,7 +52,7 @@ async def reserve(
         )
 
 
-async def sign(ledger: SQLiteLedger, payment: Payment, *, now: float = NOW, lease: float = 75) -> Payment:
+async def sign(ledger: Ledger, payment: Payment, *, now: float = NOW, lease: float = 75) -> Payment:
     return await ledger.record_signed(
         payment,
         {"payload": {"authorization": {"nonce": "0x00"}}},
@@ -63,8 +63,6 @@ async def sign(ledger: SQLiteLedger, payment: Payment, *, now: float = NOW, leas
     )
 
 
-async def settle(
-    ledger: SQLiteLedger, payment: Payment, *, now: float = NOW, answer: bytes = b'{"jobId":"j"}'
-) -> Payment:
+async def settle(ledger: Ledger, payment: Payment, *, now: float = NOW, answer: bytes = b'{"jobId":"j"}') -> Payment:
     receipt = Receipt(rail="x402", network="eip155:8453", transaction="0x" + "3" * 64)
     return await ledger.conclude(payment, Settled(receipt=receipt, answer=answer), now=now)

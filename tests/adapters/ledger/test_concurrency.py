@@ -1,55 +1,33 @@
 """Tasks of one process on one ledger: nothing blocks the event loop, and nothing is half written."""
 
 import contextlib
-import sqlite3
-from collections.abc import AsyncGenerator
-from pathlib import Path
 
 import anyio
 import anyio.lowlevel
 import pytest
 
-from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
 from seedance_mcp.core.errors import BudgetExceededError, LedgerError
+from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.limits import Spend
 from tests.adapters.ledger.rows import NOW, WALLET, reserve, write_offer, write_request
+from tests.ledgers import Store
 
 
-@pytest.fixture
-def file(tmp_path: Path) -> Path:
-    return tmp_path / "ledger.sqlite3"
-
-
-@pytest.fixture
-async def ledger(file: Path) -> AsyncGenerator[SQLiteLedger]:
-    opened = await SQLiteLedger.open(file)
-    yield opened
-    await opened.close()
-
-
-def lock(file: Path) -> sqlite3.Connection:
-    """Begin a transaction as another process would."""
-    other = sqlite3.connect(file, isolation_level=None)
-    other.execute("BEGIN IMMEDIATE")
-    return other
-
-
-async def test_a_locked_file_does_not_block_the_event_loop(ledger: SQLiteLedger, file: Path) -> None:
-    other = lock(file)
+async def test_a_locked_ledger_does_not_block_the_event_loop(ledger: Ledger, store: Store) -> None:
+    commit = store.lock()
 
     async def unlock() -> None:
         await anyio.lowlevel.checkpoint()
-        other.execute("COMMIT")  # only a free event loop gets here before the write gives up
+        commit()  # only a free event loop gets here before the write gives up
 
     async with anyio.create_task_group() as tasks:
         tasks.start_soon(unlock)
         await reserve(ledger)
-    other.close()
     assert (await ledger.spend(NOW)).total_micro_usdc == 40_000
 
 
-async def test_a_cancelled_call_still_writes_what_it_began(ledger: SQLiteLedger, file: Path) -> None:
-    other = lock(file)
+async def test_a_cancelled_call_still_writes_what_it_began(ledger: Ledger, store: Store) -> None:
+    commit = store.lock()
     scope = anyio.CancelScope()
     went_on = False
 
@@ -66,15 +44,14 @@ async def test_a_cancelled_call_still_writes_what_it_began(ledger: SQLiteLedger,
         await anyio.lowlevel.checkpoint()
         scope.cancel()
         await anyio.lowlevel.checkpoint()
-        other.execute("COMMIT")
-    other.close()
+        commit()
     found = await ledger.find_freeze()
     assert found is not None
     assert found.reason == "stop"
     assert not went_on, "the cancellation is delivered once the row is written"
 
 
-async def test_a_cancelled_transaction_still_commits_as_a_whole(ledger: SQLiteLedger) -> None:
+async def test_a_cancelled_transaction_still_commits_as_a_whole(ledger: Ledger) -> None:
     with anyio.CancelScope() as scope:
         async with ledger.lock_budget() as transaction:
             scope.cancel()
@@ -83,7 +60,7 @@ async def test_a_cancelled_transaction_still_commits_as_a_whole(ledger: SQLiteLe
     assert (await ledger.spend(NOW)).total_micro_usdc == 40_000
 
 
-async def test_another_task_reads_nothing_of_an_open_transaction(ledger: SQLiteLedger) -> None:
+async def test_another_task_reads_nothing_of_an_open_transaction(ledger: Ledger) -> None:
     seen: list[Spend] = []
 
     async def read() -> None:
@@ -102,7 +79,7 @@ async def test_another_task_reads_nothing_of_an_open_transaction(ledger: SQLiteL
     assert seen == [Spend()], "the transaction was rolled back"
 
 
-async def test_tasks_reserve_one_after_the_other(ledger: SQLiteLedger) -> None:
+async def test_tasks_reserve_one_after_the_other(ledger: Ledger) -> None:
     granted: list[int] = []
 
     async def buy() -> None:
@@ -116,7 +93,27 @@ async def test_tasks_reserve_one_after_the_other(ledger: SQLiteLedger) -> None:
     assert (await ledger.spend(NOW)).total_micro_usdc == 800
 
 
-async def test_a_closed_ledger_says_so(ledger: SQLiteLedger) -> None:
+@pytest.mark.parametrize(("store", "writers"), [("sqlite", 8), ("postgres", 8), ("postgres", 32)], indirect=["store"])
+async def test_writers_with_connections_of_their_own_reach_the_cap_exactly(store: Store, writers: int) -> None:
+    granted: list[int] = []
+
+    async def buy() -> None:
+        mine = await store.open()
+        for _ in range(4):
+            with contextlib.suppress(BudgetExceededError):
+                granted.append((await reserve(mine, 400, cap=4_000)).amount_micro_usdc)
+        await mine.close()
+
+    ledger = await store.open()
+    async with anyio.create_task_group() as tasks:
+        for _ in range(writers):
+            tasks.start_soon(buy)
+    spent = (await ledger.spend(NOW)).total_micro_usdc
+    await ledger.close()
+    assert sum(granted) == spent == 4_000
+
+
+async def test_a_closed_ledger_says_so(ledger: Ledger) -> None:
     await ledger.close()
     await ledger.close()
     with pytest.raises(LedgerError, match="is closed"):

@@ -2,8 +2,9 @@
 
 import asyncio
 import contextlib
-import shutil
 import tempfile
+from abc import abstractmethod
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,12 +13,14 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invariant, rule
 
-from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
 from seedance_mcp.core.errors import BudgetExceededError, LedgerError
+from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.limits import DAY_SECONDS, Spend
 from seedance_mcp.core.records import Payment
 from seedance_mcp.core.wire.responses import Receipt, Refused, Settled
 from tests.adapters.ledger.rows import NOW, reserve, sign
+from tests.ledgers import PostgresStore, SQLiteStore, Store
+from tests.postgres import require_postgres
 
 CAP = 1_000
 LEASE = 75
@@ -47,7 +50,7 @@ class Row:
 
 
 class LedgerMachine(RuleBasedStateMachine):
-    """Two connections to one file, used in turns."""
+    """Two connections to one ledger, used in turns."""
 
     payments = Bundle[int]("payments")
 
@@ -55,8 +58,9 @@ class LedgerMachine(RuleBasedStateMachine):
         super().__init__()
         self.runner = asyncio.Runner()
         self.run = self.runner.run
-        self.folder = Path(tempfile.mkdtemp())
-        self.ledgers = [self.run(SQLiteLedger.open(self.folder / "ledger.sqlite3")) for _ in range(2)]
+        self.stack = ExitStack()
+        store = self.make_store(self.stack)
+        self.ledgers = [self.run(store.open()) for _ in range(2)]
         self.rows: dict[int, Row] = {}
         self.settled: dict[int, Payment] = {}
         self.now = NOW
@@ -65,7 +69,11 @@ class LedgerMachine(RuleBasedStateMachine):
         for ledger in self.ledgers:
             self.run(ledger.close())
         self.runner.close()
-        shutil.rmtree(self.folder)
+        self.stack.close()
+
+    @abstractmethod
+    def make_store(self, stack: ExitStack) -> Store:
+        """Make an empty ledger, which is there until the stack is closed."""
 
     @initialize()
     def begin(self) -> None:
@@ -173,17 +181,33 @@ class LedgerMachine(RuleBasedStateMachine):
         assert {number: rows[number] for number in self.settled} == self.settled, "a settled row never changes"
 
 
-TestLedgerMachine = LedgerMachine.TestCase
-TestLedgerMachine.settings = settings(
-    max_examples=50,
-    stateful_step_count=30,
-    deadline=None,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
+class SQLiteMachine(LedgerMachine):
+    """On a file."""
+
+    def make_store(self, stack: ExitStack) -> Store:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        return SQLiteStore(Path(folder) / "ledger.sqlite3")
+
+
+class PostgresMachine(LedgerMachine):
+    """In a database."""
+
+    def make_store(self, stack: ExitStack) -> Store:
+        return PostgresStore(stack.enter_context(require_postgres().database()))
+
+
+CHECKS = [HealthCheck.too_slow, HealthCheck.filter_too_much]
+TestSQLiteMachine = SQLiteMachine.TestCase
+TestSQLiteMachine.settings = settings(
+    max_examples=50, stateful_step_count=30, deadline=None, suppress_health_check=CHECKS
+)
+TestPostgresMachine = PostgresMachine.TestCase
+TestPostgresMachine.settings = settings(
+    max_examples=25, stateful_step_count=30, deadline=None, suppress_health_check=CHECKS
 )
 
 
-async def test_no_order_of_clock_jumps_lets_two_signatures_share_one_budget(tmp_path: Path) -> None:
-    ledger = await SQLiteLedger.open(tmp_path / "ledger.sqlite3")
+async def test_no_order_of_clock_jumps_lets_two_signatures_share_one_budget(ledger: Ledger) -> None:
     reserved: list[tuple[Payment, float]] = []
     for jump in (0, 61, -61, 120, -200, 3600, -3600, 0):
         now = NOW + jump
@@ -196,4 +220,3 @@ async def test_no_order_of_clock_jumps_lets_two_signatures_share_one_budget(tmp_
         assert (await transaction.spend(NOW)).total_micro_usdc == CAP
     signed = await ledger.unfinished_payments(NOW)
     assert len(signed) == 1
-    await ledger.close()

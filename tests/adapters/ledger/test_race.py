@@ -1,4 +1,4 @@
-"""Many servers, one budget: real processes on one file."""
+"""Many servers, one budget: real processes on one ledger."""
 
 import subprocess
 from pathlib import Path
@@ -7,9 +7,8 @@ import pytest
 
 from tests.adapters.ledger.rows import NOW
 from tests.forks import build_command
-from tests.ledgers import work_on
+from tests.ledgers import Store, work_at
 
-PROCESSES = 16
 AMOUNT = 7_001
 CAP = 40 * AMOUNT + 3_000
 
@@ -17,15 +16,15 @@ RACER = """
 import asyncio, sys, time
 from pathlib import Path
 from seedance_mcp.core.errors import BudgetExceededError
-from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
 from tests.adapters.ledger.rows import reserve
+from tests.ledgers import open_at
 
-file, start, amount, cap, name = Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]), sys.argv[5]
+address, start, amount, cap, name = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]), sys.argv[5]
 print("ready", flush=True)
 while not start.exists():
     time.sleep(0.002)
 run = asyncio.Runner().run
-ledger = run(SQLiteLedger.open(file))  # the file is made in the race, too
+ledger = run(open_at(address))  # SQLite's file is made in the race, too
 granted = 0
 for number in range(100):
     try:
@@ -33,29 +32,35 @@ for number in range(100):
         granted += 1
     except BudgetExceededError:
         break
+run(ledger.close())
 print(granted)
 """
 
 
 @pytest.mark.slow
-def test_sixteen_processes_together_reserve_all_of_the_cap_and_not_one_micro_usdc_more(tmp_path: Path) -> None:
-    file, start, program = tmp_path / "ledger.sqlite3", tmp_path / "start", tmp_path / "racer.py"
+@pytest.mark.parametrize(
+    ("store", "processes"), [("sqlite", 16), ("postgres", 8), ("postgres", 32)], indirect=["store"]
+)
+def test_processes_together_reserve_the_cap_and_not_one_micro_usdc_more(
+    store: Store, processes: int, tmp_path: Path
+) -> None:
+    start, program = tmp_path / "start", tmp_path / "racer.py"
     program.write_text(RACER)
     racers = [
         subprocess.Popen(
-            build_command(str(program), str(file), str(start), str(AMOUNT), str(CAP), str(number)),
+            build_command(str(program), store.address, str(start), str(AMOUNT), str(CAP), str(number)),
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
-        for number in range(PROCESSES)
+        for number in range(processes)
     ]
     for racer in racers:
         assert racer.stdout is not None
         assert racer.stdout.readline() == "ready\n"
     start.touch()
-    said = [racer.communicate(timeout=60) for racer in racers]
+    said = [racer.communicate(timeout=120) for racer in racers]
     assert [errors for _, errors in said if errors] == []
-    spent = work_on(file, lambda ledger: ledger.spend(NOW)).total_micro_usdc
+    spent = work_at(store.address, lambda ledger: ledger.spend(NOW)).total_micro_usdc
     assert spent == AMOUNT * sum(int(granted) for granted, _ in said)
     assert CAP - AMOUNT < spent <= CAP

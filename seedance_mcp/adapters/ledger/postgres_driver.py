@@ -1,0 +1,338 @@
+"""PostgreSQL driver: a pool of connections, one transaction on each at a time.
+
+Works behind PgBouncer in transaction mode: nothing is prepared on the server, and every setting is `SET LOCAL`.
+
+Every writing transaction waits for the disk (`synchronous_commit`), because the next thing after a write is often an
+HTTP request that spends money. A commit that is not confirmed raises: its caller must take it as not written.
+Isolation is READ COMMITTED; what must not change between two statements is under the lock of a budget's row.
+
+Every time in the database is by its own clock. A replica's clock may differ by any number of whole seconds: they are
+added to what it writes and compares, and taken from what it reads.
+"""
+
+from __future__ import annotations
+
+import re
+import select
+import time
+from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
+from functools import lru_cache
+from typing import Any, TypeAlias
+
+import anyio
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
+from psycopg.rows import dict_row
+from psycopg_pool import AsyncConnectionPool, PoolClosed
+
+from seedance_mcp.adapters.ledger.driver import Row
+from seedance_mcp.core.error_base import PaymentState
+from seedance_mcp.core.errors import LedgerError
+from seedance_mcp.core.next_steps import NextStep, Repeat
+
+CONNECT_SECONDS = 5
+CONNECTIONS_MAX = 16
+"""How many transactions of one process run at a time; further ones wait for a connection."""
+LOCK_SECONDS = 10
+"""How long a writer waits for another one; each takes milliseconds."""
+IDLE_SECONDS = 5
+"""After which the server ends a transaction whose process stands still, so that its lock is free again."""
+ATTEMPTS_MAX = 3
+"""How many connections a transaction tries to begin on."""
+CLOCK_TOLERANCE_SECONDS = 1
+"""A difference of the clocks below this is left alone."""
+
+TIME_PARAMETERS = frozenset({"lease_until", "now", "reserved_until", "seen_at", "since"})
+"""Parameters that are by the clock of this process."""
+TIME_COLUMNS = frozenset({"concluded_at", "created_at", "hold_until", "lease_until", "seen_at", "signed_at", "until"})
+"""Columns that are by the clock of the database; 0 is no time."""
+
+Connection: TypeAlias = psycopg.AsyncConnection[dict[str, Any]]
+
+_PARAMETER = re.compile(r"(?<![:\w]):([a-z]\w*)")
+_BEGIN = """
+    BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
+    SET LOCAL synchronous_commit = on;
+    SET LOCAL lock_timeout = '{lock_seconds}s';
+    SET LOCAL idle_in_transaction_session_timeout = '{idle_seconds}s';
+    SELECT CAST(extract(epoch FROM clock_timestamp()) AS DOUBLE PRECISION) AS now"""
+
+
+class PostgresDriver:
+    """The `Driver` protocol on a PostgreSQL database.
+
+    Attributes:
+        name: The database's name for texts, without a password.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        clock: Callable[[], float] = time.time,
+        lock_seconds: int = LOCK_SECONDS,
+        idle_seconds: int = IDLE_SECONDS,
+    ) -> None:
+        """Set up a driver; `open` connects.
+
+        Args:
+            url: `postgresql://user:password@host/database`.
+            clock: Where the times come from that this process passes to the ledger.
+            lock_seconds: How long a writer waits for another one.
+            idle_seconds: After which a transaction ends whose process stands still.
+
+        Raises:
+            LedgerError: The URL cannot be read.
+        """
+        self.name = describe_database(url)
+        self._clock = clock
+        self._offset = 0
+        self._begin = _BEGIN.format(lock_seconds=lock_seconds, idle_seconds=idle_seconds)
+        self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
+            url,
+            connection_class=psycopg.AsyncConnection[dict[str, Any]],
+            kwargs={**connection_settings(), "row_factory": dict_row},
+            min_size=1,
+            max_size=CONNECTIONS_MAX,
+            timeout=LOCK_SECONDS,
+            check=_check_open,
+            open=False,
+        )
+
+    async def open(self) -> None:
+        """Open the pool; its first connection is made in the background."""
+        await self._pool.open()
+
+    @asynccontextmanager
+    async def transaction(self, *, wait: bool = True, budget_of: str | None = None) -> AsyncGenerator[PostgresSession]:
+        """Begin a transaction; see `Driver`. Only the lock of a row is waited for, so `wait` changes nothing."""
+        with anyio.CancelScope(shield=True):  # what began also ends: its caller learns what was written
+            session = await self._begin_transaction(budget_of)
+            try:
+                yield session
+                await session.commit()
+            except BaseException:
+                await session.roll_back()
+                raise
+            finally:
+                await self._give_back(session)
+
+    async def _begin_transaction(self, budget_of: str | None) -> PostgresSession:
+        """Begin on a connection that is alive: one that the server is just closing has begun nothing."""
+        for attempt in range(ATTEMPTS_MAX):
+            session = await self._take()
+            try:
+                await self._begin_on(session, budget_of)
+            except BaseException as exc:
+                await session.roll_back()
+                await self._give_back(session)
+                if isinstance(exc, LedgerError) and session.is_lost and attempt + 1 < ATTEMPTS_MAX:
+                    continue
+                raise
+            return session
+        raise AssertionError  # the last attempt returns or raises
+
+    async def _begin_on(self, session: PostgresSession, budget_of: str | None) -> None:
+        before = self._clock()
+        locks = [] if budget_of is None else sorted({"", budget_of})  # the wallet's row first
+        rows = await session.run_batch(self._begin, *(_lock_row(scope) for scope in locks))
+        if len(rows) <= len(locks):
+            raise LedgerError(
+                f"The ledger {self.name} has no budget for this caller.", "Make the caller again, or its token."
+            )
+        self._compare_clocks(before, float(rows[0]["now"]), self._clock())
+        session.offset = self._offset
+
+    def _compare_clocks(self, before: float, database: float, after: float) -> None:
+        """Note how far the database's clock is ahead; it was read after `before`, and before a lock was waited for."""
+        least, most = database - after, database - before
+        if not least - CLOCK_TOLERANCE_SECONDS <= self._offset <= most + CLOCK_TOLERANCE_SECONDS:
+            self._offset = round(most)
+
+    @asynccontextmanager
+    async def reading(self) -> AsyncGenerator[PostgresSession]:
+        """Return a session in which each statement reads what is committed by then."""
+        with anyio.CancelScope(shield=True):
+            session = await self._take()
+            try:
+                yield session
+            finally:
+                await self._give_back(session)
+
+    async def _take(self) -> PostgresSession:
+        with translate_errors(self.name):
+            return PostgresSession(await self._pool.getconn(), self.name, self._offset)
+
+    async def _give_back(self, session: PostgresSession) -> None:
+        await self._pool.putconn(session.connection)
+
+    async def erase_old_pages(self) -> None:
+        """Do nothing: what the server keeps of old rows is for its administrator to set."""
+
+    async def close(self) -> None:
+        """Close all connections; a second call does nothing."""
+        await self._pool.close()
+
+
+class PostgresSession:
+    """The `Session` protocol on one connection.
+
+    Attributes:
+        connection: The connection.
+        offset: Seconds that the database's clock is ahead of ours.
+    """
+
+    def __init__(self, connection: Connection, name: str, offset: int) -> None:
+        self.connection = connection
+        self._name = name
+        self.offset = offset
+
+    @property
+    def is_lost(self) -> bool:
+        """Return True if the server has ended the connection."""
+        return self.connection.closed
+
+    async def fetch_all(self, query: str, parameters: Mapping[str, object] | None = None) -> list[Row]:
+        """Run a statement and return its rows."""
+        with translate_errors(self._name):
+            cursor = await self.connection.execute(translate_query(query), self._to_database(parameters or {}))
+            rows = [] if cursor.description is None else await cursor.fetchall()
+        return [self._from_database(row) for row in rows] if self.offset else list(rows)
+
+    async def fetch_one(self, query: str, parameters: Mapping[str, object] | None = None) -> Row | None:
+        """Run a statement and return its first row."""
+        rows = await self.fetch_all(query, parameters)
+        return rows[0] if rows else None
+
+    async def execute(self, query: str, parameters: Mapping[str, object] | None = None) -> int:
+        """Run a statement and return the number of changed rows."""
+        with translate_errors(self._name):
+            cursor = await self.connection.execute(translate_query(query), self._to_database(parameters or {}))
+        return cursor.rowcount
+
+    async def execute_many(self, query: str, parameters: Sequence[Mapping[str, object]]) -> None:
+        """Run a statement once per set of parameters."""
+        with translate_errors(self._name):
+            async with self.connection.cursor() as cursor:
+                await cursor.executemany(translate_query(query), [self._to_database(one) for one in parameters])
+
+    async def check_storage(
+        self, *, payment_state: PaymentState = "none", amount_micro_usdc: int = 0, payment_id: int | None = None
+    ) -> None:
+        """Do nothing: every process that has the database's address sees this database."""
+
+    async def run_batch(self, *statements: str) -> list[Row]:
+        """Run statements without parameters in one round trip and return all their rows."""
+        rows: list[Row] = []
+        with translate_errors(self._name):
+            cursor = await self.connection.execute("; ".join(statements).encode())
+            has_more: bool | None = True
+            while has_more:
+                rows += [] if cursor.description is None else await cursor.fetchall()
+                has_more = cursor.nextset()
+        return rows
+
+    async def commit(self) -> None:
+        """Commit.
+
+        Raises:
+            LedgerError: It was not confirmed, or an earlier statement had failed.
+        """
+        with translate_errors(self._name):
+            cursor = await self.connection.execute(b"COMMIT")
+        if cursor.statusmessage != "COMMIT":  # the server answers a failed transaction's COMMIT with ROLLBACK
+            raise LedgerError(f"The ledger {self._name} undid a transaction.", NextStep("{0}.", Repeat()))
+
+    async def roll_back(self) -> None:
+        """Undo the transaction; a connection that is lost has done so already."""
+        with suppress(psycopg.Error):
+            await self.connection.execute(b"ROLLBACK")
+
+    def _to_database(self, parameters: Mapping[str, object]) -> Mapping[str, object]:
+        if not self.offset:
+            return parameters
+        return {name: self._shift(value, self.offset, name in TIME_PARAMETERS) for name, value in parameters.items()}
+
+    def _from_database(self, row: Row) -> Row:
+        return {name: self._shift(value, -self.offset, name in TIME_COLUMNS) for name, value in row.items()}
+
+    @staticmethod
+    def _shift(value: Any, seconds: int, is_time: bool) -> Any:
+        return value + seconds if is_time and value else value
+
+
+def connection_settings() -> dict[str, Any]:
+    """Return what every connection is opened with; what the URL names itself comes first with none of these."""
+    return {
+        "autocommit": True,
+        "prepare_threshold": None,  # a prepared statement is not there on PgBouncer's next connection
+        "connect_timeout": CONNECT_SECONDS,
+        "application_name": "seedance-mcp",
+        "keepalives_idle": 5,
+        "keepalives_interval": 2,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 10_000,  # milliseconds: a call must end although its server is cut off
+    }
+
+
+@lru_cache(maxsize=512)
+def translate_query(query: str) -> bytes:
+    """Return a query with psycopg's parameters instead of `:name`."""
+    return _PARAMETER.sub(r"%(\1)s", query.replace("%", "%%")).encode()
+
+
+def describe_database(url: str) -> str:
+    """Return the name of a database for texts: never its user or password.
+
+    Raises:
+        LedgerError: The URL cannot be read. The error does not repeat it.
+    """
+    try:
+        parts = conninfo_to_dict(url)
+    except psycopg.Error:
+        raise LedgerError(
+            "SEEDANCE_DATABASE_URL is not the address of a PostgreSQL database.",
+            "Write postgresql://user:password@host/database; special characters of the password are percent-encoded.",
+        ) from None
+    return f"{parts.get('dbname', 'postgres')} at {parts.get('host', 'this machine')} (PostgreSQL)"
+
+
+def _lock_row(scope: str) -> str:
+    quoted = scope.replace("'", "''")
+    return f"SELECT 1 AS locked FROM budgets WHERE scope = '{quoted}' FOR UPDATE"  # noqa: S608 - quoted above
+
+
+async def _check_open(connection: Connection) -> None:
+    """Raise for a connection that the server has closed; asks the operating system alone."""
+    if select.select([connection.fileno()], [], [], 0)[0]:  # nothing is expected on it: the server says goodbye
+        await connection.close()
+        raise psycopg.OperationalError("the server closed the connection")
+
+
+@contextmanager
+def translate_errors(name: str) -> Generator[None]:
+    """Raise what PostgreSQL refuses as a `LedgerError` that names the database."""
+    try:
+        yield
+    except PoolClosed as exc:
+        raise LedgerError(f"The ledger {name} is closed.", "Restart this server or command.") from exc
+    except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as exc:
+        raise LedgerError(
+            f"The ledger {name} is locked: another seedance-mcp is writing to it.",
+            NextStep("Nothing is damaged. {0} in a moment.", Repeat()),
+        ) from exc
+    except (psycopg.OperationalError, psycopg.InterfaceError) as exc:
+        raise LedgerError(
+            f"The ledger {name} cannot be used: {_first_line(exc)}.",
+            NextStep("Nothing is signed without it. {0} once the database can be reached.", Repeat()),
+        ) from exc
+    except (psycopg.Error, UnicodeError, OverflowError) as exc:
+        raise LedgerError(
+            f"The ledger {name} cannot be used: {_first_line(exc)}.",
+            "Nothing is signed without it. Check the database, and that only seedance-mcp writes to it.",
+        ) from exc
+
+
+def _first_line(exc: Exception) -> str:
+    return (str(exc).splitlines() or [type(exc).__name__])[0].rstrip(".")

@@ -1,0 +1,213 @@
+"""A PostgreSQL server of the tests' own: in a temporary folder, on a Unix socket, one per process of the tests.
+
+It needs the programs of a PostgreSQL 15 or newer on this machine (Debian: `postgresql`). They refuse to run as root:
+for root they run as the user `postgres`.
+"""
+
+import asyncio
+import atexit
+import functools
+import glob
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    import psycopg
+
+VERSION_MIN = 15
+START_SECONDS = 60
+BOUNCER_PORT = 6432
+"""Part of the name of PgBouncer's socket."""
+TEMPLATE = "ledger_template"
+"""The database that every test's own is copied from."""
+SERVER_SETTINGS = {
+    "listen_addresses": "", "max_connections": "200", "fsync": "off", "full_page_writes": "off",
+    "shared_buffers": "64MB", "log_min_messages": "fatal",
+}  # fmt: skip
+
+
+class Cluster:
+    """A running server.
+
+    Attributes:
+        folder: Where its socket is.
+        process: The server.
+    """
+
+    def __init__(self, folder: Path, process: subprocess.Popen[bytes]) -> None:
+        self.folder = folder
+        self.process = process
+        self._count = 0
+        self._own: psycopg.Connection | None = None
+
+    def url(self, database: str, *, folder: Path | None = None) -> str:
+        """Return a database's URL; through another folder's socket, where one is named."""
+        return f"postgresql://postgres@/{database}?host={folder or self.folder}"
+
+    @contextmanager
+    def database(self, *, template: str = TEMPLATE) -> Generator[str]:
+        """Make a database and drop it afterwards; yields its URL."""
+        self._count += 1
+        name = f"test_{os.getpid()}_{self._count}"
+        self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        try:
+            yield self.url(name)
+        finally:
+            self.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def execute(self, statement: str) -> None:
+        """Run a statement on the server's own database."""
+        import psycopg
+
+        if self._own is None:
+            self._own = psycopg.connect(self.url("postgres"), autocommit=True)
+        self._own.execute(statement.encode())
+
+
+def require_postgres() -> Cluster:
+    """Return the running server, or skip the test with the reason."""
+    if find_spec("psycopg") is None or find_spec("psycopg_pool") is None:
+        pytest.skip("psycopg is not installed (extra `hosted`)")
+    if find_programs() is None:
+        pytest.skip(f"no PostgreSQL {VERSION_MIN} or newer on this machine (Debian: postgresql)")
+    return start_cluster()
+
+
+@functools.cache
+def find_programs() -> Path | None:
+    """Return the folder of the newest server's programs, or None."""
+    if os.name != "posix":
+        return None
+    found = [Path(path).parent for path in glob.glob("/usr/lib/postgresql/*/bin/initdb")]
+    on_path = shutil.which("initdb")
+    found += [Path(on_path).resolve().parent] if on_path else []
+    usable = [path for path in found if read_version(path) >= VERSION_MIN]
+    return max(usable, key=read_version, default=None)
+
+
+def read_version(programs: Path) -> int:
+    """Return the major version of the server in a folder."""
+    said = subprocess.run([programs / "postgres", "--version"], capture_output=True, text=True, check=True).stdout
+    return int(said.split()[2].split(".")[0])
+
+
+@functools.cache
+def start_cluster() -> Cluster:
+    """Make and start the server, once for this process, and the database that the others are copied from."""
+    programs = find_programs()
+    assert programs is not None
+    folder = Path(tempfile.mkdtemp(prefix="pg-"))
+    give_to_server(folder)
+    data = folder / "data"
+    subprocess.run(
+        [*become_server(), programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C",
+         "--no-sync"],
+        check=True, stdout=subprocess.DEVNULL, cwd=folder,
+    )  # fmt: skip
+    settings = [f"--{name}={value}" for name, value in SERVER_SETTINGS.items()]
+    process = subprocess.Popen(
+        [*become_server(), programs / "postgres", "-D", data, "-k", folder, *settings],
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder, start_new_session=True,
+    )  # fmt: skip
+    atexit.register(stop, process, folder, os.getpid())
+    cluster = Cluster(folder, process)
+    wait_until_ready(cluster)
+    make_template(cluster)
+    return cluster
+
+
+@contextmanager
+def start_bouncer(cluster: Cluster) -> Generator[Path]:
+    """Start PgBouncer before the server, or skip the test with the reason; yields the folder of its socket."""
+    program = shutil.which("pgbouncer", path=f"{os.environ['PATH']}{os.pathsep}/usr/sbin")
+    if program is None:
+        pytest.skip("no PgBouncer on this machine (Debian: pgbouncer)")
+    folder = Path(tempfile.mkdtemp(prefix="pgb-"))
+    (folder / "pgbouncer.ini").write_text(
+        f"""[databases]
+* = host={cluster.folder}
+[pgbouncer]
+listen_addr =
+listen_port = {BOUNCER_PORT}
+unix_socket_dir = {folder}
+auth_type = trust
+auth_file = {folder}/users
+pool_mode = transaction
+default_pool_size = 2
+"""
+    )
+    (folder / "users").write_text('"postgres" ""\n')
+    give_to_server(folder)
+    process = subprocess.Popen(
+        [*become_server(), program, "-q", folder / "pgbouncer.ini"],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    give_up = time.monotonic() + START_SECONDS
+    while not (folder / f".s.PGSQL.{BOUNCER_PORT}").exists():
+        assert process.poll() is None, "PgBouncer ended"
+        assert time.monotonic() < give_up, "PgBouncer does not answer"
+        time.sleep(0.02)  # another process, which sets no event of ours
+    yield folder
+    process.kill()
+    process.wait()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def make_template(cluster: Cluster) -> None:
+    """Make the database with an empty ledger."""
+    from seedance_mcp.adapters.ledger.postgres_migrations import migrate
+
+    cluster.execute(f"CREATE DATABASE {TEMPLATE} TEMPLATE template0")
+    asyncio.run(migrate(cluster.url(TEMPLATE)))
+
+
+def wait_until_ready(cluster: Cluster) -> None:
+    """Wait until the server answers."""
+    import psycopg
+
+    give_up = time.monotonic() + START_SECONDS
+    while True:
+        try:
+            return cluster.execute("SELECT 1")
+        except psycopg.OperationalError:
+            assert cluster.process.poll() is None, "the server ended"
+            assert time.monotonic() < give_up, "the server does not answer"
+            time.sleep(0.02)  # another process, which sets no event of ours
+
+
+def stop(process: subprocess.Popen[bytes], folder: Path, starter: int) -> None:
+    """End the server at once; what it has is thrown away."""
+    if os.getpid() != starter:  # a forked child of ours did not start it
+        return
+    process.send_signal(signal.SIGQUIT)
+    process.wait()
+    shutil.rmtree(folder, ignore_errors=True)
+
+
+def become_server() -> list[str]:
+    """Return the words before a command of the server: it ends with us, and as root it is another user."""
+    words = ["setpriv", "--pdeathsig", "QUIT"] if shutil.which("setpriv") else []
+    if os.getuid() != 0:
+        return words
+    user = pwd.getpwnam("postgres")
+    return ["setpriv", "--reuid", str(user.pw_uid), "--regid", str(user.pw_gid), "--clear-groups", *words[1:]]
+
+
+def give_to_server(folder: Path) -> None:
+    """Make the server the owner of a folder."""
+    if os.getuid() == 0:
+        user = pwd.getpwnam("postgres")
+        os.chown(folder, user.pw_uid, user.pw_gid)

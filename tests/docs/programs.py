@@ -26,6 +26,8 @@ import httpx
 from seedance_mcp.cli.batch_input import read_shots
 from seedance_mcp.cli.exit_codes import INTERRUPTED
 from seedance_mcp.cli.install.catalog import HOSTS
+from seedance_mcp.cli.install.toml_edit import parse_toml
+from seedance_mcp.cli.install.yaml_edit import parse_yaml
 from seedance_mcp.config.settings import read_settings
 from seedance_mcp.sandbox import EXAMPLE_IMAGE
 from tests.cli.conftest import Person
@@ -103,11 +105,12 @@ class Reader:
     exported: dict[str, str] = field(default_factory=dict[str, str])
 
     def lay(self, blocks: list[Block]) -> None:
-        """Create what a page assumes: pictures, files, Claude Desktop, and a wallet if it creates none."""
+        """Create what a page assumes: pictures, files, the hosts, and a wallet if it creates none."""
         code = "\n".join(block.text for block in blocks)
         for name in set(re.findall(r"(?<![\w/.-])[\w-]+\.(?:jpg|png)\b", code)):
             shutil.copyfile(EXAMPLE_IMAGE, self.folder / name)
-        HOSTS["claude-desktop"].find_place().folder.mkdir(parents=True, exist_ok=True)
+        for host in HOSTS.values():
+            host.find_place().folder.mkdir(parents=True, exist_ok=True)
         self._put_wallet(self.sandbox_data)
         if not re.search(r"^seedance-mcp wallet create\b", code, re.MULTILINE):
             self._put_wallet(self.data)
@@ -135,6 +138,9 @@ class Reader:
         """Read a block that is not a command as the program reads it."""
         if block.language == "json":
             self._check_json(json.loads(block.text))
+        elif block.page.startswith("docs/hosts/") and block.language in ("toml", "yaml"):
+            parse = parse_toml if block.language == "toml" else parse_yaml
+            parse(block.text, Path(block.page))  # tests/docs/test_host_pages.py compares it with what is written
         elif block.language == "toml":
             tomllib.loads(block.text)
             if block.name == "settings.toml":

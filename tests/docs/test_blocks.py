@@ -33,7 +33,7 @@ SAYS: dict[tuple[str, str], str] = {
     ("docs/howto/agents.md", "echo no | SEEDANCE_PROFILE=sandbox python asking.py harbour.jpg"): (
         "Pay $0.32?\nprice_too_high: "
     ),
-    ("docs/howto/claude-desktop.md", "seedance-mcp install claude-desktop --sandbox"): '"SEEDANCE_PROFILE": "sandbox"',
+    ("docs/hosts/claude-desktop.md", "seedance-mcp install claude-desktop --sandbox"): '"SEEDANCE_PROFILE": "sandbox"',
 }
 """Output of a command that a page promises."""
 

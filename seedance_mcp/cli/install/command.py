@@ -184,7 +184,7 @@ def _add_by_command(host: Host, change: Change, own: OwnCommand) -> tuple[Path |
     added = rest.old_entry
     if added is None:
         return backup, f"`{own.name}` did not add the entry, so the file was edited. Written: {file}."
-    missing = [name for name, value in change.new_entry.items() if added.get(name) != value]
+    missing = [name for name, value in change.new_entry.items() if (added.get(name) or None) != (value or None)]
     return backup, f"Added with `{own.name}`, and completed ({', '.join(missing)}): {file}."
 
 

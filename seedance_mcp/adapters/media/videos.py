@@ -9,6 +9,7 @@ import hashlib
 import os
 import re
 import secrets
+import unicodedata
 from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,7 +23,8 @@ from seedance_mcp.core.next_steps import Call, NextStep
 from seedance_mcp.core.wire.containers import Container, NotAVideoError, read_container
 
 VIDEO_BYTES_MAX = 512 * 1024 * 1024
-SLUG_CHARACTERS_MAX = 40
+SLUG_CHARACTERS_MAX, SLUG_BYTES_MAX = 40, 60
+"""How much of a prompt is in a file's name: a name may have 255 bytes, and a Chinese character has three."""
 MEDIA_TYPES = {
     "mp4": "video/mp4", "mov": "video/quicktime", "webm": "video/webm", "mkv": "video/x-matroska",
 }  # fmt: skip
@@ -38,8 +40,11 @@ class SavedVideo:
 
 
 def name_video(payment_id: int | None, job_id: str, prompt: str) -> str:
-    """Return our own file name: readable, unique, and without any character of the studio's choice."""
-    slug = re.sub(r"[^a-z0-9]+", "-", prompt.lower())[:SLUG_CHARACTERS_MAX].strip("-") or "clip"
+    """Return our own file name: readable in any script, unique, and with nothing but letters, digits and hyphens."""
+    plain = unicodedata.normalize("NFC", prompt.lower())
+    words = "".join(letter if unicodedata.category(letter)[0] in "LMN" else "-" for letter in plain)
+    short = re.sub("-+", "-", words)[:SLUG_CHARACTERS_MAX]
+    slug = short.encode()[:SLUG_BYTES_MAX].decode(errors="ignore").strip("-") or "clip"
     return f"{payment_id or 0:04d}-{slug}-{hashlib.sha256(job_id.encode()).hexdigest()[:6]}"
 
 

@@ -84,19 +84,33 @@ async def test_a_picture_inside_the_chat_is_explained_in_one_sentence(bench: Ben
     assert "inside the chat, not on this machine" in answer.text
 
 
-async def test_a_url_whose_picture_the_studio_cannot_use_is_uploaded_and_announced(bench: Bench, heic: Path) -> None:
+async def check_uploaded_from_url(bench: Bench, data: bytes, *, said: str) -> None:
+    """Quote and animate a URL whose file the studio cannot use as it is."""
+
     async def answer(_: Asked, writer: asyncio.StreamWriter) -> None:
-        writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: image/heic\r\nconnection: close\r\n\r\n" + heic.read_bytes())
+        writer.write(build_answer(200, data))
 
     async with serve_raw(answer) as web:
-        arguments = {"image": f"{web.url}/IMG_0001.HEIC", "prompt": "x"}
+        arguments = {"image": f"{web.url}/IMG_0001", "prompt": "x"}
         async with bench.host() as host:
             quote = await host.call("quote_price", **arguments)
             video = await host.animate_to_the_end(**arguments)
     assert quote["upload_price_usd"] == "0.01"
     assert any("a prepared copy is uploaded, once ($0.01)" in note for note in quote["notes"])
+    assert any(said in note for note in quote["notes"])
     assert video["status"] == "complete"
     assert await bench.paid() == [10_000, 320_000]
+
+
+async def test_a_url_whose_picture_the_studio_cannot_use_is_uploaded_and_announced(bench: Bench, heic: Path) -> None:
+    await check_uploaded_from_url(bench, heic.read_bytes(), said="converted from HEIC")
+
+
+async def test_a_url_of_a_picture_that_is_too_large_is_reduced_and_uploaded(bench: Bench) -> None:
+    buffer = io.BytesIO()
+    Image.effect_noise((4000, 3000), 90).convert("RGB").save(buffer, "JPEG", quality=95, subsampling=0)
+    assert buffer.tell() > 10_000_000
+    await check_uploaded_from_url(bench, buffer.getvalue(), said="reduced from 4000x3000 to 2048x1536")
 
 
 async def test_upload_of_a_url_that_the_studio_cannot_read_is_announced_and_noted(bench: Bench, picture: Path) -> None:

@@ -1,29 +1,20 @@
-"""Shared parts of the hosts' tests: a server's command and settings, and other clients installed once for many runs."""
+"""Shared parts of the hosts' tests: the switch that allows downloads, a server's settings, and clients."""
 
-import json
 import os
-import shutil
-import subprocess
-import sys
-import tempfile
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.compat import clients
+from tests.compat.clients import DRIVE_SECONDS, SERVER, TOOLS, InstallError
+
 if TYPE_CHECKING:
     from seedance_mcp.sandbox import Sandbox
 
-FOLDER_VARIABLE = "SEEDANCETEST_HOSTS_DIR"
-"""Variable that names the folder of installed clients; by default a temporary folder of the machine."""
+__all__ = ["DRIVE_SECONDS", "SERVER"]
 SWITCH_VARIABLE = "SEEDANCETEST_HOSTS"
-INSTALL_SECONDS = 300
-INSTALL_ATTEMPTS_MAX = 3
-DRIVE_SECONDS = 120
-SERVER = [sys.executable, "-m", "seedance_mcp"]
-FOLDER = Path(os.environ.get(FOLDER_VARIABLE) or Path(tempfile.gettempdir()) / "seedance-mcp-hosts")
 SWITCHED_ON = os.environ.get(SWITCH_VARIABLE) == "1"  # read at import: a fixture removes our variables
 
 MakeEnviron = Callable[..., Mapping[str, str]]
@@ -54,71 +45,34 @@ def need_switch() -> None:
 
 
 def install_python(*requirements: str) -> Path:
-    """Create a virtual environment with these packages, and return its interpreter."""
+    """Return the interpreter of a virtual environment with these packages, or skip the test."""
     need_switch()
-    folder = FOLDER / "-".join(requirements).translate({ord(c): "_" for c in "<>=,[] "})
-    python = folder / "bin" / "python"
-    with _locking(folder):
-        if not (folder / "complete").exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            install([sys.executable, "-m", "venv", str(folder)])
-            install([str(python), "-m", "pip", "install", "--quiet", *requirements])
-            (folder / "complete").touch()
-    return python
+    try:
+        return clients.install_python(*requirements)
+    except InstallError as exc:
+        pytest.skip(str(exc))
 
 
 def install_node(*packages: str) -> Path:
-    """Create a folder with these npm packages."""
+    """Return a folder with these npm packages, or skip the test."""
     need_switch()
-    if shutil.which("npm") is None:
-        pytest.skip("npm is not installed")
-    folder = FOLDER / "-".join(packages).translate({ord(c): "_" for c in "@/^~ "})
-    with _locking(folder):
-        if not (folder / "complete").exists():
-            shutil.rmtree(folder, ignore_errors=True)
-            folder.mkdir(parents=True)
-            (folder / "package.json").write_text('{"private": true}')
-            install(["npm", "install", "--silent", "--no-audit", "--no-fund", *packages], cwd=folder)
-            (folder / "complete").touch()
-    return folder
+    try:
+        return clients.install_node(*packages)
+    except InstallError as exc:
+        pytest.skip(str(exc))
 
 
-@contextmanager
-def _locking(folder: Path) -> Generator[None]:
-    """Let one worker install what several need."""
-    import fcntl  # these tests run on POSIX
-
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    with folder.with_name(f"{folder.name}.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
-
-
-def install(command: list[str], *, cwd: Path | None = None) -> None:
-    """Run an installer, again after a network failure; skip the test if it still fails."""
-    failure: Exception | None = None
-    for _ in range(INSTALL_ATTEMPTS_MAX):
-        try:
-            subprocess.run(command, cwd=cwd, check=True, capture_output=True, timeout=INSTALL_SECONDS)
-        except (OSError, subprocess.SubprocessError) as exc:
-            failure = exc
-        else:
-            return
-    pytest.skip(f"cannot install {command[-1]}: {type(failure).__name__}")
-
-
-def run_driver(command: list[str], environ: Mapping[str, str], cwd: Path | None = None) -> dict[str, Any]:
-    """Run another client, and return its JSON report."""
-    done = subprocess.run(command, env=dict(environ), cwd=cwd, capture_output=True, text=True, timeout=DRIVE_SECONDS)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return json.loads(done.stdout.strip())
+def install(command: list[str]) -> None:
+    """Run an installer, or skip the test."""
+    try:
+        clients.install(command)
+    except InstallError as exc:
+        pytest.skip(str(exc))
 
 
 def check_journey(seen: Mapping[str, Any], *, asked: bool) -> None:
     """Check the report that every driver must give."""
-    assert set(seen["tools"]) == {
-        "animate_image", "get_job", "quote_price", "upload_image", "list_jobs", "wallet_status",
-    }  # fmt: skip
+    assert set(seen["tools"]) == TOOLS
     assert seen["refused_is_error"]
     assert "max_prize_usd: there is no such argument" in seen["refused"]
     assert seen["price"] == "0.32"

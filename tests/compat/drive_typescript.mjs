@@ -4,6 +4,8 @@ import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
 import { ElicitRequestSchema } from "@modelcontextprotocol/sdk/types.js";
 
+import { travel } from "./journey.mjs";
+
 const [picture, command, ...args] = process.argv.slice(2);
 const progress = [];
 const questions = [];
@@ -16,12 +18,7 @@ await client.connect(new StdioClientTransport({ command, args, env: process.env 
 const call = (name, values) =>
   client.callTool({ name, arguments: values }, undefined, { onprogress: ({ progress: value }) => progress.push(value) });
 const tools = (await client.listTools()).tools;
-const refused = await call("quote_price", { image: picture, prompt: "x", max_prize_usd: "1" });
-const quote = await call("quote_price", { image: picture, prompt: "x" });
-let job = await call("animate_image", { image: picture, prompt: "x" });
-for (let calls = 0; calls < 10 && !job.isError && !job.structuredContent.file; calls += 1) {
-  job = await call("get_job", { job_id: job.structuredContent.job_id });
-}
+const { refused, quote, job } = await travel(call, (result) => result.isError ? null : result.structuredContent, picture);
 const resource = await client.readResource({ uri: `seedance://jobs/${job.structuredContent.job_id}` });
 const prompts = (await client.listPrompts()).prompts;
 console.log(

@@ -5,18 +5,17 @@ from pathlib import Path
 
 import pytest
 
-from tests.compat.conftest import SERVER, MakeEnviron, check_journey, install_node, install_python, run_driver
+from tests.compat.clients import HERE, SDK_1, SERVER, add_to_node_folder, run_driver
+from tests.compat.conftest import MakeEnviron, check_journey, install_node, install_python
 
 pytestmark = pytest.mark.compat
-
-HERE = Path(__file__).parent
 
 
 @pytest.mark.slow
 def test_python_sdk_1_x_gets_a_video_and_asks_its_person(
     host_environ: MakeEnviron, make_picture: Callable[..., Path]
 ) -> None:
-    python = install_python("mcp==1.30.0")
+    python = install_python(SDK_1)
     command = [str(python), str(HERE / "drive_python.py"), str(make_picture()), *SERVER]
     seen = run_driver(command, host_environ(SEEDANCE_ASK_ABOVE="0.10"))
     assert seen["protocol"] == "2025-11-25"
@@ -28,8 +27,7 @@ def test_typescript_sdk_1_x_gets_a_video_and_asks_its_person(
     host_environ: MakeEnviron, make_picture: Callable[..., Path]
 ) -> None:
     folder = install_node("@modelcontextprotocol/sdk@1.32.2")
-    driver = folder / "drive_typescript.mjs"
-    driver.write_text((HERE / "drive_typescript.mjs").read_text())
+    driver = add_to_node_folder(folder, "drive_typescript.mjs")
     command = ["node", str(driver), str(make_picture()), *SERVER]
     check_journey(run_driver(command, host_environ(SEEDANCE_ASK_ABOVE="0.10"), folder), asked=True)
 

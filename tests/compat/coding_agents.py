@@ -100,6 +100,11 @@ def _write_opencode(home: Path, url: str) -> None:
     (folder / "opencode.json").write_text(json.dumps(settled, indent=2))
 
 
+def _write_copilot(home: Path, url: str) -> None:
+    del url
+    (home / ".copilot").mkdir()
+
+
 AGENTS: dict[str, Agent] = {
     "Claude Code": Agent(
         host="claude-code",
@@ -147,6 +152,15 @@ AGENTS: dict[str, Agent] = {
         prepare=_write_opencode,
         words=lambda _: ["run", "-m", f"scripted/{MODEL}", REQUEST],
         environ=lambda _: {"OPENCODE_DISABLE_AUTOUPDATE": "1", "OPENCODE_DISABLE_MODELS_FETCH": "1"},
+    ),
+    "GitHub Copilot CLI": Agent(
+        host="copilot-cli",
+        package="@github/copilot@1.0.102",
+        program="copilot",
+        file=".copilot/mcp-config.json",
+        prepare=_write_copilot,
+        words=lambda _: ["-p", REQUEST, "--allow-all-tools"],
+        environ=lambda url: {"COPILOT_PROVIDER_BASE_URL": f"{url}/v1", "COPILOT_MODEL": MODEL},
     ),
 }
 

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from seedance_mcp.core.errors import RequestError
-from seedance_mcp.core.image_names import find_url, is_data_uri, is_in_chat, list_variants
+from seedance_mcp.core.image_names import is_path, list_variants
 from seedance_mcp.core.texts import quote_text
 from seedance_mcp.core.wire.generation import check_prompt
 from seedance_mcp.generation.request import VIDEO_ARGUMENTS, VideoRequest
@@ -59,7 +59,7 @@ def build_shot(where: str, values: Mapping[str, object], *, folder: Path, typed:
     fields = _validate(where, given, typed=typed)
     for name in ("image", "last_image"):
         path = fields[name]
-        if path is not None and find_url(path) is None and not is_data_uri(path) and not is_in_chat(path):
+        if path is not None and is_path(path):
             fields[name] = str(folder / _choose_path(path, folder).expanduser())
     return Shot(where=where, typed=typed, request=VideoRequest(**fields))
 

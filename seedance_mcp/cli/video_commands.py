@@ -42,6 +42,7 @@ from seedance_mcp.cli.words import dump_result, for_person
 from seedance_mcp.config.settings import Settings, read_settings
 from seedance_mcp.core.error_base import SeedanceError
 from seedance_mcp.core.errors import RequestError
+from seedance_mcp.core.image_names import is_path
 from seedance_mcp.core.records import Job
 
 WAIT_SECONDS_DEFAULT, WAIT_SECONDS_MAX = 1800, 24 * 3600
@@ -258,8 +259,7 @@ def _gather(images: list[str] | None, from_file: Path | None, arguments: Argumen
 
 
 def _absolute(image: str) -> str:
-    is_url = image.lower().startswith(("http://", "https://"))
-    return image if is_url else str(Path.cwd() / Path(image).expanduser())
+    return str(Path.cwd() / Path(image).expanduser()) if is_path(image) else image
 
 
 def _code_of(result: dict[str, Any]) -> int:

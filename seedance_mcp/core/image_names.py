@@ -86,6 +86,11 @@ def is_in_chat(text: str) -> bool:
     return bare.lower().startswith(_CHAT_SCHEMES) or bare.startswith(_CHAT_FOLDERS)
 
 
+def is_path(text: str) -> bool:
+    """Return True for a name that can only be a file's path on this machine."""
+    return find_url(text) is None and not (is_data_uri(text) or is_upload(text) or is_in_chat(text))
+
+
 def has_chat_scheme(text: str) -> bool:
     """Return True for a name that cannot be a file's: its scheme belongs to a chat."""
     return _strip(text).lower().startswith(_CHAT_SCHEMES)

@@ -7,10 +7,13 @@ from hypothesis import strategies as st
 from seedance_mcp.core.errors import ImageError
 from seedance_mcp.core.image_names import (
     DATA_URI_CHARACTERS_MAX,
+    find_upload_id,
     find_url,
     has_chat_scheme,
     is_data_uri,
     is_in_chat,
+    is_path,
+    is_upload,
     list_variants,
     name_in_wsl,
     normalise_name,
@@ -59,6 +62,38 @@ def test_a_name_inside_a_chat_is_recognised(written: str, in_chat: bool, by_sche
     assert (is_in_chat(written), has_chat_scheme(written)) == (in_chat, by_scheme)
 
 
+UPLOAD_ID = "0123456789abcdef" * 2
+
+
+@pytest.mark.parametrize(
+    ("written", "upload_id"),
+    [
+        (f"upload:{UPLOAD_ID}", UPLOAD_ID),
+        (f' "Upload:{UPLOAD_ID.upper()}" ', UPLOAD_ID),
+        ("upload:../../ledger.sqlite3", None),
+        ("upload:" + "0" * 31, None),
+        ("upload:", None),
+    ],
+)
+def test_name_of_a_given_picture_has_a_safe_id_or_none(written: str, upload_id: str | None) -> None:
+    assert is_upload(written)
+    assert not is_path(written)
+    assert find_upload_id(written) == upload_id
+
+
+def test_path_is_what_has_no_other_form() -> None:
+    names = (
+        "cat.png",
+        "~/cat.png",
+        "uploads/cat.png",
+        "https://a.test/b",
+        "data:,a",
+        "attachment://a",
+        "/mnt/data/a.png",
+    )
+    assert [name for name in names if is_path(name)] == ["cat.png", "~/cat.png", "uploads/cat.png"]
+
+
 def test_names_are_equal_whatever_their_blanks_and_accents_are_made_of() -> None:
     assert normalise_name("Bild\u202f1 a\u0308.png") == normalise_name("Bild 1 \u00e4.png")
     assert normalise_name("a\u00a0b") == normalise_name("a b")
@@ -91,7 +126,7 @@ def test_a_broken_data_uri_is_an_error_that_does_not_repeat_it(uri: str) -> None
 
 @given(st.text())
 def test_any_text_is_read_without_an_error(text: str) -> None:
-    for read in (find_url, is_in_chat, name_in_wsl, normalise_name):
+    for read in (find_upload_id, find_url, is_in_chat, is_path, name_in_wsl, normalise_name):
         read(text)
     assert text not in list_variants(text)
 

@@ -4,6 +4,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import time
 from pathlib import Path
@@ -17,7 +18,9 @@ from mcp.types import ElicitResult
 
 from seedance_mcp.app.local_sandbox import resolve_sandbox
 from seedance_mcp.server import build_server
+from tests.forks import build_command
 from tests.integration.host import Answer, Bench, draw, run_in_thread
+from tests.integration.test_process import HELLO, LEAVE_SECONDS, hear, say, start
 
 MODES = pytest.mark.parametrize("mode", ["auto", "legacy"])
 DAY = 24 * 3600
@@ -249,3 +252,49 @@ async def test_embedded_sandbox_takes_a_picture_too(tmp_path: Path, picture: Pat
 
     assert page.status_code == 201
     assert not quote.is_error
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
+@pytest.mark.parametrize(
+    ("version", "elicitation"), [("2025-06-18", {}), ("2025-06-18", {"url": {}}), ("2025-11-25", {"form": {}})]
+)
+def test_host_without_links_gets_one_at_once_and_a_signal_still_ends_the_server(
+    version: str, elicitation: dict[str, object], picture: Path
+) -> None:
+    params = {"protocolVersion": version, "capabilities": {"elicitation": elicitation}}
+    hello: Any = {**HELLO, "params": {**params, "clientInfo": {"name": "test", "version": "1"}}}
+    call: Any = {"jsonrpc": "2.0", "id": 2, "method": "tools/call", "params": {"name": "upload_image", "arguments": {}}}
+    with start(forked=True) as process:
+        try:
+            say(process, hello, {"jsonrpc": "2.0", "method": "notifications/initialized"}, call)
+            hear(process)
+            answer: Any = hear(process)
+            link = answer["result"]["structuredContent"]
+            given = httpx.put(link["upload_url"], content=picture.read_bytes())
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(LEAVE_SECONDS) == 0
+        finally:
+            process.kill()
+
+    assert given.status_code == 201
+    with pytest.raises(httpx.ConnectError):
+        httpx.get(link["upload_url"])
+
+
+async def test_commands_take_a_picture_by_its_id(bench: Bench, picture: Path) -> None:
+    async with bench.host() as host:
+        link = await host.call("upload_image")
+        await give(link["upload_url"], picture.read_bytes())
+    (bench.folder / "list.csv").write_text(f"image,prompt\n{link['image']},x\n")
+    commands = (
+        ("quote", link["image"], "--prompt", "x", "--json"),
+        ("upload", link["image"], "--json"),
+        ("quote", "--from", str(bench.folder / "list.csv"), "--json"),
+    )
+    for words in commands:
+        command = build_command("seedance_mcp", *words)
+        environ = {**os.environ, **bench.environ}
+        done = await anyio.run_process(command, env=environ, cwd=bench.folder, check=False)
+        assert done.returncode == 0, done.stderr
+
+    assert await bench.paid() == [10_000]

@@ -95,20 +95,31 @@ class ReceivedPictures:
             ImageError: The id is unknown or expired, or its picture has not come.
         """
         upload_id = find_upload_id(name)
-        shown = quote_text(name, NAME_CHARACTERS_MAX) if upload_id is None else name_upload(upload_id)
-        file = None if upload_id is None else await anyio.to_thread.run_sync(self._find, upload_id)
+        if upload_id is None:
+            raise _unknown_error(quote_text(name, NAME_CHARACTERS_MAX))
+        shown = name_upload(upload_id)
+        try:
+            data, sha256 = await anyio.to_thread.run_sync(self._read_file, upload_id, now)
+        except OSError as exc:
+            raise _unknown_error(shown) from exc
+        image = await prepare_image(data, f"The picture {shown}")
+        if image.sha256 != sha256:
+            raise ImageError(f"The picture {shown} was changed on disk.", NextStep("{0}.", PickPicture()))
+        return image
+
+    def _read_file(self, upload_id: str, now: float) -> tuple[bytes, str]:
+        """Return the bytes that came for an id and the hash that they had then."""
+        shown, file = name_upload(upload_id), self._find(upload_id)
         if file is None:
             raise _unknown_error(shown)
-        changed_at = (await anyio.Path(file).stat()).st_mtime
+        changed_at = file.stat().st_mtime
         if file.name.endswith(WAITING):
             raise _missing_error(shown) if now < changed_at else _expired_error(shown)
         sha256 = file.name.rpartition(".")[2]
         if changed_at < now - UNUSED_SECONDS and not self.is_used(sha256):
             raise _expired_error(shown)
-        image = await prepare_image(await anyio.to_thread.run_sync(_read_bytes, file), f"The picture {shown}")
-        if image.sha256 != sha256:
-            raise ImageError(f"The picture {shown} was changed on disk.", NextStep("{0}.", PickPicture()))
-        return image
+        with file.open("rb") as opened:
+            return opened.read(IMAGE_BYTES_MAX + 1), sha256
 
     def _find(self, upload_id: str) -> Path | None:
         """Return the file of an id, the picture before its announcement."""
@@ -120,11 +131,6 @@ class ReceivedPictures:
     def is_used(self, sha256: str) -> bool:
         """Return True if something was bought with the picture and is still kept."""
         return name_frame(sha256, self.videos_dir).is_file()
-
-
-def _read_bytes(file: Path) -> bytes:
-    with file.open("rb") as opened:
-        return opened.read(IMAGE_BYTES_MAX + 1)
 
 
 def _unknown_error(shown: str) -> ImageError:

@@ -70,7 +70,7 @@ class CommandWords:
             case Show(file):
                 return f"it is in {file}"
             case PickPicture():
-                return "run seedance-mcp gallery and drop the picture there"
+                return "drop it on the page of seedance-mcp gallery"
 
     def render_noun(self, noun: Noun) -> str:
         """Return a name as a person types it."""

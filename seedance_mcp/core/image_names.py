@@ -17,6 +17,7 @@ from seedance_mcp.core.next_steps import NextStep, PickPicture
 DATA_URI_CHARACTERS_MAX = 28_000_000
 """The longest `data:` URI: 20 MB of base64."""
 CHAT_HINT = NextStep("Ask for the file's path on this machine or an https URL of the picture, or {0}.", PickPicture())
+NAME_HINT = NextStep("Give the absolute path of a picture or an https URL, or {0}.", PickPicture())
 UPLOAD_SCHEME = "upload:"
 """Scheme of a picture that was given on one of our own pages."""
 UPLOAD_ID_BYTES = 16

@@ -17,7 +17,15 @@ from seedance_mcp.adapters.media.received import ReceivedPictures
 from seedance_mcp.adapters.studio.client import Studio
 from seedance_mcp.core.concurrency import SingleFlight
 from seedance_mcp.core.errors import ImageError, StudioRejectedError
-from seedance_mcp.core.image_names import CHAT_HINT, find_url, has_chat_scheme, is_data_uri, is_upload, read_data_uri
+from seedance_mcp.core.image_names import (
+    CHAT_HINT,
+    NAME_HINT,
+    find_url,
+    has_chat_scheme,
+    is_data_uri,
+    is_upload,
+    read_data_uri,
+)
 from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.records import UrlSnapshot
 from seedance_mcp.core.texts import quote_text
@@ -86,7 +94,7 @@ class SourceImages:
             StudioUnreachableError: The URL's host does not answer.
         """
         if not image.strip():
-            raise ImageError("No image was named.", "Give the absolute path of a picture, or an https URL.")
+            raise ImageError("No image was named.", NAME_HINT)
         url = find_url(image)
         if url is not None:
             return await self._load_url(url)

@@ -12,7 +12,7 @@ import anyio.to_thread
 from seedance_mcp.adapters.media.images import IMAGE_BYTES_MAX, Image, prepare_image
 from seedance_mcp.adapters.media.opened import find_opened
 from seedance_mcp.core.errors import ImageError
-from seedance_mcp.core.image_names import CHAT_HINT, is_in_chat, list_variants, name_in_wsl, normalise_name
+from seedance_mcp.core.image_names import CHAT_HINT, NAME_HINT, is_in_chat, list_variants, name_in_wsl, normalise_name
 from seedance_mcp.core.next_steps import NextStep, OwnerOnly, Setting
 from seedance_mcp.core.texts import quote_text
 
@@ -100,7 +100,7 @@ def _missing_error(text: str, path: Path) -> ImageError:
     if mounted is not None and os.name == "posix":
         where = quote_text(mounted, PATH_CHARACTERS_MAX)
         return ImageError(f"There is no file {where}.", "Under WSL a Windows drive is a folder below /mnt, if mounted.")
-    return ImageError(f"There is no file {path}.", "Give the absolute path of a picture, or an https URL.")
+    return ImageError(f"There is no file {path}.", NAME_HINT)
 
 
 def _read_opened(path: Path, image_dirs: tuple[Path, ...]) -> bytes:

@@ -52,7 +52,7 @@ async def end_orphans(settings: "Settings") -> None:
     Raises:
         LedgerError: The ledger cannot be used.
     """
-    if settings.profile.name != "sandbox" or not settings.ledger_file.exists():
+    if settings.profile.name != "sandbox" or not settings.has_ledger:
         return
     async with open_ledger(settings) as ledger:
         for studio in await ledger.unfinished_studios():

@@ -10,41 +10,100 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from seedance_mcp.core.errors import ConfigError
+from seedance_mcp.core.installation import describe_install
+
 if TYPE_CHECKING:
-    from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
+    from seedance_mcp.adapters.ledger.moving import Moved
+    from seedance_mcp.adapters.ledger.postgres_migrations import Migrated
     from seedance_mcp.adapters.studio.client import Studio
     from seedance_mcp.adapters.wallet import Wallet
     from seedance_mcp.config.settings import Settings
+    from seedance_mcp.core.ledger import Ledger
 
 
 @asynccontextmanager
-async def open_ledger(settings: Settings) -> AsyncGenerator[SQLiteLedger]:
-    """Open the ledger, making it where there is none.
+async def open_ledger(settings: Settings) -> AsyncGenerator[Ledger]:
+    """Open the ledger: in the database that the settings name, or a file, which is made where there is none.
 
     Raises:
         LedgerError: It cannot be used.
+        ConfigError: The libraries of the database are not installed.
     """
-    from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
-
-    ledger = await SQLiteLedger.open(settings.ledger_file)
+    ledger = await _open_file(settings) if settings.database_url is None else await _open_database(settings)
     try:
         yield ledger
     finally:
         await ledger.close()
 
 
+async def _open_file(settings: Settings) -> Ledger:
+    from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
+
+    return await SQLiteLedger.open(settings.ledger_file)
+
+
+async def _open_database(settings: Settings) -> Ledger:
+    _check_database_libraries()
+    from seedance_mcp.adapters.ledger.postgres import PostgresLedger
+
+    return await PostgresLedger.open(settings.database_url or "")
+
+
 @asynccontextmanager
-async def open_existing_ledger(settings: Settings) -> AsyncGenerator[SQLiteLedger | None]:
+async def open_existing_ledger(settings: Settings) -> AsyncGenerator[Ledger | None]:
     """Open the ledger where there is one.
 
     Raises:
         LedgerError: It cannot be used.
     """
-    if not settings.ledger_file.exists():
+    if not settings.has_ledger:
         yield None
         return
     async with open_ledger(settings) as ledger:
         yield ledger
+
+
+async def migrate_database(settings: Settings) -> Migrated:
+    """Make or update the ledger in the database that the settings name.
+
+    Raises:
+        LedgerError: It cannot be used.
+        ConfigError: The settings name none, or its libraries are not installed.
+    """
+    url = _find_direct_url(settings)
+    from seedance_mcp.adapters.ledger.postgres_migrations import migrate
+
+    return await migrate(url)
+
+
+async def move_ledger(settings: Settings, file: Path) -> Moved:
+    """Move a SQLite ledger into the database that the settings name.
+
+    Raises:
+        LedgerError: One of them cannot be used, or the database has a ledger with rows.
+        ConfigError: The settings name none, or its libraries are not installed.
+    """
+    url = _find_direct_url(settings)
+    from seedance_mcp.adapters.ledger import moving
+
+    return await moving.move_ledger(file, url)
+
+
+def _find_direct_url(settings: Settings) -> str:
+    if settings.database_direct_url is None:
+        raise ConfigError(
+            "No database is set, so the ledger is a file, which updates itself.", "Set SEEDANCE_DATABASE_URL."
+        )
+    _check_database_libraries()
+    return settings.database_direct_url
+
+
+def _check_database_libraries() -> None:
+    from importlib.util import find_spec
+
+    if find_spec("psycopg") is None or find_spec("psycopg_pool") is None:
+        raise ConfigError("SEEDANCE_DATABASE_URL is set, and psycopg is not installed.", describe_install("hosted"))
 
 
 def open_studio(settings: Settings, sign_in: Callable[[Callable[[str], str]], Awaitable[tuple[str, str]]]) -> Studio:

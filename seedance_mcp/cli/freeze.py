@@ -23,7 +23,7 @@ def freeze(reason: Reason = None, sandbox: Sandbox = False, as_json: AsJson = Fa
     if as_json:
         say({"frozen": True, "frozen_since": stop.since, "reason": stop.reason})
         return
-    words.print(f"{stop.describe()} Nothing new is signed on {settings.ledger_file}.", markup=False)
+    words.print(f"{stop.describe()} Nothing new is signed on {settings.ledger_place}.", markup=False)
     words.print("What was paid is still finished and saved; a batch stops before its next video.")
     words.print(f"To end it, run: {settings.profile.name_command('unfreeze')}")
 

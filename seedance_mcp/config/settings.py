@@ -74,6 +74,8 @@ class Settings:
         resource_links: True if the result of a saved video has a link to its file.
         thumbnails: Whether a finished job's result has a small picture in it.
         log_level: Name of a `logging` level.
+        database_url: Address of the PostgreSQL database that has the ledger, or None for the file.
+        database_direct_url: The address to change its schema at.
         keep_days: Age in days at which saved videos and pictures are deleted, or None to keep them for ever.
     """
 
@@ -91,6 +93,8 @@ class Settings:
     thumbnails: bool
     log_level: str
     keep_days: int | None
+    database_url: str | None = field(default=None, repr=False)
+    database_direct_url: str | None = field(default=None, repr=False)
 
     @property
     def key_places(self) -> tuple[str | None, Path, Path | None, str | None]:
@@ -101,6 +105,19 @@ class Settings:
     def ledger_file(self) -> Path:
         """Where the ledger is."""
         return self.data_dir / "ledger.sqlite3"
+
+    @property
+    def ledger_place(self) -> str:
+        """Where the ledger is, for people; never with a password."""
+        if self.database_url is None:
+            return str(self.ledger_file)
+        parts = urlsplit(self.database_url)
+        return f"the database {parts.path.strip('/')} at {parts.hostname or 'this machine'}"
+
+    @property
+    def has_ledger(self) -> bool:
+        """Whether a ledger was made; a database has one before it is used."""
+        return self.database_url is not None or self.ledger_file.exists()
 
     @property
     def videos_dir(self) -> Path:
@@ -161,6 +178,8 @@ def read_settings(environ: Mapping[str, str], *, blocking: bool = False) -> Sett
         thumbnails=source.choice("THUMBNAILS", ("on", "off"), "on") == "on",
         log_level=source.choice("LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "WARNING"),
         keep_days=source.days_or_none("KEEP_DAYS"),
+        database_url=_read_database(source, "DATABASE_URL"),
+        database_direct_url=_read_database(source, "DATABASE_DIRECT_URL") or _read_database(source, "DATABASE_URL"),
     )
 
 
@@ -181,6 +200,16 @@ def list_unread_files(environ: Mapping[str, str]) -> tuple[Path, ...]:
         ConfigError: As `read_settings`, for the data folder.
     """
     return find_unread_files(read_base_dir(environ))
+
+
+def _read_database(source: Source, name: str) -> str | None:
+    url = source.text(name)
+    if url is not None and not url.startswith(("postgresql://", "postgres://")):
+        raise ConfigError(
+            f"{source.where(name)} is not the address of a PostgreSQL database.",
+            "Write postgresql://user:password@host/database.",
+        )
+    return url
 
 
 def _read_limits(source: Source, profile: Profile) -> Limits:

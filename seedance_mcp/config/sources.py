@@ -39,6 +39,8 @@ SETTINGS: dict[str, str] = {
     "WALLET_PASSWORD_FILE": "file with the password of an encrypted wallet file, readable by its owner only",
     "WALLET_KEYCHAIN": "`on` or `off`: keep the key in the operating system's keychain",
     "DATA_DIR": "folder for the ledger, videos and wallet",
+    "DATABASE_URL": "address of the PostgreSQL database that has the ledger, for several machines; has a password",
+    "DATABASE_DIRECT_URL": "another address of the same database, for `migrate`; if unset, the same one",
     "MAX_PRICE_PER_VIDEO": "most that one video may cost with its image uploads and network fees, in US dollars",
     "MAX_PER_DAY": "most that may be spent in any 24 hours, in US dollars",
     "MAX_TOTAL": "most that may ever be spent from this ledger, in US dollars",
@@ -61,8 +63,8 @@ SETTINGS: dict[str, str] = {
 
 
 REAL_SETTINGS = (
-    "PROFILE_FILE", "RAILS", "RECIPIENTS", "RPC_URL", "TEMPO_RPC_URL", "WALLET_FILE", "WALLET_KEY", "WALLET_KEYCHAIN",
-    "WALLET_PASSWORD_FILE",
+    "DATABASE_DIRECT_URL", "DATABASE_URL", "PROFILE_FILE", "RAILS", "RECIPIENTS", "RPC_URL", "TEMPO_RPC_URL",
+    "WALLET_FILE", "WALLET_KEY", "WALLET_KEYCHAIN", "WALLET_PASSWORD_FILE",
 )  # fmt: skip
 """Settings that mean a real studio and wallet; a sandbox run must not meet them."""
 

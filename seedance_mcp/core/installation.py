@@ -13,7 +13,12 @@ RELEASED_ON_INDEX = False
 NAME = "seedance-mcp"
 UNKNOWN_SOURCE = f"the folder or wheel that you installed {NAME} from"
 
-_EXTRAS = {"keychain": ("keyring",), "sandbox": ("av", "siwe", "x402"), "tempo": ("mpp", "pytempo")}
+_EXTRAS = {
+    "hosted": ("psycopg", "psycopg_pool"),
+    "keychain": ("keyring",),
+    "sandbox": ("av", "siwe", "x402"),
+    "tempo": ("mpp", "pytempo"),
+}
 """Libraries that an extra brings, by extra."""
 
 

@@ -46,7 +46,7 @@ from typing import Protocol
 
 from seedance_mcp.core.freezes import Freeze
 from seedance_mcp.core.limits import BudgetCap, Spend
-from seedance_mcp.core.records import Job, Payment, UntrackedJob, UntrackedPayment, Upload, UrlSnapshot
+from seedance_mcp.core.records import Job, Payment, UntrackedJob, UntrackedPayment, Upload, UrlSnapshot, WrongTotal
 from seedance_mcp.core.wire.jobs import JobStatus, Status
 from seedance_mcp.core.wire.json import Json
 from seedance_mcp.core.wire.offers import Offer
@@ -145,7 +145,6 @@ class PaymentLedger(BudgetReader, Protocol):
 
     async def release(self, payment: Payment) -> None:
         """Give the lease back. A lease that another process has taken since stays with it."""
-        ...
 
     async def conclude(
         self,
@@ -252,10 +251,13 @@ class PaymentLedger(BudgetReader, Protocol):
         self, payments: Sequence[UntrackedPayment], *, wallet: str, network: str, pay_to: str, now: float
     ) -> None:
         """Write that a chain was read, and which of these payments neither a row nor an untracked job explains."""
-        ...
 
     async def list_untracked_payments(self, *, wallet: str) -> list[UntrackedPayment]:
         """Return the payments that only a chain knows, oldest first."""
+        ...
+
+    async def find_wrong_totals(self) -> list[WrongTotal]:
+        """Return each running total that is not the sum of its payments."""
         ...
 
     async def has_unfinished_work(self) -> bool:
@@ -346,11 +348,9 @@ class UploadLedger(Protocol):
 
     async def record_upload(self, upload: Upload) -> None:
         """Write down a hosted image; its ticket's token is of no more use, and is taken out."""
-        ...
 
     async def scrub_tickets(self, now: float) -> None:
         """Take the tokens out of tickets that have expired or were used."""
-        ...
 
     async def find_upload(self, sha256: str, *, studio: str, wallet: str) -> Upload | None:
         """Return the hosted copy of these bytes."""

@@ -79,6 +79,15 @@ class Payment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class WrongTotal:
+    """A running total that is not the sum of its payments; `caller` is empty for the wallet's."""
+
+    caller: str
+    recorded_micro_usdc: int
+    counted_micro_usdc: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Upload:
     """An uploaded image."""
 

@@ -118,6 +118,14 @@ EACH: dict[str, tuple[str, str, Callable[[Settings], object], object]] = {
         f"/pictures{os.pathsep}/photos", '["/pictures", "/photos"]',
         lambda found: found.image_dirs, (Path("/pictures"), Path("/photos")),
     ),
+    "DATABASE_URL": (
+        "postgresql://me:secret@db/ledger", '"postgresql://me:secret@db/ledger"',
+        lambda found: found.database_url, "postgresql://me:secret@db/ledger",
+    ),
+    "DATABASE_DIRECT_URL": (
+        "postgresql://db/ledger", '"postgresql://db/ledger"',
+        lambda found: found.database_direct_url, "postgresql://db/ledger",
+    ),
     "KEEP_DAYS": ("90", "90", lambda found: found.keep_days, 90),
     "LOG_LEVEL": ("debug", '"debug"', lambda found: found.log_level, "DEBUG"),
 }  # fmt: skip

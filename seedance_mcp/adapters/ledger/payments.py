@@ -10,12 +10,12 @@ from seedance_mcp.adapters.ledger import untracked_payments, verifying
 from seedance_mcp.adapters.ledger.driver import Queries, Row, bind_keys
 from seedance_mcp.adapters.ledger.freezes import drop_freeze, find_freeze, put_freeze
 from seedance_mcp.adapters.ledger.rows import is_gone, make_storable, name_ourselves, read_payment
-from seedance_mcp.adapters.ledger.transaction import BudgetTransaction, insert_recipient
+from seedance_mcp.adapters.ledger.transaction import BudgetTransaction, insert_recipient, select_wrong_totals
 from seedance_mcp.core.errors import LedgerError
 from seedance_mcp.core.freezes import Freeze, check_not_frozen
 from seedance_mcp.core.limits import BudgetCap, Spend
 from seedance_mcp.core.next_steps import NextStep, Repeat
-from seedance_mcp.core.records import Payment, UntrackedPayment
+from seedance_mcp.core.records import Payment, UntrackedPayment, WrongTotal
 from seedance_mcp.core.wire.json import Json
 from seedance_mcp.core.wire.responses import Receipt, Refused, Settled
 
@@ -287,6 +287,11 @@ class PaymentQueries(Queries):
                           WHERE purpose = 'generation' AND state = 'settled' AND jobs.job_id IS NULL) AS unfinished"""
         )
         return number > 0
+
+    async def find_wrong_totals(self) -> list[WrongTotal]:
+        """Return each running total that is not the sum of its payments."""
+        async with self._lock_payments() as session:  # else a payment may be written between total and sum
+            return await select_wrong_totals(session)
 
     async def recent_payments(self, limit: int) -> list[Payment]:
         """Return the latest payments, newest first."""

@@ -10,7 +10,7 @@ from seedance_mcp.adapters.ledger.freezes import find_freeze
 from seedance_mcp.adapters.ledger.rows import name_ourselves, read_payment
 from seedance_mcp.core.freezes import Freeze
 from seedance_mcp.core.limits import DAY_SECONDS, BudgetCap, Spend
-from seedance_mcp.core.records import Payment
+from seedance_mcp.core.records import Payment, WrongTotal
 from seedance_mcp.core.wire.offers import Offer
 from seedance_mcp.core.wire.responses import PaidRequest
 
@@ -116,3 +116,18 @@ async def insert_recipient(session: Session, studio: str, network: str, address:
         "INSERT INTO recipients VALUES (:studio, :network, :address, :now) ON CONFLICT DO NOTHING",
         {"studio": studio, "network": network, "address": address.lower(), "now": now},
     )
+
+
+async def select_wrong_totals(session: Session) -> list[WrongTotal]:
+    """Return each running total that is not the sum of its payments."""
+    rows = await session.fetch_all(
+        f"""SELECT scope, spent_micro_usdc, (SELECT coalesce(sum({COUNTED}), 0) FROM payments
+                WHERE state <> 'reserved' AND (scope = '' OR caller = scope)) AS counted FROM budgets"""  # noqa: S608
+    )
+    return [
+        WrongTotal(
+            caller=row["scope"], recorded_micro_usdc=row["spent_micro_usdc"], counted_micro_usdc=int(row["counted"])
+        )
+        for row in rows
+        if row["spent_micro_usdc"] != row["counted"]
+    ]

@@ -21,6 +21,7 @@ from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.core.freezes import Freeze
 from seedance_mcp.core.limits import Limits, Spend
 from seedance_mcp.core.money import format_usdc
+from seedance_mcp.core.records import WrongTotal
 from seedance_mcp.core.texts import format_clock
 from seedance_mcp.payments.policy import find_remaining_budget
 
@@ -139,7 +140,7 @@ def check_disk(settings: Settings) -> list[Finding]:
 
 async def check_ledger(settings: Settings, address: str | None) -> list[Finding]:
     """Report what was spent, what is unfinished, and what the ledger lacks."""
-    if not settings.ledger_file.exists():
+    if not settings.has_ledger:
         return [Finding(topic="ledger", health="ok", text="none yet; it is made with the first purchase")]
     now = time.time()
     try:
@@ -149,11 +150,13 @@ async def check_ledger(settings: Settings, address: str | None) -> list[Finding]
             held = await ledger.held_payments(now)
             lost = await ledger.settled_without_result(address) if address else []
             freeze = await ledger.find_freeze()
+            wrong_totals = await ledger.find_wrong_totals()
             reading = [] if settings.embedded or address is None else await _describe_reading(ledger, settings, address)
     except SeedanceError as exc:
         return [build_problem("ledger", exc)]
     findings = [] if freeze is None else [_describe_freeze(freeze, settings)]
     findings += [_judge_budget(settings.limits, spend), *reading]
+    findings += [_describe_wrong_total(one, settings) for one in wrong_totals]
     findings += [_describe_held(payment, now) for payment in held]
     findings += [
         Finding(
@@ -175,6 +178,18 @@ async def check_ledger(settings: Settings, address: str | None) -> list[Finding]
             )
         )
     return findings
+
+
+def _describe_wrong_total(wrong: WrongTotal, settings: Settings) -> Finding:
+    """Report a total that is not the sum of its payments: something else wrote to the ledger, or damaged it."""
+    whose = f"The total of the caller {wrong.caller}" if wrong.caller else "The total"
+    return Finding(
+        topic="ledger",
+        health="wrong",
+        text=f"{whose} in {settings.ledger_place} is ${format_usdc(wrong.recorded_micro_usdc)}, but its payments are "
+        f"${format_usdc(wrong.counted_micro_usdc)}.",
+        advice="Stop spending (seedance-mcp freeze), and restore the ledger from a backup.",
+    )
 
 
 def _describe_freeze(freeze: Freeze, settings: Settings) -> Finding:

@@ -329,11 +329,11 @@ async def test_the_wallets_own_caps_bind_every_caller(ledger: "PostgresLedger", 
 
 async def test_a_caller_without_a_budget_buys_nothing(ledger: "PostgresLedger") -> None:
     with pytest.raises(LedgerError, match="no budget for this caller"):
-        await buy(ledger.for_caller("nobody'; DROP TABLE payments; --"), 1)
+        await buy(ledger.for_caller("no-one'; DROP TABLE payments; --"), 1)
     assert await ledger.recent_payments(10) == []
 
 
-async def test_a_job_and_an_upload_belong_to_whoever_paid(ledger: "PostgresLedger", url: str) -> None:
+async def test_a_job_and_an_upload_belong_to_the_caller_who_paid(ledger: "PostgresLedger", url: str) -> None:
     add_caller(url, "ann")
     payment = await settle(ledger, await sign(ledger, await buy(ledger.for_caller("ann"), 7)))
     await ledger.add_job(payment, "j", studio=STUDIO, status="pending", now=NOW)

@@ -1,0 +1,183 @@
+"""Reservations in PostgreSQL: how many a second, against a bare psycopg loop of the same statements?
+
+Usage: python benchmarks/postgres_reservations.py [--writers 1 8 32] [--reservations 300] [--json]
+
+Starts a PostgreSQL server of its own (Debian: `postgresql`) with an empty ledger for each run. Every writer has a
+connection of its own. The bare loop sends the statements that the ledger sends, recorded from one reservation, and
+reads their rows. The ratio of the two rates is told for each number of writers.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import sys
+import time
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import anyio
+import psycopg
+from psycopg.rows import dict_row
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the server is shared with the tests
+
+from benchmarks.reservations import HOLD_SECONDS, NOW, OFFER
+from seedance_mcp.adapters.ledger.driver import Row, Session
+from seedance_mcp.adapters.ledger.postgres import PostgresLedger
+from seedance_mcp.adapters.ledger.postgres_driver import PostgresDriver, connection_settings, translate_query
+from seedance_mcp.adapters.ledger.transaction import BudgetTransaction
+from seedance_mcp.core.error_base import PaymentState
+from seedance_mcp.core.wire.responses import PaidRequest
+from tests.postgres import start_cluster
+
+RATIO_MIN = 0.6
+ROUNDS = 3
+"""How often each pair is measured; the median counts."""
+BEGIN = """BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
+    SET LOCAL synchronous_commit = on; SET LOCAL lock_timeout = '10s';
+    SET LOCAL idle_in_transaction_session_timeout = '5s';
+    SELECT CAST(extract(epoch FROM clock_timestamp()) AS DOUBLE PRECISION) AS now;
+    SELECT 1 AS locked FROM budgets WHERE scope = '' FOR UPDATE"""
+
+Statement = tuple[str, dict[str, object]]
+
+
+class Recorder:
+    """A session that notes its statements."""
+
+    def __init__(self, session: Session) -> None:
+        self.statements: list[Statement] = []
+        self._session = session
+
+    async def fetch_all(self, query: str, parameters: Mapping[str, object] | None = None) -> list[Row]:
+        """Note and run a statement."""
+        self.statements.append((query, dict(parameters or {})))
+        return await self._session.fetch_all(query, parameters)
+
+    async def fetch_one(self, query: str, parameters: Mapping[str, object] | None = None) -> Row | None:
+        """Note and run a statement."""
+        rows = await self.fetch_all(query, parameters)
+        return rows[0] if rows else None
+
+    async def execute(self, query: str, parameters: Mapping[str, object] | None = None) -> int:
+        """Note and run a statement."""
+        self.statements.append((query, dict(parameters or {})))
+        return await self._session.execute(query, parameters)
+
+    async def execute_many(self, query: str, parameters: Sequence[Mapping[str, object]]) -> None:
+        """Run a statement that no reservation has."""
+        await self._session.execute_many(query, parameters)
+
+    async def check_storage(
+        self, *, payment_state: PaymentState = "none", amount_micro_usdc: int = 0, payment_id: int | None = None
+    ) -> None:
+        """Do nothing."""
+
+
+def build_request(key: str) -> PaidRequest:
+    """Return a request of its own for each key."""
+    return PaidRequest(purpose="generation", idempotency_key=key, url="https://s/api", body=b"{}")
+
+
+async def reserve(transaction: BudgetTransaction, key: str) -> None:
+    """Do what an executor does before it signs."""
+    request = build_request(key)
+    await transaction.find_latest_payment(request.keys)
+    await transaction.find_freeze()
+    await transaction.spend(NOW)
+    await transaction.reserve(request, OFFER, wallet="0x0", hold_until=int(NOW) + HOLD_SECONDS, now=NOW)
+
+
+async def record(url: str) -> list[Statement]:
+    """Return the statements of one reservation, between BEGIN and COMMIT."""
+    driver = PostgresDriver(url)
+    await driver.open()
+    async with driver.transaction(budget_of="") as session:
+        recorder = Recorder(session)
+        await reserve(BudgetTransaction(recorder), "recorded")
+    await driver.close()
+    return recorder.statements
+
+
+async def reserve_by_ledger(url: str, name: str, number: int) -> None:
+    """Reserve with the ledger, one after the other."""
+    ledger = await PostgresLedger.open(url)
+    for index in range(number):
+        async with ledger.lock_budget() as transaction:
+            await reserve(transaction, f"{name}-{index}")
+    await ledger.close()
+
+
+def make_bare(statements: list[Statement]) -> Callable[[str, str, int], Coroutine[Any, Any, None]]:
+    """Return a loop that sends the recorded statements."""
+    queries = [(translate_query(query), parameters) for query, parameters in statements]
+    keys = ("key", "key_0")
+
+    async def reserve_bare(url: str, name: str, number: int) -> None:
+        connection = await psycopg.AsyncConnection[dict[str, Any]].connect(
+            url, row_factory=dict_row, **connection_settings()
+        )
+        for index in range(number):
+            await connection.execute(BEGIN.encode())
+            for query, parameters in queries:
+                mine = parameters | {key: f"{name}-{index}" for key in keys if key in parameters}
+                cursor = await connection.execute(query, mine)
+                if cursor.description is not None:
+                    await cursor.fetchall()
+            await connection.execute(b"COMMIT")
+        await connection.close()
+
+    return reserve_bare
+
+
+async def measure(work: Callable[[str, str, int], Coroutine[Any, Any, None]], writers: int, reservations: int) -> float:
+    """Return the reservations per second of some writers on an empty ledger."""
+    each = max(1, reservations // writers)
+    with start_cluster().database() as url:
+        began = time.perf_counter()
+        async with anyio.create_task_group() as tasks:
+            for writer in range(writers):
+                tasks.start_soon(work, url, str(writer), each)
+        return writers * each / (time.perf_counter() - began)
+
+
+async def compare(writers: int, reservations: int) -> dict[str, float]:
+    """Return both rates and their ratio, measured in turns."""
+    with start_cluster().database() as url:
+        bare = make_bare(await record(url))
+    pairs = [
+        (await measure(reserve_by_ledger, writers, reservations), await measure(bare, writers, reservations))
+        for _ in range(ROUNDS)
+    ]
+    return {
+        "writers": writers,
+        "ledger_per_second": round(statistics.median(ledger for ledger, _ in pairs)),
+        "bare_per_second": round(statistics.median(bare for _, bare in pairs)),
+        "ratio": round(statistics.median(ledger / bare for ledger, bare in pairs), 2),
+    }
+
+
+def main() -> int:
+    """Measure and tell; 1 where a ratio is below `RATIO_MIN`."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--writers", type=int, nargs="+", default=[1, 8, 32])
+    parser.add_argument("--reservations", type=int, default=300)
+    parser.add_argument("--json", action="store_true")
+    arguments = parser.parse_args()
+    start_cluster()  # outside any event loop, for it has one of its own
+    told = [anyio.run(compare, writers, arguments.reservations) for writers in arguments.writers]
+    if arguments.json:
+        print(json.dumps(told))
+    for one in told if not arguments.json else []:
+        print(
+            f"{one['writers']:>3.0f} writers: {one['ledger_per_second']:.0f}/s, bare {one['bare_per_second']:.0f}/s, "
+            f"ratio {one['ratio']:.2f} (at least {RATIO_MIN})"
+        )
+    return 0 if all(one["ratio"] >= RATIO_MIN for one in told) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

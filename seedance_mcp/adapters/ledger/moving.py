@@ -1,0 +1,148 @@
+"""Moving: bring a SQLite ledger whole into an empty PostgreSQL database. The file stays as it is."""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager, closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import anyio.to_thread
+
+from seedance_mcp.adapters.ledger.postgres_driver import Connection, describe_database, translate_errors
+from seedance_mcp.adapters.ledger.postgres_migrations import migrating
+from seedance_mcp.adapters.ledger.sqlite_driver import open_file
+from seedance_mcp.adapters.ledger.sqlite_driver import translate_errors as translate_file_errors
+from seedance_mcp.core.errors import LedgerError
+
+TABLES = (
+    "payments", "jobs", "uploads", "sights", "freezes", "route_contracts", "recipients", "untracked_jobs", "readings",
+    "untracked_payments", "chain_readings",
+)  # fmt: skip
+"""All tables of a SQLite ledger but its total, in the order in which they may be filled."""
+_MUST_BE_EMPTY = (*TABLES, "callers", "reservations")
+_ROWS_READ_MAX = 1_000
+"""How many rows are in memory at a time."""
+_SUMS = """
+    SELECT count(*) AS payments, coalesce(sum(amount_micro_usdc), 0) AS amount_micro_usdc,
+           coalesce(sum(fee_micro_usdc), 0) AS fee_micro_usdc,
+           coalesce(sum(CASE WHEN state = 'signed' THEN amount_micro_usdc ELSE 0 END), 0) AS signed_micro_usdc,
+           coalesce(sum(CASE WHEN state = 'settled' THEN amount_micro_usdc ELSE 0 END), 0) AS settled_micro_usdc,
+           coalesce(sum(CASE WHEN state = 'refused' THEN chain_checked + 1 ELSE 0 END), 0) AS refused,
+           (SELECT spent_micro_usdc FROM budgets WHERE scope = '') AS spent_micro_usdc,
+           (SELECT count(*) FROM jobs) AS jobs, (SELECT count(*) FROM uploads) AS uploads FROM payments"""
+"""What must be the same on both sides before a move is committed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Moved:
+    """What was moved.
+
+    Attributes:
+        version: The version that the database's ledger has now.
+        payments: Their number.
+        jobs: Their number.
+        spent_micro_usdc: What was spent in total, unfinished payments included.
+    """
+
+    version: int
+    payments: int
+    jobs: int
+    spent_micro_usdc: int
+
+
+async def move_ledger(file: Path, url: str) -> Moved:
+    """Bring a database's schema up to date and a file's ledger into it, in one transaction.
+
+    Raises:
+        LedgerError: The file is no ledger, the database has one with rows, or the sums of both differ.
+    """
+    name = describe_database(url)
+    async with _open_copy(file) as source, migrating(url) as (connection, migrated):
+        await _check_empty(connection, name)
+        with translate_errors(name):
+            await connection.execute("ALTER TABLE payments DISABLE TRIGGER payments_count")  # one sum is faster
+            for table in TABLES:
+                await _copy_table(source, connection, table)
+            await _count(connection)
+            await connection.execute("ALTER TABLE payments ENABLE TRIGGER payments_count")
+            sums = await _check_sums(source, connection, file)
+    return Moved(
+        version=migrated.after, payments=sums["payments"], jobs=sums["jobs"], spent_micro_usdc=sums["spent_micro_usdc"]
+    )
+
+
+@asynccontextmanager
+async def _open_copy(file: Path) -> AsyncGenerator[sqlite3.Connection]:
+    """Copy a ledger's file as it is at one moment, and bring the copy's schema up to date."""
+    with tempfile.TemporaryDirectory(prefix="seedance-migrate-") as folder:
+        copy = Path(folder) / "ledger.sqlite3"
+        with closing(await anyio.to_thread.run_sync(_copy_file, file, copy)) as db:
+            yield db
+
+
+def _copy_file(file: Path, copy: Path) -> sqlite3.Connection:
+    if not file.is_file():
+        raise LedgerError(f"There is no ledger {file}.", "Name the file `ledger.sqlite3` of a data folder.")
+    with (
+        translate_file_errors(file),
+        closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as source,
+        closing(sqlite3.connect(copy)) as target,
+    ):
+        if source.execute("SELECT 1 FROM sqlite_master WHERE name = 'payments'").fetchone() is None:
+            raise LedgerError(f"{file} is not a ledger.", "Name the file `ledger.sqlite3` of a data folder.")
+        source.backup(target)
+    return open_file(copy)[0]
+
+
+async def _check_empty(connection: Connection, name: str) -> None:
+    with translate_errors(name):
+        found = " OR ".join(f"EXISTS (SELECT 1 FROM {table})" for table in _MUST_BE_EMPTY)  # noqa: S608
+        cursor = await connection.execute(f"SELECT {found} AS found".encode())
+        row = await cursor.fetchone()
+    if row is None or row["found"]:
+        raise LedgerError(f"The ledger {name} is not empty.", "Nothing was moved. Name an empty database.")
+
+
+async def _copy_table(source: sqlite3.Connection, connection: Connection, table: str) -> None:
+    rows = source.execute(f"SELECT * FROM {table}")  # noqa: S608 - our own tables
+    columns = ", ".join(column[0] for column in rows.description)
+    async with connection.cursor() as cursor, cursor.copy(f"COPY {table} ({columns}) FROM STDIN".encode()) as copy:
+        for row in _read_rows(rows):
+            await copy.write_row([_clean(value) for value in row])
+
+
+def _read_rows(rows: sqlite3.Cursor) -> Iterator[tuple[object, ...]]:
+    while some := rows.fetchmany(_ROWS_READ_MAX):
+        yield from (tuple(row) for row in some)
+
+
+def _clean(value: object) -> object:
+    """Return a value as PostgreSQL stores it: its text has no NUL."""
+    return value.replace("\0", "?") if isinstance(value, str) else value
+
+
+async def _count(connection: Connection) -> None:
+    """Set the total, and let new payments follow the highest number."""
+    await connection.execute(
+        """UPDATE budgets SET spent_micro_usdc =
+               (SELECT coalesce(sum(counted_micro_usdc(payments)), 0) FROM payments) WHERE scope = ''"""
+    )
+    await connection.execute(
+        """SELECT setval(pg_get_serial_sequence('payments', 'id'), coalesce(max(id), 1), max(id) IS NOT NULL)
+           FROM payments"""
+    )
+
+
+async def _check_sums(source: sqlite3.Connection, connection: Connection, file: Path) -> dict[str, int]:
+    there = dict(source.execute(_SUMS).fetchone())
+    row = await (await connection.execute(_SUMS.encode())).fetchone()
+    here = {name: int(value) for name, value in (row or {}).items()}
+    if here != there:
+        raise LedgerError(
+            f"The sums of {file} and of the database differ: {there} and {here}.",
+            "Nothing was moved. Run seedance-mcp doctor on the file's ledger first.",
+        )
+    return here

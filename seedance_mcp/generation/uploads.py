@@ -121,15 +121,21 @@ class Uploader:
 
     async def _deliver(self, image: Image, keys: tuple[str, ...], payment: Payment) -> CompletedUpload | None:
         """Return the hosted picture that a reconciled payment bought; None if its ticket is of no more use."""
-        upload = await self.lookup.find_recorded(image)
-        if upload is not None:
-            return CompletedUpload(upload=upload, paid_micro_usdc=0, notes=await self._find_notes(keys))
+        recorded = await self._find_completed(image, keys)
+        if recorded is not None:
+            return recorded
         upload = await self._use(payment, image)
-        if upload is None:
-            return None
+        if upload is None:  # or another process has used the ticket meanwhile, and written it down
+            return await self._find_completed(image, keys)
         return CompletedUpload(
             upload=upload, paid_micro_usdc=payment.amount_micro_usdc, fee_micro_usdc=payment.fee_micro_usdc
         )
+
+    async def _find_completed(self, image: Image, keys: tuple[str, ...]) -> CompletedUpload | None:
+        upload = await self.lookup.find_recorded(image)
+        if upload is None:
+            return None
+        return CompletedUpload(upload=upload, paid_micro_usdc=0, notes=await self._find_notes(keys))
 
     async def _pay(
         self, image: Image, keys: tuple[str, ...], agreed: tuple[Recipient, ...] | None, superseded: Payment | None

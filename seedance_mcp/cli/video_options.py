@@ -24,14 +24,20 @@ def take_arguments(function: Callable[..., None]) -> Callable[..., None]:
 
 
 def take_some(names: Collection[str], **defaults: object) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Return a decorator like `take_arguments` for some arguments, in the table's order.
+    """Return a decorator like `take_arguments` for some arguments, in the table's order. It checks no bounds.
 
     Args:
         names: Of the arguments that become options.
         defaults: Those that differ from the table's.
     """
     options = [
-        replace(one, default=defaults.get(one.name, one.default)) for one in VIDEO_ARGUMENTS if one.name in names
+        replace(
+            one,
+            default=defaults.get(one.name, one.default),
+            info=replace(one.info, minimum=None, maximum=None),
+        )
+        for one in VIDEO_ARGUMENTS
+        if one.name in names
     ]
     return lambda function: _spell(function, options)
 

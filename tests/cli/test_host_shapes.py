@@ -84,9 +84,9 @@ def test_copilots_folder_is_where_its_variable_says(person: Person, tmp_path: Pa
     assert (tmp_path / "pilot/mcp-config.json").is_file()
 
 
-def test_cline_has_a_folder_of_its_own(person: Person) -> None:
+def test_cline_has_a_folder_of_its_own_and_waits_for_the_server(person: Person) -> None:
     entry = install(person, "cline", ".cline/data/settings/cline_mcp_settings.json")["mcpServers"]["seedance"]
-    assert entry["env"] == SANDBOX
+    assert (entry["env"], entry["timeout"]) == (SANDBOX, 120)
 
 
 @pytest.mark.parametrize("code", ["Code", "VSCodium"])

@@ -105,6 +105,25 @@ def _write_copilot(home: Path, url: str) -> None:
     (home / ".copilot").mkdir()
 
 
+def _write_cline(home: Path, url: str) -> None:
+    folder = home / ".cline/data/settings"
+    folder.mkdir(parents=True)
+    provider = {"provider": "openai-compatible", "apiKey": "none", "model": MODEL, "baseUrl": f"{url}/v1"}
+    settled = {
+        "version": 1,
+        "lastUsedProvider": "openai-compatible",
+        "modes": {},
+        "providers": {
+            "openai-compatible": {
+                "settings": provider,
+                "updatedAt": "2026-01-01T00:00:00.000Z",
+                "tokenSource": "manual",
+            }
+        },
+    }
+    (folder / "providers.json").write_text(json.dumps(settled, indent=2))
+
+
 AGENTS: dict[str, Agent] = {
     "Claude Code": Agent(
         host="claude-code",
@@ -161,6 +180,15 @@ AGENTS: dict[str, Agent] = {
         prepare=_write_copilot,
         words=lambda _: ["-p", REQUEST, "--allow-all-tools"],
         environ=lambda url: {"COPILOT_PROVIDER_BASE_URL": f"{url}/v1", "COPILOT_MODEL": MODEL},
+    ),
+    "Cline": Agent(
+        host="cline",
+        package="cline@3.0.65",
+        program="cline",
+        file=".cline/data/settings/cline_mcp_settings.json",
+        prepare=_write_cline,
+        words=lambda _: [REQUEST],
+        environ=lambda _: {"CLINE_TELEMETRY_DISABLED": "1"},
     ),
 }
 

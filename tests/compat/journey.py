@@ -29,7 +29,7 @@ def find_facts(text: str) -> dict[str, Any]:
             facts, _ = json.JSONDecoder().raw_decode(text, found.start())
         except ValueError:
             continue
-        return facts
+        return facts.get("structuredContent") or facts  # a client may hand over the whole result
     raise ValueError(f"no facts in {text[:500]!r}")
 
 

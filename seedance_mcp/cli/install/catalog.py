@@ -268,6 +268,7 @@ _LIST = (
         mac=_in_cline("mac"),
         windows=_in_cline("windows"),
         reload="Look under MCP Servers, Configure.",
+        extra={"timeout": CALL_SECONDS},  # its command line otherwise leaves out a server that needs more than 3 s
     ),
     _everywhere(
         "lm-studio",

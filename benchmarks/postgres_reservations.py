@@ -14,7 +14,8 @@ import json
 import statistics
 import sys
 import time
-from collections.abc import Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +44,8 @@ BEGIN = """BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
     SELECT 1 AS locked FROM budgets WHERE scope = '' FOR UPDATE"""
 
 Statement = tuple[str, dict[str, object]]
+Reserve = Callable[[str], Coroutine[Any, Any, None]]
+"""Makes one reservation, under a key."""
 
 
 class Recorder:
@@ -102,46 +105,65 @@ async def record(url: str) -> list[Statement]:
     return recorder.statements
 
 
-async def reserve_by_ledger(url: str, name: str, number: int) -> None:
-    """Reserve with the ledger, one after the other."""
+@asynccontextmanager
+async def open_ledger(url: str) -> AsyncGenerator[Reserve]:
+    """Open a ledger; yields what reserves with it."""
     ledger = await PostgresLedger.open(url)
-    for index in range(number):
+
+    async def reserve_one(key: str) -> None:
         async with ledger.lock_budget() as transaction:
-            await reserve(transaction, f"{name}-{index}")
+            await reserve(transaction, key)
+
+    await reserve_one("warm")
+    yield reserve_one
     await ledger.close()
 
 
-def make_bare(statements: list[Statement]) -> Callable[[str, str, int], Coroutine[Any, Any, None]]:
-    """Return a loop that sends the recorded statements."""
+def make_bare(statements: list[Statement]) -> Callable[[str], AbstractAsyncContextManager[Reserve]]:
+    """Return what opens a bare connection; what it yields sends the recorded statements."""
     queries = [(translate_query(query), parameters) for query, parameters in statements]
     keys = ("key", "key_0")
 
-    async def reserve_bare(url: str, name: str, number: int) -> None:
+    @asynccontextmanager
+    async def open_bare(url: str) -> AsyncGenerator[Reserve]:
         connection = await psycopg.AsyncConnection[dict[str, Any]].connect(
             url, row_factory=dict_row, **connection_settings()
         )
-        for index in range(number):
+
+        async def reserve_one(key: str) -> None:
             await connection.execute(BEGIN.encode())
             for query, parameters in queries:
-                mine = parameters | {key: f"{name}-{index}" for key in keys if key in parameters}
+                mine = parameters | {name: key for name in keys if name in parameters}
                 cursor = await connection.execute(query, mine)
                 if cursor.description is not None:
                     await cursor.fetchall()
             await connection.execute(b"COMMIT")
+
+        await reserve_one("warm")
+        yield reserve_one
         await connection.close()
 
-    return reserve_bare
+    return open_bare
 
 
-async def measure(work: Callable[[str, str, int], Coroutine[Any, Any, None]], writers: int, reservations: int) -> float:
-    """Return the reservations per second of some writers on an empty ledger."""
+async def measure(
+    open_one: Callable[[str], AbstractAsyncContextManager[Reserve]], writers: int, reservations: int
+) -> float:
+    """Return the reservations per second of some writers on an empty ledger, once all are connected."""
     each = max(1, reservations // writers)
+
+    async def work(reserve_one: Reserve, name: str) -> None:
+        for index in range(each):
+            await reserve_one(f"{name}-{index}")
+
     with start_cluster().database() as url:
-        began = time.perf_counter()
-        async with anyio.create_task_group() as tasks:
-            for writer in range(writers):
-                tasks.start_soon(work, url, str(writer), each)
-        return writers * each / (time.perf_counter() - began)
+        async with AsyncExitStack() as stack:
+            ready = [await stack.enter_async_context(open_one(url)) for _ in range(writers)]
+            began = time.perf_counter()
+            async with anyio.create_task_group() as tasks:
+                for number, reserve_one in enumerate(ready):
+                    tasks.start_soon(work, reserve_one, str(number))
+            return writers * each / (time.perf_counter() - began)
 
 
 async def compare(writers: int, reservations: int) -> dict[str, float]:
@@ -149,7 +171,7 @@ async def compare(writers: int, reservations: int) -> dict[str, float]:
     with start_cluster().database() as url:
         bare = make_bare(await record(url))
     pairs = [
-        (await measure(reserve_by_ledger, writers, reservations), await measure(bare, writers, reservations))
+        (await measure(open_ledger, writers, reservations), await measure(bare, writers, reservations))
         for _ in range(ROUNDS)
     ]
     return {

@@ -53,13 +53,13 @@ WHAT_FITS = (
 
 
 class Batch:
-    """Some orders that are bought together: checked first, then bought a few at a time, each with its own end.
+    """Some requests that are bought together: all are checked first, then a few at a time are bought.
 
     Args:
         runtime: Opens what is needed.
         shots: What is wanted.
         deadline: The moment of the event loop's clock at which to stop waiting.
-        alone: Whether it is one order whose failure the command tells, not the batch.
+        alone: True for a single request, whose failure the command reports.
         what_fits: Whether to buy what fits without asking, where the budget has no room for all of it.
     """
 
@@ -234,7 +234,7 @@ def _confirm(question: str) -> bool:
 
 
 async def quote_all(services: Any, shots: list[Shot], *, can_ask: bool = True) -> "list[Quote]":
-    """Return quotes of all orders; the first that cannot be carried out ends it, with its place in the text.
+    """Return the quotes of all requests. The first request that is invalid raises, with its row in the text.
 
     The place of a picture that was typed alone goes without saying.
 

@@ -23,7 +23,7 @@ class BudgetFit:
     """What a batch needs of the budget, and what of it fits.
 
     Attributes:
-        begun: The places of the orders that take nothing more: bought before, or with a payment that is not over.
+        begun: The places of the requests that take nothing more: bought before, or with a payment that is not over.
         fitting: The places of those that may be bought, with those begun; what was never bought comes first.
         wanted: How many are to be bought anew.
         cost_micro_usdc: What all of them need, uploads and known fees included.
@@ -51,7 +51,7 @@ class BudgetFit:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Need:
-    """What one order of a batch still needs, beside those that are bought before it.
+    """What one request of a batch still needs after those that are bought before it.
 
     Attributes:
         ways: The offers that could be signed for each payment; empty where no terms are known.
@@ -62,12 +62,12 @@ class Need:
 
 
 NOTHING = Need(cost=Cost(price_micro_usdc=0))
-"""Bought before, or bought with another order of the batch."""
+"""Bought before, or bought with another request of the batch."""
 
 
 @dataclass(slots=True, kw_only=True)
 class Means:
-    """What a batch may take; each order that fits takes its part.
+    """What a batch may spend; each request that fits takes its part.
 
     Attributes:
         room_micro_usdc: What is left of a budget; None where none counts.
@@ -78,7 +78,7 @@ class Means:
     wallet_balances: WalletBalances = NO_BALANCES
 
     def take(self, need: Need) -> bool:
-        """Take what an order needs; return False, and take nothing, where there is not enough."""
+        """Take what a request needs; return False and take nothing if there is not enough."""
         total = need.cost.total_micro_usdc
         if self.remaining_micro_usdc is not None and total > self.remaining_micro_usdc:
             return False
@@ -105,7 +105,7 @@ async def read_remaining_budgets(settings: Settings) -> list[tuple[int, str]]:
 async def find_fit(settings: Settings, shots: "Sequence[Shot]", quotes: "Sequence[Quote]") -> BudgetFit:
     """Hold a batch against the budgets; the limits still judge each purchase, when it is made.
 
-    An order without a known price, or with one above its own limit, costs nothing here: it is judged when it is bought.
+    A request whose price is unknown or above its own limit costs nothing here: it is judged when it is bought.
 
     Raises:
         LedgerError: The ledger cannot be read.
@@ -116,9 +116,9 @@ async def find_fit(settings: Settings, shots: "Sequence[Shot]", quotes: "Sequenc
         quote if _may_cost(shot, quote) else replace(quote, cost=None)
         for shot, quote in zip(shots, quotes, strict=True)
     ]
-    order = sort_by_stage(quotes)
-    _, needs = choose(judged, order)
-    fitting, _ = choose(judged, order, fits=Means(remaining_micro_usdc=remaining).take)
+    sequence = sort_by_stage(quotes)
+    _, needs = choose(judged, sequence)
+    fitting, _ = choose(judged, sequence, fits=Means(remaining_micro_usdc=remaining).take)
     return BudgetFit(
         begun=begun,
         fitting=fitting,
@@ -130,17 +130,17 @@ async def find_fit(settings: Settings, shots: "Sequence[Shot]", quotes: "Sequenc
 
 
 def sort_by_stage(quotes: "Sequence[Quote]") -> list[int]:
-    """Return the places of the orders as they are bought: what was refused before may be refused again, and comes last.
+    """Return the places of the requests in the sequence in which they are bought.
 
-    It must not keep the budget from what was never bought.
+    A request that was refused before may be refused again. It comes last, so that it keeps no budget from the others.
     """
     return sorted(range(len(quotes)), key=lambda number: quotes[number].stage == "tried")
 
 
 def choose(
-    quotes: "Sequence[Quote]", order: Iterable[int], *, fits: Callable[[Need], bool] = lambda _: True
+    quotes: "Sequence[Quote]", sequence: Iterable[int], *, fits: Callable[[Need], bool] = lambda _: True
 ) -> tuple[list[int], list[Need]]:
-    """Return the places of the orders that fit, taken in this order, and what they need.
+    """Return the places of the requests that fit, taken in this sequence, and what they need.
 
     The same request twice is one purchase, and the same picture one upload, whatever they are called.
     """
@@ -148,7 +148,7 @@ def choose(
     needs: list[Need] = []
     bought: set[str] = set()
     hosted: set[str] = set()
-    for number in order:
+    for number in sequence:
         quote = quotes[number]
         need = NOTHING if quote.key in bought else _find_need(quote, hosted)
         if not fits(need):
@@ -162,7 +162,7 @@ def choose(
 
 
 def add_up(needs: Iterable[Need]) -> Cost:
-    """Return what several orders cost together."""
+    """Return what several requests cost together."""
     total = Cost(price_micro_usdc=0)
     for need in needs:
         total = total.plus(need.cost)
@@ -186,7 +186,7 @@ def _may_cost(shot: Shot, quote: "Quote") -> bool:
 
 
 def _find_need(quote: "Quote", hosted: set[str]) -> Need:
-    """Return what an order needs where some of its pictures are uploaded for another one."""
+    """Return what a request needs if some of its pictures are uploaded for another one."""
     cost, uploads, ways = quote.cost, quote.payments.uploads, quote.payments.ways
     if cost is None:
         return NOTHING

@@ -65,12 +65,12 @@ async def add_up_quotes(quotes: Sequence[Quote], settings: Settings) -> BatchQuo
     Raises:
         LedgerError: The ledger cannot be read.
     """
-    order = sort_by_stage(quotes)
+    sequence = sort_by_stage(quotes)
     wallet_balances, remaining_budgets = _merge_balances(quotes), await read_remaining_budgets(settings)
-    _, needs = choose(quotes, order)
+    _, needs = choose(quotes, sequence)
     # A row that is refused for itself takes nothing from the others; one that is only too much counts for each limit.
-    counted = [number for number in order if not _is_refused(quotes[number])]
-    allowed = [number for number in order if quotes[number].error is None]
+    counted = [number for number in sequence if not _is_refused(quotes[number])]
+    allowed = [number for number in sequence if quotes[number].error is None]
     fitting, _ = choose(
         quotes,
         allowed,
@@ -92,8 +92,8 @@ async def add_up_quotes(quotes: Sequence[Quote], settings: Settings) -> BatchQuo
     )
 
 
-def _hold_against(quotes: Sequence[Quote], order: Sequence[int], remaining: int, name: str) -> LimitFit:
-    rows, _ = choose(quotes, order, fits=Means(remaining_micro_usdc=remaining).take)
+def _hold_against(quotes: Sequence[Quote], sequence: Sequence[int], remaining: int, name: str) -> LimitFit:
+    rows, _ = choose(quotes, sequence, fits=Means(remaining_micro_usdc=remaining).take)
     return LimitFit(name=name, left_micro_usdc=remaining, rows=len(rows))
 
 

@@ -128,7 +128,7 @@ class VideoRequest:
         try:
             return None if self.max_price_usd is None else parse_usdc(self.max_price_usd)
         except ValueError as exc:
-            raise RequestError(f"max_price_usd: {exc}.") from exc
+            raise RequestError(f"The price limit is not an amount: {exc}.") from exc
 
 
 @dataclass(frozen=True, slots=True)

@@ -46,5 +46,5 @@ class ProgressReader:
         payment = await self.ledger.find_latest_payment(prepared.keys.all)
         if payment is None:
             return Progress(stage="new")
-        is_begun = payment.counts_against_budget(self.now()) or payment.state == "settled"
-        return Progress(stage="begun" if is_begun else "tried")
+        is_paid_or_pending = payment.counts_against_budget(self.now()) or payment.state == "settled"
+        return Progress(stage="begun" if is_paid_or_pending else "tried")

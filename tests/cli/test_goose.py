@@ -21,7 +21,7 @@ HAND_WRITTEN = """\
 # my goose
 GOOSE_MODEL: "gpt"   # the small one
 extensions:
-  # tools of the house
+  # our own tools
   developer:
     enabled: true
     bundled: true

@@ -53,5 +53,5 @@ def test_price_limit_is_read_as_an_amount() -> None:
         return VideoRequest(image="a.png", prompt="x", max_price_usd=text).max_price_micro_usdc
 
     assert (read(None), read("0.5"), read("2")) == (None, 500_000, 2_000_000)
-    with pytest.raises(RequestError, match="max_price_usd"):
+    with pytest.raises(RequestError, match="price limit"):
         read("much")

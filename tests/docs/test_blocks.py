@@ -20,6 +20,10 @@ NOT_RUN: dict[tuple[str, str], str] = {
     ("README.md", "pip install '.[sandbox]'"): "changes the environment that the tests run in",
     ("docs/index.md", "pip install '.[sandbox]'"): "changes the environment that the tests run in",
     ("docs/mcp.md", "SEEDANCETEST_HOSTS=1 python -m pytest tests/compat"): "downloads foreign clients; they are tests",
+    ("docs/hosted.md", "seedance-mcp migrate"): "needs a database; tests/cli/test_migrate.py runs it",
+    ("docs/hosted.md", "seedance-mcp migrate --from ~/.local/share/seedance-mcp/live/ledger.sqlite3"): (
+        "needs a database; tests/cli/test_migrate.py runs it"
+    ),
 }
 """Commands that a test cannot run."""
 

@@ -14,7 +14,7 @@ from seedance_mcp.core.wire.json import is_network
 from seedance_mcp.core.wire.kinds import is_url, show_identifier, show_url
 from seedance_mcp.jobs.undelivered import find_url_age
 
-if TYPE_CHECKING:  # the rooms behind these load when first needed
+if TYPE_CHECKING:  # these load with the first call
     from seedance_mcp.adapters.media.images import Image
     from seedance_mcp.app.web.picker.links import PickerLink
     from seedance_mcp.config.profiles import Profile

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 from seedance_mcp.core.money import format_usdc
 from seedance_mcp.core.next_steps import NextStep, OwnerDo, OwnerOnly, join_steps
 
-if TYPE_CHECKING:  # the rooms behind these load when first needed
+if TYPE_CHECKING:  # these load with the first call
     from seedance_mcp.core.error_base import SeedanceError
     from seedance_mcp.core.limits import Limits
     from seedance_mcp.payments.wallet_status import WalletStatus

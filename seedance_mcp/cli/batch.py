@@ -66,7 +66,7 @@ class Batch:
     def __init__(
         self, *, runtime: Runtime, shots: list[Shot], deadline: float, alone: bool = False, what_fits: bool = False
     ) -> None:
-        self._engine = runtime
+        self._runtime = runtime
         self._shots = shots
         self._deadline = deadline
         self._alone = alone
@@ -79,9 +79,9 @@ class Batch:
     async def buy(self) -> list[dict[str, Any]]:
         """Check all, then buy all; one result for each, in order."""
         began = time.time()
-        settings = await self._engine.settings()
+        settings = await self._runtime.settings()
         policy.check_settings(settings.limits)
-        services = await self._engine.services()
+        services = await self._runtime.services()
         words.print(f"Reading {count_videos(len(self._shots))} and asking the price …")
         quotes = await quote_all(services, self._shots)
         fit = await find_fit(settings, self._shots, quotes)
@@ -137,7 +137,7 @@ class Batch:
                     deadline=self._deadline,
                     report=report_to(bars, task),
                 )
-                result |= dump_result(show_generation(generated, (await self._engine.settings()).profile))
+                result |= dump_result(show_generation(generated, (await self._runtime.settings()).profile))
                 first = result
                 if generated.job is not None:
                     first, _ = self._bought.setdefault(generated.job.job_id, (result, generated.job))

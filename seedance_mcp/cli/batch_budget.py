@@ -27,7 +27,7 @@ class BudgetFit:
         fitting: The places of those that may be bought, with those begun; what was never bought comes first.
         wanted: How many are to be bought anew.
         cost_micro_usdc: What all of them need, uploads and known fees included.
-        room_micro_usdc: What is left of the narrowest budget.
+        remaining_micro_usdc: What is left of the narrowest budget.
         budget: Its name.
     """
 
@@ -70,7 +70,7 @@ class Means:
     """What a batch may spend; each request that fits takes its part.
 
     Attributes:
-        room_micro_usdc: What is left of a budget; None where none counts.
+        remaining_micro_usdc: What is left of a budget; None where none counts.
         wallet_balances: What the wallet holds; an unknown balance passes nothing over.
     """
 

@@ -21,6 +21,8 @@ from seedance_mcp.generation.request import VIDEO_ARGUMENTS, VideoRequest
 
 SHOTS_MAX = 500
 SHOTS_BYTES_MAX = 4 * 1024 * 1024
+_LIMIT = "max_price_usd"
+"""An empty price limit is an error: it is not the same as none."""
 COLUMNS = tuple(one.name for one in VIDEO_ARGUMENTS)
 SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
 """What other programs write between columns."""
@@ -52,6 +54,9 @@ def build_shot(where: str, values: Mapping[str, object], *, folder: Path, typed:
     Raises:
         RequestError: A value is wrong.
     """
+    limit = values.get(_LIMIT)
+    if isinstance(limit, str) and not limit.strip():
+        raise RequestError(f"{where}: the price limit is empty.", "Write an amount, such as 0.50, or leave it out.")
     stripped = {name: value.strip() if isinstance(value, str) else value for name, value in values.items()}
     given = {name: value for name, value in stripped.items() if value is not None and value != ""}
     if str(given.get("seed")) == "-1":  # as the tools take it: no seed
@@ -127,12 +132,17 @@ def read_shots(file: Path, defaults: Mapping[str, object]) -> list[Shot]:
     folder = file.absolute().parent
     shots: list[Shot] = []
     for line, values in rows(file, text):
-        shots.append(build_shot(f"{file.name} line {line}", {**defaults, **values}, folder=folder))
+        shots.append(build_shot(f"{file.name} line {line}", {**defaults, **_list_given(values)}, folder=folder))
         if len(shots) > SHOTS_MAX:
             raise RequestError(f"{file} has more than {SHOTS_MAX} rows.", "Split it.")
     if not shots:
         raise RequestError(f"{file} has no rows.", "Write one row for each video.")
     return shots
+
+
+def _list_given(values: Mapping[str, object]) -> dict[str, object]:
+    """Return a row's values without those that are left out, so that they do not replace the command's options."""
+    return {name: value for name, value in values.items() if value is not None and (value != "" or name == _LIMIT)}
 
 
 def _read_csv(file: Path, text: str) -> Iterator[tuple[int, Mapping[str, object]]]:

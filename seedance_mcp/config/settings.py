@@ -159,6 +159,8 @@ def read_settings(environ: Mapping[str, str], *, blocking: bool = False) -> Sett
     wallet_file = source.text("WALLET_FILE")
     password_file = source.text("WALLET_PASSWORD_FILE")
     keychain = source.choice("WALLET_KEYCHAIN", ("on", "off"), "off")
+    # The play money of an embedded sandbox is no part of a shared budget.
+    database_url = None if embedded else _read_database(source, "DATABASE_URL")
     return Settings(
         profile=profile,
         embedded=embedded,
@@ -178,8 +180,8 @@ def read_settings(environ: Mapping[str, str], *, blocking: bool = False) -> Sett
         thumbnails=source.choice("THUMBNAILS", ("on", "off"), "on") == "on",
         log_level=source.choice("LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "WARNING"),
         keep_days=source.days_or_none("KEEP_DAYS"),
-        database_url=_read_database(source, "DATABASE_URL"),
-        database_direct_url=_read_database(source, "DATABASE_DIRECT_URL") or _read_database(source, "DATABASE_URL"),
+        database_url=database_url,
+        database_direct_url=None if embedded else _read_database(source, "DATABASE_DIRECT_URL") or database_url,
     )
 
 
@@ -204,12 +206,23 @@ def list_unread_files(environ: Mapping[str, str]) -> tuple[Path, ...]:
 
 def _read_database(source: Source, name: str) -> str | None:
     url = source.text(name)
-    if url is not None and not url.startswith(("postgresql://", "postgres://")):
+    if url is not None and not _is_database_address(url):
         raise ConfigError(
             f"{source.where(name)} is not the address of a PostgreSQL database.",
-            "Write postgresql://user:password@host/database.",
+            "Write postgresql://user:password@host/database; special characters of the password are percent-encoded.",
         )
     return url
+
+
+def _is_database_address(url: str) -> bool:
+    """Return True unless a part of the password would be read as a host, a port or a database, and shown as one."""
+    try:
+        parts = urlsplit(url)
+        _ = parts.port
+    except ValueError:
+        return False
+    is_split = "@" in parts.path or "@" in parts.query or "@" in parts.fragment or parts.netloc.count("@") > 1
+    return parts.scheme in ("postgresql", "postgres") and not is_split
 
 
 def _read_limits(source: Source, profile: Profile) -> Limits:

@@ -132,6 +132,7 @@ class CallChecker:
             approval=approval,
             fee_micro_usdc=cost.fee_micro_usdc,
         )
+        policy.check_caps(cost.total_micro_usdc, await self.ledger.find_caps(self.now()))
 
     async def check_rise(
         self, prepared: PreparedRequest, priced: PricedRequest, consent: Consent, approval: Approval

@@ -171,7 +171,7 @@ class RequestPurchaser:
             found_some = False
             try:
                 found_some = await self._look_into_all()
-            except SeedanceError as exc:  # such as ledger that are locked for a moment: look again later
+            except SeedanceError as exc:  # such as a ledger that is locked for a moment: look again later
                 log.warning("What is not over cannot be looked into now: %s", exc.what)
             pause = min(pause * 2, RECOVERY_SECONDS_MAX) if found_some else RECOVERY_SECONDS_MIN
             await anyio.sleep(pause)

@@ -187,7 +187,7 @@ class JobPoller:
         """
         self.watch(job)
         tracked = self._tracked.get(job.job_id)
-        if tracked is None:
+        if tracked is None or job.finished:  # an earlier problem of a job that has ended is over, too
             return await self._store.find(job)
         if not tracked.failures and tracked.age > LATE_SECONDS:
             # A person waits: the slow pace of a late job is not for them.

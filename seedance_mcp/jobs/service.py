@@ -18,6 +18,7 @@ from seedance_mcp.jobs.downloads import VideoDownloader
 from seedance_mcp.jobs.history import JobList, JobLister
 from seedance_mcp.jobs.poller import JobPoller, Report
 from seedance_mcp.jobs.retention import prune, prune_received
+from seedance_mcp.jobs.store import find_saved
 from seedance_mcp.jobs.untracked import UntrackedJobReader
 
 
@@ -68,6 +69,8 @@ class JobService:
         job = await self.ledger.find_job(job_id)
         if job is None:
             job = await self.untracked.fetch_job(job_id, answer_until=answer_until)
+        elif job.expired_at is None and is_missing(job.file) and (own := find_saved(self.folder, job)).file is not None:
+            return own  # another machine on this ledger has saved it as well, in its own folder
         elif job.expired_at is not None or (job.pruned_at is None and is_missing(job.file)):
             job = await self.fetch_again(job, deadline=deadline)
         job = await self.poller.wait(job, deadline=deadline, report=report)

@@ -100,7 +100,7 @@ def _read_call() -> _Call:
 
 
 def find_runtime(ctx: Ctx) -> Runtime:
-    """Return the engine of the server of this call."""
+    """Return the runtime of the server of this call."""
     return ctx.request_context.lifespan_context.runtime
 
 

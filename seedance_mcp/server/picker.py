@@ -69,6 +69,8 @@ async def _take_answer(ctx: Ctx, picker: "Picker") -> "UploadResult":
     action = answer.action if isinstance(answer, ElicitResult) else "cancel"
     if link is not None:
         return await _finish(ctx, picker, link, action)
+    if action == "decline":
+        raise _declined_error()
     found = await picker.find_received(name)
     return show_link(await picker.open()) if found is None else show_received(name, found)
 
@@ -77,10 +79,7 @@ async def _finish(ctx: Ctx, picker: "Picker", link: "PickerLink", action: str) -
     """Wait for the picture if the person opens the page; else return the link, or refuse if they do not want it."""
     if action == "decline":
         picker.end(link)
-        raise ImageError(
-            "The person at the host did not want to open the page for a picture.",
-            "Ask the user for the picture's path or https URL.",
-        )
+        raise _declined_error()
     if action == "accept":
         async with telling_progress(ctx, "Waiting for the picture"):
             with anyio.move_on_after(read_deadlines(WAIT_SECONDS_MAX).answer - anyio.current_time()):
@@ -88,6 +87,13 @@ async def _finish(ctx: Ctx, picker: "Picker", link: "PickerLink", action: str) -
     if link.image is not None and not _is_modern(ctx):
         await ctx.session.send_elicit_complete(link.upload_id)
     return show_link(link)
+
+
+def _declined_error() -> ImageError:
+    return ImageError(
+        "The person at the host did not want to open the page for a picture.",
+        "Ask the user for the picture's path or https URL.",
+    )
 
 
 def _can_show_link(ctx: Ctx) -> bool:

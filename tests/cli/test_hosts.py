@@ -71,10 +71,12 @@ def test_a_dry_run_shows_the_change_and_writes_nothing(person: Person) -> None:
 
 def test_a_key_is_never_written_and_paths_do_not_depend_on_the_folder(person: Person) -> None:
     done = person.run(
-        "install", "cursor", SEEDANCE_WALLET_KEY=KEY, SEEDANCE_WALLET_FILE="w.json", SEEDANCE_RPC_URL="https://x/k3y"
-    )
+        "install", "cursor", SEEDANCE_WALLET_KEY=KEY, SEEDANCE_WALLET_FILE="w.json", SEEDANCE_RPC_URL="https://x/k3y",
+        SEEDANCE_DATABASE_URL="postgresql://u:passw0rd@db/x", SEEDANCE_DATABASE_DIRECT_URL="postgresql://u:passw0rd@e/x",
+    )  # fmt: skip
     text = HOSTS["cursor"].find_file().read_text()
     assert KEY not in text + done.out + done.err
+    assert "passw0rd" not in text + done.out + done.err
     assert "k3y" not in text
     env = json.loads(text)["mcpServers"]["seedance"]["env"]
     assert env["SEEDANCE_WALLET_FILE"] == str(person.folder / "w.json")

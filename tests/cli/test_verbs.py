@@ -144,6 +144,10 @@ BAD_ROWS = {
     "alone.csv": ("image,prompt\ngone.png,x\n", "alone.csv line 2: There is no file"),
     "empty.csv": ("", "has no rows"),
     "half.jsonl": ('{"image": "a.png", "prompt": "x"}\n{"image": "a.p\n', "half.jsonl line 2: this is not JSON"),
+    "cap.jsonl": (
+        '{"image": "a.png", "prompt": "x", "max_price_usd": " "}\n',
+        "cap.jsonl line 1: the price limit is empty.",
+    ),
     "list.jsonl": ("[]\n", "list.jsonl line 1: this is not an object"),
     "shots.txt": ("x", "is neither .csv nor .jsonl"),
 }

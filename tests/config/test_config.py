@@ -145,6 +145,22 @@ def test_setting_is_read_from_either_place_and_the_environment_wins(name: str, f
     assert see(read(folder, f'{name.lower()} = "nonsense\\u007f"', **{name: f"  {text} "})) == value
 
 
+@pytest.mark.parametrize("password", ["pa/secret", "p@secret", "pa#secret@", "pa?secret"])
+@pytest.mark.parametrize("name", ["DATABASE_URL", "DATABASE_DIRECT_URL"])
+def test_database_address_with_an_unencoded_password_is_refused_and_not_shown(
+    name: str, password: str, folder: Path
+) -> None:
+    said = refuse(folder, **{name: f"postgresql://me:{password}@db/ledger"})
+    assert f"SEEDANCE_{name}" in said
+    assert "percent-encoded" in said
+    assert "secret" not in said
+
+
+def test_embedded_sandbox_uses_no_shared_database(folder: Path) -> None:
+    found = read(folder, PROFILE="sandbox", DATABASE_URL="postgresql://db/ledger")
+    assert (found.database_url, found.database_direct_url) == (None, None)
+
+
 @pytest.mark.parametrize("name", NEVER_EMPTY)
 @pytest.mark.parametrize("empty", ["", "   "])
 def test_empty_limit_is_an_error(name: str, empty: str, folder: Path) -> None:

@@ -13,7 +13,7 @@ added to what it writes and compares, and taken from what it reads.
 from __future__ import annotations
 
 import re
-import select
+import selectors
 import time
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
@@ -43,9 +43,12 @@ ATTEMPTS_MAX = 3
 CLOCK_TOLERANCE_SECONDS = 1
 """A difference of the clocks below this is left alone."""
 
-TIME_PARAMETERS = frozenset({"lease_until", "now", "reserved_until", "seen_at", "since"})
+TIME_PARAMETERS = frozenset({"created_at", "hold_until", "lease_until", "now", "reserved_until", "seen_at", "since"})
 """Parameters that are by the clock of this process."""
-TIME_COLUMNS = frozenset({"concluded_at", "created_at", "hold_until", "lease_until", "seen_at", "signed_at", "until"})
+TIME_COLUMNS = frozenset({
+    "concluded_at", "created_at", "ended_at", "expired_at", "hold_until", "lease_until", "read_at", "seen_at",
+    "signed_at", "stalled_at", "until", "url_seen_at",
+})  # fmt: skip
 """Columns that are by the clock of the database; 0 is no time."""
 
 Connection: TypeAlias = psycopg.AsyncConnection[dict[str, Any]]
@@ -305,7 +308,10 @@ def _lock_row(scope: str) -> str:
 
 async def _check_open(connection: Connection) -> None:
     """Raise for a connection that the server has closed; asks the operating system alone."""
-    if select.select([connection.fileno()], [], [], 0)[0]:  # nothing is expected on it: the server says goodbye
+    with selectors.DefaultSelector() as selector:
+        selector.register(connection.fileno(), selectors.EVENT_READ)
+        has_news = bool(selector.select(timeout=0))
+    if has_news:  # nothing is expected on it: the server says goodbye
         await connection.close()
         raise psycopg.OperationalError("the server closed the connection")
 

@@ -30,7 +30,7 @@ def open_door(port: int, *, name: str) -> tuple[socket.socket, str]:
         door = socket.create_server((HOST, port))
     except OSError as exc:
         why = os.strerror(exc.errno) if exc.errno else exc  # its own text repeats the address
-        raise ConfigError(f"{name} cannot use port {port}: {why}.", "Choose another --port.") from exc
+        raise ConfigError(f"{name} cannot use port {port}: {why}.", "Choose another port.") from exc
     return door, f"http://{HOST}:{door.getsockname()[1]}"
 
 

@@ -26,8 +26,10 @@ from seedance_mcp.core.next_steps import join_steps
 SERVER_NAME = "seedance"
 
 KEY = "SEEDANCE_WALLET_KEY"
-SECRETS = (KEY, "SEEDANCE_RPC_URL", "SEEDANCE_TEMPO_RPC_URL")
-"""Settings that are never written to another program's file: a key, and URLs that may contain a provider's key."""
+SECRETS = (
+    KEY, "SEEDANCE_DATABASE_DIRECT_URL", "SEEDANCE_DATABASE_URL", "SEEDANCE_RPC_URL", "SEEDANCE_TEMPO_RPC_URL",
+)  # fmt: skip
+"""Settings that are never written to another program's file: a key, and URLs that may contain a password or a key."""
 
 PROFILE = "SEEDANCE_PROFILE"
 _OF_A_PROFILE = (

@@ -176,8 +176,7 @@ def keep_copy(change: Change) -> Path | None:
         ConfigError: The copy cannot be written, or the file was changed meanwhile.
     """
     file = _resolve(change.file)
-    if _read_text(file) != change.before:
-        raise ConfigError(f"{file} was changed by another program a moment ago.", "Run the same command again.")
+    _check_unchanged(file, change)
     if change.before is None:
         return None
     backup = _name_backup(file)
@@ -187,6 +186,11 @@ def keep_copy(change: Change) -> Path | None:
     except OSError as exc:
         raise _unwritable_error(backup, exc) from exc
     return backup
+
+
+def _check_unchanged(file: Path, change: Change) -> None:
+    if _read_text(file) != change.before:
+        raise ConfigError(f"{file} was changed by another program a moment ago.", "Run the same command again.")
 
 
 def write_change(change: Change, *, copy: bool = True) -> Path | None:
@@ -204,6 +208,7 @@ def write_change(change: Change, *, copy: bool = True) -> Path | None:
     """
     backup = keep_copy(change) if copy else None
     file = _resolve(change.file)
+    _check_unchanged(file, change)
     partial = file.with_name(f".{file.name}.seedance-{os.getpid()}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -14,6 +14,7 @@ from anyio.abc import SocketStream
 from seedance_mcp.core.errors import BudgetExceededError, LedgerError
 from seedance_mcp.core.limits import BudgetCap
 from seedance_mcp.core.records import Payment
+from seedance_mcp.core.wire.jobs import JobStatus
 from seedance_mcp.payments.policy import check_caps
 from tests.adapters.ledger.rows import NOW, STUDIO, WALLET, reserve, settle, sign, write_offer, write_request
 from tests.ledgers import PostgresStore
@@ -281,6 +282,25 @@ async def test_a_replica_with_a_wrong_clock_takes_no_lease_of_others(url: str, s
         assert claimed is not None
         await wrong.release(claimed)
         assert await right.claim(payment, lease_until=late + 75, now=late) is not None
+
+
+@pytest.mark.parametrize("skew", [AHEAD_SECONDS, -AHEAD_SECONDS])
+async def test_a_replica_with_a_wrong_clock_sees_a_job_at_its_own_times(url: str, skew: int) -> None:
+    now = time.time()
+    seen = JobStatus(
+        job_id="j", type=None, status="loading", progress=1, error="EXPIRED", video_url="https://v.example/v.mp4",
+        thumbnail_url=None, input=None, created_at=None, stalled=True,
+    )  # fmt: skip
+    async with open_one(url) as right, open_one(url, clock=lambda: time.time() + skew) as wrong:
+        payment = await settle(wrong, await sign(wrong, await reserve(wrong, now=now + skew), now=now + skew))
+        await wrong.add_job(payment, "j", studio=STUDIO, status="loading", now=now + skew)
+        by_wrong = await wrong.update_job(seen, now=now + skew)
+        by_right = await right.find_job("j")
+
+    assert by_wrong is not None
+    assert by_right is not None
+    assert (by_wrong.stalled_at, by_wrong.url_seen_at, by_wrong.created_at) == pytest.approx((now + skew,) * 3, abs=2)
+    assert (by_right.stalled_at, by_right.url_seen_at, by_right.created_at) == pytest.approx((now,) * 3, abs=2)
 
 
 # ── callers ──────────────────────────────────────────────────────────────────────────────────────────────────────────

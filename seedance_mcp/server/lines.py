@@ -38,7 +38,7 @@ STDIN, STDERR = 0, 2
 DISCOVER, INITIALIZE = "server/discover", "initialize"
 BYTE_ORDER_MARK = "\ufeff"
 PLACE_CHARACTERS_MAX = 120
-STALE_SECONDS = 0.05
+STALE_SECONDS = 0.01
 """How long a first `server/discover` is held for an `initialize`, which is in the pipe already if it was given up."""
 HELD_MAX = 10
 """How many lines are held."""

@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 import selectors
 import time
-from collections.abc import AsyncGenerator, Callable, Generator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
 from functools import lru_cache
 from typing import Any, TypeAlias
@@ -158,10 +158,16 @@ class PostgresDriver:
         """Return a session in which each statement reads what is committed by then."""
         with anyio.CancelScope(shield=True):
             session = await self._take()
+            session.renew = self._renew
             try:
                 yield session
             finally:
                 await self._give_back(session)
+
+    async def _renew(self, session: PostgresSession) -> None:
+        """Put another connection in the place of a lost one."""
+        await self._give_back(session)
+        session.connection = (await self._take()).connection
 
     async def _take(self) -> PostgresSession:
         with translate_errors(self.name):
@@ -184,12 +190,14 @@ class PostgresSession:
     Attributes:
         connection: The connection.
         offset: Seconds that the database's clock is ahead of ours.
+        renew: Replaces a lost connection while only single statements are read; None in a transaction.
     """
 
     def __init__(self, connection: Connection, name: str, offset: int) -> None:
         self.connection = connection
         self._name = name
         self.offset = offset
+        self.renew: Callable[[PostgresSession], Awaitable[None]] | None = None
 
     @property
     def is_lost(self) -> bool:
@@ -198,6 +206,15 @@ class PostgresSession:
 
     async def fetch_all(self, query: str, parameters: Mapping[str, object] | None = None) -> list[Row]:
         """Run a statement and return its rows."""
+        try:
+            return await self._fetch_all(query, parameters)
+        except LedgerError:
+            if self.renew is None or not self.is_lost:
+                raise
+            await self.renew(self)  # the server ended the connection just now; a read can be repeated
+            return await self._fetch_all(query, parameters)
+
+    async def _fetch_all(self, query: str, parameters: Mapping[str, object] | None) -> list[Row]:
         with translate_errors(self._name):
             cursor = await self.connection.execute(translate_query(query), self._to_database(parameters or {}))
             rows = [] if cursor.description is None else await cursor.fetchall()

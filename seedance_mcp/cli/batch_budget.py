@@ -23,7 +23,7 @@ class BudgetFit:
     """What a batch needs of the budget, and what of it fits.
 
     Attributes:
-        begun: The places of the requests that take nothing more: bought before, or with a payment that is not over.
+        begun: The places of the requests that take nothing more: bought before, or with an unfinished payment.
         fitting: The places of those that may be bought, with those begun; what was never bought comes first.
         wanted: How many are to be bought anew.
         cost_micro_usdc: What all of them need, uploads and known fees included.

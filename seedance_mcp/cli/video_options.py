@@ -7,7 +7,7 @@ from typing import Annotated, Any, TypeAlias
 
 import typer
 
-from seedance_mcp.generation.request import VIDEO_ARGUMENTS, VideoArgument, spell_signature
+from seedance_mcp.generation.request import VIDEO_ARGUMENTS, VideoArgument, spell_arguments
 
 NUMBER_SHOWN_MAX = 1_000_000
 
@@ -47,9 +47,7 @@ def _spell(function: Callable[..., None], options: Sequence[VideoArgument]) -> C
     def spelled(**given: Any) -> None:
         function(arguments={one.name: given.pop(one.name) for one in options}, **given)
 
-    signature = spell_signature(function, "arguments", [(one, _annotate(one)) for one in options])
-    spelled.__signature__ = signature  # pyright: ignore[reportAttributeAccessIssue]
-    spelled.__annotations__ = {name: one.annotation for name, one in signature.parameters.items()}
+    spell_arguments(spelled, function, "arguments", [(one, _annotate(one)) for one in options])
     return spelled
 
 

@@ -170,12 +170,16 @@ VIDEO_ARGUMENTS: tuple[VideoArgument, ...] = tuple(
 """Every argument of a video, in order."""
 
 
-def spell_signature(
-    function: Callable[..., Any], parameter: str, annotations: Iterable[tuple[VideoArgument, Any]]
-) -> inspect.Signature:
-    """Return a function's signature with one of its parameters replaced by arguments of the table.
+def spell_arguments(
+    wrapper: Callable[..., Any],
+    function: Callable[..., Any],
+    parameter: str,
+    annotations: Iterable[tuple[VideoArgument, Any]],
+) -> None:
+    """Give a wrapper the signature of its function, with arguments of the table instead of one parameter.
 
     Args:
+        wrapper: Called with the arguments, each under its name.
         function: Takes the arguments in one parameter.
         parameter: That parameter's name.
         annotations: The arguments, each with its annotation in the words of a library.
@@ -191,4 +195,6 @@ def spell_signature(
             ]
         else:
             spelled.append(own.replace(annotation=hints[name], kind=kind))
-    return inspect.Signature(spelled, return_annotation=hints["return"])
+    signature = inspect.Signature(spelled, return_annotation=hints["return"])
+    wrapper.__signature__ = signature  # pyright: ignore[reportAttributeAccessIssue] - read by `inspect.signature`
+    wrapper.__annotations__ = {one.name: one.annotation for one in spelled} | {"return": hints["return"]}

@@ -9,7 +9,7 @@ from typing import Annotated, Any, TypeVar
 
 from pydantic import Field
 
-from seedance_mcp.generation.request import VIDEO_ARGUMENTS, VideoRequest, spell_signature
+from seedance_mcp.generation.request import VIDEO_ARGUMENTS, VideoRequest, spell_arguments
 from seedance_mcp.generation.validation import annotate
 from seedance_mcp.server.call_context import WAIT_SECONDS_DEFAULT, WAIT_SECONDS_MAX
 
@@ -34,8 +34,5 @@ def take_request(function: Callable[..., Awaitable[Result]]) -> Callable[..., Aw
         request = VideoRequest(**{one.name: given.pop(one.name) for one in VIDEO_ARGUMENTS})
         return await function(request=request, **given)
 
-    signature = spell_signature(function, "request", [(one, annotate(one)) for one in VIDEO_ARGUMENTS])
-    spelled.__signature__ = signature  # pyright: ignore[reportAttributeAccessIssue]
-    spelled.__annotations__ = {name: one.annotation for name, one in signature.parameters.items()}
-    spelled.__annotations__["return"] = signature.return_annotation
+    spell_arguments(spelled, function, "request", [(one, annotate(one)) for one in VIDEO_ARGUMENTS])
     return spelled

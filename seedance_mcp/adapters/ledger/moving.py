@@ -99,7 +99,7 @@ def _copy_file(file: Path, copy: Path) -> sqlite3.Connection:
 
 async def _check_empty(connection: Connection, name: str) -> None:
     with translate_errors(name):
-        found = " OR ".join(f"EXISTS (SELECT 1 FROM {table})" for table in _MUST_BE_EMPTY)  # noqa: S608
+        found = " OR ".join(f"EXISTS (SELECT 1 FROM {table})" for table in _MUST_BE_EMPTY)  # noqa: S608 - ours
         cursor = await connection.execute(f"SELECT {found} AS found".encode())
         row = await cursor.fetchone()
     if row is None or row["found"]:

@@ -27,7 +27,7 @@ _SPEND = f"""
                + {untracked.SUM.format(since=":since")} + {untracked_payments.SUM.format(since=":since")} AS last_day,
            (SELECT spent_micro_usdc FROM budgets WHERE scope = '')
                + (SELECT coalesce(sum({COUNTED}), 0) FROM payments WHERE state = 'reserved' AND hold_until > :now)
-               + {untracked.SUM.format(since="0")} + {untracked_payments.SUM.format(since="0")} AS total"""  # noqa: S608
+               + {untracked.SUM.format(since="0")} + {untracked_payments.SUM.format(since="0")} AS total"""  # noqa: S608 - constants
 """The total is kept by triggers at a row's every change, but for reservations, which lapse by themselves."""
 
 
@@ -122,7 +122,7 @@ async def select_wrong_totals(session: Session) -> list[WrongTotal]:
     """Return each running total that is not the sum of its payments."""
     rows = await session.fetch_all(
         f"""SELECT scope, spent_micro_usdc, (SELECT coalesce(sum({COUNTED}), 0) FROM payments
-                WHERE state <> 'reserved' AND (scope = '' OR caller = scope)) AS counted FROM budgets"""  # noqa: S608
+                WHERE state <> 'reserved' AND (scope = '' OR caller = scope)) AS counted FROM budgets"""  # noqa: S608 - constants
     )
     return [
         WrongTotal(

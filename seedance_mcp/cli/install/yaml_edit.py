@@ -35,7 +35,7 @@ def parse_yaml(text: str, file: Path) -> dict[str, object]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
-            document = cast("object", YAML(typ="safe", pure=True).load(text))  # pyright: ignore[reportUnknownMemberType]
+            document = cast("object", YAML(typ="safe", pure=True).load(text))  # pyright: ignore[reportUnknownMemberType] - untyped
     except (YAMLError, ValueError, RecursionError, TypeError, AttributeError) as exc:
         place = getattr(exc, "problem_mark", None)
         where = "" if place is None else f", line {place.line + 1}"
@@ -85,7 +85,7 @@ def write_yaml(key: str, name: str, entry: Mapping[str, object]) -> str:
     writer = YAML()
     writer.width = _WIDTH
     buffer = io.StringIO()
-    writer.dump({key: {name: _quote(dict(entry))}}, buffer)  # pyright: ignore[reportUnknownMemberType]
+    writer.dump({key: {name: _quote(dict(entry))}}, buffer)  # pyright: ignore[reportUnknownMemberType] - untyped
     return buffer.getvalue()
 
 

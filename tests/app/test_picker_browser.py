@@ -103,6 +103,7 @@ async def test_keyboard_alone_is_enough(
 ) -> None:
     link = await picker.open()
     async with visit(browser, link.url) as seen:
+        seen.page.on("filechooser", lambda _: None)  # long before the key: the browser may take a while to heed it
         await seen.page.keyboard.press("Tab")
         assert await seen.page.evaluate("document.activeElement.ariaLabel") == "Choose a picture"
         assert await seen.page.locator("label").evaluate("(label) => getComputedStyle(label).outlineStyle") == "solid"

@@ -10,6 +10,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from seedance_mcp.core.errors import ConfigError
+from seedance_mcp.core.next_steps import Argument, NextStep
 
 HOST = "127.0.0.1"
 GRACE_SECONDS = 1
@@ -30,7 +31,8 @@ def open_door(port: int, *, name: str) -> tuple[socket.socket, str]:
         door = socket.create_server((HOST, port))
     except OSError as exc:
         why = os.strerror(exc.errno) if exc.errno else exc  # its own text repeats the address
-        raise ConfigError(f"{name} cannot use port {port}: {why}.", "Choose another port.") from exc
+        step = NextStep("Choose another {0}.", Argument("port"))
+        raise ConfigError(f"{name} cannot use port {port}: {why}.", step) from exc
     return door, f"http://{HOST}:{door.getsockname()[1]}"
 
 

@@ -73,6 +73,13 @@ class PostgresStore(Store):
         with psycopg.connect(self.address) as connection:
             connection.execute(statement.encode())
 
+    def fetch(self, query: str) -> list[tuple[Any, ...]]:
+        """Run a query on the database and return its rows."""
+        import psycopg
+
+        with psycopg.connect(self.address) as connection:
+            return connection.execute(query.encode()).fetchall()
+
     def lock(self) -> Callable[[], None]:
         """Lock the row of the wallet's budget."""
         import psycopg

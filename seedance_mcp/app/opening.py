@@ -15,6 +15,7 @@ from seedance_mcp.core.installation import describe_install
 
 if TYPE_CHECKING:
     from seedance_mcp.adapters.ledger.moving import Moved
+    from seedance_mcp.adapters.ledger.postgres import PostgresLedger
     from seedance_mcp.adapters.ledger.postgres_migrations import Migrated
     from seedance_mcp.adapters.studio.client import Studio
     from seedance_mcp.adapters.wallet import Wallet
@@ -43,11 +44,31 @@ async def _open_file(settings: Settings) -> Ledger:
     return await SQLiteLedger.open(settings.ledger_file)
 
 
-async def _open_database(settings: Settings) -> Ledger:
+async def _open_database(settings: Settings) -> PostgresLedger:
     _check_database_libraries()
     from seedance_mcp.adapters.ledger.postgres import PostgresLedger
 
     return await PostgresLedger.open(settings.database_url or "")
+
+
+@asynccontextmanager
+async def open_shared_ledger(settings: Settings) -> AsyncGenerator[PostgresLedger]:
+    """Open the ledger in the database that the settings name: only that has callers.
+
+    Raises:
+        LedgerError: It cannot be used.
+        ConfigError: The settings name none, or its libraries are not installed.
+    """
+    if settings.database_url is None:
+        raise ConfigError(
+            "No database is set, and a ledger in a file has no callers.",
+            "Set SEEDANCE_DATABASE_URL, then run: seedance-mcp migrate",
+        )
+    ledger = await _open_database(settings)
+    try:
+        yield ledger
+    finally:
+        await ledger.close()
 
 
 @asynccontextmanager

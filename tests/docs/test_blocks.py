@@ -20,6 +20,9 @@ NOT_RUN: dict[tuple[str, str], str] = {
     ("README.md", "pip install '.[sandbox]'"): "changes the environment that the tests run in",
     ("docs/index.md", "pip install '.[sandbox]'"): "changes the environment that the tests run in",
     ("docs/mcp.md", "SEEDANCETEST_HOSTS=1 python -m pytest tests/compat"): "downloads foreign clients; they are tests",
+    ("docs/hosted.md", "seedance-mcp callers add ada --max-per-day 5.00 --max-total 50.00 --max-open 3"): (
+        "needs a database; tests/cli/test_callers.py runs it"
+    ),
     ("docs/hosted.md", "seedance-mcp migrate"): "needs a database; tests/cli/test_migrate.py runs it",
     ("docs/hosted.md", "seedance-mcp migrate --from ~/.local/share/seedance-mcp/live/ledger.sqlite3"): (
         "needs a database; tests/cli/test_migrate.py runs it"

@@ -13,11 +13,12 @@ from seedance_mcp.adapters.ledger.payments import PaymentQueries
 from seedance_mcp.adapters.ledger.postgres_driver import IDLE_SECONDS, LOCK_SECONDS, PostgresDriver
 from seedance_mcp.adapters.ledger.postgres_migrations import check_version
 from seedance_mcp.adapters.ledger.quotes import QuoteQueries
+from seedance_mcp.adapters.ledger.tokens import TokenQueries
 from seedance_mcp.adapters.ledger.uploads import UploadQueries
 from seedance_mcp.core.limits import BudgetCap
 
 
-class PostgresLedger(PaymentQueries, JobQueries, UploadQueries, LeaseQueries, QuoteQueries):
+class PostgresLedger(PaymentQueries, JobQueries, UploadQueries, LeaseQueries, QuoteQueries, TokenQueries):
     """The `Ledger` protocol on a PostgreSQL database, with what replicas need in addition."""
 
     @classmethod

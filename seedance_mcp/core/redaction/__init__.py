@@ -27,6 +27,7 @@ SECRET = re.compile(
     r"(0x)?[0-9a-fA-F]{64,}"
     r"|eyJ[A-Za-z0-9+/_=-]{40,}"
     r"|vercel_blob_\S+"
+    r"|\bsdn_[0-9a-f]{12}_[A-Za-z0-9_-]{16,}"
     r"|\b(?:ghp|gho|ghs|github_pat|glpat|sk|pk|rk|hf|npm|xox[abp]|pypi)[-_][A-Za-z0-9_-]{16,}"
     r"|\bAKIA[0-9A-Z]{16}\b"
     r"|\b[xyz]prv[1-9A-HJ-NP-Za-km-z]{60,}"

@@ -8,19 +8,22 @@ CREATE TABLE ledger_versions (
 
 CREATE TABLE callers (
     id TEXT PRIMARY KEY CHECK (id <> ''),
-    name TEXT NOT NULL UNIQUE,
+    name TEXT NOT NULL,
     scopes TEXT NOT NULL DEFAULT 'read,spend',
     created_at DOUBLE PRECISION NOT NULL,
     revoked_at DOUBLE PRECISION
 );
+CREATE UNIQUE INDEX callers_by_name ON callers (lower(name)) WHERE revoked_at IS NULL;
 
 CREATE TABLE tokens (
     id TEXT PRIMARY KEY,
     caller TEXT NOT NULL REFERENCES callers (id),
     sha256 TEXT NOT NULL UNIQUE,
     created_at DOUBLE PRECISION NOT NULL,
+    until DOUBLE PRECISION,
     revoked_at DOUBLE PRECISION
 );
+CREATE INDEX tokens_by_caller ON tokens (caller);
 
 -- One row per budget: scope '' is the wallet's, any other is a caller's. Its lock is the budget's lock: the wallet's row
 -- first, then the caller's. The total is kept by triggers on payments; reservations are not in it, they lapse.

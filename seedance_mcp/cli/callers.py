@@ -1,0 +1,222 @@
+"""The group of `callers` commands: who may use a server that several share. They work on the database alone."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import asdict, replace
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Annotated, TypeVar
+
+import anyio
+import typer
+
+from seedance_mcp.app.opening import open_shared_ledger
+from seedance_mcp.cli.console import AsJson, put, read_environ, say, words
+from seedance_mcp.config.settings import read_settings
+from seedance_mcp.core.callers import CallerCaps, CallerEntry, Token, is_name, parse_scopes, write_scopes
+from seedance_mcp.core.errors import ConfigError
+from seedance_mcp.core.money import format_usdc, parse_usdc
+
+if TYPE_CHECKING:
+    from seedance_mcp.adapters.ledger.postgres import PostgresLedger
+
+OVERLAP_MINUTES = 60
+"""How long the earlier token stays valid after `rotate`: its user has the time to put the new one in its place."""
+OVERLAP_MINUTES_MAX = 7 * 24 * 60
+OPEN_MAX = 100_000
+NO_CAP = "none"
+
+T = TypeVar("T")
+
+Name = Annotated[str, typer.Argument(help="The caller's name: letters, digits, dots, dashes.", show_default=False)]
+PerDay = Annotated[str | None, typer.Option(help="US dollars in any 24 hours.", show_default=False)]
+PerWeek = Annotated[str | None, typer.Option(help="US dollars in any 7 days.", show_default=False)]
+PerMonth = Annotated[str | None, typer.Option(help="US dollars in any 30 days.", show_default=False)]
+Total = Annotated[str | None, typer.Option(help="US dollars in all.", show_default=False)]
+Open = Annotated[str | None, typer.Option(help="Running jobs and unfinished purchases.", show_default=False)]
+
+app = typer.Typer(
+    help="Add, list, limit and end the callers of a shared server.", no_args_is_help=True, rich_markup_mode=None
+)
+
+
+@app.command()
+def add(
+    name: Name,
+    max_per_day: PerDay = None,
+    max_per_week: PerWeek = None,
+    max_per_month: PerMonth = None,
+    max_total: Total = None,
+    max_open: Open = None,
+    scopes: Annotated[str, typer.Option(help="What it may do: read, spend, admin.")] = "read,spend",
+) -> None:
+    """Add a caller and print its token, once. Only the token's hash is stored."""
+    if not is_name(name):
+        raise ConfigError(
+            f"{name[:64]!r} is not a name for a caller.",
+            "Use up to 64 letters, digits, dots, dashes and underscores; begin with a letter or a digit.",
+        )
+    caps = _merge(CallerCaps(), max_per_day, max_per_week, max_per_month, max_total, max_open)
+    try:
+        allowed = parse_scopes(scopes)
+    except ValueError as exc:
+        raise ConfigError(f"--scopes: {exc}.", "Write, for example, --scopes read,spend.") from None
+    token = _work(lambda ledger: ledger.add_caller(name, allowed, caps))
+    _show_token(token, f"{name} may {' and '.join(write_scopes(allowed).split(','))}.")
+
+
+@app.command(name="list")
+def list_callers(as_json: AsJson = False) -> None:
+    """List the callers with their caps, also those that were revoked. No token is shown."""
+    entries = _work(lambda ledger: ledger.list_callers())
+    if as_json:
+        say([_describe(entry) for entry in entries])
+        return
+    for entry in entries:
+        ended = "" if entry.revoked_at is None else f", revoked {_write_time(entry.revoked_at)}"
+        scopes = write_scopes(entry.caller.scopes)
+        tokens = f"{entry.tokens} valid {'token' if entry.tokens == 1 else 'tokens'}"
+        typer.echo(f"{entry.caller.name}: {scopes}; {describe_caps(entry.caps)}; {tokens}{ended}")
+    if not entries:
+        words.print("There are no callers. Add one: seedance-mcp callers add NAME")
+
+
+@app.command()
+def limit(
+    name: Name,
+    max_per_day: PerDay = None,
+    max_per_week: PerWeek = None,
+    max_per_month: PerMonth = None,
+    max_total: Total = None,
+    max_open: Open = None,
+    as_json: AsJson = False,
+) -> None:
+    """Change caps of a caller; the others stay. `none` removes a cap, so that the server's default holds."""
+    asked = (max_per_day, max_per_week, max_per_month, max_total, max_open)
+    if all(one is None for one in asked):
+        raise ConfigError("No cap is named.", "Name one, for example --max-per-day 5.00; `none` removes it.")
+    _merge(CallerCaps(), *asked)  # before the database is asked
+
+    async def change(ledger: PostgresLedger) -> CallerEntry:
+        return await ledger.set_caps(name, _merge((await ledger.find_entry(name)).caps, *asked))
+
+    entry = _work(change)
+    if as_json:
+        say(_describe(entry))
+        return
+    words.print(f"{entry.caller.name}: {describe_caps(entry.caps)}.", markup=False)
+
+
+@app.command()
+def rotate(
+    name: Name,
+    overlap_minutes: Annotated[
+        int, typer.Option(min=0, max=OVERLAP_MINUTES_MAX, help="How long its earlier token stays valid; 0 ends it now.")
+    ] = OVERLAP_MINUTES,
+) -> None:
+    """Make a new token for a caller and print it, once. Use `--overlap-minutes 0` if the earlier one has leaked."""
+    token = _work(lambda ledger: ledger.rotate_token(name, overlap_seconds=overlap_minutes * 60))
+    ends = f"is valid for {overlap_minutes} more minutes" if overlap_minutes else "has ended"
+    _show_token(token, f"The earlier token of {name} {ends}.")
+
+
+@app.command()
+def revoke(name: Name, as_json: AsJson = False) -> None:
+    """End a caller and all its tokens. What it paid for is still finished and saved."""
+    entry = _work(lambda ledger: ledger.revoke_caller(name))
+    if as_json:
+        say({"name": entry.caller.name, "id": entry.caller.id, "revoked": True})
+        return
+    words.print(f"{entry.caller.name} has no valid token any more. Its payments and jobs stay.", markup=False)
+    words.print("A running server forgets a token within 15 seconds.")
+
+
+def describe_caps(caps: CallerCaps) -> str:
+    """Return the caps of a caller as a person reads them."""
+    named = [
+        f"${format_usdc(amount)} {name}"
+        for name, amount in (
+            ("per day", caps.max_per_day_micro_usdc),
+            ("per week", caps.max_per_week_micro_usdc),
+            ("per month", caps.max_per_month_micro_usdc),
+            ("in total", caps.max_total_micro_usdc),
+        )
+        if amount is not None
+    ]
+    named += [] if caps.max_open is None else [f"{caps.max_open} open"]
+    return ", ".join(named) or "no caps of its own"
+
+
+def _work(work: Callable[[PostgresLedger], Awaitable[T]]) -> T:
+    """Work on the database that the settings name."""
+    settings = read_settings(read_environ(sandbox=False), blocking=True)
+
+    async def run() -> T:
+        async with open_shared_ledger(settings) as ledger:
+            return await work(ledger)
+
+    return anyio.run(run)
+
+
+def _show_token(token: Token, sentence: str) -> None:
+    words.print(f"{sentence} Its token is shown now and never again:", markup=False)
+    put(token.text)
+
+
+def _merge(
+    caps: CallerCaps,
+    max_per_day: str | None,
+    max_per_week: str | None,
+    max_per_month: str | None,
+    max_total: str | None,
+    max_open: str | None,
+) -> CallerCaps:
+    """Return caps with those that were named in their place.
+
+    Raises:
+        ConfigError: One cannot be read.
+    """
+    amounts = {
+        "max_per_day_micro_usdc": max_per_day,
+        "max_per_week_micro_usdc": max_per_week,
+        "max_per_month_micro_usdc": max_per_month,
+        "max_total_micro_usdc": max_total,
+    }
+    changes = {name: _read_amount(name, text) for name, text in amounts.items() if text is not None}
+    if max_open is not None:
+        changes["max_open"] = _read_number(max_open)
+    return replace(caps, **changes)
+
+
+def _read_amount(name: str, text: str) -> int | None:
+    if text == NO_CAP:
+        return None
+    try:
+        return parse_usdc(text)
+    except ValueError as exc:
+        option = "--" + name.removesuffix("_micro_usdc").replace("_", "-")
+        raise ConfigError(f"{option}: {exc}.", f"Write, for example, {option} 5.00.") from None
+
+
+def _read_number(text: str) -> int | None:
+    if text == NO_CAP:
+        return None
+    if not (text.isascii() and text.isdigit() and int(text[:7]) <= OPEN_MAX):
+        raise ConfigError(f"--max-open: {text[:12]!r} is not a number up to {OPEN_MAX}.", "Write --max-open 3.")
+    return int(text)
+
+
+def _describe(entry: CallerEntry) -> dict[str, object]:
+    return {
+        "name": entry.caller.name,
+        "id": entry.caller.id,
+        "scopes": write_scopes(entry.caller.scopes).split(","),
+        **asdict(entry.caps),
+        "tokens": entry.tokens,
+        "created_at": _write_time(entry.created_at),
+        "revoked_at": None if entry.revoked_at is None else _write_time(entry.revoked_at),
+    }
+
+
+def _write_time(moment: float) -> str:
+    return datetime.fromtimestamp(moment, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

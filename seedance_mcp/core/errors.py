@@ -26,6 +26,7 @@ SeedanceError
 │   ├── VideoUnsavedError           the video is finished but not on disk yet
 │   └── VideoGoneError              neither this disk nor the studio has the video any more
 ├── LedgerError                     the ledger cannot be written; nothing may be signed
+├── StorageError                    the store of videos and pictures cannot be used
 └── InternalError                   the program itself broke; the ledger has whatever was paid
 
 Every text answers three questions in this order: what failed, was I charged, what now. The first is free of any
@@ -297,6 +298,13 @@ class LedgerError(SeedanceError):
 
     code = "ledger"
     default_step = NextStep("Nothing is signed until the ledger can be written: {0}.", Report())
+
+
+class StorageError(SeedanceError):
+    """The store in which replicas keep videos and pictures cannot be used. No payment depends on it."""
+
+    code = "storage"
+    default_step = NextStep("{0}; if it fails again, {1}.", Repeat(), Report())
 
 
 class InternalError(SeedanceError):

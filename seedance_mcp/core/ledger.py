@@ -44,59 +44,12 @@ from collections.abc import Sequence
 from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
+from seedance_mcp.core.budget_ledger import BudgetReader, LedgerTransaction
 from seedance_mcp.core.freezes import Freeze
-from seedance_mcp.core.limits import BudgetCap, Spend
 from seedance_mcp.core.records import Job, Payment, UntrackedJob, UntrackedPayment, Upload, UrlSnapshot, WrongTotal
 from seedance_mcp.core.wire.jobs import JobStatus, Status
 from seedance_mcp.core.wire.json import Json
-from seedance_mcp.core.wire.offers import Offer
 from seedance_mcp.core.wire.responses import PaidRequest, Receipt, Refused, Settled
-
-
-class BudgetReader(Protocol):
-    """What counts against the budget, and what may stop a purchase."""
-
-    async def spend(self, now: float) -> Spend:
-        """Sum the budget: settled rows and every row that still may settle."""
-        ...
-
-    async def find_caps(self, now: float) -> tuple[BudgetCap, ...]:
-        """Return the caps that the ledger itself keeps, such as a caller's, with what counts against each."""
-        ...
-
-    async def find_latest_payment(self, keys: tuple[str, ...]) -> Payment | None:
-        """Return the latest payment of any of these idempotency keys."""
-        ...
-
-    async def find_freeze(self) -> Freeze | None:
-        """Return the owner's freeze, if there is one."""
-        ...
-
-    async def find_recipients(self, studio: str, network: str) -> frozenset[str]:
-        """Return the addresses, in lower case, that a studio is known by on a network."""
-        ...
-
-
-class LedgerTransaction(BudgetReader, Protocol):
-    """What a writer may do while it has the budget's lock."""
-
-    async def reserve(
-        self,
-        request: PaidRequest,
-        offer: Offer,
-        *,
-        wallet: str,
-        hold_until: int,
-        now: float,
-        fee_micro_usdc: int = 0,
-        remember_recipient: bool = True,
-    ) -> Payment:
-        """Take budget for a purchase that is about to be signed: its price, and the most that its fee can be.
-
-        From now on the studio is known by the offer's recipient; without `remember_recipient`, once the payment has
-        settled.
-        """
-        ...
 
 
 class PaymentLedger(BudgetReader, Protocol):
@@ -280,7 +233,16 @@ class JobLedger(Protocol):
         """Fail every unfinished job of a studio that no longer exists, and forget its URLs."""
         ...
 
-    async def finish_job(self, job_id: str, *, file: str, thumbnail: str | None, note: str | None = None) -> Job:
+    async def finish_job(
+        self,
+        job_id: str,
+        *,
+        file: str | None = None,
+        thumbnail: str | None = None,
+        video_key: str | None = None,
+        thumbnail_key: str | None = None,
+        note: str | None = None,
+    ) -> Job:
         """Write where the video was saved, and what a person should know of the file. Ends an expiry, too."""
         ...
 

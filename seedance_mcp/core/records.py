@@ -125,6 +125,8 @@ class Job:
         arguments: The caller's arguments, for people to read.
         file: Absolute path of the saved video, once it is saved.
         thumbnail: Absolute path of the saved thumbnail.
+        video_key: Key of the saved video in the object store, where several replicas share one; `file` is None then.
+        thumbnail_key: Key of the saved thumbnail there.
         created_at, ended_at: Unix seconds; `ended_at` when the studio reported it as complete or failed.
         fee_micro_usdc: The network fee on top of the price, as in `Payment`.
         stalled_at: Unix seconds since which the studio reports an error under a status word that is no failure.
@@ -149,6 +151,8 @@ class Job:
     thumbnail_url: str | None = None
     file: str | None = None
     thumbnail: str | None = None
+    video_key: str | None = None
+    thumbnail_key: str | None = None
     created_at: float
     ended_at: float | None = None
     price_micro_usdc: int | None = None
@@ -169,9 +173,14 @@ class Job:
         return self.price_micro_usdc if self.charged and not self.adopted else None
 
     @property
+    def saved(self) -> bool:
+        """Return True if its video was saved, on this machine or in the object store."""
+        return self.file is not None or self.video_key is not None
+
+    @property
     def finished(self) -> bool:
         """Return True if no work is left: it failed, or it is complete and saved."""
-        return self.status == "failed" or (self.status == "complete" and self.file is not None)
+        return self.status == "failed" or (self.status == "complete" and self.saved)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,6 +17,8 @@ JOBS_COMPARED_MAX = 200
 """How many of the latest jobs are looked at for the time that one takes."""
 ALIKE_MAX = 10
 """How many of them count, if they are of the same kind."""
+UNFINISHED = "status <> 'failed' AND file IS NULL AND video_key IS NULL"
+"""Jobs that have not failed and are not saved."""
 
 
 class JobQueries(Queries):
@@ -59,20 +61,36 @@ class JobQueries(Queries):
         """Fail every unfinished job of a studio that no longer exists, also one whose finished video was not saved."""
         async with self._driver.transaction() as session:
             await session.execute(
-                """UPDATE jobs SET status = 'failed', error = :error, video_url = NULL, thumbnail_url = NULL,
-                                   ended_at = :now
-                   WHERE studio = :studio AND status <> 'failed' AND file IS NULL""",
+                f"""UPDATE jobs SET status = 'failed', error = :error, video_url = NULL, thumbnail_url = NULL,
+                                    ended_at = :now
+                    WHERE studio = :studio AND {UNFINISHED}""",  # noqa: S608 - our own SQL
                 {"error": error, "now": now, "studio": studio},
             )
 
-    async def finish_job(self, job_id: str, *, file: str, thumbnail: str | None, note: str | None = None) -> Job:
+    async def finish_job(
+        self,
+        job_id: str,
+        *,
+        file: str | None = None,
+        thumbnail: str | None = None,
+        video_key: str | None = None,
+        thumbnail_key: str | None = None,
+        note: str | None = None,
+    ) -> Job:
         """Write where the video was saved, and what a person should know of the file. Ends an expiry, too."""
         return await self._change_job(
             job_id,
-            """file = :file, thumbnail = :thumbnail, note = :note, expired_at = NULL, pruned_at = NULL,
+            """file = :file, thumbnail = :thumbnail, video_key = :video_key, thumbnail_key = :thumbnail_key,
+               note = :note, expired_at = NULL, pruned_at = NULL,
                status = CASE WHEN expired_at IS NULL THEN status ELSE 'complete' END,
                error = CASE WHEN expired_at IS NULL THEN error END""",
-            {"file": file, "thumbnail": thumbnail, "note": note},
+            {
+                "file": file,
+                "thumbnail": thumbnail,
+                "video_key": video_key,
+                "thumbnail_key": thumbnail_key,
+                "note": note,
+            },
         )
 
     async def mark_pruned(self, name: str, *, pruned_at: float | None) -> None:
@@ -127,16 +145,14 @@ class JobQueries(Queries):
     async def unfinished_jobs(self, studio: str) -> list[Job]:
         """Return the jobs of a studio that have not failed and are not saved."""
         rows = await self._all(
-            f"{JOB_QUERY} WHERE studio = :studio AND status <> 'failed' AND file IS NULL ORDER BY payment_id",
+            f"{JOB_QUERY} WHERE studio = :studio AND {UNFINISHED} ORDER BY payment_id",
             studio=studio,
         )
         return [read_job(row) for row in rows]
 
     async def unfinished_studios(self) -> list[str]:
         """Return the studios that `unfinished_jobs` has jobs of."""
-        rows = await self._all(
-            "SELECT DISTINCT studio FROM jobs WHERE status <> 'failed' AND file IS NULL ORDER BY studio"
-        )
+        rows = await self._all(f"SELECT DISTINCT studio FROM jobs WHERE {UNFINISHED} ORDER BY studio")  # noqa: S608 - ours
         return [str(row["studio"]) for row in rows]
 
     async def recent_jobs(self, limit: int) -> list[Job]:

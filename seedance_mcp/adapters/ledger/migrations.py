@@ -238,6 +238,12 @@ def m016_callers(db: sqlite3.Connection) -> None:
     db.execute("CREATE VIEW budgets AS SELECT '' AS scope, spent_micro_usdc FROM totals")
 
 
+def m017_objects(db: sqlite3.Connection) -> None:
+    """Add where an object store has a video and its thumbnail; a ledger in a file has neither."""
+    db.execute("ALTER TABLE jobs ADD COLUMN video_key TEXT")
+    db.execute("ALTER TABLE jobs ADD COLUMN thumbnail_key TEXT")
+
+
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     m001_initial,
     m002_network_fees,
@@ -255,5 +261,6 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     m014_untracked_payments,
     m015_running_total,
     m016_callers,
+    m017_objects,
 )
 """Append only: `PRAGMA user_version` counts how many a file has had."""

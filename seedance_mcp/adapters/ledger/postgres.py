@@ -9,16 +9,20 @@ from contextlib import asynccontextmanager
 from seedance_mcp.adapters.ledger.callers import CallerTransaction, select_caps
 from seedance_mcp.adapters.ledger.jobs import JobQueries
 from seedance_mcp.adapters.ledger.leases import LeaseQueries
+from seedance_mcp.adapters.ledger.objects import ObjectQueries
 from seedance_mcp.adapters.ledger.payments import PaymentQueries
 from seedance_mcp.adapters.ledger.postgres_driver import IDLE_SECONDS, LOCK_SECONDS, PostgresDriver
 from seedance_mcp.adapters.ledger.postgres_migrations import check_version
 from seedance_mcp.adapters.ledger.quotes import QuoteQueries
+from seedance_mcp.adapters.ledger.slots import SlotQueries
 from seedance_mcp.adapters.ledger.tokens import TokenQueries
 from seedance_mcp.adapters.ledger.uploads import UploadQueries
 from seedance_mcp.core.limits import BudgetCap
 
 
-class PostgresLedger(PaymentQueries, JobQueries, UploadQueries, LeaseQueries, QuoteQueries, TokenQueries):
+class PostgresLedger(
+    PaymentQueries, JobQueries, UploadQueries, LeaseQueries, QuoteQueries, ObjectQueries, SlotQueries, TokenQueries
+):
     """The `Ledger` protocol on a PostgreSQL database, with what replicas need in addition."""
 
     @classmethod

@@ -43,11 +43,13 @@ ATTEMPTS_MAX = 3
 CLOCK_TOLERANCE_SECONDS = 1
 """A difference of the clocks below this is left alone."""
 
-TIME_PARAMETERS = frozenset({"created_at", "hold_until", "lease_until", "now", "reserved_until", "seen_at", "since"})
+TIME_PARAMETERS = frozenset({
+    "created_at", "hold_until", "lease_until", "now", "pruned_at", "reserved_until", "seen_at", "since",
+})  # fmt: skip
 """Parameters that are by the clock of this process."""
 TIME_COLUMNS = frozenset({
-    "concluded_at", "created_at", "ended_at", "expired_at", "hold_until", "lease_until", "read_at", "revoked_at",
-    "seen_at", "signed_at", "stalled_at", "until", "url_seen_at",
+    "concluded_at", "created_at", "ended_at", "expired_at", "hold_until", "lease_until", "pruned_at", "read_at",
+    "revoked_at", "seen_at", "signed_at", "stalled_at", "until", "url_seen_at",
 })  # fmt: skip
 """Columns that are by the clock of the database; 0 is no time."""
 

@@ -114,7 +114,7 @@ CREATE TABLE jobs (
     thumbnail_key TEXT
 );
 CREATE INDEX jobs_by_caller ON jobs (caller, created_at);
-CREATE INDEX jobs_unfinished ON jobs (studio) WHERE status <> 'failed' AND file IS NULL;
+CREATE INDEX jobs_unfinished ON jobs (studio) WHERE status <> 'failed' AND file IS NULL AND video_key IS NULL;
 
 CREATE TABLE uploads (
     image_url TEXT PRIMARY KEY,
@@ -218,12 +218,15 @@ CREATE INDEX quotes_by_time ON quotes (until);
 -- Upload tickets of our own: each takes one picture, once. Only the hash of its token is stored.
 CREATE TABLE slots (
     token_sha256 TEXT PRIMARY KEY,
+    upload_id TEXT NOT NULL UNIQUE,
     caller TEXT NOT NULL DEFAULT '',
     created_at DOUBLE PRECISION NOT NULL,
     until DOUBLE PRECISION NOT NULL,
     used_at DOUBLE PRECISION,
     object_key TEXT
 );
+CREATE INDEX slots_by_caller ON slots (caller, created_at);
+CREATE INDEX slots_by_object ON slots (object_key);
 
 CREATE TABLE objects (
     key TEXT PRIMARY KEY,
@@ -232,6 +235,7 @@ CREATE TABLE objects (
     media_type TEXT NOT NULL,
     created_at DOUBLE PRECISION NOT NULL
 );
+CREATE INDEX objects_by_time ON objects (created_at);
 
 -- What a payment adds to its budgets' totals: all but reservations, which lapse by themselves.
 CREATE FUNCTION counted_micro_usdc(payment payments) RETURNS BIGINT LANGUAGE sql IMMUTABLE AS $$

@@ -220,8 +220,7 @@ class PaymentExecutor:
                 raise unknown_error(payment, "It was answered by neither a receipt nor what was bought.")
             return await self._record_fee(await self._settle(payment, outcome))
         if isinstance(outcome, Refused) and not again and not credential.raw_transaction:
-            payment = await self.ledger.conclude(payment, outcome, now=self.now())
-            raise refused_error(payment)
+            raise refused_error(await self.ledger.conclude(payment, outcome, now=self.now()))
         # A refusal of a *second* sending says nothing about the first one, and none gives back what was pushed.
         raise unknown_error(payment, f"It answered {outcome.reason}.")
 

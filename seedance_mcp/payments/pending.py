@@ -73,8 +73,13 @@ def underway_error(payment: Payment) -> PurchaseUnderwayError:
     )
 
 
-def refused_error(payment: Payment) -> PaymentRefusedError:
-    """Build the error of a payment that the studio refused or the chain undid; the studio still has its credential."""
+def refused_error(payment: Payment) -> PaymentRefusedError | PaymentOutcomeUnknownError:
+    """Build the error of a payment that the studio refused or the chain undid; the studio still has its credential.
+
+    A refusal that was not recorded, because another process has sent the same credential, says nothing.
+    """
+    if payment.state != "refused":
+        return unknown_error(payment, "Another process has taken it over.")
     what = f"The studio refused the payment: {payment.reason}."
     next_step = NextStep(
         "It took nothing, but it has the credential until then. Fix the cause; after that, {0}.", Repeat()

@@ -22,6 +22,16 @@ Row = Mapping[str, Any]
 class Session(Protocol):
     """Statements on one connection."""
 
+    @property
+    def owner(self) -> str:
+        """Return our name in leases."""
+        ...
+
+    @property
+    def owner_is_gone(self) -> str:
+        """Return SQL that is 1 if the database knows that the process named by the column `lease_owner` is gone."""
+        ...
+
     async def fetch_all(self, query: str, parameters: Mapping[str, object] | None = None) -> list[Row]:
         """Run a statement and return its rows."""
         ...
@@ -56,6 +66,11 @@ class Session(Protocol):
 
 class Driver(Protocol):
     """One open database."""
+
+    @property
+    def owner(self) -> str:
+        """Return our name in leases."""
+        ...
 
     def transaction(self, *, wait: bool = True, budget_of: str | None = None) -> AbstractAsyncContextManager[Session]:
         """Begin a transaction; committed at the end of the block, rolled back by an exception.

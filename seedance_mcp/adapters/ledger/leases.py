@@ -2,13 +2,17 @@
 
 A lease ends by the database's clock, so that a frozen replica loses it and a wrong clock takes none. Each new holder
 has a higher term. What a holder writes, it writes in a transaction that has checked owner and term.
+
+Each replica also has a lease of its own name. Where it ends, its payments are free for the others.
 """
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
-from seedance_mcp.adapters.ledger.driver import Queries, Session
+from seedance_mcp.adapters.ledger.driver import Driver, Queries, Session
 from seedance_mcp.core.errors import LedgerError
 from seedance_mcp.core.next_steps import NextStep, Repeat
 
@@ -16,6 +20,11 @@ LEASE_SECONDS = 10
 """How long a lease lasts without being renewed."""
 RENEW_SECONDS = 3
 """How often its holder renews it."""
+
+OLD_SECONDS = 24 * 3600
+"""How long after its end a replica's own lease is kept; longer than any lease of a payment."""
+REPLICA_KEY = "replica:"
+"""How the key of a replica's own lease begins; its name follows."""
 
 _NOW = "CAST(extract(epoch FROM clock_timestamp()) AS DOUBLE PRECISION)"
 
@@ -60,10 +69,33 @@ class LeaseQueries(Queries):
             )
         return frozenset(Lease(key=row["key"], owner=owner, term=row["term"]) for row in rows)
 
+    async def is_free(self, key: str) -> bool:
+        """Return True if no one holds a lease now."""
+        row = await self._one(f"SELECT 1 FROM leases WHERE key = :key AND until > {_NOW}", key=key)  # noqa: S608 - ours
+        return row is None
+
+    async def release_lease(self, lease: Lease) -> None:
+        """Give one lease back, so that the next holder need not wait for its end."""
+        async with self._driver.transaction() as session:
+            await session.execute(
+                f"UPDATE leases SET until = {_NOW} WHERE key = :key AND owner = :owner AND term = :term AND until > {_NOW}",  # noqa: S608, E501 - ours
+                {"key": lease.key, "owner": lease.owner, "term": lease.term},
+            )
+
     async def release_leases(self, owner: str) -> None:
         """Give all leases of an owner back; the next holder has a higher term all the same."""
         async with self._driver.transaction() as session:
-            await session.execute("UPDATE leases SET until = 0 WHERE owner = :owner", {"owner": owner})
+            await session.execute(
+                f"UPDATE leases SET until = {_NOW} WHERE owner = :owner AND until > {_NOW}",  # noqa: S608 - our own SQL
+                {"owner": owner},
+            )
+
+    async def delete_old_leases(self) -> None:
+        """Delete the own leases of replicas that ended long ago: no payment is left to them by now."""
+        async with self._driver.transaction() as session:
+            await session.execute(
+                f"DELETE FROM leases WHERE key LIKE '{REPLICA_KEY}%' AND until < {_NOW} - {OLD_SECONDS}"  # noqa: S608 - ours
+            )
 
 
 async def check_lease(session: Session, lease: Lease) -> None:
@@ -79,3 +111,35 @@ async def check_lease(session: Session, lease: Lease) -> None:
     )
     if row is None:
         raise LedgerError(f"Another replica has the lease {lease.key} by now.", NextStep("{0}.", Repeat()))
+
+
+class FencedDriver:
+    """The `Driver` protocol under a lease: each transaction begins with a check that it is still held.
+
+    Reading and closing are those of the driver underneath.
+    """
+
+    def __init__(self, driver: Driver, check: Callable[[Session], Awaitable[None]]) -> None:
+        """Set up a driver.
+
+        Args:
+            driver: Runs the statements.
+            check: Raises a `LedgerError` unless this process may still write.
+        """
+        self._driver = driver
+        self._check = check
+        self.owner = driver.owner
+        self.reading = driver.reading
+        self.erase_old_pages = driver.erase_old_pages
+        self.close = driver.close
+
+    @asynccontextmanager
+    async def transaction(self, *, wait: bool = True, budget_of: str | None = None) -> AsyncGenerator[Session]:
+        """Begin a transaction; see `Driver`.
+
+        Raises:
+            LedgerError: The lease has ended; nothing is written.
+        """
+        async with self._driver.transaction(wait=wait, budget_of=budget_of) as session:
+            await self._check(session)
+            yield session

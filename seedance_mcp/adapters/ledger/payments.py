@@ -7,9 +7,9 @@ from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
 
 from seedance_mcp.adapters.ledger import untracked_payments, verifying
-from seedance_mcp.adapters.ledger.driver import Queries, Row, bind_keys
+from seedance_mcp.adapters.ledger.driver import Queries, Row, Session, bind_keys
 from seedance_mcp.adapters.ledger.freezes import drop_freeze, find_freeze, put_freeze
-from seedance_mcp.adapters.ledger.rows import is_gone, make_storable, name_ourselves, read_payment
+from seedance_mcp.adapters.ledger.rows import is_gone, make_storable, read_payment
 from seedance_mcp.adapters.ledger.transaction import BudgetTransaction, insert_recipient, select_wrong_totals
 from seedance_mcp.core.errors import LedgerError
 from seedance_mcp.core.freezes import Freeze, check_not_frozen
@@ -73,7 +73,7 @@ class PaymentQueries(Queries):
                     "credential_sha256": credential_sha256,
                     "hold_until": hold_until,
                     "lease_until": lease_until,
-                    "lease_owner": name_ourselves(),
+                    "lease_owner": session.owner,
                     "now": now,
                     "id": payment.id,
                 },
@@ -88,7 +88,7 @@ class PaymentQueries(Queries):
             await session.check_storage(
                 payment_state="held", amount_micro_usdc=payment.cost_micro_usdc, payment_id=payment.id
             )  # its credential may be sent again, which another ledger does not know of
-            found = await session.fetch_one("SELECT lease_owner FROM payments WHERE id = :id", {"id": payment.id})
+            found = await _select_payment(session, payment.id)
             row = await session.fetch_one(
                 """UPDATE payments SET lease_until = :lease_until, lease_owner = :lease_owner,
                                        interruptions = interruptions + CASE WHEN lease_until > 0 THEN 1 ELSE 0 END
@@ -96,10 +96,10 @@ class PaymentQueries(Queries):
                          AND (lease_until <= :now OR :owner_is_gone = 1) RETURNING *""",
                 {
                     "lease_until": lease_until,
-                    "lease_owner": name_ourselves(),
+                    "lease_owner": session.owner,
                     "id": payment.id,
                     "now": now,
-                    "owner_is_gone": int(found is not None and is_gone(found["lease_owner"])),
+                    "owner_is_gone": int(found is not None and _is_left(found)),
                 },
             )
         return None if row is None else read_payment(row)
@@ -121,7 +121,11 @@ class PaymentQueries(Queries):
         chain_checked: bool = False,
         fee_micro_usdc: int | None = None,
     ) -> Payment:
-        """Write the end of a payment with its raw answer. A settled one stays settled; a late answer completes it."""
+        """Write the end of a payment with its raw answer. A settled one stays settled; a late answer completes it.
+
+        A studio's refusal counts only from the process that still has the lease: where another one has taken it over
+        and sent the credential too, the studio may have refused it as used already.
+        """
         receipt = outcome.receipt if isinstance(outcome, Settled) else None
         answer = outcome.answer if isinstance(outcome, Settled) else None
         async with self._lock_payments() as session:
@@ -134,7 +138,8 @@ class PaymentQueries(Queries):
                                        fee_micro_usdc = CASE WHEN :fee < fee_micro_usdc THEN :fee
                                                              ELSE fee_micro_usdc END
                    WHERE id = :id AND (state IN ('signed', 'refused') OR (
-                       state = 'settled' AND :is_answered = 1 AND length(coalesce(answer, '')) = 0)) RETURNING *""",
+                       state = 'settled' AND :is_answered = 1 AND length(coalesce(answer, '')) = 0))
+                     AND (:is_refusal = 0 OR lease_until = :lease_until) RETURNING *""",
                 {
                     "state": "settled" if isinstance(outcome, Settled) else "refused",
                     "reason": None if isinstance(outcome, Settled) else make_storable(outcome.reason),
@@ -147,6 +152,8 @@ class PaymentQueries(Queries):
                     "fee": fee_micro_usdc,
                     "id": payment.id,
                     "is_answered": int(bool(answer)),
+                    "is_refusal": int(isinstance(outcome, Refused) and not chain_checked),
+                    "lease_until": payment.lease_until,
                 },
             )
             row = row or await session.fetch_one("SELECT * FROM payments WHERE id = :id", {"id": payment.id})
@@ -185,7 +192,8 @@ class PaymentQueries(Queries):
 
     async def find_payment(self, payment_id: int) -> Payment | None:
         """Return a payment by its number."""
-        row = await self._one("SELECT * FROM payments WHERE id = :id", id=payment_id)
+        async with self._driver.reading() as session:
+            row = await _select_payment(session, payment_id)
         return None if row is None else read_payment(row)
 
     async def unverified_payments(self, *, after_id: int, limit: int, now: float) -> list[Payment]:
@@ -340,6 +348,17 @@ class PaymentQueries(Queries):
     async def close(self) -> None:
         """Close the ledger."""
         await self._driver.close()
+
+
+async def _select_payment(session: Session, payment_id: int) -> Row | None:
+    return await session.fetch_one(
+        f"SELECT *, {session.owner_is_gone} AS owner_is_gone FROM payments WHERE id = :id",  # noqa: S608 - ours
+        {"id": payment_id},
+    )
+
+
+def _is_left(row: Row) -> bool:
+    return bool(row["owner_is_gone"]) or is_gone(row["lease_owner"])
 
 
 def _read(row: Row | None, payment: Payment) -> Payment:

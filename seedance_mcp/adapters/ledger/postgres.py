@@ -5,10 +5,12 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from functools import partial
 
 from seedance_mcp.adapters.ledger.callers import CallerTransaction, select_caps
+from seedance_mcp.adapters.ledger.claims import ClaimQueries, check_claim
 from seedance_mcp.adapters.ledger.jobs import JobQueries
-from seedance_mcp.adapters.ledger.leases import LeaseQueries
+from seedance_mcp.adapters.ledger.leases import FencedDriver, Lease, LeaseQueries, check_lease
 from seedance_mcp.adapters.ledger.objects import ObjectQueries
 from seedance_mcp.adapters.ledger.payments import PaymentQueries
 from seedance_mcp.adapters.ledger.postgres_driver import IDLE_SECONDS, LOCK_SECONDS, PostgresDriver
@@ -21,7 +23,15 @@ from seedance_mcp.core.limits import BudgetCap
 
 
 class PostgresLedger(
-    PaymentQueries, JobQueries, UploadQueries, LeaseQueries, QuoteQueries, ObjectQueries, SlotQueries, TokenQueries
+    PaymentQueries,
+    JobQueries,
+    UploadQueries,
+    LeaseQueries,
+    ClaimQueries,
+    QuoteQueries,
+    ObjectQueries,
+    SlotQueries,
+    TokenQueries,
 ):
     """The `Ledger` protocol on a PostgreSQL database, with what replicas need in addition."""
 
@@ -53,6 +63,20 @@ class PostgresLedger(
     def for_caller(self, caller: str) -> PostgresLedger:
         """Return the same ledger for one caller: its payments are the caller's, and count against both budgets."""
         return PostgresLedger(self._driver, caller)
+
+    @property
+    def owner(self) -> str:
+        """Return the name of this replica in leases and claims: another one at each start."""
+        return self._driver.owner
+
+    def under_lease(self, lease: Lease) -> PostgresLedger:
+        """Return the same ledger for the holder of a lease: it writes nothing once another replica may have it."""
+        return PostgresLedger(FencedDriver(self._driver, partial(check_lease, lease=lease)), self._caller)
+
+    def under_claim(self, job_id: str) -> PostgresLedger:
+        """Return the same ledger for the replica that saves a video: it writes nothing once its claim has lapsed."""
+        check = partial(check_claim, job_id=job_id, owner=self.owner)
+        return PostgresLedger(FencedDriver(self._driver, check), self._caller)
 
     @asynccontextmanager
     async def lock_budget(self) -> AsyncGenerator[CallerTransaction]:

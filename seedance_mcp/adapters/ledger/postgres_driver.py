@@ -13,6 +13,7 @@ added to what it writes and compares, and taken from what it reads.
 from __future__ import annotations
 
 import re
+import secrets
 import selectors
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
@@ -27,6 +28,7 @@ from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool, PoolClosed
 
 from seedance_mcp.adapters.ledger.driver import Row
+from seedance_mcp.adapters.ledger.rows import name_ourselves
 from seedance_mcp.core.error_base import PaymentState
 from seedance_mcp.core.errors import LedgerError
 from seedance_mcp.core.next_steps import NextStep, Repeat
@@ -69,6 +71,7 @@ class PostgresDriver:
 
     Attributes:
         name: The database's name for texts, without a password.
+        owner: Our name in leases, another one at each start.
     """
 
     def __init__(
@@ -91,6 +94,7 @@ class PostgresDriver:
             LedgerError: The URL cannot be read.
         """
         self.name = describe_database(url)
+        self.owner = name_ourselves(secrets.token_hex(4))
         self._clock = clock
         self._offset = 0
         self._begin = _BEGIN.format(lock_seconds=lock_seconds, idle_seconds=idle_seconds)
@@ -173,7 +177,7 @@ class PostgresDriver:
 
     async def _take(self) -> PostgresSession:
         with translate_errors(self.name):
-            return PostgresSession(await self._pool.getconn(), self.name, self._offset)
+            return PostgresSession(await self._pool.getconn(), self.name, self.owner, self._offset)
 
     async def _give_back(self, session: PostgresSession) -> None:
         await self._pool.putconn(session.connection)
@@ -190,14 +194,19 @@ class PostgresSession:
     """The `Session` protocol on one connection.
 
     Attributes:
+        owner_is_gone: SQL that is 1 if the process named by the column `lease_owner` stopped renewing its own lease.
+        owner: Our name in leases.
         connection: The connection.
         offset: Seconds that the database's clock is ahead of ours.
         renew: Replaces a lost connection while only single statements are read; None in a transaction.
     """
 
-    def __init__(self, connection: Connection, name: str, offset: int) -> None:
+    owner_is_gone = "owner_is_gone(lease_owner)"
+
+    def __init__(self, connection: Connection, name: str, owner: str, offset: int) -> None:
         self.connection = connection
         self._name = name
+        self.owner = owner
         self.offset = offset
         self.renew: Callable[[PostgresSession], Awaitable[None]] | None = None
 

@@ -20,6 +20,7 @@ JOB_QUERY = """
            receipt_transaction, adopted, verified, document, chain_checked, state AS payment_state
     FROM jobs JOIN payments ON payments.id = jobs.payment_id"""
 """Jobs with what their payments know of them."""
+_START_MARK = "#"
 
 
 def make_storable(text: str | None) -> str | None:
@@ -40,9 +41,14 @@ def read_json(text: str) -> Json:
     return cast("Json", document) if isinstance(document, dict) else {}
 
 
-def name_ourselves() -> str:
-    """Return the owner to write in a lease: the scope of our process number, and the number."""
-    return f"{_find_place() or socket.gethostname()}:{os.getpid()}"
+def name_ourselves(start: str = "") -> str:
+    """Return the owner to write in a lease: the scope of our process number, and the number.
+
+    Args:
+        start: Tells this owner from earlier ones, and from others of this process, if replicas have one ledger.
+    """
+    place = _find_place() or socket.gethostname()
+    return f"{place}{_START_MARK + start if start else ''}:{os.getpid()}"
 
 
 def _find_place() -> str | None:
@@ -62,7 +68,7 @@ def _find_place() -> str | None:
 def is_gone(owner: str) -> bool:
     """Return True if the owner of a lease was a process of this scope that no longer runs; if unsure, it runs."""
     place, _, pid = owner.rpartition(":")
-    if os.name != "posix" or place != _find_place() or not pid.isdigit():
+    if os.name != "posix" or place.partition(_START_MARK)[0] != _find_place() or not pid.isdigit():
         return False
     try:
         os.kill(int(pid), 0)
@@ -87,9 +93,9 @@ def _receipt(row: Row) -> Receipt | None:
 
 
 def read_payment(row: Row) -> Payment:
-    """Read a row of `payments`, without the lease of a process that no longer runs."""
+    """Read a row of `payments`, without the lease of a process that no longer runs or renews its own lease."""
     read = {"arguments", "document", "hold_until", "idempotency_key", "lease_until", "receipt", "chain_checked"}
-    gone = is_gone(row["lease_owner"])
+    gone = bool(row.get("owner_is_gone")) or is_gone(row["lease_owner"])
     return Payment(
         **{name: row[name] for name in set(Payment.__dataclass_fields__) - read},
         idempotency_key=row["fingerprint"],

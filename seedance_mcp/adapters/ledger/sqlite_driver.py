@@ -25,6 +25,7 @@ import anyio
 from seedance_mcp.adapters.ledger.driver import Row
 from seedance_mcp.adapters.ledger.files import OpenFile
 from seedance_mcp.adapters.ledger.migrations import MIGRATIONS
+from seedance_mcp.adapters.ledger.rows import name_ourselves
 from seedance_mcp.core.error_base import PaymentState
 from seedance_mcp.core.errors import LedgerError
 from seedance_mcp.core.next_steps import NextStep, Repeat
@@ -45,6 +46,11 @@ class SQLiteDriver:
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="ledger")
         self._lock = anyio.Lock()
         self._opened: tuple[sqlite3.Connection, OpenFile] | None = None
+
+    @property
+    def owner(self) -> str:
+        """Return our name in leases."""
+        return name_ourselves()
 
     async def open(self) -> None:
         """Open or create the file and bring its schema up to date.
@@ -105,12 +111,23 @@ class SQLiteDriver:
 
 
 class SQLiteSession:
-    """The `Session` protocol on one SQLite connection."""
+    """The `Session` protocol on one SQLite connection.
+
+    Attributes:
+        owner_is_gone: SQL for what this database does not know: reading a row asks the operating system.
+    """
+
+    owner_is_gone = "0"
 
     def __init__(self, db: sqlite3.Connection, open_file: OpenFile, thread: ThreadPoolExecutor) -> None:
         self._db = db
         self._open_file = open_file
         self._thread = thread
+
+    @property
+    def owner(self) -> str:
+        """Return our name in leases."""
+        return name_ourselves()
 
     async def run(self, work: Callable[[sqlite3.Connection], T]) -> T:
         """Run a function on the connection in the driver's thread.

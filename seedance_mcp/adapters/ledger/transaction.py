@@ -7,7 +7,7 @@ import json
 from seedance_mcp.adapters.ledger import untracked, untracked_payments
 from seedance_mcp.adapters.ledger.driver import Session, bind_keys
 from seedance_mcp.adapters.ledger.freezes import find_freeze
-from seedance_mcp.adapters.ledger.rows import name_ourselves, read_payment
+from seedance_mcp.adapters.ledger.rows import read_payment
 from seedance_mcp.core.freezes import Freeze
 from seedance_mcp.core.limits import DAY_SECONDS, BudgetCap, Spend
 from seedance_mcp.core.records import Payment, WrongTotal
@@ -52,7 +52,8 @@ class BudgetTransaction:
     async def find_latest_payment(self, keys: tuple[str, ...]) -> Payment | None:
         """Return the latest payment of any of these idempotency keys."""
         marks, parameters = bind_keys(keys)
-        query = f"SELECT * FROM payments WHERE fingerprint IN ({marks}) ORDER BY id DESC LIMIT 1"  # noqa: S608 - marks
+        query = f"""SELECT *, {self._session.owner_is_gone} AS owner_is_gone FROM payments
+                    WHERE fingerprint IN ({marks}) ORDER BY id DESC LIMIT 1"""  # noqa: S608 - marks
         row = await self._session.fetch_one(query, parameters)
         return None if row is None else read_payment(row)
 
@@ -103,7 +104,7 @@ class BudgetTransaction:
                 "arguments": json.dumps(request.arguments), "wallet": wallet, "rail": offer.rail,
                 "network": offer.network, "pay_to": offer.pay_to, "amount_micro_usdc": offer.amount_micro_usdc,
                 "fee_micro_usdc": fee_micro_usdc, "reserved_until": hold_until, "now": now,
-                "lease_owner": name_ourselves(), "caller": self._caller,
+                "lease_owner": self._session.owner, "caller": self._caller,
             },
         )  # fmt: skip
         assert row is not None  # noqa: S101 - RETURNING gives the inserted row

@@ -111,7 +111,11 @@ CREATE TABLE jobs (
     pruned_at DOUBLE PRECISION,
     caller TEXT NOT NULL DEFAULT '',
     video_key TEXT,
-    thumbnail_key TEXT
+    thumbnail_key TEXT,
+    claim_owner TEXT NOT NULL DEFAULT '',
+    claim_until DOUBLE PRECISION NOT NULL DEFAULT 0,
+    failures INTEGER NOT NULL DEFAULT 0,
+    problem TEXT
 );
 CREATE INDEX jobs_by_caller ON jobs (caller, created_at);
 CREATE INDEX jobs_unfinished ON jobs (studio) WHERE status <> 'failed' AND file IS NULL AND video_key IS NULL;
@@ -266,3 +270,38 @@ BEGIN
 END $$;
 CREATE TRIGGER jobs_caller BEFORE INSERT ON jobs FOR EACH ROW EXECUTE FUNCTION take_caller();
 CREATE TRIGGER uploads_caller BEFORE INSERT ON uploads FOR EACH ROW EXECUTE FUNCTION take_caller();
+
+-- Whether the owner of a payment's lease is a replica that has stopped renewing its own lease. One that never had such
+-- a lease is not judged: its payment's lease ends by its time.
+CREATE FUNCTION owner_is_gone(owner_name TEXT) RETURNS INTEGER LANGUAGE sql STABLE AS $$
+    SELECT CASE WHEN EXISTS (
+        SELECT 1 FROM leases WHERE key = 'replica:' || owner_name AND until <= extract(epoch FROM clock_timestamp())
+    ) THEN 1 ELSE 0 END
+$$;
+
+-- Every replica hears of a changed job (channel `seedance_jobs`), and of one that is complete and not saved.
+CREATE FUNCTION notify_job() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_notify('seedance_jobs', NEW.job_id);
+    IF NEW.status = 'complete' AND NEW.file IS NULL AND NEW.video_key IS NULL THEN
+        PERFORM pg_notify('seedance_unsaved', NEW.job_id);
+    END IF;
+    RETURN NULL;
+END $$;
+CREATE TRIGGER jobs_insert_notify AFTER INSERT ON jobs FOR EACH ROW EXECUTE FUNCTION notify_job();
+CREATE TRIGGER jobs_update_notify AFTER UPDATE ON jobs FOR EACH ROW WHEN (
+    (OLD.status, OLD.progress, OLD.error, OLD.video_url, OLD.thumbnail_url, OLD.file, OLD.thumbnail, OLD.video_key,
+     OLD.thumbnail_key, OLD.expired_at, OLD.stalled_at, OLD.note, OLD.pruned_at, OLD.problem)
+    IS DISTINCT FROM
+    (NEW.status, NEW.progress, NEW.error, NEW.video_url, NEW.thumbnail_url, NEW.file, NEW.thumbnail, NEW.video_key,
+     NEW.thumbnail_key, NEW.expired_at, NEW.stalled_at, NEW.note, NEW.pruned_at, NEW.problem)
+) EXECUTE FUNCTION notify_job();
+
+-- A lease that is given back passes at once (channel `seedance_leases`).
+CREATE FUNCTION notify_lease() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    PERFORM pg_notify('seedance_leases', NEW.key);
+    RETURN NULL;
+END $$;
+CREATE TRIGGER leases_notify AFTER UPDATE ON leases FOR EACH ROW WHEN (NEW.until < OLD.until)
+    EXECUTE FUNCTION notify_lease();

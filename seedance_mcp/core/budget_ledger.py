@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol
 
 from seedance_mcp.core.freezes import Freeze
-from seedance_mcp.core.limits import BudgetCap, Spend
+from seedance_mcp.core.limits import Cap, Spend
 from seedance_mcp.core.records import Payment
 from seedance_mcp.core.wire.offers import Offer
 from seedance_mcp.core.wire.responses import PaidRequest
@@ -18,7 +18,7 @@ class BudgetReader(Protocol):
         """Sum the budget: settled rows and every row that still may settle."""
         ...
 
-    async def find_caps(self, now: float) -> tuple[BudgetCap, ...]:
+    async def find_caps(self, now: float) -> tuple[Cap, ...]:
         """Return the caps that the ledger itself keeps, such as a caller's, with what counts against each."""
         ...
 
@@ -27,7 +27,7 @@ class BudgetReader(Protocol):
         ...
 
     async def find_freeze(self) -> Freeze | None:
-        """Return the owner's freeze, if there is one."""
+        """Return the freeze that stops this caller, if there is one: the owner's of everything, or of the caller."""
         ...
 
     async def find_recipients(self, studio: str, network: str) -> frozenset[str]:

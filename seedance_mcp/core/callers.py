@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import re
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
+from typing import Literal
 
 SCOPES = ("read", "spend", "admin")
 """See its own jobs, prices and limits; buy within its caps; see everything of the wallet."""
@@ -39,6 +40,8 @@ class Caller:
         return "admin" in self.scopes
 
 
+CallerScope = Literal["caller", "team"]
+"""Whether each caller has its own purchases, or all callers share theirs, and so see each other's jobs."""
 OWNER = Caller("", "owner", frozenset(SCOPES))
 """The caller of a server on stdio, and of the command line."""
 
@@ -60,6 +63,15 @@ class CallerCaps:
     max_per_month_micro_usdc: int | None = None
     max_total_micro_usdc: int | None = None
     max_open: int | None = None
+
+
+NO_CAPS = CallerCaps()
+"""No caps of its own."""
+
+
+def merge_caps(own: CallerCaps, defaults: CallerCaps) -> CallerCaps:
+    """Return a caller's own caps, and the defaults where it has none."""
+    return CallerCaps(**{name: asdict(defaults)[name] if cap is None else cap for name, cap in asdict(own).items()})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -8,6 +8,9 @@ the prompt are removed, and an omitted argument gets the dialect's default. A pu
 own dialect. A lookup tries the keys of every dialect and version, so that neither a studio that changes its dialect nor
 an update of this program pays for anything again.
 
+Of several callers, each has keys of its own: the caller is part of them, and no lookup of a caller's tries a key
+without it. An upload has one key for the whole wallet.
+
 Pictures are identified by the SHA-256 of their original bytes. The same photo with other metadata is another picture.
 
 This module reads no clock, no settings and no ledger. A published version never changes: add another one.
@@ -41,7 +44,7 @@ class GenerationKeys:
         classic: In the classic dialect.
         current: In the current dialect, with the arguments that it has.
         current_with_audio: The same at a studio whose current dialect has a switch for audio.
-        v0: By the rules before version 1; used for lookups only.
+        v0: By the rules before version 1; used for lookups only. Empty for a caller, which those did not have.
         seed_minus_one: For a request without a seed, the keys that the same request had while a seed of -1, which now
             means none, was a seed; used for lookups only.
     """
@@ -49,7 +52,7 @@ class GenerationKeys:
     classic: str
     current: str
     current_with_audio: str
-    v0: str
+    v0: str = ""
     seed_minus_one: tuple[str, ...] = ()
 
     def choose(self, dialect: str, *, carries_audio: bool) -> str:
@@ -62,10 +65,10 @@ class GenerationKeys:
     def all(self) -> tuple[str, ...]:
         """Return every key for a lookup, without duplicates."""
         keys = (self.current, self.current_with_audio, self.classic, self.v0, *self.seed_minus_one)
-        return tuple(dict.fromkeys(keys))
+        return tuple(dict.fromkeys(key for key in keys if key))
 
 
-def generation_keys(asked: Mapping[str, object], *, wallet: str, studio: str) -> GenerationKeys:
+def generation_keys(asked: Mapping[str, object], *, wallet: str, studio: str, caller: str = "") -> GenerationKeys:
     """Compute the keys of a video request.
 
     Args:
@@ -74,7 +77,9 @@ def generation_keys(asked: Mapping[str, object], *, wallet: str, studio: str) ->
             `aspect_ratio` (never `auto`), `camera_fixed`, `generate_audio`, `seed`, `take`.
         wallet: The paying address, in any case.
         studio: The studio's origin.
+        caller: Whose purchase it is; empty where all who use the ledger share their purchases.
     """
+    whose = {"caller": caller} if caller else {}
 
     def key(dialect: str, *, carries_audio: bool, **changed: object) -> str:
         return _hash(
@@ -84,19 +89,20 @@ def generation_keys(asked: Mapping[str, object], *, wallet: str, studio: str) ->
                 "dialect": dialect,
                 "studio": studio,
                 "wallet": wallet.lower(),
+                **whose,
                 **normalise({**asked, **changed}, dialect, carries_audio=carries_audio),
             }
         )
 
     seed_minus_one: tuple[str, ...] = ()
     if asked["seed"] is None:
-        v0 = _generation_key_v0({**asked, "seed": -1}, wallet=wallet, studio=studio)
+        v0 = "" if caller else _generation_key_v0({**asked, "seed": -1}, wallet=wallet, studio=studio)
         seed_minus_one = (key("classic", carries_audio=True, seed=-1), v0)
     return GenerationKeys(
         classic=key("classic", carries_audio=True),
         current=key("current", carries_audio=False),
         current_with_audio=key("current", carries_audio=True),
-        v0=_generation_key_v0(asked, wallet=wallet, studio=studio),
+        v0="" if caller else _generation_key_v0(asked, wallet=wallet, studio=studio),
         seed_minus_one=seed_minus_one,
     )
 

@@ -46,14 +46,25 @@ from typing import Protocol
 
 from seedance_mcp.core.budget_ledger import BudgetReader, LedgerTransaction
 from seedance_mcp.core.freezes import Freeze
-from seedance_mcp.core.records import Job, Payment, UntrackedJob, UntrackedPayment, Upload, UrlSnapshot, WrongTotal
+from seedance_mcp.core.limits import Spend
+from seedance_mcp.core.records import Job, Payment, UntrackedJob, UntrackedPayment, WrongTotal
+from seedance_mcp.core.upload_ledger import UploadLedger
 from seedance_mcp.core.wire.jobs import JobStatus, Status
 from seedance_mcp.core.wire.json import Json
 from seedance_mcp.core.wire.responses import PaidRequest, Receipt, Refused, Settled
 
 
 class PaymentLedger(BudgetReader, Protocol):
-    """Payments, the budget and the owner's freeze. Every method raises `LedgerError` if the ledger cannot be used."""
+    """Payments, the budget and the owner's freeze. Every method raises `LedgerError` if the ledger cannot be used.
+
+    A ledger may be that of one caller (`for_caller`). New payments are then the caller's. What is shown to people
+    (`held_payments`, `recent_payments`, `find_visible_spend`, `find_job`, `recent_jobs`) is the caller's alone; what
+    keeps the wallet from paying twice reads the payments and jobs of everyone.
+    """
+
+    async def find_visible_spend(self, now: float) -> Spend:
+        """Sum what this caller may see of the budget: its own payments, or the wallet's."""
+        ...
 
     def lock_budget(self) -> AbstractAsyncContextManager[LedgerTransaction]:
         """Begin the transaction of a single writer: no other process sums or reserves the budget until it ends.
@@ -149,7 +160,11 @@ class PaymentLedger(BudgetReader, Protocol):
         ...
 
     async def held_payments(self, now: float) -> list[Payment]:
-        """Return every payment that holds budget and is not settled; of every wallet."""
+        """Return every payment that holds budget and is not settled; of every wallet, and of this caller."""
+        ...
+
+    async def awaited_payments(self, wallet: str, now: float) -> list[Payment]:
+        """Return the generations of a wallet, of everyone, whose job may still be found in the studio's list."""
         ...
 
     async def settled_without_result(self, wallet: str) -> list[Payment]:
@@ -262,6 +277,10 @@ class JobLedger(Protocol):
         """Return a job by the studio's id."""
         ...
 
+    async def has_job(self, job_id: str) -> bool:
+        """Return True if a job of anyone is in the ledger."""
+        ...
+
     async def find_latest_job(self, keys: tuple[str, ...]) -> Job | None:
         """Return the latest job that was bought under any of these idempotency keys."""
         ...
@@ -305,58 +324,12 @@ class JobLedger(Protocol):
         ...
 
 
-class UploadLedger(Protocol):
-    """Uploads, pictures at public URLs, and what studios declared. Every method raises `LedgerError`."""
-
-    async def record_upload(self, upload: Upload) -> None:
-        """Write down a hosted image; its ticket's token is of no more use, and is taken out."""
-
-    async def scrub_tickets(self, now: float) -> None:
-        """Take the tokens out of tickets that have expired or were used."""
-
-    async def find_upload(self, sha256: str, *, studio: str, wallet: str) -> Upload | None:
-        """Return the hosted copy of these bytes."""
-        ...
-
-    async def find_upload_by_url(self, image_url: str, *, studio: str) -> Upload | None:
-        """Return the upload behind one of our own hosted URLs."""
-        ...
-
-    async def find_upload_of(self, payment: Payment) -> Upload | None:
-        """Return what an upload payment bought, also if the studio no longer hosts it."""
-        ...
-
-    async def latest_upload(self, *, studio: str, wallet: str) -> Upload | None:
-        """Return any hosted image of ours, to ask for a price with."""
-        ...
-
-    async def forget_upload(self, image_url: str) -> None:
-        """Write that the studio no longer hosts an image."""
-        ...
-
-    async def remember_url(self, snapshot: UrlSnapshot) -> None:
-        """Write down which picture was at a public URL."""
-        ...
-
-    async def find_url_snapshot(self, url: str, *, since: float) -> UrlSnapshot | None:
-        """Return the picture that was last at a URL."""
-        ...
-
-    async def record_contract(self, studio: str, model: str, contract: Json, *, now: float) -> None:
-        """Write what a studio declares for a model's route; never waits for another process's transaction.
-
-        Raises:
-            LedgerError: Among others, that the ledger is locked just now.
-        """
-        ...
-
-    async def find_contract(self, studio: str, model: str) -> Json | None:
-        """Return what a studio last declared for a model's route."""
-        ...
-
-
 class Ledger(PaymentLedger, JobLedger, UploadLedger, Protocol):
     """The ledger of one profile: all of it."""
+
+    def for_caller(self, caller: str) -> Ledger:
+        """Return the ledger of one caller; the same ledger where it knows no callers."""
+        ...
 
     async def close(self) -> None:
         """Close it."""

@@ -134,14 +134,22 @@ NO_BALANCES = WalletBalances()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Spend:
-    """The sums of the ledger: settled payments, and all others that may still settle."""
+    """The sums of the ledger: settled payments, and all others that may still settle.
+
+    Attributes:
+        last_day_micro_usdc: In the last 24 hours.
+        total_micro_usdc: In all.
+        is_private: True if they include payments of others, so that no text for the caller may name what is left.
+    """
 
     last_day_micro_usdc: int = 0
     total_micro_usdc: int = 0
+    is_private: bool = False
 
     def plus(self, amount_micro_usdc: int) -> Spend:
         """Return the sums after another payment of this amount."""
-        return Spend(
+        return replace(
+            self,
             last_day_micro_usdc=self.last_day_micro_usdc + amount_micro_usdc,
             total_micro_usdc=self.total_micro_usdc + amount_micro_usdc,
         )
@@ -149,11 +157,34 @@ class Spend:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BudgetCap:
-    """One cap that the ledger keeps itself, such as a caller's per day, and what counts against it."""
+    """One cap that the ledger keeps itself, such as a caller's per day, and what counts against it.
+
+    Attributes:
+        is_private: True if others' payments count against it, too, so that no text for the caller may name the rest.
+    """
 
     max_micro_usdc: int
     spent_micro_usdc: int
     name: str
+    is_private: bool = False
+
+    @property
+    def left_micro_usdc(self) -> int:
+        """Return what may still be spent, never below zero."""
+        return max(0, self.max_micro_usdc - self.spent_micro_usdc)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenCap:
+    """How many purchases may be open at a time, and how many are: running jobs, and payments without a job yet."""
+
+    max_open: int
+    open: int
+    name: str
+    is_private: bool = False
+
+
+Cap = BudgetCap | OpenCap
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,9 @@ class PreparedRequest:
     keys: GenerationKeys
 
 
-async def prepare(request: VideoRequest, *, images: SourceImages, limits: Limits, wallet: str) -> PreparedRequest:
+async def prepare(
+    request: VideoRequest, *, images: SourceImages, limits: Limits, wallet: str, caller: str = ""
+) -> PreparedRequest:
     """Read a request's pictures and compute its idempotency keys. It asks no studio and spends nothing.
 
     Args:
@@ -30,6 +32,7 @@ async def prepare(request: VideoRequest, *, images: SourceImages, limits: Limits
         images: Reads its pictures.
         limits: The owner's limits.
         wallet: The paying address.
+        caller: Whose purchase it is; see `generation_keys`.
 
     Raises:
         PolicyError: The owner does not allow the model.
@@ -59,5 +62,5 @@ async def prepare(request: VideoRequest, *, images: SourceImages, limits: Limits
         take=request.take,
     )
     check_request(normalised)
-    keys = generation_keys(normalised.arguments(), wallet=wallet, studio=images.studio.origin)
+    keys = generation_keys(normalised.arguments(), wallet=wallet, studio=images.studio.origin, caller=caller)
     return PreparedRequest(request=normalised, pictures=tuple(pictures), keys=keys)

@@ -70,6 +70,7 @@ class QuoteService:
         progress: Knows what was bought before.
         limits: What the owner allows.
         wallet: The paying address; empty without a wallet.
+        caller: Whose purchases they are; empty where all who use the ledger share them.
     """
 
     images: SourceImages
@@ -79,6 +80,7 @@ class QuoteService:
     ledger: Ledger
     limits: Limits
     wallet: str
+    caller: str = ""
 
     async def quote(
         self,
@@ -137,7 +139,7 @@ class QuoteService:
         return build_proposal(request, cost, recipients) if self.quoting.needs_approval(cost, recipients) else None
 
     async def _prepare(self, request: VideoRequest) -> PreparedRequest:
-        return await prepare(request, images=self.images, limits=self.limits, wallet=self.wallet)
+        return await prepare(request, images=self.images, limits=self.limits, wallet=self.wallet, caller=self.caller)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

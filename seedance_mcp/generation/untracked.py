@@ -62,12 +62,14 @@ class UntrackedJobs:
     Attributes:
         wallet: The paying address.
         now: Unix seconds.
+        caller: Whose purchases they are; see `generation_keys`.
     """
 
     studio: Studio
     ledger: Ledger
     wallet: str
     now: Callable[[], float]
+    caller: str = ""
     _lock: anyio.Lock = field(default_factory=anyio.Lock)
     _read: set[str] = field(default_factory=set[str])
     _verdicts: dict[tuple[str, str], Verdict] = field(default_factory=dict[tuple[str, str], Verdict])
@@ -115,7 +117,9 @@ class UntrackedJobs:
         arguments = prepared.request.arguments()
         missing = 0
         for take in range(1, prepared.request.take):
-            keys = generation_keys({**arguments, "take": take}, wallet=self.wallet, studio=self.studio.origin)
+            keys = generation_keys(
+                {**arguments, "take": take}, wallet=self.wallet, studio=self.studio.origin, caller=self.caller
+            )
             missing += await self.ledger.find_latest_payment(keys.all) is None
         return missing
 
@@ -173,13 +177,10 @@ class UntrackedJobs:
 
     async def _list_pending(self) -> list[Payment]:
         """Return the payments of the ledger whose job may still be found in the list: see `reconciler`."""
-        signed = [one for one in await self.ledger.held_payments(self.now()) if one.wallet == self.wallet]
-        return [one for one in signed if one.purpose == "generation"] + await self.ledger.settled_without_result(
-            self.wallet
-        )
+        return await self.ledger.awaited_payments(self.wallet, self.now())
 
     async def _is_unknown(self, job: JobStatus, pending: list[Payment]) -> bool:
-        if await self.ledger.find_job(job.job_id) is not None:
+        if await self.ledger.has_job(job.job_id):
             return False
         return not any(job.input is None or same_body(payment.body, job.input) for payment in pending)
 

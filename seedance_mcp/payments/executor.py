@@ -266,7 +266,7 @@ class PaymentExecutor:
         """
         if payment.receipt is not None:
             return
-        if await self.ledger.find_freeze() is not None:
+        if await self.ledger.for_caller(payment.caller).find_freeze() is not None:
             raise unknown_error(payment, "Spending is frozen, so it is not sent again.")
         if not await self._is_within_limits(payment):
             raise unknown_error(payment, "The limits forbid it by now, so it is not sent again.")
@@ -279,6 +279,7 @@ class PaymentExecutor:
             pay_to=payment.pay_to,
             model=None if payment.purpose == "upload" else str(payment.arguments.get("model", "")),
             cost_micro_usdc=payment.cost_micro_usdc,
+            caps=await self.ledger.for_caller(payment.caller).find_caps(self.now()),
         )
 
     async def _sign(self, payment: Payment, document: Mapping[str, object]) -> tuple[Credential, Mapping[str, object]]:

@@ -214,7 +214,7 @@ class Reconciler:
                 job
                 for job in page.jobs
                 if (job.created_at is None or first <= job.created_at <= last)
-                and await self.ledger.find_job(job.job_id) is None
+                and not await self.ledger.has_job(job.job_id)
             ]
             cursor = page.next_cursor
             if cursor is None or not page.jobs or _is_older(page.jobs[-1], first):

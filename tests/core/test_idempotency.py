@@ -39,8 +39,8 @@ OTHER: dict[str, Any] = {
 }
 
 
-def keys(wallet: str = WALLET, studio: str = STUDIO, **changes: Any) -> GenerationKeys:
-    return generation_keys(ASKED | changes, wallet=wallet, studio=studio)
+def keys(wallet: str = WALLET, studio: str = STUDIO, caller: str = "", **changes: Any) -> GenerationKeys:
+    return generation_keys(ASKED | changes, wallet=wallet, studio=studio, caller=caller)
 
 
 def test_known_keys_never_change() -> None:
@@ -70,6 +70,26 @@ def test_known_keys_never_change() -> None:
         "f6e859f13a0ac7dfe215a4fa9df0714bc2b751945e8daff7f20dfbcae4d30729",
         "f58c35a22fe4df31b6a1382b5c5318b08d310e3d8ca03c3d3614038c992901be",
     )
+
+
+def test_known_keys_of_a_caller_never_change() -> None:
+    text = (
+        '{"aspect_ratio":"16:9","caller":"ada","camera_fixed":false,"dialect":"classic","duration":4,'
+        f'"generate_audio":false,"image":"{"ab" * 32}","kind":"generation","last_image":null,'
+        '"model":"seedance-fast","prompt":"The \\"boat\\" sails \\ud83d\\udea4","resolution":"480p","seed":null,'
+        f'"studio":"{STUDIO}","take":1,"v":1,"wallet":"{WALLET.lower()}"}}'
+    )
+    ada = keys(caller="ada")
+    assert ada.classic == hashlib.sha256(text.encode()).hexdigest()
+    assert ada.classic == "5ce0e487441629e00f0dc504b62c0b23a2da83dd4e0a823dc9e65268157551a5"
+    assert ada.current == "3e5e7c8c5a495713cc8b1e4c05d014cd8cc2bb28a9ff02a1479e58a642136140"
+
+
+def test_no_key_of_a_caller_is_tried_for_another() -> None:
+    everyones = [set(keys(caller=caller).all) for caller in ("", "ada", "bob")]
+    assert len({key for one in everyones for key in one}) == sum(map(len, everyones))
+    assert keys(caller="") == keys()
+    assert "" not in keys(caller="ada").all
 
 
 def test_v0_is_the_text_that_earlier_ledgers_hashed() -> None:

@@ -2,49 +2,120 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass, replace
+
 from seedance_mcp.adapters.ledger import untracked, untracked_payments
 from seedance_mcp.adapters.ledger.driver import Row, Session
 from seedance_mcp.adapters.ledger.transaction import COUNTED, COUNTS, BudgetTransaction
-from seedance_mcp.core.limits import DAY_SECONDS, BudgetCap
+from seedance_mcp.core.callers import NO_CAPS, CallerCaps, merge_caps
+from seedance_mcp.core.limits import DAY_SECONDS, BudgetCap, Cap, OpenCap, Spend
 
 WINDOWS = {"day": DAY_SECONDS, "week": 7 * DAY_SECONDS, "month": 30 * DAY_SECONDS}
 """Lengths of the rolling windows. A calendar's day would allow twice the cap around midnight."""
+_WALLETS, _CALLERS = "wallet's", "caller's"
+
+
+OPEN_JOBLESS_SECONDS = DAY_SECONDS
+"""How long a payment that settled without a job counts as open."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Viewpoint:
+    """A caller, the caps that hold where its own row has none, and what it may see.
+
+    Attributes:
+        caller: Its id; empty for the owner.
+        defaults: Caps of every caller without its own.
+        sees_jobs: True if it may see the payments and jobs of everyone.
+        sees_sums: True if it may see what others have spent.
+    """
+
+    caller: str = ""
+    defaults: CallerCaps = NO_CAPS
+    sees_jobs: bool = True
+    sees_sums: bool = True
 
 
 class CallerTransaction(BudgetTransaction):
     """The transaction of a single writer, which also reads the caps that the database keeps."""
 
-    async def find_caps(self, now: float) -> tuple[BudgetCap, ...]:
+    def __init__(self, session: Session, viewpoint: Viewpoint) -> None:
+        super().__init__(session, viewpoint.caller)
+        self._viewpoint = viewpoint
+
+    async def spend(self, now: float) -> Spend:
+        """Sum the wallet's budget, in which the payments of all callers are."""
+        return replace(await super().spend(now), is_private=not self._viewpoint.sees_sums)
+
+    async def find_caps(self, now: float) -> tuple[Cap, ...]:
         """Return the caps that bind this caller, with what counts against each."""
-        return await select_caps(self._session, self._caller, now=now)
+        return await select_caps(self._session, self._viewpoint, now=now)
 
 
-async def select_caps(session: Session, caller: str, *, now: float) -> tuple[BudgetCap, ...]:
+async def select_caps(session: Session, viewpoint: Viewpoint, *, now: float) -> tuple[Cap, ...]:
     """Return the caps of the wallet's budget and of a caller's, with what counts against each."""
     rows = await session.fetch_all(
-        "SELECT * FROM budgets WHERE scope IN ('', :caller) ORDER BY scope", {"caller": caller}
+        "SELECT * FROM budgets WHERE scope IN ('', :caller) ORDER BY scope", {"caller": viewpoint.caller}
     )
-    return tuple([cap for row in rows for cap in await _read_caps(session, row, now)])
+    caps: list[Cap] = []
+    for row in rows:
+        own = CallerCaps(**{name: row[name] for name in CallerCaps.__dataclass_fields__})
+        caps += await _read_caps(session, row, merge_caps(own, viewpoint.defaults) if row["scope"] else own, now)
+    return tuple(replace(cap, is_private=True) if _is_private(cap, viewpoint) else cap for cap in caps)
 
 
-async def _read_caps(session: Session, row: Row, now: float) -> list[BudgetCap]:
+def _is_private(cap: Cap, viewpoint: Viewpoint) -> bool:
+    return not viewpoint.sees_sums and cap.name.startswith(_WALLETS)
+
+
+async def sum_own(session: Session, caller: str, *, now: float) -> Spend:
+    """Sum the payments of one caller."""
+    row = await session.fetch_one("SELECT spent_micro_usdc FROM budgets WHERE scope = :caller", {"caller": caller})
+    total = 0 if row is None else int(row["spent_micro_usdc"])
+    return Spend(
+        last_day_micro_usdc=await _sum_since(session, caller, since=now - DAY_SECONDS, now=now),
+        total_micro_usdc=total + await _sum_reserved(session, caller, now=now),
+    )
+
+
+async def _read_caps(session: Session, row: Row, own: CallerCaps, now: float) -> list[Cap]:
     scope = str(row["scope"])
-    whose = "caller's" if scope else "wallet's"
-    caps = [
+    whose = _CALLERS if scope else _WALLETS
+    chosen = asdict(own)
+    caps: list[Cap] = [
         BudgetCap(
-            max_micro_usdc=row[f"max_per_{window}_micro_usdc"],
+            max_micro_usdc=chosen[f"max_per_{window}_micro_usdc"],
             spent_micro_usdc=await _sum_since(session, scope, since=now - seconds, now=now),
             name=f"{whose} budget per {window}",
         )
         for window, seconds in WINDOWS.items()
-        if row[f"max_per_{window}_micro_usdc"] is not None
+        if chosen[f"max_per_{window}_micro_usdc"] is not None
     ]
-    if row["max_total_micro_usdc"] is not None:
+    if own.max_total_micro_usdc is not None:
         spent = row["spent_micro_usdc"] + await _sum_reserved(session, scope, now=now)
         caps.append(
-            BudgetCap(max_micro_usdc=row["max_total_micro_usdc"], spent_micro_usdc=spent, name=f"{whose} total budget")
+            BudgetCap(max_micro_usdc=own.max_total_micro_usdc, spent_micro_usdc=spent, name=f"{whose} total budget")
         )
+    if own.max_open is not None:
+        open_purchases = await count_open(session, scope, now=now)
+        caps.append(OpenCap(max_open=own.max_open, open=open_purchases, name=f"{whose} open purchases"))
     return caps
+
+
+async def count_open(session: Session, scope: str, *, now: float) -> int:
+    """Count the running jobs of a scope, and its payments that may still become one."""
+    jobs = "jobs.caller = :scope" if scope else "1 = 1"
+    payments = "payments.caller = :scope" if scope else "1 = 1"
+    row = await session.fetch_one(
+        f"""SELECT (SELECT count(*) FROM jobs WHERE status IN ('pending', 'loading') AND {jobs})
+                 + (SELECT count(*) FROM payments LEFT JOIN jobs ON jobs.payment_id = payments.id
+                    WHERE jobs.job_id IS NULL AND {payments} AND (
+                        state = 'signed' OR (state = 'reserved' AND hold_until > :now)
+                        OR (state = 'settled' AND purpose = 'generation' AND payments.created_at > :since)))
+                   AS open""",  # noqa: S608 - our own conditions
+        {"scope": scope, "now": now, "since": now - OPEN_JOBLESS_SECONDS},
+    )
+    return 0 if row is None else int(row["open"])
 
 
 async def _sum_since(session: Session, scope: str, *, since: float, now: float) -> int:

@@ -99,15 +99,28 @@ class Driver(Protocol):
 
 
 class Queries:
-    """What payments, jobs and uploads have in common: a driver, and the caller whom new payments belong to."""
+    """What payments, jobs and uploads have in common.
 
-    def __init__(self, driver: Driver, caller: str = "") -> None:
+    Attributes:
+        _driver: The database.
+        _caller: Whom new payments belong to; empty in a ledger without callers.
+        _viewer: The only caller whose payments and jobs are shown; None shows those of everyone.
+    """
+
+    def __init__(self, driver: Driver, caller: str = "", viewer: str | None = None) -> None:
         self._driver = driver
         self._caller = caller
+        self._viewer = viewer
 
     def _lock_payments(self) -> AbstractAsyncContextManager[Session]:
         """Begin the transaction of the only writer of payments."""
         return self._driver.transaction(budget_of=self._caller)
+
+    def _visible(self, table: str) -> tuple[str, dict[str, object]]:
+        """Return the condition for rows of `payments` or `jobs` that may be shown, and its parameters."""
+        if self._viewer is None:
+            return "1 = 1", {}
+        return f"{table}.caller = :viewer", {"viewer": self._viewer}
 
     async def _all(self, query: str, **parameters: object) -> list[Row]:
         async with self._driver.reading() as session:

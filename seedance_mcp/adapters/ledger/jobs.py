@@ -55,7 +55,8 @@ class JobQueries(Queries):
                     "has_ended": int(seen.ended), "is_stalled": int(seen.stalled), "job_id": seen.job_id,
                 },
             )  # fmt: skip
-        return await self.find_job(seen.job_id)
+            row = await session.fetch_one(f"{JOB_QUERY} WHERE job_id = :job_id", {"job_id": seen.job_id})
+        return None if row is None else read_job(row)
 
     async def end_jobs(self, studio: str, *, error: str, now: float) -> None:
         """Fail every unfinished job of a studio that no longer exists, also one whose finished video was not saved."""
@@ -126,9 +127,14 @@ class JobQueries(Queries):
         return read_job(row)
 
     async def find_job(self, job_id: str) -> Job | None:
-        """Return a job by the studio's id."""
-        row = await self._one(f"{JOB_QUERY} WHERE job_id = :job_id", job_id=job_id)
+        """Return a job by the studio's id; None for one that may not be shown."""
+        visible, parameters = self._visible("jobs")
+        row = await self._one(f"{JOB_QUERY} WHERE job_id = :job_id AND {visible}", job_id=job_id, **parameters)
         return None if row is None else read_job(row)
+
+    async def has_job(self, job_id: str) -> bool:
+        """Return True if a job of anyone is in the ledger."""
+        return await self._one("SELECT 1 AS found FROM jobs WHERE job_id = :job_id", job_id=job_id) is not None
 
     async def find_latest_job(self, keys: tuple[str, ...]) -> Job | None:
         """Return the latest job that was bought under any of these idempotency keys."""
@@ -157,7 +163,9 @@ class JobQueries(Queries):
 
     async def recent_jobs(self, limit: int) -> list[Job]:
         """Return the latest jobs, newest first."""
-        rows = await self._all(f"{JOB_QUERY} ORDER BY payment_id DESC LIMIT :limit", limit=limit)
+        visible, parameters = self._visible("jobs")
+        query = f"{JOB_QUERY} WHERE {visible} ORDER BY payment_id DESC LIMIT :limit"
+        rows = await self._all(query, limit=limit, **parameters)
         return [read_job(row) for row in rows]
 
     async def typical_seconds(self, arguments: Json) -> float | None:

@@ -13,7 +13,7 @@ from seedance_mcp.adapters.ledger.rows import is_gone, make_storable, read_payme
 from seedance_mcp.adapters.ledger.transaction import BudgetTransaction, insert_recipient, select_wrong_totals
 from seedance_mcp.core.errors import LedgerError
 from seedance_mcp.core.freezes import Freeze, check_not_frozen
-from seedance_mcp.core.limits import BudgetCap, Spend
+from seedance_mcp.core.limits import Cap, Spend
 from seedance_mcp.core.next_steps import NextStep, Repeat
 from seedance_mcp.core.records import Payment, UntrackedPayment, WrongTotal
 from seedance_mcp.core.wire.json import Json
@@ -35,7 +35,11 @@ class PaymentQueries(Queries):
         async with self._driver.reading() as session:
             return await BudgetTransaction(session).spend(now)
 
-    async def find_caps(self, now: float) -> tuple[BudgetCap, ...]:
+    async def find_visible_spend(self, now: float) -> Spend:
+        """Sum what may be shown of the budget: in a ledger without callers, all of it."""
+        return await self.spend(now)
+
+    async def find_caps(self, now: float) -> tuple[Cap, ...]:
         """Return the caps that the ledger itself keeps."""
         async with self._driver.reading() as session:
             return await BudgetTransaction(session, self._caller).find_caps(now)
@@ -62,7 +66,7 @@ class PaymentQueries(Queries):
         """
         async with self._lock_payments() as session:
             await session.check_storage()
-            check_not_frozen(await find_freeze(session))
+            check_not_frozen(await find_freeze(session, payment.caller))
             row = await session.fetch_one(
                 """UPDATE payments SET state = 'signed', document = :document, credential_sha256 = :credential_sha256,
                                        hold_until = :hold_until, lease_until = :lease_until,
@@ -228,10 +232,20 @@ class PaymentQueries(Queries):
 
     async def held_payments(self, now: float) -> list[Payment]:
         """Return signed payments, refused ones that no chain was asked about, and reservations that have not lapsed."""
+        visible, parameters = self._visible("payments")
+        return await self._list_held(visible, now=now, **parameters)
+
+    async def awaited_payments(self, wallet: str, now: float) -> list[Payment]:
+        """Return the generations of a wallet, of everyone, whose job may still be found in the studio's list."""
+        held = await self._list_held("wallet = :wallet AND purpose = 'generation'", wallet=wallet, now=now)
+        return held + await self.settled_without_result(wallet)
+
+    async def _list_held(self, condition: str, **parameters: object) -> list[Payment]:
         rows = await self._all(
-            """SELECT * FROM payments WHERE state = 'signed' OR (state = 'refused' AND chain_checked = 0)
-               OR (state = 'reserved' AND hold_until > :now) ORDER BY id""",
-            now=now,
+            f"""SELECT * FROM payments WHERE {condition} AND (
+                    state = 'signed' OR (state = 'refused' AND chain_checked = 0)
+                    OR (state = 'reserved' AND hold_until > :now)) ORDER BY id""",  # noqa: S608 - our own conditions
+            **parameters,
         )
         return [read_payment(row) for row in rows]
 
@@ -303,7 +317,9 @@ class PaymentQueries(Queries):
 
     async def recent_payments(self, limit: int) -> list[Payment]:
         """Return the latest payments, newest first."""
-        rows = await self._all("SELECT * FROM payments ORDER BY id DESC LIMIT :limit", limit=limit)
+        visible, parameters = self._visible("payments")
+        query = f"SELECT * FROM payments WHERE {visible} ORDER BY id DESC LIMIT :limit"  # noqa: S608 - our own condition
+        rows = await self._all(query, limit=limit, **parameters)
         return [read_payment(row) for row in rows]
 
     async def find_latest_payment(self, keys: tuple[str, ...]) -> Payment | None:
@@ -312,19 +328,19 @@ class PaymentQueries(Queries):
             return await BudgetTransaction(session).find_latest_payment(keys)
 
     async def find_freeze(self) -> Freeze | None:
-        """Return the owner's freeze, if there is one."""
+        """Return the freeze that stops this caller, if there is one."""
         async with self._driver.reading() as session:
-            return await find_freeze(session)
+            return await find_freeze(session, self._caller)
 
     async def freeze(self, reason: str, *, now: float) -> Freeze:
-        """Stop all spending of every process on this ledger."""
+        """Stop all spending of every process on this ledger, or of this caller."""
         async with self._lock_payments() as session:
-            return await put_freeze(session, make_storable(reason) or "", now=now)
+            return await put_freeze(session, make_storable(reason) or "", now=now, scope=self._caller)
 
     async def unfreeze(self) -> bool:
-        """End the freeze; returns True if there was one."""
+        """End the freeze of everything, or of this caller; returns True if there was one."""
         async with self._lock_payments() as session:
-            return await drop_freeze(session)
+            return await drop_freeze(session, self._caller)
 
     async def find_chain_reading(self, *, wallet: str, network: str, pay_to: str) -> float | None:
         """Return when a chain was last read for payments to a recipient."""

@@ -5,10 +5,13 @@ from __future__ import annotations
 import time
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 from functools import partial
 
-from seedance_mcp.adapters.ledger.callers import CallerTransaction, select_caps
+from seedance_mcp.adapters.ledger.callers import CallerTransaction, Viewpoint, count_open, select_caps, sum_own
 from seedance_mcp.adapters.ledger.claims import ClaimQueries, check_claim
+from seedance_mcp.adapters.ledger.driver import Driver
+from seedance_mcp.adapters.ledger.freezes import find_freeze
 from seedance_mcp.adapters.ledger.jobs import JobQueries
 from seedance_mcp.adapters.ledger.leases import FencedDriver, Lease, LeaseQueries, check_lease
 from seedance_mcp.adapters.ledger.objects import ObjectQueries
@@ -19,7 +22,28 @@ from seedance_mcp.adapters.ledger.quotes import QuoteQueries
 from seedance_mcp.adapters.ledger.slots import SlotQueries
 from seedance_mcp.adapters.ledger.tokens import TokenQueries
 from seedance_mcp.adapters.ledger.uploads import UploadQueries
-from seedance_mcp.core.limits import BudgetCap
+from seedance_mcp.core.callers import CallerCaps
+from seedance_mcp.core.freezes import Freeze
+from seedance_mcp.core.limits import Cap, Spend
+
+_OWNERS = Viewpoint()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallerUsage:
+    """What one caller has spent.
+
+    Attributes:
+        spend: Its own payments, with what is held.
+        open: Running jobs, and payments whose job is not known yet.
+        caps: Its caps, with the defaults of the server.
+        freeze: What stops it, or None.
+    """
+
+    spend: Spend
+    open: int
+    caps: tuple[Cap, ...]
+    freeze: Freeze | None
 
 
 class PostgresLedger(
@@ -34,6 +58,10 @@ class PostgresLedger(
     TokenQueries,
 ):
     """The `Ledger` protocol on a PostgreSQL database, with what replicas need in addition."""
+
+    def __init__(self, driver: Driver, viewpoint: Viewpoint = _OWNERS) -> None:
+        super().__init__(driver, viewpoint.caller, None if viewpoint.sees_jobs else viewpoint.caller)
+        self._viewpoint = viewpoint
 
     @classmethod
     async def open(
@@ -60,9 +88,27 @@ class PostgresLedger(
         await driver.open()
         return cls(driver)
 
-    def for_caller(self, caller: str) -> PostgresLedger:
-        """Return the same ledger for one caller: its payments are the caller's, and count against both budgets."""
-        return PostgresLedger(self._driver, caller)
+    def for_caller(self, caller: str, *, sees_jobs: bool = False, sees_sums: bool = False) -> PostgresLedger:
+        """Return the same ledger for one caller: its payments are the caller's, and count against both budgets.
+
+        Args:
+            caller: Its id; empty for the owner, who sees everything.
+            sees_jobs: True if it may see the payments and jobs of everyone.
+            sees_sums: True if it may see what everyone has spent.
+        """
+        return PostgresLedger(
+            self._driver,
+            Viewpoint(
+                caller=caller,
+                defaults=self._viewpoint.defaults,
+                sees_jobs=sees_jobs or not caller,
+                sees_sums=sees_sums or not caller,
+            ),
+        )
+
+    def with_defaults(self, defaults: CallerCaps) -> PostgresLedger:
+        """Return the same ledger with caps that hold for every caller without its own."""
+        return PostgresLedger(self._driver, replace(self._viewpoint, defaults=defaults))
 
     @property
     def owner(self) -> str:
@@ -71,20 +117,46 @@ class PostgresLedger(
 
     def under_lease(self, lease: Lease) -> PostgresLedger:
         """Return the same ledger for the holder of a lease: it writes nothing once another replica may have it."""
-        return PostgresLedger(FencedDriver(self._driver, partial(check_lease, lease=lease)), self._caller)
+        return PostgresLedger(FencedDriver(self._driver, partial(check_lease, lease=lease)), self._viewpoint)
 
     def under_claim(self, job_id: str) -> PostgresLedger:
         """Return the same ledger for the replica that saves a video: it writes nothing once its claim has lapsed."""
         check = partial(check_claim, job_id=job_id, owner=self.owner)
-        return PostgresLedger(FencedDriver(self._driver, check), self._caller)
+        return PostgresLedger(FencedDriver(self._driver, check), self._viewpoint)
 
     @asynccontextmanager
     async def lock_budget(self) -> AsyncGenerator[CallerTransaction]:
         """Lock the wallet's budget and the caller's; see `PaymentLedger`."""
         async with self._lock_payments() as session:
-            yield CallerTransaction(session, self._caller)
+            yield CallerTransaction(session, self._viewpoint)
 
-    async def find_caps(self, now: float) -> tuple[BudgetCap, ...]:
+    async def spend(self, now: float) -> Spend:
+        """Sum the wallet's budget, in which the payments of all callers are."""
+        async with self._driver.reading() as session:
+            return await CallerTransaction(session, self._viewpoint).spend(now)
+
+    async def find_visible_spend(self, now: float) -> Spend:
+        """Sum the caller's own payments, or the wallet's for one who may see them."""
+        if self._viewpoint.sees_sums:
+            return await self.spend(now)
+        async with self._driver.reading() as session:
+            return await sum_own(session, self._caller, now=now)
+
+    async def find_caps(self, now: float) -> tuple[Cap, ...]:
         """Return the caps in the database that bind this caller."""
         async with self._driver.reading() as session:
-            return await select_caps(session, self._caller, now=now)
+            return await select_caps(session, self._viewpoint, now=now)
+
+    async def find_usage(self, now: float) -> CallerUsage:
+        """Return what this caller has spent and holds, and its caps, as the owner sees them."""
+        async with self._driver.reading() as session:
+            return CallerUsage(
+                spend=await sum_own(session, self._caller, now=now),
+                open=await count_open(session, self._caller, now=now),
+                caps=tuple(
+                    cap
+                    for cap in await select_caps(session, replace(self._viewpoint, sees_sums=False), now=now)
+                    if not cap.is_private
+                ),
+                freeze=await find_freeze(session, self._caller),
+            )

@@ -23,3 +23,7 @@ class SQLiteLedger(PaymentQueries, JobQueries, UploadQueries):
         driver = SQLiteDriver(file)
         await driver.open()
         return cls(driver)
+
+    def for_caller(self, caller: str) -> SQLiteLedger:
+        """Return this ledger: a file has no callers."""
+        return self

@@ -9,7 +9,7 @@ from seedance_mcp.adapters.ledger.driver import Session, bind_keys
 from seedance_mcp.adapters.ledger.freezes import find_freeze
 from seedance_mcp.adapters.ledger.rows import read_payment
 from seedance_mcp.core.freezes import Freeze
-from seedance_mcp.core.limits import DAY_SECONDS, BudgetCap, Spend
+from seedance_mcp.core.limits import DAY_SECONDS, Cap, Spend
 from seedance_mcp.core.records import Payment, WrongTotal
 from seedance_mcp.core.wire.offers import Offer
 from seedance_mcp.core.wire.responses import PaidRequest
@@ -45,7 +45,7 @@ class BudgetTransaction:
             return Spend()
         return Spend(last_day_micro_usdc=int(row["last_day"]), total_micro_usdc=int(row["total"]))
 
-    async def find_caps(self, now: float) -> tuple[BudgetCap, ...]:
+    async def find_caps(self, now: float) -> tuple[Cap, ...]:
         """Return the caps that the ledger itself keeps: none, where there is one caller."""
         return ()
 
@@ -58,8 +58,8 @@ class BudgetTransaction:
         return None if row is None else read_payment(row)
 
     async def find_freeze(self) -> Freeze | None:
-        """Return the owner's freeze, if there is one."""
-        return await find_freeze(self._session)
+        """Return the freeze that stops this caller, if there is one."""
+        return await find_freeze(self._session, self._caller)
 
     async def find_recipients(self, studio: str, network: str) -> frozenset[str]:
         """Return the addresses that a studio is known by on a network."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from seedance_mcp.core.errors import BudgetExceededError, ConfigError, PriceTooHighError, UnacceptableOfferError
-from seedance_mcp.core.limits import CHEAPER, Approval, Bound, BudgetCap, Cost, Limits, Spend
+from seedance_mcp.core.limits import CHEAPER, Approval, Bound, Cap, Cost, Limits, OpenCap, Spend
 from seedance_mcp.core.money import format_usdc
 from seedance_mcp.core.next_steps import Argument, Call, NextStep, OwnerOnly, Repeat, Report, Setting
 from seedance_mcp.core.wire.offers import Rail
@@ -120,7 +120,7 @@ def check_price(
     for remaining, name in find_remaining_budget(limits, spend):
         if cost > remaining:
             raise BudgetExceededError(
-                _describe_excess(cost, remaining, name),
+                _describe_excess(cost, remaining, name, is_private=spend.is_private),
                 NextStep(
                     "{0} ({1}, {2}). Unfinished payments count as well: {3} to see them.",
                     OwnerOnly("raise a limit", stop=True),
@@ -131,7 +131,7 @@ def check_price(
             )
 
 
-def check_caps(cost_micro_usdc: int, caps: Sequence[BudgetCap]) -> None:
+def check_caps(cost_micro_usdc: int, caps: Sequence[Cap]) -> None:
     """Raise unless a cost fits every cap that the ledger keeps; called inside its write transaction.
 
     Args:
@@ -142,10 +142,13 @@ def check_caps(cost_micro_usdc: int, caps: Sequence[BudgetCap]) -> None:
         BudgetExceededError: No room in one of them.
     """
     for cap in caps:
-        remaining = max(0, cap.max_micro_usdc - cap.spent_micro_usdc)
+        if isinstance(cap, OpenCap):
+            _check_open(cap)
+            continue
+        remaining = cap.left_micro_usdc
         if cost_micro_usdc > remaining:
             raise BudgetExceededError(
-                _describe_excess(cost_micro_usdc, remaining, cap.name),
+                _describe_excess(cost_micro_usdc, remaining, cap.name, is_private=cap.is_private),
                 NextStep(
                     "{0}. Unfinished payments count as well: {1} to see them.",
                     OwnerOnly("raise a limit", stop=True),
@@ -154,8 +157,19 @@ def check_caps(cost_micro_usdc: int, caps: Sequence[BudgetCap]) -> None:
             )
 
 
-def _describe_excess(cost: int, remaining: int, name: str) -> str:
-    return f"${format_usdc(cost)} is more than the ${format_usdc(remaining)} left of the {name}."
+def _check_open(cap: OpenCap) -> None:
+    if cap.open >= cap.max_open:
+        number = "As many" if cap.is_private else f"{cap.open} of {cap.max_open}"
+        raise BudgetExceededError(
+            f"{number} purchases are open as the {cap.name} may be.",
+            NextStep("Wait until a job has ended, then {0}. {1} shows them.", Repeat(), Call("list_jobs")),
+        )
+
+
+def _describe_excess(cost: int, remaining: int, name: str, *, is_private: bool = False) -> str:
+    """Name what is left, unless it would tell what others have spent."""
+    left = "is left" if is_private else f"the ${format_usdc(remaining)} left"
+    return f"${format_usdc(cost)} is more than {left} of the {name}."
 
 
 def check_upload_price(price_micro_usdc: int) -> None:
@@ -193,7 +207,14 @@ def _describe_parts(price: int, uploads: int, fee: int) -> str:
 
 
 def is_still_allowed(
-    limits: Limits, spend: Spend, *, rail: Rail, pay_to: str, model: str | None, cost_micro_usdc: int
+    limits: Limits,
+    spend: Spend,
+    *,
+    rail: Rail,
+    pay_to: str,
+    model: str | None,
+    cost_micro_usdc: int,
+    caps: Sequence[Cap] = (),
 ) -> bool:
     """Whether a payment that was signed, and that `spend` counts, may be sent again: limits may be tighter by now.
 
@@ -204,8 +225,9 @@ def is_still_allowed(
         pay_to: Whom.
         model: Of what kind the video is; None for an upload.
         cost_micro_usdc: Its price and fee.
+        caps: Those that the ledger keeps for its caller; this payment counts against them.
     """
-    caps = [
+    bounds = [
         (cost_micro_usdc if model is not None else 0, limits.max_price_per_video_micro_usdc),
         (spend.last_day_micro_usdc, limits.max_per_day_micro_usdc),
         (spend.total_micro_usdc, limits.max_total_micro_usdc),
@@ -215,8 +237,25 @@ def is_still_allowed(
         and rail in limits.rails
         and (not limits.recipients or pay_to.lower() in limits.recipients)
         and (model is None or not limits.models or model in limits.models)
-        and all(most is None or amount <= most for amount, most in caps)
+        and all(most is None or amount <= most for amount, most in bounds)
+        and all(_is_kept(cap) for cap in caps)
     )
+
+
+def _is_kept(cap: Cap) -> bool:
+    return cap.open <= cap.max_open if isinstance(cap, OpenCap) else cap.spent_micro_usdc <= cap.max_micro_usdc
+
+
+def find_day_left(limits: Limits, spend: Spend, caps: Sequence[Cap]) -> int:
+    """Return what may still be spent now, in micro-USDC, as far as a caller may know it.
+
+    Args:
+        limits: The owner's.
+        spend: The sums that the caller may see.
+        caps: Those that the ledger keeps; private ones are left out.
+    """
+    left = [remaining for remaining, _ in find_remaining_budget(limits, spend)]
+    return min([*left, *(cap.left_micro_usdc for cap in caps if not isinstance(cap, OpenCap) and not cap.is_private)])
 
 
 def find_remaining_budget(limits: Limits, spend: Spend) -> list[tuple[int, str]]:

@@ -119,6 +119,7 @@ CREATE TABLE jobs (
 );
 CREATE INDEX jobs_by_caller ON jobs (caller, created_at);
 CREATE INDEX jobs_unfinished ON jobs (studio) WHERE status <> 'failed' AND file IS NULL AND video_key IS NULL;
+CREATE INDEX jobs_open ON jobs (caller) WHERE status IN ('pending', 'loading');
 
 CREATE TABLE uploads (
     image_url TEXT PRIMARY KEY,

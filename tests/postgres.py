@@ -76,13 +76,17 @@ class Cluster:
         self._own.execute(statement.encode())
 
 
-def require_postgres() -> Cluster:
-    """Return the running server, or skip the test with the reason."""
+def require_postgres(*, durable: bool = False) -> Cluster:
+    """Return the running server, or skip the test with the reason.
+
+    Args:
+        durable: Whether its commits are on disk, as `seedance-mcp serve` demands; another, slower server.
+    """
     if find_spec("psycopg") is None or find_spec("psycopg_pool") is None:
         pytest.skip("psycopg is not installed (extra `hosted`)")
     if find_programs() is None:
         pytest.skip(f"no PostgreSQL {VERSION_MIN} or newer on this machine (Debian: postgresql)")
-    return start_cluster()
+    return start_cluster(durable=durable)
 
 
 @functools.cache
@@ -104,7 +108,7 @@ def read_version(programs: Path) -> int:
 
 
 @functools.cache
-def start_cluster() -> Cluster:
+def start_cluster(*, durable: bool = False) -> Cluster:
     """Make and start the server, once for this process, and the database that the others are copied from."""
     programs = find_programs()
     assert programs is not None
@@ -116,7 +120,8 @@ def start_cluster() -> Cluster:
          "--no-sync"],
         check=True, stdout=subprocess.DEVNULL, cwd=folder,
     )  # fmt: skip
-    settings = [f"--{name}={value}" for name, value in SERVER_SETTINGS.items()]
+    chosen = {**SERVER_SETTINGS, "fsync": "on"} if durable else SERVER_SETTINGS
+    settings = [f"--{name}={value}" for name, value in chosen.items()]
     process = subprocess.Popen(
         [*become_server(), programs / "postgres", "-D", data, "-k", folder, *settings],
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, cwd=folder, start_new_session=True,

@@ -3,15 +3,42 @@
 import json
 import logging
 import sys
+from contextvars import ContextVar
+from dataclasses import dataclass
 from datetime import UTC, datetime
 
 from seedance_mcp.core.redaction import REDACTED, SECRET, redact
 
 FIELDS = (
     "tool", "code", "payment_state", "charge", "amount_micro_usdc", "payment_id", "job_id", "status", "rail",
-    "price_micro_usdc",
+    "price_micro_usdc", "caller", "request_id", "route", "http_status", "seconds",
 )  # fmt: skip
 """What a call site may say of a record, as `extra`, beside its message."""
+
+
+@dataclass(slots=True)
+class RequestFacts:
+    """What every record that is written during a request over HTTP says of it.
+
+    Attributes:
+        request_id: Of the proxy, or made here.
+        caller: Name of the caller, once it is known.
+    """
+
+    request_id: str
+    caller: str | None = None
+
+
+current_request: ContextVar[RequestFacts | None] = ContextVar("current_request", default=None)
+"""The request over HTTP in which this code runs, or that started this background task."""
+
+
+def add_request(record: logging.LogRecord) -> bool:
+    """Add the caller and the id of the current request to a record; keeps every record."""
+    facts = current_request.get()
+    if facts is not None:
+        record.caller, record.request_id = facts.caller, facts.request_id
+    return True
 
 
 class RedactingFormatter(logging.Formatter):
@@ -51,7 +78,7 @@ class LineFormatter(RedactingFormatter):
 
 def _redact(value: object) -> object:
     """Return a number as it is, and everything else as text without secrets."""
-    return value if isinstance(value, int) else _redact_all(str(value))
+    return value if isinstance(value, int | float) else _redact_all(str(value))
 
 
 def _redact_all(text: str) -> str:
@@ -67,6 +94,7 @@ def configure_logging(level: str, *, lines: bool = False) -> None:
         lines: Whether each record is a line of JSON, for programs; text for people otherwise.
     """
     handler = logging.StreamHandler(sys.stderr)
+    handler.addFilter(add_request)
     plain = RedactingFormatter("%(asctime)s %(levelname)s %(name)s: %(message)s")
     handler.setFormatter(LineFormatter() if lines else plain)
     logging.basicConfig(level=logging.WARNING, handlers=[handler], force=True)

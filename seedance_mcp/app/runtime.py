@@ -10,7 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 import anyio
 import anyio.to_thread
@@ -38,6 +38,30 @@ RESUME_SECONDS = 3
 Start = Callable[[Callable[[], Awaitable[None]]], object]
 ResolveSandbox = Callable[["Settings"], Awaitable["Settings"]]
 """Returns the settings to use; starts an embedded sandbox if they ask for one."""
+
+
+class CallRuntime(Protocol):
+    """What a tool uses: the settings and the services of the caller of this call. See `Runtime` for each."""
+
+    async def settings(self) -> "Settings":
+        """Return the owner's settings."""
+        ...
+
+    async def services(self) -> "Services":
+        """Return the services with the owner's wallet."""
+        ...
+
+    async def quote_services(self) -> "QuoteServices":
+        """Return services that can ask for prices."""
+        ...
+
+    async def picker(self) -> "Picker":
+        """Return what opens pages on which a person gives a picture."""
+        ...
+
+    async def find_thumbnail(self, job: "Job") -> bytes | None:
+        """Return the small JPEG of a finished job, or None."""
+        ...
 
 
 class Runtime:
@@ -103,15 +127,15 @@ class Runtime:
         async with self._lock:
             if self._services is None:
                 settings = await self.settings()
-                await _load_services()
+                await load_services()
                 self._wallet = wallet = await open_owners_wallet(settings)
                 parts = await self._open_parts()
                 from seedance_mcp.app.services import build_services
 
                 self._services = services = build_services(parts, wallet)
-                self._start(lambda: _keep_up(services))
+                self._start(lambda: keep_up(services))
                 if settings.limits.problem is None:
-                    self._start(lambda: _prune_hourly(services))
+                    self._start(lambda: prune_hourly(services))
             return self._services
 
     async def resume_left(self) -> None:
@@ -173,7 +197,7 @@ class Runtime:
         """Open the ledger and the studio's client, once."""
         if self._parts is None:
             settings = await self.settings()
-            await _load_services()
+            await load_services()
             from seedance_mcp.app.services import Parts
 
             ledger = await self._stack.enter_async_context(open_ledger(settings))
@@ -203,12 +227,12 @@ def _read_settings(environ: Mapping[str, str]) -> "Settings":
     return read_settings(environ, blocking=True)
 
 
-async def _load_services() -> None:
+async def load_services() -> None:
     """Import what loads the HTTP client: no handshake should wait for it, and no event loop."""
     await anyio.to_thread.run_sync(importlib.import_module, "seedance_mcp.app.services")
 
 
-async def _keep_up(services: "Services") -> None:
+async def keep_up(services: "Services") -> None:
     """Look after what is not over for as long as the server runs, also after a fault of our own in one round."""
     while True:
         try:
@@ -218,7 +242,7 @@ async def _keep_up(services: "Services") -> None:
         await anyio.sleep(BROKEN_SECONDS)
 
 
-async def _prune_hourly(services: "Services") -> None:
+async def prune_hourly(services: "Services") -> None:
     """Delete what is older than the owner keeps it, now and every hour that the server runs."""
     while True:
         try:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 
 import anyio
@@ -161,11 +161,19 @@ def build_quote_services(parts: Parts, problem: ConfigError) -> QuoteServices:
     )
 
 
-def build_services(parts: Parts, wallet: Wallet) -> Services:
-    """Wire the services with the wallet that pays."""
+def build_services(parts: Parts, wallet: Wallet, *, shared: Services | None = None) -> Services:
+    """Wire the services with the wallet that pays.
+
+    Args:
+        parts: What they are made of.
+        wallet: Pays.
+        shared: The services whose poller and downloads these use, where several callers share a process.
+    """
     quotes = _build_quotes(parts, Payer(address=wallet.address, can_charge=can_charge()))
     payments = _build_payments(parts, quotes, wallet)
     jobs = _build_jobs(parts, quotes, wallet.address)
+    if shared is not None:
+        jobs = replace(jobs, poller=shared.jobs.poller, downloads=shared.jobs.downloads, renewals=shared.jobs.renewals)
     return Services(
         wallet=wallet,
         ledger=parts.ledger,

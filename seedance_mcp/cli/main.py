@@ -21,7 +21,7 @@ import typer
 from seedance_mcp import __version__
 from seedance_mcp.app.local_sandbox import prepare_wallet, start_sandbox
 from seedance_mcp.app.logging import configure_logging
-from seedance_mcp.cli import callers, freeze, migrate, prune, video_commands
+from seedance_mcp.cli import callers, freeze, migrate, prune, serve, video_commands
 from seedance_mcp.cli.console import AsJson, json_asked, say, show_error, warn_of_unread_files, words
 from seedance_mcp.cli.doctor.command import doctor
 from seedance_mcp.cli.exit_codes import EPILOG, find_exit_code
@@ -49,7 +49,7 @@ app = typer.Typer(
 for verb in (
     video_commands.animate, video_commands.quote, video_commands.upload, video_commands.get, video_commands.jobs,
     doctor, gallery, install, uninstall, prune.prune, freeze.freeze, freeze.unfreeze,
-    migrate.migrate,
+    migrate.migrate, serve.serve,
 ):  # fmt: skip
     app.command(epilog=EPILOG)(verb)
 app.add_typer(wallet_commands, name="wallet")

@@ -21,7 +21,10 @@ TEST_PREFIX = "SEEDANCETEST_"
 """Prefix of variables of this project's tests, which are not settings."""
 SETTINGS_FILE = "settings.toml"
 
-NEVER_EMPTY = ("MAX_PRICE_PER_VIDEO", "MAX_PER_DAY", "MAX_TOTAL", "ASK_ABOVE", "RECIPIENTS", "MODELS", "RAILS")
+NEVER_EMPTY = (
+    "MAX_PRICE_PER_VIDEO", "MAX_PER_DAY", "MAX_TOTAL", "ASK_ABOVE", "RECIPIENTS", "MODELS", "RAILS",
+    "CALLER_MAX_PER_DAY", "CALLER_MAX_TOTAL", "CALLER_MAX_OPEN", "CALLER_CALLS_PER_MINUTE",
+)  # fmt: skip
 """Settings whose empty value would mean "no limit"; an empty value of any other setting means unset."""
 
 _MISSPELT_PREFIX = 0.9
@@ -69,11 +72,13 @@ def check_keys(document: Mapping[str, object], known: Iterable[str], where: str)
 
 
 def find_nearest(name: str, known: Sequence[str]) -> str:
-    """Return the most similar known name: one with all words of this name, otherwise one with most letters."""
+    """Return the most similar known name: one with all words of this name and few more, or one with most letters."""
     name = name[: _NAME_CHARACTERS_MAX * 2]
     words = set(name.split("_")) - {""}
     with_all = [other for other in known if words and words <= set(other.split("_"))]
-    return max(with_all or known, key=lambda other: SequenceMatcher(None, name, other).ratio())
+    fewest = min((other.count("_") for other in with_all), default=0)
+    closest = [other for other in with_all if other.count("_") == fewest]
+    return max(closest or known, key=lambda other: SequenceMatcher(None, name, other).ratio())
 
 
 def find_unread_files(base_dir: Path) -> tuple[Path, ...]:

@@ -30,6 +30,25 @@ _DAYS_DIGITS_MAX = 5
 _LEFT_EMPTY = "${user_config."
 """How a bundle's host passes on a field that its owner left empty."""
 
+HOSTED_SETTINGS: dict[str, str] = {
+    "HTTP_LISTEN": "`serve`: `host:port` to listen at",
+    "PUBLIC_URL": "`serve`: URL under which clients reach the servers; https, unless it is of this machine",
+    "OBJECTS_URL": "`serve`: `file:///` and a folder that all servers share, for pictures and videos",
+    "LINK_SECONDS": "`serve`: how many seconds a link to a video works",
+    "STATE_KEYS_FILE": "`serve`: file that all servers share, with one key of at least 32 bytes per line; "
+    "the first seals what a client must bring back unchanged, all open it",
+    "AUTH": "`serve`: `tokens`; `oauth` is not supported yet",
+    "OAUTH_ISSUER": "`serve`: issuer of OAuth tokens; not supported yet",
+    "METRICS_LISTEN": "`serve`: `host:port` of `/metrics`; no metrics if unset",
+    "DRAIN_SECONDS": "`serve`: how many seconds calls may go on after the request to end",
+    "DATABASE_SINGLE": "`serve`: `on` or `off`: accept a database without a synchronous standby",
+    "CALLER_MAX_PER_DAY": "most that a caller may spend in any 24 hours, in US dollars, if it has no cap of its own",
+    "CALLER_MAX_TOTAL": "most that a caller may ever spend, in US dollars, if it has no cap of its own",
+    "CALLER_MAX_OPEN": "most unfinished videos of a caller at a time, if it has no cap of its own",
+    "CALLER_CALLS_PER_MINUTE": "`serve`: most tool calls of a caller per minute, at each server",
+}
+"""Settings of a hosted server and of its callers; see `config.hosted`."""
+
 SETTINGS: dict[str, str] = {
     "PROFILE": "`live`, `sandbox` or `custom`",
     "PROFILE_FILE": "TOML file of a custom profile",
@@ -58,6 +77,7 @@ SETTINGS: dict[str, str] = {
     "THUMBNAILS": "`on` or `off`: a small picture of the finished video in its result",
     "KEEP_DAYS": "delete saved videos and pictures after this many days; kept for ever if unset",
     "LOG_LEVEL": "DEBUG, INFO, WARNING or ERROR",
+    **HOSTED_SETTINGS,
 }
 """Every setting and what it means: `SEEDANCE_<NAME>` in the environment, `<name>` in `settings.toml`."""
 

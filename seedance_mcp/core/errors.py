@@ -10,7 +10,9 @@ SeedanceError
 │   ├── InsufficientBalanceError    the wallet does not hold what it costs
 │   ├── RecipientChangedError       the studio is known by another recipient
 │   ├── UnacceptableOfferError
-│   └── SpendingFrozenError         the owner has stopped all spending
+│   ├── SpendingFrozenError         the owner has stopped all spending
+│   ├── PermissionDeniedError       the caller's token may not do it
+│   └── TooManyCallsError           the caller has made all calls of this minute
 ├── StudioError                     the studio did not do its part, outside a payment
 │   ├── StudioUnreachableError
 │   ├── StudioRejectedError
@@ -122,6 +124,31 @@ class SpendingFrozenError(PolicyError):
     default_step = NextStep(
         "{0} with {1}, in the sandbox with --sandbox.", OwnerOnly("end it", stop=True), Command("unfreeze")
     )
+
+
+class PermissionDeniedError(PolicyError):
+    """The caller's token has no scope for it."""
+
+    code = "permission_denied"
+    default_step = NextStep("{0}.", OwnerOnly("give a token more scopes", stop=True))
+
+
+class TooManyCallsError(PolicyError):
+    """The caller has made more calls in a minute than the owner allows.
+
+    Args:
+        retry_after_seconds: After how many seconds another call is allowed.
+    """
+
+    code = "too_many_calls"
+
+    def __init__(self, what: str, next_step: NextStep | str = "", *, retry_after_seconds: int = 60) -> None:
+        super().__init__(what, next_step or NextStep(f"Wait {retry_after_seconds} seconds. Then {{0}}.", Repeat()))
+        self.retry_after_seconds = retry_after_seconds
+
+    def list_facts(self) -> dict[str, object]:
+        """Return the money's facts, and when to call again."""
+        return {**super().list_facts(), "retry_after_seconds": self.retry_after_seconds}
 
 
 class StudioError(SeedanceError):

@@ -4,13 +4,15 @@
 """
 
 import logging
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 
 import anyio
 from mcp.server import CacheHint, MCPServer
-from mcp.server.subscriptions import InMemorySubscriptionBus
+from mcp.server.context import ServerMiddleware
+from mcp.server.mcpserver import RequestStateSecurity
+from mcp.server.subscriptions import InMemorySubscriptionBus, SubscriptionBus
 
 from seedance_mcp import __version__
 from seedance_mcp.app.runtime import ResolveSandbox, Runtime, Start
@@ -41,7 +43,7 @@ async def _keep(settings: "Settings") -> "Settings":
     return settings
 
 
-async def _guard(work: Callable[[], Awaitable[None]]) -> None:
+async def guard(work: Callable[[], Awaitable[None]]) -> None:
     """Run a background task. Its crash must not end the server: its payments are in the ledger."""
     try:
         await work()
@@ -57,14 +59,14 @@ async def _keep_runtime(
     async with AsyncExitStack() as stack, anyio.create_task_group() as tasks:
 
         def start(work: Callable[[], Awaitable[None]]) -> None:
-            tasks.start_soon(_guard, work)
+            tasks.start_soon(guard, work)
 
         runtime = open_runtime(start)
         stack.callback(ended)
         stack.push_async_callback(runtime.close)  # after the tasks: one of them may be sending a payment
         start(runtime.resume_left)
         try:
-            yield State(runtime=runtime)
+            yield State(find_runtime=lambda: runtime)
         finally:
             ending()
             tasks.cancel_scope.cancel()
@@ -90,6 +92,26 @@ def build_server(
     def open_runtime(start: Start) -> Runtime:
         return Runtime(environ, resolve_sandbox=resolve_sandbox, start=start, changed=make_publisher(bus, start))
 
+    return assemble_server(environ, bus=bus, lifespan=lambda: _keep_runtime(open_runtime, ending, ended))
+
+
+def assemble_server(
+    environ: Mapping[str, str],
+    *,
+    bus: SubscriptionBus,
+    lifespan: Callable[[], AbstractAsyncContextManager[State]],
+    middleware: Sequence[ServerMiddleware[State]] = (),
+    state_security: RequestStateSecurity | None = None,
+) -> MCPServer[State]:
+    """Put the tools, prompts and resources together.
+
+    Args:
+        environ: The environment of the settings.
+        bus: The subscriptions.
+        lifespan: Opens the state of the server, and closes it.
+        middleware: Runs around every message, before ours.
+        state_security: Seals what a client must bring back; a key of this process alone if None.
+    """
     # Lists differ by host: only one that shows pages gets ours.
     listed, told = CacheHint(ttl_ms=CACHE_MS, scope="private"), CacheHint(ttl_ms=CACHE_MS, scope="public")
     server = MCPServer(
@@ -97,10 +119,11 @@ def build_server(
         title="Seedance video",
         version=__version__,
         instructions=INSTRUCTIONS,
-        lifespan=lambda _: _keep_runtime(open_runtime, ending, ended),
+        lifespan=lambda _: lifespan(),
         tools=[*build_tools()],
         extensions=[Apps(environ)],
-        middleware=[check_prompt_arguments, tell_of_page, name_video_type],
+        middleware=[*middleware, check_prompt_arguments, tell_of_page, name_video_type],
+        request_state_security=state_security,
         subscriptions=bus,
         cache_hints={"tools/list": listed, "server/discover": told},
         log_level="WARNING",

@@ -4,16 +4,16 @@ A host gives up on a call after about a minute, so every wait of a tool ends at 
 the call; the work continues without it. Times are those of the event loop's clock, which cannot be set back.
 """
 
-from collections.abc import AsyncGenerator, Generator
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 from mcp.server.mcpserver import Context
 
-from seedance_mcp.app.runtime import Runtime
+from seedance_mcp.app.runtime import CallRuntime
 from seedance_mcp.core.error_base import SeedanceError
 from seedance_mcp.core.errors import StudioUnreachableError
 
@@ -32,11 +32,21 @@ ANSWERED_PROGRESS = 1.0
 separate request."""
 
 
+def _allow(_tool: str) -> None:
+    """Allow any call: on stdio the caller is the owner."""
+
+
 @dataclass
 class State:
-    """The objects that live as long as the server."""
+    """The objects that live as long as the server.
 
-    runtime: Runtime
+    Attributes:
+        find_runtime: Returns the runtime of the current call: on stdio there is one, over HTTP each caller has its own.
+        check_call: Takes a tool's name; raises a `SeedanceError` if the current caller may not call it now.
+    """
+
+    find_runtime: Callable[[], CallRuntime]
+    check_call: Callable[[str], None] = _allow
 
 
 Ctx = Context[State]
@@ -99,9 +109,14 @@ def _read_call() -> _Call:
     return _call.get(_Call(began_at=anyio.current_time()))
 
 
-def find_runtime(ctx: Ctx) -> Runtime:
-    """Return the runtime of the server of this call."""
-    return ctx.request_context.lifespan_context.runtime
+def find_runtime(ctx: Context[Any]) -> CallRuntime:
+    """Return the runtime of the caller of this call."""
+    return find_state(ctx).find_runtime()
+
+
+def find_state(ctx: Context[Any]) -> State:
+    """Return the state of the server of this call."""
+    return cast("State", ctx.request_context.lifespan_context)
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,15 +9,16 @@ from mcp.server import MCPServer, ServerRequestContext
 from mcp.server.context import CallNext, HandlerResult
 from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
-from mcp.server.subscriptions import InMemorySubscriptionBus, ResourceUpdated
+from mcp.server.subscriptions import ResourceUpdated, SubscriptionBus
 
 from seedance_mcp.adapters.media.videos import find_media_type
 from seedance_mcp.app.rendering import show_job
 from seedance_mcp.app.results import to_json
 from seedance_mcp.core.error_base import SeedanceError
 from seedance_mcp.core.texts import quote_text
-from seedance_mcp.server.call_context import State
+from seedance_mcp.server.call_context import State, find_runtime
 
+JOB_PREFIX = "seedance://jobs/"
 VIDEO_PREFIX = "seedance://videos"
 VIDEO_BYTES_MAX = 8 * 1024 * 1024
 """Largest video in a message. A larger one is refused with the path of its file: hosts fail on long messages."""
@@ -25,7 +26,7 @@ VIDEO_BYTES_MAX = 8 * 1024 * 1024
 
 async def read_job(job_id: str, ctx: Context) -> dict[str, Any]:
     """Return one job as get_job does, without waiting."""
-    runtime = _state(ctx).runtime
+    runtime = find_runtime(ctx)
     try:
         services = await runtime.services()
         job = await services.jobs.find(job_id)
@@ -41,7 +42,7 @@ async def read_job(job_id: str, ctx: Context) -> dict[str, Any]:
 async def read_video(job_id: str, ctx: Context) -> bytes:
     """Return the saved video of a job, up to 8 MiB."""
     try:
-        job = await (await _state(ctx).runtime.services()).jobs.find(job_id)
+        job = await (await find_runtime(ctx).services()).jobs.find(job_id)
     except SeedanceError as exc:
         raise ResourceError(f"{exc.code}: {exc}") from exc
     if job is None or job.file is None:
@@ -69,21 +70,17 @@ async def _name_type(content: dict[str, Any], ctx: ServerRequestContext[Any, Any
     prefix, _, job_id = str(content.get("uri", "")).rpartition("/")
     if prefix != VIDEO_PREFIX:
         return content
-    job = await (await cast("State", ctx.lifespan_context).runtime.services()).jobs.find(job_id)
+    job = await (await cast("State", ctx.lifespan_context).find_runtime().services()).jobs.find(job_id)
     return content if job is None or job.file is None else {**content, "mimeType": find_media_type(Path(job.file))}
-
-
-def _state(ctx: Context) -> State:
-    return cast("State", ctx.request_context.lifespan_context)
 
 
 def add_resources(server: MCPServer[State]) -> None:
     """Add both templates."""
-    server.resource("seedance://jobs/{job_id}", name="job", title="Job", mime_type="application/json")(read_job)
+    server.resource(f"{JOB_PREFIX}{{job_id}}", name="job", title="Job", mime_type="application/json")(read_job)
     server.resource(f"{VIDEO_PREFIX}/{{job_id}}", name="video", title="Video", mime_type="video/mp4")(read_video)
 
 
-def make_publisher(bus: InMemorySubscriptionBus, start: Callable[..., object]) -> Callable[[str], None]:
+def make_publisher(bus: SubscriptionBus, start: Callable[..., object]) -> Callable[[str], None]:
     """Return a function that notifies the subscribers of a job's resource of a change.
 
     Args:
@@ -92,6 +89,6 @@ def make_publisher(bus: InMemorySubscriptionBus, start: Callable[..., object]) -
     """
 
     def publish(job_id: str) -> None:
-        start(lambda: bus.publish(ResourceUpdated(uri=f"seedance://jobs/{job_id}")))
+        start(lambda: bus.publish(ResourceUpdated(uri=f"{JOB_PREFIX}{job_id}")))
 
     return publish

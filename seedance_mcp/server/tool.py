@@ -19,7 +19,7 @@ from seedance_mcp.core.errors import InternalError
 from seedance_mcp.core.redaction import redact
 from seedance_mcp.core.texts import quote_text
 from seedance_mcp.server.arguments import read_arguments
-from seedance_mcp.server.call_context import begin_call, keep_notes
+from seedance_mcp.server.call_context import begin_call, find_state, keep_notes
 from seedance_mcp.server.schemas import compact_arguments, describe_result
 
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ class MoneyTool(Tool):
         """Run the tool; a failure has a code, what failed, what happened to the money, and the next step."""
         begin_call()
         try:
+            find_state(context).check_call(self.name)
             read = read_arguments(arguments, self.parameters)
             problems = self._list_problems(read.values)
             if problems:

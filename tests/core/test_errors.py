@@ -13,6 +13,7 @@ from seedance_mcp.core.errors import (
     PaymentOutcomeUnknownError,
     StudioRejectedError,
     StudioUnreachableError,
+    TooManyCallsError,
 )
 from seedance_mcp.core.texts import quote_text
 
@@ -38,7 +39,7 @@ def draw_tree() -> list[tuple[int, str]]:
 def build(kind: type[SeedanceError], payment_state: PaymentState = "none", hint: str = "") -> SeedanceError:
     if issubclass(kind, StudioRejectedError):
         error: SeedanceError = kind("It failed.", hint, status=400, payment_state=payment_state)
-    elif issubclass(kind, StudioUnreachableError):
+    elif issubclass(kind, StudioUnreachableError | TooManyCallsError):
         error = kind("It failed.", hint)
         error.payment_state = payment_state
     else:

@@ -12,6 +12,7 @@ from seedance_mcp.adapters.ledger.callers import CallerTransaction, Viewpoint, c
 from seedance_mcp.adapters.ledger.claims import ClaimQueries, check_claim
 from seedance_mcp.adapters.ledger.driver import Driver
 from seedance_mcp.adapters.ledger.freezes import find_freeze
+from seedance_mcp.adapters.ledger.health import HealthQueries
 from seedance_mcp.adapters.ledger.jobs import JobQueries
 from seedance_mcp.adapters.ledger.leases import FencedDriver, Lease, LeaseQueries, check_lease
 from seedance_mcp.adapters.ledger.objects import ObjectQueries
@@ -56,6 +57,7 @@ class PostgresLedger(
     ObjectQueries,
     SlotQueries,
     TokenQueries,
+    HealthQueries,
 ):
     """The `Ledger` protocol on a PostgreSQL database, with what replicas need in addition."""
 

@@ -53,6 +53,11 @@ class TokenQueries(Queries):
             return None
         return _read_caller(row)
 
+    async def find_owner(self, job_id: str) -> str | None:
+        """Return the id of the caller whose job it is, empty for the owner's; None for an unknown job."""
+        row = await self._one("SELECT caller FROM jobs WHERE job_id = :job_id", job_id=job_id)
+        return None if row is None else str(row["caller"])
+
     async def add_caller(self, name: str, scopes: frozenset[str], caps: CallerCaps) -> Token:
         """Make a caller with its budget and its first token.
 

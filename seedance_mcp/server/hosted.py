@@ -1,0 +1,208 @@
+"""Hosted server: puts the application of a process together, serves it, and ends it.
+
+`serve` opens the wallet, the ledger and the studio's client before it listens, so that a wrong setting or another
+version of the ledger ends it with a reason.
+"""
+
+import logging
+import os
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from socket import AF_INET, AF_INET6, SO_REUSEADDR, SOL_SOCKET
+from socket import socket as Socket  # noqa: N812 - a class
+from typing import Any
+
+import anyio
+from mcp.server import MCPServer
+from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
+from mcp.server.mcpserver import RequestStateSecurity
+from mcp.server.subscriptions import ListenHandler
+from mcp.server.transport_security import TransportSecuritySettings
+from mcp.types import SubscriptionsListenRequestParams
+from opentelemetry import trace
+from starlette.routing import BaseRoute
+from starlette.types import ASGIApp
+
+from seedance_mcp.adapters.media.decoder import end_decoders
+from seedance_mcp.app.hosted import CallerRuntime, HostedRuntime, open_hosted
+from seedance_mcp.config.hosted import HostedSettings, ListenAddress
+from seedance_mcp.core.callers import Caller
+from seedance_mcp.core.error_base import SeedanceError
+from seedance_mcp.core.errors import ConfigError, InternalError
+from seedance_mcp.server import State, assemble_server, guard
+from seedance_mcp.server.auth import TokenVerifier, find_caller
+from seedance_mcp.server.draining import Drain, DrainingServer, build_config, drain
+from seedance_mcp.server.http import BODY_BYTES_MAX, Access, build_app
+from seedance_mcp.server.limits import SPENDING_TOOLS, CallLimiter, check_rate, check_scope
+from seedance_mcp.server.protocol import BoundedProtocol
+from seedance_mcp.server.readiness import Readiness
+from seedance_mcp.server.resources import make_publisher
+from seedance_mcp.server.subscriptions import CallerBus
+
+KEEP_ALIVE_SECONDS = 75
+"""How long a connection may be idle: longer than common proxies keep theirs, so that none sends on a closed one."""
+
+log = logging.getLogger("seedance_mcp")
+
+
+async def serve(settings: HostedSettings) -> bool:
+    """Serve until a signal; returns False if a person interrupted it.
+
+    Raises:
+        ConfigError: The address is taken, or there is no wallet.
+        LedgerError: The database cannot be reached, or has another version of the ledger.
+    """
+    errors: list[SeedanceError] = []
+    with _bind(settings.listen) as socket:
+        async with _opening(settings.at_port(socket.getsockname()[1]), errors) as server:
+            if server is not None:
+                return await server.run(socket)
+    raise errors[0]
+
+
+def _bind(address: ListenAddress) -> Socket:
+    """Take an address; only the server listens there, once everything is open.
+
+    Raises:
+        ConfigError: It is taken, or not an address of this machine.
+    """
+    socket = Socket(AF_INET6 if ":" in address.host else AF_INET)
+    try:
+        socket.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
+        socket.bind((address.host, address.port))
+    except OSError as exc:
+        socket.close()
+        why = os.strerror(exc.errno) if exc.errno else str(exc)
+        raise ConfigError(f"It cannot listen at {address.netloc}: {why}.", "Name another address.") from exc
+    return socket
+
+
+@asynccontextmanager
+async def _opening(settings: HostedSettings, errors: list[SeedanceError]) -> AsyncGenerator["HostedServer | None"]:
+    """Open what all callers share; close it after the background tasks, one of which may be sending a payment.
+
+    Args:
+        settings: With the port that was taken.
+        errors: Gets what prevented it, past the task group, which would wrap it; None is yielded then.
+    """
+    async with AsyncExitStack() as stack, anyio.create_task_group() as tasks:
+        stack.callback(end_decoders)
+
+        def start(work: Callable[[], Awaitable[None]]) -> None:
+            tasks.start_soon(guard, work)
+
+        bus = CallerBus()
+        opened = open_hosted(settings, start=start, changed=make_publisher(bus, start))
+        try:
+            runtime = await stack.enter_async_context(opened)
+        except SeedanceError as exc:
+            errors.append(exc)
+            yield None
+        else:
+            bus.find_owner = runtime.ledger.find_owner
+            yield HostedServer(runtime, bus, start)
+        finally:
+            tasks.cancel_scope.cancel()
+
+
+class HostedServer:
+    """One process of a hosted server.
+
+    Args:
+        runtime: What its callers share.
+        bus: The subscriptions.
+        start: Starts a background task.
+    """
+
+    def __init__(
+        self, runtime: HostedRuntime, bus: CallerBus, start: Callable[[Callable[[], Awaitable[None]]], object]
+    ) -> None:
+        self._settings = runtime.settings
+        self._runtime = runtime
+        self._bus = bus
+        self._streams = ListenHandler(bus)
+        self._limiter = CallLimiter(runtime.settings.calls_per_minute)
+        self._readiness = Readiness(runtime.list_database_problems, runtime.list_object_problems, start)
+        self._drain = Drain(runtime.settings.drain_seconds)
+
+    async def run(self, socket: Socket) -> bool:
+        """Serve at a bound socket until a signal; returns False if a person interrupted it."""
+        mcp = self._build_mcp()
+        server = DrainingServer(
+            build_config(self._build_app(mcp), keep_alive_seconds=KEEP_ALIVE_SECONDS, protocol=BoundedProtocol)
+        )
+        async with mcp.session_manager.run(), anyio.create_task_group() as tasks:
+            tasks.start_soon(self._readiness.watch)
+            await self._readiness.list_problems()
+            tasks.start_soon(lambda: drain(server, self._drain, begin=self._begin_end, close=self._streams.close))
+            log.info("Serving MCP at %s/mcp", self._settings.public_url)
+            await server.serve([socket])
+            tasks.cancel_scope.cancel()
+        return not server.was_interrupted
+
+    def _build_mcp(self) -> MCPServer[State]:
+        if not self._settings.shares_state:
+            log.warning("SEEDANCE_STATE_KEYS_FILE is not set: answers to questions work at this server alone.")
+        mcp = assemble_server(
+            os.environ,
+            bus=self._bus,
+            lifespan=self._keep_state,
+            middleware=[mark_caller],
+            state_security=RequestStateSecurity(keys=list(self._settings.state_keys)),
+        )
+        # Host and Origin are checked before this, for all routes; None would choose checks by the host's name.
+        checked = TransportSecuritySettings(enable_dns_rebinding_protection=False)
+        mcp.streamable_http_app(
+            stateless_http=True, transport_security=checked, max_request_body_size=BODY_BYTES_MAX + 1
+        )
+        # In the place of the SDK's own, which nothing outside could close.
+        mcp.session_manager.app.add_request_handler(
+            "subscriptions/listen", SubscriptionsListenRequestParams, self._streams
+        )
+        return mcp
+
+    def _build_app(self, mcp: MCPServer[State]) -> ASGIApp:
+        access = Access(
+            verifier=TokenVerifier(self._runtime.ledger.find_caller),
+            drain=self._drain,
+            readiness=self._readiness,
+            hosts=self._settings.hosts,
+            origins=self._settings.origins,
+        )
+        return build_app(mcp.session_manager.handle_request, access, self._list_routes())
+
+    def _list_routes(self) -> Sequence[BaseRoute]:
+        """Return the routes beside MCP's."""
+        return ()
+
+    @asynccontextmanager
+    async def _keep_state(self) -> AsyncGenerator[State]:
+        yield State(find_runtime=self._find_runtime, check_call=self._check_call)
+
+    def _find_runtime(self) -> CallerRuntime:
+        return self._runtime.for_caller(_require_caller())
+
+    def _check_call(self, tool: str) -> None:
+        caller = _require_caller()
+        check_scope(caller, tool)
+        check_rate(self._limiter, caller)
+        if tool in SPENDING_TOOLS:
+            self._readiness.check()
+
+    def _begin_end(self) -> None:
+        self._readiness.is_draining = True
+
+
+def _require_caller() -> Caller:
+    caller = find_caller()
+    if caller is None:
+        raise InternalError("A message came without a caller.")
+    return caller
+
+
+async def mark_caller(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
+    """Add the caller to the trace span of this message."""
+    caller = find_caller()
+    if caller is not None:
+        trace.get_current_span().set_attribute("seedance.caller", caller.id)
+    return await call_next(ctx)

@@ -1,0 +1,143 @@
+"""`seedance-mcp serve` over real sockets: who is served, and how, in both protocol eras."""
+
+import secrets
+import subprocess
+import sys
+from collections.abc import Generator
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+
+import pytest
+
+from seedance_mcp.app.local_sandbox import prepare_wallet
+from seedance_mcp.cli.exit_codes import YOURS
+from tests.hosting import Server, add_caller, build_environ, open_http, start_server, wait_for_readiness, write_keys
+from tests.postgres import require_postgres
+
+if TYPE_CHECKING:
+    from seedance_mcp.sandbox import Sandbox
+
+BOTH_ERAS = pytest.mark.parametrize("mode", ["auto", "legacy"])
+LIST = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
+ACCEPT = {"accept": "application/json, text/event-stream"}
+
+
+@pytest.fixture(scope="module")
+def database() -> Generator[str]:
+    with require_postgres(durable=True).database() as url:
+        yield url
+
+
+@pytest.fixture(scope="module")
+def settings(standing_sandbox: "Sandbox", tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """Settings of a server at the sandbox, with a wallet of its own."""
+    folder = tmp_path_factory.mktemp("hosted")
+    address = prepare_wallet(None, folder / "wallet.json")
+    standing_sandbox.chain.mint(address, 50_000_000)
+    return {
+        "SEEDANCE_PROFILE": "sandbox",
+        "SEEDANCE_STUDIO_URL": standing_sandbox.url,
+        "SEEDANCE_WALLET_FILE": str(folder / "wallet.json"),
+        "SEEDANCE_DATA_DIR": str(folder / "data"),
+        "SEEDANCE_STATE_KEYS_FILE": str(write_keys(folder)),
+    }
+
+
+@pytest.fixture(scope="module")
+def server(settings: dict[str, str], database: str) -> Generator[Server]:
+    """One server for all tests of this module; none of them ends or breaks it."""
+    with start_server(settings, SEEDANCE_DATABASE_URL=database) as started:
+        yield started
+
+
+@pytest.fixture
+async def token(database: str) -> str:
+    return await add_caller(database, f"ann-{secrets.token_hex(4)}")
+
+
+@BOTH_ERAS
+async def test_caller_with_a_token_lists_tools_and_reads_the_wallet(server: Server, token: str, mode: Any) -> None:
+    async with server.connect(token, mode=mode) as host:
+        assert len((await host.client.list_tools()).tools) == 6
+        status = await host.call("wallet_status")
+    assert status["balances"][0]["balance_usd"] == "50.00"
+
+
+async def test_probes_need_no_token_and_accept_any_host(server: Server) -> None:
+    async with open_http() as http:
+        health = await http.get(f"{server.url}/healthz", headers={"host": "10.0.0.7:8080"})
+        await wait_for_readiness(server)
+        ready = await http.get(f"{server.url}/readyz", headers={"host": "10.0.0.7:8080"})
+    assert (health.status_code, health.json()) == (200, {"status": "ok"})
+    assert (ready.status_code, ready.json()) == (200, {"ready": True, "problems": []})
+
+
+async def test_stream_and_session_requests_are_answered_405(server: Server, token: str) -> None:
+    async with open_http(token) as http:
+        for method in ("GET", "DELETE", "PUT", "HEAD", "OPTIONS"):
+            answer = await http.request(method, f"{server.url}/mcp", headers=ACCEPT)
+            assert (answer.status_code, answer.headers["allow"]) == (405, "POST")
+
+
+async def test_request_without_a_token_gets_a_challenge_without_metadata(server: Server) -> None:
+    async with open_http() as http:
+        answer = await http.post(f"{server.url}/mcp", json=LIST, headers=ACCEPT)
+    assert answer.status_code == 401
+    assert answer.headers["www-authenticate"] == 'Bearer realm="seedance-mcp"'
+
+
+@pytest.mark.parametrize("change", ["last character", "unknown id", "malformed", "basic"])
+async def test_wrong_token_is_refused(server: Server, token: str, change: str) -> None:
+    scheme, wrong = "Bearer", token[:-1] + ("a" if token[-1] != "a" else "b")
+    if change == "unknown id":
+        wrong = f"sdn_0123456789ab_{token[-43:]}"
+    elif change == "malformed":
+        wrong = "sdn_x"
+    elif change == "basic":
+        scheme, wrong = "Basic", token
+    async with open_http() as http:
+        headers = {**ACCEPT, "authorization": f"{scheme} {wrong}"}
+        answer = await http.post(f"{server.url}/mcp", json=LIST, headers=headers)
+    assert answer.status_code == 401
+    assert ('error="invalid_token"' in answer.headers["www-authenticate"]) is (change != "basic")
+    assert "resource_metadata" not in answer.headers["www-authenticate"]
+
+
+async def test_token_in_the_url_is_no_token_and_is_never_logged(server: Server, token: str) -> None:
+    async with open_http() as http:
+        for name in ("access_token", "token"):
+            answer = await http.post(f"{server.url}/mcp?{name}={token}", json=LIST, headers=ACCEPT)
+            assert answer.status_code == 401
+        answer = await http.get(f"{server.url}/{token}/x", headers={"x-request-id": "the-last-one"})
+        assert answer.status_code == 404
+    await server.wait_for_record("the-last-one")
+    assert token[-20:] not in server.log
+
+
+async def test_server_on_a_database_that_may_forget_is_not_ready_and_says_why(settings: dict[str, str]) -> None:
+    cluster = require_postgres(durable=True)
+    with cluster.database() as url:
+        cluster.execute(f"ALTER DATABASE {urlsplit(url).path[1:]} SET synchronous_commit = off")
+        with start_server(settings, SEEDANCE_DATABASE_URL=url, SEEDANCE_DATABASE_SINGLE="off") as server:
+            token = await add_caller(url, "ann")
+            async with open_http() as http:
+                ready = await http.get(f"{server.url}/readyz")
+            async with server.connect(token) as host:
+                refused = await host.call("animate_image", image="https://pictures.example/a.png", prompt="x")
+    assert ready.status_code == 503
+    problems = ready.json()["problems"]
+    assert [problem.partition(":")[0] for problem in problems] == [
+        "synchronous_commit is off", "No synchronous standby is named (synchronous_standby_names)",
+    ]  # fmt: skip
+    assert all(any(problem in record["message"] for record in server.records) for problem in problems)
+    assert refused.text.startswith("ledger: This server may not buy anything: synchronous_commit is off")
+    assert "Nothing was paid. Stop and tell the owner." in refused.text
+
+
+def test_server_on_another_version_of_the_ledger_does_not_start(settings: dict[str, str]) -> None:
+    with require_postgres().database(template="template0") as url:
+        command = [sys.executable, "-m", "seedance_mcp", "serve"]
+        environ = build_environ(settings, SEEDANCE_DATABASE_URL=url)
+        done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == YOURS
+    assert "has no ledger yet. Nothing was paid. Run once: seedance-mcp migrate" in " ".join(done.stderr.split())

@@ -11,11 +11,15 @@ COMPLETING = "_SEEDANCE_MCP_COMPLETE"
 
 
 def main() -> None:
-    """Serve, or run a command."""
+    """Serve, say the version, or run a command."""
     if len(sys.argv) == 1 and COMPLETING not in os.environ:
         from seedance_mcp.server.stdio import serve  # each path loads only its own face
 
         serve()
+    elif sys.argv[1:] == ["--version"]:
+        from seedance_mcp import __version__
+
+        sys.stdout.write(f"{__version__}\n")
     else:
         from seedance_mcp.cli.main import run
 

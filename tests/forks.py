@@ -24,12 +24,13 @@ from pathlib import Path
 
 LAUNCHER = Path(__file__).parent / "launch.py"
 LOADED = (
-    "typer", "rich.console", "rich.progress", "rich.table", "typer.rich_utils",
+    "typer", "typer._adapters", "pydantic.main", "rich.console", "rich.progress", "rich.table", "typer.rich_utils",
     "seedance_mcp.server.stdio", "seedance_mcp.app.web.gallery.server", "seedance_mcp.sandbox",
-    "seedance_mcp.cli.demo",
+    "seedance_mcp.app.services", "seedance_mcp.app.wallet_rendering", "seedance_mcp.cli.batch_budget",
+    "seedance_mcp.cli.demo", "seedance_mcp.cli.install.hosts", "seedance_mcp.cli.main", "seedance_mcp.cli.words",
     "seedance_mcp.sandbox.payments.mpp", "eth_account", "sqlite3",
 )  # fmt: skip
-"""All but `seedance_mcp.cli.main`, which looks at the standard files when it loads."""
+"""None of them may load `seedance_mcp.cli.console`, which looks at the standard files."""
 END_SECONDS = 10
 
 

@@ -96,10 +96,25 @@ print(*sorted(set(sys.modules) - before))
 
 
 def test_command_line_loads_no_validation_library() -> None:
-    program = "import sys, seedance_mcp.cli.main; print(*sorted(sys.modules))"
+    program = """
+import importlib, sys
+from seedance_mcp.cli.commands import COMMANDS
+for entry in COMMANDS.values():
+    importlib.import_module(f"seedance_mcp.cli.{entry.place.partition(':')[0]}")
+print(*sorted(sys.modules))
+"""
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
     assert "seedance_mcp.cli.video_commands" in loaded
     assert [name for name in loaded if name in ("httpx", "mcp", "PIL", "pydantic", "sqlite3")] == []
+
+
+def test_list_of_commands_loads_no_command() -> None:
+    program = "import sys, seedance_mcp.cli.main; print(*sorted(sys.modules))"
+    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    assert "seedance_mcp.cli.commands" in loaded
+    assert [
+        name for name in loaded if name in ("rich", "seedance_mcp.cli.console", "seedance_mcp.config.settings")
+    ] == []
 
 
 def test_toml_and_yaml_libraries_load_only_to_edit_such_a_file() -> None:

@@ -9,7 +9,6 @@ import os
 import sys
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
-from contextvars import ContextVar
 from dataclasses import replace
 from typing import IO, TYPE_CHECKING, Annotated, Any, TypeVar
 
@@ -22,6 +21,7 @@ from seedance_mcp.adapters.wallet.key_files import is_locked, unlock
 from seedance_mcp.app import local_sandbox
 from seedance_mcp.app.runtime import Runtime
 from seedance_mcp.cli.exit_codes import INTERRUPTED
+from seedance_mcp.cli.failures import json_asked
 from seedance_mcp.config.settings import Settings, list_unread_files, read_settings
 from seedance_mcp.config.sources import REAL_SETTINGS
 from seedance_mcp.core.error_base import SeedanceError
@@ -50,9 +50,6 @@ class Spoken(Console):
 
 words = Spoken(stderr=True, highlight=False, soft_wrap=True)
 shown = Spoken(highlight=False, markup=False, width=None if sys.stdout.isatty() else 200)
-
-json_asked: ContextVar[bool] = ContextVar("json_asked", default=False)
-"""True if the command has `--json`; it then reports a failure on stdout, too."""
 
 
 def _remember(value: bool) -> bool:

@@ -43,7 +43,7 @@ KEYS = {
 TOOLISH = re.compile(r"\b[a-z][a-z0-9]*(?:_[a-z0-9]+)+\b(?!\.json)|\b[Cc]alls?\b|\b[Tt]he (?:owner|user)\b")
 """A name in snake_case, a tool's or an argument's; and what one says to a model."""
 SQL = re.compile(
-    r"^(?:[a-z_]+ ){3,}[a-z_]+$|= NULL|= [?:]|json_extract"
+    r"^(?:[a-z_]+ ){3,}[a-z_]+$|(?:=|IS) NULL|= [?:]|json_extract"
     r"|\b(?:SELECT|INSERT|UPDATE|PRAGMA|CREATE|ALTER|FROM|WHERE|ORDER BY|CASE WHEN|SET LOCAL)\b|\bstate (?:=|IN) "
 )
 

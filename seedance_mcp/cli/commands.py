@@ -1,0 +1,131 @@
+"""Commands: the table of all commands. Each is loaded when it is used, because it takes longer to load than to run."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Iterator, MutableMapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+from seedance_mcp.cli.exit_codes import EPILOG
+
+Context = Any
+"""Typer has its own copy of Click's classes, at a private place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where a command or a group of commands is.
+
+    Attributes:
+        place: Its module below `seedance_mcp.cli`, and after a colon the function, or the `typer.Typer` of a group.
+        summary: Its line in the list of commands; short enough for a terminal of 80 columns.
+    """
+
+    place: str
+    summary: str
+
+
+SECTIONS: dict[str, dict[str, Entry]] = {
+    "Videos": {
+        "animate": Entry("video_commands:animate", "Buy a video of each picture, and wait for it."),
+        "quote": Entry("video_commands:quote", "Show what `animate` would cost. Free."),
+        "upload": Entry("video_commands:upload", "Host a picture at the studio ($0.01); `animate` does it too."),
+        "get": Entry("video_commands:get", "Read a job, wait for it, and save its video."),
+        "jobs": Entry("video_commands:jobs", "List your latest jobs."),
+        "gallery": Entry("gallery.command:gallery", "Show videos, spending and payments on a local page."),
+        "prune": Entry("prune:prune", "Delete saved videos and pictures that are old."),
+    },
+    "Wallet and limits": {
+        "wallet": Entry("wallet.command:app", "Make, show, fill and move the wallet that pays."),
+        "freeze": Entry("freeze:freeze", "Stop all spending at once."),
+        "unfreeze": Entry("freeze:unfreeze", "End the stop of `freeze`."),
+    },
+    "Set-up": {
+        "doctor": Entry("doctor.command:doctor", "Check everything, and say what to do."),
+        "install": Entry("install.command:install", "Add this server to an MCP host."),
+        "uninstall": Entry("install.command:uninstall", "Remove this server from an MCP host."),
+    },
+    "Without money": {
+        "demo": Entry("sandbox_commands:demo", "Run a whole job in the sandbox."),
+        "sandbox": Entry("sandbox_commands:sandbox", "Run a sandbox studio for your own MCP host."),
+    },
+    "Several machines": {
+        "serve": Entry("serve:serve", "Serve MCP over HTTP to callers with a token."),
+        "migrate": Entry("migrate:migrate", "Make or update the ledger in a PostgreSQL database."),
+        "callers": Entry("callers:app", "Add, list, limit and end the callers of a shared server."),
+    },
+}
+"""All commands, as the list shows them."""
+COMMANDS = {name: entry for section in SECTIONS.values() for name, entry in section.items()}
+
+
+@dataclass(slots=True)
+class LoadedCommands(MutableMapping[str, Any]):
+    """The commands of the table by name; looking one up loads it."""
+
+    _loaded: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    def __getitem__(self, name: str) -> Any:
+        if name not in self._loaded:
+            self._loaded[name] = _load(name, COMMANDS[name])
+        return self._loaded[name]
+
+    def __setitem__(self, name: str, command: Any) -> None:
+        self._loaded[name] = command
+
+    def __delitem__(self, name: str) -> None:
+        del self._loaded[name]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(COMMANDS)
+
+    def __len__(self) -> int:
+        return len(COMMANDS)
+
+
+def _load(name: str, entry: Entry) -> Any:
+    """Build a command or a group as Typer does."""
+    module, _, attribute = entry.place.partition(":")
+    found = getattr(importlib.import_module(f"seedance_mcp.cli.{module}"), attribute)
+    if not isinstance(found, typer.Typer):
+        command, found = found, typer.Typer(add_completion=False, rich_markup_mode=None)
+        found.command(name=name, epilog=EPILOG)(command)
+    built = typer.main.get_command(found)
+    built.name = name
+    return built
+
+
+class CommandTree(TyperGroup):
+    """The program's commands, with the table's summaries wherever commands are listed."""
+
+    def __init__(self, **options: Any) -> None:
+        super().__init__(**options)
+        self.commands = LoadedCommands()
+        self._is_listing = False
+
+    def get_command(self, ctx: Context, cmd_name: str) -> Any:
+        """Return a command, or None; while commands are listed, one that has only a summary."""
+        if cmd_name not in COMMANDS:
+            return None
+        if self._is_listing:
+            return TyperCommand(name=cmd_name, short_help=COMMANDS[cmd_name].summary, callback=None)
+        return self.commands[cmd_name]
+
+    def format_commands(self, ctx: Context, formatter: Any) -> None:
+        """Write the sections of the list of commands."""
+        width = max(map(len, COMMANDS))
+        for title, entries in SECTIONS.items():
+            with formatter.section(title):
+                formatter.write_dl([(name.ljust(width), entry.summary) for name, entry in entries.items()])
+
+    def shell_complete(self, ctx: Context, incomplete: str) -> list[Any]:
+        """Return the completions of a half-typed command."""
+        self._is_listing = True
+        try:
+            return super().shell_complete(ctx, incomplete)
+        finally:
+            self._is_listing = False

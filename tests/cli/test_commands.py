@@ -1,0 +1,43 @@
+"""The table of commands: each entry loads, and its line fits a terminal of 80 columns."""
+
+from typing import Any
+
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from seedance_mcp.cli.commands import COMMANDS
+from seedance_mcp.cli.main import app
+
+LINE_MAX = 79
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_entry_names_a_command_with_a_help_of_its_own(name: str) -> None:
+    root: Any = typer.main.get_command(app)
+    command = root.commands[name]
+    assert command.name == name
+    assert command.help
+
+
+def test_list_shows_every_command_in_one_line() -> None:
+    shown = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "80"}).output.splitlines()
+    for name, entry in COMMANDS.items():
+        [line] = [one for one in shown if one.startswith(f"  {name}  ")]
+        assert line.endswith(entry.summary)
+        assert len(line) <= LINE_MAX
+
+
+@pytest.mark.parametrize(
+    ("typed", "offered"), [("seedance-mcp un", ["unfreeze", "uninstall"]), ("seedance-mcp wallet ex", ["export"])]
+)
+def test_half_typed_command_is_completed(typed: str, offered: list[str]) -> None:
+    environ = {"_SEEDANCE_MCP_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}
+    done = CliRunner().invoke(app, [], prog_name="seedance-mcp", env=environ)
+    assert done.output.split() == offered
+
+
+def test_misspelt_command_is_answered_with_the_nearest() -> None:
+    done = CliRunner().invoke(app, ["anmate"])
+    assert done.exit_code == 2
+    assert "Did you mean 'animate'" in done.output

@@ -167,7 +167,7 @@ def _check_owner(source: Source, owner: Settings) -> None:
     if source.is_set("IMAGE_DIRS"):
         raise ConfigError(
             f"{source.where('IMAGE_DIRS')} is set, but callers of a hosted server cannot use its files.",
-            "Take the setting away: callers give pictures as https URLs or by upload_image.",
+            "Take the setting away: callers give pictures as https URLs, or upload them.",
         )
     if owner.embedded:
         raise ConfigError(

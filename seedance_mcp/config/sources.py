@@ -40,7 +40,7 @@ HOSTED_SETTINGS: dict[str, str] = {
     "AUTH": "`serve`: `tokens`; `oauth` is not supported yet",
     "OAUTH_ISSUER": "`serve`: issuer of OAuth tokens; not supported yet",
     "METRICS_LISTEN": "`serve`: `host:port` of `/metrics`; no metrics if unset",
-    "DRAIN_SECONDS": "`serve`: how many seconds calls may go on after the request to end",
+    "DRAIN_SECONDS": "`serve`: how many seconds requests may go on after the request to end",
     "DATABASE_SINGLE": "`serve`: `on` or `off`: accept a database without a synchronous standby",
     "CALLER_MAX_PER_DAY": "most that a caller may spend in any 24 hours, in US dollars, if it has no cap of its own",
     "CALLER_MAX_TOTAL": "most that a caller may ever spend, in US dollars, if it has no cap of its own",

@@ -37,10 +37,11 @@ NO_SENTENCES = ("next_steps.py", "words.py", "migrations.py")
 KEYS = {
     "allow_loopback_http", "ask_above", "blob_url", "chain_id", "data_dir", "drop_after_settle", "max_per_day",
     "max_price_per_video", "max_total", "pay_to", "private_key", "rpc_url", "startup_timeout_sec", "studio_url",
+    "synchronous_commit", "synchronous_standby_names",
     "tool_timeout_sec", "wallet_file", "wallet_key",
 }  # fmt: skip
 """Names that a person writes or reads just so: in a settings file, a profile, a wallet or a host's file, as a fault."""
-TOOLISH = re.compile(r"\b[a-z][a-z0-9]*(?:_[a-z0-9]+)+\b(?!\.json)|\b[Cc]alls?\b|\b[Tt]he (?:owner|user)\b")
+TOOLISH = re.compile(r"\b[a-z][a-z0-9]*(?:_[a-z0-9]+)+\b(?!\.json)|(?<!tool )\b[Cc]alls?\b|\b[Tt]he (?:owner|user)\b")
 """A name in snake_case, a tool's or an argument's; and what one says to a model."""
 SQL = re.compile(
     r"^(?:[a-z_]+ ){3,}[a-z_]+$|(?:=|IS) NULL|= [?:]|json_extract"

@@ -34,6 +34,7 @@ from seedance_mcp.core.money import MicroUSDC
 from seedance_mcp.core.records import Job
 from seedance_mcp.core.wire.offers import Offer
 from seedance_mcp.core.wire.responses import PaidRequest, Receipt, Settled
+from seedance_mcp.jobs.archive import LocalArchive
 from seedance_mcp.jobs.poller import JobPoller
 from seedance_mcp.jobs.store import JobStore
 
@@ -204,7 +205,7 @@ async def wait_by_watcher(
 
             tasks.start_soon(run)
 
-        store = JobStore(ledger=ledger, studio=studio.origin, wallet="", folder=Path(), now=time.time)
+        store = JobStore(ledger=ledger, studio=studio.origin, wallet="", archive=LocalArchive(Path()), now=time.time)
         poller = JobPoller(
             studio=studio, store=store, save=save, start=start, now=time.time,
             expected_seconds=expect,

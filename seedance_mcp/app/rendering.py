@@ -5,24 +5,21 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from seedance_mcp.adapters.media.videos import is_missing
-from seedance_mcp.core.image_names import name_upload
 from seedance_mcp.core.money import format_usdc
-from seedance_mcp.core.next_steps import Argument, AskUser, Call, NextStep, RaiseTake, Repeat, Show
+from seedance_mcp.core.next_steps import Argument, Call, NextStep, RaiseTake, Repeat, Show
 from seedance_mcp.core.texts import URL_CHARACTERS_MAX, format_duration, quote_text
 from seedance_mcp.core.wire.failures import is_moderation
 from seedance_mcp.core.wire.json import is_network
 from seedance_mcp.core.wire.kinds import is_url, show_identifier, show_url
-from seedance_mcp.jobs.undelivered import find_url_age
+from seedance_mcp.jobs.undelivered import RESULT_SECONDS, find_url_age, find_url_time
 
 if TYPE_CHECKING:  # these load with the first call
-    from seedance_mcp.adapters.media.images import Image
-    from seedance_mcp.app.web.picker.links import PickerLink
+    from seedance_mcp.app.video_links import VideoLinks
     from seedance_mcp.config.profiles import Profile
     from seedance_mcp.core.records import Job
     from seedance_mcp.core.wire.responses import Receipt
     from seedance_mcp.generation.quotes import Quote
     from seedance_mcp.generation.service import GenerationResult
-    from seedance_mcp.generation.uploads import CompletedUpload
     from seedance_mcp.jobs.history import JobList
 from seedance_mcp.app.results import (
     JobLine,
@@ -31,7 +28,6 @@ from seedance_mcp.app.results import (
     OfferResult,
     QuoteResult,
     ReceiptResult,
-    UploadResult,
 )
 
 NEVER_CHARGED = "The chain says that this was never charged, whatever the studio's receipt says."
@@ -44,64 +40,16 @@ PRUNED = "This video was saved, and deleted later because of its age (prune, SEE
 """What a job says whose video its owner no longer keeps."""
 
 
+ELSEWHERE = "The video is in the object store of the hosted server, not on this machine."
+"""What a job says outside of the server that can reach its video."""
+
+
+ON_ANOTHER_MACHINE = "The video was saved as a file of the machine that had the ledger then; this server has no copy."
+"""What a job of a ledger that was moved says."""
+
+
 PROMPT_CHARACTERS_MAX = 80
 """How much of a prompt a list of jobs repeats."""
-
-
-def show_upload(hosted: "CompletedUpload") -> UploadResult:
-    """Return an upload as the interfaces show it."""
-    upload = hosted.upload
-    return UploadResult(
-        image=None,
-        upload_url=None,
-        expires_at=None,
-        curl=None,
-        image_url=show_url(upload.image_url),
-        upload_id=show_identifier(upload.upload_id),
-        sha256=upload.sha256,
-        media_type=upload.media_type,
-        size_bytes=upload.size_bytes,
-        price_usd=format_usdc(hosted.paid_micro_usdc),
-        price_micro_usdc=hosted.paid_micro_usdc,
-        notes=list(hosted.notes),
-        next_step=NextStep(
-            "{0} with {1} (or the same file) as the image.", Call("animate_image"), Argument("image_url")
-        ),
-    )
-
-
-def show_link(link: "PickerLink") -> UploadResult:
-    """Return a link to the page for a picture, or the picture that came over it, as the interfaces show it."""
-    name, image = name_upload(link.upload_id), link.image
-    if image is not None:
-        return show_received(name, image)
-    result = _show_given(name)
-    result["upload_url"], result["expires_at"] = link.url, write_time(link.expires_at)
-    result["curl"] = f'curl -T "PICTURE_FILE" "{link.url}"'
-    asking = AskUser(f"open {link.url} on this machine and drop the picture there")
-    result["next_step"] = NextStep("{0}; then {1} with {2} {3}.", asking, *_use_given(name))
-    return result
-
-
-def show_received(name: str, image: "Image") -> UploadResult:
-    """Return a picture that a person gave on a page of ours as the interfaces show it; it is not hosted yet."""
-    result = _show_given(name)
-    result["sha256"], result["media_type"], result["size_bytes"] = image.sha256, image.media_type, image.size_bytes
-    result["notes"] = [f"The picture has {image.width} x {image.height} pixels."]
-    return result
-
-
-def _show_given(name: str) -> UploadResult:
-    """Return what is the same before and after a person has given a picture."""
-    return UploadResult(
-        image=name, upload_url=None, expires_at=None, curl=None, image_url=None, upload_id=None, sha256=None,
-        media_type=None, size_bytes=0, price_usd=format_usdc(0), price_micro_usdc=0, notes=[],
-        next_step=NextStep("{0} with {1} {2}.", *_use_given(name)),
-    )  # fmt: skip
-
-
-def _use_given(name: str) -> tuple[Call, Argument, str]:
-    return Call("animate_image"), Argument("image"), name
 
 
 def show_quote(quote: "Quote") -> QuoteResult:
@@ -178,24 +126,32 @@ def show_receipt(
     )
 
 
-def show_generation(result: "GenerationResult", profile: "Profile") -> JobResult:
+def show_generation(result: "GenerationResult", profile: "Profile", *, links: "VideoLinks | None" = None) -> JobResult:
     """Return a requested video as the interfaces show it."""
     if result.job is not None:
-        return show_job(result.job, profile, notes=result.notes)
+        return show_job(result.job, profile, notes=result.notes, links=links)
     if result.begun:
         join = Call("animate_image")
         next_step = NextStep("Still being bought. {0} again with the same arguments; it joins this purchase.", join)
     else:
         next_step = NextStep("Nothing is bought yet: the image's host or the studio is slow. {0}.", Repeat())
     return JobResult(
-        job_id=None, status="pending", progress=0, video_url=None, video_url_age_seconds=None,
+        job_id=None, status="pending", progress=0, video_url=None, video_url_expires_at=None,
+        video_url_age_seconds=None,
         thumbnail_url=None, file=None, price_usd=None,
         price_micro_usdc=None, rail=None, receipt=None, error=None, notes=list(result.notes),
         next_step=next_step,
     )  # fmt: skip
 
 
-def show_job(job: "Job", profile: "Profile", *, notes: tuple[str, ...] = (), now: float | None = None) -> JobResult:
+def show_job(
+    job: "Job",
+    profile: "Profile",
+    *,
+    notes: tuple[str, ...] = (),
+    now: float | None = None,
+    links: "VideoLinks | None" = None,
+) -> JobResult:
     """Return a job as the interfaces show it.
 
     Args:
@@ -203,15 +159,20 @@ def show_job(job: "Job", profile: "Profile", *, notes: tuple[str, ...] = (), now
         profile: Whom we talk to.
         notes: What else its caller should know.
         now: Unix seconds.
+        links: Makes links to videos that replicas share; None where videos are files of this machine.
     """
-    file = None if job.pruned_at is not None or _is_missing(job) else job.file
-    url_age_seconds = find_url_age(job, time.time() if now is None else now) if file is None else None
+    has_files = links is None
+    file = job.file if has_files and job.pruned_at is None and not _is_missing(job) else None
+    url, expires_at = _find_video_url(job, links)
+    is_kept = file is not None or (job.saved and not has_files) or job.video_key is not None
+    url_age_seconds = None if is_kept else find_url_age(job, time.time() if now is None else now)
     price = job.known_price_micro_usdc
     return JobResult(
         job_id=job.job_id,
         status=job.status,
         progress=job.progress,
-        video_url=_find_url(job.video_url),
+        video_url=url,
+        video_url_expires_at=None if url is None or expires_at is None else write_time(expires_at),
         video_url_age_seconds=None if url_age_seconds is None else int(url_age_seconds),
         thumbnail_url=_find_url(job.thumbnail_url),
         file=file,
@@ -220,9 +181,25 @@ def show_job(job: "Job", profile: "Profile", *, notes: tuple[str, ...] = (), now
         rail=None if price is None else job.rail,
         receipt=show_receipt(job.receipt, profile, job.fee_micro_usdc or 0, studio=job.studio),
         error=_show_error(job),
-        notes=[*notes, *_describe_money(job), *_list_hidden(job), *_list_job_notes(job, profile, url_age_seconds)],
-        next_step=_find_job_step(job, profile),
+        notes=[
+            *notes,
+            *_describe_money(job),
+            *_list_hidden(job),
+            *_list_job_notes(job, profile, url_age_seconds, has_files=has_files),
+        ],
+        next_step=_find_job_step(job, profile, has_files=has_files),
     )
+
+
+def _find_video_url(job: "Job", links: "VideoLinks | None") -> tuple[str | None, float | None]:
+    """Return where a video can be had, and when that ends, Unix seconds: our link if there is one, or the studio's."""
+    link = None if links is None else links.sign(job)
+    if link is not None:
+        return link.url, link.expires_at
+    named_at = find_url_time(job)
+    if job.video_key is not None or (links is not None and job.saved):
+        return None, None  # the studio's URL is over, or soon will be
+    return _find_url(job.video_url), None if named_at is None else named_at + RESULT_SECONDS
 
 
 def _is_missing(job: "Job") -> bool:
@@ -237,7 +214,7 @@ def _show_error(job: "Job") -> str | None:
     return quote_text(job.error)
 
 
-def _find_job_step(job: "Job", profile: "Profile") -> NextStep:
+def _find_job_step(job: "Job", profile: "Profile", *, has_files: bool) -> NextStep:
     if job.status == "failed" and not profile.speaks_to(job.studio):
         again = Call("animate_image")
         return NextStep("{0} again with the same arguments: the sandbox in use now makes a new video.", again)
@@ -252,13 +229,22 @@ def _find_job_step(job: "Job", profile: "Profile") -> NextStep:
     if job.pruned_at is not None:
         return NextStep("{0} Do not wait for it. To buy the same video again, {1}.", PRUNED, RaiseTake())
     read = Call("get_job", job.job_id)
-    if _is_missing(job):
-        return NextStep("{0} to fetch it again, if the studio still has it.", read)
-    if job.file is not None:
-        return NextStep("Done. {0}.", Show(job.file))
+    if job.saved:
+        return _find_step_after_saving(job, read, has_files=has_files)
     if job.status == "complete":
         return NextStep("{0} to save the video; its URL expires soon.", read)
     return NextStep("Still running. {0}.", read)
+
+
+def _find_step_after_saving(job: "Job", read: Call, *, has_files: bool) -> NextStep:
+    """Say where a saved video is."""
+    if not has_files:
+        return NextStep("Done. {0}.", Show("video_url")) if job.video_key else NextStep(ON_ANOTHER_MACHINE)
+    if job.file is None:
+        return NextStep(ELSEWHERE)
+    if _is_missing(job):
+        return NextStep("{0} to fetch it again, if the studio still has it.", read)
+    return NextStep("Done. {0}.", Show(job.file))
 
 
 def _find_step_after_failure(job: "Job", profile: "Profile") -> NextStep:
@@ -282,13 +268,13 @@ def _name_support(profile: "Profile") -> str:
     return "the studio's support" + (f" ({profile.support})" if profile.support else "")
 
 
-def _list_job_notes(job: "Job", profile: "Profile", url_age_seconds: float | None) -> list[str]:
+def _list_job_notes(job: "Job", profile: "Profile", url_age_seconds: float | None, *, has_files: bool) -> list[str]:
     """Return what a person should know of a job in addition to its fields."""
     if job.expired_at is not None:
         return [build_claim(job, profile)]
-    if _is_missing(job):
+    if has_files and _is_missing(job):
         return [f"The saved file {job.file} is missing."]
-    if job.file is not None:
+    if job.saved:
         return [job.note] if job.note and job.pruned_at is None else []
     if job.status != "complete" or url_age_seconds is None:
         return []
@@ -340,14 +326,19 @@ def _describe_money(job: "Job") -> list[str]:
     return []
 
 
-def show_jobs(recent: "JobList") -> JobsResult:
-    """Recent jobs as a face shows them."""
+def show_jobs(recent: "JobList", *, has_files: bool = True) -> JobsResult:
+    """Return recent jobs as the interfaces show them.
+
+    Args:
+        recent: The jobs.
+        has_files: Whether videos are files of this machine.
+    """
     lines = [
         JobLine(
             job_id=job.job_id,
             status=job.status,
             progress=job.progress,
-            file=None if job.pruned_at is not None or _is_missing(job) else job.file,
+            file=job.file if has_files and job.pruned_at is None and not _is_missing(job) else None,
             price_usd=format_amount(job.known_price_micro_usdc),
             prompt=quote_text(job.arguments.get("prompt") or "", PROMPT_CHARACTERS_MAX),
             created_at=write_time(job.created_at),
@@ -355,10 +346,11 @@ def show_jobs(recent: "JobList") -> JobsResult:
         for job in recent.jobs
     ]
     open_jobs = any(
-        job.status in ("pending", "loading") or (job.status == "complete" and job.file is None) for job in recent.jobs
+        job.status in ("pending", "loading") or (job.status == "complete" and not job.saved) for job in recent.jobs
     )
     if open_jobs:
-        next_step = NextStep("{0} with the {1} of one that has no file yet.", Call("get_job"), Argument("job_id"))
+        which = "has no file yet" if has_files else "is not complete"
+        next_step = NextStep("{0} with the {1} of one that {2}.", Call("get_job"), Argument("job_id"), which)
     elif recent.notes:
         next_step = NextStep("Nothing is running that this machine knows of. {0} in a minute for the others.", Repeat())
     else:

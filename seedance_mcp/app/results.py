@@ -77,7 +77,8 @@ class JobResult(TypedDict):
     job_id: str | None
     status: Literal["pending", "loading", "complete", "failed"]
     progress: int
-    video_url: Annotated[str | None, "Expires in 20 minutes"]
+    video_url: str | None
+    video_url_expires_at: str | None
     video_url_age_seconds: int | None
     thumbnail_url: str | None
     file: Annotated[str | None, "Saved video"]

@@ -17,6 +17,7 @@ from seedance_mcp.adapters.chain.rpc import ChainRpc
 from seedance_mcp.adapters.media.received import ReceivedPictures
 from seedance_mcp.adapters.studio.client import Studio
 from seedance_mcp.adapters.wallet import Wallet, can_charge
+from seedance_mcp.app.video_links import VideoLinks
 from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.concurrency import SingleFlight, Start
 from seedance_mcp.core.errors import ConfigError
@@ -34,6 +35,7 @@ from seedance_mcp.generation.stages import ProgressReader
 from seedance_mcp.generation.untracked import UntrackedJobs
 from seedance_mcp.generation.upload_lookup import UploadLookup
 from seedance_mcp.generation.uploads import CompletedUpload, Uploader
+from seedance_mcp.jobs.archive import LocalArchive, SharedArchive
 from seedance_mcp.jobs.downloads import VideoDownloader
 from seedance_mcp.jobs.history import JobLister
 from seedance_mcp.jobs.poller import Changed, JobPoller
@@ -66,6 +68,8 @@ class Parts:
         studio: Is asked and paid.
         start: Starts a background task that outlives the call.
         changed: Told the id of a job whenever something about it changes.
+        shared: Where replicas keep videos; None where they are files of this machine.
+        links: Makes links to these videos.
         now: Unix seconds, for what is compared with the ledger, the studio or a chain.
     """
 
@@ -74,6 +78,8 @@ class Parts:
     studio: Studio
     start: Start
     changed: Changed = lambda _: None
+    shared: SharedArchive | None = None
+    links: VideoLinks | None = None
     now: Callable[[], float] = time.time
 
 
@@ -104,12 +110,14 @@ class Services(QuoteServices):
         wallet: Signs.
         generation: Uploads, quotes and generates.
         jobs: Gets and lists jobs.
+        links: Makes links to videos that replicas share; None where they are files of this machine.
         reconciler: Determines the outcome of unfinished payments.
     """
 
     wallet: Wallet
     generation: GenerationService
     jobs: JobService
+    links: VideoLinks | None
     reconciler: Reconciler
 
 
@@ -180,6 +188,7 @@ def build_services(parts: Parts, wallet: Wallet, *, shared: Services | None = No
         studio=parts.studio,
         generation=_build_generation(parts, quotes, payments, jobs),
         jobs=jobs,
+        links=parts.links,
         reconciler=payments.reconciler,
         verifier=quotes.verifier,
         wallet_status=quotes.wallet_status,
@@ -272,12 +281,13 @@ def _build_jobs(parts: Parts, quotes: _Quotes, wallet: str) -> JobService:
     async def expect_seconds(job: Job) -> float:
         return await ledger.typical_seconds(job.arguments) or profile.job_seconds
 
-    store = JobStore(ledger=ledger, studio=studio.origin, wallet=wallet, folder=settings.videos_dir, now=now)
+    archive = parts.shared or LocalArchive(settings.videos_dir)
+    store = JobStore(ledger=ledger, studio=studio.origin, wallet=wallet, archive=archive, now=now)
     downloads = VideoDownloader(
         studio=studio,
         ledger=ledger,
         store=store,
-        folder=settings.videos_dir,
+        archive=archive,
         pause_seconds=profile.poll_seconds_min,
         start=start,
         now=now,

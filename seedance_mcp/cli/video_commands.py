@@ -13,9 +13,10 @@ import typer
 
 from seedance_mcp.app.local_sandbox import end_orphans
 from seedance_mcp.app.opening import open_existing_ledger
-from seedance_mcp.app.rendering import PRUNED, show_job, show_upload
+from seedance_mcp.app.rendering import PRUNED, show_job
 from seedance_mcp.app.results import JobResult
 from seedance_mcp.app.runtime import Runtime
+from seedance_mcp.app.upload_rendering import show_upload
 from seedance_mcp.cli import exit_codes
 from seedance_mcp.cli.batch import (
     Batch,

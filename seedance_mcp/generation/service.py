@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 
 import anyio
 
-from seedance_mcp.adapters.media.videos import is_missing
 from seedance_mcp.core.errors import ImageError, PurchaseUnderwayError, StudioUnreachableError
 from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.limits import Limits, Recipient
@@ -219,7 +218,7 @@ class GenerationService(QuoteService):
                 check_risk(prepared.pictures, accept_risk=request.accept_risk)
             with anyio.move_on_after(max(deadline - anyio.current_time(), 0.001)):
                 job = await self.purchaser.purchase(prepared, consent, found.estimate)
-        elif job.pruned_at is None and is_missing(job.file):
+        elif await self.jobs.is_missing(job):
             job = await self.jobs.fetch_again(job, deadline=deadline)
         if job is not None:
             job = await self.jobs.wait(job, deadline=deadline, report=report)

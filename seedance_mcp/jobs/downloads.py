@@ -7,28 +7,41 @@ be had any more ends the job as expired; one that the studio has again revives i
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
 import anyio
 
-from seedance_mcp.adapters.media import videos
 from seedance_mcp.adapters.media.images import IMAGE_BYTES_MAX, Image
-from seedance_mcp.adapters.media.thumbnails import keep_frame, save_thumbnail
 from seedance_mcp.adapters.studio.client import Studio
 from seedance_mcp.core.concurrency import Start
 from seedance_mcp.core.error_base import SeedanceError
-from seedance_mcp.core.errors import StudioError, StudioRejectedError, StudioUnreachableError, VideoUnsavedError
+from seedance_mcp.core.errors import (
+    LedgerError,
+    StorageError,
+    StudioError,
+    StudioRejectedError,
+    StudioUnreachableError,
+    VideoUnsavedError,
+)
 from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.records import Job
-from seedance_mcp.jobs.store import JobStore, find_saved, name_file
+from seedance_mcp.jobs.archive import VideoArchive
+from seedance_mcp.jobs.store import JobStore
 from seedance_mcp.jobs.undelivered import Failure, describe_expiry, gone_error, is_expired, unsaved_error
 
 SAVE_ATTEMPTS_MAX = 3
 NO_URL = "The studio's result names no video."
 THUMBNAIL_SECONDS = 2
 """How long a caller who is told of a saved video waits for its thumbnail to come along."""
+
+
+@dataclass(slots=True)
+class _Making:
+    """A thumbnail that is being made, and the job with it once that is done."""
+
+    job: Job
+    made: anyio.Event = field(default_factory=anyio.Event)
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +52,7 @@ class VideoDownloader:
         studio: Where they are.
         ledger: Is told where they went.
         store: Keeps what the studio reports of a job.
-        folder: Where they go.
+        archive: Where they go.
         pause_seconds: The first pause before another attempt.
         start: Starts a background task.
         now: Unix seconds.
@@ -48,11 +61,11 @@ class VideoDownloader:
     studio: Studio
     ledger: Ledger
     store: JobStore
-    folder: Path
+    archive: VideoArchive
     pause_seconds: float
     start: Start
     now: Callable[[], float]
-    _thumbnails: dict[str, anyio.Event] = field(default_factory=dict[str, anyio.Event])
+    _thumbnails: dict[str, _Making] = field(default_factory=dict[str, _Making])
     """Those that are being made, by their job."""
 
     async def download(self, job: Job) -> Job:
@@ -94,18 +107,18 @@ class VideoDownloader:
     async def wait_thumbnail(self, job: Job) -> Job:
         """Return the job with its thumbnail if that is ready in a moment; a saved video does not wait for it."""
         making = self._thumbnails.get(job.job_id)
-        if making is None or job.file is None:
+        if making is None or not job.saved:
             return job
         with anyio.move_on_after(THUMBNAIL_SECONDS):
-            await making.wait()
-        return replace(job, thumbnail=find_saved(self.folder, job).thumbnail)
+            await making.made.wait()
+        return replace(job, thumbnail=making.job.thumbnail, thumbnail_key=making.job.thumbnail_key)
 
     async def keep_frames(self, *images: Image | None) -> None:
         """Keep what a video was made of, for people to look at: a nicety, without it the video is as good."""
         for image in images:
             if image is not None:
                 with contextlib.suppress(SeedanceError, OSError):
-                    await keep_frame(image, self.folder)
+                    await self.archive.keep_frame(image)
 
     async def _save(self, job: Job, *, attempts: int = SAVE_ATTEMPTS_MAX, renew_first: bool = False) -> Job | Failure:
         """Download a video; every attempt but the first asks the studio for the job before it.
@@ -132,15 +145,14 @@ class VideoDownloader:
             return before
         try:
             async with self.studio.stream_video(job.video_url) as chunks:
-                saved = await videos.save_video(chunks, self.folder, name_file(job))
+                return await self.archive.save(job, chunks)
         except StudioError as exc:
             is_dead = not isinstance(exc, StudioUnreachableError)
             return replace(before, reason=exc.what, next_step=None, is_dead=is_dead, is_local=False)
         except VideoUnsavedError as exc:
-            is_local = isinstance(exc.__cause__, OSError)
+            is_local = isinstance(exc.__cause__, OSError | StorageError | LedgerError)
             next_step = exc.next_step if is_local else None
             return replace(before, reason=exc.what, next_step=next_step, is_dead=not is_local, is_local=is_local)
-        return replace(job, file=str(saved.file), note=saved.note)
 
     async def _renew(self, before: Failure) -> Failure:
         """Ask for the job once more; a studio that does not know it any more has answered, too."""
@@ -160,16 +172,23 @@ class VideoDownloader:
     async def _finish(self, saved: Job) -> Job:
         """Write down where a video is; its thumbnail follows."""
         if saved.payment_id is None:
+            self.store.keep_saved(saved)
             self._begin_thumbnail(saved)
             return saved
-        file = str(saved.file)
-        done = await self.ledger.finish_job(saved.job_id, file=file, thumbnail=None, note=saved.note)
-
-        async def record(thumbnail: str) -> None:
-            await self.ledger.finish_job(saved.job_id, file=file, thumbnail=thumbnail, note=saved.note)
-
-        self._begin_thumbnail(saved, record)
+        done = await self._record(replace(saved, thumbnail=None, thumbnail_key=None))
+        self._begin_thumbnail(saved)
         return done
+
+    async def _record(self, saved: Job) -> Job:
+        """Write down where the video of a job and its thumbnail are."""
+        return await self.ledger.finish_job(
+            saved.job_id,
+            file=saved.file,
+            thumbnail=saved.thumbnail,
+            video_key=saved.video_key,
+            thumbnail_key=saved.thumbnail_key,
+            note=saved.note,
+        )
 
     async def _revive(self, expired: Job, failure: Failure) -> Job:
         """Bring an expired job back to work where the studio named a new URL that may still be good."""
@@ -177,24 +196,26 @@ class VideoDownloader:
         is_new = latest.video_url is not None and latest.video_url != expired.video_url
         return await self.ledger.revive_job(expired.job_id) if is_new and not failure.is_dead else latest
 
-    def _begin_thumbnail(self, job: Job, record: Callable[[str], Awaitable[None]] | None = None) -> None:
+    def _begin_thumbnail(self, job: Job) -> None:
         """Make a thumbnail in the background: a nicety, which must not hold up or lose what was paid for."""
         if job.thumbnail_url is None:
             return
-        self._thumbnails[job.job_id] = made = anyio.Event()
+        self._thumbnails[job.job_id] = making = _Making(job)
 
         async def make() -> None:
             try:
                 with contextlib.suppress(SeedanceError, OSError):
-                    file = await self._save_thumbnail(job, str(job.thumbnail_url))
-                    if record is not None:
-                        await record(str(file))
+                    data = await self.studio.fetch_image(str(job.thumbnail_url), bytes_max=IMAGE_BYTES_MAX)
+                    making.job = await self.archive.save_thumbnail(job, data)
+                    await self._record_thumbnail(making.job)
             finally:
                 self._thumbnails.pop(job.job_id, None)
-                made.set()
+                making.made.set()
 
         self.start(make)
 
-    async def _save_thumbnail(self, job: Job, url: str) -> Path:
-        data = await self.studio.fetch_image(url, bytes_max=IMAGE_BYTES_MAX)
-        return await save_thumbnail(data, self.folder, name_file(job))
+    async def _record_thumbnail(self, job: Job) -> None:
+        if job.payment_id is None:
+            self.store.keep_saved(job)
+        else:
+            await self._record(job)

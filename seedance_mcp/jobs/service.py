@@ -9,8 +9,8 @@ from pathlib import Path
 
 import anyio
 
+from seedance_mcp.adapters.media import videos
 from seedance_mcp.adapters.media.received import ReceivedPictures
-from seedance_mcp.adapters.media.videos import is_missing
 from seedance_mcp.core.concurrency import SingleFlight
 from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.records import Job
@@ -18,7 +18,6 @@ from seedance_mcp.jobs.downloads import VideoDownloader
 from seedance_mcp.jobs.history import JobList, JobLister
 from seedance_mcp.jobs.poller import JobPoller, Report
 from seedance_mcp.jobs.retention import prune, prune_received
-from seedance_mcp.jobs.store import find_saved
 from seedance_mcp.jobs.untracked import UntrackedJobReader
 
 
@@ -69,12 +68,16 @@ class JobService:
         job = await self.ledger.find_job(job_id)
         if job is None:
             job = await self.untracked.fetch_job(job_id, answer_until=answer_until)
-        elif job.expired_at is None and is_missing(job.file) and (own := find_saved(self.folder, job)).file is not None:
+        elif job.expired_at is None and videos.is_missing(job.file) and (own := self.downloads.archive.find_own(job)):
             return own  # another machine on this ledger has saved it as well, in its own folder
-        elif job.expired_at is not None or (job.pruned_at is None and is_missing(job.file)):
+        elif job.expired_at is not None or await self.is_missing(job):
             job = await self.fetch_again(job, deadline=deadline)
         job = await self.poller.wait(job, deadline=deadline, report=report)
         return await self.downloads.wait_thumbnail(await self.verify(job))
+
+    async def is_missing(self, job: Job) -> bool:
+        """Return True if a job's video was saved and is gone, though it was not pruned."""
+        return await self.downloads.archive.is_missing(job)
 
     async def list_recent(self, limit: int) -> JobList:
         """Recent jobs, newest first: ours, and those that only the studio remembers."""

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 
-from seedance_mcp.adapters.media import videos
 from seedance_mcp.core.ledger import JobLedger
 from seedance_mcp.core.records import Job
 from seedance_mcp.core.wire.jobs import JobStatus
+from seedance_mcp.jobs.archive import VideoArchive
 
 UNTRACKED_MAX = 1000
 """How many untracked jobs this process remembers."""
@@ -26,14 +25,14 @@ class JobStore:
         ledger: Keeps the jobs that it paid for.
         studio: The studio's origin.
         wallet: The address that the studio knows untracked jobs by.
-        folder: Where videos are saved.
+        archive: Where videos are kept.
         now: Unix seconds.
     """
 
     ledger: JobLedger
     studio: str
     wallet: str
-    folder: Path
+    archive: VideoArchive
     now: Callable[[], float]
     _untracked: dict[str, Job] = field(default_factory=dict[str, Job])
 
@@ -80,15 +79,9 @@ class JobStore:
         while len(self._untracked) >= UNTRACKED_MAX:
             del self._untracked[next(iter(self._untracked))]
         self._untracked[seen.job_id] = job
-        return find_saved(self.folder, job)
+        return self.archive.find_own(job) or job
 
-
-def find_saved(folder: Path, job: Job) -> Job:
-    """Return an untracked job with the files that were saved of it before."""
-    file, thumbnail = videos.find_video(folder, name_file(job))
-    return replace(job, file=file, thumbnail=thumbnail)
-
-
-def name_file(job: Job) -> str:
-    """Return the name, without its extension, of a job's video and thumbnail."""
-    return videos.name_video(job.payment_id, job.job_id, str(job.arguments.get("prompt", "")))
+    def keep_saved(self, job: Job) -> None:
+        """Keep in this process under which keys an untracked job was stored; its files are found by their names."""
+        if job.job_id in self._untracked:
+            self._untracked[job.job_id] = replace(job, file=None, thumbnail=None)

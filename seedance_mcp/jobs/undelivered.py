@@ -48,10 +48,13 @@ def find_url_age(job: Job, now: float) -> float | None:
 
     The studio may have made it earlier, of a job that is not in the ledger by an unknown time.
     """
-    if job.video_url is None:
-        return None
-    seen_at = job.url_seen_at or job.ended_at
+    seen_at = find_url_time(job)
     return None if seen_at is None else max(now - seen_at, 0)
+
+
+def find_url_time(job: Job) -> float | None:
+    """Return since when the URL of a job's video has been known, Unix seconds; None where there is no URL."""
+    return None if job.video_url is None else job.url_seen_at or job.ended_at
 
 
 def is_expired(failure: Failure, now: float) -> bool:
@@ -105,7 +108,8 @@ def unsaved_error(failure: Failure, now: float) -> VideoUnsavedError:
 def gone_error(failure: Failure) -> VideoGoneError:
     """Build the error of a video that neither this disk nor the studio has any more."""
     job = failure.job
-    lost = f"The saved file {job.file} is missing." if job.file else "The video was never saved here."
+    lost = f"The saved file {job.file} is missing." if job.file else "The video is not in the object store any more."
+    lost = lost if job.saved else "The video was never saved here."
     return VideoGoneError(
         f"{lost} {failure.reason} Asked again, the studio named no newer URL.",
         (f"Restore {job.file} from a backup or the trash. " if job.file else "")

@@ -10,7 +10,7 @@ import anyio
 from mcp import MCPError
 from mcp.types import ElicitRequest, ElicitRequestURLParams, ElicitResult, InputRequiredResult
 
-from seedance_mcp.app.rendering import show_link, show_received
+from seedance_mcp.app.upload_rendering import show_link, show_received
 from seedance_mcp.core.errors import ImageError
 from seedance_mcp.core.image_names import find_upload_id, name_upload
 from seedance_mcp.server.call_context import WAIT_SECONDS_MAX, Ctx, find_runtime, read_deadlines, telling_progress

@@ -18,11 +18,13 @@ from mcp.types import CallToolResult, ImageContent, InputRequiredResult, Resourc
 from opentelemetry import trace
 
 from seedance_mcp.adapters.media.videos import find_media_type
-from seedance_mcp.app.rendering import show_generation, show_job, show_jobs, show_quote, show_upload
+from seedance_mcp.app.rendering import show_generation, show_job, show_jobs, show_quote
 from seedance_mcp.app.results import JobResult, JobsResult, QuoteResult, UploadResult, WalletResult, to_json
+from seedance_mcp.app.upload_rendering import show_upload
 from seedance_mcp.app.wallet_rendering import explain_no_purchase, show_wallet
 from seedance_mcp.core.error_base import show_payment_state
 from seedance_mcp.core.errors import ConfigError
+from seedance_mcp.core.records import Job
 from seedance_mcp.core.redaction import redact_data
 from seedance_mcp.generation.request import VideoRequest
 from seedance_mcp.jobs.undelivered import EXPIRED
@@ -93,9 +95,9 @@ async def animate_image(
             report=progress.report,
         )
         settings = await runtime.settings()
-        result = show_generation(generated, settings.profile)
+        result = show_generation(generated, settings.profile, links=services.links)
         thumbnail = None if generated.job is None else await runtime.find_thumbnail(generated.job)
-    return _answer_job(result, thumbnail, has_link=settings.resource_links)
+    return _answer_job(result, thumbnail, link=_find_link(result, generated.job) if settings.resource_links else None)
 
 
 async def get_job(
@@ -112,9 +114,9 @@ async def get_job(
             job_id, deadline=deadlines.job, answer_until=deadlines.answer, report=progress.report
         )
         settings = await runtime.settings()
-        result = show_job(job, settings.profile)
+        result = show_job(job, settings.profile, links=services.links)
         thumbnail = await runtime.find_thumbnail(job)
-    return _answer_job(result, thumbnail, has_link=settings.resource_links)
+    return _answer_job(result, thumbnail, link=_find_link(result, job) if settings.resource_links else None)
 
 
 async def list_jobs(ctx: Ctx, limit: JobsLimit = JOBS_DEFAULT) -> CallToolResult:
@@ -122,7 +124,7 @@ async def list_jobs(ctx: Ctx, limit: JobsLimit = JOBS_DEFAULT) -> CallToolResult
     async with telling_progress(ctx, "Asking the studio"):
         services = await find_runtime(ctx).services()
         recent = await services.jobs.list_recent(limit)
-    return _answer(show_jobs(recent))
+    return _answer(show_jobs(recent, has_files=services.links is None))
 
 
 async def wallet_status(ctx: Ctx) -> CallToolResult:
@@ -135,11 +137,24 @@ async def wallet_status(ctx: Ctx) -> CallToolResult:
     return _answer(show_wallet(await services.wallet_status.read(), problem=problem))
 
 
-def _answer_job(result: JobResult, thumbnail: bytes | None, *, has_link: bool) -> CallToolResult:
+def _find_link(result: JobResult, job: Job | None) -> ResourceLink | None:
+    """Return a link to a saved video: to its file, or to where replicas keep it."""
+    if result["file"] is not None:
+        path = Path(result["file"]).absolute()
+        uri, name = path.as_uri(), path.name
+    elif job is not None and job.video_key is not None and result["video_url"] is not None:
+        path = Path(job.video_key)
+        uri, name = result["video_url"], path.name
+    else:
+        return None
+    return ResourceLink(type="resource_link", uri=uri, name=name, title="Video", mime_type=find_media_type(path))
+
+
+def _answer_job(result: JobResult, thumbnail: bytes | None, *, link: ResourceLink | None) -> CallToolResult:
     """Build the result of a job. A job that failed at the studio is an error with all its facts: it was paid."""
     mark_span(result)
     _log_job(result)
-    answer = _answer(result, file=result["file"] if has_link else None, thumbnail=thumbnail)
+    answer = _answer(result, link=link, thumbnail=thumbnail)
     if result["status"] == "failed":
         answer.is_error = True
         money = {} if result["price_micro_usdc"] is None else show_payment_state("settled")
@@ -148,18 +163,16 @@ def _answer_job(result: JobResult, thumbnail: bytes | None, *, has_link: bool) -
     return answer
 
 
-def _answer(result: Mapping[str, Any], *, file: str | None = None, thumbnail: bytes | None = None) -> CallToolResult:
-    """Build a result with the same facts as data and as text, a link to the saved file, and its thumbnail."""
+def _answer(
+    result: Mapping[str, Any], *, link: ResourceLink | None = None, thumbnail: bytes | None = None
+) -> CallToolResult:
+    """Build a result with the same facts as data and as text, a link to the saved video, and its thumbnail."""
     facts = cast("dict[str, Any]", redact_data(to_json(result)))
     if "notes" in facts:
         facts["notes"] = [*read_notes(), *facts["notes"]]
     text = json.dumps(facts, ensure_ascii=False, separators=(",", ":"))
     content: list[Any] = [TextContent(type="text", text=text)]
-    if file is not None:
-        path = Path(file).absolute()
-        link = ResourceLink(
-            type="resource_link", uri=path.as_uri(), name=path.name, title="Video", mime_type=find_media_type(path)
-        )
+    if link is not None:
         content.append(link)
     if thumbnail is not None:
         content.append(

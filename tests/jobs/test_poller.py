@@ -17,6 +17,7 @@ from seedance_mcp.adapters.studio.client import Address, Studio
 from seedance_mcp.adapters.wallet import open_wallet
 from seedance_mcp.core.records import Job
 from seedance_mcp.core.wire.jobs import read_job
+from seedance_mcp.jobs.archive import LocalArchive
 from seedance_mcp.jobs.poller import JobPoller
 from seedance_mcp.jobs.store import JobStore
 from tests.adapters.ledger.rows import reserve, settle, sign
@@ -136,7 +137,11 @@ async def open_bench(
                     tasks.start_soon(run)
 
                 store = JobStore(
-                    ledger=ledger, studio=server.url, wallet=wallet.address, folder=folder / "videos", now=now
+                    ledger=ledger,
+                    studio=server.url,
+                    wallet=wallet.address,
+                    archive=LocalArchive(folder / "videos"),
+                    now=now,
                 )
                 poller = JobPoller(
                     studio=studio,

@@ -184,7 +184,8 @@ def test_trace_span_has_job_and_cost() -> None:
             self.told[key] = value
 
     job = JobResult(
-        job_id="cm1", status="complete", progress=100, video_url=None, video_url_age_seconds=None, thumbnail_url=None,
+        job_id="cm1", status="complete", progress=100, video_url=None, video_url_expires_at=None,
+        video_url_age_seconds=None, thumbnail_url=None,
         file=None, price_usd="0.32", price_micro_usdc=320_000,
         rail="x402", receipt=None, error=None, notes=[], next_step=NextStep(""),
     )  # fmt: skip

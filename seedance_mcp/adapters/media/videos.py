@@ -48,6 +48,11 @@ def name_video(payment_id: int | None, job_id: str, prompt: str) -> str:
     return f"{payment_id or 0:04d}-{slug}-{hashlib.sha256(job_id.encode()).hexdigest()[:6]}"
 
 
+def name_part(job_id: str) -> str:
+    """Return a name for a temporary file that no other process of ours has."""
+    return f"{hashlib.sha256(job_id.encode()).hexdigest()[:16]}-{secrets.token_hex(8)}"
+
+
 def find_video(folder: Path, name: str) -> tuple[str | None, str | None]:
     """Return the video and the thumbnail that were saved under a name; None for a missing one."""
     videos = [file for extension in MEDIA_TYPES if (file := folder / f"{name}.{extension}").exists()]

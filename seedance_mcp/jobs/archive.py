@@ -1,0 +1,173 @@
+"""Archive: where finished videos and their thumbnails are kept. Asks no studio, and changes no job in the ledger.
+
+On one machine they are files in the videos folder. Several replicas share an object store: a video is first saved and
+checked as a file of this machine, and then stored whole under its key.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Protocol
+
+import anyio
+import anyio.to_thread
+
+from seedance_mcp.adapters.media import videos
+from seedance_mcp.adapters.media.images import Image
+from seedance_mcp.adapters.media.thumbnails import keep_frame, save_thumbnail
+from seedance_mcp.adapters.storage.folder import hash_file
+from seedance_mcp.adapters.storage.store import ObjectStore
+from seedance_mcp.core.errors import LedgerError, StorageError, VideoUnsavedError
+from seedance_mcp.core.objects import ObjectLedger, StoredObject, name_thumbnail_key, name_video_key
+from seedance_mcp.core.records import Job
+
+LEFT_SECONDS = 24 * 3600
+"""How long a file of a process that was killed is left alone."""
+
+
+class VideoArchive(Protocol):
+    """Keeps finished videos."""
+
+    async def save(self, job: Job, chunks: AsyncIterator[bytes]) -> Job:
+        """Save a stream as the job's video, whole or not at all; returns the job with its place and a note.
+
+        Raises:
+            VideoUnsavedError: It is no complete video, or cannot be stored; caused by an `OSError` or a `StorageError`
+                if only this machine or the store is at fault.
+        """
+        ...
+
+    async def save_thumbnail(self, job: Job, data: bytes) -> Job:
+        """Save a picture as the job's thumbnail; returns the job with its place.
+
+        Raises:
+            SeedanceError, OSError: It is no picture, or cannot be stored.
+        """
+        ...
+
+    async def is_missing(self, job: Job) -> bool:
+        """Return True if the job's video was saved and does not exist any more, though it was not pruned."""
+        ...
+
+    def find_own(self, job: Job) -> Job | None:
+        """Return the job with the file that this machine has saved of it; None where there is none."""
+        ...
+
+    async def keep_frame(self, image: Image) -> None:
+        """Keep a small copy of a video's source picture, for people to look at.
+
+        Raises:
+            SeedanceError, OSError: It cannot be kept.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class LocalArchive:
+    """The `VideoArchive` protocol in a folder of this machine."""
+
+    folder: Path
+
+    async def save(self, job: Job, chunks: AsyncIterator[bytes]) -> Job:
+        """Save a stream as a file with a name that people can read."""
+        saved = await videos.save_video(chunks, self.folder, name_file(job))
+        return replace(job, file=str(saved.file), note=saved.note)
+
+    async def save_thumbnail(self, job: Job, data: bytes) -> Job:
+        """Save a thumbnail beside the video."""
+        return replace(job, thumbnail=str(await save_thumbnail(data, self.folder, name_file(job))))
+
+    async def is_missing(self, job: Job) -> bool:
+        """Return True if the file does not exist any more."""
+        return job.pruned_at is None and videos.is_missing(job.file)
+
+    def find_own(self, job: Job) -> Job | None:
+        """Return the job with the files that have its name, if its video is one of them."""
+        file, thumbnail = videos.find_video(self.folder, name_file(job))
+        return None if file is None else replace(job, file=file, thumbnail=thumbnail)
+
+    async def keep_frame(self, image: Image) -> None:
+        """Keep a small copy in a folder beside the videos."""
+        await keep_frame(image, self.folder)
+
+
+@dataclass(frozen=True, slots=True)
+class SharedArchive:
+    """The `VideoArchive` protocol in an object store that all replicas share.
+
+    Attributes:
+        folder: Where this process saves and checks a video before it is stored; a file here is temporary.
+        store: Where it goes.
+        ledger: Knows what is in the store.
+    """
+
+    folder: Path
+    store: ObjectStore
+    ledger: ObjectLedger
+
+    async def save(self, job: Job, chunks: AsyncIterator[bytes]) -> Job:
+        """Save a stream as an object; the same video has the same key, however often it is saved."""
+        saved = await videos.save_video(chunks, self.folder, videos.name_part(job.job_id))
+        try:
+            key = name_video_key(job.job_id, saved.file.suffix.removeprefix("."))
+            await self._put(key, saved.file, videos.find_media_type(saved.file))
+        except (StorageError, LedgerError) as exc:
+            raise VideoUnsavedError(exc.what, exc.next_step) from exc
+        except OSError as exc:
+            raise VideoUnsavedError(f"The video cannot be read again: {exc.strerror}.") from exc
+        finally:
+            with contextlib.suppress(OSError):
+                saved.file.unlink(missing_ok=True)
+        return replace(job, video_key=key, file=None, note=saved.note)
+
+    async def save_thumbnail(self, job: Job, data: bytes) -> Job:
+        """Save a thumbnail as an object."""
+        file = await save_thumbnail(data, self.folder, videos.name_part(job.job_id))
+        try:
+            key = name_thumbnail_key(job.job_id)
+            await self._put(key, file, "image/jpeg")
+        finally:
+            with contextlib.suppress(OSError):
+                file.unlink(missing_ok=True)
+        return replace(job, thumbnail_key=key)
+
+    async def _put(self, key: str, file: Path, media_type: str) -> None:
+        sha256, size_bytes = await anyio.to_thread.run_sync(hash_file, file)
+        stored = StoredObject(key=key, sha256=sha256, size_bytes=size_bytes, media_type=media_type)
+        await self.ledger.record_object(stored)  # first: what is being stored is not old
+        await self.store.put_file(stored, file)
+
+    async def is_missing(self, job: Job) -> bool:
+        """Return True if the store has no such object any more; a store that cannot be asked has lost nothing."""
+        if job.pruned_at is not None or job.video_key is None:
+            return False
+        try:
+            return await self.store.find_size(job.video_key) is None
+        except StorageError:
+            return False
+
+    def find_own(self, job: Job) -> Job | None:
+        """Return None: no machine has videos of its own."""
+        return None
+
+    async def keep_frame(self, image: Image) -> None:
+        """Keep nothing: there is no gallery."""
+
+    async def clear_left(self, now: float) -> None:
+        """Delete the temporary files of processes that were killed."""
+
+        def clear() -> None:
+            for file in self.folder.iterdir() if self.folder.is_dir() else ():
+                with contextlib.suppress(OSError):
+                    if file.is_file() and file.lstat().st_mtime < now - LEFT_SECONDS:
+                        file.unlink()
+
+        await anyio.to_thread.run_sync(clear)
+
+
+def name_file(job: Job) -> str:
+    """Return the name, without its extension, of a job's video and thumbnail."""
+    return videos.name_video(job.payment_id, job.job_id, str(job.arguments.get("prompt", "")))

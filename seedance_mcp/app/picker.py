@@ -13,6 +13,7 @@ import secrets
 import socket
 import time
 from collections.abc import Callable
+from typing import Protocol
 
 import anyio
 
@@ -36,8 +37,32 @@ LINKS_MAX = 32
 TOKEN_BYTES = 24
 
 
+class PicturePicker(Protocol):
+    """Opens links to a page on which a person gives a picture."""
+
+    async def open(self) -> PickerLink:
+        """Return a new link."""
+        ...
+
+    async def find(self, upload_id: str, token: str) -> PickerLink | None:
+        """Return the link of an id and a token, or None once it has ended."""
+        ...
+
+    async def find_received(self, name: str) -> Image | None:
+        """Return the picture that came over a link that has ended, or None."""
+        ...
+
+    async def wait(self, link: PickerLink) -> None:
+        """Wait until a picture has come over a link, or no picture can come any more."""
+        ...
+
+    async def end(self, link: PickerLink) -> None:
+        """End a link that no one needs any more."""
+        ...
+
+
 class Picker:
-    """Opens links and serves their page.
+    """Opens links and serves their page on this machine.
 
     Args:
         received: Where pictures are stored.
@@ -84,9 +109,10 @@ class Picker:
         self._wake()
         return link
 
-    def find(self, upload_id: str) -> PickerLink | None:
-        """Return the link of an id, or None once it has ended."""
-        return next((link for link in self._links.values() if link.upload_id == upload_id), None)
+    async def find(self, upload_id: str, token: str) -> PickerLink | None:
+        """Return the link of an id and a token, or None once it has ended."""
+        link = self._find(token)
+        return link if link is not None and link.upload_id == upload_id else None
 
     async def find_received(self, name: str) -> Image | None:
         """Return the picture that came over a link that has ended, or None.
@@ -99,7 +125,11 @@ class Picker:
         except SeedanceError:
             return None
 
-    def end(self, link: PickerLink) -> None:
+    async def wait(self, link: PickerLink) -> None:
+        """Wait until a picture has come over a link."""
+        await link.filled.wait()
+
+    async def end(self, link: PickerLink) -> None:
         """End a link that no one needs any more."""
         self._links.pop(_hash(link.token), None)
         self._wake()

@@ -7,7 +7,7 @@ A quote needs an address, or none; only a purchase needs a key. So there are two
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -30,6 +30,7 @@ from seedance_mcp.generation.purchases import RequestPurchaser
 from seedance_mcp.generation.quotes import QuoteMemory
 from seedance_mcp.generation.quoting import Quoting
 from seedance_mcp.generation.service import GenerationService, QuoteService
+from seedance_mcp.generation.slots import SlotPictures
 from seedance_mcp.generation.source_images import FETCHED_SECONDS, Picture, SourceImages
 from seedance_mcp.generation.stages import ProgressReader
 from seedance_mcp.generation.untracked import UntrackedJobs
@@ -39,7 +40,9 @@ from seedance_mcp.jobs.archive import LocalArchive, SharedArchive
 from seedance_mcp.jobs.downloads import VideoDownloader
 from seedance_mcp.jobs.history import JobLister
 from seedance_mcp.jobs.poller import Changed, JobPoller
+from seedance_mcp.jobs.retention import prune_local
 from seedance_mcp.jobs.service import JobService
+from seedance_mcp.jobs.shared_retention import prune_shared
 from seedance_mcp.jobs.store import JobStore
 from seedance_mcp.jobs.untracked import UntrackedJobReader
 from seedance_mcp.payments import policy
@@ -70,6 +73,7 @@ class Parts:
         changed: Told the id of a job whenever something about it changes.
         shared: Where replicas keep videos; None where they are files of this machine.
         links: Makes links to these videos.
+        pictures: Pictures that one caller gave; None where there is one machine.
         now: Unix seconds, for what is compared with the ledger, the studio or a chain.
     """
 
@@ -80,6 +84,7 @@ class Parts:
     changed: Changed = lambda _: None
     shared: SharedArchive | None = None
     links: VideoLinks | None = None
+    pictures: SlotPictures | None = None
     now: Callable[[], float] = time.time
 
 
@@ -215,8 +220,8 @@ def _build_quotes(parts: Parts, payer: Payer) -> _Quotes:
             ledger=ledger,
             studio=studio,
             fetches=SingleFlight[Picture](parts.start, keep_seconds=FETCHED_SECONDS),
-            received=ReceivedPictures(parts.settings.pictures_dir, parts.settings.videos_dir),
-            image_dirs=parts.settings.image_dirs,
+            given=parts.pictures or _build_received(parts.settings),
+            image_dirs=parts.settings.image_dirs if parts.pictures is None else None,
             now=now,
         ),
         lookup=lookup,
@@ -310,10 +315,23 @@ def _build_jobs(parts: Parts, quotes: _Quotes, wallet: str) -> JobService:
         history=JobLister(studio=studio, ledger=ledger, store=store, latest=poller.latest),
         renewals=SingleFlight[Job](start),
         verify=partial(_verify, quotes.verifier, ledger),
-        folder=settings.videos_dir,
-        received=quotes.images.received,
-        keep_days=settings.keep_days,
+        prune_files=_build_retention(parts),
         now=now,
+    )
+
+
+def _build_received(settings: Settings) -> ReceivedPictures:
+    return ReceivedPictures(settings.pictures_dir, settings.videos_dir)
+
+
+def _build_retention(parts: Parts) -> Callable[[], Awaitable[None]]:
+    """Wire what deletes old videos and pictures, where this process keeps them."""
+    settings = parts.settings
+    if parts.shared is not None:
+        return partial(prune_shared, parts.shared, keep_days=settings.keep_days, now=parts.now)
+    received = _build_received(settings)
+    return partial(
+        prune_local, settings.videos_dir, received, parts.ledger, keep_days=settings.keep_days, now=parts.now
     )
 
 

@@ -12,8 +12,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from seedance_mcp.adapters.media.files import read_image
+from seedance_mcp.adapters.media.given import GivenPictures
 from seedance_mcp.adapters.media.images import IMAGE_BYTES_MAX, Image, prepare_image
-from seedance_mcp.adapters.media.received import ReceivedPictures
 from seedance_mcp.adapters.studio.client import Studio
 from seedance_mcp.core.concurrency import SingleFlight
 from seedance_mcp.core.errors import ImageError, StudioRejectedError
@@ -27,10 +27,13 @@ from seedance_mcp.core.image_names import (
     read_data_uri,
 )
 from seedance_mcp.core.ledger import Ledger
+from seedance_mcp.core.next_steps import NextStep, PickPicture
 from seedance_mcp.core.records import UrlSnapshot
 from seedance_mcp.core.texts import quote_text
 from seedance_mcp.core.wire.responses import quote_url
 
+REMOTE_HINT = NextStep("{0}. Or give an https URL of the picture, or a data: URI.", PickPicture())
+"""What to do where a caller on another machine names a file."""
 FETCHED_SECONDS = 120
 """How long a picture that no caller waited for is kept for the call that asks for it again."""
 SNAPSHOT_SECONDS = 25 * 3600
@@ -74,16 +77,17 @@ class SourceImages:
 
     Attributes:
         fetches: Pictures at other hosts that are being read, by their URL.
-        received: Pictures that a person gave on a page of ours.
-        image_dirs: Folders that local pictures may come from; empty: any but hidden and system folders.
+        given: Pictures that a person gave on a page of ours.
+        image_dirs: Folders that local pictures may come from; empty: any but hidden and system folders. None: callers
+            are on other machines, so that no file, and no URL on this machine, is theirs to name.
         now: Unix seconds.
     """
 
     ledger: Ledger
     studio: Studio
     fetches: SingleFlight[Picture]
-    received: ReceivedPictures
-    image_dirs: tuple[Path, ...]
+    given: GivenPictures
+    image_dirs: tuple[Path, ...] | None
     now: Callable[[], float]
 
     async def load(self, image: str) -> Picture:
@@ -94,7 +98,7 @@ class SourceImages:
             StudioUnreachableError: The URL's host does not answer.
         """
         if not image.strip():
-            raise ImageError("No image was named.", NAME_HINT)
+            raise ImageError("No image was named.", REMOTE_HINT if self.image_dirs is None else NAME_HINT)
         url = find_url(image)
         if url is not None:
             return await self._load_url(url)
@@ -106,17 +110,21 @@ class SourceImages:
         if is_data_uri(image):
             return await prepare_image(read_data_uri(image), "The picture in the data: URI")
         if is_upload(image):
-            return await self.received.read(image, now=self.now())
+            return await self.given.read(image, now=self.now())
+        if self.image_dirs is None:
+            raise ImageError(
+                f"{quote_text(image, 80)} is not on this server, which reads no files of its callers.", REMOTE_HINT
+            )
         if has_chat_scheme(image):
             raise ImageError(f"{quote_text(image, 80)} is inside the chat, not on this machine.", CHAT_HINT)
         return await read_image(image, self.image_dirs)
 
     async def _load_url(self, url: str) -> Picture:
-        if not url.lower().startswith("https://") and not self._may_be_plain(url):
-            raise ImageError(f"{quote_url(url)} is plain http.", "Give an https URL, or a local path.")
         upload = await self.ledger.find_upload_by_url(url, studio=self.studio.origin)
         if upload is not None:
             return Picture(sha256=upload.sha256, url=url, width=upload.width, height=upload.height, image=None)
+        if not url.lower().startswith("https://") and not self._may_be_plain(url):
+            raise ImageError(f"{quote_url(url)} is plain http.", self._url_hint)
         # A slow host may take longer than one call: the reading goes on, and the next call finds it done.
         return await self._recognize(await self.fetches.run(url, lambda: self._fetch(url)), url)
 
@@ -133,9 +141,9 @@ class SourceImages:
 
     async def _fetch(self, url: str) -> Picture:
         try:
-            data = await self.studio.fetch_image(url, bytes_max=IMAGE_BYTES_MAX)
+            data = await self.studio.fetch_image(url, bytes_max=IMAGE_BYTES_MAX, public_only=self.image_dirs is None)
         except StudioRejectedError as exc:
-            raise ImageError(exc.what, "Give an https URL that anybody can open, or a local path.") from exc
+            raise ImageError(exc.what, self._url_hint) from exc
         image = await prepare_image(data, "The picture at that URL")
         return Picture(
             sha256=image.sha256,
@@ -146,8 +154,16 @@ class SourceImages:
             was_url=not image.is_readable_as_it_is,
         )
 
+    @property
+    def _url_hint(self) -> NextStep:
+        if self.image_dirs is None:
+            return NextStep("Give an https URL that anybody can open, or {0}.", PickPicture())
+        return NextStep("Give an https URL that anybody can open, or a local path.")
+
     def _may_be_plain(self, url: str) -> bool:
         """Plain http is for this machine alone, and for a studio that is on it; `studio` checks the address."""
+        if self.image_dirs is None:
+            return False
         try:
             return self.studio.allows_loopback and urlsplit(url).hostname in ("127.0.0.1", "localhost", "::1")
         except ValueError:

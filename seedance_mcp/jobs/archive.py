@@ -21,7 +21,7 @@ from seedance_mcp.adapters.media.thumbnails import keep_frame, save_thumbnail
 from seedance_mcp.adapters.storage.folder import hash_file
 from seedance_mcp.adapters.storage.store import ObjectStore
 from seedance_mcp.core.errors import LedgerError, StorageError, VideoUnsavedError
-from seedance_mcp.core.objects import ObjectLedger, StoredObject, name_thumbnail_key, name_video_key
+from seedance_mcp.core.objects import HostedLedger, StoredObject, name_thumbnail_key, name_video_key
 from seedance_mcp.core.records import Job
 
 LEFT_SECONDS = 24 * 3600
@@ -106,7 +106,7 @@ class SharedArchive:
 
     folder: Path
     store: ObjectStore
-    ledger: ObjectLedger
+    ledger: HostedLedger
 
     async def save(self, job: Job, chunks: AsyncIterator[bytes]) -> Job:
         """Save a stream as an object; the same video has the same key, however often it is saved."""

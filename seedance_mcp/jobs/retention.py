@@ -16,7 +16,8 @@ from pathlib import Path
 
 import anyio
 
-from seedance_mcp.adapters.media.received import UNUSED_SECONDS, ReceivedPictures
+from seedance_mcp.adapters.media.given import UNUSED_SECONDS
+from seedance_mcp.adapters.media.received import ReceivedPictures
 from seedance_mcp.adapters.media.thumbnails import FRAMES_FOLDER
 from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.core.ledger import Ledger
@@ -103,6 +104,26 @@ async def prune_received(
         return sha256 is None or changed_at < before or not received.is_used(sha256)
 
     return await _prune_folder(received.folder, _RECEIVED, is_old, None, now=now, dry_run=dry_run)
+
+
+async def prune_local(
+    videos_dir: Path, received: ReceivedPictures, ledger: Ledger, *, keep_days: int | None, now: Callable[[], float]
+) -> None:
+    """Delete what is older than the owner keeps it, and unused received pictures.
+
+    Args:
+        videos_dir: Where videos are saved.
+        received: Pictures that a person gave on a page of ours.
+        ledger: Told which videos are gone.
+        keep_days: How long the owner keeps them; None for ever.
+        now: Unix seconds.
+
+    Raises:
+        ConfigError, LedgerError: As `prune`.
+    """
+    await prune_received(received, older_than_days=keep_days, now=now())
+    if keep_days is not None:
+        await prune(videos_dir, ledger, older_than_days=keep_days, now=now())
 
 
 async def _prune_folder(

@@ -5,19 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import anyio
 
 from seedance_mcp.adapters.media import videos
-from seedance_mcp.adapters.media.received import ReceivedPictures
 from seedance_mcp.core.concurrency import SingleFlight
 from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.records import Job
 from seedance_mcp.jobs.downloads import VideoDownloader
 from seedance_mcp.jobs.history import JobList, JobLister
 from seedance_mcp.jobs.poller import JobPoller, Report
-from seedance_mcp.jobs.retention import prune, prune_received
 from seedance_mcp.jobs.untracked import UntrackedJobReader
 
 
@@ -31,9 +28,7 @@ class JobService:
         untracked: Asks for jobs that the ledger lacks.
         renewals: Videos that are being fetched again, by job id.
         verify: Asks the chain, once, whether a finished job was paid for; returns the job.
-        folder: Where videos are saved.
-        received: Pictures that a person gave on a page of ours.
-        keep_days: How long the owner keeps them; None for ever.
+        prune_files: Deletes saved videos and given pictures that are older than the owner keeps them.
         now: Unix seconds.
     """
 
@@ -44,9 +39,7 @@ class JobService:
     history: JobLister
     renewals: SingleFlight[Job]
     verify: Callable[[Job], Awaitable[Job]]
-    folder: Path
-    received: ReceivedPictures
-    keep_days: int | None
+    prune_files: Callable[[], Awaitable[None]]
     now: Callable[[], float]
 
     async def get(
@@ -89,14 +82,12 @@ class JobService:
         return None if job is None else self.poller.latest(job)
 
     async def prune(self) -> None:
-        """Delete saved videos and pictures that are older than the owner keeps them, and unused received pictures.
+        """Delete saved videos and pictures that are older than the owner keeps them, and unused given pictures.
 
         Raises:
-            ConfigError, LedgerError: As `retention.prune`.
+            ConfigError, LedgerError, StorageError: As `retention.prune_local` and `shared_retention.prune_shared`.
         """
-        await prune_received(self.received, older_than_days=self.keep_days, now=self.now())
-        if self.keep_days is not None:
-            await prune(self.folder, self.ledger, older_than_days=self.keep_days, now=self.now())
+        await self.prune_files()
 
     async def fetch_again(self, job: Job, *, deadline: float) -> Job:
         """Ask the studio once more for a paid video that is not on disk; the work goes on after the deadline."""

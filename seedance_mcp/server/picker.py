@@ -16,7 +16,7 @@ from seedance_mcp.core.image_names import find_upload_id, name_upload
 from seedance_mcp.server.call_context import WAIT_SECONDS_MAX, Ctx, find_runtime, read_deadlines, telling_progress
 
 if TYPE_CHECKING:
-    from seedance_mcp.app.picker import Picker
+    from seedance_mcp.app.picker import PicturePicker
     from seedance_mcp.app.results import UploadResult
     from seedance_mcp.app.web.picker.links import PickerLink
 
@@ -44,7 +44,8 @@ async def ask_picture(ctx: Ctx) -> "UploadResult | InputRequiredResult":
     if _is_modern(ctx):
         params = ElicitRequestURLParams(message=QUESTION, url=link.url)
         return InputRequiredResult(
-            input_requests={ASKED: ElicitRequest(params=params)}, request_state=name_upload(link.upload_id)
+            input_requests={ASKED: ElicitRequest(params=params)},
+            request_state=f"{name_upload(link.upload_id)} {link.token}",  # sealed, and the host has the link anyway
         )
     action = await _show_link(ctx, link)
     return await _finish(ctx, picker, link, action)
@@ -61,10 +62,10 @@ async def _show_link(ctx: Ctx, link: "PickerLink") -> str:
     return "cancel"
 
 
-async def _take_answer(ctx: Ctx, picker: "Picker") -> "UploadResult":
+async def _take_answer(ctx: Ctx, picker: "PicturePicker") -> "UploadResult":
     """Go on after the host has shown the link; the sealed state names it."""
-    name = ctx.request_state or ""
-    link = picker.find(find_upload_id(name) or "")
+    name, _, token = (ctx.request_state or "").partition(" ")
+    link = await picker.find(find_upload_id(name) or "", token)
     answer = (ctx.input_responses or {}).get(ASKED)
     action = answer.action if isinstance(answer, ElicitResult) else "cancel"
     if link is not None:
@@ -75,15 +76,15 @@ async def _take_answer(ctx: Ctx, picker: "Picker") -> "UploadResult":
     return show_link(await picker.open()) if found is None else show_received(name, found)
 
 
-async def _finish(ctx: Ctx, picker: "Picker", link: "PickerLink", action: str) -> "UploadResult":
+async def _finish(ctx: Ctx, picker: "PicturePicker", link: "PickerLink", action: str) -> "UploadResult":
     """Wait for the picture if the person opens the page; else return the link, or refuse if they do not want it."""
     if action == "decline":
-        picker.end(link)
+        await picker.end(link)
         raise _declined_error()
     if action == "accept":
         async with telling_progress(ctx, "Waiting for the picture"):
             with anyio.move_on_after(read_deadlines(WAIT_SECONDS_MAX).answer - anyio.current_time()):
-                await link.filled.wait()
+                await picker.wait(link)
     if link.image is not None and not _is_modern(ctx):
         await ctx.session.send_elicit_complete(link.upload_id)
     return show_link(link)

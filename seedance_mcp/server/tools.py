@@ -105,7 +105,7 @@ async def get_job(
     job_id: JobId,
     wait_seconds: WaitSeconds = WAIT_SECONDS_DEFAULT,
 ) -> CallToolResult:
-    """Wait for a job; saves its video to `file` once complete. Free."""
+    """Wait for a job; saves its video once complete. Free."""
     async with telling_progress(ctx, "Asking the studio") as progress:
         runtime = find_runtime(ctx)
         services = await runtime.services()

@@ -300,7 +300,7 @@ async def test_server_ends_with_its_links_and_a_later_link_has_another(
     await http.put(first.url, content=data)
     clock.now += LINGER_SECONDS + 1
     assert (await http.get(second.url)).status_code == 200, "it still waits for its picture"
-    picker.end(second)
+    await picker.end(second)
     await until_closed(first.url)
 
     third = await picker.open()
@@ -316,7 +316,9 @@ async def test_closed_picker_serves_nothing(picker: Picker) -> None:
 async def test_oldest_link_ends_when_there_are_too_many(picker: Picker, http: httpx.AsyncClient) -> None:
     links = [await picker.open() for _ in range(LINKS_MAX + 1)]
 
-    assert picker.find(links[0].upload_id) is None
+    assert await picker.find(links[0].upload_id, links[0].token) is None
+    assert await picker.find(links[1].upload_id, links[1].token) is links[1]
+    assert await picker.find(links[2].upload_id, links[1].token) is None
     assert (await http.get(links[0].url)).status_code == 404
     assert (await http.get(links[1].url)).status_code == 200
 

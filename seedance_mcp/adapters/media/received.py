@@ -12,25 +12,30 @@ from pathlib import Path
 
 import anyio.to_thread
 
+from seedance_mcp.adapters.media.given import (
+    NAME_CHARACTERS_MAX,
+    UNUSED_SECONDS,
+    changed_error,
+    expired_error,
+    missing_error,
+    unknown_error,
+)
 from seedance_mcp.adapters.media.images import IMAGE_BYTES_MAX, Image, prepare_image
 from seedance_mcp.adapters.media.thumbnails import name_frame
 from seedance_mcp.core.errors import ImageError
 from seedance_mcp.core.image_names import find_upload_id, name_upload
-from seedance_mcp.core.next_steps import AskUser, NextStep, PickPicture, Repeat
+from seedance_mcp.core.next_steps import NextStep, Repeat
 from seedance_mcp.core.texts import quote_text
 
-UNUSED_SECONDS = 24 * 3600
-"""How long a picture that nothing was bought with can be read."""
 WAITING = "waiting"
 """Suffix of an empty file: an id whose picture has not come. The file's time is when the id expires."""
-NAME_CHARACTERS_MAX = 60
 
 _CREATING = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
 
 
 @dataclass(frozen=True, slots=True)
 class ReceivedPictures:
-    """The pictures in one folder: `ID.SHA256` with the bytes that came, or `ID.waiting`.
+    """The `GivenPictures` protocol on one folder: `ID.SHA256` with the bytes that came, or `ID.waiting`.
 
     Attributes:
         folder: Where they are; made with the first id.
@@ -52,13 +57,13 @@ class ReceivedPictures:
         """
         await self._write(f"{upload_id}.{WAITING}", b"", changed_at=expires_at)
 
-    async def store(self, upload_id: str, data: bytes, *, sha256: str) -> None:
-        """Store the bytes that came for an id.
+    async def store(self, upload_id: str, image: Image, data: bytes) -> None:
+        """Store the bytes that came for an id, once they were decoded.
 
         Raises:
             ImageError: They cannot be written.
         """
-        await self._write(f"{upload_id}.{sha256}", data)
+        await self._write(f"{upload_id}.{image.sha256}", data)
         await anyio.Path(self.folder / f"{upload_id}.{WAITING}").unlink(missing_ok=True)
 
     async def _write(self, name: str, data: bytes, *, changed_at: float | None = None) -> None:
@@ -96,28 +101,28 @@ class ReceivedPictures:
         """
         upload_id = find_upload_id(name)
         if upload_id is None:
-            raise _unknown_error(quote_text(name, NAME_CHARACTERS_MAX))
+            raise unknown_error(quote_text(name, NAME_CHARACTERS_MAX))
         shown = name_upload(upload_id)
         try:
             data, sha256 = await anyio.to_thread.run_sync(self._read_file, upload_id, now)
         except OSError as exc:
-            raise _unknown_error(shown) from exc
+            raise unknown_error(shown) from exc
         image = await prepare_image(data, f"The picture {shown}")
         if image.sha256 != sha256:
-            raise ImageError(f"The picture {shown} was changed on disk.", NextStep("{0}.", PickPicture()))
+            raise changed_error(shown)
         return image
 
     def _read_file(self, upload_id: str, now: float) -> tuple[bytes, str]:
         """Return the bytes that came for an id and the hash that they had then."""
         shown, file = name_upload(upload_id), self._find(upload_id)
         if file is None:
-            raise _unknown_error(shown)
+            raise unknown_error(shown)
         changed_at = file.stat().st_mtime
         if file.name.endswith(WAITING):
-            raise _missing_error(shown) if now < changed_at else _expired_error(shown)
+            raise missing_error(shown) if now < changed_at else expired_error(shown)
         sha256 = file.name.rpartition(".")[2]
         if changed_at < now - UNUSED_SECONDS and not self.is_used(sha256):
-            raise _expired_error(shown)
+            raise expired_error(shown)
         with file.open("rb") as opened:
             return opened.read(IMAGE_BYTES_MAX + 1), sha256
 
@@ -131,18 +136,3 @@ class ReceivedPictures:
     def is_used(self, sha256: str) -> bool:
         """Return True if something was bought with the picture and is still kept."""
         return name_frame(sha256, self.videos_dir).is_file()
-
-
-def _unknown_error(shown: str) -> ImageError:
-    return ImageError(f"There is no picture {shown}: its id is wrong, or it expired.", NextStep("{0}.", PickPicture()))
-
-
-def _expired_error(shown: str) -> ImageError:
-    return ImageError(f"The picture {shown} has expired.", NextStep("{0}.", PickPicture()))
-
-
-def _missing_error(shown: str) -> ImageError:
-    return ImageError(
-        f"No picture has come to {shown} yet.",
-        NextStep("{0}, then {1}.", AskUser("open its link and drop the picture there"), Repeat()),
-    )

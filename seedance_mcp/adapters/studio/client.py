@@ -250,15 +250,21 @@ class Studio:
         gone = response.status_code in (403, 404, 410)
         return not gone or find_edge_answer(response.status_code, headers, b"") == BOT_CHECK
 
-    async def fetch_image(self, url: str, *, bytes_max: int) -> bytes:
+    async def fetch_image(self, url: str, *, bytes_max: int, public_only: bool = False) -> bytes:
         """Download an image from a caller's URL; every address is checked, also after redirects.
+
+        Args:
+            url: The URL.
+            bytes_max: The largest image that is read.
+            public_only: Refuse this machine also where the studio itself is on it: the caller is not.
 
         Raises:
             StudioRejectedError: Not https, not public, not found, or larger than `bytes_max`.
             StudioUnreachableError: No answer.
         """
         with translating(url), anyio.fail_after(IMAGE_SECONDS):
-            async with self._public_urls.stream(url, loopback_allowed=self.allows_loopback) as response:
+            allowed = self.allows_loopback and not public_only
+            async with self._public_urls.stream(url, loopback_allowed=allowed) as response:
                 if response.status_code != 200:
                     raise StudioRejectedError(f"{quote_url(url)} answered status {response.status_code}.", status=404)
                 try:

@@ -4,16 +4,16 @@ A body is bounded while it is read. What is refused is not stored.
 """
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import anyio
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 
 from seedance_mcp.adapters.media.images import IMAGE_BYTES_MAX, Image, prepare_image
-from seedance_mcp.adapters.media.received import ReceivedPictures
 from seedance_mcp.adapters.media.thumbnails import shrink_image
 from seedance_mcp.core.error_base import SeedanceError
+from seedance_mcp.core.errors import LedgerError, StorageError
 from seedance_mcp.core.image_names import name_upload
 
 BODY_SECONDS = 300
@@ -35,16 +35,23 @@ class RefusedUploadError(Exception):
         self.text = text
 
 
-async def receive_picture(request: Request, received: ReceivedPictures, upload_id: str) -> Image:
+async def receive_picture(request: Request, store: Callable[[Image, bytes], Awaitable[None]]) -> Image:
     """Store the picture that a request brings.
+
+    Args:
+        request: Has the picture as its body.
+        store: Stores a picture that was decoded, and its bytes as they came.
 
     Raises:
         RefusedUploadError: Too large, too slow, or not a picture.
+        StorageError, LedgerError: The store or the ledger cannot be used.
     """
     data = await _read_body(request)
     try:
         image = await prepare_image(data, "The picture")
-        await received.store(upload_id, data, sha256=image.sha256)
+        await store(image, data)
+    except (LedgerError, StorageError):
+        raise
     except SeedanceError as exc:
         raise RefusedUploadError(422, str(exc)) from exc
     return image

@@ -2,6 +2,7 @@
 
 import secrets
 import socket
+from functools import partial
 from pathlib import Path
 
 import anyio.to_thread
@@ -57,7 +58,7 @@ def build_app(settings: Settings, *, origin: str, token: str) -> ASGIApp:
 
     async def take(request: Request) -> Response:
         upload_id = secrets.token_hex(UPLOAD_ID_BYTES)
-        image = await receive_picture(request, received, upload_id)
+        image = await receive_picture(request, partial(received.store, upload_id))
         return answer_received(await describe_received(image, upload_id))
 
     async def unreadable(_: Request, exc: Exception) -> Response:

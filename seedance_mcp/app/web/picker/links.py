@@ -21,6 +21,7 @@ class PickerLink:
         filled: Set once the picture is stored.
         filled_at: Unix seconds.
         image: The picture, prepared.
+        is_local: Whether the page is served on the person's own machine.
     """
 
     upload_id: str
@@ -31,6 +32,7 @@ class PickerLink:
     filled_at: float = 0
     image: Image | None = None
     receiving: bool = False
+    is_local: bool = True
 
     def find_state(self, now: float) -> State:
         """Return what the link can be used for now."""

@@ -10,6 +10,7 @@ function describe({ width, height, changes }) {
   return [`${width} × ${height} pixels`, ...changes].join(" · ");
 }
 const zone = openDropZone({ address: location.href, area: document.documentElement, tell: describe, once: true });
+if (page.hosted) part("place").textContent = "this server";
 part("profile").hidden = page.profile === "live";
 part("profile").textContent = page.profile === "sandbox" ? "sandbox, play money" : page.profile;
 const expires = new Date(page.expires_at * 1000);

@@ -1,6 +1,7 @@
 """Serve the page of a link, and take its picture; to this machine alone, behind the guard of all local pages."""
 
 from collections.abc import Callable
+from functools import partial
 
 from starlette.applications import Starlette
 from starlette.requests import Request
@@ -24,8 +25,8 @@ PATH = "/uploads/"
 """What comes before a link's token."""
 SOURCES = "img-src data: blob:; connect-src 'self'"
 
-_UNKNOWN = "There is no such link, or it has expired. Ask for a new one."
-_REFUSALS: dict[State, tuple[int, str]] = {
+UNKNOWN = "There is no such link, or it has expired. Ask for a new one."
+REFUSALS: dict[State, tuple[int, str]] = {
     "filled": (409, "This link has its picture already. Ask for a new link to give another one."),
     "receiving": (409, "A picture is coming over this link already."),
     "expired": (410, "This link has expired. Ask for a new one."),
@@ -53,7 +54,7 @@ def build_app(
     async def page(request: Request) -> Response:
         link = find_link(request.path_params["token"])
         if link is None:
-            return PlainTextResponse(_UNKNOWN, 404)
+            return PlainTextResponse(UNKNOWN, 404)
         state = link.find_state(now())
         data = {"state": state, "expires_at": link.expires_at, "profile": profile}
         html = render_parts("seedance_mcp.app.web.picker", sources=SOURCES, data=data)
@@ -62,13 +63,13 @@ def build_app(
     async def take(request: Request) -> Response:
         link = find_link(request.path_params["token"])
         if link is None:
-            raise RefusedUploadError(404, _UNKNOWN)
-        refusal = _REFUSALS.get(link.find_state(now()))
+            raise RefusedUploadError(404, UNKNOWN)
+        refusal = REFUSALS.get(link.find_state(now()))
         if refusal is not None:
             raise RefusedUploadError(*refusal)
         link.receiving = True  # no other request gets here until this one has failed
         try:
-            image = await receive_picture(request, received, link.upload_id)
+            image = await receive_picture(request, partial(received.store, link.upload_id))
             link.fill(image, now())
         finally:
             link.receiving = False

@@ -1,0 +1,117 @@
+"""Videos: the route of a hosted server that sends saved videos.
+
+Who has a caller's token is sent to a link that is signed at that moment. Who has a link gets the bytes, in ranges where
+a player asks for some, until the link ends. A job of another caller is answered like one that does not exist.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Protocol
+
+import anyio.to_thread
+from starlette.requests import Request
+from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
+from starlette.routing import Route
+
+from seedance_mcp.adapters.media.videos import find_media_type, name_video
+from seedance_mcp.adapters.storage.store import ObjectStore
+from seedance_mcp.app.video_links import PATH, VideoLinks
+from seedance_mcp.core.callers import Caller
+from seedance_mcp.core.error_base import SeedanceError
+from seedance_mcp.core.records import Job
+
+UNKNOWN = "No such video is known. list_jobs shows the jobs."
+UNSAVED = "The video is not saved yet. get_job waits for it and saves it."
+PRUNED = "The video was deleted because of its age."
+INVALID = "This link is wrong or has ended. get_job returns a new one."
+HEADERS = {"x-content-type-options": "nosniff", "referrer-policy": "no-referrer", "x-frame-options": "DENY"}
+RETRY_SECONDS = 5
+
+
+class FindJob(Protocol):
+    """Finds jobs."""
+
+    def __call__(self, job_id: str, caller: Caller | None) -> Awaitable[Job | None]:
+        """Return a job of a caller, or of any caller where None is given."""
+        ...
+
+
+def build_routes(
+    links: VideoLinks,
+    store: ObjectStore,
+    *,
+    authenticate: Callable[[Request], Awaitable[Caller | Response]],
+    find_job: FindJob,
+) -> list[Route]:
+    """Return the routes below `/clips/`.
+
+    Args:
+        links: Signs and checks links.
+        store: Has the videos.
+        authenticate: Returns the caller of a request, or the answer to one that has no valid token.
+        find_job: Finds jobs.
+    """
+
+    async def show(request: Request) -> Response:
+        try:
+            answer = await _answer(request)
+        except SeedanceError as exc:
+            answer = PlainTextResponse(str(exc), 503, {"retry-after": str(RETRY_SECONDS)})
+        answer.headers.update(HEADERS)
+        answer.headers.setdefault("cache-control", "no-store")
+        return answer
+
+    async def _answer(request: Request) -> Response:
+        job_id, query = request.path_params["job_id"], request.query_params
+        if "signature" in query:
+            ends_at = links.find_end(job_id, query.get("expires", ""), query["signature"])
+            if ends_at is None:
+                return PlainTextResponse(INVALID, 403)
+            job = await find_job(job_id, None)
+            return await _send(job, store, seconds=int(ends_at - links.now()))
+        caller = await authenticate(request)
+        if isinstance(caller, Response):
+            return caller
+        return _redirect(await find_job(job_id, caller), links)
+
+    return [Route(PATH + "{job_id:path}", show, methods=["GET"])]
+
+
+def _redirect(job: Job | None, links: VideoLinks) -> Response:
+    link = None if job is None else links.sign(job)
+    return _refuse(job) if link is None else RedirectResponse(link.url, 302)
+
+
+async def _send(job: Job | None, store: ObjectStore, *, seconds: int) -> Response:
+    """Return the video's bytes; `FileResponse` answers ranges."""
+    if job is None or job.video_key is None or job.pruned_at is not None:
+        return _refuse(job)
+    file = store.find_file(job.video_key)
+    if file is None or not await anyio.to_thread.run_sync(file.is_file):
+        return PlainTextResponse(UNSAVED, 404)
+    return FileResponse(
+        file,
+        media_type=find_media_type(file),
+        filename=name_download(job, file),
+        content_disposition_type="inline",
+        headers={
+            "cache-control": f"private, max-age={max(seconds, 0)}",
+            "cross-origin-resource-policy": "cross-origin",  # a host's page may show it
+        },
+    )
+
+
+def _refuse(job: Job | None) -> Response:
+    if job is None:
+        return PlainTextResponse(UNKNOWN, 404)
+    if job.pruned_at is not None:
+        return PlainTextResponse(PRUNED, 410)
+    return PlainTextResponse(UNSAVED, 404)
+
+
+def name_download(job: Job, file: Path) -> str:
+    """Return the name under which a browser saves a video: words of the prompt, and a part of the job's hash."""
+    name = name_video(None, job.job_id, str(job.arguments.get("prompt", "")))
+    return name.partition("-")[2] + file.suffix

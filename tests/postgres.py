@@ -156,7 +156,7 @@ default_pool_size = 2
     (folder / "users").write_text('"postgres" ""\n')
     give_to_server(folder)
     process = subprocess.Popen(
-        [*become_server(), program, "-q", folder / "pgbouncer.ini"],
+        [*become_server("KILL"), program, "-q", folder / "pgbouncer.ini"],
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
@@ -202,9 +202,9 @@ def stop(process: subprocess.Popen[bytes], folder: Path, starter: int) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def become_server() -> list[str]:
-    """Return the words before a command of the server: it ends with us, and as root it is another user."""
-    words = ["setpriv", "--pdeathsig", "QUIT"] if shutil.which("setpriv") else []
+def become_server(last_signal: str = "QUIT") -> list[str]:
+    """Return the words before a command of the server: it ends with us, by a signal; as root it is another user."""
+    words = ["setpriv", "--pdeathsig", last_signal] if shutil.which("setpriv") else []
     if os.getuid() != 0:
         return words
     user = pwd.getpwnam("postgres")

@@ -1,35 +1,26 @@
 """Reservations in PostgreSQL: how many a second, against a bare psycopg loop of the same statements?
 
-Usage: python benchmarks/postgres_reservations.py [--writers 1 8 32] [--reservations 300] [--json]
-
-Starts a PostgreSQL server of its own (Debian: `postgresql`) with an empty ledger for each run. Every writer has a
-connection of its own. The bare loop sends the statements that the ledger sends, recorded from one reservation, and
-reads their rows. The ratio of the two rates is told for each number of writers.
+A part of `benchmarks/hosted.py`. Each run has an empty ledger and each writer a connection of its own. The bare loop
+sends the statements that the ledger sends, recorded from one reservation, and reads their rows.
 """
 
 from __future__ import annotations
 
-import argparse
-import json
 import statistics
-import sys
 import time
-from collections.abc import AsyncGenerator, Callable, Coroutine, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
-from pathlib import Path
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator, Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, contextmanager
 from typing import Any
 
 import anyio
 import psycopg
 from psycopg.rows import dict_row
 
-sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the server is shared with the tests
-
 from benchmarks.reservations import HOLD_SECONDS, NOW, OFFER
+from seedance_mcp.adapters.ledger.callers import CallerTransaction, Viewpoint
 from seedance_mcp.adapters.ledger.driver import Row, Session
 from seedance_mcp.adapters.ledger.postgres import PostgresLedger
 from seedance_mcp.adapters.ledger.postgres_driver import PostgresDriver, connection_settings, translate_query
-from seedance_mcp.adapters.ledger.transaction import BudgetTransaction
 from seedance_mcp.core.error_base import PaymentState
 from seedance_mcp.core.wire.responses import PaidRequest
 from tests.postgres import start_cluster
@@ -41,7 +32,13 @@ BEGIN = """BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;
     SET LOCAL synchronous_commit = on; SET LOCAL lock_timeout = '10s';
     SET LOCAL idle_in_transaction_session_timeout = '5s';
     SELECT CAST(extract(epoch FROM clock_timestamp()) AS DOUBLE PRECISION) AS now;
-    SELECT 1 AS locked FROM budgets WHERE scope = '' FOR UPDATE"""
+    SELECT 1 AS locked FROM budgets WHERE scope = '' FOR UPDATE;
+    SELECT 1 AS locked FROM budgets WHERE scope = 'bench' FOR UPDATE"""
+CALLER = "bench"
+VIEWPOINT = Viewpoint(caller=CALLER, sees_jobs=False, sees_sums=False)
+ADD_CALLER = """
+    INSERT INTO callers (id, name, created_at) VALUES ('bench', 'bench', 0);
+    INSERT INTO budgets (scope, max_per_day_micro_usdc, max_total_micro_usdc) VALUES ('bench', 1e12, 1e12)"""
 
 Statement = tuple[str, dict[str, object]]
 Reserve = Callable[[str], Coroutine[Any, Any, None]]
@@ -53,6 +50,8 @@ class Recorder:
 
     def __init__(self, session: Session) -> None:
         self.statements: list[Statement] = []
+        self.owner = session.owner
+        self.owner_is_gone = session.owner_is_gone
         self._session = session
 
     async def fetch_all(self, query: str, parameters: Mapping[str, object] | None = None) -> list[Row]:
@@ -85,22 +84,33 @@ def build_request(key: str) -> PaidRequest:
     return PaidRequest(purpose="generation", idempotency_key=key, url="https://s/api", body=b"{}")
 
 
-async def reserve(transaction: BudgetTransaction, key: str) -> None:
+async def reserve(transaction: CallerTransaction, key: str) -> None:
     """Do what an executor does before it signs."""
     request = build_request(key)
     await transaction.find_latest_payment(request.keys)
     await transaction.find_freeze()
+    await transaction.find_recipients("https://s", OFFER.network)
     await transaction.spend(NOW)
+    await transaction.find_caps(NOW)
     await transaction.reserve(request, OFFER, wallet="0x0", hold_until=int(NOW) + HOLD_SECONDS, now=NOW)
+
+
+@contextmanager
+def make_database() -> Generator[str]:
+    """Make an empty ledger with one caller, who has caps; yields its URL."""
+    with start_cluster().database() as url:
+        with psycopg.connect(url) as connection:
+            connection.execute(ADD_CALLER.encode())
+        yield url
 
 
 async def record(url: str) -> list[Statement]:
     """Return the statements of one reservation, between BEGIN and COMMIT."""
     driver = PostgresDriver(url)
     await driver.open()
-    async with driver.transaction(budget_of="") as session:
+    async with driver.transaction(budget_of=CALLER) as session:
         recorder = Recorder(session)
-        await reserve(BudgetTransaction(recorder), "recorded")
+        await reserve(CallerTransaction(recorder, VIEWPOINT), "recorded")
     await driver.close()
     return recorder.statements
 
@@ -109,9 +119,10 @@ async def record(url: str) -> list[Statement]:
 async def open_ledger(url: str) -> AsyncGenerator[Reserve]:
     """Open a ledger; yields what reserves with it."""
     ledger = await PostgresLedger.open(url)
+    callers = ledger.for_caller(CALLER)
 
     async def reserve_one(key: str) -> None:
-        async with ledger.lock_budget() as transaction:
+        async with callers.lock_budget() as transaction:
             await reserve(transaction, key)
 
     await reserve_one("warm")
@@ -156,7 +167,7 @@ async def measure(
         for index in range(each):
             await reserve_one(f"{name}-{index}")
 
-    with start_cluster().database() as url:
+    with make_database() as url:
         async with AsyncExitStack() as stack:
             ready = [await stack.enter_async_context(open_one(url)) for _ in range(writers)]
             began = time.perf_counter()
@@ -168,7 +179,7 @@ async def measure(
 
 async def compare(writers: int, reservations: int) -> dict[str, float]:
     """Return both rates and their ratio, measured in turns."""
-    with start_cluster().database() as url:
+    with make_database() as url:
         bare = make_bare(await record(url))
     pairs = [
         (await measure(open_ledger, writers, reservations), await measure(bare, writers, reservations))
@@ -180,26 +191,3 @@ async def compare(writers: int, reservations: int) -> dict[str, float]:
         "bare_per_second": round(statistics.median(bare for _, bare in pairs)),
         "ratio": round(statistics.median(ledger / bare for ledger, bare in pairs), 2),
     }
-
-
-def main() -> int:
-    """Measure and tell; 1 where a ratio is below `RATIO_MIN`."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--writers", type=int, nargs="+", default=[1, 8, 32])
-    parser.add_argument("--reservations", type=int, default=300)
-    parser.add_argument("--json", action="store_true")
-    arguments = parser.parse_args()
-    start_cluster()  # outside any event loop, for it has one of its own
-    told = [anyio.run(compare, writers, arguments.reservations) for writers in arguments.writers]
-    if arguments.json:
-        print(json.dumps(told))
-    for one in told if not arguments.json else []:
-        print(
-            f"{one['writers']:>3.0f} writers: {one['ledger_per_second']:.0f}/s, bare {one['bare_per_second']:.0f}/s, "
-            f"ratio {one['ratio']:.2f} (at least {RATIO_MIN})"
-        )
-    return 0 if all(one["ratio"] >= RATIO_MIN for one in told) else 1
-
-
-if __name__ == "__main__":
-    sys.exit(main())

@@ -27,6 +27,8 @@ from tests.servers import NO_TLS
 START_SECONDS = 60
 END_SECONDS = 90
 CALL_SECONDS = 60
+ACCEPT = {"accept": "application/json, text/event-stream"}
+MODERN = "2026-07-28"
 ADDRESS = re.compile(r"Serving MCP at (http://\S+)/mcp")
 
 
@@ -86,6 +88,21 @@ async def open_http(token: str | None = None) -> AsyncGenerator[httpx.AsyncClien
     headers = {} if token is None else {"authorization": f"Bearer {token}"}
     async with httpx.AsyncClient(headers=headers, timeout=CALL_SECONDS, verify=NO_TLS) as http:
         yield http
+
+
+def build_message(method: str, **params: object) -> dict[str, Any]:
+    """Build a JSON-RPC request of an earlier revision."""
+    return {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
+
+
+def build_modern_call(tool: str, arguments: dict[str, Any], **params: object) -> tuple[dict[str, str], dict[str, Any]]:
+    """Build headers and message of a tool call at revision 2026-07-28, from a client that shows forms."""
+    meta: dict[str, object] = {
+        "io.modelcontextprotocol/protocolVersion": MODERN,
+        "io.modelcontextprotocol/clientCapabilities": {"elicitation": {"form": {}}},
+    }
+    headers = {**ACCEPT, "mcp-protocol-version": MODERN, "mcp-method": "tools/call", "mcp-name": tool}
+    return headers, build_message("tools/call", name=tool, arguments=arguments, _meta=meta, **params)
 
 
 def build_environ(environ: dict[str, str], **more: str) -> dict[str, str]:

@@ -8,6 +8,7 @@ left go on in the background; what is being sent is never cut off.
 import contextlib
 import logging
 import signal
+import socket
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
 from types import FrameType
@@ -67,10 +68,15 @@ class DrainingServer(uvicorn.Server):
     Attributes:
         asked_to_end: Set by the first signal.
         signal_number: The first signal, or 0.
+
+    Args:
+        config: How the application is served.
+        listens: Called once clients can connect.
     """
 
-    def __init__(self, config: uvicorn.Config) -> None:
+    def __init__(self, config: uvicorn.Config, *, listens: Callable[[], object] = lambda: None) -> None:
         super().__init__(config)
+        self._listens = listens
         self.asked_to_end = anyio.Event()
         self.signal_number = 0
 
@@ -79,6 +85,11 @@ class DrainingServer(uvicorn.Server):
         if self.signal_number:
             self.force_exit = self.should_exit = True
         self.signal_number = self.signal_number or sig
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """Listen, and tell that clients can connect."""
+        await super().startup(sockets)
+        self._listens()
 
     async def on_tick(self, counter: int) -> bool:
         """Tell of a signal; called ten times a second."""

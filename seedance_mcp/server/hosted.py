@@ -129,13 +129,13 @@ class HostedServer:
         """Serve at a bound socket until a signal; returns False if a person interrupted it."""
         mcp = self._build_mcp()
         server = DrainingServer(
-            build_config(self._build_app(mcp), keep_alive_seconds=KEEP_ALIVE_SECONDS, protocol=BoundedProtocol)
+            build_config(self._build_app(mcp), keep_alive_seconds=KEEP_ALIVE_SECONDS, protocol=BoundedProtocol),
+            listens=lambda: log.info("Serving MCP at %s/mcp", self._settings.public_url),
         )
         async with mcp.session_manager.run(), anyio.create_task_group() as tasks:
             tasks.start_soon(self._readiness.watch)
             await self._readiness.list_problems()
             tasks.start_soon(lambda: drain(server, self._drain, begin=self._begin_end, close=self._streams.close))
-            log.info("Serving MCP at %s/mcp", self._settings.public_url)
             await server.serve([socket])
             tasks.cancel_scope.cancel()
         return not server.was_interrupted

@@ -31,10 +31,12 @@ from seedance_mcp.server.readiness import Readiness
 
 BODY_BYTES_MAX = 8 * 1024 * 1024
 """Largest message; a larger picture is uploaded by a link, or named by a URL."""
+DISCARDED_BYTES_MAX = 8 * BODY_BYTES_MAX
+"""Of a larger message, how much is read and thrown away, so that a client that sends first reads the refusal."""
 BODY_SECONDS = 30
 """How long a client may take to send a body."""
-SEND_SECONDS = 60
-"""How long a client may take to read a part of an answer."""
+REFUSED_UNREAD = frozenset({401, 403, 405, 408, 413, 421})
+"""Refusals before the body is read: the connection ends with them."""
 PROBES = frozenset({"/healthz", "/readyz"})
 MCP_PATH = "/mcp"
 
@@ -55,6 +57,7 @@ class Access:
         readiness: Knows whether the server may be sent calls.
         hosts: Accepted values of `Host`, in lower case.
         origins: Accepted values of `Origin`, in lower case.
+        body_seconds: How long a client may take to send a body.
     """
 
     verifier: TokenVerifier
@@ -62,6 +65,7 @@ class Access:
     readiness: Readiness
     hosts: frozenset[str]
     origins: frozenset[str]
+    body_seconds: float = BODY_SECONDS
 
 
 def build_app(mcp: ASGIApp, access: Access, routes: Sequence[BaseRoute] = ()) -> ASGIApp:
@@ -89,15 +93,15 @@ def build_app(mcp: ASGIApp, access: Access, routes: Sequence[BaseRoute] = ()) ->
         ]
     )
     starlette.router.redirect_slashes = False
-    return RequestMiddleware(OriginMiddleware(starlette, access), access.drain)
+    return RequestMiddleware(OriginMiddleware(starlette, access), access)
 
 
 class RequestMiddleware:
     """Give each request an id for logs, count it, bound its answer, and log how it ended."""
 
-    def __init__(self, app: ASGIApp, drain: Drain) -> None:
+    def __init__(self, app: ASGIApp, access: Access) -> None:
         self._app = app
-        self._drain = drain
+        self._drain = access.drain
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Serve a request."""
@@ -111,11 +115,11 @@ class RequestMiddleware:
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = [*message.get("headers", ()), (b"x-request-id", facts.request_id.encode())]
-                if self._drain.is_closing:  # the next request of this connection goes to another server
+                if self._drain.is_closing or (status in REFUSED_UNREAD and _has_body(scope)):
+                    # Its next request goes to another server; or its body is still coming, and no one reads it.
                     headers.append((b"connection", b"close"))
                 message = {**message, "headers": headers}
-            with anyio.fail_after(SEND_SECONDS):
-                await send(message)
+            await send(message)
 
         current_request.set(facts)  # the server runs each request in a context of its own
         with self._drain.counting():
@@ -160,7 +164,7 @@ class McpEndpoint:
         if isinstance(caller, Response):
             await caller(scope, receive, send)
             return
-        body = await read_body(scope, receive)
+        body = await read_body(scope, receive, seconds=self._access.body_seconds)
         if isinstance(body, Response):
             await body(scope, receive, send)
             return
@@ -190,24 +194,27 @@ class McpEndpoint:
         return caller
 
 
-async def read_body(scope: Scope, receive: Receive) -> bytes | Response:
+async def read_body(scope: Scope, receive: Receive, *, seconds: float) -> bytes | Response:
     """Return the body of a request, or the refusal of one that is too large, too slow or broken off."""
-    too_large = PlainTextResponse(f"A message has at most {BODY_BYTES_MAX} bytes.", 413, {"connection": "close"})
+    too_large = PlainTextResponse(f"A message has at most {BODY_BYTES_MAX} bytes.", 413)
     lengths = _read_headers(scope, b"content-length")
-    if lengths and lengths[0].isdigit() and int(lengths[0][:20]) > BODY_BYTES_MAX:
+    if lengths and lengths[0].isdigit() and int(lengths[0][:20]) > DISCARDED_BYTES_MAX:
         return too_large
-    body = bytearray()
-    with anyio.move_on_after(BODY_SECONDS):
+    body, size = bytearray(), 0
+    with anyio.move_on_after(seconds):
         while True:
             message = await receive()
             if message["type"] != "http.request":
                 return Response(status_code=400)  # the client has left; no one reads this
-            body += message.get("body", b"")
-            if len(body) > BODY_BYTES_MAX:
+            piece = message.get("body", b"")
+            size += len(piece)
+            if size <= BODY_BYTES_MAX:
+                body += piece
+            if size > DISCARDED_BYTES_MAX or (size > BODY_BYTES_MAX and not message.get("more_body", False)):
                 return too_large
             if not message.get("more_body", False):
                 return bytes(body)
-    return PlainTextResponse(f"A message must arrive within {BODY_SECONDS} s.", 408, {"connection": "close"})
+    return PlainTextResponse(f"A message must arrive within {seconds:.0f} s.", 408)
 
 
 def replay(body: bytes, receive: Receive) -> Receive:
@@ -258,6 +265,11 @@ def _challenge(status: int, challenge: str, description: str) -> Response:
 def _read_headers(scope: Scope, name: bytes) -> list[str]:
     """Return the values of a header, in lower case."""
     return [value.decode("latin-1").lower() for key, value in scope["headers"] if key == name]
+
+
+def _has_body(scope: Scope) -> bool:
+    lengths = _read_headers(scope, b"content-length")
+    return lengths not in ([], ["0"]) or bool(_read_headers(scope, b"transfer-encoding"))
 
 
 def _read_request_id(scope: Scope) -> str:

@@ -1,58 +1,30 @@
 """`seedance-mcp serve` over real sockets: who is served, and how, in both protocol eras."""
 
-import secrets
 import subprocess
 import sys
-from collections.abc import Generator
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
 
-from seedance_mcp.app.local_sandbox import prepare_wallet
 from seedance_mcp.cli.exit_codes import YOURS
-from tests.hosting import Server, add_caller, build_environ, open_http, start_server, wait_for_readiness, write_keys
+from tests.hosting import (
+    ACCEPT,
+    Server,
+    add_caller,
+    build_environ,
+    build_message,
+    open_http,
+    start_server,
+    wait_for_readiness,
+)
 from tests.postgres import require_postgres
 
 if TYPE_CHECKING:
-    from seedance_mcp.sandbox import Sandbox
+    pass
 
+LIST = build_message("tools/list")
 BOTH_ERAS = pytest.mark.parametrize("mode", ["auto", "legacy"])
-LIST = {"jsonrpc": "2.0", "id": 1, "method": "tools/list"}
-ACCEPT = {"accept": "application/json, text/event-stream"}
-
-
-@pytest.fixture(scope="module")
-def database() -> Generator[str]:
-    with require_postgres(durable=True).database() as url:
-        yield url
-
-
-@pytest.fixture(scope="module")
-def settings(standing_sandbox: "Sandbox", tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Settings of a server at the sandbox, with a wallet of its own."""
-    folder = tmp_path_factory.mktemp("hosted")
-    address = prepare_wallet(None, folder / "wallet.json")
-    standing_sandbox.chain.mint(address, 50_000_000)
-    return {
-        "SEEDANCE_PROFILE": "sandbox",
-        "SEEDANCE_STUDIO_URL": standing_sandbox.url,
-        "SEEDANCE_WALLET_FILE": str(folder / "wallet.json"),
-        "SEEDANCE_DATA_DIR": str(folder / "data"),
-        "SEEDANCE_STATE_KEYS_FILE": str(write_keys(folder)),
-    }
-
-
-@pytest.fixture(scope="module")
-def server(settings: dict[str, str], database: str) -> Generator[Server]:
-    """One server for all tests of this module; none of them ends or breaks it."""
-    with start_server(settings, SEEDANCE_DATABASE_URL=database) as started:
-        yield started
-
-
-@pytest.fixture
-async def token(database: str) -> str:
-    return await add_caller(database, f"ann-{secrets.token_hex(4)}")
 
 
 @BOTH_ERAS
@@ -60,7 +32,7 @@ async def test_caller_with_a_token_lists_tools_and_reads_the_wallet(server: Serv
     async with server.connect(token, mode=mode) as host:
         assert len((await host.client.list_tools()).tools) == 6
         status = await host.call("wallet_status")
-    assert status["balances"][0]["balance_usd"] == "50.00"
+    assert status["balances"][0]["balance_micro_usdc"] > 0
 
 
 async def test_probes_need_no_token_and_accept_any_host(server: Server) -> None:

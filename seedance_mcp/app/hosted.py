@@ -6,30 +6,30 @@ poller and the downloads belong to the process. Must not know tokens or HTTP.
 
 from __future__ import annotations
 
-import os
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
-
-import anyio
-import anyio.to_thread
 
 from seedance_mcp.app.opening import open_owners_wallet, open_shared_ledger, open_studio
 from seedance_mcp.app.runtime import Start, keep_up, load_services, prune_hourly
 from seedance_mcp.config.hosted import HostedSettings
 from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.callers import Caller
-from seedance_mcp.core.errors import ConfigError, ImageError
+from seedance_mcp.core.errors import StorageError
 
 if TYPE_CHECKING:
     from seedance_mcp.adapters.ledger.postgres import PostgresLedger
+    from seedance_mcp.adapters.storage.store import ObjectStore
     from seedance_mcp.adapters.wallet import Wallet
-    from seedance_mcp.app.picker import Picker
+    from seedance_mcp.app.hosted_picker import HostedPicker
     from seedance_mcp.app.services import Parts, QuoteServices, Services
+    from seedance_mcp.app.video_links import VideoLinks
     from seedance_mcp.core.records import Job
+    from seedance_mcp.generation.slots import SlotPictures
 
+DOWNLOADS_FOLDER = "downloads"
+"""Below the data folder: videos of this process until they are stored."""
 CALLERS_MAX = 1_000
 """How many callers' services a process keeps; those of the caller that was first are built again."""
 
@@ -60,21 +60,23 @@ class CallerRuntime:
         """Return the caller's services; a hosted server has a wallet."""
         return self.caller_services
 
-    async def picker(self) -> Picker:
-        """Refuse: there is no page for a picture yet.
+    async def picker(self) -> HostedPicker:
+        """Return what opens links to the server's page for a picture."""
+        from seedance_mcp.app.hosted_picker import HostedPicker
 
-        Raises:
-            ImageError: Always.
-        """
-        raise ImageError("This server cannot take a picture by a link yet.", "Give the picture's https URL.")
+        return HostedPicker(pictures=self.hosted.find_pictures(self.caller), public_url=self.hosted.settings.public_url)
 
     async def find_thumbnail(self, job: Job) -> bytes | None:
         """Return the small JPEG of a finished job, unless the owner switched thumbnails off."""
-        if job.thumbnail is None or not self.hosted.settings.owner.thumbnails:
+        if job.thumbnail_key is None or job.pruned_at is not None or not self.hosted.settings.owner.thumbnails:
             return None
-        from seedance_mcp.adapters.media.thumbnails import read_thumbnail
+        from seedance_mcp.adapters.media.thumbnails import THUMBNAIL_BYTES_MAX
 
-        return await read_thumbnail(Path(job.thumbnail))
+        try:
+            chunks = self.hosted.store.read(job.thumbnail_key, end=THUMBNAIL_BYTES_MAX)
+            return b"".join([chunk async for chunk in chunks])
+        except StorageError:  # a nicety
+            return None
 
 
 @asynccontextmanager
@@ -91,6 +93,7 @@ async def open_hosted(
     Raises:
         ConfigError: There is no wallet, or its key cannot be read.
         LedgerError: The database cannot be reached, or has another version of the ledger.
+        StorageError: The folder of pictures and videos cannot be made.
     """
     owner = settings.owner
     await load_services()
@@ -100,12 +103,27 @@ async def open_hosted(
         return wallet.address, await wallet.sign_in(build(wallet.address))
 
     async with open_shared_ledger(owner) as opened, open_studio(owner, sign_in) as studio:
+        from seedance_mcp.adapters.storage.folder import open_folder
         from seedance_mcp.app.services import Parts
+        from seedance_mcp.app.video_links import VideoLinks, derive_keys
+        from seedance_mcp.generation.slots import SlotPictures
+        from seedance_mcp.jobs.archive import SharedArchive
 
         ledger = opened.with_defaults(settings.caller_caps)
-        parts = Parts(settings=owner, ledger=ledger, studio=studio, start=start, changed=changed)
-        runtime = HostedRuntime(settings, ledger, parts, wallet)
-        await anyio.to_thread.run_sync(runtime.make_objects_dir)
+        store = await open_folder(settings.objects_dir)
+        keys, seconds = derive_keys(settings.state_keys), settings.link_seconds
+        links = VideoLinks(public_url=settings.public_url, keys=keys, seconds=seconds)
+        parts = Parts(
+            settings=owner,
+            ledger=ledger,
+            studio=studio,
+            start=start,
+            changed=changed,
+            shared=SharedArchive(owner.data_dir / DOWNLOADS_FOLDER, store, ledger),
+            links=links,
+            pictures=SlotPictures(ledger, store),
+        )
+        runtime = HostedRuntime(settings, ledger, store, links, parts, wallet)
         start(lambda: keep_up(runtime.services))
         start(lambda: prune_hourly(runtime.services))
         yield runtime
@@ -117,20 +135,34 @@ class HostedRuntime:
     Attributes:
         settings: Of the hosted server.
         ledger: Of all callers.
+        store: Has pictures and videos.
+        links: Signs and checks links to videos.
         services: Of the process itself: its poller, its downloads, its reconciler.
 
     Args:
         settings: Of the hosted server.
         ledger: Of all callers.
+        store: Has pictures and videos.
+        links: Signs and checks links to videos.
         parts: What services are made of.
         wallet: Pays.
     """
 
-    def __init__(self, settings: HostedSettings, ledger: PostgresLedger, parts: Parts, wallet: Wallet) -> None:
+    def __init__(
+        self,
+        settings: HostedSettings,
+        ledger: PostgresLedger,
+        store: ObjectStore,
+        links: VideoLinks,
+        parts: Parts,
+        wallet: Wallet,
+    ) -> None:
         from seedance_mcp.app.services import build_services
 
         self.settings = settings
         self.ledger = ledger
+        self.store = store
+        self.links = links
         self.services = build_services(parts, wallet)
         self._parts = parts
         self._callers: dict[Caller, CallerRuntime] = {}
@@ -148,8 +180,19 @@ class HostedRuntime:
         from seedance_mcp.app.services import build_services
 
         ledger = self.ledger.for_caller(caller.id, sees_jobs=caller.is_admin, sees_sums=caller.is_admin)
-        parts = replace(self._parts, ledger=ledger)
+        parts = replace(self._parts, ledger=ledger, pictures=self.find_pictures(caller))
         return build_services(parts, self.services.wallet, shared=self.services)
+
+    def find_pictures(self, caller: Caller | None = None) -> SlotPictures:
+        """Return the pictures of a caller; without one, what takes pictures by the tokens of links."""
+        from seedance_mcp.generation.slots import SlotPictures
+
+        return SlotPictures(self.ledger if caller is None else self.ledger.for_caller(caller.id), self.store)
+
+    async def find_job(self, job_id: str, caller: Caller | None) -> Job | None:
+        """Return a job of a caller; without one, of any."""
+        ledger = self.ledger if caller is None else self.for_caller(caller).caller_services.ledger
+        return await ledger.find_job(job_id)
 
     async def list_database_problems(self) -> list[str]:
         """Return why nothing may be bought with the database, as sentences; empty if all is well.
@@ -162,22 +205,7 @@ class HostedRuntime:
     async def list_object_problems(self) -> list[str]:
         """Return why no picture or video can be stored, as sentences; empty if all is well."""
         try:
-            await anyio.to_thread.run_sync(self.make_objects_dir)
-        except ConfigError as exc:
+            await self.store.check()
+        except StorageError as exc:
             return [exc.what]
         return []
-
-    def make_objects_dir(self) -> None:
-        """Make the folder of pictures and videos where there is none.
-
-        Raises:
-            ConfigError: It cannot be made or written.
-        """
-        folder = self.settings.objects_dir
-        try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            writable = os.access(folder, os.W_OK | os.X_OK)
-        except OSError as exc:
-            raise ConfigError(f"The folder of SEEDANCE_OBJECTS_URL cannot be made: {exc.strerror}.") from exc
-        if not writable:
-            raise ConfigError("The folder of SEEDANCE_OBJECTS_URL cannot be written.")

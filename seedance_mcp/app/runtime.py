@@ -21,7 +21,7 @@ from seedance_mcp.core.errors import ConfigError
 
 if TYPE_CHECKING:
     from seedance_mcp.adapters.wallet import Wallet
-    from seedance_mcp.app.picker import Picker
+    from seedance_mcp.app.picker import Picker, PicturePicker
     from seedance_mcp.app.services import Parts, QuoteServices, Services
     from seedance_mcp.config.settings import Settings
     from seedance_mcp.core.records import Job
@@ -55,7 +55,7 @@ class CallRuntime(Protocol):
         """Return services that can ask for prices."""
         ...
 
-    async def picker(self) -> "Picker":
+    async def picker(self) -> "PicturePicker":
         """Return what opens pages on which a person gives a picture."""
         ...
 

@@ -10,6 +10,7 @@ from seedance_mcp.core.errors import (
     PaymentError,
     PolicyError,
     RequestError,
+    StorageError,
     VideoUnsavedError,
 )
 
@@ -40,7 +41,7 @@ def find_exit_code(exc: SeedanceError) -> int:
         return HELD  # it was paid, and the ledger does not know
     if issubclass(kind, PolicyError):
         return REFUSED
-    if issubclass(kind, ConfigError | ImageError | RequestError | LedgerError):
+    if issubclass(kind, ConfigError | ImageError | RequestError | LedgerError | StorageError):
         return YOURS
     return FAILED
 

@@ -52,6 +52,22 @@ class VideoArchive(Protocol):
         """Return True if the job's video was saved and does not exist any more, though it was not pruned."""
         ...
 
+    async def find_size(self, job: Job) -> int | None:
+        """Return how many bytes a job's saved video has, or None if it is not here.
+
+        Raises:
+            StorageError: The store cannot be asked.
+        """
+        ...
+
+    async def read(self, job: Job) -> bytes:
+        """Return a job's saved video.
+
+        Raises:
+            StorageError, OSError: It cannot be read.
+        """
+        ...
+
     def find_own(self, job: Job) -> Job | None:
         """Return the job with the file that this machine has saved of it; None where there is none."""
         ...
@@ -83,6 +99,19 @@ class LocalArchive:
     async def is_missing(self, job: Job) -> bool:
         """Return True if the file does not exist any more."""
         return job.pruned_at is None and videos.is_missing(job.file)
+
+    async def find_size(self, job: Job) -> int | None:
+        """Return how many bytes the file has."""
+        if job.file is None:
+            return None
+        try:
+            return (await anyio.Path(job.file).stat()).st_size
+        except OSError:
+            return None
+
+    async def read(self, job: Job) -> bytes:
+        """Return the file's bytes."""
+        return await anyio.Path(job.file or "").read_bytes()
 
     def find_own(self, job: Job) -> Job | None:
         """Return the job with the files that have its name, if its video is one of them."""
@@ -145,9 +174,17 @@ class SharedArchive:
         if job.pruned_at is not None or job.video_key is None:
             return False
         try:
-            return await self.store.find_size(job.video_key) is None
+            return await self.find_size(job) is None
         except StorageError:
             return False
+
+    async def find_size(self, job: Job) -> int | None:
+        """Return how many bytes the object has."""
+        return None if job.video_key is None else await self.store.find_size(job.video_key)
+
+    async def read(self, job: Job) -> bytes:
+        """Return the object's bytes."""
+        return b"".join([chunk async for chunk in self.store.read(job.video_key or "")])
 
     def find_own(self, job: Job) -> Job | None:
         """Return None: no machine has videos of its own."""

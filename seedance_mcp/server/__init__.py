@@ -102,6 +102,7 @@ def assemble_server(
     lifespan: Callable[[], AbstractAsyncContextManager[State]],
     middleware: Sequence[ServerMiddleware[State]] = (),
     state_security: RequestStateSecurity | None = None,
+    public_url: str | None = None,
 ) -> MCPServer[State]:
     """Put the tools, prompts and resources together.
 
@@ -111,6 +112,7 @@ def assemble_server(
         lifespan: Opens the state of the server, and closes it.
         middleware: Runs around every message, before ours.
         state_security: Seals what a client must bring back; a key of this process alone if None.
+        public_url: Where a hosted server has its videos; None on stdio.
     """
     # Lists differ by host: only one that shows pages gets ours.
     listed, told = CacheHint(ttl_ms=CACHE_MS, scope="private"), CacheHint(ttl_ms=CACHE_MS, scope="public")
@@ -121,7 +123,7 @@ def assemble_server(
         instructions=INSTRUCTIONS,
         lifespan=lambda _: lifespan(),
         tools=[*build_tools()],
-        extensions=[Apps(environ)],
+        extensions=[Apps(environ, public_url)],
         middleware=[*middleware, check_prompt_arguments, tell_of_page, name_video_type],
         request_state_security=state_security,
         subscriptions=bus,

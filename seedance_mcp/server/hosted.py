@@ -11,6 +11,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from socket import AF_INET, AF_INET6, SO_REUSEADDR, SOL_SOCKET
 from socket import socket as Socket  # noqa: N812 - a class
 from typing import Any
+from urllib.parse import urlsplit
 
 import anyio
 from mcp.server import MCPServer
@@ -20,11 +21,14 @@ from mcp.server.subscriptions import ListenHandler
 from mcp.server.transport_security import TransportSecuritySettings
 from mcp.types import SubscriptionsListenRequestParams
 from opentelemetry import trace
-from starlette.routing import BaseRoute
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount
 from starlette.types import ASGIApp
 
 from seedance_mcp.adapters.media.decoder import end_decoders
 from seedance_mcp.app.hosted import CallerRuntime, HostedRuntime, open_hosted
+from seedance_mcp.app.web import uploads, videos
 from seedance_mcp.config.hosted import HostedSettings, ListenAddress
 from seedance_mcp.core.callers import Caller
 from seedance_mcp.core.error_base import SeedanceError
@@ -32,7 +36,7 @@ from seedance_mcp.core.errors import ConfigError, InternalError
 from seedance_mcp.server import State, assemble_server, guard
 from seedance_mcp.server.auth import TokenVerifier, find_caller
 from seedance_mcp.server.draining import Drain, DrainingServer, build_config, drain
-from seedance_mcp.server.http import BODY_BYTES_MAX, Access, build_app
+from seedance_mcp.server.http import BODY_BYTES_MAX, Access, authenticate, build_app
 from seedance_mcp.server.limits import SPENDING_TOOLS, CallLimiter, check_rate, check_scope
 from seedance_mcp.server.protocol import BoundedProtocol
 from seedance_mcp.server.readiness import Readiness
@@ -149,6 +153,7 @@ class HostedServer:
             lifespan=self._keep_state,
             middleware=[mark_caller],
             state_security=RequestStateSecurity(keys=list(self._settings.state_keys)),
+            public_url=self._settings.public_url,
         )
         # Host and Origin are checked before this, for all routes; None would choose checks by the host's name.
         checked = TransportSecuritySettings(enable_dns_rebinding_protection=False)
@@ -169,11 +174,21 @@ class HostedServer:
             hosts=self._settings.hosts,
             origins=self._settings.origins,
         )
-        return build_app(mcp.session_manager.handle_request, access, self._list_routes())
+        return build_app(mcp.session_manager.handle_request, access, self._list_routes(access))
 
-    def _list_routes(self) -> Sequence[BaseRoute]:
-        """Return the routes beside MCP's."""
-        return ()
+    def _list_routes(self, access: Access) -> Sequence[BaseRoute]:
+        """Return the routes of pictures and videos, also below the path of the public URL if no proxy takes it away."""
+
+        async def find_sender(request: Request) -> Caller | Response:
+            return await authenticate(request.scope, access)
+
+        runtime = self._runtime
+        routes = [
+            *uploads.build_routes(runtime.find_pictures(), profile=self._settings.owner.profile.name),
+            *videos.build_routes(runtime.links, runtime.store, authenticate=find_sender, find_job=runtime.find_job),
+        ]
+        prefix = urlsplit(self._settings.public_url).path
+        return [*routes, Mount(prefix, routes=routes)] if prefix else routes
 
     @asynccontextmanager
     async def _keep_state(self) -> AsyncGenerator[State]:

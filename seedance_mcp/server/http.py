@@ -160,7 +160,7 @@ class McpEndpoint:
         if scope["method"] != "POST":  # the stream of a GET would never end, and there is no session to delete
             await Response(status_code=405, headers={"allow": "POST"})(scope, receive, send)
             return
-        caller = await self._authenticate(scope)
+        caller = await authenticate(scope, self._access)
         if isinstance(caller, Response):
             await caller(scope, receive, send)
             return
@@ -176,22 +176,24 @@ class McpEndpoint:
             facts.caller = caller.name
         await self._mcp({**scope, "user": build_user(caller)}, replay(body, receive), send)
 
-    async def _authenticate(self, scope: Scope) -> Caller | Response:
-        token = read_bearer(scope["headers"])
-        if token is None:
-            return _challenge(401, build_challenge(), "Send a token in the header Authorization: Bearer sdn_…")
-        try:
-            caller = await self._access.verifier.verify(token)
-        except LedgerError:
-            return _refuse(503, None, "The ledger cannot be reached. Nothing was paid. Make the same call again.")
-        if caller is None:
-            description = "The token is unknown or revoked"
-            return _challenge(401, build_challenge(error="invalid_token", description=description), description)
-        if "read" not in caller.scopes:
-            description = "The token has no scope read"
-            challenge = build_challenge(error="insufficient_scope", description=description, scope="read")
-            return _challenge(403, challenge, description)
-        return caller
+
+async def authenticate(scope: Scope, access: Access) -> Caller | Response:
+    """Return the caller of a request, or the answer to one without a valid token."""
+    token = read_bearer(scope["headers"])
+    if token is None:
+        return _challenge(401, build_challenge(), "Send a token in the header Authorization: Bearer sdn_…")
+    try:
+        caller = await access.verifier.verify(token)
+    except LedgerError:
+        return _refuse(503, None, "The ledger cannot be reached. Nothing was paid. Make the same call again.")
+    if caller is None:
+        description = "The token is unknown or revoked"
+        return _challenge(401, build_challenge(error="invalid_token", description=description), description)
+    if "read" not in caller.scopes:
+        description = "The token has no scope read"
+        challenge = build_challenge(error="insufficient_scope", description=description, scope="read")
+        return _challenge(403, challenge, description)
+    return caller
 
 
 async def read_body(scope: Scope, receive: Receive, *, seconds: float) -> bytes | Response:

@@ -4,7 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
-import anyio
 from mcp.server import MCPServer, ServerRequestContext
 from mcp.server.context import CallNext, HandlerResult
 from mcp.server.mcpserver import Context
@@ -34,7 +33,7 @@ async def read_job(job_id: str, ctx: Context) -> dict[str, Any]:
             raise ResourceNotFoundError(
                 f"No job {quote_text(job_id, 80)} is in this ledger. list_jobs shows what there is."
             )
-        return to_json(show_job(job, (await runtime.settings()).profile))
+        return to_json(show_job(job, (await runtime.settings()).profile, links=services.links))
     except SeedanceError as exc:
         raise ResourceError(f"{exc.code}: {exc}") from exc
 
@@ -42,19 +41,22 @@ async def read_job(job_id: str, ctx: Context) -> dict[str, Any]:
 async def read_video(job_id: str, ctx: Context) -> bytes:
     """Return the saved video of a job, up to 8 MiB."""
     try:
-        job = await (await find_runtime(ctx).services()).jobs.find(job_id)
+        jobs = (await find_runtime(ctx).services()).jobs
+        job = await jobs.find(job_id)
+        archive = jobs.downloads.archive
+        if job is None or not job.saved:
+            raise ResourceNotFoundError(f"No video of job {quote_text(job_id, 80)} is saved here. get_job saves it.")
+        size = await archive.find_size(job)
+        if size is not None and size <= VIDEO_BYTES_MAX:
+            return await archive.read(job)
     except SeedanceError as exc:
         raise ResourceError(f"{exc.code}: {exc}") from exc
-    if job is None or job.file is None:
-        raise ResourceNotFoundError(f"No video of job {quote_text(job_id, 80)} is saved here. get_job saves it.")
-    file = anyio.Path(job.file)
-    try:
-        size = (await file.stat()).st_size
-        if size <= VIDEO_BYTES_MAX:
-            return await file.read_bytes()
     except OSError as exc:
-        raise ResourceNotFoundError(f"{job.file} cannot be read: {exc.strerror}.") from exc
-    raise ResourceError(f"The video has {size} bytes, more than {VIDEO_BYTES_MAX}. Open the file itself: {job.file}")
+        raise ResourceNotFoundError(f"{job_id} cannot be read: {exc.strerror}.") from exc
+    if size is None:
+        raise ResourceNotFoundError(f"{job.file or job.video_key} cannot be read. get_job fetches it again.")
+    place = f"Open the file itself: {job.file}" if job.file else "get_job returns a link to it."
+    raise ResourceError(f"The video has {size} bytes, more than {VIDEO_BYTES_MAX}. {place}")
 
 
 async def name_video_type(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
@@ -71,7 +73,8 @@ async def _name_type(content: dict[str, Any], ctx: ServerRequestContext[Any, Any
     if prefix != VIDEO_PREFIX:
         return content
     job = await (await cast("State", ctx.lifespan_context).find_runtime().services()).jobs.find(job_id)
-    return content if job is None or job.file is None else {**content, "mimeType": find_media_type(Path(job.file))}
+    place = None if job is None else job.file or job.video_key
+    return content if place is None else {**content, "mimeType": find_media_type(Path(place))}
 
 
 def add_resources(server: MCPServer[State]) -> None:

@@ -49,18 +49,19 @@ class Apps(Extension):
 
     Args:
         environ: The environment of the settings, which are read with the page.
+        public_url: Where a hosted server has its videos; None where they are files, and the studio's.
     """
 
     identifier = EXTENSION
 
-    def __init__(self, environ: Mapping[str, str]) -> None:
+    def __init__(self, environ: Mapping[str, str], public_url: str | None = None) -> None:
         self._page = Page(
             uri=PAGE_URI,
             name="clip",
             title="Clip",
             mime_type=MIME_TYPE,
             meta={"ui": {"prefersBorder": True}},
-            find_origins=lambda: find_origins(environ),
+            find_origins=lambda: find_origins(environ, public_url),
         )
 
     def resources(self) -> Sequence[ResourceBinding]:
@@ -68,8 +69,13 @@ class Apps(Extension):
         return (ResourceBinding(resource=self._page),)
 
 
-def find_origins(environ: Mapping[str, str]) -> list[str]:
-    """Return the origins of the owner's studio's videos; the live studio's if the settings are invalid."""
+def find_origins(environ: Mapping[str, str], public_url: str | None = None) -> list[str]:
+    """Return the origins of videos: a hosted server's own, and the studio's; the live one's if settings are invalid."""
+    own = urlsplit(public_url or "")
+    return [f"{own.scheme}://{own.netloc}"] * (public_url is not None) + _find_studio_origins(environ)
+
+
+def _find_studio_origins(environ: Mapping[str, str]) -> list[str]:
     from seedance_mcp.config.settings import read_settings  # no start waits for it
 
     try:

@@ -73,6 +73,8 @@ class Host:
         for _ in range(10):
             if answer.failed or answer["status"] == "failed" or answer["file"]:
                 break
+            if answer["status"] == "complete" and answer["video_url_age_seconds"] is None:
+                break  # saved, where there is no file
             again = ("get_job", {"job_id": answer["job_id"]}) if answer["job_id"] else ("animate_image", arguments)
             answer = await self.call(again[0], **again[1])
         return answer

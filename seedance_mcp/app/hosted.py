@@ -177,10 +177,11 @@ class HostedRuntime:
         return known
 
     def _build_for(self, caller: Caller) -> Services:
+        from seedance_mcp.app.caller_parts import choose_parts
         from seedance_mcp.app.services import build_services
 
-        ledger = self.ledger.for_caller(caller.id, sees_jobs=caller.is_admin, sees_sums=caller.is_admin)
-        parts = replace(self._parts, ledger=ledger, pictures=self.find_pictures(caller))
+        own = choose_parts(self._parts, self.ledger, caller, scope=self.settings.caller_scope)
+        parts = replace(own, pictures=self.find_pictures(caller))
         return build_services(parts, self.services.wallet, shared=self.services)
 
     def find_pictures(self, caller: Caller | None = None) -> SlotPictures:

@@ -144,10 +144,11 @@ class WalletResult(TypedDict):
     max_total_usd: str | None
     ask_above_usd: str | None
     unlimited: list[str]
-    spent_24h_usd: Annotated[str, "With holds"]
+    spent_24h_usd: str
     spent_total_usd: str
     left_today_usd: str
     unfinished_payments: list[UnfinishedResult]
+    caps: list[str]
     frozen_since: str | None
     more_unfinished: int
     held_usd: str

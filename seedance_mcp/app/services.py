@@ -6,40 +6,35 @@ A quote needs an address, or none; only a purchase needs a key. So there are two
 
 from __future__ import annotations
 
-import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from functools import partial
 
-import anyio
-
 from seedance_mcp.adapters.chain.rpc import ChainRpc
 from seedance_mcp.adapters.media.received import ReceivedPictures
-from seedance_mcp.adapters.studio.client import Studio
 from seedance_mcp.adapters.wallet import Wallet, can_charge
-from seedance_mcp.app.video_links import VideoLinks
+from seedance_mcp.app.job_verification import verify_job
+from seedance_mcp.app.parts import Parts, QuoteServices, Services
 from seedance_mcp.config.settings import Settings
-from seedance_mcp.core.concurrency import SingleFlight, Start
+from seedance_mcp.core.concurrency import SingleFlight
 from seedance_mcp.core.errors import ConfigError
-from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.records import Job
 from seedance_mcp.core.wire.offers import Offer
 from seedance_mcp.generation.call_checks import CallChecker
 from seedance_mcp.generation.pricing import Pricing
 from seedance_mcp.generation.purchases import RequestPurchaser
-from seedance_mcp.generation.quotes import QuoteMemory
+from seedance_mcp.generation.quotes import ProcessQuotes
 from seedance_mcp.generation.quoting import Quoting
 from seedance_mcp.generation.service import GenerationService, QuoteService
-from seedance_mcp.generation.slots import SlotPictures
 from seedance_mcp.generation.source_images import FETCHED_SECONDS, Picture, SourceImages
 from seedance_mcp.generation.stages import ProgressReader
 from seedance_mcp.generation.untracked import UntrackedJobs
 from seedance_mcp.generation.upload_lookup import UploadLookup
 from seedance_mcp.generation.uploads import CompletedUpload, Uploader
-from seedance_mcp.jobs.archive import LocalArchive, SharedArchive
+from seedance_mcp.jobs.archive import LocalArchive
 from seedance_mcp.jobs.downloads import VideoDownloader
 from seedance_mcp.jobs.history import JobLister
-from seedance_mcp.jobs.poller import Changed, JobPoller
+from seedance_mcp.jobs.poller import JobPoller
 from seedance_mcp.jobs.retention import prune_local
 from seedance_mcp.jobs.service import JobService
 from seedance_mcp.jobs.shared_retention import prune_shared
@@ -56,74 +51,6 @@ from seedance_mcp.payments.settlement import SettlementChecker
 from seedance_mcp.payments.untracked import UntrackedPayments
 from seedance_mcp.payments.verification import PaymentVerifier
 from seedance_mcp.payments.wallet_status import WalletStatusReader
-
-VERIFY_SECONDS = 5
-"""How long the chain may take to say that a finished job was paid for, while a caller waits."""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Parts:
-    """What the services are made of.
-
-    Attributes:
-        settings: The owner's settings.
-        ledger: Records payments and jobs.
-        studio: Is asked and paid.
-        start: Starts a background task that outlives the call.
-        changed: Told the id of a job whenever something about it changes.
-        shared: Where replicas keep videos; None where they are files of this machine.
-        links: Makes links to these videos.
-        pictures: Pictures that one caller gave; None where there is one machine.
-        now: Unix seconds, for what is compared with the ledger, the studio or a chain.
-    """
-
-    settings: Settings
-    ledger: Ledger
-    studio: Studio
-    start: Start
-    changed: Changed = lambda _: None
-    shared: SharedArchive | None = None
-    links: VideoLinks | None = None
-    pictures: SlotPictures | None = None
-    now: Callable[[], float] = time.time
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QuoteServices:
-    """What the interfaces can do without a key.
-
-    Attributes:
-        ledger: Records payments and jobs.
-        studio: Is asked.
-        generation: Quotes.
-        verifier: Records the outcome of payments by the chain.
-        wallet_status: Reads balances, limits and unfinished payments.
-    """
-
-    ledger: Ledger
-    studio: Studio
-    generation: QuoteService
-    verifier: PaymentVerifier
-    wallet_status: WalletStatusReader
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Services(QuoteServices):
-    """All that the interfaces can do for one wallet at one studio.
-
-    Attributes:
-        wallet: Signs.
-        generation: Uploads, quotes and generates.
-        jobs: Gets and lists jobs.
-        links: Makes links to videos that replicas share; None where they are files of this machine.
-        reconciler: Determines the outcome of unfinished payments.
-    """
-
-    wallet: Wallet
-    generation: GenerationService
-    jobs: JobService
-    links: VideoLinks | None
-    reconciler: Reconciler
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,6 +95,7 @@ def build_quote_services(parts: Parts, problem: ConfigError) -> QuoteServices:
             ledger=parts.ledger,
             limits=parts.settings.limits,
             wallet="",
+            caller=parts.key_caller,
         ),
         verifier=quotes.verifier,
         wallet_status=quotes.wallet_status,
@@ -180,13 +108,13 @@ def build_services(parts: Parts, wallet: Wallet, *, shared: Services | None = No
     Args:
         parts: What they are made of.
         wallet: Pays.
-        shared: The services whose poller and downloads these use, where several callers share a process.
+        shared: The services of the server itself, where several callers share it.
     """
+    if shared is not None:
+        return _build_caller_services(parts, shared)
     quotes = _build_quotes(parts, Payer(address=wallet.address, can_charge=can_charge()))
     payments = _build_payments(parts, quotes, wallet)
     jobs = _build_jobs(parts, quotes, wallet.address)
-    if shared is not None:
-        jobs = replace(jobs, poller=shared.jobs.poller, downloads=shared.jobs.downloads, renewals=shared.jobs.renewals)
     return Services(
         wallet=wallet,
         ledger=parts.ledger,
@@ -200,7 +128,43 @@ def build_services(parts: Parts, wallet: Wallet, *, shared: Services | None = No
     )
 
 
-def _build_quotes(parts: Parts, payer: Payer) -> _Quotes:
+def _build_caller_services(parts: Parts, base: Services) -> Services:
+    """Wire the services of one caller of a server that several share.
+
+    What has no caller is the server's own: the wallet, its balances, the poller, downloads, and the answers that could
+    not be written down yet. Purchases under way are the caller's: no two callers join one.
+
+    Args:
+        parts: Those of the caller; its ledger is the caller's.
+        base: The services of the server itself, which look after the work of all callers.
+    """
+    payer = Payer(address=base.wallet.address, can_charge=can_charge())
+    quotes = _build_quotes(parts, payer, base.generation.quoting.planner.balance_reader)
+    executor = replace(base.reconciler.executor, ledger=parts.ledger, planner=quotes.planner)
+    reconciler = replace(base.reconciler, executor=executor, ledger=parts.ledger, names_jobs=parts.caller.is_admin)
+    purchaser = Purchaser(ledger=parts.ledger, reconciler=reconciler, now=parts.now)
+    payments = _Payments(executor=executor, reconciler=reconciler, purchaser=purchaser)
+    is_admin = parts.caller.is_admin
+    jobs = replace(
+        base.jobs,
+        ledger=parts.ledger,
+        untracked=base.jobs.untracked if is_admin else None,
+        history=replace(base.jobs.history, ledger=parts.ledger, lists_untracked=is_admin),
+    )
+    return Services(
+        wallet=base.wallet,
+        ledger=parts.ledger,
+        studio=parts.studio,
+        generation=_build_generation(parts, quotes, payments, jobs),
+        jobs=jobs,
+        links=parts.links,
+        reconciler=reconciler,
+        verifier=base.verifier,
+        wallet_status=quotes.wallet_status,
+    )
+
+
+def _build_quotes(parts: Parts, payer: Payer, balance_reader: BalanceReader | None = None) -> _Quotes:
     """Wire what prices, quotes and reads balances: it knows who pays, and has no key."""
     profile, limits = parts.settings.profile, parts.settings.limits
     pins, ledger, studio, now = profile.pins, parts.ledger, parts.studio, parts.now
@@ -209,21 +173,21 @@ def _build_quotes(parts: Parts, payer: Payer) -> _Quotes:
         return policy.find_rejection_reason(offer, limits, pins, payer=payer.address, now=now()) is None
 
     rpc = ChainRpc(studio.http, {"x402": profile.rpc_urls, "mpp": profile.tempo_rpc_urls})
-    balance_reader = BalanceReader(rpc=rpc, pins=pins, wallet=payer.address or None)
-    planner = PaymentPlanner(payer=payer, limits=limits, pins=pins, balance_reader=balance_reader, now=now)
+    balance_reader = balance_reader or BalanceReader(rpc=rpc, pins=pins, wallet=payer.address or None)
+    planner = _build_planner(parts, payer, balance_reader)
     lookup = UploadLookup(ledger=ledger, studio=studio, wallet=payer.address, now=now)
-    pricing = Pricing(studio=studio, wallet=payer.address, now=now, signable=is_signable, memory=ledger)
-    memory = QuoteMemory(now)
+    pricing = Pricing(
+        studio=studio,
+        wallet=payer.address,
+        now=now,
+        signable=is_signable,
+        memory=ledger,
+        caller=parts.key_caller,
+    )
+    memory = parts.memory or ProcessQuotes(now)
     checker = CallChecker(uploads=lookup, planner=planner, ledger=ledger, limits=limits, memory=memory, now=now)
     return _Quotes(
-        images=SourceImages(
-            ledger=ledger,
-            studio=studio,
-            fetches=SingleFlight[Picture](parts.start, keep_seconds=FETCHED_SECONDS),
-            given=parts.pictures or _build_received(parts.settings),
-            image_dirs=parts.settings.image_dirs if parts.pictures is None else None,
-            now=now,
-        ),
+        images=_build_images(parts),
         lookup=lookup,
         pricing=pricing,
         planner=planner,
@@ -241,8 +205,35 @@ def _build_quotes(parts: Parts, payer: Payer) -> _Quotes:
         progress=ProgressReader(ledger=ledger, now=now),
         verifier=PaymentVerifier(ledger=ledger, settlement_checker=SettlementChecker(rpc=rpc, pins=pins), now=now),
         wallet_status=WalletStatusReader(
-            address=payer.address, settings=parts.settings, ledger=ledger, balance_reader=balance_reader, now=now
+            address=payer.address,
+            settings=parts.settings,
+            ledger=ledger,
+            balance_reader=balance_reader,
+            now=now,
+            caller=parts.caller,
         ),
+    )
+
+
+def _build_planner(parts: Parts, payer: Payer, balance_reader: BalanceReader) -> PaymentPlanner:
+    return PaymentPlanner(
+        payer=payer,
+        limits=parts.settings.limits,
+        pins=parts.settings.profile.pins,
+        balance_reader=balance_reader,
+        now=parts.now,
+        names_balances=parts.caller.is_admin,
+    )
+
+
+def _build_images(parts: Parts) -> SourceImages:
+    return SourceImages(
+        ledger=parts.ledger,
+        studio=parts.studio,
+        fetches=SingleFlight[Picture](parts.start, keep_seconds=FETCHED_SECONDS),
+        given=parts.pictures or _build_received(parts.settings),
+        image_dirs=parts.settings.image_dirs if parts.pictures is None else None,
+        now=parts.now,
     )
 
 
@@ -314,7 +305,7 @@ def _build_jobs(parts: Parts, quotes: _Quotes, wallet: str) -> JobService:
         untracked=UntrackedJobReader(studio=studio, store=store),
         history=JobLister(studio=studio, ledger=ledger, store=store, latest=poller.latest),
         renewals=SingleFlight[Job](start),
-        verify=partial(_verify, quotes.verifier, ledger),
+        verify=partial(verify_job, quotes.verifier, ledger),
         prune_files=_build_retention(parts),
         now=now,
     )
@@ -338,16 +329,7 @@ def _build_retention(parts: Parts) -> Callable[[], Awaitable[None]]:
 def _build_generation(parts: Parts, quotes: _Quotes, payments: _Payments, jobs: JobService) -> GenerationService:
     """Wire what uploads pictures and buys videos."""
     ledger, studio, wallet, now = parts.ledger, parts.studio, quotes.lookup.wallet, parts.now
-    uploads = Uploader(
-        lookup=quotes.lookup,
-        executor=payments.executor,
-        purchaser=payments.purchaser,
-        ledger=ledger,
-        studio=studio,
-        single_flight=SingleFlight[CompletedUpload](parts.start),
-        blob_url=parts.settings.profile.blob_url,
-        now=now,
-    )
+    uploads = _build_uploader(parts, quotes, payments)
     purchaser = RequestPurchaser(
         executor=payments.executor,
         purchaser=payments.purchaser,
@@ -359,9 +341,20 @@ def _build_generation(parts: Parts, quotes: _Quotes, payments: _Payments, jobs: 
         single_flight=SingleFlight[Job](parts.start),
         poller=jobs.poller,
         downloader=jobs.downloads,
-        untracked=UntrackedJobs(studio=studio, ledger=ledger, wallet=wallet, now=now),
+        untracked=UntrackedJobs(
+            studio=studio,
+            ledger=ledger,
+            wallet=wallet,
+            now=now,
+            caller=parts.key_caller,
+            names_jobs=parts.caller.is_admin,
+        ),
         untracked_payments=UntrackedPayments(
-            settlement_checker=quotes.verifier.settlement_checker, ledger=ledger, wallet=wallet, now=now
+            settlement_checker=quotes.verifier.settlement_checker,
+            ledger=ledger,
+            wallet=wallet,
+            now=now,
+            names_payments=parts.caller.is_admin,
         ),
         now=now,
     )
@@ -373,6 +366,7 @@ def _build_generation(parts: Parts, quotes: _Quotes, payments: _Payments, jobs: 
         ledger=ledger,
         limits=parts.settings.limits,
         wallet=wallet,
+        caller=parts.key_caller,
         uploads=uploads,
         purchaser=purchaser,
         jobs=jobs,
@@ -380,13 +374,15 @@ def _build_generation(parts: Parts, quotes: _Quotes, payments: _Payments, jobs: 
     )
 
 
-async def _verify(verifier: PaymentVerifier, ledger: Ledger, job: Job) -> Job:
-    """Return a finished job after asking the chain, once, whether its payment moved."""
-    if job.payment_id is None or not job.finished:
-        return job
-    payment = await ledger.find_payment(job.payment_id)
-    if payment is None or not verifier.can_verify(payment):
-        return job
-    with anyio.move_on_after(VERIFY_SECONDS):
-        await verifier.verify(payment)
-    return await ledger.find_job(job.job_id) or job
+def _build_uploader(parts: Parts, quotes: _Quotes, payments: _Payments) -> Uploader:
+    return Uploader(
+        lookup=quotes.lookup,
+        executor=payments.executor,
+        purchaser=payments.purchaser,
+        ledger=parts.ledger,
+        studio=parts.studio,
+        single_flight=SingleFlight[CompletedUpload](parts.start),
+        blob_url=parts.settings.profile.blob_url,
+        now=parts.now,
+        caller=parts.caller.id,
+    )

@@ -2,12 +2,13 @@
 
 from typing import TYPE_CHECKING
 
+from seedance_mcp.core.limits import OpenCap
 from seedance_mcp.core.money import format_usdc
 from seedance_mcp.core.next_steps import NextStep, OwnerDo, OwnerOnly, join_steps
 
 if TYPE_CHECKING:  # these load with the first call
     from seedance_mcp.core.error_base import SeedanceError
-    from seedance_mcp.core.limits import Limits
+    from seedance_mcp.core.limits import Cap, Limits
     from seedance_mcp.payments.wallet_status import WalletStatus
 from seedance_mcp.app.rendering import format_amount, write_time
 from seedance_mcp.app.results import BalanceResult, UnfinishedResult, WalletResult
@@ -23,7 +24,7 @@ def show_wallet(status: "WalletStatus", *, problem: NextStep | None = None) -> W
     limits, pins = status.limits, status.profile.pins
     return WalletResult(
         profile=status.profile.name,
-        address=None if problem else status.address,
+        address=None if problem else status.address or None,
         balances=[]
         if problem
         else [
@@ -56,11 +57,19 @@ def show_wallet(status: "WalletStatus", *, problem: NextStep | None = None) -> W
             )
             for payment in status.unfinished
         ],
+        caps=[describe_cap(cap) for cap in status.caps],
         more_unfinished=status.more_unfinished,
         held_usd=format_usdc(status.held_micro_usdc),
         frozen_since=None if status.freeze is None else status.freeze.since,
         next_step=_find_wallet_step(status, problem),
     )
+
+
+def describe_cap(cap: "Cap") -> str:
+    """Return a cap of the ledger as a person reads it, with what is left."""
+    if isinstance(cap, OpenCap):
+        return f"{cap.name}: {cap.open} of {cap.max_open}"
+    return f"{cap.name}: ${format_usdc(cap.max_micro_usdc)}, ${format_usdc(cap.left_micro_usdc)} left"
 
 
 def _find_wallet_step(status: "WalletStatus", problem: NextStep | None) -> NextStep:
@@ -85,6 +94,8 @@ def explain_no_purchase(problem: "SeedanceError") -> NextStep:
 
 
 def _say_how_to_fund(status: "WalletStatus") -> NextStep:
+    if status.is_own:
+        return NextStep("These are your own payments and caps; the owner funds the wallet.")
     if status.profile.name == "sandbox":
         return NextStep("This is play money of the sandbox; there is nothing to fund.")
     pins = status.profile.pins

@@ -15,7 +15,7 @@ from urllib.parse import unquote, urlsplit
 from seedance_mcp.config.profiles import LOOPBACK_HOSTS
 from seedance_mcp.config.settings import Settings, read_settings
 from seedance_mcp.config.sources import PREFIX, Source, check_url, expand
-from seedance_mcp.core.callers import CallerCaps
+from seedance_mcp.core.callers import CallerCaps, CallerScope
 from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.core.next_steps import Command, NextStep
 
@@ -70,6 +70,7 @@ class HostedSettings:
         metrics_listen: Where metrics are served, or None.
         drain_seconds: How long calls may go on after the request to end.
         is_single: True if the owner accepts a database without a synchronous standby.
+        caller_scope: Whether each caller has its own purchases, or all callers share theirs.
         caller_caps: Caps of a caller for whom the owner has set no others.
         calls_per_minute: Most tool calls of a caller in a minute at one server.
     """
@@ -84,6 +85,7 @@ class HostedSettings:
     metrics_listen: ListenAddress | None
     drain_seconds: int
     is_single: bool
+    caller_scope: CallerScope
     caller_caps: CallerCaps
     calls_per_minute: int
 
@@ -142,6 +144,7 @@ def read_hosted_settings(environ: Mapping[str, str]) -> HostedSettings:
         metrics_listen=_read_listen(source, "METRICS_LISTEN"),
         drain_seconds=_read_number(source, "DRAIN_SECONDS", DRAIN_SECONDS_DEFAULT, 0, DRAIN_SECONDS_MAX),
         is_single=source.choice("DATABASE_SINGLE", ("on", "off"), "off") == "on",
+        caller_scope="team" if source.choice("CALLER_SCOPE", ("caller", "team"), "caller") == "team" else "caller",
         caller_caps=read_caller_caps(source),
         calls_per_minute=_read_number(
             source, "CALLER_CALLS_PER_MINUTE", CALLS_PER_MINUTE_DEFAULT, 1, CALLS_PER_MINUTE_MAX

@@ -45,6 +45,7 @@ HOSTED_SETTINGS: dict[str, str] = {
     "CALLER_MAX_PER_DAY": "most that a caller may spend in any 24 hours, in US dollars, if it has no cap of its own",
     "CALLER_MAX_TOTAL": "most that a caller may ever spend, in US dollars, if it has no cap of its own",
     "CALLER_MAX_OPEN": "most unfinished videos of a caller at a time, if it has no cap of its own",
+    "CALLER_SCOPE": "`serve`: `caller` or `team`: each caller has its own purchases, or all share theirs",
     "CALLER_CALLS_PER_MINUTE": "`serve`: most tool calls of a caller per minute, at each server",
 }
 """Settings of a hosted server and of its callers; see `config.hosted`."""

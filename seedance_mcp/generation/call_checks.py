@@ -41,7 +41,7 @@ class CallChecker:
     memory: QuoteMemory
     now: Callable[[], float]
 
-    def agree(self, prepared: PreparedRequest, consent: Consent, *, uploads_micro_usdc: int = 0) -> Approval:
+    async def agree(self, prepared: PreparedRequest, consent: Consent, *, uploads_micro_usdc: int = 0) -> Approval:
         """Return the most that may be signed for a request.
 
         Args:
@@ -52,7 +52,7 @@ class CallChecker:
         approval = policy.agree_price(
             self.limits,
             max_price_micro_usdc=consent.max_price_micro_usdc,
-            quoted_micro_usdc=self.find_quoted_price(prepared),
+            quoted_micro_usdc=await self.find_quoted_price(prepared),
             agreed_micro_usdc=consent.agreed_micro_usdc,
             uploads_micro_usdc=uploads_micro_usdc,
         )
@@ -66,10 +66,11 @@ class CallChecker:
         Raises:
             PolicyError: They do.
         """
-        price = self._expect_price(prepared, estimate_micro_usdc)
+        price = await self._expect_price(prepared, estimate_micro_usdc)
         if price is not None:
             cost = self.guess_cost(price, await self.list_missing(one for one in prepared.pictures if one.url is None))
-            await self.check_limits(cost, self.agree(prepared, consent, uploads_micro_usdc=cost.uploads_micro_usdc))
+            approval = await self.agree(prepared, consent, uploads_micro_usdc=cost.uploads_micro_usdc)
+            await self.check_limits(cost, approval)
 
     async def check_before_upload(
         self,
@@ -94,12 +95,12 @@ class CallChecker:
         Raises:
             PolicyError: It is forbidden, or the wallet is known to hold too little.
         """
-        price = self._expect_price(prepared, estimate_micro_usdc)
+        price = await self._expect_price(prepared, estimate_micro_usdc)
         video = None if price is None else policy.assume_price(offers, price)
         cost, _ = await self.plan_call([offers] * uploads, video)
         if video is not None:
             uploads_micro_usdc = paid_micro_usdc + cost.uploads_micro_usdc
-            approval = self.agree(prepared, consent, uploads_micro_usdc=uploads_micro_usdc)
+            approval = await self.agree(prepared, consent, uploads_micro_usdc=uploads_micro_usdc)
             await self.check_limits(cost, approval)
 
     async def plan_call(self, uploads: Sequence[Offers], video: Offers | None) -> tuple[Cost, tuple[Offer, ...]]:
@@ -152,21 +153,21 @@ class CallChecker:
             raise PriceTooHighError(
                 priced.warning, NextStep("If it is worth that, say so with {0}.", Argument("max_price_usd"))
             )
-        quoted, price = self.memory.find(prepared.keys), priced.price_micro_usdc
+        quoted, price = await self.memory.find(prepared.keys), priced.price_micro_usdc
         if quoted is not None and price is not None and price > quoted.cost.price_micro_usdc:
             # Said now, in the error: the next call may agree to it.
             cost = replace(quoted.cost, price_micro_usdc=price)
-            self.memory.pin(priced.request.idempotency_key, cost, quoted.recipients)
+            await self.memory.pin(priced.request.idempotency_key, cost, quoted.recipients)
             policy.check_price(price, self.limits, spend=await self.ledger.spend(self.now()), approval=approval)
 
-    def _expect_price(self, prepared: PreparedRequest, estimate_micro_usdc: int | None) -> int | None:
+    async def _expect_price(self, prepared: PreparedRequest, estimate_micro_usdc: int | None) -> int | None:
         """Return the price that was quoted lately, or else the table's; None where neither is known."""
-        quoted = self.find_quoted_price(prepared)
+        quoted = await self.find_quoted_price(prepared)
         return estimate_micro_usdc if quoted is None else quoted
 
-    def find_quoted_price(self, prepared: PreparedRequest) -> int | None:
+    async def find_quoted_price(self, prepared: PreparedRequest) -> int | None:
         """Return the price that binds for a request, the latest that was said, if one was said lately."""
-        quoted = self.memory.find(prepared.keys)
+        quoted = await self.memory.find(prepared.keys)
         return None if quoted is None else quoted.cost.price_micro_usdc
 
     async def list_missing(self, pictures: Iterable[Picture]) -> list[Picture]:

@@ -102,6 +102,7 @@ class Pricing:
         now: Unix seconds.
         signable: Whether an offer's terms are ones that we may sign, whatever its price.
         memory: Keeps what the studio declared; None for a look that leaves nothing behind.
+        caller: Whose purchases they are; see `generation_keys`.
         unreadable: Why what it declares could not be read the last time, or None.
     """
 
@@ -110,6 +111,7 @@ class Pricing:
     now: Callable[[], float]
     signable: Callable[[Offer], bool] = lambda _: True
     memory: ContractMemory | None = None
+    caller: str = ""
     unreadable: StudioError | None = None
     _openapi: tuple[float, bytes] | None = None
     _failed_at: float = -math.inf
@@ -206,7 +208,7 @@ class Pricing:
         body = encode_generation(
             request, contract, image_url=urls[0], last_image_url=urls[1] if len(urls) > 1 else None
         )
-        keys = generation_keys(request.arguments(), wallet=self.wallet, studio=self.studio.origin)
+        keys = generation_keys(request.arguments(), wallet=self.wallet, studio=self.studio.origin, caller=self.caller)
         paid_request = PaidRequest(
             purpose="generation",
             idempotency_key=keys.choose(contract.dialect, carries_audio=contract.carries_audio),

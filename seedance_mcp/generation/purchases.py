@@ -258,13 +258,13 @@ class RequestPurchaser:
                 uploading.urls_taken = False
                 urls = [await uploading.upload(picture) for picture in prepared.pictures]
                 priced = await self.pricing.request_price(prepared.request, urls)
-            approval = self.checker.agree(prepared, consent, uploads_micro_usdc=uploading.cost_micro_usdc)
+            approval = await self.checker.agree(prepared, consent, uploads_micro_usdc=uploading.cost_micro_usdc)
             await self.checker.check_rise(prepared, priced, consent, approval)
             await check_payments(priced.offers, priced.price_micro_usdc)
             return await self.executor.pay(priced.request, priced.offers, approval, supersedes=supersedes)
         except SeedanceError as exc:
             if isinstance(exc, PriceTooHighError | RecipientChangedError):
-                self.checker.memory.mark_stale(prepared.keys)
+                await self.checker.memory.mark_stale(prepared.keys)
             if exc.upload_micro_usdc or not uploading.paid_micro_usdc:
                 raise
             raise exc.with_upload_cost(uploading.paid_micro_usdc) from exc

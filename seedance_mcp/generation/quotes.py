@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Protocol
 
 from seedance_mcp.core.error_base import SeedanceError
 from seedance_mcp.core.errors import ConfigError
@@ -138,27 +139,41 @@ class Quoted:
     is_stale: bool = False
 
 
+class QuoteMemory(Protocol):
+    """Remembers the latest quotes, by idempotency key."""
+
+    async def pin(self, key: str, cost: Cost, recipients: tuple[Recipient, ...], *, is_stale: bool = False) -> None:
+        """Remember what was said of a request."""
+
+    async def find(self, keys: GenerationKeys) -> Quoted | None:
+        """Return the latest quote of a request that still binds."""
+        ...
+
+    async def mark_stale(self, keys: GenerationKeys) -> None:
+        """Let the next question to a person be about fresh terms: these were refused."""
+
+
 @dataclass(frozen=True, slots=True)
-class QuoteMemory:
-    """Remembers the latest quotes of this process, by idempotency key."""
+class ProcessQuotes:
+    """Remembers the latest quotes in this process: the `QuoteMemory` of a server that is alone."""
 
     now: Callable[[], float]
     _quotes: OrderedDict[str, Quoted] = field(default_factory=OrderedDict[str, Quoted])
 
-    def pin(self, key: str, cost: Cost, recipients: tuple[Recipient, ...], *, is_stale: bool = False) -> None:
+    async def pin(self, key: str, cost: Cost, recipients: tuple[Recipient, ...], *, is_stale: bool = False) -> None:
         """Remember what was said of a request."""
         self._quotes[key] = Quoted(self.now(), cost, recipients, is_stale)
         self._quotes.move_to_end(key)
         while len(self._quotes) > QUOTES_MAX:
             self._quotes.popitem(last=False)
 
-    def find(self, keys: GenerationKeys) -> Quoted | None:
+    async def find(self, keys: GenerationKeys) -> Quoted | None:
         """Return the latest quote of a request that still binds."""
         said = [self._quotes[key] for key in keys.all if key in self._quotes]
         latest = max(said, key=lambda quoted: quoted.at, default=None)
         return latest if latest is not None and latest.at + QUOTE_SECONDS > self.now() else None
 
-    def mark_stale(self, keys: GenerationKeys) -> None:
+    async def mark_stale(self, keys: GenerationKeys) -> None:
         """Let the next question to a person be about fresh terms: these were refused."""
         for key in keys.all:
             if key in self._quotes:
@@ -174,6 +189,7 @@ def evaluate_offer(
     can_charge: bool,
     wallet_balances: WalletBalances,
     now: float,
+    names_balances: bool = True,
 ) -> EvaluatedOffer:
     """Return an offer with why it may not be signed, and what the wallet holds for it.
 
@@ -185,6 +201,7 @@ def evaluate_offer(
         can_charge: Whether the libraries of Tempo are installed.
         wallet_balances: What the chains reported.
         now: Unix seconds.
+        names_balances: False for a caller who may not see what the wallet holds.
     """
     reason = policy.find_rejection_reason(offer, limits, pins, payer=payer, now=now, wallet_balances=wallet_balances)
     if reason is None and offer.rail not in limits.rails:
@@ -193,11 +210,12 @@ def evaluate_offer(
         reason = f"its libraries are not installed. {describe_install('tempo')}"
     balance = wallet_balances.find_balance(offer)
     if reason is None and balance is not None and balance < wallet_balances.cost_of(offer):
-        reason = f"the wallet holds ${format_usdc(balance)} of its token"
+        held = f"${format_usdc(balance)}" if names_balances else "too little"
+        reason = f"the wallet holds {held} of its token"
     return EvaluatedOffer(
         offer=offer,
         rejection_reason=reason,
-        balance_micro_usdc=balance,
+        balance_micro_usdc=balance if names_balances else None,
         fee_micro_usdc=wallet_balances.fee_of(offer),
         token_name=pins.find_token_name(offer.network, offer.asset),
     )

@@ -101,7 +101,7 @@ class Quoting:
         error = error or self._find_refusal(unallowed, cost, payments.recipients, can_ask=can_ask)
         key = await self._find_key(prepared, priced)
         if cost is not None and priced is not None and remember:
-            self.memory.pin(key, cost, payments.recipients, is_stale=error is not None)
+            await self.memory.pin(key, cost, payments.recipients, is_stale=error is not None)
         return Quote(
             exact=priced is not None,
             price_micro_usdc=known.price_micro_usdc if cost is None else cost.price_micro_usdc,
@@ -144,7 +144,9 @@ class Quoting:
         )
 
     async def _find_day_left(self) -> int:
-        return policy.find_remaining_budget(self.limits, await self.ledger.spend(self.now()))[0][0]
+        now = self.now()
+        spend, caps = await self.ledger.find_visible_spend(now), await self.ledger.find_caps(now)
+        return policy.find_day_left(replace(self.limits, max_total_micro_usdc=None), spend, caps)
 
     def needs_approval(self, cost: Cost | None, recipients: Iterable[Recipient]) -> bool:
         """Return True where a person must agree to what a call costs, or to whom it pays."""
@@ -179,7 +181,7 @@ class Quoting:
 
     async def find_quoted(self, prepared: PreparedRequest) -> Quoted | None:
         """Return what a person may be asked about: what was quoted lately, while it is still so."""
-        quoted = self.memory.find(prepared.keys)
+        quoted = await self.memory.find(prepared.keys)
         if quoted is None or quoted.is_stale or not quoted.recipients:
             return None
         if quoted.cost.uploads_micro_usdc and not await self.checker.list_missing(prepared.pictures):
@@ -221,6 +223,7 @@ class Quoting:
             can_charge=payer.can_charge,
             wallet_balances=await self.planner.balance_reader.look(offers.offers),
             now=self.now(),
+            names_balances=self.planner.names_balances,
         )
         return tuple(evaluate(offer) for offer in offers.offers)
 

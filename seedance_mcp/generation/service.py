@@ -132,7 +132,7 @@ class QuoteService:
             if cost is None or not quote.needs_approval:
                 return None
             key = await self.pricing.choose_key(request.model, prepared.keys)
-            self.quoting.memory.pin(key, cost, recipients)
+            await self.quoting.memory.pin(key, cost, recipients)
         if not recipients:
             raise StudioUnreachableError("The studio does not say whom it would be paid at, so no person can be asked.")
         return build_proposal(request, cost, recipients) if self.quoting.needs_approval(cost, recipients) else None

@@ -36,6 +36,7 @@ from seedance_mcp.core.wire.json import encode_json
 from seedance_mcp.core.wire.responses import PaidRequest
 from seedance_mcp.generation.preparation import PreparedRequest
 from seedance_mcp.generation.source_images import Picture
+from seedance_mcp.payments.untracked import hidden_purchase_error
 
 log = logging.getLogger("seedance_mcp")
 
@@ -63,6 +64,7 @@ class UntrackedJobs:
         wallet: The paying address.
         now: Unix seconds.
         caller: Whose purchases they are; see `generation_keys`.
+        names_jobs: False for a caller who may not see the jobs of others: its errors name none.
     """
 
     studio: Studio
@@ -70,6 +72,7 @@ class UntrackedJobs:
     wallet: str
     now: Callable[[], float]
     caller: str = ""
+    names_jobs: bool = True
     _lock: anyio.Lock = field(default_factory=anyio.Lock)
     _read: set[str] = field(default_factory=set[str])
     _verdicts: dict[tuple[str, str], Verdict] = field(default_factory=dict[tuple[str, str], Verdict])
@@ -99,7 +102,7 @@ class UntrackedJobs:
             return await self._adopt(prepared, same[place], key)
         if place < len(same) + len(unknown):
             take = prepared.request.take + len(same) + len(unknown) - place
-            raise _possibly_bought_error(unknown, take)
+            raise _possibly_bought_error(unknown, take) if self.names_jobs else hidden_purchase_error(take)
         return None
 
     async def _adopt(self, prepared: PreparedRequest, job: UntrackedJob, key: str) -> Job | None:

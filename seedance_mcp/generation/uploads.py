@@ -56,6 +56,7 @@ class Uploader:
         lookup: Finds what is hosted already.
         single_flight: Uploads under way, by their idempotency key.
         blob_url: Where the bytes go.
+        caller: Who pays for new uploads. A picture is uploaded once per wallet: others have it for free.
     """
 
     lookup: UploadLookup
@@ -66,6 +67,7 @@ class Uploader:
     single_flight: SingleFlight[CompletedUpload]
     blob_url: str
     now: Callable[[], float]
+    caller: str = ""
 
     async def upload(
         self,
@@ -127,6 +129,8 @@ class Uploader:
         upload = await self._use(payment, image)
         if upload is None:  # or another process has used the ticket meanwhile, and written it down
             return await self._find_completed(image, keys)
+        if payment.caller != self.caller:
+            return CompletedUpload(upload=upload, paid_micro_usdc=0)
         return CompletedUpload(
             upload=upload, paid_micro_usdc=payment.amount_micro_usdc, fee_micro_usdc=payment.fee_micro_usdc
         )

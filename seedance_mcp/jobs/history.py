@@ -38,16 +38,20 @@ class JobLister:
     Attributes:
         store: Keeps what the studio reports.
         latest: The latest that this process knows of a job.
+        lists_untracked: False for a caller who may see the ledger's jobs alone: the studio's list has everyone's.
     """
 
     studio: Studio
     ledger: Ledger
     store: JobStore
     latest: Callable[[Job], Job]
+    lists_untracked: bool = True
 
     async def list_jobs(self, limit: int) -> JobList:
         """Return the latest jobs; the studio's status replaces ours for a job that was still running."""
         jobs = {job.job_id: self.latest(job) for job in await self.ledger.recent_jobs(limit)}
+        if not self.lists_untracked:
+            return JobList(jobs=tuple(jobs.values()), notes=())
         notes: tuple[str, ...] = ()
         try:
             with anyio.fail_after(LIST_SECONDS):

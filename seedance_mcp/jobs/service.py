@@ -15,6 +15,7 @@ from seedance_mcp.core.records import Job
 from seedance_mcp.jobs.downloads import VideoDownloader
 from seedance_mcp.jobs.history import JobList, JobLister
 from seedance_mcp.jobs.poller import JobPoller, Report
+from seedance_mcp.jobs.undelivered import unknown_job_error
 from seedance_mcp.jobs.untracked import UntrackedJobReader
 
 
@@ -25,7 +26,7 @@ class JobService:
     Attributes:
         poller: Polls running jobs.
         downloads: Saves videos.
-        untracked: Asks for jobs that the ledger lacks.
+        untracked: Asks for jobs that the ledger lacks; None for a caller who may not see them.
         renewals: Videos that are being fetched again, by job id.
         verify: Asks the chain, once, whether a finished job was paid for; returns the job.
         prune_files: Deletes saved videos and given pictures that are older than the owner keeps them.
@@ -35,7 +36,7 @@ class JobService:
     ledger: Ledger
     poller: JobPoller
     downloads: VideoDownloader
-    untracked: UntrackedJobReader
+    untracked: UntrackedJobReader | None
     history: JobLister
     renewals: SingleFlight[Job]
     verify: Callable[[Job], Awaitable[Job]]
@@ -54,12 +55,15 @@ class JobService:
             report: Told how the job gets on.
 
         Raises:
-            JobNotFoundError: Neither the ledger nor the studio knows it for this wallet.
+            JobNotFoundError: Neither the ledger nor the studio knows it for this wallet. A caller gets the same error
+                for the job of another one, and the studio is not asked.
             VideoGoneError: The saved file is missing, and the studio does not have the video any more.
             SeedanceError: The studio does not answer, or the video cannot be saved yet.
         """
         job = await self.ledger.find_job(job_id)
         if job is None:
+            if self.untracked is None:
+                raise unknown_job_error(job_id)
             job = await self.untracked.fetch_job(job_id, answer_until=answer_until)
         elif job.expired_at is None and videos.is_missing(job.file) and (own := self.downloads.archive.find_own(job)):
             return own  # another machine on this ledger has saved it as well, in its own folder

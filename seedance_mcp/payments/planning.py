@@ -12,6 +12,7 @@ from functools import partial
 from seedance_mcp.core.errors import ConfigError, InsufficientBalanceError, UnacceptableOfferError
 from seedance_mcp.core.installation import describe_install
 from seedance_mcp.core.limits import Limits, PinnedTerms, WalletBalances
+from seedance_mcp.core.next_steps import NextStep, OwnerOnly
 from seedance_mcp.core.wire.offers import Offer, Offers
 from seedance_mcp.payments import policy
 from seedance_mcp.payments.balances import BalanceReader
@@ -42,6 +43,7 @@ class PaymentPlanner:
         pins: What the owner pays in, and where.
         balance_reader: Knows what the wallet holds.
         now: Unix seconds.
+        names_balances: False for a caller who may not see what the wallet holds.
     """
 
     payer: Payer
@@ -49,6 +51,7 @@ class PaymentPlanner:
     pins: PinnedTerms
     balance_reader: BalanceReader
     now: Callable[[], float]
+    names_balances: bool = True
 
     async def plan(self, *steps: Offers) -> tuple[tuple[Offer, ...], WalletBalances]:
         """Return the offer that each payment of one call would sign, in order, and what the chains say before it.
@@ -67,7 +70,14 @@ class PaymentPlanner:
         except InsufficientBalanceError:
             # Perhaps the owner has just sent what was missing.
             wallet_balances = await self.balance_reader.look(offers, fresh=True)
+        try:
             return self._plan(steps, wallet_balances), wallet_balances
+        except InsufficientBalanceError as exc:
+            if self.names_balances:
+                raise
+            raise InsufficientBalanceError(
+                "The wallet holds too little for this.", NextStep("{0}.", OwnerOnly("fund it", stop=True))
+            ) from exc
 
     async def list_ways(self, *steps: Offers) -> tuple[tuple[tuple[Offer, ...], ...], WalletBalances]:
         """Return for each payment of one call the offers that could be signed, and what the chains said of the wallet.

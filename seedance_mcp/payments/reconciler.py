@@ -51,6 +51,7 @@ class Reconciler:
         settlement_checker: Asks the chain.
         verifier: Records what the chain says of a payment.
         now: Unix seconds.
+        names_jobs: False for a caller who may not see the jobs of others: its errors name none.
     """
 
     executor: PaymentExecutor
@@ -59,6 +60,7 @@ class Reconciler:
     settlement_checker: SettlementChecker
     verifier: PaymentVerifier
     now: Callable[[], float]
+    names_jobs: bool = True
     _candidates: dict[int, tuple[str, ...]] = field(default_factory=dict[int, tuple[str, ...]])
 
     async def reconcile(self, payment: Payment) -> Payment:
@@ -172,7 +174,7 @@ class Reconciler:
 
     def list_candidates(self, payment: Payment) -> tuple[str, ...]:
         """Return the jobs that could each be a payment's, as the studio's list was last read; none where one was."""
-        return self._candidates.get(payment.id, ())
+        return self._candidates.get(payment.id, ()) if self.names_jobs else ()
 
     async def find_job(self, payment: Payment) -> JobStatus | None:
         """Return the job at the studio that this payment's request made, where no payment of ours owns it yet.

@@ -17,7 +17,7 @@ from seedance_mcp.core.errors import PossiblyBoughtError
 from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.limits import DAY_SECONDS
 from seedance_mcp.core.money import format_usdc
-from seedance_mcp.core.next_steps import Call, NextStep, RaiseTake
+from seedance_mcp.core.next_steps import Call, NextStep, OwnerOnly, RaiseTake
 from seedance_mcp.core.records import UntrackedPayment
 from seedance_mcp.core.wire.offers import Offer
 from seedance_mcp.core.wire.transfers import Transfer
@@ -38,12 +38,14 @@ class UntrackedPayments:
     Attributes:
         wallet: The paying address.
         now: Unix seconds.
+        names_payments: False for a caller who may not see the payments of others: its errors name none.
     """
 
     settlement_checker: SettlementChecker
     ledger: Ledger
     wallet: str
     now: Callable[[], float]
+    names_payments: bool = True
     _lock: anyio.Lock = field(default_factory=anyio.Lock)
     _read: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
 
@@ -70,7 +72,8 @@ class UntrackedPayments:
             and payment.created_at > self.now() - DAY_SECONDS
         ]
         if unbought < len(found):
-            raise _possibly_bought_error(found[-1], take + len(found) - unbought)
+            highest = take + len(found) - unbought
+            raise _possibly_bought_error(found[-1], highest) if self.names_payments else hidden_purchase_error(highest)
 
     async def _read_chains(self, offers: Sequence[Offer]) -> None:
         """Read the chains of all offers at once, each once in this process."""
@@ -125,6 +128,18 @@ class UntrackedPayments:
             for transfer in transfers
         ]
         await self.ledger.record_chain_reading(payments, wallet=self.wallet, network=network, pay_to=pay_to, now=now)
+
+
+def hidden_purchase_error(take: int) -> PossiblyBoughtError:
+    """Build the error for a caller who may not see what the wallet bought and the ledger does not know."""
+    return PossiblyBoughtError(
+        "The wallet bought something at the studio that the ledger does not know, and it may be this video.",
+        NextStep(
+            "{0}. To buy another video all the same, {1}.",
+            OwnerOnly("find out what it was", stop=True),
+            RaiseTake(take),
+        ),
+    )
 
 
 def _possibly_bought_error(payment: UntrackedPayment, take: int) -> PossiblyBoughtError:

@@ -128,7 +128,7 @@ async def list_jobs(ctx: Ctx, limit: JobsLimit = JOBS_DEFAULT) -> CallToolResult
 
 
 async def wallet_status(ctx: Ctx) -> CallToolResult:
-    """Address, balances, limits, spending, unfinished payments, and how to fund. Free."""
+    """Balances, limits, spending, unfinished payments, how to fund. Free."""
     runtime = find_runtime(ctx)
     try:
         services, problem = await runtime.services(), None

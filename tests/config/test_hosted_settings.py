@@ -39,6 +39,7 @@ def test_defaults_serve_this_machine_alone(folder: Path) -> None:
     assert len(found.state_keys[0]) == 32
     assert found.calls_per_minute == 120
     assert found.caller_caps == NO_CAPS
+    assert found.caller_scope == "caller"
 
 
 def test_every_value_is_read(folder: Path) -> None:
@@ -48,7 +49,7 @@ def test_every_value_is_read(folder: Path) -> None:
         folder, HTTP_LISTEN="[::]:9000", PUBLIC_URL="https://Clips.example/app/", OBJECTS_URL="file:///srv/my%20clips",
         LINK_SECONDS="60", STATE_KEYS_FILE=str(keys), AUTH="tokens", METRICS_LISTEN="127.0.0.1:9100",
         DRAIN_SECONDS="0", DATABASE_SINGLE="on", CALLER_MAX_PER_DAY="2", CALLER_MAX_TOTAL="20", CALLER_MAX_OPEN="3",
-        CALLER_CALLS_PER_MINUTE="10",
+        CALLER_CALLS_PER_MINUTE="10", CALLER_SCOPE="team",
     )  # fmt: skip
     assert found.listen == ListenAddress("::", 9000)
     assert found.public_url == "https://Clips.example/app"
@@ -60,7 +61,7 @@ def test_every_value_is_read(folder: Path) -> None:
     assert found.metrics_listen == ListenAddress("127.0.0.1", 9100)
     assert (found.link_seconds, found.drain_seconds, found.is_single) == (60, 0, True)
     caps = CallerCaps(max_per_day_micro_usdc=2_000_000, max_total_micro_usdc=20_000_000, max_open=3)
-    assert (found.caller_caps, found.calls_per_minute) == (caps, 10)
+    assert (found.caller_caps, found.calls_per_minute, found.caller_scope) == (caps, 10, "team")
     assert "a" * 32 not in repr(found)
 
 
@@ -91,6 +92,7 @@ def test_loopback_server_accepts_each_name_of_loopback(folder: Path) -> None:
         ("CALLER_MAX_PER_DAY", "much", "US dollars"),
         ("CALLER_MAX_TOTAL", "", "is empty"),
         ("CALLER_MAX_OPEN", "0", "a whole number from 1"),
+        ("CALLER_SCOPE", "everyone", "Allowed are: caller, team"),
         ("CALLER_CALLS_PER_MINUTE", "-1", "a whole number from 1"),
         ("IMAGE_DIRS", "/pictures", "callers of a hosted server cannot use its files"),
         ("STATE_KEYS_FILE", "/no/such/file", "cannot be read"),

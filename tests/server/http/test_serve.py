@@ -32,7 +32,7 @@ async def test_caller_with_a_token_lists_tools_and_reads_the_wallet(server: Serv
     async with server.connect(token, mode=mode) as host:
         assert len((await host.client.list_tools()).tools) == 6
         status = await host.call("wallet_status")
-    assert status["balances"][0]["balance_micro_usdc"] > 0
+    assert (status["balances"], status["address"]) == ([], None), "the wallet is the owner's"
 
 
 async def test_probes_need_no_token_and_accept_any_host(server: Server) -> None:

@@ -216,6 +216,7 @@ CREATE INDEX leases_by_owner ON leases (owner);
 CREATE TABLE quotes (
     key TEXT PRIMARY KEY,
     price_micro_usdc BIGINT NOT NULL CHECK (price_micro_usdc > 0),
+    said TEXT NOT NULL,
     until DOUBLE PRECISION NOT NULL
 );
 CREATE INDEX quotes_by_time ON quotes (until);

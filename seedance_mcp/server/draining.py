@@ -108,6 +108,15 @@ class DrainingServer(uvicorn.Server):
         self.should_exit = True
 
 
+class QuietServer(uvicorn.Server):
+    """A server that leaves the signals to another one, and ends when it is cancelled."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Generator[None]:
+        """Leave the signals alone."""
+        yield
+
+
 async def drain(
     server: DrainingServer, state: Drain, *, begin: Callable[[], object], close: Callable[[], object]
 ) -> None:

@@ -7,10 +7,11 @@ version of the ledger ends it with a reason.
 import logging
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, nullcontext
+from importlib.util import find_spec
 from socket import AF_INET, AF_INET6, SO_REUSEADDR, SOL_SOCKET
 from socket import socket as Socket  # noqa: N812 - a class
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import anyio
@@ -33,15 +34,19 @@ from seedance_mcp.config.hosted import HostedSettings, ListenAddress
 from seedance_mcp.core.callers import Caller
 from seedance_mcp.core.error_base import SeedanceError
 from seedance_mcp.core.errors import ConfigError, InternalError
+from seedance_mcp.core.installation import describe_install
 from seedance_mcp.server import State, assemble_server, guard
 from seedance_mcp.server.auth import TokenVerifier, find_caller
-from seedance_mcp.server.draining import Drain, DrainingServer, build_config, drain
+from seedance_mcp.server.draining import Drain, DrainingServer, QuietServer, build_config, drain
 from seedance_mcp.server.http import BODY_BYTES_MAX, Access, authenticate, build_app
 from seedance_mcp.server.limits import SPENDING_TOOLS, CallLimiter, check_rate, check_scope
 from seedance_mcp.server.protocol import BoundedProtocol
 from seedance_mcp.server.readiness import Readiness
 from seedance_mcp.server.resources import make_publisher
 from seedance_mcp.server.subscriptions import CallerBus
+
+if TYPE_CHECKING:
+    from seedance_mcp.server.metrics import Metrics
 
 KEEP_ALIVE_SECONDS = 75
 """How long a connection may be idle: longer than common proxies keep theirs, so that none sends on a closed one."""
@@ -57,10 +62,10 @@ async def serve(settings: HostedSettings) -> bool:
         LedgerError: The database cannot be reached, or has another version of the ledger.
     """
     errors: list[SeedanceError] = []
-    with _bind(settings.listen) as socket:
+    with _bind(settings.listen) as socket, _bind_metrics(settings.metrics_listen) as metrics_socket:
         async with _opening(settings.at_port(socket.getsockname()[1]), errors) as server:
             if server is not None:
-                return await server.run(socket)
+                return await server.run(socket, metrics_socket)
     raise errors[0]
 
 
@@ -79,6 +84,21 @@ def _bind(address: ListenAddress) -> Socket:
         why = os.strerror(exc.errno) if exc.errno else str(exc)
         raise ConfigError(f"It cannot listen at {address.netloc}: {why}.", "Name another address.") from exc
     return socket
+
+
+def _bind_metrics(address: ListenAddress | None) -> AbstractContextManager[Socket | None]:
+    """Take the address of metrics, if there is one.
+
+    Raises:
+        ConfigError: It is taken, or the library is not installed.
+    """
+    if address is None:
+        return nullcontext()
+    if find_spec("prometheus_client") is None:
+        raise ConfigError(
+            "SEEDANCE_METRICS_LISTEN is set, and prometheus-client is not installed.", describe_install("hosted")
+        )
+    return _bind(address)
 
 
 @asynccontextmanager
@@ -128,15 +148,18 @@ class HostedServer:
         self._limiter = CallLimiter(runtime.settings.calls_per_minute)
         self._readiness = Readiness(runtime.list_database_problems, runtime.list_object_problems, start)
         self._drain = Drain(runtime.settings.drain_seconds)
+        self._metrics = None if runtime.settings.metrics_listen is None else self._build_metrics()
 
-    async def run(self, socket: Socket) -> bool:
-        """Serve at a bound socket until a signal; returns False if a person interrupted it."""
+    async def run(self, socket: Socket, metrics_socket: Socket | None) -> bool:
+        """Serve at bound sockets until a signal; returns False if a person interrupted it."""
         mcp = self._build_mcp()
         server = DrainingServer(
             build_config(self._build_app(mcp), keep_alive_seconds=KEEP_ALIVE_SECONDS, protocol=BoundedProtocol),
             listens=lambda: log.info("Serving MCP at %s/mcp", self._settings.public_url),
         )
         async with mcp.session_manager.run(), anyio.create_task_group() as tasks:
+            if self._metrics is not None and metrics_socket is not None:
+                tasks.start_soon(_serve_metrics, self._metrics, metrics_socket)
             tasks.start_soon(self._readiness.watch)
             await self._readiness.list_problems()
             tasks.start_soon(lambda: drain(server, self._drain, begin=self._begin_end, close=self._streams.close))
@@ -151,7 +174,7 @@ class HostedServer:
             os.environ,
             bus=self._bus,
             lifespan=self._keep_state,
-            middleware=[mark_caller],
+            middleware=[mark_caller] if self._metrics is None else [self._metrics.measure, mark_caller],
             state_security=RequestStateSecurity(keys=list(self._settings.state_keys)),
             public_url=self._settings.public_url,
         )
@@ -165,6 +188,11 @@ class HostedServer:
             "subscriptions/listen", SubscriptionsListenRequestParams, self._streams
         )
         return mcp
+
+    def _build_metrics(self) -> "Metrics":
+        from seedance_mcp.server.metrics import Metrics  # loads the library, which the extra brings
+
+        return Metrics(self._runtime, lambda: self._readiness.is_draining)
 
     def _build_app(self, mcp: MCPServer[State]) -> ASGIApp:
         access = Access(
@@ -206,6 +234,12 @@ class HostedServer:
 
     def _begin_end(self) -> None:
         self._readiness.is_draining = True
+
+
+async def _serve_metrics(metrics: "Metrics", socket: Socket) -> None:
+    """Serve metrics until the end, also while the server drains."""
+    log.info("Serving metrics at http://%s:%d/metrics", *socket.getsockname()[:2])
+    await QuietServer(build_config(metrics.build_app(), keep_alive_seconds=5)).serve([socket])
 
 
 def _require_caller() -> Caller:

@@ -7,10 +7,12 @@ from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
+from typing import cast
 
 from seedance_mcp.adapters.ledger.callers import CallerTransaction, Viewpoint, count_open, select_caps, sum_own
 from seedance_mcp.adapters.ledger.claims import ClaimQueries, check_claim
 from seedance_mcp.adapters.ledger.driver import Driver
+from seedance_mcp.adapters.ledger.figures import FigureQueries
 from seedance_mcp.adapters.ledger.freezes import find_freeze
 from seedance_mcp.adapters.ledger.health import HealthQueries
 from seedance_mcp.adapters.ledger.jobs import JobQueries
@@ -58,6 +60,7 @@ class PostgresLedger(
     SlotQueries,
     TokenQueries,
     HealthQueries,
+    FigureQueries,
 ):
     """The `Ledger` protocol on a PostgreSQL database, with what replicas need in addition."""
 
@@ -111,6 +114,10 @@ class PostgresLedger(
     def with_defaults(self, defaults: CallerCaps) -> PostgresLedger:
         """Return the same ledger with caps that hold for every caller without its own."""
         return PostgresLedger(self._driver, replace(self._viewpoint, defaults=defaults))
+
+    def watch_reservations(self, watch: Callable[[float], object]) -> None:
+        """Have the seconds told for which each transaction of a budget takes, with waiting for its lock."""
+        cast("PostgresDriver", self._driver).watch = watch  # this ledger is under no lease
 
     @property
     def owner(self) -> str:

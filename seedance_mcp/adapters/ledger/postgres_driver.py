@@ -72,6 +72,7 @@ class PostgresDriver:
     Attributes:
         name: The database's name for texts, without a password.
         owner: Our name in leases, another one at each start.
+        watch: Told the seconds of each transaction that locks a budget, or None.
     """
 
     def __init__(
@@ -95,6 +96,7 @@ class PostgresDriver:
         """
         self.name = describe_database(url)
         self.owner = name_ourselves(secrets.token_hex(4))
+        self.watch: Callable[[float], object] | None = None
         self._clock = clock
         self._offset = 0
         self._begin = _BEGIN.format(lock_seconds=lock_seconds, idle_seconds=idle_seconds)
@@ -116,6 +118,7 @@ class PostgresDriver:
     @asynccontextmanager
     async def transaction(self, *, wait: bool = True, budget_of: str | None = None) -> AsyncGenerator[PostgresSession]:
         """Begin a transaction; see `Driver`. Only the lock of a row is waited for, so `wait` changes nothing."""
+        began_at = time.perf_counter()
         with anyio.CancelScope(shield=True):  # what began also ends: its caller learns what was written
             session = await self._begin_transaction(budget_of)
             try:
@@ -126,6 +129,8 @@ class PostgresDriver:
                 raise
             finally:
                 await self._give_back(session)
+                if self.watch is not None and budget_of is not None:
+                    self.watch(time.perf_counter() - began_at)
 
     async def _begin_transaction(self, budget_of: str | None) -> PostgresSession:
         """Begin on a connection that is alive: one that the server is just closing has begun nothing."""

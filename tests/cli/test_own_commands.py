@@ -5,11 +5,15 @@ import os
 import shutil
 import sys
 import tomllib
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from seedance_mcp.cli.install.catalog import HOSTS
+from seedance_mcp.cli.install.hosts import Change, add_entry, keep_copy, write_change
+from seedance_mcp.core.errors import ConfigError
 from tests.cli.conftest import Person
 from tests.cli.installed import add_host, drop_variables
 
@@ -112,3 +116,51 @@ def test_opencodes_other_file_counts_if_it_exists(person: Person, programs: Path
     assert "seedance" in file.read_text()
     assert HOSTS["opencode"].find_file() == file
     assert not file.with_name("opencode.json").exists()
+
+
+CHANGES: dict[str, Callable[[Path], object]] = {
+    "another text": lambda file: file.write_text('{"theme": "light"}'),
+    "no file": lambda file: file.unlink(),
+}
+
+
+@pytest.mark.parametrize("name", CHANGES)
+@pytest.mark.parametrize("write", [write_change, keep_copy, partial(write_change, copy=False)])
+def test_file_that_another_program_changed_meanwhile_is_left_alone(
+    tmp_path: Path, write: Callable[[Change], object], name: str
+) -> None:
+    file = tmp_path / "claude.json"
+    file.write_text('{"theme": "dark"}')
+    change = add_entry(HOSTS["claude-code"], file, {"command": "seedance-mcp", "args": []})
+    CHANGES[name](file)
+    after = file.read_text() if file.exists() else None
+    with pytest.raises(ConfigError, match=r"was changed by another program a moment ago.*Run the same command again"):
+        write(change)
+
+    assert (file.read_text() if file.exists() else None) == after
+    assert [one.name for one in tmp_path.iterdir()] == ([file.name] if after else [])
+
+
+def test_file_that_came_meanwhile_is_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "claude.json"
+    change = add_entry(HOSTS["claude-code"], file, {"command": "seedance-mcp", "args": []})
+    file.write_text("{}")
+    with pytest.raises(ConfigError, match="was changed by another program"):
+        write_change(change)
+    assert file.read_text() == "{}"
+
+
+def test_what_the_hosts_own_command_changed_is_not_taken_for_another_program(person: Person, programs: Path) -> None:
+    """The command changes the file, and adds nothing of ours: the entry is written into what it left."""
+    add_host("claude-code")
+    body = "import pathlib; (pathlib.Path.home() / '.claude.json').write_text('{\"theme\": \"light\"}')"
+    add_program(programs, "claude", body)
+    file = HOSTS["claude-code"].find_file()
+    file.write_text('{"theme": "dark"}')
+    done = person.run("install", "claude-code", "--sandbox")
+    document = json.loads(file.read_text())
+
+    assert "`claude mcp add-json` did not add the entry, so the file was edited." in done.err
+    assert document["theme"] == "light"
+    assert "seedance" in document["mcpServers"]
+    assert file.with_name(".claude.json.before-seedance").read_text() == '{"theme": "dark"}'

@@ -281,6 +281,35 @@ def test_host_without_links_gets_one_at_once_and_a_signal_still_ends_the_server(
         httpx.get(link["upload_url"])
 
 
+@pytest.mark.skipif(os.name != "posix", reason="signals are POSIX")
+def test_declined_link_that_has_ended_is_declined_again(tmp_path: Path) -> None:
+    """A host may send the same answer twice; the first one has ended the link."""
+    meta: Any = {
+        "io.modelcontextprotocol/protocolVersion": "2026-07-28",
+        "io.modelcontextprotocol/clientInfo": {"name": "test", "version": "1"},
+        "io.modelcontextprotocol/clientCapabilities": {"elicitation": {"url": {}}},
+    }
+    params: Any = {"name": "upload_image", "arguments": {}, "_meta": meta}
+    answers: list[Any] = []
+    with start(forked=True, SEEDANCE_PROFILE="sandbox", SEEDANCE_DATA_DIR=str(tmp_path)) as process:
+        try:
+            say(process, {"jsonrpc": "2.0", "id": 1, "method": "tools/call", "params": params})
+            asked: Any = hear(process)
+            state = asked["result"]["requestState"]
+            for number, action in enumerate(("decline", "decline", "cancel")):
+                again = {**params, "requestState": state, "inputResponses": {"picture": {"action": action}}}
+                say(process, {"jsonrpc": "2.0", "id": number + 2, "method": "tools/call", "params": again})
+                answers.append(hear(process)["result"])
+        finally:
+            process.kill()
+
+    for declined in answers[:2]:
+        assert declined["isError"]
+        assert "did not want to open the page for a picture. Nothing was paid." in declined["content"][0]["text"]
+    first = asked["result"]["inputRequests"]["picture"]["params"]["url"]
+    assert answers[2]["structuredContent"]["upload_url"] not in (None, first), "a link that has ended is replaced"
+
+
 async def test_commands_take_a_picture_by_its_id(bench: Bench, picture: Path) -> None:
     async with bench.host() as host:
         link = await host.call("upload_image")

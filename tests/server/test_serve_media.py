@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 
 import anyio
 import pytest
+from mcp import MCPError
 from mcp.types import BlobResourceContents, ElicitResult, ImageContent, ResourceLink
 
 from seedance_mcp.app.local_sandbox import prepare_wallet
@@ -101,7 +102,10 @@ async def test_given_picture_becomes_a_linked_video_over_both_replicas(
         part = await http.get(video["video_url"], headers={"range": "bytes=4-7"})
         unnamed = await http.get(f"{one.url}/clips/{video['job_id']}")
     async with other.connect(stranger, mode=mode) as host, open_http(stranger) as http:
+        refused = await host.call("get_job", job_id=video["job_id"])
         quote = await host.call("quote_price", image=link["image"], prompt="x")
+        with pytest.raises(MCPError):
+            await host.client.read_resource(f"seedance://videos/{video['job_id']}")
         unknown = await http.get(f"{one.url}/clips/{video['job_id']}")
 
     assert link["upload_url"].startswith(f"{one.url}/uploads/")
@@ -117,6 +121,7 @@ async def test_given_picture_becomes_a_linked_video_over_both_replicas(
     assert isinstance(content, BlobResourceContents)
     assert base64.b64decode(content.blob) == stored
     assert (sent.status_code, unnamed.status_code, unknown.status_code) == (302, 401, 404)
+    assert refused.text.startswith("job_not_found: ")
     assert quote.text.startswith(f"image: There is no picture {link['image']}")
     assert [line["file"] for line in listed["jobs"]] == [None] * len(listed["jobs"])
     _, resource_link, thumbnail = again.result.content

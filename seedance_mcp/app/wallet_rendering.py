@@ -95,7 +95,7 @@ def explain_no_purchase(problem: "SeedanceError") -> NextStep:
 
 def _say_how_to_fund(status: "WalletStatus") -> NextStep:
     if status.is_own:
-        return NextStep("These are your own payments and caps; the owner funds the wallet.")
+        return NextStep("These are your own payments and caps. {0}.", OwnerOnly("fund the wallet"))
     if status.profile.name == "sandbox":
         return NextStep("This is play money of the sandbox; there is nothing to fund.")
     pins = status.profile.pins

@@ -15,7 +15,7 @@ from seedance_mcp.core.money import format_usdc
 
 From = Annotated[
     Path | None,
-    typer.Option("--from", help="A ledger.sqlite3 whose payments and jobs move into the empty database; it stays."),
+    typer.Option("--from", help="A ledger.sqlite3 whose payments and jobs move into the empty database; it is frozen."),
 ]
 
 
@@ -51,4 +51,4 @@ def migrate(from_file: From = None, as_json: AsJson = False) -> None:
         f"${format_usdc(moved.spent_micro_usdc)} is counted as spent, as before.",
         markup=False,
     )
-    words.print(f"{from_file} is unchanged. Do not use it any more: two ledgers are two budgets.", markup=False)
+    words.print(f"{from_file} is frozen, so that nothing is paid from it any more.", markup=False)

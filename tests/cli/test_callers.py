@@ -1,12 +1,16 @@
 """The `callers` commands: tokens are shown once, and what is wrong is said."""
 
 import re
+import time
 from collections.abc import Generator
+from typing import Any
 
 import pytest
 
 from seedance_mcp.core.redaction import redact
+from tests.adapters.ledger.rows import reserve, settle, sign
 from tests.cli.conftest import Person
+from tests.ledgers import work_at
 from tests.postgres import require_postgres
 
 
@@ -88,6 +92,77 @@ def test_a_mistake_is_named_and_changes_nothing(owner: Person, words: tuple[str,
     assert done.out == ""
     assert said in done.one_line
     assert owner.run("callers", "list", "--json").json == before
+
+
+def spend(owner: Person, name: str, amount: int) -> None:
+    """Pay as a caller, in the ledger alone."""
+    caller = next(one["id"] for one in owner.run("callers", "list", "--json").json if one["name"] == name)
+
+    async def work(ledger: Any) -> None:
+        own = ledger.for_caller(caller)
+        await settle(own, await sign(own, await reserve(own, amount, now=time.time()), now=time.time()))
+
+    work_at(owner.environ["SEEDANCE_DATABASE_URL"], work)
+
+
+def test_budget_shows_what_each_caller_spent_and_what_is_left(owner: Person) -> None:
+    owner.environ["SEEDANCE_CALLER_MAX_TOTAL"] = "9"
+    owner.run("callers", "add", "ada", "--max-per-day", "5", "--max-open", "3")
+    owner.run("callers", "add", "bob")
+    spend(owner, "ada", 320_000)
+
+    wallet, ada, bob = owner.run("budget").out.splitlines()
+    alone = owner.run("budget", "--caller", "ada", "--json").json
+
+    assert wallet == "wallet: $0.32 in 24 hours; $0.32 in total; 1 open"
+    assert ada == (
+        "ada: $0.32 in 24 hours; $0.32 in total; 1 open; caller's budget per day: $5.00, $4.68 left; "
+        "caller's total budget: $9.00, $8.68 left; caller's open purchases: 1 of 3"
+    )
+    assert bob == "bob: $0.00 in 24 hours; $0.00 in total; 0 open; caller's total budget: $9.00, $9.00 left"
+    assert [one["spent_total_micro_usdc"] for one in alone] == [320_000]
+    assert alone[0]["caps"][2] == {"name": "caller's open purchases", "max": 3, "used": 1}
+
+
+def test_payments_name_the_caller_of_each(owner: Person) -> None:
+    for name in ("ada", "bob"):
+        owner.run("callers", "add", name)
+        spend(owner, name, 320_000)
+
+    everyones = owner.run("payments", "--json").json
+    bobs = owner.run("payments", "--caller", "bob")
+
+    assert [one["caller"] for one in everyones] == ["bob", "ada"]
+    assert "2: $0.32 for generation, settled, by bob, " in bobs.out
+    assert bobs.out.count("\n") == 1
+
+
+def test_one_caller_can_be_frozen(owner: Person) -> None:
+    owner.environ["SEEDANCE_PROFILE"] = "sandbox"
+    owner.environ["SEEDANCE_STUDIO_URL"] = "http://127.0.0.1:1"
+    for name in ("ada", "bob"):
+        owner.run("callers", "add", name)
+
+    frozen = owner.run("freeze", "token leaked", "--caller", "ada")
+    budgets = {one["name"]: one["frozen_since"] for one in owner.run("budget", "--json").json}
+    unknown = owner.run("freeze", "--caller", "zoe")
+    ended = owner.run("unfreeze", "--caller", "ada", "--json")
+
+    assert "token leaked" in frozen.err
+    assert "Nothing new is signed for ada" in frozen.err
+    assert budgets["ada"]
+    assert (budgets["wallet"], budgets["bob"]) == (None, None)
+    assert "There is no caller 'zoe'" in unknown.one_line
+    assert ended.json == {"frozen": False, "was_frozen": True, "caller": "ada"}
+
+
+def test_doctor_shows_the_caps_and_sums_of_callers(owner: Person) -> None:
+    owner.run("callers", "add", "ada", "--max-per-day", "5")
+    spend(owner, "ada", 320_000)
+
+    told = owner.run("doctor")
+
+    assert "ada: $0.32 in 24 hours" in " ".join((told.out + told.err).split())
 
 
 def test_without_a_database_the_setting_is_named(person: Person) -> None:

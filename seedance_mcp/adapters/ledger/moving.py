@@ -1,14 +1,20 @@
-"""Moving: bring a SQLite ledger whole into an empty PostgreSQL database. The file stays as it is."""
+"""Moving: bring a SQLite ledger whole into an empty PostgreSQL database.
+
+The file is frozen before it is read, so that no process that was forgotten pays from it afterwards: two ledgers would
+be two budgets. Nothing else in it changes.
+"""
 
 from __future__ import annotations
 
 import sqlite3
 import tempfile
+import time
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager, closing
 from dataclasses import dataclass
 from pathlib import Path
 
+import anyio
 import anyio.to_thread
 
 from seedance_mcp.adapters.ledger.postgres_driver import Connection, describe_database, translate_errors
@@ -25,6 +31,8 @@ TABLES = (
 _MUST_BE_EMPTY = (*TABLES, "callers", "reservations")
 _ROWS_READ_MAX = 1_000
 """How many rows are in memory at a time."""
+MOVED_REASON = "This ledger was moved into a PostgreSQL database."
+"""Reason of the freeze of the file; it is not moved."""
 _SUMS = """
     SELECT count(*) AS payments, coalesce(sum(amount_micro_usdc), 0) AS amount_micro_usdc,
            coalesce(sum(fee_micro_usdc), 0) AS fee_micro_usdc,
@@ -56,22 +64,77 @@ class Moved:
 async def move_ledger(file: Path, url: str) -> Moved:
     """Bring a database's schema up to date and a file's ledger into it, in one transaction.
 
+    The file is frozen, unless it is already; a move that fails before its commit ends this freeze again.
+
     Raises:
         LedgerError: The file is no ledger, the database has one with rows, or the sums of both differ.
     """
     name = describe_database(url)
-    async with _open_copy(file) as source, migrating(url) as (connection, migrated):
+    async with migrating(url) as (connection, migrated):
         await _check_empty(connection, name)
-        with translate_errors(name):
-            await connection.execute("ALTER TABLE payments DISABLE TRIGGER payments_count")  # one sum is faster
-            for table in TABLES:
-                await _copy_table(source, connection, table)
-            await _count(connection)
-            await connection.execute("ALTER TABLE payments ENABLE TRIGGER payments_count")
-            sums = await _check_sums(source, connection, file)
+        async with _freezing(file), _open_copy(file) as source:
+            with translate_errors(name):
+                sums = await _fill(connection, source, file)
     return Moved(
         version=migrated.after, payments=sums["payments"], jobs=sums["jobs"], spent_micro_usdc=sums["spent_micro_usdc"]
     )
+
+
+async def _fill(connection: Connection, source: sqlite3.Connection, file: Path) -> dict[str, int]:
+    """Copy all tables, and return the sums of both sides."""
+    await connection.execute("ALTER TABLE payments DISABLE TRIGGER payments_count")  # one sum is faster
+    for table in TABLES:
+        await _copy_table(source, connection, table)
+    await connection.execute("DELETE FROM freezes WHERE reason = %s", (MOVED_REASON,))
+    await _count(connection)
+    await connection.execute("ALTER TABLE payments ENABLE TRIGGER payments_count")
+    return await _check_sums(source, connection, file)
+
+
+@asynccontextmanager
+async def _freezing(file: Path) -> AsyncGenerator[None]:
+    """Freeze a file's ledger; end that again where the block fails.
+
+    After the block the commit follows. If that has no answer, the file stays frozen: the database may have the ledger.
+    """
+    is_ours = await anyio.to_thread.run_sync(_freeze_file, file)
+    try:
+        yield
+    except BaseException:
+        if is_ours:
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(_unfreeze_file, file)
+        raise
+
+
+def _freeze_file(file: Path) -> bool:
+    """Freeze a file's ledger; returns False if it was frozen before."""
+    _check_file(file)
+    with translate_file_errors(file):
+        if not _has_table(file, "freezes"):  # an earlier version
+            open_file(file)[0].close()
+        with closing(sqlite3.connect(file)) as db, db:
+            freeze = ("", MOVED_REASON, time.time())
+            return db.execute("INSERT OR IGNORE INTO freezes VALUES (?, ?, ?)", freeze).rowcount > 0
+
+
+def _unfreeze_file(file: Path) -> None:
+    with translate_file_errors(file), closing(sqlite3.connect(file)) as db, db:
+        db.execute("DELETE FROM freezes WHERE reason = ?", (MOVED_REASON,))
+
+
+def _has_table(file: Path, name: str) -> bool:
+    with closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as db:
+        return db.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (name,)).fetchone() is not None
+
+
+def _check_file(file: Path) -> None:
+    """Raise unless a file is a ledger."""
+    if not file.is_file():
+        raise LedgerError(f"There is no ledger {file}.", "Name the file `ledger.sqlite3` of a data folder.")
+    with translate_file_errors(file):
+        if not _has_table(file, "payments"):
+            raise LedgerError(f"{file} is not a ledger.", "Name the file `ledger.sqlite3` of a data folder.")
 
 
 @asynccontextmanager
@@ -84,15 +147,11 @@ async def _open_copy(file: Path) -> AsyncGenerator[sqlite3.Connection]:
 
 
 def _copy_file(file: Path, copy: Path) -> sqlite3.Connection:
-    if not file.is_file():
-        raise LedgerError(f"There is no ledger {file}.", "Name the file `ledger.sqlite3` of a data folder.")
     with (
         translate_file_errors(file),
         closing(sqlite3.connect(f"{file.resolve().as_uri()}?mode=ro", uri=True)) as source,
         closing(sqlite3.connect(copy)) as target,
     ):
-        if source.execute("SELECT 1 FROM sqlite_master WHERE name = 'payments'").fetchone() is None:
-            raise LedgerError(f"{file} is not a ledger.", "Name the file `ledger.sqlite3` of a data folder.")
         source.backup(target)
     return open_file(copy)[0]
 

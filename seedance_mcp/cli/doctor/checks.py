@@ -13,6 +13,7 @@ import anyio
 import anyio.to_thread
 
 from seedance_mcp import __version__
+from seedance_mcp.cli.doctor.callers import check_callers
 from seedance_mcp.cli.doctor.finding import Finding, build_problem
 from seedance_mcp.cli.doctor.local import (
     check_clients,
@@ -53,5 +54,6 @@ async def examine(environ: Mapping[str, str], *, given: Mapping[str, str] | None
     findings += found
     findings += await anyio.to_thread.run_sync(check_disk, settings)
     findings += await check_ledger(settings, address)
+    findings += await check_callers(settings)
     findings += await check_network(settings, address)
     return findings + await anyio.to_thread.run_sync(check_clients)

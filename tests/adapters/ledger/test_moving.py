@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from seedance_mcp.core.errors import LedgerError
+from seedance_mcp.core.errors import LedgerError, SpendingFrozenError
 from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.limits import Spend
 from seedance_mcp.core.records import Job, Payment
@@ -84,10 +84,39 @@ async def test_a_ledger_of_an_earlier_version_moves(url: str, tmp_path: Path) ->
     from seedance_mcp.adapters.ledger.moving import move_ledger
 
     file = Path(shutil.copy(STORED, tmp_path / "old.sqlite3"))
-    before = file.read_bytes()
     moved = await move_ledger(file, url)
     assert (moved.payments, moved.jobs, moved.spent_micro_usdc) == (3, 2, 650_000)
-    assert file.read_bytes() == before
+
+
+async def test_the_moved_file_is_frozen_and_the_database_is_not(url: str, tmp_path: Path) -> None:
+    """A process that was forgotten pays nothing from the file any more."""
+    from seedance_mcp.adapters.ledger.moving import move_ledger
+
+    file = Path(shutil.copy(STORED, tmp_path / "old.sqlite3"))
+    forgotten = await open_at(str(file))
+    reserved = await reserve(forgotten, 5)
+    await move_ledger(file, url)
+
+    with pytest.raises(SpendingFrozenError, match="moved into a PostgreSQL database"):
+        await sign(forgotten, reserved)
+    there = await open_at(url)
+    assert await there.find_freeze() is None
+    await sign(there, await reserve(there, 5))
+    await forgotten.close()
+    await there.close()
+
+
+async def test_a_file_whose_move_failed_can_be_used(tmp_path: Path) -> None:
+    from seedance_mcp.adapters.ledger.moving import move_ledger
+
+    file = Path(shutil.copy(STORED, tmp_path / "old.sqlite3"))
+    with require_postgres().database() as url:
+        PostgresStore(url).execute("ALTER TABLE payments ADD CHECK (amount_micro_usdc < 1)")
+        with pytest.raises(LedgerError, match="cannot be used"):
+            await move_ledger(file, url)
+    ledger = await open_at(str(file))
+    assert await ledger.find_freeze() is None
+    await ledger.close()
 
 
 async def test_a_database_with_payments_is_refused(file: Path, url: str) -> None:

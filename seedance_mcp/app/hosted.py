@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from seedance_mcp.adapters.storage.store import ObjectStore
     from seedance_mcp.adapters.wallet import Wallet
     from seedance_mcp.app.hosted_picker import HostedPicker
+    from seedance_mcp.app.replica import Replica
     from seedance_mcp.app.services import Parts, QuoteServices, Services
     from seedance_mcp.app.video_links import VideoLinks
     from seedance_mcp.core.records import Job
@@ -104,6 +105,7 @@ async def open_hosted(
 
     async with open_shared_ledger(owner) as opened, open_studio(owner, sign_in) as studio:
         from seedance_mcp.adapters.storage.folder import open_folder
+        from seedance_mcp.app.replica import open_replica
         from seedance_mcp.app.services import Parts
         from seedance_mcp.app.video_links import VideoLinks, derive_keys
         from seedance_mcp.generation.slots import SlotPictures
@@ -123,10 +125,11 @@ async def open_hosted(
             links=links,
             pictures=SlotPictures(ledger, store),
         )
-        runtime = HostedRuntime(settings, ledger, store, links, parts, wallet)
-        start(lambda: keep_up(runtime.services))
-        start(lambda: prune_hourly(runtime.services))
-        yield runtime
+        async with open_replica(parts, wallet.address, owner=ledger.owner, changed=changed) as replica:
+            parts = replace(parts, follower=replica.follower)
+            runtime = HostedRuntime(settings, ledger, store, links, parts, wallet, replica)
+            runtime.begin_work(start)
+            yield runtime
 
 
 class HostedRuntime:
@@ -138,6 +141,7 @@ class HostedRuntime:
         store: Has pictures and videos.
         links: Signs and checks links to videos.
         services: Of the process itself: its poller, its downloads, its reconciler.
+        replica: What this process does for all of them on the same database.
 
     Args:
         settings: Of the hosted server.
@@ -146,6 +150,7 @@ class HostedRuntime:
         links: Signs and checks links to videos.
         parts: What services are made of.
         wallet: Pays.
+        replica: See above.
     """
 
     def __init__(
@@ -156,6 +161,7 @@ class HostedRuntime:
         links: VideoLinks,
         parts: Parts,
         wallet: Wallet,
+        replica: Replica,
     ) -> None:
         from seedance_mcp.app.services import build_services
 
@@ -163,9 +169,17 @@ class HostedRuntime:
         self.ledger = ledger
         self.store = store
         self.links = links
+        self.replica = replica
         self.services = build_services(parts, wallet)
         self._parts = parts
         self._callers: dict[Caller, CallerRuntime] = {}
+
+    def begin_work(self, start: Start) -> None:
+        """Begin what this process does in the background."""
+        services = self.services
+        start(lambda: self.replica.run(services.generation.purchaser.take_over))
+        start(lambda: keep_up(services))
+        start(lambda: prune_hourly(services))
 
     def for_caller(self, caller: Caller) -> CallerRuntime:
         """Return what the tools use in a call of a caller; its work in progress is shared by all its calls."""

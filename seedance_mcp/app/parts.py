@@ -17,7 +17,7 @@ from seedance_mcp.generation.quotes import QuoteMemory
 from seedance_mcp.generation.service import GenerationService, QuoteService
 from seedance_mcp.generation.slots import SlotPictures
 from seedance_mcp.jobs.archive import SharedArchive
-from seedance_mcp.jobs.poller import Changed
+from seedance_mcp.jobs.follower import Changed, JobFollower
 from seedance_mcp.jobs.service import JobService
 from seedance_mcp.payments.reconciler import Reconciler
 from seedance_mcp.payments.verification import PaymentVerifier
@@ -37,6 +37,7 @@ class Parts:
         shared: Where replicas keep videos; None where they are files of this machine.
         links: Makes links to these videos.
         pictures: Pictures that one caller gave; None where there is one machine.
+        follower: Follows jobs for several replicas, where there are; else a poller of this process does.
         now: Unix seconds, for what is compared with the ledger, the studio or a chain.
         caller: Whose services they are; the ledger is this caller's.
         key_caller: The caller in idempotency keys; empty where all callers share their purchases.
@@ -51,6 +52,7 @@ class Parts:
     shared: SharedArchive | None = None
     links: VideoLinks | None = None
     pictures: SlotPictures | None = None
+    follower: JobFollower | None = None
     now: Callable[[], float] = time.time
     caller: Caller = OWNER
     key_caller: str = ""

@@ -15,6 +15,7 @@ from seedance_mcp.adapters.media.received import ReceivedPictures
 from seedance_mcp.adapters.wallet import Wallet, can_charge
 from seedance_mcp.app.job_verification import verify_job
 from seedance_mcp.app.parts import Parts, QuoteServices, Services
+from seedance_mcp.app.polling import build_downloader, build_poller
 from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.concurrency import SingleFlight
 from seedance_mcp.core.errors import ConfigError
@@ -31,14 +32,10 @@ from seedance_mcp.generation.stages import ProgressReader
 from seedance_mcp.generation.untracked import UntrackedJobs
 from seedance_mcp.generation.upload_lookup import UploadLookup
 from seedance_mcp.generation.uploads import CompletedUpload, Uploader
-from seedance_mcp.jobs.archive import LocalArchive
-from seedance_mcp.jobs.downloads import VideoDownloader
 from seedance_mcp.jobs.history import JobLister
-from seedance_mcp.jobs.poller import JobPoller
 from seedance_mcp.jobs.retention import prune_local
 from seedance_mcp.jobs.service import JobService
 from seedance_mcp.jobs.shared_retention import prune_shared
-from seedance_mcp.jobs.store import JobStore
 from seedance_mcp.jobs.untracked import UntrackedJobReader
 from seedance_mcp.payments import policy
 from seedance_mcp.payments.balances import BalanceReader
@@ -271,33 +268,10 @@ def _build_payments(parts: Parts, quotes: _Quotes, wallet: Wallet) -> _Payments:
 
 def _build_jobs(parts: Parts, quotes: _Quotes, wallet: str) -> JobService:
     """Wire what follows jobs and saves their videos."""
-    settings, profile = parts.settings, parts.settings.profile
     ledger, studio, start, now = parts.ledger, parts.studio, parts.start, parts.now
-
-    async def expect_seconds(job: Job) -> float:
-        return await ledger.typical_seconds(job.arguments) or profile.job_seconds
-
-    archive = parts.shared or LocalArchive(settings.videos_dir)
-    store = JobStore(ledger=ledger, studio=studio.origin, wallet=wallet, archive=archive, now=now)
-    downloads = VideoDownloader(
-        studio=studio,
-        ledger=ledger,
-        store=store,
-        archive=archive,
-        pause_seconds=profile.poll_seconds_min,
-        start=start,
-        now=now,
-    )
-    poller = JobPoller(
-        studio=studio,
-        store=store,
-        save=downloads.download,
-        start=start,
-        expected_seconds=expect_seconds,
-        poll_seconds_min=profile.poll_seconds_min,
-        changed=parts.changed,
-        now=now,
-    )
+    downloads = build_downloader(parts, wallet)
+    store = downloads.store
+    poller = parts.follower or build_poller(parts, store, save=downloads.download)
     return JobService(
         ledger=ledger,
         poller=poller,

@@ -83,3 +83,20 @@ class SingleFlight(Generic[T]):
         finally:
             del self._runs[key]
             run.done.set()
+
+
+class Wakeup:
+    """Ends a pause early. One that comes while nothing waits ends the next pause at once."""
+
+    def __init__(self) -> None:
+        self._event = anyio.Event()
+
+    def set(self) -> None:
+        """End the pause, or the next one."""
+        self._event.set()
+
+    async def wait(self, seconds: float) -> None:
+        """Pause for up to some seconds."""
+        with anyio.move_on_after(seconds):
+            await self._event.wait()
+        self._event = anyio.Event()

@@ -29,7 +29,7 @@ from seedance_mcp.generation.source_images import Picture
 from seedance_mcp.generation.untracked import UntrackedJobs
 from seedance_mcp.generation.uploads import Uploader
 from seedance_mcp.jobs.downloads import VideoDownloader
-from seedance_mcp.jobs.poller import JobPoller
+from seedance_mcp.jobs.follower import JobFollower
 from seedance_mcp.payments import policy
 from seedance_mcp.payments.executor import PaymentExecutor
 from seedance_mcp.payments.pending import jobless_error
@@ -137,7 +137,7 @@ class RequestPurchaser:
     checker: CallChecker
     ledger: Ledger
     single_flight: SingleFlight[Job]
-    poller: JobPoller
+    poller: JobFollower
     downloader: VideoDownloader
     untracked: UntrackedJobs
     untracked_payments: UntrackedPayments
@@ -186,15 +186,19 @@ class RequestPurchaser:
             self.poller.watch(job)
         unfinished = await self.ledger.unfinished_payments(self.now())
         for payment in unfinished:
-            try:
-                await self.reconciler.reconcile(payment)
-            except SeedanceError as exc:  # one payment's trouble is not the others'
-                log.warning("Payment %d cannot be looked into now: %s", payment.id, exc.what)
-            await self._watch_job_of(payment)
+            await self.take_over(payment)
         lost = await self.ledger.settled_without_result(address)
         for payment in lost:
             await self._find_lost_job(payment)
         return bool(await self._verify_some() or unfinished or lost)
+
+    async def take_over(self, payment: Payment) -> None:
+        """Look into a payment that is not over, and watch the job that it bought."""
+        try:
+            await self.reconciler.reconcile(payment)
+        except SeedanceError as exc:  # one payment's trouble is not the others'
+            log.warning("Payment %d cannot be looked into now: %s", payment.id, exc.what)
+        await self._watch_job_of(payment)
 
     async def _verify_some(self) -> int:
         """Ask the chains about a few settled payments, going on behind the last ones; returns how many were due."""

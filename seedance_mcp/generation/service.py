@@ -25,7 +25,7 @@ from seedance_mcp.generation.stages import Progress, ProgressReader
 from seedance_mcp.generation.upload_lookup import UPLOAD_PRICE_MICRO_USDC
 from seedance_mcp.generation.uploads import CompletedUpload, Uploader
 from seedance_mcp.jobs.downloads import VideoDownloader
-from seedance_mcp.jobs.poller import Report
+from seedance_mcp.jobs.follower import Report
 from seedance_mcp.jobs.service import JobService
 
 BOUGHT_BEFORE = "This video was bought before; nothing is paid for it again."

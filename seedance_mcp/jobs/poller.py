@@ -15,26 +15,19 @@ import math
 import random
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import anyio
 
 from seedance_mcp.adapters.studio.client import Studio
 from seedance_mcp.core.concurrency import Start
 from seedance_mcp.core.error_base import SeedanceError
-from seedance_mcp.core.errors import (
-    UNWRITTEN_STEP,
-    JobNotFoundError,
-    LedgerError,
-    StudioProtocolError,
-    StudioRejectedError,
-    StudioUnreachableError,
-    VideoGoneError,
-)
-from seedance_mcp.core.next_steps import Call, NextStep
+from seedance_mcp.core.errors import StudioError, StudioProtocolError, StudioUnreachableError, VideoGoneError
 from seedance_mcp.core.records import Job
 from seedance_mcp.core.wire.jobs import JobPage, JobStatus
+from seedance_mcp.jobs.follower import Changed, Report
+from seedance_mcp.jobs.problems import describe_failure, describe_unsaved
 from seedance_mcp.jobs.store import JobStore
-from seedance_mcp.jobs.undelivered import Failure, unknown_job_error, unsaved_error
 
 POLL_SECONDS_MAX = 15
 """The studio's advice for videos. Source: contract section 8."""
@@ -65,10 +58,6 @@ BACKOFF_SECONDS_MAX = 120
 PROGRESS_SECONDS = 3
 """How often a waiting caller is told something, at least."""
 
-Report = Callable[[Job, float], Awaitable[None]]
-Changed = Callable[[str], None]
-"""Told the id of a job about which something changed."""
-
 
 @dataclass(slots=True)
 class _TrackedJob:
@@ -97,12 +86,15 @@ class JobPoller:
     Args:
         studio: Is asked.
         store: Keeps what it reports.
-        save: Saves a complete job's video and returns the job; raises `SeedanceError`.
+        save: Saves a complete job's video and returns the job; raises `SeedanceError`. None leaves that to others.
         start: Starts a background task.
         expected_seconds: How long such a job is expected to take.
         poll_seconds_min: The shortest pause between two questions.
         changed: Told the id of a job whenever something about it changes.
         now: Unix seconds, for the store.
+
+    Attributes:
+        away_since: The event loop's time since which the studio does not answer at all; None if it does.
     """
 
     def __init__(
@@ -110,7 +102,7 @@ class JobPoller:
         *,
         studio: Studio,
         store: JobStore,
-        save: Callable[[Job], Awaitable[Job]],
+        save: Callable[[Job], Awaitable[Job]] | None,
         start: Start,
         expected_seconds: Callable[[Job], Awaitable[float]],
         poll_seconds_min: float,
@@ -125,6 +117,7 @@ class JobPoller:
         self._poll_seconds_min = poll_seconds_min
         self._now = now
         self._changed = changed
+        self.away_since: float | None = None
         self._tracked: dict[str, _TrackedJob] = {}
         self._saves = anyio.Semaphore(SAVES_MAX)
         self._quiet_until = -math.inf
@@ -166,6 +159,17 @@ class JobPoller:
             self._unscheduled.append(tracked)
         return tracked
 
+    def is_watching(self, job_id: str) -> bool:
+        """Return True if the studio is asked for a job."""
+        return job_id in self._tracked
+
+    def hurry(self, job_id: str) -> None:
+        """Ask for a late job soon: a person waits, and its slow pace is not for them."""
+        tracked = self._tracked.get(job_id)
+        if tracked is not None and not tracked.failures and tracked.age > LATE_SECONDS:
+            tracked.due = min(tracked.due, max(anyio.current_time(), tracked.asked_at + POLL_SECONDS_MAX))
+            self._wake.set()
+
     def latest(self, job: Job) -> Job:
         """Return the job as this process knows it; the ledger may be a few points of progress behind."""
         tracked = self._tracked.get(job.job_id)
@@ -189,9 +193,7 @@ class JobPoller:
         tracked = self._tracked.get(job.job_id)
         if tracked is None or job.finished:  # an earlier problem of a job that has ended is over, too
             return await self._store.find(job)
-        if not tracked.failures and tracked.age > LATE_SECONDS:
-            # A person waits: the slow pace of a late job is not for them.
-            tracked.due = min(tracked.due, max(anyio.current_time(), tracked.asked_at + POLL_SECONDS_MAX))
+        self.hurry(job.job_id)
         while True:
             if tracked.problem is not None:
                 raise tracked.problem
@@ -248,18 +250,19 @@ class JobPoller:
             self._lists_from = anyio.current_time() + LIST_PAUSE_SECONDS
         except SeedanceError as exc:
             for tracked in missing.values():
-                self._back_off(tracked, exc)
+                await self._back_off(tracked, exc)
             return asked
         for tracked in list(missing.values())[:SINGLES_MAX]:
             asked += 1
             try:
                 await self._take(tracked, await self._studio.fetch_job(tracked.job.job_id))
             except SeedanceError as exc:
-                self._back_off(tracked, exc)
+                await self._back_off(tracked, exc)
         return asked
 
     async def _take_page(self, page: JobPage, missing: dict[str, _TrackedJob]) -> None:
         """Keep what a page of the list says, also of a job that was not due: it is told for free."""
+        self.away_since = None
         for status in page.jobs:
             tracked = missing.get(status.job_id) or self._tracked.get(status.job_id)
             if tracked is not None and not tracked.saving:
@@ -277,27 +280,29 @@ class JobPoller:
             tracked.written = tracked.job.progress
         elif status.progress > before.progress:
             tracked.job = replace(before, progress=status.progress)
-        tracked.failures, tracked.problem, tracked.asked_at = 0, None, anyio.current_time()
+        await self._set_problem(tracked, None)
+        tracked.failures, tracked.asked_at, self.away_since = 0, anyio.current_time(), None
         if status.ended:
             self._typical.clear()
         tracked.due = await self._next_due(tracked)
-        if tracked.job.status == "complete" and not tracked.job.finished:
+        is_unsaved = tracked.job.status == "complete" and not tracked.job.finished
+        if is_unsaved and self._save is not None:
             tracked.saving = True
-            self._start(lambda: self._save_job(tracked))
+            self._start(partial(self._save_job, tracked, self._save))
         if tracked.job != before:
             self._notify(tracked)
-        if tracked.job.finished or (tracked.age > WATCH_SECONDS_MAX and not tracked.saving):
+        is_over = tracked.job.finished or is_unsaved or tracked.age > WATCH_SECONDS_MAX
+        if is_over and not tracked.saving:
             self._tracked.pop(tracked.job.job_id, None)
             self._notify(tracked)
 
-    async def _save_job(self, tracked: _TrackedJob) -> None:
+    async def _save_job(self, tracked: _TrackedJob, save: Callable[[Job], Awaitable[Job]]) -> None:
         try:
             async with self._saves:
-                tracked.job = await self._save(tracked.job)
+                tracked.job = await save(tracked.job)
             self._tracked.pop(tracked.job.job_id, None)
         except SeedanceError as exc:
-            is_unwritten = isinstance(exc, LedgerError)  # the video was paid for, and may be on disk
-            tracked.problem = _with_payment(exc, tracked.job, UNWRITTEN_STEP) if is_unwritten else exc
+            tracked.problem = describe_unsaved(exc, tracked.job)
             tracked.failures += 1
             tracked.due = anyio.current_time() + self._backoff_seconds(tracked)
             if isinstance(exc, VideoGoneError) or tracked.age > WATCH_SECONDS_MAX:
@@ -312,10 +317,13 @@ class JobPoller:
         tracked.changed = anyio.Event()
         self._changed(tracked.job.job_id)
 
-    def _back_off(self, tracked: _TrackedJob, exc: SeedanceError) -> None:
+    async def _back_off(self, tracked: _TrackedJob, exc: SeedanceError) -> None:
         """Poll a job less often after an error; report the error after a few."""
         tracked.failures += 1
         now, pause = anyio.current_time(), self._backoff_seconds(tracked)
+        if isinstance(exc, StudioError):
+            is_away = isinstance(exc, StudioUnreachableError) and not exc.answered
+            self.away_since = (self.away_since or now) if is_away else None
         if isinstance(exc, StudioUnreachableError) and exc.retry_after_seconds is not None:
             pause = max(pause, exc.retry_after_seconds)
             # It speaks of all our questions, also those that a caller's new call would ask at once.
@@ -323,8 +331,15 @@ class JobPoller:
         tracked.asked_at, tracked.due = now, now + pause
         if tracked.failures < UNKNOWN_ANSWERS_MAX:
             return
-        tracked.problem = _describe_failure(exc, tracked.job, self._now())
+        await self._set_problem(tracked, describe_failure(exc, tracked.job, self._now()))
         self._notify(tracked)
+
+    async def _set_problem(self, tracked: _TrackedJob, problem: SeedanceError | None) -> None:
+        """Keep what a job's callers are told, also those of other replicas."""
+        has_changed = str(problem) != str(tracked.problem)
+        tracked.problem = problem
+        if has_changed:
+            await self._store.report_problem(tracked.job, problem)
 
     def _backoff_seconds(self, tracked: _TrackedJob) -> float:
         grown = self._poll_seconds_min * 2 ** min(tracked.failures, 10)
@@ -371,28 +386,4 @@ def _is_news(job: Job, status: JobStatus, written: int) -> bool:
         or status.progress >= written + PROGRESS_STEP
         or (status.video_url is not None and status.video_url != job.video_url)
         or (status.thumbnail_url is not None and status.thumbnail_url != job.thumbnail_url)
-    )
-
-
-def _describe_failure(exc: SeedanceError, job: Job, now: float) -> SeedanceError:
-    """Return the error of a job that the studio does not report several times in a row."""
-    if job.status == "complete":  # anyone who asks must hear of the URL
-        return unsaved_error(Failure(job=job, reason=exc.what, is_dead=False), now)
-    if job.payment_id is None and isinstance(exc, StudioRejectedError) and exc.status in (403, 404):
-        return unknown_job_error(job.job_id)
-    again = Call("get_job", job.job_id)
-    if isinstance(exc, StudioRejectedError) and exc.status == 404:
-        unknown = JobNotFoundError(f"The studio says that it does not know job {job.job_id}.")
-        support = NextStep("{0} again later. If it stays so, give the receipt to the studio's support.", again)
-        return _with_payment(unknown, job, support)
-    return _with_payment(exc, job, NextStep("The job goes on. {0} again in a minute.", again))
-
-
-def _with_payment(exc: SeedanceError, job: Job, next_step: NextStep) -> SeedanceError:
-    """Return an error about a job with what was paid for the job, as far as the ledger knows."""
-    return exc.with_payment_state(
-        "none" if job.payment_id is None else "settled",
-        amount_micro_usdc=job.price_micro_usdc or 0,
-        payment_id=job.payment_id,
-        next_step=next_step,
     )

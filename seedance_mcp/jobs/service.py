@@ -13,8 +13,8 @@ from seedance_mcp.core.concurrency import SingleFlight
 from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.records import Job
 from seedance_mcp.jobs.downloads import VideoDownloader
+from seedance_mcp.jobs.follower import JobFollower, Report
 from seedance_mcp.jobs.history import JobList, JobLister
-from seedance_mcp.jobs.poller import JobPoller, Report
 from seedance_mcp.jobs.undelivered import unknown_job_error
 from seedance_mcp.jobs.untracked import UntrackedJobReader
 
@@ -34,7 +34,7 @@ class JobService:
     """
 
     ledger: Ledger
-    poller: JobPoller
+    poller: JobFollower
     downloads: VideoDownloader
     untracked: UntrackedJobReader | None
     history: JobLister

@@ -5,9 +5,12 @@ A job without a payment in the ledger is untracked. What is known of it ends wit
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import contextlib
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
 
+from seedance_mcp.core.error_base import SeedanceError
+from seedance_mcp.core.errors import LedgerError
 from seedance_mcp.core.ledger import JobLedger
 from seedance_mcp.core.records import Job
 from seedance_mcp.core.wire.jobs import JobStatus
@@ -15,6 +18,10 @@ from seedance_mcp.jobs.archive import VideoArchive
 
 UNTRACKED_MAX = 1000
 """How many untracked jobs this process remembers."""
+
+
+TellReplicas = Callable[[Job, SeedanceError | None], Awaitable[None]]
+"""Told the error that callers of a job are told now, and later, with None, that they are told none any more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -27,6 +34,7 @@ class JobStore:
         wallet: The address that the studio knows untracked jobs by.
         archive: Where videos are kept.
         now: Unix seconds.
+        tell_replicas: Tells other replicas what the callers of a job are told; None where there are none.
     """
 
     ledger: JobLedger
@@ -34,6 +42,7 @@ class JobStore:
     wallet: str
     archive: VideoArchive
     now: Callable[[], float]
+    tell_replicas: TellReplicas | None = None
     _untracked: dict[str, Job] = field(default_factory=dict[str, Job])
 
     async def find(self, job: Job) -> Job:
@@ -48,6 +57,12 @@ class JobStore:
         if job.payment_id is None and await self.ledger.find_job(job.job_id) is None:
             return self.keep_untracked(seen)
         return await self.ledger.update_job(seen, now=self.now()) or job
+
+    async def report_problem(self, job: Job, problem: SeedanceError | None) -> None:
+        """Tell other replicas what callers of a job are told, as far as the ledger can be used."""
+        if self.tell_replicas is not None:
+            with contextlib.suppress(LedgerError):
+                await self.tell_replicas(job, problem)
 
     def keep_untracked(self, seen: JobStatus) -> Job:
         """Keep in this process what the studio reports of an untracked job, and return it with its saved files.

@@ -1,7 +1,7 @@
 """Listening: hear at once what other replicas changed (PostgreSQL alone).
 
-One connection of its own, never through PgBouncer in transaction mode. A lost connection is made again; whoever
-listens reads once more then, because nothing that happened in between is repeated.
+One connection of its own, never through PgBouncer in transaction mode. A lost connection is made again; what
+happened in between is not repeated, so it is read then.
 """
 
 from __future__ import annotations

@@ -19,7 +19,7 @@ from seedance_mcp.adapters.ledger.jobs import JobQueries
 from seedance_mcp.adapters.ledger.leases import FencedDriver, Lease, LeaseQueries, check_lease
 from seedance_mcp.adapters.ledger.objects import ObjectQueries
 from seedance_mcp.adapters.ledger.payments import PaymentQueries
-from seedance_mcp.adapters.ledger.postgres_driver import IDLE_SECONDS, LOCK_SECONDS, PostgresDriver
+from seedance_mcp.adapters.ledger.postgres_driver import IDLE_SECONDS, LOCK_SECONDS, PoolSettings, PostgresDriver
 from seedance_mcp.adapters.ledger.postgres_migrations import check_version
 from seedance_mcp.adapters.ledger.quotes import QuoteQueries
 from seedance_mcp.adapters.ledger.slots import SlotQueries
@@ -76,6 +76,8 @@ class PostgresLedger(
         clock: Callable[[], float] = time.time,
         lock_seconds: int = LOCK_SECONDS,
         idle_seconds: int = IDLE_SECONDS,
+        pool: PoolSettings | None = None,
+        owner: str | None = None,
     ) -> PostgresLedger:
         """Open a ledger that `seedance-mcp migrate` has made; changes no schema.
 
@@ -84,11 +86,20 @@ class PostgresLedger(
             clock: Where the times come from that this process passes to the ledger.
             lock_seconds: How long a writer waits for another one.
             idle_seconds: After which a transaction ends whose process stands still.
+            pool: Its connections.
+            owner: Our name in leases; None for a new one.
 
         Raises:
             LedgerError: It cannot be reached, or has another version of the schema.
         """
-        driver = PostgresDriver(url, clock=clock, lock_seconds=lock_seconds, idle_seconds=idle_seconds)
+        driver = PostgresDriver(
+            url,
+            clock=clock,
+            lock_seconds=lock_seconds,
+            idle_seconds=idle_seconds,
+            pool=pool,
+            owner=owner,
+        )
         await check_version(url)
         await driver.open()
         return cls(driver)

@@ -18,6 +18,7 @@ import selectors
 import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Mapping, Sequence
 from contextlib import asynccontextmanager, contextmanager, suppress
+from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, TypeAlias
 
@@ -34,8 +35,8 @@ from seedance_mcp.core.errors import LedgerError
 from seedance_mcp.core.next_steps import NextStep, Repeat
 
 CONNECT_SECONDS = 5
-CONNECTIONS_MAX = 16
-"""How many transactions of one process run at a time; further ones wait for a connection."""
+RECONNECT_SECONDS = 2
+"""How long a lost connection is tried again, with growing pauses, until the next transaction begins anew with that."""
 LOCK_SECONDS = 10
 """How long a writer waits for another one; each takes milliseconds."""
 IDLE_SECONDS = 5
@@ -66,6 +67,19 @@ _BEGIN = """
     SELECT CAST(extract(epoch FROM clock_timestamp()) AS DOUBLE PRECISION) AS now"""
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolSettings:
+    """The connections of one driver.
+
+    Attributes:
+        connections_max: How many transactions run at a time; further ones wait for a connection.
+        wait_seconds: How long they wait.
+    """
+
+    connections_max: int = 16
+    wait_seconds: float = LOCK_SECONDS
+
+
 class PostgresDriver:
     """The `Driver` protocol on a PostgreSQL database.
 
@@ -82,6 +96,8 @@ class PostgresDriver:
         clock: Callable[[], float] = time.time,
         lock_seconds: int = LOCK_SECONDS,
         idle_seconds: int = IDLE_SECONDS,
+        pool: PoolSettings | None = None,
+        owner: str | None = None,
     ) -> None:
         """Set up a driver; `open` connects.
 
@@ -90,23 +106,27 @@ class PostgresDriver:
             clock: Where the times come from that this process passes to the ledger.
             lock_seconds: How long a writer waits for another one.
             idle_seconds: After which a transaction ends whose process stands still.
+            pool: Its connections.
+            owner: Our name in leases; None for a new one.
 
         Raises:
             LedgerError: The URL cannot be read.
         """
         self.name = describe_database(url)
-        self.owner = name_ourselves(secrets.token_hex(4))
+        self.owner = owner or name_ourselves(secrets.token_hex(4))
         self.watch: Callable[[float], object] | None = None
         self._clock = clock
         self._offset = 0
+        pool = pool or PoolSettings()
         self._begin = _BEGIN.format(lock_seconds=lock_seconds, idle_seconds=idle_seconds)
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             url,
             connection_class=psycopg.AsyncConnection[dict[str, Any]],
             kwargs={**connection_settings(), "row_factory": dict_row},
             min_size=1,
-            max_size=CONNECTIONS_MAX,
-            timeout=LOCK_SECONDS,
+            max_size=pool.connections_max,
+            timeout=pool.wait_seconds,
+            reconnect_timeout=RECONNECT_SECONDS,
             check=_check_open,
             open=False,
         )

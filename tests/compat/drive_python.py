@@ -3,6 +3,7 @@
 """Use the server with the Python SDK 1.x that runs this file, and print the results; not a part of the package.
 
 Usage: drive_python.py PICTURE COMMAND [ARGUMENT...]
+   or: drive_python.py PICTURE URL TOKEN
 """
 
 import asyncio
@@ -13,13 +14,17 @@ from datetime import timedelta
 
 from mcp import ClientSession, StdioServerParameters, types
 from mcp.client.stdio import stdio_client
+from mcp.client.streamable_http import streamablehttp_client
 
 CALLS_MAX = 10
 
 
 async def main() -> None:
     picture, command, *arguments = sys.argv[1:]
-    server = StdioServerParameters(command=command, args=arguments, env=dict(os.environ))
+    if command.startswith("http"):
+        connection = streamablehttp_client(command, headers={"authorization": f"Bearer {arguments[0]}"})
+    else:
+        connection = stdio_client(StdioServerParameters(command=command, args=arguments, env=dict(os.environ)))
     progress: list[float] = []
     questions: list[str] = []
 
@@ -31,8 +36,8 @@ async def main() -> None:
         return types.ElicitResult(action="accept", content={"approve": True})
 
     async with (
-        stdio_client(server) as (read, write),
-        ClientSession(read, write, elicitation_callback=answer) as session,
+        connection as streams,
+        ClientSession(streams[0], streams[1], elicitation_callback=answer) as session,
     ):
         hello = await session.initialize()
         tools = (await session.list_tools()).tools
@@ -44,7 +49,8 @@ async def main() -> None:
         quote = await call("quote_price", image=picture, prompt="x")
         job = await call("animate_image", image=picture, prompt="x")
         for _ in range(CALLS_MAX):
-            if job.isError or (job.structuredContent or {}).get("file"):
+            facts = job.structuredContent or {}
+            if job.isError or facts.get("file") or facts.get("video_url_expires_at"):
                 break
             job = await call("get_job", job_id=(job.structuredContent or {})["job_id"])
         resource = await session.read_resource(f"seedance://jobs/{(job.structuredContent or {})['job_id']}")

@@ -1,7 +1,9 @@
 // Drives the server with the TypeScript SDK 1.x and prints what a host saw; no part of the package.
 // Usage: node drive_typescript.mjs PICTURE COMMAND [ARGUMENT...]
+//    or: node drive_typescript.mjs PICTURE URL TOKEN
 import { Client } from "@modelcontextprotocol/sdk/client/index.js";
 import { StdioClientTransport } from "@modelcontextprotocol/sdk/client/stdio.js";
+import { StreamableHTTPClientTransport } from "@modelcontextprotocol/sdk/client/streamableHttp.js";
 import { ElicitRequestSchema } from "@modelcontextprotocol/sdk/types.js";
 
 import { travel } from "./journey.mjs";
@@ -14,7 +16,12 @@ client.setRequestHandler(ElicitRequestSchema, async (request) => {
   questions.push(request.params.message);
   return { action: "accept", content: { approve: true } };
 });
-await client.connect(new StdioClientTransport({ command, args, env: process.env }));
+const connectTo = (url, token) =>
+  new StreamableHTTPClientTransport(new URL(url), { requestInit: { headers: { Authorization: `Bearer ${token}` } } });
+const transport = command.startsWith("http")
+  ? connectTo(command, args[0])
+  : new StdioClientTransport({ command, args, env: process.env });
+await client.connect(transport);
 const call = (name, values) =>
   client.callTool({ name, arguments: values }, undefined, { onprogress: ({ progress: value }) => progress.push(value) });
 const tools = (await client.listTools()).tools;

@@ -8,7 +8,8 @@ export async function travel(call, read, picture) {
   const refused = await call("quote_price", { ...request, max_prize_usd: "1" });
   const quote = await call("quote_price", request);
   let job = await call("animate_image", request);
-  for (let calls = 0; calls < CALLS_MAX && read(job) && !read(job).file; calls += 1) {
+  const isOver = () => !read(job) || read(job).file || read(job).video_url_expires_at;
+  for (let calls = 0; calls < CALLS_MAX && !isOver(); calls += 1) {
     job = await call("get_job", { job_id: read(job).job_id });
   }
   return { refused, quote, job };

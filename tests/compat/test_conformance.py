@@ -69,6 +69,11 @@ def _wait_for(port: int) -> None:
     ("revision", "scenario"), [(revision, name) for revision, names in SCENARIOS.items() for name in names]
 )
 def test_official_scenario_passes(server_url: str, tmp_path: Path, revision: str, scenario: str) -> None:
+    run_scenario(server_url, tmp_path, revision, scenario)
+
+
+def run_scenario(server_url: str, tmp_path: Path, revision: str, scenario: str) -> None:
+    """Run a scenario against a server, and check that all its checks pass that need no fixture tool."""
     folder = install_node(SUITE, NODE)
     programs = folder / "node_modules/.bin"
     command = [

@@ -23,9 +23,14 @@ class Proxy:
         port: Where it listens.
         targets: Ports of the replicas.
         requests: How many requests each port was given.
+
+    Args:
+        targets: Ports of the replicas.
+        headers: Lines that it adds to the head of each request.
     """
 
-    def __init__(self, targets: Sequence[int]) -> None:
+    def __init__(self, targets: Sequence[int], *, headers: Sequence[bytes] = ()) -> None:
+        self._headers = tuple(headers)
         self.port = 0
         self.targets = tuple(targets)
         self.requests = dict.fromkeys(self.targets, 0)
@@ -70,7 +75,7 @@ class Proxy:
             return
         answers, requests = upstream
         try:
-            requests.write(_close_after(head) + body)
+            requests.write(_close_after(head, self._headers) + body)
             await requests.drain()
             await _stream(answers, writer, until_gone=reader)
         finally:
@@ -116,7 +121,7 @@ def _read_length(head: bytes) -> int:
     return 0
 
 
-def _close_after(head: bytes) -> bytes:
-    """Return the head of a request that asks for one answer on this connection."""
+def _close_after(head: bytes, headers: Sequence[bytes]) -> bytes:
+    """Return the head of a request that asks for one answer on this connection, with further headers."""
     lines = [line for line in head.split(b"\r\n") if not line.lower().startswith(b"connection:")]
-    return b"\r\n".join([lines[0], b"connection: close", *lines[1:]])
+    return b"\r\n".join([lines[0], b"connection: close", *headers, *lines[1:]])

@@ -50,6 +50,8 @@ DRAINED_SECONDS = DRAIN_SECONDS + 20
 """A replica has ended by then after SIGTERM."""
 EXTRA_SHARE = 0.1
 """How many more orders a caller makes than its cap allows."""
+FAULTS = ("slow_settle=0.4", "slow_answer=0.4")
+"""Of the studio: a paid request is on its way for long enough that strikes fall into it."""
 FREEZE_SECONDS = (1.0, 12.0)
 GAP_SECONDS = (0.2, 1.0)
 """Between two strikes."""
@@ -369,7 +371,7 @@ async def play(plan: Plan) -> dict[str, Any]:
     caps = dict.fromkeys(CALLERS, cap)
     caps[""] = cap * len(CALLERS)
     settings = {"DRAIN_SECONDS": str(DRAIN_SECONDS), "CALLER_CALLS_PER_MINUTE": "10000", "MAX_PER_DAY": "1000"}
-    parts = hosted.Plan(rail=plan.rail, max_total_micro_usdc=caps[""], settings=settings)
+    parts = hosted.Plan(rail=plan.rail, faults=FAULTS, max_total_micro_usdc=caps[""], settings=settings)
     async with run_deployment(parts) as deployment:
         await anyio.to_thread.run_sync(deployment.database.execute, LOG_LEASES)
         for name in CALLERS:

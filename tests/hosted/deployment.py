@@ -228,6 +228,7 @@ class Plan:
         skewed: Whether the last one's clock is ahead.
         job_seconds: How long a job takes.
         rail: How the studio is paid.
+        faults: Of the studio, from the start.
         max_total_micro_usdc: The wallet's own cap.
         settings: Further settings of the replicas, without the prefix.
     """
@@ -236,6 +237,7 @@ class Plan:
     skewed: bool = True
     job_seconds: float = 1
     rail: str = "x402"
+    faults: tuple[str, ...] = ()
     max_total_micro_usdc: int = FUNDS_MICRO_USDC
     settings: Mapping[str, str] = field(default_factory=dict[str, str])
 
@@ -270,6 +272,7 @@ async def _run_studio(plan: Plan, folder: Path, wallet: str) -> AsyncGenerator[s
     """Run the sandbox studio as a process; yields its origin."""
     port = find_free_port()
     command = [sys.executable, "-m", "seedance_mcp", "sandbox", "--port", str(port), "--rail", plan.rail]
+    command += [word for fault in plan.faults for word in ("--fault", fault)]
     environ = _plain_environ(folder) | {"SEEDANCE_DATA_DIR": str(folder / "studio")}
     studio = Process("studio", [*command, "--job-seconds", str(plan.job_seconds)], environ, folder / "studio.log")
     studio.start()

@@ -1,5 +1,6 @@
 """Callers of a shared server: none joins, sees or pays for what is another's, whatever it asks for."""
 
+import contextlib
 from collections.abc import Callable, Generator
 from dataclasses import replace
 from pathlib import Path
@@ -25,7 +26,7 @@ from tests.app.teams import Team, add_caller, open_team
 from tests.payments.test_hostile_studios import animate, between
 from tests.payments.test_living_credentials import LOOK_SECONDS, hold_back
 from tests.payments.test_purchase import services_on, settings_for, soon
-from tests.payments.test_refused_payments import CLIP, UPLOAD, paid
+from tests.payments.test_refused_payments import CLIP, UPLOAD, break_with, paid
 from tests.postgres import require_postgres
 
 if TYPE_CHECKING:
@@ -97,6 +98,22 @@ async def test_two_callers_never_share_a_purchase(
         spent = [(await team.ledger.for_caller(one.id).find_usage(0)).spend.total_micro_usdc for one in (ada, bob)]
         assert sorted(spent) == [CLIP, CLIP + UPLOAD]
         assert await team.ledger.find_wrong_totals() == []
+
+
+async def test_a_lost_answer_is_never_replaced_by_the_job_of_another_caller(
+    settings: Settings, sandbox: "Sandbox", url: str, request_: VideoRequest
+) -> None:
+    """The studio's list has the jobs of both, for the same body."""
+    ada, bob = await add_caller(url, "ada"), await add_caller(url, "bob")
+    async with open_team(settings) as team:
+        foreign = await buy(team.of(ada), request_)
+        break_with(sandbox, "drop_after_settle:1")
+        with contextlib.suppress(PaymentOutcomeUnknownError):
+            await animate(team.of(bob), request_)
+        own = await buy(team.of(bob), request_)
+
+        assert own != foreign
+        assert paid(sandbox) == [UPLOAD, CLIP, CLIP]
 
 
 async def test_another_callers_job_is_like_an_unknown_one(

@@ -95,11 +95,13 @@ def build_message(method: str, **params: object) -> dict[str, Any]:
     return {"jsonrpc": "2.0", "id": 1, "method": method, "params": params}
 
 
-def build_modern_call(tool: str, arguments: dict[str, Any], **params: object) -> tuple[dict[str, str], dict[str, Any]]:
-    """Build headers and message of a tool call at revision 2026-07-28, from a client that shows forms."""
+def build_modern_call(
+    tool: str, arguments: dict[str, Any], *, shows: str = "form", **params: object
+) -> tuple[dict[str, str], dict[str, Any]]:
+    """Build headers and message of a tool call at revision 2026-07-28, from a client that shows forms, or links."""
     meta: dict[str, object] = {
         "io.modelcontextprotocol/protocolVersion": MODERN,
-        "io.modelcontextprotocol/clientCapabilities": {"elicitation": {"form": {}}},
+        "io.modelcontextprotocol/clientCapabilities": {"elicitation": {shows: {}}},
     }
     headers = {**ACCEPT, "mcp-protocol-version": MODERN, "mcp-method": "tools/call", "mcp-name": tool}
     return headers, build_message("tools/call", name=tool, arguments=arguments, _meta=meta, **params)

@@ -174,7 +174,7 @@ def show_job(
         video_url=url,
         video_url_expires_at=None if url is None or expires_at is None else write_time(expires_at),
         video_url_age_seconds=None if url_age_seconds is None else int(url_age_seconds),
-        thumbnail_url=_find_url(job.thumbnail_url),
+        thumbnail_url=_find_url(job.thumbnail_url) if has_files or not job.saved else None,
         file=file,
         price_usd=format_amount(price),
         price_micro_usdc=price,

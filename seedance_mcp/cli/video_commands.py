@@ -13,7 +13,7 @@ import typer
 
 from seedance_mcp.app.local_sandbox import end_orphans
 from seedance_mcp.app.opening import open_existing_ledger
-from seedance_mcp.app.rendering import PRUNED, show_job
+from seedance_mcp.app.rendering import ELSEWHERE, PRUNED, show_job
 from seedance_mcp.app.results import JobResult
 from seedance_mcp.app.runtime import Runtime
 from seedance_mcp.app.upload_rendering import show_upload
@@ -269,4 +269,5 @@ def _code_of(result: dict[str, Any]) -> int:
         return exit_codes.OK  # an error, which has a code of its own
     if result["status"] == "failed":
         return exit_codes.FAILED
-    return exit_codes.OK if result["file"] or PRUNED in str(result["next_step"]) else exit_codes.UNFINISHED
+    is_elsewhere = any(place in str(result["next_step"]) for place in (PRUNED, ELSEWHERE))
+    return exit_codes.OK if result["file"] or is_elsewhere else exit_codes.UNFINISHED

@@ -11,7 +11,7 @@ from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 from mcp.server.subscriptions import ResourceUpdated, SubscriptionBus
 
 from seedance_mcp.adapters.media.videos import find_media_type
-from seedance_mcp.app.rendering import show_job
+from seedance_mcp.app.rendering import PRUNED, show_job
 from seedance_mcp.app.results import to_json
 from seedance_mcp.core.error_base import SeedanceError
 from seedance_mcp.core.texts import quote_text
@@ -46,6 +46,8 @@ async def read_video(job_id: str, ctx: Context) -> bytes:
         archive = jobs.downloads.archive
         if job is None or not job.saved:
             raise ResourceNotFoundError(f"No video of job {quote_text(job_id, 80)} is saved here. get_job saves it.")
+        if job.pruned_at is not None:
+            raise ResourceNotFoundError(PRUNED)
         size = await archive.find_size(job)
         if size is not None and size <= VIDEO_BYTES_MAX:
             return await archive.read(job)

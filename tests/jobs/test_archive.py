@@ -126,7 +126,7 @@ async def test_store_that_cannot_be_written_loses_no_video(
 def finish(**changes: Any) -> Job:
     facts: dict[str, Any] = {
         "job_id": "job-1", "studio": "http://127.0.0.1:8402", "wallet": "0x", "payment_id": 1, "arguments": {},
-        "status": "complete", "progress": 100, "created_at": NOW, "ended_at": NOW, "url_seen_at": NOW,
+        "status": "complete", "progress": 100, "created_at": NOW, "ended_at": NOW, "url_seen_at": NOW, "thumbnail_url": "https://studio.test/t.jpg",
         "video_url": "https://studio.test/v.mp4", "price_micro_usdc": 1,
     }  # fmt: skip
     return Job(**{**facts, **changes})
@@ -150,7 +150,7 @@ def test_saved_video_has_a_link_of_ours_and_its_end(settings: Settings, links: V
     assert result["file"] is None
     assert str(result["video_url"]).startswith("http://videos.test/clips/job-1?expires=1800000960&signature=")
     assert result["video_url_expires_at"] == "2027-01-15T08:16:00Z"
-    assert result["video_url_age_seconds"] is None
+    assert (result["video_url_age_seconds"], result["thumbnail_url"]) == (None, None)
     assert str(result["next_step"]) == "Done. Show the user video_url."
 
 

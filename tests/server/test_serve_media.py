@@ -1,6 +1,7 @@
 """Pictures and videos of a hosted server, over HTTP at two replicas: given, bought, linked, and no one else's."""
 
 import base64
+import json
 import secrets
 from collections.abc import Generator
 from pathlib import Path
@@ -13,7 +14,15 @@ from mcp import MCPError
 from mcp.types import BlobResourceContents, ElicitResult, ImageContent, ResourceLink
 
 from seedance_mcp.app.local_sandbox import prepare_wallet
-from tests.hosting import Server, add_caller, open_http, start_server, wait_for_readiness, write_keys
+from tests.hosting import (
+    Server,
+    add_caller,
+    build_modern_call,
+    open_http,
+    start_server,
+    wait_for_readiness,
+    write_keys,
+)
 from tests.integration.host import draw
 from tests.postgres import require_postgres
 
@@ -215,6 +224,32 @@ async def test_person_is_shown_a_link_and_the_call_ends_at_another_replica(
 
     assert [question.mode for question in asked] == ["url"]
     assert asked[0].url.startswith(f"{one.url}/uploads/")
+    assert given["notes"] == ["The picture has 640 x 360 pixels."]
+
+
+async def call_raw(replica: Server, token: str, **params: object) -> dict[str, Any]:
+    """Send one round of `upload_image` from a client that shows links; returns the answer."""
+    headers, message = build_modern_call("upload_image", {}, shows="url", **params)
+    async with open_http(token) as http:
+        answer = await http.post(f"{replica.url}/mcp", headers=headers, json=message)
+    lines = [line.removeprefix("data: ") for line in answer.text.splitlines() if line.startswith("data: {")]
+    return json.loads(lines[-1] if lines else answer.text)
+
+
+async def test_second_round_reaches_another_replica_and_is_the_callers_alone(
+    replicas: tuple[Server, Server], token: str, stranger: str, picture: Path
+) -> None:
+    one, other = replicas
+    asked = (await call_raw(one, token))["result"]
+    url = asked["inputRequests"]["picture"]["params"]["url"]
+    answer = {"requestState": asked["requestState"], "inputResponses": {"picture": {"action": "accept"}}}
+    stolen = await call_raw(other, stranger, **answer)
+    async with open_http() as http:
+        await http.put(url, content=picture.read_bytes())
+    given = (await call_raw(other, token, **answer))["result"]["structuredContent"]
+
+    assert stolen["error"]["message"] == "Invalid or expired requestState"
+    assert url.rpartition("/")[2] not in asked["requestState"]
     assert given["notes"] == ["The picture has 640 x 360 pixels."]
 
 

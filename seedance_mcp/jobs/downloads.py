@@ -26,6 +26,7 @@ from seedance_mcp.core.errors import (
 )
 from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.records import Job
+from seedance_mcp.core.wire.jobs import JobStatus
 from seedance_mcp.jobs.archive import VideoArchive
 from seedance_mcp.jobs.store import JobStore
 from seedance_mcp.jobs.undelivered import Failure, describe_expiry, gone_error, is_expired, unsaved_error
@@ -172,12 +173,33 @@ class VideoDownloader:
     async def _finish(self, saved: Job) -> Job:
         """Write down where a video is; its thumbnail follows."""
         if saved.payment_id is None:
-            self.store.keep_saved(saved)
-            self._begin_thumbnail(saved)
-            return saved
+            paid = await self._find_payment_of(saved)
+            if paid is None or paid.finished:
+                self.store.keep_saved(saved)
+                self._begin_thumbnail(saved)
+                return paid or saved
+            saved = replace(saved, payment_id=paid.payment_id)
         done = await self._record(replace(saved, thumbnail=None, thumbnail_key=None))
         self._begin_thumbnail(saved)
         return done
+
+    async def _find_payment_of(self, saved: Job) -> Job | None:
+        """Return an untracked job as the ledger has it by now, complete; None if it still lacks it.
+
+        Else a job whose payment was found while its video was being saved would be saved once more.
+        """
+        seen = JobStatus(
+            job_id=saved.job_id,
+            type=None,
+            status=saved.status,
+            progress=saved.progress,
+            error=saved.error,
+            video_url=saved.video_url,
+            thumbnail_url=saved.thumbnail_url,
+            input=None,
+            created_at=None,
+        )
+        return await self.ledger.update_job(seen, now=self.now())
 
     async def _record(self, saved: Job) -> Job:
         """Write down where the video of a job and its thumbnail are."""

@@ -15,6 +15,7 @@ import pytest
 from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
 from seedance_mcp.adapters.studio.client import Address, Studio
 from seedance_mcp.adapters.wallet import open_wallet
+from seedance_mcp.core.errors import StudioUnreachableError
 from seedance_mcp.core.records import Job
 from seedance_mcp.core.wire.jobs import read_job
 from seedance_mcp.jobs.archive import LocalArchive
@@ -38,10 +39,14 @@ class Teller:
     running: dict[str, int] = field(default_factory=dict[str, int])
     retry_after: str | None = None
     stalls: bool = False
+    is_broken: bool = False
 
     async def __call__(self, asked: Asked, writer: asyncio.StreamWriter) -> None:
         if self.retry_after is not None:
             writer.write(build_answer(429, b"{}", retry_after=self.retry_after))
+            return
+        if self.is_broken:
+            writer.write(build_answer(500))
             return
         path, _, query = asked.target.partition("?")
         if path != "/api/jobs":
@@ -301,3 +306,16 @@ async def test_an_old_finished_job_is_saved_while_its_caller_waits(tmp_path: Pat
         done = await bench.poller.wait(job, deadline=anyio.current_time() + 10)
 
     assert (done.status, done.file) == ("complete", "/v.mp4")
+
+
+async def test_waiting_for_a_finished_job_does_not_repeat_its_old_problem(tmp_path: Path) -> None:
+    async with open_bench(tmp_path) as bench:
+        job = await bench.add(1, age=20)
+        bench.teller.is_broken = True
+        with pytest.raises(StudioUnreachableError):
+            await bench.poller.wait(job, deadline=anyio.current_time() + 20)
+        done = await bench.ledger.finish_job(job.job_id, file="/v.mp4", thumbnail=None)
+        bench.teller.running[job.job_id] = 100
+        await bench.store.update(done, read_job(json.dumps(bench.teller.tell(job.job_id)).encode(), job.job_id))
+        done = await bench.store.find(done)
+        assert await bench.poller.wait(done, deadline=anyio.current_time() + 1) == done

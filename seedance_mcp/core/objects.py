@@ -110,7 +110,7 @@ class ObjectLedger(Protocol):
     async def drop_object(
         self, key: str, *, older_than_seconds: float, delete: Callable[[str], Awaitable[None]]
     ) -> bool:
-        """Delete an object that is older than an age, file first; nobody stores it again until this has ended.
+        """Delete an object that is older than an age, file first; no one stores it again until this has ended.
 
         Returns:
             False if it is younger by now, or another process is deleting it.
@@ -126,7 +126,7 @@ class SlotLedger(Protocol):
         ...
 
     async def find_slot(self, token_sha256: str) -> Slot | None:
-        """Return the slot of a token, whoever's it is: the token is the right to use it."""
+        """Return the slot of a token of any caller: the token is the right to use it."""
         ...
 
     async def find_own_slot(self, upload_id: str) -> Slot | None:

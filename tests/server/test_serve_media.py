@@ -76,7 +76,7 @@ async def token(database: str, replicas: tuple[Server, Server]) -> str:
 
 
 @pytest.fixture
-async def stranger(database: str) -> str:
+async def other_token(database: str) -> str:
     """The token of another caller."""
     return await add_caller(database, f"bob-{secrets.token_hex(4)}")
 
@@ -94,7 +94,7 @@ def at(url: str, replica: Server) -> str:
 
 @BOTH_ERAS
 async def test_given_picture_becomes_a_linked_video_over_both_replicas(
-    replicas: tuple[Server, Server], token: str, stranger: str, picture: Path, folder: Path, mode: str
+    replicas: tuple[Server, Server], token: str, other_token: str, picture: Path, folder: Path, mode: str
 ) -> None:
     one, other = replicas
     async with one.connect(token, mode=mode) as host, open_http() as http:
@@ -110,7 +110,7 @@ async def test_given_picture_becomes_a_linked_video_over_both_replicas(
         videos = [(await http.get(at(url, other))).content for url in (video["video_url"], again["video_url"])]
         part = await http.get(video["video_url"], headers={"range": "bytes=4-7"})
         unnamed = await http.get(f"{one.url}/clips/{video['job_id']}")
-    async with other.connect(stranger, mode=mode) as host, open_http(stranger) as http:
+    async with other.connect(other_token, mode=mode) as host, open_http(other_token) as http:
         refused = await host.call("get_job", job_id=video["job_id"])
         quote = await host.call("quote_price", image=link["image"], prompt="x")
         with pytest.raises(MCPError):
@@ -187,7 +187,7 @@ async def test_url_of_this_machine_or_its_network_is_not_fetched(
 async def test_loopback_studio_is_no_way_to_this_machine(
     replicas: tuple[Server, Server], token: str, standing_sandbox: "Sandbox"
 ) -> None:
-    """The sandbox studio is on loopback, and serves its state to whoever is on this machine."""
+    """The sandbox studio is on loopback, and serves its state to all processes of this machine."""
     async with replicas[0].connect(token) as host:
         answer = await host.call("quote_price", image=f"{standing_sandbox.url}/_sandbox/state", prompt="x")
     assert answer.failed

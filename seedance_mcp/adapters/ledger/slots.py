@@ -45,7 +45,7 @@ class SlotQueries(Queries):
         return Slot(**row)
 
     async def find_slot(self, token_sha256: str) -> Slot | None:
-        """Return the slot of a token, whoever's it is: the token is the right to use it."""
+        """Return the slot of a token of any caller: the token is the right to use it."""
         return _read_slot(await self._one(f"{_SELECT} WHERE token_sha256 = :token", token=token_sha256))
 
     async def find_own_slot(self, upload_id: str) -> Slot | None:

@@ -31,7 +31,7 @@ pytestmark = pytest.mark.compat
 
 
 @dataclass(frozen=True)
-class Hosted:
+class Deployed:
     """A running server, the proxy before it, and its database."""
 
     url: str
@@ -40,7 +40,7 @@ class Hosted:
 
 
 @pytest.fixture(scope="module")
-def hosted(standing_sandbox: "Sandbox", tmp_path_factory: pytest.TempPathFactory) -> Generator[Hosted]:
+def hosted(standing_sandbox: "Sandbox", tmp_path_factory: pytest.TempPathFactory) -> Generator[Deployed]:
     need_switch()
     folder = tmp_path_factory.mktemp("hosted")
     address = prepare_wallet(None, folder / "wallet.json")
@@ -61,7 +61,7 @@ def hosted(standing_sandbox: "Sandbox", tmp_path_factory: pytest.TempPathFactory
                 "SEEDANCE_PUBLIC_URL": proxy.url,
             }
             with start_server(environ):
-                yield Hosted(f"http://127.0.0.1:{port}/mcp", f"{proxy.url}/mcp", database)
+                yield Deployed(f"http://127.0.0.1:{port}/mcp", f"{proxy.url}/mcp", database)
 
 
 @contextmanager
@@ -90,13 +90,13 @@ def run_proxy(port: int, token: str) -> Generator[Proxy]:
 @pytest.mark.parametrize(
     ("revision", "scenario"), [(revision, name) for revision, names in SCENARIOS.items() for name in names]
 )
-def test_official_scenario_passes_against_serve(hosted: Hosted, tmp_path: Path, revision: str, scenario: str) -> None:
+def test_official_scenario_passes_against_serve(hosted: Deployed, tmp_path: Path, revision: str, scenario: str) -> None:
     run_scenario(hosted.proxy_url, tmp_path, revision, scenario)
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("client", ["python", "typescript"])
-def test_client_with_a_token_gets_a_video(hosted: Hosted, make_picture: Callable[..., Path], client: str) -> None:
+def test_client_with_a_token_gets_a_video(hosted: Deployed, make_picture: Callable[..., Path], client: str) -> None:
     picture = "data:image/png;base64," + base64.b64encode(make_picture().read_bytes()).decode()
     token = asyncio.run(add_caller(hosted.database, client))
     seen = run_driver([*build_driver(client), picture, hosted.url, token], {"PATH": "/usr/bin:/bin"})

@@ -9,6 +9,7 @@ Source: RFC 6750, section 2.1 (header) and 3 (challenge).
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TypeAlias
 
 import anyio
@@ -49,14 +50,21 @@ class TokenVerifier:
 
     Args:
         find_caller: Asks the ledger, by the token's id and its SHA-256.
+        cache_seconds: How long its answer is used.
     """
 
-    def __init__(self, find_caller: FindCaller) -> None:
+    def __init__(self, find_caller: FindCaller, *, cache_seconds: float = CACHE_SECONDS) -> None:
         self._find_caller = find_caller
+        self._cache_seconds = cache_seconds
         self._known: OrderedDict[str, _Answer] = OrderedDict()
         self._unknown: OrderedDict[str, _Answer] = OrderedDict()
         self._lookups: dict[str, anyio.Event] = {}
         self._places = anyio.CapacityLimiter(LOOKUPS_MAX)
+
+    @property
+    def remembered(self) -> int:
+        """Return how many answers are remembered."""
+        return len(self._known) + len(self._unknown)
 
     async def verify(self, token: str) -> Caller | None:
         """Return the caller of a token, or None if the token is malformed, unknown or revoked.
@@ -66,7 +74,7 @@ class TokenVerifier:
         """
         found = parse_token(token)
         while found is not None:
-            answer = self._recall(found.sha256, CACHE_SECONDS)
+            answer = self._recall(found.sha256, self._cache_seconds)
             if answer is not None:
                 return answer.caller
             lookup = self._lookups.get(found.sha256)
@@ -128,6 +136,7 @@ def build_challenge(*, error: str | None = None, description: str = "", scope: s
     return f"Bearer {', '.join(parts)}"
 
 
+@lru_cache(maxsize=KNOWN_MAX)
 def build_user(caller: Caller) -> AuthenticatedUser:
     """Return the user of a request for the SDK, which binds what it seals to the caller."""
     scopes = sorted(caller.scopes)

@@ -252,6 +252,7 @@ def _require_caller() -> Caller:
 async def mark_caller(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
     """Add the caller to the trace span of this message."""
     caller = find_caller()
-    if caller is not None:
-        trace.get_current_span().set_attribute("seedance.caller", caller.id)
+    span = trace.get_current_span()
+    if caller is not None and span.is_recording():
+        span.set_attribute("seedance.caller", caller.id)
     return await call_next(ctx)

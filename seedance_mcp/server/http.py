@@ -86,14 +86,19 @@ def build_app(mcp: ASGIApp, access: Access, routes: Sequence[BaseRoute] = ()) ->
 
     starlette = Starlette(
         routes=[
-            Route(MCP_PATH, McpEndpoint(AuthContextMiddleware(mcp), access)),
             Route("/healthz", show_health),
             Route("/readyz", show_readiness),
             *routes,
         ]
     )
     starlette.router.redirect_slashes = False
-    return RequestMiddleware(OriginMiddleware(starlette, access), access)
+    endpoint = McpEndpoint(AuthContextMiddleware(mcp), access)
+
+    async def route(scope: Scope, receive: Receive, send: Send) -> None:
+        """Spare most requests the search for their route."""
+        await (endpoint if scope["path"] == MCP_PATH else starlette)(scope, receive, send)
+
+    return RequestMiddleware(OriginMiddleware(route, access), access)
 
 
 class RequestMiddleware:

@@ -16,7 +16,14 @@ from urllib.parse import quote, urlsplit
 from seedance_mcp.adapters.media.images import Image
 from seedance_mcp.adapters.studio.client import Studio
 from seedance_mcp.core.concurrency import SingleFlight
-from seedance_mcp.core.errors import ImageError, StudioError, StudioProtocolError, StudioRejectedError
+from seedance_mcp.core.errors import (
+    ImageError,
+    PaymentError,
+    PurchaseUnderwayError,
+    StudioError,
+    StudioProtocolError,
+    StudioRejectedError,
+)
 from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.limits import Recipient
 from seedance_mcp.core.next_steps import NextStep, Repeat, Report
@@ -117,9 +124,22 @@ class Uploader:
     async def _purchase(
         self, image: Image, keys: tuple[str, ...], agreed: tuple[Recipient, ...] | None
     ) -> CompletedUpload:
-        return await self.purchaser.purchase_once(
-            keys, deliver=partial(self._deliver, image, keys), pay=partial(self._pay, image, keys, agreed)
-        )
+        try:
+            return await self.purchaser.purchase_once(
+                keys, deliver=partial(self._deliver, image, keys), pay=partial(self._pay, image, keys, agreed)
+            )
+        except PaymentError as exc:
+            if not await self._is_of_another(exc.payment_id):
+                raise
+            raise PurchaseUnderwayError(
+                "An upload of this picture is being finished for another caller.",
+                NextStep("{0} in a minute.", Repeat()),
+            ) from exc
+
+    async def _is_of_another(self, payment_id: int | None) -> bool:
+        """Return True for the payment of another caller, which is not told to this one."""
+        payment = None if payment_id is None else await self.ledger.find_payment(payment_id)
+        return payment is not None and payment.caller != self.caller
 
     async def _deliver(self, image: Image, keys: tuple[str, ...], payment: Payment) -> CompletedUpload | None:
         """Return the hosted picture that a reconciled payment bought; None if its ticket is of no more use."""

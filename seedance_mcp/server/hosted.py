@@ -124,6 +124,7 @@ async def _opening(settings: HostedSettings, errors: list[SeedanceError]) -> Asy
             yield None
         else:
             bus.find_owner = runtime.ledger.find_owner
+            bus.shares_jobs = runtime.settings.caller_scope == "team"
             yield HostedServer(runtime, bus, start)
         finally:
             tasks.cancel_scope.cancel()

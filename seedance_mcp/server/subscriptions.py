@@ -32,10 +32,12 @@ class CallerBus:
 
     Attributes:
         find_owner: Returns the id of the caller whose job it is, or None; set once the ledger is open.
+        shares_jobs: True if all callers share their purchases, and so see each other's jobs.
     """
 
     def __init__(self) -> None:
         self.find_owner: Callable[[str], Awaitable[str | None]] = _know_none
+        self.shares_jobs = False
         self._subscriptions: dict[object, _Subscription] = {}
         self._streams: Counter[str] = Counter()
 
@@ -45,7 +47,7 @@ class CallerBus:
             return
         owner = await self._find_owner_of(event)
         for subscription in tuple(self._subscriptions.values()):
-            if subscription.caller_id == owner:
+            if subscription.caller_id == owner or (self.shares_jobs and owner is not None):
                 subscription.listener(event)
 
     async def _find_owner_of(self, event: ServerEvent) -> str | None:

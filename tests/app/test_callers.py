@@ -18,6 +18,7 @@ from seedance_mcp.core.errors import (
     JobNotFoundError,
     PaymentOutcomeUnknownError,
     PossiblyBoughtError,
+    PurchaseUnderwayError,
     SpendingFrozenError,
 )
 from seedance_mcp.core.limits import Limits
@@ -244,6 +245,20 @@ async def leave_unsent(team: Team, services: "Services", request: VideoRequest) 
     with pytest.raises(PaymentOutcomeUnknownError):
         await animate(services, request)
     studio.send_paid = send_paid
+
+
+async def test_the_unfinished_upload_of_another_is_no_payment_of_the_caller(
+    settings: Settings, url: str, request_: VideoRequest
+) -> None:
+    ada, bob = await add_caller(url, "ada"), await add_caller(url, "bob")
+    async with open_team(settings) as team:
+        between(team.base, hold_back)
+        with pytest.raises(PaymentOutcomeUnknownError):
+            await team.of(ada).generation.upload(request_.image)
+        with pytest.raises(PurchaseUnderwayError, match="for another caller") as refused:
+            await team.of(bob).generation.upload(request_.image)
+
+    assert (refused.value.payment_id, refused.value.payment_state, refused.value.amount_micro_usdc) == (None, "none", 0)
 
 
 @pytest.mark.parametrize("stop", ["freeze", "caps", "nothing"])

@@ -6,8 +6,10 @@ from typing import Any
 
 import pytest
 from mcp import MCPError
+from mcp.server.subscriptions import ResourceUpdated, ServerEvent
 
 from seedance_mcp.core.callers import CallerCaps
+from seedance_mcp.server.subscriptions import CallerBus
 from tests.hosting import Server, add_caller, start_server
 from tests.integration.host import Host
 from tests.integration.person import Person
@@ -49,6 +51,22 @@ async def test_what_a_caller_bought_is_unknown_to_another(
     assert (quote["job_id"], quote["price_usd"]) == (None, "0.32")
     assert {offer["balance_usd"] for offer in quote["offers"]} == {None}
     assert (status["spent_total_usd"], status["unfinished_payments"], status["balances"]) == ("0.00", [], [])
+
+
+@pytest.mark.parametrize("is_team", [False, True])
+async def test_only_a_team_is_told_of_the_changes_of_each_others_jobs(is_team: bool) -> None:
+    bus, told = CallerBus(), list[ServerEvent]()
+    bus.shares_jobs = is_team
+
+    async def find_owner(job_id: str) -> str | None:
+        return "ann" if job_id == "of-ann" else None
+
+    bus.find_owner = find_owner
+    bus.subscribe(told.append)  # another caller
+    for job_id in ("of-ann", "unknown"):
+        await bus.publish(ResourceUpdated(uri=f"seedance://jobs/{job_id}"))
+
+    assert [getattr(event, "uri", "") for event in told] == (["seedance://jobs/of-ann"] if is_team else [])
 
 
 async def test_a_callers_cap_is_named_in_its_own_words(

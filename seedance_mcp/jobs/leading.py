@@ -74,6 +74,7 @@ class PollLeader:
         keeper: Keeps the lease.
         owner: Whose jobs.
         build_poller: See `BuildPoller`.
+        away_seconds: How long the studio may be away before another replica tries.
         poller: The poller of this term; None while another replica polls.
     """
 
@@ -81,6 +82,7 @@ class PollLeader:
     keeper: LeaseKeeper
     owner: JobOwner
     build_poller: BuildPoller
+    away_seconds: float = AWAY_SECONDS
     poller: JobPoller | None = None
     _news: set[str] = field(default_factory=set[str])
     _wanted: set[str] = field(default_factory=set[str])
@@ -137,7 +139,7 @@ class PollLeader:
     async def _follow_ledger(self, poller: JobPoller) -> None:
         """Give the poller each job that runs; returns where the studio is away."""
         read_at = -READ_SECONDS
-        while poller.away_since is None or anyio.current_time() - poller.away_since < AWAY_SECONDS:
+        while poller.away_since is None or anyio.current_time() - poller.away_since < self.away_seconds:
             wanted, news = self._wanted, self._news
             self._wanted, self._news = set(), set()
             with suppress(LedgerError):  # read again in a moment

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import anyio.abc
+import anyio.to_thread
 import httpx
 import pytest
 
@@ -31,6 +32,8 @@ Draw = Callable[..., Path]
 ROOT = Path(__file__).resolve().parents[2]
 CLIP, UPLOAD = 320_000, 10_000
 SECONDS = 60
+WAIT_SECONDS_MAX = 25
+"""Longest wait of a client that makes its call again."""
 
 
 @pytest.fixture
@@ -213,6 +216,19 @@ async def test_a_frozen_poller_is_replaced_and_writes_nothing_when_it_goes_on(be
     assert len(bench.saved()) == 2
 
 
+async def test_the_lease_passes_on_where_the_studio_is_away_for_too_long(bench: Bench, make_picture: Draw) -> None:
+    await bench.break_with("slow_job")
+    async with bench.machines("a", "b") as machines:
+        for machine in machines:
+            machine.replica.follower.leader.away_seconds = 1
+        await machines[0].order(make_picture())
+        first = await find_leader(machines)
+        other = machines[1 - machines.index(first)]
+        await anyio.to_thread.run_sync(bench.sandbox.stop)
+        await wait_until(lambda: other.replica.is_polling)
+        assert not first.replica.is_polling
+
+
 async def test_a_payment_of_a_frozen_replica_is_finished_by_the_one_that_is_asked(
     bench: Bench, make_picture: Draw
 ) -> None:
@@ -336,3 +352,23 @@ async def test_replicas_go_on_by_themselves_after_the_database_was_away(
         await find_leader(machines)
     assert {one.status for one in done} == {"complete"}
     assert await bench.paid() == [UPLOAD, CLIP, CLIP]
+
+
+@pytest.mark.chaos
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP])
+async def test_an_order_of_a_stopped_replica_is_finished_by_another_before_a_client_gives_up(
+    bench: Bench, make_picture: Draw, number: int
+) -> None:
+    picture = make_picture()
+    async with bench.process("stopped") as process, bench.machines("b") as (other,):
+        await other.services.generation.upload(str(picture))
+        await bench.break_with("hang_after_settle:1")
+        await process.buy(picture)
+        while CLIP not in await bench.paid():
+            await anyio.sleep(0.05)
+        process.send(number)
+        with anyio.fail_after(WAIT_SECONDS_MAX):
+            job = await other.order(picture)
+            await wait_until(lambda: other.replica.is_polling)
+        assert (await other.get(job.job_id)).file is not None
+    assert await bench.paid() == [UPLOAD, CLIP]

@@ -237,13 +237,13 @@ async def call_raw(replica: Server, token: str, **params: object) -> dict[str, A
 
 
 async def test_second_round_reaches_another_replica_and_is_the_callers_alone(
-    replicas: tuple[Server, Server], token: str, stranger: str, picture: Path
+    replicas: tuple[Server, Server], token: str, other_token: str, picture: Path
 ) -> None:
     one, other = replicas
     asked = (await call_raw(one, token))["result"]
     url = asked["inputRequests"]["picture"]["params"]["url"]
     answer = {"requestState": asked["requestState"], "inputResponses": {"picture": {"action": "accept"}}}
-    stolen = await call_raw(other, stranger, **answer)
+    stolen = await call_raw(other, other_token, **answer)
     async with open_http() as http:
         await http.put(url, content=picture.read_bytes())
     given = (await call_raw(other, token, **answer))["result"]["structuredContent"]

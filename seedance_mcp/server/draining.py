@@ -19,6 +19,8 @@ from sse_starlette.sse import AppStatus
 
 NOTICE_SECONDS = 5
 """How long calls are still taken, while proxies find out by `/readyz`."""
+REFUSING_SECONDS = 2
+"""How long purchases are refused at the least, so that one that is just coming gets an answer, not a closed port."""
 END_SECONDS = 5
 """How long connections may take to close at the end."""
 RETRY_SECONDS = 5
@@ -103,8 +105,7 @@ class DrainingServer(uvicorn.Server):
         return self.signal_number == signal.SIGINT
 
     def end(self) -> None:
-        """Close the connections and end."""
-        AppStatus.should_exit = True
+        """Stop listening and end. What came in the last moment has `END_SECONDS`, so streams are not cut off here."""
         self.should_exit = True
 
 
@@ -134,6 +135,7 @@ async def drain(
     await anyio.sleep(NOTICE_SECONDS)
     state.is_closing = True
     close()
+    await anyio.sleep(REFUSING_SECONDS)
     if not await state.wait():
         log.warning("%d requests are cut off after %d seconds", state.calls, state.drain_seconds)
     server.end()

@@ -1,8 +1,11 @@
 """How a hosted server ends after SIGTERM, and what its metrics say meanwhile."""
 
+import base64
 import re
 import signal
-from collections.abc import Generator
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import anyio
 import httpx
@@ -10,6 +13,9 @@ import pytest
 from mcp.shared.subscriptions import ResourceUpdated
 
 from tests.hosting import ACCEPT, Server, build_message, open_http, start_server
+
+if TYPE_CHECKING:
+    from seedance_mcp.sandbox import Sandbox
 
 METRICS = re.compile(r"Serving metrics at (\S+)")
 NAMES = (
@@ -98,3 +104,43 @@ async def wait_for_refusal(http: httpx.AsyncClient, server: Server) -> httpx.Res
                 return answer
             assert answer.status_code == 200
             await anyio.sleep(0.1)
+
+
+async def test_call_in_progress_is_not_cut_off_in_either_era(
+    settings: dict[str, str],
+    database: str,
+    token: str,
+    make_sandbox: Callable[..., "Sandbox"],
+    funded_key: str,
+    make_picture: Callable[..., Path],
+) -> None:
+    """The SDK's own end cuts a call of the earlier revisions off 0.4 seconds after the signal."""
+    studio = make_sandbox(job_seconds=7)
+    own = {"SEEDANCE_STUDIO_URL": studio.url, "SEEDANCE_WALLET_KEY": funded_key, "SEEDANCE_DATABASE_URL": database}
+    plain = {name: value for name, value in settings.items() if name != "SEEDANCE_WALLET_FILE"}
+    picture = "data:image/png;base64," + base64.b64encode(make_picture().read_bytes()).decode()
+    statuses: dict[str, str] = {}
+    with start_server(plain, **own) as server:
+
+        async def buy(mode: Any, take: int) -> None:
+            async with server.connect(token, mode=mode) as host:
+                await host.client.list_tools()  # by which the client checks a result, in the end
+                bought = await host.call("animate_image", image=picture, prompt="x", take=take, wait_seconds=45)
+            statuses[mode] = bought.text if bought.failed else bought["status"]
+
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(buy, "auto", 1)
+            tasks.start_soon(buy, "legacy", 2)
+            with anyio.fail_after(60):
+                while len(await read_jobs(studio.url)) < 2:
+                    await anyio.sleep(0.1)
+            server.process.send_signal(signal.SIGTERM)
+        await anyio.to_thread.run_sync(server.process.wait, 60)
+    assert statuses == {"auto": "complete", "legacy": "complete"}
+    assert server.process.returncode == 0
+
+
+async def read_jobs(studio_url: str) -> list[Any]:
+    """Return the jobs of a sandbox."""
+    async with open_http() as http:
+        return (await http.get(f"{studio_url}/_sandbox/state")).json()["jobs"]

@@ -1,6 +1,6 @@
 """The hosted mode's figures: reservations, `tools/list`, whole orders, and memory.
 
-Usage: python benchmarks/hosted.py [--writers 1 8 32] [--reservations 300] [--seconds 4] [--orders 60] [--json]
+Usage: python benchmarks/hosted.py [--writers 1 8 32] [--reservations 300] [--seconds 1.5] [--orders 60] [--json]
 
 Everything runs on this machine: a PostgreSQL server (Debian: `postgresql`), PgBouncer, a sandbox studio and one
 `seedance-mcp serve`. Two ratios are measured in one run and have a target. Reservations per second of the ledger are
@@ -47,7 +47,7 @@ CONNECTIONS = 8
 LANES = 10
 """How many orders are made at once."""
 PICTURES = 5
-ROUNDS = 5
+ROUNDS = 12
 """How often each pair is measured; the median counts."""
 SCRIPT = Path(__file__).resolve()
 TICKS = os.sysconf("SC_CLK_TCK")
@@ -254,7 +254,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--writers", type=int, nargs="+", default=[1, 8, 32])
     parser.add_argument("--reservations", type=int, default=300)
-    parser.add_argument("--seconds", type=float, default=4, help="of each round of tools/list")
+    parser.add_argument("--seconds", type=float, default=1.5, help="of each round of tools/list")
     parser.add_argument("--orders", type=int, default=60)
     parser.add_argument("--json", action="store_true", help="print data instead of a table")
     parser.add_argument("--bare", type=int, metavar="PORT", help=argparse.SUPPRESS)

@@ -52,8 +52,8 @@ from seedance_mcp.core.next_steps import (
 from seedance_mcp.core.texts import URL_CHARACTERS_MAX, format_duration, quote_text
 
 UNWRITTEN_STEP = NextStep(
-    "Make room on the disk, or wait for the program that locks the file. Then {0}: it continues this payment and pays "
-    "nothing more.",
+    "Wait until the ledger's database answers, or its file is not locked and its disk has room. Then {0}: "
+    "it continues this payment and pays nothing more.",
     Repeat(),
 )
 """What to do where the ledger cannot be written after a payment was sent."""

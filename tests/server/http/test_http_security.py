@@ -148,7 +148,7 @@ def draw_uri(picture: Path) -> str:
     return "data:image/png;base64," + base64.b64encode(picture.read_bytes()).decode()
 
 
-async def post(server: Server, token: str, tool: str, arguments: dict[str, Any], **params: object) -> dict[str, Any]:
+async def post(server: Server, token: str, tool: str, arguments: dict[str, Any], **params: Any) -> dict[str, Any]:
     """Call a tool at the latest revision; returns the JSON-RPC answer."""
     headers, message = build_modern_call(tool, arguments, **params)
     async with open_http(token) as http:

@@ -22,10 +22,10 @@ from seedance_mcp.core.callers import Caller
 from seedance_mcp.core.error_base import SeedanceError
 from seedance_mcp.core.records import Job
 
-UNKNOWN = "No such video is known. list_jobs shows the jobs."
-UNSAVED = "The video is not saved yet. get_job waits for it and saves it."
+UNKNOWN = "No such video is known."
+UNSAVED = "The video is not saved yet. Try again in some seconds."
 PRUNED = "The video was deleted because of its age."
-INVALID = "This link is wrong or has ended. get_job returns a new one."
+INVALID = "This link is wrong or has ended. The job's next result has a new one."
 HEADERS = {"x-content-type-options": "nosniff", "referrer-policy": "no-referrer", "x-frame-options": "DENY"}
 RETRY_SECONDS = 5
 

@@ -1,4 +1,7 @@
-"""A deployment whose parts are killed, frozen, drained and crashed keeps its promises."""
+"""A deployment whose parts are killed, frozen, drained and crashed keeps its promises.
+
+How long clients waited is judged by the benchmark alone: it depends on the machine.
+"""
 
 from __future__ import annotations
 

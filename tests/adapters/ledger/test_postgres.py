@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 import anyio
 import pytest
-from anyio.abc import SocketStream
 
 from seedance_mcp.core.errors import BudgetExceededError, LedgerError
 from seedance_mcp.core.limits import BudgetCap
@@ -200,6 +199,9 @@ async def test_a_purchase_holds_no_budget_if_the_server_ends_in_its_middle(ledge
     assert (await ledger.spend(NOW)).total_micro_usdc == 0
 
 
+CHUNK_BYTES = 65536
+
+
 class Relay:
     """A Unix socket before the server's, which can swallow the answer to a COMMIT and then hang up.
 
@@ -212,30 +214,42 @@ class Relay:
         self.folder = folder
         self.is_cutting = False
         self._server = server
-        self._cut: SocketStream | None = None
+        self._cut: asyncio.StreamWriter | None = None
+        self._passing: list[asyncio.Task[Any]] = []
 
     @contextlib.asynccontextmanager
     async def listen(self) -> AsyncGenerator[None]:
-        async with await anyio.create_unix_listener(self.folder / SOCKET) as listener, anyio.create_task_group() as all:
-            all.start_soon(listener.serve, self._pass_on)
+        async with await asyncio.start_unix_server(self._pass_on, self.folder / SOCKET):
             yield
-            all.cancel_scope.cancel()
+        await asyncio.gather(*self._passing)  # no socket of this loop may outlive it
 
-    async def _pass_on(self, client: SocketStream) -> None:
-        async with client, await anyio.connect_unix(self._server / SOCKET) as server, anyio.create_task_group() as both:
-            both.start_soon(self._answer, server, client, both.cancel_scope)
-            async for data in client:
+    async def _pass_on(self, asked: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._passing.append(task)
+        answers, server = await asyncio.open_unix_connection(self._server / SOCKET)
+        answering = asyncio.create_task(self._answer(answers, client))
+        with contextlib.suppress(ConnectionError):
+            while data := await asked.read(CHUNK_BYTES):
                 if self.is_cutting and data.endswith(b"COMMIT\0"):
                     self._cut = client
-                await server.send(data)
-            both.cancel_scope.cancel()
+                server.write(data)
+                await server.drain()
+        answering.cancel()
+        await asyncio.gather(answering, return_exceptions=True)
+        for writer in (server, client):
+            writer.close()
+            with contextlib.suppress(ConnectionError):
+                await writer.wait_closed()
 
-    async def _answer(self, server: SocketStream, client: SocketStream, scope: anyio.CancelScope) -> None:
-        async for data in server:
-            if self._cut is client:  # the server has committed
-                break
-            await client.send(data)
-        scope.cancel()
+    async def _answer(self, answers: asyncio.StreamReader, client: asyncio.StreamWriter) -> None:
+        with contextlib.suppress(ConnectionError):
+            while (
+                data := await answers.read(CHUNK_BYTES)
+            ) and self._cut is not client:  # else the server has committed
+                client.write(data)
+                await client.drain()
+        client.close()
 
 
 async def test_a_commit_without_an_answer_counts_as_not_recorded(url: str, cluster: Cluster, tmp_path: Path) -> None:

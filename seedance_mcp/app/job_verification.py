@@ -13,7 +13,7 @@ VERIFY_SECONDS = 5
 
 
 async def verify_job(verifier: PaymentVerifier, ledger: Ledger, job: Job) -> Job:
-    """Return a finished job after asking the chain, once, whether its payment moved."""
+    """Return a finished job after reading the chain, once, for whether its payment moved."""
     if job.payment_id is None or not job.finished:
         return job
     payment = await ledger.find_payment(job.payment_id)

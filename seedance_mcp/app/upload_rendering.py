@@ -46,8 +46,8 @@ def show_link(link: "PickerLink") -> UploadResult:
     result["upload_url"], result["expires_at"] = link.url, write_time(link.expires_at)
     result["curl"] = f'curl -T "PICTURE_FILE" "{link.url}"'
     where = " on this machine" if link.is_local else ""
-    asking = AskUser(f"open {link.url}{where} and drop the picture there")
-    result["next_step"] = NextStep("{0}; then {1} with {2} {3}.", asking, *_use_given(name))
+    upload_step = AskUser(f"open {link.url}{where} and drop the picture there")
+    result["next_step"] = NextStep("{0}; then {1} with {2} {3}.", upload_step, *_use_given(name))
     return result
 
 

@@ -193,7 +193,7 @@ class RequestPurchaser:
         return bool(await self._verify_some() or unfinished or lost)
 
     async def take_over(self, payment: Payment) -> None:
-        """Look into a payment that is not over, and watch the job that it bought."""
+        """Determine the outcome of an unfinished payment, and watch the job that it bought."""
         try:
             await self.reconciler.reconcile(payment)
         except SeedanceError as exc:  # one payment's trouble is not the others'

@@ -35,7 +35,7 @@ YIELD_SECONDS = 10
 FAULT_SECONDS = 5
 """Pause after a fault of our own."""
 REPEAT_SECONDS = 120
-"""How seldom a job is taken up again that the poller gave up because of its age."""
+"""Pause before a job is polled again that the poller gave up because of its age."""
 
 BuildPoller = Callable[["PostgresLedger", Start], "JobPoller"]
 """Builds the poller of one term: on a ledger that checks the lease, and with what starts its tasks."""
@@ -152,7 +152,7 @@ class PollLeader:
         self._leave_until = anyio.current_time() + YIELD_SECONDS
 
     def _list_due(self, poller: JobPoller, running: Iterable[str]) -> set[str]:
-        """Return the running jobs to take up: not those that were given up a moment ago because of their age."""
+        """Return the running jobs to poll: not those that were given up a moment ago because of their age."""
         now = anyio.current_time()
         unwatched = {job_id for job_id in running if not poller.is_watching(job_id)}
         return {one for one in unwatched if now - self._watched_at.get(one, -REPEAT_SECONDS) >= REPEAT_SECONDS}

@@ -28,7 +28,7 @@ class BoundedProtocol(H11Protocol):
     _send_timer: asyncio.TimerHandle | None = None
     _head_timer: asyncio.TimerHandle | None = None
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # uvicorn names the general type
         """Start to wait for the first request."""
         super().connection_made(transport)
         self._expect_head()

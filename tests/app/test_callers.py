@@ -294,8 +294,8 @@ async def test_a_quote_binds_its_caller_on_every_replica(
     settings: Settings, sandbox: "Sandbox", url: str, request_: VideoRequest
 ) -> None:
     ada, bob = await add_caller(url, "ada"), await add_caller(url, "bob")
-    asking = replace(settings, limits=Limits(ask_above_micro_usdc=1))
-    async with open_team(asking) as one, open_team(asking) as two:
+    ask_settings = replace(settings, limits=Limits(ask_above_micro_usdc=1))
+    async with open_team(ask_settings) as one, open_team(ask_settings) as two:
         proposal = await one.of(ada).generation.find_proposal(request_)
         asked = await count_requests(sandbox)
 

@@ -339,7 +339,7 @@ async def test_replicas_go_on_by_themselves_after_the_database_was_away(
     async with bench.machines("a", "b") as machines:
         job = await machines[0].order(picture)
         cluster.execute(f"ALTER DATABASE {database} ALLOW_CONNECTIONS false")
-        cluster.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'")  # noqa: S608
+        cluster.execute(f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{database}'")  # noqa: S608 - the test's own
         try:
             with pytest.raises(LedgerError) as caught:
                 await machines[1].buy(picture, 2, wait=20)

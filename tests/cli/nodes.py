@@ -10,6 +10,12 @@ import httpx
 Answer = tuple[int, bytes]
 
 
+class QuietServer(ThreadingHTTPServer):
+    """A server that prints nothing when a client leaves: its stderr is also the stderr of a command under test."""
+
+    def handle_error(self, request: object, client_address: object) -> None: ...
+
+
 @contextmanager
 def serve_node(url: str, answer: Callable[[bytes], Answer | None]) -> Generator[str]:
     """Serve an RPC address, and end with the block.
@@ -30,7 +36,7 @@ def serve_node(url: str, answer: Callable[[bytes], Answer | None]) -> Generator[
 
         def log_message(self, format: str, *args: object) -> None: ...
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Node)
+    server = QuietServer(("127.0.0.1", 0), Node)
     thread = threading.Thread(target=server.serve_forever)
     thread.start()
     try:

@@ -73,6 +73,7 @@ class Sandbox:
         if self._thread is not None:
             raise RuntimeError("a sandbox starts only once")
         listening = self._socket or socket.create_server((self._host, self._port), backlog=BACKLOG)
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # inherited: no answer waits for an ACK
         host, port = listening.getsockname()[:2]
         self._url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
         self._thread = threading.Thread(target=self._run, args=(listening,), name="sandbox", daemon=True)

@@ -9,7 +9,7 @@ import os
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AbstractContextManager, AsyncExitStack, asynccontextmanager, nullcontext
 from importlib.util import find_spec
-from socket import AF_INET, AF_INET6, SO_REUSEADDR, SOL_SOCKET
+from socket import AF_INET, AF_INET6, IPPROTO_TCP, SO_REUSEADDR, SOL_SOCKET, TCP_NODELAY
 from socket import socket as Socket  # noqa: N812 - a class
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -62,14 +62,14 @@ async def serve(settings: HostedSettings) -> bool:
         LedgerError: The database cannot be reached, or has another version of the ledger.
     """
     errors: list[SeedanceError] = []
-    with _bind(settings.listen) as socket, _bind_metrics(settings.metrics_listen) as metrics_socket:
+    with bind_address(settings.listen) as socket, _bind_metrics(settings.metrics_listen) as metrics_socket:
         async with _opening(settings.at_port(socket.getsockname()[1]), errors) as server:
             if server is not None:
                 return await server.run(socket, metrics_socket)
     raise errors[0]
 
 
-def _bind(address: ListenAddress) -> Socket:
+def bind_address(address: ListenAddress) -> Socket:
     """Take an address; only the server listens there, once everything is open.
 
     Raises:
@@ -78,6 +78,9 @@ def _bind(address: ListenAddress) -> Socket:
     socket = Socket(AF_INET6 if ":" in address.host else AF_INET)
     try:
         socket.setsockopt(SOL_SOCKET, SO_REUSEADDR, 1)
+        socket.setsockopt(
+            IPPROTO_TCP, TCP_NODELAY, 1
+        )  # for each connection: asyncio sets it only on sockets of its own
         socket.bind((address.host, address.port))
     except OSError as exc:
         socket.close()
@@ -98,7 +101,7 @@ def _bind_metrics(address: ListenAddress | None) -> AbstractContextManager[Socke
         raise ConfigError(
             "SEEDANCE_METRICS_LISTEN is set, and prometheus-client is not installed.", describe_install("hosted")
         )
-    return _bind(address)
+    return bind_address(address)
 
 
 @asynccontextmanager

@@ -103,7 +103,10 @@ async def open_hosted(
     async def sign_in(build: Callable[[str], str]) -> tuple[str, str]:
         return wallet.address, await wallet.sign_in(build(wallet.address))
 
-    async with open_shared_ledger(owner) as opened, open_studio(owner, sign_in) as studio:
+    async with (
+        open_shared_ledger(owner, follows_clock=True) as opened,
+        open_studio(owner, sign_in, now=opened.now) as studio,
+    ):
         from seedance_mcp.adapters.storage.folder import open_folder
         from seedance_mcp.app.replica import open_replica
         from seedance_mcp.app.services import Parts
@@ -114,7 +117,7 @@ async def open_hosted(
         ledger = opened.with_defaults(settings.caller_caps)
         store = await open_folder(settings.objects_dir)
         keys, seconds = derive_keys(settings.state_keys), settings.link_seconds
-        links = VideoLinks(public_url=settings.public_url, keys=keys, seconds=seconds)
+        links = VideoLinks(public_url=settings.public_url, keys=keys, seconds=seconds, now=ledger.now)
         parts = Parts(
             settings=owner,
             ledger=ledger,
@@ -124,6 +127,7 @@ async def open_hosted(
             shared=SharedArchive(owner.data_dir / DOWNLOADS_FOLDER, store, ledger),
             links=links,
             pictures=SlotPictures(ledger, store),
+            now=ledger.now,
         )
         async with open_replica(parts, wallet.address, owner=ledger.owner, changed=changed) as replica:
             parts = replace(parts, follower=replica.follower)

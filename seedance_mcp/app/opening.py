@@ -5,6 +5,7 @@ Each function imports what it opens when it is called, so that no start waits fo
 
 from __future__ import annotations
 
+import time
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -44,16 +45,20 @@ async def _open_file(settings: Settings) -> Ledger:
     return await SQLiteLedger.open(settings.ledger_file)
 
 
-async def _open_database(settings: Settings) -> PostgresLedger:
+async def _open_database(settings: Settings, *, follows_clock: bool = False) -> PostgresLedger:
     _check_database_libraries()
     from seedance_mcp.adapters.ledger.postgres import PostgresLedger
 
-    return await PostgresLedger.open(settings.database_url or "")
+    return await PostgresLedger.open(settings.database_url or "", follows_clock=follows_clock)
 
 
 @asynccontextmanager
-async def open_shared_ledger(settings: Settings) -> AsyncGenerator[PostgresLedger]:
+async def open_shared_ledger(settings: Settings, *, follows_clock: bool = False) -> AsyncGenerator[PostgresLedger]:
     """Open the ledger in the database that the settings name: only that has callers.
+
+    Args:
+        settings: Of the owner.
+        follows_clock: True if the process takes its time from the ledger's `now`.
 
     Raises:
         LedgerError: It cannot be used.
@@ -64,7 +69,7 @@ async def open_shared_ledger(settings: Settings) -> AsyncGenerator[PostgresLedge
             "No database is set, and a ledger in a file has no callers.",
             "Set SEEDANCE_DATABASE_URL, then run: seedance-mcp migrate",
         )
-    ledger = await _open_database(settings)
+    ledger = await _open_database(settings, follows_clock=follows_clock)
     try:
         yield ledger
     finally:
@@ -127,12 +132,18 @@ def _check_database_libraries() -> None:
         raise ConfigError("SEEDANCE_DATABASE_URL is set, and psycopg is not installed.", describe_install("hosted"))
 
 
-def open_studio(settings: Settings, sign_in: Callable[[Callable[[str], str]], Awaitable[tuple[str, str]]]) -> Studio:
+def open_studio(
+    settings: Settings,
+    sign_in: Callable[[Callable[[str], str]], Awaitable[tuple[str, str]]],
+    *,
+    now: Callable[[], float] = time.time,
+) -> Studio:
     """Return the studio's client, to be entered as an async context manager.
 
     Args:
         settings: Name the studio.
         sign_in: Signs an EIP-4361 text; returns the wallet's checksummed address and the signature.
+        now: Unix seconds.
     """
     from seedance_mcp.adapters.studio.client import Address, Studio
 
@@ -143,7 +154,7 @@ def open_studio(settings: Settings, sign_in: Callable[[Callable[[str], str]], Aw
         chain_id=profile.sign_in_chain,
         allow_loopback_http=profile.allow_loopback_http,
     )
-    return Studio(address, sign_in)
+    return Studio(address, sign_in, now=now)
 
 
 async def open_owners_wallet(settings: Settings) -> Wallet:

@@ -158,14 +158,16 @@ def show_job(
         job: What is known of it.
         profile: Whom we talk to.
         notes: What else its caller should know.
-        now: Unix seconds.
+        now: Unix seconds; None for the present.
         links: Makes links to videos that replicas share; None where videos are files of this machine.
     """
     has_files = links is None
     file = job.file if has_files and job.pruned_at is None and not _is_missing(job) else None
     url, expires_at = _find_video_url(job, links)
     is_kept = file is not None or (job.saved and not has_files) or job.video_key is not None
-    url_age_seconds = None if is_kept else find_url_age(job, time.time() if now is None else now)
+    if now is None:
+        now = time.time() if links is None else links.now()
+    url_age_seconds = None if is_kept else find_url_age(job, now)
     price = job.known_price_micro_usdc
     return JobResult(
         job_id=job.job_id,

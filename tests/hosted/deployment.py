@@ -322,6 +322,17 @@ def _build_environ(
     return _plain_environ(folder) | {f"SEEDANCE_{name}": value for name, value in settings.items()}
 
 
+def skew_clock(seconds: int) -> dict[str, str]:
+    """Return the environment of a process whose clock is ahead."""
+    return {
+        "LD_PRELOAD": require_faketime(),
+        "FAKETIME": f"+{seconds}s",
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "FAKETIME_DISABLE_SHM": "1",  # a killed process would leave it behind
+        "NO_FAKE_STAT": "1",
+    }
+
+
 def _build_replica(deployment: Deployment, number: int, port: int, skew_seconds: int) -> Replica:
     metrics_port = find_free_port()
     environ = deployment.environ | {
@@ -330,13 +341,7 @@ def _build_replica(deployment: Deployment, number: int, port: int, skew_seconds:
         "SEEDANCE_DATA_DIR": str(deployment.folder / f"replica{number}"),
     }
     if skew_seconds:
-        environ |= {
-            "LD_PRELOAD": require_faketime(),
-            "FAKETIME": f"+{skew_seconds}s",
-            "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-            "FAKETIME_DISABLE_SHM": "1",  # a killed process would leave it behind
-            "NO_FAKE_STAT": "1",
-        }
+        environ |= skew_clock(skew_seconds)
     return Replica(
         name=f"replica {number}",
         command=[sys.executable, "-m", "seedance_mcp", "serve"],

@@ -78,6 +78,7 @@ class PostgresLedger(
         idle_seconds: int = IDLE_SECONDS,
         pool: PoolSettings | None = None,
         owner: str | None = None,
+        follows_clock: bool = False,
     ) -> PostgresLedger:
         """Open a ledger that `seedance-mcp migrate` has made; changes no schema.
 
@@ -88,6 +89,7 @@ class PostgresLedger(
             idle_seconds: After which a transaction ends whose process stands still.
             pool: Its connections.
             owner: Our name in leases; None for a new one.
+            follows_clock: True if this process takes its time from `now`.
 
         Raises:
             LedgerError: It cannot be reached, or has another version of the schema.
@@ -99,10 +101,19 @@ class PostgresLedger(
             idle_seconds=idle_seconds,
             pool=pool,
             owner=owner,
+            follows_clock=follows_clock,
         )
         await check_version(url)
-        await driver.open()
+        try:
+            await driver.open()
+        except BaseException:
+            await driver.close()
+            raise
         return cls(driver)
+
+    def now(self) -> float:
+        """Return Unix seconds by the database's clock; see `follows_clock` of `open`."""
+        return cast("PostgresDriver", self._driver).clock.now()
 
     def for_caller(self, caller: str, *, sees_jobs: bool = False, sees_sums: bool = False) -> PostgresLedger:
         """Return the same ledger for one caller: its payments are the caller's, and count against both budgets.

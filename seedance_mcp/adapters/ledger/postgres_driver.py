@@ -1,13 +1,13 @@
 """PostgreSQL driver: a pool of connections, one transaction on each at a time.
 
 Works behind PgBouncer in transaction mode: nothing is prepared on the server, and every setting is `SET LOCAL`.
-
 Every writing transaction waits for the disk (`synchronous_commit`), because the next thing after a write is often an
 HTTP request that spends money. A commit that is not confirmed raises: its caller must take it as not written.
 Isolation is READ COMMITTED; what must not change between two statements is under the lock of a budget's row.
 
 Every time in the database is by its own clock. A replica's clock may differ by any number of whole seconds: they are
-added to what it writes and compares, and taken from what it reads.
+added to what it writes and compares, and taken from what it reads. A process that takes its time from `clock.now`
+has the database's clock itself, and nothing is added.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool, PoolClosed
 
+from seedance_mcp.adapters.ledger.database_clock import DatabaseClock
 from seedance_mcp.adapters.ledger.driver import Row
 from seedance_mcp.adapters.ledger.rows import name_ourselves
 from seedance_mcp.core.error_base import PaymentState
@@ -43,8 +44,6 @@ IDLE_SECONDS = 5
 """After which the server ends a transaction whose process stands still, so that its lock is free again."""
 ATTEMPTS_MAX = 3
 """How many connections a transaction tries to begin on."""
-CLOCK_TOLERANCE_SECONDS = 1
-"""A difference of the clocks below this is left alone."""
 
 TIME_PARAMETERS = frozenset({
     "created_at", "hold_until", "lease_until", "now", "pruned_at", "reserved_until", "seen_at", "since",
@@ -86,6 +85,7 @@ class PostgresDriver:
     Attributes:
         name: The database's name for texts, without a password.
         owner: Our name in leases, another one at each start.
+        clock: The database's.
         watch: Told the seconds of each transaction that locks a budget, or None.
     """
 
@@ -98,6 +98,7 @@ class PostgresDriver:
         idle_seconds: int = IDLE_SECONDS,
         pool: PoolSettings | None = None,
         owner: str | None = None,
+        follows_clock: bool = False,
     ) -> None:
         """Set up a driver; `open` connects.
 
@@ -108,15 +109,15 @@ class PostgresDriver:
             idle_seconds: After which a transaction ends whose process stands still.
             pool: Its connections.
             owner: Our name in leases; None for a new one.
+            follows_clock: True if this process passes times by the database's clock.
 
         Raises:
             LedgerError: The URL cannot be read.
         """
-        self.name = describe_database(url)
+        self.name, self.clock = describe_database(url), DatabaseClock(clock)
         self.owner = owner or name_ourselves(secrets.token_hex(4))
         self.watch: Callable[[float], object] | None = None
-        self._clock = clock
-        self._offset = 0
+        self._follows_clock = follows_clock
         pool = pool or PoolSettings()
         self._begin = _BEGIN.format(lock_seconds=lock_seconds, idle_seconds=idle_seconds)
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
@@ -132,8 +133,11 @@ class PostgresDriver:
         )
 
     async def open(self) -> None:
-        """Open the pool; its first connection is made in the background."""
+        """Open the pool; its first connection is made in the background, unless its clock is read at once."""
         await self._pool.open()
+        if self._follows_clock:
+            async with self.transaction():
+                pass
 
     @asynccontextmanager
     async def transaction(self, *, wait: bool = True, budget_of: str | None = None) -> AsyncGenerator[PostgresSession]:
@@ -168,21 +172,20 @@ class PostgresDriver:
         raise AssertionError  # the last attempt returns or raises
 
     async def _begin_on(self, session: PostgresSession, budget_of: str | None) -> None:
-        before = self._clock()
+        before = self.clock.read()
         locks = [] if budget_of is None else sorted({"", budget_of})  # the wallet's row first
         rows = await session.run_batch(self._begin, *(_lock_row(scope) for scope in locks))
         if len(rows) <= len(locks):
             raise LedgerError(
                 f"The ledger {self.name} has no budget for this caller.", "Make the caller again, or its token."
             )
-        self._compare_clocks(before, float(rows[0]["now"]), self._clock())
-        session.offset = self._offset
+        self.clock.compare(before, float(rows[0]["now"]), self.clock.read())
+        session.offset = self._shift_seconds
 
-    def _compare_clocks(self, before: float, database: float, after: float) -> None:
-        """Note how far the database's clock is ahead; it was read after `before`, and before a lock was waited for."""
-        least, most = database - after, database - before
-        if not least - CLOCK_TOLERANCE_SECONDS <= self._offset <= most + CLOCK_TOLERANCE_SECONDS:
-            self._offset = round(most)
+    @property
+    def _shift_seconds(self) -> int:
+        """Return the seconds that what this process passes and gets is shifted by."""
+        return 0 if self._follows_clock else self.clock.ahead_seconds
 
     @asynccontextmanager
     async def reading(self) -> AsyncGenerator[PostgresSession]:
@@ -202,7 +205,7 @@ class PostgresDriver:
 
     async def _take(self) -> PostgresSession:
         with translate_errors(self.name):
-            return PostgresSession(await self._pool.getconn(), self.name, self.owner, self._offset)
+            return PostgresSession(await self._pool.getconn(), self.name, self.owner, self._shift_seconds)
 
     async def _give_back(self, session: PostgresSession) -> None:
         await self._pool.putconn(session.connection)
@@ -222,7 +225,7 @@ class PostgresSession:
         owner_is_gone: SQL that is 1 if the process named by the column `lease_owner` stopped renewing its own lease.
         owner: Our name in leases.
         connection: The connection.
-        offset: Seconds that the database's clock is ahead of ours.
+        offset: Seconds that the database's clock is ahead of the times that are passed.
         renew: Replaces a lost connection while only single statements are read; None in a transaction.
     """
 

@@ -269,6 +269,19 @@ async def test_a_commit_without_an_answer_counts_as_not_recorded(url: str, clust
 # ── clocks ───────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
+@pytest.mark.parametrize("skew", [3_600, -3_600])
+async def test_a_process_can_take_its_time_from_the_database(url: str, skew: int) -> None:
+    async with (
+        open_one(url) as right,
+        open_one(url, clock=lambda: time.time() + skew, follows_clock=True) as follower,
+    ):
+        assert follower.now() == pytest.approx(time.time(), abs=30)
+        await reserve(follower, 7, now=follower.now())
+        (payment,) = await right.recent_payments(1)
+        assert payment.created_at == pytest.approx(time.time(), abs=30)
+        assert (await right.spend(time.time())).total_micro_usdc == 7
+
+
 @pytest.mark.parametrize("skew", [AHEAD_SECONDS, -AHEAD_SECONDS])
 async def test_a_replica_with_a_wrong_clock_lapses_no_reservation_of_others(url: str, skew: int) -> None:
     now = time.time()

@@ -8,6 +8,8 @@ from urllib.parse import urlsplit
 import pytest
 
 from seedance_mcp.cli.exit_codes import YOURS
+from tests.hosted.clients import draw_picture
+from tests.hosted.deployment import skew_clock
 from tests.hosting import (
     ACCEPT,
     Server,
@@ -113,3 +115,13 @@ def test_server_on_another_version_of_the_ledger_does_not_start(settings: dict[s
         done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == YOURS
     assert "has no ledger yet. Nothing was paid. Run once: seedance-mcp migrate" in " ".join(done.stderr.split())
+
+
+async def test_server_with_a_wrong_clock_buys_by_the_clock_of_the_database(
+    settings: dict[str, str], database: str, token: str
+) -> None:
+    with start_server(settings, SEEDANCE_DATABASE_URL=database, **skew_clock(3_600)) as server:
+        async with server.connect(token) as host:
+            result = await host.call("animate_image", image=draw_picture(77), prompt="a wrong clock", wait_seconds=30)
+    assert result["status"] == "complete"
+    assert "clock" not in server.log

@@ -110,14 +110,12 @@ async def open_hosted(
         from seedance_mcp.adapters.storage.folder import open_folder
         from seedance_mcp.app.replica import open_replica
         from seedance_mcp.app.services import Parts
-        from seedance_mcp.app.video_links import VideoLinks, derive_keys
         from seedance_mcp.generation.slots import SlotPictures
         from seedance_mcp.jobs.archive import SharedArchive
 
         ledger = opened.with_defaults(settings.caller_caps)
         store = await open_folder(settings.objects_dir)
-        keys, seconds = derive_keys(settings.state_keys), settings.link_seconds
-        links = VideoLinks(public_url=settings.public_url, keys=keys, seconds=seconds, now=ledger.now)
+        links = _build_links(settings, ledger.now)
         parts = Parts(
             settings=owner,
             ledger=ledger,
@@ -134,6 +132,17 @@ async def open_hosted(
             runtime = HostedRuntime(settings, ledger, store, links, parts, wallet, replica)
             runtime.begin_work(start)
             yield runtime
+
+
+def _build_links(settings: HostedSettings, now: Callable[[], float]) -> VideoLinks:
+    from seedance_mcp.app.video_links import VideoLinks, derive_keys
+
+    return VideoLinks(
+        public_url=settings.public_url,
+        keys=derive_keys(settings.state_keys),
+        seconds=settings.link_seconds,
+        now=now,
+    )
 
 
 class HostedRuntime:

@@ -6,7 +6,7 @@ poller and the downloads belong to the process. Must not know tokens or HTTP.
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -100,12 +100,9 @@ async def open_hosted(
     await load_services()
     wallet = await open_owners_wallet(owner)
 
-    async def sign_in(build: Callable[[str], str]) -> tuple[str, str]:
-        return wallet.address, await wallet.sign_in(build(wallet.address))
-
     async with (
         open_shared_ledger(owner, follows_clock=True) as opened,
-        open_studio(owner, sign_in, now=opened.now) as studio,
+        open_studio(owner, _sign_in_with(wallet), now=opened.now) as studio,
     ):
         from seedance_mcp.adapters.storage.folder import open_folder
         from seedance_mcp.app.replica import open_replica
@@ -132,6 +129,13 @@ async def open_hosted(
             runtime = HostedRuntime(settings, ledger, store, links, parts, wallet, replica)
             runtime.begin_work(start)
             yield runtime
+
+
+def _sign_in_with(wallet: Wallet) -> Callable[[Callable[[str], str]], Awaitable[tuple[str, str]]]:
+    async def sign_in(build: Callable[[str], str]) -> tuple[str, str]:
+        return wallet.address, await wallet.sign_in(build(wallet.address))
+
+    return sign_in
 
 
 def _build_links(settings: HostedSettings, now: Callable[[], float]) -> VideoLinks:

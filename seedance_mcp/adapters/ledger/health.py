@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from seedance_mcp.adapters.ledger.driver import Queries
-from seedance_mcp.adapters.ledger.postgres_migrations import SCRIPTS
+from seedance_mcp.adapters.ledger.postgres_migrations import SCRIPTS, Versions
 
 _DURABLE = ("on", "remote_apply")
 """Values of `synchronous_commit` with which a commit is on disk, and on the standby's, before it is confirmed."""
 _SETTINGS = """
-    SELECT coalesce((SELECT max(version) FROM ledger_versions), 0) AS version,
+    SELECT coalesce((SELECT max(number) FROM ledger_scripts), 0) AS latest_version,
+           coalesce((SELECT max(version) FROM ledger_versions), 0) AS oldest_version,
            CASE WHEN pg_is_in_recovery() THEN 1 ELSE 0 END AS in_recovery,
            current_setting('fsync') AS fsync,
            current_setting('synchronous_commit') AS synchronous_commit,
@@ -30,7 +31,7 @@ class HealthQueries(Queries):
         row = await self._one(_SETTINGS)
         if row is None:
             return ["The database answers with nothing."]
-        problems = _judge_version(int(row["version"]))
+        problems = _judge_versions(Versions(int(row["latest_version"]), int(row["oldest_version"])))
         if row["in_recovery"]:
             return [*problems, "The database is in recovery: it is a standby, or not yet restored."]
         if row["fsync"] != "on":
@@ -54,7 +55,13 @@ class HealthQueries(Queries):
         return [] if value == "on" else [f"synchronous_commit is {value} in writing transactions."]
 
 
-def _judge_version(version: int) -> list[str]:
-    if version == len(SCRIPTS):
-        return []
-    return [f"The ledger has version {version}; this program needs {len(SCRIPTS)}. Run seedance-mcp migrate."]
+def _judge_versions(versions: Versions) -> list[str]:
+    if versions.is_too_new:
+        return [
+            f"The ledger needs version {versions.oldest} of seedance-mcp's ledger; this program has {len(SCRIPTS)}."
+        ]
+    if versions.is_behind:
+        return [
+            f"The ledger has version {versions.latest}; this program needs {len(SCRIPTS)}. Run seedance-mcp migrate."
+        ]
+    return []

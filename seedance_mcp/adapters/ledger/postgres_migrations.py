@@ -1,6 +1,12 @@
 """Migrations of the PostgreSQL ledger: numbered SQL scripts, run by `seedance-mcp migrate` alone.
 
-A replica compares the version and does not start on another one. A published script is never changed.
+A ledger has two numbers, so that replicas of two versions can share it while they are replaced one by one. Its version
+is the number of its latest script (table `ledger_scripts`). Its oldest version is the first one whose programs still
+work with it (table `ledger_versions`, which the first programs compared with their own version).
+
+A program uses a ledger if the ledger has all scripts of the program, and the program is not older than the oldest
+version. So a script only adds (`tests/adapters/ledger/test_migrations.py` checks it). What no program reads any more
+is taken away later, by a script that raises `OLDEST_VERSION`. A published script is never changed.
 """
 
 from __future__ import annotations
@@ -23,12 +29,17 @@ from seedance_mcp.adapters.ledger.postgres_driver import (
 from seedance_mcp.core.errors import LedgerError
 from seedance_mcp.core.next_steps import Command, NextStep
 
-SCRIPTS = ("001_ledger.sql",)
-"""Append only: the table `ledger_versions` has the number of each one that a database has had."""
+SCRIPTS = ("001_ledger.sql", "002_versions.sql")
+"""Append only: the table `ledger_scripts` has the number of each one that a database has had."""
+OLDEST_VERSION = 1
+"""The oldest version whose programs work with a ledger that has all scripts. Raising it ends rolling updates from
+earlier versions: all replicas must know the new one before `migrate` runs."""
 _SCRIPTS_DIR = Path(__file__).parent / "postgres_schema"
 _LOCK = 0x5EEDA9CE
 """Number of the advisory lock under which one process migrates."""
 _MIGRATE_LOCK_SECONDS = 60
+_TABLE_LOCK_SECONDS = 5
+"""How long a script waits for a table. Replicas that need the table in the meantime wait behind it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,23 +50,45 @@ class Migrated:
     after: int
 
 
+@dataclass(frozen=True, slots=True)
+class Versions:
+    """The two numbers of a ledger.
+
+    Attributes:
+        latest: Number of its latest script; 0 without a ledger.
+        oldest: The oldest version whose programs work with it.
+    """
+
+    latest: int
+    oldest: int
+
+    @property
+    def is_behind(self) -> bool:
+        """Return True if scripts of this program are missing."""
+        return self.latest < len(SCRIPTS)
+
+    @property
+    def is_too_new(self) -> bool:
+        """Return True if this program no longer works with it."""
+        return self.oldest > len(SCRIPTS)
+
+
 async def check_version(url: str) -> None:
-    """Raise unless a database has the version of the schema that this program needs.
+    """Raise unless this program works with the version of a database's schema.
 
     Raises:
-        LedgerError: It has none, an older or a newer one, or cannot be reached.
+        LedgerError: It has none, an older one, or one that is too new, or cannot be reached.
     """
     name = describe_database(url)
     async with connect(url) as connection:
         with translate_errors(name):
-            version = await _read_version(connection)
-    if version < len(SCRIPTS):
-        what = (
-            "has no ledger yet" if version == 0 else f"has version {version} of the ledger; this needs {len(SCRIPTS)}"
-        )
-        raise LedgerError(f"The database {name} {what}.", NextStep("Run once: {0}", Command("migrate")))
-    if version > len(SCRIPTS):
+            versions = await _read_versions(connection)
+    if versions.is_too_new:
         raise _newer_error(name)
+    if versions.is_behind:
+        latest = versions.latest
+        what = "has no ledger yet" if latest == 0 else f"has version {latest} of the ledger; this needs {len(SCRIPTS)}"
+        raise LedgerError(f"The database {name} {what}.", NextStep("Run once: {0}", Command("migrate")))
 
 
 @asynccontextmanager
@@ -103,25 +136,41 @@ async def _migrate(connection: Connection, name: str) -> Migrated:
     await connection.execute(f"SET LOCAL lock_timeout = '{_MIGRATE_LOCK_SECONDS}s'".encode())
     await connection.execute("SET LOCAL synchronous_commit = on")
     await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
-    before = await _read_version(connection)
-    if before == 0 and await _has_tables(connection):
+    before = await _read_versions(connection)
+    if before.latest == 0 and await _has_tables(connection):
         raise LedgerError(f"The database {name} has tables of something else.", "Name an empty database.")
-    if before > len(SCRIPTS):
+    if before.is_too_new:
         raise _newer_error(name)
-    for number, script in enumerate(SCRIPTS[before:], start=before + 1):
+    await connection.execute(f"SET LOCAL lock_timeout = '{_TABLE_LOCK_SECONDS}s'".encode())
+    for script in SCRIPTS[before.latest :]:
         await connection.execute((_SCRIPTS_DIR / script).read_bytes())
-        await connection.execute("INSERT INTO ledger_versions VALUES (%s, now())", (number,))
-    return Migrated(before, len(SCRIPTS))
+    if before.is_behind:
+        await _write_versions(connection, before)
+    return Migrated(before.latest, max(before.latest, len(SCRIPTS)))
 
 
-async def _read_version(connection: Connection) -> int:
-    cursor = await connection.execute("SELECT to_regclass('ledger_versions') IS NOT NULL AS found")
+async def _write_versions(connection: Connection, before: Versions) -> None:
+    for number in range(before.latest + 1, len(SCRIPTS) + 1):
+        await connection.execute("INSERT INTO ledger_scripts VALUES (%s, now())", (number,))
+    if before.oldest < OLDEST_VERSION:
+        await connection.execute("INSERT INTO ledger_versions VALUES (%s, now())", (OLDEST_VERSION,))
+
+
+async def _read_versions(connection: Connection) -> Versions:
+    oldest = await _read_number(connection, "ledger_versions", "version")
+    latest = await _read_number(connection, "ledger_scripts", "number")
+    return Versions(latest or min(oldest, 1), oldest)  # the first programs did not list their one script
+
+
+async def _read_number(connection: Connection, table: str, column: str) -> int:
+    """Return the highest number in a table; 0 if it is empty or not there."""
+    cursor = await connection.execute("SELECT to_regclass(%s) IS NOT NULL AS found", (table,))
     row = await cursor.fetchone()
     if row is None or not row["found"]:
         return 0
-    cursor = await connection.execute("SELECT coalesce(max(version), 0) AS version FROM ledger_versions")
+    cursor = await connection.execute(f"SELECT coalesce(max({column}), 0) AS number FROM {table}".encode())  # noqa: S608
     row = await cursor.fetchone()
-    return 0 if row is None else int(row["version"])
+    return 0 if row is None else int(row["number"])
 
 
 async def _has_tables(connection: Connection) -> bool:

@@ -100,11 +100,11 @@ async def test_migrating_twice_changes_nothing(empty_url: str) -> None:
 
 
 async def test_processes_that_migrate_at_once_make_one_ledger(empty_url: str) -> None:
-    from seedance_mcp.adapters.ledger.postgres_migrations import migrate
+    from seedance_mcp.adapters.ledger.postgres_migrations import SCRIPTS, migrate
 
     done = await asyncio.gather(*(migrate(empty_url) for _ in range(4)))
 
-    assert sorted(one.before for one in done) == [0, 1, 1, 1]
+    assert sorted(one.before for one in done) == [0, len(SCRIPTS), len(SCRIPTS), len(SCRIPTS)]
 
 
 async def test_a_newer_ledger_is_not_touched(url: str) -> None:

@@ -329,8 +329,9 @@ class Shop:
         began = time.monotonic()
         arguments = {"image": draw_picture(order.picture), "prompt": order.prompt, "wait_seconds": WAIT_SECONDS}
         while time.monotonic() - began < ORDER_SECONDS:
+            called = time.monotonic()
             answer = await client.call("animate_image", **arguments)
-            order.calls += 1
+            order.history.append(f"{time.monotonic() - called:.1f} s {answer.code or answer.fields.get('status')}")
             self.answers[answer.code or str(answer.fields.get("status"))] += 1
             if answer.code == "budget_exceeded":
                 order.refused = answer.code
@@ -401,7 +402,7 @@ def _check_orders(found: Audit, plan: Plan, shop: Shop) -> None:
 def _list_late(shop: Shop) -> list[str]:
     """Return the orders that waited for too long, in words."""
     return [
-        f"waited for {order.wait_seconds:.1f} s: {order.prompt!r} ({order.calls} calls, {dict(order.failures)})"
+        f"waited for {order.wait_seconds:.1f} s: {order.prompt!r} ({', '.join(order.history)}; {dict(order.failures)})"
         for order in shop.orders
         if order.wait_seconds > allowed_seconds(shop.calm_seconds)
     ]

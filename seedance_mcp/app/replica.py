@@ -22,7 +22,6 @@ from seedance_mcp.adapters.ledger.claims import (
     UNSAVED_CHANNEL,
     WANTED_CHANNEL,
 )
-from seedance_mcp.adapters.ledger.leases import RENEW_SECONDS
 from seedance_mcp.adapters.ledger.listening import listen
 from seedance_mcp.adapters.ledger.postgres import PostgresLedger
 from seedance_mcp.adapters.ledger.postgres_driver import PoolSettings
@@ -30,6 +29,7 @@ from seedance_mcp.app.parts import Parts
 from seedance_mcp.app.polling import build_downloader, build_poller, expect_seconds
 from seedance_mcp.core.errors import LedgerError
 from seedance_mcp.core.records import Job, Payment
+from seedance_mcp.jobs.dead_replicas import DeadReplicas
 from seedance_mcp.jobs.leading import JobOwner, PollLeader
 from seedance_mcp.jobs.leases import LeaseKeeper
 from seedance_mcp.jobs.problems import write_problem
@@ -44,6 +44,8 @@ if TYPE_CHECKING:
 
 POOL = PoolSettings(connections_max=4, wait_seconds=3)
 """Connections of the background tasks, beside those of the calls and the one that listens."""
+LOOK_SECONDS = 1
+"""Pause between two looks for what dead replicas left."""
 FAULT_SECONDS = 5
 """Pause after a fault of our own in one of the tasks."""
 
@@ -84,7 +86,7 @@ class Replica:
         """
         tasks: list[Callable[[], Awaitable[None]]] = [
             self.keeper.run,
-            partial(listen, self.listen_url, CHANNELS, self._hear),
+            partial(listen, self.listen_url, CHANNELS, self._hear, owner=self.ledger.owner),
             self.follower.board.run,
             self.follower.leader.run,
             self.saver.run,
@@ -116,13 +118,14 @@ class Replica:
             self.saver.hear()
 
     async def _take_over_left(self, take_over: TakeOver) -> None:
-        wallet = self.follower.leader.owner.wallet
+        wallet, dead = self.follower.leader.owner.wallet, DeadReplicas(self.ledger)
         while True:
             with suppress(LedgerError):  # read again in a moment
+                await dead.end_leases()
                 for payment in await self.ledger.list_left_payments(wallet):
                     log.warning("Payment %d was left by another server.", payment.id)
                     await take_over(payment)
-            await anyio.sleep(RENEW_SECONDS)
+            await anyio.sleep(LOOK_SECONDS)
 
 
 @asynccontextmanager

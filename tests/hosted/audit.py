@@ -62,7 +62,7 @@ class Order:
         job_id: What the caller was told, once it was.
         refused: Code of the refusal that ended it, if one did.
         wait_seconds: From the first call to the finished video.
-        calls: How many it took.
+        history: How long each call took, and what came of it.
         failures: Codes of the calls that failed.
         videos: Addresses of the video that the caller was told.
     """
@@ -73,7 +73,7 @@ class Order:
     job_id: str | None = None
     refused: str | None = None
     wait_seconds: float = 0
-    calls: int = 0
+    history: list[str] = field(default_factory=list[str])
     failures: Counter[str] = field(default_factory=Counter[str])
     problems: list[str] = field(default_factory=list[str])
 

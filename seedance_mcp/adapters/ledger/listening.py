@@ -13,6 +13,7 @@ import anyio
 import psycopg
 
 from seedance_mcp.adapters.ledger.postgres_migrations import connect
+from seedance_mcp.adapters.ledger.sessions import name_session
 from seedance_mcp.core.errors import LedgerError
 
 RECONNECT_SECONDS = 1
@@ -24,15 +25,17 @@ Heard = Callable[[str, str], None]
 """Told a channel and what was said on it; two empty texts after each new connection."""
 
 
-async def listen(url: str, channels: Sequence[str], heard: Heard) -> None:
+async def listen(url: str, channels: Sequence[str], heard: Heard, *, owner: str) -> None:
     """Listen on channels until cancelled.
 
     Args:
         url: The database, without a pooler in between.
         channels: Their names.
         heard: See `Heard`; must not raise.
+        owner: Our name in leases: others see by this connection that we live.
     """
-    statement = "; ".join(f"LISTEN {channel}" for channel in channels).encode()
+    settings = f"SELECT set_config('application_name', '{name_session(owner)}', false)"
+    statement = "; ".join([settings, *(f"LISTEN {channel}" for channel in channels)]).encode()
     is_told = False
     while True:
         try:

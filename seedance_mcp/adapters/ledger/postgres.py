@@ -22,6 +22,7 @@ from seedance_mcp.adapters.ledger.payments import PaymentQueries
 from seedance_mcp.adapters.ledger.postgres_driver import IDLE_SECONDS, LOCK_SECONDS, PoolSettings, PostgresDriver
 from seedance_mcp.adapters.ledger.postgres_migrations import check_version
 from seedance_mcp.adapters.ledger.quotes import QuoteQueries
+from seedance_mcp.adapters.ledger.sessions import SessionQueries
 from seedance_mcp.adapters.ledger.slots import SlotQueries
 from seedance_mcp.adapters.ledger.tokens import TokenQueries
 from seedance_mcp.adapters.ledger.uploads import UploadQueries
@@ -54,6 +55,7 @@ class PostgresLedger(
     JobQueries,
     UploadQueries,
     LeaseQueries,
+    SessionQueries,
     ClaimQueries,
     QuoteQueries,
     ObjectQueries,

@@ -3,6 +3,7 @@
 import time
 from collections.abc import AsyncGenerator, Generator
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import TYPE_CHECKING
 
 import anyio
@@ -253,7 +254,7 @@ async def test_each_change_of_a_job_is_heard_by_replicas(replicas: list["Postgre
     ledger = replicas[0]
     with anyio.fail_after(SECONDS):
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(listen, url, CHANNELS, hear)
+            tasks.start_soon(partial(listen, url, CHANNELS, hear, owner="a"))
             await until(("", ""))
             await add_job(ledger, "j", ended=True)
             await until(("seedance_jobs", "j"), ("seedance_unsaved", "j"))

@@ -108,7 +108,7 @@ class Load:
                 answer = await client.call(
                     "animate_image", image=draw_picture(order.picture), prompt=order.prompt, wait_seconds=8
                 )
-                order.calls += 1
+                order.history.append(answer.code or str(answer.fields.get("status")))
                 if answer.fields.get("status") == "complete":
                     order.job_id = str(answer.fields["job_id"])
                 elif answer.code == "budget_exceeded":

@@ -14,10 +14,16 @@ from dataclasses import dataclass
 import anyio
 import httpx
 
-from seedance_mcp.adapters.http.transport import CONNECT_SECONDS, find_proxy, open_client_through, translating
+from seedance_mcp.adapters.http.transport import (
+    CONNECT_SECONDS,
+    find_proxy,
+    open_client_through,
+    read_response,
+    translating,
+)
 from seedance_mcp.core.errors import StudioRejectedError, StudioUnreachableError
 from seedance_mcp.core.texts import quote_text
-from seedance_mcp.core.wire.responses import quote_url
+from seedance_mcp.core.wire.responses import Response, quote_url
 
 REDIRECTS_MAX = 5
 ADDRESSES_MAX = 4
@@ -97,6 +103,21 @@ class PublicUrlFetcher:
                     if number == len(checked.addresses):
                         raise
         raise AssertionError("unreachable: the last address returns or raises")
+
+    async def exchange(self, url: str, *, loopback_allowed: bool, timeout_seconds: float) -> Response:
+        """Send a GET without credentials for a small document; follow no redirect.
+
+        Raises:
+            StudioRejectedError: The address may not be called.
+            StudioUnreachableError: No answer in time.
+            StudioProtocolError: Larger than `JSON_BYTES_MAX`, or in an encoding that was not requested.
+        """
+        with translating(url), anyio.fail_after(timeout_seconds):
+            response = await self.open(await self.check(url, loopback_allowed=loopback_allowed))
+            try:
+                return await read_response(response, url)
+            finally:
+                await response.aclose()
 
     async def check(self, url: str, *, loopback_allowed: bool) -> CheckedUrl:
         """Check that a URL is https to a public address, or on loopback if that is allowed.

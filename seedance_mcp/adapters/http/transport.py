@@ -122,12 +122,18 @@ async def exchange(
         async with client.stream(
             method, url, content=body, headers={**sent, **(headers or {})}, timeout=timeout_seconds
         ) as response:
-            data = await read_bounded(response, JSON_BYTES_MAX, f"The answer of {quote_url(url)}")
-            return Response(
-                status=response.status_code,
-                headers=[(name.lower(), value) for name, value in response.headers.multi_items()],
-                body=data,
-            )
+            return await read_response(response, url)
+
+
+async def read_response(response: httpx.Response, url: str) -> Response:
+    """Read an answer whole.
+
+    Raises:
+        StudioProtocolError: Larger than `JSON_BYTES_MAX`, or in an encoding that was not requested.
+    """
+    data = await read_bounded(response, JSON_BYTES_MAX, f"The answer of {quote_url(url)}")
+    headers = [(name.lower(), value) for name, value in response.headers.multi_items()]
+    return Response(status=response.status_code, headers=headers, body=data)
 
 
 def read_retry_after(response: Response, now: float) -> float | None:

@@ -28,11 +28,15 @@ class Caller:
         id: Identifies it in the ledger and in idempotency keys; never changes. Empty for the owner.
         name: The owner's name of it.
         scopes: What it may do; see `SCOPES`.
+        obtainable: Scopes that the owner gave it and its token has not: another token would.
+        needs_cap: True if it may buy only once a cap limits what it spends.
     """
 
     id: str
     name: str
     scopes: frozenset[str]
+    obtainable: frozenset[str] = frozenset()
+    needs_cap: bool = False
 
     @property
     def is_admin(self) -> bool:
@@ -63,6 +67,11 @@ class CallerCaps:
     max_per_month_micro_usdc: int | None = None
     max_total_micro_usdc: int | None = None
     max_open: int | None = None
+
+    @property
+    def limits_spending(self) -> bool:
+        """Return True if an amount is capped; a number of open purchases limits none."""
+        return any(cap is not None for name, cap in asdict(self).items() if name != "max_open")
 
 
 NO_CAPS = CallerCaps()

@@ -15,6 +15,7 @@ from seedance_mcp.adapters.ledger.driver import Driver
 from seedance_mcp.adapters.ledger.figures import FigureQueries
 from seedance_mcp.adapters.ledger.freezes import find_freeze
 from seedance_mcp.adapters.ledger.health import HealthQueries
+from seedance_mcp.adapters.ledger.identities import IdentityQueries
 from seedance_mcp.adapters.ledger.jobs import JobQueries
 from seedance_mcp.adapters.ledger.leases import FencedDriver, Lease, LeaseQueries, check_lease
 from seedance_mcp.adapters.ledger.objects import ObjectQueries
@@ -61,6 +62,7 @@ class PostgresLedger(
     ObjectQueries,
     SlotQueries,
     TokenQueries,
+    IdentityQueries,
     HealthQueries,
     FigureQueries,
 ):

@@ -7,6 +7,7 @@ import secrets
 from dataclasses import asdict
 
 from seedance_mcp.adapters.ledger.driver import Queries, Row, Session
+from seedance_mcp.core.access_tokens import has_identity
 from seedance_mcp.core.callers import (
     TOKEN_BYTES,
     Caller,
@@ -21,9 +22,10 @@ from seedance_mcp.core.errors import ConfigError
 
 _NOW = "CAST(extract(epoch FROM clock_timestamp()) AS DOUBLE PRECISION)"
 _VALID = f"tokens.revoked_at IS NULL AND (tokens.until IS NULL OR tokens.until > {_NOW})"
-_ENTRIES = f"""
+ENTRIES = f"""
     SELECT callers.*, budgets.*, (SELECT count(*) FROM tokens WHERE caller = callers.id AND {_VALID}) AS tokens
     FROM callers JOIN budgets ON budgets.scope = callers.id"""  # noqa: S608 - constants
+"""Each caller with its caps and the number of its valid tokens."""
 _LIST = "Run: seedance-mcp callers list"
 
 
@@ -66,21 +68,16 @@ class TokenQueries(Queries):
         """
         token = make_token()
         async with self._driver.transaction() as session:
-            row = await session.fetch_one(
-                f"""INSERT INTO callers (id, name, scopes, created_at) VALUES (:id, :name, :scopes, {_NOW})
-                    ON CONFLICT DO NOTHING RETURNING id""",  # noqa: S608 - a constant
-                {"id": secrets.token_hex(8), "name": name, "scopes": write_scopes(scopes)},
-            )
-            if row is None:
+            caller = Caller(secrets.token_hex(8), name, scopes)
+            if not await insert_caller(session, caller):
                 raise ConfigError(f"There is a caller {name} already.", "Choose another name, or change its limits.")
-            await session.execute("INSERT INTO budgets (scope) VALUES (:id)", {"id": row["id"]})
-            await _set_caps(session, row["id"], caps)
-            await _insert_token(session, row["id"], token)
+            await set_caps(session, caller.id, caps)
+            await _insert_token(session, caller.id, token)
         return token
 
     async def list_callers(self) -> list[CallerEntry]:
         """Return all callers by name, also those that were revoked."""
-        return [_read_entry(row) for row in await self._all(f"{_ENTRIES} ORDER BY lower(name), created_at")]
+        return [read_entry(row) for row in await self._all(f"{ENTRIES} ORDER BY lower(name), created_at")]
 
     async def find_entry(self, name: str) -> CallerEntry:
         """Return a caller by its name.
@@ -99,18 +96,23 @@ class TokenQueries(Queries):
         """
         found = await self.find_entry(name)
         async with self._driver.transaction(budget_of=found.caller.id) as session:
-            await _set_caps(session, found.caller.id, caps)
+            await set_caps(session, found.caller.id, caps)
             return await _find_entry(session, name)
 
     async def rotate_token(self, name: str, *, overlap_seconds: float) -> Token:
         """Make a new token for a caller. Its other tokens end after the overlap, or when they did before.
 
         Raises:
-            ConfigError: There is no such caller.
+            ConfigError: There is no such caller, or its tokens are not ours.
         """
         token = make_token()
         async with self._driver.transaction() as session:
             found = await _find_entry(session, name)
+            if has_identity(found.caller.id):
+                raise ConfigError(
+                    f"The tokens of {found.caller.name} come from the authorization server.",
+                    f"End them there, or end the caller: seedance-mcp callers revoke {found.caller.name}",
+                )
             await session.execute(
                 f"""UPDATE tokens SET until = least(coalesce(until, {_NOW} + :seconds), {_NOW} + :seconds)
                     WHERE caller = :caller AND revoked_at IS NULL""",  # noqa: S608 - a constant
@@ -136,13 +138,25 @@ class TokenQueries(Queries):
         return found
 
 
+async def insert_caller(session: Session, caller: Caller) -> bool:
+    """Add a caller with its budget; returns False if there is one of this id or name."""
+    added = await session.execute(
+        f"""INSERT INTO callers (id, name, scopes, created_at) VALUES (:id, :name, :scopes, {_NOW})
+            ON CONFLICT DO NOTHING""",  # noqa: S608 - a constant
+        {"id": caller.id, "name": caller.name, "scopes": write_scopes(caller.scopes)},
+    )
+    if added:
+        await session.execute("INSERT INTO budgets (scope) VALUES (:id)", {"id": caller.id})
+    return added == 1
+
+
 async def _find_entry(session: Session, name: str) -> CallerEntry:
     row = await session.fetch_one(
-        f"{_ENTRIES} WHERE lower(name) = lower(:name) AND callers.revoked_at IS NULL", {"name": name}
+        f"{ENTRIES} WHERE lower(name) = lower(:name) AND callers.revoked_at IS NULL", {"name": name}
     )
     if row is None:
         raise ConfigError(f"There is no caller {name[:64]!r}.", _LIST)
-    return _read_entry(row)
+    return read_entry(row)
 
 
 async def _insert_token(session: Session, caller: str, token: Token) -> None:
@@ -152,7 +166,8 @@ async def _insert_token(session: Session, caller: str, token: Token) -> None:
     )
 
 
-async def _set_caps(session: Session, caller: str, caps: CallerCaps) -> None:
+async def set_caps(session: Session, caller: str, caps: CallerCaps) -> None:
+    """Set all caps of a caller."""
     changes = ", ".join(f"{name} = :{name}" for name in asdict(caps))
     await session.execute(f"UPDATE budgets SET {changes} WHERE scope = :scope", {"scope": caller, **asdict(caps)})  # noqa: S608 - fields
 
@@ -161,7 +176,8 @@ def _read_caller(row: Row) -> Caller:
     return Caller(row["id"], row["name"], parse_scopes(row["scopes"]))
 
 
-def _read_entry(row: Row) -> CallerEntry:
+def read_entry(row: Row) -> CallerEntry:
+    """Return a row of `ENTRIES`."""
     return CallerEntry(
         caller=_read_caller(row),
         caps=CallerCaps(**{name: row[name] for name in CallerCaps.__dataclass_fields__}),

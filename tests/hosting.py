@@ -7,11 +7,11 @@ import secrets
 import subprocess
 import sys
 import threading
-from collections.abc import AsyncGenerator, Generator, Iterator
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import anyio
 import httpx
@@ -29,6 +29,7 @@ END_SECONDS = 90
 CALL_SECONDS = 60
 ACCEPT = {"accept": "application/json, text/event-stream"}
 MODERN = "2026-07-28"
+T = TypeVar("T")
 ADDRESS = re.compile(r"Serving MCP at (http://\S+)/mcp")
 
 
@@ -151,13 +152,18 @@ def read_records(lines: "Iterator[str] | Any") -> Generator[dict[str, Any]]:
             yield {"message": line.rstrip()}
 
 
-async def add_caller(url: str, name: str, *, scopes: str = "read,spend", caps: CallerCaps = NO_CAPS) -> str:
-    """Add a caller to a database; returns its token."""
+async def work_on(url: str, work: Callable[[PostgresLedger], Awaitable[T]]) -> T:
+    """Open the ledger in a database, work on it, and close it."""
     ledger = await PostgresLedger.open(url)
     try:
-        return (await ledger.add_caller(name, parse_scopes(scopes), caps)).text
+        return await work(ledger)
     finally:
         await ledger.close()
+
+
+async def add_caller(url: str, name: str, *, scopes: str = "read,spend", caps: CallerCaps = NO_CAPS) -> str:
+    """Add a caller to a database; returns its token."""
+    return (await work_on(url, lambda ledger: ledger.add_caller(name, parse_scopes(scopes), caps))).text
 
 
 async def wait_for_readiness(server: Server, *, ready: bool = True) -> list[str]:

@@ -12,7 +12,10 @@ import typer
 
 from seedance_mcp.app.opening import open_shared_ledger
 from seedance_mcp.cli.console import AsJson, put, read_environ, say, words
+from seedance_mcp.config.hosted import read_issuer
 from seedance_mcp.config.settings import read_settings
+from seedance_mcp.config.sources import Source
+from seedance_mcp.core.access_tokens import SUBJECT_CHARACTERS_MAX, Identity, has_identity, identify
 from seedance_mcp.core.callers import CallerCaps, CallerEntry, Token, is_name, parse_scopes, write_scopes
 from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.core.money import format_usdc, parse_usdc
@@ -49,8 +52,11 @@ def add(
     max_total: Total = None,
     max_open: Open = None,
     scopes: Annotated[str, typer.Option(help="What it may do: read, spend, admin.")] = "read,spend",
+    subject: Annotated[
+        str | None, typer.Option(help="The `sub` of its OAuth tokens, with SEEDANCE_AUTH=oauth.", show_default=False)
+    ] = None,
 ) -> None:
-    """Add a caller and print its token, once. Only the token's hash is stored."""
+    """Add a caller and print its token, once. Only the token's hash is stored. With --subject there is no token."""
     if not is_name(name):
         raise ConfigError(
             f"{name[:64]!r} is not a name for a caller.",
@@ -61,8 +67,12 @@ def add(
         allowed = parse_scopes(scopes)
     except ValueError as exc:
         raise ConfigError(f"--scopes: {exc}.", "Write, for example, --scopes read,spend.") from None
-    token = _work(lambda ledger: ledger.add_caller(name, allowed, caps))
-    _show_token(token, f"{name} may {' and '.join(write_scopes(allowed).split(','))}.")
+    sentence, identity = f"{name} may {' and '.join(write_scopes(allowed).split(','))}.", _find_identity(subject)
+    if identity is None:
+        _show_token(_work(lambda ledger: ledger.add_caller(name, allowed, caps)), sentence)
+        return
+    _work(lambda ledger: ledger.admit(identity, name, allowed, caps))
+    words.print(f"{sentence} Its tokens come from the authorization server.", markup=False)
 
 
 @app.command(name="list")
@@ -76,6 +86,7 @@ def list_callers(as_json: AsJson = False) -> None:
         ended = "" if entry.revoked_at is None else f", revoked {_write_time(entry.revoked_at)}"
         scopes = write_scopes(entry.caller.scopes)
         tokens = f"{entry.tokens} valid {'token' if entry.tokens == 1 else 'tokens'}"
+        tokens = "OAuth" if has_identity(entry.caller.id) else tokens
         typer.echo(f"{entry.caller.name}: {scopes}; {describe_caps(entry.caps)}; {tokens}{ended}")
     if not entries:
         words.print("There are no callers. Add one: seedance-mcp callers add NAME")
@@ -127,7 +138,8 @@ def revoke(name: Name, as_json: AsJson = False) -> None:
     if as_json:
         say({"name": entry.caller.name, "id": entry.caller.id, "revoked": True})
         return
-    words.print(f"{entry.caller.name} has no valid token any more. Its payments and jobs stay.", markup=False)
+    has_ended = "is refused with every token" if has_identity(entry.caller.id) else "has no valid token any more"
+    words.print(f"{entry.caller.name} {has_ended}. Its payments and jobs stay.", markup=False)
     words.print("A running server forgets a token within 15 seconds.")
 
 
@@ -145,6 +157,30 @@ def describe_caps(caps: CallerCaps) -> str:
     ]
     named += [] if caps.max_open is None else [f"{caps.max_open} open"]
     return ", ".join(named) or "no caps of its own"
+
+
+def _find_identity(subject: str | None) -> Identity | None:
+    """Return whom an OAuth subject means; None where callers have our own tokens.
+
+    Raises:
+        ConfigError: The subject and the kind of tokens that the settings name do not fit.
+    """
+    issuer = read_issuer(Source.open(read_environ(sandbox=False)))
+    if issuer is None and subject is not None:
+        raise ConfigError(
+            "--subject is for OAuth tokens, and SEEDANCE_AUTH is tokens.",
+            "Set SEEDANCE_AUTH and SEEDANCE_OAUTH_ISSUER as for the servers, or leave the option out.",
+        )
+    if issuer is not None and subject is None:
+        raise ConfigError(
+            "SEEDANCE_AUTH is oauth, so that servers accept no token of this command.",
+            "Name the subject of the caller's tokens: --subject SUB",
+        )
+    if issuer is None or subject is None:
+        return None
+    if not 0 < len(subject) <= SUBJECT_CHARACTERS_MAX:
+        raise ConfigError(f"--subject has no or more than {SUBJECT_CHARACTERS_MAX} characters.", "Correct it.")
+    return identify(issuer, "sub", subject)
 
 
 def _work(work: Callable[[PostgresLedger], Awaitable[T]]) -> T:
@@ -211,6 +247,7 @@ def _describe(entry: CallerEntry) -> dict[str, object]:
         "name": entry.caller.name,
         "id": entry.caller.id,
         "scopes": write_scopes(entry.caller.scopes).split(","),
+        "auth": "oauth" if has_identity(entry.caller.id) else "tokens",
         **asdict(entry.caps),
         "tokens": entry.tokens,
         "created_at": _write_time(entry.created_at),

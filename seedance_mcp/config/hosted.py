@@ -73,6 +73,7 @@ class HostedSettings:
         caller_scope: Whether each caller has its own purchases, or all callers share theirs.
         caller_caps: Caps of a caller for whom the owner has set no others.
         calls_per_minute: Most tool calls of a caller in a minute at one server.
+        oauth_issuer: Whose OAuth tokens callers send; None where they send our own.
     """
 
     owner: Settings
@@ -88,6 +89,12 @@ class HostedSettings:
     caller_scope: CallerScope
     caller_caps: CallerCaps
     calls_per_minute: int
+    oauth_issuer: str | None = None
+
+    @property
+    def resource(self) -> str:
+        """Return the URL of MCP, for which an OAuth token must be. Source: RFC 8707, section 2."""
+        return f"{self.public_url}/mcp"
 
     @property
     def public_url(self) -> str:
@@ -129,7 +136,6 @@ def read_hosted_settings(environ: Mapping[str, str]) -> HostedSettings:
     owner = read_settings(environ)
     source = Source.open(environ)
     _check_owner(source, owner)
-    _check_auth(source)
     listen = _read_listen(source, "HTTP_LISTEN") or _parse_listen(LISTEN_DEFAULT, LISTEN_DEFAULT)
     public_url = _read_public_url(source, listen)
     keys = _read_keys(source)
@@ -149,6 +155,7 @@ def read_hosted_settings(environ: Mapping[str, str]) -> HostedSettings:
         calls_per_minute=_read_number(
             source, "CALLER_CALLS_PER_MINUTE", CALLS_PER_MINUTE_DEFAULT, 1, CALLS_PER_MINUTE_MAX
         ),
+        oauth_issuer=read_issuer(source),
     )
 
 
@@ -184,13 +191,28 @@ def _check_owner(source: Source, owner: Settings) -> None:
         )
 
 
-def _check_auth(source: Source) -> None:
-    if source.choice("AUTH", ("tokens", "oauth"), "tokens") == "oauth":
-        raise ConfigError(f"{source.where('AUTH')} is oauth, which is not supported yet.", "Set it to tokens.")
-    if source.is_set("OAUTH_ISSUER"):
+def read_issuer(source: Source) -> str | None:
+    """Return the issuer of the callers' tokens exactly as it is written, or None where they have our own.
+
+    Raises:
+        ConfigError: It is missing, or not an https URL, or set where our own tokens are used.
+    """
+    issuer, where = source.text("OAUTH_ISSUER"), source.where("OAUTH_ISSUER")
+    if source.choice("AUTH", ("tokens", "oauth"), "tokens") == "tokens":
+        if issuer is not None:
+            raise ConfigError(
+                f"{where} is set, but {PREFIX}AUTH is tokens.", f"Set {PREFIX}AUTH to oauth, or take this away."
+            )
+        return None
+    if issuer is None:
         raise ConfigError(
-            f"{source.where('OAUTH_ISSUER')} is set, but {PREFIX}AUTH is tokens.", "Take the setting away."
+            f"{source.where('AUTH')} is oauth, and {PREFIX}OAUTH_ISSUER is not set.",
+            "Set it to the issuer of the authorization server, as its metadata has it.",
         )
+    check_url(issuer, where, allow_loopback_http=True)
+    if "?" in issuer or "#" in issuer:
+        raise ConfigError(f"{where} has a query or a fragment.", "Write it as the metadata of the issuer has it.")
+    return issuer
 
 
 def _read_listen(source: Source, name: str) -> ListenAddress | None:

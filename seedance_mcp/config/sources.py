@@ -37,8 +37,8 @@ HOSTED_SETTINGS: dict[str, str] = {
     "LINK_SECONDS": "`serve`: how many seconds a link to a video works",
     "STATE_KEYS_FILE": "`serve`: file that all servers share, with one key of at least 32 bytes per line; "
     "the first seals what a client must bring back unchanged, all open it",
-    "AUTH": "`serve`: `tokens`; `oauth` is not supported yet",
-    "OAUTH_ISSUER": "`serve`: issuer of OAuth tokens; not supported yet",
+    "AUTH": "`serve`: `tokens` that `callers add` prints, or `oauth`: access tokens of an authorization server",
+    "OAUTH_ISSUER": "`serve`: issuer whose tokens are accepted, as its metadata has it; with `oauth` alone",
     "METRICS_LISTEN": "`serve`: `host:port` of `/metrics`; no metrics if unset",
     "DRAIN_SECONDS": "`serve`: how many seconds requests may go on after the request to end",
     "DATABASE_SINGLE": "`serve`: `on` or `off`: accept a database without a synchronous standby",

@@ -28,6 +28,7 @@ from starlette.routing import BaseRoute, Mount
 from starlette.types import ASGIApp
 
 from seedance_mcp.adapters.media.decoder import end_decoders
+from seedance_mcp.app.authorization import open_access_tokens
 from seedance_mcp.app.hosted import CallerRuntime, HostedRuntime, open_hosted
 from seedance_mcp.app.web import uploads, videos
 from seedance_mcp.config.hosted import HostedSettings, ListenAddress
@@ -36,16 +37,18 @@ from seedance_mcp.core.error_base import SeedanceError
 from seedance_mcp.core.errors import ConfigError, InternalError
 from seedance_mcp.core.installation import describe_install
 from seedance_mcp.server import State, assemble_server, guard
-from seedance_mcp.server.auth import TokenVerifier, find_caller
+from seedance_mcp.server.auth import Challenger, TokenVerifier, Verifier, find_caller
 from seedance_mcp.server.draining import Drain, DrainingServer, QuietServer, build_config, drain
 from seedance_mcp.server.http import BODY_BYTES_MAX, Access, authenticate, build_app
 from seedance_mcp.server.limits import SPENDING_TOOLS, CallLimiter, check_rate, check_scope
+from seedance_mcp.server.oauth import OAuthVerifier, build_metadata_routes, find_metadata_url
 from seedance_mcp.server.protocol import BoundedProtocol
 from seedance_mcp.server.readiness import Readiness
 from seedance_mcp.server.resources import make_publisher
 from seedance_mcp.server.subscriptions import CallerBus
 
 if TYPE_CHECKING:
+    from seedance_mcp.adapters.oauth.tokens import AccessTokens
     from seedance_mcp.server.metrics import Metrics
 
 KEEP_ALIVE_SECONDS = 75
@@ -122,13 +125,14 @@ async def _opening(settings: HostedSettings, errors: list[SeedanceError]) -> Asy
         opened = open_hosted(settings, start=start, changed=make_publisher(bus, start))
         try:
             runtime = await stack.enter_async_context(opened)
+            tokens = await stack.enter_async_context(open_access_tokens(settings, start))
         except SeedanceError as exc:
             errors.append(exc)
             yield None
         else:
             bus.find_owner = runtime.ledger.find_owner
             bus.shares_jobs = runtime.settings.caller_scope == "team"
-            yield HostedServer(runtime, bus, start)
+            yield HostedServer(runtime, bus, start, tokens)
         finally:
             tasks.cancel_scope.cancel()
 
@@ -140,14 +144,20 @@ class HostedServer:
         runtime: What its callers share.
         bus: The subscriptions.
         start: Starts a background task.
+        tokens: Checks access tokens; None where callers send our own tokens.
     """
 
     def __init__(
-        self, runtime: HostedRuntime, bus: CallerBus, start: Callable[[Callable[[], Awaitable[None]]], object]
+        self,
+        runtime: HostedRuntime,
+        bus: CallerBus,
+        start: Callable[[Callable[[], Awaitable[None]]], object],
+        tokens: "AccessTokens | None",
     ) -> None:
         self._settings = runtime.settings
         self._runtime = runtime
         self._bus = bus
+        self._tokens = tokens
         self._streams = ListenHandler(bus)
         self._limiter = CallLimiter(runtime.settings.calls_per_minute)
         self._readiness = Readiness(runtime.list_database_problems, runtime.list_object_problems, start)
@@ -199,14 +209,25 @@ class HostedServer:
         return Metrics(self._runtime, lambda: self._readiness.is_draining)
 
     def _build_app(self, mcp: MCPServer[State]) -> ASGIApp:
+        issuer, resource = self._settings.oauth_issuer, self._settings.resource
         access = Access(
-            verifier=TokenVerifier(self._runtime.ledger.find_caller),
+            verifier=self._build_verifier(),
+            challenger=Challenger(None if issuer is None else find_metadata_url(resource)),
             drain=self._drain,
             readiness=self._readiness,
             hosts=self._settings.hosts,
             origins=self._settings.origins,
         )
-        return build_app(mcp.session_manager.handle_request, access, self._list_routes(access))
+        routes = [*self._list_routes(access), *([] if issuer is None else build_metadata_routes(resource, issuer))]
+        return build_app(mcp.session_manager.handle_request, access, routes)
+
+    def _build_verifier(self) -> Verifier:
+        ledger, defaults = self._runtime.ledger, self._settings.caller_caps
+        if self._tokens is None:
+            return TokenVerifier(ledger.find_caller)
+        if not defaults.limits_spending:
+            log.warning("No cap of callers is set: each buys nothing until `callers limit` gives it a cap.")
+        return OAuthVerifier(self._tokens.read, ledger.find_or_add, defaults=defaults)
 
     def _list_routes(self, access: Access) -> Sequence[BaseRoute]:
         """Return the routes of pictures and videos, also below the path of the public URL if no proxy takes it away."""

@@ -10,7 +10,7 @@ import re
 import secrets
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, cast
 
 import anyio
@@ -22,9 +22,10 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from seedance_mcp.app.logging import RequestFacts, current_request
+from seedance_mcp.core.access_tokens import AuthorizationServerError, TokenRefusedError
 from seedance_mcp.core.callers import Caller
 from seedance_mcp.core.errors import LedgerError
-from seedance_mcp.server.auth import TokenVerifier, build_challenge, build_user, read_bearer
+from seedance_mcp.server.auth import SCOPES_OF_USE, Challenger, Verifier, build_user, read_bearer
 from seedance_mcp.server.draining import RETRY_SECONDS, Drain
 from seedance_mcp.server.limits import SPENDING_TOOLS
 from seedance_mcp.server.readiness import Readiness
@@ -53,6 +54,7 @@ class Access:
 
     Attributes:
         verifier: Finds the caller of a token.
+        challenger: Tells a client without a valid token what it needs.
         drain: Knows whether the server is ending.
         readiness: Knows whether the server may be sent calls.
         hosts: Accepted values of `Host`, in lower case.
@@ -60,11 +62,12 @@ class Access:
         body_seconds: How long a client may take to send a body.
     """
 
-    verifier: TokenVerifier
+    verifier: Verifier
     drain: Drain
     readiness: Readiness
     hosts: frozenset[str]
     origins: frozenset[str]
+    challenger: Challenger = field(default_factory=Challenger)
     body_seconds: float = BODY_SECONDS
 
 
@@ -176,6 +179,9 @@ class McpEndpoint:
         if self._access.drain.is_closing and (refusal := _refuse_at_end(body)) is not None:
             await refusal(scope, receive, send)
             return
+        if "spend" in caller.obtainable and (refusal := _refuse_spending(body, self._access.challenger)) is not None:
+            await refusal(scope, receive, send)
+            return
         facts = current_request.get()
         if facts is not None:
             facts.caller = caller.name
@@ -184,21 +190,31 @@ class McpEndpoint:
 
 async def authenticate(scope: Scope, access: Access) -> Caller | Response:
     """Return the caller of a request, or the answer to one without a valid token."""
-    token = read_bearer(scope["headers"])
+    token, challenger = read_bearer(scope["headers"]), access.challenger
     if token is None:
-        return _challenge(401, build_challenge(), "Send a token in the header Authorization: Bearer sdn_…")
+        return _challenge(401, challenger.build(), challenger.hint)
+    description = "The token is unknown or revoked"
     try:
         caller = await access.verifier.verify(token)
     except LedgerError:
         return _refuse(503, None, "The ledger cannot be reached. Nothing was paid. Make the same call again.")
+    except AuthorizationServerError as exc:
+        text = "The authorization server cannot be asked about this token. Nothing was paid. Make the same call again."
+        return _refuse(503, None, text, exc.retry_after_seconds)
+    except TokenRefusedError as exc:
+        caller, description = None, str(exc)
     if caller is None:
-        description = "The token is unknown or revoked"
-        return _challenge(401, build_challenge(error="invalid_token", description=description), description)
+        return _challenge(401, challenger.build(error="invalid_token", description=description), description)
     if "read" not in caller.scopes:
-        description = "The token has no scope read"
-        challenge = build_challenge(error="insufficient_scope", description=description, scope="read")
-        return _challenge(403, challenge, description)
+        return refuse_scope(challenger, "read", "read")
     return caller
+
+
+def refuse_scope(challenger: Challenger, missing: str, scope: str) -> Response:
+    """Return the answer to a token without a scope. Source: RFC 6750, section 3.1; MCP 2025-11-25, authorization."""
+    description = f"The token has no scope {missing}"
+    challenge = challenger.build(error="insufficient_scope", description=description, scope=scope)
+    return _challenge(403, challenge, description)
 
 
 async def read_body(scope: Scope, receive: Receive, *, seconds: float) -> bytes | Response:
@@ -238,8 +254,20 @@ def replay(body: bytes, receive: Receive) -> Receive:
     return receive_again
 
 
-def _refuse_at_end(body: bytes) -> Response | None:
-    """Return the refusal of a message that a server which is ending does not take, or None."""
+@dataclass(frozen=True, slots=True)
+class _Message:
+    """What a message asks for: its id, its method, and its tool or an empty text."""
+
+    id: object
+    method: object
+    tool: str
+
+    @property
+    def spends(self) -> bool:
+        return self.method == "tools/call" and self.tool in SPENDING_TOOLS
+
+
+def _read_message(body: bytes) -> _Message | None:
     try:
         message: object = json.loads(body)
     except (ValueError, RecursionError):
@@ -249,18 +277,29 @@ def _refuse_at_end(body: bytes) -> Response | None:
     fields = cast("dict[str, Any]", message)
     params = fields.get("params")
     name = cast("dict[str, Any]", params).get("name") if isinstance(params, dict) else None
-    spends = fields.get("method") == "tools/call" and isinstance(name, str) and name in SPENDING_TOOLS
-    if not spends and fields.get("method") != "subscriptions/listen":
+    return _Message(fields.get("id"), fields.get("method"), name if isinstance(name, str) else "")
+
+
+def _refuse_at_end(body: bytes) -> Response | None:
+    """Return the refusal of a message that a server which is ending does not take, or None."""
+    message = _read_message(body)
+    if message is None or (not message.spends and message.method != "subscriptions/listen"):
         return None
-    return _refuse(503, fields.get("id"), "This server is ending. Nothing was paid. Make the same call again.")
+    return _refuse(503, message.id, "This server is ending. Nothing was paid. Make the same call again.")
 
 
-def _refuse(status: int, message_id: object, text: str) -> Response:
+def _refuse_spending(body: bytes, challenger: Challenger) -> Response | None:
+    """Return the refusal of a purchase for which its caller can get another token, or None."""
+    message = _read_message(body)
+    return refuse_scope(challenger, "spend", SCOPES_OF_USE) if message is not None and message.spends else None
+
+
+def _refuse(status: int, message_id: object, text: str, retry_seconds: int = RETRY_SECONDS) -> Response:
     """Return a JSON-RPC error that says when to call again; a proxy may try another server."""
-    error = {"code": _SERVER_ERROR, "message": text, "data": {"retry_after_seconds": RETRY_SECONDS}}
+    error = {"code": _SERVER_ERROR, "message": text, "data": {"retry_after_seconds": retry_seconds}}
     known_id = message_id if isinstance(message_id, str | int) else None
     content = {"jsonrpc": "2.0", "id": known_id, "error": error}
-    return JSONResponse(content, status, {"retry-after": str(RETRY_SECONDS)})
+    return JSONResponse(content, status, {"retry-after": str(retry_seconds)})
 
 
 def _challenge(status: int, challenge: str, description: str) -> Response:

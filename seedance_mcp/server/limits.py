@@ -12,6 +12,7 @@ import anyio
 
 from seedance_mcp.core.callers import Caller
 from seedance_mcp.core.errors import PermissionDeniedError, TooManyCallsError
+from seedance_mcp.core.next_steps import NextStep, OwnerOnly
 
 SPENDING_TOOLS = frozenset({"animate_image", "upload_image"})
 """Tools that need the scope `spend`."""
@@ -55,8 +56,13 @@ def check_scope(caller: Caller, tool: str) -> None:
     """Raise if a caller's token may not call a tool.
 
     Raises:
-        PermissionDeniedError: The tool spends, and the token has no scope for that.
+        PermissionDeniedError: The tool spends, and the token has no scope for that, or nothing limits its caller.
     """
+    if tool in SPENDING_TOOLS and caller.needs_cap:
+        raise PermissionDeniedError(
+            f"{caller.name} may not call {tool}: no cap limits what it spends.",
+            NextStep("{0}.", OwnerOnly(f"give {caller.name} a cap, or all callers one", stop=True)),
+        )
     if tool in SPENDING_TOOLS and "spend" not in caller.scopes:
         raise PermissionDeniedError(f"The token of {caller.name} may not call {tool}: it has no scope `spend`.")
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from seedance_mcp.cli.exit_codes import YOURS
 from seedance_mcp.core.redaction import redact
 from tests.adapters.ledger.rows import reserve, settle, sign
 from tests.cli.conftest import Person
@@ -64,6 +65,51 @@ def test_rotate_and_revoke_say_what_ends(owner: Person) -> None:
     assert "The earlier token of ada has ended." in third.err
     assert "no valid token" in revoked.err
     assert owner.run("callers", "list", "--json").json[0]["tokens"] == 0
+
+
+@pytest.fixture
+def oauth_owner(owner: Person) -> Person:
+    """The same owner, whose callers have tokens of an authorization server."""
+    owner.environ |= {"SEEDANCE_AUTH": "oauth", "SEEDANCE_OAUTH_ISSUER": "https://id.example"}
+    return owner
+
+
+def test_subject_is_admitted_listed_revoked_and_admitted_again(oauth_owner: Person) -> None:
+    added = oauth_owner.run("callers", "add", "ada", "--subject", "auth0|1", "--max-per-day", "5")
+    listed = oauth_owner.run("callers", "list").out
+    revoked = oauth_owner.run("callers", "revoke", "ada")
+    again = oauth_owner.run("callers", "add", "ada-again", "--subject", "auth0|1", "--scopes", "read")
+
+    assert (added.code, added.out, again.code) == (0, "", 0)
+    assert "ada may read and spend. Its tokens come from the authorization server." in added.err
+    assert listed == "ada: read,spend; $5.00 per day; OAuth\n"
+    assert "ada is refused with every token." in revoked.err
+    [ada] = oauth_owner.run("callers", "list", "--json").json
+    assert (ada["name"], ada["auth"], ada["scopes"]) == ("ada-again", "oauth", ["read"])
+    assert (ada["max_per_day_micro_usdc"], ada["revoked_at"]) == (None, None)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("add", "ada"), "servers accept no token of this command"),
+        (("add", "ada", "--subject", ""), "has no or more than 512 characters"),
+        (("rotate", "bob"), "The tokens of bob come from the authorization server"),
+        (("add", "bob2", "--subject", "bob"), "This subject is the caller bob already"),
+    ],
+)
+def test_what_does_not_fit_oauth_is_said(oauth_owner: Person, words: tuple[str, ...], said: str) -> None:
+    oauth_owner.run("callers", "add", "bob", "--subject", "bob")
+
+    refused = oauth_owner.run("callers", *words)
+
+    assert refused.code == YOURS
+    assert said in " ".join(refused.err.split())
+
+
+def test_subject_without_oauth_is_refused(owner: Person) -> None:
+    refused = owner.run("callers", "add", "ada", "--subject", "ada")
+    assert "--subject is for OAuth tokens" in " ".join(refused.err.split())
 
 
 @pytest.mark.parametrize(

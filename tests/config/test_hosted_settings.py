@@ -85,7 +85,7 @@ def test_loopback_server_accepts_each_name_of_loopback(folder: Path) -> None:
         ("OBJECTS_URL", "file://elsewhere/clips", "not file:///"),
         ("LINK_SECONDS", "0", "a whole number from 1 to 604800"),
         ("DRAIN_SECONDS", "1.5", "a whole number from 0 to 3600"),
-        ("AUTH", "oauth", "not supported yet"),
+        ("AUTH", "oauth", "SEEDANCE_OAUTH_ISSUER is not set"),
         ("AUTH", "none", "Allowed are: tokens, oauth"),
         ("OAUTH_ISSUER", "https://id.example", "SEEDANCE_AUTH is tokens"),
         ("DATABASE_SINGLE", "yes", "Allowed are: on, off"),
@@ -103,6 +103,32 @@ def test_wrong_value_is_refused_by_name(name: str, value: str, says: str, folder
     said = refuse(folder, **{name: value})
     assert f"SEEDANCE_{name} (environment)" in said
     assert says in said
+
+
+def test_issuer_is_kept_exactly_as_it_is_written(folder: Path) -> None:
+    """Its tokens have it letter by letter."""
+    found = read(folder, AUTH="oauth", OAUTH_ISSUER="https://id.example/realms/a/", PUBLIC_URL="https://clips.example",
+                 OBJECTS_URL="file:///srv/clips")  # fmt: skip
+    assert found.oauth_issuer == "https://id.example/realms/a/"
+    assert found.resource == "https://clips.example/mcp"
+    assert read(folder).oauth_issuer is None
+
+
+@pytest.mark.parametrize(
+    ("issuer", "says"),
+    [
+        ("http://id.example", "not https"),
+        ("id.example", "not a plain URL"),
+        ("https://id.example?tenant=1", "a query or a fragment"),
+        ("https://ada:secret@id.example", "not a plain URL"),
+    ],
+)
+def test_issuer_that_is_no_plain_https_url_is_refused(issuer: str, says: str, folder: Path) -> None:
+    said = refuse(folder, AUTH="oauth", OAUTH_ISSUER=issuer)
+    assert "SEEDANCE_OAUTH_ISSUER (environment)" in said
+    assert says in said
+    assert "secret" not in said
+    assert read(folder, AUTH="oauth", OAUTH_ISSUER="http://127.0.0.1:9000").oauth_issuer == "http://127.0.0.1:9000"
 
 
 @pytest.mark.parametrize("text", ["", "short\n", f"{'a' * 32}\nshort\n", "a" * 40 + "\n" + ("b" * 40 + "\n") * 20])

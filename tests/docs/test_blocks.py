@@ -27,6 +27,13 @@ NOT_RUN: dict[tuple[str, str], str] = {
     ("docs/hosted.md", "seedance-mcp callers add ada --max-per-day 5.00 --max-total 50.00 --max-open 3"): (
         "needs a database; tests/cli/test_callers.py runs it"
     ),
+    ("docs/hosted.md", "seedance-mcp callers list"): "needs a database; tests/cli/test_callers.py runs it",
+    ("docs/hosted.md", "seedance-mcp callers limit ada-1546549303d2 --max-per-day 5.00"): (
+        "needs a database; tests/cli/test_callers.py runs it"
+    ),
+    ("docs/hosted.md", "seedance-mcp callers add ada --subject 'auth0|5f7c8ec7c33c' --max-per-day 5.00"): (
+        "needs a database; tests/cli/test_callers.py runs it"
+    ),
     ("docs/hosted.md", "seedance-mcp serve"): "needs a database, and runs until a signal; tests/server runs it",
     ("docs/hosted.md", "seedance-mcp migrate --from ~/.local/share/seedance-mcp/live/ledger.sqlite3"): (
         "needs a database; tests/cli/test_migrate.py runs it"

@@ -171,13 +171,35 @@ def _run(program: str, *arguments: str) -> None:
         runpy.run_module(program, run_name="__main__", alter_sys=True)
 
 
+def _leave(statuses: Sequence[object]) -> None:
+    """End this process as its last act, without the rest of Python's end: it would copy all shared memory.
+
+    Args:
+        statuses: The exit status, if there is one. Where it is none that is known here, Python ends as always.
+    """
+    if statuses and isinstance(statuses[0], int):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(statuses[0])
+
+
 def main() -> None:
     """Serve; in a forked process, run what was asked for, at the outermost level, so that Python ends as always."""
+    statuses: list[object] = []
+    atexit.register(_leave, statuses)  # the first that is registered is the last that is called
     _load()
     asking = _serve(sys.argv[1])
-    words = None if asking is None else _watch(asking)
-    if words is not None:
+    if asking is None:
+        return
+    words = _watch(asking)
+    if words is None:
+        os._exit(0)
+    try:
         _run(*words)
+    except SystemExit as end:
+        statuses.append(end.code or 0)
+        raise
+    statuses.append(0)
 
 
 if __name__ == "__main__":

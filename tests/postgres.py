@@ -8,6 +8,7 @@ import asyncio
 import atexit
 import functools
 import glob
+import json
 import os
 import pwd
 import shutil
@@ -17,9 +18,10 @@ import tempfile
 import time
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -28,14 +30,27 @@ if TYPE_CHECKING:
 
 VERSION_MIN = 15
 START_SECONDS = 60
+END_MILLISECONDS = 10_000
+"""How long a session may take to end."""
 BOUNCER_PORT = 6432
 """Part of the name of PgBouncer's socket."""
 TEMPLATE = "ledger_template"
 """The database that every test's own is copied from."""
+GROWTH_BYTES_MAX = 2 * 1024 * 1024
+"""How much larger than the template a database may be that another test gets."""
 SERVER_SETTINGS = {
     "listen_addresses": "", "max_connections": "200", "fsync": "off", "full_page_writes": "off",
-    "shared_buffers": "64MB", "log_min_messages": "fatal",
+    "shared_buffers": "64MB", "log_min_messages": "fatal", "autovacuum": "off",
 }  # fmt: skip
+
+
+FIND_SCHEMA = """
+SELECT (SELECT string_agg(concat(oid, xmin), ' ' ORDER BY oid) FROM pg_class)
+    || (SELECT string_agg(concat(oid, xmin), ' ' ORDER BY oid) FROM pg_constraint)
+    || (SELECT count(*) FROM pg_db_role_setting WHERE setdatabase = (
+        SELECT oid FROM pg_database WHERE datname = current_database()))
+"""
+"""What every change of a schema, or of a database's settings, changes."""
 
 
 class Cluster:
@@ -51,6 +66,8 @@ class Cluster:
         self.process = process
         self._count = 0
         self._own: psycopg.Connection | None = None
+        self._clean: list[tuple[str, int]] = []
+        self._pristine: Pristine | None = None
 
     def url(self, database: str, *, folder: Path | None = None) -> str:
         """Return a database's URL; through another folder's socket, where one is named."""
@@ -58,14 +75,66 @@ class Cluster:
 
     @contextmanager
     def database(self, *, template: str = TEMPLATE) -> Generator[str]:
-        """Make a database and drop it afterwards; yields its URL."""
-        self._count += 1
-        name = f"test_{os.getpid()}_{self._count}"
-        self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
+        """Lend a database that is like the template; yields its URL.
+
+        A database with an empty ledger is lent again if nobody is connected to it and only its rows have changed: to
+        copy one takes a hundred times as long as to delete what a test wrote.
+        """
+        name = self._find_clean() if template == TEMPLATE else None
+        if name is None:
+            self._count += 1
+            name = f"test_{os.getpid()}_{self._count}"
+            self.execute(f"CREATE DATABASE {name} TEMPLATE {template}")
         try:
             yield self.url(name)
         finally:
-            self.execute(f"DROP DATABASE {name} WITH (FORCE)")
+            emptied_by = self._empty(name) if template == TEMPLATE else None
+            if emptied_by is None:
+                self._drop(name)
+            else:
+                self._clean.append((name, emptied_by))
+
+    def _find_clean(self) -> str | None:
+        """Return a database that was emptied, or None; one that somebody has connected to since is dropped."""
+        while self._clean:
+            name, emptied_by = self._clean.pop()
+            if self._end_sessions(name) <= {emptied_by}:
+                return name
+            self._drop(name)
+        return None
+
+    def _end_sessions(self, name: str) -> set[int]:
+        """End the sessions of a database; returns the ids of their processes."""
+        query = (
+            f"SELECT pid, pg_terminate_backend(pid, {END_MILLISECONDS}) FROM pg_stat_activity WHERE datname = '{name}'"  # noqa: S608 - the test's
+        )
+        return {process for process, _ in self.fetch(query)}
+
+    def _empty(self, name: str) -> int | None:
+        """Delete what a test wrote into a database.
+
+        Returns:
+            The id of the session that did; None where the database is not like the template afterwards.
+        """
+        import psycopg
+
+        if self._pristine is None:
+            self._pristine = read_pristine(self.url(TEMPLATE))
+        self._end_sessions(name)
+        try:
+            with psycopg.connect(self.url(name)) as connection:
+                return connection.info.backend_pid if self._pristine.restore(connection) else None
+        except psycopg.Error:  # it takes no connections, or is gone
+            return None
+
+    def _drop(self, name: str) -> None:
+        self.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def fetch(self, query: str) -> list[tuple[Any, ...]]:
+        """Run a query on the server's own database and return its rows."""
+        self.execute("SELECT 1")
+        assert self._own is not None
+        return self._own.execute(query.encode()).fetchall()
 
     def execute(self, statement: str) -> None:
         """Run a statement on the server's own database."""
@@ -74,6 +143,63 @@ class Cluster:
         if self._own is None:
             self._own = psycopg.connect(self.url("postgres"), autocommit=True)
         self._own.execute(statement.encode())
+
+
+@dataclass(frozen=True)
+class Pristine:
+    """An empty ledger's database.
+
+    Attributes:
+        schema: The answer of `FIND_SCHEMA`.
+        size_bytes: Its size.
+        statements: Make the rows of another one equal.
+    """
+
+    schema: str
+    size_bytes: int
+    statements: bytes
+
+    def restore(self, connection: "psycopg.Connection") -> bool:
+        """Make the rows of a database equal; returns False where more than rows has changed."""
+        schema, size = read_shape(connection)
+        if schema != self.schema or size > self.size_bytes + GROWTH_BYTES_MAX:
+            return False
+        connection.execute(self.statements)
+        return True
+
+
+def read_shape(connection: "psycopg.Connection") -> tuple[str, int]:
+    """Return the schema and the size of a database."""
+    row = connection.execute(FIND_SCHEMA.encode()).fetchone()
+    size = connection.execute(b"SELECT pg_database_size(current_database())").fetchone()
+    assert row is not None
+    assert size is not None
+    return row[0], size[0]
+
+
+def read_pristine(url: str) -> Pristine:
+    """Read a database that no test has used."""
+    import psycopg
+    from psycopg import sql
+
+    # triggers would count what is deleted and put back
+    statements = ["SET LOCAL session_replication_role = replica"]
+    with psycopg.connect(url) as connection:
+        names = connection.execute(
+            "SELECT relkind::text, relname FROM pg_class"
+            " WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'S')"
+        ).fetchall()
+        for kind, name in names:
+            if kind == "S":
+                statements.append(f"SELECT setval('{name}', 1, false)")
+                continue
+            [[rows]] = connection.execute(f"SELECT json_agg(t) FROM {name} t".encode()).fetchall()  # noqa: S608 - a table of ours
+            statements.append(f"DELETE FROM {name}")  # noqa: S608 - a table of ours
+            if rows:
+                literal = sql.Literal(json.dumps(rows)).as_string(connection)
+                statements.append(f"INSERT INTO {name} SELECT * FROM json_populate_recordset(NULL::{name}, {literal})")  # noqa: S608 - a table of ours
+        schema, size = read_shape(connection)
+    return Pristine(schema, size, "; ".join(statements).encode())
 
 
 def require_postgres(*, durable: bool = False) -> Cluster:

@@ -30,6 +30,7 @@ app = typer.Typer(
     rich_markup_mode=None,
     epilog=EPILOG,
     cls=CommandTree,
+    context_settings={"help_option_names": ["-h", "--help"]},
 )
 
 

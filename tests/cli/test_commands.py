@@ -41,3 +41,10 @@ def test_misspelt_command_is_answered_with_the_nearest() -> None:
     done = CliRunner().invoke(app, ["anmate"])
     assert done.exit_code == 2
     assert "Did you mean 'animate'" in done.output
+
+
+@pytest.mark.parametrize("words", [[], ["animate"], ["wallet"], ["wallet", "fund"], ["callers", "add"]])
+def test_every_command_has_the_short_option_for_help(words: list[str]) -> None:
+    short, long = (CliRunner().invoke(app, [*words, option]) for option in ("-h", "--help"))
+    assert short.exit_code == 0
+    assert short.output == long.output

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     import trustme
 
     from seedance_mcp.sandbox import Sandbox
+    from tests.shelves import Shelf
 
 __all__ = ["pytest_runtest_makereport"]
 FUNDED_MICRO_USDC = 100_000_000
@@ -161,6 +162,15 @@ def make_picture(tmp_path: Path) -> Callable[..., Path]:
         return file
 
     return make
+
+
+@pytest.fixture(params=["folder", "bucket"])
+async def shelf(request: pytest.FixtureRequest, tmp_path: Path) -> AsyncGenerator["Shelf"]:
+    """An empty place for objects of replicas: a folder, and in another test a bucket."""
+    from tests.shelves import open_shelf
+
+    async with open_shelf(request.param, tmp_path / "shared" / "objects") as shelf:
+        yield shelf
 
 
 @pytest.fixture(scope="session")

@@ -1,4 +1,4 @@
-"""Replicas in the test's process: services with one ledger in PostgreSQL and one folder of objects."""
+"""Replicas in the test's process: services with one ledger in PostgreSQL and one store of objects."""
 
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import anyio
 
-from seedance_mcp.adapters.storage.folder import open_folder
 from seedance_mcp.adapters.studio.client import Address, Studio
 from seedance_mcp.adapters.wallet import open_wallet
 from seedance_mcp.app.services import Parts, Services, build_services
 from seedance_mcp.app.video_links import VideoLinks, derive_keys
 from seedance_mcp.config.settings import Settings, read_settings
 from seedance_mcp.jobs.archive import SharedArchive
+from tests.shelves import Shelf
 
 if TYPE_CHECKING:
     from seedance_mcp.sandbox import Sandbox
@@ -36,7 +36,7 @@ def read_replica_settings(sandbox: "Sandbox", key: str, folder: Path, url: str) 
 
 
 @asynccontextmanager
-async def open_replica(settings: Settings, objects: Path) -> AsyncGenerator[Services]:
+async def open_replica(settings: Settings, shelf: Shelf) -> AsyncGenerator[Services]:
     """Open the services of one replica; they end with the block, in the middle of whatever they do."""
     from seedance_mcp.adapters.ledger.postgres import PostgresLedger
 
@@ -64,7 +64,7 @@ async def open_replica(settings: Settings, objects: Path) -> AsyncGenerator[Serv
 
             tasks.start_soon(run)
 
-        archive = SharedArchive(settings.data_dir / "downloads", await open_folder(objects), ledger)
+        archive = SharedArchive(settings.data_dir / "downloads", await shelf.open(), ledger)
         links = VideoLinks(public_url=PUBLIC_URL, keys=KEYS, seconds=900)
         parts = Parts(settings=settings, ledger=ledger, studio=studio, start=start, shared=archive, links=links)
         yield build_services(parts, wallet)

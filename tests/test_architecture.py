@@ -68,6 +68,7 @@ def test_starting_loads_no_payment_no_network_and_no_sandbox() -> None:
         "eth_account",
         "httpx",
         "mpp",
+        "obstore",
         "PIL",
         "psycopg",
         "psycopg_pool",

@@ -9,9 +9,12 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
+from math import inf
 from typing import TYPE_CHECKING
 
-from seedance_mcp.app.opening import open_owners_wallet, open_shared_ledger, open_studio
+import anyio
+
+from seedance_mcp.app.opening import open_objects, open_owners_wallet, open_shared_ledger, open_studio
 from seedance_mcp.app.runtime import Start, keep_up, load_services, prune_hourly
 from seedance_mcp.config.hosted import HostedSettings
 from seedance_mcp.config.settings import Settings
@@ -31,6 +34,10 @@ if TYPE_CHECKING:
 
 DOWNLOADS_FOLDER = "downloads"
 """Below the data folder: videos of this process until they are stored."""
+OBJECTS_WAIT_SECONDS = 2
+"""How long the store of pictures and videos may take to answer a check."""
+OBJECTS_FRESH_SECONDS = 5
+"""How long it counts as usable after a check: each check of a bucket is a request that is paid for."""
 CALLERS_MAX = 1_000
 """How many callers' services a process keeps; those of the caller that was first are built again."""
 
@@ -104,14 +111,13 @@ async def open_hosted(
         open_shared_ledger(owner, follows_clock=True) as opened,
         open_studio(owner, _sign_in_with(wallet), now=opened.now) as studio,
     ):
-        from seedance_mcp.adapters.storage.folder import open_folder
         from seedance_mcp.app.replica import open_replica
         from seedance_mcp.app.services import Parts
         from seedance_mcp.generation.slots import SlotPictures
         from seedance_mcp.jobs.archive import SharedArchive
 
         ledger = opened.with_defaults(settings.caller_caps)
-        store = await open_folder(settings.objects_dir)
+        store = await open_objects(settings.objects)
         links = _build_links(settings, ledger.now)
         parts = Parts(
             settings=owner,
@@ -190,6 +196,7 @@ class HostedRuntime:
         self.services = build_services(parts, wallet)
         self._parts = parts
         self._callers: dict[Caller, CallerRuntime] = {}
+        self._objects_checked_at = -inf
 
     def begin_work(self, start: Start) -> None:
         """Begin what this process does in the background."""
@@ -235,9 +242,14 @@ class HostedRuntime:
         return await self.ledger.list_problems(is_single=self.settings.is_single)
 
     async def list_object_problems(self) -> list[str]:
-        """Return why no picture or video can be stored, as sentences; empty if all is well."""
-        try:
-            await self.store.check()
-        except StorageError as exc:
-            return [exc.what]
-        return []
+        """Return why no picture or video can be stored, as sentences; empty if all is well, or was a moment ago."""
+        if anyio.current_time() - self._objects_checked_at < OBJECTS_FRESH_SECONDS:
+            return []
+        with anyio.move_on_after(OBJECTS_WAIT_SECONDS):
+            try:
+                await self.store.check()
+            except StorageError as exc:
+                return [exc.what]
+            self._objects_checked_at = anyio.current_time()
+            return []
+        return [f"The object store, {self.store.name}, does not answer."]

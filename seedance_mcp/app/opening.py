@@ -18,10 +18,12 @@ if TYPE_CHECKING:
     from seedance_mcp.adapters.ledger.moving import Moved
     from seedance_mcp.adapters.ledger.postgres import PostgresLedger
     from seedance_mcp.adapters.ledger.postgres_migrations import Migrated
+    from seedance_mcp.adapters.storage.store import ObjectStore
     from seedance_mcp.adapters.studio.client import Studio
     from seedance_mcp.adapters.wallet import Wallet
     from seedance_mcp.config.settings import Settings
     from seedance_mcp.core.ledger import Ledger
+    from seedance_mcp.core.objects import BucketAddress
 
 
 @asynccontextmanager
@@ -155,6 +157,26 @@ def open_studio(
         allow_loopback_http=profile.allow_loopback_http,
     )
     return Studio(address, sign_in, now=now)
+
+
+async def open_objects(place: Path | BucketAddress) -> ObjectStore:
+    """Open the object store that replicas share; a bucket is sent nothing yet.
+
+    Raises:
+        StorageError: A folder cannot be made.
+        ConfigError: The library of buckets is not installed.
+    """
+    if isinstance(place, Path):
+        from seedance_mcp.adapters.storage.folder import open_folder
+
+        return await open_folder(place)
+    from importlib.util import find_spec
+
+    if find_spec("obstore") is None:
+        raise ConfigError("SEEDANCE_OBJECTS_URL is a bucket, and obstore is not installed.", describe_install("hosted"))
+    from seedance_mcp.adapters.storage.bucket import open_bucket
+
+    return await open_bucket(place)
 
 
 async def open_owners_wallet(settings: Settings) -> Wallet:

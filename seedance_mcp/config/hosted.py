@@ -10,14 +10,16 @@ import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
+from seedance_mcp.config.objects import FOLDER_OR_BUCKET, read_objects
 from seedance_mcp.config.profiles import LOOPBACK_HOSTS
 from seedance_mcp.config.settings import Settings, read_settings
 from seedance_mcp.config.sources import PREFIX, Source, check_url, expand
 from seedance_mcp.core.callers import CallerCaps, CallerScope
 from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.core.next_steps import Command, NextStep
+from seedance_mcp.core.objects import BucketAddress
 
 LISTEN_DEFAULT = "127.0.0.1:8080"
 LINK_SECONDS_DEFAULT, LINK_SECONDS_MAX = 900, 7 * 24 * 3600
@@ -63,7 +65,7 @@ class HostedSettings:
         owner: The owner's settings: wallet, limits, profile, database.
         listen: Where MCP is served.
         named_url: The public URL that is set, without a slash at its end, or None.
-        objects_dir: The folder that all servers share, for pictures and videos.
+        objects: The folder or the bucket that all servers share, for pictures and videos.
         link_seconds: How long a link to a video works.
         state_keys: Keys that seal what a client must bring back unchanged; the first seals, all open.
         shares_state: True if the keys come from a file, so that all servers have the same.
@@ -79,7 +81,7 @@ class HostedSettings:
     owner: Settings
     listen: ListenAddress
     named_url: str | None
-    objects_dir: Path
+    objects: Path | BucketAddress
     link_seconds: int
     state_keys: tuple[bytes, ...] = field(repr=False)
     shares_state: bool
@@ -143,7 +145,7 @@ def read_hosted_settings(environ: Mapping[str, str]) -> HostedSettings:
         owner=owner,
         listen=listen,
         named_url=public_url,
-        objects_dir=_read_objects_dir(source, owner, public_url),
+        objects=_read_objects(source, owner, public_url),
         link_seconds=_read_number(source, "LINK_SECONDS", LINK_SECONDS_DEFAULT, 1, LINK_SECONDS_MAX),
         state_keys=keys or (secrets.token_bytes(KEY_BYTES_MIN),),
         shares_state=bool(keys),
@@ -245,22 +247,14 @@ def _read_public_url(source: Source, listen: ListenAddress) -> str | None:
     return url.rstrip("/")
 
 
-def _read_objects_dir(source: Source, owner: Settings, public_url: str | None) -> Path:
-    """Return the folder of pictures and videos; only a server for this machine alone has a default."""
-    url = source.text("OBJECTS_URL")
-    if url is None:
-        if public_url is None or urlsplit(public_url).hostname in LOOPBACK_HOSTS:
-            return owner.data_dir / "objects"
-        raise ConfigError(
-            f"{PREFIX}OBJECTS_URL is not set.", "Set it to file:///folder, a folder that all servers share."
-        )
-    where = source.where("OBJECTS_URL")
-    parts = urlsplit(url)
-    if parts.scheme == "s3":
-        raise ConfigError(f"{where} is a bucket, which is not supported yet.", "Write file:///folder.")
-    if parts.scheme != "file" or parts.netloc not in ("", "localhost") or len(parts.path) < 2 or parts.query:
-        raise ConfigError(f"{where} is not file:/// with the path of a folder.", "Write file:///folder.")
-    return expand(unquote(parts.path), where)
+def _read_objects(source: Source, owner: Settings, public_url: str | None) -> Path | BucketAddress:
+    """Return where pictures and videos are; only a server for this machine alone has a default."""
+    named = read_objects(source)
+    if named is not None:
+        return named
+    if public_url is None or urlsplit(public_url).hostname in LOOPBACK_HOSTS:
+        return owner.data_dir / "objects"
+    raise ConfigError(f"{PREFIX}OBJECTS_URL is not set.", FOLDER_OR_BUCKET)
 
 
 def _read_keys(source: Source) -> tuple[bytes, ...]:

@@ -33,7 +33,8 @@ _LEFT_EMPTY = "${user_config."
 HOSTED_SETTINGS: dict[str, str] = {
     "HTTP_LISTEN": "`serve`: `host:port` to listen at",
     "PUBLIC_URL": "`serve`: URL under which clients reach the servers; https, unless it is of this machine",
-    "OBJECTS_URL": "`serve`: `file:///` and a folder that all servers share, for pictures and videos",
+    "OBJECTS_URL": "`serve`: where all servers keep pictures and videos: `file:///folder`, or `s3://bucket/prefix` "
+    "with `AWS_ENDPOINT_URL`, `AWS_REGION`, `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY` beside it",
     "LINK_SECONDS": "`serve`: how many seconds a link to a video works",
     "STATE_KEYS_FILE": "`serve`: file that all servers share, with one key of at least 32 bytes per line; "
     "the first seals what a client must bring back unchanged, all open it",

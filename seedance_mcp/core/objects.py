@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 import re
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 VIDEOS, THUMBNAILS, PICTURES = "videos/", "thumbnails/", "pictures/"
@@ -20,6 +20,39 @@ SlotState = Literal["waiting", "filled", "expired"]
 _HASHED = "sha256-"
 _PLAIN_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9_-]{0,99}")
 _KEY = re.compile(r"[a-z]+/[A-Za-z0-9][A-Za-z0-9_-]*(?:\.[a-z0-9]+)?")
+
+
+@dataclass(frozen=True, slots=True)
+class BucketKey:
+    """A key pair of an object store, and its token where it is a temporary one."""
+
+    id: str = field(repr=False)
+    secret: str = field(repr=False)
+    session_token: str | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BucketAddress:
+    """Where a bucket is.
+
+    Attributes:
+        bucket: Its name.
+        prefix: What all its keys of ours begin with, without a slash at either end; may be empty.
+        endpoint: URL of the store; None for the one of the region.
+        region: Where it is; None for the usual one.
+        key: Signs requests; None for a role of the machine.
+    """
+
+    bucket: str
+    prefix: str = ""
+    endpoint: str | None = None
+    region: str | None = None
+    key: BucketKey | None = field(default=None, repr=False)
+
+    @property
+    def url(self) -> str:
+        """Return bucket and prefix as the setting has them."""
+        return f"s3://{self.bucket}/{self.prefix}" if self.prefix else f"s3://{self.bucket}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

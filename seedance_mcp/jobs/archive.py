@@ -141,8 +141,10 @@ class SharedArchive:
         """Save a stream as an object; the same video has the same key, however often it is saved."""
         saved = await videos.save_video(chunks, self.folder, videos.name_part(job.job_id))
         try:
-            key = name_video_key(job.job_id, saved.file.suffix.removeprefix("."))
-            await self._put(key, saved.file, videos.find_media_type(saved.file))
+            extension = saved.file.suffix.removeprefix(".")
+            key = name_video_key(job.job_id, extension)
+            shown = videos.name_download(job.job_id, str(job.arguments.get("prompt", "")), extension)
+            await self._put(key, saved.file, videos.find_media_type(saved.file), file_name=shown)
         except (StorageError, LedgerError) as exc:
             raise VideoUnsavedError(exc.what, exc.next_step) from exc
         except OSError as exc:
@@ -163,11 +165,11 @@ class SharedArchive:
                 file.unlink(missing_ok=True)
         return replace(job, thumbnail_key=key)
 
-    async def _put(self, key: str, file: Path, media_type: str) -> None:
+    async def _put(self, key: str, file: Path, media_type: str, *, file_name: str | None = None) -> None:
         sha256, size_bytes = await anyio.to_thread.run_sync(hash_file, file)
         stored = StoredObject(key=key, sha256=sha256, size_bytes=size_bytes, media_type=media_type)
         await self.ledger.record_object(stored)  # first: what is being stored is not old
-        await self.store.put_file(stored, file)
+        await self.store.put_file(stored, file, file_name=file_name)
 
     async def is_missing(self, job: Job) -> bool:
         """Return True if the store has no such object any more; a store that cannot be asked has lost nothing."""

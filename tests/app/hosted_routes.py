@@ -3,14 +3,13 @@
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 
-from seedance_mcp.adapters.storage.folder import FileStore, open_folder
+from seedance_mcp.adapters.storage.store import ObjectStore
 from seedance_mcp.app.hosted_picker import HostedPicker
 from seedance_mcp.app.video_links import VideoLinks, derive_keys
 from seedance_mcp.app.web import uploads, videos
@@ -18,6 +17,7 @@ from seedance_mcp.app.web.door import open_door, serving
 from seedance_mcp.core.callers import Caller
 from seedance_mcp.core.records import Job
 from seedance_mcp.generation.slots import SlotPictures
+from tests.shelves import Shelf
 
 if TYPE_CHECKING:
     from seedance_mcp.adapters.ledger.postgres import PostgresLedger
@@ -43,7 +43,7 @@ class Replica:
 
     origin: str
     ledger: "PostgresLedger"
-    store: FileStore
+    store: ObjectStore
     links: VideoLinks
 
     def pictures(self, caller: str = "ann") -> SlotPictures:
@@ -56,7 +56,7 @@ class Replica:
 
 
 @asynccontextmanager
-async def open_routes(url: str, objects: Path, *, bodies_max: int = 8) -> AsyncGenerator[Replica]:
+async def open_routes(url: str, shelf: Shelf, *, bodies_max: int = 8) -> AsyncGenerator[Replica]:
     """Serve the routes of one replica."""
     from seedance_mcp.adapters.ledger.postgres import PostgresLedger
 
@@ -67,7 +67,7 @@ async def open_routes(url: str, objects: Path, *, bodies_max: int = 8) -> AsyncG
     async with AsyncExitStack() as stack:
         ledger = await PostgresLedger.open(url)
         stack.push_async_callback(ledger.close)
-        store = await open_folder(objects)
+        store = await shelf.open()
         door, origin = open_door(0, name="The test")
         links = VideoLinks(public_url=origin, keys=derive_keys(STATE_KEYS), seconds=900)
 

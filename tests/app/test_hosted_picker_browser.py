@@ -16,6 +16,7 @@ from tests.cli.test_gallery_browser import CONTRAST_MIN, FAINT_TEXT, NAMELESS, P
 from tests.integration.host import draw
 from tests.ledgers import PostgresStore
 from tests.postgres import require_postgres
+from tests.shelves import Shelf
 
 __all__ = ["browser", "pytestmark"]
 PREFIX = "/team/seedance"
@@ -28,8 +29,8 @@ def url() -> Generator[str]:
 
 
 @pytest.fixture
-async def replica(url: str, tmp_path: Path) -> AsyncGenerator[Replica]:
-    async with open_routes(url, tmp_path / "objects") as replica:
+async def replica(url: str, shelf: Shelf) -> AsyncGenerator[Replica]:
+    async with open_routes(url, shelf) as replica:
         yield replica
 
 

@@ -19,6 +19,7 @@ from tests.app.hosted_routes import Replica, open_routes
 from tests.integration.host import draw
 from tests.ledgers import PostgresStore
 from tests.postgres import require_postgres
+from tests.shelves import Shelf
 
 SECONDS = 30
 DAY = 24 * 3600
@@ -31,18 +32,13 @@ def url() -> Generator[str]:
 
 
 @pytest.fixture
-def objects(tmp_path: Path) -> Path:
-    return tmp_path / "objects"
-
-
-@pytest.fixture
 def data(tmp_path: Path) -> bytes:
     return draw(tmp_path / "cat.png").read_bytes()
 
 
 @pytest.fixture
-async def replica(url: str, objects: Path) -> AsyncGenerator[Replica]:
-    async with open_routes(url, objects) as replica:
+async def replica(url: str, shelf: Shelf) -> AsyncGenerator[Replica]:
+    async with open_routes(url, shelf) as replica:
         yield replica
 
 
@@ -52,8 +48,8 @@ async def http() -> AsyncGenerator[httpx.AsyncClient]:
         yield http
 
 
-def list_pictures(objects: Path) -> list[str]:
-    return sorted(file.name for file in (objects / "pictures").glob("*"))
+async def list_pictures(shelf: Shelf) -> list[str]:
+    return [key.removeprefix("pictures/") for key in await shelf.list_keys() if key.startswith("pictures/")]
 
 
 def count_slots(url: str, condition: str) -> None:
@@ -64,9 +60,9 @@ def count_slots(url: str, condition: str) -> None:
 
 
 async def test_picture_given_at_one_replica_is_read_at_another_by_its_caller_alone(
-    replica: Replica, url: str, objects: Path, http: httpx.AsyncClient, data: bytes
+    replica: Replica, url: str, shelf: Shelf, http: httpx.AsyncClient, data: bytes
 ) -> None:
-    async with open_routes(url, objects) as other:
+    async with open_routes(url, shelf) as other:
         link = await replica.picker().open()
         given = await http.put(link.url.replace(replica.origin, other.origin), content=data)
         name = f"upload:{link.upload_id}"
@@ -79,8 +75,8 @@ async def test_picture_given_at_one_replica_is_read_at_another_by_its_caller_alo
     assert given.json()["image"] == name
     assert (given.json()["width"], given.json()["height"]) == (640, 360)
     assert image.sha256 == sha256
-    assert list_pictures(objects) == [sha256]
-    assert (objects / "pictures" / sha256).read_bytes() == data
+    assert await list_pictures(shelf) == [sha256]
+    assert await shelf.read(f"pictures/{sha256}") == data
 
 
 async def test_link_says_how_to_give_a_picture_and_the_ledger_has_no_token(replica: Replica, url: str) -> None:
@@ -98,11 +94,11 @@ async def test_link_says_how_to_give_a_picture_and_the_ledger_has_no_token(repli
 
 
 async def test_call_that_waits_gets_the_picture_from_another_replica(
-    replica: Replica, url: str, objects: Path, http: httpx.AsyncClient, data: bytes
+    replica: Replica, url: str, shelf: Shelf, http: httpx.AsyncClient, data: bytes
 ) -> None:
     picker = replica.picker()
     link = await picker.open()
-    async with open_routes(url, objects) as other, anyio.create_task_group() as tasks:
+    async with open_routes(url, shelf) as other, anyio.create_task_group() as tasks:
         tasks.start_soon(picker.wait, link)
         await http.put(link.url.replace(replica.origin, other.origin), content=data)
         found = await other.picker().find(link.upload_id, link.token)
@@ -129,7 +125,7 @@ async def test_wait_ends_with_the_link(replica: Replica) -> None:
 
 
 async def test_one_of_many_pictures_for_a_link_wins(
-    replica: Replica, url: str, objects: Path, tmp_path: Path, http: httpx.AsyncClient
+    replica: Replica, url: str, shelf: Shelf, tmp_path: Path, http: httpx.AsyncClient
 ) -> None:
     pictures = [draw(tmp_path / f"{n}.png", colour=(n, 9, 9)).read_bytes() for n in range(4)]
     link = await replica.picker().open()
@@ -139,7 +135,7 @@ async def test_one_of_many_pictures_for_a_link_wins(
         answer = await http.put(link.url.replace(replica.origin, origin), content=data)
         answers.append((answer.status_code, data))
 
-    async with open_routes(url, objects) as other, anyio.create_task_group() as tasks:
+    async with open_routes(url, shelf) as other, anyio.create_task_group() as tasks:
         for number, data in enumerate(pictures):
             tasks.start_soon(give, (replica.origin, other.origin)[number % 2], data)
     [winner] = [data for status, data in answers if status == 201]
@@ -161,14 +157,14 @@ async def test_used_link_says_so(replica: Replica, http: httpx.AsyncClient, data
 
 
 async def test_expired_link_takes_nothing_by_the_databases_clock(
-    replica: Replica, url: str, objects: Path, http: httpx.AsyncClient, data: bytes
+    replica: Replica, url: str, shelf: Shelf, http: httpx.AsyncClient, data: bytes
 ) -> None:
     link = await replica.picker().open()
     PostgresStore(url).execute("UPDATE slots SET until = until - 901")
     page, put = await http.get(link.url), await http.put(link.url, content=data)
 
     assert (page.status_code, put.status_code) == (410, 410)
-    assert list_pictures(objects) == []
+    assert await list_pictures(shelf) == []
     with pytest.raises(ImageError, match="has expired"):
         await replica.pictures().read(f"upload:{link.upload_id}", now=0)
 
@@ -196,7 +192,7 @@ async def test_link_that_ends_while_its_picture_comes_takes_nothing(
     ],
 )
 async def test_refused_picture_leaves_the_link_usable(
-    replica: Replica, objects: Path, http: httpx.AsyncClient, data: bytes, body: bytes, headers: dict[str, str],
+    replica: Replica, shelf: Shelf, http: httpx.AsyncClient, data: bytes, body: bytes, headers: dict[str, str],
     status: int,
 ) -> None:  # fmt: skip
     link = await replica.picker().open()
@@ -204,7 +200,7 @@ async def test_refused_picture_leaves_the_link_usable(
 
     assert refused.status_code == status
     assert refused.json()["error"]
-    assert list_pictures(objects) == []
+    assert await list_pictures(shelf) == []
     assert (await http.put(link.url, content=data)).status_code == 201
 
 
@@ -256,7 +252,7 @@ async def send_head(link: PickerLink, *headers: str) -> bytes:
 
 
 async def test_pictures_beyond_the_most_at_a_time_are_told_to_come_again(
-    url: str, objects: Path, http: httpx.AsyncClient, data: bytes
+    url: str, shelf: Shelf, http: httpx.AsyncClient, data: bytes
 ) -> None:
     came, go_on = anyio.Event(), anyio.Event()
     answers: list[int] = []
@@ -267,7 +263,7 @@ async def test_pictures_beyond_the_most_at_a_time_are_told_to_come_again(
         await go_on.wait()
         yield data[100:]
 
-    async with open_routes(url, objects, bodies_max=1) as replica, anyio.create_task_group() as tasks:
+    async with open_routes(url, shelf, bodies_max=1) as replica, anyio.create_task_group() as tasks:
         first, second = await replica.picker().open(), await replica.picker().open()
 
         async def put_first() -> None:
@@ -288,15 +284,15 @@ async def test_pictures_beyond_the_most_at_a_time_are_told_to_come_again(
 
 
 async def test_store_that_cannot_be_written_leaves_the_link_usable(
-    replica: Replica, objects: Path, http: httpx.AsyncClient, data: bytes
+    replica: Replica, shelf: Shelf, http: httpx.AsyncClient, data: bytes
 ) -> None:
     link = await replica.picker().open()
-    (objects / "pictures").write_bytes(b"a file where the folder should be")
+    shelf.take_away("pictures")
     refused = await http.put(link.url, content=data)
-    (objects / "pictures").unlink()
+    shelf.bring_back("pictures")
 
     assert refused.status_code == 503
-    assert "The object store" in refused.json()["error"]
+    assert re.match("The (object store|bucket)", refused.json()["error"])
     assert (await http.put(link.url, content=data)).status_code == 201
 
 
@@ -329,16 +325,16 @@ async def test_page_is_the_local_one_under_the_same_policy(replica: Replica, htt
 
 
 async def test_picture_that_was_changed_in_the_store_is_refused(
-    replica: Replica, objects: Path, http: httpx.AsyncClient, data: bytes, tmp_path: Path
+    replica: Replica, shelf: Shelf, http: httpx.AsyncClient, data: bytes, tmp_path: Path
 ) -> None:
     link = await replica.picker().open()
     await http.put(link.url, content=data)
     name = f"upload:{link.upload_id}"
-    [file] = (objects / "pictures").iterdir()
-    file.write_bytes(draw(tmp_path / "other.png", colour=(9, 9, 9)).read_bytes())
+    [key] = await shelf.list_keys()
+    await shelf.write(key, draw(tmp_path / "other.png", colour=(9, 9, 9)).read_bytes())
     with pytest.raises(ImageError, match="was changed on disk"):
         await replica.pictures().read(name, now=0)
-    file.unlink()
+    await shelf.remove(key)
     with pytest.raises(ImageError, match="has expired"):
         await replica.pictures().read(name, now=0)
 

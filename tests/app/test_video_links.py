@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seedance_mcp.adapters.media.videos import name_download
 from seedance_mcp.app.video_links import VideoLinks, derive_keys
 from seedance_mcp.core.objects import StoredObject, name_video_key
 from seedance_mcp.core.records import Job
@@ -18,6 +19,7 @@ from tests.adapters.ledger.rows import NOW, STUDIO, reserve, settle, sign
 from tests.app.hosted_routes import STATE_KEYS, Replica, open_routes
 from tests.ledgers import PostgresStore
 from tests.postgres import require_postgres
+from tests.shelves import FolderShelf, Shelf, open_shelf
 
 VIDEO = b"\0\0\0\x18ftypmp42" + b"video" * 100_000
 ANN, BOB = {"authorization": "Bearer ann"}, {"authorization": "Bearer bob"}
@@ -31,16 +33,16 @@ def url() -> Generator[str]:
 
 
 @pytest.fixture
-async def replica(url: str, tmp_path: Path) -> AsyncGenerator[Replica]:
+async def replica(url: str, shelf: Shelf) -> AsyncGenerator[Replica]:
     store = PostgresStore(url)
     store.execute("INSERT INTO budgets (scope) VALUES ('ann'), ('bob')")
-    async with open_routes(url, tmp_path / "objects") as replica:
+    async with open_routes(url, shelf) as replica:
         yield replica
 
 
 @pytest.fixture
 async def http() -> AsyncGenerator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(timeout=SECONDS) as http:
+    async with httpx.AsyncClient(timeout=SECONDS, follow_redirects=True) as http:
         yield http
 
 
@@ -55,7 +57,7 @@ async def add_job(replica: Replica, job_id: str, *, caller: str = "ann", saved: 
             media_type="video/mp4",
         )  # fmt: skip
         await ledger.record_object(stored)
-        await replica.store.put_bytes(stored, VIDEO)
+        await replica.store.put_bytes(stored, VIDEO, file_name=name_download(job_id, "ü ☃", "mp4"))
         await ledger.finish_job(job_id, video_key=stored.key)
     job = await ledger.find_job(job_id)
     assert job is not None
@@ -70,20 +72,51 @@ def sign_link(replica: Replica, job: Job) -> str:
 
 async def test_token_leads_to_a_link_and_the_link_to_the_bytes(replica: Replica, http: httpx.AsyncClient) -> None:
     job = await add_job(replica, "job-1")
-    sent = await http.get(f"{replica.origin}/clips/job-1", headers=ANN)
+    sent = await http.get(f"{replica.origin}/clips/job-1", headers=ANN, follow_redirects=False)
     video = await http.get(sent.headers["location"])
 
     assert (sent.status_code, sent.headers["cache-control"]) == (302, "no-store")
-    assert sent.headers["location"].startswith(f"{replica.origin}/clips/job-1?expires=")
     assert (video.status_code, video.content) == (200, VIDEO)
     assert video.headers["content-type"] == "video/mp4"
+    short = hashlib.sha256(b"job-1").hexdigest()[:6]
+    assert video.headers["content-disposition"] == f"inline; filename*=utf-8''%C3%BC-{short}.mp4"
+    assert job.arguments["prompt"] == "ü ☃"
+
+
+async def test_folder_sends_bytes_for_no_one_else_to_keep(url: str, http: httpx.AsyncClient, tmp_path: Path) -> None:
+    PostgresStore(url).execute("INSERT INTO budgets (scope) VALUES ('ann')")
+    async with open_routes(url, FolderShelf(tmp_path / "objects")) as replica:
+        link = sign_link(replica, await add_job(replica, "job-1"))
+        video = await http.get(link, follow_redirects=False)
+
+    assert link.startswith(f"{replica.origin}/clips/job-1?expires=")
     assert video.headers["x-content-type-options"] == "nosniff"
     assert video.headers["referrer-policy"] == "no-referrer"
     seconds = int(video.headers["cache-control"].removeprefix("private, max-age="))
     assert 0 < seconds <= 900
-    short = hashlib.sha256(b"job-1").hexdigest()[:6]
-    assert video.headers["content-disposition"] == f"inline; filename*=utf-8''%C3%BC-{short}.mp4"
-    assert job.arguments["prompt"] == "ü ☃"
+
+
+async def test_bucket_sends_bytes_until_the_link_ends(url: str, http: httpx.AsyncClient, tmp_path: Path) -> None:
+    PostgresStore(url).execute("INSERT INTO budgets (scope) VALUES ('ann')")
+    async with open_shelf("bucket", tmp_path) as shelf, open_routes(url, shelf) as replica:
+        job = await add_job(replica, "job-1")
+        short = VideoLinks(public_url=replica.origin, keys=replica.links.keys, seconds=60).sign(job)
+        assert short is not None
+        sent = [
+            await http.get(link, headers=headers, follow_redirects=False)
+            for link, headers in ((short.url, {}), (f"{replica.origin}/clips/job-1", ANN))
+        ]
+        shelf.take_away()
+        away = await http.get(short.url, follow_redirects=False)
+
+    assert [answer.status_code for answer in sent] == [302, 302]
+    assert all(answer.headers["cache-control"] == "no-store" for answer in sent)
+    targets = [urlsplit(answer.headers["location"]) for answer in sent]
+    assert all(target.path.endswith("/videos/job-1.mp4") for target in targets)
+    lasts = [int(parse_qs(target.query)["X-Amz-Expires"][0]) for target in targets]
+    assert 50 <= lasts[0] <= 60
+    assert lasts[1] == 900
+    assert (away.status_code, away.headers["retry-after"]) == (503, "5")
 
 
 async def test_link_answers_ranges(replica: Replica, http: httpx.AsyncClient) -> None:
@@ -143,7 +176,7 @@ async def test_altered_link_is_refused(replica: Replica, http: httpx.AsyncClient
     assert (await http.get(url)).status_code == 200
 
 
-async def test_link_ends(url: str, replica: Replica, http: httpx.AsyncClient, tmp_path: Path) -> None:
+async def test_link_ends(url: str, replica: Replica, http: httpx.AsyncClient) -> None:
     job = await add_job(replica, "job-1")
     past = VideoLinks(
         public_url=replica.origin, keys=replica.links.keys, seconds=900, now=lambda: time.time() - 901

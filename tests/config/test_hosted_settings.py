@@ -7,6 +7,7 @@ import pytest
 from seedance_mcp.config.hosted import HostedSettings, ListenAddress, read_hosted_settings
 from seedance_mcp.core.callers import NO_CAPS, CallerCaps
 from seedance_mcp.core.errors import ConfigError
+from seedance_mcp.core.objects import BucketAddress, BucketKey
 
 DATABASE = "postgresql://db/ledger"
 
@@ -32,7 +33,7 @@ def test_defaults_serve_this_machine_alone(folder: Path) -> None:
     found = read(folder)
     assert found.listen == ListenAddress("127.0.0.1", 8080)
     assert found.public_url == "http://127.0.0.1:8080"
-    assert found.objects_dir == folder / "live" / "objects"
+    assert found.objects == folder / "live" / "objects"
     assert (found.link_seconds, found.drain_seconds, found.metrics_listen) == (900, 60, None)
     assert not found.is_single
     assert not found.shares_state
@@ -55,7 +56,7 @@ def test_every_value_is_read(folder: Path) -> None:
     assert found.public_url == "https://Clips.example/app"
     assert found.hosts == {"clips.example", "clips.example:443", "[::]:9000"}
     assert found.origins == {"https://clips.example", "https://clips.example:443", "http://[::]:9000"}
-    assert found.objects_dir == Path("/srv/my clips")
+    assert found.objects == Path("/srv/my clips")
     assert found.state_keys == (b"a" * 32, b"b" * 40)
     assert found.shares_state
     assert found.metrics_listen == ListenAddress("127.0.0.1", 9100)
@@ -80,9 +81,22 @@ def test_loopback_server_accepts_each_name_of_loopback(folder: Path) -> None:
         ("METRICS_LISTEN", "9100", "not a host and a port"),
         ("PUBLIC_URL", "http://clips.example", "not https"),
         ("PUBLIC_URL", "https://clips.example?x=1", "a query or a fragment"),
-        ("OBJECTS_URL", "s3://bucket/prefix", "not supported yet"),
-        ("OBJECTS_URL", "/srv/clips", "not file:///"),
-        ("OBJECTS_URL", "file://elsewhere/clips", "not file:///"),
+        ("OBJECTS_URL", "/srv/clips", "not s3:// with a bucket, or file:/// with a folder"),
+        ("OBJECTS_URL", "file://elsewhere/clips", "not s3:// with a bucket, or file:/// with a folder"),
+        *(
+            ("OBJECTS_URL", f"s3://{place}", "not s3:// with the name of a bucket and a plain prefix")
+            for place in (
+                "",
+                "b",
+                "Bucket",
+                "id:key@bucket",
+                "bucket/../x",
+                "bucket/a b",
+                "bucket/.a",
+                "bucket//a",
+                "bucket?x",
+            )
+        ),
         ("LINK_SECONDS", "0", "a whole number from 1 to 604800"),
         ("DRAIN_SECONDS", "1.5", "a whole number from 0 to 3600"),
         ("AUTH", "oauth", "SEEDANCE_OAUTH_ISSUER is not set"),
@@ -138,6 +152,45 @@ def test_keys_that_seal_nothing_are_refused_without_showing_them(text: str, fold
     said = refuse(folder, STATE_KEYS_FILE=str(file))
     assert "SEEDANCE_STATE_KEYS_FILE (environment)" in said
     assert "short" not in said
+
+
+def read_bucket(folder: Path, url: str = "s3://clips", **aws: str) -> BucketAddress:
+    named = {"SEEDANCE_DATABASE_URL": DATABASE, "SEEDANCE_DATA_DIR": str(folder), "SEEDANCE_OBJECTS_URL": url}
+    found = read_hosted_settings({**named, **{f"AWS_{name}": value for name, value in aws.items()}}).objects
+    assert isinstance(found, BucketAddress)
+    return found
+
+
+def test_bucket_is_found_by_the_usual_variables(folder: Path) -> None:
+    assert read_bucket(folder) == BucketAddress(bucket="clips")
+    found = read_bucket(
+        folder, "s3://clips/team-1/live/", ENDPOINT_URL="http://store.internal:8333/", ACCESS_KEY_ID="id",
+        SECRET_ACCESS_KEY="a-secret", SESSION_TOKEN="a-token", REGION="eu-west-1",
+    )  # fmt: skip
+    assert found == BucketAddress(
+        bucket="clips", prefix="team-1/live", endpoint="http://store.internal:8333", region="eu-west-1",
+        key=BucketKey("id", "a-secret", "a-token"),
+    )  # fmt: skip
+    assert found.url == "s3://clips/team-1/live"
+    assert "a-" not in repr(found)
+    assert read_bucket(folder, ENDPOINT_URL="https://a", ENDPOINT_URL_S3="https://b").endpoint == "https://b"
+    assert read_bucket(folder, DEFAULT_REGION="eu-west-1", ACCESS_KEY_ID="", SECRET_ACCESS_KEY=" ").key is None
+
+
+@pytest.mark.parametrize(
+    ("aws", "says"),
+    [
+        ({"ACCESS_KEY_ID": "id"}, "AWS_SECRET_ACCESS_KEY is not set"),
+        ({"SECRET_ACCESS_KEY": "a-secret"}, "AWS_ACCESS_KEY_ID is not set"),
+        ({"ENDPOINT_URL": "store.internal"}, "AWS_ENDPOINT_URL is not a plain http or https URL"),
+        ({"ENDPOINT_URL": "https://id:a-secret@store"}, "AWS_ENDPOINT_URL is not a plain http or https URL"),
+    ],
+)
+def test_wrong_variable_of_a_bucket_is_refused_by_name(aws: dict[str, str], says: str, folder: Path) -> None:
+    with pytest.raises(ConfigError) as refused:
+        read_bucket(folder, **aws)
+    assert says in str(refused.value)
+    assert "a-secret" not in str(refused.value)
 
 
 def test_embedded_sandbox_is_refused_and_a_real_one_is_fine(folder: Path) -> None:

@@ -1,6 +1,7 @@
 """Videos in an object store that replicas share: saved once under their key, and found by all."""
 
 import hashlib
+import re
 from collections.abc import Callable, Generator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +20,7 @@ from seedance_mcp.jobs.archive import SharedArchive
 from seedance_mcp.jobs.history import JobList
 from tests.postgres import require_postgres
 from tests.replicas import KEYS, PUBLIC_URL, open_replica, read_replica_settings
+from tests.shelves import Shelf
 
 if TYPE_CHECKING:
     from seedance_mcp.sandbox import Sandbox
@@ -31,11 +33,6 @@ NOW = 1_800_000_000.0
 def url() -> Generator[str]:
     with require_postgres().database() as made:
         yield made
-
-
-@pytest.fixture
-def objects(tmp_path: Path) -> Path:
-    return tmp_path / "objects"
 
 
 def list_files(folder: Path) -> list[str]:
@@ -56,13 +53,13 @@ async def get(services: Services, job_id: str) -> Job:
 
 async def test_video_is_saved_under_its_key_and_found_by_another_replica(
     make_sandbox: "Callable[..., Sandbox]", make_picture: Callable[..., Path], funded_key: str, tmp_path: Path,
-    url: str, objects: Path,
+    url: str, shelf: Shelf,
 ) -> None:  # fmt: skip
     sandbox = make_sandbox()
     one, other = (read_replica_settings(sandbox, funded_key, tmp_path / name, url) for name in ("one", "other"))
-    async with open_replica(one, objects) as services:
+    async with open_replica(one, shelf) as services:
         job = await buy(services, make_picture())
-    async with open_replica(other, objects) as services:
+    async with open_replica(other, shelf) as services:
         found = await get(services, job.job_id)
         again = await buy(services, make_picture())
         archive = services.jobs.downloads.archive
@@ -72,11 +69,11 @@ async def test_video_is_saved_under_its_key_and_found_by_another_replica(
     assert job.status == "complete"
     assert job.finished
     assert (job.file, job.video_key) == (None, f"videos/{job.job_id}.mp4")
-    assert list_files(objects) == [f"thumbnails/{job.job_id}.jpg", f"videos/{job.job_id}.mp4"]
+    assert await shelf.list_keys() == [f"thumbnails/{job.job_id}.jpg", f"videos/{job.job_id}.mp4"]
     assert (found.video_key, found.thumbnail_key) == (job.video_key, f"thumbnails/{job.job_id}.jpg")
     assert again.job_id == job.job_id
     assert stored is not None
-    data = (objects / str(job.video_key)).read_bytes()
+    data = await shelf.read(str(job.video_key))
     assert (stored.sha256, stored.size_bytes, stored.media_type) == (
         hashlib.sha256(data).hexdigest(), len(data), "video/mp4",
     )  # fmt: skip
@@ -87,36 +84,35 @@ async def test_video_is_saved_under_its_key_and_found_by_another_replica(
 
 async def test_video_that_left_the_store_is_fetched_again(
     make_sandbox: "Callable[..., Sandbox]", make_picture: Callable[..., Path], funded_key: str, tmp_path: Path,
-    url: str, objects: Path,
+    url: str, shelf: Shelf,
 ) -> None:  # fmt: skip
     settings = read_replica_settings(make_sandbox(), funded_key, tmp_path / "one", url)
-    async with open_replica(settings, objects) as services:
+    async with open_replica(settings, shelf) as services:
         job = await buy(services, make_picture())
-        file = objects / str(job.video_key)
-        data = file.read_bytes()
-        file.unlink()
+        data = await shelf.read(str(job.video_key))
+        await shelf.remove(str(job.video_key))
         again = await get(services, job.job_id)
 
     assert again.video_key == job.video_key
-    assert file.read_bytes() == data
+    assert await shelf.read(str(job.video_key)) == data
 
 
 async def test_store_that_cannot_be_written_loses_no_video(
     make_sandbox: "Callable[..., Sandbox]", make_picture: Callable[..., Path], funded_key: str, tmp_path: Path,
-    url: str, objects: Path,
+    url: str, shelf: Shelf,
 ) -> None:  # fmt: skip
     settings = read_replica_settings(make_sandbox(), funded_key, tmp_path / "one", url)
-    async with open_replica(settings, objects) as services:
-        (objects / "videos").write_bytes(b"a file where the folder should be")
+    async with open_replica(settings, shelf) as services:
+        shelf.take_away()
         with pytest.raises(VideoUnsavedError) as unsaved:
             await buy(services, make_picture())
-        (objects / "videos").unlink()
+        shelf.bring_back()
         job = await get(services, str(unsaved.value.job_id))
 
-    assert "The video is finished but not saved yet. The object store" in str(unsaved.value)
+    assert re.match("The video is finished but not saved yet. The (object store|bucket)", str(unsaved.value))
     assert unsaved.value.payment_state == "settled"
     assert job.video_key is not None
-    assert (objects / job.video_key).is_file()
+    assert job.video_key in await shelf.list_keys()
     assert [file for file in list_files(settings.data_dir) if file.startswith("downloads/")] == []
 
 

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from seedance_mcp.adapters.storage.folder import open_folder
 from seedance_mcp.app.rendering import PRUNED, show_job
 from seedance_mcp.config.settings import read_settings
 from seedance_mcp.core.errors import StorageError
@@ -22,6 +21,7 @@ from seedance_mcp.jobs.shared_retention import prune_shared
 from tests.adapters.ledger.rows import NOW, STUDIO, reserve, settle, sign
 from tests.ledgers import PostgresStore
 from tests.postgres import require_postgres
+from tests.shelves import Shelf
 
 if TYPE_CHECKING:
     from seedance_mcp.adapters.ledger.postgres import PostgresLedger
@@ -44,19 +44,19 @@ class Replica:
 
 
 @asynccontextmanager
-async def open_replica(url: str, folder: Path) -> AsyncGenerator[Replica]:
+async def open_replica(url: str, folder: Path, shelf: Shelf) -> AsyncGenerator[Replica]:
     from seedance_mcp.adapters.ledger.postgres import PostgresLedger
 
     ledger = await PostgresLedger.open(url)
     try:
-        yield Replica(SharedArchive(folder / "downloads", await open_folder(folder / "objects"), ledger), ledger)
+        yield Replica(SharedArchive(folder / "downloads", await shelf.open(), ledger), ledger)
     finally:
         await ledger.close()
 
 
 @pytest.fixture
-async def replica(url: str, tmp_path: Path) -> AsyncGenerator[Replica]:
-    async with open_replica(url, tmp_path) as replica:
+async def replica(url: str, tmp_path: Path, shelf: Shelf) -> AsyncGenerator[Replica]:
+    async with open_replica(url, tmp_path, shelf) as replica:
         yield replica
 
 
@@ -81,18 +81,14 @@ async def add_job(replica: Replica, job_id: str, url: str, *, days: float) -> No
     await ledger.finish_job(job_id, video_key=keys[0], thumbnail_key=keys[1])
 
 
-def list_files(folder: Path) -> list[str]:
-    return sorted(str(file.relative_to(folder)) for file in folder.rglob("*") if file.is_file())
-
-
-async def test_old_videos_go_and_their_jobs_say_so(replica: Replica, url: str, tmp_path: Path) -> None:
+async def test_old_videos_go_and_their_jobs_say_so(replica: Replica, url: str, shelf: Shelf, tmp_path: Path) -> None:
     await add_job(replica, "old", url, days=8)
     await add_job(replica, "new", url, days=6)
     await prune_shared(replica.archive, keep_days=7, now=time.time)
     old, new = [await replica.ledger.find_job(job_id) for job_id in ("old", "new")]
     profile = read_settings({"SEEDANCE_PROFILE": "sandbox", "SEEDANCE_DATA_DIR": str(tmp_path)}).profile
 
-    assert list_files(tmp_path / "objects") == ["thumbnails/new.jpg", "videos/new.mp4"]
+    assert await shelf.list_keys() == ["thumbnails/new.jpg", "videos/new.mp4"]
     assert await replica.ledger.find_object("videos/old.mp4") is None
     assert old is not None
     assert new is not None
@@ -101,7 +97,7 @@ async def test_old_videos_go_and_their_jobs_say_so(replica: Replica, url: str, t
     assert PRUNED in str(show_job(old, profile)["next_step"])
 
 
-async def test_without_an_age_only_unused_pictures_go(replica: Replica, url: str, tmp_path: Path) -> None:
+async def test_without_an_age_only_unused_pictures_go(replica: Replica, url: str, shelf: Shelf) -> None:
     await add_job(replica, "old", url, days=800)
     await store(replica, PICTURES + "a" * 64, url, days=1.1)
     await store(replica, PICTURES + "b" * 64, url, days=0.9)
@@ -109,31 +105,29 @@ async def test_without_an_age_only_unused_pictures_go(replica: Replica, url: str
     PostgresStore(url).execute("UPDATE slots SET until = until - 172800")
     await prune_shared(replica.archive, keep_days=None, now=time.time)
 
-    assert list_files(tmp_path / "objects") == ["pictures/" + "b" * 64, "thumbnails/old.jpg", "videos/old.mp4"]
+    assert await shelf.list_keys() == ["pictures/" + "b" * 64, "thumbnails/old.jpg", "videos/old.mp4"]
     assert await replica.ledger.find_slot("t") is None
 
 
-async def test_replicas_that_prune_at_once_do_no_harm(url: str, tmp_path: Path) -> None:
-    async with open_replica(url, tmp_path) as one, open_replica(url, tmp_path) as other:
+async def test_replicas_that_prune_at_once_do_no_harm(url: str, shelf: Shelf, tmp_path: Path) -> None:
+    async with open_replica(url, tmp_path, shelf) as one, open_replica(url, tmp_path, shelf) as other:
         for number in range(8):
             await add_job(one, f"job-{number}", url, days=8)
         async with anyio.create_task_group() as tasks:
             for replica in (one, other, one):
                 tasks.start_soon(lambda archive=replica.archive: prune_shared(archive, keep_days=7, now=time.time))
 
-    assert list_files(tmp_path / "objects") == []
+    assert await shelf.list_keys() == []
     PostgresStore(url).execute("DO $$ BEGIN ASSERT (SELECT count(*) FROM objects) = 0; END $$")
 
 
-async def test_object_that_cannot_be_deleted_stays_known(replica: Replica, url: str, tmp_path: Path) -> None:
+async def test_object_that_cannot_be_deleted_stays_known(replica: Replica, url: str, shelf: Shelf) -> None:
     await add_job(replica, "old", url, days=8)
-    file = tmp_path / "objects" / "videos" / "old.mp4"
-    file.unlink()
-    file.mkdir()
-    with pytest.raises(StorageError, match="cannot be used"):
+    shelf.take_away()
+    with pytest.raises(StorageError, match=r"cannot be used|does not answer"):
         await prune_shared(replica.archive, keep_days=7, now=time.time)
     assert await replica.ledger.find_object("videos/old.mp4") is not None
-    file.rmdir()
+    shelf.bring_back()
     await prune_shared(replica.archive, keep_days=7, now=time.time)
     assert await replica.ledger.find_object("videos/old.mp4") is None
 

@@ -48,6 +48,11 @@ def name_video(payment_id: int | None, job_id: str, prompt: str) -> str:
     return f"{payment_id or 0:04d}-{slug}-{hashlib.sha256(job_id.encode()).hexdigest()[:6]}"
 
 
+def name_download(job_id: str, prompt: str, extension: str) -> str:
+    """Return the name under which a browser saves a video: words of the prompt, and a part of the job's hash."""
+    return f"{name_video(None, job_id, prompt).partition('-')[2]}.{extension}"
+
+
 def name_part(job_id: str) -> str:
     """Return a name for a temporary file that no other process of ours has."""
     return f"{hashlib.sha256(job_id.encode()).hexdigest()[:16]}-{secrets.token_hex(8)}"

@@ -46,11 +46,11 @@ class FileStore:
         """Return what texts call it."""
         return f"the folder {self.folder}"
 
-    async def put_file(self, stored: StoredObject, file: Path) -> None:
+    async def put_file(self, stored: StoredObject, file: Path, *, file_name: str | None = None) -> None:
         """Copy a finished file; its bytes are compared with what `stored` says."""
         await self._run(lambda: self._write(stored, _read_chunks(file)))
 
-    async def put_bytes(self, stored: StoredObject, data: bytes) -> None:
+    async def put_bytes(self, stored: StoredObject, data: bytes, *, file_name: str | None = None) -> None:
         """Write bytes as an object."""
         await self._run(lambda: self._write(stored, iter((data,))))
 
@@ -90,7 +90,7 @@ class FileStore:
         """Return where the object's file is, or would be."""
         return self._find_path(key)
 
-    async def sign_link(self, key: str, *, seconds: float, file_name: str) -> str | None:
+    async def sign_link(self, key: str, *, seconds: int, method: str = "GET") -> str | None:
         """Return None: a folder answers no one."""
         return None
 

@@ -21,15 +21,20 @@ class ObjectStore(Protocol):
         """Return what texts call it."""
         ...
 
-    async def put_file(self, stored: StoredObject, file: Path) -> None:
+    async def put_file(self, stored: StoredObject, file: Path, *, file_name: str | None = None) -> None:
         """Store a finished file, whole or not at all; the same key may be stored again with the same bytes.
+
+        Args:
+            stored: Key and bytes.
+            file: Where the bytes are.
+            file_name: Under which a browser saves it, where the store answers links itself.
 
         Raises:
             StorageError: It cannot be written, or the file is not what `stored` says.
         """
         ...
 
-    async def put_bytes(self, stored: StoredObject, data: bytes) -> None:
+    async def put_bytes(self, stored: StoredObject, data: bytes, *, file_name: str | None = None) -> None:
         """Store bytes, as `put_file` does a file."""
         ...
 
@@ -58,8 +63,14 @@ class ObjectStore(Protocol):
         """Return where this machine has the object's file; None for a store that is elsewhere."""
         ...
 
-    async def sign_link(self, key: str, *, seconds: float, file_name: str) -> str | None:
-        """Return a link to an object that the store itself answers; None for a store that answers no one."""
+    async def sign_link(self, key: str, *, seconds: int, method: str = "GET") -> str | None:
+        """Return a link to an object that the store itself answers; None for a store that answers no one.
+
+        Args:
+            key: The object.
+            seconds: How long the link works.
+            method: The one that it is for; others are refused.
+        """
         ...
 
     async def check(self) -> None:

@@ -1,7 +1,8 @@
 """Videos: the route of a hosted server that sends saved videos.
 
 Who has a caller's token is sent to a link that is signed at that moment. Who has a link gets the bytes, in ranges where
-a player asks for some, until the link ends. A job of another caller is answered like one that does not exist.
+a player asks for some, until the link ends. A bucket sends the bytes itself: each request is sent on to a link of its
+own, which ends no later. A job of another caller is answered like one that does not exist.
 """
 
 from __future__ import annotations
@@ -10,12 +11,11 @@ from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Protocol
 
-import anyio.to_thread
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, RedirectResponse, Response
 from starlette.routing import Route
 
-from seedance_mcp.adapters.media.videos import find_media_type, name_video
+from seedance_mcp.adapters.media.videos import find_media_type, name_download
 from seedance_mcp.adapters.storage.store import ObjectStore
 from seedance_mcp.app.video_links import PATH, VideoLinks
 from seedance_mcp.core.callers import Caller
@@ -70,11 +70,14 @@ def build_routes(
             if ends_at is None:
                 return PlainTextResponse(INVALID, 403)
             job = await find_job(job_id, None)
-            return await _send(job, store, seconds=int(ends_at - links.now()))
+            return await _send(job, store, seconds=int(ends_at - links.now()), method=request.method)
         caller = await authenticate(request)
         if isinstance(caller, Response):
             return caller
-        return _redirect(await find_job(job_id, caller), links)
+        job = await find_job(job_id, caller)
+        if job is not None and job.video_key is not None and store.find_file(job.video_key) is None:
+            return await _send(job, store, seconds=links.seconds, method=request.method)
+        return _redirect(job, links)
 
     return [Route(PATH + "{job_id:path}", show, methods=["GET"])]
 
@@ -84,17 +87,24 @@ def _redirect(job: Job | None, links: VideoLinks) -> Response:
     return _refuse(job) if link is None else RedirectResponse(link.url, 302)
 
 
-async def _send(job: Job | None, store: ObjectStore, *, seconds: int) -> Response:
-    """Return the video's bytes; `FileResponse` answers ranges."""
+async def _send(job: Job | None, store: ObjectStore, *, seconds: int, method: str) -> Response:
+    """Return the video's bytes, in ranges too, or send the request on to a store that does so."""
     if job is None or job.video_key is None or job.pruned_at is not None:
         return _refuse(job)
-    file = store.find_file(job.video_key)
-    if file is None or not await anyio.to_thread.run_sync(file.is_file):
+    if await store.find_size(job.video_key) is None:
         return PlainTextResponse(UNSAVED, 404)
+    file = store.find_file(job.video_key)
+    if file is not None:
+        return _send_file(job, file, seconds=seconds)
+    link = await store.sign_link(job.video_key, seconds=max(seconds, 1), method=method)
+    return _refuse(job) if link is None else RedirectResponse(link, 302)
+
+
+def _send_file(job: Job, file: Path, *, seconds: int) -> Response:
     return FileResponse(
         file,
         media_type=find_media_type(file),
-        filename=name_download(job, file),
+        filename=name_download(job.job_id, str(job.arguments.get("prompt", "")), file.suffix.removeprefix(".")),
         content_disposition_type="inline",
         headers={
             "cache-control": f"private, max-age={max(seconds, 0)}",
@@ -109,9 +119,3 @@ def _refuse(job: Job | None) -> Response:
     if job.pruned_at is not None:
         return PlainTextResponse(PRUNED, 410)
     return PlainTextResponse(UNSAVED, 404)
-
-
-def name_download(job: Job, file: Path) -> str:
-    """Return the name under which a browser saves a video: words of the prompt, and a part of the job's hash."""
-    name = name_video(None, job.job_id, str(job.arguments.get("prompt", "")))
-    return name.partition("-")[2] + file.suffix

@@ -13,7 +13,6 @@ import pytest
 from mcp import Client
 from mcp.client.auth.extensions.client_credentials import ClientCredentialsOAuthProvider
 from mcp.client.streamable_http import streamable_http_client
-from mcp.shared.auth import OAuthClientInformationFull, OAuthToken
 
 from seedance_mcp.core.access_tokens import TokenClaims, identify
 from seedance_mcp.core.callers import NO_CAPS, Caller, CallerCaps, CallerEntry
@@ -23,6 +22,7 @@ from seedance_mcp.server.oauth import OAuthVerifier, find_metadata_url, limit_ca
 from tests.hosted.authorization import SECRET, AuthorizationServer, Key, run_authorization_server
 from tests.hosting import ACCEPT, CALL_SECONDS, Server, add_caller, build_message, open_http, start_server, work_on
 from tests.integration.host import Host
+from tests.oauth_storage import Storage
 from tests.servers import NO_TLS
 
 LIST = build_message("tools/list")
@@ -201,25 +201,6 @@ async def test_issuer_that_is_away_is_503_with_the_time_to_repeat(settings: dict
     assert 1 <= int(answer.headers["retry-after"]) <= 10
     assert "www-authenticate" not in answer.headers
     assert answer.json()["error"]["message"].startswith("The authorization server cannot be asked")
-
-
-class Storage:
-    """Where a client keeps its token."""
-
-    def __init__(self) -> None:
-        self.tokens: OAuthToken | None = None
-
-    async def get_tokens(self) -> OAuthToken | None:
-        return self.tokens
-
-    async def set_tokens(self, tokens: OAuthToken) -> None:
-        self.tokens = tokens
-
-    async def get_client_info(self) -> OAuthClientInformationFull | None:
-        return None
-
-    async def set_client_info(self, client_info: OAuthClientInformationFull) -> None:
-        raise AssertionError("it registers nowhere")
 
 
 @asynccontextmanager

@@ -20,6 +20,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Sequence
+from importlib.util import find_spec
 from pathlib import Path
 
 LAUNCHER = Path(__file__).parent / "launch.py"
@@ -31,6 +32,11 @@ LOADED = (
     "seedance_mcp.sandbox.payments.mpp", "eth_account", "sqlite3",
 )  # fmt: skip
 """None of them may load `seedance_mcp.cli.console`, which looks at the standard files."""
+LOADED_IF_HOSTED = (
+    "psycopg_pool", "seedance_mcp.adapters.ledger.postgres", "seedance_mcp.server.hosted", "seedance_mcp.server.http",
+    "seedance_mcp.server.metrics",
+)  # fmt: skip
+"""Where the extra `hosted` is installed."""
 END_SECONDS = 10
 
 
@@ -132,9 +138,22 @@ def _watch(asking: socket.socket) -> list[str] | None:
     for number in (*range(3), *files):  # the reader of a pipe must see its end
         os.close(number)
     asking.sendall(b"%d" % process_id)
-    _, status = os.waitpid(process_id, 0)
-    asking.sendall(b"%d" % os.waitstatus_to_exitcode(status))
+    status = _wait_for_end(process_id, asking)
+    with contextlib.suppress(OSError):  # who asked was killed
+        asking.sendall(b"%d" % status)
     return None
+
+
+def _wait_for_end(process_id: int, asking: socket.socket) -> int:
+    """Wait until a process has ended, and kill it if who asked for it was killed; returns its exit code."""
+    if sys.platform == "linux":
+        ended = os.pidfd_open(process_id)
+        readable, _, _ = select.select([asking, ended], [], [])
+        if ended not in readable:
+            os.kill(process_id, signal.SIGKILL)
+        os.close(ended)
+    _, status = os.waitpid(process_id, 0)
+    return os.waitstatus_to_exitcode(status)
 
 
 def _become(folder: str, variables: Sequence[str], files: Sequence[int]) -> None:
@@ -154,7 +173,7 @@ def _become(folder: str, variables: Sequence[str], files: Sequence[int]) -> None
 
 
 def _load() -> None:
-    for name in LOADED:
+    for name in (*LOADED, *(LOADED_IF_HOSTED if find_spec("psycopg_pool") else ())):
         importlib.import_module(name)
     gc.collect()
     gc.freeze()  # what is loaded stays shared

@@ -5,7 +5,6 @@ import os
 import re
 import secrets
 import subprocess
-import sys
 import threading
 from collections.abc import AsyncGenerator, Awaitable, Callable, Generator, Iterator
 from contextlib import asynccontextmanager, contextmanager
@@ -21,6 +20,7 @@ from mcp.client.streamable_http import streamable_http_client
 
 from seedance_mcp.adapters.ledger.postgres import PostgresLedger
 from seedance_mcp.core.callers import NO_CAPS, CallerCaps, parse_scopes
+from tests.forks import build_command
 from tests.integration.host import Host
 from tests.servers import NO_TLS
 
@@ -118,8 +118,9 @@ def build_environ(environ: dict[str, str], **more: str) -> dict[str, str]:
 @contextmanager
 def start_server(environ: dict[str, str], **more: str) -> Generator[Server]:
     """Start a server and wait until it listens; kill it afterwards if it has not ended."""
-    command = [sys.executable, "-m", "seedance_mcp", "serve"]
-    process = subprocess.Popen(command, env=build_environ(environ, **more), stderr=subprocess.PIPE, text=True)
+    given = build_environ(environ, **more)
+    command = build_command("seedance_mcp", "serve", afresh="LD_PRELOAD" in given)
+    process = subprocess.Popen(command, env=given, stderr=subprocess.PIPE, text=True)
     assert process.stderr is not None
     reader: threading.Thread | None = None
     try:

@@ -5,7 +5,6 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -46,7 +45,7 @@ def broken_off(tmp_path_factory: pytest.TempPathFactory) -> Person:
     draw(folder / "boat.png")
     data = folder / "data"
     settings = read_settings({"SEEDANCE_PROFILE": "sandbox", "SEEDANCE_DATA_DIR": str(data)})
-    command = [sys.executable, "-m", "seedance_mcp", *BUY]
+    command = build_command("seedance_mcp", *BUY)
     environ = {**os.environ, "SEEDANCE_DATA_DIR": str(data)}
     with subprocess.Popen(command, cwd=folder, env=environ, stdout=subprocess.DEVNULL) as process:
         end = time.monotonic() + BEGIN_SECONDS

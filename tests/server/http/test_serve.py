@@ -1,13 +1,13 @@
 """`seedance-mcp serve` over real sockets: who is served, and how, in both protocol eras."""
 
 import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import pytest
 
 from seedance_mcp.cli.exit_codes import YOURS
+from tests.forks import build_command
 from tests.hosted.clients import draw_picture
 from tests.hosted.deployment import skew_clock
 from tests.hosting import (
@@ -110,7 +110,7 @@ async def test_server_on_a_database_that_may_forget_is_not_ready_and_says_why(se
 
 def test_server_on_another_version_of_the_ledger_does_not_start(settings: dict[str, str]) -> None:
     with require_postgres().database(template="template0") as url:
-        command = [sys.executable, "-m", "seedance_mcp", "serve"]
+        command = build_command("seedance_mcp", "serve")
         environ = build_environ(settings, SEEDANCE_DATABASE_URL=url)
         done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == YOURS

@@ -299,10 +299,14 @@ default_pool_size = 2
 
 def make_template(cluster: Cluster) -> None:
     """Make the database with an empty ledger."""
+    import psycopg
+
     from seedance_mcp.adapters.ledger.postgres_migrations import migrate
 
     cluster.execute(f"CREATE DATABASE {TEMPLATE} TEMPLATE template0")
     asyncio.run(migrate(cluster.url(TEMPLATE)))
+    with psycopg.connect(cluster.url(TEMPLATE)) as connection:
+        connection.execute("UPDATE ledger_state SET identity = NULL")  # a copy is no restored ledger
 
 
 def wait_until_ready(cluster: Cluster) -> None:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import anyio
 
 from seedance_mcp.app.opening import open_objects, open_owners_wallet, open_shared_ledger, open_studio
-from seedance_mcp.app.runtime import Start, keep_up, load_services, prune_hourly
+from seedance_mcp.app.runtime import Start, keep_up, load_services, prune_hourly, watch_closing
 from seedance_mcp.config.hosted import HostedSettings
 from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.callers import Caller
@@ -203,6 +203,7 @@ class HostedRuntime:
         services = self.services
         start(lambda: self.replica.run(services.generation.purchaser.take_over))
         start(lambda: keep_up(services))
+        start(lambda: watch_closing(services, self.settings.owner))
         start(lambda: prune_hourly(services))
 
     def for_caller(self, caller: Caller) -> CallerRuntime:
@@ -240,6 +241,15 @@ class HostedRuntime:
             LedgerError: It cannot be reached.
         """
         return await self.ledger.list_problems(is_single=self.settings.is_single)
+
+    async def list_notes(self) -> list[str]:
+        """Return what a ready server should tell all the same, as sentences: that nothing is bought for a while.
+
+        Raises:
+            LedgerError: The database cannot be reached.
+        """
+        closing = await self.ledger.find_closing()
+        return [] if closing is None else [f"Nothing is bought. {closing.describe()} {closing.describe_reading()}"]
 
     async def list_object_problems(self) -> list[str]:
         """Return why no picture or video can be stored, as sentences; empty if all is well, or was a moment ago."""

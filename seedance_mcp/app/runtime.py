@@ -10,7 +10,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, cast
 
 import anyio
 import anyio.to_thread
@@ -20,11 +20,13 @@ from seedance_mcp.core.error_base import SeedanceError
 from seedance_mcp.core.errors import ConfigError
 
 if TYPE_CHECKING:
+    from seedance_mcp.adapters.ledger.postgres import PostgresLedger
     from seedance_mcp.adapters.wallet import Wallet
     from seedance_mcp.app.picker import Picker, PicturePicker
     from seedance_mcp.app.services import Parts, QuoteServices, Services
     from seedance_mcp.config.settings import Settings
     from seedance_mcp.core.records import Job
+    from seedance_mcp.generation.reopening import LedgerReopener
 
 log = logging.getLogger("seedance_mcp")
 
@@ -134,6 +136,8 @@ class Runtime:
 
                 self._services = services = build_services(parts, wallet)
                 self._start(lambda: keep_up(services))
+                if settings.database_url is not None:
+                    self._start(lambda: watch_closing(services, settings))
                 if settings.limits.problem is None:
                     self._start(lambda: prune_hourly(services))
             return self._services
@@ -239,6 +243,32 @@ async def keep_up(services: "Services") -> None:
             await services.generation.resume()
         except Exception:  # what is paid must be taken up all the same
             log.exception("Looking after what is not over broke")
+        await anyio.sleep(BROKEN_SECONDS)
+
+
+def build_reopener(services: "Services", settings: "Settings") -> "LedgerReopener":
+    """Return what opens a ledger in a database after a restore."""
+    from seedance_mcp.generation.reopening import LedgerReopener
+
+    purchaser = services.generation.purchaser
+    return LedgerReopener(
+        ledger=cast("PostgresLedger", services.ledger),
+        jobs=purchaser.untracked,
+        payments=purchaser.untracked_payments,
+        pins=settings.profile.pins,
+        limits=settings.limits,
+        now=purchaser.now,
+    )
+
+
+async def watch_closing(services: "Services", settings: "Settings") -> None:
+    """Open a ledger in a database that was closed after a restore, for as long as the server runs."""
+    reopener = build_reopener(services, settings)
+    while True:
+        try:
+            await reopener.run()
+        except Exception:  # nothing can be bought without it
+            log.exception("Opening the ledger broke")
         await anyio.sleep(BROKEN_SECONDS)
 
 

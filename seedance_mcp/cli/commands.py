@@ -56,6 +56,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
     "Several machines": {
         "serve": Entry("serve:serve", "Serve MCP over HTTP to callers with a token."),
         "migrate": Entry("migrate:migrate", "Make or update the ledger in a PostgreSQL database."),
+        "ledger": Entry("ledger:app", "Close a shared ledger after a restore, and open it."),
         "callers": Entry("callers:app", "Add, list, limit and end the callers of a shared server."),
         "budget": Entry("spending:budget", "Show what the callers spend, and what is left."),
         "payments": Entry("spending:payments", "List the latest payments, with the caller of each."),

@@ -11,6 +11,7 @@ SeedanceError
 │   ├── RecipientChangedError       the studio is known by another recipient
 │   ├── UnacceptableOfferError
 │   ├── SpendingFrozenError         the owner has stopped all spending
+│   ├── LedgerClosedError           the ledger was restored and may lack payments
 │   ├── PermissionDeniedError       the caller's token may not do it
 │   └── TooManyCallsError           the caller has made all calls of this minute
 ├── StudioError                     the studio did not do its part, outside a payment
@@ -123,6 +124,17 @@ class SpendingFrozenError(PolicyError):
     code = "spending_frozen"
     default_step = NextStep(
         "{0} with {1}, in the sandbox with --sandbox.", OwnerOnly("end it", stop=True), Command("unfreeze")
+    )
+
+
+class LedgerClosedError(PolicyError):
+    """The ledger may lack payments; nothing is signed until it was read against the studio's list and the chains."""
+
+    code = "ledger_closed"
+    default_step = NextStep(
+        "It opens by itself once the studio's list and the chains were read, about five minutes after a restore. "
+        "Running jobs go on. {0} then.",
+        Repeat(),
     )
 
 

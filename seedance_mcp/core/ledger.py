@@ -220,6 +220,10 @@ class PaymentLedger(BudgetReader, Protocol):
     ) -> None:
         """Write that a chain was read, and which of these payments neither a row nor an untracked job explains."""
 
+    async def count_closings(self) -> int:
+        """Return how often the ledger was closed after a restore; readings of a chain before that count no more."""
+        ...
+
     async def list_untracked_payments(self, *, wallet: str) -> list[UntrackedPayment]:
         """Return the payments that only a chain knows, oldest first."""
         ...

@@ -22,6 +22,7 @@ from seedance_mcp.core.errors import (
     ImageError,
     PossiblyBoughtError,
     StudioError,
+    StudioProtocolError,
     StudioRejectedError,
     StudioUnreachableError,
 )
@@ -43,6 +44,8 @@ log = logging.getLogger("seedance_mcp")
 READING_SECONDS = 900
 """How long another process's reading of the list is relied on: a ledger restored from a backup has old readings."""
 LIST_PAGES_MAX = 10
+ALL_PAGES_MAX = 1_000
+"""How many pages of the list are read where all of it counts."""
 ATTEMPTS_MAX = 3
 """How often one page of the list is asked for."""
 PAUSE_SECONDS_MAX = 5
@@ -144,15 +147,28 @@ class UntrackedJobs:
                 await self.ledger.record_reading(jobs, wallet=self.wallet, studio=self.studio.origin, now=self.now())
             self._read.add(self.studio.origin)
 
-    async def _list_unknown(self, *, everything: bool) -> list[UntrackedJob]:
+    async def read_all(self, *, since: float) -> None:
+        """Read the studio's list against the ledger, back to a moment, for a ledger that is closed.
+
+        Args:
+            since: Unix seconds.
+
+        Raises:
+            StudioError: The list cannot be read, or not completely.
+        """
+        jobs = await self._list_unknown(everything=True, since=since)
+        await self.ledger.record_reading(jobs, wallet=self.wallet, studio=self.studio.origin, now=self.now())
+
+    async def _list_unknown(self, *, everything: bool, since: float | None = None) -> list[UntrackedJob]:
         """Read the list for jobs without a row in the ledger; not further than the first page without any.
 
         Args:
             everything: Read all of it: the ledger is new.
+            since: Read back to this moment, or fail; None for at most `LIST_PAGES_MAX` pages.
         """
         found: list[UntrackedJob] = []
         cursor: str | None = None
-        for _ in range(LIST_PAGES_MAX):
+        for _ in range(LIST_PAGES_MAX if since is None else ALL_PAGES_MAX):
             try:
                 page = await self._read_page(cursor)
             except StudioRejectedError as exc:
@@ -163,8 +179,10 @@ class UntrackedJobs:
             unknown = [job for job in page.jobs if await self._is_unknown(job, pending)]
             found += [self._describe(job) for job in unknown]
             cursor = page.next_cursor
-            if cursor is None or not page.jobs or not (unknown or everything):
-                break
+            if cursor is None or not page.jobs or not (unknown or everything) or _ends_before(page, since):
+                return found
+        if since is not None:
+            raise StudioProtocolError(f"The studio's list has more than {ALL_PAGES_MAX} pages.")
         return found
 
     async def _read_page(self, cursor: str | None) -> JobPage:
@@ -244,6 +262,12 @@ class UntrackedJobs:
             return "unknown" if await look_alike(data, picture.image.data) else "other"
         except (StudioError, ImageError):
             return "unknown"
+
+
+def _ends_before(page: JobPage, moment: float | None) -> bool:
+    """Return True if the oldest job of a page was made before a moment; jobs of unknown age say nothing."""
+    ages = [job.created_at for job in page.jobs if job.created_at is not None]
+    return moment is not None and bool(ages) and min(ages) < moment
 
 
 def _unread_error(exc: StudioError) -> StudioUnreachableError:

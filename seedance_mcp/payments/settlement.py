@@ -29,7 +29,7 @@ from seedance_mcp.core.wire.mpp import (
     read_log_transaction,
 )
 from seedance_mcp.core.wire.offers import Offer, Rail
-from seedance_mcp.core.wire.transfers import Transfer, build_transfer_query, read_transfers
+from seedance_mcp.core.wire.transfers import Payee, Transfer, build_transfer_query, read_transfers
 from seedance_mcp.core.wire.x402 import (
     Authorization,
     TokenDomain,
@@ -54,6 +54,8 @@ QUERY_BLOCKS_MAX = 5_000
 """How many blocks one question for transfers spans; public nodes refuse more than some thousands."""
 TRANSFERS_MAX = 200
 """How many transfers are looked at, the latest first."""
+ALL_TRANSFERS_MAX = 10_000
+"""How many transfers are looked at where all of them count."""
 STEPS_MAX = 64
 """How many blocks are looked at on the way back to a moment; each step doubles or halves the way."""
 
@@ -141,6 +143,31 @@ class SettlementChecker:
                 )
         return None
 
+    async def list_all_transfers(self, payee: Payee, payer: str, *, since: float, until: float) -> list[Transfer]:
+        """Return everything that a payer sent to a recipient since a moment, by the word of all nodes, oldest first.
+
+        Args:
+            payee: The recipient.
+            payer: The paying address.
+            since: Unix seconds.
+            until: The moment that each node must have come to, in Unix seconds.
+
+        Raises:
+            ChainError: A node does not say or is behind, there is none, or there are too many transfers.
+        """
+        found: dict[str, Transfer] = {}
+        for number in range(self.rpc.count_nodes(payee.rail)):
+            node = ChainNode(self.rpc, self.pins, payee.rail, number)
+            transfers = await node.list_transfers(
+                payee, payer, since=since, until=until, transfers_max=ALL_TRANSFERS_MAX
+            )
+            found |= {transfer.transaction: transfer for transfer in transfers}
+        if not self.rpc.count_nodes(payee.rail):
+            raise ChainError(f"There is no node to ask about {payee.network}.")
+        if len(found) >= ALL_TRANSFERS_MAX:
+            raise ChainError(f"There are more than {ALL_TRANSFERS_MAX} payments on {payee.network} to look at.")
+        return sorted(found.values(), key=lambda transfer: transfer.time or 0)
+
     async def knows(self, transaction: str, rail: Rail) -> bool | None:
         """Return True if the chain has a transaction, False if every node says that it has not; None in doubt."""
         answers: list[bool | None] = []
@@ -185,24 +212,34 @@ class ChainNode:
         except (ChainError, StudioError, TimeoutError):
             return None
 
-    async def list_transfers(self, offer: Offer, payer: str, *, since: float) -> list[Transfer]:
-        """Return what a payer sent to an offer's recipient since a moment; the latest `TRANSFERS_MAX`, oldest first.
+    async def list_transfers(
+        self,
+        payee: Payee | Offer,
+        payer: str,
+        *,
+        since: float,
+        until: float = 0,
+        transfers_max: int = TRANSFERS_MAX,
+    ) -> list[Transfer]:
+        """Return what a payer sent to a recipient since a moment; the latest `transfers_max`, oldest first.
 
         Raises:
-            ChainError: The node does not say, or belongs to another chain.
+            ChainError: The node does not say, has not come to `until`, or belongs to another chain.
         """
-        await self._check_chain(offer.network)
+        await self._check_chain(payee.network)
         latest = await self._read_block("latest")
+        if latest.time < until:
+            raise ChainError("The chain's node is behind.")
         last, first = latest.number, (await self._find_last_block(int(since), latest)).number
         found: list[Transfer] = []
-        while last >= first and len(found) < TRANSFERS_MAX:
+        while last >= first and len(found) < transfers_max:
             start = max(first, last - QUERY_BLOCKS_MAX + 1)
             query = build_transfer_query(
-                token=offer.asset, payer=payer, pay_to=offer.pay_to, first_block=start, last_block=last
+                token=payee.asset, payer=payer, pay_to=payee.pay_to, first_block=start, last_block=last
             )
             found = read_transfers(await self._ask("eth_getLogs", query)) + found
             last = start - 1
-        return [await self._date(transfer) for transfer in found[-TRANSFERS_MAX:]]
+        return [await self._date(transfer) for transfer in found[-transfers_max:]]
 
     async def _date(self, transfer: Transfer) -> Transfer:
         if transfer.time is not None:

@@ -20,7 +20,7 @@ from seedance_mcp.core.money import format_usdc
 from seedance_mcp.core.next_steps import Call, NextStep, OwnerOnly, RaiseTake
 from seedance_mcp.core.records import UntrackedPayment
 from seedance_mcp.core.wire.offers import Offer
-from seedance_mcp.core.wire.transfers import Transfer
+from seedance_mcp.core.wire.transfers import Payee, Transfer
 from seedance_mcp.payments.settlement import SettlementChecker
 
 log = logging.getLogger("seedance_mcp")
@@ -47,7 +47,8 @@ class UntrackedPayments:
     now: Callable[[], float]
     names_payments: bool = True
     _lock: anyio.Lock = field(default_factory=anyio.Lock)
-    _read: set[tuple[str, str]] = field(default_factory=set[tuple[str, str]])
+    _read: set[tuple[int, str, str]] = field(default_factory=set[tuple[int, str, str]])
+    """Networks and recipients that this process has read, each with the number of closings before."""
 
     async def check(self, offers: Sequence[Offer], *, price_micro_usdc: int | None, take: int, unbought: int) -> None:
         """Raise if a request may have been paid for by a payment that only a chain knows.
@@ -75,9 +76,25 @@ class UntrackedPayments:
             highest = take + len(found) - unbought
             raise _possibly_bought_error(found[-1], highest) if self.names_payments else hidden_purchase_error(highest)
 
+    async def read_all(self, payees: Sequence[Payee], *, since: float, until: float) -> None:
+        """Read everything that the wallet sent to recipients since a moment, for a ledger that is closed.
+
+        Args:
+            payees: The recipients.
+            since: Unix seconds.
+            until: The moment that the chains must have come to, in Unix seconds.
+
+        Raises:
+            ChainError: A chain cannot be read, or not completely.
+        """
+        for payee in payees:
+            now = self.now()
+            found = await self.settlement_checker.list_all_transfers(payee, self.wallet, since=since, until=until)
+            await self._record(payee.network, payee.pay_to.lower(), found, now)
+
     async def _read_chains(self, offers: Sequence[Offer]) -> None:
-        """Read the chains of all offers at once, each once in this process."""
-        now = self.now()
+        """Read the chains of all offers at once, each once in this process and after each closing of the ledger."""
+        now, closings = self.now(), await self.ledger.count_closings()
         found: dict[tuple[str, str], list[Transfer] | None] = {}
 
         async def read(offer: Offer, since: float) -> None:
@@ -89,11 +106,11 @@ class UntrackedPayments:
         due: list[tuple[Offer, float]] = []
         for offer in offers:
             key = (offer.network, offer.pay_to.lower())
-            if key in self._read or key in found:
+            if (closings, *key) in self._read or key in found:
                 continue
             since = await self._find_start(*key, now)
             if since is None:
-                self._read.add(key)
+                self._read.add((closings, *key))
             else:
                 found[key] = None
                 due.append((offer, since))
@@ -102,7 +119,9 @@ class UntrackedPayments:
                 tasks.start_soon(read, offer, since)
         for key, transfers in found.items():
             await self._record(*key, transfers, now)
-            self._read.add(key)  # only now: what a locked ledger could not keep is read again by the next call
+            self._read.add(
+                (closings, *key)
+            )  # only now: what a locked ledger could not keep is read again by the next call
 
     async def _find_start(self, network: str, pay_to: str, now: float) -> float | None:
         """Return the moment from which a chain is to be read; None where that was done lately."""

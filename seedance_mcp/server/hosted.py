@@ -160,7 +160,9 @@ class HostedServer:
         self._tokens = tokens
         self._streams = ListenHandler(bus)
         self._limiter = CallLimiter(runtime.settings.calls_per_minute)
-        self._readiness = Readiness(runtime.list_database_problems, runtime.list_object_problems, start)
+        self._readiness = Readiness(
+            runtime.list_database_problems, runtime.list_object_problems, start, runtime.list_notes
+        )
         self._drain = Drain(runtime.settings.drain_seconds)
         self._metrics = None if runtime.settings.metrics_listen is None else self._build_metrics()
 

@@ -85,7 +85,8 @@ def build_app(mcp: ASGIApp, access: Access, routes: Sequence[BaseRoute] = ()) ->
 
     async def show_readiness(_: Request) -> Response:
         problems = await access.readiness.list_problems()
-        return JSONResponse({"ready": not problems, "problems": problems}, 503 if problems else 200)
+        notes = {"notes": access.readiness.notes} if access.readiness.notes else {}
+        return JSONResponse({"ready": not problems, "problems": problems, **notes}, 503 if problems else 200)
 
     starlette = Starlette(
         routes=[

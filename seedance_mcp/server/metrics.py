@@ -158,6 +158,8 @@ def _show_figures(figures: LedgerFigures) -> Iterable[Metric]:
     yield _gauge("seedance_oldest_unfinished_seconds", "Age of the oldest payment whose outcome is unknown", age)
     jobs = {(status,): float(number) for status, number in figures.jobs.items()}
     yield _gauge("seedance_jobs", "Jobs in the ledger", jobs, "status")
+    closed = {(): float(figures.is_closed)}
+    yield _gauge("seedance_ledger_closed", "1 while nothing is bought because the ledger was restored", closed)
     unsaved = {(): figures.unsaved_seconds}
     yield _gauge("seedance_clip_unsaved_seconds", "How long the oldest complete video is not saved", unsaved)
 

@@ -34,18 +34,22 @@ class Readiness:
     Attributes:
         look_at_database: Returns why nothing may be bought with the database; raises if it cannot be reached.
         look_at_objects: Returns why nothing can be stored.
+        look_for_notes: Returns what a probe should know of a server that may be sent calls.
         start: Starts a background task.
         is_draining: True once the server was asked to end.
         problems: What the latest look found.
         objections: What the database last said against buying anything.
+        notes: What the latest look for notes found.
     """
 
     look_at_database: Callable[[], Awaitable[list[str]]]
     look_at_objects: Callable[[], Awaitable[list[str]]]
     start: Start
+    look_for_notes: Callable[[], Awaitable[list[str]]] | None = None
     is_draining: bool = False
     problems: tuple[str, ...] = (UNANSWERED,)
     objections: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
     _looked_at: float = -FRESH_SECONDS
     _looking: anyio.Event | None = field(default=None)
 
@@ -75,6 +79,8 @@ class Readiness:
     async def _look_at_database(self) -> tuple[str, ...]:
         try:
             self.objections = tuple(await self.look_at_database())
+            if self.look_for_notes is not None and not self.objections:
+                self.notes = tuple(await self.look_for_notes())
         except SeedanceError as exc:  # what it said last still counts; without it nothing can be bought anyway
             return (exc.what,)
         return self.objections

@@ -1,5 +1,6 @@
 """The ledger in a PostgreSQL database: `migrate`, moving a ledger, and what `doctor` says of it."""
 
+import re
 import sqlite3
 from collections.abc import Generator
 from contextlib import closing
@@ -30,8 +31,8 @@ def test_migrate_makes_the_ledger_once(person: Person, url: str) -> None:
     again = person.run("migrate", "--json", SEEDANCE_DATABASE_URL=url)
 
     assert (first.code, again.code) == (0, 0), first.err
-    assert "has version 1 of the ledger; it had none." in first.err
-    assert again.json == {"version": 1, "version_before": 1}
+    assert re.search(r"has version \d+ of the ledger; it had none\.", first.err)
+    assert again.json["version"] == again.json["version_before"]
 
 
 def test_migrate_without_a_database_names_the_setting(person: Person) -> None:
@@ -57,7 +58,7 @@ def test_a_moved_ledger_knows_what_was_bought(
     bought = customer.run(*WORDS).json
     file = next(customer.data_dir.rglob("ledger.sqlite3"))
     moved = customer.run("migrate", "--from", str(file), "--json", SEEDANCE_DATABASE_URL=url)
-    assert moved.json == {"version": 1, "moved": {"payments": 2, "jobs": 1, "spent_usd": "0.33"}}
+    assert moved.json["moved"] == {"payments": 2, "jobs": 1, "spent_usd": "0.33"}
 
     again = customer.run(*WORDS, SEEDANCE_DATABASE_URL=url).json
     other = customer.run(*WORDS, "--take", "2", SEEDANCE_DATABASE_URL=url).json

@@ -17,6 +17,14 @@ PAGES = ["README.md", *sorted(path.relative_to(ROOT).as_posix() for path in (ROO
 TEN_COMMANDS = next(block for block in read_blocks("docs/hosted.md") if block.language == "bash")
 """Need a shell and a database; tests/hosted/test_page.py runs all of them."""
 
+BACKUP_COMMANDS = [
+    command
+    for block in read_blocks("docs/hosted.md")
+    if block.text.startswith(("pg_dump", "pg_restore"))
+    for command in read_commands(block)
+]
+"""Need a database."""
+
 NOT_RUN: dict[tuple[str, str], str] = {
     **{("docs/hosted.md", command): "one of the ten commands" for command in read_commands(TEN_COMMANDS)},
     ("README.md", "scripts/demo"): "sets up .venv by downloading; tests/integration runs the demo itself",
@@ -34,6 +42,7 @@ NOT_RUN: dict[tuple[str, str], str] = {
     ("docs/hosted.md", "seedance-mcp callers add ada --subject 'auth0|5f7c8ec7c33c' --max-per-day 5.00"): (
         "needs a database; tests/cli/test_callers.py runs it"
     ),
+    **{("docs/hosted.md", command): "tests/cli/test_ledger.py runs it" for command in BACKUP_COMMANDS},
     ("docs/hosted.md", "seedance-mcp serve"): "needs a database, and runs until a signal; tests/server runs it",
     ("docs/hosted.md", "seedance-mcp migrate --from ~/.local/share/seedance-mcp/live/ledger.sqlite3"): (
         "needs a database; tests/cli/test_migrate.py runs it"

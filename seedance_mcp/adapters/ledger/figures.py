@@ -24,6 +24,7 @@ class LedgerFigures:
         jobs: Number of jobs by status.
         unsaved_seconds: How long the oldest complete video has not been saved; 0 if all are.
         spent_micro_usdc: By scope: `wallet` all payments, `callers` those of callers.
+        is_closed: True while the ledger is closed after a restore.
     """
 
     payments: dict[tuple[str, str], int]
@@ -34,6 +35,7 @@ class LedgerFigures:
     jobs: dict[str, int]
     unsaved_seconds: float
     spent_micro_usdc: dict[str, int]
+    is_closed: bool
 
 
 class FigureQueries(Queries):
@@ -58,6 +60,7 @@ class FigureQueries(Queries):
                         count(*) FILTER (WHERE {_UNFINISHED}) AS unfinished,
                         coalesce({_NOW} - min(created_at) FILTER (WHERE {_UNFINISHED}), 0) AS oldest,
                         (SELECT coalesce({_NOW} - min(ended_at), 0) FROM jobs WHERE {_UNSAVED}) AS unsaved,
+                        (SELECT count(closed_at) FROM ledger_state) AS closed,
                         (SELECT spent_micro_usdc FROM budgets WHERE scope = '') AS wallet,
                         (SELECT coalesce(sum(spent_micro_usdc), 0) FROM budgets WHERE scope <> '') AS callers
                     FROM payments"""  # noqa: S608 - our own SQL
@@ -72,6 +75,7 @@ class FigureQueries(Queries):
             jobs={row["status"]: int(row["number"]) for row in jobs},
             unsaved_seconds=max(float(found["unsaved"]), 0),
             spent_micro_usdc={"wallet": int(found["wallet"]), "callers": int(found["callers"])},
+            is_closed=bool(found["closed"]),
         )
 
     async def is_poll_leader(self, owner: str) -> bool:

@@ -11,6 +11,7 @@ from typing import cast
 
 from seedance_mcp.adapters.ledger.callers import CallerTransaction, Viewpoint, count_open, select_caps, sum_own
 from seedance_mcp.adapters.ledger.claims import ClaimQueries, check_claim
+from seedance_mcp.adapters.ledger.closings import ClosingQueries
 from seedance_mcp.adapters.ledger.driver import Driver
 from seedance_mcp.adapters.ledger.figures import FigureQueries
 from seedance_mcp.adapters.ledger.freezes import find_freeze
@@ -65,6 +66,7 @@ class PostgresLedger(
     IdentityQueries,
     HealthQueries,
     FigureQueries,
+    ClosingQueries,
 ):
     """The `Ledger` protocol on a PostgreSQL database, with what replicas need in addition."""
 

@@ -28,6 +28,7 @@ from psycopg.conninfo import conninfo_to_dict
 from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool, PoolClosed
 
+from seedance_mcp.adapters.ledger.closings import check_not_closed
 from seedance_mcp.adapters.ledger.database_clock import DatabaseClock
 from seedance_mcp.adapters.ledger.driver import Row
 from seedance_mcp.adapters.ledger.rows import name_ourselves
@@ -50,8 +51,8 @@ TIME_PARAMETERS = frozenset({
 })  # fmt: skip
 """Parameters that are by the clock of this process."""
 TIME_COLUMNS = frozenset({
-    "concluded_at", "created_at", "ended_at", "expired_at", "hold_until", "lease_until", "pruned_at", "read_at",
-    "revoked_at", "seen_at", "signed_at", "stalled_at", "until", "url_seen_at",
+    "closed_at", "concluded_at", "created_at", "ended_at", "expired_at", "hold_until", "lease_until", "pruned_at",
+    "read_at", "read_from", "revoked_at", "seen_at", "signed_at", "stalled_at", "until", "url_seen_at",
 })  # fmt: skip
 """Columns that are by the clock of the database; 0 is no time."""
 
@@ -380,16 +381,15 @@ def translate_errors(name: str) -> Generator[None]:
     except PoolClosed as exc:
         raise LedgerError(f"The ledger {name} is closed.", "Restart this server or command.") from exc
     except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected) as exc:
-        raise LedgerError(
-            f"The ledger {name} is locked: another seedance-mcp is writing to it.",
-            NextStep("Nothing is damaged. {0} in a moment.", Repeat()),
-        ) from exc
+        step = NextStep("Nothing is damaged. {0} in a moment.", Repeat())
+        raise LedgerError(f"The ledger {name} is locked: another seedance-mcp is writing to it.", step) from exc
     except (psycopg.OperationalError, psycopg.InterfaceError) as exc:
         raise LedgerError(
             f"The ledger {name} cannot be used: {_first_line(exc)}.",
             NextStep("Nothing is signed without it. {0} once the database can be reached.", Repeat()),
         ) from exc
     except (psycopg.Error, UnicodeError, OverflowError) as exc:
+        check_not_closed(exc)
         raise LedgerError(
             f"The ledger {name} cannot be used: {_first_line(exc)}.",
             "Nothing is signed without it. Check the database, and that only seedance-mcp writes to it.",

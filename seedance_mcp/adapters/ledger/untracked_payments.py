@@ -7,6 +7,8 @@ from seedance_mcp.core.records import UntrackedPayment
 
 MATCH_SECONDS = 300
 """How far a payment's row, or a job, may be from its transfer in time: a credential lives no longer."""
+KNOWN_SECONDS = 3600
+"""How long before the earliest transfer the rows begin that may explain it: no process has them all in memory."""
 SUM = "(SELECT coalesce(sum(amount_micro_usdc), 0) FROM untracked_payments WHERE created_at > {since})"
 """What was paid since a moment by payments that only a chain knows."""
 
@@ -21,7 +23,7 @@ async def insert_reading(
     now: float,
 ) -> None:
     """Write that a chain was read, and which of its payments neither a row nor an untracked job explains."""
-    known = await _list_known(session, wallet)
+    known = await _list_known(session, wallet, payments)
     for payment in payments:
         if not _take_explanation(known, payment):
             await session.execute(
@@ -41,19 +43,22 @@ async def insert_reading(
     )
 
 
-async def _list_known(session: Session, wallet: str) -> list[Row]:
-    """Return what may have caused a transfer: the wallet's payments, and its jobs without a payment.
+async def _list_known(session: Session, wallet: str, payments: Sequence[UntrackedPayment]) -> list[Row]:
+    """Return what may have caused transfers: the wallet's payments, and its jobs without a payment.
 
     Those with a transaction come first: they explain it for sure.
     """
+    if not payments:
+        return []
     rows = await session.fetch_all(
         """SELECT lower(coalesce(receipt_transaction, '')) AS transaction_hash, amount_micro_usdc,
                   coalesce(signed_at, created_at) AS moment
            FROM payments WHERE lower(wallet) = :wallet AND NOT (state = 'refused' AND chain_checked = 1)
+           AND created_at >= :since
            UNION ALL
            SELECT '', amount_micro_usdc, created_at FROM untracked_jobs WHERE wallet = :wallet
            AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.job_id = untracked_jobs.job_id)""",
-        {"wallet": wallet.lower()},
+        {"wallet": wallet.lower(), "since": min(one.created_at for one in payments) - KNOWN_SECONDS},
     )
     return sorted(rows, key=lambda row: not row["transaction_hash"])
 

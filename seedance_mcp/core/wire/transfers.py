@@ -11,11 +11,22 @@ from typing import cast
 
 from seedance_mcp.core.errors import ChainError
 from seedance_mcp.core.wire.json import Json, find_text, pad_address
+from seedance_mcp.core.wire.offers import Rail
 from seedance_mcp.core.wire.x402 import read_word
 
 _TRANSFER_TOPIC = "0xddf252ad1be2c89b69c2b068fc378daa952ba7f163c4a11628f55a4df523b3ef"
 """Topic of `Transfer(address,address,uint256)`; both addresses are indexed. Source: ERC-20."""
 _HASH = re.compile(r"0x[0-9a-fA-F]{64}")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Payee:
+    """A recipient of one token on one chain."""
+
+    rail: Rail
+    network: str
+    asset: str
+    pay_to: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,0 +1,1 @@
+"""The files that deploy the hosted mode: everything in them runs here as processes, without a container engine."""

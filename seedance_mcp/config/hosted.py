@@ -95,8 +95,13 @@ class HostedSettings:
 
     @property
     def resource(self) -> str:
-        """Return the URL of MCP, for which an OAuth token must be. Source: RFC 8707, section 2."""
-        return f"{self.public_url}/mcp"
+        """Return the URL of MCP as clients write it, for which an OAuth token must be.
+
+        Source: RFC 8707, section 2; MCP 2025-11-25, authorization, "Canonical Server URI" (lower case).
+        """
+        parts = urlsplit(self.public_url)
+        default = {"https": ":443", "http": ":80"}[parts.scheme]
+        return f"{parts.scheme}://{parts.netloc.lower().removesuffix(default)}{parts.path}/mcp"
 
     @property
     def public_url(self) -> str:

@@ -129,6 +129,18 @@ def test_issuer_is_kept_exactly_as_it_is_written(folder: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("url", "resource"),
+    [
+        ("https://Clips.Example:443/Video/", "https://clips.example/Video/mcp"),
+        ("https://clips.example:8443", "https://clips.example:8443/mcp"),
+        ("http://127.0.0.1:80", "http://127.0.0.1/mcp"),
+    ],
+)
+def test_resource_is_written_as_clients_write_it(url: str, resource: str, folder: Path) -> None:
+    assert read(folder, PUBLIC_URL=url, OBJECTS_URL="file:///srv/clips").resource == resource
+
+
+@pytest.mark.parametrize(
     ("issuer", "says"),
     [
         ("http://id.example", "not https"),

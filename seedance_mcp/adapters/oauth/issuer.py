@@ -44,13 +44,15 @@ class Pace:
     """How often an authorization server is asked.
 
     Attributes:
-        refresh_seconds: Least time between two fetches, whatever tokens come.
+        refresh_seconds: Least time after a fetch until the next one, whatever tokens come.
+        retry_seconds: The same after a fetch that failed.
         keys_seconds: After which keys are fetched again in the background.
         metadata_seconds: After which a fetch reads the metadata again, too.
         stale_seconds: How long keys are used while they cannot be fetched.
     """
 
     refresh_seconds: float = 10
+    retry_seconds: float = 2
     keys_seconds: float = 600
     metadata_seconds: float = 3600
     stale_seconds: float = 24 * 3600
@@ -127,7 +129,7 @@ class Issuer:
         self._is_reading = False
         self._keys: SigningKeys | None = None
         self._keys_url = ""
-        self._read_at = self._tried_at = self._found_at = -math.inf
+        self._read_at = self._found_at = self._paused_until = -math.inf
         self._absent: set[tuple[str | None, str]] = set()
 
     @property
@@ -168,7 +170,7 @@ class Issuer:
         return self._pause_seconds() > 0
 
     def _pause_seconds(self) -> float:
-        return self._tried_at + self._pace.refresh_seconds - anyio.current_time()
+        return self._paused_until - anyio.current_time()
 
     async def _refresh_quietly(self) -> None:
         try:
@@ -190,10 +192,11 @@ class Issuer:
             raise self._away_error(exc.what) from exc
 
     async def _read(self) -> SigningKeys:
-        self._tried_at, self._is_reading = anyio.current_time(), True
+        self._is_reading, self._paused_until = True, anyio.current_time() + self._pace.refresh_seconds
         try:
             keys = await self._fetch()
         except SeedanceError as exc:
+            self._paused_until = anyio.current_time() + self._pace.retry_seconds
             log.warning("The keys of the authorization server %s cannot be read: %s", self.url, exc.what)
             raise
         finally:

@@ -1,6 +1,6 @@
 """Chaos against the hosted mode: does a deployment whose parts keep dying pay twice, lose a video, or pass a cap?
 
-Usage: python benchmarks/hosted_chaos.py [--orders 200 | --short] [--seed 1] [--rail x402] [--json]
+Usage: python benchmarks/hosted_chaos.py [--orders 200 | --short] [--seed 1] [--rail x402] [--auth oauth] [--json]
 
 Three replicas, one with its clock 60 s ahead, PostgreSQL behind PgBouncer, a sandbox studio and a round-robin proxy run
 as processes of their own. Five callers, each with a client of both protocol eras, order videos up to their caps, with
@@ -83,6 +83,7 @@ class Plan:
         orders: How many the callers' caps allow in all.
         kills, freezes, drains: How often a replica is killed, frozen, drained.
         crashes: How often PostgreSQL crashes.
+        outages: How often the authorization server of OAuth tokens is away.
     """
 
     orders: int
@@ -92,6 +93,8 @@ class Plan:
     drains: int
     seed: int = 1
     rail: str = "x402"
+    auth: str = "tokens"
+    outages: int = 0
 
     @classmethod
     def for_orders(cls, orders: int, **options: Any) -> Plan:
@@ -102,6 +105,7 @@ class Plan:
             freezes=max(2, orders // 25),
             crashes=max(1, orders // 50),
             drains=max(2, orders // 40),
+            outages=max(3, orders // 20) if options.get("auth") == "oauth" else 0,
             **options,
         )
 
@@ -109,6 +113,7 @@ class Plan:
     def strikes(self) -> list[str]:
         """All strikes in the order in which they fall."""
         names = {"kill": self.kills, "freeze": self.freezes, "crash": self.crashes, "drain": self.drains}
+        names |= {"outage": self.outages}
         deck = [name for name, times in names.items() for _ in range(times)]
         random.Random(f"{self.seed}/strikes").shuffle(deck)  # noqa: S311 - chaos, not a secret
         return deck
@@ -158,6 +163,7 @@ class Strikes:
     async def _strike(self, share_done: Callable[[], float]) -> None:
         deck = self._plan.strikes
         strikes = {"kill": self._kill, "freeze": self._freeze, "crash": self._crash, "drain": self._drain}
+        strikes |= {"outage": self._interrupt_issuer}
         for number, name in enumerate(deck):
             await wait_for(partial(self._is_due, number, share_done))
             await strikes[name]()
@@ -209,6 +215,16 @@ class Strikes:
         self._deployment.database.start()
         await anyio.to_thread.run_sync(self._deployment.database.wait_until_ready)
         self._has_database = True
+
+    async def _interrupt_issuer(self) -> None:
+        """Take the authorization server away, and then kill a replica, which has to fetch its keys again."""
+        issuer = self._deployment.issuer
+        if issuer is None:
+            raise HarnessError("there is no authorization server")
+        await anyio.to_thread.run_sync(issuer.stop)
+        await self._kill()
+        await anyio.sleep(self._draw(RESTART_SECONDS))
+        issuer.start()
 
     async def _restart(self, replica: Replica) -> None:
         self._states[replica.name] = "dead"
@@ -372,7 +388,7 @@ async def play(plan: Plan) -> dict[str, Any]:
     caps = dict.fromkeys(CALLERS, cap)
     caps[""] = cap * len(CALLERS)
     settings = {"DRAIN_SECONDS": str(DRAIN_SECONDS), "CALLER_CALLS_PER_MINUTE": "10000", "MAX_PER_DAY": "1000"}
-    parts = hosted.Plan(rail=plan.rail, faults=FAULTS, max_total_micro_usdc=caps[""], settings=settings)
+    parts = hosted.Plan(rail=plan.rail, faults=FAULTS, max_total_micro_usdc=caps[""], settings=settings, auth=plan.auth)
     async with run_deployment(parts) as deployment:
         await anyio.to_thread.run_sync(deployment.database.execute, LOG_LEASES)
         for name in CALLERS:
@@ -462,10 +478,12 @@ def main() -> int:
     parser.add_argument("--short", action="store_true", help="40 orders, 6 kills, 1 crash of PostgreSQL: as in CI")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rail", choices=("x402", "mpp"), default="x402")
+    parser.add_argument("--auth", choices=("tokens", "oauth"), default="tokens", help="what the callers' tokens are")
     parser.add_argument("--json", action="store_true", help="print data instead of a table")
     arguments = parser.parse_args()
     logging.getLogger("mcp").setLevel(logging.CRITICAL)  # the clients' failures are in the table
-    plan = Plan.for_orders(40 if arguments.short else arguments.orders, seed=arguments.seed, rail=arguments.rail)
+    orders = 40 if arguments.short else arguments.orders
+    plan = Plan.for_orders(orders, seed=arguments.seed, rail=arguments.rail, auth=arguments.auth)
     try:
         shown = anyio.run(play, plan)
     except Exception:  # nothing of the product runs in this process

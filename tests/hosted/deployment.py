@@ -24,6 +24,7 @@ import httpx
 
 from seedance_mcp.app.local_sandbox import prepare_wallet
 from seedance_mcp.core.money import format_usdc
+from tests.hosted.authorization import AuthorizationServer, run_authorization_server
 from tests.hosted.database import DatabaseServer, HarnessError, run_bouncer, run_database
 from tests.hosted.proxy import Proxy
 from tests.servers import NO_TLS
@@ -36,6 +37,8 @@ READY_SECONDS = 60
 SKEW_SECONDS = 60
 """How far the clock of one replica is ahead."""
 STATE_KEY_BYTES = 48
+TOKENS_EXPIRE_AT = 4_000_000_000
+"""When OAuth tokens of a run end: not in it."""
 FAKETIME = (
     "/usr/lib/*/faketime/libfaketime.so.1",
     "/usr/lib/faketime/libfaketime.so.1",
@@ -162,6 +165,7 @@ class Deployment:
         replicas: All of them, also those that do not run now.
         proxy: Before them.
         tokens: Of the callers, by name.
+        issuer: The authorization server of their tokens, or None.
     """
 
     folder: Path
@@ -173,6 +177,7 @@ class Deployment:
     replicas: list[Replica]
     proxy: Proxy
     tokens: dict[str, str] = field(default_factory=dict[str, str])
+    issuer: AuthorizationServer | None = None
 
     @property
     def objects(self) -> Path:
@@ -201,7 +206,9 @@ class Deployment:
         """Add a caller; returns its token."""
         options = [] if max_total_micro_usdc is None else ["--max-total", format_usdc(max_total_micro_usdc)]
         options += [] if scopes is None else ["--scopes", scopes]
-        self.tokens[name] = (await self.run_command("callers", "add", name, *options)).strip()
+        options += [] if self.issuer is None else ["--subject", name]
+        added = (await self.run_command("callers", "add", name, *options)).strip()
+        self.tokens[name] = added if self.issuer is None else self.issuer.mint(name, self.url, exp=TOKENS_EXPIRE_AT)
         return self.tokens[name]
 
     async def read_studio(self) -> dict[str, Any]:
@@ -231,6 +238,7 @@ class Plan:
         faults: Of the studio, from the start.
         max_total_micro_usdc: The wallet's own cap.
         settings: Further settings of the replicas, without the prefix.
+        auth: What callers' tokens are: `tokens` of ours, or `oauth`.
     """
 
     replicas: int = 3
@@ -240,6 +248,7 @@ class Plan:
     faults: tuple[str, ...] = ()
     max_total_micro_usdc: int = FUNDS_MICRO_USDC
     settings: Mapping[str, str] = field(default_factory=dict[str, str])
+    auth: str = "tokens"
 
 
 @asynccontextmanager
@@ -255,9 +264,12 @@ async def run_deployment(plan: Plan) -> AsyncGenerator[Deployment]:
         proxy = Proxy(ports := [find_free_port() for _ in range(plan.replicas)])
         await stack.enter_async_context(proxy.running())
         environ = _build_environ(plan, folder, database, database_url, studio_url, proxy.url)
+        issuer = stack.enter_context(run_authorization_server()) if plan.auth == "oauth" else None
+        if issuer is not None:
+            environ |= {"SEEDANCE_AUTH": "oauth", "SEEDANCE_OAUTH_ISSUER": issuer.issuer}
         deployment = Deployment(
             folder=folder, database=database, database_url=database_url, environ=environ, studio_url=studio_url,
-            wallet=wallet, replicas=[], proxy=proxy,
+            wallet=wallet, replicas=[], proxy=proxy, issuer=issuer,
         )  # fmt: skip
         for number, port in enumerate(ports, start=1):
             skew = SKEW_SECONDS if plan.skewed and number == plan.replicas else 0

@@ -14,10 +14,12 @@ from seedance_mcp.app.opening import open_shared_ledger
 from seedance_mcp.app.rendering import write_time
 from seedance_mcp.app.wallet_rendering import describe_cap
 from seedance_mcp.cli.console import AsJson, read_environ, say, words
+from seedance_mcp.cli.export import parse_moment, write_payments
 from seedance_mcp.config.hosted import read_caller_caps
 from seedance_mcp.config.settings import Settings, read_settings
 from seedance_mcp.config.sources import Source
 from seedance_mcp.core.callers import OWNER, CallerCaps, CallerEntry
+from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.core.limits import OpenCap
 from seedance_mcp.core.money import format_usdc
 
@@ -58,10 +60,19 @@ def budget(caller: OneCaller = None, as_json: AsJson = False) -> None:
 def payments(
     caller: OneCaller = None,
     limit: Annotated[int, typer.Option(min=1, max=PAYMENTS_MAX, help="Most payments.")] = PAYMENTS_DEFAULT,
+    as_csv: Annotated[bool, typer.Option("--csv", help="Write all payments as CSV, oldest first.")] = False,
+    since: Annotated[str | None, typer.Option(help="With --csv: from this date on, UTC.", show_default=False)] = None,
+    until: Annotated[str | None, typer.Option(help="With --csv: before this date, UTC.", show_default=False)] = None,
     as_json: AsJson = False,
 ) -> None:
     """List the latest payments of a shared server, with the caller of each, newest first."""
     settings = read_settings(read_environ(sandbox=False), blocking=True)
+    if as_csv:
+        span = parse_moment("--since", since), parse_moment("--until", until)
+        anyio.run(write_payments, settings, caller, *span)
+        return
+    if since is not None or until is not None:
+        raise ConfigError("--since and --until are for --csv.", "Add --csv.")
     found = anyio.run(_list_payments, settings, caller, limit)
     if as_json:
         say([_describe_payment(payment, name) for payment, name in found])

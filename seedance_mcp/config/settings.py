@@ -76,6 +76,7 @@ class Settings:
         log_level: Name of a `logging` level.
         database_url: Address of the PostgreSQL database that has the ledger, or None for the file.
         database_direct_url: The address to change its schema at.
+        key_file_group_readable: True if the group of the key file and of the password file may read them.
         keep_days: Age in days at which saved videos and pictures are deleted, or None to keep them for ever.
     """
 
@@ -95,11 +96,13 @@ class Settings:
     keep_days: int | None
     database_url: str | None = field(default=None, repr=False)
     database_direct_url: str | None = field(default=None, repr=False)
+    key_file_group_readable: bool = False
 
     @property
-    def key_places(self) -> tuple[str | None, Path, Path | None, str | None]:
+    def key_places(self) -> tuple[str | None, Path, Path | None, str | None, bool]:
         """Where the key may come from, as `wallet.open_wallet` takes it. Holds the key of the environment."""
-        return self.wallet_key, self.wallet_file, self.wallet_password_file, self.wallet_keychain
+        files = self.wallet_file, self.wallet_password_file
+        return self.wallet_key, *files, self.wallet_keychain, self.key_file_group_readable
 
     @property
     def ledger_file(self) -> Path:
@@ -181,6 +184,7 @@ def read_settings(environ: Mapping[str, str], *, blocking: bool = False) -> Sett
         log_level=source.choice("LOG_LEVEL", ("DEBUG", "INFO", "WARNING", "ERROR"), "WARNING"),
         keep_days=source.days_or_none("KEEP_DAYS"),
         database_url=database_url,
+        key_file_group_readable=source.choice("KEY_FILE_GROUP_READABLE", ("on", "off"), "off") == "on",
         database_direct_url=None if embedded else _read_database(source, "DATABASE_DIRECT_URL") or database_url,
     )
 

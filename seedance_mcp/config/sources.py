@@ -58,6 +58,8 @@ SETTINGS: dict[str, str] = {
     "WALLET_KEY": "private key of the paying wallet",
     "WALLET_FILE": "file with the private key, readable by its owner only",
     "WALLET_PASSWORD_FILE": "file with the password of an encrypted wallet file, readable by its owner only",
+    "KEY_FILE_GROUP_READABLE": "`on` or `off`: accept a key file and a password file that their group can read, as "
+    "Kubernetes mounts secrets with `fsGroup`",
     "WALLET_KEYCHAIN": "`on` or `off`: keep the key in the operating system's keychain",
     "DATA_DIR": "folder for the ledger, videos and wallet",
     "DATABASE_URL": "address of the PostgreSQL database that has the ledger, for several machines; has a password",

@@ -77,6 +77,30 @@ async def test_key_file_that_others_can_open_is_refused(mode: int, tmp_path: Pat
         await open_wallet(None, write(tmp_path / "wallet", KEY, mode))
 
 
+def mount_secret(folder: Path, mode: int) -> Path:
+    """Lay a key file as Kubernetes mounts a secret: behind two links, with a group that may read it."""
+    data = folder / "..2026_11_30_00_00_00.123"
+    data.mkdir(parents=True)
+    write(data / "wallet", KEY, mode)
+    (folder / "..data").symlink_to(data.name)
+    (folder / "wallet").symlink_to("..data/wallet")
+    return folder / "wallet"
+
+
+@pytest.mark.parametrize("mode", [0o440, 0o640], ids=lambda mode: f"{mode:o}")
+async def test_mounted_secret_of_a_group_is_read_where_the_owner_accepts_it(mode: int, tmp_path: Path) -> None:
+    file = mount_secret(tmp_path / "secret", mode)
+    with pytest.raises(ConfigError, match="can be read by others"):
+        await open_wallet(None, file)
+    assert (await open_wallet(None, file, group_readable=True)).address == ADDRESS
+
+
+@pytest.mark.parametrize("mode", [0o660, 0o444, 0o644, 0o460], ids=lambda mode: f"{mode:o}")
+async def test_a_group_that_can_write_and_others_are_never_accepted(mode: int, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="can be read by others"):
+        await open_wallet(None, write(tmp_path / "wallet", KEY, mode), group_readable=True)
+
+
 @pytest.mark.skipif(not hasattr(os, "geteuid") or os.geteuid() != 0, reason="only root can give a file away")
 async def test_key_file_of_another_user_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     file = write(tmp_path / "wallet", KEY)

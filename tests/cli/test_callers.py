@@ -1,17 +1,21 @@
 """The `callers` commands: tokens are shown once, and what is wrong is said."""
 
+import csv
+import io
 import re
 import time
+import tracemalloc
 from collections.abc import Generator
 from typing import Any
 
+import anyio
 import pytest
 
 from seedance_mcp.cli.exit_codes import YOURS
 from seedance_mcp.core.redaction import redact
 from tests.adapters.ledger.rows import reserve, settle, sign
 from tests.cli.conftest import Person
-from tests.ledgers import work_at
+from tests.ledgers import PostgresStore, work_at
 from tests.postgres import require_postgres
 
 
@@ -181,6 +185,76 @@ def test_payments_name_the_caller_of_each(owner: Person) -> None:
     assert [one["caller"] for one in everyones] == ["bob", "ada"]
     assert "2: $0.32 for generation, settled, by bob, " in bobs.out
     assert bobs.out.count("\n") == 1
+
+
+def read_csv(text: str) -> list[dict[str, str]]:
+    return list(csv.DictReader(io.StringIO(text)))
+
+
+def test_csv_sums_equal_the_budgets_to_the_micro_usdc(owner: Person) -> None:
+    for name, amount in (("ada", 320_001), ("bob", 40_000), ("ada", 7)):
+        owner.run("callers", "add", name)
+        spend(owner, name, amount)
+    store = PostgresStore(owner.environ["SEEDANCE_DATABASE_URL"])
+    store.execute("INSERT INTO untracked_payments VALUES ('0xab', 'w', 'eip155:1', '0xcd', 11, 1790000000)")
+
+    rows = read_csv(owner.run("payments", "--csv").out)
+    adas = read_csv(owner.run("payments", "--csv", "--caller", "ada").out)
+    budgets = {one["name"]: one["spent_total_micro_usdc"] for one in owner.run("budget", "--json").json}
+
+    counted = {name: sum(int(row["counted_micro_usdc"]) for row in rows if row["caller"] == name) for name in budgets}
+    assert sum(int(row["counted_micro_usdc"]) for row in rows) == 360_019
+    assert (counted["ada"], counted["bob"]) == (budgets["ada"], budgets["bob"]) == (320_008, 40_000)
+    assert [(row["price_usd"], row["price_micro_usdc"]) for row in adas] == [("0.320001", "320001"), ("0.000007", "7")]
+    assert [row["state"] for row in rows] == ["untracked", "settled", "settled", "settled"]
+    assert rows[0]["transaction"] == "0xab"
+
+
+def test_csv_can_be_bounded_by_time(owner: Person) -> None:
+    owner.run("callers", "add", "ada")
+    spend(owner, "ada", 7)
+
+    assert len(read_csv(owner.run("payments", "--csv", "--since", "2020-01-01").out)) == 1
+    assert read_csv(owner.run("payments", "--csv", "--until", "2020-01-01T00:00:00Z").out) == []
+    assert "--since is not a date" in owner.run("payments", "--csv", "--since", "monday").one_line
+    assert "Add --csv" in owner.run("payments", "--since", "2020-01-01").one_line
+
+
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t"])
+def test_no_cell_of_the_csv_is_a_formula(owner: Person, start: str) -> None:
+    owner.run("callers", "add", "ada")
+    spend(owner, "ada", 7)
+    store = PostgresStore(owner.environ["SEEDANCE_DATABASE_URL"])
+    store.execute(f"UPDATE payments SET receipt_transaction = '{start}HYPERLINK(1)'")  # noqa: S608 - our own words
+
+    [row] = read_csv(owner.run("payments", "--csv").out)
+
+    assert row["transaction"] == f"'{start}HYPERLINK(1)"
+
+
+def test_csv_of_many_payments_is_never_in_memory_whole(owner: Person) -> None:
+    url = owner.environ["SEEDANCE_DATABASE_URL"]
+    PostgresStore(url).execute(
+        """INSERT INTO payments (purpose, fingerprint, url, body, arguments, wallet, rail, network, pay_to,
+                                 amount_micro_usdc, state, hold_until, created_at)
+           SELECT 'generation', number, 'u', '', '{}', 'w', 'x402', 'n', 'p', 1, 'settled', 0, number
+           FROM generate_series(1, 20000) AS number"""
+    )
+
+    async def count() -> tuple[int, int]:
+        from seedance_mcp.adapters.ledger.exporting import stream_payments
+
+        tracemalloc.start()
+        number = 0
+        async for _ in stream_payments(url):
+            number += 1
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        return number, peak
+
+    number, peak = anyio.run(count)
+    assert number == 20_000
+    assert peak < 8_000_000, "all rows take more than 20 MB"
 
 
 def test_one_caller_can_be_frozen(owner: Person) -> None:

@@ -114,6 +114,7 @@ EACH: dict[str, tuple[str, str, Callable[[Settings], object], object]] = {
     "RESOURCE_LINKS": ("off", '"off"', lambda found: found.resource_links, False),
     "THUMBNAILS": ("off", '"off"', lambda found: found.thumbnails, False),
     "WALLET_KEYCHAIN": ("on", '"on"', lambda found: found.wallet_keychain, "live"),
+    "KEY_FILE_GROUP_READABLE": ("on", '"on"', lambda found: found.key_file_group_readable, True),
     "WALLET_PASSWORD_FILE": ("/p.txt", '"/p.txt"', lambda found: found.wallet_password_file, Path("/p.txt")),
     "IMAGE_DIRS": (
         f"/pictures{os.pathsep}/photos", '["/pictures", "/photos"]',

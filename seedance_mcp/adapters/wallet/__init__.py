@@ -151,6 +151,7 @@ async def open_wallet(
     file: Path,
     password_file: Path | None = None,
     keychain: str | None = None,
+    group_readable: bool = False,
     *,
     sandbox: bool = False,
 ) -> Wallet:
@@ -161,12 +162,15 @@ async def open_wallet(
         file: A file with the key, plain or as JSON with `private_key`, or an encrypted keystore (version 3).
         password_file: A file with the keystore's password.
         keychain: Name of the entry in the operating system's keychain, or None to not use the keychain.
+        group_readable: True if the owner accepts that the group of these files can read them.
         sandbox: True for the sandbox's wallet; it changes the error text if there is none.
 
     Raises:
         ConfigError: No wallet, not a key, or a file that others can read. The text never contains the key.
     """
-    found, where = await anyio.to_thread.run_sync(_find_key, key, file, password_file, keychain, sandbox)
+    found, where = await anyio.to_thread.run_sync(
+        _find_key, key, file, password_file, keychain, group_readable, sandbox
+    )
     return await _load(found, where)
 
 
@@ -175,6 +179,7 @@ def find_key(
     file: Path,
     password_file: Path | None = None,
     keychain: str | None = None,
+    group_readable: bool = False,
     *,
     sandbox: bool = False,
 ) -> str:
@@ -183,11 +188,16 @@ def find_key(
     Raises:
         ConfigError: As `open_wallet`.
     """
-    return read_key(_find_key(key, file, password_file, keychain, sandbox)[0])
+    return read_key(_find_key(key, file, password_file, keychain, group_readable, sandbox)[0])
 
 
 def _find_key(
-    key: str | None, file: Path, password_file: Path | None, keychain: str | None, sandbox: bool
+    key: str | None,
+    file: Path,
+    password_file: Path | None,
+    keychain: str | None,
+    group_readable: bool,
+    sandbox: bool,
 ) -> tuple[str, str]:
     """Return the first key that is found, and a description of its source."""
     if key is not None:
@@ -195,7 +205,7 @@ def _find_key(
     found = None if keychain is None else read_keychain(keychain)
     if found is not None:
         return found, describe_keychain(str(keychain))
-    return read_key_file(file, password_file, sandbox=sandbox), str(file)
+    return read_key_file(file, password_file, sandbox=sandbox, group_readable=group_readable), str(file)
 
 
 async def _load(key: str, where: str) -> Wallet:
@@ -233,21 +243,25 @@ class KeySource:
 
 
 def list_sources(
-    key: str | None, file: Path, password_file: Path | None = None, keychain: str | None = None
+    key: str | None,
+    file: Path,
+    password_file: Path | None = None,
+    keychain: str | None = None,
+    group_readable: bool = False,
 ) -> list[KeySource]:
     """Return the possible sources of the key in the order of `open_wallet`, without the key."""
     first = KeySource(name="SEEDANCE_WALLET_KEY", state="not set" if key is None else "set", used=key is not None)
     chain = _look_into_keychain(keychain, taken=first.used)
     state, problem = "a key", None
     try:
-        if is_locked(file):
+        if is_locked(file, group_readable=group_readable):
             state = "an encrypted keystore, " + (
                 "which needs SEEDANCE_WALLET_PASSWORD_FILE"
                 if password_file is None
                 else "opened by SEEDANCE_WALLET_PASSWORD_FILE"
             )
         else:
-            read_key(read_key_file(file))
+            read_key(read_key_file(file, group_readable=group_readable))
     except ConfigError as exc:
         state, problem = exc.what, exc
     found = os.path.lexists(file)

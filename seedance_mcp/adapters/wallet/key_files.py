@@ -20,19 +20,22 @@ KEY_FILE_BYTES_MAX = 64 * 1024
 _KEY = re.compile(r"(0x)?[0-9a-fA-F]{64}")
 
 
-def read_key_file(file: Path, password_file: Path | None = None, *, sandbox: bool = False) -> str:
+def read_key_file(
+    file: Path, password_file: Path | None = None, *, sandbox: bool = False, group_readable: bool = False
+) -> str:
     """Read a key file; decrypt an encrypted one with the password in `password_file`.
 
     Args:
         file: The key file.
         password_file: The file with its password, or None.
         sandbox: True for the sandbox's, which another command creates.
+        group_readable: True if the owner accepts that its group can read it, and the password.
 
     Raises:
         ConfigError: Missing, unreadable, not a plain file, another user's, readable by others, without a key, or
             locked.
     """
-    text = _read_private(file, "wallet", sandbox=sandbox)
+    text = _read_private(file, "wallet", sandbox=sandbox, group_readable=group_readable)
     if not text.startswith("{"):
         return text
     document = _read_document(text, file)
@@ -43,7 +46,7 @@ def read_key_file(file: Path, password_file: Path | None = None, *, sandbox: boo
                 "Set SEEDANCE_WALLET_PASSWORD_FILE to a file (mode 0600) that holds it.",
             )
         hint = f"The file {password_file} holds another password: name the right one in SEEDANCE_WALLET_PASSWORD_FILE."
-        return _decrypt(document, read_password(password_file), file, hint)
+        return _decrypt(document, read_password(password_file, group_readable=group_readable), file, hint)
     found = document.get("private_key", document.get("privateKey"))  # the second is AgentCash's spelling
     if not isinstance(found, str):
         raise ConfigError(
@@ -53,13 +56,13 @@ def read_key_file(file: Path, password_file: Path | None = None, *, sandbox: boo
     return found
 
 
-def read_password(file: Path) -> str:
+def read_password(file: Path, *, group_readable: bool = False) -> str:
     """Read the password from a file.
 
     Raises:
         ConfigError: Missing, unreadable, not a plain file, another user's, or readable by others.
     """
-    return _read_private(file, "password")
+    return _read_private(file, "password", group_readable=group_readable)
 
 
 def is_key(text: str) -> bool:
@@ -83,10 +86,10 @@ def make_key() -> str:
     return "0x" + secrets.token_hex(32)
 
 
-def is_locked(file: Path) -> bool:
+def is_locked(file: Path, *, group_readable: bool = False) -> bool:
     """Return True if a wallet file is a keystore that needs a password; False if it cannot be read."""
     try:
-        text = _read_private(file, "wallet")
+        text = _read_private(file, "wallet", group_readable=group_readable)
         return text.startswith("{") and _is_keystore(_read_document(text, file))
     except ConfigError:
         return False
@@ -138,13 +141,13 @@ def _read_document(text: str, file: Path) -> Json:
     return cast("Json", document) if isinstance(document, dict) else {}
 
 
-def _read_private(file: Path, kind: str, *, sandbox: bool = False) -> str:
+def _read_private(file: Path, kind: str, *, sandbox: bool = False, group_readable: bool = False) -> str:
     """Return the text of a file that only its owner can read."""
     try:
         # Never waits for the writer of a pipe; the checks are of the opened file.
         descriptor = os.open(file, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_CLOEXEC", 0))
         with os.fdopen(descriptor, "rb") as opened:
-            _check_key_file(os.fstat(descriptor), file, kind)
+            _check_key_file(os.fstat(descriptor), file, kind, group_readable=group_readable)
             data = opened.read(KEY_FILE_BYTES_MAX + 1)
         if len(data) > KEY_FILE_BYTES_MAX:
             raise ConfigError(f"The {kind} file {file} is larger than {KEY_FILE_BYTES_MAX} bytes.")
@@ -171,14 +174,15 @@ def _read_private(file: Path, kind: str, *, sandbox: bool = False) -> str:
         raise ConfigError(f"The {kind} file {file} is not text.") from None
 
 
-def _check_key_file(status: os.stat_result, file: Path, kind: str) -> None:
+def _check_key_file(status: os.stat_result, file: Path, kind: str, *, group_readable: bool) -> None:
     if not stat.S_ISREG(status.st_mode):
         raise ConfigError(f"The {kind} file {file} is not a file.")
     if os.name != "posix":
         return
     if status.st_uid not in (0, os.geteuid()):
         raise ConfigError(f"The {kind} file {file} belongs to another user.", "Make a copy that is yours, mode 0600.")
-    if stat.S_IMODE(status.st_mode) & 0o077:
+    allowed = stat.S_IRGRP if group_readable else 0
+    if stat.S_IMODE(status.st_mode) & 0o077 & ~allowed:
         raise ConfigError(f"The {kind} file {file} can be read by others.", f"Run: chmod 600 {shlex.quote(str(file))}")
 
 

@@ -22,7 +22,7 @@ from tests.postgres import find_programs
 ROOT = Path(__file__).resolve().parents[2]
 LOOK_SECONDS = 0.1
 READY_SECONDS = 120
-RUN_SECONDS = 300
+RUN_SECONDS = 900
 _PORT = re.compile(r"(?<![\w.])(8080|8081|8082|8333|8402|9100|9101|9102|9333)(?!\w|\.\d)")
 
 

@@ -25,7 +25,11 @@ BACKUP_COMMANDS = [
 ]
 """Need a database."""
 
+DEPLOYING = [command for block in read_blocks("docs/deploy.md") for command in read_commands(block)]
+"""Need Docker or Kubernetes."""
+
 NOT_RUN: dict[tuple[str, str], str] = {
+    **{("docs/deploy.md", command): "tests/deploy runs what these commands start" for command in DEPLOYING},
     **{("docs/hosted.md", command): "one of the ten commands" for command in read_commands(TEN_COMMANDS)},
     ("README.md", "scripts/demo"): "sets up .venv by downloading; tests/integration runs the demo itself",
     ("README.md", "scripts/test"): "is what runs this test",

@@ -9,8 +9,9 @@ import signal
 import ssl
 import sys
 from collections.abc import AsyncGenerator, Callable, Generator
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pytest
 from hypothesis import settings
@@ -36,6 +37,9 @@ sys.dont_write_bytecode = False  # else pytest would rewrite every test anew
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background: our children would be deaf, too
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+
+if find_spec("sniffio") is None:  # httpcore asks for it dozens of times in each request; now that is no search
+    sys.modules["sniffio"] = cast("Any", None)
 
 if not os.environ.get("SEEDANCETEST_SKIP_NOTHING"):  # set in CI, which looks for twice as many examples
     settings.register_profile("half", max_examples=50)

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
@@ -29,6 +30,20 @@ async def test_what_was_written_is_there_after_reopening(ledger: Ledger, store: 
     again = await store.open()
     assert await again.find_payment(payment.id) == payment
     await again.close()
+
+
+async def test_what_happened_to_an_unknown_payment_is_not_written(ledger: Ledger) -> None:
+    signed = await sign(ledger, await reserve(ledger))
+    unknown = replace(signed, id=signed.id + 1)
+    receipt = Receipt(rail="mpp", network="n", transaction="0x" + "3" * 64)
+    for write in (
+        lambda: settle(ledger, unknown),
+        lambda: ledger.record_moved(unknown, receipt, fee_micro_usdc=1),
+        lambda: ledger.record_fee(unknown, 1),
+    ):
+        with pytest.raises(LedgerError, match=f"Payment {unknown.id} is not in the ledger"):
+            await write()
+    assert await ledger.find_payment(signed.id) == signed
 
 
 def run_until_killed(store: Store, steps: str) -> None:

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from seedance_mcp.core.errors import StudioProtocolError
 from seedance_mcp.core.wire.json import (
+    HEADER_CHARACTERS_MAX,
     JSON_BYTES_MAX,
     JSON_DEPTH_MAX,
     decode_base64_json,
@@ -104,6 +105,13 @@ def test_repeated_name_is_refused_in_headers_only() -> None:
     assert parse_json_object(twice, "It") == {"a": 2}
     with pytest.raises(StudioProtocolError):
         decode_base64_json(base64.b64encode(twice).decode(), "It")
+
+
+def test_header_beyond_the_bound_is_refused_before_it_is_decoded() -> None:
+    text = "e30" + "=" * HEADER_CHARACTERS_MAX
+    assert decode_base64_json(text[:HEADER_CHARACTERS_MAX], "The header") == {}
+    with pytest.raises(StudioProtocolError, match=f"The header is longer than {HEADER_CHARACTERS_MAX} characters"):
+        decode_base64_json(text, "The header")
 
 
 def test_repeated_header_is_refused() -> None:

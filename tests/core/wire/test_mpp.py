@@ -22,6 +22,7 @@ from seedance_mcp.core.wire.mpp import (
     network_fee,
     read_charge,
     read_inclusion,
+    read_log_transaction,
     read_payment_receipt,
 )
 from seedance_mcp.core.wire.offers import Offer, read_offers
@@ -212,6 +213,20 @@ def test_inclusion_is_read_from_a_receipt() -> None:
     for nonsense in nonsenses:
         with pytest.raises(ChainError):
             read_inclusion(nonsense, TRANSACTION)
+
+
+def test_transaction_of_the_first_event_is_read() -> None:
+    events = [{"transactionHash": "0x" + two * 32} for two in ("ab", "cd")]
+    assert read_log_transaction(events) == "0x" + "ab" * 32
+    assert read_log_transaction([]) is None
+
+
+@pytest.mark.parametrize(
+    "logs", [None, {}, "0x", ["0x"], [{}], [{"transactionHash": "0xab"}], [{"transactionHash": 1}]]
+)
+def test_events_without_a_transaction_are_refused(logs: object) -> None:
+    with pytest.raises(ChainError, match="not a list of events"):
+        read_log_transaction(logs)
 
 
 def test_balance_call_follows_erc_20() -> None:

@@ -8,7 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from seedance_mcp.core.errors import StudioProtocolError
-from seedance_mcp.core.wire.offers import ACCEPTS_MAX, Credential, read_offers
+from seedance_mcp.core.wire.json import HEADER_CHARACTERS_MAX
+from seedance_mcp.core.wire.offers import ACCEPTS_MAX, LIFETIME_SECONDS_MAX, Credential, read_offers
 from tests.challenges import CAPTURES, ROUTE, Answer, answer_with, build_challenge, edit
 
 from .hostile import BODIES, VALUES, mangled
@@ -62,6 +63,47 @@ def test_unknown_entry_is_skipped_by_name() -> None:
     offers = read_offers(402, answer.headers, b"")
     assert [offer.network for offer in offers.offers] == ["eip155:8453"]
     assert offers.passed_over == ("«exact» on «solana:5eykt4UsFv8P8NJdTREpY1vzqKqZKvdp»: asset is not an EVM address",)
+
+
+@pytest.mark.parametrize(
+    ("entry", "says"),
+    [
+        ("exact", "an entry that is not an object"),
+        ({"maxTimeoutSeconds": LIFETIME_SECONDS_MAX + 1}, "maxTimeoutSeconds is not a whole number of seconds"),
+        ({"maxTimeoutSeconds": True}, "maxTimeoutSeconds is not a whole number of seconds"),
+        ({"maxTimeoutSeconds": "300"}, "maxTimeoutSeconds is not a whole number of seconds"),
+        ({"amount": "1000000000000001"}, "which nothing costs"),
+    ],
+)
+def test_damaged_entry_is_passed_over_with_the_reason(entry: str | dict[str, object], says: str) -> None:
+    whole: dict[str, object] = build_challenge()["accepts"][0]
+    damaged = entry if isinstance(entry, str) else {**whole, **entry}
+    offers = read_offers(402, answer_with({**build_challenge(), "accepts": [damaged, whole]}).headers, b"")
+    assert [offer.terms for offer in offers.offers] == [whole]
+    [passed_over] = offers.passed_over
+    assert says in passed_over
+
+
+@pytest.mark.parametrize("part", ["accepts", "x402Version", "resource"])
+def test_body_that_contradicts_the_header_is_refused(part: str) -> None:
+    other: dict[str, Any] = {"accepts": [], "x402Version": 1, "resource": {"url": "https://studio.example/another"}}
+    answer = answer_with(build_challenge(), body={part: other[part]})
+    with pytest.raises(StudioProtocolError, match=rf"another in its body \({part}\)"):
+        read_offers(402, answer.headers, answer.body, url=ROUTE)
+
+
+@pytest.mark.parametrize("url", ["https://studio.example/another", "https://[studio.example"])
+def test_resource_that_only_the_body_names_is_the_requested_one(url: str) -> None:
+    challenge = {name: value for name, value in build_challenge().items() if name != "resource"}
+    answer = answer_with(challenge, body={"resource": {"url": url}})
+    with pytest.raises(StudioProtocolError, match="names something else in its body"):
+        read_offers(402, answer.headers, answer.body, url=ROUTE)
+
+
+def test_offer_in_a_body_has_the_bound_of_a_header() -> None:
+    body = json.dumps({**build_challenge(), "x": "x" * HEADER_CHARACTERS_MAX}).encode()
+    with pytest.raises(StudioProtocolError, match="offer in the body is longer than"):
+        read_offers(402, (), body, url=ROUTE)
 
 
 def test_entries_beyond_the_bound_are_refused() -> None:

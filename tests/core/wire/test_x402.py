@@ -33,7 +33,9 @@ from seedance_mcp.core.wire.x402 import (
     build_authorization_state_call,
     build_payment,
     build_typed_data,
+    build_use_query,
     encode_payment,
+    find_use,
     read_authorization,
     read_settlement,
     read_word,
@@ -155,6 +157,30 @@ def test_damaged_stored_payment_raises_only_our_error(payment: Any) -> None:
     except StudioProtocolError:
         return
     assert build_authorization_state_call(authorization, LIVE_TOKEN)
+
+
+@pytest.mark.parametrize("field", ["from", "to", "nonce"])
+def test_stored_payment_to_no_address_is_damaged(field: str) -> None:
+    payment = json.loads(json.dumps(CAPTURES["upload_payment"]))
+    payment["payload"]["authorization"][field] += "0"
+    with pytest.raises(StudioProtocolError, match="is damaged"):
+        read_authorization(payment)
+
+
+def test_use_is_found_among_other_events() -> None:
+    used = read_fields(ROWS[0]["authorization"])
+    [query] = build_use_query(used, LIVE_TOKEN, 1, 2)
+    event = {**cast("Json", query), "transactionHash": "0x" + "ab" * 32}
+    others: list[Any] = [
+        "0x",
+        {},
+        {**event, "address": PAYER},
+        {**event, "topics": []},
+        {**event, "transactionHash": "0xab"},
+    ]
+    assert find_use([*others, event], used, LIVE_TOKEN) == "0x" + "ab" * 32
+    assert find_use(others, used, LIVE_TOKEN) is None
+    assert find_use(None, used, LIVE_TOKEN) is None
 
 
 def test_requested_payment_identifier_is_the_nonce() -> None:

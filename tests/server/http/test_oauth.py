@@ -6,7 +6,6 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
-import anyio
 import httpx
 import httpx2
 import pytest
@@ -14,11 +13,8 @@ from mcp import Client
 from mcp.client.auth.extensions.client_credentials import ClientCredentialsOAuthProvider
 from mcp.client.streamable_http import streamable_http_client
 
-from seedance_mcp.core.access_tokens import TokenClaims, identify
-from seedance_mcp.core.callers import NO_CAPS, Caller, CallerCaps, CallerEntry
-from seedance_mcp.core.errors import LedgerError
-from seedance_mcp.server.auth import Challenger
-from seedance_mcp.server.oauth import OAuthVerifier, find_metadata_url, limit_caller
+from seedance_mcp.core.access_tokens import identify
+from seedance_mcp.core.callers import CallerCaps
 from tests.hosted.authorization import SECRET, AuthorizationServer, Key, run_authorization_server
 from tests.hosting import ACCEPT, CALL_SECONDS, Server, add_caller, build_message, open_http, start_server, work_on
 from tests.integration.host import Host
@@ -230,87 +226,3 @@ async def test_client_discovers_the_issuer_and_buys_a_video(
     assert job["status"] == "complete"
     assert "/realms/team/token" in issuer.asked
     assert "5.00" in str(status.result.structured_content), "the cap of every caller"
-
-
-# What is remembered, without a server.
-
-ENTRY = CallerEntry(
-    caller=Caller("oauth-1", "ann-1", frozenset({"read", "spend"})), caps=CAPS, created_at=0, revoked_at=None, tokens=0
-)
-ANN = identify("https://id.example", "sub", "ann")
-
-
-class Answers:
-    """What checks a token and the ledger, and counts what it was asked."""
-
-    def __init__(self, *, expires_at: float = 2**40) -> None:
-        self.claims = TokenClaims(ANN, frozenset({"read", "spend"}), expires_at)
-        self.entry, self.is_away, self.checked, self.asked = ENTRY, False, 0, 0
-
-    async def read(self, _: str) -> TokenClaims:
-        self.checked += 1
-        return self.claims
-
-    async def find(self, _: object) -> CallerEntry:
-        self.asked += 1
-        await anyio.lowlevel.checkpoint()
-        if self.is_away:
-            raise LedgerError("It is away.")
-        return self.entry
-
-
-async def test_token_is_checked_once_for_many_calls() -> None:
-    answers = Answers()
-    verifier = OAuthVerifier(answers.read, answers.find, defaults=NO_CAPS)
-    async with anyio.create_task_group() as tasks:
-        for number in range(20):
-            tasks.start_soon(verifier.verify, f"token {number % 2}")
-    await verifier.verify("token 0")
-    assert (answers.asked, answers.checked <= 20) == (1, True)
-    checked = answers.checked
-    assert await verifier.verify("token 1") == ENTRY.caller
-    assert answers.checked == checked
-
-
-async def test_token_is_not_remembered_longer_than_it_is_valid() -> None:
-    answers = Answers(expires_at=0)
-    verifier = OAuthVerifier(answers.read, answers.find, defaults=NO_CAPS)
-    for _ in range(3):
-        await verifier.verify("token")
-    assert (answers.checked, answers.asked) == (3, 1)
-
-
-async def test_known_caller_is_served_while_the_ledger_is_away() -> None:
-    answers = Answers()
-    verifier = OAuthVerifier(answers.read, answers.find, defaults=NO_CAPS, cache_seconds=0)
-    assert await verifier.verify("token") == ENTRY.caller
-    answers.is_away = True
-    assert await verifier.verify("token") == ENTRY.caller
-
-
-def test_caller_buys_only_if_an_amount_is_capped() -> None:
-    open_only = CallerEntry(caller=ENTRY.caller, caps=CallerCaps(max_open=1), created_at=0, revoked_at=None, tokens=0)
-    scopes = frozenset({"read", "spend"})
-    assert limit_caller(open_only, scopes, NO_CAPS).needs_cap
-    assert not limit_caller(open_only, scopes, CAPS).needs_cap
-    assert not limit_caller(ENTRY, scopes, NO_CAPS).needs_cap
-
-
-def test_scopes_are_those_of_token_and_owner() -> None:
-    caller = limit_caller(ENTRY, frozenset({"read", "admin"}), NO_CAPS)
-    assert (caller.scopes, caller.obtainable) == ({"read"}, {"spend"})
-
-
-@pytest.mark.parametrize(
-    ("resource", "url"),
-    [
-        ("https://clips.example/mcp", "https://clips.example/.well-known/oauth-protected-resource/mcp"),
-        ("https://a.example:8443/clips/mcp", "https://a.example:8443/.well-known/oauth-protected-resource/clips/mcp"),
-    ],
-)
-def test_metadata_is_below_the_host(resource: str, url: str) -> None:
-    assert find_metadata_url(resource) == url
-
-
-def test_challenge_without_metadata_has_no_scope() -> None:
-    assert Challenger().build() == 'Bearer realm="seedance-mcp"'

@@ -18,7 +18,7 @@ from anyio.abc import TaskGroup
 
 from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
 from seedance_mcp.adapters.studio.client import Address, Studio
-from seedance_mcp.adapters.wallet import open_wallet
+from seedance_mcp.adapters.wallet import Wallet, open_wallet
 from seedance_mcp.app.services import Parts, Services, build_services
 from seedance_mcp.config.settings import Settings, read_settings
 from seedance_mcp.core.errors import LedgerError, PolicyError, PriceTooHighError
@@ -48,9 +48,11 @@ def soon() -> float:
 
 
 @asynccontextmanager
-async def services_on(settings: Settings, *, now: Callable[[], float] = time.time) -> AsyncGenerator[Services]:
+async def services_on(
+    settings: Settings, *, now: Callable[[], float] = time.time, wallet: Wallet | None = None
+) -> AsyncGenerator[Services]:
     """An services of its own: its own connection to the ledger, its own HTTP client, its own background tasks."""
-    wallet = await open_wallet(settings.wallet_key, settings.wallet_file)
+    wallet = wallet or await open_wallet(settings.wallet_key, settings.wallet_file)
 
     async def sign_in(build: Callable[[str], str]) -> tuple[str, str]:
         return wallet.address, await wallet.sign_in(build(wallet.address))

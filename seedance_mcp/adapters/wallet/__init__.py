@@ -1,7 +1,8 @@
 """Wallet: the only package that reads a private key.
 
-It signs only payments that `policy` allowed and `wire` built. Signing is deterministic (RFC 6979): the same payment
-gives the same bytes, so the same credential can be sent again without a signature in the ledger.
+It signs only payments that `policy` allowed and `wire` built. Signing with a key of our own is deterministic (RFC
+6979): the same payment gives the same bytes, so the same credential can be sent again without a signature in the
+ledger. `signers` says what happens with another signer.
 
 `eth_account` takes half a second to load, so it loads in a thread when a key is first used. `pytempo` takes as long,
 and loads when a charge is first signed.
@@ -19,12 +20,10 @@ import anyio.to_thread
 
 from seedance_mcp.adapters.wallet.key_files import is_key, is_locked, read_key, read_key_file
 from seedance_mcp.adapters.wallet.keychain import describe_keychain, read_keychain
+from seedance_mcp.adapters.wallet.signers import LocalSigner, Signer
 from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.core.wire.json import Json
 from seedance_mcp.core.wire.mpp import (
-    NONCE_KEY,
-    SPONSORED_TIP_MAX,
-    Charge,
     PinnedChargeTerms,
     credential_header,
     encode_credential,
@@ -44,15 +43,18 @@ if TYPE_CHECKING:
 
 
 class Wallet:
-    """A private key that signs payments and sign-ins.
+    """Signs payments and sign-ins with one key.
 
     Attributes:
         address: The EIP-55 checksummed address.
+
+    Args:
+        signer: Has the key.
     """
 
-    def __init__(self, account: LocalAccount) -> None:
-        self._account = account
-        self.address: str = account.address
+    def __init__(self, signer: Signer) -> None:
+        self._signer = signer
+        self.address = signer.address
 
     def __repr__(self) -> str:
         return f"Wallet({self.address})"
@@ -65,10 +67,10 @@ class Wallet:
             domain: The pinned token.
 
         Returns:
-            The credential; always the same bytes for the same payment.
+            The credential; always the same bytes for the same payment, if the signer is deterministic.
         """
         typed_data = build_typed_data(read_authorization(payment), domain)
-        signature = await anyio.to_thread.run_sync(self._sign_typed_data, typed_data)
+        signature = await self._signer.sign_typed_data(typed_data)
         return Credential(header=PAYMENT_SIGNATURE_HEADER, value=encode_payment(payment, signature))
 
     async def sign_charge(self, document: Json, pins: PinnedChargeTerms) -> tuple[Credential, str | None]:
@@ -91,7 +93,7 @@ class Wallet:
         if not pinned or charge.payer != self.address:
             raise ConfigError("A stored payment is for another chain, token or wallet than this profile's.")
         header = credential_header(document)
-        signed, transaction_hash = await anyio.to_thread.run_sync(self._sign_transaction, charge)
+        signed, transaction_hash = await self._signer.sign_transaction(charge)
         if charge.pushed and transaction_hash is not None:
             payload = {"type": "hash", "hash": transaction_hash}
             value = await anyio.to_thread.run_sync(encode_credential, document, payload)
@@ -102,43 +104,7 @@ class Wallet:
 
     async def sign_in(self, message: str) -> str:
         """Sign an EIP-4361 text by EIP-191; return `0x` and 130 hexadecimal digits."""
-        return await anyio.to_thread.run_sync(self._sign_text, message)
-
-    def _sign_typed_data(self, typed_data: dict[str, object]) -> str:
-        return "0x" + self._account.sign_typed_data(full_message=typed_data).signature.hex().removeprefix("0x")
-
-    def _sign_transaction(self, charge: Charge) -> tuple[str, str | None]:
-        """Return the signed 0x76 transaction and its hash, or the 0x78 envelope for a sponsor.
-
-        Source: Tempo transaction; `mpp.methods.tempo`.
-        """
-        # Takes a second to load, with web3: only for a payment on this rail.
-        from pytempo import Call, TempoTransaction  # pyright: ignore[reportMissingTypeStubs]  # typed, but not so marked
-
-        tip = min(charge.gas_price, SPONSORED_TIP_MAX) if charge.sponsored else charge.gas_price
-        transaction = TempoTransaction.create(
-            chain_id=charge.chain_id,
-            gas_limit=charge.gas_limit,
-            max_fee_per_gas=charge.gas_price,
-            max_priority_fee_per_gas=tip,
-            nonce=0,
-            nonce_key=NONCE_KEY,
-            valid_before=charge.valid_before,
-            fee_token=None if charge.sponsored else charge.currency,
-            awaiting_fee_payer=charge.sponsored,
-            calls=(Call.create(to=charge.currency, value=0, data=charge.call_data),),
-        )
-        signed = transaction.sign("0x" + bytes(self._account.key).hex())
-        if charge.sponsored:
-            from mpp.methods.tempo.fee_payer_envelope import encode_fee_payer_envelope
-
-            return "0x" + encode_fee_payer_envelope(signed).hex(), None
-        return "0x" + signed.encode().hex(), "0x" + signed.hash().hex()
-
-    def _sign_text(self, message: str) -> str:
-        from eth_account.messages import encode_defunct  # loaded already, with the account
-
-        return "0x" + self._account.sign_message(encode_defunct(text=message)).signature.hex().removeprefix("0x")
+        return await self._signer.sign_text(message)
 
 
 def can_charge() -> bool:
@@ -215,7 +181,7 @@ async def _load(key: str, where: str) -> Wallet:
     def make() -> Wallet:
         from eth_account import Account  # takes half a second to load: only once a key is used
 
-        return Wallet(cast("LocalAccount", Account.from_key(key.strip())))
+        return Wallet(LocalSigner(cast("LocalAccount", Account.from_key(key.strip()))))
 
     try:
         return await anyio.to_thread.run_sync(make)

@@ -7,6 +7,7 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -21,9 +22,13 @@ from tests.postgres import find_programs
 
 ROOT = Path(__file__).resolve().parents[2]
 LOOK_SECONDS = 0.1
+OF_TESTS = Path(sys.executable).parent
+"""Where programs that stand in for those of other images may be."""
 READY_SECONDS = 120
 RUN_SECONDS = 900
-_PORT = re.compile(r"(?<![\w.])(8080|8081|8082|8333|8402|9100|9101|9102|9333)(?!\w|\.\d)")
+_PORT = re.compile(
+    r"(?<![\w.])(8080|8081|8082|8333|8402|8888|9100|9101|9102|9333|9340|18333|18888|19333|19340)(?!\w|\.\d)"
+)
 
 
 def read_documents(name: str) -> list[dict[str, Any]]:
@@ -99,7 +104,7 @@ class Machine:
     def build_environ(self, environ: Mapping[str, str], volumes: Mapping[str, Path]) -> dict[str, str]:
         """Return a container's environment: only what the files say, and where programs are."""
         database = find_programs()
-        paths = [str(self.programs), *([str(database)] if database else []), os.environ["PATH"]]
+        paths = [str(self.programs), *([str(database)] if database else []), os.environ["PATH"], str(OF_TESTS)]
         mapped = {name: self.map_text(value, volumes) for name, value in environ.items()}
         return {"HOME": str(self.folder), **mapped, "PATH": os.pathsep.join(paths)}
 

@@ -70,7 +70,9 @@ class Composition:
             self.machine.hosts["postgres"] = f"127.0.0.1:{port}"
             return
         words = [*service.get("entrypoint", read_image().entrypoint), *service["command"]]
-        words = service["command"] if service["image"] not in OURS else words
+        if service["image"] not in OURS:
+            words = [*service.get("entrypoint", ()), *service["command"]]
+        words = [word.replace("$$", "$") for word in words]
         if name == "studio":
             words[0] = str(self._sandbox / words[0])
         if self._is_one_shot(name):

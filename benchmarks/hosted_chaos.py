@@ -1,12 +1,14 @@
 """Chaos against the hosted mode: does a deployment whose parts keep dying pay twice, lose a video, or pass a cap?
 
-Usage: python benchmarks/hosted_chaos.py [--orders 200 | --short] [--seed 1] [--rail x402] [--auth oauth] [--json]
+Usage: python benchmarks/hosted_chaos.py [--orders 200 | --short] [--seed 1] [--rail x402] [--auth oauth]
+       [--objects folder|s3] [--bucket-away 60] [--json]
 
 Three replicas, one with its clock 60 s ahead, PostgreSQL behind PgBouncer, a sandbox studio and a round-robin proxy run
 as processes of their own. Five callers, each with a client of both protocol eras, order videos up to their caps, with
 shared and distinct pictures. A client repeats its call with the same arguments after any failure. In the meantime
-replicas are killed, frozen and drained, and PostgreSQL crashes. In the end the sandbox's own record, the database and
-the folder of videos are compared.
+replicas are killed, frozen and drained, and PostgreSQL crashes. With `--objects s3` the videos are in a bucket
+(SeaweedFS), which is killed in the middle and stays away. In the end the sandbox's own record, the database and the
+store of videos are compared.
 
 Exits with 1 if a promise is broken, with 2 if the harness itself does not work.
 """
@@ -39,7 +41,10 @@ from tests.hosted.audit import LOG_LEASES, Audit, Order, audit
 from tests.hosted.clients import ERAS, Answer, Caller, Era, draw_picture
 from tests.hosted.database import HarnessError
 from tests.hosted.deployment import Deployment, Replica, run_deployment, wait_for
+from tests.seaweed import BucketServer
 
+AWAY_STRIKES = 2
+"""How many strikes fall while the bucket is away, whether or not orders make progress."""
 AHEAD_SHARE = 0.15
 """How far the orders may be ahead of the strikes."""
 CALM_SECONDS_MAX = 4
@@ -84,6 +89,8 @@ class Plan:
         kills, freezes, drains: How often a replica is killed, frozen, drained.
         crashes: How often PostgreSQL crashes.
         outages: How often the authorization server of OAuth tokens is away.
+        objects: Where videos are: `folder` or `s3`.
+        away_seconds: How long the bucket is away in the middle; 0 for never.
     """
 
     orders: int
@@ -95,6 +102,8 @@ class Plan:
     rail: str = "x402"
     auth: str = "tokens"
     outages: int = 0
+    objects: str = "folder"
+    away_seconds: float = 0
 
     @classmethod
     def for_orders(cls, orders: int, **options: Any) -> Plan:
@@ -116,6 +125,8 @@ class Plan:
         names |= {"outage": self.outages}
         deck = [name for name, times in names.items() for _ in range(times)]
         random.Random(f"{self.seed}/strikes").shuffle(deck)  # noqa: S311 - chaos, not a secret
+        if self.away_seconds:
+            deck.insert(len(deck) // 2, "bucket")
         return deck
 
     @property
@@ -148,13 +159,18 @@ class Strikes:
         self._chance = random.Random(f"{plan.seed}/times")  # noqa: S311 - chaos, not a secret
         self._states = {replica.name: "ready" for replica in deployment.replicas}
         self._has_database = True
+        self._has_bucket = True
+        self._struck_away = 0
 
     async def strike_all(self, share_done: Callable[[], float]) -> None:
         """Strike until the plan is over, and until all is back; the next strike waits for its share of the orders."""
         async with anyio.create_task_group() as self._tasks:
             await self._strike(share_done)
-            with anyio.fail_after(DRAINED_SECONDS + hosted.READY_SECONDS):
-                await wait_for(lambda: self._has_database and {*self._states.values()} == {"ready"})
+            with anyio.fail_after(DRAINED_SECONDS + hosted.READY_SECONDS + self._plan.away_seconds):
+                await wait_for(self._is_whole)
+
+    def _is_whole(self) -> bool:
+        return self._has_database and self._has_bucket and {*self._states.values()} == {"ready"}
 
     def share_struck(self) -> float:
         """Return the share of the strikes that have fallen."""
@@ -162,15 +178,20 @@ class Strikes:
 
     async def _strike(self, share_done: Callable[[], float]) -> None:
         deck = self._plan.strikes
-        strikes = {"kill": self._kill, "freeze": self._freeze, "crash": self._crash, "drain": self._drain}
-        strikes |= {"outage": self._interrupt_issuer}
+        strikes = {
+            "kill": self._kill, "freeze": self._freeze, "crash": self._crash, "drain": self._drain,
+            "bucket": self._lose_bucket, "outage": self._interrupt_issuer,
+        }  # fmt: skip
         for number, name in enumerate(deck):
             await wait_for(partial(self._is_due, number, share_done))
             await strikes[name]()
             self.done[name] += 1
+            self._struck_away += not self._has_bucket
             await anyio.sleep(self._draw(GAP_SECONDS))
 
     def _is_due(self, number: int, share_done: Callable[[], float]) -> bool:
+        if not self._has_bucket and self._struck_away <= AWAY_STRIKES:
+            return True
         return share_done() >= number / (len(self._plan.strikes) + 1)
 
     async def _kill(self) -> None:
@@ -210,6 +231,19 @@ class Strikes:
         await anyio.to_thread.run_sync(self._deployment.database.crash)
         self._tasks.start_soon(self._start_database)
 
+    async def _lose_bucket(self) -> None:
+        bucket = self._deployment.bucket
+        if bucket is not None:
+            self._has_bucket = False
+            bucket.kill()
+            self._tasks.start_soon(self._bring_bucket_back, bucket)
+
+    async def _bring_bucket_back(self, bucket: BucketServer) -> None:
+        await anyio.sleep(self._plan.away_seconds)
+        bucket.start()
+        await anyio.to_thread.run_sync(bucket.wait_until_ready)
+        self._has_bucket = True
+
     async def _start_database(self) -> None:
         await anyio.sleep(self._draw(RESTART_SECONDS))
         self._deployment.database.start()
@@ -243,12 +277,20 @@ class Strikes:
                 if crashes == self.done["crash"]:
                     raise HarnessError(f"{replica.name} ended: {replica.tail()}")
                 return await self._restart(replica)  # the database crashed while it started
-            if (await replica.ask_ready())[0] == 200:
+            if self._is_usable(await replica.ask_ready()):
                 self._states[replica.name] = "ready"
             elif time.monotonic() > give_up:
                 raise HarnessError(f"{replica.name} is not ready: {await replica.ask_ready()} {replica.tail()}")
             await anyio.sleep(hosted.LOOK_SECONDS)
         return None
+
+    def _is_usable(self, answer: tuple[int, str]) -> bool:
+        """Return True for a replica that lacks nothing but the bucket that is away."""
+        status, text = answer
+        if status != 503 or self._has_bucket:
+            return status == 200
+        problems = json.loads(text)["problems"]
+        return bool(problems) and all("bucket" in problem for problem in problems)
 
     async def _choose(self, *states: str) -> Replica:
         """Choose a replica in one of these states; another one stays ready."""
@@ -277,7 +319,9 @@ class Shop:
         self._plan = plan
         self._chance = random.Random(f"{plan.seed}/clients")  # noqa: S311 - chaos, not a secret
         self._clients: dict[tuple[str, Era], Caller] = {
-            (name, era): Caller(deployment.url, deployment.tokens[name], era) for name in CALLERS for era in ERAS
+            (name, era): Caller(deployment.url, partial(deployment.find_token, name), era)
+            for name in CALLERS
+            for era in ERAS
         }
         self._queues: dict[tuple[str, Era], deque[Order]] = {lane: deque() for lane in self._clients}
         for number, order in enumerate(self.orders):
@@ -388,7 +432,14 @@ async def play(plan: Plan) -> dict[str, Any]:
     caps = dict.fromkeys(CALLERS, cap)
     caps[""] = cap * len(CALLERS)
     settings = {"DRAIN_SECONDS": str(DRAIN_SECONDS), "CALLER_CALLS_PER_MINUTE": "10000", "MAX_PER_DAY": "1000"}
-    parts = hosted.Plan(rail=plan.rail, faults=FAULTS, max_total_micro_usdc=caps[""], settings=settings, auth=plan.auth)
+    parts = hosted.Plan(
+        rail=plan.rail,
+        objects=plan.objects,
+        faults=FAULTS,
+        max_total_micro_usdc=caps[""],
+        settings=settings,
+        auth=plan.auth,
+    )
     async with run_deployment(parts) as deployment:
         await anyio.to_thread.run_sync(deployment.database.execute, LOG_LEASES)
         for name in CALLERS:
@@ -415,18 +466,21 @@ def _check_orders(found: Audit, plan: Plan, shop: Shop) -> None:
             found.problems.append(f"{caller} has {accepted} videos; its cap allows {plan.orders_each}")
 
 
-def _list_late(shop: Shop) -> list[str]:
+def _list_late(shop: Shop, away_seconds: float) -> list[str]:
     """Return the orders that waited for too long, in words."""
     return [
         f"waited for {order.wait_seconds:.1f} s: {order.prompt!r} ({', '.join(order.history)}; {dict(order.failures)})"
         for order in shop.orders
-        if order.wait_seconds > allowed_seconds(shop.calm_seconds)
+        if order.wait_seconds > allowed_seconds(shop.calm_seconds, away_seconds)
     ]
 
 
-def allowed_seconds(calm_seconds: float) -> float:
-    """Return the longest wait that this machine is allowed: one that is starved by others is slower in everything."""
-    return WAIT_SECONDS_MAX * max(1, calm_seconds / CALM_SECONDS_MAX)
+def allowed_seconds(calm_seconds: float, away_seconds: float = 0) -> float:
+    """Return the longest wait that this machine is allowed: one that is starved by others is slower in everything.
+
+    A video is tried again after a pause that doubles, so that it may come as late again as the bucket was away.
+    """
+    return WAIT_SECONDS_MAX * max(1, calm_seconds / CALM_SECONDS_MAX) + 2 * away_seconds
 
 
 def _show(
@@ -446,12 +500,12 @@ def _show(
         "figures": found.figures,
         "median wait in seconds": round(statistics.median(waits), 2) if waits else None,
         "calm wait in seconds": round(shop.calm_seconds, 2),
-        "allowed wait in seconds": round(allowed_seconds(shop.calm_seconds), 2),
+        "allowed wait in seconds": round(allowed_seconds(shop.calm_seconds, plan.away_seconds), 2),
         "longest wait in seconds": round(waits[-1], 2) if waits else None,
         "seconds": round(seconds, 1),
         "failures": dict(failures.most_common(40)),
         "problems": found.problems,
-        "late": _list_late(shop),
+        "late": _list_late(shop, plan.away_seconds),
     }
 
 
@@ -479,11 +533,19 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--rail", choices=("x402", "mpp"), default="x402")
     parser.add_argument("--auth", choices=("tokens", "oauth"), default="tokens", help="what the callers' tokens are")
+    parser.add_argument("--objects", choices=("folder", "s3"), default="folder", help="where videos are stored")
+    parser.add_argument("--bucket-away", type=float, default=60, help="seconds that the bucket is away; 0 for never")
     parser.add_argument("--json", action="store_true", help="print data instead of a table")
     arguments = parser.parse_args()
     logging.getLogger("mcp").setLevel(logging.CRITICAL)  # the clients' failures are in the table
-    orders = 40 if arguments.short else arguments.orders
-    plan = Plan.for_orders(orders, seed=arguments.seed, rail=arguments.rail, auth=arguments.auth)
+    plan = Plan.for_orders(
+        40 if arguments.short else arguments.orders,
+        seed=arguments.seed,
+        rail=arguments.rail,
+        auth=arguments.auth,
+        objects=arguments.objects,
+        away_seconds=arguments.bucket_away if arguments.objects == "s3" else 0,
+    )
     try:
         shown = anyio.run(play, plan)
     except Exception:  # nothing of the product runs in this process

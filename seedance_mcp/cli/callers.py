@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+import time
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import asdict, replace
 from datetime import UTC, datetime
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import anyio
 import typer
 
-from seedance_mcp.app.opening import open_shared_ledger
-from seedance_mcp.cli.console import AsJson, put, read_environ, say, words
+from seedance_mcp.app.opening import open_objects, open_shared_ledger
+from seedance_mcp.cli.console import AsJson, is_person_there, put, read_environ, say, words
 from seedance_mcp.config.hosted import read_issuer
+from seedance_mcp.config.objects import read_objects
 from seedance_mcp.config.settings import read_settings
 from seedance_mcp.config.sources import Source
 from seedance_mcp.core.access_tokens import SUBJECT_CHARACTERS_MAX, Identity, has_identity, identify
@@ -22,6 +25,7 @@ from seedance_mcp.core.money import format_usdc, parse_usdc
 
 if TYPE_CHECKING:
     from seedance_mcp.adapters.ledger.postgres import PostgresLedger
+    from seedance_mcp.adapters.storage.store import ObjectStore
 
 OVERLAP_MINUTES = 60
 """How long the earlier token stays valid after `rotate`: its user has the time to put the new one in its place."""
@@ -141,6 +145,38 @@ def revoke(name: Name, as_json: AsJson = False) -> None:
     has_ended = "is refused with every token" if has_identity(entry.caller.id) else "has no valid token any more"
     words.print(f"{entry.caller.name} {has_ended}. Its payments and jobs stay.", markup=False)
     words.print("A running server forgets a token within 15 seconds.")
+
+
+@app.command()
+def delete(
+    name: Annotated[str, typer.Argument(help="The caller's name, or its id.", show_default=False)],
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+    as_json: AsJson = False,
+) -> None:
+    """End a caller and delete its pictures, videos, prompts and name. What it paid stays in the ledger."""
+    question = f"Delete all pictures, videos and prompts of {name[:64]}? They cannot be brought back."
+    if not yes and not (is_person_there() and typer.confirm(question, err=True)):
+        raise ConfigError("Nothing was deleted.", "Add --yes to delete without a question.")
+    from seedance_mcp.app.deletion import delete_caller
+
+    environ = read_environ(sandbox=False)
+    deleted = _work(lambda ledger: delete_caller(ledger, partial(_open_store, environ), name, now=time.time))
+    if as_json:
+        say({"name": deleted.name, "id": deleted.caller_id, "objects": deleted.objects, "deleted": True})
+        return
+    words.print(f"{deleted.name} is deleted, with {deleted.objects} objects of the store.", markup=False)
+    words.print(f"Its payments stay, under the id {deleted.caller_id}.", markup=False)
+
+
+async def _open_store(environ: Mapping[str, str]) -> ObjectStore:
+    """Open the store of pictures and videos that the settings name; none is guessed, because its objects must go."""
+    place = read_objects(Source.open(environ))
+    if place is None:
+        raise ConfigError(
+            "The caller has pictures or videos, and SEEDANCE_OBJECTS_URL is not set.",
+            "Set it as the servers have it, and run the same command again.",
+        )
+    return await open_objects(place)
 
 
 def describe_caps(caps: CallerCaps) -> str:

@@ -290,3 +290,19 @@ def test_without_a_database_the_setting_is_named(person: Person) -> None:
 
     assert done.code != 0
     assert "Set SEEDANCE_DATABASE_URL" in done.one_line
+
+
+def test_delete_asks_first_and_takes_the_name_out_of_the_ledger(owner: Person) -> None:
+    owner.run("callers", "add", "ada")
+    asked = owner.run("callers", "delete", "ada")
+    owner.run("callers", "revoke", "ada")
+    PostgresStore(owner.environ["SEEDANCE_DATABASE_URL"]).execute("UPDATE callers SET revoked_at = revoked_at - 60")
+    deleted = owner.run("callers", "delete", "ada", "--yes", "--json")
+    [left] = owner.run("callers", "list", "--json").json
+
+    assert asked.code == YOURS
+    assert "Nothing was deleted." in asked.err
+    assert "Add --yes" in asked.err
+    assert (deleted.json["name"], deleted.json["objects"], deleted.json["deleted"]) == ("ada", 0, True)
+    assert (left["name"], left["tokens"]) == (f"deleted-{left['id']}", 0)
+    assert "There is no caller 'ada'" in owner.run("callers", "delete", "ada", "--yes").err

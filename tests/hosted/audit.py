@@ -1,4 +1,4 @@
-"""Compare what clients were told, the database, the folder of videos and the sandbox's own record after a run.
+"""Compare what clients were told, the database, the store of videos and the sandbox's own record after a run.
 
 The sandbox's chain is the truth about money, its list of jobs the truth about what was bought.
 """
@@ -9,7 +9,6 @@ import json
 from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import anyio
@@ -19,6 +18,7 @@ from psycopg.rows import dict_row
 
 from tests.hosted.deployment import LOOK_SECONDS, Deployment
 from tests.servers import NO_TLS
+from tests.shelves import Shelf
 
 OVER_SECONDS = 90
 """How long the replicas may take to end what the run left."""
@@ -228,19 +228,19 @@ def _check_budgets(found: Audit, records: _Records, caps: dict[str, int]) -> Non
     found.figures["micro-USDC moved"] = moved[""]
 
 
-async def _check_videos(found: Audit, records: _Records, objects: Path) -> None:
+async def _check_videos(found: Audit, records: _Records, objects: Shelf) -> None:
     """Each video is stored once, byte for byte as the studio has it, and nothing is left beside it."""
-    files = [path for path in objects.rglob("*") if path.is_file()]
-    videos = [path for path in files if path.suffix == ".mp4" or "part" in path.suffix]
+    keys = await objects.list_keys()
+    videos = [key for key in keys if key.endswith((".mp4", ".part"))]
     found.expect_same("stored videos", len(videos), len(records.jobs))
+    found.expect_none("expired unsaved", [job["job_id"] for job in records.jobs if job["expired_at"] is not None])
     async with httpx.AsyncClient(trust_env=False, verify=NO_TLS, timeout=30) as studio:
         for job in records.jobs:
-            file = None if job["video_key"] is None else objects / job["video_key"]
-            if file is None or not file.exists():
+            if job["video_key"] not in keys:
                 found.problems.append(f"not stored: the video of {job['job_id']} ({job['status']})")
                 continue
             answer = await studio.get(job["video_url"])
-            if answer.status_code == 200 and answer.content != file.read_bytes():
+            if answer.status_code == 200 and answer.content != await objects.read(job["video_key"]):
                 found.problems.append(f"stored otherwise than the studio has it: {job['job_id']}")
 
 

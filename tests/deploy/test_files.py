@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
+import tomllib
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,15 @@ def test_the_image_runs_as_a_user_without_rights() -> None:
     assert all(":" in base and not base.endswith(":latest") for base in stages)
     for pod in list_pods():
         assert f"{pod['securityContext']['runAsUser']}:{pod['securityContext']['runAsGroup']}" == image.user
+
+
+def test_the_image_has_all_libraries_of_its_extras() -> None:
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    extras = project["optional-dependencies"]
+    wanted = [*project["dependencies"], *extras["hosted"], *extras["tempo"]]
+    names = {re.split(r"[\[<>=~; ]", one)[0].lower().replace(".", "-") for one in wanted}
+    pinned = set(re.findall(r"^([a-z0-9._-]+)==", (ROOT / "requirements/hosted.txt").read_text(), re.MULTILINE))
+    assert names <= pinned
 
 
 def test_pods_may_do_nothing_that_they_do_not_need() -> None:

@@ -149,7 +149,7 @@ def _build_links(settings: HostedSettings, now: Callable[[], float]) -> VideoLin
 
     return VideoLinks(
         public_url=settings.public_url,
-        keys=derive_keys(settings.state_keys),
+        keys=lambda: derive_keys(settings.state_keys.current()),
         seconds=settings.link_seconds,
         now=now,
     )

@@ -37,13 +37,13 @@ class VideoLinks:
 
     Attributes:
         public_url: Under which clients reach us, without a slash at its end.
-        keys: The first signs, all are accepted.
+        keys: The first signs, all are accepted; a function returns those of now.
         seconds: How long a link works.
         now: Unix seconds.
     """
 
     public_url: str
-    keys: tuple[bytes, ...] = field(repr=False)
+    keys: tuple[bytes, ...] | Callable[[], tuple[bytes, ...]] = field(repr=False)
     seconds: int
     now: Callable[[], float] = time.time
 
@@ -52,16 +52,19 @@ class VideoLinks:
         if job.video_key is None or job.pruned_at is not None:
             return None
         expires = math.ceil(self.now() + self.seconds)
-        query = urlencode({"expires": expires, "signature": _sign(self.keys[0], job.job_id, str(expires))})
+        query = urlencode({"expires": expires, "signature": _sign(self._find_keys()[0], job.job_id, str(expires))})
         return SignedLink(f"{self.public_url}{PATH}{quote(job.job_id, safe='')}?{query}", expires)
 
     def find_end(self, job_id: str, expires: str, signature: str) -> int | None:
         """Return when a link ends, in Unix seconds; None if it has ended, or is not one of ours."""
-        expected = [_sign(key, job_id, expires) for key in self.keys]
+        expected = [_sign(key, job_id, expires) for key in self._find_keys()]
         genuine = [hmac.compare_digest(one.encode(), signature.encode("utf-8", "replace")) for one in expected]
         if not any(genuine) or not _is_number(expires):
             return None
         return int(expires) if self.now() < int(expires) else None
+
+    def _find_keys(self) -> tuple[bytes, ...]:
+        return self.keys() if callable(self.keys) else self.keys
 
 
 def derive_keys(state_keys: Sequence[bytes]) -> tuple[bytes, ...]:

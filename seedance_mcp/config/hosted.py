@@ -16,6 +16,7 @@ from seedance_mcp.config.objects import FOLDER_OR_BUCKET, read_objects
 from seedance_mcp.config.profiles import LOOPBACK_HOSTS
 from seedance_mcp.config.settings import Settings, read_settings
 from seedance_mcp.config.sources import PREFIX, Source, check_url, expand
+from seedance_mcp.config.state_keys import StateKeys
 from seedance_mcp.core.callers import CallerCaps, CallerScope
 from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.core.next_steps import Command, NextStep
@@ -67,7 +68,7 @@ class HostedSettings:
         named_url: The public URL that is set, without a slash at its end, or None.
         objects: The folder or the bucket that all servers share, for pictures and videos.
         link_seconds: How long a link to a video works.
-        state_keys: Keys that seal what a client must bring back unchanged; the first seals, all open.
+        state_keys: Keys that seal what a client must bring back unchanged.
         shares_state: True if the keys come from a file, so that all servers have the same.
         metrics_listen: Where metrics are served, or None.
         drain_seconds: How long calls may go on after the request to end.
@@ -83,7 +84,7 @@ class HostedSettings:
     named_url: str | None
     objects: Path | BucketAddress
     link_seconds: int
-    state_keys: tuple[bytes, ...] = field(repr=False)
+    state_keys: StateKeys = field(repr=False)
     shares_state: bool
     metrics_listen: ListenAddress | None
     drain_seconds: int
@@ -152,7 +153,9 @@ def read_hosted_settings(environ: Mapping[str, str]) -> HostedSettings:
         named_url=public_url,
         objects=_read_objects(source, owner, public_url),
         link_seconds=_read_number(source, "LINK_SECONDS", LINK_SECONDS_DEFAULT, 1, LINK_SECONDS_MAX),
-        state_keys=keys or (secrets.token_bytes(KEY_BYTES_MIN),),
+        state_keys=StateKeys(
+            keys or (secrets.token_bytes(KEY_BYTES_MIN),), _find_keys_file(source), lambda: _read_keys(source)
+        ),
         shares_state=bool(keys),
         metrics_listen=_read_listen(source, "METRICS_LISTEN"),
         drain_seconds=_read_number(source, "DRAIN_SECONDS", DRAIN_SECONDS_DEFAULT, 0, DRAIN_SECONDS_MAX),
@@ -262,13 +265,16 @@ def _read_objects(source: Source, owner: Settings, public_url: str | None) -> Pa
     raise ConfigError(f"{PREFIX}OBJECTS_URL is not set.", FOLDER_OR_BUCKET)
 
 
+def _find_keys_file(source: Source) -> Path | None:
+    named = source.text("STATE_KEYS_FILE")
+    return None if named is None else expand(named, source.where("STATE_KEYS_FILE"))
+
+
 def _read_keys(source: Source) -> tuple[bytes, ...]:
     """Return the keys of the file that is named; empty where none is."""
-    named = source.text("STATE_KEYS_FILE")
-    if named is None:
+    path, where = _find_keys_file(source), source.where("STATE_KEYS_FILE")
+    if path is None:
         return ()
-    where = source.where("STATE_KEYS_FILE")
-    path = expand(named, where)
     try:
         with path.open("rb") as file:
             data = file.read(KEYS_FILE_BYTES_MAX + 1)
@@ -280,7 +286,7 @@ def _read_keys(source: Source) -> tuple[bytes, ...]:
         raise ConfigError(f"{where} names a file with no key, or more than {KEYS_MAX}.", step)
     if any(len(key) < KEY_BYTES_MIN for key in keys):
         raise ConfigError(f"{where} names a file with a key of less than {KEY_BYTES_MIN} bytes.", step)
-    return keys
+    return tuple(dict.fromkeys(keys))
 
 
 def _read_number(source: Source, name: str, default: int, least: int, most: int) -> int:

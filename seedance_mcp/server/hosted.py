@@ -45,6 +45,7 @@ from seedance_mcp.server.oauth import OAuthVerifier, build_metadata_routes, find
 from seedance_mcp.server.protocol import BoundedProtocol
 from seedance_mcp.server.readiness import Readiness
 from seedance_mcp.server.resources import make_publisher
+from seedance_mcp.server.sealing import ReloadedCodec
 from seedance_mcp.server.subscriptions import CallerBus
 
 if TYPE_CHECKING:
@@ -191,7 +192,7 @@ class HostedServer:
             bus=self._bus,
             lifespan=self._keep_state,
             middleware=[mark_caller] if self._metrics is None else [self._metrics.measure, mark_caller],
-            state_security=RequestStateSecurity(keys=list(self._settings.state_keys)),
+            state_security=RequestStateSecurity(codec=ReloadedCodec(self._settings.state_keys.current)),
             public_url=self._settings.public_url,
         )
         # Host and Origin are checked before this, for all routes; None would choose checks by the host's name.

@@ -37,7 +37,7 @@ def test_defaults_serve_this_machine_alone(folder: Path) -> None:
     assert (found.link_seconds, found.drain_seconds, found.metrics_listen) == (900, 60, None)
     assert not found.is_single
     assert not found.shares_state
-    assert len(found.state_keys[0]) == 32
+    assert len(found.state_keys.current()[0]) == 32
     assert found.calls_per_minute == 120
     assert found.caller_caps == NO_CAPS
     assert found.caller_scope == "caller"
@@ -57,7 +57,7 @@ def test_every_value_is_read(folder: Path) -> None:
     assert found.hosts == {"clips.example", "clips.example:443", "[::]:9000"}
     assert found.origins == {"https://clips.example", "https://clips.example:443", "http://[::]:9000"}
     assert found.objects == Path("/srv/my clips")
-    assert found.state_keys == (b"a" * 32, b"b" * 40)
+    assert found.state_keys.current() == (b"a" * 32, b"b" * 40)
     assert found.shares_state
     assert found.metrics_listen == ListenAddress("127.0.0.1", 9100)
     assert (found.link_seconds, found.drain_seconds, found.is_single) == (60, 0, True)

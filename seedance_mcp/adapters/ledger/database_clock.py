@@ -4,6 +4,7 @@ from collections.abc import Callable
 
 CLOCK_TOLERANCE_SECONDS = 1
 """A difference of the clocks below this is left alone."""
+READ_CLOCK = "SELECT CAST(extract(epoch FROM clock_timestamp()) AS DOUBLE PRECISION) AS now"
 
 
 class DatabaseClock:

@@ -29,7 +29,7 @@ from psycopg.rows import dict_row
 from psycopg_pool import AsyncConnectionPool, PoolClosed
 
 from seedance_mcp.adapters.ledger.closings import check_not_closed
-from seedance_mcp.adapters.ledger.database_clock import DatabaseClock
+from seedance_mcp.adapters.ledger.database_clock import READ_CLOCK, DatabaseClock
 from seedance_mcp.adapters.ledger.driver import Row
 from seedance_mcp.adapters.ledger.rows import name_ourselves
 from seedance_mcp.core.error_base import PaymentState
@@ -64,7 +64,7 @@ _BEGIN = """
     SET LOCAL synchronous_commit = on;
     SET LOCAL lock_timeout = '{lock_seconds}s';
     SET LOCAL idle_in_transaction_session_timeout = '{idle_seconds}s';
-    SELECT CAST(extract(epoch FROM clock_timestamp()) AS DOUBLE PRECISION) AS now"""
+    {read_clock}"""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,7 +120,7 @@ class PostgresDriver:
         self.watch: Callable[[float], object] | None = None
         self._follows_clock = follows_clock
         pool = pool or PoolSettings()
-        self._begin = _BEGIN.format(lock_seconds=lock_seconds, idle_seconds=idle_seconds)
+        self._begin = _BEGIN.format(lock_seconds=lock_seconds, idle_seconds=idle_seconds, read_clock=READ_CLOCK)
         self._pool: AsyncConnectionPool[Connection] = AsyncConnectionPool(
             url,
             connection_class=psycopg.AsyncConnection[dict[str, Any]],
@@ -136,9 +136,10 @@ class PostgresDriver:
     async def open(self) -> None:
         """Open the pool; its first connection is made in the background, unless its clock is read at once."""
         await self._pool.open()
-        if self._follows_clock:
-            async with self.transaction():
-                pass
+        if self._follows_clock:  # read alone, which a standby allows too: its readiness says why it is not used
+            async with self.reading() as session:
+                before, rows = self.clock.read(), await session.fetch_all(READ_CLOCK)
+            self.clock.compare(before, float(rows[0]["now"]), self.clock.read())
 
     @asynccontextmanager
     async def transaction(self, *, wait: bool = True, budget_of: str | None = None) -> AsyncGenerator[PostgresSession]:
@@ -177,9 +178,8 @@ class PostgresDriver:
         locks = [] if budget_of is None else sorted({"", budget_of})  # the wallet's row first
         rows = await session.run_batch(self._begin, *(_lock_row(scope) for scope in locks))
         if len(rows) <= len(locks):
-            raise LedgerError(
-                f"The ledger {self.name} has no budget for this caller.", "Make the caller again, or its token."
-            )
+            what = f"The ledger {self.name} has no budget for this caller."
+            raise LedgerError(what, "Make the caller again, or its token.")
         self.clock.compare(before, float(rows[0]["now"]), self.clock.read())
         session.offset = self._shift_seconds
 

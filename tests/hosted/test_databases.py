@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 
 import anyio
 import anyio.to_thread
 import pytest
 
+from seedance_mcp.adapters.ledger.postgres import PostgresLedger
+from seedance_mcp.core.errors import LedgerClosedError
+from tests.adapters.ledger.rows import reserve
 from tests.hosted.database import DatabaseServer
 from tests.hosted.deployment import LOOK_SECONDS, READY_SECONDS, Deployment, Plan, Replica, run_deployment
 
@@ -80,4 +83,25 @@ async def test_a_standby_is_refused_until_it_is_promoted(deployment: Deployment)
             await replica.wait_until_ready()
     finally:
         replica.environ = usual
+        standby.stop()
+
+
+async def test_a_promoted_standby_buys_nothing_before_it_was_read(deployment: Deployment) -> None:
+    """A crash and a start of the same server change nothing; the standby may lack what was paid last."""
+    deployment.database.crash()
+    deployment.database.start()
+    await anyio.to_thread.run_sync(deployment.database.wait_until_ready)
+    standby = DatabaseServer(deployment.folder / "successor")
+    await anyio.to_thread.run_sync(standby.copy_from, deployment.database)
+    standby.start()
+    try:
+        await anyio.to_thread.run_sync(standby.wait_until_ready)
+        standby.execute("SELECT pg_promote()")
+        for url, is_closed in ((deployment.database.url, False), (standby.url, True)):
+            ledger = await PostgresLedger.open(url)
+            with pytest.raises(LedgerClosedError) if is_closed else nullcontext():
+                await reserve(ledger)
+            assert (await ledger.find_closing() is not None) is is_closed
+            await ledger.close()
+    finally:
         standby.stop()

@@ -1,12 +1,9 @@
 """What a hosted server does with hostile requests, over real sockets."""
 
 import asyncio
-import base64
-import json
 import socket
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -23,7 +20,8 @@ from seedance_mcp.server.draining import Drain, DrainingServer, build_config
 from seedance_mcp.server.http import BODY_BYTES_MAX, Access, build_app
 from seedance_mcp.server.protocol import BoundedProtocol
 from seedance_mcp.server.readiness import Readiness
-from tests.hosting import ACCEPT, Server, add_caller, build_message, build_modern_call, open_http, start_server
+from tests.hosting import ACCEPT, Server, add_caller, build_message, open_http, start_server
+from tests.server.http.calls import draw_uri, post
 
 LIST = build_message("tools/list")
 TOKEN = f"sdn_{'0' * 12}_{'a' * 43}"
@@ -142,21 +140,6 @@ async def test_200_concurrent_calls_are_answered(server: Server, token: str) -> 
 
     async with open_http(token) as http:
         assert set(await asyncio.gather(*(call(http, number) for number in range(200)))) == {200}
-
-
-def draw_uri(picture: Path) -> str:
-    return "data:image/png;base64," + base64.b64encode(picture.read_bytes()).decode()
-
-
-async def post(server: Server, token: str, tool: str, arguments: dict[str, Any], **params: Any) -> dict[str, Any]:
-    """Call a tool at the latest revision; returns the JSON-RPC answer."""
-    headers, message = build_modern_call(tool, arguments, **params)
-    async with open_http(token) as http:
-        answer = await http.post(f"{server.url}/mcp", json=message, headers=headers)
-    text = answer.text
-    if answer.headers["content-type"].startswith("text/event-stream"):
-        text = [line for line in text.splitlines() if line.startswith("data: ")][-1].removeprefix("data: ")
-    return json.loads(text)
 
 
 async def test_answered_question_is_bound_to_caller_and_call_and_buys_once(

@@ -40,6 +40,7 @@ NOT_RUN: dict[tuple[str, str], str] = {
         "needs a database; tests/cli/test_callers.py runs it"
     ),
     ("docs/hosted.md", "seedance-mcp callers list"): "needs a database; tests/cli/test_callers.py runs it",
+    ("docs/hosted.md", "seedance-mcp callers delete ada --yes"): "needs a database; tests/cli/test_callers.py runs it",
     ("docs/hosted.md", "seedance-mcp callers limit ada-1546549303d2 --max-per-day 5.00"): (
         "needs a database; tests/cli/test_callers.py runs it"
     ),

@@ -130,7 +130,9 @@ async def open_hosted(
             pictures=SlotPictures(ledger, store),
             now=ledger.now,
         )
-        async with open_replica(parts, wallet.address, owner=ledger.owner, changed=changed) as replica:
+        async with open_replica(
+            parts, wallet.address, owner=ledger.owner, changed=changed, find_keys=settings.state_keys.current
+        ) as replica:
             parts = replace(parts, follower=replica.follower)
             runtime = HostedRuntime(settings, ledger, store, links, parts, wallet, replica)
             runtime.begin_work(start)

@@ -1,7 +1,8 @@
 """Replica: what one process of several on a PostgreSQL database does in the background for all of them.
 
-It renews its leases, listens, polls if it has the lease to, saves videos, and takes over what a dead replica left
-unpaid. It has connections of its own, so that waiting calls do not hold up a renewal. Loaded by hosted mode alone.
+It renews its leases, listens, polls if it has the lease to, saves videos, takes over what a dead replica left unpaid,
+and tells callers of their jobs. It has connections of its own, so that waiting calls do not hold up a renewal. Loaded
+by hosted mode alone.
 """
 
 from __future__ import annotations
@@ -15,18 +16,21 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from seedance_mcp.adapters.http.public_urls import PublicUrlFetcher
 from seedance_mcp.adapters.ledger.claims import (
     CHANNELS,
     JOBS_CHANNEL,
     LEASES_CHANNEL,
     UNSAVED_CHANNEL,
     WANTED_CHANNEL,
+    WEBHOOKS_CHANNEL,
 )
 from seedance_mcp.adapters.ledger.listening import listen
 from seedance_mcp.adapters.ledger.postgres import PostgresLedger
 from seedance_mcp.adapters.ledger.postgres_driver import PoolSettings
 from seedance_mcp.app.parts import Parts
 from seedance_mcp.app.polling import build_downloader, build_poller, expect_seconds
+from seedance_mcp.app.webhooks import WebhookSecrets, post_to
 from seedance_mcp.core.errors import LedgerError
 from seedance_mcp.core.records import Job, Payment
 from seedance_mcp.jobs.dead_replicas import DeadReplicas
@@ -35,6 +39,7 @@ from seedance_mcp.jobs.leases import LeaseKeeper
 from seedance_mcp.jobs.problems import write_problem
 from seedance_mcp.jobs.saving import VideoSaver
 from seedance_mcp.jobs.shared import JobBoard, SharedFollower
+from seedance_mcp.jobs.webhooks import WebhookSender
 
 if TYPE_CHECKING:
     from seedance_mcp.core.concurrency import Start
@@ -49,6 +54,7 @@ LOOK_SECONDS = 1
 FAULT_SECONDS = 5
 """Pause after a fault of our own in one of the tasks."""
 
+FindKeys = Callable[[], tuple[bytes, ...]]
 TakeOver = Callable[[Payment], Awaitable[None]]
 """Looks into an unfinished payment that another replica left."""
 
@@ -64,6 +70,7 @@ class Replica:
         ledger: The ledger on connections of its own.
         listen_url: The database, without a pooler in between.
         changed: Told the id of a job whenever any replica changed something about it.
+        webhooks: Tells callers that their jobs are over; None without state keys.
     """
 
     follower: SharedFollower
@@ -72,6 +79,7 @@ class Replica:
     saver: VideoSaver
     listen_url: str
     changed: Changed
+    webhooks: WebhookSender | None
 
     @property
     def is_polling(self) -> bool:
@@ -92,6 +100,8 @@ class Replica:
             self.saver.run,
             partial(self._take_over_left, take_over),
         ]
+        if self.webhooks is not None:
+            tasks.append(self.webhooks.run)
         async with anyio.create_task_group() as group:
             for task in tasks:
                 group.start_soon(_keep_running, task)
@@ -113,9 +123,16 @@ class Replica:
             self.saver.hear()
         elif channel == LEASES_CHANNEL:
             leader.hear_release(text)
+        elif channel == WEBHOOKS_CHANNEL:
+            self._hear_webhook()
         else:  # a new connection
             self.follower.board.hear_all()
             self.saver.hear()
+            self._hear_webhook()
+
+    def _hear_webhook(self) -> None:
+        if self.webhooks is not None:
+            self.webhooks.hear()
 
     async def _take_over_left(self, take_over: TakeOver) -> None:
         wallet, dead = self.follower.leader.owner.wallet, DeadReplicas(self.ledger)
@@ -129,7 +146,9 @@ class Replica:
 
 
 @asynccontextmanager
-async def open_replica(parts: Parts, wallet: str, *, owner: str, changed: Changed) -> AsyncGenerator[Replica]:
+async def open_replica(
+    parts: Parts, wallet: str, *, owner: str, changed: Changed, find_keys: FindKeys | None = None
+) -> AsyncGenerator[Replica]:
     """Open the connections of a replica, and give its leases back at the end; `Replica.run` starts it.
 
     Args:
@@ -137,22 +156,29 @@ async def open_replica(parts: Parts, wallet: str, *, owner: str, changed: Change
         wallet: The address that pays.
         owner: The name of this process in leases: that of `parts.ledger`.
         changed: See `Replica.changed`.
+        find_keys: Returns the state keys of now; None sends no webhook messages.
 
     Raises:
         LedgerError: The database cannot be reached.
     """
     settings = parts.settings
     ledger = await PostgresLedger.open(settings.database_url or "", clock=parts.now, pool=POOL, owner=owner)
-    replica = _build_replica(parts, wallet, ledger, changed)
+    fetcher = PublicUrlFetcher()
+    post = partial(post_to, fetcher, loopback_allowed=settings.profile.allow_loopback_http)
+    webhooks = None if find_keys is None else WebhookSender(ledger, WebhookSecrets(find_keys), post, parts.now)
+    replica = _build_replica(parts, wallet, ledger, changed, webhooks)
     try:
         yield replica
     finally:
         with anyio.CancelScope(shield=True):
             await replica.release()
+            await fetcher.aclose()
             await ledger.close()
 
 
-def _build_replica(parts: Parts, wallet: str, ledger: PostgresLedger, changed: Changed) -> Replica:
+def _build_replica(
+    parts: Parts, wallet: str, ledger: PostgresLedger, changed: Changed, webhooks: WebhookSender | None
+) -> Replica:
     parts = replace(parts, ledger=ledger)
     jobs = JobOwner(studio=parts.studio.origin, wallet=wallet)
     downloads, keeper = build_downloader(parts, wallet), LeaseKeeper(ledger)
@@ -188,6 +214,7 @@ def _build_replica(parts: Parts, wallet: str, ledger: PostgresLedger, changed: C
         saver=VideoSaver(ledger=ledger, owner=jobs, save=save, pause_seconds=parts.settings.profile.poll_seconds_min),
         listen_url=parts.settings.database_direct_url or parts.settings.database_url or "",
         changed=changed,
+        webhooks=webhooks,
     )
 
 

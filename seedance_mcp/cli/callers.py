@@ -14,7 +14,7 @@ import typer
 
 from seedance_mcp.app.opening import open_objects, open_shared_ledger
 from seedance_mcp.cli.console import AsJson, is_person_there, put, read_environ, say, words
-from seedance_mcp.config.hosted import read_issuer
+from seedance_mcp.config.hosted import read_issuer, read_state_keys
 from seedance_mcp.config.objects import read_objects
 from seedance_mcp.config.settings import read_settings
 from seedance_mcp.config.sources import Source
@@ -91,7 +91,8 @@ def list_callers(as_json: AsJson = False) -> None:
         scopes = write_scopes(entry.caller.scopes)
         tokens = f"{entry.tokens} valid {'token' if entry.tokens == 1 else 'tokens'}"
         tokens = "OAuth" if has_identity(entry.caller.id) else tokens
-        typer.echo(f"{entry.caller.name}: {scopes}; {describe_caps(entry.caps)}; {tokens}{ended}")
+        webhook = "" if entry.webhook_host is None else f"; webhook at {entry.webhook_host}"
+        typer.echo(f"{entry.caller.name}: {scopes}; {describe_caps(entry.caps)}; {tokens}{webhook}{ended}")
     if not entries:
         words.print("There are no callers. Add one: seedance-mcp callers add NAME")
 
@@ -145,6 +146,35 @@ def revoke(name: Name, as_json: AsJson = False) -> None:
     has_ended = "is refused with every token" if has_identity(entry.caller.id) else "has no valid token any more"
     words.print(f"{entry.caller.name} {has_ended}. Its payments and jobs stay.", markup=False)
     words.print("A running server forgets a token within 15 seconds.")
+
+
+@app.command()
+def webhook(
+    name: Name,
+    url: Annotated[str | None, typer.Option(help="Where messages go: an https URL.", show_default=False)] = None,
+    off: Annotated[bool, typer.Option("--off", help="End the webhook.")] = False,
+) -> None:
+    """Tell a caller's own server when its jobs are over. Prints the secret that signs the messages, once."""
+    if (url is None) != off:
+        raise ConfigError(
+            "Name either --url or --off.", "Write, for example, --url https://app.example/hooks/seedance."
+        )
+    if url is None:
+        was_set = _work(partial(_end_webhook, name=name))
+        words.print(f"The webhook of {name} {'has ended' if was_set else 'was not set'}.", markup=False)
+        return
+    from seedance_mcp.app.webhooks import set_webhook
+
+    environ = read_environ(sandbox=False)
+    loopback = read_settings(environ, blocking=True).profile.allow_loopback_http
+    keys = read_state_keys(Source.open(environ))
+    secret = _work(lambda ledger: set_webhook(ledger, keys, name, url, loopback_allowed=loopback))
+    words.print(f"Messages for {name} are signed with this secret, shown now and never again:", markup=False)
+    put(secret)
+
+
+async def _end_webhook(ledger: PostgresLedger, name: str) -> bool:
+    return await ledger.end_webhook((await ledger.find_entry(name)).caller.id)
 
 
 @app.command()
@@ -286,6 +316,7 @@ def _describe(entry: CallerEntry) -> dict[str, object]:
         "auth": "oauth" if has_identity(entry.caller.id) else "tokens",
         **asdict(entry.caps),
         "tokens": entry.tokens,
+        "webhook_host": entry.webhook_host,
         "created_at": _write_time(entry.created_at),
         "revoked_at": None if entry.revoked_at is None else _write_time(entry.revoked_at),
     }

@@ -146,7 +146,7 @@ def read_hosted_settings(environ: Mapping[str, str]) -> HostedSettings:
     _check_owner(source, owner)
     listen = _read_listen(source, "HTTP_LISTEN") or _parse_listen(LISTEN_DEFAULT, LISTEN_DEFAULT)
     public_url = _read_public_url(source, listen)
-    keys = _read_keys(source)
+    keys = read_state_keys(source)
     return HostedSettings(
         owner=owner,
         listen=listen,
@@ -154,7 +154,7 @@ def read_hosted_settings(environ: Mapping[str, str]) -> HostedSettings:
         objects=_read_objects(source, owner, public_url),
         link_seconds=_read_number(source, "LINK_SECONDS", LINK_SECONDS_DEFAULT, 1, LINK_SECONDS_MAX),
         state_keys=StateKeys(
-            keys or (secrets.token_bytes(KEY_BYTES_MIN),), _find_keys_file(source), lambda: _read_keys(source)
+            keys or (secrets.token_bytes(KEY_BYTES_MIN),), _find_keys_file(source), lambda: read_state_keys(source)
         ),
         shares_state=bool(keys),
         metrics_listen=_read_listen(source, "METRICS_LISTEN"),
@@ -270,8 +270,12 @@ def _find_keys_file(source: Source) -> Path | None:
     return None if named is None else expand(named, source.where("STATE_KEYS_FILE"))
 
 
-def _read_keys(source: Source) -> tuple[bytes, ...]:
-    """Return the keys of the file that is named; empty where none is."""
+def read_state_keys(source: Source) -> tuple[bytes, ...]:
+    """Return the keys of the file that is named; empty where none is.
+
+    Raises:
+        ConfigError: The file cannot be read, or has a key that is too short, or none, or too many.
+    """
     path, where = _find_keys_file(source), source.where("STATE_KEYS_FILE")
     if path is None:
         return ()

@@ -92,6 +92,7 @@ class CallerEntry:
         created_at: Unix seconds.
         revoked_at: Unix seconds; None while it may call.
         tokens: How many of its tokens are valid.
+        webhook_host: The host that is told when its jobs are over; None for no webhook.
     """
 
     caller: Caller
@@ -99,6 +100,7 @@ class CallerEntry:
     created_at: float
     revoked_at: float | None
     tokens: int
+    webhook_host: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ few seconds; it is the same at every server, so take the maximum of them, not th
 
 import time
 from collections.abc import Callable, Iterable, Mapping
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import anyio
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
@@ -20,6 +20,7 @@ from starlette.routing import Route
 from seedance_mcp.adapters.ledger.figures import LedgerFigures
 from seedance_mcp.app.hosted import HostedRuntime
 from seedance_mcp.core.error_base import SeedanceError
+from seedance_mcp.core.webhooks import Outcome
 from seedance_mcp.payments.wallet_status import WalletStatus
 from seedance_mcp.server.tool import ERROR_KEY
 
@@ -66,6 +67,13 @@ class Metrics:
             "seedance_studio_requests_total", "Requests to the studio and to chains", ("route", "status"),
             registry=self._registry,
         )  # fmt: skip
+        webhooks = Counter(
+            "seedance_webhooks", "Attempts to send a webhook message", ("outcome",), registry=self._registry
+        )
+        for outcome in get_args(Outcome):
+            webhooks.labels(outcome)
+        if runtime.replica.webhooks is not None:
+            runtime.replica.webhooks.watch = lambda outcome: webhooks.labels(outcome).inc()
         Gauge("seedance_draining", "1 once the server was asked to end", registry=self._registry).set_function(
             lambda: float(is_draining())
         )
@@ -160,6 +168,9 @@ def _show_figures(figures: LedgerFigures) -> Iterable[Metric]:
     yield _gauge("seedance_jobs", "Jobs in the ledger", jobs, "status")
     closed = {(): float(figures.is_closed)}
     yield _gauge("seedance_ledger_closed", "1 while nothing is bought because the ledger was restored", closed)
+    undelivered = {(): figures.undelivered_seconds}
+    age_of_message = "Age of the oldest webhook message that was not delivered"
+    yield _gauge("seedance_webhook_undelivered_seconds", age_of_message, undelivered)
     unsaved = {(): figures.unsaved_seconds}
     yield _gauge("seedance_clip_unsaved_seconds", "How long the oldest complete video is not saved", unsaved)
 

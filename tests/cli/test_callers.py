@@ -306,3 +306,65 @@ def test_delete_asks_first_and_takes_the_name_out_of_the_ledger(owner: Person) -
     assert (deleted.json["name"], deleted.json["objects"], deleted.json["deleted"]) == ("ada", 0, True)
     assert (left["name"], left["tokens"]) == (f"deleted-{left['id']}", 0)
     assert "There is no caller 'ada'" in owner.run("callers", "delete", "ada", "--yes").err
+
+
+@pytest.fixture
+def hook_owner(owner: Person) -> Person:
+    """The same owner with a file of state keys, whose profile allows loopback, and a caller."""
+    keys = owner.folder / "state-keys"
+    keys.write_text("k" * 48)
+    owner.environ |= {"SEEDANCE_STATE_KEYS_FILE": str(keys), "SEEDANCE_PROFILE": "sandbox"}
+    owner.environ["SEEDANCE_STUDIO_URL"] = "http://127.0.0.1:9"
+    owner.run("callers", "add", "ada")
+    return owner
+
+
+def test_webhook_prints_its_secret_once_and_the_list_names_its_host(hook_owner: Person) -> None:
+    made = hook_owner.run("callers", "webhook", "ada", "--url", "http://127.0.0.1:9/hook?k=private")
+    again = hook_owner.run("callers", "webhook", "ada", "--url", "http://127.0.0.1:9/other")
+    listed, as_json = hook_owner.run("callers", "list").out, hook_owner.run("callers", "list", "--json").json
+
+    assert made.code == 0, made.err
+    assert re.fullmatch(r"whsec_[A-Za-z0-9+/]{43}=\n", made.out)
+    assert made.out.strip() not in made.err
+    assert again.out != made.out
+    assert listed.endswith("1 valid token; webhook at 127.0.0.1\n")
+    assert as_json[0]["webhook_host"] == "127.0.0.1"
+    assert "private" not in listed + str(as_json)
+
+
+def test_webhook_ends_with_off_and_with_the_caller(hook_owner: Person) -> None:
+    hook_owner.run("callers", "webhook", "ada", "--url", "http://127.0.0.1:9/hook")
+    off, again = (hook_owner.run("callers", "webhook", "ada", "--off").err for _ in range(2))
+    hook_owner.run("callers", "webhook", "ada", "--url", "http://127.0.0.1:9/hook")
+    hook_owner.run("callers", "revoke", "ada")
+
+    assert "The webhook of ada has ended." in off
+    assert "was not set" in again
+    assert hook_owner.run("callers", "list", "--json").json[0]["webhook_host"] is None
+
+
+@pytest.mark.parametrize(
+    ("words", "problem"),
+    [
+        (("ada",), "Name either --url or --off."),
+        (("ada", "--off", "--url", "https://app.example"), "Name either --url or --off."),
+        (("ada", "--url", "https://10.0.0.1/hook"), "is not at a public address"),
+        (("ada", "--url", "http://10.0.0.1/hook"), "only https is used"),
+        (("ada", "--url", "https://user@10.0.0.1/hook"), "with a user's name"),
+        (("bob", "--url", "http://127.0.0.1:9/hook"), "There is no caller 'bob'."),
+    ],
+)
+def test_webhook_that_cannot_be_set_is_refused(hook_owner: Person, words: tuple[str, ...], problem: str) -> None:
+    refused = hook_owner.run("callers", "webhook", *words)
+
+    assert (refused.code, refused.out) == (YOURS, "")
+    assert problem in refused.err
+
+
+def test_webhook_needs_the_file_of_state_keys(hook_owner: Person) -> None:
+    del hook_owner.environ["SEEDANCE_STATE_KEYS_FILE"]
+    refused = hook_owner.run("callers", "webhook", "ada", "--url", "http://127.0.0.1:9/hook")
+
+    assert (refused.code, refused.out) == (YOURS, "")
+    assert "SEEDANCE_STATE_KEYS_FILE is not set" in refused.err

@@ -39,6 +39,9 @@ NOT_RUN: dict[tuple[str, str], str] = {
     ("docs/hosted.md", "seedance-mcp callers add ada --max-per-day 5.00 --max-total 50.00 --max-open 3"): (
         "needs a database; tests/cli/test_callers.py runs it"
     ),
+    ("docs/hosted.md", "seedance-mcp callers webhook ada --url https://app.example/hooks/seedance"): (
+        "needs a database; tests/cli/test_callers.py runs it"
+    ),
     ("docs/hosted.md", "seedance-mcp callers list"): "needs a database; tests/cli/test_callers.py runs it",
     ("docs/hosted.md", "seedance-mcp callers delete ada --yes"): "needs a database; tests/cli/test_callers.py runs it",
     ("docs/hosted.md", "seedance-mcp callers limit ada-1546549303d2 --max-per-day 5.00"): (
@@ -56,6 +59,7 @@ NOT_RUN: dict[tuple[str, str], str] = {
 """Commands that a test cannot run."""
 
 SAYS: dict[tuple[str, str], str] = {
+    ("docs/hosted.md", "python verify.py"): "{'test': 2432232314}\n",
     ("docs/first-clip.md", "seedance-mcp jobs --sandbox"): "complete",
     ("docs/first-clip.md", "seedance-mcp wallet limits"): "spent total            $0.33\n",
     ("docs/howto/agents.md", 'SEEDANCE_PROFILE=sandbox python agent.py harbour.jpg "The boat drifts out"'): "Saved: /",

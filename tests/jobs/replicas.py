@@ -65,7 +65,12 @@ class Machine:
 
 @asynccontextmanager
 async def open_machine(
-    environ: Mapping[str, str], *, resumes: bool = False, now: Callable[[], float] = time.time
+    environ: Mapping[str, str],
+    *,
+    resumes: bool = False,
+    now: Callable[[], float] = time.time,
+    find_keys: Callable[[], tuple[bytes, ...]] | None = None,
+    caller: str = "",
 ) -> AsyncGenerator[Machine]:
     """Start a replica on these settings; it ends like one that is drained.
 
@@ -73,6 +78,8 @@ async def open_machine(
         environ: Settings.
         resumes: Whether it also looks into what is not over, as a server does.
         now: Its clock.
+        find_keys: Returns the state keys; None sends no webhook messages.
+        caller: Id of the caller who buys; empty for the owner.
     """
     from seedance_mcp.adapters.ledger.postgres import PostgresLedger
     from seedance_mcp.app.replica import open_replica
@@ -95,10 +102,10 @@ async def open_machine(
 
         parts = Parts(settings=settings, ledger=ledger, studio=studio, start=start, now=now)
         replica = await stack.enter_async_context(
-            open_replica(parts, wallet.address, owner=ledger.owner, changed=changes.append)
+            open_replica(parts, wallet.address, owner=ledger.owner, changed=changes.append, find_keys=find_keys)
         )
         await stack.enter_async_context(tasks)  # it ends before what its tasks use
-        services = build_services(replace(parts, follower=replica.follower), wallet)
+        services = build_services(replace(parts, ledger=ledger.for_caller(caller), follower=replica.follower), wallet)
         start(lambda: replica.run(services.generation.purchaser.take_over))
         if resumes:
             start(services.generation.resume)

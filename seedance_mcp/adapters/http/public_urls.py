@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import ipaddress
 import socket
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -83,18 +83,29 @@ class PublicUrlFetcher:
                 await response.aclose()
         raise StudioRejectedError(f"{quote_url(url)} redirects more than {REDIRECTS_MAX} times.", status=310)
 
-    async def open(self, checked: CheckedUrl, *, method: str = "GET") -> httpx.Response:
+    async def open(
+        self,
+        checked: CheckedUrl,
+        *,
+        method: str = "GET",
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+    ) -> httpx.Response:
         """Connect to a checked address under the URL's host name, so that the name is not resolved again."""
+        own = dict(headers or {})
         client = self._find_client(checked.proxy)
         with translating(str(checked.url)):
             if checked.proxy is not None:
-                return await client.send(client.build_request(method, checked.url), stream=True)
+                return await client.send(
+                    client.build_request(method, checked.url, headers=own, content=body), stream=True
+                )
             for number, address in enumerate(checked.addresses, start=1):
                 request = client.build_request(
                     method,
                     checked.url.copy_with(host=address),
                     # One connection each: two hosts at one address must not share a verified connection.
-                    headers={"host": checked.url.netloc.decode("ascii"), "connection": "close"},
+                    headers={**own, "host": checked.url.netloc.decode("ascii"), "connection": "close"},
+                    content=body,
                     extensions={"sni_hostname": checked.url.raw_host.decode("ascii").rstrip(".")},
                 )
                 try:
@@ -116,6 +127,23 @@ class PublicUrlFetcher:
             response = await self.open(await self.check(url, loopback_allowed=loopback_allowed))
             try:
                 return await read_response(response, url)
+            finally:
+                await response.aclose()
+
+    async def post(
+        self, url: str, body: bytes, headers: Mapping[str, str], *, loopback_allowed: bool, timeout_seconds: float
+    ) -> int:
+        """Send a POST; return the status of the answer, whose body is not read; follow no redirect.
+
+        Raises:
+            StudioRejectedError: The address may not be called.
+            StudioUnreachableError: No answer in time.
+        """
+        with translating(url), anyio.fail_after(timeout_seconds):
+            checked = await self.check(url, loopback_allowed=loopback_allowed)
+            response = await self.open(checked, method="POST", headers=headers, body=body)
+            try:
+                return response.status_code
             finally:
                 await response.aclose()
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from seedance_mcp.adapters.ledger.driver import Queries, Session
 from seedance_mcp.adapters.ledger.rows import JOB_QUERY, make_storable, read_job, read_payment
+from seedance_mcp.adapters.ledger.webhooks import WEBHOOKS_CHANNEL
 from seedance_mcp.core.errors import LedgerError
 from seedance_mcp.core.records import Job, Payment
 
@@ -20,7 +21,7 @@ JOBS_CHANNEL, UNSAVED_CHANNEL, LEASES_CHANNEL = "seedance_jobs", "seedance_unsav
 """Channels on which triggers announce a changed job, a finished job without a saved video, and a released lease."""
 WANTED_CHANNEL = "seedance_wanted"
 """Channel on which a replica announces the job that a caller waits for."""
-CHANNELS = (JOBS_CHANNEL, UNSAVED_CHANNEL, LEASES_CHANNEL, WANTED_CHANNEL)
+CHANNELS = (JOBS_CHANNEL, UNSAVED_CHANNEL, LEASES_CHANNEL, WANTED_CHANNEL, WEBHOOKS_CHANNEL)
 
 _NOW = "CAST(extract(epoch FROM clock_timestamp()) AS DOUBLE PRECISION)"
 _UNSAVED = "jobs.status = 'complete' AND jobs.file IS NULL AND jobs.video_key IS NULL"

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from seedance_mcp.adapters.ledger.callers import OPEN_JOBLESS_SECONDS
 from seedance_mcp.adapters.ledger.driver import Queries, Row, Session
 from seedance_mcp.adapters.ledger.jobs import UNFINISHED
+from seedance_mcp.adapters.ledger.webhooks import forget_webhook
 from seedance_mcp.core.callers import Caller, parse_scopes
 from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.core.objects import PICTURES
@@ -37,6 +38,8 @@ _UNFINISHED = (
 _WIPE = (
     "DELETE FROM tokens WHERE caller = :caller",
     "DELETE FROM slots WHERE caller = :caller",
+    "DELETE FROM webhooks WHERE caller = :caller",
+    "DELETE FROM webhook_messages WHERE caller = :caller",
     "DELETE FROM freezes WHERE scope = :caller",
     "DELETE FROM quotes WHERE key IN (SELECT fingerprint FROM payments WHERE caller = :caller)",
     "UPDATE untracked_jobs SET input = NULL WHERE job_id IN (SELECT job_id FROM jobs WHERE caller = :caller)",
@@ -66,7 +69,7 @@ class DeletionQueries(Queries):
     """End a caller and take out of the ledger what is its own."""
 
     async def end_caller(self, name: str) -> EndedCaller:
-        """Revoke a caller, its tokens and its links for pictures; one that was revoked stays so.
+        """Revoke a caller, its tokens, its webhook and its links for pictures; one that was revoked stays so.
 
         Args:
             name: Its name, or its id where several had the name.
@@ -86,6 +89,7 @@ class DeletionQueries(Queries):
                 ended,
             )
             await session.execute("UPDATE slots SET until = 0 WHERE caller = :id AND used_at IS NULL", ended)
+            await forget_webhook(session, row["id"])
         caller = Caller(row["id"], row["name"], parse_scopes(row["scopes"]))
         return EndedCaller(caller, float(row["seconds"]))
 

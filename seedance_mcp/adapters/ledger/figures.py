@@ -25,6 +25,7 @@ class LedgerFigures:
         unsaved_seconds: How long the oldest complete video has not been saved; 0 if all are.
         spent_micro_usdc: By scope: `wallet` all payments, `callers` those of callers.
         is_closed: True while the ledger is closed after a restore.
+        undelivered_seconds: Age of the oldest webhook message that was not delivered; 0 if all were.
     """
 
     payments: dict[tuple[str, str], int]
@@ -36,6 +37,7 @@ class LedgerFigures:
     unsaved_seconds: float
     spent_micro_usdc: dict[str, int]
     is_closed: bool
+    undelivered_seconds: float
 
 
 class FigureQueries(Queries):
@@ -60,6 +62,9 @@ class FigureQueries(Queries):
                         count(*) FILTER (WHERE {_UNFINISHED}) AS unfinished,
                         coalesce({_NOW} - min(created_at) FILTER (WHERE {_UNFINISHED}), 0) AS oldest,
                         (SELECT coalesce({_NOW} - min(ended_at), 0) FROM jobs WHERE {_UNSAVED}) AS unsaved,
+                        (SELECT coalesce({_NOW} - min(webhook_messages.created_at), 0) FROM webhook_messages
+                            JOIN webhooks ON webhooks.caller = webhook_messages.caller WHERE ended_at IS NULL)
+                            AS undelivered,
                         (SELECT count(closed_at) FROM ledger_state) AS closed,
                         (SELECT spent_micro_usdc FROM budgets WHERE scope = '') AS wallet,
                         (SELECT coalesce(sum(spent_micro_usdc), 0) FROM budgets WHERE scope <> '') AS callers
@@ -76,6 +81,7 @@ class FigureQueries(Queries):
             unsaved_seconds=max(float(found["unsaved"]), 0),
             spent_micro_usdc={"wallet": int(found["wallet"]), "callers": int(found["callers"])},
             is_closed=bool(found["closed"]),
+            undelivered_seconds=max(float(found["undelivered"]), 0),
         )
 
     async def is_poll_leader(self, owner: str) -> bool:

@@ -29,6 +29,7 @@ from seedance_mcp.adapters.ledger.sessions import SessionQueries
 from seedance_mcp.adapters.ledger.slots import SlotQueries
 from seedance_mcp.adapters.ledger.tokens import TokenQueries
 from seedance_mcp.adapters.ledger.uploads import UploadQueries
+from seedance_mcp.adapters.ledger.webhooks import WebhookQueries
 from seedance_mcp.core.callers import CallerCaps
 from seedance_mcp.core.freezes import Freeze
 from seedance_mcp.core.limits import Cap, Spend
@@ -69,6 +70,7 @@ class PostgresLedger(
     HealthQueries,
     FigureQueries,
     ClosingQueries,
+    WebhookQueries,
 ):
     """The `Ledger` protocol on a PostgreSQL database, with what replicas need in addition."""
 

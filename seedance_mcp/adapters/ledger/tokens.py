@@ -5,8 +5,10 @@ from __future__ import annotations
 import hmac
 import secrets
 from dataclasses import asdict
+from urllib.parse import urlsplit
 
 from seedance_mcp.adapters.ledger.driver import Queries, Row, Session
+from seedance_mcp.adapters.ledger.webhooks import forget_webhook
 from seedance_mcp.core.access_tokens import has_identity
 from seedance_mcp.core.callers import (
     TOKEN_BYTES,
@@ -23,9 +25,10 @@ from seedance_mcp.core.errors import ConfigError
 _NOW = "CAST(extract(epoch FROM clock_timestamp()) AS DOUBLE PRECISION)"
 _VALID = f"tokens.revoked_at IS NULL AND (tokens.until IS NULL OR tokens.until > {_NOW})"
 ENTRIES = f"""
-    SELECT callers.*, budgets.*, (SELECT count(*) FROM tokens WHERE caller = callers.id AND {_VALID}) AS tokens
+    SELECT callers.*, budgets.*, (SELECT count(*) FROM tokens WHERE caller = callers.id AND {_VALID}) AS tokens,
+           (SELECT url FROM webhooks WHERE caller = callers.id) AS webhook_url
     FROM callers JOIN budgets ON budgets.scope = callers.id"""  # noqa: S608 - constants
-"""Each caller with its caps and the number of its valid tokens."""
+"""Each caller with its caps, the number of its valid tokens and its webhook."""
 _LIST = "Run: seedance-mcp callers list"
 
 
@@ -135,6 +138,7 @@ class TokenQueries(Queries):
                 f"UPDATE tokens SET revoked_at = {_NOW} WHERE caller = :id AND revoked_at IS NULL",  # noqa: S608 - a constant
                 ended,
             )
+            await forget_webhook(session, found.caller.id)
         return found
 
 
@@ -184,4 +188,5 @@ def read_entry(row: Row) -> CallerEntry:
         created_at=row["created_at"],
         revoked_at=row["revoked_at"],
         tokens=row["tokens"],
+        webhook_host=None if row["webhook_url"] is None else urlsplit(str(row["webhook_url"])).hostname,
     )

@@ -23,6 +23,7 @@ NAMES = (
     "seedance_reserve_seconds_count", "seedance_spent_micro_usdc", "seedance_held_micro_usdc",
     "seedance_unfinished_payments", "seedance_oldest_unfinished_seconds", "seedance_clip_unsaved_seconds",
     "seedance_poll_leader", "seedance_draining", "seedance_wallet_balance_micro_usdc", "seedance_cap_left_micro_usdc",
+    "seedance_webhooks_total", "seedance_webhook_undelivered_seconds",
 )  # fmt: skip
 BUY = build_message("tools/call", name="animate_image", arguments={"image": "https://x.example/a.png", "prompt": "x"})
 READ = build_message("tools/call", name="list_jobs", arguments={})

@@ -18,6 +18,7 @@ from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from secrets import token_hex
+from typing import Any
 
 import pytest
 
@@ -230,7 +231,22 @@ def start_bucket() -> BucketServer:
     atexit.register(_stop, server, folder, os.getpid())
     server.start()
     server.wait_until_ready()
+    _make_bucket(server.url)
     return server
+
+
+def _make_bucket(endpoint: str) -> None:
+    """Make the bucket by its first object: a store that has none answers a list with an error."""
+    import obstore
+    from obstore.store import S3Store
+
+    config: Any = {
+        "endpoint": endpoint,
+        "region": "us-east-1",
+        "access_key_id": KEY.id,
+        "secret_access_key": KEY.secret,
+    }
+    obstore.put(S3Store(BUCKET, config=config, client_options={"allow_http": True}), "checks/made", b"ok")
 
 
 def _stop(server: BucketServer, folder: Path, starter: int) -> None:

@@ -205,6 +205,7 @@ class SharedArchive:
                         file.unlink()
 
         await anyio.to_thread.run_sync(clear)
+        await self.store.clear_left(before=now - LEFT_SECONDS)
 
 
 def name_file(job: Job) -> str:

@@ -107,6 +107,19 @@ async def test_deleted_object_is_missing_and_may_be_deleted_again(store: ObjectS
         await read_all(store, KEY)
 
 
+async def test_partial_files_of_killed_writers_are_deleted(folder: FileStore) -> None:
+    old, young, whole = (folder.folder / name for name in ("videos/.a.part", "videos/.b.part", "videos/c.mp4"))
+    old.parent.mkdir(parents=True)
+    for file in (old, young, whole):
+        file.write_bytes(b"x")
+    for file in (old, whole):
+        os.utime(file, (0, 0))
+
+    await folder.clear_left(before=1)
+
+    assert [file.exists() for file in (old, young, whole)] == [False, True, True]
+
+
 async def test_check_leaves_no_object_of_a_caller(store: ObjectStore, shelf: Shelf) -> None:
     for _ in range(2):
         await store.check()

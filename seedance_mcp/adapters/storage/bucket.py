@@ -122,6 +122,9 @@ class BucketStore:
         """Delete an object; one that does not exist is deleted already."""
         await self._ask(obstore.delete_async(self.client, _check_key(key)), key)
 
+    async def clear_left(self, *, before: float) -> None:
+        """Do nothing: parts that were never put together are for a rule of the bucket."""
+
     def find_file(self, key: str) -> Path | None:
         """Return None: no machine has files of a bucket."""
         return None

@@ -86,6 +86,17 @@ class FileStore:
         path = self._find_path(key)
         await self._run(lambda: path.unlink(missing_ok=True))
 
+    async def clear_left(self, *, before: float) -> None:
+        """Delete partial files of writers that were killed; one that is being written is younger."""
+
+        def clear() -> None:
+            for file in self.folder.rglob(f".*{PARTIAL}"):
+                with suppress(FileNotFoundError):  # another replica was faster
+                    if file.lstat().st_mtime < before:
+                        file.unlink()
+
+        await self._run(clear)
+
     def find_file(self, key: str) -> Path | None:
         """Return where the object's file is, or would be."""
         return self._find_path(key)

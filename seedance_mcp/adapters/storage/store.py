@@ -59,6 +59,10 @@ class ObjectStore(Protocol):
         """Delete an object; one that does not exist is deleted already."""
         ...
 
+    async def clear_left(self, *, before: float) -> None:
+        """Delete what writers that were killed left half-written before a moment, Unix seconds."""
+        ...
+
     def find_file(self, key: str) -> Path | None:
         """Return where this machine has the object's file; None for a store that is elsewhere."""
         ...

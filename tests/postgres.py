@@ -77,7 +77,7 @@ class Cluster:
     def database(self, *, template: str = TEMPLATE) -> Generator[str]:
         """Lend a database that is like the template; yields its URL.
 
-        A database with an empty ledger is lent again if nobody is connected to it and only its rows have changed: to
+        A database with an empty ledger is lent again if no one is connected to it and only its rows have changed: to
         copy one takes a hundred times as long as to delete what a test wrote.
         """
         name = self._find_clean() if template == TEMPLATE else None
@@ -95,7 +95,7 @@ class Cluster:
                 self._clean.append((name, emptied_by))
 
     def _find_clean(self) -> str | None:
-        """Return a database that was emptied, or None; one that somebody has connected to since is dropped."""
+        """Return a database that was emptied, or None; one that another process has connected to since is dropped."""
         while self._clean:
             name, emptied_by = self._clean.pop()
             if self._end_sessions(name) <= {emptied_by}:

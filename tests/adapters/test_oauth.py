@@ -211,11 +211,11 @@ async def test_rotated_key_is_found_without_a_restart(server: AuthorizationServe
 
 async def test_flood_of_unknown_keys_fetches_once(server: AuthorizationServer, checks: Checks) -> None:
     claims = server.build_claims("ada", AUDIENCE)
-    stranger = Key.make("stranger-0")
+    unknown = Key.make("unknown-0")
     outcomes: list[str] = []
 
     async def read(number: int) -> None:
-        token = Key(f"stranger-{number}", "ES256", stranger.private).sign(claims)
+        token = Key(f"unknown-{number}", "ES256", unknown.private).sign(claims)
         try:
             await checks.tokens.read(token)
         except (TokenRefusedError, AuthorizationServerError) as exc:

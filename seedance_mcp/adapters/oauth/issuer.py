@@ -179,7 +179,7 @@ class Issuer:
             return  # it is in the log, and the known keys stay
 
     async def _refresh(self) -> SigningKeys:
-        """Fetch the keys, once for all that wait for it, whoever of them leaves.
+        """Fetch the keys, once for all that wait for it, even if one of them leaves.
 
         Raises:
             AuthorizationServerError: They cannot be had, or were fetched a moment ago.

@@ -76,7 +76,7 @@ def _list_algorithms(key: Json) -> tuple[str, ...]:
     if key.get("use", "sig") != "sig" or (isinstance(operations, list) and "verify" not in operations):
         return ()
     if not isinstance(kind, str) or not isinstance(curve, str | None) or "d" in key:
-        return ()  # `d` is a private key, which whoever reads the set could sign with
+        return ()  # `d` is a private key, with which any reader of the set could sign
     fitting = ALGORITHMS.get((kind, curve), ())
     named = key.get("alg")
     return fitting if named is None else tuple(name for name in fitting if name == named)

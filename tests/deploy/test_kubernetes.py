@@ -49,7 +49,7 @@ class Cluster:
         for volume in pod["volumes"]:
             if volume["name"] not in made:
                 made[volume["name"]] = self._make(name, volume)
-        return {one["mountPath"]: made[one["name"]] for one in container["volumeMounts"] if one["mountPath"] != "/tmp"}  # noqa: S108
+        return {one["mountPath"]: made[one["name"]] for one in container["volumeMounts"] if one["mountPath"] != "/tmp"}  # noqa: S108 - of the pod
 
     def _make(self, name: str, volume: dict[str, Any]) -> Path:
         folder = self.machine.folder / f"{name}-{volume['name']}"

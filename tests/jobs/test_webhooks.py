@@ -64,7 +64,7 @@ class Deployment:
         status = "failed" if fails else "complete"
         await ledger.add_job(payment, job_id, studio=STUDIO, status=status, now=now)
         if fails:
-            self.database.execute(f"UPDATE jobs SET error = 'not a picture' WHERE job_id = '{job_id}'")  # noqa: S608
+            self.database.execute(f"UPDATE jobs SET error = 'not a picture' WHERE job_id = '{job_id}'")  # noqa: S608 - our own id
         else:
             await ledger.finish_job(job_id, video_key=f"videos/{job_id}.mp4", thumbnail_key=None, note=None)
 

@@ -168,7 +168,7 @@ async def _read_number(connection: Connection, table: str, column: str) -> int:
     row = await cursor.fetchone()
     if row is None or not row["found"]:
         return 0
-    cursor = await connection.execute(f"SELECT coalesce(max({column}), 0) AS number FROM {table}".encode())  # noqa: S608
+    cursor = await connection.execute(f"SELECT coalesce(max({column}), 0) AS number FROM {table}".encode())  # noqa: S608 - ours
     row = await cursor.fetchone()
     return 0 if row is None else int(row["number"])
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import anyio
 import pytest
 
-from seedance_mcp.core.access_tokens import identify
+from seedance_mcp.core.access_tokens import Identity, identify
 from seedance_mcp.core.callers import NO_CAPS, SCOPES_DEFAULT, CallerCaps
 from seedance_mcp.core.errors import ConfigError
 from tests.ledgers import PostgresStore
@@ -43,8 +43,8 @@ async def test_first_tokens_at_two_replicas_make_one_caller(ledger: "PostgresLed
         for number in range(10):
             identity = identify("https://id.example", "sub", f"ada-{number}")
 
-            async def find(at: "PostgresLedger", identity: "object" = identity) -> None:
-                found.append(await at.find_or_add(identity))  # pyright: ignore[reportArgumentType]
+            async def find(at: "PostgresLedger", identity: Identity = identity) -> None:
+                found.append(await at.find_or_add(identity))
 
             async with anyio.create_task_group() as tasks:
                 for _ in range(4):

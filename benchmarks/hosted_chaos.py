@@ -47,7 +47,7 @@ AWAY_STRIKES = 2
 """How many strikes fall while the bucket is away, whether or not orders make progress."""
 AHEAD_SHARE = 0.15
 """How far the orders may be ahead of the strikes."""
-CALM_SECONDS_MAX = 4
+CALM_SECONDS_MAX = 5.3
 """Median wait of the orders before the first strike, ten at a time, on a machine that has nothing else to do."""
 CALLERS: tuple[str, ...] = ("ada", "ben", "cleo", "dev", "eve")
 DRAIN_SECONDS = 20

@@ -27,7 +27,8 @@ SeedanceError
 ├── JobError
 │   ├── JobNotFoundError
 │   ├── VideoUnsavedError           the video is finished but not on disk yet
-│   └── VideoGoneError              neither this disk nor the studio has the video any more
+│   ├── VideoGoneError              neither this disk nor the studio has the video any more
+│   └── FilmError                   videos cannot be joined or drawn; they stay as they are
 ├── LedgerError                     the ledger cannot be written; nothing may be signed
 ├── StorageError                    the store of videos and pictures cannot be used
 └── InternalError                   the program itself broke; the ledger has whatever was paid
@@ -330,6 +331,13 @@ class VideoGoneError(JobError):
 
     code = "video_gone"
     default_step = NextStep("Restore the file from a backup. Do not ask for it again.")
+
+
+class FilmError(JobError):
+    """Videos cannot be joined to a film, or one cannot be read for it. The videos themselves stay saved."""
+
+    code = "film"
+    default_step = NextStep("Look at the video; if it plays, {0}.", Report())
 
 
 class LedgerError(SeedanceError):

@@ -14,6 +14,7 @@ NAME = "seedance-mcp"
 UNKNOWN_SOURCE = f"the folder or wheel that you installed {NAME} from"
 
 _EXTRAS = {
+    "film": ("av",),
     "hosted": ("obstore", "prometheus_client", "psycopg", "psycopg_pool"),
     "keychain": ("keyring",),
     "sandbox": ("av", "siwe", "x402"),

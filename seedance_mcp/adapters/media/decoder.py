@@ -1,8 +1,8 @@
-"""Decoders: the processes that decode pictures, and that are killed if one takes too long.
+"""Decoders: the processes that decode pictures and videos, and that are killed if one takes too long.
 
 A process starts with the first picture, decodes the next ones, and ends when it is idle for a while or the server ends.
-At most `DECODERS_MAX` pictures are decoded at a time, so that a hostile one does not delay the others. A process gets
-no settings and no secrets, and never writes to the server's stdout.
+At most `DECODERS_MAX` pictures are decoded at a time, so that a hostile one does not delay the others. Each operation
+on videos has a process of its own. A process gets no settings and no secrets, and never writes to the server's stdout.
 """
 
 from __future__ import annotations
@@ -61,7 +61,8 @@ class DecoderEndedError(Exception):
 class _Decoder:
     """One process. `run` blocks; `end` may be called from another thread, and ends a running `run`."""
 
-    def __init__(self) -> None:
+    def __init__(self, worker: str = _WORKER, seconds_max: float = PICTURE_SECONDS_MAX) -> None:
+        self._worker, self._seconds_max = worker, seconds_max
         self._lock = threading.Lock()
         self._process: subprocess.Popen[bytes] | None = None
         self._ended = self._overdue = False
@@ -75,7 +76,7 @@ class _Decoder:
             InternalError: The process cannot be started.
         """
         process = self._process or self._start()
-        with _Timeout(PICTURE_SECONDS_MAX, self._give_up):
+        with _Timeout(self._seconds_max, self._give_up):
             try:
                 write_message(cast("IO[bytes]", process.stdin), header, data)
                 return read_message(cast("IO[bytes]", process.stdout))
@@ -88,7 +89,7 @@ class _Decoder:
             if self._ended:
                 raise DecoderEndedError(too_slow=False)
             try:
-                self._process = process = _open_process()
+                self._process = process = _open_process(self._worker)
             except OSError as exc:
                 raise _start_error(exc.strerror or type(exc).__name__) from exc
         with _Timeout(START_SECONDS_MAX, self._give_up):
@@ -158,6 +159,13 @@ class _Decoders:
             decoder = self._idle.pop() if self._idle else _Decoder()
             self._busy.add(decoder)
         decoder.wake()
+        return decoder
+
+    def start(self, worker: str, seconds_max: float) -> _Decoder:
+        """Return a new process for one request to another worker; the caller drops it."""
+        decoder = _Decoder(worker, seconds_max)
+        with self._lock:
+            self._busy.add(decoder)
         return decoder
 
     def give_back(self, decoder: _Decoder) -> None:
@@ -234,6 +242,25 @@ async def _run_one(header: Header, data: bytes) -> tuple[Header, bytes]:
     return answer
 
 
+async def run_alone(worker: str, header: Header, *, seconds_max: float) -> tuple[Header, bytes]:
+    """Run one request in a process of its own, which ends with it, also when the caller is cancelled.
+
+    Args:
+        worker: The module that the process runs.
+        header: The request.
+        seconds_max: After how many seconds the process is killed.
+
+    Raises:
+        DecoderEndedError: It takes too long, or crashes the process.
+        InternalError: No process can be started.
+    """
+    decoder = _decoders.start(worker, seconds_max)
+    try:
+        return await anyio.to_thread.run_sync(decoder.run, header, b"", abandon_on_cancel=True)
+    finally:
+        _decoders.drop(decoder)
+
+
 def end_decoders() -> None:
     """End every process; the next picture starts another."""
     _decoders.end()
@@ -247,11 +274,11 @@ def _find_places() -> anyio.CapacityLimiter:
         return places
 
 
-def _open_process() -> subprocess.Popen[bytes]:
+def _open_process(worker: str) -> subprocess.Popen[bytes]:
     environ = {name: os.environ[name] for name in _PASSED_ON if name in os.environ}
     environ["PYTHONPATH"] = os.pathsep.join(path for path in sys.path if path)  # the same import path as ours
     return subprocess.Popen(  # noqa: S603 - our own program
-        [sys.executable, "-P", "-m", _WORKER],
+        [sys.executable, "-P", "-m", worker],
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
@@ -265,7 +292,5 @@ def _was_too_slow(code: int | None) -> bool:
 
 
 def _start_error(why: str) -> InternalError:
-    log.error("The picture decoder cannot be started: %s", why)
-    return InternalError(
-        f"The picture decoder cannot be started: {why}.", NextStep("{0}.", OwnerDo("install this again"))
-    )
+    log.error("The decoder cannot be started: %s", why)
+    return InternalError(f"The decoder cannot be started: {why}.", NextStep("{0}.", OwnerDo("install this again")))

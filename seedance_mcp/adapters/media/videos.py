@@ -88,8 +88,7 @@ async def save_video(chunks: AsyncIterator[bytes], folder: Path, name: str) -> S
         await _write(chunks, partial)
         container = await anyio.to_thread.run_sync(_check, partial)
         target = folder / f"{name}.{container.extension}"
-        partial.replace(target)
-        await anyio.to_thread.run_sync(_sync_folder, folder)
+        await anyio.to_thread.run_sync(publish, partial, target)
     except OSError as exc:
         raise VideoUnsavedError(
             f"The video cannot be saved in {folder}: {exc.strerror or type(exc).__name__}.",
@@ -116,6 +115,16 @@ async def _write(chunks: AsyncIterator[bytes], file: Path) -> None:
     finally:
         with anyio.CancelScope(shield=True):  # a cancelled caller must not leave a file open
             await opened.aclose()
+
+
+def publish(partial: Path, target: Path) -> None:
+    """Give a complete file its name, so that the name survives a power failure; replaces a file of that name.
+
+    Raises:
+        OSError: It cannot be renamed.
+    """
+    partial.replace(target)
+    _sync_folder(target.parent)
 
 
 def _sync_folder(folder: Path) -> None:

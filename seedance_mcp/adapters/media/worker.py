@@ -9,11 +9,8 @@ A request's header has `operation` and its parameters; the answer's header has t
 
 from __future__ import annotations
 
-import faulthandler
 import importlib
 import io
-import os
-import signal
 import struct
 import sys
 import warnings
@@ -24,19 +21,15 @@ from typing import IO, Literal
 
 import PIL.Image
 
+from seedance_mcp.adapters.media.bounds import Result, lift_limits, limit_memory, limit_seconds, take_stdout
 from seedance_mcp.adapters.media.contents import is_heif
 from seedance_mcp.adapters.media.messages import Header, read_message, write_message
 from seedance_mcp.adapters.media.preparation import TURNS, prepare_picture
-
-if sys.platform != "win32":
-    import resource
 
 MEMORY_BYTES_MAX = 1536 * 1024 * 1024
 """Address space of this process, if the platform bounds it: enough for `PIXELS_MAX` of any format."""
 SECONDS_MIN, SECONDS_PER_MEGAPIXEL = 2.0, 0.15
 """Processor time for one picture: several times that of the slowest format on a slow machine."""
-WALL_FACTOR = 3
-"""Ratio of the bound on elapsed time to the one on processor time."""
 PIXELS_MAX = 80_000_000
 """Decoded, each takes four bytes of memory."""
 JPEG_PIXELS_MAX = 250_000_000
@@ -46,7 +39,6 @@ SMALL_SIDE_MAX = 512
 SKETCH_SIDE = 16
 
 Refusal = Literal["unreadable", "truncated", "heif", "pixels", "memory"]
-Result = tuple[Header, bytes]
 
 DECODER_ERRORS = (
     OSError, ValueError, SyntaxError, TypeError, KeyError, IndexError, AttributeError, EOFError, ArithmeticError,
@@ -122,7 +114,7 @@ def _open(data: bytes) -> Generator[PIL.Image.Image]:
             width, height = picture.size
             if width * height > (JPEG_PIXELS_MAX if picture.format in ("JPEG", "MPO") else PIXELS_MAX):
                 raise RefusedError("pixels")
-            _limit_seconds(SECONDS_MIN + SECONDS_PER_MEGAPIXEL * width * height / 1_000_000)
+            limit_seconds(SECONDS_MIN + SECONDS_PER_MEGAPIXEL * width * height / 1_000_000)
             yield picture
     except PIL.Image.DecompressionBombError as exc:
         raise RefusedError("pixels") from exc
@@ -156,48 +148,17 @@ def _read_orientation(picture: PIL.Image.Image) -> object:
 # ── the process ──────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-def _limit_seconds(seconds: float) -> None:
-    """End this process if the picture takes longer; neither bound needs the interpreter."""
-    # A thread outside the interpreter: no decoder can block it, on any platform.
-    faulthandler.dump_traceback_later(seconds * WALL_FACTOR, exit=True)
-    if sys.platform != "win32":
-        used = resource.getrusage(resource.RUSAGE_SELF)
-        _set_limit(resource.RLIMIT_CPU, int(used.ru_utime + used.ru_stime + seconds) + 1)
-
-
-def _lift_limits() -> None:
-    faulthandler.cancel_dump_traceback_later()
-    if sys.platform != "win32":
-        _set_limit(resource.RLIMIT_CPU, resource.RLIM_INFINITY)
-
-
-def _limit_memory() -> None:
-    if sys.platform != "win32":
-        _set_limit(resource.RLIMIT_AS, MEMORY_BYTES_MAX)
-        _set_limit(resource.RLIMIT_CORE, 0)  # an intended end must not write a core file
-
-
-def _set_limit(kind: int, soft: int) -> None:
-    """Set a soft limit within the hard one; macOS does not support every kind."""
-    if sys.platform != "win32":
-        _, hard = resource.getrlimit(kind)
-        if hard != resource.RLIM_INFINITY:
-            soft = hard if soft == resource.RLIM_INFINITY else min(soft, hard)
-        with suppress(ValueError, OSError):
-            resource.setrlimit(kind, (soft, hard))
-
-
 def answer(header: Header, data: bytes) -> Result:
     """Return the answer to one request."""
     try:
-        _limit_seconds(SECONDS_MIN)
+        limit_seconds(SECONDS_MIN)
         return OPERATIONS[header["operation"]](header, data)
     except RefusedError as exc:
         return {"refused": exc.refusal}, b""
     except MemoryError:
         return {"refused": "memory"}, b""
     finally:
-        _lift_limits()
+        lift_limits()
 
 
 def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
@@ -212,15 +173,12 @@ def _serve(requests: IO[bytes], answers: IO[bytes]) -> None:
 
 def main() -> None:
     """Answer requests until stdin ends."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the server handles Ctrl-C
-    answers = os.fdopen(os.dup(1), "wb")
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, 1)  # a library that prints must not write between two answers
+    answers = take_stdout()  # a library that prints must not write between two answers
     warnings.simplefilter("ignore")  # Pillow thinks aloud about broken EXIF; its bound on pixels is not ours
     for name in _PLUGINS:  # now, rather than with the first picture
         importlib.import_module(f"PIL.{name}ImagePlugin")
     PIL.Image.MAX_IMAGE_PIXELS = None  # ours are the bounds
-    _limit_memory()
+    limit_memory(MEMORY_BYTES_MAX)
     with suppress(OSError):  # the server has ended
         _serve(sys.stdin.buffer, answers)
 

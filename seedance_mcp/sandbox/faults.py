@@ -54,6 +54,7 @@ FAULTS: dict[str, str] = {
     "expired_result": "result URLs answer 403, and no poll names newer ones",
     "video_encoding": "=NAME a video is sent under another content-encoding",
     "video_body": "=KIND other bytes than a plain MP4 are sent",
+    "varied_videos": "a video has another size, frame rate, encoder profile or sound than the one before",
     "status_word": "=WORD an ended job has this status word, capitalised and followed by a blank",
     "result_shape": "=SHAPE a finished job's result has another shape",
     "answer_shape": "=SHAPE the answer about one job has another shape",

@@ -19,7 +19,7 @@ from seedance_mcp.sandbox.api.contract import GenerateRequest
 from seedance_mcp.sandbox.api.job_shapes import write_result, write_word
 from seedance_mcp.sandbox.api.sign_in import format_time
 from seedance_mcp.sandbox.faults import FaultSwitches
-from seedance_mcp.sandbox.video import RenderedVideo, RenderError, RenderPlan, render_cached
+from seedance_mcp.sandbox.video import ENCODINGS, RenderedVideo, RenderError, RenderPlan, render_cached
 
 SLOW_FACTOR = 10
 PENDING_SHARE = 0.15
@@ -112,6 +112,7 @@ class JobStore:
                 aspect_ratio=request.aspect_ratio,
                 size=request.size,
                 audio=request.audio,
+                encoding=len(self._jobs) % len(ENCODINGS) if self._faults.take("varied_videos") else 0,
             )
             job.rendering = self._workers.submit(render_cached, pictures, plan, cancelled=self._stopped.is_set)
         self._jobs[job.id] = job

@@ -1,5 +1,8 @@
 """Rendering of videos: a slow zoom into the uploaded picture, which dissolves into the last frame if there is one.
 
+A video starts with the whole first picture and ends with the whole last one, so that a video that starts from the last
+frame of another continues it.
+
 It is fast without a numeric library: it converts the picture to studio-range YUV once, and every frame is three
 resampled crops (one per plane, the colour planes at a quarter of the size), which Pillow computes in native code with
 sub-pixel boxes. The encoder takes the planes directly; no frame is converted to RGB.
@@ -16,7 +19,7 @@ import tempfile
 import threading
 from array import array
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -39,7 +42,7 @@ VIDEOS_KEPT_MAX = 32
 SAMPLES_PER_SECOND = 48_000
 
 # The zoom over a whole video, and the share of the spare picture that the view moves across.
-_ZOOM = 0.12
+_ZOOM = 0.15
 _TRAVEL = 0.6
 # The dissolve to the last frame starts and ends at these fractions of the video.
 _DISSOLVE = (0.45, 0.9)
@@ -50,6 +53,25 @@ _AUDIO_FRAME_SAMPLES = 1024
 
 Planes = tuple[Image.Image, Image.Image, Image.Image]
 Box = tuple[float, float, float, float]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Encoding:
+    """How a video is encoded: `scale` is a share of its size, and `sample_rate` None leaves out its sound."""
+
+    frame_rate: int = FRAMES_PER_SECOND
+    profile: str = "high"
+    scale: Fraction = Fraction(1)
+    sample_rate: int | None = SAMPLES_PER_SECOND
+
+
+ENCODINGS = (
+    Encoding(),
+    Encoding(frame_rate=30, profile="baseline", sample_rate=44_100),
+    Encoding(scale=Fraction(3, 4)),
+    Encoding(profile="main", sample_rate=None),
+)
+"""The ordinary encoding first; the others are those of a studio that changes its encoder."""
 
 
 class RenderError(Exception):
@@ -65,6 +87,8 @@ class RenderPlan:
     aspect_ratio: tuple[int, int] | None = (16, 9)
     size: tuple[int, int] | None = None
     audio: bool = True
+    encoding: int = 0
+    """Which of `ENCODINGS`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -118,10 +142,11 @@ def read_picture(content: bytes) -> Image.Image:
 
 def find_size(plan: RenderPlan, picture: Image.Image) -> tuple[int, int]:
     """Return the video's width and height in pixels, both even."""
-    if plan.size is not None:
+    scaled = ENCODINGS[plan.encoding].scale
+    if plan.size is not None and scaled == 1:
         return plan.size
-    across, down = plan.aspect_ratio or picture.size
-    scale = Fraction(plan.short_side, min(across, down))
+    across, down = plan.size or plan.aspect_ratio or picture.size
+    scale = scaled if plan.size else scaled * Fraction(plan.short_side, min(across, down))
     width, height = (min(SIDE_PIXELS_MAX, 2 * round(side * scale / 2)) for side in (across, down))
     return width, height
 
@@ -145,12 +170,15 @@ def render_video(
     thumbnail = _render_thumbnail(decoded[0], size)
     sources = [_split_planes(picture) for picture in covered]
     duration_seconds = min(plan.duration_seconds, DURATION_SECONDS_MAX)
-    frames = _compose_frames(sources, size, duration_seconds)
+    encoding = ENCODINGS[plan.encoding]
+    if not plan.audio:
+        encoding = replace(encoding, sample_rate=None)
+    frames = _compose_frames(sources, size, duration_seconds, encoding.frame_rate)
     with tempfile.TemporaryDirectory(prefix="sandbox-video-") as folder:
         # A file and not a buffer: `faststart` reads the output back to move the index to the front.
         path = Path(folder) / "output.mp4"
         try:
-            _encode(path, frames, size, sound_seconds=duration_seconds if plan.audio else 0, cancelled=cancelled)
+            _encode(path, frames, size, encoding, duration_seconds=duration_seconds, cancelled=cancelled)
         except FFmpegError as exc:
             raise RenderError("the video could not be encoded") from exc
         return RenderedVideo(video=path.read_bytes(), thumbnail=thumbnail)
@@ -160,8 +188,9 @@ def _encode(
     path: Path,
     frames: Iterator[VideoFrame],
     size: tuple[int, int],
+    encoding: Encoding,
     *,
-    sound_seconds: int,
+    duration_seconds: int,
     cancelled: Callable[[], bool],
 ) -> None:
     """Write frames, and sound of the same length, to an MP4 file.
@@ -171,17 +200,18 @@ def _encode(
     """
     with av.open(str(path), "w", format="mp4", options={"movflags": "faststart"}) as opened:
         container: Any = opened  # PyAV's stubs type its packets only in part
-        video = container.add_stream("libx264", rate=FRAMES_PER_SECOND)
-        _tune_video(video, size)
+        video = container.add_stream("libx264", rate=encoding.frame_rate)
+        _tune_video(video, size, encoding)
         # All streams must exist before the first packet is written.
-        sound = container.add_stream("aac", rate=SAMPLES_PER_SECOND, layout="mono") if sound_seconds else None
+        sample_rate = encoding.sample_rate
+        sound = container.add_stream("aac", rate=sample_rate, layout="mono") if sample_rate else None
         for frame in frames:
             if cancelled():
                 raise RenderError("the rendering was cancelled")
             container.mux(video.encode(frame))
         container.mux(video.encode(None))
-        if sound is not None:
-            for samples in _play_chord(sound_seconds * SAMPLES_PER_SECOND):
+        if sound is not None and sample_rate is not None:
+            for samples in _play_chord(duration_seconds * sample_rate, sample_rate):
                 container.mux(sound.encode(samples))
             container.mux(sound.encode(None))
 
@@ -229,25 +259,27 @@ def _halve(plane: Image.Image) -> Image.Image:
     return _resample(plane, (plane.width // 2, plane.height // 2), Image.Resampling.BOX)
 
 
-def _tune_video(video: VideoStream, size: tuple[int, int]) -> None:
+def _tune_video(video: VideoStream, size: tuple[int, int], encoding: Encoding) -> None:
     video.width, video.height = size
     video.pix_fmt = "yuv420p"
-    video.options = {"preset": "superfast", "crf": "21", "profile": "high"}
+    video.options = {"preset": "superfast", "crf": "21", "profile": encoding.profile}
     context = video.codec_context
-    context.time_base = Fraction(1, FRAMES_PER_SECOND)
-    context.gop_size = 2 * FRAMES_PER_SECOND
+    context.time_base = Fraction(1, encoding.frame_rate)
+    context.gop_size = 2 * encoding.frame_rate
     context.colorspace = context.color_primaries = context.color_trc = Colorspace.ITU709
     context.color_range = ColorRange.MPEG
 
 
-def _compose_frames(sources: list[Planes], size: tuple[int, int], duration_seconds: int) -> Iterator[VideoFrame]:
+def _compose_frames(
+    sources: list[Planes], size: tuple[int, int], duration_seconds: int, frame_rate: int
+) -> Iterator[VideoFrame]:
     """Compose every frame of a video.
 
     In a longer video the view moves slower. Below one pixel per frame, the mean of two neighbouring frames looks like
     the frames between them and costs a tenth of resampling. That is so from four seconds on, so only shorter videos
     resample more than every third frame.
     """
-    last = duration_seconds * FRAMES_PER_SECOND - 1
+    last = duration_seconds * frame_rate - 1
     stride = max(1, min(3, duration_seconds - 1))
     before = after = _compose_planes(sources, size, 0.0)
     for index in range(last + 1):
@@ -260,7 +292,7 @@ def _compose_frames(sources: list[Planes], size: tuple[int, int], duration_secon
             seen = here if step == 0 else Image.blend(here, there, step / stride)
             plane.update(_pad_rows(seen, plane.line_size))
         frame.pts = index
-        frame.time_base = Fraction(1, FRAMES_PER_SECOND)
+        frame.time_base = Fraction(1, frame_rate)
         frame.colorspace = Colorspace.ITU709
         frame.color_range = ColorRange.MPEG
         yield frame
@@ -271,8 +303,8 @@ def _compose_planes(sources: list[Planes], size: tuple[int, int], progress: floa
     share = _find_share(progress) if len(sources) > 1 else 0.0
     first, last = sources[0], sources[-1]
     if share in (0.0, 1.0):
-        return _view(last if share else first, size, progress)
-    views = zip(_view(first, size, progress), _view(last, size, progress), strict=True)
+        return _view(last, size, 1 - progress) if share else _view(first, size, progress)
+    views = zip(_view(first, size, progress), _view(last, size, 1 - progress), strict=True)
     luma, blue, red = (Image.blend(one, other, share) for one, other in views)
     return luma, blue, red
 
@@ -294,9 +326,9 @@ def _resample(
 
 
 def _find_box(size: tuple[int, int], progress: float) -> Box:
-    """Return the visible part of the picture, which narrows and moves to the upper right."""
+    """Return the visible part of the picture: all of it at first, then less and less, towards the upper right."""
     eased = (1 - math.cos(math.pi * progress)) / 2
-    scale = 1 - (1 - 1 / (1 + _ZOOM)) * (0.25 + 0.75 * eased)
+    scale = 1 - (1 - 1 / (1 + _ZOOM)) * eased
     width, height = size[0] * scale, size[1] * scale
     across, down = 0.5 + _TRAVEL * (eased - 0.5), 0.5 - _TRAVEL * (eased - 0.5)
     left, top = (size[0] - width) * across, (size[1] - height) * down
@@ -316,10 +348,10 @@ def _pad_rows(plane: Image.Image, line_bytes: int) -> bytes:
 
 
 @functools.cache
-def _compute_chord() -> "array[float]":
+def _compute_chord(sample_rate: int) -> "array[float]":
     """Compute two periods of the chord or more: an audio frame from any sample of the first period on."""
-    period = SAMPLES_PER_SECOND // math.gcd(*_CHORD_HERTZ)
-    turn = 2 * math.pi / SAMPLES_PER_SECOND
+    period = sample_rate // math.gcd(*_CHORD_HERTZ)
+    turn = 2 * math.pi / sample_rate
     once = array(
         "f",
         (_CHORD_LEVEL * sum(math.sin(turn * hertz * index) for hertz in _CHORD_HERTZ) for index in range(period)),
@@ -327,10 +359,10 @@ def _compute_chord() -> "array[float]":
     return once * (1 + math.ceil(_AUDIO_FRAME_SAMPLES / period))
 
 
-def _play_chord(sample_count: int) -> Iterator[AudioFrame]:
+def _play_chord(sample_count: int, sample_rate: int) -> Iterator[AudioFrame]:
     """Generate a quiet chord that fades in and out; its tones have a common divisor, so a short part of it repeats."""
-    chord, period = _compute_chord(), SAMPLES_PER_SECOND // math.gcd(*_CHORD_HERTZ)
-    fade_samples = _FADE_SECONDS * SAMPLES_PER_SECOND
+    chord, period = _compute_chord(sample_rate), sample_rate // math.gcd(*_CHORD_HERTZ)
+    fade_samples = _FADE_SECONDS * sample_rate
     for start in range(0, sample_count, _AUDIO_FRAME_SAMPLES):
         stop = min(sample_count, start + _AUDIO_FRAME_SAMPLES)
         level = min(1.0, min(start, sample_count - stop) / fade_samples)
@@ -340,7 +372,7 @@ def _play_chord(sample_count: int) -> Iterator[AudioFrame]:
         frame = AudioFrame(format="fltp", layout="mono", samples=stop - start)
         plane = frame.planes[0]
         plane.update(samples.tobytes().ljust(plane.buffer_size, b"\0"))
-        frame.sample_rate = SAMPLES_PER_SECOND
+        frame.sample_rate = sample_rate
         frame.pts = start
-        frame.time_base = Fraction(1, SAMPLES_PER_SECOND)
+        frame.time_base = Fraction(1, sample_rate)
         yield frame

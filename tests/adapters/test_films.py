@@ -12,8 +12,7 @@ from PIL import Image
 
 from seedance_mcp.adapters.media.films import extract_last_frame, film_support, join_videos
 from seedance_mcp.core.errors import FilmError
-
-from .films import SIZE, measure_distance, watch, write_video
+from tests.films import SIZE, measure_distance, watch, write_video
 
 if sys.platform != "win32":
     import resource

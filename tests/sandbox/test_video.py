@@ -9,7 +9,15 @@ import pytest
 from PIL import Image
 
 from seedance_mcp.sandbox import EXAMPLE_IMAGE
-from seedance_mcp.sandbox.video import THUMBNAIL_BYTES_MAX, RenderError, RenderPlan, render_cached, render_video
+from seedance_mcp.sandbox.video import (
+    ENCODINGS,
+    THUMBNAIL_BYTES_MAX,
+    RenderError,
+    RenderPlan,
+    render_cached,
+    render_video,
+)
+from tests.films import measure_distance
 
 from .client import draw_image
 
@@ -79,12 +87,43 @@ def test_colours_are_preserved() -> None:
     assert all(abs(one - other) <= 6 for one, other in zip(seen, (0x3A, 0x7D, 0x44), strict=True))
 
 
-def test_view_moves_across_the_picture() -> None:
-    rendered = render_video([EXAMPLE_IMAGE.read_bytes()], SMALL)
+def test_video_continues_the_one_whose_last_frame_it_starts_from() -> None:
+    one = render_video([EXAMPLE_IMAGE.read_bytes()], SMALL)
+    last = read_frame(one.video, last=True)
+    buffer = io.BytesIO()
+    last.save(buffer, "PNG")
 
-    first, last = read_frame(rendered.video), read_frame(rendered.video, last=True)
+    other = render_video([buffer.getvalue()], SMALL)
 
-    assert first.tobytes() != last.tobytes()
+    assert measure_distance(last, read_frame(other.video)) < 4
+    assert measure_distance(read_frame(one.video), last) > 15
+    assert measure_distance(read_frame(other.video), read_frame(other.video, last=True)) > 15
+
+
+def test_video_ends_with_the_whole_last_picture() -> None:
+    sail = EXAMPLE_IMAGE.read_bytes()
+    whole = read_frame(render_video([sail], SMALL).video)
+
+    rendered = render_video([draw_image(colour="red"), sail], SMALL)
+
+    assert measure_distance(whole, read_frame(rendered.video, last=True)) < 4
+
+
+def test_each_encoding_differs_from_the_others() -> None:
+    seen = set[tuple[object, ...]]()
+    for encoding in range(len(ENCODINGS)):
+        rendered = render_video([draw_image()], replace(SMALL, duration_seconds=1, audio=True, encoding=encoding))
+        with av.open(io.BytesIO(rendered.video), "r") as container:
+            video, rates = container.streams.video[0], [stream.rate for stream in container.streams.audio]
+            assert abs((container.duration or 0) / av.time_base - 1) < 0.05
+            seen.add((video.width, video.height, video.average_rate, video.codec_context.profile, *rates))
+
+    assert seen == {
+        (320, 180, 24, "High", 48_000),
+        (320, 180, 30, "Constrained Baseline", 44_100),
+        (240, 136, 24, "High", 48_000),
+        (320, 180, 24, "Main"),
+    }
 
 
 def test_exif_orientation_is_applied() -> None:

@@ -7,6 +7,7 @@ no sandbox at its address ends such a job.
 """
 
 import asyncio
+import json
 import socket
 import time
 from pathlib import Path
@@ -25,7 +26,10 @@ if TYPE_CHECKING:
 
 FUNDED_MICRO_USDC = 100_000_000
 """What a sandbox's wallet holds: $100 of a token that exists nowhere."""
+EXAMPLE_IMAGE = Path(__file__).parents[1] / "sandbox" / "example.jpg"
+"""A picture that every installation has; importing the sandbox would load it."""
 KNOCK_SECONDS = 1.0
+FUND_SECONDS = 10.0
 ENDED = "The sandbox that was making it has ended; no real money was spent."
 
 
@@ -91,12 +95,15 @@ def prepare_wallet(key: str | None, file: Path, password_file: Path | None = Non
     return asyncio.run(read_address(key, file, password_file))
 
 
-def start_sandbox(*, wallet: str, port: int = 0, **options: object) -> "Sandbox":
+def start_sandbox(
+    *, wallet: str, port: int = 0, funded_micro_usdc: int = FUNDED_MICRO_USDC, **options: object
+) -> "Sandbox":
     """Start a sandbox studio in a thread; it ends with the process.
 
     Args:
-        wallet: Address that gets `FUNDED_MICRO_USDC`.
+        wallet: Address that gets play money.
         port: Port on the loopback address; 0 for a free one.
+        funded_micro_usdc: How much it gets.
         options: Further fields of `SandboxSettings`.
 
     Raises:
@@ -104,7 +111,7 @@ def start_sandbox(*, wallet: str, port: int = 0, **options: object) -> "Sandbox"
     """
     Sandbox, SandboxSettings = _load()  # noqa: N806 - these are classes
     try:
-        settings = SandboxSettings(funded={wallet: FUNDED_MICRO_USDC}, **options)  # type: ignore[arg-type]  # checked there
+        settings = SandboxSettings(funded={wallet: funded_micro_usdc}, **options)  # type: ignore[arg-type]  # checked there
         sandbox = Sandbox(settings, port=port)
         sandbox.start()
     except ValueError as exc:
@@ -114,6 +121,29 @@ def start_sandbox(*, wallet: str, port: int = 0, **options: object) -> "Sandbox"
             f"The sandbox cannot use port {port}: {exc.strerror or exc}.", "Choose another --port."
         ) from exc
     return sandbox
+
+
+def send_play_money(studio_url: str, address: str, amount_micro_usdc: int) -> None:
+    """Send play money to a wallet of a sandbox, as a person sends real money to a real one.
+
+    Raises:
+        ConfigError: No sandbox answers there.
+    """
+    from http.client import HTTPConnection, HTTPException  # no start waits for it
+
+    parts = urlsplit(studio_url)
+    body = json.dumps({"address": address, "amount_micro_usdc": amount_micro_usdc})
+    try:  # not over httpx: a proxy of the environment must not see it
+        connection = HTTPConnection(parts.hostname or "", parts.port, timeout=FUND_SECONDS)
+        try:
+            connection.request("POST", "/_sandbox/fund", body, {"Content-Type": "application/json"})
+            status = connection.getresponse().status
+        finally:
+            connection.close()
+    except (OSError, HTTPException) as exc:
+        raise ConfigError(f"No sandbox answers at {studio_url}: {exc}.", "Start one: seedance-mcp sandbox") from exc
+    if status != 200:
+        raise ConfigError(f"{studio_url} is no sandbox (HTTP {status}).", "Start one: seedance-mcp sandbox")
 
 
 def _load() -> "tuple[type[Sandbox], type[SandboxSettings]]":

@@ -45,6 +45,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "unfreeze": Entry("freeze:unfreeze", "End the stop of `freeze`."),
     },
     "Set-up": {
+        "setup": Entry("setup.command:setup", "Set everything up, step by step; start here."),
         "doctor": Entry("doctor.command:doctor", "Check everything, and say what to do."),
         "install": Entry("install.command:install", "Add this server to an MCP host."),
         "uninstall": Entry("install.command:uninstall", "Remove this server from an MCP host."),

@@ -5,9 +5,7 @@ host does, and shows each step. The payment is really signed, verified and settl
 """
 
 import os
-import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,16 +15,19 @@ import anyio.to_thread
 from mcp import Client, StdioServerParameters
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.text import Text
 
-from seedance_mcp.app.local_sandbox import prepare_wallet, start_sandbox
+from seedance_mcp.app.local_sandbox import EXAMPLE_IMAGE, prepare_wallet, start_sandbox
 from seedance_mcp.config.settings import read_settings
 from seedance_mcp.core.error_base import SeedanceError
-from seedance_mcp.core.errors import ConfigError
 
 T = TypeVar("T")
 
 CALLS_MAX = 20
 """Most calls of one demo; one that needs more is stuck."""
+PLAY_LIMIT = "1000"
+"""Limit of a demo in US dollars of play money: it shows a purchase, so no limit for real money may end it."""
+_LIMITS = ("SEEDANCE_MAX_PRICE_PER_VIDEO", "SEEDANCE_MAX_PER_DAY", "SEEDANCE_MAX_TOTAL", "SEEDANCE_ASK_ABOVE")
 
 
 class DemoError(SeedanceError):
@@ -41,7 +42,7 @@ class DemoError(SeedanceError):
 async def run_demo(
     arguments: Mapping[str, object], *, contract: str, rails: tuple[str, ...], job_seconds: float, quiet: bool
 ) -> dict[str, object]:
-    """Animate a picture in the sandbox over MCP.
+    """Animate a picture in the sandbox over MCP. Its job and its video are among those of the other sandbox commands.
 
     Args:
         arguments: The arguments of `animate_image`; without `image`, a bundled picture is used.
@@ -51,45 +52,39 @@ async def run_demo(
         quiet: Print nothing.
 
     Returns:
-        `job_id`, `file`, `price_micro_usdc`, `rail`, `receipt`, `seconds`. Only the video remains of the run.
+        `job_id`, `file`, `price_micro_usdc`, `rail`, `receipt`, `seconds`.
 
     Raises:
         SeedanceError: With the tool's text.
     """
     words = Console(stderr=True, highlight=False, quiet=quiet, soft_wrap=True)
     started_at = time.monotonic()
-    folder = await _in_thread(_make_folder)
-    try:
-        job = await _run(arguments, folder, words, contract=contract, rails=rails, job_seconds=job_seconds)
-        job["file"] = str(_take_out(Path(job["file"]), folder))
-    finally:
-        clear_run(folder)  # without awaiting, so that it also runs after Ctrl-C
+    job = await _run(arguments, words, contract=contract, rails=rails, job_seconds=job_seconds)
     seconds = round(time.monotonic() - started_at, 1)
-    words.print(f"\nDone in {seconds} s. Your video: [bold]{job['file']}[/bold]")
+    words.print(f"\nDone in {seconds} s. Your video:")
+    words.print(Text(job["file"], style=f"bold link {Path(job['file']).as_uri()}"))
     shown: dict[str, object] = {name: job[name] for name in ("job_id", "file", "price_micro_usdc", "rail", "receipt")}
     return {**shown, "seconds": seconds}
 
 
 async def _run(
     arguments: Mapping[str, object],
-    folder: Path,
     words: Console,
     *,
     contract: str,
     rails: tuple[str, ...],
     job_seconds: float,
 ) -> dict[str, Any]:
-    """Run the sandbox, the server and the job in this run's folder, and return the finished job."""
-    wallet_file = folder / "wallet.json"
+    """Run the sandbox, the server and the job, and return the finished job."""
+    environ = {**_own_environ(), "SEEDANCE_PROFILE": "sandbox"}
+    wallet_file = read_settings(environ, blocking=True).data_dir / "wallet.json"
     address = await _in_thread(lambda: prepare_wallet(None, wallet_file))
     requested: dict[str, Any] = {"wallet": address, "contract": contract, "rails": rails, "job_seconds": job_seconds}
     sandbox = await _in_thread(lambda: start_sandbox(**requested))
     arguments = dict(arguments)
     if "image" not in arguments:
-        from seedance_mcp.sandbox import EXAMPLE_IMAGE  # loads the sandbox
-
         arguments["image"] = str(EXAMPLE_IMAGE)
-    server = _describe_server(arguments, folder, wallet_file, sandbox.url)
+    server = _describe_server(arguments, environ, wallet_file, sandbox.url)
     words.print(
         f"Sandbox studio ({contract} dialect, {' and '.join(rails)}) at {sandbox.url}; "
         f"wallet {address} with $100 of play money."
@@ -112,7 +107,7 @@ async def _run(
 
 
 def _describe_server(
-    arguments: Mapping[str, object], folder: Path, wallet_file: Path, studio_url: str
+    arguments: Mapping[str, object], environ: Mapping[str, str], wallet_file: Path, studio_url: str
 ) -> StdioServerParameters:
     """Return how to start the server of this run; it may read the folders of the run's pictures only."""
     folders = {str(Path(str(arguments[name])).parent) for name in ("image", "last_image") if name in arguments}
@@ -120,11 +115,10 @@ def _describe_server(
         command=sys.executable,
         args=["-m", "seedance_mcp"],
         env={
-            **_own_environ(),
-            "SEEDANCE_PROFILE": "sandbox",
+            **environ,
+            **dict.fromkeys(_LIMITS, PLAY_LIMIT),
             "SEEDANCE_STUDIO_URL": studio_url,
             "SEEDANCE_WALLET_FILE": str(wallet_file),
-            "SEEDANCE_DATA_DIR": str(folder),
             "SEEDANCE_IMAGE_DIRS": os.pathsep.join(sorted(folders)),
         },
     )
@@ -172,33 +166,6 @@ def _own_environ() -> dict[str, str]:
     """Return the environment without the settings of a real studio: a demo must not use a real wallet."""
     kept = ("SEEDANCE_DATA_DIR", "SEEDANCE_LOG_LEVEL")
     return {name: value for name, value in os.environ.items() if not name.startswith("SEEDANCE_") or name in kept}
-
-
-def _make_folder() -> Path:
-    """Create a folder for this run's wallet, ledger and video.
-
-    Raises:
-        ConfigError: It cannot be written.
-    """
-    base = read_settings({**_own_environ(), "SEEDANCE_PROFILE": "sandbox"}).data_dir.parent / "demo"
-    try:
-        base.mkdir(parents=True, exist_ok=True)
-        return Path(tempfile.mkdtemp(prefix=time.strftime("%Y%m%d-%H%M%S-"), dir=base))
-    except OSError as exc:
-        raise ConfigError(
-            f"{base} cannot be written: {exc.strerror or exc}.", "Name another folder in SEEDANCE_DATA_DIR."
-        ) from exc
-
-
-def _take_out(video: Path, folder: Path) -> Path:
-    """Move the video out of the run's folder, to a unique name beside it."""
-    return video.rename(folder.with_name(f"{folder.name}-{video.name}"))
-
-
-def clear_run(folder: Path) -> None:
-    """Delete a run's folder, unless it still contains a video."""
-    if not any(folder.rglob("*.mp4")):
-        shutil.rmtree(folder, ignore_errors=True)
 
 
 async def _in_thread(work: Callable[[], T]) -> T:

@@ -16,6 +16,7 @@ import typer
 from seedance_mcp.app.local_sandbox import prepare_wallet, start_sandbox
 from seedance_mcp.cli.console import AsJson, say, words
 from seedance_mcp.cli.video_options import Arguments, take_some
+from seedance_mcp.cli.viewing import name_program, offer_to_open
 from seedance_mcp.config.settings import SANDBOX_PORT, read_settings
 
 LISTEN_SECONDS = 1.0
@@ -50,6 +51,17 @@ def demo(
     result = anyio.run(lambda: run_demo(asked, contract=contract, rails=rails, job_seconds=job_seconds, quiet=as_json))
     if as_json:
         say(result)
+        return
+    offer_to_open(Path(str(result["file"])))
+    program = name_program()
+    words.print("Next:")
+    for line, what in (
+        ("gallery --sandbox", "shows it on a local page"),
+        ("jobs --sandbox", "lists it"),
+        ("demo PICTURE", "animates your own picture"),
+        ("setup", "leads you to real videos"),
+    ):
+        words.print(f"  {program} {line:18} {what}", markup=False)
 
 
 def sandbox(

@@ -1,4 +1,4 @@
-"""What the demo leaves: its video, and nothing of the throwaway wallet and ledger."""
+"""The demo's video is one of the sandbox's: in the list of jobs and in the gallery; the throwaway money is not real."""
 
 import os
 from pathlib import Path
@@ -7,40 +7,51 @@ from typing import Any
 import pytest
 
 from seedance_mcp.app.local_sandbox import start_sandbox
-from seedance_mcp.cli.demo import clear_run
 from seedance_mcp.core.errors import ConfigError
 from tests.cli.conftest import Ended, Person
+from tests.cli.conversation import converse
 
-EXAMPLE_CLIP = b"the clip of an earlier demo"
 
-
-def run_demo(*words: str) -> Ended:
+def run_demo(*words: str, **environ: str) -> Ended:
     """Run it in this process, its server in another; tests/integration has one in a process of its own."""
-    return Person(Path.cwd(), {}).run("demo", "--json", "--job-seconds", "0.2", *words)
-
-
-def list_left() -> list[Path]:
-    """Every file in the data folder."""
-    return sorted(path for path in Path(os.environ["SEEDANCE_DATA_DIR"]).rglob("*") if path.is_file())
+    return Person(Path.cwd(), {}).run("demo", "--json", "--job-seconds", "0.2", *words, **environ)
 
 
 @pytest.mark.slow
-def test_a_demo_leaves_its_video_and_keeps_those_of_earlier_ones() -> None:
-    folder = Path(os.environ["SEEDANCE_DATA_DIR"]) / "demo"
-    earlier = folder / "20260101-000000-a1b2c3d4-cmw1.mp4"
-    folder.mkdir(parents=True)
-    earlier.write_bytes(EXAMPLE_CLIP)
+def test_demos_are_in_the_list_and_in_the_gallery(person: Person, tmp_path: Path) -> None:
+    first, second = run_demo().json, run_demo(SEEDANCE_MAX_PER_DAY="0.01").json
+    jobs = person.run("jobs", "--sandbox", "--json").json
+    person.run("gallery", "--sandbox", "--export", str(tmp_path / "page"))
+    pages = "".join(path.read_text(errors="replace") for path in (tmp_path / "page").rglob("*") if path.is_file())
 
-    video = Path(run_demo().json["file"])
+    assert [(job["job_id"], job["file"]) for job in jobs] == [
+        (second["job_id"], second["file"]),
+        (first["job_id"], first["file"]),
+    ]
+    assert Path(first["file"]).read_bytes()[4:8] == b"ftyp"
+    assert first["job_id"] in pages
 
-    assert video != earlier
-    assert list_left() == sorted([earlier, video])
-    assert video.parent == folder
-    assert video.read_bytes()[4:8] == b"ftyp"
-    assert earlier.read_bytes() == EXAMPLE_CLIP
+
+@pytest.mark.slow
+@pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
+def test_demo_offers_to_open_its_video_at_a_terminal_with_a_screen(person: Person) -> None:
+    """The link is in the terminal's own form; what opens a file is a program of the machine."""
+    opener = person.folder / "bin" / "xdg-open"
+    opener.parent.mkdir()
+    opener.write_text(f'#!/bin/sh\necho "$1" > {person.folder}/opened\n')
+    opener.chmod(0o755)
+    path = os.pathsep.join((str(opener.parent), os.environ["PATH"]))
+    words = ("demo", "--job-seconds", "0.2")
+    code, shown = converse(person, *words, answers=[("Open it now? [Y/n]:", "")], DISPLAY=":99", PATH=path)
+
+    assert code == 0, shown
+    [link] = [line for line in shown.splitlines() if "\x1b]8;" in line]
+    assert "file://" in link
+    assert "seedance-mcp gallery --sandbox" in shown
+    assert (person.folder / "opened").read_text().strip().endswith(".mp4")
 
 
-def test_a_demo_that_fails_leaves_nothing(tmp_path: Path) -> None:
+def test_a_demo_that_fails_leaves_no_job(person: Person, tmp_path: Path) -> None:
     (tmp_path / "no-picture.png").write_text("no picture")
 
     failed = run_demo(str(tmp_path / "no-picture.png"))
@@ -49,21 +60,17 @@ def test_a_demo_that_fails_leaves_nothing(tmp_path: Path) -> None:
     assert set(failed.json) == {"error"}
     assert "picture" in failed.one_line
     assert failed.one_line.startswith("seedance-mcp: ")
-    assert list_left() == []
+    assert person.run("jobs", "--sandbox", "--json").json == []
 
 
-def test_a_demo_where_nothing_can_be_written_says_so_in_one_line(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    (tmp_path / "demo").write_text("")  # a file, where the folder should be
-    monkeypatch.setenv("SEEDANCE_DATA_DIR", str(tmp_path))
+def test_a_demo_where_nothing_can_be_written_says_so_in_one_line(tmp_path: Path) -> None:
+    (tmp_path / "sandbox").write_text("")  # a file, where the folder should be
 
-    failed = run_demo()
+    failed = run_demo(SEEDANCE_DATA_DIR=str(tmp_path))
 
     assert failed.code == 2
     [line] = failed.err.strip().splitlines()
-    assert f"{tmp_path / 'demo'} cannot be written: File exists." in line
-    assert line.endswith("Name another folder in SEEDANCE_DATA_DIR.")
+    assert str(tmp_path / "sandbox") in line
 
 
 @pytest.mark.parametrize(
@@ -78,17 +85,3 @@ def test_an_option_that_no_sandbox_knows_is_told_as_an_option(options: dict[str,
         start_sandbox(wallet="0x" + "1" * 40, **options)
     assert caught.value.what.startswith(f"The sandbox cannot be started: {text}")
     assert str(caught.value.next_step) == "Correct that option."
-
-
-def test_the_folder_of_a_demo_that_was_broken_off_stays_where_a_video_is_in_it(tmp_path: Path) -> None:
-    for name in ("with", "without"):
-        (tmp_path / name / "sandbox" / "videos").mkdir(parents=True)
-        (tmp_path / name / "wallet.json").write_text("{}")
-    video = tmp_path / "with" / "sandbox" / "videos" / "clip.mp4"
-    video.write_bytes(b"a clip")
-
-    clear_run(tmp_path / "with")
-    clear_run(tmp_path / "without")
-
-    assert video.read_bytes() == b"a clip"
-    assert not (tmp_path / "without").exists()

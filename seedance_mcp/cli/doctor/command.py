@@ -25,20 +25,26 @@ def doctor(sandbox: Sandbox = False, as_json: AsJson = False) -> None:
         say(
             {
                 "findings": [{**asdict(finding), "advice": str(finding.advice)} for finding in findings],
-                "exit_code": _code(findings),
+                "exit_code": find_code(findings),
             }
         )
     else:
-        for finding in findings:
-            mark, style = _MARKS[finding.health]
-            shown.print(Text.assemble((mark, style), f" {finding.topic}: {redact(finding.text)}"))
-            if finding.advice:
-                shown.print(Text(f"    {for_person(finding.advice)}", style="dim"))
-    if _code(findings):
-        raise typer.Exit(_code(findings))
+        print_findings(findings)
+    if find_code(findings):
+        raise typer.Exit(find_code(findings))
 
 
-def _code(findings: list[Finding]) -> int:
+def print_findings(findings: list[Finding]) -> None:
+    """Print each finding on stdout, with what to do about it."""
+    for finding in findings:
+        mark, style = _MARKS[finding.health]
+        shown.print(Text.assemble((mark, style), f" {finding.topic}: {redact(finding.text)}"))
+        if finding.advice:
+            shown.print(Text(f"    {for_person(finding.advice)}", style="dim"))
+
+
+def find_code(findings: list[Finding]) -> int:
+    """Return the exit code of what was found."""
     return exit_codes.gravest(
         [exit_codes.FAILED if finding.remote else exit_codes.YOURS for finding in findings if finding.health == "wrong"]
     )

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from seedance_mcp.cli.console import is_person_there, words
-from seedance_mcp.cli.install.catalog import HOSTS, Host
+from seedance_mcp.cli.install.catalog import HOSTS, Host, Place
 from seedance_mcp.cli.install.entry import KEY, SECRETS, build_entry, check_entry, has_key, list_dropped, read_profile
 from seedance_mcp.cli.install.hosts import Change, add_entry, keep_copy, read_entry, remove_entry, write_change
 from seedance_mcp.cli.install.own_commands import OwnCommand, find_own_command
@@ -44,7 +44,7 @@ def install(
     chosen = None if host is None else _find_host(host)
     if chosen is None and file is not None:
         raise ConfigError("--file needs a host, because each has a format of its own.", _KNOWN)
-    _check_start(sandbox=sandbox)
+    check_start(sandbox=sandbox)
     if chosen is None:
         _offer(sandbox=sandbox, dry_run=dry_run)
     else:
@@ -53,7 +53,7 @@ def install(
         _say_what_is_secret()
 
 
-def _check_start(*, sandbox: bool) -> None:
+def check_start(*, sandbox: bool) -> None:
     """Check that the server would start with what an entry gets from here.
 
     Raises:
@@ -77,16 +77,35 @@ def _offer(*, sandbox: bool, dry_run: bool) -> None:
     Raises:
         ConfigError: No host was found, one of them failed, or no person is there to choose.
     """
-    places = {name: place for name, host in HOSTS.items() if (place := host.find_place()).is_there}
+    places = find_places()
     if not places:
         raise ConfigError("None of the known hosts was found here. Nothing was written.", f"Name one: {_KNOWN}")
     if not is_person_there():
-        flags = (" --sandbox" if sandbox else "") + (" --dry-run" if dry_run else "")
-        for name, place in places.items():
-            typer.echo(f"seedance-mcp install {name}{flags}  # {HOSTS[name].title}: {place.file}")
+        list_commands(places, sandbox=sandbox, dry_run=dry_run)
         raise ConfigError(
             "No host was named, and there is no terminal to ask at. Nothing was written.", "Run a command of the list."
         )
+    ask_for_each(places, sandbox=sandbox, dry_run=dry_run)
+
+
+def find_places() -> dict[str, Place]:
+    """Return where each host that is found here has its file, by the host's name."""
+    return {name: place for name, host in HOSTS.items() if (place := host.find_place()).is_there}
+
+
+def list_commands(places: Mapping[str, Place], *, sandbox: bool, dry_run: bool = False) -> None:
+    """Print on stdout the command that installs for each host."""
+    flags = (" --sandbox" if sandbox else "") + (" --dry-run" if dry_run else "")
+    for name, place in places.items():
+        typer.echo(f"seedance-mcp install {name}{flags}  # {HOSTS[name].title}: {place.file}")
+
+
+def ask_for_each(places: Mapping[str, Place], *, sandbox: bool, dry_run: bool = False) -> None:
+    """Ask the person at the terminal for each host, and install for those that were chosen.
+
+    Raises:
+        ConfigError: One of them failed.
+    """
     failed: list[str] = []
     for name, place in places.items():
         try:

@@ -11,7 +11,8 @@ from seedance_mcp.cli.console import AsJson, Sandbox, read_environ, run, say, un
 from seedance_mcp.cli.exit_codes import UNFINISHED
 from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.errors import ConfigError
-from seedance_mcp.core.money import format_usdc
+from seedance_mcp.core.money import format_usdc, parse_usdc
+from seedance_mcp.core.wire.payment_uri import build_payment_uri
 
 FUND_SECONDS_DEFAULT = 900
 
@@ -20,34 +21,45 @@ FUND_SECONDS_MAX = 24 * 3600
 
 
 FUND_POLL_SECONDS = 3
+QR_BORDER = 2
+"""Modules around a QR code; with it, the code of a payment fits a terminal of 80 columns."""
+
+Amount = Annotated[
+    str | None,
+    typer.Option(metavar="USD", help="Show a code with which a wallet app opens this payment, such as 5.00."),
+]
 
 
 def fund(
     wait: Annotated[bool, typer.Option("--wait", help="Wait until money arrives.")] = False,
     wait_seconds: Annotated[int, typer.Option(min=1, max=FUND_SECONDS_MAX, help="How long.")] = FUND_SECONDS_DEFAULT,
+    amount: Amount = None,
     sandbox: Sandbox = False,
     as_json: AsJson = False,
 ) -> None:
     """Show where to send money: address, networks, tokens, and a QR code of the address."""
     environ = read_environ(sandbox)
+    amount_micro_usdc = None if amount is None else parse_amount(amount)
 
     async def work(runtime: Runtime) -> dict[str, Any]:
         services, settings = await runtime.services(), await runtime.settings()
-        deposits = await _read_deposits(services, settings)
+        deposits = await read_deposits(services, settings)
         if not deposits:
             raise ConfigError("This profile has no token on an allowed rail.")
         if not as_json:
-            _show_deposits(services.wallet.address, deposits)
+            show_deposits(services.wallet.address, deposits, amount_micro_usdc)
         arrived = None
         if wait:
             words.print("Waiting for money to arrive; Ctrl-C only ends the waiting.")
-            after = await _await_deposit(services, settings, deposits, wait_seconds)
+            after = await await_deposit(services, settings, deposits, wait_seconds)
             arrived = after is not None
             deposits = after or deposits
             words.print("It arrived." if arrived else "Nothing arrived yet.")
             if arrived and not as_json:
-                _show_balances(deposits)
+                show_balances(deposits)
         found: dict[str, Any] = {"address": services.wallet.address, "deposits": deposits}
+        if amount_micro_usdc is not None:
+            found["payment_uri"] = _build_uri(services.wallet.address, deposits[0], amount_micro_usdc)
         return found if arrived is None else {**found, "arrived": arrived}
 
     result = run(environ, work)
@@ -57,7 +69,7 @@ def fund(
         raise typer.Exit(UNFINISHED)
 
 
-async def _read_deposits(services: Any, settings: Settings) -> list[dict[str, Any]]:
+async def read_deposits(services: Any, settings: Settings) -> list[dict[str, Any]]:
     """Return the tokens to send: pinned by the profile, on a rail that the owner allows, preferred first."""
     rails = settings.limits.rails
     balances = [one for one in (await services.wallet_status.read()).balances if one.rail in rails]
@@ -73,7 +85,7 @@ async def _read_deposits(services: Any, settings: Settings) -> list[dict[str, An
     ]
 
 
-async def _await_deposit(
+async def await_deposit(
     services: Any, settings: Settings, before: list[dict[str, Any]], wait_seconds: int
 ) -> list[dict[str, Any]] | None:
     """Return the new balances, or None if nothing arrived in time.
@@ -83,7 +95,7 @@ async def _await_deposit(
     held = _known(before)
     with anyio.move_on_after(wait_seconds):
         while True:
-            now = await _read_deposits(services, settings)
+            now = await read_deposits(services, settings)
             known = _known(now)
             held = {**known, **held}
             if any(amount > held[token] for token, amount in known.items()):
@@ -103,21 +115,56 @@ def unlock_offline(settings: Settings) -> Settings:
     return settings if settings.embedded else unlock_wallet(settings)
 
 
-def _show_deposits(address: str, deposits: list[dict[str, Any]]) -> None:
-    import segno  # draws the QR code; loads only if one is shown
+def parse_amount(text: str) -> int:
+    """Return an amount that a person typed, in micro-USDC.
 
+    Raises:
+        ConfigError: It is none, or is zero.
+    """
+    try:
+        amount = parse_usdc(text.removeprefix("$"))
+    except ValueError as exc:
+        raise ConfigError(f"{exc}.", "Write US dollars, such as 5.00.") from exc
+    if amount == 0:
+        raise ConfigError("The amount is zero.", "Write US dollars, such as 5.00.")
+    return amount
+
+
+def show_deposits(address: str, deposits: list[dict[str, Any]], amount_micro_usdc: int | None = None) -> None:
+    """Show where to send money; at a terminal with a QR code: of the address, or of a payment of this amount."""
     if sys.stderr.isatty():
-        segno.make(address, micro=False).terminal(out=sys.stderr, compact=True)
+        first = deposits[0]
+        _draw_code(address if amount_micro_usdc is None else _build_uri(address, first, amount_micro_usdc))
+        if amount_micro_usdc is not None:
+            words.print(
+                f"The code asks for ${format_usdc(amount_micro_usdc)} of {first['token']} on "
+                f"{_network_name(first['network'])}.\n"
+                "If your app shows another recipient than the address below, it cannot read\n"
+                "such a code: type the address.",
+                markup=False,
+            )
     words.print("Send only one of these tokens to this address, and only on its network:")
     typer.echo(address)
-    _show_balances(deposits)
+    show_balances(deposits)
 
 
-def _show_balances(deposits: list[dict[str, Any]]) -> None:
+def _build_uri(address: str, deposit: dict[str, Any], amount_micro_usdc: int) -> str:
+    return build_payment_uri(deposit["network"], deposit["token_address"], address, amount_micro_usdc)
+
+
+def _draw_code(text: str) -> None:
+    import segno  # loads only if a code is shown
+
+    segno.make(text, error="l", micro=False).terminal(out=sys.stderr, border=QR_BORDER, compact=True)
+
+
+def show_balances(deposits: list[dict[str, Any]]) -> None:
+    """Print a line for each token that can be sent, with its balance."""
     for one in deposits:
         network, amount = _network_name(one["network"]), one["balance_micro_usdc"]
         there = "balance unknown, the chain does not answer" if amount is None else f"balance ${format_usdc(amount)}"
-        words.print(f"  {one['token']} on {network}, token contract {one['token_address']}: {there}", markup=False)
+        words.print(f"  {one['token']} on {network}: {there}", markup=False)
+        words.print(f"    token contract {one['token_address']}", markup=False)
 
 
 def _network_name(network: str) -> str:

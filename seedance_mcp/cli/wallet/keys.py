@@ -76,11 +76,11 @@ def import_key(
     """Copy an existing key into the wallet file. Never overwrites one; SOURCE stays unchanged."""
     settings = read_settings(read_environ(sandbox))
     if keychain:
-        _keep_in_keychain(settings, read_key(_read_source(source, source_password_file)), "imported", as_json=as_json)
+        _keep_in_keychain(settings, read_key(read_source(source, source_password_file)), "imported", as_json=as_json)
         return
     if settings.wallet_file.exists():
         raise ConfigError(f"There is a wallet at {settings.wallet_file} already.", "Move it away, or keep it.")
-    key = read_key(_read_source(source, source_password_file))
+    key = read_key(read_source(source, source_password_file))
     content = lock(key, _new_password(settings, password_file)) if encrypt or password_file else None
     create_key_file(settings.wallet_file, content or f'{{"private_key": "{key}"}}')
     _show_new(settings, "imported", password_file, as_json=as_json)
@@ -152,7 +152,8 @@ def _new_password(settings: Settings, password_file: Path | None) -> str:
     return password
 
 
-def _read_source(source: Path, password_file: Path | None) -> str:
+def read_source(source: Path, password_file: Path | None) -> str:
+    """Return what an existing key's file holds, unlocked; `-` is typed or piped."""
     if str(source) == "-":
         return typer.prompt("Private key", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline()
     source = source.expanduser().absolute()

@@ -19,7 +19,7 @@ from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
 from seedance_mcp.app.local_sandbox import ENDED, end_orphans, resolve_sandbox
 from seedance_mcp.app.rendering import show_job
 from seedance_mcp.app.runtime import Runtime
-from seedance_mcp.app.web.gallery.data import build_show
+from seedance_mcp.app.web.gallery.data import Viewer, build_show
 from seedance_mcp.config.profiles import LIVE
 from seedance_mcp.config.settings import Settings, read_settings
 from seedance_mcp.core.records import Job
@@ -146,7 +146,8 @@ async def test_the_next_server_tells_of_the_failure_and_buys_anew(broken_off: Pe
 
 
 async def test_the_gallery_shows_it_as_failed_and_links_to_nothing_that_is_gone(dead: Job, settings: Settings) -> None:
-    show: Any = await build_show(settings, locate=lambda job, kind, _: f"{job.job_id}/{kind}", live=False)
+    viewer = Viewer(locate=lambda job, kind, _: f"{job.job_id}/{kind}", live=False)
+    show: Any = await build_show(settings, viewer)
 
     [video] = show["clips"]
     assert (video["job_id"], video["status"], video["error"]) == (dead.job_id, "failed", SHOWN)

@@ -6,7 +6,8 @@ import os
 import re
 import socket
 import time
-from collections.abc import Generator
+from collections.abc import AsyncGenerator, Generator
+from datetime import date
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,8 @@ from PIL import Image, ImageStat
 from starlette.testclient import TestClient, WebSocketDenialResponse
 
 from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
-from seedance_mcp.app.web.gallery.data import build_show
+from seedance_mcp.app.web.gallery.changes import ShowReader, stream_changes
+from seedance_mcp.app.web.gallery.data import Viewer, build_show
 from seedance_mcp.app.web.gallery.page import render_page
 from seedance_mcp.app.web.gallery.server import build_app
 from seedance_mcp.app.web.parts import encode_data
@@ -33,6 +35,7 @@ from tests.cli.conftest import Person
 from tests.ledgers import work_on
 
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)>\u2028 @@SCRIPT@@"
+EVENT_SECONDS = 20
 ORIGIN = "http://127.0.0.1:8477"
 CLIP = b"\0\0\0\x18ftypmp42" + b"v" * 5000
 
@@ -98,9 +101,33 @@ def test_it_shows_videos_money_and_what_is_open(client: TestClient) -> None:
     )
 
 
+def test_sums_are_by_day_month_and_model(client: TestClient) -> None:
+    money = client.get("/t0ken/data.json").json()["money"]
+    today = date.today().isoformat()
+    sums = {"micro_usdc": 640_000, "videos": 2, "models": {"seedance-fast": 640_000}}
+    assert (len(money["days"]), money["days"][-1]) == (30, {"name": today, **sums})
+    assert (len(money["months"]), money["months"][-1]) == (12, {"name": today[:7], **sums})
+    assert money["months"][0]["micro_usdc"] == 0
+
+
+def test_video_has_what_its_command_needs(client: TestClient, history: Settings) -> None:
+    show = client.get("/t0ken/data.json").json()
+    saved = show["clips"][1]
+    assert show["command"] == "seedance-mcp animate --sandbox"
+    assert saved["file"] == str(history.videos_dir / "one.mp4")
+    assert saved["options"] == {}, "all of them are defaults"
+    assert saved["download"].endswith(".mp4")
+
+
+def test_exported_page_names_no_path_of_this_machine(history: Settings, tmp_path: Path) -> None:
+    page = anyio.run(export_gallery, history, tmp_path / "out")
+    assert str(tmp_path) not in page.read_text()
+
+
 def test_untrusted_words_stay_data(client: TestClient) -> None:
     page = client.get("/t0ken/").text
     assert page.count("<script") == 2
+    assert "import {" not in page
     assert "<img src=x" not in page
     data = re.search(r'<script id="data" type="application/json">(.*?)</script>', page, re.DOTALL)
     assert data is not None
@@ -187,7 +214,7 @@ def test_an_empty_house_has_a_page_too(settings: Settings) -> None:
     def locate(job: Job, kind: str, file: Path) -> str:
         raise AssertionError("there is nothing to name")
 
-    assert '"clips": []' in render_page(anyio.run(partial(build_show, settings, locate=locate, live=False)))
+    assert '"clips": []' in render_page(anyio.run(partial(build_show, settings, Viewer(locate=locate, live=False))))
 
 
 def test_a_video_is_shown_with_the_pictures_it_was_made_of(customer: Person) -> None:
@@ -307,6 +334,84 @@ def test_a_port_that_is_taken_is_said_in_one_line(person: Person) -> None:
     assert refused.code == 2
     assert f"The gallery cannot use port {port}: Address already in use." in refused.one_line
     assert refused.one_line.endswith("Choose another --port.")
+
+
+async def read_event(changes: AsyncGenerator[str]) -> tuple[str, Any]:
+    """Return the next event's name and data."""
+    with anyio.fail_after(EVENT_SECONDS):
+        name, data, _ = (await anext(changes)).split("\n", 2)
+    return name.removeprefix("event: "), json.loads(data.removeprefix("data: "))
+
+
+def open_reader(settings: Settings) -> ShowReader:
+    viewer = Viewer(locate=lambda job, kind, _: f"{job.job_id}/{kind}", live=True)
+    return ShowReader(settings, partial(build_show, settings, viewer))
+
+
+async def test_page_is_told_only_what_changed(history: Settings) -> None:
+    reader = open_reader(history)
+    shown: Any = await reader.read()
+    changes = stream_changes(reader, shown["version"])
+    assert (await anext(changes)).startswith(":"), "the browser sees that the stream is open"
+    ledger = await SQLiteLedger.open(history.ledger_file)
+    running = JobStatus(
+        job_id="job-2", status="loading", progress=40, error=None, video_url=None, thumbnail_url=None,
+        created_at=None, input=None, type=None,
+    )  # fmt: skip
+    await ledger.update_job(running, now=time.time())
+    name, change = await read_event(changes)
+    await ledger.close()
+    await changes.aclose()
+    assert name == "change"
+    assert [(clip["job_id"], clip["progress"]) for clip in change["clips"]] == [("job-2", 40)]
+    assert (change["show"], change["gone"]) == (None, [])
+    assert change["version"] != shown["version"]
+
+
+async def test_page_that_shows_something_else_is_told_everything(history: Settings) -> None:
+    changes = stream_changes(open_reader(history), "of yesterday")
+    await anext(changes)
+    _, change = await read_event(changes)
+    await changes.aclose()
+    assert [clip["job_id"] for clip in change["clips"]] == ["job-2", "job-1"]
+    assert change["show"]["money"]["spent_last_day_micro_usdc"] == 960_000
+
+
+async def test_page_is_told_of_a_ledger_that_cannot_be_read(history: Settings) -> None:
+    reader = open_reader(history)
+    shown: Any = await reader.read()
+    changes = stream_changes(reader, shown["version"])
+    await anext(changes)
+    history.ledger_file.write_bytes(b"not a database" * 400)
+    assert await read_event(changes) == ("trouble", "The gallery cannot read the ledger now.")
+    await changes.aclose()
+
+
+async def test_ledger_is_read_again_only_if_it_changed(history: Settings) -> None:
+    reader = open_reader(history)
+    first = await reader.read()
+    assert await reader.read() is first
+    ledger = await SQLiteLedger.open(history.ledger_file)
+    await ledger.finish_job("job-1", note="seen")
+    await ledger.close()
+    assert await reader.read() is not first
+
+
+def test_balance_before_the_first_payment_names_the_command(settings: Settings) -> None:
+    with TestClient(build_app(settings, origin=ORIGIN, token="t0ken"), base_url=ORIGIN) as client:
+        told = client.get("/t0ken/balances.json").json()
+    assert told["balances"] == []
+    assert "seedance-mcp wallet fund --sandbox" in told["note"]
+
+
+def test_balance_is_what_the_chain_says(customer: Person) -> None:
+    assert customer.run("animate", str(customer.draw("a.png")), "--prompt", "x", "--json").code == 0
+    settings = read_settings({**os.environ, **customer.environ})
+    with TestClient(build_app(settings, origin=ORIGIN, token="t0ken"), base_url=ORIGIN) as client:
+        told = client.get("/t0ken/balances.json").json()
+    assert told["note"] == ""
+    assert told["balances"][0]["name"] == "Sandbox USDC"
+    assert told["balances"][0]["micro_usdc"] > 0
 
 
 def draw_png() -> bytes:

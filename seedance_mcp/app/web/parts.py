@@ -6,29 +6,36 @@ A page loads nothing from elsewhere. Its parts are files beside the code; those 
 import base64
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from importlib.resources.abc import Traversable
 
 from seedance_mcp.adapters.media.images import IMAGE_BYTES_MAX, KINDS
+from seedance_mcp.app.web.modules import ROOT, join_modules
 
-SHARED_STYLES, SHARED_SCRIPT, DROP_ZONE = ("base.css", "drop.css"), "drop.js", "drop.html"
+SHARED_STYLES, DROP_ZONE = ("base.css", "drop.css"), "drop.html"
 """Colours and controls, and the zone that takes a picture."""
 ACCEPTED = "image/*,.heic,.heif,.avif,.tif,.tiff,.bmp"
 """What a browser's file dialog shows; the server decides by the bytes."""
 
 
-def render_parts(package: str, *, sources: str, data: Mapping[str, object]) -> str:
-    """Return a package's `page.html` with its `page.css` and `page.js` behind the shared ones, and its data.
+def render_parts(
+    page_name: str, *, sources: str, data: Mapping[str, object], styles: Sequence[str] = ("page.css",)
+) -> str:
+    """Return a folder's `page.html` with its styles behind the shared ones, its modules as one script, and its data.
 
     Args:
-        package: Name of the package that has the parts.
+        page_name: Name of the folder below `app/web` that has the parts.
         sources: Directives of the content security policy for what the page loads and calls.
         data: What the script shows.
+        styles: Files of the folder.
     """
-    own, shared = files(package), files("seedance_mcp.app.web")
-    style = "".join(_read(*part) for part in (*((shared, name) for name in SHARED_STYLES), (own, "page.css")))
-    script = _read(shared, SHARED_SCRIPT) + _read(own, "page.js")
+    shared = files(ROOT)
+    own = shared.joinpath(page_name)
+    style = "".join(
+        _read(*part) for part in (*((shared, name) for name in SHARED_STYLES), *((own, name) for name in styles))
+    )
+    script = join_modules(f"{page_name}/page.js")
     policy = (
         f"default-src 'none'; {sources}; base-uri 'none'; form-action 'none'; "
         f"style-src {_name_hash(style)}; script-src {_name_hash(script)}"

@@ -77,7 +77,7 @@ def build_routes(pictures: SlotPictures, *, profile: str, bodies_max: int = BODI
         if slot is None:
             return PlainTextResponse(UNKNOWN, 404, _headers())
         data = {"state": slot.state, "expires_at": slot.until, "profile": profile, "hosted": True}
-        html = render_parts("seedance_mcp.app.web.picker", sources=SOURCES, data=data)
+        html = render_parts("picker", sources=SOURCES, data=data)
         return HTMLResponse(html, 410 if slot.state == "expired" else 200, _headers())
 
     async def take(request: Request) -> Response:

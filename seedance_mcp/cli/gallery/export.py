@@ -4,7 +4,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from seedance_mcp.app.web.gallery.data import build_show
+from seedance_mcp.app.web.gallery.data import Viewer, build_show
 from seedance_mcp.app.web.gallery.page import render_page
 from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.errors import ConfigError
@@ -40,7 +40,7 @@ async def export_gallery(settings: Settings, folder: Path) -> Path:
     try:
         _check_folder(folder, page)
         media.mkdir(parents=True, exist_ok=True)
-        text = render_page(await build_show(settings, locate=locate, live=False))
+        text = render_page(await build_show(settings, Viewer(locate=locate, live=False)))
         _write_whole(page, lambda partial: partial.write_text(text, encoding="utf-8"))
     except OSError as exc:
         raise ConfigError(f"{folder} cannot be written: {exc.strerror or exc}.", "Name another folder.") from exc

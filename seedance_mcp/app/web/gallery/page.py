@@ -5,8 +5,9 @@ from collections.abc import Mapping
 from seedance_mcp.app.web.parts import render_parts
 
 SOURCES = "img-src 'self' data: blob: file:; media-src 'self' file:; connect-src 'self'"
+STYLES = ("page.css", "money.css", "card.css", "viewer.css")
 
 
 def render_page(show: Mapping[str, object]) -> str:
     """Return the whole page."""
-    return render_parts("seedance_mcp.app.web.gallery", sources=SOURCES, data=show)
+    return render_parts("gallery", sources=SOURCES, data=show, styles=STYLES)

@@ -9,7 +9,7 @@ import anyio.to_thread
 import uvicorn
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse, Response
+from starlette.responses import FileResponse, HTMLResponse, JSONResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp
 
@@ -17,7 +17,10 @@ from seedance_mcp.adapters.media.received import ReceivedPictures
 from seedance_mcp.adapters.media.videos import find_media_type
 from seedance_mcp.app.opening import open_ledger
 from seedance_mcp.app.web.door import build_config
-from seedance_mcp.app.web.gallery.data import build_show, find_media
+from seedance_mcp.app.web.gallery.balances import show_balances
+from seedance_mcp.app.web.gallery.changes import ShowReader, stream_changes
+from seedance_mcp.app.web.gallery.data import Viewer, build_show
+from seedance_mcp.app.web.gallery.media import find_media
 from seedance_mcp.app.web.gallery.page import render_page
 from seedance_mcp.app.web.guard import build_guard
 from seedance_mcp.app.web.receiving import (
@@ -30,20 +33,37 @@ from seedance_mcp.app.web.receiving import (
 from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.errors import LedgerError
 from seedance_mcp.core.image_names import UPLOAD_ID_BYTES
+from seedance_mcp.core.next_steps import TOOL_WORDS, Words
 from seedance_mcp.core.records import Job
 
 
-def build_app(settings: Settings, *, origin: str, token: str) -> ASGIApp:
-    """Return the gallery as an application; every path of it begins with the token."""
+def build_app(settings: Settings, *, origin: str, token: str, words: Words = TOOL_WORDS) -> ASGIApp:
+    """Return the gallery as an application; every path of it begins with the token.
+
+    Args:
+        settings: Whose ledger.
+        origin: Scheme, host and port that it is served on.
+        token: First segment of every path.
+        words: The words of next steps.
+    """
 
     def locate(job: Job, kind: str, _: Path) -> str:
         return f"media/{job.job_id}/{kind}"
 
+    reader = ShowReader(settings, partial(build_show, settings, Viewer(locate=locate, live=True, words=words)))
+
     async def page(_: Request) -> Response:
-        return HTMLResponse(render_page(await build_show(settings, locate=locate, live=True)))
+        return HTMLResponse(render_page(await reader.read()))
 
     async def data(_: Request) -> Response:
-        return JSONResponse(await build_show(settings, locate=locate, live=True))
+        return JSONResponse(await reader.read())
+
+    async def events(request: Request) -> Response:
+        changes = stream_changes(reader, request.query_params.get("version", ""))
+        return StreamingResponse(changes, media_type="text/event-stream")
+
+    async def balances(_: Request) -> Response:
+        return JSONResponse(await show_balances(settings))
 
     async def media(request: Request) -> Response:
         async with open_ledger(settings) as ledger:
@@ -68,6 +88,8 @@ def build_app(settings: Settings, *, origin: str, token: str) -> ASGIApp:
         routes=[
             Route("/", page),
             Route("/data.json", data),
+            Route("/events", events),
+            Route("/balances.json", balances),
             Route("/media/{job_id}/{kind}", media),
             Route("/pictures", take, methods=["PUT", "POST"]),
         ],
@@ -78,7 +100,7 @@ def build_app(settings: Settings, *, origin: str, token: str) -> ASGIApp:
     return app
 
 
-def serve_gallery(settings: Settings, door: socket.socket, *, origin: str, token: str) -> None:
+def serve_gallery(settings: Settings, door: socket.socket, *, origin: str, token: str, words: Words) -> None:
     """Serve until Ctrl-C."""
-    app = build_app(settings, origin=origin, token=token)
+    app = build_app(settings, origin=origin, token=token, words=words)
     uvicorn.Server(build_config(app)).run(sockets=[door])

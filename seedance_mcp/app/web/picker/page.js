@@ -1,25 +1,37 @@
-const page = JSON.parse(document.getElementById("data").textContent), part = (id) => document.getElementById(id);
+// The page for a picture: takes one over its link, until the link expires.
+import { byId, setText } from "../dom.js";
+import { openDropZone } from "../drop.js";
+
 const EXPIRED = "This link has expired. Ask your assistant for a new one.";
+
+/** @type {{ state: string, expires_at: number, profile: string, hosted?: boolean }} */
+const link = JSON.parse(byId("data").textContent || "");
+const expires = new Date(link.expires_at * 1000);
+
 function finish() {
-  part("title").textContent = document.title = "The picture is here";
-  part("lead").textContent = "Tell your assistant that it is there. You can close this page.";
-  part("expiry").hidden = true;
+  document.title = "The picture is here";
+  setText(byId("title"), document.title);
+  setText(byId("lead"), "Tell your assistant that it is there. You can close this page.");
+  byId("expiry").hidden = true;
 }
+/** @param {{ width: number, height: number, changes: string[] }} received */
 function describe({ width, height, changes }) {
   finish();
   return [`${width} × ${height} pixels`, ...changes].join(" · ");
 }
 const zone = openDropZone({ address: location.href, area: document.documentElement, tell: describe, once: true });
-if (page.hosted) part("place").textContent = "this server";
-part("profile").hidden = page.profile === "live";
-part("profile").textContent = page.profile === "sandbox" ? "sandbox, play money" : page.profile;
-const expires = new Date(page.expires_at * 1000);
-part("expiry").textContent = `This link takes one picture, until ${expires.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" })}.`;
 function expire() {
-  if (["sending", "done"].includes(part("drop").dataset.state)) return;
+  if (["sending", "done"].includes(byId("drop").dataset.state ?? "")) return;
   zone.close(EXPIRED);
-  part("expiry").hidden = true;
+  byId("expiry").hidden = true;
 }
-if (page.state === "filled") { finish(); zone.done(""); }
-else if (page.state === "expired") expire();
-else setTimeout(expire, Math.max(0, expires - Date.now()));
+if (link.hosted) setText(byId("place"), "this server");
+byId("profile").hidden = link.profile === "live";
+setText(byId("profile"), link.profile === "sandbox" ? "sandbox, play money" : link.profile);
+const until = expires.toLocaleTimeString([], { hour: "2-digit", minute: "2-digit" });
+setText(byId("expiry"), `This link takes one picture, until ${until}.`);
+if (link.state === "filled") {
+  finish();
+  zone.done("");
+} else if (link.state === "expired") expire();
+else setTimeout(expire, Math.max(0, expires.getTime() - Date.now()));

@@ -57,7 +57,7 @@ def build_app(
             return PlainTextResponse(UNKNOWN, 404)
         state = link.find_state(now())
         data = {"state": state, "expires_at": link.expires_at, "profile": profile}
-        html = render_parts("seedance_mcp.app.web.picker", sources=SOURCES, data=data)
+        html = render_parts("picker", sources=SOURCES, data=data)
         return HTMLResponse(html, 410 if state == "expired" else 200)
 
     async def take(request: Request) -> Response:

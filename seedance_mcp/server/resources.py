@@ -1,4 +1,4 @@
-"""Resources: a job as JSON with change notifications, and a saved video's bytes."""
+"""Resources: a job as JSON with change notifications, a saved video's bytes, and the picture that it is made of."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -19,6 +19,7 @@ from seedance_mcp.server.call_context import State, find_runtime
 
 JOB_PREFIX = "seedance://jobs/"
 VIDEO_PREFIX = "seedance://videos"
+PICTURE_PREFIX = "seedance://pictures"
 VIDEO_BYTES_MAX = 8 * 1024 * 1024
 """Largest video in a message. A larger one is refused with the path of its file: hosts fail on long messages."""
 
@@ -61,6 +62,23 @@ async def read_video(job_id: str, ctx: Context) -> bytes:
     raise ResourceError(f"The video has {size} bytes, more than {VIDEO_BYTES_MAX}. {place}")
 
 
+async def read_picture(job_id: str, ctx: Context) -> bytes:
+    """Return a small JPEG of the picture that a video is made of."""
+    runtime = find_runtime(ctx)
+    try:
+        job = await (await runtime.services()).jobs.find(job_id)
+        settings = await runtime.settings()
+    except SeedanceError as exc:
+        raise ResourceError(f"{exc.code}: {exc}") from exc
+    from seedance_mcp.adapters.media.thumbnails import find_frame, read_thumbnail  # loaded by now
+
+    frame = None if job is None else find_frame(job.arguments.get("image"), settings.videos_dir)
+    small = None if frame is None else await read_thumbnail(frame)
+    if small is None:
+        raise ResourceNotFoundError(f"No picture of job {quote_text(job_id, 80)} is kept here.")
+    return small
+
+
 async def name_video_type(ctx: ServerRequestContext[Any, Any], call_next: CallNext) -> HandlerResult:
     """Set the media type of the video that was read; the template can name only one for all."""
     result = await call_next(ctx)
@@ -80,9 +98,12 @@ async def _name_type(content: dict[str, Any], ctx: ServerRequestContext[Any, Any
 
 
 def add_resources(server: MCPServer[State]) -> None:
-    """Add both templates."""
+    """Add the templates."""
     server.resource(f"{JOB_PREFIX}{{job_id}}", name="job", title="Job", mime_type="application/json")(read_job)
     server.resource(f"{VIDEO_PREFIX}/{{job_id}}", name="video", title="Video", mime_type="video/mp4")(read_video)
+    server.resource(f"{PICTURE_PREFIX}/{{job_id}}", name="picture", title="Picture", mime_type="image/jpeg")(
+        read_picture
+    )
 
 
 def make_publisher(bus: SubscriptionBus, start: Callable[..., object]) -> Callable[[str], None]:

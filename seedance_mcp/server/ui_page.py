@@ -10,8 +10,9 @@ Source: SEP-1865, revision 2026-01-26.
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from importlib.resources import files
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
 
 import anyio.to_thread
@@ -23,6 +24,9 @@ from pydantic import Field
 
 from seedance_mcp.core.errors import ConfigError
 
+if TYPE_CHECKING:
+    from seedance_mcp.config.profiles import Profile
+
 EXTENSION = "io.modelcontextprotocol/ui"
 MIME_TYPE = "text/html;profile=mcp-app"
 PAGE_URI = "ui://seedance/clip"
@@ -32,16 +36,29 @@ CLIP_ORIGIN = "https://*.public.blob.vercel-storage.com"
 """Origin of the studio's videos and posters. Source: contract, section 8."""
 
 
-class Page(Resource):
-    """The page as a resource. The origins that it may load depend on settings, which are read on a request."""
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What the owner's settings say about the page.
 
-    find_origins: Callable[[], list[str]] = Field(exclude=True, repr=False)
+    Attributes:
+        origins: Where it may load videos and posters from.
+        play_money: True if the money is a sandbox's.
+    """
+
+    origins: list[str]
+    play_money: bool
+
+
+class Page(Resource):
+    """The page as a resource. What it may load and whose money it shows depend on settings, read on a request."""
+
+    find_surroundings: Callable[[], "Surroundings"] = Field(exclude=True, repr=False)
 
     async def read(self) -> str:
         """Return the page, and set the origins that it may load in `meta`."""
-        html, origins = await anyio.to_thread.run_sync(lambda: (_read_page(), self.find_origins()))
-        self.meta = {"ui": {"csp": {"resourceDomains": origins}, "prefersBorder": True}}
-        return html
+        html, shown = await anyio.to_thread.run_sync(lambda: (_read_page(), self.find_surroundings()))
+        self.meta = {"ui": {"csp": {"resourceDomains": shown.origins}, "prefersBorder": True}}
+        return html.replace("@@MONEY@@", "play" if shown.play_money else "real", 1)
 
 
 class Apps(Extension):
@@ -61,7 +78,7 @@ class Apps(Extension):
             title="Clip",
             mime_type=MIME_TYPE,
             meta={"ui": {"prefersBorder": True}},
-            find_origins=lambda: find_origins(environ, public_url),
+            find_surroundings=lambda: find_surroundings(environ, public_url),
         )
 
     def resources(self) -> Sequence[ResourceBinding]:
@@ -69,19 +86,25 @@ class Apps(Extension):
         return (ResourceBinding(resource=self._page),)
 
 
-def find_origins(environ: Mapping[str, str], public_url: str | None = None) -> list[str]:
-    """Return the origins of videos: a hosted server's own, and the studio's; the live one's if settings are invalid."""
-    own = urlsplit(public_url or "")
-    return [f"{own.scheme}://{own.netloc}"] * (public_url is not None) + _find_studio_origins(environ)
+def find_surroundings(environ: Mapping[str, str], public_url: str | None = None) -> Surroundings:
+    """Return what the page may load and whose money it shows; the live studio's if settings are invalid.
 
-
-def _find_studio_origins(environ: Mapping[str, str]) -> list[str]:
+    Args:
+        environ: The environment of the settings.
+        public_url: Where a hosted server has its videos.
+    """
     from seedance_mcp.config.settings import read_settings  # no start waits for it
 
+    own = urlsplit(public_url or "")
+    origins = [f"{own.scheme}://{own.netloc}"] if public_url is not None else []
     try:
         profile = read_settings(environ, blocking=True).profile
     except ConfigError:  # the first call reports the problem
-        return [CLIP_ORIGIN]
+        return Surroundings([*origins, CLIP_ORIGIN], play_money=False)
+    return Surroundings([*origins, *_list_studio_origins(profile)], play_money=profile.pins.play_money)
+
+
+def _list_studio_origins(profile: "Profile") -> list[str]:
     if profile.name == "live":
         return [CLIP_ORIGIN]
     studio = urlsplit(profile.studio_url)

@@ -7,7 +7,7 @@ import re
 import socket
 import time
 from collections.abc import AsyncGenerator, Generator
-from datetime import date
+from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -103,7 +103,7 @@ def test_it_shows_videos_money_and_what_is_open(client: TestClient) -> None:
 
 def test_sums_are_by_day_month_and_model(client: TestClient) -> None:
     money = client.get("/t0ken/data.json").json()["money"]
-    today = date.today().isoformat()
+    today = datetime.now().astimezone().date().isoformat()
     sums = {"micro_usdc": 640_000, "videos": 2, "models": {"seedance-fast": 640_000}}
     assert (len(money["days"]), money["days"][-1]) == (30, {"name": today, **sums})
     assert (len(money["months"]), money["months"][-1]) == (12, {"name": today[:7], **sums})

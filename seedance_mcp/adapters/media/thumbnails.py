@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from contextlib import suppress
 from pathlib import Path
@@ -16,6 +17,8 @@ from seedance_mcp.core.errors import ImageError
 FRAMES_FOLDER = "frames"
 """Folder beside the videos, with small copies of their source pictures."""
 THUMBNAIL_BYTES_MAX = 64 * 1024
+
+_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 async def save_thumbnail(data: bytes, folder: Path, name: str) -> Path:
@@ -57,6 +60,11 @@ async def shrink_image(image: Image) -> bytes | None:
 def name_frame(sha256: str, videos_dir: Path) -> Path:
     """Return the path of the small JPEG of a picture; it may not exist."""
     return videos_dir / FRAMES_FOLDER / f"{sha256}.jpg"
+
+
+def find_frame(sha256: object, videos_dir: Path) -> Path | None:
+    """Return the path of the small JPEG of a picture; None if a job's argument is no hash of a picture."""
+    return name_frame(sha256, videos_dir) if isinstance(sha256, str) and _SHA256.fullmatch(sha256) else None
 
 
 async def _save_small(data: bytes, folder: Path, name: str, what: str) -> Path:

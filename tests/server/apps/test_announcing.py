@@ -8,7 +8,7 @@ from mcp.client.extension import ClientExtension, advertise
 from mcp.server.apps import APP_MIME_TYPE, EXTENSION_ID
 
 from seedance_mcp.server import build_server
-from seedance_mcp.server.ui_page import find_origins
+from seedance_mcp.server.ui_page import find_surroundings
 from tests.server.apps.conftest import PAGE_URI, Apps
 
 pytestmark = pytest.mark.browser
@@ -80,4 +80,7 @@ async def test_page_names_the_origins_of_the_owners_videos(name: str, mode: Mode
 
 def test_page_of_a_hosted_server_may_load_the_servers_own_videos() -> None:
     settings = {"SEEDANCE_PROFILE": "sandbox", "SEEDANCE_STUDIO_URL": "http://127.0.0.1:8402"}
-    assert find_origins(settings, "https://team.test:8443/seedance") == ["https://team.test:8443", "http://127.0.0.1:*"]
+    assert find_surroundings(settings, "https://team.test:8443/seedance").origins == [
+        "https://team.test:8443",
+        "http://127.0.0.1:*",
+    ]

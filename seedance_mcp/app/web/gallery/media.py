@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
-from seedance_mcp.adapters.media.thumbnails import name_frame
+from seedance_mcp.adapters.media.thumbnails import find_frame
 from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.records import Job
 
 FRAMES = {"first": "image", "last": "last_image"}
 """The pictures that a video begins and ends with, and the arguments that name them by their hash."""
 KINDS = ("clip", "poster", *FRAMES)
-
-_SHA256 = re.compile("[0-9a-f]{64}")
 
 
 def find_media(job: Job, settings: Settings, kind: str) -> Path | None:
@@ -34,9 +31,7 @@ def find_all_media(job: Job, settings: Settings, root: Path) -> dict[str, Path |
 
 def _find(job: Job, videos_dir: Path, root: Path, kind: str) -> Path | None:
     if kind in FRAMES:
-        sha256 = job.arguments.get(FRAMES[kind])
-        known = isinstance(sha256, str) and _SHA256.fullmatch(sha256)
-        named = name_frame(str(sha256), videos_dir) if known else None
+        named = find_frame(job.arguments.get(FRAMES[kind]), videos_dir)
     else:
         named = job.file if kind == "clip" else job.thumbnail if kind == "poster" else None
     if named is None:

@@ -143,9 +143,9 @@ async def test_templates_are_listed_and_unknown_job_is_not_found(mode: Mode) -> 
     async with Client(build_server({**settings, "SEEDANCE_WALLET_KEY": "11" * 32}), mode=mode) as client:
         templates = (await client.list_resource_templates()).resource_templates
         assert {template.uri_template for template in templates} == {
-            "seedance://jobs/{job_id}", "seedance://videos/{job_id}",
+            "seedance://jobs/{job_id}", "seedance://pictures/{job_id}", "seedance://videos/{job_id}",
         }  # fmt: skip
-        for uri in ("seedance://jobs/nope", "seedance://videos/nope"):
+        for uri in ("seedance://jobs/nope", "seedance://pictures/nope", "seedance://videos/nope"):
             with pytest.raises(MCPError) as caught:
                 await client.read_resource(uri)
             assert caught.value.error.code == -32602

@@ -21,7 +21,7 @@ def gallery(
     open_page: Annotated[bool, typer.Option("--open/--no-open", help="Open it in the browser.")] = True,
     sandbox: Sandbox = False,
 ) -> None:
-    """Show videos, spending and pending payments on a local page. Needs neither a key nor a network."""
+    """Show videos, spending and pending payments on a local page. Needs no key."""
     settings = read_settings(read_environ(sandbox))
     if export is not None:
         from seedance_mcp.cli.gallery.export import export_gallery

@@ -36,7 +36,7 @@ async def test_official_bridge_accepts_every_message_of_the_page(browser: Any, a
         browser, app_environ(job_seconds=5), context={"theme": "dark"}, host=build_host(), apart=True
     ) as screen:
         await screen.call("quote_price", **REQUEST)
-        await screen.page.get_by_role("button", name="Make it for $0.32").click()
+        await screen.page.get_by_role("button", name="Make it for $0.33").click()
         await screen.see("Asked")
         await screen.call("animate_image", **REQUEST, wait_seconds=4)
         await screen.see("Finished")

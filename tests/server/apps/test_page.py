@@ -8,7 +8,7 @@ import anyio
 import pytest
 
 from seedance_mcp.sandbox import EXAMPLE_IMAGE
-from tests.server.apps.conftest import DESKTOP, PHONE, MakeEnviron, Screen, open_screen
+from tests.server.apps.conftest import DESKTOP, PHONE, SHOW_SECONDS, MakeEnviron, Screen, open_screen
 
 pytestmark = pytest.mark.browser
 
@@ -53,7 +53,7 @@ async def test_quote_shows_price_limits_and_rails(
         ground = await screen.page.locator("html").evaluate("(node) => getComputedStyle(node).backgroundColor")
         wide = await screen.is_too_wide()
         await screen.browser_page.screenshot(path=tmp_path / "quote.png")
-    for words in ("$0.32", PROMPT, "4 s", "480p", "Sandbox USDC", "Sandbox dollars", "$4.99 left today", "play money"):
+    for words in ("$0.32", PROMPT, "4 s", "480p", "Sandbox USDC", "Sandbox dollars", "$4.99 left today"):
         assert words in read, words
     assert ground == ("rgb(255, 255, 255)" if theme == "light" else "rgb(31, 30, 28)")
     assert not wide
@@ -76,14 +76,54 @@ async def test_system_sets_the_colour_scheme_until_the_host_does(browser: Any, a
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("rail", "most"), [("x402", "0.32"), ("mpp", "0.34")])
+async def test_play_money_is_marked_on_every_view(browser: Any, app_environ: MakeEnviron) -> None:
+    settings = {"SEEDANCE_MAX_PRICE_PER_VIDEO": "0.40"}
+    async with open_screen(browser, app_environ(settings=settings)) as screen:
+        mark = screen.page.get_by_text("Sandbox: play money")
+        assert await mark.is_visible(), "before any result"
+        calls: tuple[tuple[str, dict[str, Any], str], ...] = (
+            ("quote_price", REQUEST, "Within your limits"),
+            ("animate_image", {**REQUEST, "duration": 15}, "Nothing was paid"),
+            ("list_jobs", {}, "0 videos"),
+        )
+        for tool, arguments, words in calls:
+            await screen.call(tool, **arguments)
+            await screen.see(words)
+            assert await mark.is_visible(), tool
+
+
+@pytest.mark.slow
+async def test_price_is_what_leaves_the_wallet(browser: Any, app_environ: MakeEnviron) -> None:
+    async with open_screen(browser, app_environ()) as screen:
+        await screen.call("quote_price", **REQUEST)
+        await screen.page.get_by_role("button", name="Make it for $0.33").wait_for()
+        read = await screen.read()
+    assert "$0.33" in read
+    assert "$0.32 the video" in read
+    assert "$0.01 to host the picture, once" in read
+
+
+@pytest.mark.slow
+async def test_picture_is_shown_while_the_video_is_made(browser: Any, app_environ: MakeEnviron) -> None:
+    async with open_screen(browser, app_environ(job_seconds=20)) as screen:
+        job = (await screen.call("animate_image", **REQUEST, wait_seconds=4))["structuredContent"]
+        picture = screen.page.get_by_role("img", name="The picture that the video is made of")
+        await picture.wait_for(timeout=SHOW_SECONDS * 1000)
+        width = await picture.evaluate("(image) => image.decode().then(() => image.naturalWidth)")
+    assert job["status"] in ("pending", "loading")
+    assert width == 512
+    assert ("resources/read", {"uri": f"seedance://pictures/{job['job_id']}"}) in screen.calls
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("rail", "label", "most"), [("x402", "$0.32", "0.32"), ("mpp", "at most $0.34", "0.34")])
 async def test_button_sends_a_message_and_buys_nothing(
-    browser: Any, app_environ: MakeEnviron, rail: str, most: str
+    browser: Any, app_environ: MakeEnviron, rail: str, label: str, most: str
 ) -> None:
     async with open_screen(browser, app_environ(rails=(rail,))) as screen:
         await screen.client.call_tool("upload_image", {"image": str(EXAMPLE_IMAGE)})
         await screen.call("quote_price", **REQUEST)
-        await screen.page.get_by_role("button", name="Make it for $0.32").click()
+        await screen.page.get_by_role("button", name=f"Make it for {label}").click()
         await screen.see("Asked")
         messages = await screen.heard("ui/message")
     assert len(messages) == 1
@@ -119,7 +159,8 @@ async def test_running_job_leads_to_a_video_from_the_studio(browser: Any, app_en
         sizes = await screen.heard("ui/notifications/size-changed")
         await screen.page.get_by_role("link", name="receipt").click()
         links = await screen.heard("ui/open-link")
-    assert {(method, params["name"]) for method, params in screen.calls} <= {("tools/call", "get_job")}
+    called = {(method, params.get("name")) for method, params in screen.calls}
+    assert called <= {("tools/call", "get_job"), ("resources/read", None)}
     assert "$0.32 paid" in read
     assert "Saved as" in read
     assert source.startswith("http://127.0.0.1:")
@@ -269,4 +310,4 @@ async def test_closed_page_stops_polling_and_answers_the_host(browser: Any, app_
     assert [(answer["id"], answer.get("result"), answer.get("error", {}).get("code")) for answer in answers] == [
         ("a", {}, None), ("b", {}, None), ("c", None, -32601),
     ]  # fmt: skip
-    assert screen.calls == []
+    assert [method for method, _ in screen.calls if method == "tools/call"] == []

@@ -44,7 +44,7 @@ async def test_what_a_caller_bought_is_unknown_to_another(
         quote, status = await host.call("quote_price", **call), await host.call("wallet_status")
 
         assert await fail_to_get(host, job_id) == await fail_to_get(host, "unknown-job")
-        for uri in ("seedance://jobs", "seedance://videos"):
+        for uri in ("seedance://jobs", "seedance://pictures", "seedance://videos"):
             assert await fail_to_read(host, uri, job_id) == await fail_to_read(host, uri, "unknown-job")
         assert (await host.call("list_jobs"))["jobs"] == []
     assert (again["job_id"], again["price_usd"]) == (job_id, "0.00")

@@ -100,21 +100,21 @@ async def stream_changes(reader: ShowReader, version: str) -> AsyncGenerator[str
 
 def find_change(before: Show | None, show: Show) -> dict[str, object]:
     """Return what a page must be told that shows an earlier reading, or an unknown one."""
-    old, new = _list_clips(before), _list_clips(show)
+    old, new = _list_videos(before), _list_videos(show)
     head, known = ({name: one for name, one in (each or {}).items() if name != "clips"} for each in (show, before))
     passing = ("version", "made_at")
     is_same = all(head[name] == known.get(name) for name in head if name not in passing)
     return {
         "version": show["version"],
         "show": None if is_same else head,
-        "clips": [clip for job_id, clip in new.items() if clip != old.get(job_id)],
+        "clips": [video for job_id, video in new.items() if video != old.get(job_id)],
         "gone": [job_id for job_id in old if job_id not in new],
     }
 
 
-def _list_clips(show: Show | None) -> dict[str, dict[str, object]]:
-    clips = cast("list[dict[str, object]]", [] if show is None else show["clips"])
-    return {str(clip["job_id"]): clip for clip in clips}
+def _list_videos(show: Show | None) -> dict[str, dict[str, object]]:
+    videos = cast("list[dict[str, object]]", [] if show is None else show["clips"])
+    return {str(video["job_id"]): video for video in videos}
 
 
 def _write_event(name: str, data: object) -> str:

@@ -47,6 +47,21 @@ def build_app(settings: Settings, *, origin: str, token: str, words: Words = TOO
         words: The words of next steps.
     """
 
+    async def unreadable(_: Request, exc: Exception) -> Response:
+        return PlainTextResponse(str(exc), 503)
+
+    app = Starlette(
+        routes=[*_list_show_routes(settings, words), *_list_file_routes(settings)],
+        middleware=build_guard(origin=origin, token=token),
+        exception_handlers={LedgerError: unreadable, RefusedUploadError: answer_refused},
+    )
+    app.router.redirect_slashes = False
+    return app
+
+
+def _list_show_routes(settings: Settings, words: Words) -> list[Route]:
+    """Return the page, and what it asks for to stay up to date."""
+
     def locate(job: Job, kind: str, _: Path) -> str:
         return f"media/{job.job_id}/{kind}"
 
@@ -65,6 +80,18 @@ def build_app(settings: Settings, *, origin: str, token: str, words: Words = TOO
     async def balances(_: Request) -> Response:
         return JSONResponse(await show_balances(settings))
 
+    return [
+        Route("/", page),
+        Route("/data.json", data),
+        Route("/events", events),
+        Route("/balances.json", balances),
+    ]
+
+
+def _list_file_routes(settings: Settings) -> list[Route]:
+    """Return what sends saved files and takes pictures."""
+    received = ReceivedPictures(settings.pictures_dir, settings.videos_dir)
+
     async def media(request: Request) -> Response:
         async with open_ledger(settings) as ledger:
             job = await ledger.find_job(request.path_params["job_id"])
@@ -74,30 +101,12 @@ def build_app(settings: Settings, *, origin: str, token: str, words: Words = TOO
             return PlainTextResponse("There is no such file.", 404)
         return FileResponse(file, media_type=find_media_type(file) if kind == "clip" else None)
 
-    received = ReceivedPictures(settings.pictures_dir, settings.videos_dir)
-
     async def take(request: Request) -> Response:
         upload_id = secrets.token_hex(UPLOAD_ID_BYTES)
         image = await receive_picture(request, partial(received.store, upload_id))
         return answer_received(await describe_received(image, upload_id))
 
-    async def unreadable(_: Request, exc: Exception) -> Response:
-        return PlainTextResponse(str(exc), 503)
-
-    app = Starlette(
-        routes=[
-            Route("/", page),
-            Route("/data.json", data),
-            Route("/events", events),
-            Route("/balances.json", balances),
-            Route("/media/{job_id}/{kind}", media),
-            Route("/pictures", take, methods=["PUT", "POST"]),
-        ],
-        middleware=build_guard(origin=origin, token=token),
-        exception_handlers={LedgerError: unreadable, RefusedUploadError: answer_refused},
-    )
-    app.router.redirect_slashes = False
-    return app
+    return [Route("/media/{job_id}/{kind}", media), Route("/pictures", take, methods=["PUT", "POST"])]
 
 
 def serve_gallery(settings: Settings, door: socket.socket, *, origin: str, token: str, words: Words) -> None:

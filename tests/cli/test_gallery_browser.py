@@ -294,7 +294,7 @@ async def test_large_view_is_led_by_the_keyboard(browser: Any, url: str) -> None
             assert (await title.inner_text()).strip() == prompt
         await keys.press("Escape")
         assert not await seen.page.get_by_role("dialog").is_visible()
-        assert await seen.page.evaluate("document.activeElement.ariaLabel") == "Open: Petals fall"
+        await until(lambda: seen.page.evaluate("document.activeElement.ariaLabel === 'Open: Petals fall'"))
 
 
 async def test_large_view_gives_what_a_person_needs(browser: Any, house: House) -> None:

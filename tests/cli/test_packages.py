@@ -12,9 +12,10 @@ from importlib.util import module_from_spec, spec_from_loader
 from pathlib import Path
 from types import ModuleType
 from typing import cast
-from urllib.parse import parse_qs, unquote, urlsplit
+from urllib.parse import parse_qs, urlsplit
 
 import jsonschema
+import pytest
 
 from seedance_mcp import __version__
 from seedance_mcp.config.settings import SETTINGS, read_settings
@@ -49,14 +50,31 @@ def test_the_registry_file_fits_the_package() -> None:
     assert f"<!-- mcp-name: {server['name']} -->" in (ROOT / "README.md").read_text()
 
 
-def test_the_links_are_the_generated_ones_and_hold_no_key() -> None:
-    page = (ROOT / "docs" / "connect.md").read_text()
-    assert load_script("draw_links").update(page) == page
-    cursor, code = cast("list[str]", re.findall(r"`((?:cursor|vscode):[^`]+)`", page))
+def test_generated_parts_of_pages_are_up_to_date() -> None:
+    script = load_script("draw_links")
+    for page in script.PAGES:
+        assert script.update(page.read_text(), page) == page.read_text(), page
+    for name, words in script.BUTTONS.items():
+        assert (script.IMAGES / f"{name}.svg").read_text() == script.draw_button(words)
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/connect.md"])
+def test_one_click_links_start_the_installed_command_without_a_key(page: str) -> None:
+    cursor, code = cast(
+        "list[str]",
+        re.findall(r"\((https://(?:cursor\.com|vscode\.dev)/[^)]+)\)", (ROOT / page).read_text()),
+    )
     config = json.loads(base64.b64decode(parse_qs(urlsplit(cursor).query)["config"][0]))
-    server = json.loads(unquote(urlsplit(code).query))
-    assert config == {name: server[name] for name in ("command", "args", "env")}
-    assert config["env"] == {"SEEDANCE_PROFILE": "sandbox"}
+    assert config == json.loads(parse_qs(urlsplit(code).query)["config"][0])
+    assert config == {"command": "seedance-mcp", "args": [], "env": {"SEEDANCE_PROFILE": "sandbox"}}
+
+
+def test_a_release_puts_the_name_into_the_install_commands(monkeypatch: pytest.MonkeyPatch) -> None:
+    script = load_script("draw_links")
+    assert 'uv tool install ".[sandbox]"' in script.draw_install()
+    monkeypatch.setattr(script, "RELEASED_ON_INDEX", True)
+    assert f'pipx install "{script.NAME}[sandbox]"' in script.draw_install()
+    assert "latest release" in script.draw_bundle()
 
 
 def test_the_bundle_has_the_sources_and_asks_for_the_key_as_a_secret(tmp_path: Path) -> None:

@@ -33,8 +33,11 @@ NOT_RUN: dict[tuple[str, str], str] = {
     **{("docs/hosted.md", command): "one of the ten commands" for command in read_commands(TEN_COMMANDS)},
     ("README.md", "scripts/demo"): "sets up .venv by downloading; tests/integration runs the demo itself",
     ("README.md", "scripts/test"): "is what runs this test",
-    ("README.md", "pip install '.[sandbox]'"): "changes the environment that the tests run in",
-    ("docs/index.md", "pip install '.[sandbox]'"): "changes the environment that the tests run in",
+    **{
+        (page, f'{tool} install ".[sandbox]"'): "installs a program"
+        for page in ("README.md", "docs/index.md")
+        for tool in ("uv tool", "pipx")
+    },
     ("docs/mcp.md", "SEEDANCETEST_HOSTS=1 python -m pytest tests/compat"): "downloads foreign clients; they are tests",
     ("docs/hosted.md", "seedance-mcp callers add ada --max-per-day 5.00 --max-total 50.00 --max-open 3"): (
         "needs a database; tests/cli/test_callers.py runs it"

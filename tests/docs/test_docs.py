@@ -5,17 +5,21 @@ import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from mcp import Client, StdioServerParameters
 
 from seedance_mcp.cli.commands import COMMANDS
-from seedance_mcp.config.settings import SETTINGS
 from seedance_mcp.server import build_server
+from tests.payments.test_hostile_mpp_offers import HOSTILE as HOSTILE_MPP
 from tests.payments.test_hostile_offers import HOSTILE
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
+LINES_MAX = 250
+MOVING_PICTURE = ROOT / "docs" / "images" / "demo.webp"
+MOVING_PICTURE_BYTES_MAX = 1_500_000
 
 
 def section(title: str) -> str:
@@ -28,23 +32,23 @@ def first_column(text: str) -> list[str]:
     return re.findall(r"^\| `([^`]+)` \|", text, re.MULTILINE)
 
 
-def test_readme_lists_exactly_the_settings() -> None:
-    assert first_column(section("Settings")) == [f"SEEDANCE_{name}" for name in SETTINGS]
+def test_readme_fits_its_bounds_and_names_real_commands() -> None:
+    shown = {name.split()[1] for name in first_column(section("Command line")) if len(name.split()) > 1}
+    assert shown <= set(COMMANDS)
+    assert len(README.splitlines()) <= LINES_MAX
+    assert MOVING_PICTURE.stat().st_size <= MOVING_PICTURE_BYTES_MAX
 
 
-async def test_readme_lists_exactly_the_tools_and_arguments() -> None:
+def test_contents_of_readme_lead_to_its_sections() -> None:
+    contents = README.split("**Contents**:", 1)[1].split("\n\n", 1)[0]
+    anchors = [title.lower().replace(" ", "-") for title in re.findall(r"^## (.+)$", README, re.MULTILINE)]
+    assert re.findall(r"\(#([a-z-]+)\)", contents) == anchors
+
+
+async def test_readme_lists_exactly_the_tools() -> None:
     async with Client(build_server({})) as client:
         tools = (await client.list_tools()).tools
     assert set(first_column(section("Tools"))) == {tool.name for tool in tools}
-    described = set(re.findall(r"`([a-z_0-9]+)`", section("Tools")))
-    for tool in tools:
-        assert set(tool.input_schema["properties"]) - {"job_id"} <= described, tool.name
-        assert set((tool.output_schema or {})["properties"]) & {"file", "receipt", "upload_id"} <= described
-
-
-def test_readme_lists_exactly_the_commands() -> None:
-    shown = {name.split()[1] for name in first_column(section("Command line")) if len(name.split()) > 1}
-    assert shown == set(COMMANDS)
 
 
 def test_readme_names_existing_scripts_and_ci_runs_tests() -> None:
@@ -76,9 +80,11 @@ async def test_example_file_works_when_pasted(tmp_path: Path, make_picture: Call
     assert (upload.structured_content or {})["price_usd"] == "0.01"
 
 
-def test_safety_page_lists_every_hostile_offer() -> None:
-    text = (ROOT / "docs/safety.md").read_text().split("<!-- hostile -->", 1)[1].split("<!-- /hostile -->", 1)[0]
-    assert first_column(text) == [row.name for row in HOSTILE]
+@pytest.mark.parametrize(("mark", "rows"), [("hostile", HOSTILE), ("hostile-mpp", HOSTILE_MPP)])
+def test_reference_lists_every_hostile_offer(mark: str, rows: list[Any]) -> None:
+    page = (ROOT / "docs/reference/hostile-offers.md").read_text()
+    text = page.split(f"<!-- {mark} -->", 1)[1].split(f"<!-- /{mark} -->", 1)[0]
+    assert first_column(text) == [row.name for row in rows]
 
 
 def test_safety_page_names_existing_tests() -> None:

@@ -36,6 +36,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "upload": Entry("video_commands:upload", "Host a picture at the studio ($0.01); `animate` does it too."),
         "get": Entry("video_commands:get", "Read a job, wait for it, and save its video."),
         "jobs": Entry("video_commands:jobs", "List your latest jobs."),
+        "export": Entry("animation:export", "Write a saved video as a GIF or WebP animation."),
         "gallery": Entry("gallery.command:gallery", "Show videos, spending and payments on a local page."),
         "prune": Entry("prune:prune", "Delete saved videos and pictures that are old."),
     },

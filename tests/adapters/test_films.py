@@ -6,11 +6,12 @@ import sys
 from collections.abc import Generator
 from fractions import Fraction
 from pathlib import Path
+from typing import Any
 
 import pytest
 from PIL import Image
 
-from seedance_mcp.adapters.media.films import extract_last_frame, film_support, join_videos
+from seedance_mcp.adapters.media.films import export_animation, extract_last_frame, film_support, join_videos
 from seedance_mcp.core.errors import FilmError
 from tests.films import SIZE, measure_distance, watch, write_video
 
@@ -190,3 +191,50 @@ async def test_wrong_arguments_are_refused(shots: int, titles: int, fade: float)
 
 def test_support_is_found_without_loading_it() -> None:
     assert film_support()
+
+
+@pytest.mark.parametrize("kind", ["gif", "webp"])
+async def test_animation_is_as_long_as_its_video_and_smaller(tmp_path: Path, kind: str) -> None:
+    shot = write_video(tmp_path / "shot.mp4", colours="rgb", size=(160, 90))
+
+    drawn = await export_animation(shot, tmp_path / f"shot.{kind}", width_max=80, frames_per_second=12)
+
+    assert (drawn.width, drawn.height, drawn.size_bytes) == (80, 45, (tmp_path / f"shot.{kind}").stat().st_size)
+    with Image.open(tmp_path / f"shot.{kind}") as picture:
+        animation: Any = picture
+        assert (animation.format, animation.info["loop"]) == (kind.upper() if kind == "gif" else "WEBP", 0)
+        lengths, colours = list[int](), list[tuple[int, ...]]()
+        for index in range(animation.n_frames):
+            animation.seek(index)
+            colours.append(animation.convert("RGB").getpixel((40, 30)))
+            lengths.append(animation.info["duration"])
+        assert sum(lengths) == 3000
+    assert [max(range(3), key=colours[at].__getitem__) for at in (0, len(colours) // 2, -1)] == [0, 1, 2]
+
+
+async def test_animation_keeps_to_the_size_that_is_asked_for(tmp_path: Path) -> None:
+    shot = write_video(tmp_path / "shot.mp4", colours="rgb", size=(320, 180), sound=None)
+    large = await export_animation(shot, tmp_path / "large.gif", width_max=320)
+
+    small = await export_animation(shot, tmp_path / "small.gif", width_max=320, bytes_max=large.size_bytes * 2 // 3)
+
+    assert (tmp_path / "small.gif").stat().st_size == small.size_bytes <= large.size_bytes * 2 // 3
+    assert small.frames < large.frames
+    with pytest.raises(FilmError, match="too many frames for a file of that size"):
+        await export_animation(shot, tmp_path / "none.gif", bytes_max=1_000)
+    assert list_folder(tmp_path) == {"shot.mp4", "large.gif", "small.gif"}
+
+
+async def test_animation_that_finds_no_room_leaves_no_part(tmp_path: Path) -> None:
+    shot = write_video(tmp_path / "shot.mp4", colours="r", sound=None)
+
+    with limit_file_bytes(500), pytest.raises(FilmError, match=r"shot\.gif cannot be saved in .*: File too large"):
+        await export_animation(shot, tmp_path / "shot.gif")
+
+    assert list_folder(tmp_path) == {"shot.mp4"}
+
+
+@pytest.mark.parametrize(("name", "width"), [("a.png", 1), ("gif", 1), ("a.gif", 0)])
+async def test_wrong_animation_is_refused(name: str, width: int) -> None:
+    with pytest.raises(ValueError, match="pixels"):
+        await export_animation(Path("a.mp4"), Path(name), width_max=width)

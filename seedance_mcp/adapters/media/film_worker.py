@@ -18,6 +18,7 @@ from pathlib import Path
 import av.logging
 
 from seedance_mcp.adapters.media.bounds import Result, limit_memory, limit_seconds, take_stdout
+from seedance_mcp.adapters.media.film_drawing import draw_animation
 from seedance_mcp.adapters.media.film_joining import join_shots
 from seedance_mcp.adapters.media.film_reading import RefusedError
 from seedance_mcp.adapters.media.film_stills import read_last_frame
@@ -40,7 +41,19 @@ def last_frame(header: Header) -> Result:
     return {}, read_last_frame(Path(header["file"]))
 
 
-OPERATIONS: dict[str, Callable[[Header], Result]] = {"join": join, "last_frame": last_frame}
+def draw(header: Header) -> Result:
+    """Draw an animation of a video."""
+    drawn = draw_animation(
+        Path(header["file"]),
+        Path(header["output"]),
+        width_max=header["width_max"],
+        rate=Fraction(header["rate"]),
+        bytes_max=header["bytes_max"],
+    )
+    return drawn, b""
+
+
+OPERATIONS: dict[str, Callable[[Header], Result]] = {"join": join, "last_frame": last_frame, "draw": draw}
 """What may be asked for."""
 
 
@@ -56,7 +69,7 @@ def answer(header: Header) -> Result:
 
 
 def _end_with_parent() -> None:
-    """End this process when its stdin ends: nobody waits for the answer any more."""
+    """End this process when its stdin ends: no one waits for the answer any more."""
     sys.stdin.buffer.read(1)
     os._exit(0)
 

@@ -32,6 +32,10 @@ PROCESSES_MAX = 2
 """Most films that are made at a time; each uses all cores."""
 JOIN_SECONDS_MAX = 3600
 FRAME_SECONDS_MAX = 300
+ANIMATION_BYTES_MAX = 8 * 1024 * 1024
+"""Default size: mail, chats and web pages take it."""
+ANIMATION_WIDTH, ANIMATION_RATE = 480, 12
+ANIMATION_SUFFIXES = (".gif", ".webp")
 
 _WORKER = "seedance_mcp.adapters.media.film_worker"
 _places = RunVar[anyio.CapacityLimiter]("film_places")
@@ -44,6 +48,7 @@ _REFUSALS = {
     "long": "is too long",
     "missing": "cannot be read",
     "memory": "takes too much memory",
+    "size": "has too many frames for a file of that size",
 }
 """What is wrong with a video, by the process's refusal."""
 
@@ -62,6 +67,16 @@ class JoinedFilm:
     height: int
     reencoded: bool
     has_sound: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DrawnAnimation:
+    """An animation on disk."""
+
+    width: int
+    height: int
+    frames: int
+    size_bytes: int
 
 
 def film_support() -> bool:
@@ -121,10 +136,50 @@ async def join_videos(
     )
 
 
+async def export_animation(
+    video: Path,
+    output: Path,
+    *,
+    width_max: int = ANIMATION_WIDTH,
+    frames_per_second: int = ANIMATION_RATE,
+    bytes_max: int = ANIMATION_BYTES_MAX,
+) -> DrawnAnimation:
+    """Draw a video as an animation without sound; a file at `output` is replaced.
+
+    Where it would be larger than `bytes_max`, it is drawn again with fewer frames and pixels.
+
+    Args:
+        video: The video or film.
+        output: A path that ends with `.gif` or `.webp`.
+        width_max: Width in pixels, if the video is wider.
+        frames_per_second: At most those of the video.
+        bytes_max: Largest size of the file.
+
+    Raises:
+        FilmError: The video cannot be used, or the file cannot be saved; no partial file remains.
+        InternalError: The process cannot be started.
+        ValueError: Another ending, or a number that is not positive.
+    """
+    if output.suffix.lower() not in ANIMATION_SUFFIXES or min(width_max, frames_per_second, bytes_max) < 1:
+        raise ValueError(f"{output.name}, {width_max} pixels, {frames_per_second} frames, {bytes_max} bytes")
+    request = {
+        "operation": "draw",
+        "file": _resolve(video),
+        "width_max": width_max,
+        "rate": frames_per_second,
+        "bytes_max": bytes_max,
+    }
+    found = await _write(request, [video], output)
+    width, height = found["size"]
+    return DrawnAnimation(
+        width=int(width), height=int(height), frames=int(found["frames"]), size_bytes=int(found["size_bytes"])
+    )
+
+
 async def _write(request: Header, files: list[Path], output: Path) -> Header:
     """Run a request that writes a file, and give the complete file its name."""
     output = Path(_resolve(output))
-    partial = output.with_name(f".{output.name[:40]}.{secrets.token_hex(4)}.part")
+    partial = output.with_name(f".{output.stem[:40]}.{secrets.token_hex(4)}{output.suffix.lower()}.part")
     try:
         await anyio.Path(partial.parent).mkdir(parents=True, exist_ok=True)
         found, _ = await _run({**request, "output": str(partial)}, files, seconds_max=JOIN_SECONDS_MAX)
@@ -161,7 +216,7 @@ async def _run(request: Header, files: list[Path], *, seconds_max: float) -> tup
         shot = found.get("shot")
         which = files[int(shot)].name if shot is not None else files[0].name if len(files) == 1 else "A video"
         what = f"{_REFUSALS.get(str(refusal), _REFUSALS['unreadable'])}{f': {detail}' if detail else ''}"
-        raise FilmError(f"{which} {what}.")
+        raise FilmError(f"{which} {what}.", "Allow a larger file." if refusal == "size" else "")
     return found, data
 
 

@@ -13,7 +13,8 @@ export function makeCard(clip, open) {
   card.dataset.job = clip.job_id;
   const stage = make("button", "stage");
   stage.type = "button";
-  stage.setAttribute("aria-label", `Open: ${clip.prompt || clip.job_id}`);
+  const state = clip.video ? "" : `, ${nameState(clip)}`;
+  stage.setAttribute("aria-label", `Open: ${clip.prompt || clip.job_id}${state}`);
   stage.addEventListener("click", () => open(clip));
   stage.append(...makeStage(clip));
   const text = make("div", "text", make("p", "prompt", clip.prompt || "(no prompt)"));

@@ -1,5 +1,7 @@
 """Rendering of videos: a slow zoom into the uploaded picture, which dissolves into the last frame if there is one.
 
+A mark on every frame says that it is the sandbox's.
+
 A video starts with the whole first picture and ends with the whole last one, so that a video that starts from the last
 frame of another continues it.
 
@@ -31,6 +33,8 @@ from av.video.frame import VideoFrame
 from av.video.reformatter import ColorRange, Colorspace
 from av.video.stream import VideoStream
 from PIL import Image, ImageOps
+
+from seedance_mcp.sandbox.mark import mark_frame
 
 FRAMES_PER_SECOND = 24
 DURATION_SECONDS_MAX = 15
@@ -281,12 +285,12 @@ def _compose_frames(
     """
     last = duration_seconds * frame_rate - 1
     stride = max(1, min(3, duration_seconds - 1))
-    before = after = _compose_planes(sources, size, 0.0)
+    before = after = mark_frame(_compose_planes(sources, size, 0.0))
     for index in range(last + 1):
         step = index % stride
         if step == 0:
             before = after
-            after = _compose_planes(sources, size, min(last, index + stride) / last)
+            after = mark_frame(_compose_planes(sources, size, min(last, index + stride) / last))
         frame = VideoFrame(size[0], size[1], "yuv420p")
         for plane, here, there in zip(frame.planes, before, after, strict=True):
             seen = here if step == 0 else Image.blend(here, there, step / stride)

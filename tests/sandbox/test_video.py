@@ -9,6 +9,7 @@ import pytest
 from PIL import Image
 
 from seedance_mcp.sandbox import EXAMPLE_IMAGE
+from seedance_mcp.sandbox.mark import find_place
 from seedance_mcp.sandbox.video import (
     ENCODINGS,
     THUMBNAIL_BYTES_MAX,
@@ -107,6 +108,19 @@ def test_video_ends_with_the_whole_last_picture() -> None:
     rendered = render_video([draw_image(colour="red"), sail], SMALL)
 
     assert measure_distance(whole, read_frame(rendered.video, last=True)) < 4
+
+
+def test_every_frame_has_the_same_mark_at_the_same_place() -> None:
+    rendered = render_video([draw_image(colour="red"), draw_image(colour="blue")], SMALL)
+    left, top = find_place(180)
+    with av.open(io.BytesIO(rendered.video), "r") as container:
+        frames: list[Any] = list(container.decode(video=0))
+    marks: list[Image.Image] = [frame.to_image().crop((left, top, left + 40, top + 12)) for frame in frames]
+
+    assert max(measure_distance(marks[0], mark) for mark in marks) < 12  # red and blue are more than 100 apart
+    levels = [mark.convert("L").tobytes() for mark in marks]
+    assert max(min(one) for one in levels) < 80
+    assert min(max(one) for one in levels) > 150
 
 
 def test_each_encoding_differs_from_the_others() -> None:

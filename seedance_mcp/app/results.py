@@ -141,10 +141,14 @@ class WalletResult(TypedDict):
     balances: list[BalanceResult]
     max_price_per_video_usd: str
     max_per_day_usd: str
+    max_per_week_usd: str | None
+    max_per_month_usd: str | None
     max_total_usd: str | None
     ask_above_usd: str | None
     unlimited: list[str]
     spent_24h_usd: str
+    spent_7d_usd: str
+    spent_30d_usd: str
     spent_total_usd: str
     left_today_usd: str
     unfinished_payments: list[UnfinishedResult]

@@ -9,6 +9,7 @@ from seedance_mcp.core.next_steps import NextStep, OwnerDo, OwnerOnly, join_step
 if TYPE_CHECKING:  # these load with the first call
     from seedance_mcp.core.error_base import SeedanceError
     from seedance_mcp.core.limits import Cap, Limits
+    from seedance_mcp.core.records import Payment
     from seedance_mcp.payments.wallet_status import WalletStatus
 from seedance_mcp.app.rendering import format_amount, write_time
 from seedance_mcp.app.results import BalanceResult, UnfinishedResult, WalletResult
@@ -40,28 +41,33 @@ def show_wallet(status: "WalletStatus", *, problem: NextStep | None = None) -> W
         ],
         max_price_per_video_usd=format_usdc(limits.max_price_per_video_micro_usdc),
         max_per_day_usd=format_usdc(limits.max_per_day_micro_usdc),
+        max_per_week_usd=format_amount(limits.max_per_week_micro_usdc),
+        max_per_month_usd=format_amount(limits.max_per_month_micro_usdc),
         max_total_usd=format_amount(limits.max_total_micro_usdc),
         ask_above_usd=format_amount(limits.ask_above_micro_usdc),
         unlimited=list(limits.unlimited),
         spent_24h_usd=format_usdc(status.spend.last_day_micro_usdc),
+        spent_7d_usd=format_usdc(status.spend.last_week_micro_usdc),
+        spent_30d_usd=format_usdc(status.spend.last_month_micro_usdc),
         spent_total_usd=format_usdc(status.spend.total_micro_usdc),
         left_today_usd=format_usdc(status.day_left_micro_usdc),
-        unfinished_payments=[
-            UnfinishedResult(
-                payment_id=payment.id,
-                purpose=payment.purpose,
-                state=payment.state,
-                amount_usd=format_usdc(payment.amount_micro_usdc),
-                fee_usd=format_usdc(payment.fee_micro_usdc),
-                held_until=write_time(payment.hold_until),
-            )
-            for payment in status.unfinished
-        ],
+        unfinished_payments=[_show_unfinished(payment) for payment in status.unfinished],
         caps=[describe_cap(cap) for cap in status.caps],
         more_unfinished=status.more_unfinished,
         held_usd=format_usdc(status.held_micro_usdc),
         frozen_since=None if status.freeze is None else status.freeze.since,
         next_step=_find_wallet_step(status, problem),
+    )
+
+
+def _show_unfinished(payment: "Payment") -> UnfinishedResult:
+    return UnfinishedResult(
+        payment_id=payment.id,
+        purpose=payment.purpose,
+        state=payment.state,
+        amount_usd=format_usdc(payment.amount_micro_usdc),
+        fee_usd=format_usdc(payment.fee_micro_usdc),
+        held_until=write_time(payment.hold_until),
     )
 
 

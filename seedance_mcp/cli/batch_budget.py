@@ -91,8 +91,8 @@ class Means:
         return True
 
 
-async def read_remaining_budgets(settings: Settings) -> list[tuple[int, str]]:
-    """Read what is left of each budget, in micro-USDC, with its name.
+async def read_remaining_budgets(settings: Settings) -> list[policy.RemainingBudget]:
+    """Read what is left of each budget.
 
     Raises:
         LedgerError: The ledger cannot be read.
@@ -110,7 +110,7 @@ async def find_fit(settings: Settings, shots: "Sequence[Shot]", quotes: "Sequenc
     Raises:
         LedgerError: The ledger cannot be read.
     """
-    remaining, budget = min(await read_remaining_budgets(settings))
+    remaining, budget, _ = min(await read_remaining_budgets(settings))
     begun = [number for number, quote in enumerate(quotes) if quote.stage == "begun"]
     judged = [
         quote if _may_cost(shot, quote) else replace(quote, cost=None)

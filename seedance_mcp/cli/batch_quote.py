@@ -16,6 +16,7 @@ from seedance_mcp.core.errors import BudgetExceededError, ConfigError, Insuffici
 from seedance_mcp.core.limits import Cost, WalletBalances
 from seedance_mcp.core.money import format_usdc
 from seedance_mcp.generation.quotes import Quote
+from seedance_mcp.payments.policy import RemainingBudget
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,7 +75,7 @@ async def add_up_quotes(quotes: Sequence[Quote], settings: Settings) -> BatchQuo
     fitting, _ = choose(
         quotes,
         allowed,
-        fits=Means(remaining_micro_usdc=min(remaining_budgets)[0], wallet_balances=wallet_balances).take,
+        fits=Means(remaining_micro_usdc=min(remaining_budgets).micro_usdc, wallet_balances=wallet_balances).take,
     )
     covered, _ = choose(quotes, counted, fits=Means(wallet_balances=wallet_balances).take)
     problem = next((quote.wallet_problem for quote in quotes if quote.wallet_problem is not None), None)
@@ -83,7 +84,7 @@ async def add_up_quotes(quotes: Sequence[Quote], settings: Settings) -> BatchQuo
         cost=add_up(needs),
         purchases=sum(need.cost.total_micro_usdc > 0 for need in needs),
         unpriced=sum(quote.cost is None for quote in quotes),
-        limits=tuple(_hold_against(quotes, counted, remaining, name) for remaining, name in remaining_budgets),
+        limits=tuple(_hold_against(quotes, counted, one) for one in remaining_budgets),
         wallet_balances=wallet_balances,
         wallet_rows=len(covered) if problem is None and wallet_balances.balances else None,
         wallet_problem=problem,
@@ -92,9 +93,9 @@ async def add_up_quotes(quotes: Sequence[Quote], settings: Settings) -> BatchQuo
     )
 
 
-def _hold_against(quotes: Sequence[Quote], sequence: Sequence[int], remaining: int, name: str) -> LimitFit:
-    rows, _ = choose(quotes, sequence, fits=Means(remaining_micro_usdc=remaining).take)
-    return LimitFit(name=name, left_micro_usdc=remaining, rows=len(rows))
+def _hold_against(quotes: Sequence[Quote], sequence: Sequence[int], budget: RemainingBudget) -> LimitFit:
+    rows, _ = choose(quotes, sequence, fits=Means(remaining_micro_usdc=budget.micro_usdc).take)
+    return LimitFit(name=budget.name, left_micro_usdc=budget.micro_usdc, rows=len(rows))
 
 
 def _is_refused(quote: Quote) -> bool:

@@ -17,6 +17,10 @@ CHEAPER = NextStep("A shorter video, a lower resolution or seedance-fast costs l
 
 DAY_SECONDS = 24 * 3600
 """Length of the window of the daily limit."""
+WEEK_SECONDS = 7 * DAY_SECONDS
+"""Length of the window of the weekly limit."""
+MONTH_SECONDS = 30 * DAY_SECONDS
+"""Length of the window of the monthly limit."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +30,8 @@ class Limits:
     Attributes:
         max_price_per_video_micro_usdc: Cap on one generation.
         max_per_day_micro_usdc: Cap on all payments in any 24 hours.
+        max_per_week_micro_usdc: Cap on all payments in any 7 days, or None.
+        max_per_month_micro_usdc: Cap on all payments in any 30 days, or None.
         max_total_micro_usdc: Cap on all payments of this ledger, or None.
         ask_above_micro_usdc: Price above which a person must approve a generation, or None.
         rails: Allowed rails, preferred first.
@@ -39,6 +45,8 @@ class Limits:
 
     max_price_per_video_micro_usdc: int = 1_500_000
     max_per_day_micro_usdc: int = 5_000_000
+    max_per_week_micro_usdc: int | None = None
+    max_per_month_micro_usdc: int | None = None
     max_total_micro_usdc: int | None = None
     ask_above_micro_usdc: int | None = None
     rails: tuple[Rail, ...] = ("x402", "mpp")
@@ -51,6 +59,8 @@ class Limits:
     def unlimited(self) -> tuple[str, ...]:
         """Return the names of the limits that are not set."""
         unset = {
+            "MAX_PER_WEEK": self.max_per_week_micro_usdc is None,
+            "MAX_PER_MONTH": self.max_per_month_micro_usdc is None,
             "MAX_TOTAL": self.max_total_micro_usdc is None,
             "ASK_ABOVE": self.ask_above_micro_usdc is None,
             "RECIPIENTS": not self.recipients,
@@ -138,11 +148,15 @@ class Spend:
 
     Attributes:
         last_day_micro_usdc: In the last 24 hours.
+        last_week_micro_usdc: In the last 7 days.
+        last_month_micro_usdc: In the last 30 days.
         total_micro_usdc: In all.
         is_private: True if they include payments of others, so that no text for the caller may name what is left.
     """
 
     last_day_micro_usdc: int = 0
+    last_week_micro_usdc: int = 0
+    last_month_micro_usdc: int = 0
     total_micro_usdc: int = 0
     is_private: bool = False
 
@@ -151,6 +165,8 @@ class Spend:
         return replace(
             self,
             last_day_micro_usdc=self.last_day_micro_usdc + amount_micro_usdc,
+            last_week_micro_usdc=self.last_week_micro_usdc + amount_micro_usdc,
+            last_month_micro_usdc=self.last_month_micro_usdc + amount_micro_usdc,
             total_micro_usdc=self.total_micro_usdc + amount_micro_usdc,
         )
 

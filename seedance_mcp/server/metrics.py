@@ -21,6 +21,7 @@ from seedance_mcp.adapters.ledger.figures import LedgerFigures
 from seedance_mcp.app.hosted import HostedRuntime
 from seedance_mcp.core.error_base import SeedanceError
 from seedance_mcp.core.webhooks import Outcome
+from seedance_mcp.payments import policy
 from seedance_mcp.payments.wallet_status import WalletStatus
 from seedance_mcp.server.tool import ERROR_KEY
 
@@ -182,10 +183,9 @@ def _show_wallet(wallet: WalletStatus) -> Iterable[Metric]:
         if one.amount_micro_usdc is not None
     }
     yield _gauge("seedance_wallet_balance_micro_usdc", "What the wallet holds", balances, "rail", "network", "token")
-    left = {("max_per_day",): float(wallet.day_left_micro_usdc)}
-    total = wallet.limits.max_total_micro_usdc
-    if total is not None:
-        left[("max_total",)] = float(max(total - wallet.spend.total_micro_usdc, 0))
+    budgets = policy.find_remaining_budget(wallet.limits, wallet.spend)
+    left = {(one.setting.lower(),): float(one.micro_usdc) for one in budgets}
+    left[("max_per_day",)] = float(wallet.day_left_micro_usdc)
     yield _gauge("seedance_cap_left_micro_usdc", "What a cap of the wallet leaves", left, "cap")
 
 

@@ -140,6 +140,13 @@ def test_the_tempo_chains_advice_names_its_own_setting(customer: Person) -> None
             "$0.01 left of your budget for 24 hours (SEEDANCE_MAX_PER_DAY)",
             "raise SEEDANCE_MAX_TOTAL",
         ),
+        ({"MAX_PER_DAY": "50", "MAX_PER_WEEK": "20"}, "ok", "$8.42 left of your budget for 7 days", ""),
+        (
+            {"MAX_PER_DAY": "11.60", "MAX_PER_MONTH": "11.59"},
+            "note",
+            "$0.01 left of your budget for 30 days (SEEDANCE_MAX_PER_MONTH)",
+            "it frees by itself, or raise SEEDANCE_MAX_PER_MONTH",
+        ),
         (
             {"MAX_PER_DAY": "11.59", "MAX_TOTAL": "50"},
             "note",
@@ -163,7 +170,9 @@ def test_what_is_left_is_what_the_tightest_limit_leaves(
     told = person.run("doctor", "--sandbox", **environ).out
 
     assert budget["health"] == health
-    assert f"$11.58 in the last 24 hours, $11.58 in all; {left}" in told
+    week = ", $11.58 in 7 days" if "MAX_PER_WEEK" in limits else ""
+    month = ", $11.58 in 30 days" if "MAX_PER_MONTH" in limits else ""
+    assert f"$11.58 in the last 24 hours{week}{month}, $11.58 in all; {left}" in told
     assert advice in budget["advice"]
     assert bool(advice) == bool(budget["advice"])
 

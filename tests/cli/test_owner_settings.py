@@ -107,12 +107,15 @@ async def test_misspelt_limit_does_not_lose_a_paid_video(
 async def test_wallet_status_names_what_is_unlimited(studio_server: "Sandbox", funded_key: str, tmp_path: Path) -> None:
     async with open_host(studio_server, funded_key, tmp_path) as client:
         unset = facts(await client.call_tool("wallet_status", {}))["unlimited"]
-    limits = {"SEEDANCE_MAX_TOTAL": "9", "SEEDANCE_ASK_ABOVE": "1", "SEEDANCE_MODELS": "seedance-fast"}
+    budgets = {"SEEDANCE_MAX_PER_WEEK": "7", "SEEDANCE_MAX_PER_MONTH": "8", "SEEDANCE_MAX_TOTAL": "9"}
+    limits = {**budgets, "SEEDANCE_ASK_ABOVE": "1", "SEEDANCE_MODELS": "seedance-fast"}
     async with open_host(studio_server, funded_key, tmp_path, **limits) as client:
-        rest = facts(await client.call_tool("wallet_status", {}))["unlimited"]
+        status = facts(await client.call_tool("wallet_status", {}))
 
-    assert unset == ["SEEDANCE_MAX_TOTAL", "SEEDANCE_ASK_ABOVE", "SEEDANCE_RECIPIENTS", "SEEDANCE_MODELS"]
-    assert rest == ["SEEDANCE_RECIPIENTS"]
+    assert unset == [*budgets, "SEEDANCE_ASK_ABOVE", "SEEDANCE_RECIPIENTS", "SEEDANCE_MODELS"]
+    assert status["unlimited"] == ["SEEDANCE_RECIPIENTS"]
+    assert (status["max_per_week_usd"], status["max_per_month_usd"]) == ("7.00", "8.00")
+    assert (status["spent_7d_usd"], status["spent_30d_usd"], status["left_today_usd"]) == ("0.00", "0.00", "5.00")
 
 
 # ── the command line ─────────────────────────────────────────────────────────────────────────────────────────────────

@@ -43,10 +43,18 @@ LIMITS = st.builds(
     Limits,
     max_price_per_video_micro_usdc=AMOUNT,
     max_per_day_micro_usdc=AMOUNT,
+    max_per_week_micro_usdc=MAYBE,
+    max_per_month_micro_usdc=MAYBE,
     max_total_micro_usdc=MAYBE,
     ask_above_micro_usdc=MAYBE,
 )
-SPEND = st.builds(Spend, last_day_micro_usdc=AMOUNT, total_micro_usdc=AMOUNT)
+SPEND = st.builds(
+    Spend,
+    last_day_micro_usdc=AMOUNT,
+    last_week_micro_usdc=AMOUNT,
+    last_month_micro_usdc=AMOUNT,
+    total_micro_usdc=AMOUNT,
+)
 
 
 @given(price=AMOUNT, fee=AMOUNT, uploads=AMOUNT, limits=LIMITS, call=MAYBE, quote=MAYBE, spend=SPEND)
@@ -56,14 +64,17 @@ def test_a_price_that_passes_is_above_zero_and_within_every_cap_to_the_micro(
     approval = policy.agree_price(
         limits, max_price_micro_usdc=call, quoted_micro_usdc=quote, uploads_micro_usdc=uploads
     )
-    whole, total = price + fee + uploads, limits.max_total_micro_usdc
-    caps = [
-        whole <= limits.max_price_per_video_micro_usdc,
-        spend.last_day_micro_usdc + price + fee <= limits.max_per_day_micro_usdc,
+    whole = price + fee + uploads
+    budgets = [
+        (spend.last_day_micro_usdc, limits.max_per_day_micro_usdc),
+        (spend.last_week_micro_usdc, limits.max_per_week_micro_usdc),
+        (spend.last_month_micro_usdc, limits.max_per_month_micro_usdc),
+        (spend.total_micro_usdc, limits.max_total_micro_usdc),
     ]
+    caps = [whole <= limits.max_price_per_video_micro_usdc]
+    caps += [spent + price + fee <= most for spent, most in budgets if most is not None]
     caps += [whole <= bound for bound in (call, limits.ask_above_micro_usdc) if bound is not None]
     caps += [price <= quote] if quote is not None else []
-    caps += [spend.total_micro_usdc + price + fee <= total] if total is not None else []
     try:
         policy.check_price(price, limits, spend=spend, approval=approval, fee_micro_usdc=fee)
         passed = True
@@ -72,13 +83,15 @@ def test_a_price_that_passes_is_above_zero_and_within_every_cap_to_the_micro(
     assert passed == (price > 0 and all(caps))
 
 
-@pytest.mark.parametrize("bound", ["cap", "call", "quote", "day", "total"])
+@pytest.mark.parametrize("bound", ["cap", "call", "quote", "day", "week", "month", "total"])
 @given(amount=st.integers(min_value=2, max_value=10**9))
 def test_each_cap_allows_its_own_amount_and_not_one_micro_more(bound: str, amount: int) -> None:
     wide = 10**13
     limits = Limits(
         max_price_per_video_micro_usdc=amount if bound == "cap" else wide,
         max_per_day_micro_usdc=amount + 5 if bound == "day" else wide,
+        max_per_week_micro_usdc=amount + 6 if bound == "week" else None,
+        max_per_month_micro_usdc=amount + 8 if bound == "month" else None,
         max_total_micro_usdc=amount + 7 if bound == "total" else None,
     )
     approval = policy.agree_price(
@@ -86,13 +99,16 @@ def test_each_cap_allows_its_own_amount_and_not_one_micro_more(bound: str, amoun
         max_price_micro_usdc=amount if bound == "call" else None,
         quoted_micro_usdc=amount if bound == "quote" else None,
     )
-    spend = Spend(last_day_micro_usdc=5, total_micro_usdc=7)
+    spend = Spend(last_day_micro_usdc=5, last_week_micro_usdc=6, last_month_micro_usdc=8, total_micro_usdc=7)
     policy.check_price(amount, limits, spend=spend, approval=approval)
-    expected = BudgetExceededError if bound in ("day", "total") else PriceTooHighError
+    expected = BudgetExceededError if bound in ("day", "week", "month", "total") else PriceTooHighError
     with pytest.raises(expected) as caught:
         policy.check_price(amount + 1, limits, spend=spend, approval=approval)
     assert f"${format_usdc(amount + 1)}" in str(caught.value)
     assert f"${format_usdc(amount)}" in str(caught.value)
+    settings = {"day": "MAX_PER_DAY", "week": "MAX_PER_WEEK", "month": "MAX_PER_MONTH", "total": "MAX_TOTAL"}
+    if bound in settings:
+        assert str(caught.value).count("SEEDANCE_") == str(caught.value).count(f"SEEDANCE_{settings[bound]}") == 2
 
 
 @pytest.mark.parametrize("price", [0, -1, -(10**9)])
@@ -135,19 +151,26 @@ def test_the_error_of_a_high_price_says_what_to_do_about_it() -> None:
     assert "shorter" not in refuse(policy.UPLOAD_APPROVAL)
 
 
-@given(day=AMOUNT, total=MAYBE, spent=AMOUNT, ever=AMOUNT)
-def test_the_room_of_a_budget_is_never_below_zero(day: int, total: int | None, spent: int, ever: int) -> None:
-    limits = Limits(max_per_day_micro_usdc=day, max_total_micro_usdc=total)
-    remaining_budgets = policy.find_remaining_budget(limits, Spend(last_day_micro_usdc=spent, total_micro_usdc=ever))
-    assert [remaining for remaining, _ in remaining_budgets] == [max(0, day - spent)] + (
-        [] if total is None else [max(0, total - ever)]
-    )
+@given(limits=LIMITS, spend=SPEND)
+def test_what_is_left_of_a_budget_is_never_below_zero(limits: Limits, spend: Spend) -> None:
+    budgets = [
+        (limits.max_per_day_micro_usdc, spend.last_day_micro_usdc),
+        (limits.max_per_week_micro_usdc, spend.last_week_micro_usdc),
+        (limits.max_per_month_micro_usdc, spend.last_month_micro_usdc),
+        (limits.max_total_micro_usdc, spend.total_micro_usdc),
+    ]
+    assert [remaining.micro_usdc for remaining in policy.find_remaining_budget(limits, spend)] == [
+        max(0, most - spent) for most, spent in budgets if most is not None
+    ]
 
 
-@given(AMOUNT, AMOUNT, AMOUNT)
-def test_another_payment_counts_in_both_sums(day: int, total: int, amount: int) -> None:
-    after = Spend(last_day_micro_usdc=day, total_micro_usdc=total).plus(amount)
-    assert (after.last_day_micro_usdc, after.total_micro_usdc) == (day + amount, total + amount)
+@given(spend=SPEND, amount=AMOUNT)
+def test_another_payment_counts_in_every_sum(spend: Spend, amount: int) -> None:
+    after = spend.plus(amount)
+    assert after.last_day_micro_usdc == spend.last_day_micro_usdc + amount
+    assert after.last_week_micro_usdc == spend.last_week_micro_usdc + amount
+    assert after.last_month_micro_usdc == spend.last_month_micro_usdc + amount
+    assert after.total_micro_usdc == spend.total_micro_usdc + amount
 
 
 @given(lifetime=st.integers(min_value=30, max_value=3600), now=st.floats(min_value=0, max_value=10**11))

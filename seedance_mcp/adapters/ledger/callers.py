@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 
-from seedance_mcp.adapters.ledger import untracked, untracked_payments
 from seedance_mcp.adapters.ledger.driver import Row, Session
-from seedance_mcp.adapters.ledger.transaction import COUNTED, COUNTS, BudgetTransaction
+from seedance_mcp.adapters.ledger.spending import select_spend
+from seedance_mcp.adapters.ledger.transaction import BudgetTransaction
 from seedance_mcp.core.callers import NO_CAPS, CallerCaps, merge_caps
 from seedance_mcp.core.limits import DAY_SECONDS, BudgetCap, Cap, OpenCap, Spend
 
-WINDOWS = {"day": DAY_SECONDS, "week": 7 * DAY_SECONDS, "month": 30 * DAY_SECONDS}
-"""Lengths of the rolling windows. A calendar's day would allow twice the cap around midnight."""
 _WALLETS, _CALLERS = "wallet's", "caller's"
 
 
@@ -68,34 +66,21 @@ def _is_private(cap: Cap, viewpoint: Viewpoint) -> bool:
     return not viewpoint.sees_sums and cap.name.startswith(_WALLETS)
 
 
-async def sum_own(session: Session, caller: str, *, now: float) -> Spend:
-    """Sum the payments of one caller."""
-    row = await session.fetch_one("SELECT spent_micro_usdc FROM budgets WHERE scope = :caller", {"caller": caller})
-    total = 0 if row is None else int(row["spent_micro_usdc"])
-    return Spend(
-        last_day_micro_usdc=await _sum_since(session, caller, since=now - DAY_SECONDS, now=now),
-        total_micro_usdc=total + await _sum_reserved(session, caller, now=now),
-    )
-
-
 async def _read_caps(session: Session, row: Row, own: CallerCaps, now: float) -> list[Cap]:
     scope = str(row["scope"])
     whose = _CALLERS if scope else _WALLETS
-    chosen = asdict(own)
+    spend = await select_spend(session, scope, now=now) if own.limits_spending else Spend()
+    budgets = (
+        (own.max_per_day_micro_usdc, spend.last_day_micro_usdc, "budget per day"),
+        (own.max_per_week_micro_usdc, spend.last_week_micro_usdc, "budget per week"),
+        (own.max_per_month_micro_usdc, spend.last_month_micro_usdc, "budget per month"),
+        (own.max_total_micro_usdc, spend.total_micro_usdc, "total budget"),
+    )
     caps: list[Cap] = [
-        BudgetCap(
-            max_micro_usdc=chosen[f"max_per_{window}_micro_usdc"],
-            spent_micro_usdc=await _sum_since(session, scope, since=now - seconds, now=now),
-            name=f"{whose} budget per {window}",
-        )
-        for window, seconds in WINDOWS.items()
-        if chosen[f"max_per_{window}_micro_usdc"] is not None
+        BudgetCap(max_micro_usdc=most, spent_micro_usdc=spent, name=f"{whose} {name}")
+        for most, spent, name in budgets
+        if most is not None
     ]
-    if own.max_total_micro_usdc is not None:
-        spent = row["spent_micro_usdc"] + await _sum_reserved(session, scope, now=now)
-        caps.append(
-            BudgetCap(max_micro_usdc=own.max_total_micro_usdc, spent_micro_usdc=spent, name=f"{whose} total budget")
-        )
     if own.max_open is not None:
         open_purchases = await count_open(session, scope, now=now)
         caps.append(OpenCap(max_open=own.max_open, open=open_purchases, name=f"{whose} open purchases"))
@@ -118,33 +103,3 @@ async def count_open(session: Session, scope: str, *, now: float) -> int:
         {"scope": scope, "now": now, "since": now - OPEN_JOBLESS_SECONDS},
     )
     return 0 if row is None else int(row["open"])
-
-
-async def _sum_since(session: Session, scope: str, *, since: float, now: float) -> int:
-    """Sum what counts of a scope since a moment. What only the studio or a chain knows counts for the wallet alone."""
-    found = f"SELECT coalesce(sum({COUNTED}), 0) AS spent FROM payments WHERE created_at > :since AND {COUNTS}"  # noqa: S608 - ours
-    if scope:
-        query = f"{found} AND caller = :scope"
-    else:
-        untracked_sum = untracked.SUM.format(since=":since")
-        query = f"SELECT ({found}) + {untracked_sum} + {untracked_payments.SUM.format(since=':since')} AS spent"
-    return await _read_sum(session, query, scope=scope, since=since, now=now)
-
-
-async def _sum_reserved(session: Session, scope: str, *, now: float) -> int:
-    """Sum what the total on the budget's row does not have."""
-    mine = "caller = :scope" if scope else "1 = 1"
-    query = f"""SELECT coalesce(sum({COUNTED}), 0) AS spent FROM payments
-                WHERE state = 'reserved' AND hold_until > :now AND {mine}"""  # noqa: S608 - our own SQL
-    reserved = await _read_sum(session, query, scope=scope, now=now)
-    return reserved if scope else reserved + await _sum_untracked(session)
-
-
-async def _sum_untracked(session: Session) -> int:
-    sums = f"{untracked.SUM.format(since='0')} + {untracked_payments.SUM.format(since='0')}"
-    return await _read_sum(session, f"SELECT {sums} AS spent")
-
-
-async def _read_sum(session: Session, query: str, **parameters: object) -> int:
-    row = await session.fetch_one(query, parameters)
-    return 0 if row is None else int(row["spent"])

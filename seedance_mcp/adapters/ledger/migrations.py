@@ -244,6 +244,31 @@ def m017_objects(db: sqlite3.Connection) -> None:
     db.execute("ALTER TABLE jobs ADD COLUMN thumbnail_key TEXT")
 
 
+_ADD_TO_HOUR = """INSERT INTO spent_hours VALUES ('', CAST({row}.created_at AS INTEGER) / 3600, {amount})
+    ON CONFLICT (scope, hour) DO UPDATE SET spent_micro_usdc = spent_micro_usdc + excluded.spent_micro_usdc"""
+
+
+def m018_spent_hours(db: sqlite3.Connection) -> None:
+    """Add the cost of the payments of each hour, kept by triggers, so that no sum of a week or a month reads them."""
+    old, new = _COUNTED.format(row="old"), _COUNTED.format(row="new")
+    add, take = _ADD_TO_HOUR.format(row="new", amount=new), _ADD_TO_HOUR.format(row="old", amount=f"-{old}")
+    db.execute("""
+        CREATE TABLE spent_hours (
+            scope TEXT NOT NULL,
+            hour INTEGER NOT NULL,
+            spent_micro_usdc INTEGER NOT NULL,
+            PRIMARY KEY (scope, hour)
+        ) STRICT, WITHOUT ROWID""")
+    db.execute(f"""
+        INSERT INTO spent_hours SELECT '', CAST(created_at AS INTEGER) / 3600, sum({_COUNTED.format(row="payments")})
+        FROM payments GROUP BY 2""")  # noqa: S608 - our own words
+    db.execute(f"CREATE TRIGGER hours_insert AFTER INSERT ON payments WHEN {new} <> 0 BEGIN {add}; END")
+    db.execute(f"""
+        CREATE TRIGGER hours_update AFTER UPDATE ON payments WHEN {new} <> {old} OR new.created_at <> old.created_at
+        BEGIN {take}; {add}; END""")
+    db.execute(f"CREATE TRIGGER hours_delete AFTER DELETE ON payments WHEN {old} <> 0 BEGIN {take}; END")
+
+
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     m001_initial,
     m002_network_fees,
@@ -262,5 +287,6 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     m015_running_total,
     m016_callers,
     m017_objects,
+    m018_spent_hours,
 )
 """Append only: `PRAGMA user_version` counts how many a file has had."""

@@ -27,7 +27,7 @@ TABLES = (
     "payments", "jobs", "uploads", "sights", "freezes", "route_contracts", "recipients", "untracked_jobs", "readings",
     "untracked_payments", "chain_readings",
 )  # fmt: skip
-"""All tables of a SQLite ledger but its total, in the order in which they may be filled."""
+"""All tables of a SQLite ledger but its sums, in the order in which they may be filled."""
 _MUST_BE_EMPTY = (*TABLES, "callers", "reservations")
 _ROWS_READ_MAX = 1_000
 """How many rows are in memory at a time."""
@@ -40,6 +40,7 @@ _SUMS = """
            coalesce(sum(CASE WHEN state = 'settled' THEN amount_micro_usdc ELSE 0 END), 0) AS settled_micro_usdc,
            coalesce(sum(CASE WHEN state = 'refused' THEN chain_checked + 1 ELSE 0 END), 0) AS refused,
            (SELECT spent_micro_usdc FROM budgets WHERE scope = '') AS spent_micro_usdc,
+           (SELECT coalesce(sum(spent_micro_usdc), 0) FROM spent_hours) AS hours_micro_usdc,
            (SELECT count(*) FROM jobs) AS jobs, (SELECT count(*) FROM uploads) AS uploads FROM payments"""
 """What must be the same on both sides before a move is committed."""
 
@@ -184,11 +185,12 @@ def _clean(value: object) -> object:
 
 
 async def _count(connection: Connection) -> None:
-    """Set the total, and let new payments follow the highest number."""
+    """Set the sums, and let new payments follow the highest number."""
     await connection.execute(
         """UPDATE budgets SET spent_micro_usdc =
                (SELECT coalesce(sum(counted_micro_usdc(payments)), 0) FROM payments) WHERE scope = ''"""
     )
+    await connection.execute("SELECT fill_spent_hours()")
     await connection.execute(
         """SELECT setval(pg_get_serial_sequence('payments', 'id'), coalesce(max(id), 1), max(id) IS NOT NULL)
            FROM payments"""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 from typing import cast
 
-from seedance_mcp.adapters.ledger.callers import CallerTransaction, Viewpoint, count_open, select_caps, sum_own
+from seedance_mcp.adapters.ledger.callers import CallerTransaction, Viewpoint, count_open, select_caps
 from seedance_mcp.adapters.ledger.claims import ClaimQueries, check_claim
 from seedance_mcp.adapters.ledger.closings import ClosingQueries
 from seedance_mcp.adapters.ledger.deletion import DeletionQueries
@@ -27,6 +27,7 @@ from seedance_mcp.adapters.ledger.postgres_migrations import check_version
 from seedance_mcp.adapters.ledger.quotes import QuoteQueries
 from seedance_mcp.adapters.ledger.sessions import SessionQueries
 from seedance_mcp.adapters.ledger.slots import SlotQueries
+from seedance_mcp.adapters.ledger.spending import select_spend
 from seedance_mcp.adapters.ledger.tokens import TokenQueries
 from seedance_mcp.adapters.ledger.uploads import UploadQueries
 from seedance_mcp.adapters.ledger.webhooks import WebhookQueries
@@ -181,7 +182,7 @@ class PostgresLedger(
         if self._viewpoint.sees_sums:
             return await self.spend(now)
         async with self._driver.reading() as session:
-            return await sum_own(session, self._caller, now=now)
+            return await select_spend(session, self._caller, now=now)
 
     async def find_caps(self, now: float) -> tuple[Cap, ...]:
         """Return the caps in the database that bind this caller."""
@@ -192,7 +193,7 @@ class PostgresLedger(
         """Return what this caller has spent and holds, and its caps, as the owner sees them."""
         async with self._driver.reading() as session:
             return CallerUsage(
-                spend=await sum_own(session, self._caller, now=now),
+                spend=await select_spend(session, self._caller, now=now),
                 open=await count_open(session, self._caller, now=now),
                 caps=tuple(
                     cap

@@ -4,31 +4,15 @@ from __future__ import annotations
 
 import json
 
-from seedance_mcp.adapters.ledger import untracked, untracked_payments
 from seedance_mcp.adapters.ledger.driver import Session, bind_keys
 from seedance_mcp.adapters.ledger.freezes import find_freeze
 from seedance_mcp.adapters.ledger.rows import read_payment
+from seedance_mcp.adapters.ledger.spending import COUNTED, HOUR_SECONDS, select_spend
 from seedance_mcp.core.freezes import Freeze
-from seedance_mcp.core.limits import DAY_SECONDS, Cap, Spend
+from seedance_mcp.core.limits import Cap, Spend
 from seedance_mcp.core.records import Payment, WrongTotal
 from seedance_mcp.core.wire.offers import Offer
 from seedance_mcp.core.wire.responses import PaidRequest
-
-COUNTED = "fee_micro_usdc + CASE WHEN state = 'refused' AND chain_checked = 1 THEN 0 ELSE amount_micro_usdc END"
-"""What a payment adds to a sum: price and fee. A refusal that the chain confirmed still cost its fee."""
-COUNTS = "(state IN ('settled', 'signed', 'refused') OR (state = 'reserved' AND hold_until > :now))"
-"""Which payments count.
-
-A signed row counts until it is concluded, whatever the clock says; a refused one until the chain, or the owner, has
-said that it never moved: a studio may say no and settle all the same.
-"""
-_SPEND = f"""
-    SELECT (SELECT coalesce(sum({COUNTED}), 0) FROM payments WHERE created_at > :since AND {COUNTS})
-               + {untracked.SUM.format(since=":since")} + {untracked_payments.SUM.format(since=":since")} AS last_day,
-           (SELECT spent_micro_usdc FROM budgets WHERE scope = '')
-               + (SELECT coalesce(sum({COUNTED}), 0) FROM payments WHERE state = 'reserved' AND hold_until > :now)
-               + {untracked.SUM.format(since="0")} + {untracked_payments.SUM.format(since="0")} AS total"""  # noqa: S608 - constants
-"""The total is kept by triggers at a row's every change, but for reservations, which lapse by themselves."""
 
 
 class BudgetTransaction:
@@ -39,11 +23,8 @@ class BudgetTransaction:
         self._caller = caller
 
     async def spend(self, now: float) -> Spend:
-        """Sum the budget, in one statement. A job that the ledger has no payment for counts as its estimated price."""
-        row = await self._session.fetch_one(_SPEND, {"now": now, "since": now - DAY_SECONDS})
-        if row is None:
-            return Spend()
-        return Spend(last_day_micro_usdc=int(row["last_day"]), total_micro_usdc=int(row["total"]))
+        """Sum the wallet's budget."""
+        return await select_spend(self._session, now=now)
 
     async def find_caps(self, now: float) -> tuple[Cap, ...]:
         """Return the caps that the ledger itself keeps: none, where there is one caller."""
@@ -120,14 +101,23 @@ async def insert_recipient(session: Session, studio: str, network: str, address:
 
 
 async def select_wrong_totals(session: Session) -> list[WrongTotal]:
-    """Return each running total that is not the sum of its payments."""
+    """Return each running total, and each sum of an hour, that is not the sum of its payments."""
     rows = await session.fetch_all(
         f"""SELECT scope, spent_micro_usdc, (SELECT coalesce(sum({COUNTED}), 0) FROM payments
-                WHERE state <> 'reserved' AND (scope = '' OR caller = scope)) AS counted FROM budgets"""  # noqa: S608 - constants
+                WHERE state <> 'reserved' AND (scope = '' OR caller = scope)) AS counted FROM budgets
+            UNION ALL
+            SELECT scope, sum(spent_micro_usdc), sum(counted) FROM (
+                SELECT scope, spent_micro_usdc, (SELECT coalesce(sum({COUNTED}), 0) FROM payments
+                    WHERE state <> 'reserved' AND (scope = '' OR caller = scope)
+                    AND created_at >= hour * {HOUR_SECONDS} AND created_at < (hour + 1) * {HOUR_SECONDS}) AS counted
+                FROM spent_hours) AS hours
+            WHERE spent_micro_usdc <> counted GROUP BY scope"""  # noqa: S608 - constants
     )
     return [
         WrongTotal(
-            caller=row["scope"], recorded_micro_usdc=row["spent_micro_usdc"], counted_micro_usdc=int(row["counted"])
+            caller=row["scope"],
+            recorded_micro_usdc=int(row["spent_micro_usdc"]),
+            counted_micro_usdc=int(row["counted"]),
         )
         for row in rows
         if row["spent_micro_usdc"] != row["counted"]

@@ -11,9 +11,8 @@ from seedance_mcp.core.wire.jobs import Status
 from seedance_mcp.core.wire.json import Json
 from seedance_mcp.core.wire.responses import PaidRequest
 
-SUM = """(SELECT coalesce(sum(amount_micro_usdc), 0) FROM untracked_jobs WHERE created_at > {since}
-          AND NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.job_id = untracked_jobs.job_id))"""
-"""The estimated price of the jobs without a payment that were made since a moment."""
+UNPAID = "NOT EXISTS (SELECT 1 FROM jobs WHERE jobs.job_id = untracked_jobs.job_id)"
+"""Condition: no payment of the ledger made the job, so far."""
 
 
 async def insert_reading(

@@ -9,8 +9,6 @@ MATCH_SECONDS = 300
 """How far a payment's row, or a job, may be from its transfer in time: a credential lives no longer."""
 KNOWN_SECONDS = 3600
 """How long before the earliest transfer the rows begin that may explain it: no process has them all in memory."""
-SUM = "(SELECT coalesce(sum(amount_micro_usdc), 0) FROM untracked_payments WHERE created_at > {since})"
-"""What was paid since a moment by payments that only a chain knows."""
 
 
 async def insert_reading(

@@ -61,11 +61,15 @@ def check_settings(settings: Settings, sources: Mapping[str, str]) -> list[Findi
     studio = "a sandbox of its own" if settings.embedded else profile.studio_url
     day, video = limits.max_per_day_micro_usdc, limits.max_price_per_video_micro_usdc
     text = f"${format_usdc(video)} a video, ${format_usdc(day)} a day"
-    if limits.max_total_micro_usdc is not None:
-        text += f", ${format_usdc(limits.max_total_micro_usdc)} in all"
+    others = (
+        (limits.max_per_week_micro_usdc, "a week"),
+        (limits.max_per_month_micro_usdc, "a month"),
+        (limits.max_total_micro_usdc, "in all"),
+    )
+    text += "".join(f", ${format_usdc(most)} {span}" for most, span in others if most is not None)
     if limits.unlimited:
         text += f"; not limited: {', '.join(limits.unlimited)}"
-    small = min(day, video) < PRICE_MICRO_USDC_TYPICAL
+    small = min(day, video, *(most for most, _ in others if most is not None)) < PRICE_MICRO_USDC_TYPICAL
     return [
         Finding(topic="settings", health="ok", text=f"profile {profile.name} at {studio}; {where}"),
         Finding(
@@ -247,21 +251,33 @@ async def _describe_untracked_payments(ledger: Ledger, address: str) -> list[Fin
 
 def _judge_budget(limits: Limits, spend: Spend) -> Finding:
     """Report what was spent, and what is left of the tightest budget."""
-    left, name = min(find_remaining_budget(limits, spend))
-    total = limits.max_total_micro_usdc
-    if left >= PRICE_MICRO_USDC_TYPICAL:
+    budgets = find_remaining_budget(limits, spend)
+    left, name, _ = min(budgets)
+    used_up = [one for one in budgets if one.micro_usdc < PRICE_MICRO_USDC_TYPICAL]
+    if not used_up:
         advice = ""
-    elif total is not None and total - spend.total_micro_usdc < PRICE_MICRO_USDC_TYPICAL:
+    elif used_up[-1].setting == "MAX_TOTAL":
         advice = "The total budget is used up, and does not free by itself: raise SEEDANCE_MAX_TOTAL to buy more."
     else:
-        advice = "The day's budget is used up; it frees by itself, or raise SEEDANCE_MAX_PER_DAY."
+        span = used_up[-1].name.partition(" (")[0]
+        advice = f"The {span} is used up; it frees by itself, or raise SEEDANCE_{used_up[-1].setting}."
     return Finding(
         topic="ledger",
         health="note" if advice else "ok",
-        text=f"${format_usdc(spend.last_day_micro_usdc)} in the last 24 hours, ${format_usdc(spend.total_micro_usdc)} "
-        f"in all; ${format_usdc(left)} left of your {name}",
+        text=f"{_describe_spend(limits, spend)}; ${format_usdc(left)} left of your {name}",
         advice=advice,
     )
+
+
+def _describe_spend(limits: Limits, spend: Spend) -> str:
+    """Return what was spent in the last day and in all, and in each other span that is limited."""
+    parts = [
+        ("in the last 24 hours", spend.last_day_micro_usdc, True),
+        ("in 7 days", spend.last_week_micro_usdc, limits.max_per_week_micro_usdc is not None),
+        ("in 30 days", spend.last_month_micro_usdc, limits.max_per_month_micro_usdc is not None),
+        ("in all", spend.total_micro_usdc, True),
+    ]
+    return ", ".join(f"${format_usdc(spent)} {span}" for span, spent, is_shown in parts if is_shown)
 
 
 def _describe_held(payment: Payment, now: float) -> Finding:

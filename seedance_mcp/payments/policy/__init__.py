@@ -20,6 +20,7 @@ from seedance_mcp.core.limits import (
 )
 from seedance_mcp.payments.policy.budget import (
     UPLOAD_APPROVAL,
+    RemainingBudget,
     agree_price,
     check_caps,
     check_price,
@@ -68,6 +69,7 @@ __all__ = [
     "Limits",
     "PinnedTerms",
     "Recipient",
+    "RemainingBudget",
     "Spend",
     "WalletBalances",
     "agree_price",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from seedance_mcp.core.errors import BudgetExceededError, ConfigError, PriceTooHighError, UnacceptableOfferError
 from seedance_mcp.core.limits import CHEAPER, Approval, Bound, Cap, Cost, Limits, OpenCap, Spend
@@ -97,7 +98,7 @@ def check_price(
         ConfigError: The owner's settings are not understood.
         UnacceptableOfferError: Not a price at all.
         PriceTooHighError: Above the approved price, or the whole call above what is allowed for it.
-        BudgetExceededError: No room in the day's or the total budget.
+        BudgetExceededError: No room in the budget of a day, a week or a month, or in the total one.
     """
     check_settings(limits)
     if price_micro_usdc <= 0:
@@ -117,15 +118,14 @@ def check_price(
             f"${format_usdc(whole)}, above the ${format_usdc(lowest.max_micro_usdc)} that {lowest.reason}.",
             lowest.next_step,
         )
-    for remaining, name in find_remaining_budget(limits, spend):
+    for remaining, name, setting in find_remaining_budget(limits, spend):
         if cost > remaining:
             raise BudgetExceededError(
                 _describe_excess(cost, remaining, name, is_private=spend.is_private),
                 NextStep(
-                    "{0} ({1}, {2}). Unfinished payments count as well: {3} to see them.",
-                    OwnerOnly("raise a limit", stop=True),
-                    Setting("MAX_PER_DAY"),
-                    Setting("MAX_TOTAL"),
+                    "{0} ({1}). Unfinished payments count as well: {2} to see them.",
+                    OwnerOnly("raise it", stop=True),
+                    Setting(setting),
                     Call("wallet_status"),
                 ),
             )
@@ -230,6 +230,8 @@ def is_still_allowed(
     bounds = [
         (cost_micro_usdc if model is not None else 0, limits.max_price_per_video_micro_usdc),
         (spend.last_day_micro_usdc, limits.max_per_day_micro_usdc),
+        (spend.last_week_micro_usdc, limits.max_per_week_micro_usdc),
+        (spend.last_month_micro_usdc, limits.max_per_month_micro_usdc),
         (spend.total_micro_usdc, limits.max_total_micro_usdc),
     ]
     return (
@@ -254,20 +256,34 @@ def find_day_left(limits: Limits, spend: Spend, caps: Sequence[Cap]) -> int:
         spend: The sums that the caller may see.
         caps: Those that the ledger keeps; private ones are left out.
     """
-    left = [remaining for remaining, _ in find_remaining_budget(limits, spend)]
+    left = [remaining.micro_usdc for remaining in find_remaining_budget(limits, spend)]
     return min([*left, *(cap.left_micro_usdc for cap in caps if not isinstance(cap, OpenCap) and not cap.is_private)])
 
 
-def find_remaining_budget(limits: Limits, spend: Spend) -> list[tuple[int, str]]:
-    """Return what is left of each budget, never below zero, with its name."""
-    remaining = [
-        (
-            max(0, limits.max_per_day_micro_usdc - spend.last_day_micro_usdc),
-            "budget for 24 hours (SEEDANCE_MAX_PER_DAY)",
-        )
+class RemainingBudget(NamedTuple):
+    """What is left of a budget.
+
+    Attributes:
+        micro_usdc: What may still be spent, never below zero.
+        name: The budget's name, with its setting.
+        setting: The name of the setting, without its prefix.
+    """
+
+    micro_usdc: int
+    name: str
+    setting: str
+
+
+def find_remaining_budget(limits: Limits, spend: Spend) -> list[RemainingBudget]:
+    """Return what is left of each budget that the owner has set."""
+    budgets = (
+        ("budget for 24 hours", "MAX_PER_DAY", limits.max_per_day_micro_usdc, spend.last_day_micro_usdc),
+        ("budget for 7 days", "MAX_PER_WEEK", limits.max_per_week_micro_usdc, spend.last_week_micro_usdc),
+        ("budget for 30 days", "MAX_PER_MONTH", limits.max_per_month_micro_usdc, spend.last_month_micro_usdc),
+        ("total budget", "MAX_TOTAL", limits.max_total_micro_usdc, spend.total_micro_usdc),
+    )
+    return [
+        RemainingBudget(max(0, most - spent), f"{name} (SEEDANCE_{setting})", setting)
+        for name, setting, most, spent in budgets
+        if most is not None
     ]
-    if limits.max_total_micro_usdc is not None:
-        remaining.append(
-            (max(0, limits.max_total_micro_usdc - spend.total_micro_usdc), "total budget (SEEDANCE_MAX_TOTAL)")
-        )
-    return remaining

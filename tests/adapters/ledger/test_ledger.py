@@ -149,20 +149,39 @@ async def test_a_payment_is_signed_once(ledger: Ledger) -> None:
 async def test_a_signed_payment_counts_whatever_the_clock_says(ledger: Ledger) -> None:
     await sign(ledger, await reserve(ledger, 7))
     years = 10 * 365 * 86_400
-    assert await ledger.spend(NOW + years) == Spend(last_day_micro_usdc=0, total_micro_usdc=7)
+    assert await ledger.spend(NOW + years) == Spend(total_micro_usdc=7)
 
 
 async def test_a_reservation_counts_until_it_lapses(ledger: Ledger) -> None:
     await reserve(ledger, 7)
 
-    assert await ledger.spend(NOW + 30) == Spend(last_day_micro_usdc=7, total_micro_usdc=7)
-    assert await ledger.spend(NOW + 61) == Spend(last_day_micro_usdc=0, total_micro_usdc=0)
+    assert await ledger.spend(NOW + 30) == Spend().plus(7)
+    assert await ledger.spend(NOW + 61) == Spend()
 
 
 async def test_a_signed_payment_counts_in_the_day_and_in_the_total(ledger: Ledger) -> None:
     await sign(ledger, await reserve(ledger, 7))
 
-    assert await ledger.spend(NOW + 3600) == Spend(last_day_micro_usdc=7, total_micro_usdc=7)
+    assert await ledger.spend(NOW + 3600) == Spend().plus(7)
+
+
+@pytest.mark.parametrize(("field", "days"), [("day", 1), ("week", 7), ("month", 30)])
+async def test_a_payment_leaves_a_window_at_its_very_second(ledger: Ledger, field: str, days: int) -> None:
+    for number, seconds in enumerate((0, 0.5, 1800, 3599, 3600, 7200)):
+        amount = 10**number
+        await sign(ledger, await reserve(ledger, amount, now=NOW + seconds), now=NOW + seconds)
+    window = days * 86_400
+
+    async def sum_window(after: float) -> int:
+        spend = await ledger.spend(NOW + window + after)
+        return int(getattr(spend, f"last_{field}_micro_usdc"))
+
+    assert await sum_window(-0.25) == 111_111
+    assert await sum_window(0) == 111_110, "a payment that is as old as the window is no longer in it"
+    assert await sum_window(0.75) == 111_100
+    assert await sum_window(3599) == 110_000
+    assert await sum_window(3600) == 100_000
+    assert await sum_window(7200) == 0
 
 
 async def test_a_refused_payment_counts_until_the_chain_was_asked(ledger: Ledger) -> None:
@@ -173,7 +192,7 @@ async def test_a_refused_payment_counts_until_the_chain_was_asked(ledger: Ledger
         assert (await ledger.spend(expired + later)).total_micro_usdc == 7, "a studio that says no may have settled"
     assert (await ledger.spend(expired)).last_day_micro_usdc == 7
     await ledger.conclude(payment, Refused(reason="no"), now=expired, chain_checked=True)
-    assert await ledger.spend(expired) == Spend(last_day_micro_usdc=0, total_micro_usdc=0)
+    assert await ledger.spend(expired) == Spend()
 
 
 async def test_a_late_answer_completes_what_the_chain_had_said(ledger: Ledger) -> None:

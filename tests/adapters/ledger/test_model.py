@@ -15,7 +15,7 @@ from hypothesis.stateful import Bundle, RuleBasedStateMachine, initialize, invar
 
 from seedance_mcp.core.errors import BudgetExceededError, LedgerError
 from seedance_mcp.core.ledger import Ledger
-from seedance_mcp.core.limits import DAY_SECONDS, Spend
+from seedance_mcp.core.limits import DAY_SECONDS, MONTH_SECONDS, WEEK_SECONDS, Spend
 from seedance_mcp.core.records import Payment
 from seedance_mcp.core.wire.responses import Receipt, Refused, Settled
 from tests.adapters.ledger.rows import NOW, reserve, sign
@@ -168,8 +168,13 @@ class LedgerMachine(RuleBasedStateMachine):
     def check_spend(self, one: Spend, other: Spend) -> None:
         assert one == other
         assert one.total_micro_usdc == self.spent() <= CAP
-        today = [row for row in self.rows.values() if row.created_at > self.now - DAY_SECONDS]
-        assert one.last_day_micro_usdc == sum(row.amount for row in today if row.counts(self.now))
+        for seconds, spent in (
+            (DAY_SECONDS, one.last_day_micro_usdc),
+            (WEEK_SECONDS, one.last_week_micro_usdc),
+            (MONTH_SECONDS, one.last_month_micro_usdc),
+        ):
+            recent = [row for row in self.rows.values() if row.created_at > self.now - seconds]
+            assert spent == sum(row.amount for row in recent if row.counts(self.now))
 
     def check_rows(self, rows: dict[int, Payment], other: dict[int, Payment]) -> None:
         assert rows == other

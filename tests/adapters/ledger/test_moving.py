@@ -138,11 +138,12 @@ async def test_a_move_that_fails_leaves_the_database_as_it_was(file: Path) -> No
         assert (await move_ledger(file, url)).payments == 4
 
 
-async def test_sums_that_differ_stop_the_move(file: Path, url: str) -> None:
+@pytest.mark.parametrize("table", ["totals", "spent_hours"])
+async def test_sums_that_differ_stop_the_move(file: Path, url: str, table: str) -> None:
     from seedance_mcp.adapters.ledger.moving import move_ledger
 
     with closing(sqlite3.connect(file)) as db, db:
-        db.execute("UPDATE totals SET spent_micro_usdc = spent_micro_usdc - 1")
+        db.execute(f"UPDATE {table} SET spent_micro_usdc = spent_micro_usdc - 1")  # noqa: S608 - the test's
     with pytest.raises(LedgerError, match=r"The sums of .* differ.*Nothing was moved"):
         await move_ledger(file, url)
 

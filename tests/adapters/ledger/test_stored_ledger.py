@@ -2,12 +2,14 @@
 
 import shutil
 import sqlite3
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
 from seedance_mcp.core.idempotency import generation_keys, upload_keys
+from seedance_mcp.core.limits import Spend
 
 STORED = Path(__file__).with_name("version-13.sqlite3")
 """Written by version 13 of the schema, before the package was restructured: one upload and two videos."""
@@ -58,26 +60,38 @@ async def test_uploads_are_found_and_the_budget_counts_them(file: Path) -> None:
     assert payment is not None
     assert upload is not None
     assert (payment.state, payment.amount_micro_usdc) == ("settled", UPLOAD)
-    assert (first.last_day_micro_usdc, first.total_micro_usdc) == (UPLOAD + 2 * VIDEO, UPLOAD + 2 * VIDEO)
-    assert (later.last_day_micro_usdc, later.total_micro_usdc) == (0, UPLOAD + 2 * VIDEO)
+    assert first == Spend().plus(UPLOAD + 2 * VIDEO)
+    assert later == replace(first, last_day_micro_usdc=0)
 
 
-async def test_running_total_follows_every_change_of_a_row(file: Path) -> None:
+async def test_every_sum_follows_every_change_of_a_row(file: Path) -> None:
     ledger = await SQLiteLedger.open(file)
+
+    async def read_sums() -> int:
+        spend = await ledger.spend(BOUGHT_AT)
+        sums = {spend.last_day_micro_usdc, spend.last_week_micro_usdc, spend.last_month_micro_usdc}
+        assert {spend.total_micro_usdc} == sums
+        assert await ledger.find_wrong_totals() == []
+        return spend.total_micro_usdc
+
     with sqlite3.connect(file) as db:
         db.execute("UPDATE payments SET state = 'refused' WHERE id = 2")
-        unasked = (await ledger.spend(BOUGHT_AT)).total_micro_usdc
+    unasked = await read_sums()
     with sqlite3.connect(file) as db:
         db.execute("UPDATE payments SET chain_checked = 1 WHERE id = 2")
-    refused = (await ledger.spend(BOUGHT_AT)).total_micro_usdc
+    refused = await read_sums()
     with sqlite3.connect(file) as db:
         db.execute("UPDATE payments SET fee_micro_usdc = 7 WHERE id = 2")
-    with_fee = (await ledger.spend(BOUGHT_AT)).total_micro_usdc
+    with_fee = await read_sums()
+    with sqlite3.connect(file) as db:
+        db.execute("UPDATE payments SET created_at = created_at - 7200")
+    earlier = await read_sums()
     with sqlite3.connect(file) as db:
         db.execute("DELETE FROM jobs WHERE payment_id = 3")
         db.execute("DELETE FROM payments WHERE id = 3")
-    deleted = (await ledger.spend(BOUGHT_AT)).total_micro_usdc
+    deleted = await read_sums()
     await ledger.close()
 
     assert unasked == UPLOAD + 2 * VIDEO, "a studio may refuse a payment and settle it"
     assert (refused, with_fee, deleted) == (UPLOAD + VIDEO, UPLOAD + VIDEO + 7, UPLOAD + 7)
+    assert earlier == with_fee

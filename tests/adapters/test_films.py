@@ -1,16 +1,23 @@
 """Films: what joining, reading and refusing videos does, as an independent decoder sees it."""
 
 import contextlib
+import functools
 import io
 import sys
 from collections.abc import Generator
 from fractions import Fraction
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
+import anyio
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from PIL import Image
 
+from seedance_mcp.adapters.media.film_reading import RefusedError, read_shot
+from seedance_mcp.adapters.media.film_stills import read_last_frame
 from seedance_mcp.adapters.media.films import export_animation, extract_last_frame, film_support, join_videos
 from seedance_mcp.core.errors import FilmError
 from tests.films import SIZE, measure_distance, watch, write_video
@@ -138,6 +145,45 @@ async def test_giant_frames_are_refused_before_they_are_decoded(tmp_path: Path) 
 async def test_missing_shot_is_named(tmp_path: Path) -> None:
     with pytest.raises(FilmError, match=r"gone\.mp4 cannot be read: No such file"):
         await join_videos([tmp_path / "gone.mp4"], tmp_path / "film.mp4", titles=["One"])
+
+
+@settings(deadline=None)  # it writes files
+@given(changes=st.lists(st.tuples(st.integers(0, 4000), st.binary(min_size=1, max_size=8)), min_size=1, max_size=6))
+def test_changed_bytes_never_leave_the_tree_of_refusals(changes: list[tuple[int, bytes]]) -> None:
+    content = bytearray(_write_once())
+    for at, new in changes:
+        content[at : at + len(new)] = new
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / "changed.mp4"
+        file.write_bytes(content)
+        for read in (read_shot, read_last_frame):
+            with contextlib.suppress(RefusedError):
+                read(file)
+
+
+@functools.cache
+def _write_once() -> bytes:
+    with TemporaryDirectory() as folder:
+        return write_video(Path(folder) / "a.mp4", colours="r", rate=6, size=(32, 32)).read_bytes()
+
+
+async def test_cancelled_join_ends_its_process_and_leaves_no_part(tmp_path: Path) -> None:
+    shots = [write_video(tmp_path / f"{rate}.mp4", colours="r", rate=rate, size=(640, 360)) for rate in (24, 25)]
+    before = list_folder(tmp_path)
+
+    with anyio.move_on_after(30) as scope:
+        async with anyio.create_task_group() as tasks:
+
+            async def stop_once_it_writes() -> None:
+                while list_folder(tmp_path) == before:
+                    await anyio.sleep(0.01)
+                scope.cancel()
+
+            tasks.start_soon(stop_once_it_writes)
+            await join_videos(shots * 10, tmp_path / "film.mp4", titles=["One"] * 20)
+
+    assert scope.cancelled_caught
+    assert list_folder(tmp_path) == before
 
 
 async def test_failed_join_leaves_the_earlier_film(tmp_path: Path) -> None:

@@ -21,7 +21,7 @@ from starlette.testclient import TestClient, WebSocketDenialResponse
 
 from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
 from seedance_mcp.app.web.gallery.changes import ShowReader, stream_changes
-from seedance_mcp.app.web.gallery.data import Viewer, build_show
+from seedance_mcp.app.web.gallery.data import Known, Viewer, build_show
 from seedance_mcp.app.web.gallery.page import render_page
 from seedance_mcp.app.web.gallery.server import build_app
 from seedance_mcp.app.web.parts import encode_data
@@ -387,6 +387,17 @@ async def test_ledger_is_read_again_only_if_it_changed(history: Settings) -> Non
     await ledger.finish_job("job-1", note="seen")
     await ledger.close()
     assert await reader.read() is not first
+
+
+async def test_file_that_was_deleted_is_missed_by_the_next_reading(history: Settings) -> None:
+    viewer = Viewer(locate=lambda job, kind, _: f"{job.job_id}/{kind}", live=True)
+    known: Known = {}
+    first: Any = await build_show(history, viewer, known=known)
+    (history.videos_dir / "one.mp4").unlink()
+    second: Any = await build_show(history, viewer, known=known)
+    assert [video["missing"] for video in first["clips"]] == [False, False]
+    assert [video["missing"] for video in second["clips"]] == [False, True]
+    assert second["clips"][0] is first["clips"][0], "a job that did not change is not shown anew"
 
 
 def test_balance_before_the_first_payment_names_the_command(settings: Settings) -> None:

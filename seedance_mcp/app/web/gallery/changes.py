@@ -21,6 +21,8 @@ from seedance_mcp.core.errors import LedgerError
 
 LOOK_SECONDS = 0.5
 """Pause between two looks at the ledger's files."""
+REST = 4
+"""How many times as long as the last reading took is waited for at least: a large ledger occupies no processor."""
 READ_SECONDS = 30
 """How long a reading is used although no file changed: sums of the last day change with time."""
 DATABASE_SECONDS = 3
@@ -36,10 +38,12 @@ class ShowReader:
 
     Attributes:
         build: Reads everything the page shows.
+        took_seconds: How long the last reading took.
     """
 
     settings: Settings
     build: Callable[[], Awaitable[Show]]
+    took_seconds: float = 0
     _lock: anyio.Lock = field(default_factory=anyio.Lock)
     _show: Show | None = None
     _stamp: Stamp = ()
@@ -55,8 +59,10 @@ class ShowReader:
             stamp = await anyio.to_thread.run_sync(_read_stamp, self.settings.ledger_file)
             seconds = READ_SECONDS if self.settings.database_url is None else DATABASE_SECONDS
             if self._show is None or stamp != self._stamp or time.monotonic() - self._read_at > seconds:
+                begun = time.monotonic()
                 self._show = await self.build()
                 self._stamp, self._read_at = stamp, time.monotonic()
+                self.took_seconds = self._read_at - begun
             return self._show
 
 
@@ -95,7 +101,7 @@ async def stream_changes(reader: ShowReader, version: str) -> AsyncGenerator[str
             if not trouble:
                 trouble = "The gallery cannot read the ledger now."
                 yield _write_event("trouble", trouble)
-        await anyio.sleep(LOOK_SECONDS)
+        await anyio.sleep(max(LOOK_SECONDS, REST * reader.took_seconds))
 
 
 def find_change(before: Show | None, show: Show) -> dict[str, object]:

@@ -29,6 +29,11 @@ from seedance_mcp.generation.request import VIDEO_ARGUMENTS
 CLIPS_MAX = 2000
 PAYMENTS_MAX = 20_000
 
+Places = Mapping[str, "str | None"]
+"""The addresses of a job's files by their kind; None for one that does not exist."""
+Known = dict[str, tuple[Job, Places, dict[str, object]]]
+"""What earlier readings made of each job: it is used again while the job and its files are the same."""
+
 Locate = Callable[[Job, str, Path], str]
 """The address under which the page finds a saved file of a job: its video, its poster, its first or last frame."""
 
@@ -53,21 +58,26 @@ class _Reading:
     """One reading of the ledger.
 
     Attributes:
+        known: What earlier readings made of the jobs.
         hosted: Where the studio has a picture that was uploaded, by hash, studio and wallet.
     """
 
     settings: Settings
     ledger: Ledger
     viewer: Viewer
+    known: Known
     hosted: dict[tuple[str, str, str], str | None] = field(default_factory=dict[tuple[str, str, str], "str | None"])
 
 
-async def build_show(settings: Settings, viewer: Viewer, *, now: float | None = None) -> dict[str, object]:
+async def build_show(
+    settings: Settings, viewer: Viewer, *, known: Known | None = None, now: float | None = None
+) -> dict[str, object]:
     """Read everything the page shows.
 
     Args:
         settings: Whose ledger.
         viewer: For whom.
+        known: What earlier readings for the same viewer made; this one adds to it.
         now: Unix seconds.
 
     Raises:
@@ -83,7 +93,7 @@ async def build_show(settings: Settings, viewer: Viewer, *, now: float | None = 
             spend = await ledger.spend(now)
             payments = await ledger.recent_payments(PAYMENTS_MAX)
             open_payments = await list_open(payments, ledger, now)
-            videos = await _list_videos(_Reading(settings, ledger, viewer))
+            videos = await _list_videos(_Reading(settings, ledger, viewer, {} if known is None else known))
     shown: dict[str, object] = {
         "profile": settings.profile.name,
         "live": viewer.live,
@@ -100,7 +110,7 @@ async def build_show(settings: Settings, viewer: Viewer, *, now: float | None = 
 async def _list_videos(reading: _Reading) -> list[dict[str, object]]:
     jobs = await reading.ledger.recent_jobs(CLIPS_MAX + 1)
     places = await anyio.to_thread.run_sync(_locate_all, jobs, reading.settings, reading.viewer.locate)
-    return [await _show_video(job, reading, found) for job, found in zip(jobs, places, strict=True)]
+    return [await _find_video(job, reading, found) for job, found in zip(jobs, places, strict=True)]
 
 
 def _locate_all(jobs: list[Job], settings: Settings, locate: Locate) -> list[dict[str, str | None]]:
@@ -114,7 +124,16 @@ def _locate_all(jobs: list[Job], settings: Settings, locate: Locate) -> list[dic
     ]
 
 
-async def _show_video(job: Job, reading: _Reading, places: Mapping[str, str | None]) -> dict[str, object]:
+async def _find_video(job: Job, reading: _Reading, places: Places) -> dict[str, object]:
+    before = reading.known.get(job.job_id)
+    if before is not None and before[:2] == (job, places):
+        return before[2]
+    shown = await _show_video(job, reading, places)
+    reading.known[job.job_id] = (job, places, shown)
+    return shown
+
+
+async def _show_video(job: Job, reading: _Reading, places: Places) -> dict[str, object]:
     arguments, settings, live = job.arguments, reading.settings, reading.viewer.live
     shown = show_job(job, settings.profile)
     receipt = shown["receipt"]

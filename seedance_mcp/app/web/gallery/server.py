@@ -65,7 +65,8 @@ def _list_show_routes(settings: Settings, words: Words) -> list[Route]:
     def locate(job: Job, kind: str, _: Path) -> str:
         return f"media/{job.job_id}/{kind}"
 
-    reader = ShowReader(settings, partial(build_show, settings, Viewer(locate=locate, live=True, words=words)))
+    viewer = Viewer(locate=locate, live=True, words=words)
+    reader = ShowReader(settings, partial(build_show, settings, viewer, known={}))
 
     async def page(_: Request) -> Response:
         return HTMLResponse(render_page(await reader.read()))

@@ -41,9 +41,9 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the backgrou
 if find_spec("sniffio") is None:  # httpcore asks for it dozens of times in each request; now that is no search
     sys.modules["sniffio"] = cast("Any", None)
 
-if not os.environ.get("SEEDANCETEST_SKIP_NOTHING"):  # set in CI, which looks for twice as many examples
-    settings.register_profile("half", max_examples=50)
-    settings.load_profile("half")
+if not os.environ.get("SEEDANCETEST_SKIP_NOTHING"):  # set in CI, which looks for four times as many examples
+    settings.register_profile("quarter", max_examples=25)
+    settings.load_profile("quarter")
 
 
 def pytest_collection_finish() -> None:

@@ -6,6 +6,7 @@ import json
 from datetime import UTC, datetime
 from typing import Any
 
+import anyio
 import httpx
 from eth_account import Account
 from eth_account.messages import encode_defunct
@@ -22,6 +23,7 @@ from x402.mechanisms.evm.signers import (  # pyright: ignore[reportMissingTypeSt
 from x402.schemas import PaymentRequired
 
 FUNDS_MICRO_USDC = 100_000_000
+POLL_SECONDS = 0.02
 
 
 def read_challenge(response: httpx.Response) -> dict[str, Any]:
@@ -129,6 +131,7 @@ class SandboxClient:
             job = (await self.ask("GET", f"/api/jobs/{job_id}")).json()
             if job["status"] in statuses:
                 return job
+            await anyio.sleep(POLL_SECONDS)  # the studio's thread makes the job, and sets no event of ours
 
     async def state(self) -> dict[str, Any]:
         return (await self.http.get("/_sandbox/state")).json()

@@ -13,7 +13,7 @@ from seedance_mcp.sandbox import FAULTS, OFFER_TAMPERINGS, Sandbox, SandboxSetti
 from seedance_mcp.sandbox.faults import FaultSwitches, read_fault
 
 from .bodies import SEEDANCE, UPLOAD, write_current
-from .client import FUNDS_MICRO_USDC, SandboxClient, draw_image, read_amount, read_challenge
+from .client import FUNDS_MICRO_USDC, POLL_SECONDS, SandboxClient, draw_image, read_amount, read_challenge
 
 PRICE_MICRO_USDC = 360_000
 Open = tuple[Callable[..., Sandbox], Callable[..., SandboxClient]]
@@ -235,6 +235,7 @@ async def test_stuck_job_stays_in_loading(studios: Open) -> None:
         job = await client.wait_for(made["jobId"], "loading")
         while job["progress"] < 99:
             job = (await client.ask("GET", f"/api/jobs/{made['jobId']}")).json()
+            await anyio.sleep(POLL_SECONDS)
         later = [(await client.ask("GET", f"/api/jobs/{made['jobId']}")).json() for _ in range(3)]
 
     assert [job["status"] for job in later] == ["loading"] * 3

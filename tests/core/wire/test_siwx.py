@@ -178,7 +178,7 @@ def bent(draw: st.DrawFn) -> SignIn:
     return dataclasses.replace(GOOD, **{field: good[:at] + put + good[draw(st.integers(at, len(good))) :]})
 
 
-@settings(max_examples=300)
+@settings(max_examples=4 * settings().max_examples)
 @given(bent())
 def test_accepted_sign_in_is_one_plain_text(sign_in: SignIn) -> None:
     try:

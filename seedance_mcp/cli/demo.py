@@ -27,7 +27,10 @@ CALLS_MAX = 20
 """Most calls of one demo; one that needs more is stuck."""
 PLAY_LIMIT = "1000"
 """Limit of a demo in US dollars of play money: it shows a purchase, so no limit for real money may end it."""
-_LIMITS = ("SEEDANCE_MAX_PRICE_PER_VIDEO", "SEEDANCE_MAX_PER_DAY", "SEEDANCE_MAX_TOTAL", "SEEDANCE_ASK_ABOVE")
+_LIMITS = tuple(
+    f"SEEDANCE_{name}"
+    for name in ("MAX_PRICE_PER_VIDEO", "MAX_PER_DAY", "MAX_PER_WEEK", "MAX_PER_MONTH", "MAX_TOTAL", "ASK_ABOVE")
+)
 
 
 class DemoError(SeedanceError):
@@ -86,8 +89,8 @@ async def _run(
         arguments["image"] = str(EXAMPLE_IMAGE)
     server = _describe_server(arguments, environ, wallet_file, sandbox.url)
     words.print(
-        f"Sandbox studio ({contract} dialect, {' and '.join(rails)}) at {sandbox.url}; "
-        f"wallet {address} with $100 of play money."
+        f"Sandbox studio ({contract} dialect, {' and '.join(rails)}) at {sandbox.url}\n"
+        f"Wallet {address} with $100 of play money"
     )
     failure: SeedanceError | None = None
     job: dict[str, Any] = {}

@@ -36,16 +36,44 @@ def describe_install(extra: str) -> str:
     Args:
         extra: Name of an optional dependency group, such as `tempo`.
     """
-    command = build_install_command(_read_direct_url(), extra)
+    installer, replaces = find_installer()
+    extras = sorted({*_list_installed_extras(), extra}) if replaces else [extra]
+    command = build_install_command(_read_direct_url(), ",".join(extras), installer)
     return f"Run: {command}" if command else f"Install the extra `{extra}` from {UNKNOWN_SOURCE}."
 
 
-def build_install_command(direct_url: str | None, extra: str) -> str | None:
+def find_installer() -> tuple[str, bool]:
+    """Return the command that installs beside this copy, and True if it replaces the copy with its extras.
+
+    Source: uv and pipx leave a file of theirs in each environment that they make for a tool.
+    """
+    import os
+    import shutil
+    import sys
+    from importlib.util import find_spec
+
+    for file, command in (
+        ("uv-receipt.toml", "uv tool install --force"),
+        ("pipx_metadata.json", "pipx install --force"),
+    ):
+        if os.path.exists(os.path.join(sys.prefix, file)):
+            return command, True
+    python = f'"{sys.executable}"' if " " in sys.executable else sys.executable
+    if find_spec("pip") is None:
+        return f"uv pip install --python {python}", False
+    pip = shutil.which("pip")
+    if pip is not None and os.path.dirname(pip) == os.path.dirname(sys.executable):
+        return "pip install", False
+    return f"{python} -m pip install", False
+
+
+def build_install_command(direct_url: str | None, extra: str, installer: str = "pip install") -> str | None:
     """Return the command that installs an extra from the source of a copy.
 
     Args:
         direct_url: Text of `direct_url.json`, or None if the copy has none.
-        extra: Name of an optional dependency group.
+        extra: Name of an optional dependency group, or several with commas.
+        installer: The command that installs.
 
     Returns:
         The command, or None if the source is unknown or does not exist any more.
@@ -53,22 +81,32 @@ def build_install_command(direct_url: str | None, extra: str) -> str | None:
     Source: PEP 610, "Recording the Direct URL Origin of installed distributions".
     """
     if direct_url is None:
-        return f"pip install '{NAME}[{extra}]'" if RELEASED_ON_INDEX else None
+        return f"{installer} {_quote(f'{NAME}[{extra}]')}" if RELEASED_ON_INDEX else None
     source = _read_source(direct_url)
     if source is None:
         return None
     where, path, editable = source
     if path is not None:
-        return f"pip install {'-e ' if editable else ''}'{path}[{extra}]'"
-    return f"pip install '{NAME}[{extra}] @ {where}'"
+        return f"{installer} {'-e ' if editable else ''}{_quote(f'{path}[{extra}]')}"
+    return f"{installer} {_quote(f'{NAME}[{extra}] @ {where}')}"
+
+
+def _quote(text: str) -> str:
+    """Return a text as the shell of this system takes it; a source has no quote of either kind."""
+    import os
+
+    return f'"{text}"' if os.name == "nt" else f"'{text}'"
+
+
+def _list_installed_extras() -> list[str]:
+    from importlib.util import find_spec
+
+    return [name for name, libraries in _EXTRAS.items() if all(find_spec(one) for one in libraries)]
 
 
 def find_requirement() -> str | None:
     """Return the requirement that names the source of this copy and its installed extras; None if it is unknown."""
-    from importlib.util import find_spec
-
-    installed = [name for name, libraries in _EXTRAS.items() if all(find_spec(one) for one in libraries)]
-    return build_requirement(_read_direct_url(), installed)
+    return build_requirement(_read_direct_url(), _list_installed_extras())
 
 
 def build_requirement(direct_url: str | None, extras: list[str]) -> str | None:

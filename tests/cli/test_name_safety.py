@@ -3,13 +3,20 @@
 import base64
 import json
 import re
+import sys
 from collections.abc import Generator
 from pathlib import Path
 from urllib.parse import unquote
 
 import pytest
 
-from seedance_mcp.core.installation import RELEASED_ON_INDEX, UNKNOWN_SOURCE, build_install_command
+from seedance_mcp.core.installation import (
+    RELEASED_ON_INDEX,
+    UNKNOWN_SOURCE,
+    build_install_command,
+    describe_install,
+    find_installer,
+)
 from tests.cli.conftest import Person
 
 ROOT = Path(__file__).parents[2]
@@ -125,6 +132,28 @@ def test_hint_names_the_source_of_this_copy(tmp_path: Path) -> None:
     }
     for command, direct_url in cases.items():
         assert build_install_command(json.dumps(direct_url), "tempo") == command
+
+
+@pytest.mark.parametrize(
+    ("file", "installer"),
+    [("uv-receipt.toml", "uv tool install --force"), ("pipx_metadata.json", "pipx install --force")],
+)
+def test_hint_names_the_tool_that_installed_this_copy_and_keeps_its_extras(
+    file: str, installer: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / file).touch()
+    monkeypatch.setattr("sys.prefix", str(tmp_path))
+    hint = describe_install("keychain")
+
+    assert hint.startswith(f"Run: {installer} ")
+    assert "keychain,sandbox" in hint  # the development environment has the sandbox
+
+
+def test_hint_does_not_name_the_pip_of_another_python(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    installer, replaces = find_installer()
+    assert installer in (f"{sys.executable} -m pip install", f"uv pip install --python {sys.executable}")
+    assert not replaces
 
 
 @pytest.mark.parametrize(

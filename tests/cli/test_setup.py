@@ -11,6 +11,7 @@ import pytest
 
 from seedance_mcp.cli.install.catalog import HOSTS
 from seedance_mcp.cli.install.hosts import has_entry
+from seedance_mcp.cli.viewing import name_program
 from seedance_mcp.core.wire.payment_uri import build_payment_uri
 from tests.cli.conftest import Person
 from tests.cli.conversation import CTRL_C, converse
@@ -204,3 +205,17 @@ def test_settings_that_are_not_toml_are_left_alone(person: Person, tmp_path: Pat
     with pytest.raises(ConfigError, match="is not TOML"):
         write_settings(file, {"max_per_day": "3"})
     assert file.read_text() == "max_per_day = ["
+
+
+@pytest.mark.parametrize("is_found", [True, False])
+def test_program_is_named_as_it_can_be_started_here(
+    is_found: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    program = tmp_path / "bin" / "seedance-mcp"
+    program.parent.mkdir()
+    program.touch(0o755)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr("sys.argv", [str(program)])
+    monkeypatch.setenv("PATH", str(program.parent if is_found else tmp_path))
+
+    assert name_program() == ("seedance-mcp" if is_found else str(Path("bin", "seedance-mcp")))

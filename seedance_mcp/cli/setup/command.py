@@ -14,6 +14,7 @@ from seedance_mcp.cli import exit_codes
 from seedance_mcp.cli.console import Sandbox, is_person_there, read_environ, words
 from seedance_mcp.cli.exit_codes import INTERRUPTED
 from seedance_mcp.cli.setup import first_quote, hosts, limits, money, wallet
+from seedance_mcp.cli.viewing import name_program
 from seedance_mcp.cli.wallet.funding import FUND_SECONDS_MAX
 from seedance_mcp.config.settings import read_settings
 from seedance_mcp.core.errors import ConfigError
@@ -164,9 +165,9 @@ class Setup:
 
     def say_what_is_next(self) -> None:
         """Print the next commands."""
-        flag = " --sandbox" if self.sandbox else ""
+        flag, program = " --sandbox" if self.sandbox else "", name_program()
         words.print("\nReady. Your next commands:")
-        words.print(f'  seedance-mcp animate PICTURE --prompt "What moves"{flag}', markup=False)
-        words.print(f"  seedance-mcp gallery{flag}")
+        words.print(f'  {program} animate PICTURE --prompt "What moves"{flag}', markup=False)
+        words.print(f"  {program} gallery{flag}", markup=False)
         if self.sandbox:
-            words.print("For real videos: seedance-mcp setup")
+            words.print(f"For real videos: {program} setup", markup=False)

@@ -8,17 +8,15 @@ import { clock, usd } from "./words.js";
 
 /** @param {Omit<Show, "clips">} show */
 export function drawMoney({ money }) {
-  const limit = money.max_per_day_micro_usdc,
-    spent = money.spent_last_day_micro_usdc;
-  setText(byId("day"), usd(spent));
-  setText(byId("day-limit"), `of ${usd(limit)} in any 24 hours`);
+  const day = {
+    name: "24 hours",
+    spent_micro_usdc: money.spent_last_day_micro_usdc,
+    max_micro_usdc: money.max_per_day_micro_usdc,
+  };
+  byId("windows").replaceChildren(...[day, ...money.windows].map(makeWindow));
   setText(byId("total"), usd(money.spent_total_micro_usdc));
   const total = money.max_total_micro_usdc;
   setText(byId("total-limit"), total === null ? "no limit in all" : `of ${usd(total)} in all`);
-  const share = Math.min(1, limit ? spent / limit : 1),
-    meter = byId("meter");
-  meter.style.width = `${share * 100}%`;
-  meter.classList.toggle("full", share > 0.9);
   const asks = money.ask_above_micro_usdc;
   setText(
     byId("video-limit"),
@@ -28,6 +26,24 @@ export function drawMoney({ money }) {
     ]
       .filter(Boolean)
       .join(", "),
+  );
+}
+
+/** @param {{ name: string, spent_micro_usdc: number, max_micro_usdc: number }} window */
+function makeWindow({ name, spent_micro_usdc: spent, max_micro_usdc: most }) {
+  const share = Math.min(1, most ? spent / most : 1);
+  const fill = make("i", share > 0.9 ? "full" : "");
+  fill.style.width = `${share * 100}%`;
+  const meter = make("div", "meter", fill);
+  meter.setAttribute("aria-hidden", "true");
+  const label = make("span", "label", `Last ${name}`);
+  return make(
+    "div",
+    "figure",
+    label,
+    make("strong", "", usd(spent)),
+    make("span", "quiet", `of ${usd(most)} in any ${name}`),
+    meter,
   );
 }
 

@@ -42,9 +42,23 @@ def show_money(limits: Limits, spend: Spend, payments: Sequence[Payment], now: f
         "max_total_micro_usdc": limits.max_total_micro_usdc,
         "max_price_per_video_micro_usdc": limits.max_price_per_video_micro_usdc,
         "ask_above_micro_usdc": limits.ask_above_micro_usdc,
+        "windows": _list_windows(limits, spend),
         "days": days,
         "months": months,
     }
+
+
+def _list_windows(limits: Limits, spend: Spend) -> list[dict[str, object]]:
+    """Return the spans of time that the owner limits in addition to the day."""
+    windows = (
+        ("7 days", spend.last_week_micro_usdc, limits.max_per_week_micro_usdc),
+        ("30 days", spend.last_month_micro_usdc, limits.max_per_month_micro_usdc),
+    )
+    return [
+        {"name": name, "spent_micro_usdc": spent, "max_micro_usdc": most}
+        for name, spent, most in windows
+        if most is not None
+    ]
 
 
 def _sum_up(payments: Iterable[Payment], now: float) -> tuple[list[dict[str, object]], list[dict[str, object]]]:

@@ -70,6 +70,8 @@ export interface Show {
     max_total_micro_usdc: number | null;
     max_price_per_video_micro_usdc: number;
     ask_above_micro_usdc: number | null;
+    /** Spans of time that the owner limits in addition to the day. */
+    windows: { name: string; spent_micro_usdc: number; max_micro_usdc: number }[];
     days: Spending[];
     months: Spending[];
   };

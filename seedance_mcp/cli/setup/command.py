@@ -123,7 +123,7 @@ class Setup:
     sandbox: bool
     environ: dict[str, str] = field(init=False, repr=False)
     codes: list[int] = field(default_factory=list[int])
-    _studio: money.RehearsalStudio | None = None
+    _studio: money.SetupStudio | None = None
 
     def __post_init__(self) -> None:
         self.environ = read_environ(self.sandbox)
@@ -155,7 +155,7 @@ class Setup:
     def _start_studio(self) -> None:
         """Start one sandbox for the steps that need a studio, unless a persistent one is named."""
         if self._studio is None and read_settings(self.environ).embedded:
-            self._studio = money.RehearsalStudio(read_settings(self.environ))
+            self._studio = money.SetupStudio(read_settings(self.environ))
             self.environ["SEEDANCE_STUDIO_URL"] = self._studio.url
 
     def close(self) -> None:

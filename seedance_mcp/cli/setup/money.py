@@ -38,7 +38,7 @@ wallet app, and send the rest from there; only then you need a few cents of
 ETH on Base for the network fee."""
 
 
-class RehearsalStudio:
+class SetupStudio:
     """A sandbox studio for one set-up; its wallet is empty at first, as a real one is.
 
     Args:

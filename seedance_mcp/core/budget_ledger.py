@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
+from seedance_mcp.core.films import FilmTransaction
 from seedance_mcp.core.freezes import Freeze
 from seedance_mcp.core.limits import Cap, Spend
 from seedance_mcp.core.records import Payment
@@ -35,7 +36,7 @@ class BudgetReader(Protocol):
         ...
 
 
-class LedgerTransaction(BudgetReader, Protocol):
+class LedgerTransaction(BudgetReader, FilmTransaction, Protocol):
     """What a writer may do while it has the budget's lock."""
 
     async def reserve(

@@ -29,6 +29,9 @@ row's fee counts after the chain was asked.
 Several processes may share one ledger: in `lock_budget()`, the transaction of a single writer, the budget is summed,
 the policy checked and the reservation made. SQLite locks the file, PostgreSQL the budgets' rows, the wallet's first.
 
+A film reserves the sum of all its payments in one such transaction. Each payment that draws from a sum takes its place
+in it; what is left of the sum counts beside the payments until the film ends, is cancelled, or was left for an hour.
+
 The owner's freeze is a row of its own. The transaction that reserves reads it, and so does the one that records a
 signature: once it is committed, no process sends a credential that was not recorded before it.
 These, and the one that claims an unfinished payment, check that the path still leads to the open file. Otherwise two
@@ -45,6 +48,7 @@ from contextlib import AbstractAsyncContextManager
 from typing import Protocol
 
 from seedance_mcp.core.budget_ledger import BudgetReader, LedgerTransaction
+from seedance_mcp.core.films import FilmLedger
 from seedance_mcp.core.freezes import Freeze
 from seedance_mcp.core.limits import Spend
 from seedance_mcp.core.records import Job, Payment, UntrackedJob, UntrackedPayment, WrongTotal
@@ -328,11 +332,15 @@ class JobLedger(Protocol):
         ...
 
 
-class Ledger(PaymentLedger, JobLedger, UploadLedger, Protocol):
+class Ledger(PaymentLedger, JobLedger, UploadLedger, FilmLedger, Protocol):
     """The ledger of one profile: all of it."""
 
     def for_caller(self, caller: str) -> Ledger:
         """Return the ledger of one caller; the same ledger where it knows no callers."""
+        ...
+
+    def drawing_from(self, reservation_id: int | None) -> Ledger:
+        """Return the same ledger, whose new payments draw from a reserved sum: it does not stand in their way."""
         ...
 
     async def close(self) -> None:

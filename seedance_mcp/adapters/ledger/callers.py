@@ -26,19 +26,21 @@ class Viewpoint:
         defaults: Caps of every caller without its own.
         sees_jobs: True if it may see the payments and jobs of everyone.
         sees_sums: True if it may see what others have spent.
+        reservation_id: The reserved sum that its new payments draw from, or None.
     """
 
     caller: str = ""
     defaults: CallerCaps = NO_CAPS
     sees_jobs: bool = True
     sees_sums: bool = True
+    reservation_id: int | None = None
 
 
 class CallerTransaction(BudgetTransaction):
     """The transaction of a single writer, which also reads the caps that the database keeps."""
 
     def __init__(self, session: Session, viewpoint: Viewpoint) -> None:
-        super().__init__(session, viewpoint.caller)
+        super().__init__(session, viewpoint.caller, viewpoint.reservation_id)
         self._viewpoint = viewpoint
 
     async def spend(self, now: float) -> Spend:
@@ -58,7 +60,8 @@ async def select_caps(session: Session, viewpoint: Viewpoint, *, now: float) -> 
     caps: list[Cap] = []
     for row in rows:
         own = CallerCaps(**{name: row[name] for name in CallerCaps.__dataclass_fields__})
-        caps += await _read_caps(session, row, merge_caps(own, viewpoint.defaults) if row["scope"] else own, now)
+        chosen = merge_caps(own, viewpoint.defaults) if row["scope"] else own
+        caps += await _read_caps(session, row, chosen, viewpoint.reservation_id, now)
     return tuple(replace(cap, is_private=True) if _is_private(cap, viewpoint) else cap for cap in caps)
 
 
@@ -66,10 +69,10 @@ def _is_private(cap: Cap, viewpoint: Viewpoint) -> bool:
     return not viewpoint.sees_sums and cap.name.startswith(_WALLETS)
 
 
-async def _read_caps(session: Session, row: Row, own: CallerCaps, now: float) -> list[Cap]:
+async def _read_caps(session: Session, row: Row, own: CallerCaps, reservation_id: int | None, now: float) -> list[Cap]:
     scope = str(row["scope"])
     whose = _CALLERS if scope else _WALLETS
-    spend = await select_spend(session, scope, now=now) if own.limits_spending else Spend()
+    spend = await select_spend(session, scope, own=reservation_id, now=now) if own.limits_spending else Spend()
     budgets = (
         (own.max_per_day_micro_usdc, spend.last_day_micro_usdc, "budget per day"),
         (own.max_per_week_micro_usdc, spend.last_week_micro_usdc, "budget per week"),

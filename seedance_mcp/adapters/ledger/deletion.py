@@ -34,6 +34,7 @@ _UNFINISHED = (
        AND ((state = 'refused' AND chain_checked = 0) OR (state = 'settled' AND purpose = 'generation'
             AND NOT EXISTS (SELECT 1 FROM jobs WHERE payment_id = payments.id)))""",
     f"SELECT 1 FROM jobs WHERE caller = :caller AND {UNFINISHED}",  # noqa: S608 - our own SQL
+    "SELECT 1 FROM films WHERE caller = :caller AND state = 'running' AND lease_until > {now}",
 )
 _WIPE = (
     "DELETE FROM tokens WHERE caller = :caller",
@@ -52,6 +53,7 @@ _WIPE = (
        WHERE caller = :caller""",
     """UPDATE payments SET body = '', arguments = '{}', answer = NULL, reason = NULL, scrubbed = 1
        WHERE caller = :caller""",
+    "DELETE FROM films WHERE caller = :caller",
     "UPDATE reservations SET reason = '' WHERE caller = :caller",
     "UPDATE callers SET name = :gone WHERE id = :caller",
 )
@@ -104,6 +106,7 @@ class DeletionQueries(Queries):
             f"""SELECT objects.key FROM objects WHERE key IN (
                     SELECT video_key FROM jobs WHERE caller = :caller UNION
                     SELECT thumbnail_key FROM jobs WHERE caller = :caller UNION
+                    SELECT video_key FROM films WHERE caller = :caller UNION
                     SELECT object_key FROM slots WHERE caller = :caller UNION
                     SELECT :pictures || sha256 FROM uploads WHERE caller = :caller)
                 AND NOT EXISTS (SELECT 1 FROM slots WHERE caller <> :caller AND object_key = objects.key)

@@ -105,19 +105,23 @@ class Queries:
         _driver: The database.
         _caller: Whom new payments belong to; empty in a ledger without callers.
         _viewer: The only caller whose payments and jobs are shown; None shows those of everyone.
+        _reservation_id: The reserved sum that new payments draw from, or None.
     """
 
-    def __init__(self, driver: Driver, caller: str = "", viewer: str | None = None) -> None:
+    def __init__(
+        self, driver: Driver, caller: str = "", viewer: str | None = None, reservation_id: int | None = None
+    ) -> None:
         self._driver = driver
         self._caller = caller
         self._viewer = viewer
+        self._reservation_id = reservation_id
 
     def _lock_payments(self) -> AbstractAsyncContextManager[Session]:
         """Begin the transaction of the only writer of payments."""
         return self._driver.transaction(budget_of=self._caller)
 
     def _visible(self, table: str) -> tuple[str, dict[str, object]]:
-        """Return the condition for rows of `payments` or `jobs` that may be shown, and its parameters."""
+        """Return the condition for rows of `payments`, `jobs` or `films` that may be shown, and its parameters."""
         if self._viewer is None:
             return "1 = 1", {}
         return f"{table}.caller = :viewer", {"viewer": self._viewer}

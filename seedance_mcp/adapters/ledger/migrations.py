@@ -269,6 +269,44 @@ def m018_spent_hours(db: sqlite3.Connection) -> None:
     db.execute(f"CREATE TRIGGER hours_delete AFTER DELETE ON payments WHEN {old} <> 0 BEGIN {take}; END")
 
 
+def m019_films(db: sqlite3.Connection) -> None:
+    """Add films, and the sums that they reserve and that their payments draw from."""
+    db.execute("""
+        CREATE TABLE reservations (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            caller TEXT NOT NULL DEFAULT '',
+            reason TEXT NOT NULL,
+            amount_micro_usdc INTEGER NOT NULL CHECK (amount_micro_usdc > 0),
+            created_at REAL NOT NULL,
+            until REAL NOT NULL,
+            closed_at REAL
+        ) STRICT""")
+    db.execute("CREATE INDEX reservations_open ON reservations (until) WHERE closed_at IS NULL")
+    db.execute("ALTER TABLE payments ADD COLUMN reservation_id INTEGER REFERENCES reservations (id)")
+    db.execute("CREATE INDEX payments_by_reservation ON payments (reservation_id) WHERE reservation_id IS NOT NULL")
+    db.execute("""
+        CREATE TABLE films (
+            film_id TEXT PRIMARY KEY,
+            caller TEXT NOT NULL DEFAULT '',
+            studio TEXT NOT NULL,
+            wallet TEXT NOT NULL,
+            definition TEXT NOT NULL,
+            shots TEXT NOT NULL,
+            state TEXT NOT NULL CHECK (state IN ('running', 'complete', 'stopped', 'cancelled')),
+            problem TEXT,
+            reservation_id INTEGER,
+            created_at REAL NOT NULL,
+            ended_at REAL,
+            lease_owner TEXT NOT NULL DEFAULT '',
+            lease_until REAL NOT NULL DEFAULT 0,
+            file TEXT,
+            video_key TEXT,
+            note TEXT
+        ) STRICT""")
+    db.execute("CREATE INDEX films_by_time ON films (created_at)")
+    db.execute("CREATE INDEX films_running ON films (created_at) WHERE state = 'running'")
+
+
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     m001_initial,
     m002_network_fees,
@@ -288,5 +326,6 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     m016_callers,
     m017_objects,
     m018_spent_hours,
+    m019_films,
 )
 """Append only: `PRAGMA user_version` counts how many a file has had."""

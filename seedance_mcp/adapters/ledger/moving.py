@@ -24,11 +24,11 @@ from seedance_mcp.adapters.ledger.sqlite_driver import translate_errors as trans
 from seedance_mcp.core.errors import LedgerError
 
 TABLES = (
-    "payments", "jobs", "uploads", "sights", "freezes", "route_contracts", "recipients", "untracked_jobs", "readings",
-    "untracked_payments", "chain_readings",
+    "reservations", "payments", "jobs", "uploads", "sights", "freezes", "route_contracts", "recipients",
+    "untracked_jobs", "readings", "untracked_payments", "chain_readings", "films",
 )  # fmt: skip
 """All tables of a SQLite ledger but its sums, in the order in which they may be filled."""
-_MUST_BE_EMPTY = (*TABLES, "callers", "reservations")
+_MUST_BE_EMPTY = (*TABLES, "callers")
 _ROWS_READ_MAX = 1_000
 """How many rows are in memory at a time."""
 MOVED_REASON = "This ledger was moved into a PostgreSQL database."
@@ -194,6 +194,10 @@ async def _count(connection: Connection) -> None:
     await connection.execute(
         """SELECT setval(pg_get_serial_sequence('payments', 'id'), coalesce(max(id), 1), max(id) IS NOT NULL)
            FROM payments"""
+    )
+    await connection.execute(
+        """SELECT setval(pg_get_serial_sequence('reservations', 'id'), coalesce(max(id), 1), max(id) IS NOT NULL)
+           FROM reservations"""
     )
 
 

@@ -28,12 +28,12 @@ class PaymentQueries(Queries):
         """Begin the transaction of a single writer, in which the budget is summed and reserved."""
         async with self._lock_payments() as session:
             await session.check_storage()
-            yield BudgetTransaction(session, self._caller)
+            yield BudgetTransaction(session, self._caller, self._reservation_id)
 
     async def spend(self, now: float) -> Spend:
         """Sum the budget."""
         async with self._driver.reading() as session:
-            return await BudgetTransaction(session).spend(now)
+            return await BudgetTransaction(session, reservation_id=self._reservation_id).spend(now)
 
     async def find_visible_spend(self, now: float) -> Spend:
         """Sum what may be shown of the budget: in a ledger without callers, all of it."""

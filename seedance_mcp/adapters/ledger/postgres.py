@@ -15,6 +15,7 @@ from seedance_mcp.adapters.ledger.closings import ClosingQueries
 from seedance_mcp.adapters.ledger.deletion import DeletionQueries
 from seedance_mcp.adapters.ledger.driver import Driver
 from seedance_mcp.adapters.ledger.figures import FigureQueries
+from seedance_mcp.adapters.ledger.films import FilmQueries
 from seedance_mcp.adapters.ledger.freezes import find_freeze
 from seedance_mcp.adapters.ledger.health import HealthQueries
 from seedance_mcp.adapters.ledger.identities import IdentityQueries
@@ -59,6 +60,7 @@ class PostgresLedger(
     PaymentQueries,
     JobQueries,
     UploadQueries,
+    FilmQueries,
     LeaseQueries,
     SessionQueries,
     ClaimQueries,
@@ -76,7 +78,8 @@ class PostgresLedger(
     """The `Ledger` protocol on a PostgreSQL database, with what replicas need in addition."""
 
     def __init__(self, driver: Driver, viewpoint: Viewpoint = _OWNERS) -> None:
-        super().__init__(driver, viewpoint.caller, None if viewpoint.sees_jobs else viewpoint.caller)
+        viewer = None if viewpoint.sees_jobs else viewpoint.caller
+        super().__init__(driver, viewpoint.caller, viewer, viewpoint.reservation_id)
         self._viewpoint = viewpoint
 
     @classmethod
@@ -139,10 +142,15 @@ class PostgresLedger(
             Viewpoint(
                 caller=caller,
                 defaults=self._viewpoint.defaults,
+                reservation_id=self._viewpoint.reservation_id,
                 sees_jobs=sees_jobs or not caller,
                 sees_sums=sees_sums or not caller,
             ),
         )
+
+    def drawing_from(self, reservation_id: int | None) -> PostgresLedger:
+        """Return the same ledger, whose new payments draw from a reserved sum."""
+        return PostgresLedger(self._driver, replace(self._viewpoint, reservation_id=reservation_id))
 
     def with_defaults(self, defaults: CallerCaps) -> PostgresLedger:
         """Return the same ledger with caps that hold for every caller without its own."""

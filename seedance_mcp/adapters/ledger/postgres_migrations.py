@@ -29,7 +29,14 @@ from seedance_mcp.adapters.ledger.postgres_driver import (
 from seedance_mcp.core.errors import LedgerError
 from seedance_mcp.core.next_steps import Command, NextStep
 
-SCRIPTS = ("001_ledger.sql", "002_versions.sql", "003_operations.sql", "004_webhooks.sql", "005_spent_hours.sql")
+SCRIPTS = (
+    "001_ledger.sql",
+    "002_versions.sql",
+    "003_operations.sql",
+    "004_webhooks.sql",
+    "005_spent_hours.sql",
+    "006_films.sql",
+)
 """Append only: the table `ledger_scripts` has the number of each one that a database has had."""
 OLDEST_VERSION = 1
 """The oldest version whose programs work with a ledger that has all scripts. Raising it ends rolling updates from

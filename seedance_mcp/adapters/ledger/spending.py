@@ -9,14 +9,9 @@ from __future__ import annotations
 
 from seedance_mcp.adapters.ledger import untracked
 from seedance_mcp.adapters.ledger.driver import Session
+from seedance_mcp.adapters.ledger.reservations import COUNTED, sum_left
 from seedance_mcp.core.limits import DAY_SECONDS, MONTH_SECONDS, WEEK_SECONDS, Spend
 
-COUNTED = "fee_micro_usdc + CASE WHEN state = 'refused' AND chain_checked = 1 THEN 0 ELSE amount_micro_usdc END"
-"""What a payment adds to a sum: price and fee. A refusal that the chain confirmed still cost its fee.
-
-A signed row counts until it is concluded, whatever the clock says; a refused one until the chain, or the owner, has
-said that it never moved: a studio may say no and settle all the same. A reservation counts until it lapses.
-"""
 WINDOWS = {"day": DAY_SECONDS, "week": WEEK_SECONDS, "month": MONTH_SECONDS}
 """Lengths of the rolling windows. A calendar's day would allow twice the cap around midnight."""
 HOUR_SECONDS = 3600
@@ -55,12 +50,13 @@ _OF_WALLET = _write_query("1 = 1", _UNTRACKED)
 _OF_CALLER = _write_query("caller = :scope")
 
 
-async def select_spend(session: Session, scope: str = "", *, now: float) -> Spend:
-    """Sum what counts against a budget, in one statement.
+async def select_spend(session: Session, scope: str = "", *, own: int | None = None, now: float) -> Spend:
+    """Sum what counts against a budget, in one statement, and what is reserved beside it.
 
     Args:
         session: Where to read.
         scope: A caller's id; empty for the wallet's budget, in which the payments of all callers are.
+        own: The reserved sum that the next payment draws from, which does not stand in its way.
         now: Unix seconds.
     """
     parameters: dict[str, object] = {"now": now, "scope": scope}
@@ -72,9 +68,10 @@ async def select_spend(session: Session, scope: str = "", *, now: float) -> Spen
     row = await session.fetch_one(_OF_CALLER if scope else _OF_WALLET, parameters)
     if row is None:
         return Spend()
-    return Spend(
+    spend = Spend(
         last_day_micro_usdc=int(row["last_day"]),
         last_week_micro_usdc=int(row["last_week"]),
         last_month_micro_usdc=int(row["last_month"]),
         total_micro_usdc=int(row["total"]),
     )
+    return spend.plus(await sum_left(session, scope, own=own, now=now))

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from seedance_mcp.adapters.ledger.films import FilmQueries
 from seedance_mcp.adapters.ledger.jobs import JobQueries
 from seedance_mcp.adapters.ledger.payments import PaymentQueries
 from seedance_mcp.adapters.ledger.sqlite_driver import SQLiteDriver
 from seedance_mcp.adapters.ledger.uploads import UploadQueries
 
 
-class SQLiteLedger(PaymentQueries, JobQueries, UploadQueries):
+class SQLiteLedger(PaymentQueries, JobQueries, UploadQueries, FilmQueries):
     """The `Ledger` protocol on one file."""
 
     @classmethod
@@ -27,6 +28,10 @@ class SQLiteLedger(PaymentQueries, JobQueries, UploadQueries):
     def for_caller(self, caller: str) -> SQLiteLedger:
         """Return this ledger: a file has no callers."""
         return self
+
+    def drawing_from(self, reservation_id: int | None) -> SQLiteLedger:
+        """Return the same ledger, whose new payments draw from a reserved sum."""
+        return type(self)(self._driver, reservation_id=reservation_id)
 
     async def count_closings(self) -> int:
         """Return 0: a ledger in a file is not closed; each process reads list and chains before it first pays."""

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import json
 
+from seedance_mcp.adapters.ledger import reservations
 from seedance_mcp.adapters.ledger.driver import Session, bind_keys
+from seedance_mcp.adapters.ledger.films import insert_film, select_film
 from seedance_mcp.adapters.ledger.freezes import find_freeze
 from seedance_mcp.adapters.ledger.rows import read_payment
-from seedance_mcp.adapters.ledger.spending import COUNTED, HOUR_SECONDS, select_spend
+from seedance_mcp.adapters.ledger.spending import HOUR_SECONDS, select_spend
+from seedance_mcp.core.films import Film
 from seedance_mcp.core.freezes import Freeze
 from seedance_mcp.core.limits import Cap, Spend
 from seedance_mcp.core.records import Payment, WrongTotal
@@ -18,13 +21,14 @@ from seedance_mcp.core.wire.responses import PaidRequest
 class BudgetTransaction:
     """What a writer may do while it has the budget's lock: the `LedgerTransaction` protocol."""
 
-    def __init__(self, session: Session, caller: str = "") -> None:
+    def __init__(self, session: Session, caller: str = "", reservation_id: int | None = None) -> None:
         self._session = session
         self._caller = caller
+        self._reservation_id = reservation_id
 
     async def spend(self, now: float) -> Spend:
-        """Sum the wallet's budget."""
-        return await select_spend(self._session, now=now)
+        """Sum the wallet's budget, but for the sum that this ledger's payments draw from."""
+        return await select_spend(self._session, own=self._reservation_id, now=now)
 
     async def find_caps(self, now: float) -> tuple[Cap, ...]:
         """Return the caps that the ledger itself keeps: none, where there is one caller."""
@@ -72,24 +76,48 @@ class BudgetTransaction:
                 WHERE state = 'reserved' AND (hold_until <= :now OR fingerprint IN ({marks}))""",  # noqa: S608 - marks
             {"now": now, **parameters},
         )
+        if self._reservation_id is not None:
+            await reservations.check_not_closed(self._session, self._reservation_id)
+            await reservations.touch_sum(self._session, self._reservation_id, now=now)
         if remember_recipient:
             await insert_recipient(self._session, request.studio, offer.network, offer.pay_to, now=now)
         row = await self._session.fetch_one(
             """INSERT INTO payments (purpose, fingerprint, url, body, arguments, wallet, rail, network, pay_to,
                                      amount_micro_usdc, fee_micro_usdc, state, hold_until, created_at, lease_owner,
-                                     caller)
+                                     caller, reservation_id)
                VALUES (:purpose, :key, :url, :body, :arguments, :wallet, :rail, :network, :pay_to, :amount_micro_usdc,
-                       :fee_micro_usdc, 'reserved', :reserved_until, :now, :lease_owner, :caller) RETURNING *""",
+                       :fee_micro_usdc, 'reserved', :reserved_until, :now, :lease_owner, :caller, :reservation_id)
+               RETURNING *""",
             {
                 "purpose": request.purpose, "key": request.idempotency_key, "url": request.url, "body": request.body,
                 "arguments": json.dumps(request.arguments), "wallet": wallet, "rail": offer.rail,
                 "network": offer.network, "pay_to": offer.pay_to, "amount_micro_usdc": offer.amount_micro_usdc,
                 "fee_micro_usdc": fee_micro_usdc, "reserved_until": hold_until, "now": now,
                 "lease_owner": self._session.owner, "caller": self._caller,
+                "reservation_id": self._reservation_id,
             },
         )  # fmt: skip
         assert row is not None  # noqa: S101 - RETURNING gives the inserted row
         return read_payment(row)
+
+    async def find_film(self, film_id: str) -> Film | None:
+        """Return a film by its id."""
+        return await select_film(self._session, film_id)
+
+    async def release_sum(self, reason: str, *, now: float) -> None:
+        """End what was reserved for a film so far."""
+        await reservations.close_sums(self._session, reason, now=now)
+
+    async def open_film(self, film: Film, *, amount_micro_usdc: int, now: float, lease_until: float) -> Film:
+        """Write a film, reserve its sum, and take its lease."""
+        return await insert_film(
+            self._session,
+            film,
+            amount_micro_usdc=amount_micro_usdc,
+            caller=self._caller,
+            now=now,
+            lease_until=lease_until,
+        )
 
 
 async def insert_recipient(session: Session, studio: str, network: str, address: str, *, now: float) -> None:
@@ -103,11 +131,11 @@ async def insert_recipient(session: Session, studio: str, network: str, address:
 async def select_wrong_totals(session: Session) -> list[WrongTotal]:
     """Return each running total, and each sum of an hour, that is not the sum of its payments."""
     rows = await session.fetch_all(
-        f"""SELECT scope, spent_micro_usdc, (SELECT coalesce(sum({COUNTED}), 0) FROM payments
+        f"""SELECT scope, spent_micro_usdc, (SELECT coalesce(sum({reservations.COUNTED}), 0) FROM payments
                 WHERE state <> 'reserved' AND (scope = '' OR caller = scope)) AS counted FROM budgets
             UNION ALL
             SELECT scope, sum(spent_micro_usdc), sum(counted) FROM (
-                SELECT scope, spent_micro_usdc, (SELECT coalesce(sum({COUNTED}), 0) FROM payments
+                SELECT scope, spent_micro_usdc, (SELECT coalesce(sum({reservations.COUNTED}), 0) FROM payments
                     WHERE state <> 'reserved' AND (scope = '' OR caller = scope)
                     AND created_at >= hour * {HOUR_SECONDS} AND created_at < (hour + 1) * {HOUR_SECONDS}) AS counted
                 FROM spent_hours) AS hours

@@ -94,7 +94,7 @@ def _list_begun_notes(quote: "Quote") -> list[str]:
         job = quote.job
         return [f"This video was bought before: job {job.job_id} ({job.status}) answers it, and it costs nothing."]
     if quote.stage == "begun":
-        return ["This video has a payment that is not over. It is taken up, and nothing is paid twice."]
+        return ["A payment for this video is not finished. It is continued, and nothing is paid twice."]
     return []
 
 

@@ -242,7 +242,7 @@ async def keep_up(services: "Services") -> None:
         try:
             await services.generation.resume()
         except Exception:  # what is paid must be taken up all the same
-            log.exception("Looking after what is not over broke")
+            log.exception("Checking unfinished work failed")
         await anyio.sleep(BROKEN_SECONDS)
 
 

@@ -220,7 +220,7 @@ class Source:
             return ()
         parts = tuple(part.strip() for part in text.split(separator) if part.strip())
         if not parts:
-            raise ConfigError(f"{self.where(name)} names nothing.", "Name at least one, or take the setting away.")
+            raise ConfigError(f"{self.where(name)} names nothing.", "Name at least one, or remove the setting.")
         return parts
 
     def choices(self, name: str, allowed: tuple[str, ...]) -> tuple[str, ...]:
@@ -261,7 +261,7 @@ def find_value(environ: Mapping[str, str], name: str) -> str:
         shown = quote_text(value, _REFERENCE_CHARACTERS_MAX if _REFERENCE.fullmatch(value) else VALUE_CHARACTERS_MAX)
         raise ConfigError(
             f"{PREFIX}{name} (environment) is the literal {shown}: the host did not fill it in.",
-            "Set that variable where the host is started, write the value itself, or take the setting away.",
+            "Set that variable where the host is started, write the value itself, or remove the setting.",
         )
     if name != "WALLET_KEY":
         _check_no_secret(value, f"{PREFIX}{name} (environment)")
@@ -306,16 +306,16 @@ def read_toml(path: Path, name: str = "", *, may_be_missing: bool = False) -> Ma
         with path.open("rb") as file:
             data = file.read(SETTINGS_BYTES_MAX + 1)
         if len(data) > SETTINGS_BYTES_MAX:
-            raise ConfigError(f"{path} is larger than {SETTINGS_BYTES_MAX} bytes.", "Correct it or take it away.")
+            raise ConfigError(f"{path} is larger than {SETTINGS_BYTES_MAX} bytes.", "Correct it or remove it.")
         return tomllib.loads(data.decode())
     except FileNotFoundError as exc:
         if may_be_missing:
             return {}
         raise ConfigError(f"{name} does not exist.", "Write it, or name another.") from exc
     except OSError as exc:
-        raise ConfigError(f"{name} cannot be read: {exc.strerror}.", "Correct it or take it away.") from exc
+        raise ConfigError(f"{name} cannot be read: {exc.strerror}.", "Correct it or remove it.") from exc
     except (ValueError, RecursionError) as exc:  # TOMLDecodeError and UnicodeDecodeError are ValueErrors
-        raise ConfigError(f"{path} is not TOML: {str(exc)[:200]}.", "Correct it or take it away.") from exc
+        raise ConfigError(f"{path} is not TOML: {str(exc)[:200]}.", "Correct it or remove it.") from exc
 
 
 def check_keys(document: Mapping[str, object], allowed: set[str], where: str) -> None:

@@ -358,4 +358,4 @@ class InternalError(SeedanceError):
     """The program itself broke. What was paid, if anything, is in the ledger, and the next call takes it up."""
 
     code = "internal"
-    default_step = NextStep("{0}; if it breaks again, {1}.", Repeat(), Report())
+    default_step = NextStep("{0}; if it fails again, {1}.", Repeat(), Report())

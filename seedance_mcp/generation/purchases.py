@@ -172,7 +172,7 @@ class RequestPurchaser:
             try:
                 found_some = await self._look_into_all()
             except SeedanceError as exc:  # such as a ledger that is locked for a moment: look again later
-                log.warning("What is not over cannot be looked into now: %s", exc.what)
+                log.warning("Unfinished payments cannot be checked now: %s", exc.what)
             pause = min(pause * 2, RECOVERY_SECONDS_MAX) if found_some else RECOVERY_SECONDS_MIN
             await anyio.sleep(pause)
 
@@ -197,7 +197,7 @@ class RequestPurchaser:
         try:
             await self.reconciler.reconcile(payment)
         except SeedanceError as exc:  # one payment's trouble is not the others'
-            log.warning("Payment %d cannot be looked into now: %s", payment.id, exc.what)
+            log.warning("Payment %d cannot be checked now: %s", payment.id, exc.what)
         await self._watch_job_of(payment)
 
     async def _verify_some(self) -> int:

@@ -39,7 +39,7 @@ from seedance_mcp.payments.purchase import Purchaser
 
 INTERRUPTIONS_MAX = 3
 """How many more purchases are forgiven in 24 hours because the process that bought died before the answer came."""
-REBOUGHT = "This picture's upload was bought once more: an earlier one was paid, and its answer lost or its place gone."
+REBOUGHT = "This picture's upload was bought once more: an earlier one was paid, but its answer or its slot was lost."
 VERCEL_HOST = "vercel.com"
 
 _STORE = re.compile(r"vercel_blob_client_(?P<id>[A-Za-z0-9]{1,63})_")

@@ -90,7 +90,7 @@ def refused_error(payment: Payment) -> PaymentRefusedError | PaymentOutcomeUnkno
     return _notify(PaymentRefusedError, payment, what, next_step)
 
 
-def unknown_error(payment: Payment, why: str = "It is being looked into.") -> PaymentOutcomeUnknownError:
+def unknown_error(payment: Payment, why: str = "It is being checked.") -> PaymentOutcomeUnknownError:
     """No one can say yet whether this payment settled; or it moved, and what it is for has not come."""
     what = "The outcome of a payment is not known yet."
     next_step = NextStep(

@@ -45,7 +45,7 @@ async def test_a_quote_of_a_payment_that_is_not_over_is_zero(bench: Bench, pictu
 
     assert lost.failed
     assert (quote["job_id"], quote["cost_usd"], quote["allowed"]) == (None, "0.00", True)
-    assert quote["notes"] == ["This video has a payment that is not over. It is taken up, and nothing is paid twice."]
+    assert quote["notes"] == ["A payment for this video is not finished. It is continued, and nothing is paid twice."]
 
 
 @pytest.mark.parametrize(("can_ask", "allowed"), [(False, False), (True, True)])

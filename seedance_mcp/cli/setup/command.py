@@ -40,18 +40,18 @@ Skip = Annotated[
     ),
 ]
 HostNames = Annotated[
-    list[str] | None, typer.Option("--host", metavar="HOST", help="Install for this host, unasked; repeatable.")
+    list[str] | None, typer.Option("--host", metavar="HOST", help="Install for this host, without asking; repeatable.")
 ]
 WalletSource = Annotated[
     str | None,
-    typer.Option("--wallet", metavar="new|FILE", help="Create a wallet, or import the key of a file, unasked."),
+    typer.Option("--wallet", metavar="new|FILE", help="Create a wallet, or import the key of a file, without asking."),
 ]
-PerVideo = Annotated[str | None, typer.Option(metavar="USD", help="Highest cost of one video, unasked.")]
-PerDay = Annotated[str | None, typer.Option(metavar="USD", help="Highest spending in any 24 hours, unasked.")]
+PerVideo = Annotated[str | None, typer.Option(metavar="USD", help="Highest cost of one video, without asking.")]
+PerDay = Annotated[str | None, typer.Option(metavar="USD", help="Highest spending in any 24 hours, without asking.")]
 WaitSeconds = Annotated[
-    int | None, typer.Option(min=1, max=FUND_SECONDS_MAX, help="Wait so long for the money, unasked.")
+    int | None, typer.Option(min=1, max=FUND_SECONDS_MAX, help="Seconds to wait for the money, without asking.")
 ]
-Picture = Annotated[Path | None, typer.Option(help="Picture of the first video, unasked.")]
+Picture = Annotated[Path | None, typer.Option(help="Picture of the first video, without asking.")]
 
 
 def setup(
@@ -106,7 +106,7 @@ class Setup:
     """One run of the set-up.
 
     Attributes:
-        hosts: Hosts to install for, unasked.
+        hosts: Hosts to install for, without asking.
         wallet_source: `new`, a key file to import, or None.
         typed_limits: The limits' names in lower case, with the amounts that options gave.
         wait_seconds: How long to wait for the money, or None to ask.

@@ -54,7 +54,7 @@ def limits(sandbox: Sandbox = False, as_json: AsJson = False) -> None:
         typer.echo(f"{'push on Tempo':22} {'allowed' if chosen.push_allowed else 'not allowed'}")
     if freeze is not None:
         words.print(f"{freeze.describe()} To end it, run: {settings.profile.name_command('unfreeze')}", markup=False)
-    words.print("Settings are the only way to change them: SEEDANCE_MAX_PER_DAY and so on, see README.")
+    words.print("Only settings change them: SEEDANCE_MAX_PER_DAY and so on. seedance-mcp setup asks for two.")
 
 
 def payments(sandbox: Sandbox = False, as_json: AsJson = False) -> None:

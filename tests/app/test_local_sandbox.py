@@ -164,7 +164,7 @@ async def test_a_job_goes_on_while_its_process_lives(person: Person) -> None:
         host = Host(client)
         begun = await host.call("animate_image", image=str(person.folder / "boat.png"), prompt="x", wait_seconds=0)
         while not begun["job_id"]:
-            begun = await host.call("animate_image", image=str(person.folder / "boat.png"), prompt="x", wait_seconds=0)
+            begun = await host.call("animate_image", image=str(person.folder / "boat.png"), prompt="x", wait_seconds=1)
         [seen] = (await run_in_thread(lambda: person.run("jobs", "--sandbox", "--json"))).json
         done = await host.call("get_job", job_id=begun["job_id"])
     assert (seen["job_id"], seen["error"]) == (begun["job_id"], None)

@@ -14,6 +14,7 @@ from functools import cache
 from pathlib import Path
 
 from tests.deploy.containers import ROOT, RUN_SECONDS
+from tests.forks import write_commands
 
 PROGRAM = "/opt/seedance"
 OWNER = "-o 10001 -g 10001 "
@@ -92,10 +93,9 @@ def _copy(name: Path, place: Path) -> None:
 
 
 def link_environment(folder: Path) -> Path:
-    """Make a folder with the programs of this environment, in the place of an image's."""
-    folder.mkdir(parents=True)
-    for name, words in {"python": "", "seedance-mcp": " -m seedance_mcp"}.items():
-        program = folder / name
-        program.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable}{words} "$@"\n')
-        program.chmod(0o755)
+    """Make a folder with the programs of this environment, in the place of an image's; our own is forked."""
+    write_commands(folder)
+    python = folder / "python"
+    python.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} "$@"\n')
+    python.chmod(0o755)
     return folder

@@ -16,7 +16,7 @@ from pathlib import Path
 
 import psycopg
 
-from tests.postgres import START_SECONDS, become_server, find_programs, give_to_server
+from tests.postgres import START_SECONDS, become_server, find_programs, give_to_server, initialise
 
 BOUNCER_PORT = 6432
 """Part of the name of PgBouncer's socket."""
@@ -62,7 +62,7 @@ class DatabaseServer:
         """Make the data folder."""
         self.folder.mkdir(parents=True, exist_ok=True)
         give_to_server(self.folder)
-        self._run("initdb", "-D", self.data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync")
+        initialise(self.data)
 
     def copy_from(self, primary: DatabaseServer) -> None:
         """Make the data folder of a standby that follows another server."""

@@ -12,7 +12,6 @@ import shutil
 import signal
 import socket
 import subprocess
-import sys
 import tempfile
 from collections.abc import AsyncGenerator, Callable, Generator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
@@ -25,6 +24,7 @@ import httpx
 
 from seedance_mcp.app.local_sandbox import prepare_wallet
 from seedance_mcp.core.money import format_usdc
+from tests.forks import build_command
 from tests.hosted.authorization import AuthorizationServer, run_authorization_server
 from tests.hosted.database import DatabaseServer, HarnessError, run_bouncer, run_database
 from tests.hosted.proxy import Proxy
@@ -161,6 +161,7 @@ class Deployment:
     """What runs.
 
     Attributes:
+        plan: What it is made of.
         folder: Of everything.
         database: PostgreSQL.
         database_url: Its address through PgBouncer.
@@ -174,6 +175,7 @@ class Deployment:
         issuer: The authorization server of their tokens, or None.
     """
 
+    plan: Plan
     folder: Path
     database: DatabaseServer
     database_url: str
@@ -206,9 +208,7 @@ class Deployment:
         Raises:
             HarnessError: It failed.
         """
-        done = await anyio.run_process(
-            [sys.executable, "-m", "seedance_mcp", *arguments], env=self.environ, cwd=ROOT, check=False
-        )
+        done = await anyio.run_process(self.plan.build_command(*arguments), env=self.environ, cwd=ROOT, check=False)
         if done.returncode:
             raise HarnessError(f"seedance-mcp {' '.join(arguments)} failed: {done.stderr.decode(errors='replace')}")
         return done.stdout.decode()
@@ -251,6 +251,7 @@ class Plan:
         max_total_micro_usdc: The wallet's own cap.
         settings: Further settings of the replicas, without the prefix.
         auth: What callers' tokens are: `tokens` of ours, or `oauth`.
+        forked: Whether its processes are forked from one that has loaded all modules; not where one is killed.
     """
 
     replicas: int = 3
@@ -262,6 +263,11 @@ class Plan:
     max_total_micro_usdc: int = FUNDS_MICRO_USDC
     settings: Mapping[str, str] = field(default_factory=dict[str, str])
     auth: str = "tokens"
+    forked: bool = False
+
+    def build_command(self, *arguments: str) -> list[str]:
+        """Return the command of one of its processes."""
+        return build_command("seedance_mcp", *arguments, afresh=not self.forked)
 
 
 @asynccontextmanager
@@ -284,8 +290,8 @@ async def run_deployment(plan: Plan) -> AsyncGenerator[Deployment]:
         if bucket is not None:
             environ |= bucket.build_environ() | {"SEEDANCE_OBJECTS_URL": f"s3://{BUCKET}/{PREFIX}"}
         deployment = Deployment(
-            folder=folder, database=database, database_url=database_url, environ=environ, studio_url=studio_url,
-            wallet=wallet, replicas=[], proxy=proxy, bucket=bucket, issuer=issuer,
+            plan=plan, folder=folder, database=database, database_url=database_url, environ=environ,
+            studio_url=studio_url, wallet=wallet, replicas=[], proxy=proxy, bucket=bucket, issuer=issuer,
         )  # fmt: skip
         for number, port in enumerate(ports, start=1):
             skew = SKEW_SECONDS if plan.skewed and number == plan.replicas else 0
@@ -317,7 +323,7 @@ def run_bucket(folder: Path) -> Generator[BucketServer]:
 async def _run_studio(plan: Plan, folder: Path, wallet: str) -> AsyncGenerator[str]:
     """Run the sandbox studio as a process; yields its origin."""
     port = find_free_port()
-    command = [sys.executable, "-m", "seedance_mcp", "sandbox", "--port", str(port), "--rail", plan.rail]
+    command = plan.build_command("sandbox", "--port", str(port), "--rail", plan.rail)
     command += [word for fault in plan.faults for word in ("--fault", fault)]
     environ = _plain_environ(folder) | {"SEEDANCE_DATA_DIR": str(folder / "studio")}
     studio = Process("studio", [*command, "--job-seconds", str(plan.job_seconds)], environ, folder / "studio.log")
@@ -390,7 +396,7 @@ def _build_replica(deployment: Deployment, number: int, port: int, skew_seconds:
         environ |= skew_clock(skew_seconds)
     return Replica(
         name=f"replica {number}",
-        command=[sys.executable, "-m", "seedance_mcp", "serve"],
+        command=deployment.plan.build_command("serve"),
         environ=environ,
         log=deployment.folder / f"replica{number}.log",
         port=port,

@@ -20,7 +20,7 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 async def deployment() -> AsyncGenerator[Deployment]:
-    async with run_deployment(Plan(replicas=1, skewed=False)) as deployment:
+    async with run_deployment(Plan(replicas=1, skewed=False, forked=True)) as deployment:
         yield deployment
 
 

@@ -10,7 +10,6 @@ import os
 import re
 import signal
 import subprocess
-import sys
 from collections.abc import AsyncGenerator
 from pathlib import Path
 
@@ -18,9 +17,10 @@ import anyio
 import pytest
 
 from tests.docs.programs import read_blocks, read_commands
+from tests.forks import write_commands
 from tests.hosted.clients import ERAS, Caller, draw_picture
 from tests.hosted.database import run_database
-from tests.hosted.deployment import READY_SECONDS, ROOT, find_free_port, temporary_folder, wait_for
+from tests.hosted.deployment import READY_SECONDS, find_free_port, temporary_folder, wait_for
 from tests.hosted.proxy import Proxy
 
 pytestmark = pytest.mark.slow
@@ -45,14 +45,6 @@ def read_page() -> tuple[str, list[str]]:
     return settings, commands
 
 
-def write_program(folder: Path) -> None:
-    """Write the command `seedance-mcp` for the shell."""
-    folder.mkdir()
-    program = folder / "seedance-mcp"
-    program.write_text(f'#!/bin/sh\nPYTHONPATH={ROOT} exec {sys.executable} -m seedance_mcp "$@"\n')
-    program.chmod(0o755)
-
-
 async def test_ten_commands_make_three_replicas(folder: Path) -> None:
     settings, commands = read_page()
     assert len(commands) == 10
@@ -70,7 +62,7 @@ async def test_ten_commands_make_three_replicas(folder: Path) -> None:
 
 
 async def run_script(folder: Path, script: str, proxy: Proxy) -> None:
-    write_program(folder / "bin")
+    write_commands(folder / "bin")
     environ = {name: value for name, value in os.environ.items() if not name.startswith(("SEEDANCE_", "XDG_"))}
     environ |= {"PATH": f"{folder / 'bin'}:{environ['PATH']}", "HOME": str(folder)}
     shell = start_shell(folder, script, environ)

@@ -146,7 +146,7 @@ async def test_the_next_server_tells_of_the_failure_and_buys_anew(broken_off: Pe
 
 
 async def test_the_gallery_shows_it_as_failed_and_links_to_nothing_that_is_gone(dead: Job, settings: Settings) -> None:
-    viewer = Viewer(locate=lambda job, kind, _: f"{job.job_id}/{kind}", live=False)
+    viewer = Viewer(locate=lambda name, kind, _: f"{name}/{kind}", live=False)
     show: Any = await build_show(settings, viewer)
 
     [video] = show["clips"]

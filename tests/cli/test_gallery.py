@@ -7,6 +7,7 @@ import re
 import socket
 import time
 from collections.abc import AsyncGenerator, Generator
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -17,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageStat
+from seedance_mcp.core.films import Film, Shot
 from starlette.testclient import TestClient, WebSocketDenialResponse
 
 from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
@@ -27,7 +29,6 @@ from seedance_mcp.app.web.gallery.server import build_app
 from seedance_mcp.app.web.parts import encode_data
 from seedance_mcp.cli.gallery.export import export_gallery
 from seedance_mcp.config.settings import Settings, read_settings
-from seedance_mcp.core.records import Job
 from seedance_mcp.core.wire.jobs import JobStatus
 from seedance_mcp.core.wire.responses import PaidRequest, Receipt, Settled
 from tests.adapters.ledger.rows import STUDIO, WALLET, sign, write_offer
@@ -211,7 +212,7 @@ def test_a_damaged_ledger_is_said_and_not_a_crash(client: TestClient, history: S
 
 
 def test_an_empty_house_has_a_page_too(settings: Settings) -> None:
-    def locate(job: Job, kind: str, file: Path) -> str:
+    def locate(name: str, kind: str, file: Path) -> str:
         raise AssertionError("there is nothing to name")
 
     assert '"clips": []' in render_page(anyio.run(partial(build_show, settings, Viewer(locate=locate, live=False))))
@@ -344,7 +345,7 @@ async def read_event(changes: AsyncGenerator[str]) -> tuple[str, Any]:
 
 
 def open_reader(settings: Settings) -> ShowReader:
-    viewer = Viewer(locate=lambda job, kind, _: f"{job.job_id}/{kind}", live=True)
+    viewer = Viewer(locate=lambda name, kind, _: f"{name}/{kind}", live=True)
     return ShowReader(settings, partial(build_show, settings, viewer))
 
 
@@ -390,7 +391,7 @@ async def test_ledger_is_read_again_only_if_it_changed(history: Settings) -> Non
 
 
 async def test_file_that_was_deleted_is_missed_by_the_next_reading(history: Settings) -> None:
-    viewer = Viewer(locate=lambda job, kind, _: f"{job.job_id}/{kind}", live=True)
+    viewer = Viewer(locate=lambda name, kind, _: f"{name}/{kind}", live=True)
     known: Known = {}
     first: Any = await build_show(history, viewer, known=known)
     (history.videos_dir / "one.mp4").unlink()
@@ -398,6 +399,50 @@ async def test_file_that_was_deleted_is_missed_by_the_next_reading(history: Sett
     assert [video["missing"] for video in first["clips"]] == [False, False]
     assert [video["missing"] for video in second["clips"]] == [False, True]
     assert second["clips"][0] is first["clips"][0], "a job that did not change is not shown anew"
+
+
+async def open_film(ledger: SQLiteLedger, file: str | None = None) -> None:
+    """Write a film of three shots, of which one is saved, one runs and one is not bought."""
+    now = time.time()
+    shots = (Shot(job_id="job-1", price_micro_usdc=320_000), Shot(job_id="job-2"), Shot(share_micro_usdc=330_000))
+    film = Film(
+        film_id="film_1",
+        studio=STUDIO,
+        wallet=WALLET,
+        definition={"v": 1, "shots": [{"prompt": HOSTILE}, {"prompt": "Waves"}, {"prompt": "Night"}], "options": {}},
+        shots=shots,
+        created_at=now,
+        file=file,
+    )
+    async with ledger.lock_budget() as budget:
+        film = await budget.open_film(film, amount_micro_usdc=330_000, now=now, lease_until=now + 60)
+    if file is not None:
+        await ledger.record_film(replace(film, state="complete", file=file), now=now)
+
+
+def test_film_is_one_entry_with_its_shots(client: TestClient, history: Settings) -> None:
+    work_on(history.ledger_file, open_film)
+    show = client.get("/t0ken/data.json").json()
+    film, *others = show["clips"]
+    assert (film["job_id"], film["status"], film["progress"], film["size"]) == ("film_1", "loading", 33, "3 shots")
+    assert [(shot["job_id"], shot["status"], shot["prompt"]) for shot in film["shots"]] == [
+        ("job-1", "complete", HOSTILE),
+        ("job-2", "pending", "Waves"),
+        (None, "waiting", "Night"),
+    ]
+    assert film["price_micro_usdc"] == 320_000
+    assert [(video["job_id"], video["film"]) for video in others] == [("job-2", "film_1"), ("job-1", "film_1")]
+    assert show["open"][0]["amount_micro_usdc"] == 330_000, "what is reserved for its last shot"
+
+
+def test_joined_film_is_streamed(client: TestClient, history: Settings) -> None:
+    file = history.videos_dir / "film.mp4"
+    file.write_bytes(CLIP)
+    work_on(history.ledger_file, partial(open_film, file=str(file)))
+    film = client.get("/t0ken/data.json").json()["clips"][0]
+    sent = client.get(f"/t0ken/{film['video']}")
+    assert (sent.content, sent.headers["content-type"], film["status"]) == (CLIP, "video/mp4", "complete")
+    assert client.get("/t0ken/media/film_2/film").status_code == 404
 
 
 def test_balance_before_the_first_payment_names_the_command(settings: Settings) -> None:

@@ -5,10 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 
 from seedance_mcp.app.web.gallery.data import Viewer, build_show
+from seedance_mcp.app.web.gallery.media import FRAMES
 from seedance_mcp.app.web.gallery.page import render_page
 from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.errors import ConfigError
-from seedance_mcp.core.records import Job
 
 MARK = b'<meta name="generator" content="seedance-mcp gallery">'
 """Element in the head of every page of ours; a page without it is not overwritten."""
@@ -31,8 +31,8 @@ async def export_gallery(settings: Settings, folder: Path) -> Path:
     """
     page, media = folder / "index.html", folder / MEDIA
 
-    def locate(_: Job, kind: str, file: Path) -> str:
-        copy = media / (file.name if kind in ("clip", "poster") else f"frame-{file.name}")
+    def locate(_: str, kind: str, file: Path) -> str:
+        copy = media / (f"frame-{file.name}" if kind in FRAMES else file.name)
         if not copy.exists() or copy.stat().st_size != file.stat().st_size:
             _write_whole(copy, lambda partial: shutil.copyfile(file, partial))
         return f"{MEDIA}/{copy.name}"

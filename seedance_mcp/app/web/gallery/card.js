@@ -29,11 +29,26 @@ export function makeCard(clip, open) {
 }
 
 /**
+ * Makes the pictures of a film's shots, side by side; those that are not finished are faint.
+ * @param {import("./show").Shot[]} shots
+ */
+function makeStrip(shots) {
+  const cells = shots.map((shot) => {
+    const cell = make("span", `shot ${shot.status}`);
+    if (shot.poster) cell.append(makePicture(shot.poster, ""));
+    return cell;
+  });
+  return make("span", "strip", ...cells);
+}
+
+/**
  * @param {Clip} clip
  * @returns {Node[]}
  */
 function makeStage(clip) {
   const first = clip.frames.find((frame) => frame.picture)?.picture;
+  if (clip.shots)
+    return [makeStrip(clip.shots), make("span", clip.video ? "play" : "state", clip.video ? "" : nameState(clip))];
   if (clip.video) {
     const picture = clip.poster || first;
     return [...(picture ? [makePicture(picture, "")] : []), make("span", "play")];

@@ -16,6 +16,7 @@ from seedance_mcp.adapters.media.videos import name_download
 from seedance_mcp.app.local_sandbox import end_orphans
 from seedance_mcp.app.opening import open_existing_ledger
 from seedance_mcp.app.rendering import build_claim, show_job
+from seedance_mcp.app.web.gallery.films import find_film_file, show_film
 from seedance_mcp.app.web.gallery.media import FRAMES, find_all_media
 from seedance_mcp.app.web.gallery.money import PROMPT_CHARACTERS_MAX, list_open, show_money
 from seedance_mcp.config.settings import Settings
@@ -27,6 +28,7 @@ from seedance_mcp.core.wire.kinds import is_url
 from seedance_mcp.generation.request import VIDEO_ARGUMENTS
 
 CLIPS_MAX = 2000
+FILMS_MAX = 200
 PAYMENTS_MAX = 20_000
 
 Places = Mapping[str, "str | None"]
@@ -34,8 +36,8 @@ Places = Mapping[str, "str | None"]
 Known = dict[str, tuple[Job, Places, dict[str, object]]]
 """What earlier readings made of each job: it is used again while the job and its files are the same."""
 
-Locate = Callable[[Job, str, Path], str]
-"""The address under which the page finds a saved file of a job: its video, its poster, its first or last frame."""
+Locate = Callable[[str, str, Path], str]
+"""The address under which the page finds a saved file of a job or film, by id and kind: its video, poster or frame."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -100,8 +102,8 @@ async def build_show(
         "command": settings.profile.name_command("animate"),
         "money": show_money(settings.limits, spend, payments, now),
         "open": open_payments,
-        "clips": videos[:CLIPS_MAX],
-        "has_older": len(videos) > CLIPS_MAX,
+        "clips": videos,
+        "has_older": sum("shots" not in video for video in videos) > CLIPS_MAX,
     }
     version = hashlib.sha256(json.dumps(shown).encode()).hexdigest()[:16]
     return {**shown, "version": version, "made_at": now}
@@ -110,14 +112,30 @@ async def build_show(
 async def _list_videos(reading: _Reading) -> list[dict[str, object]]:
     jobs = await reading.ledger.recent_jobs(CLIPS_MAX + 1)
     places = await anyio.to_thread.run_sync(_locate_all, jobs, reading.settings, reading.viewer.locate)
-    return [await _find_video(job, reading, found) for job, found in zip(jobs, places, strict=True)]
+    videos = [await _find_video(job, reading, found) for job, found in zip(jobs, places, strict=True)]
+    return await _add_films(videos, reading)
+
+
+async def _add_films(videos: list[dict[str, object]], reading: _Reading) -> list[dict[str, object]]:
+    """Return videos and films; a video that is a shot names its film."""
+    films = await reading.ledger.recent_films(FILMS_MAX)
+    by_job = {str(video["job_id"]): video for video in videos}
+    owners = {shot.job_id: film.film_id for film in films for shot in film.shots if shot.job_id}
+    shown: list[dict[str, object]] = []
+    for film in films:
+        file = await anyio.to_thread.run_sync(find_film_file, film, reading.settings)
+        place = None if file is None else reading.viewer.locate(film.film_id, "film", file)
+        shown.append(show_film(film, by_job, place=place, live=reading.viewer.live))
+    return shown + [
+        {**video, "film": owner} if (owner := owners.get(job_id)) else video for job_id, video in by_job.items()
+    ]
 
 
 def _locate_all(jobs: list[Job], settings: Settings, locate: Locate) -> list[dict[str, str | None]]:
     root = settings.videos_dir.resolve()
     return [
         {
-            kind: None if file is None else locate(job, kind, file)
+            kind: None if file is None else locate(job.job_id, kind, file)
             for kind, file in find_all_media(job, settings, root).items()
         }
         for job in jobs

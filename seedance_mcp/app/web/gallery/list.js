@@ -36,6 +36,7 @@ export function makeList(open) {
     const status = controls.status.value,
       model = controls.model.value;
     found = clips.filter((clip) => {
+      if (clip.film) return false; // its film is in the list
       const text = `${clip.prompt} ${clip.job_id}`.toLowerCase();
       const state = isRunning(clip) ? "running" : clip.status;
       return (

@@ -6,6 +6,9 @@ import { clock, usd } from "./words.js";
 /** @typedef {import("./show").OpenPayment} OpenPayment */
 /** @typedef {import("./show").Balance} Balance */
 
+/** @type {Record<string, string>} */
+const NOUNS = { upload: "Upload of a picture", film: "A film" };
+
 /** @param {Omit<Show, "clips">} show */
 export function drawMoney({ money }) {
   const day = {
@@ -69,12 +72,13 @@ export function drawOpen(payments) {
   setText(byId("open-title"), held ? `Not settled yet: ${usd(held)} held` : "Paid, video not found yet");
   byId("open-payments").replaceChildren(
     ...payments.map((payment) => {
-      const what = payment.prompt || (payment.purpose === "upload" ? "Upload of a picture" : "A video");
+      const what = payment.prompt || NOUNS[payment.purpose] || "A video";
       const past = hasExpired(payment) && "its credential has expired, the chain will show the outcome";
       const state = {
         reserved: "is being paid",
         signed: `no answer yet; ${past || `its credential expires at ${clock(payment.hold_until)}`}`,
         refused: past ? `refused; ${past}` : `refused, held until ${clock(payment.hold_until)}`,
+        film: "reserved for the shots that are not bought yet",
         settled: "paid; its job is being searched for at the studio",
       }[payment.state];
       return make(
@@ -82,7 +86,7 @@ export function drawOpen(payments) {
         "",
         make("b", "", usd(payment.amount_micro_usdc)),
         make("span", "what", what),
-        make("span", "quiet", `${state} · payment ${payment.payment_id}`),
+        make("span", "quiet", payment.payment_id ? `${state} · payment ${payment.payment_id}` : state),
       );
     }),
   );

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 
+from seedance_mcp.core.films import Reservation
 from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.limits import Limits, Spend
 from seedance_mcp.core.records import Payment
@@ -91,11 +92,23 @@ def _show_sums(sums: dict[str, _Sum]) -> list[dict[str, object]]:
 
 
 async def list_open(payments: Sequence[Payment], ledger: Ledger, now: float) -> list[dict[str, object]]:
-    """Return payments that may still settle or have no job yet, newest first."""
+    """Return the sums of films, then payments that may still settle or have no job yet, newest first."""
     found = {payment.id: payment for payment in await ledger.held_payments(now)}
     for wallet in {payment.wallet for payment in payments}:
         found |= {payment.id: payment for payment in await ledger.settled_without_result(wallet)}
-    return [_show_open(found[number]) for number in sorted(found, reverse=True)]
+    sums = [one for one in await ledger.list_reservations(now) if one.left_micro_usdc]
+    return [*map(_show_sum, sums), *(_show_open(found[number]) for number in sorted(found, reverse=True))]
+
+
+def _show_sum(reserved: Reservation) -> dict[str, object]:
+    return {
+        "payment_id": None,
+        "amount_micro_usdc": reserved.left_micro_usdc,
+        "purpose": "film",
+        "prompt": "",
+        "state": "film",
+        "hold_until": reserved.until,
+    }
 
 
 def _show_open(payment: Payment) -> dict[str, object]:

@@ -21,7 +21,13 @@ const show = JSON.parse(byId("data").textContent || "");
 const clips = new Map(show.clips.map((clip) => [clip.job_id, clip]));
 const chart = makeChart();
 const list = makeList((clip) => viewer.open(clip));
-const viewer = makeViewer({ find: list.find, place: list.place, command: show.command, live: show.live });
+const viewer = makeViewer({
+  find: list.find,
+  place: list.place,
+  read: (jobId) => clips.get(jobId),
+  command: show.command,
+  live: show.live,
+});
 
 function drawHead() {
   byId("profile").hidden = show.profile === "live";
@@ -33,7 +39,7 @@ function drawHead() {
 }
 function drawClips() {
   list.update([...clips.values()]);
-  viewer.update((jobId) => clips.get(jobId));
+  viewer.update();
 }
 function drawState() {
   const count = [...clips.values()].filter(isRunning).length;

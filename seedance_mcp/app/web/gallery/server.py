@@ -20,6 +20,7 @@ from seedance_mcp.app.web.door import build_config
 from seedance_mcp.app.web.gallery.balances import show_balances
 from seedance_mcp.app.web.gallery.changes import ShowReader, stream_changes
 from seedance_mcp.app.web.gallery.data import Viewer, build_show
+from seedance_mcp.app.web.gallery.films import find_film_file
 from seedance_mcp.app.web.gallery.media import find_media
 from seedance_mcp.app.web.gallery.page import render_page
 from seedance_mcp.app.web.guard import build_guard
@@ -34,7 +35,6 @@ from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.errors import LedgerError
 from seedance_mcp.core.image_names import UPLOAD_ID_BYTES
 from seedance_mcp.core.next_steps import TOOL_WORDS, Words
-from seedance_mcp.core.records import Job
 
 
 def build_app(settings: Settings, *, origin: str, token: str, words: Words = TOOL_WORDS) -> ASGIApp:
@@ -62,8 +62,8 @@ def build_app(settings: Settings, *, origin: str, token: str, words: Words = TOO
 def _list_show_routes(settings: Settings, words: Words) -> list[Route]:
     """Return the page, and what it asks for to stay up to date."""
 
-    def locate(job: Job, kind: str, _: Path) -> str:
-        return f"media/{job.job_id}/{kind}"
+    def locate(name: str, kind: str, _: Path) -> str:
+        return f"media/{name}/{kind}"
 
     viewer = Viewer(locate=locate, live=True, words=words)
     reader = ShowReader(settings, partial(build_show, settings, viewer, known={}))
@@ -94,13 +94,17 @@ def _list_file_routes(settings: Settings) -> list[Route]:
     received = ReceivedPictures(settings.pictures_dir, settings.videos_dir)
 
     async def media(request: Request) -> Response:
+        name, kind = request.path_params["job_id"], request.path_params["kind"]
         async with open_ledger(settings) as ledger:
-            job = await ledger.find_job(request.path_params["job_id"])
-        kind = request.path_params["kind"]
-        file = None if job is None else await anyio.to_thread.run_sync(find_media, job, settings, kind)
+            film = await ledger.find_film(name) if kind == "film" else None
+            job = await ledger.find_job(name) if kind != "film" else None
+        if film is not None:
+            file = await anyio.to_thread.run_sync(find_film_file, film, settings)
+        else:
+            file = None if job is None else await anyio.to_thread.run_sync(find_media, job, settings, kind)
         if file is None:
             return PlainTextResponse("There is no such file.", 404)
-        return FileResponse(file, media_type=find_media_type(file) if kind == "clip" else None)
+        return FileResponse(file, media_type=find_media_type(file) if kind in ("clip", "film") else None)
 
     async def take(request: Request) -> Response:
         upload_id = secrets.token_hex(UPLOAD_ID_BYTES)

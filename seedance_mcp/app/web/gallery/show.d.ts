@@ -31,6 +31,18 @@ export interface Clip {
   receipt: string | null;
   receipt_url: string | null;
   frames: Frame[];
+  /** Of a film; a video has none. */
+  shots?: Shot[];
+  /** Id of the film that a video is a shot of. */
+  film?: string;
+}
+
+export interface Shot {
+  /** Null until its video is bought. */
+  job_id: string | null;
+  status: "waiting" | "pending" | "loading" | "complete" | "failed";
+  prompt: string;
+  poster: string | null;
 }
 
 export interface Spending {
@@ -43,11 +55,12 @@ export interface Spending {
 }
 
 export interface OpenPayment {
-  payment_id: number;
+  /** Null for the sum of a film. */
+  payment_id: number | null;
   amount_micro_usdc: number;
   purpose: string;
   prompt: string;
-  state: "reserved" | "signed" | "refused" | "settled";
+  state: "reserved" | "signed" | "refused" | "settled" | "film";
   hold_until: number;
 }
 

@@ -9,10 +9,12 @@ import { isRunning, moment, nameFrame, nameState, usd } from "./words.js";
 
 /**
  * Prepares the large view.
- * @param {{ find: (jobId: string, step: number) => Clip | null, place: (jobId: string) => string, command: string, live: boolean }} options
- *   Finds the neighbour of a video in the list, and says where a video stands in it.
+ * @param {{
+ *   find: (jobId: string, step: number) => Clip | null, place: (jobId: string) => string,
+ *   read: (jobId: string) => Clip | undefined, command: string, live: boolean,
+ * }} options Finds the neighbour of a video in the list, says where a video stands in it, and returns any video.
  */
-export function makeViewer({ find, place, command, live }) {
+export function makeViewer({ find, place, read, command, live }) {
   const dialog = /** @type {HTMLDialogElement} */ (byId("viewer"));
   const stage = byId("viewer-stage"),
     side = byId("viewer-side"),
@@ -36,7 +38,7 @@ export function makeViewer({ find, place, command, live }) {
     drawn = text;
     if (!playing) stage.replaceChildren(...makeLarge(clip));
     const open = same && side.querySelector("details.again[open]"); // what is being written there stays
-    if (!open) side.replaceChildren(...describe(clip, command, live));
+    if (!open) side.replaceChildren(...describe(clip, command, live), ...listParts(clip, read, show));
   }
   /** @param {number} step */
   function move(step) {
@@ -78,8 +80,7 @@ export function makeViewer({ find, place, command, live }) {
       if (!dialog.open) dialog.showModal();
       side.scrollTop = 0;
     },
-    /** @param {(jobId: string) => Clip | undefined} read */
-    update(read) {
+    update() {
       const clip = shown && read(shown.job_id);
       if (clip) show(clip);
     },
@@ -135,14 +136,14 @@ function describe(clip, command, live) {
       () => prompt,
     ),
   );
-  if (live) actions.append(makeCopyButton("Copy command", () => writeCommand(command, request)));
+  if (live && !clip.shots) actions.append(makeCopyButton("Copy command", () => writeCommand(command, request)));
   return [
     prompt,
     ...describeProblem(clip),
     actions,
     describeFacts(clip),
     makeFrames(clip),
-    ...(live ? [makeAgain(clip, command)] : []),
+    ...(live && !clip.shots ? [makeAgain(clip, command)] : []),
   ];
 }
 
@@ -205,6 +206,33 @@ function addCopied(list, name, value) {
   );
   copy.setAttribute("aria-label", `Copy ${name.toLowerCase()}`);
   list.append(make("dt", "", name), make("dd", "copied", code, copy));
+}
+
+/**
+ * Lists the shots of a film, or the film of a shot.
+ * @param {Clip} clip
+ * @param {(jobId: string) => Clip | undefined} read
+ * @param {(clip: Clip) => void} show
+ * @returns {Node[]}
+ */
+function listParts(clip, read, show) {
+  const film = clip.film ? read(clip.film) : undefined;
+  if (film) return [makeButton("Show the film", () => show(film), "copy")];
+  const list = make("ol", "shots");
+  for (const shot of clip.shots ?? []) {
+    const video = shot.job_id ? read(shot.job_id) : undefined;
+    const words = make(
+      "span",
+      "",
+      make("span", "what", shot.prompt),
+      make("span", "quiet", video ? nameState(video) : "Not bought"),
+    );
+    const parts = [...(shot.poster ? [makePicture(shot.poster, "")] : []), words];
+    const row = video ? makeButton("", () => show(video), "part") : make("div", "part");
+    row.append(...parts);
+    list.append(make("li", "", row));
+  }
+  return list.childElementCount ? [list] : [];
 }
 
 /** @param {Clip} clip */

@@ -18,7 +18,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image, ImageStat
-from seedance_mcp.core.films import Film, Shot
 from starlette.testclient import TestClient, WebSocketDenialResponse
 
 from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
@@ -29,6 +28,7 @@ from seedance_mcp.app.web.gallery.server import build_app
 from seedance_mcp.app.web.parts import encode_data
 from seedance_mcp.cli.gallery.export import export_gallery
 from seedance_mcp.config.settings import Settings, read_settings
+from seedance_mcp.core.films import Film, Shot
 from seedance_mcp.core.wire.jobs import JobStatus
 from seedance_mcp.core.wire.responses import PaidRequest, Receipt, Settled
 from tests.adapters.ledger.rows import STUDIO, WALLET, sign, write_offer

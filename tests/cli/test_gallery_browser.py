@@ -28,6 +28,7 @@ from seedance_mcp.generation.request import VideoRequest
 from seedance_mcp.sandbox import Sandbox, SandboxSettings
 from tests.adapters.ledger.rows import reserve, sign
 from tests.cli.history import PlannedVideo, date_back, make_history
+from tests.cli.test_gallery import open_film, write_history
 from tests.compat.conftest import install_node
 from tests.forks import build_command
 from tests.integration.host import draw, run_in_thread
@@ -428,6 +429,27 @@ async def test_what_a_video_cost_and_why_one_failed_is_said(browser: Any, url: s
         assert await large.get_by_role("heading", name="Failed at the studio").is_visible()
         advice = large.get_by_text("Change the picture or the prompt before another try")
         assert await advice.is_visible() is (url.startswith("http:"))
+
+
+async def test_film_leads_to_its_shots_and_back(browser: Any, tmp_path: Path) -> None:
+    settings = read_settings({"SEEDANCE_PROFILE": "sandbox", "SEEDANCE_DATA_DIR": str(tmp_path / "data")})
+    settings.videos_dir.mkdir(parents=True)
+    ledger = await SQLiteLedger.open(settings.ledger_file)
+    await write_history(settings.videos_dir, ledger)
+    await open_film(ledger)
+    await ledger.close()
+    page = await export_gallery(settings, tmp_path / "out")
+    async with visit(browser, page.as_uri(), PHONE) as seen:
+        assert await seen.page.locator("#count").inner_text() == "1 video"
+        assert await seen.page.locator(".strip .shot").count() == 3
+        large = await seen.open("Waves")
+        assert await large.locator("ol li").count() == 3
+        assert await large.get_by_text("Not bought").count() == 1
+        await large.get_by_role("button", name="Waves").click()
+        assert await seen.page.locator("#viewer-title").inner_text() == "Waves"
+        await large.get_by_role("button", name="Show the film").click()
+        assert await large.get_by_text("3 shots").is_visible()
+        assert await seen.page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
 async def test_untrusted_words_stay_words(browser: Any, url: str) -> None:

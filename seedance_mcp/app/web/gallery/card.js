@@ -32,7 +32,7 @@ export function makeCard(clip, open) {
  * Makes the pictures of a film's shots, side by side; those that are not finished are faint.
  * @param {import("./show").Shot[]} shots
  */
-function makeStrip(shots) {
+export function makeStrip(shots) {
   const cells = shots.map((shot) => {
     const cell = make("span", `shot ${shot.status}`);
     if (shot.poster) cell.append(makePicture(shot.poster, ""));

@@ -2,6 +2,7 @@
 import { byId, make, makeButton, makeLink, makePicture, setText } from "../dom.js";
 import { makeCopyButton } from "../copy.js";
 import { makeAgain } from "./again.js";
+import { makeStrip } from "./card.js";
 import { readRequest, writeCommand } from "./command.js";
 import { isRunning, moment, nameFrame, nameState, usd } from "./words.js";
 
@@ -102,7 +103,7 @@ function makeLarge(clip) {
   }
   const first = clip.frames.find((frame) => frame.picture)?.picture;
   /** @type {Node[]} */
-  const parts = first ? [makePicture(first, "", "backdrop")] : [];
+  const parts = clip.shots ? [makeStrip(clip.shots)] : first ? [makePicture(first, "", "backdrop")] : [];
   parts.push(make("span", "state", nameState(clip)));
   if (isRunning(clip)) {
     const fill = make("i");

@@ -125,11 +125,17 @@ def test_asks_for_nothing_without_a_terminal(person: Person) -> None:
     assert not (person.data_dir / "settings.toml").exists()
 
 
-def test_without_a_wallet_the_money_step_says_so(person: Person) -> None:
-    done = person.run("setup", "--skip", "hosts", SEEDANCE_RPC_URL="https://127.0.0.1:9")
+def test_a_step_that_fails_is_reported_and_the_next_ones_follow(person: Person) -> None:
+    """The studio is at a port where nothing listens, so that the price cannot be read, either."""
+    words = ("setup", "--sandbox", "--wallet", "nowhere.json", "--max-per-day", "3", "--skip", "doctor")
+    done = person.run(*words, SEEDANCE_STUDIO_URL="http://127.0.0.1:9")
 
     assert done.code == 2
-    assert "No wallet is set" in done.err
+    assert "holds a key" in done.err.partition("[3/5]")[0]
+    assert read_limits(person) == {"max_per_day": "3"}
+    assert "No wallet is set" in done.err.partition("[4/5]")[2]
+    assert "cannot be reached" in done.err.partition("[5/5]")[2]
+    assert "Not everything is ready" in done.one_line
 
 
 def test_imports_a_key_and_never_shows_it(person: Person) -> None:

@@ -13,10 +13,13 @@ import typer
 from seedance_mcp.cli import exit_codes
 from seedance_mcp.cli.console import Sandbox, is_person_there, read_environ, words
 from seedance_mcp.cli.exit_codes import INTERRUPTED
+from seedance_mcp.cli.install.catalog import HOSTS
 from seedance_mcp.cli.setup import first_quote, hosts, limits, money, wallet
 from seedance_mcp.cli.viewing import name_program
 from seedance_mcp.cli.wallet.funding import FUND_SECONDS_MAX
+from seedance_mcp.cli.words import for_person
 from seedance_mcp.config.settings import read_settings
+from seedance_mcp.core.error_base import SeedanceError
 from seedance_mcp.core.errors import ConfigError
 
 STEPS = {
@@ -82,13 +85,16 @@ def setup(
             f"--skip names {', '.join(sorted(skipped - STEPS.keys()))!r}, which is no step.",
             f"Steps are: {', '.join(STEPS)}.",
         )
+    unknown = [name for name in chosen.hosts if name.lower() not in HOSTS]
+    if unknown:
+        raise ConfigError(f"{unknown[0][:60]!r} is not a known host.", f"Known are: {', '.join(HOSTS)}.")
     read_settings(chosen.environ)  # what is wrong there is reported before the first question
     limits.check(chosen.typed_limits)
     steps = [step for step in STEPS if step not in skipped]
     try:
         for number, step in enumerate(steps, 1):
             words.print(f"\n[{number}/{len(steps)}] {STEPS[step]}", style="bold", markup=False)
-            chosen.do(step)
+            chosen.attempt(step)
     except (typer.Abort, KeyboardInterrupt):
         words.print("\nInterrupted. Run the same command again: it keeps what is done.")
         raise typer.Exit(INTERRUPTED) from None
@@ -128,12 +134,15 @@ class Setup:
     def __post_init__(self) -> None:
         self.environ = read_environ(self.sandbox)
 
-    def do(self, step: str) -> None:
-        """Do one step.
+    def attempt(self, step: str) -> None:
+        """Do one step; one that cannot be done is reported, and does not stop those that follow."""
+        try:
+            self._do(step)
+        except SeedanceError as exc:
+            words.print(for_person(exc), style="red", markup=False)
+            self.codes.append(exit_codes.find_exit_code(exc))
 
-        Raises:
-            SeedanceError: It cannot be done.
-        """
+    def _do(self, step: str) -> None:
         asks = is_person_there()
         match step:
             case "hosts":

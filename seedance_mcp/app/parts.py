@@ -13,6 +13,7 @@ from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.callers import OWNER, Caller
 from seedance_mcp.core.concurrency import Start
 from seedance_mcp.core.ledger import Ledger
+from seedance_mcp.generation.films import FilmService
 from seedance_mcp.generation.quotes import QuoteMemory
 from seedance_mcp.generation.service import GenerationService, QuoteService
 from seedance_mcp.generation.slots import SlotPictures
@@ -86,6 +87,7 @@ class Services(QuoteServices):
         wallet: Signs.
         generation: Uploads, quotes and generates.
         jobs: Gets and lists jobs.
+        films: Makes films.
         links: Makes links to videos that replicas share; None where they are files of this machine.
         reconciler: Determines the outcome of unfinished payments.
     """
@@ -93,5 +95,6 @@ class Services(QuoteServices):
     wallet: Wallet
     generation: GenerationService
     jobs: JobService
+    films: FilmService
     links: VideoLinks | None
     reconciler: Reconciler

@@ -91,6 +91,29 @@ class JobResult(TypedDict):
     next_step: NextStep
 
 
+class ShotResult(TypedDict):
+    """One shot of a film."""
+
+    job_id: str | None
+    price_usd: str | None
+    error: str | None
+
+
+class FilmResult(TypedDict):
+    """A film on its way or finished."""
+
+    job_id: str
+    status: Literal["pending", "loading", "complete", "failed"]
+    progress: int
+    file: Annotated[str | None, "Saved film"]
+    price_usd: str | None
+    price_micro_usdc: int
+    shots: list[ShotResult]
+    error: str | None
+    notes: list[str]
+    next_step: NextStep
+
+
 class JobLine(TypedDict):
     """One job of a list."""
 

@@ -136,6 +136,7 @@ class Runtime:
 
                 self._services = services = build_services(parts, wallet)
                 self._start(lambda: keep_up(services))
+                self._start(services.films.resume)
                 if settings.database_url is not None:
                     self._start(lambda: watch_closing(services, settings))
                 if settings.limits.problem is None:

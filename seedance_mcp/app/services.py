@@ -22,6 +22,7 @@ from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.core.records import Job
 from seedance_mcp.core.wire.offers import Offer
 from seedance_mcp.generation.call_checks import CallChecker
+from seedance_mcp.generation.films import FilmService
 from seedance_mcp.generation.pricing import Pricing
 from seedance_mcp.generation.purchases import RequestPurchaser
 from seedance_mcp.generation.quotes import ProcessQuotes
@@ -112,11 +113,13 @@ def build_services(parts: Parts, wallet: Wallet, *, shared: Services | None = No
     quotes = _build_quotes(parts, Payer(address=wallet.address, can_charge=can_charge()))
     payments = _build_payments(parts, quotes, wallet)
     jobs = _build_jobs(parts, quotes, wallet.address)
+    generation = _build_generation(parts, quotes, payments, jobs)
     return Services(
         wallet=wallet,
         ledger=parts.ledger,
         studio=parts.studio,
-        generation=_build_generation(parts, quotes, payments, jobs),
+        generation=generation,
+        films=_build_films(parts, generation),
         jobs=jobs,
         links=parts.links,
         reconciler=payments.reconciler,
@@ -148,11 +151,13 @@ def _build_caller_services(parts: Parts, base: Services) -> Services:
         untracked=base.jobs.untracked if is_admin else None,
         history=replace(base.jobs.history, ledger=parts.ledger, lists_untracked=is_admin),
     )
+    generation = _build_generation(parts, quotes, payments, jobs)
     return Services(
         wallet=base.wallet,
         ledger=parts.ledger,
         studio=parts.studio,
-        generation=_build_generation(parts, quotes, payments, jobs),
+        generation=generation,
+        films=_build_films(parts, generation),
         jobs=jobs,
         links=parts.links,
         reconciler=reconciler,
@@ -345,6 +350,17 @@ def _build_generation(parts: Parts, quotes: _Quotes, payments: _Payments, jobs: 
         purchaser=purchaser,
         jobs=jobs,
         downloads=jobs.downloads,
+    )
+
+
+def _build_films(parts: Parts, generation: GenerationService) -> FilmService:
+    return FilmService(
+        generation=generation,
+        ledger=parts.ledger,
+        limits=parts.settings.limits,
+        folder=parts.settings.videos_dir if parts.shared is None else None,
+        start=parts.start,
+        now=parts.now,
     )
 
 

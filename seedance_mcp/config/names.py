@@ -22,8 +22,8 @@ TEST_PREFIX = "SEEDANCETEST_"
 SETTINGS_FILE = "settings.toml"
 
 NEVER_EMPTY = (
-    "MAX_PRICE_PER_VIDEO", "MAX_PER_DAY", "MAX_PER_WEEK", "MAX_PER_MONTH", "MAX_TOTAL", "ASK_ABOVE", "RECIPIENTS",
-    "MODELS", "RAILS",
+    "MAX_PRICE_PER_VIDEO", "MAX_PER_DAY", "MAX_PER_WEEK", "MAX_PER_MONTH", "MAX_PER_FILM", "MAX_TOTAL", "ASK_ABOVE",
+    "RECIPIENTS", "MODELS", "RAILS",
     "CALLER_MAX_PER_DAY", "CALLER_MAX_TOTAL", "CALLER_MAX_OPEN", "CALLER_CALLS_PER_MINUTE",
 )  # fmt: skip
 """Settings whose empty value would mean "no limit"; an empty value of any other setting means unset."""

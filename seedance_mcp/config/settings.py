@@ -246,6 +246,7 @@ def _read_limits(source: Source, profile: Profile) -> Limits:
         max_per_day_micro_usdc=attempt(lambda: source.amount("MAX_PER_DAY", 5_000_000), 0),
         max_per_week_micro_usdc=attempt(lambda: source.amount_or_none("MAX_PER_WEEK"), 0),
         max_per_month_micro_usdc=attempt(lambda: source.amount_or_none("MAX_PER_MONTH"), 0),
+        max_per_film_micro_usdc=attempt(lambda: source.amount_or_none("MAX_PER_FILM"), 0),
         max_total_micro_usdc=attempt(lambda: source.amount_or_none("MAX_TOTAL"), 0),
         ask_above_micro_usdc=attempt(lambda: source.amount_or_none("ASK_ABOVE"), 0),
         rails=attempt(lambda: _read_rails(source, available), available),

@@ -68,6 +68,7 @@ SETTINGS: dict[str, str] = {
     "MAX_PER_DAY": "most that may be spent in any 24 hours, in US dollars",
     "MAX_PER_WEEK": "most that may be spent in any 7 days, in US dollars",
     "MAX_PER_MONTH": "most that may be spent in any 30 days, in US dollars",
+    "MAX_PER_FILM": "most that one film may cost in all, in US dollars",
     "MAX_TOTAL": "most that may ever be spent from this ledger, in US dollars",
     "ASK_ABOVE": "ask a person before a video that costs more, image uploads and network fees included, in US dollars",
     "RAILS": "allowed payment rails, preferred first",

@@ -20,7 +20,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 VERSION = 1
@@ -34,6 +34,13 @@ _DEFAULTS_V1: dict[str, dict[str, bool]] = {
 
 Source: contract, "Two dialects", and the classic request's example.
 """
+
+
+_SHOT_V1 = (
+    "model", "prompt", "image", "last_image", "duration", "resolution", "aspect_ratio", "camera_fixed",
+    "generate_audio", "seed", "take",
+)  # fmt: skip
+"""Arguments that always are part of a shot's identity. Frozen."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,3 +168,38 @@ def _hash(document: Mapping[str, object]) -> str:
 
 def _digest(text: str) -> str:
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
+
+
+def shot_key(asked: Mapping[str, object], *, wallet: str, studio: str, caller: str = "") -> str:
+    """Compute the identity of a shot of a film, whatever dialect the studio speaks. It buys nothing itself.
+
+    Args:
+        asked: See `generation_keys`; a later argument counts only where it has a value.
+        wallet: The paying address, in any case.
+        studio: The studio's origin.
+        caller: See `generation_keys`.
+    """
+    later = {name: value for name, value in asked.items() if name not in _SHOT_V1 and value}
+    known = {name: asked[name] for name in _SHOT_V1}
+    fields = {
+        **known,
+        "prompt": str(asked["prompt"]).strip(),
+        "camera_fixed": asked["camera_fixed"] or False,
+        **later,
+    }
+    whose = {"caller": caller} if caller else {}
+    return _hash({"v": 1, "kind": "shot", "studio": studio, "wallet": wallet.lower(), **whose, "shot": fields})
+
+
+def last_frame_key(shot: str) -> str:
+    """Compute the identity of the last frame of a shot, in the place of a picture's hash: never its bytes.
+
+    Args:
+        shot: The shot's own identity.
+    """
+    return _hash({"v": 1, "kind": "frame", "frame": "last", "of": shot})
+
+
+def film_key(shots: Sequence[str]) -> str:
+    """Compute the identity of a film from those of its shots, in order."""
+    return _hash({"v": 1, "kind": "film", "shots": list(shots)})

@@ -32,6 +32,7 @@ class Limits:
         max_per_day_micro_usdc: Cap on all payments in any 24 hours.
         max_per_week_micro_usdc: Cap on all payments in any 7 days, or None.
         max_per_month_micro_usdc: Cap on all payments in any 30 days, or None.
+        max_per_film_micro_usdc: Cap on the sum of one film, or None.
         max_total_micro_usdc: Cap on all payments of this ledger, or None.
         ask_above_micro_usdc: Price above which a person must approve a generation, or None.
         rails: Allowed rails, preferred first.
@@ -47,6 +48,7 @@ class Limits:
     max_per_day_micro_usdc: int = 5_000_000
     max_per_week_micro_usdc: int | None = None
     max_per_month_micro_usdc: int | None = None
+    max_per_film_micro_usdc: int | None = None
     max_total_micro_usdc: int | None = None
     ask_above_micro_usdc: int | None = None
     rails: tuple[Rail, ...] = ("x402", "mpp")

@@ -13,7 +13,9 @@ from typing import Literal, Protocol, TypeAlias
 
 from seedance_mcp.core.redaction import redact
 
-Tool = Literal["animate_image", "get_job", "list_jobs", "quote_price", "upload_image", "wallet_status"]
+Tool = Literal[
+    "animate_image", "animate_storyboard", "get_job", "list_jobs", "quote_price", "upload_image", "wallet_status"
+]
 
 _PLACE = re.compile(r"\{(\d)\}")
 

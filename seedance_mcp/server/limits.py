@@ -14,7 +14,7 @@ from seedance_mcp.core.callers import Caller
 from seedance_mcp.core.errors import PermissionDeniedError, TooManyCallsError
 from seedance_mcp.core.next_steps import NextStep, OwnerOnly
 
-SPENDING_TOOLS = frozenset({"animate_image", "upload_image"})
+SPENDING_TOOLS = frozenset({"animate_image", "animate_storyboard", "upload_image"})
 """Tools that need the scope `spend`."""
 CALLERS_MAX = 10_000
 """How many callers' calls are counted; the one whose call is the longest ago is forgotten first."""

@@ -33,7 +33,9 @@ METHODS = frozenset({
     "completion/complete", "initialize", "ping", "prompts/get", "prompts/list", "resources/list", "resources/read",
     "resources/templates/list", "server/discover", "subscriptions/listen", "tools/call", "tools/list",
 })  # fmt: skip
-TOOLS = frozenset({"animate_image", "get_job", "list_jobs", "quote_price", "upload_image", "wallet_status"})
+TOOLS = frozenset({
+    "animate_image", "animate_storyboard", "get_job", "list_jobs", "quote_price", "upload_image", "wallet_status",
+})  # fmt: skip
 OTHER = "other"
 """What a label says for a value that it does not list."""
 SECONDS = (0.005, 0.02, 0.1, 0.5, 1, 2.5, 5, 10, 20, 30, 45, 60)

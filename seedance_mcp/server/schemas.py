@@ -28,13 +28,30 @@ def compact_arguments(schema: Schema) -> Schema:
     properties: dict[str, Schema] = {}
     for name, part in cast("dict[str, Schema]", schema.get("properties", {})).items():
         whole = _merge(part, schema.get("$defs", {}))
-        kept = {key: whole[key] for key in _TOLD if whole.get(key) is not None}
+        kept = {key: whole[key] for key in _TOLD if whole.get(key) not in (None, "")}
         kept |= {key: whole[key] for key in _BOUNDS if 1 < abs(whole.get(key, 0)) < BIG}
+        if "items" in whole and not _may_be_null(part):  # an optional list is described where it is required
+            kept["items"] = _describe_item(whole["items"], schema.get("$defs", {}))
         properties[name] = _allow_null(kept) if _may_be_null(part) else kept
     compacted: Schema = {"type": "object", "properties": properties}
     if schema.get("required"):
         compacted["required"] = schema["required"]
     return {**compacted, "additionalProperties": False}
+
+
+def _describe_item(item: Schema, definitions: Mapping[str, Schema]) -> Schema:
+    """Return the schema of a list's objects: their arguments alone; what may be null may also be left out."""
+    whole = _merge(item, definitions)
+    if "properties" not in whole:
+        return {key: whole[key] for key in _TOLD if whole.get(key) is not None}
+    properties = {name: _merge(part, definitions) for name, part in whole["properties"].items()}
+    return {
+        "type": "object",
+        "properties": {
+            name: {key: part[key] for key in _TOLD if part.get(key) is not None} for name, part in properties.items()
+        },
+        "required": whole["required"],
+    }
 
 
 def describe_result(result: type) -> Schema:

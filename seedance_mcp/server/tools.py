@@ -1,4 +1,4 @@
-"""The six tools that a model can call, and their results.
+"""The seven tools that a model can call, and their results.
 
 Their docstrings, argument names and results are the product's texts for a model. Each tool has a deadline, returns
 every fact twice (as data and as the same JSON in text), and never sends a video's bytes.
@@ -18,14 +18,18 @@ from mcp.types import CallToolResult, ImageContent, InputRequiredResult, Resourc
 from opentelemetry import trace
 
 from seedance_mcp.adapters.media.videos import find_media_type
+from seedance_mcp.app.film_rendering import merge_films
 from seedance_mcp.app.rendering import show_generation, show_job, show_jobs, show_quote
-from seedance_mcp.app.results import JobResult, JobsResult, QuoteResult, UploadResult, WalletResult, to_json
+from seedance_mcp.app.results import FilmResult, JobResult, JobsResult, QuoteResult, UploadResult, WalletResult, to_json
 from seedance_mcp.app.upload_rendering import show_upload
 from seedance_mcp.app.wallet_rendering import explain_no_purchase, show_wallet
 from seedance_mcp.core.error_base import show_payment_state
-from seedance_mcp.core.errors import ConfigError
+from seedance_mcp.core.errors import ConfigError, RequestError
+from seedance_mcp.core.films import FILM_PREFIX
+from seedance_mcp.core.next_steps import Call, NextStep
 from seedance_mcp.core.records import Job
 from seedance_mcp.core.redaction import redact_data
+from seedance_mcp.generation.film_request import FilmRequest
 from seedance_mcp.generation.request import VideoRequest
 from seedance_mcp.jobs.undelivered import EXPIRED
 from seedance_mcp.server.call_context import (
@@ -37,7 +41,9 @@ from seedance_mcp.server.call_context import (
     read_notes,
     telling_progress,
 )
-from seedance_mcp.server.parameters import JOBS_DEFAULT, Image, JobId, JobsLimit, WaitSeconds, take_request
+from seedance_mcp.server.film_parameters import OptionalShots, Shots, take_storyboard, take_video_or_shots
+from seedance_mcp.server.films import approve_film, get_film, order_film, quote_film
+from seedance_mcp.server.parameters import JOBS_DEFAULT, Cancel, Image, JobId, JobsLimit, WaitSeconds, take_request
 from seedance_mcp.server.picker import ask_picture
 from seedance_mcp.server.price_approval import Question, approve_price, can_ask, read_answer
 from seedance_mcp.server.tool import ERROR_KEY, MoneyTool
@@ -59,13 +65,16 @@ async def upload_image(ctx: Ctx, image: Image = None) -> CallToolResult | InputR
     return _answer(show_upload(hosted))
 
 
-@take_request
+@take_video_or_shots
 async def quote_price(
     ctx: Ctx,
     request: VideoRequest,
+    shots: OptionalShots = None,
     wait_seconds: WaitSeconds = WAIT_SECONDS_DEFAULT,
 ) -> CallToolResult:
     """Price of a video from an image, and whether the owner's limits allow it. Free. animate_image buys it."""
+    if shots is not None:
+        return _answer(await quote_film(ctx, cast("FilmRequest", request), wait_seconds))
     async with telling_progress(ctx, "Reading the image and asking the price"):
         services = await find_runtime(ctx).quote_services()
         with read_deadlines(wait_seconds).bounding("Reading the picture and asking the price"):
@@ -100,12 +109,30 @@ async def animate_image(
     return _answer_job(result, thumbnail, link=_find_link(result, generated.job) if settings.resource_links else None)
 
 
+@take_storyboard
+async def animate_storyboard(
+    ctx: Ctx,
+    shots: Shots,
+    request: FilmRequest,
+    answer: Annotated[ElicitationResult[Question], Resolve(approve_film)],
+    wait_seconds: WaitSeconds = WAIT_SECONDS_DEFAULT,
+) -> CallToolResult:
+    """Buy a film of several shots, joined to one file; options as in animate_image. SPENDS MONEY, once."""
+    del shots
+    return _answer_film(await order_film(ctx, request, answer, wait_seconds))
+
+
 async def get_job(
     ctx: Ctx,
     job_id: JobId,
     wait_seconds: WaitSeconds = WAIT_SECONDS_DEFAULT,
+    cancel: Cancel = False,
 ) -> CallToolResult:
-    """Wait for a job; saves its video once complete. Free."""
+    """Wait for a job or film; saves its video once complete. Free."""
+    if job_id.startswith(FILM_PREFIX):
+        return _answer_film(await get_film(ctx, job_id, wait_seconds, cancel=cancel))
+    if cancel:
+        raise RequestError("A paid video cannot be cancelled, only a film.", NextStep("{0}.", Call("get_job", job_id)))
     async with telling_progress(ctx, "Asking the studio") as progress:
         runtime = find_runtime(ctx)
         services = await runtime.services()
@@ -124,7 +151,9 @@ async def list_jobs(ctx: Ctx, limit: JobsLimit = JOBS_DEFAULT) -> CallToolResult
     async with telling_progress(ctx, "Asking the studio"):
         services = await find_runtime(ctx).services()
         recent = await services.jobs.list_recent(limit)
-    return _answer(show_jobs(recent, has_files=services.links is None))
+        films = await services.ledger.recent_films(limit)
+    result = show_jobs(recent, has_files=services.links is None)
+    return _answer({**result, "jobs": merge_films(result["jobs"], films)[:limit]})
 
 
 async def wallet_status(ctx: Ctx) -> CallToolResult:
@@ -148,6 +177,25 @@ def _find_link(result: JobResult, job: Job | None) -> ResourceLink | None:
     else:
         return None
     return ResourceLink(type="resource_link", uri=uri, name=name, title="Video", mime_type=find_media_type(path))
+
+
+def _answer_film(result: FilmResult) -> CallToolResult:
+    """Build the result of a film. One that stopped is an error with all its facts: its shots were paid for."""
+    answer = _answer(result, link=_find_film_link(result))
+    if result["status"] == "failed":
+        answer.is_error = True
+        money = show_payment_state("settled" if result["price_micro_usdc"] else "none")
+        answer.meta = {ERROR_KEY: {"code": "film_stopped", **money, "amount_micro_usdc": result["price_micro_usdc"]}}
+    return answer
+
+
+def _find_film_link(result: FilmResult) -> ResourceLink | None:
+    if result["file"] is None:
+        return None
+    path = Path(result["file"])
+    return ResourceLink(
+        type="resource_link", uri=path.as_uri(), name=path.name, title="Film", mime_type=find_media_type(path)
+    )
 
 
 def _answer_job(result: JobResult, thumbnail: bytes | None, *, link: ResourceLink | None) -> CallToolResult:
@@ -201,6 +249,7 @@ def _log_job(result: JobResult) -> None:
 
 RESULTS: dict[str, type] = {
     "animate_image": JobResult,
+    "animate_storyboard": FilmResult,
     "get_job": JobResult,
     "quote_price": QuoteResult,
     "upload_image": UploadResult,
@@ -218,6 +267,7 @@ def build_tools() -> tuple[Tool, ...]:
     spending = paying.model_copy(update={"destructive_hint": True})
     return (
         _make(animate_image, "Animate image (spends money)", spending),
+        _make(animate_storyboard, "Animate storyboard (spends money)", spending),
         _make(get_job, "Get job", reading),
         _make(quote_price, "Quote price", reading),
         _make(upload_image, "Upload image ($0.01)", paying),

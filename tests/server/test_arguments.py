@@ -46,7 +46,7 @@ def test_empty_text_means_left_out(name: str) -> None:
 
 @pytest.mark.parametrize("value", [None, "", " "])
 def test_required_argument_is_never_left_out(value: object) -> None:
-    assert read_arguments({"image": value, "prompt": value}, SCHEMAS["quote_price"]).values.keys() == {
+    assert read_arguments({"image": value, "prompt": value}, SCHEMAS["animate_image"]).values.keys() == {
         "image",
         "prompt",
     }

@@ -10,9 +10,12 @@ from seedance_mcp.server.tools import build_tools
 
 TOOLS = {tool.name: tool for tool in build_tools()}
 ARGUMENTS: list[tuple[str, str, dict[str, Any]]] = [
-    (tool.name, name, part) for tool in TOOLS.values() for name, part in tool.parameters["properties"].items()
+    (tool.name, name, part)
+    for tool in TOOLS.values()
+    for name, part in tool.parameters["properties"].items()
+    if tool.name != "animate_storyboard" or name in ("shots", "wait_seconds")
 ]
-"""Each argument of each tool, with its schema."""
+"""Each argument of each tool, with its schema; the options of a film are described in `animate_image` alone."""
 
 
 def walk(value: object) -> Generator[dict[str, Any]]:

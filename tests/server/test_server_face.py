@@ -14,9 +14,9 @@ from seedance_mcp.server import INSTRUCTIONS, build_server
 from seedance_mcp.server.tool import ERROR_KEY
 from seedance_mcp.server.tools import mark_span
 
-TOOLS = {"animate_image", "get_job", "quote_price", "upload_image", "list_jobs", "wallet_status"}
-TOKENS_MAX = 2100
-CHARACTERS_MAX = 7_900
+TOOLS = {"animate_image", "animate_storyboard", "get_job", "quote_price", "upload_image", "list_jobs", "wallet_status"}
+TOKENS_MAX = 2700
+CHARACTERS_MAX = 10_200
 """About `TOKENS_MAX` in characters, for a machine without the tokenizer; `benchmarks/agent_cost.py` counts tokens."""
 WORDS_MAX = 150
 
@@ -59,7 +59,7 @@ async def test_every_tool_is_strict_titled_and_correctly_annotated() -> None:
         assert tool.annotations is not None
         assert tool.annotations.open_world_hint is True
     spends = {name for name, tool in tools.items() if tool.annotations and not tool.annotations.read_only_hint}
-    assert spends == {"animate_image", "upload_image"}
+    assert spends == {"animate_image", "animate_storyboard", "upload_image"}
     animate = tools["animate_image"].annotations
     assert animate is not None
     assert (animate.destructive_hint, animate.idempotent_hint) == (True, True)
@@ -69,8 +69,8 @@ async def test_quote_takes_the_arguments_of_a_purchase() -> None:
     async with Client(build_server({})) as client:
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
     animate, quote = tools["animate_image"].input_schema, tools["quote_price"].input_schema
-    assert animate["properties"].keys() == quote["properties"].keys()
-    assert animate["required"] == quote["required"] == ["image", "prompt"]
+    assert {*animate["properties"], "shots"} == quote["properties"].keys()
+    assert animate["required"] == ["image", "prompt"]
 
 
 WRONG: dict[str, tuple[str, dict[str, object], str]] = {

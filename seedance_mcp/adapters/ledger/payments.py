@@ -304,6 +304,7 @@ class PaymentQueries(Queries):
         """Return True if a job is not saved or the outcome of a payment is not known."""
         number = await self._count(
             """(SELECT 1 FROM jobs WHERE status <> 'failed' AND file IS NULL AND video_key IS NULL
+                UNION ALL SELECT 1 FROM films WHERE state = 'running'
                 UNION ALL SELECT 1 FROM payments WHERE state = 'signed' OR (state = 'refused' AND chain_checked = 0)
                 UNION ALL SELECT 1 FROM payments LEFT JOIN jobs ON jobs.payment_id = payments.id
                           WHERE purpose = 'generation' AND state = 'settled' AND jobs.job_id IS NULL) AS unfinished"""

@@ -1,0 +1,177 @@
+"""Film work: make the shots of one film that are missing, and join them.
+
+The shots of a chain follow each other; chains are made side by side. How far it is stands in the ledger, so that
+another process can go on. Must not pay by itself: `RequestPurchaser` buys each shot, from the film's sum.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from math import inf
+from pathlib import Path
+
+import anyio
+
+from seedance_mcp.adapters.media.films import extract_last_frame, join_videos
+from seedance_mcp.adapters.media.images import prepare_image
+from seedance_mcp.core.error_base import SeedanceError
+from seedance_mcp.core.errors import FilmError, LedgerError
+from seedance_mcp.core.films import Film
+from seedance_mcp.core.ledger import Ledger
+from seedance_mcp.core.limits import Recipient
+from seedance_mcp.core.next_steps import NextStep, Repeat
+from seedance_mcp.core.records import Job
+from seedance_mcp.generation.film_plans import FilmPlan, PlannedShot
+from seedance_mcp.generation.picture_checks import check_risk
+from seedance_mcp.generation.preparation import PreparedRequest
+from seedance_mcp.generation.purchases import RequestPurchaser
+from seedance_mcp.generation.quotes import Consent
+from seedance_mcp.generation.service import GenerationService
+
+log = logging.getLogger("seedance_mcp")
+
+LEASE_SECONDS, RENEW_SECONDS = 60, 15
+"""How long a process has a film to itself without renewing that, and how often it renews it."""
+TITLE_CHARACTERS_MAX = 80
+"""How much of a prompt names a chapter."""
+
+
+@dataclass(kw_only=True)
+class FilmWork:
+    """The work on one film in this process.
+
+    Attributes:
+        plan: Its shots.
+        film: As it is by now.
+        recipients: Whom a person agreed to pay, or None.
+        purchaser: Buys its shots.
+        generation: Knows what was bought before, and waits for videos.
+        folder: Where the film is saved.
+        now: Unix seconds.
+        ended: Told the film's id when this process works on it no more.
+    """
+
+    plan: FilmPlan
+    film: Film
+    recipients: tuple[Recipient, ...] | None
+    purchaser: RequestPurchaser
+    generation: GenerationService
+    ledger: Ledger
+    folder: Path
+    now: Callable[[], float]
+    ended: Callable[[str], object]
+    _jobs: dict[int, Job] = field(default_factory=dict[int, Job])
+    _lock: anyio.Lock = field(default_factory=anyio.Lock)
+
+    async def run(self) -> None:
+        """Make the shots that are missing, and join them. A film that is left is free for the next process."""
+        ledger, film_id = self.ledger, self.film.film_id
+        try:
+            async with anyio.create_task_group() as group:
+                group.start_soon(self._renew, group.cancel_scope)
+                await self._make()
+                group.cancel_scope.cancel()
+        finally:
+            self.ended(film_id)
+            with anyio.CancelScope(shield=True):
+                try:
+                    await ledger.leave_film(film_id)
+                except LedgerError as exc:  # the lease ends by itself
+                    log.warning("Film %s cannot be left: %s", film_id, exc.what)
+
+    async def _renew(self, scope: anyio.CancelScope) -> None:
+        """Keep the lease and the sum while the work goes on; end the work once the film was cancelled."""
+        while True:
+            await anyio.sleep(RENEW_SECONDS)
+            now = self.now()
+            try:
+                if not await self.ledger.renew_film(self.film.film_id, now=now, lease_until=now + LEASE_SECONDS):
+                    scope.cancel()
+            except LedgerError as exc:
+                log.warning("The lease of film %s cannot be renewed now: %s", self.film.film_id, exc.what)
+
+    async def _make(self) -> None:
+        async with anyio.create_task_group() as group:
+            for chain in self.plan.chains:
+                group.start_soon(self._make_chain, chain)
+        if len(self._jobs) < len(self.plan.shots):
+            failed = [number for number, shot in enumerate(self.film.shots, 1) if shot.error is not None]
+            await self._write(
+                state="stopped",
+                problem=f"Stopped at shot {', '.join(map(str, failed))}. The shots that were made are kept.",
+            )
+            return
+        await self._join()
+
+    async def _make_chain(self, chain: list[int]) -> None:
+        """Make shots that follow each other; one that fails stops those behind it."""
+        before: Job | None = None
+        for number in chain:
+            try:
+                before = await self._make_shot(number, before)
+            except SeedanceError as exc:
+                await self._write_shot(number, error=str(exc))
+                return
+            if before.status != "complete":
+                await self._write_shot(number, job=before, error=before.error or "The studio made no video.")
+                return
+            self._jobs[number] = before
+
+    async def _make_shot(self, number: int, before: Job | None) -> Job:
+        service, shot = self.generation, self.plan.shots[number]
+        job = (await service.progress.read(shot.prepared)).job
+        if job is None:
+            share = self.film.shots[number].share_micro_usdc
+            consent = Consent(max_price_micro_usdc=share or None, agreed_micro_usdc=share, recipients=self.recipients)
+            job = await self.purchaser.purchase(await self._complete(shot, before), consent, None)
+            await self._write_shot(number, job=job)
+        elif await service.jobs.is_missing(job):
+            job = await service.jobs.fetch_again(job, deadline=inf)
+        job = await service.jobs.wait(job, deadline=inf)
+        await self._write_shot(number, job=job)
+        return job
+
+    async def _complete(self, shot: PlannedShot, before: Job | None) -> PreparedRequest:
+        """Return a request with the bytes of its pictures: a chained shot begins with the frame before it."""
+        check_risk(shot.prepared.pictures, accept_risk=shot.request.accept_risk)
+        if not shot.is_chained:
+            return shot.prepared
+        if before is None or before.file is None:
+            raise FilmError("The shot before it has no file.", NextStep("{0}.", Repeat()))
+        first = shot.prepared.pictures[0]
+        image = await prepare_image(await extract_last_frame(Path(before.file)), "The last frame of the shot before")
+        image = replace(image, sha256=first.sha256)
+        picture = replace(first, image=image, width=image.width, height=image.height)
+        return replace(shot.prepared, pictures=(picture, *shot.prepared.pictures[1:]))
+
+    async def _join(self) -> None:
+        jobs = [self._jobs[number] for number in range(len(self.plan.shots))]
+        folder = self.folder
+        output = folder / f"{self.film.film_id}.mp4"
+        try:
+            await join_videos(
+                [Path(job.file or "") for job in jobs],
+                output,
+                titles=[shot.request.prompt[:TITLE_CHARACTERS_MAX] for shot in self.plan.shots],
+            )
+        except SeedanceError as exc:
+            await self._write(state="stopped", problem=f"All shots are made, and cannot be joined. {exc}")
+            return
+        await self._write(state="complete", file=str(output.absolute()))
+
+    async def _write_shot(self, number: int, *, job: Job | None = None, error: str | None = None) -> None:
+        shot = replace(self.film.shots[number], error=error)
+        if job is not None:
+            shot = replace(shot, job_id=job.job_id, price_micro_usdc=job.known_price_micro_usdc)
+        async with self._lock:
+            shots = list(self.film.shots)
+            shots[number] = shot
+            self.film = replace(self.film, shots=tuple(shots))
+            await self.ledger.record_film(self.film, now=self.now())
+
+    async def _write(self, **changed: object) -> None:
+        async with self._lock:
+            self.film = replace(self.film, **changed)  # pyright: ignore[reportArgumentType] - fields of a film
+            await self.ledger.record_film(self.film, now=self.now())

@@ -1,0 +1,124 @@
+"""Films over MCP with the real sandbox: one price, one file, and nothing bought twice."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import httpx
+import pytest
+from mcp import Client
+from mcp.types import CallToolResult
+
+from seedance_mcp.adapters.media.films import film_support
+from seedance_mcp.core.films import FILM_PREFIX
+from tests.server.test_server_results import open_host
+
+if TYPE_CHECKING:
+    from seedance_mcp.sandbox import Sandbox
+
+pytestmark = pytest.mark.skipif(not film_support(), reason="the extra `film` is not installed")
+MakeSandbox = Callable[..., "Sandbox"]
+MakePicture = Callable[..., Path]
+
+
+async def call(client: Client, name: str, **arguments: Any) -> CallToolResult:
+    return await client.call_tool(name, arguments)
+
+
+async def finish(client: Client, answer: CallToolResult) -> dict[str, Any]:
+    """Wait for the film of an order."""
+    facts = answer.structured_content
+    assert facts is not None, answer.content
+    while facts["status"] in ("pending", "loading"):
+        facts = (await call(client, "get_job", job_id=facts["job_id"], wait_seconds=20)).structured_content
+        assert facts is not None
+    return facts
+
+
+async def list_settled(sandbox: "Sandbox") -> list[dict[str, Any]]:
+    async with httpx.AsyncClient(base_url=sandbox.url) as http:
+        return (await http.get("/_sandbox/state")).json()["settlements"]
+
+
+async def test_a_film_is_quoted_bought_once_and_changed_shot_by_shot(
+    make_sandbox: MakeSandbox, funded_key: str, make_picture: MakePicture, tmp_path: Path
+) -> None:
+    sandbox = make_sandbox()
+    shots: list[dict[str, Any]] = [
+        {"prompt": "one", "image": str(make_picture())}, {"prompt": "two"}, {"prompt": "three"},
+        {"prompt": "four", "image": str(make_picture())},
+    ]  # fmt: skip
+    async with open_host(sandbox, funded_key, tmp_path) as client:
+        quote = (await call(client, "quote_price", shots=shots)).structured_content
+        assert quote is not None
+        assert quote["allowed"], quote
+
+        film = await finish(client, await call(client, "animate_storyboard", shots=shots))
+        assert film["job_id"].startswith(FILM_PREFIX)
+        assert film["status"] == "complete", film
+        assert Path(film["file"]).is_file()
+        settled = await list_settled(sandbox)
+        assert len([one for one in settled if "i2v" in one["path"]]) == 4
+        assert sum(one["amount_micro_usdc"] for one in settled) <= quote["price_micro_usdc"]
+
+        again = await finish(client, await call(client, "animate_storyboard", shots=shots))
+        assert again["job_id"] == film["job_id"]
+        assert await list_settled(sandbox) == settled
+
+        changed = [shots[0], {"prompt": "another two"}, *shots[2:]]
+        other = await finish(client, await call(client, "animate_storyboard", shots=changed))
+        assert other["status"] == "complete", other
+        assert other["job_id"] != film["job_id"]
+        bought = (await list_settled(sandbox))[len(settled) :]
+        assert len([one for one in bought if "i2v" in one["path"]]) == 2, "the changed shot and the one behind it"
+
+        listed = (await call(client, "list_jobs")).structured_content
+        assert listed is not None
+        assert {other["job_id"], film["job_id"]} == {one["job_id"] for one in listed["jobs"]}
+        wallet = (await call(client, "wallet_status")).structured_content
+        assert wallet is not None
+        assert wallet["held_usd"] == "0.00"
+
+
+@pytest.mark.parametrize(
+    ("shots", "options", "says"),
+    [
+        ([], {}, "1 to 20 shots"),
+        ([{"prompt": "x"}] * 21, {}, "1 to 20 shots"),
+        ([{"prompt": "x"}], {}, "first shot has no picture"),
+        ([{"prompt": "x", "image": "PICTURE"}] * 6 + [{"prompt": "x", "image": "/nowhere.png"}], {}, "nowhere.png"),
+        ([{"prompt": "x", "image": "PICTURE"}] * 2 + [{"prompt": "y"}], {"max_price_usd": "0.10"}, "this request"),
+    ],
+)
+async def test_a_film_that_cannot_be_made_buys_nothing(
+    make_sandbox: MakeSandbox,
+    funded_key: str,
+    make_picture: MakePicture,
+    tmp_path: Path,
+    shots: Any,
+    options: Any,
+    says: str,
+) -> None:
+    sandbox = make_sandbox()
+    named = [{**shot, "image": str(make_picture())} if shot.get("image") == "PICTURE" else shot for shot in shots]
+    async with open_host(sandbox, funded_key, tmp_path) as client:
+        answer = await call(client, "animate_storyboard", shots=named, **options)
+
+    assert answer.is_error
+    assert says in str(answer.content)
+    assert await list_settled(sandbox) == []
+
+
+async def test_a_sum_above_the_owners_limit_for_films_is_refused(
+    make_sandbox: MakeSandbox, funded_key: str, make_picture: MakePicture, tmp_path: Path
+) -> None:
+    sandbox = make_sandbox()
+    shots = [{"prompt": "x", "image": str(make_picture())}, {"prompt": "y"}]
+    async with open_host(sandbox, funded_key, tmp_path, SEEDANCE_MAX_PER_FILM="0.40") as client:
+        quote = (await call(client, "quote_price", shots=shots)).structured_content
+        answer = await call(client, "animate_storyboard", shots=shots)
+
+    assert quote is not None
+    assert not quote["allowed"]
+    assert "SEEDANCE_MAX_PER_FILM" in str(answer.content)
+    assert await list_settled(sandbox) == []

@@ -112,6 +112,9 @@ def test_does_what_the_options_say_without_a_terminal(newcomer: Person) -> None:
     assert "$0.32 (table)" in done.out
     assert read_key(newcomer).removeprefix("0x") not in done.out + done.err
     assert newcomer.run("wallet", "fund", "--sandbox", "--json").json["deposits"][0]["balance_micro_usdc"] == 5_000_000
+    again = newcomer.run("setup", "--sandbox", "--wait-seconds", "600", "--skip", "doctor", "--skip", "quote")
+    assert again.code == 0
+    assert "The wallet holds $5.00." in again.err
 
 
 def test_asks_for_nothing_without_a_terminal(person: Person) -> None:

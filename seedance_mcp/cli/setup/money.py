@@ -84,7 +84,7 @@ def fund(environ: Mapping[str, str], wait_seconds: int | None, *, asks: bool) ->
     held = sum(one["balance_micro_usdc"] or 0 for one in deposits)
     if held:
         words.print(f"The wallet holds ${format_usdc(held)}.")
-        if wait_seconds is None and not (asks and typer.confirm("Add more?", default=False, err=True)):
+        if not (asks and typer.confirm("Add more?", default=False, err=True)):
             return OK
     amount = AMOUNT_DEFAULT
     if asks:

@@ -9,13 +9,25 @@ import sys
 COMPLETING = "_SEEDANCE_MCP_COMPLETE"
 """Set by a shell that asks how a half-typed command may go on; it gives no arguments either."""
 
+INTERRUPTED = 130
+WAITING = """\
+seedance-mcp is an MCP server: it waits for a host's messages on standard input.
+A host starts it by itself; seedance-mcp install tells one. Ctrl-C ends it.
+Commands for people: seedance-mcp --help"""
+"""What a person reads who types the program's name alone."""
+
 
 def main() -> None:
     """Serve, say the version, or run a command."""
     if len(sys.argv) == 1 and COMPLETING not in os.environ:
-        from seedance_mcp.server.stdio import serve  # each path loads only its own face
+        if sys.stdin is not None and sys.stdin.isatty():
+            sys.stderr.write(f"{WAITING}\n")
+        try:
+            from seedance_mcp.server.stdio import serve  # each path loads only its own face
 
-        serve()
+            serve()
+        except KeyboardInterrupt:  # while it is loading
+            sys.exit(INTERRUPTED)
     elif sys.argv[1:] == ["--version"]:
         from seedance_mcp import __version__
 

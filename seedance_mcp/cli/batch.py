@@ -20,19 +20,22 @@ from seedance_mcp.app.opening import open_existing_ledger
 from seedance_mcp.app.rendering import show_generation
 from seedance_mcp.app.runtime import Runtime
 from seedance_mcp.cli.batch_budget import BudgetFit, add_costs, find_fit
-from seedance_mcp.cli.batch_input import Shot
+from seedance_mcp.cli.batch_input import Shot, join_problems
 from seedance_mcp.cli.console import is_person_there, show_error, shown, words
 from seedance_mcp.cli.words import COMMAND_WORDS, CommandWords, dump_result, for_person
 from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.error_base import SeedanceError
 from seedance_mcp.core.errors import (
     BudgetExceededError,
+    ImageError,
     LedgerError,
     PolicyError,
     PriceTooHighError,
     RecipientChangedError,
+    RequestError,
 )
 from seedance_mcp.core.money import format_usdc
+from seedance_mcp.core.texts import describe_pace
 from seedance_mcp.generation.questions import describe_question
 from seedance_mcp.payments import policy
 
@@ -234,9 +237,10 @@ def _confirm(question: str) -> bool:
 
 
 async def quote_all(services: Any, shots: list[Shot], *, can_ask: bool = True) -> "list[Quote]":
-    """Return the quotes of all requests. The first request that is invalid raises, with its row in the text.
+    """Return the quotes of all requests. Requests that are invalid raise one error, with their rows in the text.
 
-    The place of a picture that was typed alone goes without saying.
+    The place of a picture that was typed alone goes without saying. What is wrong with the studio, the wallet or the
+    ledger raises at once.
 
     Args:
         services: Quotes.
@@ -244,13 +248,19 @@ async def quote_all(services: Any, shots: list[Shot], *, can_ask: bool = True) -
         can_ask: Whether a person can be asked when it is bought.
     """
     quotes: list[Quote] = []
+    problems: list[SeedanceError] = []
     for shot in shots:
         try:
             quotes.append(await services.generation.quote(shot.request, can_ask=can_ask))
         except SeedanceError as exc:
-            if len(shots) > 1 or not shot.typed:
-                raise exc.at(shot.where) from exc
-            raise
+            if len(shots) == 1 and shot.typed:
+                raise
+            problem = exc.at(shot.where)
+            if not isinstance(exc, ImageError | RequestError):
+                raise problem from exc
+            problems.append(problem)
+    if problems:
+        raise join_problems(problems)
     return quotes
 
 
@@ -379,6 +389,7 @@ def report_to(bars: Progress, task: TaskID) -> Callable[[Any, float], Awaitable[
     """Return the callback with which the poller moves a bar."""
 
     async def report(job: Any, expected_seconds: float) -> None:
-        bars.update(task, completed=job.progress, status=f"{job.status}, about {expected_seconds:.0f} s")
+        pace = describe_pace(time.time() - job.created_at, expected_seconds)
+        bars.update(task, completed=job.progress, status=f"{job.status}; {pace}")
 
     return report

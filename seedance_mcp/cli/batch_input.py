@@ -1,6 +1,6 @@
 """Batch input: read many requests from a list of pictures or from a file of rows.
 
-Reads and checks; buys nothing. A row that cannot be understood names itself, and then no row is bought.
+Reads and checks; buys nothing. Rows that cannot be understood are named all at once, and then no row is bought.
 """
 
 from __future__ import annotations
@@ -8,13 +8,15 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
 
+from seedance_mcp.core.error_base import SeedanceError
 from seedance_mcp.core.errors import RequestError
 from seedance_mcp.core.image_names import is_path, list_variants
+from seedance_mcp.core.next_steps import NextStep, Repeat
 from seedance_mcp.core.texts import quote_text
 from seedance_mcp.core.wire.generation import check_prompt
 from seedance_mcp.generation.request import VIDEO_ARGUMENTS, VideoRequest
@@ -24,8 +26,10 @@ SHOTS_BYTES_MAX = 4 * 1024 * 1024
 _LIMIT = "max_price_usd"
 """An empty price limit is an error: it is not the same as none."""
 COLUMNS = tuple(one.name for one in VIDEO_ARGUMENTS)
-SEPARATORS = {";": "semicolons", "\t": "tabs", "|": "bars"}
-"""What other programs write between columns."""
+SEPARATORS = (",", ";", "\t")
+"""What programs write between columns: a spreadsheet writes semicolons where the comma is in numbers."""
+PROBLEMS_MAX = 20
+"""How many rows that cannot be used are named one by one."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -131,13 +135,34 @@ def read_shots(file: Path, defaults: Mapping[str, object]) -> list[Shot]:
         raise RequestError(f"{file} is neither .csv nor .jsonl.", "Name a file of one of these kinds.")
     folder = file.absolute().parent
     shots: list[Shot] = []
-    for line, values in rows(file, text):
-        shots.append(build_shot(f"{file.name} line {line}", {**defaults, **_list_given(values)}, folder=folder))
-        if len(shots) > SHOTS_MAX:
+    problems: list[RequestError] = []
+    for number, (line, values) in enumerate(rows(file, text), start=1):
+        if number > SHOTS_MAX:
             raise RequestError(f"{file} has more than {SHOTS_MAX} rows.", "Split it.")
+        if isinstance(values, RequestError):
+            problems.append(values)
+            continue
+        try:
+            shots.append(build_shot(f"{file.name} line {line}", {**defaults, **_list_given(values)}, folder=folder))
+        except RequestError as exc:
+            problems.append(exc)
+    if problems:
+        raise join_problems(problems)
     if not shots:
         raise RequestError(f"{file} has no rows.", "Write one row for each video.")
     return shots
+
+
+def join_problems(problems: Sequence[SeedanceError]) -> SeedanceError:
+    """Return one error that names each row that cannot be used, so that all can be corrected in one step."""
+    first = problems[0]
+    if len(problems) == 1:
+        return first
+    named = [f"- {problem.what}" for problem in problems[:PROBLEMS_MAX]]
+    more = len(problems) - len(named)
+    named += [f"- and {more} more"] if more else []
+    what = "\n".join([f"{len(problems)} rows cannot be used:", *named, ""])
+    return RequestError(what, NextStep("Correct them, then {0}.", Repeat()))
 
 
 def _list_given(values: Mapping[str, object]) -> dict[str, object]:
@@ -145,8 +170,8 @@ def _list_given(values: Mapping[str, object]) -> dict[str, object]:
     return {name: value for name, value in values.items() if value is not None and (value != "" or name == _LIMIT)}
 
 
-def _read_csv(file: Path, text: str) -> Iterator[tuple[int, Mapping[str, object]]]:
-    reader = csv.reader(io.StringIO(text, newline=""), strict=True)
+def _read_csv(file: Path, text: str) -> Iterator[tuple[int, Mapping[str, object] | RequestError]]:
+    reader = csv.reader(io.StringIO(text, newline=""), strict=True, delimiter=_find_separator(text))
     header: list[str] | None = None
     try:
         for row in reader:
@@ -160,14 +185,23 @@ def _read_csv(file: Path, text: str) -> Iterator[tuple[int, Mapping[str, object]
                     what, hint = _describe_header(unknown)
                     raise RequestError(f"{file.name} line {reader.line_num}: {what}.", hint)
             elif len(cells) != len(header):
-                raise RequestError(
-                    f"{file.name} line {reader.line_num}: {len(cells)} of {len(header)} columns; the row is not whole.",
-                    "Correct it (quote a text that holds a comma) and run the same command again.",
-                )
+                problem = f"{len(cells)} of {len(header)} columns; the row is not whole"
+                hint = NextStep("Correct it (quote a text that holds a separator), then {0}.", Repeat())
+                yield reader.line_num, RequestError(f"{file.name} line {reader.line_num}: {problem}.", hint)
             else:
                 yield reader.line_num, {name: cell for name, cell in zip(header, cells, strict=True) if cell}
     except csv.Error as exc:
         raise RequestError(f"{file.name} line {reader.line_num}: {exc}.", "Correct the row.") from exc
+
+
+def _find_separator(text: str) -> str:
+    """Return what separates the columns of the header: what finds the most columns that are known."""
+    header = next((line for line in text.splitlines() if line.strip()), "")
+
+    def count_known(separator: str) -> int:
+        return sum(part.strip().strip('"') in COLUMNS for part in header.split(separator))
+
+    return max(SEPARATORS, key=count_known)
 
 
 def _describe_header(unknown: list[str]) -> tuple[str, str]:
@@ -178,22 +212,23 @@ def _describe_header(unknown: list[str]) -> tuple[str, str]:
     """
     if not unknown:
         return "the header names a column twice", "Leave one of the two out."
-    for separator, name in SEPARATORS.items():
-        if any(part.strip() in COLUMNS for part in unknown[0].split(separator)):
-            return f"the columns are separated by {name}", "Separate the columns by commas."
+    if any(part.strip() in COLUMNS for part in unknown[0].split("|")):
+        return "the columns are separated by bars", "Separate the columns by commas, semicolons or tabs."
     return f"{quote_text(unknown[0], 60)} is not a column that is known", f"Known are: {', '.join(COLUMNS)}."
 
 
-def _read_json_lines(file: Path, text: str) -> Iterator[tuple[int, Mapping[str, object]]]:
+def _read_json_lines(file: Path, text: str) -> Iterator[tuple[int, Mapping[str, object] | RequestError]]:
     for number, line in enumerate(text.split("\n"), start=1):  # no other separator: JSON may hold them in its texts
         if not line.strip():
             continue
         try:
             values = cast("object", json.loads(line))
-        except (ValueError, RecursionError) as exc:
-            raise RequestError(
-                f"{file.name} line {number}: this is not JSON; the row is not whole.", "Correct it."
-            ) from exc
-        if not isinstance(values, dict):
-            raise RequestError(f"{file.name} line {number}: this is not an object.", 'Write {"image": "…"}.')
-        yield number, cast("dict[str, object]", values)
+        except (ValueError, RecursionError):
+            what = f"{file.name} line {number}: this is not JSON; the row is not whole."
+            yield number, RequestError(what, "Correct it.")
+            continue
+        if isinstance(values, dict):
+            yield number, cast("dict[str, object]", values)
+        else:
+            what = f"{file.name} line {number}: this is not an object."
+            yield number, RequestError(what, 'Write {"image": "…"}.')

@@ -84,7 +84,7 @@ def list_callers(as_json: AsJson = False) -> None:
     """List the callers with their caps, also those that were revoked. No token is shown."""
     entries = _work(lambda ledger: ledger.list_callers())
     if as_json:
-        say([_describe(entry) for entry in entries])
+        say({"results": [_describe(entry) for entry in entries]})
         return
     for entry in entries:
         ended = "" if entry.revoked_at is None else f", revoked {_write_time(entry.revoked_at)}"

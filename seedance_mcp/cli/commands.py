@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import importlib
-from collections.abc import Iterator, MutableMapping
+from collections.abc import Generator, Iterator, MutableMapping
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -11,7 +12,11 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from seedance_mcp.cli.exit_codes import EPILOG
+from seedance_mcp.cli.failures import fail_usage, may_pay
 
+NO_WRAP = "\b\n"
+"""Typer's mark of a paragraph that keeps its lines."""
+UsageError: Any = typer.BadParameter.__base__
 Context = Any
 """Typer has its own copy of Click's classes, at a private place."""
 
@@ -35,12 +40,14 @@ SECTIONS: dict[str, dict[str, Entry]] = {
         "quote": Entry("video_commands:quote", "Show what `animate` would cost. Free."),
         "upload": Entry("video_commands:upload", "Host a picture at the studio ($0.01); `animate` does it too."),
         "get": Entry("video_commands:get", "Read a job, wait for it, and save its video."),
-        "jobs": Entry("video_commands:jobs", "List your latest jobs."),
+        "jobs": Entry("job_list:jobs", "List your latest jobs."),
         "export": Entry("animation:export", "Write a saved video as a GIF or WebP animation."),
         "gallery": Entry("gallery.command:gallery", "Show videos, spending and payments on a local page."),
         "prune": Entry("prune:prune", "Delete saved videos and pictures that are old."),
     },
     "Wallet and limits": {
+        "balance": Entry("wallet.balance:balance", "Show what the wallet holds, and what may be spent."),
+        "spending": Entry("expenses:spending", "Show what was spent per day, month or model."),
         "wallet": Entry("wallet.command:app", "Make, show, fill and move the wallet that pays."),
         "freeze": Entry("freeze:freeze", "Stop all spending at once."),
         "unfreeze": Entry("freeze:unfreeze", "End the stop of `freeze`."),
@@ -66,6 +73,36 @@ SECTIONS: dict[str, dict[str, Entry]] = {
 }
 """All commands, as the list shows them."""
 COMMANDS = {name: entry for section in SECTIONS.values() for name, entry in section.items()}
+EXAMPLES = {
+    "animate": "animate photo.jpg -p 'The fog lifts' -o fog.mp4",
+    "quote": "quote photo.jpg -p 'The fog lifts' -d 10",
+    "upload": "upload photo.jpg",
+    "get": "get cmw2x8f3k0001 -o fog.mp4",
+    "jobs": "jobs --status failed --since 7d",
+    "export": "export fog.mp4 --gif -o fog.gif",
+    "gallery": "gallery",
+    "prune": "prune --older-than 90",
+    "balance": "balance",
+    "spending": "spending --by month --csv",
+    "wallet": "wallet create",
+    "freeze": "freeze 'The laptop is lost'",
+    "unfreeze": "unfreeze",
+    "setup": "setup --sandbox",
+    "doctor": "doctor",
+    "install": "install cursor",
+    "uninstall": "uninstall cursor",
+    "demo": "demo",
+    "sandbox": "sandbox --port 4020",
+    "serve": "serve",
+    "migrate": "migrate",
+    "ledger": "ledger open",
+    "callers": "callers add ann --max-per-day 5",
+    "budget": "budget --caller ann",
+    "payments": "payments --csv --since 2026-11-01",
+}
+"""How each command is typed, without the program's name."""
+PAYING = frozenset({"animate", "demo", "film", "upload"})
+"""Commands that can spend money: their failures say what was paid."""
 
 
 @dataclass(slots=True)
@@ -98,34 +135,61 @@ def _load(name: str, entry: Entry) -> Any:
     found = getattr(importlib.import_module(f"seedance_mcp.cli.{module}"), attribute)
     if not isinstance(found, typer.Typer):
         command, found = found, typer.Typer(add_completion=False, rich_markup_mode=None)
-        found.command(name=name, epilog=EPILOG)(command)
-    built = typer.main.get_command(found)
+        found.command(name=name)(command)
+    built: Any = typer.main.get_command(found)
     built.name = name
+    built.epilog = f"{NO_WRAP}{_write_example(name)}\n\n{EPILOG}"
     return built
 
 
+def _write_example(name: str) -> str:
+    return f"Example: seedance-mcp {EXAMPLES[name]}"
+
+
+@contextmanager
+def _reporting_usage() -> Generator[None]:
+    try:
+        yield
+    except UsageError as exc:
+        if type(exc).__name__ == "NoArgsIsHelpError":  # a group without a command shows its list
+            raise
+        fail_usage(exc)
+
+
 class CommandTree(TyperGroup):
-    """The program's commands, with the table's summaries wherever commands are listed."""
+    """The program's commands, with the table's summaries wherever commands are listed, and our own usage errors."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
         self.commands = LoadedCommands()
         self._is_listing = False
 
+    def make_context(self, *positional: Any, **named: Any) -> Any:
+        """Read the options before the command."""
+        with _reporting_usage():
+            return super().make_context(*positional, **named)
+
+    def invoke(self, ctx: Context) -> Any:
+        """Find the command, read its options and run it."""
+        with _reporting_usage():
+            return super().invoke(ctx)
+
     def get_command(self, ctx: Context, cmd_name: str) -> Any:
         """Return a command, or None; while commands are listed, one that has only a summary."""
         if cmd_name not in COMMANDS:
             return None
+        may_pay.set(cmd_name in PAYING)
         if self._is_listing:
             return TyperCommand(name=cmd_name, short_help=COMMANDS[cmd_name].summary, callback=None)
         return self.commands[cmd_name]
 
     def format_commands(self, ctx: Context, formatter: Any) -> None:
-        """Write the sections of the list of commands."""
+        """Write the sections of the list of commands, with an example of each section's first command."""
         width = max(map(len, COMMANDS))
         for title, entries in SECTIONS.items():
             with formatter.section(title):
                 formatter.write_dl([(name.ljust(width), entry.summary) for name, entry in entries.items()])
+                formatter.write_text(NO_WRAP + _write_example(next(iter(entries))))
 
     def shell_complete(self, ctx: Context, incomplete: str) -> list[Any]:
         """Return the completions of a half-typed command."""

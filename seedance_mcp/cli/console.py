@@ -10,10 +10,11 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import IO, TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import IO, Annotated, Any, TypeVar
 
 import anyio
 import typer
+from rich.cells import cell_len
 from rich.console import Console
 
 from seedance_mcp.adapters.wallet import list_sources
@@ -27,9 +28,6 @@ from seedance_mcp.config.sources import REAL_SETTINGS
 from seedance_mcp.core.error_base import SeedanceError
 from seedance_mcp.core.redaction import redact, redact_data
 
-if TYPE_CHECKING:
-    pass
-
 T = TypeVar("T")
 
 log = logging.getLogger("seedance_mcp")
@@ -39,13 +37,35 @@ class Spoken(Console):
     """A console whose output may be closed by its reader."""
 
     def print(self, *objects: Any, **options: Any) -> None:
-        """Print, with every text redacted."""
-        super().print(*(redact(one) if isinstance(one, str) else one for one in objects), **options)
+        """Print, with every text redacted; at a terminal, its lines are broken between words."""
+        width = self.width if self.soft_wrap and self.is_terminal else None
+        super().print(*(wrap_words(redact(one), width) if isinstance(one, str) else one for one in objects), **options)
 
     def on_broken_pipe(self) -> None:
         """Discard further output, and continue: the command may be paying."""
         self.quiet = True
         _discard(self.file)
+
+
+def wrap_words(text: str, width: int | None) -> str:
+    """Return a text whose lines are broken between words, so that none is wider; a longer word keeps a line whole.
+
+    Args:
+        text: May have lines of its own.
+        width: Columns; None to leave the text as it is.
+    """
+    if width is None:
+        return text
+    lines: list[str] = []
+    for line in text.split("\n"):
+        first, *others = line.split(" ")
+        lines.append(first)
+        for word in others:
+            if not lines[-1].strip() or cell_len(lines[-1]) + 1 + cell_len(word) <= width:
+                lines[-1] += f" {word}"
+            else:
+                lines.append(word)
+    return "\n".join(lines)
 
 
 words = Spoken(stderr=True, highlight=False, soft_wrap=True)
@@ -58,7 +78,9 @@ def _remember(value: bool) -> bool:
 
 
 Sandbox = Annotated[bool, typer.Option("--sandbox", help="Play money, a sandbox studio, and a wallet of its own.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print JSON and nothing else on stdout.", callback=_remember)]
+AsJson = Annotated[
+    bool, typer.Option("--json", "-j", help="Print JSON and nothing else on stdout.", callback=_remember)
+]
 
 
 def read_environ(sandbox: bool) -> dict[str, str]:
@@ -161,7 +183,9 @@ def show_error(exc: SeedanceError) -> dict[str, object]:
 
 def say(result: object) -> None:
     """Print a result as JSON on stdout."""
-    put(json.dumps(redact_data(result), ensure_ascii=False, default=str, indent=2 if sys.stdout.isatty() else None))
+    is_unicode = (getattr(sys.stdout, "encoding", None) or "utf-8").lower().replace("-", "") == "utf8"
+    indent = 2 if sys.stdout.isatty() else None
+    put(json.dumps(redact_data(result), ensure_ascii=not is_unicode, default=str, indent=indent))
 
 
 def put(text: str) -> None:

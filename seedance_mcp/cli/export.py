@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import csv
+import re
 import sys
+import time
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
@@ -20,6 +22,8 @@ COLUMNS = (
     "price_micro_usdc", "fee_usd", "fee_micro_usdc", "counted_micro_usdc", "rail", "network", "transaction",
 )  # fmt: skip
 """The columns, in their order; more may follow them in later versions."""
+_SPAN = re.compile(r"(\d{1,4})([hdw])")
+_SPAN_SECONDS = {"h": 3600, "d": 24 * 3600, "w": 7 * 24 * 3600}
 _FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")
 """A cell that begins so is a formula to a spreadsheet."""
 
@@ -38,21 +42,24 @@ async def write_payments(settings: Settings, name: str | None, since: float | No
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow(COLUMNS)
     async for payment in stream_payments(settings.database_url or "", caller_id=caller_id, since=since, until=until):
-        writer.writerow([_write_cell(value) for value in _list_values(payment)])
+        writer.writerow([write_cell(value) for value in _list_values(payment)])
 
 
 def parse_moment(option: str, text: str | None) -> float | None:
-    """Return a date, or a date with a time, in Unix seconds; UTC unless it names another zone.
+    """Return a date, or a date with a time, in Unix seconds; UTC unless it names another zone. `7d` is a week ago.
 
     Raises:
-        ConfigError: It is neither.
+        ConfigError: It is none of them.
     """
     if text is None:
         return None
+    if span := _SPAN.fullmatch(text):
+        return time.time() - int(span[1]) * _SPAN_SECONDS[span[2]]
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
-        raise ConfigError(f"{option} is not a date.", f"Write {option} 2026-11-01 or 2026-11-01T12:00:00Z.") from None
+        hint = f"Write {option} 2026-11-01, {option} 2026-11-01T12:00:00Z, or {option} 7d."
+        raise ConfigError(f"{option} is not a date.", hint) from None
     return (moment if moment.tzinfo is not None else moment.replace(tzinfo=UTC)).timestamp()
 
 
@@ -81,6 +88,6 @@ def _write_usd(micro_usdc: int) -> str:
     return f"{micro_usdc // 1_000_000}.{micro_usdc % 1_000_000:06d}"
 
 
-def _write_cell(value: object) -> object:
+def write_cell(value: object) -> object:
     """Return a value as a cell: a text that would be a formula begins with an apostrophe."""
     return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULA_STARTS) else value

@@ -2,21 +2,47 @@
 
 import sys
 from contextvars import ContextVar
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from seedance_mcp.core.error_base import SeedanceError
 
+USAGE = 2
+"""Exit code of a command line that is not understood; the same as `exit_codes.YOURS`."""
+
 json_asked: ContextVar[bool] = ContextVar("json_asked", default=False)
 """True if the command has `--json`; it then reports a failure on stdout, too."""
+may_pay: ContextVar[bool] = ContextVar("may_pay", default=False)
+"""True if the command can spend money, so that a failure says what was paid."""
 
 
 def fail(exc: SeedanceError) -> NoReturn:
-    """Report a failure, and end with its code."""
+    """Report a failure on two lines, what failed and what to do; end with its code."""
     from seedance_mcp.cli.console import say, show_error, words
     from seedance_mcp.cli.exit_codes import find_exit_code
     from seedance_mcp.cli.words import for_person
 
     if json_asked.get():
         say({"error": show_error(exc)})
-    words.print(f"seedance-mcp: {for_person(exc)}", style="red", markup=False)
+    words.print(f"seedance-mcp: {exc.describe(may_pay=may_pay.get())}", style="bold red", markup=False)
+    if exc.next_step:
+        words.print(for_person(exc.next_step), style="yellow", markup=False)
     sys.exit(find_exit_code(exc))
+
+
+def fail_usage(exc: Any) -> NoReturn:
+    """Report a command line that is not understood, as Typer's `UsageError` tells it, and end.
+
+    With `--json` anywhere in it, the failure is an object on stdout, too: Typer may not have read that option yet.
+    """
+    from seedance_mcp.cli.console import say, words
+
+    message, command = str(exc.format_message()), getattr(exc, "ctx", None)
+    path = "seedance-mcp" if command is None else str(command.command_path)
+    hint = f"Run {path} --help for its arguments and options."
+    if json_asked.get() or "--json" in sys.argv:
+        say({"error": {"code": "usage", "what": message, "payment_state": "none", "hint": hint}})
+    if command is not None:
+        words.print(command.get_usage(), markup=False)
+    words.print(f"seedance-mcp: {message}", style="bold red", markup=False)
+    words.print(hint, style="yellow", markup=False)
+    sys.exit(USAGE)

@@ -41,7 +41,7 @@ def close(
     _show(_work(lambda ledger: ledger.close_ledger(text)), as_json)
 
 
-@app.command(name="open")
+@app.command(name="open", short_help="Open the ledger now, without reading list and chains.")
 def open_now(as_json: AsJson = False) -> None:
     """Open the ledger now, unread: payments that it lacks may be made again. With real money, for a person."""
     settings = _read_settings()

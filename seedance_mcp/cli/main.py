@@ -4,6 +4,7 @@ Messages go to stderr. stdout has only the requested result, so that it can be p
 """
 
 import functools
+import io
 import logging
 import os
 import sys
@@ -35,9 +36,10 @@ app = typer.Typer(
 
 
 def run() -> None:
-    """Run a command; report a failure in one line and by its exit code, with `--json` also as an object on stdout."""
+    """Run a command; report a failure on stderr and by its exit code, with `--json` also as an object on stdout."""
     configure_logging("DEBUG" if os.environ.get("SEEDANCE_LOG_LEVEL", "").upper() == "DEBUG" else "WARNING")
     json_asked.set(False)
+    _replace_what_cannot_be_encoded()
     try:
         _build_command()()
     except SeedanceError as exc:
@@ -54,6 +56,13 @@ def run() -> None:
             "Run the same command once more; if it fails again, SEEDANCE_LOG_LEVEL=DEBUG shows where.",
             payment_state="held",
         ))  # fmt: skip
+
+
+def _replace_what_cannot_be_encoded() -> None:
+    """Let a character that the terminal's encoding lacks become a question mark, instead of ending the command."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 @functools.cache

@@ -51,7 +51,7 @@ def budget(caller: OneCaller = None, as_json: AsJson = False) -> None:
     settings = read_settings(read_environ(sandbox=False), blocking=True)
     found = anyio.run(list_usage, settings, caller)
     if as_json:
-        say([_describe_usage(one) for one in found])
+        say({"results": [_describe_usage(one) for one in found]})
         return
     for one in found:
         typer.echo(write_usage(one))
@@ -75,7 +75,7 @@ def payments(
         raise ConfigError("--since and --until are for --csv.", "Add --csv.")
     found = anyio.run(_list_payments, settings, caller, limit)
     if as_json:
-        say([_describe_payment(payment, name) for payment, name in found])
+        say({"results": [_describe_payment(payment, name) for payment, name in found]})
         return
     for payment, name in found:
         amount, moment = format_usdc(payment.cost_micro_usdc), write_time(payment.created_at)

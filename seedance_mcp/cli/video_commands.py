@@ -1,18 +1,15 @@
-"""Video commands: `quote`, `upload`, `animate`, `get` and `jobs`, with the tools' own arguments.
+"""Video commands: `quote`, `upload`, `animate` and `get`, with the tools' own arguments.
 
 The same `Services` does the work as behind the tools, in this process. Nothing is forgotten when it ends: a purchase
 has an identity, and the same command goes on where the last one stopped.
 """
 
-import time
 from pathlib import Path
 from typing import Annotated, Any
 
 import anyio
 import typer
 
-from seedance_mcp.app.local_sandbox import end_orphans
-from seedance_mcp.app.opening import open_existing_ledger
 from seedance_mcp.app.rendering import ELSEWHERE, PRUNED, show_job
 from seedance_mcp.app.results import JobResult
 from seedance_mcp.app.runtime import Runtime
@@ -20,9 +17,7 @@ from seedance_mcp.app.upload_rendering import show_upload
 from seedance_mcp.cli import exit_codes
 from seedance_mcp.cli.batch import (
     Batch,
-    file_name,
     make_bars,
-    print_table,
     quote_all,
     report_to,
     say_reason,
@@ -38,26 +33,31 @@ from seedance_mcp.cli.batch_quote import (
     print_sum,
 )
 from seedance_mcp.cli.console import AsJson, Sandbox, is_person_there, put, read_environ, run, say, words
+from seedance_mcp.cli.output import OutputOptions, plan_output, take_output
 from seedance_mcp.cli.video_options import Arguments, take_arguments
 from seedance_mcp.cli.words import dump_result, for_person
-from seedance_mcp.config.settings import Settings, read_settings
+from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.error_base import SeedanceError
 from seedance_mcp.core.errors import RequestError
 from seedance_mcp.core.image_names import is_path
-from seedance_mcp.core.records import Job
 
 WAIT_SECONDS_DEFAULT, WAIT_SECONDS_MAX = 1800, 24 * 3600
-PROMPT_CHARACTERS_MAX = 40
-"""How much of a prompt a list of jobs repeats."""
 
 Images = Annotated[list[str] | None, typer.Argument(help="Pictures: paths or https URLs.", show_default=False)]
 Image = Annotated[str, typer.Argument(help="A path or an https URL.")]
-From = Annotated[Path | None, typer.Option("--from", help="Rows of a .csv (with a header) or .jsonl file.")]
+From = Annotated[Path | None, typer.Option("--from", "-f", help="Rows of a .csv (with a header) or .jsonl file.")]
 WhatFits = Annotated[
     bool, typer.Option("--what-fits", help="Where your limits leave no room for all of it, buy what fits, unasked.")
 ]
 WaitSeconds = Annotated[
-    int, typer.Option(min=0, max=WAIT_SECONDS_MAX, help="How long to wait for the videos; the work goes on after it.")
+    int,
+    typer.Option(
+        "--wait-seconds",
+        "-w",
+        min=0,
+        max=WAIT_SECONDS_MAX,
+        help="How long to wait for the videos; the work goes on after it.",
+    ),
 ]
 
 
@@ -102,7 +102,7 @@ def quote(
     batch, settings = run(read_environ(sandbox), work)
     results = list_results(batch, shots)
     if as_json:
-        say(results[0] if single else results)
+        say(results[0] if single else {"results": results})
     else:
         print_quotes(results)
         if not single:
@@ -115,6 +115,7 @@ def quote(
 
 
 @take_arguments
+@take_output
 def animate(
     images: Images = None,
     *,
@@ -122,6 +123,7 @@ def animate(
     from_file: From = None,
     what_fits: WhatFits = False,
     wait_seconds: WaitSeconds = WAIT_SECONDS_DEFAULT,
+    target: OutputOptions,
     sandbox: Sandbox = False,
     as_json: AsJson = False,
 ) -> None:
@@ -132,6 +134,7 @@ def animate(
     """
     shots = _gather(images, from_file, arguments)
     single = from_file is None and len(shots) == 1
+    plan = plan_output(target, videos=len(shots))
     failures: list[SeedanceError] = []
     paid = ""
 
@@ -147,27 +150,35 @@ def animate(
     results = run(read_environ(sandbox), work)
     if single and failures:
         raise failures[0]
+    is_copied = plan.copy_and_open(results)
     if as_json:
-        say({name: value for name, value in results[0].items() if name not in ("row", "image")} if single else results)
+        alone = {name: value for name, value in results[0].items() if name not in ("row", "image")}
+        say(alone if single else {"results": results})
     elif single:
         if results[0]["file"]:
-            put(results[0]["file"])
+            put(results[0].get("output") or results[0]["file"])
     else:
         show_table(results, shots, paid=paid)
     code = exit_codes.gravest(
-        [exit_codes.find_exit_code(exc) for exc in failures] + [_code_of(result) for result in results]
+        [exit_codes.find_exit_code(exc) for exc in failures]
+        + [_code_of(result) for result in results]
+        + [exit_codes.OK if is_copied else exit_codes.UNFINISHED]
     )
     if code:
         raise typer.Exit(code)
 
 
+@take_output
 def get(
     job_id: Annotated[str, typer.Argument(help="What `animate` or `jobs` called it.")],
+    *,
     wait_seconds: WaitSeconds = WAIT_SECONDS_DEFAULT,
+    target: OutputOptions,
     sandbox: Sandbox = False,
     as_json: AsJson = False,
 ) -> None:
     """Read a job, wait for it, and save its video. Free."""
+    plan = plan_output(target)
 
     async def work(runtime: Runtime) -> JobResult:
         services = await runtime.services()
@@ -179,6 +190,7 @@ def get(
         return show_job(job, (await runtime.settings()).profile)
 
     result = dump_result(run(read_environ(sandbox), work))
+    is_copied = plan.copy_and_open([result])
     if as_json:
         say(result)
     else:
@@ -189,57 +201,10 @@ def get(
         for note in result["notes"]:
             words.print(note, markup=False)
         if result["file"]:
-            put(result["file"])
-    code = _code_of(result)
+            put(result.get("output") or result["file"])
+    code = _code_of(result) or (exit_codes.OK if is_copied else exit_codes.UNFINISHED)
     if code:
         raise typer.Exit(code)
-
-
-def jobs(
-    limit: Annotated[int, typer.Option(min=1, max=100, help="How many, newest first.")] = 20,
-    studio: Annotated[bool, typer.Option("--studio", help="Ask the studio for its own list, too.")] = False,
-    sandbox: Sandbox = False,
-    as_json: AsJson = False,
-) -> None:
-    """List your latest jobs: from the ledger, which needs neither a network nor a key. Free."""
-    environ = read_environ(sandbox)
-    settings = read_settings(environ)
-
-    async def work(runtime: Runtime) -> list[Job]:
-        recent = await (await runtime.services()).jobs.list_recent(limit)
-        for note in recent.notes:
-            words.print(note, markup=False)
-        return list(recent.jobs)
-
-    latest = run(environ, work) if studio else anyio.run(_read_jobs, settings, limit)
-    found: list[dict[str, Any]] = [
-        {
-            **dump_result(show_job(job, settings.profile)),
-            "created_at": job.created_at,
-            "prompt": job.arguments.get("prompt"),
-        }
-        for job in latest
-    ]
-    if as_json:
-        say(found)
-        return
-    if not found:
-        words.print("No jobs yet.")
-        return
-    rows: list[tuple[str, ...]] = []
-    for result in found:
-        when = time.strftime("%Y-%m-%d %H:%M", time.localtime(result["created_at"]))
-        prompt = "".join(c if c.isprintable() else " " for c in str(result["prompt"] or "")[:PROMPT_CHARACTERS_MAX])
-        price = f"${result['price_usd'] or '?'}"
-        rows.append((result["job_id"], when, result["status"], price, " ".join(prompt.split()), file_name(result)))
-    print_table(("job", "when", "status", "price", "prompt", "file"), rows, below=2)
-    words.print(f"The files are in {settings.videos_dir}", markup=False)
-
-
-async def _read_jobs(settings: Settings, limit: int) -> list[Job]:
-    await end_orphans(settings)
-    async with open_existing_ledger(settings) as ledger:
-        return [] if ledger is None else await ledger.recent_jobs(limit)
 
 
 def _gather(images: list[str] | None, from_file: Path | None, arguments: Arguments) -> list[Shot]:

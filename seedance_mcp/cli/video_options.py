@@ -10,6 +10,8 @@ import typer
 from seedance_mcp.generation.request import VIDEO_ARGUMENTS, VideoArgument, spell_arguments
 
 NUMBER_SHOWN_MAX = 1_000_000
+SHORT = {"prompt": ("-p",), "model": ("-m",), "duration": ("-d",), "resolution": ("-r",), "aspect_ratio": ("-a",)}
+"""Short options of arguments."""
 
 Arguments: TypeAlias = Mapping[str, object]
 """The values of a command's options, by the arguments' names."""
@@ -58,7 +60,9 @@ def _make_optional(argument: VideoArgument) -> VideoArgument:
 def _annotate(argument: VideoArgument) -> Any:
     """Return an argument's type with its words and bounds, as Typer reads them."""
     info = argument.info
-    names = [f"--{argument.name.replace('_', '-')}"] if argument.type is bool else []  # without a `--no-` form
+    names = [f"--{argument.name.replace('_', '-')}", *SHORT.get(argument.name, ())]
+    if argument.name not in SHORT and argument.type is not bool:
+        names = []  # Typer's own; a truth value has a name here, so that it gets no `--no-` form
     is_small = info.maximum is not None and info.maximum <= NUMBER_SHOWN_MAX  # a larger bound tells a reader nothing
     least, most = (info.minimum, info.maximum) if is_small else (None, None)
     return Annotated[argument.type, typer.Option(*names, min=least, max=most, help=info.help)]

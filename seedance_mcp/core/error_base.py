@@ -65,7 +65,16 @@ class SeedanceError(Exception):
 
     def render(self, words: Words) -> str:
         """Return the three answers, in order, in the words of one interface."""
-        return " ".join((self.what, *self._list_facts_sentences(), self.next_step.render(words)))
+        return f"{self.describe()} {self.next_step.render(words)}"
+
+    def describe(self, *, may_pay: bool = True) -> str:
+        """Return what failed, and what happened to the money.
+
+        Args:
+            may_pay: False for a command that never pays: it need not say that nothing was paid.
+        """
+        is_free = self.payment_state == "none" and not self.upload_micro_usdc
+        return " ".join((self.what, *(self._list_facts_sentences() if may_pay or not is_free else ())))
 
     def _list_facts_sentences(self) -> list[str]:
         return [self._money_sentence()]

@@ -51,7 +51,7 @@ from seedance_mcp.core.budget_ledger import BudgetReader, LedgerTransaction
 from seedance_mcp.core.films import FilmLedger
 from seedance_mcp.core.freezes import Freeze
 from seedance_mcp.core.limits import Spend
-from seedance_mcp.core.records import Job, Payment, UntrackedJob, UntrackedPayment, WrongTotal
+from seedance_mcp.core.records import Expense, Job, Payment, UntrackedJob, UntrackedPayment, WrongTotal
 from seedance_mcp.core.upload_ledger import UploadLedger
 from seedance_mcp.core.wire.jobs import JobStatus, Status
 from seedance_mcp.core.wire.json import Json
@@ -341,6 +341,10 @@ class Ledger(PaymentLedger, JobLedger, UploadLedger, FilmLedger, Protocol):
 
     def drawing_from(self, reservation_id: int | None) -> Ledger:
         """Return the same ledger, whose new payments draw from a reserved sum: it does not stand in their way."""
+        ...
+
+    async def list_expenses(self, since: float) -> list[Expense]:
+        """Return what was spent since a moment, oldest first; reservations are not in it."""
         ...
 
     async def close(self) -> None:

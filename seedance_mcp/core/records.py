@@ -79,6 +79,23 @@ class Payment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Expense:
+    """What one purchase cost.
+
+    Attributes:
+        created_at: Unix seconds.
+        purpose: `generation`, `upload`, or `untracked` if the ledger has no payment for it.
+        model: Of a video; None if it is not known.
+        amount_micro_usdc: Price and fee; 0 once the chain has shown that no money moved.
+    """
+
+    created_at: float
+    purpose: str
+    model: str | None
+    amount_micro_usdc: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class WrongTotal:
     """A running total that is not the sum of its payments; `caller` is empty for the wallet's."""
 

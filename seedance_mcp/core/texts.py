@@ -42,3 +42,10 @@ def format_clock(unix_seconds: int) -> str:
     """Return the first full minute at which it is over: a caller who comes back then is not too early."""
     minutes = -(-unix_seconds // 60) % 1440
     return f"{minutes // 60:02d}:{minutes % 60:02d} UTC"
+
+
+def describe_pace(age_seconds: float, expected_seconds: float) -> str:
+    """Return how long such a video takes, and once that has passed, how long this one has taken so far."""
+    if age_seconds <= expected_seconds:
+        return f"such videos take about {expected_seconds:.0f} s"
+    return f"later than the usual {expected_seconds:.0f} s, {age_seconds:.0f} s so far"

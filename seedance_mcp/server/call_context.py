@@ -4,6 +4,7 @@ A host gives up on a call after about a minute, so every wait of a tool ends at 
 the call; the work continues without it. Times are those of the event loop's clock, which cannot be set back.
 """
 
+import time
 from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager, contextmanager
 from contextvars import ContextVar
@@ -16,6 +17,7 @@ from mcp.server.mcpserver import Context
 from seedance_mcp.app.runtime import CallRuntime
 from seedance_mcp.core.error_base import SeedanceError
 from seedance_mcp.core.errors import StudioUnreachableError
+from seedance_mcp.core.texts import describe_pace
 
 if TYPE_CHECKING:
     from seedance_mcp.generation.questions import Proposal
@@ -164,7 +166,8 @@ class Progress:
 
     async def report(self, job: Any, expected_seconds: float) -> None:
         """Report the state of a job; called by the poller."""
-        self.message = f"{job.status}, {job.progress} %; such videos take about {expected_seconds:.0f} s"
+        pace = describe_pace(time.time() - job.created_at, expected_seconds)
+        self.message = f"{job.status}, {job.progress} %; {pace}"
         await self.send(float(job.progress))
 
     async def send(self, value: float) -> None:

@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import signal
 import subprocess
 import time
@@ -54,14 +55,17 @@ class Ended:
 
     @property
     def json(self) -> Any:
-        """What it printed, as JSON."""
-        return json.loads(self.out)
+        """What it printed, as JSON; of a command with several results, their list."""
+        printed: Any = json.loads(self.out)
+        return printed["results"] if self.out.startswith('{"results": ') else printed
 
     @property
     def one_line(self) -> str:
-        """Its last word on stderr; a failure is one line and no traceback."""
+        """Its last words on stderr: a failure with its hint, as one line; no traceback."""
         assert "Traceback" not in self.err
-        return self.err.strip().splitlines()[-1]
+        lines = re.sub(r"\x1b\[[0-9;]*m", "", self.err).strip().splitlines()
+        failed = [number for number, line in enumerate(lines) if line.startswith("seedance-mcp: ")]
+        return " ".join(lines[failed[-1] :]) if failed else lines[-1]
 
 
 @dataclass
@@ -75,9 +79,10 @@ class Person:
     def data_dir(self) -> Path:
         return Path(os.environ["SEEDANCE_DATA_DIR"])
 
-    def _popen(
+    def start(
         self, *words: str, afresh: bool = False, stdin: int = subprocess.DEVNULL, **environ: str
     ) -> "subprocess.Popen[str]":
+        """Start a command in a process of its own."""
         return subprocess.Popen(
             build_command("seedance_mcp", *words, afresh=afresh),
             stdin=stdin,
@@ -113,13 +118,13 @@ class Person:
     def run_apart(self, *words: str, afresh: bool = False, typed: str | None = None, **environ: str) -> Ended:
         """Run a command to its end in a process of its own; `afresh` in one that a new Python starts."""
         stdin = subprocess.DEVNULL if typed is None else subprocess.PIPE
-        with self._popen(*words, afresh=afresh, stdin=stdin, **environ) as process:
+        with self.start(*words, afresh=afresh, stdin=stdin, **environ) as process:
             out, err = process.communicate(typed, COMMAND_SECONDS)
             return Ended(process.returncode, out, err)
 
     def interrupt(self, *words: str, when: Callable[[], bool]) -> Ended:
         """Run a command and press Ctrl-C as soon as `when` says so."""
-        with self._popen(*words) as process:
+        with self.start(*words) as process:
             end = time.monotonic() + COMMAND_SECONDS
             while not when() and process.poll() is None and time.monotonic() < end:
                 time.sleep(0.05)

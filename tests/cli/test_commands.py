@@ -1,12 +1,13 @@
 """The table of commands: each entry loads, and its line fits a terminal of 80 columns."""
 
+import shlex
 from typing import Any
 
 import pytest
 import typer
 from typer.testing import CliRunner
 
-from seedance_mcp.cli.commands import COMMANDS
+from seedance_mcp.cli.commands import COMMANDS, EXAMPLES, PAYING, SECTIONS
 from seedance_mcp.cli.main import app
 
 LINE_MAX = 79
@@ -26,6 +27,36 @@ def test_list_shows_every_command_in_one_line() -> None:
         [line] = [one for one in shown if one.startswith(f"  {name}  ")]
         assert line.endswith(entry.summary)
         assert len(line) <= LINE_MAX
+
+
+def test_each_section_of_the_list_has_an_example() -> None:
+    shown = CliRunner().invoke(app, ["--help"], env={"COLUMNS": "80"}).output.splitlines()
+    examples = [line for line in shown if line.startswith("  Example: seedance-mcp ")]
+    assert len(examples) == len(SECTIONS)
+    assert max(map(len, examples)) <= LINE_MAX
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_example_of_a_command_can_be_typed(name: str) -> None:
+    root: Any = typer.main.get_command(app)
+    shown = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "80"}).output
+    assert f"Example: seedance-mcp {EXAMPLES[name]}\n" in shown
+    command, words = root.commands[name], shlex.split(EXAMPLES[name])[1:]
+    with command.make_context(name, words) as context:
+        if hasattr(command, "commands"):
+            nested = command.commands[words[0]]
+            nested.make_context(words[0], words[1:], parent=context).close()
+
+
+def test_table_names_no_command_that_is_not_there() -> None:
+    assert set(EXAMPLES) == set(COMMANDS)
+    assert {name for name in PAYING if name in COMMANDS} >= {"animate", "demo", "upload"}
+
+
+@pytest.mark.parametrize("group", ["wallet", "callers", "ledger"])
+def test_list_of_a_group_shows_whole_summaries(group: str) -> None:
+    shown = CliRunner().invoke(app, [group, "--help"], env={"COLUMNS": "80"}).output
+    assert "..." not in shown.partition("Commands:")[2]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,7 @@
 """A person's yes at the terminal: only from a real one, and to a question that names what is paid."""
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -115,7 +116,8 @@ def test_terminal_asks_before_a_changed_recipient_is_paid(
     assert f"New recipient: {NEW_RECIPIENT}" in lines
     assert any(line.startswith("Pay $0.32 to the new recipient? [y/N]") for line in lines)
     assert no == 3
-    assert f"You did not agree to the new recipient {NEW_RECIPIENT}" in shown.replace("\r\n", "")
+    words_shown = " ".join(re.sub(r"\x1b\[[0-9;]*m", "", shown).split())
+    assert f"You did not agree to the new recipient {NEW_RECIPIENT}" in words_shown
     assert before == [PAID_TO]
     assert yes == 0
     assert list_paid(url) == [PAID_TO, NEW_RECIPIENT]

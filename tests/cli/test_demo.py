@@ -69,8 +69,8 @@ def test_a_demo_where_nothing_can_be_written_says_so_in_one_line(tmp_path: Path)
     failed = run_demo(SEEDANCE_DATA_DIR=str(tmp_path))
 
     assert failed.code == 2
-    [line] = failed.err.strip().splitlines()
-    assert str(tmp_path / "sandbox") in line
+    assert failed.err.startswith("seedance-mcp: ")
+    assert str(tmp_path / "sandbox") in failed.one_line
 
 
 @pytest.mark.parametrize(

@@ -34,7 +34,7 @@ def test_a_disk_full_after_the_payment_ends_with_exit_code_4(
     def paid() -> list[int]:
         return [settlement.amount_micro_usdc for settlement in studio.chain.settlements()]
 
-    with person._popen(*command, afresh=True) as process:  # pyright: ignore[reportPrivateUsage]  # the command as a process
+    with person.start(*command, afresh=True) as process:
         end = time.monotonic() + COMMAND_SECONDS
         while CLIP not in paid() and process.poll() is None and time.monotonic() < end:
             time.sleep(0.05)

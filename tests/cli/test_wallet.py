@@ -92,7 +92,7 @@ def test_what_is_wrong_with_a_wallet_is_one_line_and_changes_nothing(person: Per
     locked = write_keystore(person.folder / "locked.json", KEY, PASSWORD)
     file = person.data_dir / "live" / "wallet.json"
     assert person.run("wallet", "import", "-", typed="my key\n").one_line.endswith(
-        "with or without 0x. Nothing was paid. Nothing changed."
+        "with or without 0x. Nothing changed."
     )
     assert "shorter than 8" in person.run("wallet", "create", "--password-file", str(short)).one_line
     assert "no terminal" in person.run("wallet", "create", "--encrypt").one_line

@@ -36,7 +36,8 @@ NO_SENTENCES = ("next_steps.py", "words.py", "migrations.py")
 """The words of the tools and of the commands, a list of words, and SQL."""
 KEYS = {
     "allow_loopback_http", "ask_above", "blob_url", "chain_id", "data_dir", "drop_after_settle", "max_per_day",
-    "max_price_per_video", "max_total", "pay_to", "private_key", "rpc_url", "startup_timeout_sec", "studio_url",
+    "max_per_month", "max_per_week", "max_price_per_video", "max_total", "pay_to",
+    "private_key", "rpc_url", "startup_timeout_sec", "studio_url",
     "synchronous_commit", "synchronous_standby_names",
     "tool_timeout_sec", "wallet_file", "wallet_key",
 }  # fmt: skip

@@ -135,7 +135,7 @@ async def test_a_freeze_stops_the_rows_of_a_batch_that_have_not_begun(make_bench
     assert frozen.code == 0
     assert process.returncode == 3, err
     assert "Ctrl-C ends it; seedance-mcp freeze --sandbox from elsewhere stops what has not begun." in err
-    ends = [row["error"]["code"] if "status" not in row else row["status"] for row in json.loads(out)]
+    ends = [row["error"]["code"] if "status" not in row else row["status"] for row in json.loads(out)["results"]]
     assert sorted(ends) == ["complete"] * 4 + ["spending_frozen"] * 2
     assert sorted(await bench.paid()) == [UPLOAD] * 4 + [CLIP] * 4
 

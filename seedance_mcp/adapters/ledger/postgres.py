@@ -26,6 +26,7 @@ from seedance_mcp.adapters.ledger.payments import PaymentQueries
 from seedance_mcp.adapters.ledger.postgres_driver import IDLE_SECONDS, LOCK_SECONDS, PoolSettings, PostgresDriver
 from seedance_mcp.adapters.ledger.postgres_migrations import check_version
 from seedance_mcp.adapters.ledger.quotes import QuoteQueries
+from seedance_mcp.adapters.ledger.reports import ReportQueries
 from seedance_mcp.adapters.ledger.sessions import SessionQueries
 from seedance_mcp.adapters.ledger.slots import SlotQueries
 from seedance_mcp.adapters.ledger.spending import select_spend
@@ -61,6 +62,7 @@ class PostgresLedger(
     JobQueries,
     UploadQueries,
     FilmQueries,
+    ReportQueries,
     LeaseQueries,
     SessionQueries,
     ClaimQueries,

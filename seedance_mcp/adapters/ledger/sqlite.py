@@ -7,11 +7,12 @@ from pathlib import Path
 from seedance_mcp.adapters.ledger.films import FilmQueries
 from seedance_mcp.adapters.ledger.jobs import JobQueries
 from seedance_mcp.adapters.ledger.payments import PaymentQueries
+from seedance_mcp.adapters.ledger.reports import ReportQueries
 from seedance_mcp.adapters.ledger.sqlite_driver import SQLiteDriver
 from seedance_mcp.adapters.ledger.uploads import UploadQueries
 
 
-class SQLiteLedger(PaymentQueries, JobQueries, UploadQueries, FilmQueries):
+class SQLiteLedger(PaymentQueries, JobQueries, UploadQueries, FilmQueries, ReportQueries):
     """The `Ledger` protocol on one file."""
 
     @classmethod

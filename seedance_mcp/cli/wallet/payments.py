@@ -1,4 +1,4 @@
-"""Wallet payments: limits, what was paid, and writing off what never will be."""
+"""Wallet payments: what is not certain yet, and writing off what never moved."""
 
 import time
 from typing import Annotated
@@ -11,8 +11,6 @@ from seedance_mcp.app.runtime import Runtime
 from seedance_mcp.cli.console import AsJson, Sandbox, is_person_there, read_environ, run, say, words
 from seedance_mcp.config.settings import Settings, read_settings
 from seedance_mcp.core.errors import ConfigError
-from seedance_mcp.core.freezes import Freeze
-from seedance_mcp.core.limits import Spend
 from seedance_mcp.core.money import format_usdc
 from seedance_mcp.core.records import Payment
 from seedance_mcp.core.texts import format_clock
@@ -20,49 +18,12 @@ from seedance_mcp.core.wire.mpp import find_transaction
 from seedance_mcp.core.wire.x402 import find_nonce
 
 
-def limits(sandbox: Sandbox = False, as_json: AsJson = False) -> None:
-    """Show your limits and what is left of them; needs neither a network nor a key."""
-    settings = read_settings(read_environ(sandbox))
-    spend, freeze = anyio.run(_read_spend, settings)
-    chosen = settings.limits
-    rows = {
-        "max_price_per_video_micro_usdc": chosen.max_price_per_video_micro_usdc,
-        "max_per_day_micro_usdc": chosen.max_per_day_micro_usdc,
-        "spent_last_day_micro_usdc": spend.last_day_micro_usdc,
-        "max_per_week_micro_usdc": chosen.max_per_week_micro_usdc,
-        "spent_last_week_micro_usdc": spend.last_week_micro_usdc,
-        "max_per_month_micro_usdc": chosen.max_per_month_micro_usdc,
-        "spent_last_month_micro_usdc": spend.last_month_micro_usdc,
-        "max_total_micro_usdc": chosen.max_total_micro_usdc,
-        "spent_total_micro_usdc": spend.total_micro_usdc,
-        "ask_above_micro_usdc": chosen.ask_above_micro_usdc,
-    }
-    lists = {"rails": list(chosen.rails), "recipients": list(chosen.recipients), "models": list(chosen.models)}
-    if as_json:
-        say({
-            **rows, **lists, "push_allowed": chosen.push_allowed, "unlimited": list(chosen.unlimited),
-            "frozen_since": None if freeze is None else freeze.since,
-        })  # fmt: skip
-        return
-    for name, amount in rows.items():
-        label = name.removesuffix("_micro_usdc").replace("_", " ")
-        unset = "never" if name.startswith("ask_above") else "no limit"
-        typer.echo(f"{label:22} {unset if amount is None else '$' + format_usdc(amount)}")
-    for name, allowed in lists.items():
-        typer.echo(f"{name:22} {', '.join(allowed) or 'any'}")
-    if "mpp" in chosen.rails:
-        typer.echo(f"{'push on Tempo':22} {'allowed' if chosen.push_allowed else 'not allowed'}")
-    if freeze is not None:
-        words.print(f"{freeze.describe()} To end it, run: {settings.profile.name_command('unfreeze')}", markup=False)
-    words.print("Only settings change them: SEEDANCE_MAX_PER_DAY and so on. seedance-mcp setup asks for two.")
-
-
 def payments(sandbox: Sandbox = False, as_json: AsJson = False) -> None:
     """List pending payments: they count against your limits until their outcome is known."""
     settings = read_settings(read_environ(sandbox))
     found = anyio.run(_list_held, settings)
     if as_json:
-        say([
+        say({"results": [
             {
                 "payment_id": one.id, "purpose": one.purpose, "state": one.state, "rail": one.rail,
                 "network": one.network, "pay_to": one.pay_to, "wallet": one.wallet,
@@ -70,7 +31,7 @@ def payments(sandbox: Sandbox = False, as_json: AsJson = False) -> None:
                 "transaction": find_transaction(one.document or {}), "nonce": find_nonce(one.document or {}) or None,
             }
             for one in found
-        ])  # fmt: skip
+        ]})  # fmt: skip
         return
     for one in found:
         typer.echo(_describe(one))
@@ -96,13 +57,6 @@ def write_off(
     if run(environ, work).state == "settled":
         raise ConfigError(f"The chain says that payment {payment_id} did move.", "It is booked as paid.")
     words.print(f"Payment {payment_id} counts no more. If it did move, your limits do not know of it.")
-
-
-async def _read_spend(settings: Settings) -> tuple[Spend, Freeze | None]:
-    async with open_existing_ledger(settings) as ledger:
-        if ledger is None:
-            return Spend(), None
-        return await ledger.spend(time.time()), await ledger.find_freeze()
 
 
 async def _list_held(settings: Settings) -> list[Payment]:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 EXTENSION = "io.modelcontextprotocol/ui"
 MIME_TYPE = "text/html;profile=mcp-app"
 PAGE_URI = "ui://seedance/clip"
-SHOWN = {"animate_image", "get_job", "quote_price", "list_jobs"}
+SHOWN = {"animate_image", "animate_storyboard", "get_job", "quote_price", "list_jobs"}
 """Tools whose results the page shows."""
 CLIP_ORIGIN = "https://*.public.blob.vercel-storage.com"
 """Origin of the studio's videos and posters. Source: contract, section 8."""

@@ -32,6 +32,7 @@ async def test_host_with_pages_gets_ours_without_spending_tools(mode: Mode) -> N
     tools = await list_tools([Apps], mode)
     assert {name: tool.get("_meta", {}).get("ui") for name, tool in tools.items()} == {
         "animate_image": {"resourceUri": PAGE_URI, "visibility": ["model"]},
+        "animate_storyboard": {"resourceUri": PAGE_URI, "visibility": ["model"]},
         "get_job": {"resourceUri": PAGE_URI},
         "quote_price": {"resourceUri": PAGE_URI},
         "list_jobs": {"resourceUri": PAGE_URI},

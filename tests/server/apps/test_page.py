@@ -115,6 +115,33 @@ async def test_picture_is_shown_while_the_video_is_made(browser: Any, app_enviro
     assert ("resources/read", {"uri": f"seedance://pictures/{job['job_id']}"}) in screen.calls
 
 
+FILM: dict[str, Any] = {
+    "shots": [{"image": str(EXAMPLE_IMAGE), "prompt": "The boat sets sail"}, {"prompt": "Night falls"}],
+    "duration": 4,
+    "resolution": "480p",
+}
+
+
+@pytest.mark.slow
+async def test_strip_of_a_film_fills_with_its_shots(browser: Any, app_environ: MakeEnviron) -> None:
+    async with open_screen(browser, app_environ(job_seconds=2), size=PHONE) as screen:
+        await screen.call("quote_price", **FILM)
+        await screen.page.get_by_role("button", name="Make it for").click()
+        message = (await screen.heard("ui/message"))[0]["content"][0]["text"]
+        await screen.call("animate_storyboard", **FILM, wait_seconds=4)
+        shots = screen.page.get_by_role("listitem", name="Shot")
+        bought = screen.page.get_by_role("listitem", name="bought", exact=False)
+        with anyio.fail_after(WAIT_SECONDS):
+            while await bought.and_(shots).locator("img").count() < 2:
+                await anyio.sleep(0.1)
+        await screen.see("Finished")
+        read, wide = await screen.read(), await screen.is_too_wide()
+    assert "call animate_storyboard with the same arguments" in message
+    assert "The boat sets sail · Night falls" in read
+    assert "$0.64 paid" in read
+    assert not wide
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("rail", "label", "most"), [("x402", "$0.32", "0.32"), ("mpp", "at most $0.34", "0.34")])
 async def test_button_sends_a_message_and_buys_nothing(

@@ -52,7 +52,14 @@ def show_wallet(status: "WalletStatus", *, problem: NextStep | None = None) -> W
         spent_total_usd=format_usdc(status.spend.total_micro_usdc),
         left_today_usd=format_usdc(status.day_left_micro_usdc),
         unfinished_payments=[_show_unfinished(payment) for payment in status.unfinished],
-        caps=[describe_cap(cap) for cap in status.caps],
+        caps=[
+            *(describe_cap(cap) for cap in status.caps),
+            *(
+                f"reserved for {one.reason}: ${format_usdc(one.left_micro_usdc)} of "
+                f"${format_usdc(one.amount_micro_usdc)} until {write_time(one.until)}"
+                for one in status.reservations
+            ),
+        ],
         more_unfinished=status.more_unfinished,
         held_usd=format_usdc(status.held_micro_usdc),
         frozen_since=None if status.freeze is None else status.freeze.since,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from seedance_mcp.config.profiles import Profile
 from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.callers import OWNER, Caller
+from seedance_mcp.core.films import Reservation
 from seedance_mcp.core.freezes import Freeze
 from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.limits import Cap, Limits, Spend
@@ -35,6 +36,7 @@ class WalletStatus:
         held_micro_usdc: What all of them hold, network fees included; it is part of what was spent.
         freeze: The owner's stop, if one stands.
         caps: Those that the ledger keeps for the caller, with what counts against each.
+        reservations: The sums that films have reserved; what is left of them is part of what was spent.
         is_own: True if the sums and payments are the caller's own, not the wallet's.
     """
 
@@ -49,6 +51,7 @@ class WalletStatus:
     held_micro_usdc: int
     freeze: Freeze | None = None
     caps: tuple[Cap, ...] = ()
+    reservations: tuple[Reservation, ...] = ()
     is_own: bool = False
 
 
@@ -94,5 +97,6 @@ class WalletStatusReader:
             held_micro_usdc=sum(payment.cost_micro_usdc for payment in held),
             freeze=await self.ledger.find_freeze(),
             caps=tuple(cap for cap in caps if not cap.is_private),
+            reservations=tuple(await self.ledger.list_reservations(now)),
             is_own=not sees_wallet,
         )

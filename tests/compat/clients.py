@@ -28,7 +28,9 @@ DRIVE_SECONDS = 120
 SERVER = [sys.executable, "-m", "seedance_mcp"]
 SDK_1, SDK_2 = "mcp==1.30.0", "mcp==2.3.0"
 """The Python SDK, for a framework that does not choose a version, or takes one that breaks it."""
-TOOLS = {"animate_image", "get_job", "quote_price", "upload_image", "list_jobs", "wallet_status"}
+TOOLS = {
+    "animate_image", "animate_storyboard", "get_job", "quote_price", "upload_image", "list_jobs", "wallet_status",
+}  # fmt: skip
 REFUSAL = "max_prize_usd: there is no such argument; the nearest is max_price_usd. Nothing was paid."
 
 

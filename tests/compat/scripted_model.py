@@ -89,7 +89,9 @@ class Script:
         return ("get_job", {"job_id": job.get("job_id")})
 
 
-_OWN = ("animate_image", "get_job", "quote_price", "upload_image", "list_jobs", "wallet_status")
+_OWN = (
+    "animate_image", "animate_storyboard", "get_job", "quote_price", "upload_image", "list_jobs", "wallet_status",
+)  # fmt: skip
 
 
 def _find_own_name(name: str) -> str:

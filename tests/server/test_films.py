@@ -11,7 +11,7 @@ from mcp.types import CallToolResult
 
 from seedance_mcp.adapters.media.films import film_support
 from seedance_mcp.core.films import FILM_PREFIX
-from tests.server.test_server_results import open_host
+from tests.server.test_server_results import break_with, open_host
 
 if TYPE_CHECKING:
     from seedance_mcp.sandbox import Sandbox
@@ -122,3 +122,42 @@ async def test_a_sum_above_the_owners_limit_for_films_is_refused(
     assert not quote["allowed"]
     assert "SEEDANCE_MAX_PER_FILM" in str(answer.content)
     assert await list_settled(sandbox) == []
+
+
+async def test_a_cancelled_film_buys_no_further_shot_and_releases_its_sum(
+    make_sandbox: MakeSandbox, funded_key: str, make_picture: MakePicture, tmp_path: Path
+) -> None:
+    sandbox = make_sandbox()
+    shots = [{"prompt": "x", "image": str(make_picture())}, {"prompt": "y"}, {"prompt": "z"}]
+    async with open_host(sandbox, funded_key, tmp_path) as client:
+        film = (await call(client, "animate_storyboard", shots=shots, wait_seconds=0)).structured_content
+        assert film is not None
+        running = (await call(client, "wallet_status")).structured_content
+        ended = await call(client, "get_job", job_id=film["job_id"], cancel=True)
+        wallet = (await call(client, "wallet_status")).structured_content
+        bought = len([one for one in await list_settled(sandbox) if "i2v" in one["path"]])
+        again = await finish(client, await call(client, "animate_storyboard", shots=shots))
+
+    assert running is not None
+    assert film["job_id"] in str(running["caps"])
+    assert wallet is not None
+    assert wallet["caps"] == []
+    assert ended.is_error
+    assert bought < 3
+    assert again["status"] == "complete", "what was cancelled can be ordered again"
+
+
+async def test_a_failed_shot_stops_those_behind_it_and_keeps_the_others(
+    make_sandbox: MakeSandbox, funded_key: str, make_picture: MakePicture, tmp_path: Path
+) -> None:
+    sandbox = make_sandbox()
+    shots = [{"prompt": "x", "image": str(make_picture())}, {"prompt": "y"}]
+    async with open_host(sandbox, funded_key, tmp_path) as client:
+        await break_with(sandbox, "failed_job")
+        film = await finish(client, await call(client, "animate_storyboard", shots=shots))
+
+    assert film["status"] == "failed"
+    assert "Stopped at shot 1" in film["error"]
+    assert film["shots"][0]["error"]
+    assert film["shots"][1]["job_id"] is None
+    assert len([one for one in await list_settled(sandbox) if "i2v" in one["path"]]) == 1

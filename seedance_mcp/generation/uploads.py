@@ -100,7 +100,7 @@ class Uploader:
         image = picture.image
         if image is None:
             if upload is None:
-                raise ImageError("The studio does not host this image any more.", "Upload the picture again.")
+                raise ImageError("The studio no longer has this picture.", "Upload the picture again.")
             return CompletedUpload(upload=upload, paid_micro_usdc=0)
         keys = self.lookup.find_keys(image.sha256)
         if upload is None:
@@ -268,7 +268,7 @@ class Uploader:
 
 def _unusable_error(payment: Payment, next_step: NextStep) -> StudioRejectedError:
     return StudioRejectedError(
-        "The picture cannot be put where its upload was paid for.",
+        "The picture cannot be sent to the slot that was paid for.",
         next_step,
         status=502,
         payment_state="settled",

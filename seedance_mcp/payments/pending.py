@@ -100,7 +100,7 @@ def unknown_error(payment: Payment, why: str = "It is being checked.") -> Paymen
         what = f"Paid by the Tempo transaction {payment.receipt.transaction}, and nothing came for it yet."
     elif payment.purpose == "upload":
         next_step = NextStep(
-            "{0}: it continues this payment. A picture whose paid place stays lost is uploaded again, and the result "
+            "{0}: it continues this payment. A picture whose paid slot stays lost is uploaded again, and the result "
             "says so.",
             Repeat(),
         )
@@ -149,9 +149,9 @@ def _name_candidates(candidates: tuple[str, ...]) -> str:
 def unasked_error(payment: Payment) -> PaymentOutcomeUnknownError:
     """Its credential is over, and no chain says whether it settled, whatever the studio says."""
     return PaymentOutcomeUnknownError(
-        "An earlier payment for this is over, and no chain says whether it moved.",
+        "An earlier payment for this has expired, and no chain says whether it moved.",
         NextStep(
-            "It is not bought again before that is known: {0} later. If it stays so, {1} {2}, which names the way out.",
+            "It is not bought again before that is known: {0} later. If it stays so, {1} {2}, which says what to do.",
             Repeat(),
             OwnerDo("run"),
             Command("doctor"),

@@ -76,7 +76,7 @@ def check_settings(settings: Settings, sources: Mapping[str, str]) -> list[Findi
             topic="limits",
             health="note" if small else "ok",
             text=text,
-            advice="The default video with its upload costs $0.33: these limits do not let it pass." if small else "",
+            advice="The default video with its upload costs $0.33: these limits do not allow it." if small else "",
         ),
     ]
 

@@ -105,7 +105,9 @@ async def _check_studio(studio: Studio, settings: Settings) -> list[Finding]:
                 "each purchase asks it first, unpaid"
             )
             return [*findings, Finding(topic="request", health="unknown", text=text)]
-        text = f"Whether our request is understood shows only with a picture of yours: {quote_text(exc.what, 160)}"
+        text = (
+            f"Only a picture of yours can show whether the studio understands the request: {quote_text(exc.what, 160)}"
+        )
         return [*findings, Finding(topic="request", health="unknown", text=text)]
     except SeedanceError as exc:
         return [*findings, build_problem("request", exc)]
@@ -204,7 +206,7 @@ async def _check_nodes(rpc: ChainRpc, rail: Rail, network: str) -> Finding:
     topic, setting = f"chain {rail}", "SEEDANCE_RPC_URL" if rail == "x402" else "SEEDANCE_TEMPO_RPC_URL"
     nodes = rpc.count_nodes(rail)
     if nodes == 0:
-        text = "no RPC address: what became of an unclear payment is asked only at the studio"
+        text = "no RPC address: only the studio can show the outcome of an unclear payment"
         return Finding(topic=topic, health="note", text=text, advice=f"Set {setting}.")
     for node in range(nodes):
         which = "The RPC address" if nodes == 1 else f"RPC address {node + 1} of {nodes}"

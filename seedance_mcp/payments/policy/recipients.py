@@ -31,7 +31,7 @@ def check_recipient(recipient: Recipient, *, agreed: Iterable[Recipient] | None 
         if same and set(recipient.replaces) <= set(shown.replaces):
             return
     raise RecipientChangedError(
-        f"The studio asks now to be paid at {recipient.address} on {recipient.network}, which the person who said yes "
+        f"The studio now asks to be paid at {recipient.address} on {recipient.network}, which the person who said yes "
         "was not shown.",
         NextStep("{0}: the recipient is then asked about.", Repeat(changed=True)),
     )

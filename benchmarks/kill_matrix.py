@@ -1,11 +1,14 @@
 """Random kills: how often does a purchase that is killed at a random moment end in double payment or loss?
 
-Usage: python benchmarks/kill_matrix.py --runs 200 [--seed 1] [--first 0] [--lanes 3] [--json]
+Usage: python benchmarks/kill_matrix.py --runs 200 [--films] [--seed 1] [--first 0] [--lanes 3] [--json]
 
 Each run is one journey (quote_price, upload_image, animate_image, get_job) of a new wallet with a new picture. The
 server is SIGKILLed from outside, at random moments, up to three times; in most runs the studio misbehaves once. After
 each death the server is started again and the same call is made again, until the journey is over. Then the client's
 ledger is compared with the sandbox's chain. Exits with 1 unless nothing was paid twice, lost or overspent.
+
+With `--films` a journey is one film (quote_price, animate_storyboard, get_job) of five shots, three of which begin with
+the last frame of the one before. It ends with one file that has every shot.
 """
 
 from __future__ import annotations
@@ -23,11 +26,13 @@ from collections import Counter
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import anyio
 import anyio.to_thread
+import av
 import httpx
 from mcp import Client, StdioServerParameters
 from PIL import Image
@@ -38,6 +43,8 @@ from seedance_mcp.sandbox import Sandbox, SandboxSettings
 from tests.crash.scenario import Answer, Stage, call
 
 JOB_SECONDS = 0.5
+SHOT_SECONDS = 4
+"""How long each shot of a film is."""
 RUN_SECONDS = 180
 CALLS_MAX = 12
 """How often one call is repeated before its journey counts as stuck."""
@@ -45,27 +52,68 @@ KILLS_MAX = 3
 WAIT_SECONDS = 10
 """How long a repeated call waits; the first one may be in more of a hurry."""
 
-STEPS = ("quote_price", "upload_image", "animate_image", "get_job")
-FAULTS: dict[str, tuple[str, ...]] = {
-    "none": STEPS,
-    "drop_after_settle": ("upload_image", "animate_image"),
-    "settle_then_500": ("upload_image", "animate_image"),
-    "fail_settlement": ("upload_image", "animate_image"),
-    "slow_answer=1": ("upload_image", "animate_image"),
-    "slow_settle=1": ("upload_image", "animate_image"),
-    "second_402": ("upload_image", "animate_image"),
-    "truncated_video": ("animate_image",),
-    "dead_result_url": ("animate_image",),
-    "rate_limited": STEPS,
-    "server_error": STEPS,
-    "not_json": STEPS,
-}
-"""Misbehaviours of the studio, and the calls before which each is switched on for one request."""
-KILL_SECONDS = {"quote_price": 0.6, "upload_image": 0.5, "animate_image": 0.8, "get_job": 0.3}
-"""Kills fall into this many seconds after the call is made, where most of its steps are."""
-LATE_KILL_SECONDS = 4.0
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Kind:
+    """One kind of journey.
+
+    Attributes:
+        kill_seconds: The calls, in their order. Kills fall into this many seconds after the call is made, where most
+            of its steps are.
+        weights: How often each call is chosen for a kill.
+        late_kill_seconds: The length of the call that buys; a share of its kills falls into this instead.
+        kills: How many kills a journey has, drawn from these.
+        faults: Misbehaviours of the studio, and the calls before which each is switched on for one request.
+        generations, uploads: What the whole journey buys.
+    """
+
+    kill_seconds: dict[str, float]
+    weights: tuple[int, ...]
+    late_kill_seconds: float
+    kills: tuple[int, ...]
+    faults: dict[str, tuple[str, ...]]
+    generations: int
+    uploads: int
+
+    @property
+    def steps(self) -> tuple[str, ...]:
+        """Return the journey's calls."""
+        return tuple(self.kill_seconds)
+
+
+def _list_faults(reads: tuple[str, ...], uploads: tuple[str, ...], buys: str) -> dict[str, tuple[str, ...]]:
+    """Return the misbehaviours of the studio by the calls that can meet them."""
+    pays = (*uploads, buys)
+    return {
+        "none": (*reads, *pays),
+        **dict.fromkeys(("drop_after_settle", "settle_then_500"), pays),
+        **({"fail_settlement": pays} if uploads else {}),  # a film whose payment was refused waits for its expiry
+        **dict.fromkeys(("slow_answer=1", "slow_settle=1", "second_402"), pays),
+        **dict.fromkeys(("truncated_video", "dead_result_url"), (buys,)),
+        **dict.fromkeys(("rate_limited", "server_error", "not_json"), (*reads, *pays)),
+    }
+
+
+VIDEO = Kind(
+    kill_seconds={"quote_price": 0.6, "upload_image": 0.5, "animate_image": 0.8, "get_job": 0.3},
+    weights=(1, 3, 5, 1),
+    late_kill_seconds=4.0,
+    kills=(1, 1, 1, 2, 2, 3),
+    faults=_list_faults(("quote_price", "get_job"), ("upload_image",), "animate_image"),
+    generations=1,
+    uploads=1,
+)
+FILM = Kind(
+    kill_seconds={"quote_price": 0.6, "animate_storyboard": 3.0, "get_job": 3.0},
+    weights=(1, 6, 3),
+    late_kill_seconds=12.0,
+    kills=(1, 2, 2, 3, 3, 4),
+    faults=_list_faults(("quote_price", "get_job"), (), "animate_storyboard"),
+    generations=5,
+    uploads=5,
+)
 LATE_KILLS = 0.3
-"""This share of the kills of `animate_image` falls into its whole length instead: polling and download."""
+"""This share of the kills of the call that buys falls into its whole length: polling and download."""
 PATIENCE = 0.7
 """In this share of the restarts the agent waits until the dead server's lease has lapsed; else it calls at once."""
 HURRY_SECONDS = 3
@@ -87,26 +135,26 @@ class Plan:
     restarts_patiently: list[bool]
 
     @classmethod
-    def draw(cls, run: int, seed: int) -> Plan:
-        """Draw a journey's settlement; each fault comes up equally often, on both rails in turn."""
-        chance = random.Random(f"{seed}/{run}")  # noqa: S311 - settlement, not a secret
-        fault = list(FAULTS)[run % len(FAULTS)]
-        kills = [_draw_kill(chance) for _ in range(chance.choice((1, 1, 1, 2, 2, 3)))]
+    def draw(cls, kind: Kind, run: int, seed: int) -> Plan:
+        """Draw what befalls a journey; each fault comes up equally often, on both rails in turn."""
+        chance = random.Random(f"{seed}/{run}")  # noqa: S311 - a draw, not a secret
+        fault = list(kind.faults)[run % len(kind.faults)]
+        kills = [_draw_kill(kind, chance) for _ in range(chance.choice(kind.kills))]
         return cls(
             run=run,
-            rail=RAILS[run // len(FAULTS) % len(RAILS)],
+            rail=RAILS[run // len(kind.faults) % len(RAILS)],
             fault=fault,
-            fault_step=chance.choice(FAULTS[fault]),
+            fault_step=chance.choice(kind.faults[fault]),
             kills=kills,
             wait_seconds=chance.choice((0, 5, 30)),
             restarts_patiently=[chance.random() < PATIENCE for _ in range(KILLS_MAX)],
         )
 
 
-def _draw_kill(chance: random.Random) -> tuple[str, float]:
-    step = chance.choices(STEPS, weights=(1, 3, 5, 1))[0]
-    late = step == "animate_image" and chance.random() < LATE_KILLS
-    return step, chance.uniform(0, LATE_KILL_SECONDS if late else KILL_SECONDS[step])
+def _draw_kill(kind: Kind, chance: random.Random) -> tuple[str, float]:
+    step = chance.choices(kind.steps, weights=kind.weights)[0]
+    late = step.startswith("animate_") and chance.random() < LATE_KILLS
+    return step, chance.uniform(0, kind.late_kill_seconds if late else kind.kill_seconds[step])
 
 
 @dataclass(slots=True, kw_only=True)
@@ -128,16 +176,19 @@ class Outcome:
 class Journey:
     """One agent on its way from a picture to a video, with a server that keeps dying."""
 
-    def __init__(self, stage: Stage, plan: Plan, picture: Path) -> None:
+    def __init__(self, kind: Kind, stage: Stage, plan: Plan, pictures: list[Path]) -> None:
         self.stage = stage
         self.outcome = Outcome(plan=plan)
+        self._kind = kind
+        self._steps = kind.steps
         self._plan = plan
-        self._picture = str(picture)
+        self._pictures = [str(picture) for picture in pictures]
         self._kills = list(plan.kills)
         self._step = 0
         self._armed = False
         self._hurried = False
         self._job_id: str | None = None
+        self._file: str | None = None
         self._calls_of_step = 0
 
     async def travel(self) -> Outcome:
@@ -158,7 +209,7 @@ class Journey:
         return self.outcome
 
     def _is_over(self) -> bool:
-        return self._step >= len(STEPS) or self.outcome.refused or self._calls_of_step > CALLS_MAX
+        return self._step >= len(self._steps) or self.outcome.refused or self._calls_of_step > CALLS_MAX
 
     @asynccontextmanager
     async def _server(self) -> AsyncGenerator[tuple[Client, int]]:
@@ -174,7 +225,7 @@ class Journey:
 
     async def _make_call(self, client: Client, pid: int) -> Answer | None:
         """Make the step's call, with its fault armed once, and with its kill on the way."""
-        step = STEPS[self._step]
+        step = self._steps[self._step]
         if step == self._plan.fault_step and not self._armed and self._plan.fault != "none":
             self._armed = True
             await self._arm(f"{self._plan.fault}:1")
@@ -196,16 +247,24 @@ class Journey:
         return answers[0]
 
     def _arguments(self, step: str) -> dict[str, Any]:
-        match step:
-            case "upload_image":
-                return {"image": self._picture}
-            case "get_job":
-                return {"job_id": self._job_id}
-            case "animate_image":
-                wait = self._plan.wait_seconds if self._calls_of_step == 1 else WAIT_SECONDS
-                return {"image": self._picture, "prompt": "It moves", "wait_seconds": wait}
-            case _:
-                return {"image": self._picture, "prompt": "It moves"}
+        if step == "get_job":
+            return {"job_id": self._job_id, "wait_seconds": WAIT_SECONDS}
+        if step == "upload_image":
+            return {"image": self._pictures[0]}
+        wanted = self._draw_film() if self._kind is FILM else {"image": self._pictures[0], "prompt": "It moves"}
+        if step == "quote_price":
+            return wanted
+        return {**wanted, "wait_seconds": self._plan.wait_seconds if self._calls_of_step == 1 else WAIT_SECONDS}
+
+    def _draw_film(self) -> dict[str, Any]:
+        """Two shots with pictures of their own, three that go on with the one before."""
+        pictures = (self._pictures[0], None, None, self._pictures[1], None)
+        shots = [{"prompt": f"Shot {number}"} for number, _ in enumerate(pictures, start=1)]
+        return {
+            "shots": [
+                one if image is None else {**one, "image": image} for one, image in zip(shots, pictures, strict=True)
+            ]
+        }
 
     async def _arm(self, fault: str) -> None:
         async with httpx.AsyncClient(base_url=self.stage.sandbox.url, trust_env=False) as studio:
@@ -218,7 +277,7 @@ class Journey:
 
     def _take(self, answer: Answer) -> None:
         """Go on to the next step, or note why not."""
-        step = STEPS[self._step]
+        step = self._steps[self._step]
         if answer.is_error:
             self.outcome.errors.append(answer.text)
             if answer.text.startswith("payment_refused"):
@@ -226,40 +285,60 @@ class Journey:
             elif self._calls_of_step > CALLS_MAX // 3:
                 self.stage.let_leases_lapse()  # the agent waits a minute, as it was told to
             return
-        if step == "animate_image":
+        if step.startswith("animate_"):
             self._job_id = answer.fields["job_id"]
             if self._job_id is None:  # still being bought
                 return
-        if step == "get_job" and answer.fields["status"] != "complete":
-            return
+        if step == "get_job":
+            if answer.fields["status"] != "complete":
+                return
+            self._file = answer.fields["file"]
         self._step += 1
         self._calls_of_step = 0
 
     async def _judge(self) -> None:
         """Compare the ledger."""
         outcome = self.outcome
-        audit = await self.stage.audit()
+        kind = self._kind
+        audit = await self.stage.audit(generations_max=kind.generations, uploads_max=kind.uploads)
         outcome.generations, outcome.uploads = audit.generations, audit.uploads
         outcome.lost_uploads = audit.lost_uploads
         outcome.problems += audit.problems
         if outcome.refused:
-            last = STEPS[self._step]
-            if (last == "animate_image" and audit.generations) or (last == "upload_image" and audit.uploads):
+            last = self._steps[self._step]
+            if (last.startswith("animate_") and audit.generations) or (last == "upload_image" and audit.uploads):
                 outcome.problems.append(f"job lost: {last} was refused and settled all the same")
-        elif self._step < len(STEPS):
-            outcome.problems.append(f"stuck: {STEPS[self._step]} never ended: {outcome.errors[-1:]}")
-        elif audit.generations != 1:
+        elif self._step < len(self._steps):
+            outcome.problems.append(f"stuck: {self._steps[self._step]} never ended: {outcome.errors[-1:]}")
+        elif audit.generations != kind.generations:
             outcome.problems.append(f"job lost: the journey ended with {audit.generations} settled generations")
+        elif kind is FILM:
+            outcome.problems += await anyio.to_thread.run_sync(_find_film_problems, self._file)
 
 
-async def play(plan: Plan, sandbox: Sandbox, folder: Path) -> Outcome:
+def _find_film_problems(file: str | None) -> list[str]:
+    """Decode a whole film; returns what it lacks."""
+    if file is None:
+        return ["job lost: the film has no file"]
+    with av.open(file) as film:
+        chapters, times = film.chapters(), [float(frame.time or 0) for frame in film.decode(video=0)]
+    problems: list[str] = []
+    if len(chapters) != FILM.generations:
+        problems.append(f"job lost: the film has {len(chapters)} chapters")
+    if times != sorted(set(times)) or abs(times[-1] - FILM.generations * SHOT_SECONDS) > SHOT_SECONDS / 10:
+        problems.append(f"job lost: the film's {len(times)} frames end at {times[-1]:.2f} s")
+    return problems
+
+
+async def play(kind: Kind, plan: Plan, sandbox: Sandbox, folder: Path) -> Outcome:
     """Play one run to its end."""
     started = time.monotonic()
     stage = await Stage.set(sandbox, folder, plan.rail)
-    picture = folder / "picture.png"
-    colour = (plan.run % 256, plan.run // 256 % 256, 128)
-    await anyio.to_thread.run_sync(lambda: Image.new("RGB", (640, 360), colour).save(picture))
-    journey = Journey(stage, plan, picture)
+    pictures = [folder / f"picture{number}.png" for number in range(2 if kind is FILM else 1)]
+    for number, picture in enumerate(pictures):
+        colour = (plan.run % 256, plan.run // 256 % 256, 128 + 64 * number)
+        await anyio.to_thread.run_sync(partial(Image.new("RGB", (640, 360), colour).save, picture))
+    journey = Journey(kind, stage, plan, pictures)
     try:
         with anyio.fail_after(RUN_SECONDS):
             await journey.travel()
@@ -271,16 +350,16 @@ async def play(plan: Plan, sandbox: Sandbox, folder: Path) -> Outcome:
     return journey.outcome
 
 
-async def play_all(numbers: range, *, seed: int, lanes: int, folder: Path) -> list[Outcome]:
+async def play_all(kind: Kind, numbers: range, *, seed: int, lanes: int, folder: Path) -> list[Outcome]:
     """Play every run, in lanes side by side; a lane has its own studio, so that a fault befalls its own journey."""
     outcomes: list[Outcome] = []
-    plans = iter([Plan.draw(run, seed) for run in numbers])
+    plans = iter([Plan.draw(kind, run, seed) for run in numbers])
 
     async def play_lane() -> None:
         sandbox = Sandbox(SandboxSettings(rails=RAILS, job_seconds=JOB_SECONDS))
         await anyio.to_thread.run_sync(sandbox.start)
         for plan in plans:
-            outcomes.append(await play(plan, sandbox, folder / str(plan.run)))
+            outcomes.append(await play(kind, plan, sandbox, folder / str(plan.run)))
             if sys.stderr.isatty():
                 print(f"\r{len(outcomes)}/{len(numbers)}", end="", file=sys.stderr)
         await anyio.to_thread.run_sync(sandbox.stop)
@@ -301,12 +380,12 @@ def _look_again(sandbox: Sandbox, outcomes: list[Outcome]) -> None:
             outcomes[-1].problems.append(f"paid twice: {payer} settled one nonce {times} times")
 
 
-def show(outcomes: list[Outcome], *, seconds: float, seed: int) -> dict[str, Any]:
+def show(kind: Kind, outcomes: list[Outcome], *, seconds: float, seed: int) -> dict[str, Any]:
     """Everything that the table shows, as data."""
     totals = Counter(problem.partition(":")[0] for outcome in outcomes for problem in outcome.problems)
-    by_fault: dict[str, Counter[str]] = {fault: Counter() for fault in FAULTS}
+    by_fault: dict[str, Counter[str]] = {fault: Counter() for fault in kind.faults}
     by_rail: dict[str, Counter[str]] = {rail: Counter() for rail in RAILS}
-    by_step: dict[str, Counter[str]] = {step: Counter() for step in STEPS}
+    by_step: dict[str, Counter[str]] = {step: Counter() for step in kind.steps}
     for outcome in outcomes:
         row = {
             "runs": 1,
@@ -324,6 +403,7 @@ def show(outcomes: list[Outcome], *, seconds: float, seed: int) -> dict[str, Any
             by_step[step].update({"kills": 1, "problems": len(outcome.problems)})
     return {
         "seed": seed,
+        "films": kind is FILM,
         "runs": len(outcomes),
         "seconds": round(seconds, 1),
         "kills": sum(len(outcome.killed_in) for outcome in outcomes),
@@ -355,6 +435,7 @@ def main() -> int:
     """Read the arguments, play, show."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--runs", type=int, default=200)
+    parser.add_argument("--films", action="store_true", help="each journey makes a film of five shots")
     parser.add_argument("--first", type=int, default=0, help="number of the first run: replays one with --runs 1")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--lanes", type=int, default=3, help="journeys side by side")
@@ -362,10 +443,12 @@ def main() -> int:
     arguments = parser.parse_args()
     logging.getLogger("x402").setLevel(logging.ERROR)  # the studio's verifier warns of every refused credential
     numbers = range(arguments.first, arguments.first + arguments.runs)
+    kind = FILM if arguments.films else VIDEO
     started = time.monotonic()
     with tempfile.TemporaryDirectory(prefix="kill-matrix-") as folder:
-        outcomes = anyio.run(lambda: play_all(numbers, seed=arguments.seed, lanes=arguments.lanes, folder=Path(folder)))
-    shown = show(outcomes, seconds=time.monotonic() - started, seed=arguments.seed)
+        play_runs = partial(play_all, kind, numbers, seed=arguments.seed, lanes=arguments.lanes, folder=Path(folder))
+        outcomes = anyio.run(play_runs)
+    shown = show(kind, outcomes, seconds=time.monotonic() - started, seed=arguments.seed)
     if arguments.json:
         print(json.dumps(shown, indent=2))
     else:

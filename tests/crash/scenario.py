@@ -153,8 +153,13 @@ class Stage:
         ) or [(0, 0)]
         return open_payments == 0 and unsaved == 0
 
-    async def audit(self) -> Audit:
-        """Compare the ledger; what must never be is in `problems`."""
+    async def audit(self, *, generations_max: int = 1, uploads_max: int = 1) -> Audit:
+        """Compare the ledger; what must never be is in `problems`.
+
+        Args:
+            generations_max: How many videos the journey may buy.
+            uploads_max: How many uploads it may buy, in addition to those whose answers were lost.
+        """
         async with httpx.AsyncClient(base_url=self.sandbox.url, trust_env=False, verify=NO_TLS, timeout=30) as studio:
             state = (await studio.get("/_sandbox/state")).json()
             settled = [one for one in state["settlements"] if one["from"].lower() == self.address.lower()]
@@ -167,9 +172,9 @@ class Stage:
         figure, held = await self._sum_ledger({str(one.get("memo") or one["nonce"]).lower() for one in settled})
         lost_uploads = self._count_lost_uploads()
         problems: list[str] = []
-        if generations > 1:
+        if generations > generations_max:
             problems.append(f"paid twice: {generations} generations were settled")
-        if uploads > 1 and uploads - lost_uploads > 1:
+        if uploads - lost_uploads > uploads_max:
             problems.append(f"paid twice: {uploads} uploads were settled and the answers of {lost_uploads} were lost")
         if not 0 <= figure - chain - held <= unnamed:
             problems.append(f"overspent: the ledger counts {figure}, the chain {chain}, and {held} are held")

@@ -17,7 +17,7 @@ import anyio
 from seedance_mcp.adapters.media.films import extract_last_frame, join_videos
 from seedance_mcp.adapters.media.images import prepare_image
 from seedance_mcp.core.error_base import SeedanceError
-from seedance_mcp.core.errors import FilmError, LedgerError
+from seedance_mcp.core.errors import FilmError, LedgerError, PriceTooHighError
 from seedance_mcp.core.films import Film
 from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.limits import Recipient
@@ -38,7 +38,7 @@ TITLE_CHARACTERS_MAX = 80
 """How much of a prompt names a chapter."""
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class FilmWork:
     """The work on one film in this process.
 
@@ -50,7 +50,7 @@ class FilmWork:
         generation: Knows what was bought before, and waits for videos.
         folder: Where the film is saved.
         now: Unix seconds.
-        ended: Told the film's id when this process works on it no more.
+        end: Told that this work has ended; returns False if another one has taken its place.
     """
 
     plan: FilmPlan
@@ -61,34 +61,40 @@ class FilmWork:
     ledger: Ledger
     folder: Path
     now: Callable[[], float]
-    ended: Callable[[str], object]
+    end: Callable[[FilmWork], bool]
     _jobs: dict[int, Job] = field(default_factory=dict[int, Job])
     _lock: anyio.Lock = field(default_factory=anyio.Lock)
+    _scope: anyio.CancelScope = field(default_factory=anyio.CancelScope)
+
+    def stop(self) -> None:
+        """Begin nothing more; a purchase that has begun is finished all the same."""
+        self._scope.cancel()
 
     async def run(self) -> None:
         """Make the shots that are missing, and join them. A film that is left is free for the next process."""
-        ledger, film_id = self.ledger, self.film.film_id
+        film_id = self.film.film_id
         try:
-            async with anyio.create_task_group() as group:
-                group.start_soon(self._renew, group.cancel_scope)
-                await self._make()
-                group.cancel_scope.cancel()
+            with self._scope:
+                async with anyio.create_task_group() as group:
+                    group.start_soon(self._renew)
+                    await self._make()
+                    group.cancel_scope.cancel()
         finally:
-            self.ended(film_id)
-            with anyio.CancelScope(shield=True):
-                try:
-                    await ledger.leave_film(film_id)
-                except LedgerError as exc:  # the lease ends by itself
-                    log.warning("Film %s cannot be left: %s", film_id, exc.what)
+            if self.end(self):
+                with anyio.CancelScope(shield=True):
+                    try:
+                        await self.ledger.leave_film(film_id)
+                    except LedgerError as exc:  # the lease ends by itself
+                        log.warning("Film %s cannot be left: %s", film_id, exc.what)
 
-    async def _renew(self, scope: anyio.CancelScope) -> None:
+    async def _renew(self) -> None:
         """Keep the lease and the sum while the work goes on; end the work once the film was cancelled."""
         while True:
             await anyio.sleep(RENEW_SECONDS)
             now = self.now()
             try:
                 if not await self.ledger.renew_film(self.film.film_id, now=now, lease_until=now + LEASE_SECONDS):
-                    scope.cancel()
+                    self.stop()
             except LedgerError as exc:
                 log.warning("The lease of film %s cannot be renewed now: %s", self.film.film_id, exc.what)
 
@@ -111,6 +117,10 @@ class FilmWork:
         for number in chain:
             try:
                 before = await self._make_shot(number, before)
+            except PriceTooHighError as exc:
+                risen = "It costs more by now than its share of the film's price."
+                await self._write_shot(number, error=f"{risen} {exc.what} Nothing more was paid for it.")
+                return
             except SeedanceError as exc:
                 await self._write_shot(number, error=str(exc))
                 return

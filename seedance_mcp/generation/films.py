@@ -86,7 +86,7 @@ class FilmService:
     folder: Path | None
     start: Start
     now: Callable[[], float]
-    _working: set[str] = field(default_factory=set[str])
+    _works: dict[str, FilmWork] = field(default_factory=dict[str, FilmWork])
 
     async def quote(self, request: FilmRequest) -> FilmQuote:
         """Return what a film would cost; spends nothing.
@@ -166,8 +166,7 @@ class FilmService:
                 "The film costs more than a person was asked about, or than needs no question (SEEDANCE_ASK_ABOVE).",
                 NextStep("{0} ({1}).", OwnerOnly("change that"), Setting("ASK_ABOVE")),
             )
-        film = await self._open(quote.plan, quote.shares_micro_usdc)
-        self._begin(quote.plan, film, agreed_recipients)
+        film = await self._open(quote.plan, quote.shares_micro_usdc, agreed_recipients)
         return await self.wait(film, deadline=deadline, report=report)
 
     async def get(self, film_id: str, *, deadline: float, report: Report | None = None) -> Film:
@@ -177,7 +176,7 @@ class FilmService:
             JobNotFoundError: There is no such film of this caller.
         """
         film = await self._find(film_id)
-        if film.state == "running" and film_id not in self._working and film.lease_until <= self.now():
+        if film.state == "running" and film_id not in self._works and film.lease_until <= self.now():
             await self._continue(film)
         return await self.wait(film, deadline=deadline, report=report)
 
@@ -189,13 +188,16 @@ class FilmService:
         """
         await self._find(film_id)
         film = await self.ledger.cancel_film(film_id, now=self.now())
+        work = self._works.get(film_id)
+        if work is not None:
+            work.stop()
         return film or await self._find(film_id)
 
     async def resume(self) -> None:
         """Go on with the films of this wallet that an earlier process left."""
         for film in await self.ledger.running_films():
             is_ours = film.wallet == self.generation.wallet and film.studio == self.generation.images.studio.origin
-            if is_ours and film.film_id not in self._working and film.lease_until <= self.now():
+            if is_ours and film.film_id not in self._works and film.lease_until <= self.now():
                 await self._continue(film)
 
     async def wait(self, film: Film, *, deadline: float, report: Report | None = None) -> Film:
@@ -246,8 +248,11 @@ class FilmService:
                 wide = replace(self.limits, max_per_day_micro_usdc=cost_micro_usdc)
                 policy.check_price(cost_micro_usdc, wide, spend=spend, approval=approval)
 
-    async def _open(self, plan: FilmPlan, shares: tuple[int, ...]) -> Film:
-        """Reserve the sum of a film and take its lease, in one transaction; a film that is worked on stays as it is."""
+    async def _open(self, plan: FilmPlan, shares: tuple[int, ...], recipients: tuple[Recipient, ...] | None) -> Film:
+        """Reserve the sum of a film and take its lease, in one transaction, and begin to work on it.
+
+        A film that a process works on, or that is complete, stays as it is.
+        """
         now, amount, service = self.now(), sum(shares), self.generation
         self._check_sum(amount, plan.request) if amount else None
         film = Film(
@@ -274,7 +279,9 @@ class FilmService:
                     approval=Approval(amount, "the film may cost"),
                 )
                 policy.check_caps(amount, await budget.find_caps(now))
-            return await budget.open_film(film, amount_micro_usdc=amount, now=now, lease_until=now + LEASE_SECONDS)
+            film = await budget.open_film(film, amount_micro_usdc=amount, now=now, lease_until=now + LEASE_SECONDS)
+        self._begin(plan, film, recipients)
+        return film
 
     async def _continue(self, film: Film) -> None:
         """Go on with a film; one whose pictures cannot be read any more waits for its call."""
@@ -284,25 +291,33 @@ class FilmService:
                 raise FilmError("A picture of the film has changed.", "Order the film again with its pictures.")
             if quote.cost_micro_usdc > sum(shot.share_micro_usdc for shot in film.shots):
                 raise PriceTooHighError("The film costs more by now than was agreed.", "Order the film again.")
-            self._begin(quote.plan, await self._open(quote.plan, quote.shares_micro_usdc), None)
+            await self._open(quote.plan, quote.shares_micro_usdc, None)
         except SeedanceError as exc:
             log.warning("Film %s cannot go on: %s", film.film_id, exc.what)
 
     def _begin(self, plan: FilmPlan, film: Film, recipients: tuple[Recipient, ...] | None) -> None:
-        if film.state == "running" and film.film_id not in self._working:
-            self._working.add(film.film_id)
-            work = FilmWork(
-                plan=plan,
-                film=film,
-                recipients=recipients,
-                purchaser=self._draw_from(film.reservation_id),
-                generation=self.generation,
-                ledger=self.ledger,
-                folder=self.folder or Path(),
-                now=self.now,
-                ended=self._working.discard,
-            )
-            self.start(work.run)
+        earlier = self._works.get(film.film_id)
+        if earlier is not None:  # of an order that was cancelled a moment ago
+            earlier.stop()
+        self._works[film.film_id] = work = FilmWork(
+            plan=plan,
+            film=film,
+            recipients=recipients,
+            purchaser=self._draw_from(film.reservation_id),
+            generation=self.generation,
+            ledger=self.ledger,
+            folder=self.folder or Path(),
+            now=self.now,
+            end=self._end,
+        )
+        self.start(work.run)
+
+    def _end(self, work: FilmWork) -> bool:
+        """Forget a work that has ended; returns False if another one has taken its place."""
+        if self._works.get(work.film.film_id) is not work:
+            return False
+        del self._works[work.film.film_id]
+        return True
 
     def _draw_from(self, reservation_id: int | None) -> RequestPurchaser:
         """Return what buys requests, with payments that draw from a film's sum."""

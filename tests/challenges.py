@@ -15,8 +15,10 @@ from typing import Any
 from seedance_mcp.config.profiles import LIVE
 from seedance_mcp.core.errors import StudioProtocolError
 from seedance_mcp.core.limits import Approval, Limits, Spend
-from seedance_mcp.core.wire.generation import NormalisedRequest, estimate_price, is_ceiling, read_route_contract
+from seedance_mcp.core.wire.generation import NormalisedRequest
 from seedance_mcp.core.wire.offers import Offer, read_offers
+from seedance_mcp.core.wire.prices import estimate_price, is_ceiling
+from seedance_mcp.core.wire.routes import Route, read_route_contract
 from seedance_mcp.payments import policy
 
 VECTORS = Path(__file__).parent / "vectors"
@@ -48,7 +50,7 @@ NOW = 1_795_451_276.0
 """2026-11-23, 16:27:56 UTC: when the challenge was recorded."""
 PRICE = 412_500
 """What the recorded studio asked for `REQUEST`."""
-CONTRACT = read_route_contract(json.dumps(CAPTURES["openapi_classic"]).encode(), "seedance")
+CONTRACT = read_route_contract(json.dumps(CAPTURES["openapi_classic"]).encode(), Route("seedance"))
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import time
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 import typer
@@ -271,6 +271,8 @@ def count_videos(number: int) -> str:
 
 def label(result: dict[str, Any]) -> str:
     """How a person finds a result: its picture, and its row where it has one."""
+    if not result["image"]:
+        return str(result["row"])
     name = Path(result["image"]).name
     return name if str(result["row"]).endswith(name) else f"{result['row']}, {name}"
 
@@ -311,7 +313,8 @@ async def _sum_payments(settings: Settings, jobs: "Sequence[Job]", *, since: flo
             return 0
         numbers = {job.payment_id for job in jobs if job.payment_id is not None}
         for job in jobs:
-            for sha256 in (job.arguments.get("image"), job.arguments.get("last_image")):
+            references = cast("list[object]", job.arguments.get("references") or [])
+            for sha256 in (job.arguments.get("image"), job.arguments.get("last_image"), *references):
                 upload = await ledger.find_upload(str(sha256), studio=job.studio, wallet=job.wallet)
                 if upload is not None:
                     numbers.add(upload.payment_id)

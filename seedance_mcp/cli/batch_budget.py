@@ -174,7 +174,7 @@ def add_costs(proposals: "Mapping[VideoRequest, Proposal]") -> Cost:
     total = Cost(price_micro_usdc=0)
     pictures: set[str] = set()
     for request, proposal in proposals.items():
-        named = {name for name in (request.image, request.last_image) if name is not None}
+        named = set(request.files)
         total = total.plus(proposal.cost.with_uploads(len(named - pictures)))
         pictures |= named
     return total

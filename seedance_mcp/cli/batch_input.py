@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_origin
 
 from seedance_mcp.core.error_base import SeedanceError
 from seedance_mcp.core.errors import RequestError
@@ -26,6 +26,9 @@ SHOTS_BYTES_MAX = 4 * 1024 * 1024
 _LIMIT = "max_price_usd"
 """An empty price limit is an error: it is not the same as none."""
 COLUMNS = tuple(one.name for one in VIDEO_ARGUMENTS)
+LISTS = frozenset(one.name for one in VIDEO_ARGUMENTS if get_origin(one.type) is tuple)
+LIST_SEPARATOR = "|"
+"""Separates the parts of a list in one cell: no URL and no Windows path has it."""
 SEPARATORS = (",", ";", "\t")
 """What programs write between columns: a spreadsheet writes semicolons where the comma is in numbers."""
 PROBLEMS_MAX = 20
@@ -62,14 +65,14 @@ def build_shot(where: str, values: Mapping[str, object], *, folder: Path, typed:
     if isinstance(limit, str) and not limit.strip():
         raise RequestError(f"{where}: the price limit is empty.", "Write an amount, such as 0.50, or leave it out.")
     stripped = {name: value.strip() if isinstance(value, str) else value for name, value in values.items()}
-    given = {name: value for name, value in stripped.items() if value is not None and value != ""}
+    given = {name: value for name, value in stripped.items() if value is not None and value not in ("", [], ())}
     if str(given.get("seed")) == "-1":  # as the tools take it: no seed
         del given["seed"]
     fields = _validate(where, given, typed=typed)
     for name in ("image", "last_image"):
-        path = fields[name]
-        if path is not None and is_path(path):
-            fields[name] = str(folder / _choose_path(path, folder).expanduser())
+        if fields[name] is not None:
+            fields[name] = _complete_path(fields[name], folder)
+    fields["references"] = tuple(_complete_path(one, folder) for one in fields["references"])
     return Shot(where=where, typed=typed, request=VideoRequest(**fields))
 
 
@@ -99,6 +102,11 @@ def _validate(where: str, given: Mapping[str, object], *, typed: bool) -> dict[s
     except RequestError as exc:
         raise exc.at(where) from exc
     return fields
+
+
+def _complete_path(text: str, folder: Path) -> str:
+    """Return the name of a file with an absolute path; a URL stays as it is."""
+    return str(folder / _choose_path(text, folder).expanduser()) if is_path(text) else text
 
 
 def _choose_path(text: str, folder: Path) -> Path:
@@ -189,7 +197,14 @@ def _read_csv(file: Path, text: str) -> Iterator[tuple[int, Mapping[str, object]
                 hint = NextStep("Correct it (quote a text that holds a separator), then {0}.", Repeat())
                 yield reader.line_num, RequestError(f"{file.name} line {reader.line_num}: {problem}.", hint)
             else:
-                yield reader.line_num, {name: cell for name, cell in zip(header, cells, strict=True) if cell}
+                yield (
+                    reader.line_num,
+                    {
+                        name: _split_list(cell) if name in LISTS else cell
+                        for name, cell in zip(header, cells, strict=True)
+                        if cell
+                    },
+                )
     except csv.Error as exc:
         raise RequestError(f"{file.name} line {reader.line_num}: {exc}.", "Correct the row.") from exc
 
@@ -202,6 +217,10 @@ def _find_separator(text: str) -> str:
         return sum(part.strip().strip('"') in COLUMNS for part in header.split(separator))
 
     return max(SEPARATORS, key=count_known)
+
+
+def _split_list(cell: str) -> list[str]:
+    return [part for one in cell.split(LIST_SEPARATOR) if (part := one.strip())]
 
 
 def _describe_header(unknown: list[str]) -> tuple[str, str]:

@@ -217,11 +217,14 @@ def _gather(images: list[str] | None, from_file: Path | None, arguments: Argumen
         if images:
             raise RequestError("Pictures and --from are both given.", "Put the pictures into the file.")
         return read_shots(from_file, arguments)
-    if not images:
+    if not images and not arguments["references"] and not arguments["text_only"]:
         raise RequestError("No picture was named.", "Name a picture, or --from a .csv or .jsonl file.")
     if arguments["prompt"] is None:
         raise RequestError("No --prompt was given.", "Say what moves, such as --prompt 'The waves roll in'.")
-    return [build_shot(image, {**arguments, "image": image}, folder=Path.cwd(), typed=True) for image in images]
+    return [
+        build_shot(image or "the video", {**arguments, "image": image}, folder=Path.cwd(), typed=True)
+        for image in images or [None]
+    ]
 
 
 def _absolute(image: str) -> str:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import replace
 from functools import wraps
-from typing import Annotated, Any, TypeAlias
+from typing import Annotated, Any, TypeAlias, get_args, get_origin
 
 import typer
 
@@ -65,4 +65,5 @@ def _annotate(argument: VideoArgument) -> Any:
         names = []  # Typer's own; a truth value has a name here, so that it gets no `--no-` form
     is_small = info.maximum is not None and info.maximum <= NUMBER_SHOWN_MAX  # a larger bound tells a reader nothing
     least, most = (info.minimum, info.maximum) if is_small else (None, None)
-    return Annotated[argument.type, typer.Option(*names, min=least, max=most, help=info.help)]
+    kind = argument.type if get_origin(argument.type) is not tuple else list[get_args(argument.type)[0]]
+    return Annotated[kind, typer.Option(*names, min=least, max=most, help=info.help)]

@@ -39,9 +39,9 @@ from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.core.limits import Limits
 from seedance_mcp.core.next_steps import join_steps
 from seedance_mcp.core.redaction import quote_value
-from seedance_mcp.core.wire.generation import MODELS
 from seedance_mcp.core.wire.json import is_address
 from seedance_mcp.core.wire.offers import Rail
+from seedance_mcp.core.wire.routes import check_model
 
 __all__ = [
     "LIVE", "LIVE_CHARGES", "LIVE_TOKEN", "SANDBOX_PORT", "SANDBOX_TOKEN", "SETTINGS",
@@ -251,7 +251,7 @@ def _read_limits(source: Source, profile: Profile) -> Limits:
         ask_above_micro_usdc=attempt(lambda: source.amount_or_none("ASK_ABOVE"), 0),
         rails=attempt(lambda: _read_rails(source, available), available),
         recipients=attempt(lambda: _read_recipients(source), ()) or profile.pay_to,
-        models=attempt(lambda: source.choices("MODELS", MODELS), ()),
+        models=attempt(lambda: _read_models(source), ()),
         push_allowed=attempt(lambda: source.choice("ALLOW_PUSH", ("on", "off"), "off"), "off") == "on",
     )
     return replace(limits, problem=_join(problems)) if problems else limits
@@ -324,3 +324,13 @@ def _read_recipients(source: Source) -> tuple[str, ...]:
                 "Write addresses (0x and 40 hexadecimal digits), separated by commas.",
             )
     return tuple(part.lower() for part in parts)
+
+
+def _read_models(source: Source) -> tuple[str, ...]:
+    parts = source.parts("MODELS")
+    for part in parts:
+        try:
+            check_model(part)
+        except ValueError as exc:
+            raise ConfigError(f"{source.where('MODELS')} names {quote_value(part)}.", f"Correct it: {exc}.") from exc
+    return parts

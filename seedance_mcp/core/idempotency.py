@@ -24,7 +24,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 VERSION = 1
-"""Version of the rules that identify new purchases."""
+"""Version of the rules that identify a video from one or two pictures, and an upload."""
+VERSION_EXTENDED = 2
+"""Version of the rules that identify a video with an argument of `_ADDED_V2`: version 1's fields and the three."""
+
+_ADDED_V2: dict[str, object] = {"references": [], "text_only": False, "upscale": None}
+"""Arguments that version 1 does not have, with their defaults. A request without them keeps its version 1 key."""
 
 _DEFAULTS_V1: dict[str, dict[str, bool]] = {
     "classic": {"camera_fixed": False, "generate_audio": False},
@@ -51,7 +56,8 @@ class GenerationKeys:
         classic: In the classic dialect.
         current: In the current dialect, with the arguments that it has.
         current_with_audio: The same at a studio whose current dialect has a switch for audio.
-        v0: By the rules before version 1; used for lookups only. Empty for a caller, which those did not have.
+        v0: By the rules before version 1; used for lookups only. Empty for a caller and for version 2, which those did
+            not have.
         seed_minus_one: For a request without a seed, the keys that the same request had while a seed of -1, which now
             means none, was a seed; used for lookups only.
     """
@@ -81,17 +87,20 @@ def generation_keys(asked: Mapping[str, object], *, wallet: str, studio: str, ca
     Args:
         asked: The arguments under the tools' names, as `NormalisedRequest.arguments` returns them: `model`, `prompt`,
             `image` and `last_image` (SHA-256 of the original bytes, hexadecimal), `duration` (seconds), `resolution`,
-            `aspect_ratio` (never `auto`), `camera_fixed`, `generate_audio`, `seed`, `take`.
+            `aspect_ratio` (never `auto`), `camera_fixed`, `generate_audio`, `seed`, `take`; and those that may be left
+            out: `references` (a list of SHA-256), `text_only`, `upscale`.
         wallet: The paying address, in any case.
         studio: The studio's origin.
         caller: Whose purchase it is; empty where all who use the ledger share their purchases.
     """
     whose = {"caller": caller} if caller else {}
+    is_extended = _is_extended(asked)
+    has_v0 = not caller and not is_extended
 
     def key(dialect: str, *, carries_audio: bool, **changed: object) -> str:
         return _hash(
             {
-                "v": VERSION,
+                "v": VERSION_EXTENDED if is_extended else VERSION,
                 "kind": "generation",
                 "dialect": dialect,
                 "studio": studio,
@@ -102,20 +111,22 @@ def generation_keys(asked: Mapping[str, object], *, wallet: str, studio: str, ca
         )
 
     seed_minus_one: tuple[str, ...] = ()
-    if asked["seed"] is None:
-        v0 = "" if caller else _generation_key_v0({**asked, "seed": -1}, wallet=wallet, studio=studio)
+    if asked["seed"] is None and not is_extended:  # a seed of -1 was a seed before version 2
+        v0 = _generation_key_v0({**asked, "seed": -1}, wallet=wallet, studio=studio) if has_v0 else ""
         seed_minus_one = (key("classic", carries_audio=True, seed=-1), v0)
     return GenerationKeys(
         classic=key("classic", carries_audio=True),
         current=key("current", carries_audio=False),
         current_with_audio=key("current", carries_audio=True),
-        v0="" if caller else _generation_key_v0(asked, wallet=wallet, studio=studio),
+        v0=_generation_key_v0(asked, wallet=wallet, studio=studio) if has_v0 else "",
         seed_minus_one=seed_minus_one,
     )
 
 
 def normalise(asked: Mapping[str, object], dialect: str, *, carries_audio: bool) -> dict[str, object]:
-    """Return the normal form of a request by the rules of version 1: every field, with the dialect's defaults.
+    """Return the normal form of a request: every field of version 1, with the dialect's defaults.
+
+    The fields of version 2 follow if one of them is not its default.
 
     Args:
         asked: See `generation_keys`.
@@ -124,6 +135,7 @@ def normalise(asked: Mapping[str, object], dialect: str, *, carries_audio: bool)
     """
     defaults = _DEFAULTS_V1[dialect]
     audio = asked["generate_audio"] if carries_audio else None
+    added = {name: asked.get(name, default) for name, default in _ADDED_V2.items()} if _is_extended(asked) else {}
     return {
         "model": asked["model"],
         "prompt": str(asked["prompt"]).strip(),
@@ -136,7 +148,13 @@ def normalise(asked: Mapping[str, object], dialect: str, *, carries_audio: bool)
         "generate_audio": defaults["generate_audio"] if audio is None else audio,
         "seed": asked["seed"],
         "take": asked["take"],
+        **added,
     }
+
+
+def _is_extended(asked: Mapping[str, object]) -> bool:
+    """Return True if a request has an argument that version 1 does not have."""
+    return any(asked.get(name, default) != default for name, default in _ADDED_V2.items())
 
 
 def upload_keys(sha256: str, *, wallet: str, studio: str) -> tuple[str, str]:

@@ -15,12 +15,14 @@ from seedance_mcp.core.limits import Approval, Cost, Limits
 from seedance_mcp.core.next_steps import Argument, NextStep
 from seedance_mcp.core.wire.offers import Offer, Offers
 from seedance_mcp.generation.preparation import PreparedRequest
-from seedance_mcp.generation.pricing import PricedRequest
+from seedance_mcp.generation.pricing import UNPRICED, PricedRequest
 from seedance_mcp.generation.quotes import Consent, QuoteMemory
 from seedance_mcp.generation.source_images import Picture
 from seedance_mcp.generation.upload_lookup import UPLOAD_PRICE_MICRO_USDC, UploadLookup
 from seedance_mcp.payments import policy
 from seedance_mcp.payments.planning import PaymentPlanner
+
+UNPRICED_HINT = NextStep("Say with {0} what it may cost at most.", Argument("max_price_usd"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,8 +66,10 @@ class CallChecker:
         """Raise where the limits forbid a call at the price that is known before the studio is asked.
 
         Raises:
-            PolicyError: They do.
+            PolicyError: They do, or no price is known and the caller names no limit.
         """
+        if estimate_micro_usdc is None and consent.max_price_micro_usdc is None:
+            raise PriceTooHighError(UNPRICED, UNPRICED_HINT)
         price = await self._expect_price(prepared, estimate_micro_usdc)
         if price is not None:
             cost = self.guess_cost(price, await self.list_missing(one for one in prepared.pictures if one.url is None))

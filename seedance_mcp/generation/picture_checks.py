@@ -6,7 +6,8 @@ lost with its price; so a picture outside them is refused here until the caller 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterator, Sequence
 
 from seedance_mcp.core.errors import ImageError
 from seedance_mcp.core.money import format_usdc
@@ -26,6 +27,8 @@ _NAMED_RATIOS = {"3:2": 3 / 2, "2:3": 2 / 3, "4:3": 4 / 3, "3:4": 3 / 4, "16:9":
 def find_risk(pictures: Sequence[Picture]) -> str | None:
     """Return why Seedance is likely to refuse a request's pictures, or None."""
     for picture in pictures:
+        if picture.kind != "image":
+            continue
         width, height = picture.sent_size
         if min(width, height) < SIDE_MIN:
             return f"The picture is {width}x{height}. Seedance is known to refuse a side under {SIDE_MIN} pixels."
@@ -61,15 +64,17 @@ def describe_unread_urls(pictures: Sequence[Picture]) -> tuple[str, ...]:
     return (f"The studio does not read the picture from its URL, so a copy is uploaded, once (${price}).",)
 
 
-def describe_pictures(pictures: Sequence[Picture], aspect_ratio: str) -> tuple[str, ...]:
+def describe_pictures(pictures: Sequence[Picture], aspect_ratio: str, *, are_frames: bool = True) -> tuple[str, ...]:
     """Return what was done to a request's pictures, and what the studio will do to them, as notes.
 
     Args:
-        pictures: The first frame and perhaps the last.
+        pictures: The first frame and perhaps the last; or references.
         aspect_ratio: The video's, such as `4:3`.
+        are_frames: False for references, which keep their shape.
     """
     notes: list[str] = []
-    for picture, which in zip(pictures, ("The picture", "The last picture"), strict=False):
+    names = ("The picture", "The last picture") if are_frames else tuple(_number_references(pictures))
+    for picture, which in zip(pictures, names, strict=False):
         if picture.changes:
             notes.append(f"{which} was prepared for the studio: {', '.join(picture.changes)}.")
         if picture.was_url:
@@ -77,6 +82,8 @@ def describe_pictures(pictures: Sequence[Picture], aspect_ratio: str) -> tuple[s
                 f"The studio cannot use the file at that URL as it is, so a prepared copy is uploaded, once "
                 f"(${format_usdc(policy.UPLOAD_APPROVAL.max_price_micro_usdc)})."
             )
+    if not are_frames or not pictures:
+        return tuple(notes)
     first = pictures[0]
     across, down = (int(part) for part in aspect_ratio.split(":"))
     shape = first.width / first.height
@@ -90,3 +97,11 @@ def describe_pictures(pictures: Sequence[Picture], aspect_ratio: str) -> tuple[s
             "the studio crops or pads it."
         )
     return tuple(notes)
+
+
+def _number_references(pictures: Sequence[Picture]) -> Iterator[str]:
+    """Yield the names by which a prompt means the references, such as `@image1`."""
+    counts: Counter[str] = Counter()
+    for picture in pictures:
+        counts[picture.kind] += 1
+        yield f"@{picture.kind}{counts[picture.kind]}"

@@ -8,9 +8,13 @@ from seedance_mcp.adapters.media.images import nearest_aspect_ratio
 from seedance_mcp.core.errors import PolicyError
 from seedance_mcp.core.idempotency import GenerationKeys, generation_keys
 from seedance_mcp.core.limits import Limits
-from seedance_mcp.core.wire.generation import NormalisedRequest, check_request
+from seedance_mcp.core.wire.generation import AspectRatio, NormalisedRequest, Reference, check_request
+from seedance_mcp.generation.inputs import check_inputs, load_inputs
 from seedance_mcp.generation.request import VideoRequest
 from seedance_mcp.generation.source_images import Picture, SourceImages
+
+ASPECT_RATIO_UNFRAMED: AspectRatio = "16:9"
+"""What `auto` means for a video that begins with no picture."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,28 +43,37 @@ async def prepare(
         RequestError: An argument is out of range.
         ImageError: A picture is missing, not allowed, or not a picture.
     """
+    check_inputs(request)
     if limits.models and request.model not in limits.models:
         raise PolicyError(
             f"The model {request.model} is not allowed (SEEDANCE_MODELS).", f"Choose {' or '.join(limits.models)}."
         )
-    pictures = [await images.load(request.image)]
-    if request.last_image is not None:
-        pictures.append(await images.load(request.last_image))
-    first = pictures[0]
-    ratio = request.aspect_ratio
+    pictures = await load_inputs(request, images)
+    first = pictures[0] if request.image is not None else None
+    last = pictures[1] if request.last_image is not None else None
     normalised = NormalisedRequest(
         model=request.model,
         prompt=request.prompt,
-        image=first.sha256,
-        last_image=pictures[1].sha256 if len(pictures) > 1 else None,
+        image=None if first is None else first.sha256,
+        last_image=None if last is None else last.sha256,
         duration_seconds=request.duration,
         resolution=request.resolution,
-        aspect_ratio=nearest_aspect_ratio(first.width, first.height) if ratio == "auto" else ratio,
+        aspect_ratio=_find_aspect_ratio(request, first),
         camera_fixed=request.camera_fixed,
         generate_audio=request.generate_audio,
         seed=request.seed,
         take=request.take,
+        references=tuple(Reference(one.kind, one.sha256) for one in pictures) if request.references else (),
+        text_only=request.text_only,
+        upscale=request.upscale,
     )
     check_request(normalised)
     keys = generation_keys(normalised.arguments(), wallet=wallet, studio=images.studio.origin, caller=caller)
-    return PreparedRequest(request=normalised, pictures=tuple(pictures), keys=keys)
+    return PreparedRequest(request=normalised, pictures=pictures, keys=keys)
+
+
+def _find_aspect_ratio(request: VideoRequest, first: Picture | None) -> AspectRatio:
+    """Return the shape of the video; `auto` is that of the first frame."""
+    if request.aspect_ratio != "auto":
+        return request.aspect_ratio
+    return ASPECT_RATIO_UNFRAMED if first is None else nearest_aspect_ratio(first.width, first.height)

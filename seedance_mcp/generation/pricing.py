@@ -27,20 +27,12 @@ from seedance_mcp.core.idempotency import GenerationKeys, generation_keys
 from seedance_mcp.core.money import MicroUSDC, format_usdc
 from seedance_mcp.core.next_steps import NextStep, Report
 from seedance_mcp.core.wire.contracts import ASSUMED, read_contract, write_contract
-from seedance_mcp.core.wire.generation import (
-    Model,
-    NormalisedRequest,
-    RouteContract,
-    encode_generation,
-    estimate_price,
-    generation_path,
-    is_ceiling,
-    read_route_contract,
-    warn_far_above,
-)
+from seedance_mcp.core.wire.generation import NormalisedRequest, encode_generation
 from seedance_mcp.core.wire.json import Json
 from seedance_mcp.core.wire.offers import Offer, Offers, read_offers
+from seedance_mcp.core.wire.prices import estimate_price, is_ceiling, warn_price
 from seedance_mcp.core.wire.responses import PaidRequest, describe_answer
+from seedance_mcp.core.wire.routes import Route, RouteContract, read_route_contract
 
 log = logging.getLogger("seedance_mcp")
 
@@ -48,6 +40,7 @@ CONTRACT_SECONDS = 600
 """How long a studio's declaration is believed."""
 UNREADABLE_SECONDS = 30
 """How long a declaration that could not be read is not asked for again, unless something depends on it."""
+UNPRICED = "No price of such a video is known."
 PLACEHOLDER_URL = "https://example.invalid/image.png"
 
 
@@ -61,7 +54,7 @@ class PricedRequest:
         is_expected: Whether every such price is the table's, to the micro.
         price_micro_usdc: The lowest price among the offers that we may sign, or among all where there is none.
         notes: What the caller should know about the request.
-        warning: Where the price is far above the table's.
+        warning: Where the price is far above the table's, or the table has none.
     """
 
     request: PaidRequest
@@ -78,6 +71,11 @@ class Estimate:
 
     price_micro_usdc: MicroUSDC | None
     notes: tuple[str, ...]
+
+    @property
+    def warning(self) -> str | None:
+        """Return a warning if the table has no price."""
+        return UNPRICED if self.price_micro_usdc is None else None
 
 
 class ContractMemory(Protocol):
@@ -117,10 +115,11 @@ class Pricing:
     _failed_at: float = -math.inf
     _readings: int = 0
 
-    async def route_contract(self, model: Model, *, fresh: bool = False) -> RouteContract:
-        """Return what the studio declares for a model's route, or last declared where it cannot be read now.
+    async def route_contract(self, route: Route, *, fresh: bool = False) -> RouteContract:
+        """Return what the studio declares for a route, or last declared where it cannot be read now.
 
         Raises:
+            RequestError: It has no such model, or makes no video from text alone.
             StudioProtocolError: It declares nothing that this version can write.
             StudioUnreachableError: Nothing answers at its address.
         """
@@ -136,30 +135,30 @@ class Pricing:
                 self._failed_at, self.unreadable = self.now(), exc
                 log.warning("The studio's openapi.json cannot be read; what it last said is used. %s", exc.what)
         if self._openapi is None:
-            return await self._recall(model)
-        contract = read_route_contract(self._openapi[1], model)
-        await self._remember(model, contract)
+            return await self._recall(route)
+        contract = read_route_contract(self._openapi[1], route)
+        await self._remember(route, contract)
         return contract
 
-    async def _recall(self, model: Model) -> RouteContract:
+    async def _recall(self, route: Route) -> RouteContract:
         """Return what an earlier process read, or else what is taken for granted."""
-        stored = None if self.memory is None else await self.memory.find_contract(self.studio.origin, model)
+        stored = None if self.memory is None else await self.memory.find_contract(self.studio.origin, route.key)
         return (None if stored is None else read_contract(stored)) or ASSUMED
 
-    async def _remember(self, model: Model, contract: RouteContract) -> None:
+    async def _remember(self, route: Route, contract: RouteContract) -> None:
         """Keep what the studio declares, for a time when it cannot be read. A locked ledger keeps it the next time."""
         document = write_contract(contract)
         with contextlib.suppress(LedgerError):
-            if self.memory is not None and await self.memory.find_contract(self.studio.origin, model) != document:
-                await self.memory.record_contract(self.studio.origin, model, document, now=self.now())
+            if self.memory is not None and await self.memory.find_contract(self.studio.origin, route.key) != document:
+                await self.memory.record_contract(self.studio.origin, route.key, document, now=self.now())
 
-    async def choose_key(self, model: Model, keys: GenerationKeys) -> str:
+    async def choose_key(self, route: Route, keys: GenerationKeys) -> str:
         """Return the idempotency key of a purchase in the dialect that the studio speaks now.
 
         Raises:
             StudioError: The studio's declaration cannot be had.
         """
-        contract = await self.route_contract(model)
+        contract = await self.route_contract(route)
         return keys.choose(contract.dialect, carries_audio=contract.carries_audio)
 
     async def estimate(self, request: NormalisedRequest) -> Estimate:
@@ -169,10 +168,9 @@ class Pricing:
             RequestError: It cannot.
             StudioProtocolError: The studio declares nothing that this version can write.
         """
-        contract = await self.route_contract(request.model)
-        body = encode_generation(
-            request, contract, image_url=PLACEHOLDER_URL, last_image_url=PLACEHOLDER_URL if request.last_image else None
-        )
+        contract = await self.route_contract(request.route)
+        files = (request.image, request.last_image, *request.references)
+        body = encode_generation(request, contract, [PLACEHOLDER_URL for one in files if one is not None])
         return Estimate(price_micro_usdc=estimate_price(contract.dialect, request), notes=body.notes)
 
     async def request_price(self, request: NormalisedRequest, urls: Sequence[str]) -> PricedRequest:
@@ -180,7 +178,7 @@ class Pricing:
 
         Args:
             request: What is wanted.
-            urls: Public URLs of the first frame and, where one is wanted, the last frame.
+            urls: Public URLs of its files; see `encode_generation`.
 
         Raises:
             RequestError: The dialect cannot carry the request.
@@ -189,31 +187,29 @@ class Pricing:
             StudioUnreachableError: It does not answer.
         """
         before = self._readings
-        contract = await self.route_contract(request.model)
+        contract = await self.route_contract(request.route)
         try:
             priced = await self._ask(request, contract, urls)
         except (StudioRejectedError, StudioProtocolError):
             # Perhaps the studio has changed its dialect since we looked.
-            fresh = await self.route_contract(request.model, fresh=True)
+            fresh = await self.route_contract(request.route, fresh=True)
             if fresh == contract:
                 raise
             return await self._ask(request, fresh, urls)
         if priced.is_expected or self._readings > before:
             return priced
         # Not the table's price: perhaps it is a new ceiling, for a body that is not understood any more.
-        fresh = await self.route_contract(request.model, fresh=True)
+        fresh = await self.route_contract(request.route, fresh=True)
         return priced if fresh == contract else await self._ask(request, fresh, urls)
 
     async def _ask(self, request: NormalisedRequest, contract: RouteContract, urls: Sequence[str]) -> PricedRequest:
-        body = encode_generation(
-            request, contract, image_url=urls[0], last_image_url=urls[1] if len(urls) > 1 else None
-        )
+        body = encode_generation(request, contract, urls)
         keys = generation_keys(request.arguments(), wallet=self.wallet, studio=self.studio.origin, caller=self.caller)
         paid_request = PaidRequest(
             purpose="generation",
             idempotency_key=keys.choose(contract.dialect, carries_audio=contract.carries_audio),
             aliases=keys.all,
-            url=self.studio.origin + generation_path(request.model),
+            url=self.studio.origin + request.route.path,
             body=body.data,
             arguments=request.arguments(),
         )
@@ -247,5 +243,5 @@ class Pricing:
             is_expected=expected,
             price_micro_usdc=min(amounts, default=None),
             notes=body.notes,
-            warning=warn_far_above(max(amounts), estimate) if amounts else None,
+            warning=warn_price(max(amounts), estimate) if amounts else None,
         )

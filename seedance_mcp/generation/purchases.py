@@ -156,7 +156,7 @@ class RequestPurchaser:
         Raises:
             SeedanceError: Each says whether money moved.
         """
-        key = await self.pricing.choose_key(prepared.request.model, prepared.keys)
+        key = await self.pricing.choose_key(prepared.request.route, prepared.keys)
         wanted = _Wanted(prepared=prepared, consent=consent, key=key, estimate=estimate)
         return await self.single_flight.run(key, lambda: self._purchase(wanted))
 
@@ -216,7 +216,7 @@ class RequestPurchaser:
             wanted.prepared.keys.all, deliver=self._deliver, pay=partial(self._pay, wanted)
         )
         with anyio.move_on_after(FRAMES_SECONDS):
-            await self.downloader.keep_frames(*(picture.image for picture in wanted.prepared.pictures))
+            await self.downloader.keep_frames(*(picture.frame for picture in wanted.prepared.pictures))
         return job
 
     async def _deliver(self, payment: Payment) -> Job | None:

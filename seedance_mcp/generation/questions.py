@@ -34,20 +34,22 @@ class Proposal:
     """One purchase that a person can agree to.
 
     Attributes:
-        image: A path or a URL.
+        image: A path or a URL; None for a video without a first frame.
         last_image: The same for the last frame, or None.
+        references: The same for each reference.
         prompt: What moves.
         video: What is bought, such as "4 s 480p video by seedance-fast".
         cost: The most that it can cost.
         recipients: Whom its payments go to, each once.
     """
 
-    image: str
+    image: str | None
     last_image: str | None
     prompt: str
     video: str
     cost: Cost
     recipients: tuple[Recipient, ...]
+    references: tuple[str, ...] = ()
 
     @property
     def has_changed(self) -> bool:
@@ -95,16 +97,28 @@ def _describe_parts(cost: Cost, videos: int) -> str:
 
 
 def _describe_video(proposal: Proposal) -> list[str]:
-    lines = _label("Picture", _quote_image(proposal.image))
+    lines = _describe_references(proposal.references)
+    if proposal.image is not None:
+        lines = _label("Picture", _quote_image(proposal.image))
     if proposal.last_image is not None:
         lines += _label("Last picture", _quote_image(proposal.last_image))
     return [*lines, *_label("Prompt", _quote(proposal.prompt))]
 
 
+def _describe_references(references: Sequence[str]) -> list[str]:
+    """Name the first references; a video that has none is made from its prompt alone."""
+    lines: list[str] = []
+    for number, reference in enumerate(references[:NAMED_MAX], 1):
+        lines += _label(f"Reference {number}", _quote_image(reference))
+    left = len(references) - NAMED_MAX
+    return [*lines, f"And {_count(left, 'more reference')}."] if left > 0 else lines or ["No picture."]
+
+
 def _describe_videos(proposals: Sequence[Proposal]) -> list[str]:
     lines: list[str] = []
     for number, proposal in enumerate(proposals[:NAMED_MAX], 1):
-        lines += _label(f"Video {number}", _quote_image(proposal.image))
+        named = proposal.image or next(iter(proposal.references), None)
+        lines += [f"Video {number}: no picture"] if named is None else _label(f"Video {number}", _quote_image(named))
         lines.append(_INDENT + _quote(proposal.prompt))
     left = len(proposals) - NAMED_MAX
     return [*lines, f"And {_count(left, 'more video')}."] if left > 0 else lines
@@ -163,7 +177,8 @@ def build_proposal(request: VideoRequest, cost: Cost, recipients: tuple[Recipien
         image=request.image,
         last_image=request.last_image,
         prompt=request.prompt,
-        video=f"{request.duration} s {request.resolution} video by {request.model}",
+        references=request.references,
+        video=f"{request.duration} s {request.upscale or request.resolution} video by {request.model}",
         cost=cost,
         recipients=recipients,
     )

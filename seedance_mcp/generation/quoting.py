@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 
+from seedance_mcp.adapters.media.recordings import find_kind
 from seedance_mcp.core.error_base import SeedanceError
 from seedance_mcp.core.errors import (
     ConfigError,
@@ -96,8 +97,7 @@ class Quoting:
         cost, error, payments = await self._judge_call(
             prepared, priced, known.price_micro_usdc, missing, max_price_micro_usdc
         )
-        warning = None if priced is None else priced.warning
-        unallowed = warning if max_price_micro_usdc is None else None
+        unallowed = known.warning if max_price_micro_usdc is None else None
         error = error or self._find_refusal(unallowed, cost, payments.recipients, can_ask=can_ask)
         key = await self._find_key(prepared, priced)
         if cost is not None and priced is not None and remember:
@@ -110,7 +110,7 @@ class Quoting:
             offers=() if priced is None else await self._evaluate_offers(priced.offers),
             error=error,
             needs_approval=self.needs_approval(cost, payments.recipients),
-            warning=warning,
+            warning=known.warning,
             notes=known.notes + self._list_notes(priced, missing),
             max_price_per_video_micro_usdc=self.limits.max_price_per_video_micro_usdc,
             day_left_micro_usdc=await self._find_day_left(),
@@ -124,7 +124,7 @@ class Quoting:
         """Return the idempotency key of a purchase in the dialect that the studio speaks now."""
         if priced is not None:
             return priced.request.idempotency_key
-        return await self.pricing.choose_key(prepared.request.model, prepared.keys)
+        return await self.pricing.choose_key(prepared.request.route, prepared.keys)
 
     def _list_notes(self, priced: PricedRequest | None, missing: Sequence[Picture]) -> tuple[str, ...]:
         """Return what a quote says of the uploads, of a studio that is paid in advance, and of a missing wallet."""
@@ -193,19 +193,25 @@ class Quoting:
         hosted = [picture.url or await self._find_hosted(picture) for picture in prepared.pictures]
         missing = await self.checker.list_missing(picture for picture in prepared.pictures if picture.url is None)
         latest = await self.ledger.latest_upload(studio=self.uploads.studio.origin, wallet=self.uploads.wallet)
-        stand_in = None if latest is None else latest.image_url  # the price does not depend on the picture
-        urls = [url or stand_in for url in hosted]
+        # The price does not depend on the file, but the studio looks at its kind.
+        kind = None if latest is None else find_kind(latest.media_type)
+        stand_in = None if latest is None or kind != "image" else latest.image_url
+        urls = [
+            url or (stand_in if picture.kind == "image" else None)
+            for url, picture in zip(hosted, prepared.pictures, strict=True)
+        ]
         known = [url for url in urls if url is not None]
         if len(known) < len(urls):
             return None, missing
         try:
             return await self.pricing.request_price(prepared.request, known), missing
         except StudioRejectedError as exc:
-            if exc.status != 400:
+            if exc.status != 400 or not prepared.pictures:
                 raise
             # This studio reads only what was uploaded to it, or the stand-in is gone.
             missing = await self.checker.list_missing(prepared.pictures)
-            if stand_in is None or stand_in in known:
+            is_picture = all(picture.kind == "image" for picture in prepared.pictures)
+            if stand_in is None or stand_in in known or not is_picture:
                 return None, missing
             return await self.pricing.request_price(prepared.request, [stand_in] * len(urls)), missing
 

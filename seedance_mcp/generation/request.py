@@ -16,11 +16,14 @@ from seedance_mcp.core.money import parse_usdc
 from seedance_mcp.core.wire.generation import (
     DURATION_SECONDS_MAX,
     DURATION_SECONDS_MIN,
+    REFERENCES_MAX,
     SEED_MAX,
+    SOUNDS_MAX,
     AspectRatio,
-    Model,
     Resolution,
+    Upscale,
 )
+from seedance_mcp.core.wire.routes import check_model
 
 TAKE_MAX = 1000
 
@@ -35,6 +38,7 @@ class ArgumentInfo:
         minimum: Smallest number.
         maximum: Largest number.
         characters_max: Longest text.
+        items_max: Longest list.
         check: Raises `ValueError` for a text that is not valid, or None.
     """
 
@@ -43,6 +47,7 @@ class ArgumentInfo:
     minimum: int | None = None
     maximum: int | None = None
     characters_max: int | None = None
+    items_max: int | None = None
     check: Callable[[str], object] | None = None
 
 
@@ -51,20 +56,35 @@ class VideoRequest:
     """A caller's request for one video. All but `accept_risk` and `max_price_usd` is part of its identity."""
 
     image: Annotated[
-        str,
+        str | None,
         ArgumentInfo(
             description="Absolute path, https URL, data: URI or upload:<id>",
             help="A path or an https URL.",
             characters_max=DATA_URI_CHARACTERS_MAX,
         ),
-    ]
-    prompt: Annotated[str, ArgumentInfo(description="What moves, and how", help="What moves and how.")]
-    last_image: Annotated[
-        str | None, ArgumentInfo(description="Last frame, named like image", help="Picture of the last frame.")
     ] = None
-    model: Annotated[Model, ArgumentInfo(description="seedance-fast (default) or seedance", help="Which model.")] = (
-        "seedance-fast"
-    )
+    prompt: Annotated[str, ArgumentInfo(description="What moves and how", help="What moves and how.")]
+    last_image: Annotated[str | None, ArgumentInfo(description="Last frame", help="Picture of the last frame.")] = None
+    references: Annotated[
+        tuple[str, ...],
+        ArgumentInfo(
+            description="Pictures, videos, sounds; prompt: @image1",
+            help="Instead of a picture: what the prompt calls @image1, @video1 or @audio1. Repeat it for each.",
+            items_max=REFERENCES_MAX + SOUNDS_MAX,
+        ),
+    ] = ()
+    text_only: Annotated[
+        bool,
+        ArgumentInfo(description="Default false", help="Make the video from the prompt alone."),
+    ] = False
+    model: Annotated[
+        str,
+        ArgumentInfo(
+            description="seedance-fast (default), seedance or another one",
+            help="seedance-fast, seedance, or another Seedance of the studio.",
+            check=check_model,
+        ),
+    ] = "seedance-fast"
     duration: Annotated[
         int,
         ArgumentInfo(
@@ -76,13 +96,16 @@ class VideoRequest:
     ] = 4
     resolution: Annotated[
         Resolution,
-        ArgumentInfo(description="480p (default), 720p; 1080p with seedance only", help="1080p: seedance only."),
+        ArgumentInfo(description="480p (default); 1080p: seedance only", help="1080p: seedance only."),
     ] = "480p"
+    upscale: Annotated[
+        Upscale | None, ArgumentInfo(description="4k; costs more", help="Enlarge the video, for a higher price.")
+    ] = None
     aspect_ratio: Annotated[
         Literal["auto", AspectRatio],
         ArgumentInfo(
-            description="auto (default: the image's), 16:9, 9:16, 4:3, 3:4, 1:1 or 21:9",
-            help="auto: the picture's own shape.",
+            description="auto (default): image's",
+            help="auto: the picture's own shape; 16:9 without a first frame.",
         ),
     ] = "auto"
     camera_fixed: Annotated[bool | None, ArgumentInfo(description="Lock the camera", help="Lock the camera.")] = None
@@ -117,6 +140,11 @@ class VideoRequest:
             check=parse_usdc,
         ),
     ] = None
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Return the names of its pictures, videos and sounds."""
+        return tuple(one for one in (self.image, self.last_image, *self.references) if one is not None)
 
     @property
     def max_price_micro_usdc(self) -> int | None:
@@ -155,7 +183,8 @@ class VideoArgument:
     @property
     def choices(self) -> tuple[str, ...]:
         """Return the allowed texts; empty if there is no such list."""
-        return get_args(self.type) if get_origin(self.type) is Literal else ()
+        literals = (self.type, *get_args(self.type)) if get_origin(self.type) is not Literal else (self.type,)
+        return next((get_args(one) for one in literals if get_origin(one) is Literal), ())
 
 
 VIDEO_ARGUMENTS: tuple[VideoArgument, ...] = tuple(

@@ -131,7 +131,7 @@ class QuoteService:
             cost, recipients = quote.cost, quote.recipients
             if cost is None or not quote.needs_approval:
                 return None
-            key = await self.pricing.choose_key(request.model, prepared.keys)
+            key = await self.pricing.choose_key(prepared.request.route, prepared.keys)
             await self.quoting.memory.pin(key, cost, recipients)
         if not recipients:
             raise StudioUnreachableError("The studio does not say whom it would be paid at, so no person can be asked.")
@@ -172,7 +172,7 @@ class GenerationService(QuoteService):
         with anyio.move_on_after(max(deadline - anyio.current_time(), 0.001)):
             picture = await self.images.load(image)
             hosted = await self.uploads.upload(picture)
-            await self.downloads.keep_frames(picture.image)
+            await self.downloads.keep_frames(picture.frame)
         if hosted is not None:
             return hosted
         if picture is None:
@@ -236,7 +236,7 @@ class GenerationService(QuoteService):
             progress = await self.progress.read(prepared)
             if progress.job is not None:
                 return _Found(prepared=prepared, progress=progress, notes=(BOUGHT_BEFORE,))
-            notes = describe_pictures(prepared.pictures, prepared.request.aspect_ratio)
+            notes = _describe(prepared)
             found = _Found(prepared=prepared, progress=progress, notes=notes)
             estimate = await self.pricing.estimate(prepared.request)
             return replace(found, estimate=estimate, notes=notes + estimate.notes)
@@ -247,6 +247,11 @@ class GenerationService(QuoteService):
         await self.purchaser.resume()
 
 
+def _describe(prepared: PreparedRequest) -> tuple[str, ...]:
+    request = prepared.request
+    return describe_pictures(prepared.pictures, request.aspect_ratio, are_frames=not request.references)
+
+
 def _add_picture_checks(quote: Quote, prepared: PreparedRequest, *, accept_risk: bool) -> Quote:
     """Return a quote with what is to be known of its pictures, and refused if they are likely to be refused."""
     error, risk = quote.error, find_risk(prepared.pictures)
@@ -255,5 +260,5 @@ def _add_picture_checks(quote: Quote, prepared: PreparedRequest, *, accept_risk:
     except ImageError as exc:
         error = error or exc
     warnings = [one for one in (quote.warning, risk) if one is not None]
-    notes = describe_pictures(prepared.pictures, prepared.request.aspect_ratio)
+    notes = _describe(prepared)
     return replace(quote, error=error, warning=" ".join(warnings) or None, notes=notes + quote.notes)

@@ -1,4 +1,4 @@
-"""Source images: from the path or URL of an image to its bytes and its identity.
+"""Source images: from the path or URL of an image to its bytes and its identity; the same for a reference.
 
 An https URL is read and used as it is. A local picture is read from the folders that the owner allows, and one that was
 given on a page of ours by its id. Must not upload or buy anything.
@@ -6,14 +6,16 @@ given on a page of ours by its id. Must not upload or buy anything.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeAlias
 from urllib.parse import urlsplit
 
-from seedance_mcp.adapters.media.files import read_image
+from seedance_mcp.adapters.media.files import read_file
 from seedance_mcp.adapters.media.given import GivenPictures
 from seedance_mcp.adapters.media.images import IMAGE_BYTES_MAX, Image, prepare_image
+from seedance_mcp.adapters.media.recordings import Recording, find_kind, prepare_reference
 from seedance_mcp.adapters.studio.client import Studio
 from seedance_mcp.core.concurrency import SingleFlight
 from seedance_mcp.core.errors import ImageError, StudioRejectedError
@@ -30,7 +32,11 @@ from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.next_steps import NextStep, PickPicture
 from seedance_mcp.core.records import UrlSnapshot
 from seedance_mcp.core.texts import quote_text
+from seedance_mcp.core.wire.generation import MediaKind
 from seedance_mcp.core.wire.responses import quote_url
+
+Prepare: TypeAlias = Callable[[bytes, str], Awaitable[Image | Recording]]
+"""Recognises the bytes of a file, which an error calls by the second argument."""
 
 REMOTE_HINT = NextStep("{0}. Or give an https URL of the picture, or a data: URI.", PickPicture())
 """What to do where a caller on another machine names a file."""
@@ -42,7 +48,7 @@ SNAPSHOT_SECONDS = 25 * 3600
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Picture:
-    """An image that the caller named, decoded.
+    """An image that the caller named, decoded; or a video or a sound, which has no size.
 
     Attributes:
         sha256: Of the file's bytes: its identity, wherever it comes from.
@@ -51,24 +57,31 @@ class Picture:
         height: The same.
         image: Its prepared bytes, or None if it is an upload of ours.
         was_url: Whether the caller named a URL that the studio could not use as it is.
+        kind: What it is.
     """
 
     sha256: str
     url: str | None
     width: int
     height: int
-    image: Image | None
+    image: Image | Recording | None
     was_url: bool = False
+    kind: MediaKind = "image"
+
+    @property
+    def frame(self) -> Image | None:
+        """Return the decoded picture; None for a video, a sound, or an upload of ours."""
+        return self.image if isinstance(self.image, Image) else None
 
     @property
     def changes(self) -> tuple[str, ...]:
         """Return what was done to the bytes that are sent, in words; nothing for a URL that is used as it is."""
-        return () if self.image is None or self.url is not None else self.image.changes
+        return () if self.frame is None or self.url is not None else self.frame.changes
 
     @property
     def sent_size(self) -> tuple[int, int]:
         """Return width and height of what the studio gets, in pixels."""
-        return (self.width, self.height) if self.image is None or self.url is not None else self.image.sent_size
+        return (self.width, self.height) if self.frame is None or self.url is not None else self.frame.sent_size
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +89,7 @@ class SourceImages:
     """Reads the images that callers name.
 
     Attributes:
-        fetches: Pictures at other hosts that are being read, by their URL.
+        fetches: Files at other hosts that are being read, by what they are to be and their URL.
         given: Pictures that a person gave on a page of ours.
         image_dirs: Folders that local pictures may come from; empty: any but hidden and system folders. None: callers
             are on other machines, so that no file, and no URL on this machine, is theirs to name.
@@ -99,16 +112,37 @@ class SourceImages:
         """
         if not image.strip():
             raise ImageError("No image was named.", REMOTE_HINT if self.image_dirs is None else NAME_HINT)
-        url = find_url(image)
-        if url is not None:
-            return await self._load_url(url)
-        found = await self._read(image)
-        return Picture(sha256=found.sha256, url=None, width=found.width, height=found.height, image=found)
+        return await self._load(image, "picture", prepare_image)
 
-    async def _read(self, image: str) -> Image:
-        """Read a picture that is in the argument itself, was given on a page of ours, or is in a file."""
+    async def load_reference(self, name: str) -> Picture:
+        """Read what the caller calls a reference: a picture, a video or a sound, named as an image is.
+
+        Raises:
+            ImageError: Not there, not allowed, too large, or none of these.
+            StudioUnreachableError: The URL's host does not answer.
+        """
+        if not name.strip():
+            raise ImageError("A reference has no name.", REMOTE_HINT if self.image_dirs is None else NAME_HINT)
+        return await self._load(name, "file", prepare_reference)
+
+    async def _load(self, name: str, noun: str, prepare: Prepare) -> Picture:
+        url = find_url(name)
+        if url is not None:
+            return await self._load_url(url, noun, prepare)
+        found = await self._read(name, noun, prepare)
+        return Picture(
+            sha256=found.sha256,
+            url=None,
+            width=found.width,
+            height=found.height,
+            image=found,
+            kind=find_kind(found.media_type),
+        )
+
+    async def _read(self, image: str, noun: str, prepare: Prepare) -> Image | Recording:
+        """Read a file that is in the argument itself, was given on a page of ours, or is on this machine."""
         if is_data_uri(image):
-            return await prepare_image(read_data_uri(image), "The picture in the data: URI")
+            return await prepare(read_data_uri(image), f"The {noun} in the data: URI")
         if is_upload(image):
             return await self.given.read(image, now=self.now())
         if self.image_dirs is None:
@@ -117,41 +151,53 @@ class SourceImages:
             )
         if has_chat_scheme(image):
             raise ImageError(f"{quote_text(image, 80)} is inside the chat, not on this machine.", CHAT_HINT)
-        return await read_image(image, self.image_dirs)
+        return await prepare(*await read_file(image, self.image_dirs))
 
-    async def _load_url(self, url: str) -> Picture:
+    async def _load_url(self, url: str, noun: str, prepare: Prepare) -> Picture:
         upload = await self.ledger.find_upload_by_url(url, studio=self.studio.origin)
         if upload is not None:
-            return Picture(sha256=upload.sha256, url=url, width=upload.width, height=upload.height, image=None)
+            return Picture(
+                sha256=upload.sha256,
+                url=url,
+                width=upload.width,
+                height=upload.height,
+                image=None,
+                kind=find_kind(upload.media_type),
+            )
         if not url.lower().startswith("https://") and not self._may_be_plain(url):
             raise ImageError(f"{quote_url(url)} is plain http.", self._url_hint)
         # A slow host may take longer than one call: the reading goes on, and the next call finds it done.
-        return await self._recognize(await self.fetches.run(url, lambda: self._fetch(url)), url)
+        fetched = await self.fetches.run(f"{noun} {url}", lambda: self._fetch(url, noun, prepare))
+        return await self._recognize(fetched, url)
 
     async def _recognize(self, picture: Picture, url: str) -> Picture:
         """Identify a URL by the picture that was first seen there, whatever its host returns now."""
         now = self.now()
         snapshot = await self.ledger.find_url_snapshot(url, since=now - SNAPSHOT_SECONDS)
         if snapshot is not None:
-            picture = replace(picture, sha256=snapshot.sha256, width=snapshot.width, height=snapshot.height)
+            picture = replace(picture, sha256=snapshot.sha256)
+            if snapshot.width and picture.width:  # a video has no size
+                picture = replace(picture, width=snapshot.width, height=snapshot.height)
         await self.ledger.remember_url(
             UrlSnapshot(url=url, sha256=picture.sha256, width=picture.width, height=picture.height, seen_at=now)
         )
         return picture
 
-    async def _fetch(self, url: str) -> Picture:
+    async def _fetch(self, url: str, noun: str, prepare: Prepare) -> Picture:
         try:
             data = await self.studio.fetch_image(url, bytes_max=IMAGE_BYTES_MAX, public_only=self.image_dirs is None)
         except StudioRejectedError as exc:
             raise ImageError(exc.what, self._url_hint) from exc
-        image = await prepare_image(data, "The picture at that URL")
+        image = await prepare(data, f"The {noun} at that URL")
+        is_readable = isinstance(image, Recording) or image.is_readable_as_it_is
         return Picture(
             sha256=image.sha256,
-            url=url if image.is_readable_as_it_is else None,
+            url=url if is_readable else None,
             width=image.width,
             height=image.height,
             image=image,
-            was_url=not image.is_readable_as_it_is,
+            was_url=not is_readable,
+            kind=find_kind(image.media_type),
         )
 
     @property

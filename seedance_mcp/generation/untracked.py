@@ -30,8 +30,8 @@ from seedance_mcp.core.idempotency import generation_keys
 from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.next_steps import Argument, Call, NextStep, RaiseTake, Repeat
 from seedance_mcp.core.records import Job, Payment, UntrackedJob
-from seedance_mcp.core.wire.generation import generation_path, same_body
-from seedance_mcp.core.wire.inputs import JobInput, estimate_cost, is_alike, read_job_input, read_model
+from seedance_mcp.core.wire.generation import same_body
+from seedance_mcp.core.wire.inputs import JobInput, estimate_cost, is_alike, read_job_input, read_route
 from seedance_mcp.core.wire.jobs import JobPage, JobStatus
 from seedance_mcp.core.wire.json import encode_json
 from seedance_mcp.core.wire.responses import PaidRequest
@@ -112,7 +112,7 @@ class UntrackedJobs:
         request = PaidRequest(
             purpose="generation",
             idempotency_key=key,
-            url=self.studio.origin + generation_path(prepared.request.model),
+            url=self.studio.origin + prepared.request.route.path,
             body=encode_json(job.input or {}),
             arguments=prepared.request.arguments(),
         )
@@ -223,7 +223,7 @@ class UntrackedJobs:
         found = read_job_input(job.type, job.input)
         if found is None:
             is_recent = job.created_at > self.now() - WITHOUT_INPUT_SECONDS
-            is_possible = not job.input and read_model(job.type) == prepared.request.model and is_recent
+            is_possible = not job.input and read_route(job.type) == prepared.request.route and is_recent
             return "unknown" if is_possible else "other"
         if not is_alike(found, prepared.request):
             return "other"
@@ -259,6 +259,8 @@ class UntrackedJobs:
                 return "unknown"
             if data == picture.image.data:
                 return "same"
+            if picture.kind != "image":
+                return "other"  # a video or a sound is never written anew
             return "unknown" if await look_alike(data, picture.image.data) else "other"
         except (StudioError, ImageError):
             return "unknown"

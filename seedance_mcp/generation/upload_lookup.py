@@ -7,10 +7,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import anyio
 
 from seedance_mcp.adapters.media.images import Image
+from seedance_mcp.adapters.media.recordings import Recording
 from seedance_mcp.adapters.studio.client import Studio
 from seedance_mcp.core.errors import StudioRejectedError
 from seedance_mcp.core.idempotency import upload_keys
@@ -22,6 +24,8 @@ from seedance_mcp.core.wire.responses import PaidRequest, describe_answer
 from seedance_mcp.generation.source_images import Picture
 from seedance_mcp.payments import policy
 
+SourceFile: TypeAlias = Image | Recording
+"""What can be uploaded."""
 UPLOAD_PRICE_MICRO_USDC = policy.UPLOAD_APPROVAL.max_price_micro_usdc
 """What one image upload costs."""
 OFFERS_SECONDS = 30
@@ -49,7 +53,7 @@ class UploadLookup:
         """Whether the ledger knows a hosted copy; no one is asked."""
         return await self.find_recorded(picture) is not None
 
-    async def find_recorded(self, picture: Picture | Image) -> Upload | None:
+    async def find_recorded(self, picture: Picture | SourceFile) -> Upload | None:
         """Return the copy that the ledger knows, also one that the studio may have lost."""
         return await self.ledger.find_upload(picture.sha256, studio=self.studio.origin, wallet=self.wallet)
 
@@ -76,7 +80,7 @@ class UploadLookup:
         )
         return not (unused or earlier.counts_against_budget(self.now()))
 
-    async def ask_offers(self, image: Image) -> Offers:
+    async def ask_offers(self, image: SourceFile) -> Offers:
         """Ask for the terms of an upload without buying it; they are the same for every picture.
 
         Raises:
@@ -100,7 +104,7 @@ class UploadLookup:
             )
         return read_offers(answer.status, answer.headers, answer.body, url=request.url)
 
-    def build_request(self, image: Image) -> PaidRequest:
+    def build_request(self, image: SourceFile) -> PaidRequest:
         """Return the request that buys the upload of a picture."""
         keys = self.find_keys(image.sha256)
         return PaidRequest(

@@ -13,7 +13,6 @@ from dataclasses import dataclass, replace
 from functools import partial
 from urllib.parse import quote, urlsplit
 
-from seedance_mcp.adapters.media.images import Image
 from seedance_mcp.adapters.studio.client import Studio
 from seedance_mcp.core.concurrency import SingleFlight
 from seedance_mcp.core.errors import (
@@ -32,7 +31,7 @@ from seedance_mcp.core.wire.jobs import UploadTicket, read_upload_ticket
 from seedance_mcp.core.wire.mpp import was_pushed
 from seedance_mcp.core.wire.offers import Offers
 from seedance_mcp.generation.source_images import Picture
-from seedance_mcp.generation.upload_lookup import PURCHASES_MAX, UploadLookup
+from seedance_mcp.generation.upload_lookup import PURCHASES_MAX, SourceFile, UploadLookup
 from seedance_mcp.payments import policy
 from seedance_mcp.payments.executor import PaymentExecutor
 from seedance_mcp.payments.purchase import Purchaser
@@ -122,7 +121,7 @@ class Uploader:
         )
 
     async def _purchase(
-        self, image: Image, keys: tuple[str, ...], agreed: tuple[Recipient, ...] | None
+        self, image: SourceFile, keys: tuple[str, ...], agreed: tuple[Recipient, ...] | None
     ) -> CompletedUpload:
         try:
             return await self.purchaser.purchase_once(
@@ -141,7 +140,7 @@ class Uploader:
         payment = None if payment_id is None else await self.ledger.find_payment(payment_id)
         return payment is not None and payment.caller != self.caller
 
-    async def _deliver(self, image: Image, keys: tuple[str, ...], payment: Payment) -> CompletedUpload | None:
+    async def _deliver(self, image: SourceFile, keys: tuple[str, ...], payment: Payment) -> CompletedUpload | None:
         """Return the hosted picture that a reconciled payment bought; None if its ticket is of no more use."""
         recorded = await self._find_completed(image, keys)
         if recorded is not None:
@@ -155,14 +154,14 @@ class Uploader:
             upload=upload, paid_micro_usdc=payment.amount_micro_usdc, fee_micro_usdc=payment.fee_micro_usdc
         )
 
-    async def _find_completed(self, image: Image, keys: tuple[str, ...]) -> CompletedUpload | None:
+    async def _find_completed(self, image: SourceFile, keys: tuple[str, ...]) -> CompletedUpload | None:
         upload = await self.lookup.find_recorded(image)
         if upload is None:
             return None
         return CompletedUpload(upload=upload, paid_micro_usdc=0, notes=await self._find_notes(keys))
 
     async def _pay(
-        self, image: Image, keys: tuple[str, ...], agreed: tuple[Recipient, ...] | None, superseded: Payment | None
+        self, image: SourceFile, keys: tuple[str, ...], agreed: tuple[Recipient, ...] | None, superseded: Payment | None
     ) -> CompletedUpload:
         """Buy an upload and use it."""
         is_settled = superseded is not None and superseded.state == "settled"
@@ -183,7 +182,7 @@ class Uploader:
             notes=await self._find_notes(keys),
         )
 
-    async def _use(self, payment: Payment, image: Image) -> Upload | None:
+    async def _use(self, payment: Payment, image: SourceFile) -> Upload | None:
         """Finish a paid upload; returns None if its ticket is of no more use.
 
         Raises:
@@ -215,7 +214,7 @@ class Uploader:
                 ),
             )
 
-    async def _finish(self, payment: Payment, image: Image) -> Upload | None:
+    async def _finish(self, payment: Payment, image: SourceFile) -> Upload | None:
         """PUT the bytes to the bought place, confirm, and write it down; None where the ticket is of no more use."""
         if payment.state != "settled" or not payment.answer or await self.ledger.find_upload_of(payment) is not None:
             return None

@@ -12,7 +12,8 @@ from seedance_mcp.generation.request import VIDEO_ARGUMENTS, VideoArgument
 def annotate(argument: VideoArgument) -> Any:
     """Return an argument's type with its words and bounds, as pydantic reads them."""
     info = argument.info
-    field = Field(description=info.description, ge=info.minimum, le=info.maximum, max_length=info.characters_max)
+    longest = info.characters_max if info.items_max is None else info.items_max
+    field = Field(description=info.description, ge=info.minimum, le=info.maximum, max_length=longest)
     checks = [] if info.check is None else [AfterValidator(_skip_none(info.check))]
     return Annotated[(argument.type, field, *checks)]
 

@@ -19,6 +19,7 @@ from seedance_mcp.sandbox.api.contract import GenerateRequest
 from seedance_mcp.sandbox.api.job_shapes import write_result, write_word
 from seedance_mcp.sandbox.api.sign_in import format_time
 from seedance_mcp.sandbox.faults import FaultSwitches
+from seedance_mcp.sandbox.scenes import draw_scene
 from seedance_mcp.sandbox.video import ENCODINGS, RenderedVideo, RenderError, RenderPlan, render_cached
 
 SLOW_FACTOR = 10
@@ -114,7 +115,7 @@ class JobStore:
                 audio=request.audio,
                 encoding=len(self._jobs) % len(ENCODINGS) if self._faults.take("varied_videos") else 0,
             )
-            job.rendering = self._workers.submit(render_cached, pictures, plan, cancelled=self._stopped.is_set)
+            job.rendering = self._workers.submit(_render, request, pictures, plan, self._stopped.is_set)
         self._jobs[job.id] = job
         self._forget_old_videos()
         if len(self._jobs) > JOBS_MAX:
@@ -232,6 +233,15 @@ class JobStore:
             "videoUrl": f"{base}/output.mp4?expires={link.expires_ms}",
             "thumbnailUrl": f"{base}/thumbnail.jpg?expires={link.expires_ms}",
         }
+
+
+def _render(
+    request: GenerateRequest, pictures: list[bytes], plan: RenderPlan, cancelled: Callable[[], bool]
+) -> RenderedVideo:
+    """Render a video from its frames, or from a scene of its references or its prompt."""
+    if request.is_scene and request.body:
+        pictures = [draw_scene(pictures, str(request.body["prompt"]))]
+    return render_cached(pictures, plan, cancelled=cancelled)
 
 
 def format_job_id(job_id: str) -> str | int:

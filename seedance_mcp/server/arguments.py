@@ -17,6 +17,8 @@ from seedance_mcp.server.parameters import JOBS_MAX, WAIT_SECONDS_MAX
 IGNORED = frozenset({"wait_for_previous"})
 """Names that a host adds to every call for itself (Gemini CLI), in exactly this spelling."""
 _CLAMPED = {"wait_seconds": (0, WAIT_SECONDS_MAX), "limit": (1, JOBS_MAX)}
+_NAMES = frozenset({"model", "upscale"})
+"""Arguments with a name that the schema does not list."""
 _SYNONYMS = {"adaptive": "auto"}
 _RATIO = re.compile(r"([0-9]{1,2})\s*[x\u00d7/:]\s*([0-9]{1,2})")
 _AMOUNT = re.compile(r"\$? ?([0-9]{1,9}(?:\.[0-9]{1,6})?)")
@@ -49,7 +51,7 @@ def read_arguments(given: Mapping[str, Any], schema: Mapping[str, Any]) -> Argum
         if name not in known:
             values |= {} if name in IGNORED else {name: value}
         elif name in required or not _is_left_out(name, value):
-            values[name], note = _read_value(name, value, known[name].get("enum", ()))
+            values[name], note = _read_value(name, value, known[name])
             notes += note
     return Arguments(values, tuple(notes))
 
@@ -67,19 +69,29 @@ def _is_blank(value: object) -> bool:
     return isinstance(value, str) and not value.strip()
 
 
-def _read_value(name: str, value: object, choices: Sequence[str]) -> tuple[object, list[str]]:
+def _read_value(name: str, value: object, schema: Mapping[str, Any]) -> tuple[object, list[str]]:
     """Return a value in canonical form, and a note if it was changed to another one."""
+    if name in _NAMES:
+        return (_read_name(value) if isinstance(value, str) else value), []
+    if schema.get("type") == "array" and isinstance(value, str) and not value.lstrip().startswith("["):
+        return [value], []
     if name == "max_price_usd":
         return _read_amount(value), []
     if name in _CLAMPED:
         return _clamp(name, value)
+    choices = schema.get("enum", ())
     return (_read_choice(value, choices) if choices else value), []
+
+
+def _read_name(text: str) -> str:
+    """Return a name in the case and with the hyphens of the studio."""
+    return text.strip().casefold().replace("_", "-")
 
 
 def _read_choice(value: object, choices: Sequence[str]) -> object:
     if not isinstance(value, str):
         return value
-    plain = value.strip().casefold().replace("_", "-")
+    plain = _read_name(value)
     ratio = _RATIO.fullmatch(plain)
     plain = f"{ratio[1]}:{ratio[2]}" if ratio else _SYNONYMS.get(plain, plain)
     return plain if plain in choices else value

@@ -21,6 +21,7 @@ from pydantic import Field
 
 from seedance_mcp.core.texts import quote_text
 from seedance_mcp.core.wire.generation import DURATION_SECONDS_MAX, DURATION_SECONDS_MIN
+from seedance_mcp.core.wire.routes import MODELS
 from seedance_mcp.generation.request import VIDEO_ARGUMENTS
 from seedance_mcp.server.call_context import State
 
@@ -32,6 +33,7 @@ MOTIONS = ("slow push-in", "gentle parallax", "orbit to the right", "handheld dr
 SHOTS = ("2", "3", "4", "6")
 CHOICES: dict[str, tuple[str, ...]] = {
     **{one.name: one.choices for one in VIDEO_ARGUMENTS if one.choices},
+    "model": MODELS,
     "duration": tuple(str(seconds) for seconds in range(DURATION_SECONDS_MIN, DURATION_SECONDS_MAX + 1)),
     "motion": MOTIONS,
     "shots": SHOTS,

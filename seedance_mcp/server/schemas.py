@@ -13,23 +13,21 @@ from seedance_mcp.core.next_steps import NextStep
 
 Schema = dict[str, Any]
 
-BIG = 2**31
-"""Bounds above this are omitted: they do not help a caller."""
-_TOLD = ("type", "description", "enum", "default")
-_BOUNDS = ("minimum", "maximum")
+_TOLD = ("type", "items", "description", "enum", "default")
 
 
 def compact_arguments(schema: Schema) -> Schema:
     """Return the schema of a tool's arguments: closed, with optional ones not required.
 
+    Bounds are in the descriptions alone, because some hosts drop them here.
     An optional argument without a default may also be null: a host that converts schemas to its model's strict mode
     makes every argument required, and a model that must invent a seed would be refused.
     """
     properties: dict[str, Schema] = {}
     for name, part in cast("dict[str, Schema]", schema.get("properties", {})).items():
         whole = _merge(part, schema.get("$defs", {}))
-        kept = {key: whole[key] for key in _TOLD if whole.get(key) not in (None, "")}
-        kept |= {key: whole[key] for key in _BOUNDS if 1 < abs(whole.get(key, 0)) < BIG}
+        kept = {key: whole[key] for key in _TOLD if whole.get(key)}  # false and an empty list need no words
+        kept.pop("items", None)
         if "items" in whole and not _may_be_null(part):  # an optional list is described where it is required
             kept["items"] = _describe_item(whole["items"], schema.get("$defs", {}))
         properties[name] = _allow_null(kept) if _may_be_null(part) else kept

@@ -33,11 +33,11 @@ from seedance_mcp.core.errors import (
     StudioUnreachableError,
 )
 from seedance_mcp.core.limits import Limits, PinnedTerms
-from seedance_mcp.core.wire.generation import read_route_contract
 from seedance_mcp.core.wire.jobs import JobStatus, UploadTicket, read_submitted_job, read_upload_ticket
 from seedance_mcp.core.wire.json import JSON_BYTES_MAX, encode_base64_json, encode_json
 from seedance_mcp.core.wire.offers import Credential, read_offers
 from seedance_mcp.core.wire.responses import PaidRequest, Purpose, Response
+from seedance_mcp.core.wire.routes import Route, read_route_contract
 from seedance_mcp.core.wire.x402 import Authorization, build_payment
 from seedance_mcp.payments.policy import choose_offer
 from tests.bombs import build_gzip_bomb
@@ -139,7 +139,7 @@ async def test_video_is_paid_polled_and_downloaded(
     caplog.set_level(logging.DEBUG)
     sandbox = make_sandbox(contract=dialect)
     async with open_studio(sandbox.url, wallet) as studio:
-        contract = read_route_contract(await studio.fetch_openapi(), "seedance-fast")
+        contract = read_route_contract(await studio.fetch_openapi(), Route("seedance-fast"))
         assert contract.dialect == dialect
         url = await upload(studio, wallet, make_picture().read_bytes())
         assert await studio.is_hosted(url)

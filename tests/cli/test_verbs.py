@@ -136,7 +136,7 @@ BAD_ROWS = {
     "bars.csv": ("image|prompt\na.png|x\n", "line 1: the columns are separated by bars."),
     "number.csv": ("image,prompt,duration\na.png,x,soon\n", "number.csv line 2: duration «soon»"),
     "range.csv": ("image,prompt,duration\na.png,x,99\n", "range.csv line 2: duration «99»"),
-    "missing.csv": ("prompt\nx\n", "missing.csv line 2: image is missing."),
+    "missing.csv": ("prompt\nx\n", "missing.csv line 2: No image was named."),
     "gone.csv": ("image,prompt\na.png,x\ngone.png,x\n", "gone.csv line 3: There is no file"),
     "alone.csv": ("image,prompt\ngone.png,x\n", "alone.csv line 2: There is no file"),
     "empty.csv": ("", "has no rows"),

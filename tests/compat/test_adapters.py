@@ -83,7 +83,7 @@ async def test_optional_argument_may_be_null_in_schema_and_call(
 
 def check_schemas(plain: Mapping[str, Any], strict: Mapping[str, Any]) -> None:
     """Check that schemas arrive unchanged, and that strict mode requires all arguments but no invented values."""
-    assert plain["animate_image"]["properties"]["duration"]["minimum"] == 4
+    assert plain["animate_image"]["properties"]["duration"]["default"] == 4
     assert strict.keys() == TOOLS
     for name in TOOLS:
         schema = strict[name]

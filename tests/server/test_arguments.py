@@ -23,7 +23,7 @@ def read(**given: Any) -> dict[str, Any]:
 CANONICAL: dict[str, Any] = {
     "last_image": "/b.png", "model": "seedance", "duration": 6, "resolution": "720p", "aspect_ratio": "16:9",
     "camera_fixed": True, "generate_audio": False, "seed": 0, "take": 2, "accept_risk": True, "max_price_usd": "0.50",
-    "wait_seconds": 45,
+    "wait_seconds": 45, "references": ["/c.png"], "text_only": True, "upscale": "4k",
 }  # fmt: skip
 
 
@@ -46,16 +46,17 @@ def test_empty_text_means_left_out(name: str) -> None:
 
 @pytest.mark.parametrize("value", [None, "", " "])
 def test_required_argument_is_never_left_out(value: object) -> None:
-    assert read_arguments({"image": value, "prompt": value}, SCHEMAS["animate_image"]).values.keys() == {
-        "image",
-        "prompt",
-    }
+    read = read_arguments({"image": value, "prompt": value}, SCHEMAS["animate_image"])
+    assert read.values.keys() == {"prompt"}
 
 
 SPELLINGS: list[tuple[str, object, object]] = [
     ("model", "Seedance-Fast", "seedance-fast"),
     ("model", "SEEDANCE", "seedance"),
     ("model", "seedance_fast", "seedance-fast"),
+    ("upscale", "4K", "4k"),
+    ("references", "/c.png", ["/c.png"]),
+    ("references", '["/c.png"]', '["/c.png"]'),  # the SDK reads JSON
     ("resolution", "720P", "720p"),
     ("resolution", " 1080P ", "1080p"),
     ("aspect_ratio", "16x9", "16:9"),

@@ -70,7 +70,7 @@ async def test_quote_takes_the_arguments_of_a_purchase() -> None:
         tools = {tool.name: tool for tool in (await client.list_tools()).tools}
     animate, quote = tools["animate_image"].input_schema, tools["quote_price"].input_schema
     assert {*animate["properties"], "shots"} == quote["properties"].keys()
-    assert animate["required"] == ["image", "prompt"]
+    assert animate["required"] == ["prompt"]
 
 
 WRONG: dict[str, tuple[str, dict[str, object], str]] = {

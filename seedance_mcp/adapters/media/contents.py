@@ -48,6 +48,28 @@ def name_contents(data: bytes) -> str | None:
     return "a text" if _is_text(head) else None
 
 
+def find_recording(data: bytes) -> str | None:
+    """Return the media type of bytes that begin like a video or a sound, or None for anything else."""
+    head = data[:HEAD_BYTES]
+    if head[4:8] == b"ftyp":
+        if head[8:12] in (b"M4A ", b"M4B "):
+            return "audio/mp4"
+        return None if "picture" in _BRANDS.get(head[8:12], "") or head[8:12] == b"crx " else "video/mp4"
+    if head.startswith(b"\x1aE\xdf\xa3"):
+        return "video/webm"
+    if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
+        return "audio/wav"
+    return "audio/mpeg" if head.startswith(b"ID3") or _is_mp3_frame(head) else None
+
+
+def _is_mp3_frame(head: bytes) -> bool:
+    """Return True for the header of an MPEG audio frame of layer III."""
+    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
+        return False
+    version, layer, rate, frequency = head[1] >> 3 & 3, head[1] >> 1 & 3, head[2] >> 4, head[2] >> 2 & 3
+    return version != 1 and layer == 1 and rate not in (0, 15) and frequency != 3
+
+
 def is_heif(data: bytes) -> bool:
     """Return True for bytes that only the HEIF decoder reads."""
     return data[4:8] == b"ftyp" and data[8:12] in (b"heic", b"heix", b"hevc", b"heim", b"heis", b"mif1", b"msf1")

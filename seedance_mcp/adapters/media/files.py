@@ -29,22 +29,30 @@ _OPENING = os.O_RDONLY | sum(
 
 
 async def read_image(path: str, image_dirs: tuple[Path, ...]) -> Image:
-    """Read and decode a local picture.
+    """Read and decode a local picture; see `read_file`.
+
+    Raises:
+        ImageError: Missing, not a file, not allowed, too large, or not a picture.
+    """
+    return await prepare_image(*await read_file(path, image_dirs))
+
+
+async def read_file(path: str, image_dirs: tuple[Path, ...]) -> tuple[bytes, str]:
+    """Read a local file, and return its bytes and what an error calls it.
 
     Args:
         path: A path or a `file://` URL.
         image_dirs: Resolved folders that must contain it; empty allows all except hidden and system folders.
 
     Raises:
-        ImageError: Missing, not a file, not allowed, too large, or not a picture.
+        ImageError: Missing, not a file, or not allowed.
     """
-    data, name = await anyio.to_thread.run_sync(
+    return await anyio.to_thread.run_sync(
         _read_file,
         path,
         image_dirs,
         abandon_on_cancel=True,  # a mounted file system may never answer
     )
-    return await prepare_image(data, name)
 
 
 def _read_file(text: str, image_dirs: tuple[Path, ...]) -> tuple[bytes, str]:

@@ -76,11 +76,12 @@ async def _open_studio(settings: Settings) -> AsyncGenerator[Studio, None]:
 async def _check_studio(studio: Studio, settings: Settings) -> list[Finding]:
     """Reachable, which dialect, and whether our request would be understood: asked unpaid, so it costs nothing."""
     from seedance_mcp.core.wire.generation import NormalisedRequest
+    from seedance_mcp.core.wire.routes import Route
     from seedance_mcp.generation.pricing import PLACEHOLDER_URL, Pricing
 
     pricing = Pricing(studio=studio, wallet="0x" + "0" * 40, now=time.time)
     try:
-        contract = await pricing.route_contract("seedance-fast")
+        contract = await pricing.route_contract(Route("seedance-fast"))
     except SeedanceError as exc:
         return [build_problem("studio", exc)]
     if pricing.unreadable is not None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from seedance_mcp.core.wire.generation import CEILING_MICRO_USDC_DEFAULT, RouteContract
 from seedance_mcp.core.wire.json import Json, find_list, find_object
+from seedance_mcp.core.wire.routes import CEILING_MICRO_USDC_DEFAULT, RouteContract
 
 ASSUMED = RouteContract(
     dialect="current", ceiling_micro_usdc=CEILING_MICRO_USDC_DEFAULT, fields=frozenset(), choices={}

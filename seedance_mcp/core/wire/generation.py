@@ -10,49 +10,47 @@ a note if it only states the studio's fixed behaviour.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal, cast, get_args
 
-from seedance_mcp.core.errors import RequestError, StudioProtocolError
+from seedance_mcp.core.errors import RequestError
 from seedance_mcp.core.idempotency import normalise
-from seedance_mcp.core.money import MicroUSDC, format_usdc, parse_usdc
 from seedance_mcp.core.next_steps import Argument, NextStep, RaiseTake
 from seedance_mcp.core.texts import quote_text
-from seedance_mcp.core.wire.json import Json, encode_json, find_list, find_object, find_text, parse_json_object
+from seedance_mcp.core.wire.json import Json, encode_json, parse_json_object
+from seedance_mcp.core.wire.routes import AUDIO_NAMES, Dialect, Route, RouteContract
 
-Model = Literal["seedance-fast", "seedance"]
 Resolution = Literal["480p", "720p", "1080p"]
 AspectRatio = Literal["16:9", "9:16", "4:3", "3:4", "1:1", "21:9"]
-Dialect = Literal["classic", "current"]
+Upscale = Literal["4k"]
+MediaKind = Literal["image", "video", "audio"]
 
-MODELS: tuple[Model, ...] = get_args(Model)
 RESOLUTIONS: tuple[Resolution, ...] = get_args(Resolution)
 ASPECT_RATIOS: tuple[AspectRatio, ...] = get_args(AspectRatio)
 PROMPT_CHARACTERS_MAX = 4000
 DURATION_SECONDS_MIN, DURATION_SECONDS_MAX = 4, 15
+REFERENCES_MAX, SOUNDS_MAX = 12, 3
+"""Most pictures and videos, and most sounds, of one request. Source: contract section 2."""
 SEED_MAX = 2**53 - 1
 """The largest integer that every JSON reader reads exactly, and the studio's own bound."""
 
-CEILING_MICRO_USDC_DEFAULT = MicroUSDC(20_000_000)
-"""Price that a route quotes for an invalid body, if its OpenAPI document does not declare one."""
+_MENTION = re.compile(r"@(image|video|audio)([0-9]{1,4})\b", re.IGNORECASE)
+"""How a prompt names a reference: its kind, and its number among those of its kind, from 1."""
 
-PRICE_MICRO_USDC_PER_SECOND: dict[tuple[Dialect, Model, Resolution], int] = {
-    ("classic", "seedance", "480p"): 82_500,
-    ("classic", "seedance", "720p"): 82_500,
-    ("classic", "seedance", "1080p"): 82_500,
-    ("classic", "seedance-fast", "480p"): 10_000,
-    ("classic", "seedance-fast", "720p"): 10_000,
-    ("classic", "seedance-fast", "1080p"): 10_000,
-    ("current", "seedance", "480p"): 90_000,
-    ("current", "seedance", "720p"): 240_000,
-    ("current", "seedance", "1080p"): 540_000,
-    ("current", "seedance-fast", "480p"): 80_000,
-    ("current", "seedance-fast", "720p"): 168_000,
-}
-"""Known prices, for a plausibility check and an estimate. The price itself is that of the 402."""
 
-FAR_ABOVE_PERCENT = 150
-"""A quote above this percentage of the table's price needs the caller's explicit approval."""
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A file that a prompt may name.
+
+    Attributes:
+        kind: What it is.
+        sha256: Of its bytes.
+    """
+
+    kind: MediaKind
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -60,15 +58,18 @@ class NormalisedRequest:
     """A video request, in our one vocabulary.
 
     Attributes:
-        image: SHA-256 of the first frame's bytes.
+        image: SHA-256 of the first frame's bytes; None for a video from references or from text alone.
         last_image: The same for the last frame, or None.
         seed: Reproduces a take, if the dialect has seeds.
         take: A number that makes an otherwise identical request another purchase.
+        references: Files that the prompt may name, sounds last.
+        text_only: True for a video from text alone.
+        upscale: What the finished video is enlarged to, or None.
     """
 
-    model: Model
+    model: str
     prompt: str
-    image: str
+    image: str | None
     last_image: str | None
     duration_seconds: int
     resolution: Resolution
@@ -77,6 +78,19 @@ class NormalisedRequest:
     generate_audio: bool | None
     seed: int | None
     take: int
+    references: tuple[Reference, ...] = ()
+    text_only: bool = False
+    upscale: Upscale | None = None
+
+    @property
+    def route(self) -> Route:
+        """Return the studio's route that makes the video."""
+        return Route(self.model, "t2v" if self.text_only else "i2v")
+
+    @property
+    def references_sha256(self) -> list[str]:
+        """Return the hashes of the references, in order."""
+        return [one.sha256 for one in self.references]
 
     def arguments(self) -> dict[str, object]:
         """Return the arguments under the tools' names, for people to read and for idempotency keys."""
@@ -92,29 +106,10 @@ class NormalisedRequest:
             "generate_audio": self.generate_audio,
             "seed": self.seed,
             "take": self.take,
+            "references": self.references_sha256,
+            "text_only": self.text_only,
+            "upscale": self.upscale,
         }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RouteContract:
-    """The OpenAPI declaration of one generation route.
-
-    Attributes:
-        dialect: The dialect of its body.
-        ceiling_micro_usdc: The highest price of the route, which it also quotes for an invalid body.
-        fields: Names of the request's properties.
-        choices: For each property with an enumeration, its values.
-    """
-
-    dialect: Dialect
-    ceiling_micro_usdc: MicroUSDC
-    fields: frozenset[str]
-    choices: dict[str, tuple[str, ...]]
-
-    @property
-    def carries_audio(self) -> bool:
-        """Return True if the route has a switch for audio."""
-        return _NAMES[self.dialect]["generate_audio"] in self.fields
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -123,65 +118,6 @@ class GenerationBody:
 
     data: bytes
     notes: tuple[str, ...]
-
-
-def generation_path(model: Model) -> str:
-    """Return the route of a model. Source: contract section 1."""
-    return f"/api/generate/{model}/i2v"
-
-
-def read_route_contract(openapi: bytes, model: Model) -> RouteContract:
-    """Read the contract of a studio's route.
-
-    Args:
-        openapi: The body of `GET /openapi.json`.
-        model: The model of the route.
-
-    Raises:
-        StudioProtocolError: Not an OpenAPI document, no such route, or neither dialect.
-    """
-    document = parse_json_object(openapi, "The studio's openapi.json")
-    operation = find_object(find_object(find_object(document, "paths"), generation_path(model)), "post")
-    media = find_object(find_object(operation, "requestBody"), "content")
-    schema = _resolve(document, find_object(find_object(media, "application/json"), "schema"))
-    properties = find_object(schema, "properties")
-    if "urls" in properties:
-        dialect: Dialect = "current"
-    elif "image" in properties:
-        dialect = "classic"
-    else:
-        raise StudioProtocolError(
-            f"The studio's openapi.json declares no image-to-video request for {model} that this version can write."
-        )
-    choices: dict[str, tuple[str, ...]] = {}
-    for name in properties:
-        values = find_list(_resolve(document, find_object(properties, name)), "enum")
-        if values:
-            choices[name] = tuple(value for value in values if isinstance(value, str))
-    price = find_object(find_object(operation, "x-payment-info"), "price")
-    return RouteContract(
-        dialect=dialect,
-        ceiling_micro_usdc=_read_ceiling(price.get("max")),
-        fields=frozenset(properties),
-        choices=choices,
-    )
-
-
-def _resolve(document: Json, schema: Json) -> Json:
-    """Follow one `$ref` into the same document's components."""
-    reference = find_text(schema, "$ref")
-    if reference is None or not reference.startswith("#/components/schemas/"):
-        return schema
-    name = reference.removeprefix("#/components/schemas/")
-    return find_object(find_object(find_object(document, "components"), "schemas"), name)
-
-
-def _read_ceiling(price: object) -> MicroUSDC:
-    """Return the advertised maximum: a decimal string on every capture; a number of dollars is accepted too."""
-    try:
-        return parse_usdc(str(price))
-    except ValueError:
-        return CEILING_MICRO_USDC_DEFAULT
 
 
 def check_request(request: NormalisedRequest) -> None:
@@ -198,6 +134,32 @@ def check_request(request: NormalisedRequest) -> None:
         )
     if request.seed is not None and abs(request.seed) > SEED_MAX:
         raise RequestError(f"seed is beyond {SEED_MAX}, the largest that the studio takes.", "Choose a smaller one.")
+    if request.references:
+        _check_references(request)
+
+
+def _check_references(request: NormalisedRequest) -> None:
+    """Check the number of references, and that the prompt names none that is not there.
+
+    Raises:
+        RequestError: There are too many, only sounds, or not the one that the prompt names.
+    """
+    counts = {kind: sum(one.kind == kind for one in request.references) for kind in get_args(MediaKind)}
+    shown = len(request.references) - counts["audio"]
+    if shown > REFERENCES_MAX or counts["audio"] > SOUNDS_MAX:
+        raise RequestError(
+            f"references has {shown} pictures and videos and {counts['audio']} sounds; "
+            f"{REFERENCES_MAX} and {SOUNDS_MAX} are allowed.",
+            "Leave some of them out.",
+        )
+    if not shown:
+        raise RequestError("references has only sounds.", "Add a picture or a video.")
+    for kind, number in _MENTION.findall(request.prompt):
+        if not 1 <= int(number) <= counts[kind.lower()]:
+            raise RequestError(
+                f"The prompt names @{kind}{number}; references of that kind: {counts[kind.lower()]}.",
+                NextStep("Number each kind from 1, in the order of {0}. Correct the prompt.", Argument("references")),
+            )
 
 
 def check_prompt(text: str) -> None:
@@ -221,16 +183,13 @@ def check_prompt(text: str) -> None:
         )
 
 
-def encode_generation(
-    request: NormalisedRequest, contract: RouteContract, *, image_url: str, last_image_url: str | None
-) -> GenerationBody:
+def encode_generation(request: NormalisedRequest, contract: RouteContract, urls: Sequence[str]) -> GenerationBody:
     """Write the request in the studio's dialect.
 
     Args:
         request: The video request.
         contract: The contract of the studio's route.
-        image_url: Public URL of the first frame.
-        last_image_url: Public URL of the last frame, or None.
+        urls: Public URLs of the first and last frame, or of the references, in the request's order.
 
     Raises:
         RequestError: The dialect or the model does not support an argument.
@@ -241,9 +200,8 @@ def encode_generation(
     normal = normalise(request.arguments(), contract.dialect, carries_audio=contract.carries_audio)
     body: dict[str, object] = {}
     if contract.dialect == "classic":
-        body["image"] = image_url
-        if last_image_url is not None:
-            body["last_image"] = last_image_url
+        _refuse_in_classic(request)
+        body |= dict(zip(("image", "last_image"), urls, strict=False))
     body["prompt"] = normal["prompt"]
     values = {
         "duration": str(request.duration_seconds),
@@ -254,8 +212,7 @@ def encode_generation(
         if argument in values:
             body[name] = _choose(contract, name, values[argument], argument, request.model)
     if contract.dialect == "current":
-        urls = [image_url] if last_image_url is None else [image_url, last_image_url]
-        body |= {"mode": "keyframe", "urls": urls, "urlMediaTypes": ["image"] * len(urls)}
+        body |= _encode_media(request, contract, urls) | _encode_upscale(request, contract)
     notes: list[str] = []
     for argument, asked in (
         ("camera_fixed", request.camera_fixed),
@@ -271,6 +228,66 @@ def encode_generation(
     return GenerationBody(data=encode_json(body), notes=tuple(notes))
 
 
+def _refuse_in_classic(request: NormalisedRequest) -> None:
+    """Refuse what only the current dialect has.
+
+    Raises:
+        RequestError: The request has it.
+    """
+    for argument, asked, what in (
+        ("references", request.references, "reference mode"),
+        ("text_only", request.text_only, "text to video"),
+        ("upscale", request.upscale, "4K"),
+    ):
+        if asked:
+            raise RequestError(
+                f"This studio speaks the classic dialect, which has no {what}.",
+                NextStep("Leave {0} out.", Argument(argument)),
+            )
+
+
+def _encode_media(request: NormalisedRequest, contract: RouteContract, urls: Sequence[str]) -> dict[str, object]:
+    """Return the part of a body of the current dialect that names its pictures, videos and sounds.
+
+    Raises:
+        RequestError: The route has no references, or no sounds.
+    """
+    if request.text_only:
+        return {}
+    if not request.references:
+        return {"mode": "keyframe", "urls": list(urls), "urlMediaTypes": ["image"] * len(urls)}
+    kinds = [one.kind for one in request.references]
+    if "reference" not in contract.choices.get("mode", ("reference",)):
+        raise _unavailable_error("references", request.model)
+    if "audio" in kinds and "audioUrls" not in contract.fields:
+        raise _unavailable_error("sounds in references", request.model)
+    shown = [(kind, url) for kind, url in zip(kinds, urls, strict=True) if kind != "audio"]
+    sounds = [url for kind, url in zip(kinds, urls, strict=True) if kind == "audio"]
+    media: dict[str, object] = {
+        "mode": "reference",
+        "urls": [url for _, url in shown],
+        "urlMediaTypes": [kind for kind, _ in shown],
+    }
+    return media | ({"audioUrls": sounds} if sounds else {})
+
+
+def _encode_upscale(request: NormalisedRequest, contract: RouteContract) -> dict[str, object]:
+    """Return the part of a body of the current dialect that enlarges the video.
+
+    Raises:
+        RequestError: The route cannot.
+    """
+    if request.upscale is None:
+        return {}
+    if "upscaleResolution" not in contract.fields:
+        raise _unavailable_error("upscale", request.model)
+    return {"upscaleResolution": _choose(contract, "upscaleResolution", request.upscale, "upscale", request.model)}
+
+
+def _unavailable_error(what: str, model: str) -> RequestError:
+    return RequestError(f"This studio has no {what} for {model}.", "Leave it out, or choose another model.")
+
+
 _NAMES: dict[Dialect, dict[str, str]] = {
     "classic": {
         name: name for name in ("duration", "resolution", "aspect_ratio", "camera_fixed", "generate_audio", "seed")
@@ -280,14 +297,14 @@ _NAMES: dict[Dialect, dict[str, str]] = {
         "aspect_ratio": "aspectRatio",
         "resolution": "outputResolution",
         "camera_fixed": "cameraFixed",
-        "generate_audio": "generateAudio",
+        "generate_audio": AUDIO_NAMES["current"],
         "seed": "seed",
     },
 }
 """Names of the arguments in a body, by dialect."""
 
 
-def _choose(contract: RouteContract, name: str, value: str, argument: str, model: Model) -> str:
+def _choose(contract: RouteContract, name: str, value: str, argument: str, model: str) -> str:
     choices = contract.choices.get(name, ())
     if choices and value not in choices:
         raise RequestError(
@@ -321,32 +338,6 @@ def _note_or_refuse(argument: str, requested: object) -> list[str]:
     if requested is False:
         return ["Videos of this studio always have native audio; switching it off has no effect."]
     return ["Videos of this studio always have native audio; asking for it changes nothing."]
-
-
-def estimate_price(dialect: Dialect, request: NormalisedRequest) -> MicroUSDC | None:
-    """Return the table's price of a request, or None if it has none."""
-    rate = PRICE_MICRO_USDC_PER_SECOND.get((dialect, request.model, request.resolution))
-    return None if rate is None else MicroUSDC(rate * request.duration_seconds)
-
-
-def is_ceiling(amount_micro_usdc: int, contract: RouteContract, estimate: MicroUSDC | None) -> bool:
-    """Return True if a quote is the route's ceiling, which means that our body is invalid and is never a price.
-
-    The longest classic video costs as much as the ceiling. So a quote that equals the price table's price is a price.
-
-    Source: contract section 4, "The 20-dollar trap".
-    """
-    ceilings = {contract.ceiling_micro_usdc, CEILING_MICRO_USDC_DEFAULT}
-    return amount_micro_usdc in ceilings and amount_micro_usdc != estimate
-
-
-def warn_far_above(amount_micro_usdc: int, estimate: MicroUSDC | None) -> str | None:
-    """Return a warning if a quote is far above the price table's price, otherwise None."""
-    if estimate is None or amount_micro_usdc * 100 <= estimate * FAR_ABOVE_PERCENT:
-        return None
-    return (
-        f"The studio asks ${format_usdc(amount_micro_usdc)}; such a video was known to cost ${format_usdc(estimate)}."
-    )
 
 
 def same_body(sent: bytes, seen: object) -> bool:

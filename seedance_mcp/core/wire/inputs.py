@@ -6,12 +6,14 @@ It serves to find earlier purchases that are not in the ledger. It is never a pr
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import cast
+from typing import Literal
 
-from seedance_mcp.core.wire.generation import MODELS, PRICE_MICRO_USDC_PER_SECOND, Dialect, Model, NormalisedRequest
+from seedance_mcp.core.wire.generation import NormalisedRequest
 from seedance_mcp.core.wire.json import Json, find_list, find_text
+from seedance_mcp.core.wire.prices import PRICE_MICRO_USDC_PER_SECOND, UPSCALE_FACTORS
+from seedance_mcp.core.wire.routes import Dialect, Route, check_model
 
-_KIND = "-i2v"
+Mode = Literal["keyframe", "reference", "text"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,11 +25,14 @@ class JobInput:
         duration: Seconds, as the text that it is on the wire.
         camera_fixed: False if omitted.
         generate_audio: False if omitted; None in the current dialect, whose videos always have audio.
-        image_urls: The URLs of the first frame and, if given, of the last frame.
+        mode: What the video is made from.
+        image_urls: The URLs of the first frame and, if given, of the last frame; or of the references, sounds last.
+        sounds: How many of these are sounds.
+        upscale: What the video is enlarged to; empty if it is not.
     """
 
     dialect: Dialect
-    model: Model | None
+    model: str | None
     prompt: str
     duration: str
     resolution: str
@@ -35,17 +40,26 @@ class JobInput:
     camera_fixed: bool
     generate_audio: bool | None
     seed: object
+    mode: Mode
     image_urls: tuple[str, ...]
+    sounds: int
+    upscale: str
 
 
-def read_model(kind: str | None) -> Model | None:
-    """Return the model of a job's `type`, such as `seedance-fast-i2v`. Source: contract section 3."""
-    name = (kind or "").removesuffix(_KIND)
-    return next((model for model in MODELS if model == name), None)
+def read_route(kind: str | None) -> Route | None:
+    """Return the route of a job's `type`, such as `seedance-fast-i2v`. Source: contract section 3."""
+    model, _, task = (kind or "").rpartition("-")
+    if task not in ("i2v", "t2v"):
+        return None
+    try:
+        check_model(model)
+    except ValueError:
+        return None
+    return Route(model, "i2v" if task == "i2v" else "t2v")
 
 
 def read_job_input(kind: str | None, document: Json | None) -> JobInput | None:
-    """Read a job's `input`; return None if it is missing or not a known image-to-video request.
+    """Read a job's `input`; return None if it is missing or not a known request for a video.
 
     Args:
         kind: The job's `type`.
@@ -53,15 +67,20 @@ def read_job_input(kind: str | None, document: Json | None) -> JobInput | None:
     """
     if not document or not isinstance(document.get("prompt"), str):
         return None
-    dialect: Dialect = "current" if "urls" in document else "classic"
-    found = find_list(document, "urls") if dialect == "current" else [document.get("image"), document.get("last_image")]
-    urls = [url for url in found if url is not None]
-    if not urls or not all(isinstance(url, str) for url in urls):
+    route = read_route(kind)
+    is_bare = not kind and not {"urls", "image"} & set(document)
+    is_text = is_bare or (route is not None and route.task == "t2v")
+    current = "urls" in document or is_text
+    found = find_list(document, "urls") if current else [document.get("image"), document.get("last_image")]
+    sounds = find_list(document, "audioUrls") if current else ()
+    urls: list[object] = [url for url in [*found, *sounds] if url is not None]
+    texts = tuple(url for url in urls if isinstance(url, str))
+    if len(texts) < len(urls) or bool(texts) == is_text:
         return None
-    current = dialect == "current"
+    is_reference = current and document.get("mode") == "reference"
     return JobInput(
-        dialect=dialect,
-        model=read_model(kind),
+        dialect="current" if current else "classic",
+        model=None if route is None else route.model,
         prompt=str(document["prompt"]).strip(),
         duration=str(document.get("duration")),
         resolution=find_text(document, "outputResolution" if current else "resolution") or "",
@@ -69,13 +88,17 @@ def read_job_input(kind: str | None, document: Json | None) -> JobInput | None:
         camera_fixed=document.get("cameraFixed" if current else "camera_fixed") is True,
         generate_audio=None if current else document.get("generate_audio") is True,
         seed=document.get("seed"),
-        image_urls=tuple(cast("list[str]", urls)),
+        mode="text" if is_text else "reference" if is_reference else "keyframe",
+        image_urls=texts,
+        sounds=len(sounds),
+        upscale=find_text(document, "upscaleResolution") or "" if current else "",
     )
 
 
 def is_alike(found: JobInput, request: NormalisedRequest) -> bool:
     """Return True if a job was made from this request, apart from pictures and take."""
-    pictures = 1 if request.last_image is None else 2
+    frames = len([one for one in (request.image, request.last_image) if one is not None])
+    mode: Mode = "text" if request.text_only else "reference" if request.references else "keyframe"
     return (
         found.model in (None, request.model)
         and found.prompt == request.prompt.strip()
@@ -85,7 +108,10 @@ def is_alike(found: JobInput, request: NormalisedRequest) -> bool:
         and found.camera_fixed == bool(request.camera_fixed)
         and found.generate_audio in (None, bool(request.generate_audio))
         and found.seed == request.seed
-        and len(found.image_urls) == pictures
+        and found.mode == mode
+        and len(found.image_urls) == frames + len(request.references)
+        and found.sounds == sum(one.kind == "audio" for one in request.references)
+        and found.upscale == (request.upscale or "")
     )
 
 
@@ -95,4 +121,5 @@ def estimate_cost(found: JobInput | None) -> int:
         return 0
     rates = {key: rate for key, rate in PRICE_MICRO_USDC_PER_SECOND.items() if key[:2] == (found.dialect, found.model)}
     rate = next((rate for key, rate in rates.items() if key[2] == found.resolution), 0)
-    return rate * min(int(found.duration[:3]), 60)
+    factor = UPSCALE_FACTORS["4k" if found.upscale else None]
+    return rate * factor * min(int(found.duration[:3]), 60)

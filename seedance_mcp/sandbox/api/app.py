@@ -191,7 +191,9 @@ async def confirm_upload(studio: SandboxState, request: Request) -> Response:
 def _sell(route: GenerateRoute) -> Endpoint:
     async def generate(studio: SandboxState, request: Request) -> Response:
         """Sell one generation."""
-        spoken = next(one for one in studio.find_routes() if one.path == route.path)
+        spoken = next((one for one in studio.find_routes() if one.path == route.path), None)
+        if spoken is None:  # the other dialect has no such route
+            return await _answer_unknown_route(request, LookupError())
         return await _generate(studio, request, spoken)
 
     return generate
@@ -213,12 +215,12 @@ async def _generate(studio: SandboxState, request: Request, route: GenerateRoute
         wanted = _read_early(route, raw)
         if wanted is None:
             return studio.paywall.challenge(resource, route.ceiling_micro_usdc)
-        await studio.media.read(wanted.image_urls, origin)
+        await studio.media.read(wanted, origin)
         return studio.paywall.challenge(resource, wanted.price_micro_usdc)
     wanted = route.read_request(raw)
 
     async def serve(payer: str) -> dict[str, Any]:
-        pictures = await studio.media.read(wanted.image_urls, origin)
+        pictures = await studio.media.read(wanted, origin)
         if studio.faults.take("no_job"):
             return {"success": True}
         job = studio.jobs.start(wanted, pictures, owner=payer, kind=route.kind, path=route.path)

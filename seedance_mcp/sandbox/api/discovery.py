@@ -32,7 +32,8 @@ _BODIES: dict[Contract, str] = {
     ),
     "current": (
         '{prompt, duration: "4".."15", aspectRatio, outputResolution, mode: "keyframe", '
-        'urls: [first(, last)], urlMediaTypes: ["image"(, "image")]}'
+        'urls: [first(, last)], urlMediaTypes: ["image"(, "image")], upscaleResolution?: "4k"}; or mode: "reference" '
+        "with 1 to 12 urls of images and videos that the prompt names (@image1), and at most 3 audioUrls"
     ),
 }
 
@@ -50,6 +51,8 @@ def build_guidance(contract: Contract, origin: str) -> str:
         f"GET {origin}/api/jobs/{{jobId}} (signed in, free) until status is complete or failed. "
         "Result URLs expire; download at once.",
     ]
+    if contract == "current":
+        steps.append("Text to video: the same without mode, urls, urlMediaTypes and audioUrls, POST to .../t2v.")
     numbered = "\n".join(f"{number}. {step}" for number, step in enumerate(steps, start=1))
     return f"""# StableStudio (sandbox)
 
@@ -87,7 +90,7 @@ def build_openapi(
     }
     for route in routes:
         dynamic = paid({"mode": "dynamic", "min": route.min_usd, "max": route.max_usd})
-        name = f"generate_{route.model}_i2v"
+        name = f"generate_{route.model}_{route.task}"
         paths[route.path] = {"post": _build_operation(name, route.title, "Generate", body=route.schema, **dynamic)}
     paths["/api/jobs/{jobId}"] = {
         "get": _build_operation("job_status", "Job status", "Jobs", **_SIWX),

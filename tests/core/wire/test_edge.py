@@ -8,8 +8,8 @@ from hypothesis import strategies as st
 
 from seedance_mcp.core.wire.contracts import ASSUMED, read_contract, write_contract
 from seedance_mcp.core.wire.edge import BOT_CHECK, WEB_PAGE, find_edge_answer
-from seedance_mcp.core.wire.generation import read_route_contract
 from seedance_mcp.core.wire.responses import Response, Unclear, describe_answer, read_outcome
+from seedance_mcp.core.wire.routes import Route, read_route_contract
 from tests.challenges import CAPTURES
 from tests.core.wire.hostile import BODIES, VALUES
 
@@ -50,7 +50,7 @@ def test_reads_any_answer_without_raising(status: int, headers: list[tuple[str, 
 
 @pytest.mark.parametrize("name", ["openapi_classic", "openapi_current"])
 def test_contract_survives_the_ledger_unchanged(name: str) -> None:
-    contract = read_route_contract(json.dumps(CAPTURES[name]).encode(), "seedance")
+    contract = read_route_contract(json.dumps(CAPTURES[name]).encode(), Route("seedance"))
     assert read_contract(json.loads(json.dumps(write_contract(contract)))) == contract
     assert read_contract(write_contract(ASSUMED)) == ASSUMED
 

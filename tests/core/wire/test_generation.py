@@ -10,22 +10,21 @@ from hypothesis import strategies as st
 
 from seedance_mcp.core.errors import RequestError, StudioProtocolError
 from seedance_mcp.core.wire.generation import (
-    CEILING_MICRO_USDC_DEFAULT,
-    FAR_ABOVE_PERCENT,
-    MODELS,
     RESOLUTIONS,
     SEED_MAX,
     GenerationBody,
-    Model,
-    RouteContract,
+    Reference,
     check_request,
     encode_generation,
-    estimate_price,
-    generation_path,
-    is_ceiling,
-    read_route_contract,
     same_body,
-    warn_far_above,
+)
+from seedance_mcp.core.wire.prices import FAR_ABOVE_PERCENT, estimate_price, is_ceiling, warn_price
+from seedance_mcp.core.wire.routes import (
+    CEILING_MICRO_USDC_DEFAULT,
+    MODELS,
+    Route,
+    RouteContract,
+    read_route_contract,
 )
 from tests.challenges import CAPTURES, REQUEST
 
@@ -36,29 +35,29 @@ LAST_URL = "https://example.blob.vercel-storage.com/uploads/abc/dog.png"
 CLASSIC_ROUTE, FAST_ROUTE = "/api/generate/seedance/i2v", "/api/generate/seedance-fast/i2v"
 
 
-def read_recorded(dialect: str, model: Model = "seedance") -> RouteContract:
-    return read_route_contract(json.dumps(CAPTURES[f"openapi_{dialect}"]).encode(), model)
+def read_recorded(dialect: str, model: str = "seedance") -> RouteContract:
+    return read_route_contract(json.dumps(CAPTURES[f"openapi_{dialect}"]).encode(), Route(model))
 
 
-def documented(model: Model) -> RouteContract:
+def documented(model: str) -> RouteContract:
     """Return the current dialect as the live studio documents it: no seed, no audio switch, no 1080p on fast.
 
     Source: contract section 2 (2026-09-19); the recorded studio declares more.
     """
     document = json.loads(json.dumps(CAPTURES["openapi_current"]))
-    operation = document["paths"][generation_path(model)]["post"]
+    operation = document["paths"][Route(model).path]["post"]
     properties = operation["requestBody"]["content"]["application/json"]["schema"]["properties"]
     del properties["seed"], properties["generateAudio"]
     properties["aspectRatio"]["enum"].remove("auto")
     if model == "seedance-fast":
         properties["outputResolution"]["enum"].remove("1080p")
     operation["x-payment-info"]["price"] |= {"min": "0", "max": "20.00"}
-    return read_route_contract(json.dumps(document).encode(), model)
+    return read_route_contract(json.dumps(document).encode(), Route(model))
 
 
 def write(contract: RouteContract, *, last: bool = False, **changes: Any) -> bytes:
     request = dataclasses.replace(REQUEST, **changes)
-    return encode_generation(request, contract, image_url=URL, last_image_url=LAST_URL if last else None).data
+    return encode_generation(request, contract, [URL, LAST_URL] if last else [URL]).data
 
 
 def test_classic_body_equals_the_contract_example() -> None:
@@ -138,11 +137,11 @@ def test_unsupported_argument_is_refused_by_name(contract: RouteContract, change
 )
 def test_ineffective_argument_becomes_a_note(changes: dict[str, Any], says: str) -> None:
     request = dataclasses.replace(REQUEST, **changes)
-    body = encode_generation(request, documented("seedance"), image_url=URL, last_image_url=None)
+    body = encode_generation(request, documented("seedance"), [URL])
     (note,) = body.notes
     assert says in note
     assert body.data == write(documented("seedance"))
-    carried = encode_generation(request, read_recorded("classic"), image_url=URL, last_image_url=None)
+    carried = encode_generation(request, read_recorded("classic"), [URL])
     assert carried.notes == ()
 
 
@@ -189,7 +188,7 @@ def test_schema_may_be_named_by_reference() -> None:
     content = document["paths"][CLASSIC_ROUTE]["post"]["requestBody"]["content"]["application/json"]
     document["components"] = {"schemas": {"Request": content["schema"]}}
     content["schema"] = {"$ref": "#/components/schemas/Request"}
-    assert read_route_contract(json.dumps(document).encode(), "seedance") == read_recorded("classic")
+    assert read_route_contract(json.dumps(document).encode(), Route("seedance")) == read_recorded("classic")
 
 
 @pytest.mark.parametrize(
@@ -202,14 +201,14 @@ def test_schema_may_be_named_by_reference() -> None:
 def test_ceiling_not_in_dollars_is_the_default(price: object, ceiling: int | None) -> None:
     document = json.loads(json.dumps(CAPTURES["openapi_classic"]))
     document["paths"][CLASSIC_ROUTE]["post"]["x-payment-info"]["price"]["max"] = price
-    contract = read_route_contract(json.dumps(document).encode(), "seedance")
+    contract = read_route_contract(json.dumps(document).encode(), Route("seedance"))
     assert contract.ceiling_micro_usdc == (CEILING_MICRO_USDC_DEFAULT if ceiling is None else ceiling)
 
 
 @pytest.mark.parametrize("document", [{}, {"paths": {}}, {"paths": {CLASSIC_ROUTE: {"get": {}}}}, {"paths": [1]}])
 def test_missing_route_is_named(document: object) -> None:
     with pytest.raises(StudioProtocolError, match="declares no image-to-video request for seedance"):
-        read_route_contract(json.dumps(document).encode(), "seedance")
+        read_route_contract(json.dumps(document).encode(), Route("seedance"))
 
 
 @settings(deadline=None)
@@ -217,8 +216,8 @@ def test_missing_route_is_named(document: object) -> None:
 def test_mangled_contract_is_read_or_raises_only_our_errors(openapi: bytes) -> None:
     failure = None
     try:
-        contract = read_route_contract(openapi, "seedance")
-        body = encode_generation(REQUEST, contract, image_url=URL, last_image_url=None)
+        contract = read_route_contract(openapi, Route("seedance"))
+        body = encode_generation(REQUEST, contract, [URL])
     except (StudioProtocolError, RequestError) as exc:
         failure = exc
         contract, body = read_recorded("classic"), GenerationBody(data=b"{}", notes=())
@@ -265,8 +264,8 @@ def test_estimate_is_seconds_times_rate_or_none() -> None:
 def test_quote_is_far_above_only_beyond_the_percentage(amount: int) -> None:
     estimate = estimate_price("classic", REQUEST)
     assert estimate is not None
-    assert (warn_far_above(amount, estimate) is None) == (amount * 100 <= estimate * FAR_ABOVE_PERCENT)
-    assert warn_far_above(amount, None) is None
+    assert (warn_price(amount, estimate) is None) == (amount * 100 <= estimate * FAR_ABOVE_PERCENT)
+    assert "no price of such a video is known" in str(warn_price(amount, None))
 
 
 OTHER: dict[str, Any] = {
@@ -281,6 +280,9 @@ OTHER: dict[str, Any] = {
     "generate_audio": False,
     "seed": 0,
     "take": 2,
+    "references": (Reference("image", "ef" * 32),),
+    "text_only": True,
+    "upscale": "4k",
 }
 
 

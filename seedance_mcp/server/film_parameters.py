@@ -66,7 +66,7 @@ def take_video_or_shots(function: Callable[..., Awaitable[Result]]) -> Callable[
         values = {one.name: given.pop(one.name) for one in arguments}
         shots = given["shots"]
         if shots is not None:
-            if values["image"] or values["prompt"] or values["last_image"]:
+            if any(values[name] for name in ("image", "prompt", "last_image", "references", "text_only")):
                 raise RequestError(
                     "There are shots and a picture or a prompt.",
                     NextStep("Put them into {0}, or leave it out.", Argument("shots")),

@@ -159,3 +159,21 @@ def test_only_equal_prompts_share_a_key(one: str, other: str) -> None:
     same = one.strip() == other.strip()
     assert (keys(prompt=one).current == keys(prompt=other).current) == same
     assert (keys(prompt=one).v0 == keys(prompt=other).v0) == (one == other)
+
+
+def test_known_keys_of_version_2_never_change() -> None:
+    text = (
+        '{"aspect_ratio":"16:9","camera_fixed":false,"dialect":"current","duration":4,"generate_audio":true,'
+        '"image":null,"kind":"generation","last_image":null,"model":"seedance-fast",'
+        f'"prompt":"x","references":["{"ab" * 32}"],"resolution":"480p","seed":null,"studio":"{STUDIO}","take":1,'
+        f'"text_only":false,"upscale":null,"v":2,"wallet":"{WALLET.lower()}"}}'
+    )
+    asked = keys(prompt="x", image=None, references=["ab" * 32])
+    assert asked.current == hashlib.sha256(text.encode()).hexdigest()
+    assert asked.v0 == ""
+    assert not asked.seed_minus_one
+
+
+def test_default_of_a_new_argument_keeps_the_old_key() -> None:
+    assert keys(references=[], text_only=False, upscale=None) == keys()
+    assert len({keys(text_only=True).current, keys(upscale="4k").current, keys(references=["a"]).current}) == 3

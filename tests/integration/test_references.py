@@ -83,5 +83,76 @@ async def test_references_are_uploaded_once_and_make_one_video(
     assert again["job_id"] == answer["job_id"]
     assert await bench.paid() == [10_000] * 4 + [320_000]
     body = await find_input(bench)
-    assert (body["mode"], body["urlMediaTypes"], len(body["audioUrls"])) == ("reference", ["image", "image", "video"], 1)
+    assert (body["mode"], body["urlMediaTypes"], len(body["audioUrls"])) == (
+        "reference",
+        ["image", "image", "video"],
+        1,
+    )
     assert body["aspectRatio"] == "16:9"
+
+
+async def test_text_alone_makes_a_video_if_it_is_asked_for(bench: Bench) -> None:
+    async with bench.host() as host:
+        answer = await host.animate_to_the_end(prompt="Fog lifts", text_only=True)
+        missing = await host.call("animate_image", prompt="x")
+
+    assert "No image was named" in missing.text
+    assert "Nothing was paid." in missing.text
+    assert Path(answer["file"]).is_file()
+    assert await bench.paid() == [320_000]
+    assert (await find_input(bench)).keys() == {"prompt", "duration", "aspectRatio", "outputResolution"}
+
+
+async def test_upscaled_video_costs_twice_and_is_asked_for_in_4k(bench: Bench) -> None:
+    await bench.break_with("stuck_job")
+    async with bench.host() as host:
+        await host.call("animate_image", prompt="Fog lifts", text_only=True, upscale="4K", wait_seconds=2)
+
+    assert await bench.paid() == [640_000]
+    assert (await find_input(bench))["upscaleResolution"] == "4k"
+
+
+async def test_model_without_a_known_price_needs_the_callers_limit(bench: Bench, picture: Path) -> None:
+    asked: dict[str, Any] = {"image": str(picture), "model": "seedance-next"}
+    async with bench.host() as host:
+        await refuse(host, bench, "No price of such a video is known", **asked)
+        answer = await host.animate_to_the_end(prompt="x", max_price_usd="0.30", **asked)
+        await refuse(host, bench, "duration 11 is not available", **asked, duration=11, max_price_usd="1")
+        await refuse(host, bench, "has no model seedance-gone", image=str(picture), model="seedance-gone")
+
+    assert Path(answer["file"]).is_file()
+    assert await bench.paid() == [10_000, 240_000]
+
+
+async def test_unclear_inputs_are_refused_before_any_payment(bench: Bench, picture: Path, sound: Path) -> None:
+    image = str(picture)
+    matroska = picture.parent / "short.mp4"
+    matroska.write_bytes(b"\0\0\0\x18ftypisom" + bytes(12))
+    async with bench.host() as host:
+        for expected, arguments in (
+            ("image: Input should be a valid string", {"image": [image, image]}),
+            ("Both frames and references", {"image": image, "references": [image]}),
+            ("text_only is set", {"image": image, "text_only": True}),
+            ("references has only sounds", {"references": [str(sound)]}),
+            ("references has 13 pictures", {"references": [image] * 13}),
+            ("The prompt names @image2", {"references": [image], "prompt": "@image2 waves"}),
+            ("is not a whole MP4 video", {"references": [str(matroska)]}),
+            ("is plain http", {"references": ["http://example.com/a.mp4"]}),
+        ):
+            answer = await host.call("animate_image", **{"prompt": "x", **arguments})
+            assert answer.failed, expected
+            assert expected in answer.text
+            assert "Nothing was paid." in answer.text
+    assert await bench.paid() == []
+
+
+async def test_classic_studio_names_what_it_does_not_have(make_bench: MakeBench, picture: Path) -> None:
+    bench = await make_bench(contract="classic")
+    image = str(picture)
+    async with bench.host() as host:
+        for arguments in ({"references": [image]}, {"image": image, "upscale": "4k"}, {"text_only": True}):
+            answer = await host.call("animate_image", prompt="x", **arguments)
+            assert answer.failed
+            assert "classic dialect" in answer.text or "no video from text alone" in answer.text
+            assert "Nothing was paid." in answer.text
+    assert await bench.paid() == []

@@ -26,6 +26,8 @@ def test_every_interface_takes_every_argument_with_the_same_default(face: Callab
         assert taken["images"] is taken["prompt"] is None
         taken |= {name: DEFAULTS[name] for name in ("image", "prompt")}
         taken["references"] = tuple(taken["references"])
+    elif face is tools.quote_price:  # or `shots`, which have prompts of their own
+        taken |= {"prompt": DEFAULTS["prompt"]}
 
     assert {name: taken[name] for name in DEFAULTS} == DEFAULTS
 

@@ -72,8 +72,7 @@ def take_video_or_shots(function: Callable[..., Awaitable[Result]]) -> Callable[
                     NextStep("Put them into {0}, or leave it out.", Argument("shots")),
                 )
             return await function(request=build_film_request(shots, values), **given)
-        has_input = values["image"] or values.get("text_only") or values.get("references")
-        if not has_input or values["prompt"] is None:
+        if values["prompt"] is None:  # a missing picture is the request's own error
             raise RequestError(
                 "A picture or the prompt is missing.",
                 NextStep("Name {0} and {1}, or {2}.", Argument("image"), Argument("prompt"), Argument("shots")),

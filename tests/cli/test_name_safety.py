@@ -22,6 +22,7 @@ from tests.cli.conftest import Person
 ROOT = Path(__file__).parents[2]
 SKIPPED = {
     ".git",
+    ".hypothesis",
     ".venv",
     "requirements",
     "node_modules",

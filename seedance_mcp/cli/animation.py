@@ -10,13 +10,14 @@ from seedance_mcp.app.opening import open_existing_ledger
 from seedance_mcp.cli.console import AsJson, Sandbox, put, read_environ, say, words
 from seedance_mcp.config.settings import Settings, read_settings
 from seedance_mcp.core.errors import ConfigError, JobNotFoundError, RequestError
+from seedance_mcp.core.films import FILM_PREFIX
 from seedance_mcp.core.installation import describe_install
 from seedance_mcp.core.next_steps import Call, NextStep
 
 MEGABYTE = 1_000_000
 WIDTH_MAX, MEGABYTES_MAX = 1920, 100
 
-Video = Annotated[str, typer.Argument(help="A video file, or the id of a job.")]
+Video = Annotated[str, typer.Argument(help="A video file, or the id of a job or a film.")]
 Output = Annotated[
     Path | None,
     typer.Option("--output", "-o", help="The file to write; ends with .gif or .webp.", show_default=False),
@@ -109,12 +110,13 @@ async def find_file(settings: Settings, video: str) -> Path:
     if await file.is_file():
         return Path(file)
     async with open_existing_ledger(settings) as ledger:
-        job = None if ledger is None else await ledger.find_job(video)
-    if job is None:
+        is_film = video.startswith(FILM_PREFIX)
+        find = None if ledger is None else ledger.find_film if is_film else ledger.find_job
+        found = None if find is None else await find(video)
+    if found is None:
         raise JobNotFoundError(f"{video} is neither a file nor a job of this ledger.")
-    if job.file is None or not await anyio.Path(job.file).is_file():
+    if found.file is None or not await anyio.Path(found.file).is_file():
         raise JobNotFoundError(
-            f"The video of job {job.job_id} is not on this machine.",
-            NextStep("{0} first.", Call("get_job", job.job_id)),
+            f"The video of {video} is not on this machine.", NextStep("{0} first.", Call("get_job", video))
         )
-    return Path(job.file)
+    return Path(found.file)

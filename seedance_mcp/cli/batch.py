@@ -174,7 +174,7 @@ class Batch:
             f"${format_usdc(fit.remaining_micro_usdc)} is left of your {fit.budget}: {fits}."
         )
         question = f"{text} Buy what fits now, and leave the rest for later?"
-        agreed = fit.new > 0 and (self._what_fits or (is_person_there() and _confirm(question)))
+        agreed = fit.new > 0 and (self._what_fits or (is_person_there() and confirm(question)))
         chosen = fit.fitting if agreed else fit.begun
         if not chosen:
             raise BudgetExceededError(text, WHAT_FITS if fit.new else "")
@@ -206,7 +206,7 @@ class Batch:
         }
         play_money = settings.profile.pins.play_money
         question = describe_question([*proposals.values()], add_costs(proposals), play_money=play_money)
-        if is_person_there() and _confirm(question):
+        if is_person_there() and confirm(question):
             return found
         raise _unapproved_error(found.values(), above, settings.limits.ask_above_micro_usdc or 0)
 
@@ -225,7 +225,7 @@ def _unapproved_error(proposals: "Iterable[Proposal]", above: int, ask_above_mic
     )
 
 
-def _confirm(question: str) -> bool:
+def confirm(question: str) -> bool:
     """Ask at the terminal, in the main thread: another one that waits for a line cannot be ended. Ctrl-C is a no."""
     event_loops = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:

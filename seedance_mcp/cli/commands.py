@@ -37,6 +37,7 @@ class Entry:
 SECTIONS: dict[str, dict[str, Entry]] = {
     "Videos": {
         "animate": Entry("video_commands:animate", "Buy a video of each picture, and wait for it."),
+        "film": Entry("film:film", "Make one film of many shots, at one price."),
         "quote": Entry("video_commands:quote", "Show what `animate` would cost. Free."),
         "upload": Entry("video_commands:upload", "Host a picture at the studio ($0.01); `animate` does it too."),
         "get": Entry("video_commands:get", "Read a job, wait for it, and save its video."),
@@ -75,6 +76,7 @@ SECTIONS: dict[str, dict[str, Entry]] = {
 COMMANDS = {name: entry for section in SECTIONS.values() for name, entry in section.items()}
 EXAMPLES = {
     "animate": "animate photo.jpg -p 'The fog lifts' -o fog.mp4",
+    "film": "film story.yaml -o film.mp4",
     "quote": "quote photo.jpg -p 'The fog lifts' -d 10",
     "upload": "upload photo.jpg",
     "get": "get cmw2x8f3k0001 -o fog.mp4",

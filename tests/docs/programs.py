@@ -25,6 +25,7 @@ import httpx
 
 from seedance_mcp.cli.batch_input import read_shots
 from seedance_mcp.cli.exit_codes import INTERRUPTED
+from seedance_mcp.cli.film_input import read_story
 from seedance_mcp.cli.install.catalog import HOSTS
 from seedance_mcp.cli.install.toml_edit import parse_toml
 from seedance_mcp.cli.install.yaml_edit import parse_yaml
@@ -122,6 +123,8 @@ class Reader:
             if block.language in ("csv", "jsonl"):
                 named = re.search(rf"--from ([\w-]+\.{block.language})\b", code)
                 (self.folder / (named[1] if named else f"rows.{block.language}")).write_text(block.text)
+            if block.language == "yaml" and block.name is not None:
+                (self.folder / block.name).write_text(block.text)
 
     @property
     def sandbox_data(self) -> Path:
@@ -157,6 +160,8 @@ class Reader:
             self._check_rows(block)
         elif block.language == "jsonl":
             self._check_rows(block)
+        elif block.language == "yaml" and block.name is not None:
+            read_story(self.folder / block.name)
         elif block.language not in ("ini", "text") or block.page != "docs/hosted.md":  # tests/hosted/test_page.py
             assert block.language == "python", f"{block.page}:{block.line}: unknown language {block.language!r}"
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import secrets
+import shutil
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -176,10 +177,37 @@ async def export_animation(
     )
 
 
+async def copy_film(source: Path, output: Path) -> None:
+    """Copy a video to another place, whole or not at all; a file at `output` is replaced.
+
+    Raises:
+        FilmError: It cannot be copied; no partial file remains.
+    """
+
+    def copy() -> None:
+        target = Path(_resolve(output))
+        if source.exists() and target.exists() and source.samefile(target):
+            return
+        partial = _name_part(target)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(source, partial)
+            _sync(partial)
+            publish(partial, target)
+        finally:
+            with suppress(OSError):
+                partial.unlink(missing_ok=True)
+
+    try:
+        await anyio.to_thread.run_sync(copy)
+    except OSError as exc:
+        raise _unsaved_error(output, exc.strerror or type(exc).__name__) from exc
+
+
 async def _write(request: Header, files: list[Path], output: Path) -> Header:
     """Run a request that writes a file, and give the complete file its name."""
     output = Path(_resolve(output))
-    partial = output.with_name(f".{output.stem[:40]}.{secrets.token_hex(4)}{output.suffix.lower()}.part")
+    partial = _name_part(output)
     try:
         await anyio.Path(partial.parent).mkdir(parents=True, exist_ok=True)
         found, _ = await _run({**request, "output": str(partial)}, files, seconds_max=JOIN_SECONDS_MAX)
@@ -223,6 +251,10 @@ async def _run(request: Header, files: list[Path], *, seconds_max: float) -> tup
 def _resolve(file: Path) -> str:
     """Return a path that means the same in another process."""
     return os.path.abspath(file)
+
+
+def _name_part(output: Path) -> Path:
+    return output.with_name(f".{output.stem[:40]}.{secrets.token_hex(4)}{output.suffix.lower()}.part")
 
 
 def _find_places() -> anyio.CapacityLimiter:

@@ -9,13 +9,13 @@ import signal
 import ssl
 import sys
 from collections.abc import AsyncGenerator, Callable, Generator
-from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from hypothesis import settings
 
+from tests.forks import forget_missing
 from tests.servers import Asked, RawServer, build_answer, serve_raw
 from tests.skips import pytest_runtest_makereport
 
@@ -38,8 +38,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the backgrou
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
-if find_spec("sniffio") is None:  # httpcore asks for it dozens of times in each request; now that is no search
-    sys.modules["sniffio"] = cast("Any", None)
+forget_missing()
 
 if not os.environ.get("SEEDANCETEST_SKIP_NOTHING"):  # set in CI, which looks for four times as many examples
     settings.register_profile("quarter", max_examples=25)

@@ -22,6 +22,7 @@ import tempfile
 from collections.abc import Sequence
 from importlib.util import find_spec
 from pathlib import Path
+from typing import Any, cast
 
 LAUNCHER = Path(__file__).parent / "launch.py"
 LOADED = (
@@ -29,14 +30,20 @@ LOADED = (
     "seedance_mcp.server.stdio", "seedance_mcp.app.web.gallery.server", "seedance_mcp.sandbox",
     "seedance_mcp.app.services", "seedance_mcp.app.wallet_rendering", "seedance_mcp.cli.batch_budget",
     "seedance_mcp.cli.demo", "seedance_mcp.cli.install.hosts", "seedance_mcp.cli.main", "seedance_mcp.cli.words",
-    "seedance_mcp.sandbox.payments.mpp", "eth_account", "sqlite3",
+    "seedance_mcp.sandbox.payments.mpp", "eth_account", "sqlite3", "anyio._backends._asyncio", "httpcore",
+    "seedance_mcp.cli.serve", "rich.logging", "uvicorn.lifespan.off",
 )  # fmt: skip
 """None of them may load `seedance_mcp.cli.console`, which looks at the standard files."""
 LOADED_IF_HOSTED = (
     "psycopg_pool", "seedance_mcp.adapters.ledger.postgres", "seedance_mcp.server.hosted", "seedance_mcp.server.http",
-    "seedance_mcp.server.metrics",
+    "seedance_mcp.server.metrics", "seedance_mcp.adapters.ledger.listening", "seedance_mcp.app.caller_parts",
+    "seedance_mcp.app.hosted_picker", "seedance_mcp.app.replica", "seedance_mcp.generation.reopening",
+    "seedance_mcp.generation.shared_quotes",
 )  # fmt: skip
 """Where the extra `hosted` is installed."""
+LOADED_IF_THERE = ("coincurve",)
+NOT_THERE = ("sniffio",)
+"""What httpcore looks for dozens of times in each request, if it is not installed."""
 END_SECONDS = 10
 
 
@@ -172,9 +179,20 @@ def _become(folder: str, variables: Sequence[str], files: Sequence[int]) -> None
     sys.stderr = open(2, "w", closefd=False, buffering=1, errors="backslashreplace")  # noqa: SIM115 - they stay open for the life of the process
 
 
+def forget_missing() -> None:
+    """Make the search for what is not installed as short as possible."""
+    for name in NOT_THERE:
+        if find_spec(name) is None:
+            sys.modules[name] = cast("Any", None)
+
+
 def _load() -> None:
     for name in (*LOADED, *(LOADED_IF_HOSTED if find_spec("psycopg_pool") else ())):
         importlib.import_module(name)
+    for name in LOADED_IF_THERE:
+        with contextlib.suppress(ImportError):
+            importlib.import_module(name)
+    forget_missing()
     gc.collect()
     gc.freeze()  # what is loaded stays shared
 

@@ -70,7 +70,7 @@ async def test_settings_not_understood_still_quote_and_sign_nothing(
     before = await count_payments(studio_server)
     video = {"image": str(make_picture()), "prompt": "x"}
     async with open_host(studio_server, funded_key, tmp_path, **{name: value}) as client:
-        assert len((await client.list_tools()).tools) == 6
+        assert len((await client.list_tools()).tools) == 7
         quote = facts(await client.call_tool("quote_price", video))
         status = facts(await client.call_tool("wallet_status", {}))
         bought = said(await client.call_tool("animate_image", video))

@@ -123,7 +123,7 @@ async def test_too_many_calls_are_told_when_to_call_again(settings: dict[str, st
     with start_server(environ) as server:
         async with server.connect(token) as host:
             first, second = await host.call("list_jobs"), await host.call("list_jobs")
-            assert len((await host.client.list_tools()).tools) == 6, "only tool calls count"
+            assert len((await host.client.list_tools()).tools) == 7, "only tool calls count"
     assert not first.failed
     seconds = (second.result.meta or {})["seedance-mcp/error"]["retry_after_seconds"]
     assert 1 <= seconds <= 60

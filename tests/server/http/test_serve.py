@@ -32,7 +32,7 @@ BOTH_ERAS = pytest.mark.parametrize("mode", ["auto", "legacy"])
 @BOTH_ERAS
 async def test_caller_with_a_token_lists_tools_and_reads_the_wallet(server: Server, token: str, mode: Any) -> None:
     async with server.connect(token, mode=mode) as host:
-        assert len((await host.client.list_tools()).tools) == 6
+        assert len((await host.client.list_tools()).tools) == 7
         status = await host.call("wallet_status")
     assert (status["balances"], status["address"]) == ([], None), "the wallet is the owner's"
 

@@ -2,7 +2,7 @@
 
 Usage: python benchmarks/startup.py [--runs 15] [--protocol newest|legacy] [--json]
 
-Starts `python -m seedance_mcp` without any setting and a bare `MCPServer` with six empty tools, in turn, and measures
+Starts `python -m seedance_mcp` without any setting and a bare `MCPServer` with seven empty tools, in turn, and measures
 from the spawn to the answer of `tools/list` over stdio, by raw JSON-RPC. Processor time and memory are read from /proc
 at that answer.
 """
@@ -25,51 +25,20 @@ RATIO_MAX = 1.15
 MEMORY_RATIO_MAX = 1.2
 NEWEST, LEGACY = "2026-07-28", "2025-06-18"
 
-BARE = '''
-from mcp.server import MCPServer
+TOOLS = 7
+"""How many tools we have; the bare server gets as many."""
 
-server = MCPServer("bare")
-
-
+BARE_TOOL = '''
 @server.tool()
-async def first(text: str) -> str:
+async def tool_{number}(text: str) -> str:
     """Say something."""
     return text
-
-
-@server.tool()
-async def second(text: str) -> str:
-    """Say something."""
-    return text
-
-
-@server.tool()
-async def third(text: str) -> str:
-    """Say something."""
-    return text
-
-
-@server.tool()
-async def fourth(text: str) -> str:
-    """Say something."""
-    return text
-
-
-@server.tool()
-async def fifth(text: str) -> str:
-    """Say something."""
-    return text
-
-
-@server.tool()
-async def sixth(text: str) -> str:
-    """Say something."""
-    return text
-
-
-server.run()
 '''
-TOOLS = 6
+BARE = (
+    'from mcp.server import MCPServer\n\nserver = MCPServer("bare")\n'
+    + "".join(BARE_TOOL.format(number=number) for number in range(TOOLS))
+    + "\nserver.run()\n"
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -90,6 +90,14 @@ async def test_complete_video_is_saved_byte_for_byte(name: str, tmp_path: Path) 
     assert list_names(saved.file.parent) == [saved.file.name]
 
 
+async def test_video_of_several_blocks_is_saved_byte_for_byte(tmp_path: Path) -> None:
+    media = (bytes(range(256)) * (videos.WRITE_BYTES // 256 + 1))[1:]
+    data = CLIP + struct.pack(">I4s", 8 + 2 * len(media), b"free") + media + media[::-1]
+    step = videos.WRITE_BYTES // 3 * 2
+    saved = await save_video(stream(*(data[at : at + step] for at in range(0, len(data), step))), tmp_path, "clip")
+    assert saved.file.read_bytes() == data
+
+
 @pytest.mark.parametrize("name", BAD_CLIPS)
 async def test_incomplete_video_is_not_saved(name: str, tmp_path: Path) -> None:
     says = {"nothing": "is empty", "a page": "is a web page, not a video: «<html>"}.get(name, "is not a whole MP4")

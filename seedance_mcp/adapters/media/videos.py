@@ -23,6 +23,8 @@ from seedance_mcp.core.next_steps import Call, NextStep
 from seedance_mcp.core.wire.containers import Container, NotAVideoError, read_container
 
 VIDEO_BYTES_MAX = 512 * 1024 * 1024
+WRITE_BYTES = 1024 * 1024
+"""How much of a video is collected in memory before it is written."""
 SLUG_CHARACTERS_MAX, SLUG_BYTES_MAX = 40, 60
 """How much of a prompt is in a file's name: a name may have 255 bytes, and a Chinese character has three."""
 MEDIA_TYPES = {
@@ -101,15 +103,19 @@ async def save_video(chunks: AsyncIterator[bytes], folder: Path, name: str) -> S
 
 
 async def _write(chunks: AsyncIterator[bytes], file: Path) -> None:
-    """Write a bounded stream and flush it to disk."""
-    size = 0
+    """Write a bounded stream in blocks and flush it to disk: each write is a change of threads."""
+    size, block = 0, bytearray()
     opened = await anyio.open_file(file, "wb")
     try:
         async for chunk in chunks:
             size += len(chunk)
             if size > VIDEO_BYTES_MAX:
                 raise VideoUnsavedError(f"The video is larger than {VIDEO_BYTES_MAX // 1024 // 1024} MiB.")
-            await opened.write(chunk)
+            block += chunk
+            if len(block) >= WRITE_BYTES:
+                await opened.write(block)
+                block = bytearray()
+        await opened.write(block)
         await opened.flush()
         await anyio.to_thread.run_sync(os.fsync, opened.wrapped.fileno())
     finally:

@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
 
+import anyio
 from mcp.server import MCPServer, ServerRequestContext
 from mcp.server.context import CallNext, HandlerResult
 from mcp.server.mcpserver import Context
@@ -14,6 +15,7 @@ from seedance_mcp.adapters.media.videos import find_media_type
 from seedance_mcp.app.rendering import PRUNED, show_job
 from seedance_mcp.app.results import to_json
 from seedance_mcp.core.error_base import SeedanceError
+from seedance_mcp.core.films import FILM_PREFIX, Film
 from seedance_mcp.core.texts import quote_text
 from seedance_mcp.server.call_context import State, find_runtime
 
@@ -40,9 +42,12 @@ async def read_job(job_id: str, ctx: Context) -> dict[str, Any]:
 
 
 async def read_video(job_id: str, ctx: Context) -> bytes:
-    """Return the saved video of a job, up to 8 MiB."""
+    """Return the saved video of a job or a film, up to 8 MiB."""
     try:
-        jobs = (await find_runtime(ctx).services()).jobs
+        services = await find_runtime(ctx).services()
+        if job_id.startswith(FILM_PREFIX):
+            return await _read_film(await services.ledger.find_film(job_id), job_id)
+        jobs = services.jobs
         job = await jobs.find(job_id)
         archive = jobs.downloads.archive
         if job is None or not job.saved:
@@ -60,6 +65,23 @@ async def read_video(job_id: str, ctx: Context) -> bytes:
         raise ResourceNotFoundError(f"{job.file or job.video_key} cannot be read. get_job fetches it again.")
     place = f"Open the file itself: {job.file}" if job.file else "get_job returns a link to it."
     raise ResourceError(f"The video has {size} bytes, more than {VIDEO_BYTES_MAX}. {place}")
+
+
+async def _read_film(film: Film | None, film_id: str) -> bytes:
+    """Return the bytes of a joined film.
+
+    Raises:
+        ResourceNotFoundError: There is no such film, or its file does not exist.
+        ResourceError: It is too large for a message.
+        OSError: It cannot be read.
+    """
+    if film is None or film.file is None:
+        raise ResourceNotFoundError(f"No film {quote_text(film_id, 80)} is saved here. get_job says how far it is.")
+    file = anyio.Path(film.file)
+    size = (await file.stat()).st_size
+    if size > VIDEO_BYTES_MAX:
+        raise ResourceError(f"The film has {size} bytes, more than {VIDEO_BYTES_MAX}. Open the file itself: {file}")
+    return await file.read_bytes()
 
 
 async def read_picture(job_id: str, ctx: Context) -> bytes:

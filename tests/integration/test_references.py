@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from seedance_mcp.cli.batch_input import read_shots
 from seedance_mcp.sandbox.video import RenderPlan, render_video
 from tests.integration.host import ON_BOTH_RAILS, Bench, Host, draw, run_in_thread
 
@@ -156,3 +157,40 @@ async def test_classic_studio_names_what_it_does_not_have(make_bench: MakeBench,
             assert "classic dialect" in answer.text or "no video from text alone" in answer.text
             assert "Nothing was paid." in answer.text
     assert await bench.paid() == []
+
+
+async def test_lost_ledger_finds_what_references_and_text_bought(bench: Bench, picture: Path, video: Path) -> None:
+    """A new data folder, the same wallet: the studio's list says what was bought."""
+    asked: list[dict[str, Any]] = [
+        {"prompt": "@image1 floats", "references": [str(picture), str(video)]},
+        {"prompt": "Fog lifts", "text_only": True},
+    ]
+    async with bench.host() as host:
+        bought = [(await host.animate_to_the_end(**one))["job_id"] for one in asked]
+    paid = await bench.paid()
+    async with bench.host(SEEDANCE_DATA_DIR=str(bench.folder / "new")) as host:
+        found = [(await host.animate_to_the_end(**one))["job_id"] for one in asked]
+
+    assert found == bought
+    assert await bench.paid() == paid
+
+
+async def test_same_files_in_another_order_are_another_video(bench: Bench, picture: Path, second: Path) -> None:
+    await bench.break_with("stuck_job")
+    files = [str(picture), str(second)]
+    async with bench.host() as host:
+        one = await host.call("animate_image", prompt="x", references=files, wait_seconds=1)
+        other = await host.call("animate_image", prompt="x", references=files[::-1], wait_seconds=1)
+
+    assert one["job_id"] != other["job_id"]
+    assert await bench.paid() == [10_000, 10_000, 320_000, 320_000]
+
+
+def test_batch_rows_list_references_in_one_cell(tmp_path: Path) -> None:
+    draw(tmp_path / "a.png")
+    rows = tmp_path / "rows.csv"
+    rows.write_text("prompt,references,text_only\nOne,a.png | https://example.com/b.mp4,\nTwo,,true\n")
+    one, two = (shot.request for shot in read_shots(rows, {}))
+
+    assert one.references == (str(tmp_path / "a.png"), "https://example.com/b.mp4")
+    assert (one.image, one.text_only, two.references, two.text_only) == (None, False, (), True)

@@ -155,6 +155,7 @@ async def test_file_of_a_caller_is_refused_with_the_way_to_give_it(
             await host.call("quote_price", image=image, prompt="x"),
             await host.call("upload_image", image=image),
             await host.call("animate_image", image=image, prompt="x"),
+            await host.call("animate_image", references=[image], prompt="x"),
         ]
     for answer in answers:
         assert answer.failed

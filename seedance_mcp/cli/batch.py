@@ -10,18 +10,15 @@ from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 import typer
-from rich.measure import Measurement
-from rich.padding import Padding
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
-from rich.table import Table
-from rich.text import Text
 
 from seedance_mcp.app.opening import open_existing_ledger
 from seedance_mcp.app.rendering import show_generation
 from seedance_mcp.app.runtime import Runtime
 from seedance_mcp.cli.batch_budget import BudgetFit, add_costs, find_fit
 from seedance_mcp.cli.batch_input import Shot, join_problems
-from seedance_mcp.cli.console import is_person_there, show_error, shown, words
+from seedance_mcp.cli.console import is_person_there, show_error, words
+from seedance_mcp.cli.tables import file_name, print_table
 from seedance_mcp.cli.words import COMMAND_WORDS, CommandWords, dump_result, for_person
 from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.error_base import SeedanceError
@@ -46,9 +43,6 @@ if TYPE_CHECKING:
 
 AT_ONCE_MAX = 4
 """So many videos of a batch are bought and awaited at the same time."""
-TABLE_COLUMNS_MAX = 10_000
-"""No table is wider; it is only measured at this width."""
-INDENT = 4
 WHAT_FITS = (
     "Raise the limit, give fewer pictures or rows, or buy what fits with --what-fits, and the rest later with the same "
     "command: what was bought before costs nothing."
@@ -320,43 +314,6 @@ async def _sum_payments(settings: Settings, jobs: "Sequence[Job]", *, since: flo
                     numbers.add(upload.payment_id)
         payments = [await ledger.find_payment(number) for number in numbers]
         return sum(one.cost_micro_usdc for one in payments if one is not None and (one.signed_at or 0) >= since)
-
-
-def file_name(result: dict[str, Any]) -> str:
-    """Return the name of a saved video, or an empty text."""
-    return Path(result["file"]).name if result["file"] else ""
-
-
-def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, below: int) -> None:
-    """Print a plain table on stdout, with a line for each row.
-
-    At a terminal that is too narrow for it, the last `below` cells of a row stand below the others, each on its own.
-    """
-    rows = list(rows)
-    table = make_table(columns, rows, unbroken=len(columns) - below)
-    widest = Measurement.get(shown, shown.options.update(width=TABLE_COLUMNS_MAX), table).maximum
-    if not shown.is_terminal or widest <= shown.width:
-        shown.print(table)
-        return
-    heads = [row[:-below] for row in rows]
-    widths = [max(map(len, cells)) for cells in zip(*heads, strict=True)]
-    if sum(widths) + len(widths) > shown.width:  # one long name must not break the lines of all
-        widths = [0] * len(widths)
-    for row, head in zip(rows, heads, strict=True):
-        shown.print(" ".join(cell.ljust(width) for cell, width in zip(head, widths, strict=True)).rstrip())
-        for cell in row[-below:]:
-            if cell:
-                shown.print(Padding(Text(cell, overflow="fold"), (0, 0, 0, INDENT), expand=False))
-
-
-def make_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, unbroken: int) -> Table:
-    """Build a plain table whose first columns are never broken."""
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for number, column in enumerate(columns):
-        table.add_column(column, overflow="fold", no_wrap=number < unbroken)
-    for row in rows:
-        table.add_row(*map(Text, row))
-    return table
 
 
 def show_table(results: list[dict[str, Any]], shots: list[Shot], *, paid: str) -> None:

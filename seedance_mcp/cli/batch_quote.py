@@ -6,10 +6,11 @@ from typing import Any
 
 from seedance_mcp.app.rendering import show_quote
 from seedance_mcp.cli import exit_codes
-from seedance_mcp.cli.batch import label, print_table
+from seedance_mcp.cli.batch import label
 from seedance_mcp.cli.batch_budget import Means, add_up, choose, read_remaining_budgets, sort_by_stage
 from seedance_mcp.cli.batch_input import Shot
 from seedance_mcp.cli.console import words
+from seedance_mcp.cli.tables import print_table
 from seedance_mcp.cli.words import dump_result, for_person
 from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.errors import BudgetExceededError, ConfigError, InsufficientBalanceError

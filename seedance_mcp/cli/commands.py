@@ -176,6 +176,10 @@ class CommandTree(TyperGroup):
         with _reporting_usage():
             return super().invoke(ctx)
 
+    def list_commands(self, ctx: Context) -> list[str]:
+        """Return the names of all commands, and load none of them."""
+        return list(COMMANDS)
+
     def get_command(self, ctx: Context, cmd_name: str) -> Any:
         """Return a command, or None; while commands are listed, one that has only a summary."""
         if cmd_name not in COMMANDS:

@@ -12,9 +12,9 @@ import anyio
 import typer
 
 from seedance_mcp.app.opening import open_existing_ledger
-from seedance_mcp.cli.batch import print_table
 from seedance_mcp.cli.console import AsJson, Sandbox, read_environ, say, words
 from seedance_mcp.cli.export import parse_moment, write_cell
+from seedance_mcp.cli.tables import print_table
 from seedance_mcp.config.settings import Settings, read_settings
 from seedance_mcp.core.money import format_usdc
 from seedance_mcp.core.records import Expense

@@ -14,9 +14,9 @@ from seedance_mcp.app.local_sandbox import end_orphans
 from seedance_mcp.app.opening import open_existing_ledger
 from seedance_mcp.app.rendering import show_job
 from seedance_mcp.app.runtime import Runtime
-from seedance_mcp.cli.batch import file_name, print_table
 from seedance_mcp.cli.console import AsJson, Sandbox, read_environ, run, say, words
 from seedance_mcp.cli.export import parse_moment
+from seedance_mcp.cli.tables import file_name, print_table
 from seedance_mcp.cli.words import dump_result
 from seedance_mcp.config.settings import Settings, read_settings
 from seedance_mcp.core.money import format_usdc

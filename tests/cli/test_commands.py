@@ -1,6 +1,9 @@
 """The table of commands: each entry loads, and its line fits a terminal of 80 columns."""
 
+import os
 import shlex
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -11,6 +14,8 @@ from seedance_mcp.cli.commands import COMMANDS, EXAMPLES, PAYING, SECTIONS
 from seedance_mcp.cli.main import app
 
 LINE_MAX = 79
+LOADED_ALWAYS = ("main", "commands", "exit_codes", "failures")
+"""Modules of the command line that every command loads."""
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -66,6 +71,18 @@ def test_half_typed_command_is_completed(typed: str, offered: list[str]) -> None
     environ = {"_SEEDANCE_MCP_COMPLETE": "complete_bash", "COMP_WORDS": typed, "COMP_CWORD": str(typed.count(" "))}
     done = CliRunner().invoke(app, [], prog_name="seedance-mcp", env=environ)
     assert done.output.split() == offered
+
+
+def test_completion_of_a_command_loads_none() -> None:
+    script = (
+        "import sys; sys.argv[0] = 'seedance-mcp'; import seedance_mcp.__main__ as program\n"
+        "try: program.main()\n"
+        "finally: print(*(name for name in sys.modules if name.startswith('seedance_mcp.cli.')))"
+    )
+    environ = {"_SEEDANCE_MCP_COMPLETE": "complete_bash", "COMP_WORDS": "seedance-mcp un", "COMP_CWORD": "1"}
+    done = subprocess.run([sys.executable, "-c", script], env={**os.environ, **environ}, capture_output=True, text=True)
+    assert done.stdout.split()[:2] == ["unfreeze", "uninstall"]
+    assert set(done.stdout.split()[2:]) <= {f"seedance_mcp.cli.{name}" for name in LOADED_ALWAYS}
 
 
 def test_misspelt_command_is_answered_with_the_nearest() -> None:

@@ -56,12 +56,14 @@ class FilmQuote:
         exact: True if the studio named the price of each shot for its own picture.
         shares_micro_usdc: The most that each shot costs, with its uploads and network fees; 0 if it was bought.
         recipients: Whom the payments would go to, each once.
+        reservation_id: What the same film has reserved by now, which does not stand in its way; or None.
     """
 
     plan: FilmPlan
     exact: bool
     shares_micro_usdc: tuple[int, ...]
     recipients: tuple[Recipient, ...]
+    reservation_id: int | None
 
     @property
     def cost_micro_usdc(self) -> int:
@@ -99,6 +101,10 @@ class FilmService:
         plan = await plan_film(
             request, images=service.images, limits=self.limits, wallet=service.wallet, caller=service.caller
         )
+        known = await self.ledger.find_film(plan.film_id)
+        reservation_id = None if known is None else known.reservation_id
+        own = self.ledger.drawing_from(reservation_id)
+        quoting = replace(service.quoting, ledger=own, checker=replace(service.quoting.checker, ledger=own))
         shares: list[int] = []
         exact, recipients, head = True, dict[Recipient, None](), plan.shots[0].prepared.pictures[0]
         for number, shot in enumerate(plan.shots, 1):
@@ -108,7 +114,7 @@ class FilmService:
                 continue
             check_risk(shot.prepared.pictures, accept_risk=shot.request.accept_risk)
             asked = replace(shot.prepared, pictures=(head, *shot.prepared.pictures[1:]))
-            quote = await service.quoting.quote(asked, max_price_micro_usdc=request.max_price_micro_usdc)
+            quote = await quoting.quote(asked, max_price_micro_usdc=request.max_price_micro_usdc)
             if quote.error is not None:
                 raise quote.error.__class__(f"Shot {number}: {quote.error.what}", quote.error.next_step)
             if quote.cost is None:
@@ -120,7 +126,13 @@ class FilmService:
             shares.append(quote.cost.price_micro_usdc + quote.cost.fee_micro_usdc + uploads * upload_cost)
             exact = exact and quote.exact and not shot.is_chained
             recipients |= dict.fromkeys(quote.recipients)
-        return FilmQuote(plan=plan, exact=exact, shares_micro_usdc=tuple(shares), recipients=tuple(recipients))
+        return FilmQuote(
+            plan=plan,
+            exact=exact,
+            shares_micro_usdc=tuple(shares),
+            recipients=tuple(recipients),
+            reservation_id=reservation_id,
+        )
 
     async def check(self, quote: FilmQuote) -> None:
         """Raise where a limit forbids the sum of a film; its reservation checks that again.
@@ -129,15 +141,15 @@ class FilmService:
             PolicyError: A limit forbids it.
         """
         if quote.cost_micro_usdc:
-            now = self.now()
+            now, own = self.now(), self.ledger.drawing_from(quote.reservation_id)
             self._check_sum(quote.cost_micro_usdc, quote.plan.request)
             policy.check_price(
                 quote.cost_micro_usdc,
                 self.limits,
-                spend=await self.ledger.spend(now),
+                spend=await own.spend(now),
                 approval=Approval(quote.cost_micro_usdc, "the film may cost"),
             )
-            policy.check_caps(quote.cost_micro_usdc, await self.ledger.find_caps(now))
+            policy.check_caps(quote.cost_micro_usdc, await own.find_caps(now))
 
     async def order(
         self,

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.skipif(not film_support(), reason="the extra `film` is not installed")
 MakeSandbox = Callable[..., "Sandbox"]
 MakePicture = Callable[..., Path]
+SECONDS = 200
+"""Bound of a test: films are encoded by processes of their own, and other tests run beside them."""
 
 
 async def call(client: Client, name: str, **arguments: Any) -> CallToolResult:
@@ -43,12 +45,12 @@ async def list_settled(sandbox: "Sandbox") -> list[dict[str, Any]]:
 async def test_a_film_is_quoted_bought_once_and_changed_shot_by_shot(
     make_sandbox: MakeSandbox, funded_key: str, make_picture: MakePicture, tmp_path: Path
 ) -> None:
-    sandbox = make_sandbox()
+    sandbox = make_sandbox(job_seconds=0.2)
     shots: list[dict[str, Any]] = [
-        {"prompt": "one", "image": str(make_picture())}, {"prompt": "two"}, {"prompt": "three"},
-        {"prompt": "four", "image": str(make_picture())},
+        {"prompt": "one", "image": str(make_picture())}, {"prompt": "two"},
+        {"prompt": "three", "image": str(make_picture())},
     ]  # fmt: skip
-    async with open_host(sandbox, funded_key, tmp_path) as client:
+    async with open_host(sandbox, funded_key, tmp_path, seconds=SECONDS) as client:
         quote = (await call(client, "quote_price", shots=shots)).structured_content
         assert quote is not None
         assert quote["allowed"], quote
@@ -58,7 +60,7 @@ async def test_a_film_is_quoted_bought_once_and_changed_shot_by_shot(
         assert film["status"] == "complete", film
         assert Path(film["file"]).is_file()
         settled = await list_settled(sandbox)
-        assert len([one for one in settled if "i2v" in one["path"]]) == 4
+        assert len([one for one in settled if "i2v" in one["path"]]) == 3
         assert sum(one["amount_micro_usdc"] for one in settled) <= quote["price_micro_usdc"]
 
         again = await finish(client, await call(client, "animate_storyboard", shots=shots))
@@ -70,7 +72,7 @@ async def test_a_film_is_quoted_bought_once_and_changed_shot_by_shot(
         assert other["status"] == "complete", other
         assert other["job_id"] != film["job_id"]
         bought = (await list_settled(sandbox))[len(settled) :]
-        assert len([one for one in bought if "i2v" in one["path"]]) == 2, "the changed shot and the one behind it"
+        assert len([one for one in bought if "i2v" in one["path"]]) == 1, "the changed shot alone"
 
         listed = (await call(client, "list_jobs")).structured_content
         assert listed is not None
@@ -99,9 +101,9 @@ async def test_a_film_that_cannot_be_made_buys_nothing(
     options: Any,
     says: str,
 ) -> None:
-    sandbox = make_sandbox()
+    sandbox = make_sandbox(job_seconds=0.2)
     named = [{**shot, "image": str(make_picture())} if shot.get("image") == "PICTURE" else shot for shot in shots]
-    async with open_host(sandbox, funded_key, tmp_path) as client:
+    async with open_host(sandbox, funded_key, tmp_path, seconds=SECONDS) as client:
         answer = await call(client, "animate_storyboard", shots=named, **options)
 
     assert answer.is_error
@@ -112,9 +114,9 @@ async def test_a_film_that_cannot_be_made_buys_nothing(
 async def test_a_sum_above_the_owners_limit_for_films_is_refused(
     make_sandbox: MakeSandbox, funded_key: str, make_picture: MakePicture, tmp_path: Path
 ) -> None:
-    sandbox = make_sandbox()
+    sandbox = make_sandbox(job_seconds=0.2)
     shots = [{"prompt": "x", "image": str(make_picture())}, {"prompt": "y"}]
-    async with open_host(sandbox, funded_key, tmp_path, SEEDANCE_MAX_PER_FILM="0.40") as client:
+    async with open_host(sandbox, funded_key, tmp_path, seconds=SECONDS, SEEDANCE_MAX_PER_FILM="0.40") as client:
         quote = (await call(client, "quote_price", shots=shots)).structured_content
         answer = await call(client, "animate_storyboard", shots=shots)
 
@@ -127,9 +129,9 @@ async def test_a_sum_above_the_owners_limit_for_films_is_refused(
 async def test_a_cancelled_film_buys_no_further_shot_and_releases_its_sum(
     make_sandbox: MakeSandbox, funded_key: str, make_picture: MakePicture, tmp_path: Path
 ) -> None:
-    sandbox = make_sandbox()
+    sandbox = make_sandbox(job_seconds=0.2)
     shots = [{"prompt": "x", "image": str(make_picture())}, {"prompt": "y"}, {"prompt": "z"}]
-    async with open_host(sandbox, funded_key, tmp_path) as client:
+    async with open_host(sandbox, funded_key, tmp_path, seconds=SECONDS) as client:
         film = (await call(client, "animate_storyboard", shots=shots, wait_seconds=0)).structured_content
         assert film is not None
         running = (await call(client, "wallet_status")).structured_content
@@ -150,9 +152,9 @@ async def test_a_cancelled_film_buys_no_further_shot_and_releases_its_sum(
 async def test_a_failed_shot_stops_those_behind_it_and_keeps_the_others(
     make_sandbox: MakeSandbox, funded_key: str, make_picture: MakePicture, tmp_path: Path
 ) -> None:
-    sandbox = make_sandbox()
+    sandbox = make_sandbox(job_seconds=0.2)
     shots = [{"prompt": "x", "image": str(make_picture())}, {"prompt": "y"}]
-    async with open_host(sandbox, funded_key, tmp_path) as client:
+    async with open_host(sandbox, funded_key, tmp_path, seconds=SECONDS) as client:
         await break_with(sandbox, "failed_job")
         film = await finish(client, await call(client, "animate_storyboard", shots=shots))
 

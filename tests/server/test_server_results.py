@@ -38,7 +38,7 @@ MakeSandbox = Callable[..., "Sandbox"]
 
 @asynccontextmanager
 async def open_host(
-    sandbox: "Sandbox", key: str, folder: Path, *, mode: Mode = "auto", **settings: str
+    sandbox: "Sandbox", key: str, folder: Path, *, mode: Mode = "auto", seconds: float = SECONDS, **settings: str
 ) -> AsyncGenerator[Client]:
     environ = {
         "SEEDANCE_PROFILE": "sandbox",
@@ -47,7 +47,7 @@ async def open_host(
         "SEEDANCE_DATA_DIR": str(folder / "data"),
         **settings,
     }
-    with anyio.fail_after(SECONDS):
+    with anyio.fail_after(seconds):
         async with Client(build_server(environ), mode=mode) as client:
             yield client
 

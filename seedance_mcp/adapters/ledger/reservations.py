@@ -31,11 +31,16 @@ async def sum_left(session: Session, scope: str = "", *, own: int | None, now: f
     Args:
         session: Where to read.
         scope: A caller's id; empty for the wallet's budget.
-        own: The sum that the next payment draws from, which does not stand in its way; None for no such sum.
+        own: The sum that the next payment draws from. What its film has reserved, also anew since, does not stand in
+            its way. None for no such sum.
         now: Unix seconds.
     """
     rows = await session.fetch_all(_OPEN, {"now": now})
-    return sum(_find_left(row) for row in rows if row["id"] != own and scope in ("", row["caller"]))
+    film = None
+    if rows and own is not None:
+        film = await session.fetch_one("SELECT reason FROM reservations WHERE id = :own", {"own": own})
+    reason = None if film is None else film["reason"]
+    return sum(_find_left(row) for row in rows if row["reason"] != reason and scope in ("", row["caller"]))
 
 
 async def select_open(session: Session, viewer: str | None, *, now: float) -> list[Reservation]:

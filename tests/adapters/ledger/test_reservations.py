@@ -130,6 +130,8 @@ async def test_ordering_a_film_again_replaces_its_sum(ledger: Ledger) -> None:
         assert (await budget.spend(NOW)).total_micro_usdc == 0
         again = await budget.open_film(write_film(), amount_micro_usdc=200, now=NOW + 1, lease_until=NOW + 60)
     assert again.created_at == NOW
+    assert again.reservation_id != found.reservation_id
+    assert await total(ledger.drawing_from(found.reservation_id)) == 0, "the film's new sum is its own as well"
     assert await total(ledger) == 200
 
 

@@ -10,8 +10,9 @@ from typing import Annotated, Any
 import anyio
 import typer
 
+from seedance_mcp.app.film_rendering import show_film
 from seedance_mcp.app.rendering import ELSEWHERE, PRUNED, show_job
-from seedance_mcp.app.results import JobResult
+from seedance_mcp.app.results import FilmResult, JobResult
 from seedance_mcp.app.runtime import Runtime
 from seedance_mcp.app.upload_rendering import show_upload
 from seedance_mcp.cli import exit_codes
@@ -39,6 +40,7 @@ from seedance_mcp.cli.words import dump_result, for_person
 from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.error_base import SeedanceError
 from seedance_mcp.core.errors import RequestError
+from seedance_mcp.core.films import FILM_PREFIX
 from seedance_mcp.core.image_names import is_path
 
 WAIT_SECONDS_DEFAULT, WAIT_SECONDS_MAX = 1800, 24 * 3600
@@ -170,18 +172,26 @@ def animate(
 
 @take_output
 def get(
-    job_id: Annotated[str, typer.Argument(help="What `animate` or `jobs` called it.")],
+    job_id: Annotated[str, typer.Argument(help="What `animate`, `film` or `jobs` called it.")],
     *,
     wait_seconds: WaitSeconds = WAIT_SECONDS_DEFAULT,
+    cancel: Annotated[bool, typer.Option("--cancel", help="Buy nothing more for a film.")] = False,
     target: OutputOptions,
     sandbox: Sandbox = False,
     as_json: AsJson = False,
 ) -> None:
-    """Read a job, wait for it, and save its video. Free."""
+    """Read a job or a film, wait for it, and save its video. Free, except that a film goes on with its own sum."""
     plan = plan_output(target)
+    is_film = job_id.startswith(FILM_PREFIX)
+    if cancel and not is_film:
+        raise RequestError("Only a film can be cancelled.", "A video that was paid for is made in any case.")
 
-    async def work(runtime: Runtime) -> JobResult:
+    async def work(runtime: Runtime) -> JobResult | FilmResult:
         services = await runtime.services()
+        if cancel:
+            return show_film(await services.films.cancel(job_id))
+        if is_film:
+            return show_film(await services.films.get(job_id, deadline=anyio.current_time() + wait_seconds))
         with make_bars() as bars:
             task = bars.add_task(job_id, total=100, status="")
             job = await services.jobs.get(

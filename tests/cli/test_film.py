@@ -52,6 +52,9 @@ def test_one_yes_is_for_all_shots_and_a_second_run_costs_nothing(customer: Perso
     assert (again.code, again.err.count("?")) == (0, 0), again.err
     assert [shot["max_price_micro_usdc"] for shot in again.json["shots"]] == [0, 0]
     assert [shot["job_id"] for shot in again.json["shots"]] == [shot["job_id"] for shot in first.json["shots"]]
+    film_id, file = first.json["job_id"], first.json["file"]
+    assert customer.run("get", film_id).out.strip() == file
+    assert customer.run("get", film_id, "--cancel", "--json").json["file"] == file  # a film that is over stays
 
 
 def test_quote_shows_each_shot_and_buys_nothing(customer: Person) -> None:

@@ -138,6 +138,10 @@ async def test_strip_of_a_film_fills_with_its_shots(browser: Any, app_environ: M
                 await anyio.sleep(0.1)
         await screen.page.get_by_text("Finished").first.wait_for(timeout=FILM_SECONDS * 1000)
         read, wide = await screen.read(), await screen.is_too_wide()
+        poster = await screen.page.locator(".stage img").evaluate("(picture) => picture.naturalWidth")
+        source = await wait_for_play(screen)
+    assert poster == 512
+    assert source.startswith("data:video/mp4;base64,")
     assert "call animate_storyboard with the same arguments" in message
     assert "The boat sets sail · Night falls" in read
     assert "$0.64 paid" in read

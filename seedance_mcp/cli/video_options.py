@@ -7,6 +7,7 @@ from typing import Annotated, Any, TypeAlias, get_args, get_origin
 
 import typer
 
+from seedance_mcp.core.wire.routes import MODELS
 from seedance_mcp.generation.request import VIDEO_ARGUMENTS, VideoArgument, spell_arguments
 
 NUMBER_SHOWN_MAX = 1_000_000
@@ -66,4 +67,10 @@ def _annotate(argument: VideoArgument) -> Any:
     is_small = info.maximum is not None and info.maximum <= NUMBER_SHOWN_MAX  # a larger bound tells a reader nothing
     least, most = (info.minimum, info.maximum) if is_small else (None, None)
     kind = argument.type if get_origin(argument.type) is not tuple else list[get_args(argument.type)[0]]
-    return Annotated[kind, typer.Option(*names, min=least, max=most, help=info.help)]
+    complete = _complete_model if argument.name == "model" else None
+    return Annotated[kind, typer.Option(*names, min=least, max=most, help=info.help, autocompletion=complete)]
+
+
+def _complete_model(incomplete: str) -> list[str]:
+    """Return the known models that begin like this; the studio may have others."""
+    return [model for model in MODELS if model.startswith(incomplete)]

@@ -22,7 +22,7 @@ def check_inputs(request: VideoRequest) -> None:
     is_framed = request.image is not None or request.last_image is not None
     if request.text_only and (is_framed or request.references):
         raise RequestError(
-            "text_only is set, and pictures or references are given.",
+            "A video from text alone is wanted, and pictures or references are given.",
             NextStep("Leave {0} out, or the pictures and references.", Argument("text_only")),
         )
     if request.references and is_framed:

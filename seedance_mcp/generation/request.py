@@ -69,7 +69,7 @@ class VideoRequest:
         tuple[str, ...],
         ArgumentInfo(
             description="Pictures, videos, sounds; prompt: @image1",
-            help="Instead of a picture: what the prompt calls @image1, @video1 or @audio1. Repeat it for each.",
+            help="Instead of a picture: files that the prompt names @image1, @video1 or @audio1. Repeat it for each.",
             items_max=REFERENCES_MAX + SOUNDS_MAX,
         ),
     ] = ()

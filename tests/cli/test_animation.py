@@ -40,9 +40,9 @@ def test_output_names_format_and_place(person: Person) -> None:
         (
             ("a.mp4",),
             2,
-            "One format is written at a time. Nothing was paid. Give --gif, --webp, or -o with a name.",
+            "One format is written at a time. Give --gif, --webp, or -o with a name.",
         ),
-        (("a.mp4", "-o", "a.png"), 2, "does not end with the format. Nothing was paid. End it with .gif or .webp."),
+        (("a.mp4", "-o", "a.png"), 2, "does not end with the format. End it with .gif or .webp."),
         (("a.mp4", "--gif", "-o", "a.webp"), 2, "End it with .gif."),
         (("no-such", "--gif"), 1, "no-such is neither a file nor a job of this ledger."),
     ],

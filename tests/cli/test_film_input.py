@@ -56,7 +56,7 @@ def test_json_says_the_same(tmp_path: Path) -> None:
 def test_one_error_lists_everything_that_is_wrong(tmp_path: Path) -> None:
     story = """\
 colour: red
-model: seedance-turbo
+model: turbo
 crossfade: 9
 image: boat.jpg
 shots:
@@ -72,7 +72,7 @@ shots:
         "shot 3 is neither a prompt nor a mapping",
         "crossfade «9»: seconds from 0 to 2",
         "image belongs to a shot, not to the film",
-        "model «seedance-turbo»: Input should be 'seedance-fast' or 'seedance'",
+        "model «turbo»: a Seedance model is needed: seedance-fast, seedance, or another one that the studio lists",
         "there is no option «colour»",
         "shot 1 has no image, and no shot before it to start from",
         "shot 1: duration «99»: Input should be less than or equal to 15",

@@ -83,7 +83,7 @@ def test_a_copy_in_a_cache_is_started_by_uvx_from_its_source(tmp_path: Path) -> 
     done = install(build_cached(tmp_path, GIT), uvx.parent)
     assert done.returncode == 0, done.stderr
     entry = read_entry()
-    source = f"{NAME}[hosted,keychain,sandbox,tempo] @ git+https://example.org/seedance.git@abc123"
+    source = f"{NAME}[film,hosted,keychain,sandbox,tempo] @ git+https://example.org/seedance.git@abc123"
     assert (entry["command"], entry["args"]) == (str(uvx), ["--from", source, NAME])
     assert str(tmp_path / "cache") not in json.dumps(entry)
     assert source in done.stdout

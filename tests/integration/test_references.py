@@ -133,7 +133,7 @@ async def test_unclear_inputs_are_refused_before_any_payment(bench: Bench, pictu
         for expected, arguments in (
             ("image: Input should be a valid string", {"image": [image, image]}),
             ("Both frames and references", {"image": image, "references": [image]}),
-            ("text_only is set", {"image": image, "text_only": True}),
+            ("text alone is wanted", {"image": image, "text_only": True}),
             ("references has only sounds", {"references": [str(sound)]}),
             ("references has 13 pictures", {"references": [image] * 13}),
             ("The prompt names @image2", {"references": [image], "prompt": "@image2 waves"}),

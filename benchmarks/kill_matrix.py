@@ -112,6 +112,8 @@ FILM = Kind(
     generations=5,
     uploads=5,
 )
+FILM_REFUSED = '"error":"The studio refused the payment'
+"""In the result of a film: like a refused video, that shot waits until the refused credential has expired."""
 LATE_KILLS = 0.3
 """This share of the kills of the call that buys falls into its whole length: polling and download."""
 PATIENCE = 0.7
@@ -280,8 +282,10 @@ class Journey:
         step = self._steps[self._step]
         if answer.is_error:
             self.outcome.errors.append(answer.text)
-            if answer.text.startswith("payment_refused"):
+            if answer.text.startswith("payment_refused") or FILM_REFUSED in answer.text:
                 self.outcome.refused = True
+            elif self._kind is FILM and step == "get_job":
+                self._step, self._calls_of_step = self._steps.index("animate_storyboard"), 1  # as the result says
             elif self._calls_of_step > CALLS_MAX // 3:
                 self.stage.let_leases_lapse()  # the agent waits a minute, as it was told to
             return
@@ -306,7 +310,7 @@ class Journey:
         outcome.problems += audit.problems
         if outcome.refused:
             last = self._steps[self._step]
-            if (last.startswith("animate_") and audit.generations) or (last == "upload_image" and audit.uploads):
+            if (last == "animate_image" and audit.generations) or (last == "upload_image" and audit.uploads):
                 outcome.problems.append(f"job lost: {last} was refused and settled all the same")
         elif self._step < len(self._steps):
             outcome.problems.append(f"stuck: {self._steps[self._step]} never ended: {outcome.errors[-1:]}")

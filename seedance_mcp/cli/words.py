@@ -30,7 +30,7 @@ from seedance_mcp.core.next_steps import (
 
 COMMANDS: dict[Tool, str] = {
     "animate_image": "animate",
-    "animate_storyboard": "animate",
+    "animate_storyboard": "film",
     "get_job": "get",
     "list_jobs": "jobs --studio",
     "quote_price": "quote",

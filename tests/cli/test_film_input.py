@@ -61,7 +61,7 @@ crossfade: 9
 image: boat.jpg
 shots:
   - {prompt: Waves, duration: 99}
-  - {prompt: "", image: gone.jpg, lenght: 4}
+  - {prompt: "", image: gone.jpg, seconds: 4}
   - 7
 """
     with pytest.raises(RequestError) as caught:
@@ -76,7 +76,7 @@ shots:
         "there is no option «colour»",
         "shot 1 has no image, and no shot before it to start from",
         "shot 1: duration «99»: Input should be less than or equal to 15",
-        "shot 2: «lenght» is not one of prompt, image, last_image, duration",
+        "shot 2: «seconds» is not one of prompt, image, last_image, duration",
         "shot 2: The prompt is empty",
     ]
 

@@ -49,5 +49,5 @@ def test_inspector_lists_the_tools_and_calls_one(
     arguments = [word for one in given for word in ("--tool-arg", one)]
     call = ["--method", "tools/call", "--tool-name", "quote_price", *arguments]
     quoted = run_driver([*inspector, *SERVER, *call], environ, folder)
-    assert len(listed["tools"]) == 6
+    assert len(listed["tools"]) == 7
     assert quoted["structuredContent"]["price_usd"] == "0.48"

@@ -162,7 +162,7 @@ def show_quote(quote: "FilmQuote") -> None:
 
 def _name_start(quote: "FilmQuote", number: int) -> str:
     shot = quote.plan.shots[number - 1]
-    return f"from the end of {number - 1}" if shot.is_chained else f"from {_cut(Path(shot.request.image).name)}"
+    return f"from the end of {number - 1}" if shot.is_chained else f"from {_cut(Path(shot.request.image or '').name)}"
 
 
 def _cut(text: str) -> str:

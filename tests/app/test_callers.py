@@ -238,7 +238,7 @@ async def test_no_balance_is_named_to_a_caller(
 
 async def leave_unsent(team: Team, services: "Services", request: VideoRequest) -> None:
     """Sign a payment of a caller and never send it."""
-    await services.generation.upload(request.image)
+    await services.generation.upload(request.image or "")
     studio: Any = services.studio
     send_paid = studio.send_paid
     between(services, hold_back)
@@ -254,9 +254,9 @@ async def test_the_unfinished_upload_of_another_is_no_payment_of_the_caller(
     async with open_team(settings) as team:
         between(team.base, hold_back)
         with pytest.raises(PaymentOutcomeUnknownError):
-            await team.of(ada).generation.upload(request_.image)
+            await team.of(ada).generation.upload(request_.image or "")
         with pytest.raises(PurchaseUnderwayError, match="for another caller") as refused:
-            await team.of(bob).generation.upload(request_.image)
+            await team.of(bob).generation.upload(request_.image or "")
 
     assert (refused.value.payment_id, refused.value.payment_state, refused.value.amount_micro_usdc) == (None, "none", 0)
 

@@ -169,7 +169,7 @@ class Reader:
         file = self.folder / f"checked.{block.language}"
         file.write_text(block.text)
         shots = read_shots(file, {})
-        assert all(Path(shot.request.image).exists() for shot in shots)
+        assert all(Path(shot.request.image or "").exists() for shot in shots)
 
     def _check_json(self, document: dict[str, Any]) -> None:
         for entry in document.get("mcpServers", {}).values():

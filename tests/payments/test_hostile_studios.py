@@ -73,7 +73,7 @@ async def test_a_price_that_comes_late_is_not_signed_for_over_a_payment_that_was
     settings = settings_for(sandbox, funded_key, tmp_path / "data")
     request = VideoRequest(image=str(make_picture()), prompt="x")
     async with services_on(settings) as slow, services_on(settings) as quick:
-        await slow.generation.upload(request.image)
+        await slow.generation.upload(request.image or "")
         studio: Any = slow.studio
         ask, priced, may_go_on = studio.send, anyio.Event(), anyio.Event()
 
@@ -156,7 +156,7 @@ async def test_a_payment_whose_answer_is_lost_does_not_take_another_ones_job(
     two = replace(one, take=2)  # the very same body
     jobs: list[Any] = []
     async with services_on(settings) as services:
-        await services.generation.upload(one.image)
+        await services.generation.upload(one.image or "")
         break_with(sandbox, "error_for_payment")
         with pytest.raises(PaymentOutcomeUnknownError):
             await animate(services, one)
@@ -186,7 +186,7 @@ async def test_a_page_of_json_instead_of_a_paid_answer_is_not_taken_for_a_purcha
     sandbox = make_sandbox()
     request = VideoRequest(image=str(make_picture()), prompt="x")
     async with services_on(settings_for(sandbox, funded_key, tmp_path / "data")) as services:
-        await services.generation.upload(request.image)
+        await services.generation.upload(request.image or "")
         portals = [1, 1]
 
         def log_in_first(send: SendPaid) -> SendPaid:
@@ -245,7 +245,7 @@ async def test_a_fault_of_our_own_after_the_sending_does_not_say_that_nothing_wa
     told: list[SeedanceError] = []
     with suppress(ExceptionGroup):  # the background task's own end; a face writes it to its log
         async with services_on(settings) as services:
-            await services.generation.upload(request.image)
+            await services.generation.upload(request.image or "")
             between(services, break_after)
             try:
                 await animate(services, request)
@@ -283,7 +283,7 @@ async def test_without_a_chain_to_ask_a_refused_request_is_not_bought_again_by_i
     settings = on_chains(settings_for(sandbox, funded_key, tmp_path / "data"))
     request = VideoRequest(image=str(make_picture()), prompt="x")
     async with services_on(settings, now=clock) as services:
-        await services.generation.upload(request.image)
+        await services.generation.upload(request.image or "")
         break_with(sandbox, "settle_then_402:1")
         with pytest.raises(PaymentRefusedError):
             await animate(services, request)
@@ -302,7 +302,7 @@ async def test_with_a_clock_that_is_ahead_a_refused_charge_is_held_until_the_cha
     settings = on_chains(settings_for(sandbox, funded_key, tmp_path / "data"))
     request = VideoRequest(image=str(make_picture()), prompt="x")
     async with services_on(settings, now=clock) as services:
-        await services.generation.upload(request.image)
+        await services.generation.upload(request.image or "")
         break_with(sandbox, "settle_then_402:1")
         for _ in range(2):
             with pytest.raises(PaymentRefusedError):
@@ -318,7 +318,7 @@ async def test_a_job_whose_settlement_failed_does_not_make_its_payment_settled(
     settings = settings_for(sandbox, funded_key, tmp_path / "data")
     request = VideoRequest(image=str(make_picture()), prompt="x")
     async with services_on(settings, now=clock) as services:
-        await services.generation.upload(request.image)
+        await services.generation.upload(request.image or "")
         break_with(sandbox, "fail_settlement")
         with suppress(SeedanceError):
             await animate(services, request)
@@ -365,7 +365,7 @@ async def test_a_payment_of_a_wallet_that_was_changed_since_is_brought_to_its_en
     settings = settings_for(sandbox, funded_key, tmp_path / "data")
     request = VideoRequest(image=str(make_picture()), prompt="x")
     async with services_on(settings, now=clock) as services:
-        await services.generation.upload(request.image)
+        await services.generation.upload(request.image or "")
         break_with(sandbox, "error_for_payment")
         with pytest.raises(PaymentOutcomeUnknownError):
             await animate(services, request)

@@ -36,7 +36,7 @@ def hold_back(_: SendPaid) -> SendPaid:
 async def left_unsent(settings: Settings, request: VideoRequest) -> AsyncGenerator[Any]:
     """An services whose upload is paid, and whose video's credential was signed and never sent."""
     async with services_on(settings) as services:
-        await services.generation.upload(request.image)
+        await services.generation.upload(request.image or "")
         between(services, hold_back)
         with pytest.raises(PaymentOutcomeUnknownError):
             await animate(services, request)

@@ -235,7 +235,7 @@ async def test_a_price_that_rose_since_the_quote_is_refused_with_both_figures(
     async with services_on(
         replace(settings, limits=replace(settings.limits, max_per_day_micro_usdc=10**9))
     ) as services:
-        await services.generation.upload(request.image)
+        await services.generation.upload(request.image or "")
         quote = await services.generation.quote(request)
         async with httpx.AsyncClient() as http:
             await http.post(f"{sandbox.url}/_sandbox/faults", json={"faults": ["tampered_offer=price_x100"]})

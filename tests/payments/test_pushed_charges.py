@@ -103,7 +103,7 @@ async def test_without_the_owners_word_nothing_is_pushed(
 ) -> None:
     async with services_on(settings_for(studio, funded_key, tmp_path / "data")) as services:
         with pytest.raises(UnacceptableOfferError, match="SEEDANCE_ALLOW_PUSH") as raised:
-            await services.generation.upload(video_request.image)
+            await services.generation.upload(video_request.image or "")
 
     assert raised.value.payment_state == "none"
     assert paid(studio) == []
@@ -117,7 +117,7 @@ async def test_nothing_is_pushed_to_a_chain_that_does_not_answer(
     settings = through(settings, *(() if rpc is None else (studio.url + rpc,)))
     async with services_on(settings) as services:
         with pytest.raises(UnacceptableOfferError, match="does not answer now") as raised:
-            await services.generation.upload(video_request.image)
+            await services.generation.upload(video_request.image or "")
 
     assert raised.value.payment_state == "none"
     assert paid(studio) == []
@@ -128,7 +128,7 @@ async def test_a_studio_that_takes_nothing_else_is_paid_once_and_its_fee_is_book
 ) -> None:
     settings = pushing(studio, funded_key, tmp_path)
     async with services_on(settings) as services:
-        await services.generation.upload(video_request.image)
+        await services.generation.upload(video_request.image or "")
         quote = await services.generation.quote(video_request)
         animation, again = [await services.generation.generate(video_request, deadline=soon()) for _ in range(2)]
 
@@ -163,7 +163,7 @@ async def test_nothing_is_pushed_where_anything_else_is_offered(
     sandbox.chain.mint(funded_address, base_micro_usdc)
     async with services_on(pushing(sandbox, funded_key, tmp_path, SEEDANCE_RAILS="mpp,x402")) as services:
         with nullcontext() if base_micro_usdc else pytest.raises(InsufficientBalanceError):
-            await services.generation.upload(video_request.image)
+            await services.generation.upload(video_request.image or "")
 
     assert paid(sandbox) == []
     assert len(sandbox.chain.settlements()) == (1 if base_micro_usdc else 0)
@@ -175,7 +175,7 @@ async def test_what_was_pushed_is_shown_again_and_bought_with_once(
 ) -> None:
     settings = pushing(studio, funded_key, tmp_path)
     async with services_on(settings) as services:
-        await services.generation.upload(video_request.image)
+        await services.generation.upload(video_request.image or "")
         break_with(studio, fault)
         animation = await services.generation.generate(video_request, deadline=soon())
 
@@ -194,7 +194,7 @@ async def test_a_studio_that_takes_the_money_and_refuses_is_not_paid_again(
     settings = pushing(studio, funded_key, tmp_path)
     charges: list[str] = []
     async with services_on(settings, now=clock) as services:
-        await services.generation.upload(video_request.image)
+        await services.generation.upload(video_request.image or "")
         break_with(studio, "second_402:1")
         for ahead in (0, 0, CHALLENGE_SECONDS):
             let_pass(studio, clock, ahead)
@@ -214,11 +214,11 @@ async def test_an_upload_that_was_taken_and_refused_is_not_bought_again(
     async with services_on(pushing(studio, funded_key, tmp_path), now=clock) as services:
         break_with(studio, "second_402")
         with pytest.raises(PaymentOutcomeUnknownError):
-            await services.generation.upload(video_request.image)
+            await services.generation.upload(video_request.image or "")
         break_with(studio)
         let_pass(studio, clock, CHALLENGE_SECONDS)
         with pytest.raises(StudioRejectedError, match="not bought again for a day") as raised:
-            await services.generation.upload(video_request.image)
+            await services.generation.upload(video_request.image or "")
 
     assert raised.value.payment_state == "settled"
     assert paid(studio) == [UPLOAD]
@@ -233,7 +233,7 @@ async def test_the_hash_is_shown_to_the_studio_whatever_our_own_node_does_not_sa
         serve_node(settings, deaf_to={"eth_getTransactionReceipt"}) as node,
         services_on(through(settings, node.url)) as services,
     ):
-        hosted = await services.generation.upload(video_request.image)
+        hosted = await services.generation.upload(video_request.image or "")
 
     assert hosted.upload.image_url
     assert paid(studio) == [UPLOAD]
@@ -252,11 +252,11 @@ async def test_a_charge_that_the_chain_undoes_costs_one_fee_however_often_it_is_
         charges: list[str] = []
         for _ in range(3):
             with pytest.raises(PaymentRefusedError, match="undid the payment") as raised:
-                await services.generation.upload(video_request.image)
+                await services.generation.upload(video_request.image or "")
             charges.append(raised.value.payment_state)
         let_pass(studio, clock, CHALLENGE_SECONDS)
         with pytest.raises(PolicyError, match="clock"):  # it would be tried again, if our clock had not jumped
-            await services.generation.upload(video_request.image)
+            await services.generation.upload(video_request.image or "")
 
     assert charges == ["held"] * 3
     assert len(paid(studio)) == 1
@@ -275,14 +275,14 @@ async def test_what_was_signed_is_not_pushed_any_more_once_the_owner_takes_his_w
         services_on(through(settings, node.url)) as services,
     ):
         with pytest.raises(PaymentOutcomeUnknownError) as raised:
-            await services.generation.upload(video_request.image)
+            await services.generation.upload(video_request.image or "")
     async with services_on(settings_for(studio, funded_key, tmp_path / "data"), now=clock) as services:
         with pytest.raises(PaymentOutcomeUnknownError):
-            await services.generation.upload(video_request.image)
+            await services.generation.upload(video_request.image or "")
         moved = paid(studio)
         let_pass(studio, clock, CHALLENGE_SECONDS)
         with pytest.raises(PolicyError):
-            await services.generation.upload(video_request.image)
+            await services.generation.upload(video_request.image or "")
 
     assert raised.value.payment_state == "held"
     assert moved == []
@@ -295,7 +295,7 @@ async def test_money_that_the_chain_saw_move_cannot_be_written_off(
     clock = Clock()
     settings = pushing(studio, funded_key, tmp_path)
     async with services_on(settings, now=clock) as services:
-        await services.generation.upload(video_request.image)
+        await services.generation.upload(video_request.image or "")
         break_with(studio, "second_402:1")
         with pytest.raises(PaymentOutcomeUnknownError):
             await services.generation.generate(video_request, deadline=soon())

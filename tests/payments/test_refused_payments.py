@@ -56,7 +56,7 @@ async def test_a_refusal_that_took_the_money_is_found_out_and_its_video_delivere
     request = VideoRequest(image=str(make_picture()), prompt="x")
     settings = settings_for(sandbox, funded_key, tmp_path / "data")
     async with services_on(settings, now=clock) as services:
-        await services.generation.upload(request.image)
+        await services.generation.upload(request.image or "")
         break_with(sandbox, "settle_then_402:1")
         with pytest.raises(PaymentRefusedError) as raised:
             await services.generation.generate(request, deadline=soon())
@@ -76,7 +76,7 @@ async def test_a_refused_repetition_says_nothing_about_the_first_sending(
     sandbox = make_sandbox()
     request = VideoRequest(image=str(make_picture()), prompt="x")
     async with services_on(settings_for(sandbox, funded_key, tmp_path / "data")) as services:
-        await services.generation.upload(request.image)
+        await services.generation.upload(request.image or "")
         break_with(sandbox, "error_for_payment:1", "second_402:1")
         with pytest.raises(PaymentOutcomeUnknownError) as raised:
             await services.generation.generate(request, deadline=soon())
@@ -95,7 +95,7 @@ async def test_without_the_chains_word_a_refused_request_is_not_bought_again(
     settings = settings_for(sandbox, funded_key, tmp_path / "data")
     settings = replace(settings, profile=replace(settings.profile, rpc_urls=(f"{sandbox.url}/no-one-answers-here",)))
     async with services_on(settings, now=clock) as services:
-        await services.generation.upload(request.image)
+        await services.generation.upload(request.image or "")
         break_with(sandbox, "settle_then_402:1")
         with pytest.raises(PaymentRefusedError):
             await services.generation.generate(request, deadline=soon())
@@ -113,7 +113,7 @@ async def test_a_refusal_that_took_nothing_is_over_once_the_chain_says_so(
     sandbox = make_sandbox()
     request = VideoRequest(image=str(make_picture()), prompt="x")
     async with services_on(settings_for(sandbox, funded_key, tmp_path / "data"), now=clock) as services:
-        await services.generation.upload(request.image)
+        await services.generation.upload(request.image or "")
         break_with(sandbox, "second_402:1")
         with pytest.raises(PaymentRefusedError):
             await services.generation.generate(request, deadline=soon())

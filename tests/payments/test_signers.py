@@ -110,7 +110,7 @@ async def test_a_signature_that_cannot_be_made_again_is_never_a_second_payment(
     settings = settings_for(sandbox, funded_key, tmp_path / "data", SEEDANCE_RAILS="x402")
     request = VideoRequest(image=str(make_picture()), prompt="x")
     async with services_on(settings, now=clock, wallet=Wallet(signer)) as services:
-        await services.generation.upload(request.image)
+        await services.generation.upload(request.image or "")
         studio: Any = services.studio
         send_paid = studio.send_paid
         between(services, hold_back)
@@ -137,7 +137,7 @@ async def test_a_lost_answer_to_a_random_signature_is_found_and_not_paid_again(
     settings = settings_for(sandbox, funded_key, tmp_path / "data", SEEDANCE_RAILS="x402")
     request = VideoRequest(image=str(make_picture()), prompt="x")
     async with services_on(settings, wallet=Wallet(signer)) as services:
-        await services.generation.upload(request.image)
+        await services.generation.upload(request.image or "")
         break_with(sandbox, "drop_after_settle:1")
         found = await animate(services, request)
     assert found.job is not None

@@ -29,8 +29,7 @@ def compact_arguments(schema: Schema) -> Schema:
         kept = {key: whole[key] for key in _TOLD if whole.get(key)}  # false and an empty list need no words
         kept.pop("items", None)
         if "items" in whole:
-            item = _describe_item(whole["items"], schema.get("$defs", {}))
-            kept["items"] = {"type": item["type"]} if _may_be_null(part) else item  # in full where it is required
+            kept["items"] = _describe_item(whole["items"], schema.get("$defs", {}))
         properties[name] = _allow_null(kept) if _may_be_null(part) else kept
     compacted: Schema = {"type": "object", "properties": properties}
     if schema.get("required"):

@@ -78,7 +78,7 @@ async def test_optional_argument_may_be_null_in_schema_and_call(
         nothing = dict.fromkeys(NULLABLE)
         quote = await client.call_tool("quote_price", {**nothing, "image": str(make_picture()), "prompt": "x"})
     for name in ("animate_image", "quote_price"):
-        assert find_nullable(tools[name]) == NULLABLE | ({"shots"} if name == "quote_price" else set()), name
+        assert find_nullable(tools[name]) == NULLABLE | ({"prompt", "shots"} if name == "quote_price" else set()), name
     assert (quote.structured_content or {})["price_usd"] == "0.32"
 
 
@@ -91,7 +91,7 @@ def check_schemas(plain: Mapping[str, Any], strict: Mapping[str, Any]) -> None:
         assert schema["additionalProperties"] is False, name
         assert set(schema.get("required", ())) == schema["properties"].keys(), name
     for name in ("animate_image", "quote_price"):
-        assert find_nullable(strict[name]) == NULLABLE | ({"shots"} if name == "quote_price" else set()), name
+        assert find_nullable(strict[name]) == NULLABLE | ({"prompt", "shots"} if name == "quote_price" else set()), name
 
 
 def find_nullable(schema: Mapping[str, Any]) -> set[str]:

@@ -146,6 +146,14 @@ class Bench:
 MakeBench = Callable[..., Any]
 
 
+async def make_film(host: Host, **arguments: Any) -> Answer:
+    """Order a film and wait until it has ended."""
+    answer = await host.call("animate_storyboard", wait_seconds=20, **arguments)
+    while not answer.failed and answer["status"] in ("pending", "loading"):
+        answer = await host.call("get_job", job_id=answer["job_id"], wait_seconds=20)
+    return answer
+
+
 def draw(path: Path, size: tuple[int, int] = (640, 360), colour: tuple[int, int, int] = (40, 90, 160)) -> Path:
     """A small picture with something in it to see."""
     picture = Image.new("RGB", size, colour)

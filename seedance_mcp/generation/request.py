@@ -14,8 +14,8 @@ from seedance_mcp.core.errors import RequestError
 from seedance_mcp.core.image_names import DATA_URI_CHARACTERS_MAX
 from seedance_mcp.core.money import parse_usdc
 from seedance_mcp.core.wire.generation import (
-    DURATION_SECONDS_MAX,
-    DURATION_SECONDS_MIN,
+    DECLARED_SECONDS_MAX,
+    DECLARED_SECONDS_MIN,
     REFERENCES_MAX,
     SEED_MAX,
     SOUNDS_MAX,
@@ -89,9 +89,9 @@ class VideoRequest:
         int,
         ArgumentInfo(
             description="Seconds, 4-15, default 4",
-            help="Seconds.",
-            minimum=DURATION_SECONDS_MIN,
-            maximum=DURATION_SECONDS_MAX,
+            help="Seconds; 4 to 15, unless the studio declares others for a model.",
+            minimum=DECLARED_SECONDS_MIN,
+            maximum=DECLARED_SECONDS_MAX,
         ),
     ] = 4
     resolution: Annotated[

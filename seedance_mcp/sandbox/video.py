@@ -37,7 +37,7 @@ from PIL import Image, ImageOps
 from seedance_mcp.sandbox.mark import mark_frame
 
 FRAMES_PER_SECOND = 24
-DURATION_SECONDS_MAX = 15
+DURATION_SECONDS_MAX = 20
 SIDE_PIXELS_MAX = 4096
 THUMBNAIL_BYTES_MAX = 64 * 1024
 THUMBNAIL_SIDE_PIXELS = 640

@@ -11,7 +11,7 @@ from seedance_mcp.core.errors import RequestError
 from seedance_mcp.core.image_names import DATA_URI_CHARACTERS_MAX
 from seedance_mcp.core.money import parse_usdc
 from seedance_mcp.core.next_steps import Argument, NextStep
-from seedance_mcp.core.wire.generation import DURATION_SECONDS_MAX, DURATION_SECONDS_MIN
+from seedance_mcp.core.wire.generation import DECLARED_SECONDS_MAX, DECLARED_SECONDS_MIN
 from seedance_mcp.generation.film_request import FilmRequest, ShotRequest
 from seedance_mcp.generation.request import VIDEO_ARGUMENTS, VideoRequest, spell_arguments
 from seedance_mcp.generation.validation import annotate
@@ -28,7 +28,7 @@ class ShotArguments(BaseModel):
     prompt: str
     image: PictureName = None
     last_image: PictureName = None
-    duration: Annotated[int | None, Field(ge=DURATION_SECONDS_MIN, le=DURATION_SECONDS_MAX)] = None
+    duration: Annotated[int | None, Field(ge=DECLARED_SECONDS_MIN, le=DECLARED_SECONDS_MAX)] = None
 
 
 _SHOTS = "1-20 of a film. Without image: starts from the last frame before it"

@@ -70,8 +70,8 @@ async def test_an_unusable_image_is_named_and_nothing_is_paid(bench: Bench, tmp_
 ARGUMENTS: dict[str, tuple[dict[str, object], str]] = {
     "empty-prompt": ({"prompt": ""}, "prompt"),
     "long-prompt": ({"prompt": "x" * 4001}, "4000 are allowed"),
-    "duration-3": ({"duration": 3}, "duration: Input should be greater than or equal to 4"),
-    "duration-16": ({"duration": 16}, "duration: Input should be less than or equal to 15"),
+    "duration-3": ({"duration": 3}, "duration is 3; allowed are 4 to 15 seconds."),
+    "duration-16": ({"duration": 16}, "duration is 16; allowed are 4 to 15 seconds."),
     "duration-text": ({"duration": "long"}, "duration"),
     "1080p-on-fast": ({"resolution": "1080p"}, "resolution 1080p is not available for seedance-fast"),
     "unknown-ratio": ({"aspect_ratio": "2:1"}, "aspect_ratio"),

@@ -118,11 +118,25 @@ async def test_model_without_a_known_price_needs_the_callers_limit(bench: Bench,
     async with bench.host() as host:
         await refuse(host, bench, "No price of such a video is known", **asked)
         answer = await host.animate_to_the_end(prompt="x", max_price_usd="0.30", **asked)
-        await refuse(host, bench, "duration 11 is not available", **asked, duration=11, max_price_usd="1")
+        await refuse(host, bench, "duration 21 is not available", **asked, duration=21, max_price_usd="2")
         await refuse(host, bench, "has no model seedance-gone", image=str(picture), model="seedance-gone")
 
     assert Path(answer["file"]).is_file()
     assert await bench.paid() == [10_000, 240_000]
+
+
+async def test_length_of_a_declared_model_is_that_of_the_studios_schema(bench: Bench) -> None:
+    """Longer and shorter than the models that this version knows."""
+    await bench.break_with("stuck_job")
+    asked: dict[str, Any] = {"text_only": True, "model": "seedance-next"}
+    async with bench.host() as host:
+        for seconds, price in ((20, "1.20"), (2, "0.12")):
+            await host.call("animate_image", prompt="x", **asked, duration=seconds, max_price_usd=price, wait_seconds=1)
+        await refuse(host, bench, "duration 1 is not available", **asked, duration=1, max_price_usd="2")
+        await refuse(host, bench, "allowed are 4 to 15", **{**asked, "model": "seedance"}, duration=20)
+
+    assert await bench.paid() == [1_200_000, 120_000]
+    assert [job["input"]["duration"] for job in (await bench.state())["jobs"]] == ["20", "2"]
 
 
 async def test_unclear_inputs_are_refused_before_any_payment(bench: Bench, picture: Path, sound: Path) -> None:

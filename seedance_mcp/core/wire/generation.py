@@ -20,7 +20,7 @@ from seedance_mcp.core.idempotency import normalise
 from seedance_mcp.core.next_steps import Argument, NextStep, RaiseTake
 from seedance_mcp.core.texts import quote_text
 from seedance_mcp.core.wire.json import Json, encode_json, parse_json_object
-from seedance_mcp.core.wire.routes import AUDIO_NAMES, Dialect, Route, RouteContract
+from seedance_mcp.core.wire.routes import AUDIO_NAMES, MODELS, Dialect, Route, RouteContract
 
 Resolution = Literal["480p", "720p", "1080p"]
 AspectRatio = Literal["16:9", "9:16", "4:3", "3:4", "1:1", "21:9"]
@@ -31,6 +31,9 @@ RESOLUTIONS: tuple[Resolution, ...] = get_args(Resolution)
 ASPECT_RATIOS: tuple[AspectRatio, ...] = get_args(AspectRatio)
 PROMPT_CHARACTERS_MAX = 4000
 DURATION_SECONDS_MIN, DURATION_SECONDS_MAX = 4, 15
+"""Of the models whose prices are known. Source: contract section 2."""
+DECLARED_SECONDS_MIN, DECLARED_SECONDS_MAX = 1, 60
+"""Of a model that only the studio knows: its own schema says which of these it takes."""
 REFERENCES_MAX, SOUNDS_MAX = 12, 3
 """Most pictures and videos, and most sounds, of one request. Source: contract section 2."""
 SEED_MAX = 2**53 - 1
@@ -127,11 +130,11 @@ def check_request(request: NormalisedRequest) -> None:
         RequestError: With the invalid argument and its allowed values.
     """
     check_prompt(request.prompt)
-    if not DURATION_SECONDS_MIN <= request.duration_seconds <= DURATION_SECONDS_MAX:
-        raise RequestError(
-            f"duration is {request.duration_seconds}; "
-            f"allowed are {DURATION_SECONDS_MIN} to {DURATION_SECONDS_MAX} seconds."
-        )
+    known = request.model in MODELS
+    least = DURATION_SECONDS_MIN if known else DECLARED_SECONDS_MIN
+    most = DURATION_SECONDS_MAX if known else DECLARED_SECONDS_MAX
+    if not least <= request.duration_seconds <= most:
+        raise RequestError(f"duration is {request.duration_seconds}; allowed are {least} to {most} seconds.")
     if request.seed is not None and abs(request.seed) > SEED_MAX:
         raise RequestError(f"seed is beyond {SEED_MAX}, the largest that the studio takes.", "Choose a smaller one.")
     if request.references:

@@ -1,5 +1,7 @@
 """Prices: the price table, for an estimate and a plausibility check. The price itself is that of the 402.
 
+The price of 4K is an assumption: see `UPSCALE_FACTORS`.
+
 Source: contract section 4.
 """
 

@@ -36,7 +36,8 @@ CURRENT_CEILING_MICRO_USDC = 20_000_000
 UPSCALE_FACTOR = 2
 
 TITLES = {"seedance": "Seedance", "seedance-fast": "Seedance Fast", "seedance-next": "Seedance Next"}
-DURATIONS_MAX = {"seedance": 15, "seedance-fast": 15, "seedance-next": 10}
+SECONDS = {"seedance": (4, 15), "seedance-fast": (4, 15), "seedance-next": (2, 20)}
+"""Shortest and longest video of a model."""
 TASKS = {"i2v": "image to video", "t2v": "text to video"}
 ASPECT_RATIOS = {
     "16:9": (16, 9),
@@ -248,8 +249,8 @@ def _format_cents(amount_micro_usdc: int) -> str:
     return f"{cents // 100}.{cents % 100:02d}"
 
 
-def _list_seconds(last: int) -> list[str]:
-    return [str(seconds) for seconds in range(4, last + 1)]
+def _list_seconds(first: int, last: int) -> list[str]:
+    return [str(seconds) for seconds in range(first, last + 1)]
 
 
 _PROMPT: Schema = {
@@ -269,7 +270,7 @@ _CLASSIC_SCHEMA: Schema = {
             "default": "5",
             "description": "Length in seconds, as a string",
             "type": "string",
-            "enum": _list_seconds(12),
+            "enum": _list_seconds(4, 12),
         },
         "resolution": {"default": "720p", "type": "string", "enum": ["480p", "720p", "1080p"]},
         "aspect_ratio": {"default": "16:9", "type": "string", "enum": [*ASPECT_RATIOS, "auto"]},
@@ -311,7 +312,7 @@ def _build_current_schema(model: str, task: str) -> Schema:
                 "default": "5",
                 "description": "Length in seconds, as a string",
                 "type": "string",
-                "enum": _list_seconds(DURATIONS_MAX[model]),
+                "enum": _list_seconds(*SECONDS[model]),
             },
             "aspectRatio": {"default": "16:9", "type": "string", "enum": list(ASPECT_RATIOS)},
             "outputResolution": {

@@ -13,12 +13,12 @@ from pathlib import Path
 from typing import Any
 
 from seedance_mcp.config.profiles import LIVE
-from seedance_mcp.core.errors import StudioProtocolError
+from seedance_mcp.core.errors import PriceTooHighError, StudioProtocolError
 from seedance_mcp.core.limits import Approval, Limits, Spend
 from seedance_mcp.core.wire.generation import NormalisedRequest
 from seedance_mcp.core.wire.offers import Offer, read_offers
-from seedance_mcp.core.wire.prices import estimate_price, is_ceiling
-from seedance_mcp.core.wire.routes import Route, read_route_contract
+from seedance_mcp.core.wire.prices import estimate_price, is_ceiling, warn_price
+from seedance_mcp.core.wire.routes import Dialect, Route, read_route_contract
 from seedance_mcp.payments import policy
 
 VECTORS = Path(__file__).parent / "vectors"
@@ -64,11 +64,19 @@ class Answer:
 
 @dataclass(frozen=True)
 class Owner:
-    """What the owner and the caller allow, and what was spent before."""
+    """What the owner and the caller allow, what was spent before, and what is bought.
+
+    Attributes:
+        names_price: Whether the caller named a limit of their own.
+        request: What is bought, at a studio of this `dialect`.
+    """
 
     limits: Limits = field(default_factory=Limits)
     spend: Spend = field(default_factory=Spend)
     approval: Approval = field(default_factory=lambda: policy.agree_price(Limits(), **_AGREED))
+    names_price: bool = True
+    request: NormalisedRequest = REQUEST
+    dialect: Dialect = "classic"
 
 
 _AGREED = {"max_price_micro_usdc": 500_000, "quoted_micro_usdc": PRICE}
@@ -130,11 +138,15 @@ def judge(answer: Answer, owner: Owner | None = None) -> Offer:
     """Read, choose and check as `Pricing` and `PaymentExecutor.pay` do; returns the offer that would be signed."""
     owner = owner or Owner()
     offers = read_offers(answer.status, answer.headers, answer.body, url=ROUTE)
+    estimate = estimate_price(owner.dialect, owner.request)
     for offer in offers.offers:
-        if is_ceiling(offer.amount_micro_usdc, CONTRACT, estimate_price("classic", REQUEST)):
+        if is_ceiling(offer.amount_micro_usdc, CONTRACT, estimate):
             raise StudioProtocolError("The studio quotes its ceiling.")
     policy.check_clock(offers, NOW)
     offer = policy.choose_offer(offers, owner.limits, LIVE.pins, payer=PAYER)
+    warning = warn_price(offer.amount_micro_usdc, estimate)
+    if warning is not None and not owner.names_price:
+        raise PriceTooHighError(warning)
     policy.check_price(offer.amount_micro_usdc, owner.limits, spend=owner.spend, approval=owner.approval)
     return offer
 

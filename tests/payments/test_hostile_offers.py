@@ -2,7 +2,7 @@
 
 import base64
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import pytest
@@ -18,15 +18,18 @@ from seedance_mcp.core.errors import (
     StudioProtocolError,
     UnacceptableOfferError,
 )
-from seedance_mcp.core.limits import Limits, Spend
+from seedance_mcp.core.limits import Approval, Limits, Spend
+from seedance_mcp.core.wire.generation import NormalisedRequest, Reference
 from seedance_mcp.core.wire.json import is_address
 from seedance_mcp.core.wire.offers import read_offers
+from seedance_mcp.core.wire.prices import FAR_ABOVE_PERCENT, estimate_price
 from seedance_mcp.core.wire.x402 import Authorization, build_payment, encode_payment, read_authorization
 from seedance_mcp.payments import policy
 from tests.challenges import (
     CAPTURES,
     PAYER,
     PRICE,
+    REQUEST,
     ROUTE,
     Answer,
     Owner,
@@ -106,6 +109,30 @@ def protocol(name: str, answer: Answer, says: str) -> Hostile:
 
 def offer(name: str, answer: Answer, says: str) -> Hostile:
     return Hostile(name, answer, UnacceptableOfferError, says)
+
+
+MODES: dict[str, NormalisedRequest] = {
+    "references": replace(REQUEST, image=None, references=(Reference("image", "ab" * 32),)),
+    "text-only": replace(REQUEST, image=None, text_only=True),
+    "upscale": replace(REQUEST, upscale="4k"),
+    "other-model": replace(REQUEST, model="seedance-next"),
+}
+"""What only the current dialect has; a request of 5 seconds in 720p."""
+
+
+def buying(mode: str, *, names_price: bool = False) -> Owner:
+    """An owner with wide limits whose caller wants a video of this mode."""
+    return Owner(
+        limits=Limits(max_price_per_video_micro_usdc=30_000_000, max_per_day_micro_usdc=90_000_000),
+        approval=Approval(30_000_000, "is allowed for one video"),
+        names_price=names_price,
+        request=MODES[mode],
+        dialect="current",
+    )
+
+
+def asking(amount_micro_usdc: int) -> Answer:
+    return change("accepts.0.amount", str(amount_micro_usdc))
 
 
 HOSTILE = [
@@ -283,6 +310,18 @@ HOSTILE = [
     ),
     protocol("price-is-the-ceiling", change("accepts.0.amount", "990000"), "quotes its ceiling"),
     protocol("price-is-20-dollars", change("accepts.0.amount", "20000000"), "quotes its ceiling"),
+    # The price of a mode, of which 150% are allowed without the caller's own limit.
+    Hostile("references-far-above", asking(1_800_001), PriceTooHighError, "known to cost $1.20", buying("references")),
+    Hostile("text-only-far-above", asking(1_800_001), PriceTooHighError, "known to cost $1.20", buying("text-only")),
+    Hostile("upscale-far-above", asking(3_600_001), PriceTooHighError, "known to cost $2.40", buying("upscale")),
+    Hostile("other-model-at-any-price", asking(1), PriceTooHighError, "no price of such a", buying("other-model")),
+    *(
+        Hostile(
+            f"{mode}-is-20-dollars", asking(20_000_000), StudioProtocolError, "its ceiling",
+            buying(mode, names_price=True),
+        )
+        for mode in MODES
+    ),
 ]  # fmt: skip
 
 GOOD = {
@@ -346,6 +385,16 @@ def test_a_good_402_passes_the_same_judgement(answer: Answer) -> None:
 
 def test_the_owner_of_a_list_may_pay_those_on_it() -> None:
     assert judge(GOOD["as-recorded"], Owner(limits=Limits(recipients=(PAY_TO.lower(),)))).amount_micro_usdc == PRICE
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_price_of_a_mode_is_good_up_to_its_band_or_the_callers_limit(mode: str) -> None:
+    estimate = estimate_price("current", MODES[mode])
+    if estimate is not None:
+        most = estimate * FAR_ABOVE_PERCENT // 100
+        assert judge(asking(most), buying(mode)).amount_micro_usdc == most
+    assert (estimate is None) == (mode == "other-model")
+    assert judge(asking(19_000_000), buying(mode, names_price=True)).amount_micro_usdc == 19_000_000
 
 
 JSON_VALUES = st.recursive(

@@ -1,8 +1,8 @@
 """UI page: the page that a client with MCP Apps shows for a quote, a job or a list of jobs.
 
-It is one self-contained file, `page.html`, which is read when a host requests it. Only a host that announces the
-extension gets it in its lists; all others get the same lists as without it. The page may read prices and jobs. The
-tools that spend are marked, so that no page may call them.
+Its parts are the files of the folder `page`; they become one self-contained page when a host first requests it. Only a
+host that announces the extension gets it in its lists; all others get the same lists as without it. The page may read
+prices and jobs. The tools that spend are marked, so that no page may call them.
 
 `mcp.server.apps` does half of this and costs every start two milliseconds, so the used part is written out here.
 
@@ -11,6 +11,7 @@ Source: SEP-1865, revision 2026-01-26.
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any, cast
 from urllib.parse import urlsplit
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 EXTENSION = "io.modelcontextprotocol/ui"
 MIME_TYPE = "text/html;profile=mcp-app"
 PAGE_URI = "ui://seedance/clip"
+PACKAGE = "seedance_mcp"
+"""The package that has the modules of the page, and those that it shares with the local pages."""
 SHOWN = {"animate_image", "animate_storyboard", "get_job", "quote_price", "list_jobs"}
 """Tools whose results the page shows."""
 CLIP_ORIGIN = "https://*.public.blob.vercel-storage.com"
@@ -50,13 +53,13 @@ class Surroundings:
 
 
 class Page(Resource):
-    """The page as a resource. What it may load and whose money it shows depend on settings, read on a request."""
+    """The page as a resource. What it may load and whose money it shows depend on settings, read on each request."""
 
     find_surroundings: Callable[[], "Surroundings"] = Field(exclude=True, repr=False)
 
     async def read(self) -> str:
         """Return the page, and set the origins that it may load in `meta`."""
-        html, shown = await anyio.to_thread.run_sync(lambda: (_read_page(), self.find_surroundings()))
+        html, shown = await anyio.to_thread.run_sync(lambda: (join_page(), self.find_surroundings()))
         self.meta = {"ui": {"csp": {"resourceDomains": shown.origins}, "prefersBorder": True}}
         return html.replace("@@MONEY@@", "play" if shown.play_money else "real", 1)
 
@@ -75,7 +78,7 @@ class Apps(Extension):
         self._page = Page(
             uri=PAGE_URI,
             name="clip",
-            title="Clip",
+            title="Video",
             mime_type=MIME_TYPE,
             meta={"ui": {"prefersBorder": True}},
             find_surroundings=lambda: find_surroundings(environ, public_url),
@@ -142,5 +145,11 @@ def _link(tool: dict[str, Any]) -> dict[str, Any]:
     return {**tool, "_meta": {**tool.get("_meta", {}), "ui": ui}} if ui else tool
 
 
-def _read_page() -> str:
-    return files("seedance_mcp.server").joinpath("page.html").read_text("utf-8")
+@cache
+def join_page() -> str:
+    """Return the page with its style and its modules in it, and a mark for whose money it shows."""
+    from seedance_mcp.app.web.modules import join_modules  # no start waits for it
+
+    folder = files("seedance_mcp.server").joinpath("page")
+    html, style = (folder.joinpath(name).read_text("utf-8") for name in ("page.html", "page.css"))
+    return html.replace("@@STYLE@@", style, 1).replace("@@SCRIPT@@", join_modules("server/page/page.js", PACKAGE), 1)

@@ -27,9 +27,9 @@ from seedance_mcp.core.wire.responses import Refused
 from seedance_mcp.generation.request import VideoRequest
 from seedance_mcp.sandbox import Sandbox, SandboxSettings
 from tests.adapters.ledger.rows import reserve, sign
+from tests.axe import find_violations, read_axe
 from tests.cli.history import PlannedVideo, date_back, make_history
 from tests.cli.test_gallery import open_film, write_history
-from tests.compat.conftest import install_node
 from tests.forks import build_command
 from tests.integration.host import draw, run_in_thread
 
@@ -493,34 +493,28 @@ async def test_every_control_has_a_name(browser: Any, url: str) -> None:
         assert await large.get_by_role("link", name="Last frame").count() == 1
 
 
-AXE = "axe-core@4.14.1"
-FIND_VIOLATIONS = """() => axe.run({ resultTypes: ["violations"] }).then(({ violations }) =>
-  violations.flatMap(({ id, nodes }) => nodes.map((node) => `${id}: ${node.html.slice(0, 120)}`)))"""
-"""What axe-core finds: names, roles, contrast, focus and landmarks, of every severity."""
-
-
 @pytest.mark.compat
 @pytest.mark.parametrize(("size", "scheme"), LOOKS)
 async def test_axe_finds_no_fault(
     browser: Any, house: House, tmp_path: Path, size: tuple[int, int], scheme: str
 ) -> None:
-    axe = (install_node(AXE) / "node_modules/axe-core/axe.min.js").read_text()
+    axe = read_axe()
     empty = await export_gallery(read_settings({"SEEDANCE_DATA_DIR": str(tmp_path / "none")}), tmp_path / "empty")
     async with visit(browser, house.url, size, scheme) as seen:
         await seen.page.evaluate(axe)
-        assert await seen.page.evaluate(FIND_VIOLATIONS) == []
+        assert await find_violations(seen.page) == []
         await seen.page.get_by_role("searchbox").fill("a submarine")
-        assert await seen.page.evaluate(FIND_VIOLATIONS) == []
+        assert await find_violations(seen.page) == []
         await seen.page.get_by_role("button", name="Show all").click()
         large = await seen.open("Petals fall")
         await large.get_by_text("Again with a change").click()
-        assert await seen.page.evaluate(FIND_VIOLATIONS) == []
+        assert await find_violations(seen.page) == []
         await seen.page.keyboard.press("ArrowLeft")
         await large.locator("video").wait_for(timeout=SEE_SECONDS * 1000)
-        assert await seen.page.evaluate(FIND_VIOLATIONS) == []
+        assert await find_violations(seen.page) == []
     async with visit(browser, empty.as_uri(), size, scheme) as seen:
         await seen.page.evaluate(axe)
-        assert await seen.page.evaluate(FIND_VIOLATIONS) == []
+        assert await find_violations(seen.page) == []
 
 
 async def test_a_job_that_ends_while_the_page_is_open_is_shown_and_a_video_that_plays_plays_on(

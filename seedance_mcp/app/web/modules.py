@@ -11,20 +11,21 @@ from importlib.resources.abc import Traversable
 from posixpath import dirname, join, normpath
 
 ROOT = "seedance_mcp.app.web"
-"""The package that has the modules of all pages."""
+"""The package that has the modules of the local pages."""
 _IMPORT = re.compile(r'^import (?:\{[^}]*\} from )?"(\.{1,2}/[^"]+)";\n', re.MULTILINE)
 _EXPORT = re.compile(r"^export (?=(?:async function|function|const|let|class)\b)", re.MULTILINE)
 
 
 @cache
-def join_modules(entry: str) -> str:
+def join_modules(entry: str, package: str = ROOT) -> str:
     """Return a module and all that it imports as one script.
 
     Args:
-        entry: Path of the module below `app/web`, such as `gallery/page.js`.
+        entry: Path of the module below the package, such as `gallery/page.js`.
+        package: The package that has all these modules.
     """
     texts: dict[str, str] = {}
-    _collect(entry, files(ROOT), texts)
+    _collect(entry, files(package), texts)
     return "".join(texts.values())
 
 

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from seedance_mcp.cli.install.catalog import HOSTS
+from seedance_mcp.cli.install.catalog import HOSTS, Where
 from seedance_mcp.cli.install.entry import build_entry
 from seedance_mcp.cli.install.formats import read_servers
 from seedance_mcp.cli.install.shapes import from_host
 from tests.docs.programs import ROOT, read_blocks
 
 LINES_MAX = 100
-SECTIONS = ["Install", "Check", "Limits", "Undo"]
+SECTIONS = ["Install", "Settings file", "Check", "What it shows", "Limits", "Troubleshooting", "Undo"]
 
 
 def read_page(name: str) -> str:
@@ -32,6 +32,20 @@ def test_page_is_short_linked_and_has_its_sections(name: str) -> None:
     assert [section for section in sections if section in SECTIONS] == SECTIONS
     assert f"| [{title}](hosts/{name}.md) | `{name}` |" in (ROOT / "docs/connect.md").read_text()
     assert f"      - {title}: hosts/{name}.md\n" in (ROOT / "mkdocs.yml").read_text()
+
+
+@pytest.mark.parametrize("name", HOSTS)
+def test_page_names_the_file_on_each_system(name: str) -> None:
+    host, page = HOSTS[name], read_page(name)
+    for places in (host.linux, host.mac, host.windows):
+        assert any(_read_tail(where) in page for where in places)
+
+
+def _read_tail(where: Where) -> str:
+    """Return a file's path without its first part, which depends on the user."""
+    first, _, file = where.file.partition("/")
+    folder = where.folder.partition("/")[2] if first == "." else ""
+    return f"{folder}/{file}".strip("/")
 
 
 @pytest.mark.parametrize("name", HOSTS)

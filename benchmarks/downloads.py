@@ -17,6 +17,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Awaitable, Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -64,8 +65,7 @@ async def compare(url: str, folder: Path, runs: int) -> dict[str, dict[str, floa
     async with Studio(address, _refuse_sign_in) as studio, httpx.AsyncClient() as client:
 
         async def save() -> None:
-            async with studio.stream_video(f"{url}/video.mp4") as chunks:
-                await save_video(chunks, folder, "video")
+            await save_video(partial(studio.stream_video, f"{url}/video.mp4"), folder, "video")
 
         async def save_plainly() -> None:
             with (folder / "plain").open("wb") as file:

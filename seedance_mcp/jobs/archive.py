@@ -7,7 +7,6 @@ checked as a file of this machine, and then stored whole under its key.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -23,6 +22,7 @@ from seedance_mcp.adapters.storage.store import ObjectStore
 from seedance_mcp.core.errors import LedgerError, StorageError, VideoUnsavedError
 from seedance_mcp.core.objects import HostedLedger, StoredObject, name_thumbnail_key, name_video_key
 from seedance_mcp.core.records import Job
+from seedance_mcp.core.wire.ranges import OpenStream
 
 LEFT_SECONDS = 24 * 3600
 """How long a file of a process that was killed is left alone."""
@@ -31,8 +31,11 @@ LEFT_SECONDS = 24 * 3600
 class VideoArchive(Protocol):
     """Keeps finished videos."""
 
-    async def save(self, job: Job, chunks: AsyncIterator[bytes]) -> Job:
-        """Save a stream as the job's video, whole or not at all; returns the job with its place and a note.
+    async def save(self, job: Job, open_stream: OpenStream) -> Job:
+        """Save a stream as the job's video, whole or not at all; continue an earlier download where that is possible.
+
+        Returns:
+            The job with its place and a note.
 
         Raises:
             VideoUnsavedError: It is no complete video, or cannot be stored; caused by an `OSError` or a `StorageError`
@@ -87,9 +90,9 @@ class LocalArchive:
 
     folder: Path
 
-    async def save(self, job: Job, chunks: AsyncIterator[bytes]) -> Job:
+    async def save(self, job: Job, open_stream: OpenStream) -> Job:
         """Save a stream as a file with a name that people can read."""
-        saved = await videos.save_video(chunks, self.folder, name_file(job))
+        saved = await videos.save_video(open_stream, self.folder, name_file(job))
         return replace(job, file=str(saved.file), note=saved.note)
 
     async def save_thumbnail(self, job: Job, data: bytes) -> Job:
@@ -137,9 +140,10 @@ class SharedArchive:
     store: ObjectStore
     ledger: HostedLedger
 
-    async def save(self, job: Job, chunks: AsyncIterator[bytes]) -> Job:
+    async def save(self, job: Job, open_stream: OpenStream) -> Job:
         """Save a stream as an object; the same video has the same key, however often it is saved."""
-        saved = await videos.save_video(chunks, self.folder, videos.name_part(job.job_id))
+        part, name = videos.hash_job(job.job_id), videos.name_part(job.job_id)
+        saved = await videos.save_video(open_stream, self.folder, name, partial_name=part)
         try:
             extension = saved.file.suffix.removeprefix(".")
             key = name_video_key(job.job_id, extension)

@@ -1,7 +1,8 @@
 """Downloads: save finished videos before their URLs expire, and keep the pictures that they were made of.
 
-Every further attempt asks the studio for the job once more, because it may name a fresh URL. A paid result that cannot
-be had any more ends the job as expired; one that the studio has again revives it. Must not buy anything.
+Every further attempt asks the studio for the job once more, because it may name a fresh URL, and continues the partial
+file of the one before. A paid result that cannot be had any more ends the job as expired; one that the studio has again
+revives it. Must not buy anything.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import anyio
 
@@ -145,8 +147,7 @@ class VideoDownloader:
         if job.video_url is None:
             return before
         try:
-            async with self.studio.stream_video(job.video_url) as chunks:
-                return await self.archive.save(job, chunks)
+            return await self.archive.save(job, partial(self.studio.stream_video, job.video_url))
         except StudioError as exc:
             is_dead = not isinstance(exc, StudioUnreachableError)
             return replace(before, reason=exc.what, next_step=None, is_dead=is_dead, is_local=False)

@@ -42,7 +42,10 @@ FAULTS: dict[str, str] = {
     "error_for_payment": "only a paid request is answered by 500 before anything happens",
     "page_for_payment": "only a paid request is answered by 200 and an HTML page before anything happens",
     "dead_result_url": "a job's first result URLs answer 404; the next poll gives good ones",
+    "short_result_url": "each answer about a finished job names new result URLs, and the earlier ones answer 403",
     "truncated_video": "a video download ends in the middle",
+    "broken_video": "=BYTES a video download ends after this many bytes",
+    "video_ranges": "=KIND a video has an ETag, and a request for the rest of it is answered in this way",
     "bot_check": "an API call is answered by 403 and the page of a bot check before anything happens",
     "bot_check_for_payment": "only a paid request is answered by the page of a bot check",
     "no_openapi": "=STATUS openapi.json is answered by this status, while every other route works",
@@ -137,7 +140,20 @@ VIDEO_BODIES: dict[str, str] = {
     "html": "a web page",
 }
 
+VIDEO_RANGES: dict[str, str] = {
+    "honest": "the rest, if the video is still the same",
+    "ignored": "the whole video",
+    "refused": "416 and nothing",
+    "new_etag": "the ETag is another one each time",
+    "weak_etag": "the ETag is weak",
+    "other_range": "206 and the whole video",
+    "other_position": "206 with the range that was requested and the first bytes of the video",
+    "more_bytes": "206 with a thousand bytes more, without a length",
+    "fewer_bytes": "206 with a thousand bytes fewer, without a length",
+}
+
 _CHOICES = {
+    "video_ranges": VIDEO_RANGES,
     "video_encoding": VIDEO_ENCODINGS,
     "video_body": VIDEO_BODIES,
     "tampered_offer": OFFER_TAMPERINGS,
@@ -162,6 +178,11 @@ class Fault:
     def seconds(self) -> float:
         """Return the seconds that the fault waits."""
         return float(self.argument or 0)
+
+    @property
+    def number(self) -> int:
+        """Return the argument of a fault that takes a number."""
+        return int(self.argument or 0)
 
     def __str__(self) -> str:
         argument = "" if self.argument is None else f"={self.argument}"
@@ -195,6 +216,9 @@ def _check_argument(fault: Fault) -> None:
     elif fault.name == "no_openapi":
         if re.fullmatch(r"[45][0-9]{2}", fault.argument or "") is None:
             raise ValueError("no_openapi needs a status, as in no_openapi=503")
+    elif fault.name == "broken_video":
+        if re.fullmatch(r"[0-9]{1,9}", fault.argument or "") is None:
+            raise ValueError("broken_video needs a number of bytes, as in broken_video=200000")
     elif fault.name in _TAKES_SECONDS:
         if re.fullmatch(r"[0-9]+(\.[0-9]+)?", fault.argument or "") is None or fault.seconds > SECONDS_MAX:
             raise ValueError(f"{fault.name} needs seconds, as in {fault.name}=2.5, at most {SECONDS_MAX:.0f}")

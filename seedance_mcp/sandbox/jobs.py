@@ -219,6 +219,8 @@ class JobStore:
     def _build_result(self, job: Job, origin: str) -> dict[str, str]:
         """Return valid result URLs: the latest ones until they expire, then new ones."""
         now_ms = int(self._clock() * 1000)
+        if self._faults.take("short_result_url") is not None:
+            job.links.clear()
         link = job.links[-1] if job.links else None
         if link is None or link.dead or link.expires_ms <= now_ms:
             expires_ms = now_ms + int(self._result_seconds * 1000)

@@ -9,6 +9,7 @@ import sys
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 
 import anyio
@@ -27,6 +28,7 @@ from seedance_mcp.adapters.media.videos import (
 )
 from seedance_mcp.core.errors import StudioProtocolError, VideoUnsavedError
 from seedance_mcp.core.wire.containers import BOXES_MAX, NotAVideoError, read_container
+from seedance_mcp.core.wire.ranges import OpenStream, Resume, VideoStream
 from tests.adapters.test_studio import open_studio
 from tests.bombs import build_gzip_bomb
 from tests.servers import say, serve_raw
@@ -55,9 +57,22 @@ TRACKS, CLUSTER = element(b"\x16\x54\xae\x6b", bytes(20)), element(b"\x1f\x43\xb
 WEBM = EBML + element(b"\x18\x53\x80\x67", TRACKS + CLUSTER)
 
 
-async def stream(*chunks: bytes) -> AsyncIterator[bytes]:
-    for chunk in chunks:
-        yield chunk
+def stream(*chunks: bytes) -> OpenStream:
+    """Open a stream of these bytes, which cannot be resumed."""
+
+    async def send() -> AsyncIterator[bytes]:
+        for chunk in chunks:
+            yield chunk
+
+    return open_whole(send())
+
+
+def open_whole(chunks: AsyncIterator[bytes]) -> OpenStream:
+    @asynccontextmanager
+    async def opened(_: Resume | None) -> AsyncGenerator[VideoStream]:
+        yield VideoStream(chunks)
+
+    return opened
 
 
 GOOD_CLIPS = {
@@ -121,7 +136,7 @@ async def test_endless_video_is_stopped(tmp_path: Path, monkeypatch: pytest.Monk
             yield bytes(1024 * 1024)
 
     with anyio.fail_after(5), pytest.raises(VideoUnsavedError, match="larger than 3 MiB"):
-        await save_video(endless(), tmp_path, "clip")
+        await save_video(open_whole(endless()), tmp_path, "clip")
     assert list_names(tmp_path) == []
 
 
@@ -135,7 +150,7 @@ async def test_cancelled_save_leaves_no_file(tmp_path: Path) -> None:
 
     with anyio.fail_after(5):
         async with anyio.create_task_group() as tasks:
-            tasks.start_soon(save_video, slow(), tmp_path, "clip")
+            tasks.start_soon(save_video, open_whole(slow()), tmp_path, "clip")
             await started.wait()
             tasks.cancel_scope.cancel()
     assert list_names(tmp_path) == []
@@ -161,8 +176,10 @@ async def test_folder_that_cannot_be_written_is_a_clear_error() -> None:
 
 FULL_DISK = """
 import resource, sys
+from contextlib import asynccontextmanager
 from pathlib import Path
 import anyio
+from seedance_mcp.core.wire.ranges import VideoStream
 from seedance_mcp.core.errors import VideoUnsavedError
 from seedance_mcp.adapters.media.videos import save_video
 
@@ -170,10 +187,14 @@ async def chunks():
     for _ in range(100):
         yield bytes(10_000)
 
+@asynccontextmanager
+async def opened(_):
+    yield VideoStream(chunks())
+
 async def main():
     resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, 50_000))
     try:
-        await save_video(chunks(), Path(sys.argv[1]), "clip")
+        await save_video(opened, Path(sys.argv[1]), "clip")
     except VideoUnsavedError as exc:
         print(exc)
 
@@ -283,22 +304,18 @@ def test_any_bytes_are_a_container_or_described(data: bytes) -> None:
 
 
 @asynccontextmanager
-async def open_stream(body: bytes, encoding: str) -> AsyncGenerator[AsyncIterator[bytes]]:
+async def open_stream(body: bytes, encoding: str) -> AsyncGenerator[OpenStream]:
     """Stream a body that a server sends under a content encoding."""
-    async with (
-        serve_raw(say(200, body, content_encoding=encoding)) as server,
-        open_studio(server.url) as studio,
-        studio.stream_video(f"{server.url}/clip.mp4") as chunks,
-    ):
-        yield chunks
+    async with serve_raw(say(200, body, content_encoding=encoding)) as server, open_studio(server.url) as studio:
+        yield partial(studio.stream_video, f"{server.url}/clip.mp4")
 
 
 async def test_decompression_bomb_is_stopped_at_the_bound(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(videos, "VIDEO_BYTES_MAX", 3 * 1024 * 1024)
     bomb = build_gzip_bomb(CLIP, zero_megabytes=100)
-    async with open_stream(bomb, "gzip") as chunks:
+    async with open_stream(bomb, "gzip") as opened:
         with anyio.fail_after(5), pytest.raises(VideoUnsavedError, match="larger than 3 MiB"):
-            await save_video(chunks, tmp_path, "clip")
+            await save_video(opened, tmp_path, "clip")
     assert list_names(tmp_path) == []
 
 
@@ -318,8 +335,8 @@ ENCODED = {
 @pytest.mark.parametrize("name", ENCODED)
 async def test_video_under_any_named_encoding_is_saved(name: str, tmp_path: Path) -> None:
     encoding, body = ENCODED[name]
-    async with open_stream(body, encoding) as chunks:
-        saved = await save_video(chunks, tmp_path, "clip")
+    async with open_stream(body, encoding) as opened:
+        saved = await save_video(opened, tmp_path, "clip")
     assert saved.file.read_bytes() == CLIP
 
 
@@ -336,6 +353,6 @@ async def test_damaged_or_unknown_encoding_is_a_clear_error(
     encoding: str, body: bytes, says: str, tmp_path: Path
 ) -> None:
     with pytest.raises(StudioProtocolError, match=says):
-        async with open_stream(body, encoding) as chunks:
-            await save_video(chunks, tmp_path, "clip")
+        async with open_stream(body, encoding) as opened:
+            await save_video(opened, tmp_path, "clip")
     assert list_names(tmp_path) == []

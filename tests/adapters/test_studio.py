@@ -150,8 +150,8 @@ async def test_video_is_paid_polled_and_downloaded(
         assert [one.job_id for one in (await studio.list_jobs()).jobs] == [job.job_id]
         assert job.video_url is not None
         assert job.thumbnail_url is not None
-        async with studio.stream_video(job.video_url) as chunks:
-            assert b"ftyp" in b"".join([chunk async for chunk in chunks])[:16]
+        async with studio.stream_video(job.video_url) as stream:
+            assert b"ftyp" in b"".join([chunk async for chunk in stream.chunks])[:16]
         assert await studio.fetch_image(job.thumbnail_url, bytes_max=10_000_000)
     # Also at the debug level, the log contains nothing that could be replayed.
     assert not any(word in caplog.text for word in ("eyJ", "Bearer", "vercel_blob", "?pathname", "signature"))
@@ -314,8 +314,8 @@ async def test_hostile_answer_is_our_error_in_bounded_time_without_secrets(
     async with serve_raw(HOSTILE[name]) as server, open_studio(server.url) as studio:
 
         async def watch() -> None:
-            async with studio.stream_video(f"{server.url}/clip.mp4?token={HUSH}") as chunks:
-                async for _ in chunks:
+            async with studio.stream_video(f"{server.url}/clip.mp4?token={HUSH}") as stream:
+                async for _ in stream.chunks:
                     pass
 
         asks: list[Callable[[], Awaitable[object]]] = [

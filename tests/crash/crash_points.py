@@ -12,7 +12,9 @@ import inspect
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from functools import wraps
 from typing import Any, NoReturn
 
@@ -24,6 +26,7 @@ from seedance_mcp.adapters.ledger.transaction import BudgetTransaction
 from seedance_mcp.adapters.media import videos
 from seedance_mcp.adapters.studio.client import Studio
 from seedance_mcp.adapters.wallet import Wallet
+from seedance_mcp.core.wire.ranges import OpenStream, Resume, VideoStream
 from seedance_mcp.payments.executor import PaymentExecutor
 from seedance_mcp.payments.push import ChargeBroadcaster
 from seedance_mcp.server.stdio import serve
@@ -151,16 +154,21 @@ def is_stored(state: dict[str, Any]) -> bool:
 
 
 def break_off_download() -> None:
-    """Die when a part of the video is in its `.part` file."""
+    """Die when the video has its `.part` file and a part of it was received."""
     work = videos.save_video
 
-    async def fatal(chunks: AsyncIterator[bytes], *args: Any, **kwargs: Any) -> Any:
-        async def first_only() -> AsyncIterator[bytes]:
+    async def fatal(open_stream: OpenStream, *args: Any, **kwargs: Any) -> Any:
+        @asynccontextmanager
+        async def opened(resume: Resume | None) -> AsyncGenerator[VideoStream]:
+            async with open_stream(resume) as stream:
+                yield replace(stream, chunks=first_only(stream.chunks))
+
+        async def first_only(chunks: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
             async for chunk in chunks:
                 yield chunk[: len(chunk) // 2 + 1]
                 fall()
 
-        return await work(first_only(), *args, **kwargs)
+        return await work(opened, *args, **kwargs)
 
     videos.save_video = fatal
 

@@ -46,6 +46,7 @@ def test_every_fault_is_described_and_readable() -> None:
     arguments = {
         "tampered_offer": "=permit2", "slow_settle": "=0.5", "slow_answer": "=2", "slow_chain": "=2",
         "status_word": "=done", "video_encoding": "=gzip", "video_body": "=webm",
+        "video_ranges": "=honest", "broken_video": "=9",
          "result_shape": "=list", "answer_shape": "=data", "list_shape": "=bare",
         "no_openapi": "=503", "challenge_shape": "=version_1",
     }  # fmt: skip

@@ -68,12 +68,20 @@ class PublicUrlFetcher:
         return self._clients[proxy]
 
     @asynccontextmanager
-    async def stream(self, url: str, *, loopback_allowed: bool) -> AsyncGenerator[httpx.Response, None]:
-        """Send a GET without credentials, and follow a bounded number of redirects, each of which is checked."""
+    async def stream(
+        self, url: str, *, loopback_allowed: bool, headers: Mapping[str, str] | None = None
+    ) -> AsyncGenerator[httpx.Response, None]:
+        """Send a GET without credentials, and follow a bounded number of redirects, each of which is checked.
+
+        Args:
+            url: The URL.
+            loopback_allowed: Whether it may be on this machine.
+            headers: Sent to every host of the redirects, so none may be a secret.
+        """
         for _ in range(REDIRECTS_MAX + 1):
             checked = await self.check(url, loopback_allowed=loopback_allowed)
             loopback_allowed = checked.on_loopback  # a public host must not redirect to this machine
-            response = await self.open(checked)
+            response = await self.open(checked, headers=headers)
             try:
                 if not response.is_redirect:
                     yield response

@@ -22,7 +22,7 @@ from anyio.lowlevel import RunVar
 
 from seedance_mcp.adapters.media.decoder import DecoderEndedError, run_alone
 from seedance_mcp.adapters.media.messages import Header
-from seedance_mcp.adapters.media.videos import publish
+from seedance_mcp.adapters.media.partial_files import publish
 from seedance_mcp.core.errors import FilmError
 from seedance_mcp.core.next_steps import NextStep, OwnerDo, Repeat
 

@@ -6,11 +6,9 @@ This module recognises a file by its bytes, never by the studio's name of it. It
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import secrets
 import unicodedata
-from collections.abc import AsyncIterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,9 +16,11 @@ from pathlib import Path
 import anyio
 import anyio.to_thread
 
+from seedance_mcp.adapters.media.partial_files import PartialFile, open_partial
 from seedance_mcp.core.errors import VideoUnsavedError
 from seedance_mcp.core.next_steps import Call, NextStep
 from seedance_mcp.core.wire.containers import Container, NotAVideoError, read_container
+from seedance_mcp.core.wire.ranges import OpenStream, Resume
 
 VIDEO_BYTES_MAX = 512 * 1024 * 1024
 WRITE_BYTES = 1024 * 1024
@@ -57,7 +57,12 @@ def name_download(job_id: str, prompt: str, extension: str) -> str:
 
 def name_part(job_id: str) -> str:
     """Return a name for a temporary file that no other process of ours has."""
-    return f"{hashlib.sha256(job_id.encode()).hexdigest()[:16]}-{secrets.token_hex(8)}"
+    return f"{hash_job(job_id)}-{secrets.token_hex(8)}"
+
+
+def hash_job(job_id: str) -> str:
+    """Return a name for the partial file of a job, which every process gives it."""
+    return hashlib.sha256(job_id.encode()).hexdigest()[:16]
 
 
 def find_video(folder: Path, name: str) -> tuple[str | None, str | None]:
@@ -77,71 +82,77 @@ def is_missing(file: str | None) -> bool:
     return file is not None and not Path(file).is_file()
 
 
-async def save_video(chunks: AsyncIterator[bytes], folder: Path, name: str) -> SavedVideo:
-    """Save a stream: write a `.part` file, check that it is a complete video, rename it with its real extension.
+async def save_video(
+    open_stream: OpenStream, folder: Path, name: str, *, partial_name: str | None = None
+) -> SavedVideo:
+    """Save a stream: write a partial file, check that it is a complete video, rename it with its real extension.
+
+    A download that breaks off leaves its partial file if the store can send the rest; the next one continues it.
+
+    Args:
+        open_stream: Opens the video, or the rest of it.
+        folder: Where the file goes.
+        name: Its name without an extension.
+        partial_name: The name under which a later download finds the partial file; None for `name`.
 
     Raises:
         VideoUnsavedError: Too large, or not a complete video; caused by an `OSError` if it cannot be written. No
             partial file remains.
+        Exception: Whatever the stream raises.
     """
-    partial = folder / f".{name}.{secrets.token_hex(4)}.part"
     try:
-        await anyio.Path(folder).mkdir(parents=True, exist_ok=True)
-        await _write(chunks, partial)
-        container = await anyio.to_thread.run_sync(_check, partial)
-        target = folder / f"{name}.{container.extension}"
-        await anyio.to_thread.run_sync(publish, partial, target)
+        partial = await anyio.to_thread.run_sync(open_partial, folder, partial_name or name)
+        finish = partial.delete
+        try:
+            container = await _receive_checked(open_stream, partial)
+            target = folder / f"{name}.{container.extension}"
+            await anyio.to_thread.run_sync(partial.publish, target)
+        except (VideoUnsavedError, OSError):
+            raise
+        except BaseException:  # the connection broke, or the caller left
+            finish = partial.keep
+            raise
+        finally:
+            with anyio.CancelScope(shield=True):  # a cancelled caller must not leave a file open
+                await anyio.to_thread.run_sync(finish)
     except OSError as exc:
         raise VideoUnsavedError(
             f"The video cannot be saved in {folder}: {exc.strerror or type(exc).__name__}.",
             NextStep("Make room there and {0} again.", Call("get_job")),
         ) from exc
-    finally:
-        with suppress(OSError):  # the first failure is the one to report
-            partial.unlink(missing_ok=True)
     return SavedVideo(target, container.note)
 
 
-async def _write(chunks: AsyncIterator[bytes], file: Path) -> None:
-    """Write a bounded stream in blocks and flush it to disk: each write is a change of threads."""
-    size, block = 0, bytearray()
-    opened = await anyio.open_file(file, "wb")
-    try:
-        async for chunk in chunks:
+async def _receive_checked(open_stream: OpenStream, partial: PartialFile) -> Container:
+    """Receive a whole video; if an earlier part and its rest are none, receive it again from its first byte."""
+    resume = partial.find_resume()
+    if resume is not None:
+        with suppress(VideoUnsavedError):
+            return await _receive(open_stream, partial, resume)
+        await anyio.to_thread.run_sync(partial.reset)
+    return await _receive(open_stream, partial, None)
+
+
+async def _receive(open_stream: OpenStream, partial: PartialFile, resume: Resume | None) -> Container:
+    """Write a bounded stream in blocks, because each write is a change of threads."""
+    async with open_stream(resume) as stream:
+        await anyio.to_thread.run_sync(partial.begin, stream)
+        size, pending = stream.start, 0
+        async for chunk in stream.chunks:
             size += len(chunk)
             if size > VIDEO_BYTES_MAX:
                 raise VideoUnsavedError(f"The video is larger than {VIDEO_BYTES_MAX // 1024 // 1024} MiB.")
-            block += chunk
-            if len(block) >= WRITE_BYTES:
-                await opened.write(block)
-                block = bytearray()
-        await opened.write(block)
-        await opened.flush()
-        await anyio.to_thread.run_sync(os.fsync, opened.wrapped.fileno())
-    finally:
-        with anyio.CancelScope(shield=True):  # a cancelled caller must not leave a file open
-            await opened.aclose()
+            partial.collect(chunk)
+            pending += len(chunk)
+            if pending >= WRITE_BYTES:
+                await anyio.to_thread.run_sync(partial.write)
+                pending = 0
+    return await anyio.to_thread.run_sync(_end, partial)
 
 
-def publish(partial: Path, target: Path) -> None:
-    """Give a complete file its name, so that the name survives a power failure; replaces a file of that name.
-
-    Raises:
-        OSError: It cannot be renamed.
-    """
-    partial.replace(target)
-    _sync_folder(target.parent)
-
-
-def _sync_folder(folder: Path) -> None:
-    """Make a rename survive a power failure; Windows cannot open a folder."""
-    if os.name != "posix":
-        return
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+def _end(partial: PartialFile) -> Container:
+    partial.end()
+    return _check(partial.path)
 
 
 def _check(file: Path) -> Container:

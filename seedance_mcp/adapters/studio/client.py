@@ -14,8 +14,8 @@ import re
 import secrets
 import time
 from collections import OrderedDict
-from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
 from typing import Self
 from urllib.parse import quote, urlsplit
@@ -27,14 +27,12 @@ from seedance_mcp.adapters.http.transport import (
     ANSWER_SECONDS,
     Client,
     exchange,
-    inflate_stream,
     open_client,
     read_bounded,
-    read_encoding,
     read_retry_after,
-    translate_stream,
     translating,
 )
+from seedance_mcp.adapters.http.video_streams import open_video
 from seedance_mcp.core.errors import StudioProtocolError, StudioRejectedError, StudioUnreachableError
 from seedance_mcp.core.texts import quote_text
 from seedance_mcp.core.wire import siwx
@@ -45,6 +43,7 @@ from seedance_mcp.core.wire.jobs import read_studio_error as read_error
 from seedance_mcp.core.wire.json import encode_json, find_text, parse_json_object
 from seedance_mcp.core.wire.kinds import is_url, show_url
 from seedance_mcp.core.wire.offers import Credential
+from seedance_mcp.core.wire.ranges import Resume, VideoStream
 from seedance_mcp.core.wire.responses import PaidRequest, Response, describe_answer, quote_url
 
 PAID_SECONDS = 60
@@ -273,8 +272,8 @@ class Studio:
                     raise StudioRejectedError(exc.what, status=413) from exc
 
     @asynccontextmanager
-    async def stream_video(self, url: str) -> AsyncGenerator[AsyncIterator[bytes], None]:
-        """Stream a finished video's bytes; the whole block takes at most `DOWNLOAD_SECONDS`.
+    async def stream_video(self, url: str, resume: Resume | None = None) -> AsyncGenerator[VideoStream, None]:
+        """Stream a finished video, or the rest of one; the whole block takes at most `DOWNLOAD_SECONDS`.
 
         Raises:
             StudioRejectedError: The URL has expired or is not allowed.
@@ -282,18 +281,9 @@ class Studio:
             StudioUnreachableError: No answer, too slow, or the connection was lost.
         """
         with translating(url), anyio.fail_after(DOWNLOAD_SECONDS):
-            async with self._public_urls.stream(url, loopback_allowed=self.allows_loopback) as response:
-                if response.status_code != 200:
-                    raise StudioRejectedError(
-                        f"The result at {quote_url(url)} answered status {response.status_code}.",
-                        status=response.status_code,
-                    )
-                what = f"The result at {quote_url(url)}"
-                async with (
-                    aclosing(translate_stream(response, url)) as chunks,
-                    aclosing(inflate_stream(chunks, read_encoding(response), what)) as inflated,
-                ):
-                    yield inflated
+            allowed = self.allows_loopback
+            async with open_video(self._public_urls, url, resume, loopback_allowed=allowed) as stream:
+                yield stream
 
     # ── signed in ────────────────────────────────────────────────────────────────────────────────────────────────
 

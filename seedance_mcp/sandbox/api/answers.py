@@ -116,13 +116,17 @@ class HungAnswer(Response):
 
 
 class TruncatedAnswer(Response):
-    """A response that announces a whole file and ends in the middle of it."""
+    """A response that announces a whole body and ends in the middle of it, or after `bytes_sent`."""
+
+    def __init__(self, content: bytes, status: int = 200, *, headers: Mapping[str, str], bytes_sent: int | None = None):
+        super().__init__(content, status, headers)
+        self._bytes_sent = len(content) // 2 if bytes_sent is None else bytes_sent
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Send the head and the first half of the body, then close the connection."""
+        """Send the head and the first part of the body, then close the connection."""
         await send({"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers})
-        half = bytes(self.body[: len(self.body) // 2])
-        await send({"type": "http.response.body", "body": half, "more_body": True})
+        part = bytes(self.body[: self._bytes_sent])
+        await send({"type": "http.response.body", "body": part, "more_body": True})
         close_connection(scope)
         await wait_for_disconnect(receive)
 

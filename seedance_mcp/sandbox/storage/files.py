@@ -9,13 +9,14 @@ from urllib.parse import unquote
 
 from anyio import to_thread
 from starlette.requests import Request
-from starlette.responses import Response
+from starlette.responses import Response, StreamingResponse
 
 from seedance_mcp.sandbox.api.answers import TruncatedAnswer, build_json, read_body, read_origin
 from seedance_mcp.sandbox.state import SandboxState
 from seedance_mcp.sandbox.storage.blob import BlobError
 from seedance_mcp.sandbox.storage.bodies import write_body, write_encoded
 from seedance_mcp.sandbox.storage.pictures import build_slow_picture
+from seedance_mcp.sandbox.storage.ranges import cut_video, send_in_pieces
 
 BLOB_BYTES_MAX = 32 * 1024 * 1024
 
@@ -55,16 +56,23 @@ async def show_video(studio: SandboxState, request: Request) -> Response:
     rendered, status = studio.jobs.find_video(request.path_params["job_id"], request.query_params.get("expires", ""))
     if rendered is None:
         return Response(b"", status)
-    headers = {"accept-ranges": "none", "content-type": "video/mp4"}
-    if request.method == "GET" and studio.faults.take("truncated_video"):
-        return TruncatedAnswer(rendered.video, headers=headers)
-    content = rendered.video
+    content, headers = rendered.video, {"content-type": "video/mp4"}
     body, encoding = studio.faults.take("video_body"), studio.faults.take("video_encoding")
     if body is not None:
         content = await to_thread.run_sync(write_body, content, str(body.argument))
     if encoding is not None:
         content, headers["content-encoding"] = write_encoded(content, str(encoding.argument))
-    return Response(content, headers=headers)
+    ranges = studio.faults.take("video_ranges")
+    part = cut_video(content, request, None if ranges is None else ranges.argument)
+    headers |= part.headers
+    if request.method == "GET":
+        if studio.faults.take("truncated_video"):
+            return TruncatedAnswer(part.content, part.status, headers=headers)
+        if (broken := studio.faults.take("broken_video")) is not None:
+            return TruncatedAnswer(part.content, part.status, headers=headers, bytes_sent=broken.number)
+    if not part.is_measured:
+        return StreamingResponse(send_in_pieces(part.content), part.status, headers)
+    return Response(part.content, part.status, headers)
 
 
 async def show_thumbnail(studio: SandboxState, request: Request) -> Response:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -32,7 +32,7 @@ from seedance_mcp.core.wire.json import Json
 from seedance_mcp.core.wire.offers import Offer, Offers, read_offers
 from seedance_mcp.core.wire.prices import estimate_price, is_ceiling, warn_price
 from seedance_mcp.core.wire.responses import PaidRequest, describe_answer
-from seedance_mcp.core.wire.routes import Route, RouteContract, read_route_contract
+from seedance_mcp.core.wire.routes import Route, RouteContract, check_upload_types, read_route_contract
 
 log = logging.getLogger("seedance_mcp")
 
@@ -160,6 +160,14 @@ class Pricing:
         """
         contract = await self.route_contract(route)
         return keys.choose(contract.dialect, carries_audio=contract.carries_audio)
+
+    async def check_uploads(self, route: Route, media_types: Iterable[str]) -> None:
+        """Raise where the studio says that it takes no uploads of one of these media types.
+
+        Raises:
+            RequestError: It does.
+        """
+        check_upload_types(media_types, await self.route_contract(route))
 
     async def estimate(self, request: NormalisedRequest) -> Estimate:
         """Check that the studio's dialect can carry a request, and look its price up in the table.

@@ -25,7 +25,7 @@ from seedance_mcp.generation.picture_checks import describe_unread_urls
 from seedance_mcp.generation.preparation import PreparedRequest
 from seedance_mcp.generation.pricing import Estimate, Pricing
 from seedance_mcp.generation.quotes import Consent
-from seedance_mcp.generation.source_images import Picture
+from seedance_mcp.generation.source_images import Picture, list_media_types
 from seedance_mcp.generation.untracked import UntrackedJobs
 from seedance_mcp.generation.uploads import Uploader
 from seedance_mcp.jobs.downloads import VideoDownloader
@@ -246,6 +246,8 @@ class RequestPurchaser:
         policy.check_not_frozen(await self.ledger.find_freeze())
         prepared, consent = wanted.prepared, wanted.consent
         estimate = wanted.estimate or await self.pricing.estimate(prepared.request)
+        missing = await self.checker.list_missing(one for one in prepared.pictures if one.url is None)
+        await self.pricing.check_uploads(prepared.request.route, list_media_types(missing))
         check_payments = partial(self._check_untracked_payments, prepared)
         uploading = _Uploading(
             self.uploader, self.checker, prepared, consent, check_payments, estimate.price_micro_usdc

@@ -39,7 +39,7 @@ from seedance_mcp.generation.quotes import (
     build_begun_quote,
     evaluate_offer,
 )
-from seedance_mcp.generation.source_images import Picture
+from seedance_mcp.generation.source_images import Picture, list_media_types
 from seedance_mcp.generation.stages import Stage
 from seedance_mcp.generation.upload_lookup import UPLOAD_PRICE_MICRO_USDC, UploadLookup
 from seedance_mcp.payments import policy
@@ -192,6 +192,7 @@ class Quoting:
         """Return a real price, or None where it needs an upload first; and the pictures that need one."""
         hosted = [picture.url or await self._find_hosted(picture) for picture in prepared.pictures]
         missing = await self.checker.list_missing(picture for picture in prepared.pictures if picture.url is None)
+        await self.pricing.check_uploads(prepared.request.route, list_media_types(missing))
         latest = await self.ledger.latest_upload(studio=self.uploads.studio.origin, wallet=self.uploads.wallet)
         # The price does not depend on the file, but the studio looks at its kind.
         kind = None if latest is None else find_kind(latest.media_type)

@@ -6,7 +6,7 @@ given on a page of ours by its id. Must not upload or buy anything.
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TypeAlias
@@ -82,6 +82,11 @@ class Picture:
     def sent_size(self) -> tuple[int, int]:
         """Return width and height of what the studio gets, in pixels."""
         return (self.width, self.height) if self.frame is None or self.url is not None else self.frame.sent_size
+
+
+def list_media_types(pictures: Iterable[Picture]) -> list[str]:
+    """Return the media types of the bytes that would be uploaded."""
+    return [picture.image.media_type for picture in pictures if picture.image is not None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

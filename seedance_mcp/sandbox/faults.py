@@ -46,6 +46,7 @@ FAULTS: dict[str, str] = {
     "truncated_video": "a video download ends in the middle",
     "broken_video": "=BYTES a video download ends after this many bytes",
     "video_ranges": "=KIND a video has an ETag, and a request for the rest of it is answered in this way",
+    "only_pictures": "an upload of a video or a sound is neither declared nor taken",
     "bot_check": "an API call is answered by 403 and the page of a bot check before anything happens",
     "bot_check_for_payment": "only a paid request is answered by the page of a bot check",
     "no_openapi": "=STATUS openapi.json is answered by this status, while every other route works",

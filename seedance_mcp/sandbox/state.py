@@ -8,7 +8,8 @@ from collections import Counter
 
 from anyio import Event
 
-from seedance_mcp.sandbox.api.contract import GenerateRoute, build_generate_routes
+from seedance_mcp.sandbox.api.contract import UPLOAD_TYPES, GenerateRoute, build_generate_routes, build_upload_schema
+from seedance_mcp.sandbox.api.schema import Schema
 from seedance_mcp.sandbox.api.sign_in import SignInVerifier
 from seedance_mcp.sandbox.chains.local_chain import LocalChain
 from seedance_mcp.sandbox.chains.tempo import TempoChain
@@ -58,6 +59,12 @@ class SandboxState:
         if self.faults.take("other_dialect") is None:
             return self.routes
         return build_generate_routes("classic" if self.settings.contract == "current" else "current")
+
+    def find_upload_schema(self) -> Schema:
+        """Return the schema of a body that buys an upload."""
+        if self.faults.take("only_pictures") is None:
+            return build_upload_schema()
+        return build_upload_schema([one for one in UPLOAD_TYPES if one.startswith("image/")])
 
     def count(self, method: str, template: str) -> None:
         """Count one request to a route."""

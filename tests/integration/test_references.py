@@ -139,6 +139,19 @@ async def test_length_of_a_declared_model_is_that_of_the_studios_schema(bench: B
     assert [job["input"]["duration"] for job in (await bench.state())["jobs"]] == ["20", "2"]
 
 
+async def test_studio_that_takes_only_pictures_is_paid_for_no_other_upload(
+    bench: Bench, picture: Path, video: Path, sound: Path
+) -> None:
+    await bench.break_with("only_pictures")
+    async with bench.host() as host:
+        for file, kind in ((video, "video/mp4"), (sound, "audio/wav")):
+            await refuse(host, bench, f"takes no uploads of {kind}", references=[str(picture), str(file)])
+        answer = await host.animate_to_the_end(prompt="@image1 waves", references=[str(picture)])
+
+    assert Path(answer["file"]).is_file()
+    assert await bench.paid() == [10_000, 320_000]
+
+
 async def test_unclear_inputs_are_refused_before_any_payment(bench: Bench, picture: Path, sound: Path) -> None:
     image = str(picture)
     matroska = picture.parent / "short.mp4"

@@ -22,6 +22,7 @@ def write_contract(contract: RouteContract) -> Json:
         "ceiling_micro_usdc": contract.ceiling_micro_usdc,
         "fields": sorted(contract.fields),
         "choices": {name: list(values) for name, values in sorted(contract.choices.items())},
+        "upload_types": list(contract.upload_types),
     }
 
 
@@ -36,4 +37,5 @@ def read_contract(document: Json) -> RouteContract | None:
         ceiling_micro_usdc=type(CEILING_MICRO_USDC_DEFAULT)(ceiling),
         fields=frozenset(map(str, find_list(document, "fields"))),
         choices={name: tuple(map(str, find_list(choices, name))) for name in choices},
+        upload_types=tuple(map(str, find_list(document, "upload_types"))),
     )

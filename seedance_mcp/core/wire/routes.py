@@ -9,11 +9,13 @@ Source: contract sections 1 and 2.
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
 from seedance_mcp.core.errors import RequestError, StudioProtocolError
 from seedance_mcp.core.money import MicroUSDC, parse_usdc
+from seedance_mcp.core.texts import quote_text
 from seedance_mcp.core.wire.json import Json, find_list, find_object, find_text, parse_json_object
 
 Dialect = Literal["classic", "current"]
@@ -24,6 +26,10 @@ MODELS = ("seedance-fast", "seedance")
 MODEL_CHARACTERS_MAX = 40
 MODELS_SHOWN_MAX = 10
 """How many models of a studio an error names."""
+
+UPLOAD_PATH = "/api/upload"
+TYPE_CHARACTERS_MAX = 30
+"""How much of a media type an error shows."""
 
 CEILING_MICRO_USDC_DEFAULT = MicroUSDC(20_000_000)
 """Price that a route quotes for an invalid body, if its OpenAPI document does not declare one."""
@@ -67,12 +73,14 @@ class RouteContract:
         ceiling_micro_usdc: The highest price of the route, which it also quotes for an invalid body.
         fields: Names of the request's properties.
         choices: For each property with an enumeration, its values.
+        upload_types: The media types that the studio takes as uploads; empty if it does not say.
     """
 
     dialect: Dialect
     ceiling_micro_usdc: MicroUSDC
     fields: frozenset[str]
     choices: dict[str, tuple[str, ...]]
+    upload_types: tuple[str, ...] = ()
 
     @property
     def carries_audio(self) -> bool:
@@ -104,27 +112,39 @@ def read_route_contract(openapi: bytes, route: Route) -> RouteContract:
     document = parse_json_object(openapi, "The studio's openapi.json")
     paths = find_object(document, "paths")
     operation = find_object(find_object(paths, route.path), "post")
-    media = find_object(find_object(operation, "requestBody"), "content")
-    schema = _resolve(document, find_object(find_object(media, "application/json"), "schema"))
-    properties = find_object(schema, "properties")
-    choices: dict[str, tuple[str, ...]] = {}
-    for name in properties:
-        values = find_list(_resolve(document, find_object(properties, name)), "enum")
-        if values:
-            choices[name] = tuple(value for value in values if isinstance(value, str))
+    properties = _find_properties(document, operation)
+    upload = _find_properties(document, find_object(find_object(paths, UPLOAD_PATH), "post"))
     price = find_object(find_object(operation, "x-payment-info"), "price")
     return RouteContract(
         dialect=_find_dialect(route, properties, paths),
         ceiling_micro_usdc=_read_ceiling(price.get("max")),
         fields=frozenset(properties),
-        choices=choices,
+        choices=_read_choices(document, properties),
+        upload_types=_read_choices(document, upload).get("contentType", ()),
     )
 
 
+def check_upload_types(media_types: Iterable[str], contract: RouteContract) -> None:
+    """Check that the studio takes uploads of these media types; one that declares none takes any.
+
+    Raises:
+        RequestError: It does not.
+
+    Source: contract section 9 (the declared `contentType`).
+    """
+    for media_type in media_types:
+        if contract.upload_types and media_type not in contract.upload_types:
+            shown = ", ".join(quote_text(one, TYPE_CHARACTERS_MAX).strip("«»") for one in contract.upload_types[:20])
+            raise RequestError(
+                f"This studio takes no uploads of {media_type}; it takes {shown}.",
+                "Convert the file, or give a public https URL of it.",
+            )
+
+
 def list_models(paths: Json, task: Task) -> list[str]:
-    """Return the Seedance models that a document declares for a task, in its order."""
+    """Return the Seedance models that a document declares for a task and that can be named, in its order."""
     found = [_PATH.fullmatch(path) for path in paths]
-    return [one[1] for one in found if one is not None and one[2] == task]
+    return [one[1] for one in found if one is not None and one[2] == task and len(one[1]) <= MODEL_CHARACTERS_MAX]
 
 
 def _find_dialect(route: Route, properties: Json, paths: Json) -> Dialect:
@@ -148,6 +168,23 @@ def _find_dialect(route: Route, properties: Json, paths: Json) -> Dialect:
     raise StudioProtocolError(
         f"The studio's openapi.json declares no {kind} request for {route.model} that this version can write."
     )
+
+
+def _find_properties(document: Json, operation: Json) -> Json:
+    """Return the properties of an operation's JSON body."""
+    media = find_object(find_object(operation, "requestBody"), "content")
+    schema = _resolve(document, find_object(find_object(media, "application/json"), "schema"))
+    return find_object(schema, "properties")
+
+
+def _read_choices(document: Json, properties: Json) -> dict[str, tuple[str, ...]]:
+    """Return the values of each property that has an enumeration."""
+    choices: dict[str, tuple[str, ...]] = {}
+    for name in properties:
+        values = find_list(_resolve(document, find_object(properties, name)), "enum")
+        if values:
+            choices[name] = tuple(value for value in values if isinstance(value, str))
+    return choices
 
 
 def _resolve(document: Json, schema: Json) -> Json:

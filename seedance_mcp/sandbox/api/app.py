@@ -28,7 +28,6 @@ from seedance_mcp.sandbox.api.answers import (
 from seedance_mcp.sandbox.api.contract import (
     CONFIRM_SCHEMA,
     UPLOAD_PRICE_MICRO_USDC,
-    UPLOAD_SCHEMA,
     GenerateRequest,
     GenerateRoute,
 )
@@ -123,12 +122,13 @@ async def _answer_unknown_route(request: Request, _: Exception) -> Response:
 
 async def buy_upload(studio: SandboxState, request: Request) -> Response:
     """Sell an upload slot. The price is fixed, so the body of an unpaid request is not read."""
+    schema = studio.find_upload_schema()
     resource = Resource(
         url=str(request.url),
         path=request.url.path,
         description=_UPLOAD_TITLE,
         tag="Upload",
-        body_schema=UPLOAD_SCHEMA,
+        body_schema=schema,
         ceiling_micro_usdc=UPLOAD_PRICE_MICRO_USDC,
     )
     raw = await read_body(request, BODY_BYTES_MAX)
@@ -136,7 +136,7 @@ async def buy_upload(studio: SandboxState, request: Request) -> Response:
     if rail is None:
         return studio.paywall.challenge(resource, UPLOAD_PRICE_MICRO_USDC)
     body = read_json_object(raw)
-    check_body(UPLOAD_SCHEMA, body)
+    check_body(schema, body)
     wanted = body or {}
 
     async def serve(payer: str) -> dict[str, Any]:
@@ -338,7 +338,14 @@ async def show_openapi(studio: SandboxState, request: Request) -> Response:
         raise RefusalError(int(fault.argument or 503), "Discovery is not available")
     settings = studio.settings
     routes = studio.find_routes()
-    return build_json(build_openapi(settings.contract, routes, origin=read_origin(request), rails=settings.rails))
+    document = build_openapi(
+        settings.contract,
+        routes,
+        origin=read_origin(request),
+        rails=settings.rails,
+        upload_schema=studio.find_upload_schema(),
+    )
+    return build_json(document)
 
 
 async def show_guidance(studio: SandboxState, request: Request) -> Response:

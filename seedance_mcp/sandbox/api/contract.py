@@ -9,7 +9,7 @@ Source: the studio's published OpenAPI document and price notes of 2026-09-19; e
 `classic`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -51,16 +51,21 @@ EXACT_SIZES = ("720x720", "720x960", "960x720", "1280x720", "720x1280", "1280x54
 SHORT_SIDES = {"480p": 480, "720p": 720, "1080p": 1080, "4k": 2160}
 _SAFE_INTEGER = 9_007_199_254_740_991
 
-UPLOAD_SCHEMA: Schema = {
-    "type": "object",
-    "properties": {
-        "filename": {"type": "string", "minLength": 1, "maxLength": 255},
-        "contentType": {"type": "string", "enum": list(UPLOAD_TYPES)},
-        "size": {"type": "integer", "minimum": 1, "maximum": UPLOAD_BYTES_MAX},
-    },
-    "required": ["filename", "contentType"],
-    "additionalProperties": False,
-}
+
+def build_upload_schema(types: Sequence[str] = UPLOAD_TYPES) -> Schema:
+    """Return the schema of a body that buys an upload of one of these types."""
+    return {
+        "type": "object",
+        "properties": {
+            "filename": {"type": "string", "minLength": 1, "maxLength": 255},
+            "contentType": {"type": "string", "enum": list(types)},
+            "size": {"type": "integer", "minimum": 1, "maximum": UPLOAD_BYTES_MAX},
+        },
+        "required": ["filename", "contentType"],
+        "additionalProperties": False,
+    }
+
+
 CONFIRM_SCHEMA: Schema = {
     "type": "object",
     "properties": {

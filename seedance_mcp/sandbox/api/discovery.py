@@ -6,7 +6,8 @@ Source: the shape of `GET /openapi.json` and `GET /llms.txt` as the makers' fram
 from collections.abc import Sequence
 from typing import Any
 
-from seedance_mcp.sandbox.api.contract import CONFIRM_SCHEMA, UPLOAD_SCHEMA, GenerateRoute
+from seedance_mcp.sandbox.api.contract import CONFIRM_SCHEMA, GenerateRoute
+from seedance_mcp.sandbox.api.schema import Schema
 from seedance_mcp.sandbox.chains.tempo import TOKEN_ADDRESS
 from seedance_mcp.sandbox.settings import Contract
 
@@ -69,7 +70,12 @@ Never resubmit a job that is pending or loading: duplicates are paid again.
 
 
 def build_openapi(
-    contract: Contract, routes: Sequence[GenerateRoute], *, origin: str, rails: Sequence[str]
+    contract: Contract,
+    routes: Sequence[GenerateRoute],
+    *,
+    origin: str,
+    rails: Sequence[str],
+    upload_schema: Schema,
 ) -> dict[str, Any]:
     """Build openapi.json for one origin."""
     protocols: list[dict[str, Any]] = [{rail: _PROTOCOLS[rail]} for rail in rails]
@@ -80,7 +86,7 @@ def build_openapi(
     upload = paid({"mode": "fixed", "amount": "0.01"})
     paths: dict[str, dict[str, Any]] = {
         "/api/upload": {
-            "post": _build_operation("upload", "Buy an upload slot", "Upload", body=UPLOAD_SCHEMA, **upload)
+            "post": _build_operation("upload", "Buy an upload slot", "Upload", body=upload_schema, **upload)
         },
         "/api/upload/confirm": {
             "post": _build_operation(

@@ -1,9 +1,10 @@
 """The real server with a crash point: it SIGKILLs itself at a named point of a purchase.
 
-Usage: python -m tests.crash.crash_points POINT upload|generation
+Usage: python -m tests.crash.crash_points POINT upload|generation|film
 
 Nothing is mocked. At each point one real method is wrapped; it does all of its work before the kill, or none of it.
-Only the purchase of the named purpose falls through, so that a generation's trap lets the upload before it pass.
+Only the purchase of the named purpose falls through, so that a generation's trap lets the upload before it pass. A
+film's traps are where no purchase is under way.
 """
 
 from __future__ import annotations
@@ -13,9 +14,10 @@ import os
 import signal
 import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import replace
 from functools import wraps
+from pathlib import Path
 from typing import Any, NoReturn
 
 import anyio
@@ -23,10 +25,12 @@ import httpx
 
 from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
 from seedance_mcp.adapters.ledger.transaction import BudgetTransaction
-from seedance_mcp.adapters.media import videos
+from seedance_mcp.adapters.media import films, videos
 from seedance_mcp.adapters.studio.client import Studio
 from seedance_mcp.adapters.wallet import Wallet
 from seedance_mcp.core.wire.ranges import OpenStream, Resume, VideoStream
+from seedance_mcp.generation import film_work
+from seedance_mcp.generation.film_work import FilmWork
 from seedance_mcp.payments.executor import PaymentExecutor
 from seedance_mcp.payments.push import ChargeBroadcaster
 from seedance_mcp.server.stdio import serve
@@ -49,7 +53,7 @@ def die() -> NoReturn:
 
 def fall() -> None:
     """Die if this is the purchase that the trap is for."""
-    if purchases and purchases[-1][0] == sys.argv[2]:
+    if sys.argv[2] == "film" or (purchases and purchases[-1][0] == sys.argv[2]):
         die()
 
 
@@ -153,6 +157,40 @@ def is_stored(state: dict[str, Any]) -> bool:
     return any(_is_ours(one["owner"]) and one["stored"] for one in state["uploads"])
 
 
+def while_process_runs(owner: Any, name: str) -> Trap:
+    """Die while a process of its own does this method's work."""
+
+    def set_trap() -> None:
+        work, run_alone = getattr(owner, name), films.run_alone
+
+        @wraps(run_alone)
+        async def fatal_alone(*args: Any, **kwargs: Any) -> Any:
+            async with anyio.create_task_group() as tasks:
+                tasks.start_soon(_die_beside_child)
+                return await run_alone(*args, **kwargs)
+            raise AssertionError("a task group does not swallow a result")
+
+        @wraps(work)
+        async def fatal(*args: Any, **kwargs: Any) -> Any:
+            films.run_alone = fatal_alone
+            return await work(*args, **kwargs)
+
+        setattr(owner, name, fatal)
+
+    return set_trap
+
+
+async def _die_beside_child() -> None:
+    command = f"{films.__name__.rpartition('.')[0]}.film_worker".encode()
+    while True:
+        for process in Path("/proc").glob("[0-9]*"):
+            with suppress(OSError):
+                parent = int((process / "stat").read_text().rpartition(")")[2].split()[1])
+                if parent == os.getpid() and command in (process / "cmdline").read_bytes():
+                    fall()
+        await anyio.sleep(LOOK_SECONDS)
+
+
 def break_off_download() -> None:
     """Die when the video has its `.part` file and a part of it was received."""
     work = videos.save_video
@@ -197,6 +235,13 @@ GENERATION_POINTS: dict[str, Trap] = {
 PUSH_POINTS: dict[str, Trap] = {"after_push": after(ChargeBroadcaster, "broadcast")}
 """At a studio that takes a charge only once its money has moved."""
 POINTS = PURCHASE_POINTS | UPLOAD_POINTS | GENERATION_POINTS | PUSH_POINTS
+FILM_POINTS: dict[str, Trap] = {
+    "after_sum_is_reserved": before(FilmWork, "run"),
+    "between_shots": before(film_work, "extract_last_frame"),
+    "while_last_frame_is_made": while_process_runs(film_work, "extract_last_frame"),
+    "while_joining": while_process_runs(film_work, "join_videos"),
+    "after_joining": after(film_work, "join_videos"),
+}
 
 
 def remember_purchases() -> None:
@@ -213,5 +258,5 @@ def remember_purchases() -> None:
 
 if __name__ == "__main__":
     remember_purchases()
-    POINTS[sys.argv[1]]()
+    (POINTS | FILM_POINTS)[sys.argv[1]]()
     serve()

@@ -24,6 +24,7 @@ from tests.hosting import (
     write_keys,
 )
 from tests.integration.host import draw
+from tests.integration.test_references import write_sound
 from tests.postgres import require_postgres
 
 if TYPE_CHECKING:
@@ -205,6 +206,37 @@ async def test_hosted_image_of_ours_and_a_data_uri_are_used(
 
     assert not hosted.failed, hosted.text
     assert [quote["allowed"] for quote in quotes] == [True, True]
+
+
+async def test_references_of_a_caller_make_one_video_at_both_replicas(
+    replicas: tuple[Server, Server], token: str, other_token: str, picture: Path
+) -> None:
+    """A picture over a link, and one picture and a sound as data: URIs; another caller's link is none of ours."""
+    one, other = replicas
+    second = draw(picture.with_name("dog.png"), colour=(9, secrets.randbelow(200), secrets.randbelow(200)))
+    sound = write_sound(picture.with_name("waves.wav"))
+    async with one.connect(token) as host, open_http() as http:
+        link = await host.call("upload_image")
+        assert (await http.put(at(link["upload_url"], other), content=picture.read_bytes())).status_code == 201
+        references = [link["image"], write_uri(second, "image/png"), write_uri(sound, "audio/wav")]
+        asked = {"references": references, "prompt": "@image1 meets @image2 to @audio1"}
+        quote = await host.call("quote_price", **asked)
+        video = await host.animate_to_the_end(**asked)
+        spent = (await host.call("wallet_status"))["left_today_usd"]
+    async with other.connect(token) as host:
+        again = await host.call("animate_image", **asked)
+        left = (await host.call("wallet_status"))["left_today_usd"]
+    async with one.connect(other_token) as host:
+        stolen = await host.call("quote_price", **asked)
+
+    assert (quote["price_usd"], quote["upload_price_usd"], quote["allowed"]) == ("0.32", "0.03", True)
+    assert video["status"] == "complete", video.text
+    assert (again["job_id"], left) == (video["job_id"], spent)
+    assert stolen.text.startswith(f"image: There is no picture {link['image']}"), stolen.text
+
+
+def write_uri(file: Path, media_type: str) -> str:
+    return f"data:{media_type};base64,{base64.b64encode(file.read_bytes()).decode()}"
 
 
 async def test_person_is_shown_a_link_and_the_call_ends_at_another_replica(

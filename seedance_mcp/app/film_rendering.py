@@ -11,8 +11,8 @@ from seedance_mcp.core.next_steps import Call, NextStep, Repeat, Show
 if TYPE_CHECKING:  # these load with the first call
     from seedance_mcp.core.films import Film
     from seedance_mcp.generation.films import FilmQuote
-from seedance_mcp.app.rendering import PROMPT_CHARACTERS_MAX, format_amount, write_time
-from seedance_mcp.core.texts import quote_text
+from seedance_mcp.app.rendering import PROMPT_CHARACTERS_MAX, format_amount
+from seedance_mcp.core.texts import quote_text, write_time
 
 Status = Literal["pending", "loading", "complete", "failed"]
 

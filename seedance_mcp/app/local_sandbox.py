@@ -6,7 +6,6 @@ A sandbox keeps nothing beyond its process, so a job that is unfinished then is 
 no sandbox at its address ends such a job.
 """
 
-import asyncio
 import json
 import socket
 import time
@@ -14,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+import anyio
 import anyio.to_thread
 
 from seedance_mcp.app.opening import open_ledger, read_address
@@ -92,7 +92,7 @@ def prepare_wallet(key: str | None, file: Path, password_file: Path | None = Non
         except ConfigError:
             if not file.exists():  # else another server of the same host was quicker: its wallet is ours
                 raise
-    return asyncio.run(read_address(key, file, password_file))
+    return anyio.run(read_address, key, file, password_file)
 
 
 def start_sandbox(

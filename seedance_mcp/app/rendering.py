@@ -1,13 +1,12 @@
 """Rendering: from what the services return to the results that an interface shows."""
 
 import time
-from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from seedance_mcp.adapters.media.videos import is_missing
 from seedance_mcp.core.money import format_usdc
 from seedance_mcp.core.next_steps import Argument, Call, NextStep, RaiseTake, Repeat, Show
-from seedance_mcp.core.texts import URL_CHARACTERS_MAX, format_duration, quote_text
+from seedance_mcp.core.texts import URL_CHARACTERS_MAX, format_duration, quote_text, write_time
 from seedance_mcp.core.wire.failures import is_moderation
 from seedance_mcp.core.wire.json import is_network
 from seedance_mcp.core.wire.kinds import is_url, show_identifier, show_url
@@ -363,8 +362,3 @@ def show_jobs(recent: "JobList", *, has_files: bool = True) -> JobsResult:
 def format_amount(amount_micro_usdc: int | None) -> str | None:
     """Return an amount in US dollars, or None."""
     return None if amount_micro_usdc is None else format_usdc(amount_micro_usdc)
-
-
-def write_time(unix_seconds: float) -> str:
-    """Return a time as ISO 8601 in UTC."""
-    return datetime.fromtimestamp(unix_seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

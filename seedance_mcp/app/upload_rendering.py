@@ -2,11 +2,11 @@
 
 from typing import TYPE_CHECKING
 
-from seedance_mcp.app.rendering import write_time
 from seedance_mcp.app.results import UploadResult
 from seedance_mcp.core.image_names import name_upload
 from seedance_mcp.core.money import format_usdc
 from seedance_mcp.core.next_steps import Argument, AskUser, Call, NextStep
+from seedance_mcp.core.texts import write_time
 from seedance_mcp.core.wire.kinds import show_identifier, show_url
 
 if TYPE_CHECKING:  # these load with the first call

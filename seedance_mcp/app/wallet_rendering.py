@@ -11,8 +11,9 @@ if TYPE_CHECKING:  # these load with the first call
     from seedance_mcp.core.limits import Cap, Limits
     from seedance_mcp.core.records import Payment
     from seedance_mcp.payments.wallet_status import WalletStatus
-from seedance_mcp.app.rendering import format_amount, write_time
+from seedance_mcp.app.rendering import format_amount
 from seedance_mcp.app.results import BalanceResult, UnfinishedResult, WalletResult
+from seedance_mcp.core.texts import write_time
 
 
 def show_wallet(status: "WalletStatus", *, problem: NextStep | None = None) -> WalletResult:

@@ -1,5 +1,7 @@
 """Batch: run many requests of one command, with progress bars and a table of the results."""
 
+from __future__ import annotations
+
 import contextlib
 import signal
 import time
@@ -10,7 +12,6 @@ from typing import TYPE_CHECKING, Any, cast
 
 import anyio
 import typer
-from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
 from seedance_mcp.app.opening import open_existing_ledger
 from seedance_mcp.app.rendering import show_generation
@@ -37,6 +38,8 @@ from seedance_mcp.generation.questions import describe_question
 from seedance_mcp.payments import policy
 
 if TYPE_CHECKING:
+    from rich.progress import Progress, TaskID
+
     from seedance_mcp.core.records import Job
     from seedance_mcp.generation.questions import Proposal
     from seedance_mcp.generation.quotes import Quote
@@ -121,7 +124,7 @@ class Batch:
         limiter: anyio.CapacityLimiter,
         bars: Progress,
         shot: Shot,
-        agreed: "Proposal | None",
+        agreed: Proposal | None,
         result: dict[str, Any],
     ) -> None:
         async with limiter:
@@ -177,7 +180,7 @@ class Batch:
         self.failures.append(BudgetExceededError(left, WHAT_FITS if fit.new and not agreed else ""))
         return chosen
 
-    async def _ask(self, services: Any, waiting: list[int], settings: Settings) -> "dict[int, Proposal]":
+    async def _ask(self, services: Any, waiting: list[int], settings: Settings) -> dict[int, Proposal]:
         """Put prices above the owner's threshold and changed recipients before the person at the terminal.
 
         Where no one is there, a price is refused here, and a changed recipient when it would be paid.
@@ -205,7 +208,7 @@ class Batch:
         raise _unapproved_error(found.values(), above, settings.limits.ask_above_micro_usdc or 0)
 
 
-def _unapproved_error(proposals: "Iterable[Proposal]", above: int, ask_above_micro_usdc: int) -> PolicyError:
+def _unapproved_error(proposals: Iterable[Proposal], above: int, ask_above_micro_usdc: int) -> PolicyError:
     """Build the refusal of what no person agreed to."""
     changed = [one for proposal in proposals for one in proposal.recipients if one.replaces]
     if changed and is_person_there():
@@ -230,7 +233,7 @@ def confirm(question: str) -> bool:
         signal.signal(signal.SIGINT, event_loops)
 
 
-async def quote_all(services: Any, shots: list[Shot], *, can_ask: bool = True) -> "list[Quote]":
+async def quote_all(services: Any, shots: list[Shot], *, can_ask: bool = True) -> list[Quote]:
     """Return the quotes of all requests. Requests that are invalid raise one error, with their rows in the text.
 
     The place of a picture that was typed alone goes without saying. What is wrong with the studio, the wallet or the
@@ -297,7 +300,7 @@ def _say_next(result: dict[str, Any], shot: Shot, *, alone: bool = False) -> str
     return for_person(result["next_step"], words)
 
 
-async def _sum_payments(settings: Settings, jobs: "Sequence[Job]", *, since: float) -> int:
+async def _sum_payments(settings: Settings, jobs: Sequence[Job], *, since: float) -> int:
     """Sum what was paid since a moment for some jobs and their uploads, fees included, each once.
 
     Asked of the ledger by the payments' own numbers, so that what other processes bought meanwhile is not in it.
@@ -341,8 +344,12 @@ def show_table(results: list[dict[str, Any]], shots: list[Shot], *, paid: str) -
 
 def make_bars() -> Progress:
     """Progress bars on stderr; silent where no one looks."""
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
     columns = (TextColumn("{task.description}", markup=False), BarColumn(), TextColumn("{task.fields[status]}"))
-    return Progress(*columns, TimeElapsedColumn(), console=words, transient=True, disable=not words.is_terminal)
+    return Progress(
+        *columns, TimeElapsedColumn(), console=words.rich, transient=True, disable=not words.rich.is_terminal
+    )
 
 
 def report_to(bars: Progress, task: TaskID) -> Callable[[Any, float], Awaitable[None]]:

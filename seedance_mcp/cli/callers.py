@@ -13,6 +13,7 @@ import anyio
 import typer
 
 from seedance_mcp.app.opening import open_objects, open_shared_ledger
+from seedance_mcp.cli.command_types import Command, make_group
 from seedance_mcp.cli.console import AsJson, is_person_there, put, read_environ, say, words
 from seedance_mcp.config.hosted import read_issuer, read_state_keys
 from seedance_mcp.config.objects import read_objects
@@ -42,12 +43,10 @@ PerMonth = Annotated[str | None, typer.Option(help="US dollars in any 30 days.",
 Total = Annotated[str | None, typer.Option(help="US dollars in all.", show_default=False)]
 Open = Annotated[str | None, typer.Option(help="Running jobs and unfinished purchases.", show_default=False)]
 
-app = typer.Typer(
-    help="Add, list, limit and end the callers of a shared server.", no_args_is_help=True, rich_markup_mode=None
-)
+app = make_group("Add, list, limit and end the callers of a shared server.")
 
 
-@app.command()
+@app.command(cls=Command)
 def add(
     name: Name,
     max_per_day: PerDay = None,
@@ -79,7 +78,7 @@ def add(
     words.print(f"{sentence} Its tokens come from the authorization server.", markup=False)
 
 
-@app.command(name="list")
+@app.command(cls=Command, name="list")
 def list_callers(as_json: AsJson = False) -> None:
     """List the callers with their caps, also those that were revoked. No token is shown."""
     entries = _work(lambda ledger: ledger.list_callers())
@@ -97,7 +96,7 @@ def list_callers(as_json: AsJson = False) -> None:
         words.print("There are no callers. Add one: seedance-mcp callers add NAME")
 
 
-@app.command()
+@app.command(cls=Command)
 def limit(
     name: Name,
     max_per_day: PerDay = None,
@@ -123,7 +122,7 @@ def limit(
     words.print(f"{entry.caller.name}: {describe_caps(entry.caps)}.", markup=False)
 
 
-@app.command()
+@app.command(cls=Command)
 def rotate(
     name: Name,
     overlap_minutes: Annotated[
@@ -136,7 +135,7 @@ def rotate(
     _show_token(token, f"The earlier token of {name} {ends}.")
 
 
-@app.command()
+@app.command(cls=Command)
 def revoke(name: Name, as_json: AsJson = False) -> None:
     """End a caller and all its tokens. What it paid for is still finished and saved."""
     entry = _work(lambda ledger: ledger.revoke_caller(name))
@@ -148,7 +147,7 @@ def revoke(name: Name, as_json: AsJson = False) -> None:
     words.print("A running server forgets a token within 15 seconds.")
 
 
-@app.command()
+@app.command(cls=Command)
 def webhook(
     name: Name,
     url: Annotated[str | None, typer.Option(help="Where messages go: an https URL.", show_default=False)] = None,
@@ -177,7 +176,7 @@ async def _end_webhook(ledger: PostgresLedger, name: str) -> bool:
     return await ledger.end_webhook((await ledger.find_entry(name)).caller.id)
 
 
-@app.command()
+@app.command(cls=Command)
 def delete(
     name: Annotated[str, typer.Argument(help="The caller's name, or its id.", show_default=False)],
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,

@@ -9,16 +9,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import typer
-from typer.core import TyperCommand, TyperGroup
 
+from seedance_mcp.cli.command_types import Command, Context, Group
 from seedance_mcp.cli.exit_codes import EPILOG
 from seedance_mcp.cli.failures import fail_usage, may_pay
 
 NO_WRAP = "\b\n"
 """Typer's mark of a paragraph that keeps its lines."""
 UsageError: Any = typer.BadParameter.__base__
-Context = Any
-"""Typer has its own copy of Click's classes, at a private place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +135,7 @@ def _load(name: str, entry: Entry) -> Any:
     found = getattr(importlib.import_module(f"seedance_mcp.cli.{module}"), attribute)
     if not isinstance(found, typer.Typer):
         command, found = found, typer.Typer(add_completion=False, rich_markup_mode=None)
-        found.command(name=name)(command)
+        found.command(name=name, cls=Command)(command)
     built: Any = typer.main.get_command(found)
     built.name = name
     built.epilog = f"{NO_WRAP}{_write_example(name)}\n\n{EPILOG}"
@@ -158,7 +156,7 @@ def _reporting_usage() -> Generator[None]:
         fail_usage(exc)
 
 
-class CommandTree(TyperGroup):
+class CommandTree(Group):
     """The program's commands, with the table's summaries wherever commands are listed, and our own usage errors."""
 
     def __init__(self, **options: Any) -> None:
@@ -186,7 +184,7 @@ class CommandTree(TyperGroup):
             return None
         may_pay.set(cmd_name in PAYING)
         if self._is_listing:
-            return TyperCommand(name=cmd_name, short_help=COMMANDS[cmd_name].summary, callback=None)
+            return Command(name=cmd_name, short_help=COMMANDS[cmd_name].summary, callback=None)
         return self.commands[cmd_name]
 
     def format_commands(self, ctx: Context, formatter: Any) -> None:

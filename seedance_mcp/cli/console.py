@@ -1,7 +1,10 @@
 """Console: the output of commands, the options `--sandbox` and `--json`, and running and interrupting a command.
 
 Messages go to stderr. stdout has only the requested result, so that it can be piped.
+Each function imports what it uses when it is called: to show a command's help, none of it is needed.
 """
+
+from __future__ import annotations
 
 import json
 import logging
@@ -10,66 +13,46 @@ import sys
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
-from typing import IO, Annotated, Any, TypeVar
+from functools import cached_property
+from typing import IO, TYPE_CHECKING, Annotated, Any, TypeVar
 
-import anyio
 import typer
-from rich.cells import cell_len
-from rich.console import Console
 
-from seedance_mcp.adapters.wallet import list_sources
-from seedance_mcp.adapters.wallet.key_files import is_locked, unlock
-from seedance_mcp.app import local_sandbox
-from seedance_mcp.app.runtime import Runtime
 from seedance_mcp.cli.exit_codes import INTERRUPTED
 from seedance_mcp.cli.failures import json_asked
-from seedance_mcp.config.settings import Settings, list_unread_files, read_settings
-from seedance_mcp.config.sources import REAL_SETTINGS
 from seedance_mcp.core.error_base import SeedanceError
-from seedance_mcp.core.redaction import redact, redact_data
+from seedance_mcp.core.redaction import redact_data
+
+if TYPE_CHECKING:
+    from seedance_mcp.app.runtime import Runtime
+    from seedance_mcp.cli.redacted_console import RedactedConsole
+    from seedance_mcp.config.settings import Settings
 
 T = TypeVar("T")
 
 log = logging.getLogger("seedance_mcp")
 
 
-class Spoken(Console):
-    """A console whose output may be closed by its reader."""
+class LazyConsole:
+    """A console that is made when it is first printed to, because most of a command's help is less work than that."""
+
+    def __init__(self, **options: Any) -> None:
+        self._options = options
+
+    @cached_property
+    def rich(self) -> RedactedConsole:
+        """The console itself, for tables and progress bars."""
+        from seedance_mcp.cli.redacted_console import RedactedConsole
+
+        return RedactedConsole(**self._options)
 
     def print(self, *objects: Any, **options: Any) -> None:
         """Print, with every text redacted; at a terminal, its lines are broken between words."""
-        width = self.width if self.soft_wrap and self.is_terminal else None
-        super().print(*(wrap_words(redact(one), width) if isinstance(one, str) else one for one in objects), **options)
-
-    def on_broken_pipe(self) -> None:
-        """Discard further output, and continue: the command may be paying."""
-        self.quiet = True
-        _discard(self.file)
+        self.rich.print(*objects, **options)
 
 
-def wrap_words(text: str, width: int | None) -> str:
-    """Return a text whose lines are broken between words, so that none is wider; a longer word keeps a line whole.
-
-    Args:
-        text: May have lines of its own.
-        width: Columns; None to leave the text as it is.
-    """
-    if width is None:
-        return text
-    lines: list[str] = []
-    for line in text.split("\n"):
-        first, *others = line.split(" ")
-        lines.append(first)
-        for word in others:
-            if not lines[-1].strip() or cell_len(lines[-1]) + 1 + cell_len(word) <= width:
-                lines[-1] += f" {word}"
-            else:
-                lines.append(word)
-    return "\n".join(lines)
-
-
-words = Spoken(stderr=True, highlight=False, soft_wrap=True)
-shown = Spoken(highlight=False, markup=False, width=None if sys.stdout.isatty() else 200)
+words = LazyConsole(stderr=True, highlight=False, soft_wrap=True)
+shown = LazyConsole(highlight=False, markup=False, width=None if sys.stdout.isatty() else 200)
 
 
 def _remember(value: bool) -> bool:
@@ -87,6 +70,9 @@ def read_environ(sandbox: bool) -> dict[str, str]:
     """Return the environment of a command; with `--sandbox`, without the settings of a real wallet."""
     environ = dict(os.environ)
     if sandbox and environ.get("SEEDANCE_PROFILE") != "sandbox":
+        from seedance_mcp.config.settings import read_settings
+        from seedance_mcp.config.sources import REAL_SETTINGS
+
         for name in REAL_SETTINGS:
             environ.pop(f"SEEDANCE_{name}", None)
         environ["SEEDANCE_PROFILE"] = "sandbox"
@@ -101,18 +87,27 @@ def is_person_there() -> bool:
 
 def warn_of_unread_files() -> None:
     """Warn of each settings file in a folder where it is not read: the owner may rely on a limit in it."""
+    from seedance_mcp.config.names import find_unread_files
+    from seedance_mcp.config.places import read_base_dir
+
     with suppress(SeedanceError):  # the command itself reports the problem
-        for file in list_unread_files(os.environ):
+        for file in find_unread_files(read_base_dir(os.environ)):
             words.print(f"Warning: {file} is not read; seedance-mcp doctor names the file that is.", markup=False)
 
 
 async def resolve_sandbox(settings: Settings) -> Settings:
     """Start an embedded sandbox if the settings ask for one, and ask for the password of a locked wallet."""
+    import anyio.to_thread
+
+    from seedance_mcp.app import local_sandbox
+
     return await anyio.to_thread.run_sync(unlock_wallet, await local_sandbox.resolve_sandbox(settings))
 
 
 def unlock_wallet(settings: Settings) -> Settings:
     """Ask for the password of a locked wallet at the terminal; returns the settings with its key."""
+    from seedance_mcp.adapters.wallet.key_files import is_locked, unlock
+
     if settings.wallet_password_file is None and is_locked(settings.wallet_file) and _comes_from_file(settings):
         if not sys.stdin.isatty():
             return settings  # the wallet itself reports what it needs
@@ -122,6 +117,8 @@ def unlock_wallet(settings: Settings) -> Settings:
 
 
 def _comes_from_file(settings: Settings) -> bool:
+    from seedance_mcp.adapters.wallet import list_sources
+
     return any(source.used and source.is_file for source in list_sources(*settings.key_places))
 
 
@@ -132,6 +129,8 @@ def run(environ: Mapping[str, str], work: Callable[[Runtime], Awaitable[T]]) -> 
         SeedanceError: Raised by the work.
         typer.Exit: It was interrupted by Ctrl-C.
     """
+    import anyio
+
     try:
         return anyio.run(_run, environ, work)
     except KeyboardInterrupt:
@@ -145,6 +144,10 @@ def run(environ: Mapping[str, str], work: Callable[[Runtime], Awaitable[T]]) -> 
 
 
 async def _run(environ: Mapping[str, str], work: Callable[[Runtime], Awaitable[T]]) -> T:
+    import anyio
+
+    from seedance_mcp.app.runtime import Runtime
+
     values: list[T] = []
     errors: list[SeedanceError] = []
 
@@ -193,10 +196,10 @@ def put(text: str) -> None:
     try:
         typer.echo(text)
     except BrokenPipeError:
-        _discard(sys.stdout)
+        discard(sys.stdout)
 
 
-def _discard(file: IO[str]) -> None:
+def discard(file: IO[str]) -> None:
     """Discard a stream's buffered and further output."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     os.dup2(nowhere, file.fileno())

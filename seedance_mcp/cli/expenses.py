@@ -6,7 +6,7 @@ import csv
 import sys
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import anyio
 import typer
@@ -17,7 +17,9 @@ from seedance_mcp.cli.export import parse_moment, write_cell
 from seedance_mcp.cli.tables import print_table
 from seedance_mcp.config.settings import Settings, read_settings
 from seedance_mcp.core.money import format_usdc
-from seedance_mcp.core.records import Expense
+
+if TYPE_CHECKING:
+    from seedance_mcp.core.records import Expense
 
 COLUMNS = ("videos", "uploads", "untracked", "spent_usd", "spent_micro_usdc")
 """The columns after the first; more may follow them in later versions."""

@@ -10,12 +10,12 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 from seedance_mcp.app.opening import open_shared_ledger
-from seedance_mcp.app.rendering import write_time
-from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.errors import ConfigError
+from seedance_mcp.core.texts import write_time
 
 if TYPE_CHECKING:
     from seedance_mcp.adapters.ledger.exporting import ExportedPayment
+    from seedance_mcp.config.settings import Settings
 
 COLUMNS = (
     "payment_id", "caller", "caller_id", "created_at", "purpose", "state", "job_id", "model", "price_usd",

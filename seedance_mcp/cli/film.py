@@ -3,6 +3,8 @@
 The film is made by the same service as behind the tool. This module only reads the story, asks, shows and copies.
 """
 
+from __future__ import annotations
+
 import secrets
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,9 +14,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import anyio
 import typer
 
-from seedance_mcp.app.runtime import Runtime
 from seedance_mcp.cli import exit_codes
-from seedance_mcp.cli.batch import confirm, make_bars
 from seedance_mcp.cli.console import AsJson, Sandbox, is_person_there, put, read_environ, run, say, words
 from seedance_mcp.cli.film_input import Story, read_story
 from seedance_mcp.cli.video_commands import WAIT_SECONDS_DEFAULT, WaitSeconds
@@ -25,6 +25,7 @@ from seedance_mcp.generation.film_request import FilmRequest, ShotRequest
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
 
+    from seedance_mcp.app.runtime import Runtime
     from seedance_mcp.core.films import Film
     from seedance_mcp.generation.films import FilmQuote, FilmService
 
@@ -43,8 +44,8 @@ QuoteOnly = Annotated[bool, typer.Option("--quote", help="Show what it would cos
 class _Made:
     """What the command has done: the film, and the quote where nothing was bought."""
 
-    quote: "FilmQuote"
-    film: "Film | None"
+    quote: FilmQuote
+    film: Film | None
     output: Path | None
 
 
@@ -61,6 +62,8 @@ def film(
     Shows the price of each shot and the sum, and asks once at a terminal. Run the same command again to go on after
     Ctrl-C, a failure, or a change of a shot: what was bought is found, never bought twice.
     """
+    from seedance_mcp.cli.batch import make_bars
+
     read = read_story(story)
     _check_output(output, read)
 
@@ -119,7 +122,7 @@ def _check_output(output: Path | None, story: Story) -> None:
         raise RequestError("A cross-fade is made in a file of your own.", "Name it with -o.")
 
 
-def _ask(quote: "FilmQuote", *, play_money: bool) -> bool:
+def _ask(quote: FilmQuote, *, play_money: bool) -> bool:
     """Return True if a person at the terminal agreed to the sum; False where no one is there, or nothing is to buy.
 
     Raises:
@@ -131,12 +134,14 @@ def _ask(quote: "FilmQuote", *, play_money: bool) -> bool:
         if recipient.replaces:
             words.print(f"WARNING: the studio's recipient has changed to {recipient.address}.", markup=False)
     money = "play money (sandbox)" if play_money else "real USDC"
+    from seedance_mcp.cli.batch import confirm
+
     if confirm(f"Buy this film for at most ${format_usdc(quote.cost_micro_usdc)} of {money}?"):
         return True
     raise PolicyError("You did not agree to the price.", "Run the same command again to buy it.")
 
 
-def show_quote(quote: "FilmQuote") -> None:
+def show_quote(quote: FilmQuote) -> None:
     """Print what each shot costs, and the sum, on stderr."""
     rows = [
         (
@@ -160,7 +165,7 @@ def show_quote(quote: "FilmQuote") -> None:
         words.print("A price that is not yet known is estimated; the film stops before it costs more than this sum.")
 
 
-def _name_start(quote: "FilmQuote", number: int) -> str:
+def _name_start(quote: FilmQuote, number: int) -> str:
     shot = quote.plan.shots[number - 1]
     return f"from the end of {number - 1}" if shot.is_chained else f"from {_cut(Path(shot.request.image or '').name)}"
 
@@ -173,14 +178,14 @@ def _cut(text: str) -> str:
 class _Bars:
     """One progress bar for each shot that is not over."""
 
-    def __init__(self, bars: "Progress", service: "FilmService", quote: "FilmQuote") -> None:
+    def __init__(self, bars: Progress, service: FilmService, quote: FilmQuote) -> None:
         self._bars, self._service = bars, service
         self._tasks: list[TaskID] = [
             bars.add_task(f"{number}  {_cut(shot.request.prompt)}", total=100, status="waits")
             for number, shot in enumerate(quote.plan.shots, 1)
         ]
 
-    async def report(self, film: "Film") -> None:
+    async def report(self, film: Film) -> None:
         """Move the bars to where the shots are."""
         for task, shot in zip(self._tasks, film.shots, strict=True):
             job = None if shot.job_id is None else await self._service.ledger.find_job(shot.job_id)
@@ -190,7 +195,7 @@ class _Bars:
                 self._bars.update(task, status="failed")
 
 
-async def _write_output(service: "FilmService", film: "Film", story: Story, output: Path) -> Path:
+async def _write_output(service: FilmService, film: Film, story: Story, output: Path) -> Path:
     """Write the film where it was asked for.
 
     Raises:
@@ -221,7 +226,7 @@ async def _write_output(service: "FilmService", film: "Film", story: Story, outp
     return output
 
 
-def show_film(film: "Film", output: Path | None) -> None:
+def show_film(film: Film, output: Path | None) -> None:
     """Print how each shot ended on stderr, and the film's file on stdout."""
     for number, shot in enumerate(film.shots, 1):
         if shot.error is not None:

@@ -5,22 +5,21 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import anyio
 import typer
 
-from seedance_mcp.app.local_sandbox import end_orphans
 from seedance_mcp.app.opening import open_existing_ledger
-from seedance_mcp.app.rendering import show_job
-from seedance_mcp.app.runtime import Runtime
 from seedance_mcp.cli.console import AsJson, Sandbox, read_environ, run, say, words
 from seedance_mcp.cli.export import parse_moment
 from seedance_mcp.cli.tables import file_name, print_table
-from seedance_mcp.cli.words import dump_result
 from seedance_mcp.config.settings import Settings, read_settings
 from seedance_mcp.core.money import format_usdc
-from seedance_mcp.core.records import Job
+
+if TYPE_CHECKING:
+    from seedance_mcp.app.runtime import Runtime
+    from seedance_mcp.core.records import Job
 
 PROMPT_CHARACTERS_MAX = 40
 """How much of a prompt a list of jobs repeats."""
@@ -82,6 +81,9 @@ def jobs(
     as_json: AsJson = False,
 ) -> None:
     """List your latest jobs, with totals: from the ledger, which needs neither a network nor a key. Free."""
+    from seedance_mcp.app.rendering import show_job
+    from seedance_mcp.cli.words import dump_result
+
     environ = read_environ(sandbox)
     settings = read_settings(environ)
     wanted = JobFilter(
@@ -119,6 +121,8 @@ def jobs(
 
 
 async def _read_jobs(settings: Settings) -> list[Job]:
+    from seedance_mcp.app.local_sandbox import end_orphans
+
     await end_orphans(settings)
     async with open_existing_ledger(settings) as ledger:
         return [] if ledger is None else await ledger.recent_jobs(SEARCHED_MAX)

@@ -9,29 +9,28 @@ import anyio
 import typer
 
 from seedance_mcp.app.opening import open_shared_ledger
-from seedance_mcp.app.rendering import write_time
+from seedance_mcp.cli.command_types import Command, make_group
 from seedance_mcp.cli.console import AsJson, is_person_there, read_environ, say, words
 from seedance_mcp.config.settings import Settings, read_settings
 from seedance_mcp.core.closings import CLOSING_REASON_CHARACTERS_MAX, Closing
 from seedance_mcp.core.errors import ConfigError
+from seedance_mcp.core.texts import write_time
 
 if TYPE_CHECKING:
     from seedance_mcp.adapters.ledger.postgres import PostgresLedger
 
 T = TypeVar("T")
 
-app = typer.Typer(
-    help="Close a shared ledger after a restore, show that, and open it.", no_args_is_help=True, rich_markup_mode=None
-)
+app = make_group("Close a shared ledger after a restore, show that, and open it.")
 
 
-@app.command()
+@app.command(cls=Command)
 def status(as_json: AsJson = False) -> None:
     """Show whether the ledger is closed, and when it opens."""
     _show(_work(lambda ledger: ledger.find_closing()), as_json)
 
 
-@app.command()
+@app.command(cls=Command)
 def close(
     reason: Annotated[str | None, typer.Argument(help="Why, for anyone who finds it closed.")] = None,
     as_json: AsJson = False,
@@ -41,7 +40,7 @@ def close(
     _show(_work(lambda ledger: ledger.close_ledger(text)), as_json)
 
 
-@app.command(name="open", short_help="Open the ledger now, without reading list and chains.")
+@app.command(cls=Command, name="open", short_help="Open the ledger now, without reading list and chains.")
 def open_now(as_json: AsJson = False) -> None:
     """Open the ledger now, unread: payments that it lacks may be made again. With real money, for a person."""
     settings = _read_settings()

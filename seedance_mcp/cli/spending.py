@@ -11,8 +11,6 @@ import anyio
 import typer
 
 from seedance_mcp.app.opening import open_shared_ledger
-from seedance_mcp.app.rendering import write_time
-from seedance_mcp.app.wallet_rendering import describe_cap
 from seedance_mcp.cli.console import AsJson, read_environ, say, words
 from seedance_mcp.cli.export import parse_moment, write_payments
 from seedance_mcp.config.hosted import read_caller_caps
@@ -22,6 +20,7 @@ from seedance_mcp.core.callers import OWNER, CallerCaps, CallerEntry
 from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.core.limits import OpenCap
 from seedance_mcp.core.money import format_usdc
+from seedance_mcp.core.texts import write_time
 
 if TYPE_CHECKING:
     from seedance_mcp.adapters.ledger.postgres import CallerUsage, PostgresLedger
@@ -103,6 +102,8 @@ async def list_usage(settings: Settings, name: str | None = None) -> list[NamedU
 
 def write_usage(one: NamedUsage) -> str:
     """Return what a caller has spent as a line of text."""
+    from seedance_mcp.app.wallet_rendering import describe_cap
+
     usage = one.usage
     parts = [
         f"${format_usdc(usage.spend.last_day_micro_usdc)} in 24 hours",

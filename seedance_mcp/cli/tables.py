@@ -1,15 +1,15 @@
 """Tables: plain tables on stdout, for a terminal of any width and for programs."""
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
-
-from rich.measure import Measurement
-from rich.padding import Padding
-from rich.table import Table
-from rich.text import Text
+from typing import TYPE_CHECKING, Any
 
 from seedance_mcp.cli.console import shown
+
+if TYPE_CHECKING:
+    from rich.table import Table
 
 TABLE_COLUMNS_MAX = 10_000
 """No table is wider; it is only measured at this width."""
@@ -26,25 +26,32 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, below:
 
     At a terminal that is too narrow for it, the last `below` cells of a row stand below the others, each on its own.
     """
+    from rich.measure import Measurement
+    from rich.padding import Padding
+    from rich.text import Text
+
     rows = list(rows)
-    table = make_table(columns, rows, unbroken=len(columns) - below)
-    widest = Measurement.get(shown, shown.options.update(width=TABLE_COLUMNS_MAX), table).maximum
-    if not shown.is_terminal or widest <= shown.width:
-        shown.print(table)
+    table, console = make_table(columns, rows, unbroken=len(columns) - below), shown.rich
+    widest = Measurement.get(console, console.options.update(width=TABLE_COLUMNS_MAX), table).maximum
+    if not console.is_terminal or widest <= console.width:
+        console.print(table)
         return
     heads = [row[:-below] for row in rows]
     widths = [max(map(len, cells)) for cells in zip(*heads, strict=True)]
-    if sum(widths) + len(widths) > shown.width:  # one long name must not break the lines of all
+    if sum(widths) + len(widths) > console.width:  # one long name must not break the lines of all
         widths = [0] * len(widths)
     for row, head in zip(rows, heads, strict=True):
-        shown.print(" ".join(cell.ljust(width) for cell, width in zip(head, widths, strict=True)).rstrip())
+        console.print(" ".join(cell.ljust(width) for cell, width in zip(head, widths, strict=True)).rstrip())
         for cell in row[-below:]:
             if cell:
-                shown.print(Padding(Text(cell, overflow="fold"), (0, 0, 0, INDENT), expand=False))
+                console.print(Padding(Text(cell, overflow="fold"), (0, 0, 0, INDENT), expand=False))
 
 
 def make_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, unbroken: int) -> Table:
     """Build a plain table whose first columns are never broken."""
+    from rich.table import Table
+    from rich.text import Text
+
     table = Table(box=None, header_style="bold", pad_edge=False)
     for number, column in enumerate(columns):
         table.add_column(column, overflow="fold", no_wrap=number < unbroken)

@@ -4,44 +4,28 @@ The same `Services` does the work as behind the tools, in this process. Nothing 
 has an identity, and the same command goes on where the last one stopped.
 """
 
+from __future__ import annotations
+
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import anyio
 import typer
 
-from seedance_mcp.app.film_rendering import show_film
-from seedance_mcp.app.rendering import ELSEWHERE, PRUNED, show_job
-from seedance_mcp.app.results import FilmResult, JobResult
-from seedance_mcp.app.runtime import Runtime
-from seedance_mcp.app.upload_rendering import show_upload
 from seedance_mcp.cli import exit_codes
-from seedance_mcp.cli.batch import (
-    Batch,
-    make_bars,
-    quote_all,
-    report_to,
-    say_reason,
-    show_table,
-)
-from seedance_mcp.cli.batch_input import Shot, build_shot, read_shots
-from seedance_mcp.cli.batch_quote import (
-    BatchQuote,
-    add_up_quotes,
-    describe_wallet,
-    list_results,
-    print_quotes,
-    print_sum,
-)
 from seedance_mcp.cli.console import AsJson, Sandbox, is_person_there, put, read_environ, run, say, words
 from seedance_mcp.cli.output import OutputOptions, plan_output, take_output
 from seedance_mcp.cli.video_options import Arguments, take_arguments
-from seedance_mcp.cli.words import dump_result, for_person
-from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.error_base import SeedanceError
 from seedance_mcp.core.errors import RequestError
-from seedance_mcp.core.films import FILM_PREFIX
 from seedance_mcp.core.image_names import is_path
+
+if TYPE_CHECKING:
+    from seedance_mcp.app.results import FilmResult, JobResult
+    from seedance_mcp.app.runtime import Runtime
+    from seedance_mcp.cli.batch_input import Shot
+    from seedance_mcp.cli.batch_quote import BatchQuote
+    from seedance_mcp.config.settings import Settings
 
 WAIT_SECONDS_DEFAULT, WAIT_SECONDS_MAX = 1800, 24 * 3600
 
@@ -65,6 +49,8 @@ WaitSeconds = Annotated[
 
 def upload(image: Image, sandbox: Sandbox = False, as_json: AsJson = False) -> None:
     """Host a picture at the studio ($0.01, once a picture); `animate` does it by itself."""
+    from seedance_mcp.app.upload_rendering import show_upload
+    from seedance_mcp.cli.words import dump_result
 
     async def work(runtime: Runtime) -> dict[str, Any]:
         services = await runtime.services()
@@ -91,26 +77,28 @@ def quote(
 
     Ends with the code that `animate` would end with now.
     """
-    shots = _gather(images, from_file, arguments)
+    from seedance_mcp.cli import batch_quote
+    from seedance_mcp.cli.batch import quote_all
 
+    shots = _gather(images, from_file, arguments)
     single = from_file is None and len(shots) == 1
 
     async def work(runtime: Runtime) -> tuple[BatchQuote, Settings]:
         services = await runtime.quote_services()
         quotes = await quote_all(services, shots, can_ask=is_person_there())
         settings = await runtime.settings()
-        return await add_up_quotes(quotes, settings), settings
+        return await batch_quote.add_up_quotes(quotes, settings), settings
 
     batch, settings = run(read_environ(sandbox), work)
-    results = list_results(batch, shots)
+    results = batch_quote.list_results(batch, shots)
     if as_json:
         say(results[0] if single else {"results": results})
     else:
-        print_quotes(results)
+        batch_quote.print_quotes(results)
         if not single:
-            print_sum(batch, settings)
+            batch_quote.print_sum(batch, settings)
         elif batch.wallet_problem is not None:
-            words.print(describe_wallet(batch, settings), markup=False)
+            words.print(batch_quote.describe_wallet(batch, settings), markup=False)
         words.print(f"Left today: ${results[0]['left_today_usd']}.")
     if batch.exit_code:
         raise typer.Exit(batch.exit_code)
@@ -134,6 +122,8 @@ def animate(
     Every row is checked before the first is bought, and all of them against what your limits leave. Run the same
     command again to go on after Ctrl-C or a failure: what was bought is found, never bought twice.
     """
+    from seedance_mcp.cli.batch import Batch, show_table
+
     shots = _gather(images, from_file, arguments)
     single = from_file is None and len(shots) == 1
     plan = plan_output(target, videos=len(shots))
@@ -161,11 +151,8 @@ def animate(
             put(results[0].get("output") or results[0]["file"])
     else:
         show_table(results, shots, paid=paid)
-    code = exit_codes.gravest(
-        [exit_codes.find_exit_code(exc) for exc in failures]
-        + [_code_of(result) for result in results]
-        + [exit_codes.OK if is_copied else exit_codes.UNFINISHED]
-    )
+    codes = [exit_codes.find_exit_code(exc) for exc in failures] + [_code_of(result) for result in results]
+    code = exit_codes.gravest([*codes, exit_codes.OK if is_copied else exit_codes.UNFINISHED])
     if code:
         raise typer.Exit(code)
 
@@ -181,6 +168,12 @@ def get(
     as_json: AsJson = False,
 ) -> None:
     """Read a job or a film, wait for it, and save its video. Free, except that a film goes on with its own sum."""
+    from seedance_mcp.app.film_rendering import show_film
+    from seedance_mcp.app.rendering import show_job
+    from seedance_mcp.cli.batch import make_bars, report_to, say_reason
+    from seedance_mcp.cli.words import dump_result, for_person
+    from seedance_mcp.core.films import FILM_PREFIX
+
     plan = plan_output(target)
     is_film = job_id.startswith(FILM_PREFIX)
     if cancel and not is_film:
@@ -223,6 +216,8 @@ def _gather(images: list[str] | None, from_file: Path | None, arguments: Argumen
     Raises:
         RequestError: None, or one that cannot be understood.
     """
+    from seedance_mcp.cli.batch_input import build_shot, read_shots
+
     if from_file is not None:
         if images:
             raise RequestError("Pictures and --from are both given.", "Put the pictures into the file.")
@@ -243,6 +238,8 @@ def _absolute(image: str) -> str:
 
 def _code_of(result: dict[str, Any]) -> int:
     """Return the exit code of one result that was no error."""
+    from seedance_mcp.app.rendering import ELSEWHERE, PRUNED
+
     if "status" not in result:
         return exit_codes.OK  # an error, which has a code of its own
     if result["status"] == "failed":

@@ -6,8 +6,9 @@ from collections.abc import Mapping
 from typing import cast
 from urllib.parse import urlsplit
 
+from seedance_mcp.config.places import expand
 from seedance_mcp.config.profiles import Profile
-from seedance_mcp.config.sources import Source, check_keys, check_url, expand, read_origin, read_toml, require_text
+from seedance_mcp.config.sources import Source, check_keys, check_url, read_origin, read_toml, require_text
 from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.core.redaction import quote_value
 from seedance_mcp.core.wire.json import is_address, is_network

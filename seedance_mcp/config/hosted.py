@@ -13,9 +13,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from seedance_mcp.config.objects import FOLDER_OR_BUCKET, read_objects
+from seedance_mcp.config.places import expand
 from seedance_mcp.config.profiles import LOOPBACK_HOSTS
 from seedance_mcp.config.settings import Settings, read_settings
-from seedance_mcp.config.sources import PREFIX, Source, check_url, expand
+from seedance_mcp.config.sources import PREFIX, Source, check_url
 from seedance_mcp.config.state_keys import StateKeys
 from seedance_mcp.core.callers import CallerCaps, CallerScope
 from seedance_mcp.core.errors import ConfigError

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
-from seedance_mcp.config.sources import Source, expand
+from seedance_mcp.config.places import expand
+from seedance_mcp.config.sources import Source
 from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.core.objects import BucketAddress, BucketKey
 

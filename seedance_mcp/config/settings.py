@@ -18,6 +18,7 @@ from urllib.parse import urlsplit
 
 from seedance_mcp.config.custom_profile import read_custom
 from seedance_mcp.config.names import SETTINGS_FILE, find_unread_files
+from seedance_mcp.config.places import expand, read_base_dir
 from seedance_mcp.config.profiles import (
     LIVE,
     LIVE_CHARGES,
@@ -31,8 +32,6 @@ from seedance_mcp.config.sources import (
     SETTINGS_BYTES_MAX,
     Source,
     check_url,
-    expand,
-    read_base_dir,
     read_origin,
 )
 from seedance_mcp.core.errors import ConfigError

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,24 +10,18 @@ from pathlib import Path
 from typing import cast
 from urllib.parse import urlsplit
 
-import platformdirs
-
 from seedance_mcp.config import names
 from seedance_mcp.config.names import NEVER_EMPTY, PREFIX, SETTINGS_FILE
+from seedance_mcp.config.places import LEFT_EMPTY, check_no_secret, empty_error, find_value, read_base_dir
 from seedance_mcp.config.profiles import LOOPBACK_HOSTS
 from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.core.money import parse_usdc
-from seedance_mcp.core.redaction import VALUE_CHARACTERS_MAX, is_secret, quote_value
-from seedance_mcp.core.texts import quote_text
+from seedance_mcp.core.redaction import quote_value
 
 SETTINGS_BYTES_MAX = 64 * 1024
 
 _DEFAULT_PORTS = {"https": 443, "http": 80}
-_REFERENCE = re.compile(r"\$\{(?:\w+:)?[A-Za-z_][\w.]*\}")
-_REFERENCE_CHARACTERS_MAX = 60
 _DAYS_DIGITS_MAX = 5
-_LEFT_EMPTY = "${user_config."
-"""How a bundle's host passes on a field that its owner left empty."""
 
 HOSTED_SETTINGS: dict[str, str] = {
     "HTTP_LISTEN": "`serve`: `host:port` to listen at",
@@ -157,14 +150,14 @@ class Source:
         if stored is None or (stored == "" and name not in NEVER_EMPTY):
             return None
         if isinstance(stored, str) and not stored.strip() and name in NEVER_EMPTY:
-            raise _empty_error(self.where(name))
+            raise empty_error(self.where(name))
         if isinstance(stored, list):
             separator = os.pathsep if name == "IMAGE_DIRS" else ","
             stored = separator.join(str(part) for part in cast("list[object]", stored)) or separator
         text = str(stored)
         if not text.isprintable():
             raise ConfigError(f"{self.where(name)} holds control characters.", "Write it as one line of plain text.")
-        _check_no_secret(text, self.where(name))
+        check_no_secret(text, self.where(name))
         return text
 
     def is_set(self, name: str) -> bool:
@@ -177,7 +170,7 @@ class Source:
     def where(self, name: str) -> str:
         """How a person finds the place of a setting."""
         value = self.environ.get(PREFIX + name, "").strip()
-        if value and not value.startswith(_LEFT_EMPTY):
+        if value and not value.startswith(LEFT_EMPTY):
             return f"{PREFIX}{name} (environment)"
         return f"{name.lower()} in {self.file}"
 
@@ -233,65 +226,6 @@ class Source:
                     f"{self.where(name)} names {quote_value(part)}.", f"Allowed are: {', '.join(allowed)}."
                 )
         return parts
-
-
-def read_base_dir(environ: Mapping[str, str]) -> Path:
-    """Return the data folder, in which the settings file lies.
-
-    Raises:
-        ConfigError: Its path cannot be resolved.
-    """
-    named = find_value(environ, "DATA_DIR")
-    if named:
-        return expand(named, f"{PREFIX}DATA_DIR (environment)")
-    return platformdirs.user_data_path("seedance-mcp", appauthor=False)
-
-
-def find_value(environ: Mapping[str, str], name: str) -> str:
-    """Return a setting's text in the environment; empty if it is not set, or was left empty in a bundle's form.
-
-    Raises:
-        ConfigError: It is a literal `${NAME}`, or empty where that would mean "no limit".
-    """
-    value = environ.get(PREFIX + name, "").strip()
-    if not value and PREFIX + name in environ and name in NEVER_EMPTY:
-        raise _empty_error(f"{PREFIX}{name} (environment)")
-    if value.startswith("${") and (name == "WALLET_KEY" or value.startswith(_LEFT_EMPTY)):
-        return ""  # without a key there is still a price to be asked, and the first purchase says what is missing
-    if value.startswith("${"):
-        shown = quote_text(value, _REFERENCE_CHARACTERS_MAX if _REFERENCE.fullmatch(value) else VALUE_CHARACTERS_MAX)
-        raise ConfigError(
-            f"{PREFIX}{name} (environment) is the literal {shown}: the host did not fill it in.",
-            "Set that variable where the host is started, write the value itself, or remove the setting.",
-        )
-    if name != "WALLET_KEY":
-        _check_no_secret(value, f"{PREFIX}{name} (environment)")
-    return value
-
-
-def _check_no_secret(text: str, where: str) -> None:
-    """Refuse a setting whose value is a key or a seed phrase: it would come back as a path, a name or an amount."""
-    if is_secret(text):
-        raise ConfigError(
-            f"{where} holds what looks like a private key, a seed phrase or a token.",
-            f"Take it out. A private key belongs in {PREFIX}WALLET_KEY, or in a file of mode 0600.",
-        )
-
-
-def _empty_error(where: str) -> ConfigError:
-    return ConfigError(f"{where} is empty.", "Write a value, or remove the setting.")
-
-
-def expand(text: str, where: str) -> Path:
-    """Return a path with its `~` resolved. Raises `ConfigError`, like every function below."""
-    if "://" in text:
-        raise ConfigError(f"{where} is a URL.", "Write the path of a file or a folder.")
-    try:
-        return Path(text).expanduser()
-    except RuntimeError as exc:  # `~a person` who does not exist
-        raise ConfigError(
-            f"{where} is {quote_value(text)}, whose ~ cannot be resolved.", "Write the whole path."
-        ) from exc
 
 
 def read_toml(path: Path, name: str = "", *, may_be_missing: bool = False) -> Mapping[str, object]:

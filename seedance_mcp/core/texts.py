@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 from seedance_mcp.core.redaction import redact
 
 QUOTED_CHARACTERS_MAX = 300
@@ -49,3 +51,8 @@ def describe_pace(age_seconds: float, expected_seconds: float) -> str:
     if age_seconds <= expected_seconds:
         return f"such videos take about {expected_seconds:.0f} s"
     return f"later than the usual {expected_seconds:.0f} s, {age_seconds:.0f} s so far"
+
+
+def write_time(unix_seconds: float) -> str:
+    """Return a time as ISO 8601 in UTC."""
+    return datetime.fromtimestamp(unix_seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")

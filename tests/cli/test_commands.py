@@ -4,6 +4,7 @@ import os
 import shlex
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,8 +15,30 @@ from seedance_mcp.cli.commands import COMMANDS, EXAMPLES, PAYING, SECTIONS
 from seedance_mcp.cli.main import app
 
 LINE_MAX = 79
-LOADED_ALWAYS = ("main", "commands", "exit_codes", "failures")
+LOADED_ALWAYS = ("main", "command_types", "commands", "exit_codes", "failures")
 """Modules of the command line that every command loads."""
+LOADED_TO_WORK = (
+    "asyncio", "eth_account", "httpx", "mcp", "PIL", "psycopg", "pydantic", "rich", "ruamel", "sqlite3", "tomlkit",
+    "seedance_mcp.app.rendering", "seedance_mcp.app.services", "seedance_mcp.cli.batch",
+    "seedance_mcp.cli.doctor.checks", "seedance_mcp.cli.setup.money", "seedance_mcp.core.records",
+)  # fmt: skip
+"""What takes long to load, and is loaded by no command's help and no completion."""
+LISTING = """
+import contextlib, io, os, sys
+from seedance_mcp.cli.main import run
+
+def start(words, typed=None):
+    sys.argv = ["seedance-mcp", *words]
+    os.environ.update({"COMP_WORDS": typed or "", "COMP_CWORD": str((typed or "").count(" "))})
+    os.environ.pop("_SEEDANCE_MCP_COMPLETE", None)
+    if typed is not None:
+        os.environ["_SEEDANCE_MCP_COMPLETE"] = "complete_bash"
+    with contextlib.redirect_stdout(io.StringIO()) as out, contextlib.suppress(SystemExit):
+        run()
+    print(len(out.getvalue()), " ".join(words) or typed, *(name for name in FORBIDDEN if name in sys.modules), sep=",")
+
+"""
+"""A program's beginning, whose `start` prints what of `FORBIDDEN` is loaded once a command has ended."""
 
 
 @pytest.mark.parametrize("name", COMMANDS)
@@ -83,6 +106,40 @@ def test_completion_of_a_command_loads_none() -> None:
     done = subprocess.run([sys.executable, "-c", script], env={**os.environ, **environ}, capture_output=True, text=True)
     assert done.stdout.split()[:2] == ["unfreeze", "uninstall"]
     assert set(done.stdout.split()[2:]) <= {f"seedance_mcp.cli.{name}" for name in LOADED_ALWAYS}
+
+
+def list_leaves() -> list[str]:
+    """Return the command line of each command, also of those in groups."""
+    root: Any = typer.main.get_command(app)
+
+    def walk(command: Any, words: str) -> list[str]:
+        nested = getattr(command, "commands", {})
+        return [words, *(line for name in nested for line in walk(nested[name], f"{words} {name}"))]
+
+    return [line for name in COMMANDS for line in walk(root.commands[name], name)]
+
+
+def test_help_and_completion_load_only_what_they_show() -> None:
+    lines = list_leaves()
+    helps = [f"start({[*line.split(), '--help']})" for line in lines]
+    typed = ["seedance-mcp un", "seedance-mcp wallet ex", "seedance-mcp jobs --st", "seedance-mcp animate --re"]
+    completions = [f"start([], {one!r})" for one in typed]
+    program = "\n".join([f"FORBIDDEN = {LOADED_TO_WORK}{LISTING}", *completions, *helps])
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    found = [line.split(",") for line in done.stdout.splitlines()]
+    assert [words for _, words, *_ in found] == [*typed, *(f"{line} --help" for line in lines)]
+    assert [words for size, words, *_ in found if int(size) == 0] == []
+    assert {words: late for _, words, *late in found if late} == {}
+
+
+def test_typed_value_is_checked_and_a_default_is_not(tmp_path: Path) -> None:
+    program = f"FORBIDDEN = ('pydantic',){LISTING}start(['jobs'])\nstart(['jobs', '--limit', 'many', '--json'])"
+    environ = {**os.environ, "SEEDANCE_DATA_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=True)
+    first, second = (line.split(",") for line in done.stdout.splitlines())
+    assert first[1:] == ["jobs"]
+    assert second[1:] == ["jobs --limit many --json", "pydantic"]
+    assert "Invalid value for '--limit'" in done.stderr
 
 
 def test_misspelt_command_is_answered_with_the_nearest() -> None:

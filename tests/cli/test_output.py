@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from seedance_mcp.cli.console import wrap_words
+from seedance_mcp.cli.redacted_console import wrap_words
 from seedance_mcp.core.texts import describe_pace
 from tests.cli.conftest import Person
 

@@ -1,25 +1,30 @@
 """`doctor`: what is well, what is not, and what to do about it."""
 
+from __future__ import annotations
+
 import os
 from dataclasses import asdict
 from functools import partial
+from typing import TYPE_CHECKING
 
 import anyio
 import typer
-from rich.text import Text
 
 from seedance_mcp.cli import exit_codes
 from seedance_mcp.cli.console import AsJson, Sandbox, read_environ, say, shown
-from seedance_mcp.cli.doctor.checks import examine
-from seedance_mcp.cli.doctor.finding import Finding
 from seedance_mcp.cli.words import for_person
 from seedance_mcp.core.redaction import redact
+
+if TYPE_CHECKING:
+    from seedance_mcp.cli.doctor.finding import Finding
 
 _MARKS = {"ok": ("✓", "green"), "note": ("!", "yellow"), "wrong": ("✗", "red"), "unknown": ("?", "dim")}
 
 
 def doctor(sandbox: Sandbox = False, as_json: AsJson = False) -> None:
     """Look at everything that must be right, and say what to do. Spends and changes nothing; works offline."""
+    from seedance_mcp.cli.doctor.checks import examine  # not loaded to show the help
+
     findings = anyio.run(partial(examine, read_environ(sandbox), given=os.environ))
     if as_json:
         say(
@@ -36,6 +41,8 @@ def doctor(sandbox: Sandbox = False, as_json: AsJson = False) -> None:
 
 def print_findings(findings: list[Finding]) -> None:
     """Print each finding on stdout, with what to do about it."""
+    from rich.text import Text
+
     for finding in findings:
         mark, style = _MARKS[finding.health]
         shown.print(Text.assemble((mark, style), f" {finding.topic}: {redact(finding.text)}"))

@@ -18,8 +18,9 @@ from typing import cast
 from seedance_mcp.cli.install.formats import write_server
 from seedance_mcp.cli.install.shapes import Form
 from seedance_mcp.cli.install.start import find_start
+from seedance_mcp.config.places import expand
 from seedance_mcp.config.settings import read_settings
-from seedance_mcp.config.sources import PREFIX, SETTINGS, expand
+from seedance_mcp.config.sources import PREFIX, SETTINGS
 from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.core.next_steps import join_steps
 

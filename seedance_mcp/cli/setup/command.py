@@ -4,9 +4,11 @@ It reuses the commands of each step and keeps what is there, so it can be interr
 key and never pays. Without a terminal, a step does what its options name, and asks nothing.
 """
 
+from __future__ import annotations
+
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,13 +16,15 @@ from seedance_mcp.cli import exit_codes
 from seedance_mcp.cli.console import Sandbox, is_person_there, read_environ, words
 from seedance_mcp.cli.exit_codes import INTERRUPTED
 from seedance_mcp.cli.install.catalog import HOSTS
-from seedance_mcp.cli.setup import first_quote, hosts, limits, money, wallet
 from seedance_mcp.cli.viewing import name_program
 from seedance_mcp.cli.wallet.funding import FUND_SECONDS_MAX
 from seedance_mcp.cli.words import for_person
 from seedance_mcp.config.settings import read_settings
 from seedance_mcp.core.error_base import SeedanceError
 from seedance_mcp.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from seedance_mcp.cli.setup.money import SetupStudio
 
 STEPS = {
     "hosts": "Connect your assistant",
@@ -71,6 +75,8 @@ def setup(
 
     Each step can be skipped, and the command can be repeated: it keeps what is there.
     """
+    from seedance_mcp.cli.setup import limits
+
     chosen = Setup(
         hosts=tuple(host or ()),
         wallet_source=wallet_source,
@@ -129,7 +135,7 @@ class Setup:
     sandbox: bool
     environ: dict[str, str] = field(init=False, repr=False)
     codes: list[int] = field(default_factory=list[int])
-    _studio: money.SetupStudio | None = None
+    _studio: SetupStudio | None = None
 
     def __post_init__(self) -> None:
         self.environ = read_environ(self.sandbox)
@@ -143,6 +149,8 @@ class Setup:
             self.codes.append(exit_codes.find_exit_code(exc))
 
     def _do(self, step: str) -> None:
+        from seedance_mcp.cli.setup import first_quote, hosts, limits, money, wallet  # not loaded to show the help
+
         asks = is_person_there()
         match step:
             case "hosts":
@@ -163,8 +171,10 @@ class Setup:
 
     def _start_studio(self) -> None:
         """Start one sandbox for the steps that need a studio, unless a persistent one is named."""
+        from seedance_mcp.cli.setup.money import SetupStudio
+
         if self._studio is None and read_settings(self.environ).embedded:
-            self._studio = money.SetupStudio(read_settings(self.environ))
+            self._studio = SetupStudio(read_settings(self.environ))
             self.environ["SEEDANCE_STUDIO_URL"] = self._studio.url
 
     def close(self) -> None:

@@ -1,17 +1,21 @@
 """The `balance` command: what the wallet holds, and what may still be spent."""
 
-from typing import Any
+from __future__ import annotations
 
-from seedance_mcp.app.results import WalletResult
-from seedance_mcp.app.runtime import Runtime
-from seedance_mcp.app.wallet_rendering import explain_no_purchase, show_wallet
+from typing import TYPE_CHECKING, Any
+
 from seedance_mcp.cli.console import AsJson, Sandbox, put, read_environ, run, say, words
-from seedance_mcp.cli.words import dump_result, for_person
 from seedance_mcp.core.errors import ConfigError
+
+if TYPE_CHECKING:
+    from seedance_mcp.app.results import WalletResult
+    from seedance_mcp.app.runtime import Runtime
 
 
 def balance(sandbox: Sandbox = False, as_json: AsJson = False) -> None:
     """Show what the wallet holds, what may still be spent, and what is unfinished. Free."""
+    from seedance_mcp.app.wallet_rendering import explain_no_purchase, show_wallet
+    from seedance_mcp.cli.words import dump_result, for_person
 
     async def work(runtime: Runtime) -> WalletResult:
         try:

@@ -1,18 +1,22 @@
 """Wallet funding: show where to send money, and wait until it arrives."""
 
+from __future__ import annotations
+
 import sys
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import anyio
 import typer
 
-from seedance_mcp.app.runtime import Runtime
 from seedance_mcp.cli.console import AsJson, Sandbox, read_environ, run, say, unlock_wallet, words
 from seedance_mcp.cli.exit_codes import UNFINISHED
-from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.core.money import format_usdc, parse_usdc
 from seedance_mcp.core.wire.payment_uri import build_payment_uri
+
+if TYPE_CHECKING:
+    from seedance_mcp.app.runtime import Runtime
+    from seedance_mcp.config.settings import Settings
 
 FUND_SECONDS_DEFAULT = 900
 

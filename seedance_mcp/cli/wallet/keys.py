@@ -1,11 +1,11 @@
 """Wallet keys: create or import one, and show its address. No command prints a key."""
 
-import asyncio
 import os
 import sys
 from pathlib import Path
 from typing import Annotated
 
+import anyio
 import typer
 
 from seedance_mcp.adapters.wallet import KeySource, find_key, list_sources
@@ -93,7 +93,7 @@ def show(sandbox: Sandbox = False, as_json: AsJson = False) -> None:
     used = next((source for source in sources if source.used), None)
     address = None
     if used is not None and not _must_ask(settings, used):
-        address = asyncio.run(open_owners_wallet(settings)).address
+        address = anyio.run(open_owners_wallet, settings).address
     missing = ConfigError("No wallet is set.", f"Run: {_name(settings, 'create')}") if used is None else None
     if as_json:
         say({
@@ -172,7 +172,7 @@ def _keep_in_keychain(settings: Settings, key: str, verb: str, *, as_json: bool)
     if account == "sandbox":
         raise ConfigError("The sandbox's play money needs no keychain.", "Leave out --keychain or --sandbox.")
     store_in_keychain(account, key)
-    address = asyncio.run(read_address(key, settings.wallet_file))
+    address = anyio.run(read_address, key, settings.wallet_file)
     if as_json:
         say({"address": address, "keychain": account})
         return
@@ -188,7 +188,7 @@ def _show_new(settings: Settings, verb: str, password_file: Path | None, *, as_j
     password_file = password_file or settings.wallet_password_file
     address = None
     if not locked or password_file is not None:
-        address = asyncio.run(read_address(None, settings.wallet_file, password_file))
+        address = anyio.run(read_address, None, settings.wallet_file, password_file)
     if as_json:
         say({"address": address, "file": str(settings.wallet_file), "locked": locked})
         return

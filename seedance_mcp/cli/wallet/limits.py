@@ -8,6 +8,7 @@ import anyio
 import typer
 
 from seedance_mcp.app.opening import open_existing_ledger
+from seedance_mcp.cli.command_types import Command, Group
 from seedance_mcp.cli.console import AsJson, Sandbox, is_person_there, read_environ, say, words
 from seedance_mcp.cli.settings_file import write_settings
 from seedance_mcp.config.settings import Settings, read_settings
@@ -19,7 +20,7 @@ from seedance_mcp.core.money import format_usdc, parse_usdc
 AMOUNTS = ("max_price_per_video", "max_per_day", "max_per_week", "max_per_month", "max_total", "ask_above")
 """Limits that are amounts in US dollars."""
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(cls=Group, rich_markup_mode=None)
 
 
 @app.callback(invoke_without_command=True)
@@ -62,7 +63,7 @@ def limits(ctx: typer.Context, sandbox: Sandbox = False, as_json: AsJson = False
     words.print("To change one: seedance-mcp wallet limits set max_per_day 3.00")
 
 
-@app.command(name="set")
+@app.command(cls=Command, name="set")
 def set_limit(
     name: Annotated[str, typer.Argument(help=f"One of {', '.join(AMOUNTS)}.")],
     amount: Annotated[str, typer.Argument(metavar="USD", help="US dollars, such as 3.00.")],

@@ -1,21 +1,25 @@
 """Wallet payments: what is not certain yet, and writing off what never moved."""
 
+from __future__ import annotations
+
 import time
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import anyio
 import typer
 
 from seedance_mcp.app.opening import open_existing_ledger
-from seedance_mcp.app.runtime import Runtime
 from seedance_mcp.cli.console import AsJson, Sandbox, is_person_there, read_environ, run, say, words
 from seedance_mcp.config.settings import Settings, read_settings
 from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.core.money import format_usdc
-from seedance_mcp.core.records import Payment
 from seedance_mcp.core.texts import format_clock
 from seedance_mcp.core.wire.mpp import find_transaction
 from seedance_mcp.core.wire.x402 import find_nonce
+
+if TYPE_CHECKING:
+    from seedance_mcp.app.runtime import Runtime
+    from seedance_mcp.core.records import Payment
 
 
 def payments(sandbox: Sandbox = False, as_json: AsJson = False) -> None:

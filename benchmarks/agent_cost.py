@@ -24,7 +24,7 @@ from seedance_mcp.sandbox import EXAMPLE_IMAGE
 from seedance_mcp.server import INSTRUCTIONS, build_server
 from seedance_mcp.server.ui_page import EXTENSION, MIME_TYPE
 
-TOKENS_MAX, WORDS_MAX, CALLS_MAX = 2100, 150, 5
+TOKENS_MAX, WORDS_MAX, CALLS_MAX = 2700, 150, 5
 HAS_TOKENIZER = find_spec("bpe_openai") is not None
 PROMPT = "The boat rocks gently while the sun goes down"
 ROUNDS_MAX = 30

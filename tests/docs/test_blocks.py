@@ -64,8 +64,8 @@ NOT_RUN: dict[tuple[str, str], str] = {
 
 SAYS: dict[tuple[str, str], str] = {
     ("docs/hosted.md", "python verify.py"): "{'test': 2432232314}\n",
-    ("docs/first-clip.md", "seedance-mcp jobs --sandbox"): "complete",
-    ("docs/first-clip.md", "seedance-mcp wallet limits"): "spent total            $0.33\n",
+    ("docs/first-video.md", "seedance-mcp jobs --sandbox"): "complete",
+    ("docs/first-video.md", "seedance-mcp wallet limits"): "spent total            $0.33\n",
     ("docs/howto/agents.md", 'SEEDANCE_PROFILE=sandbox python agent.py harbour.jpg "The boat drifts out"'): "Saved: /",
     ("docs/howto/agents.md", "SEEDANCE_PROFILE=sandbox python headless.py harbour.jpg"): (
         "Bought: Waves roll in\nbudget_exceeded, payment state: none\n"  # an earlier block has bought from this wallet
@@ -77,10 +77,10 @@ SAYS: dict[tuple[str, str], str] = {
 }
 """Output of a command that a page promises."""
 
-ALONE = {"docs/first-clip.md"}
+ALONE = {"docs/first-video.md"}
 """Pages whose `--sandbox` commands each start a studio, as for a reader; it takes six seconds per video."""
 
-AS_INSTALLED = ("docs/first-clip.md", 'seedance-mcp animate harbour.jpg --prompt "The boat drifts out" --sandbox')
+AS_INSTALLED = ("docs/first-video.md", 'seedance-mcp animate harbour.jpg --prompt "The boat drifts out" --sandbox')
 """The command that is run as installed, which is slow to start."""
 
 WITH_BLOCKS = [page for page in PAGES if read_blocks(page)]

@@ -70,12 +70,12 @@ SETTINGS: dict[str, str] = {
     "RECIPIENTS": "addresses that may be paid; if unset, the recipient that the studio is known by",
     "MODELS": "models that may be used; any if unset",
     "IMAGE_DIRS": "folders that local images may come from",
-    "RPC_URL": "JSON-RPC address of the x402 token's chain, to ask what became of a payment; "
-    "of several, with commas, every one must say that a payment is dead before it is believed",
+    "RPC_URL": "JSON-RPC address of the x402 token's chain, used to check the outcome of a payment; "
+    "of several, separated by commas, all must report that a payment cannot settle before it is released",
     "TEMPO_RPC_URL": "JSON-RPC address of the Tempo chain, for the same on MPP",
     "RESOURCE_LINKS": "`on` or `off`: a link to the saved video in its result, for hosts that can read one",
     "THUMBNAILS": "`on` or `off`: a small picture of the finished video in its result",
-    "KEEP_DAYS": "delete saved videos and pictures after this many days; kept for ever if unset",
+    "KEEP_DAYS": "delete saved videos and pictures after this many days; kept forever if unset",
     "LOG_LEVEL": "DEBUG, INFO, WARNING or ERROR",
     **HOSTED_SETTINGS,
 }

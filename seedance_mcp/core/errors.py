@@ -62,7 +62,7 @@ UNWRITTEN_STEP = NextStep(
 
 
 class ConfigError(SeedanceError):
-    """A setting or the wallet needs the owner's hand. Never holds a secret's value."""
+    """A setting or the wallet must be corrected by the owner. The text never contains a secret."""
 
     code = "config"
     default_step = NextStep("{0}.", OwnerOnly("correct this, in the settings"))
@@ -244,7 +244,7 @@ class PaymentError(SeedanceError):
 
 
 class PaymentRefusedError(PaymentError):
-    """The studio refused the credential. It settled nothing by this sending, yet still has it."""
+    """The studio refused the credential. It did not settle it, but still has it until it expires."""
 
     code = "payment_refused"
     default_step = NextStep("Fix the cause. Once the hold is over, {0}.", Repeat())
@@ -355,7 +355,7 @@ class StorageError(SeedanceError):
 
 
 class InternalError(SeedanceError):
-    """The program itself broke. What was paid, if anything, is in the ledger, and the next call takes it up."""
+    """The program itself failed. What was paid, if anything, is in the ledger, and the next call continues it."""
 
     code = "internal"
     default_step = NextStep("{0}; if it fails again, {1}.", Repeat(), Report())

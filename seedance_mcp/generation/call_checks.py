@@ -22,7 +22,7 @@ from seedance_mcp.generation.upload_lookup import UPLOAD_PRICE_MICRO_USDC, Uploa
 from seedance_mcp.payments import policy
 from seedance_mcp.payments.planning import PaymentPlanner
 
-UNPRICED_HINT = NextStep("Say with {0} what it may cost at most.", Argument("max_price_usd"))
+UNPRICED_HINT = NextStep("Set the highest cost with {0}.", Argument("max_price_usd"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,7 +155,7 @@ class CallChecker:
         """
         if priced.warning is not None and consent.max_price_micro_usdc is None:
             raise PriceTooHighError(
-                priced.warning, NextStep("If it is worth that, say so with {0}.", Argument("max_price_usd"))
+                priced.warning, NextStep("To accept this price, set {0}.", Argument("max_price_usd"))
             )
         quoted, price = await self.memory.find(prepared.keys), priced.price_micro_usdc
         if quoted is not None and price is not None and price > quoted.cost.price_micro_usdc:

@@ -175,7 +175,7 @@ class FilmService:
         ask_above, cost = self.limits.ask_above_micro_usdc, quote.cost_micro_usdc
         if ask_above is not None and cost > max(ask_above, agreed_micro_usdc):
             raise PriceTooHighError(
-                "The film costs more than a person was asked about, or than needs no question (SEEDANCE_ASK_ABOVE).",
+                "The film costs more than a person approved, or than needs no approval (SEEDANCE_ASK_ABOVE).",
                 NextStep("{0} ({1}).", OwnerOnly("change that"), Setting("ASK_ABOVE")),
             )
         film = await self._open(quote.plan, quote.shares_micro_usdc, agreed_recipients)
@@ -302,7 +302,7 @@ class FilmService:
             if quote.plan.film_id != film.film_id:
                 raise FilmError("A picture of the film has changed.", "Order the film again with its pictures.")
             if quote.cost_micro_usdc > sum(shot.share_micro_usdc for shot in film.shots):
-                raise PriceTooHighError("The film costs more by now than was agreed.", "Order the film again.")
+                raise PriceTooHighError("The film now costs more than was approved.", "Order the film again.")
             await self._open(quote.plan, quote.shares_micro_usdc, None)
         except SeedanceError as exc:
             log.warning("Film %s cannot go on: %s", film.film_id, exc.what)

@@ -243,7 +243,7 @@ class Pricing:
             raise StudioProtocolError(
                 "The studio does not say which requests it takes (its openapi.json cannot be read), and its price is "
                 "not the known one.",
-                "Nothing is signed on a guess. Try again in a few minutes.",
+                "Nothing is signed while this is unclear. Try again in a few minutes.",
             )
         return PricedRequest(
             request=paid_request,

@@ -134,7 +134,7 @@ class QuoteService:
             key = await self.pricing.choose_key(prepared.request.route, prepared.keys)
             await self.quoting.memory.pin(key, cost, recipients)
         if not recipients:
-            raise StudioUnreachableError("The studio does not say whom it would be paid at, so no person can be asked.")
+            raise StudioUnreachableError("The studio names no recipient, so no person can be asked to approve it.")
         return build_proposal(request, cost, recipients) if self.quoting.needs_approval(cost, recipients) else None
 
     async def _prepare(self, request: VideoRequest) -> PreparedRequest:

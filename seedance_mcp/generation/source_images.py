@@ -208,8 +208,8 @@ class SourceImages:
     @property
     def _url_hint(self) -> NextStep:
         if self.image_dirs is None:
-            return NextStep("Give an https URL that anybody can open, or {0}.", PickPicture())
-        return NextStep("Give an https URL that anybody can open, or a local path.")
+            return NextStep("Give an https URL that anyone can open, or {0}.", PickPicture())
+        return NextStep("Give an https URL that anyone can open, or a local path.")
 
     def _may_be_plain(self, url: str) -> bool:
         """Plain http is for this machine alone, and for a studio that is on it; `studio` checks the address."""

@@ -369,7 +369,7 @@ class ChainNode:
             middle = await self._read_block(hex((low.number + high.number) // 2))
             low, high = (middle, high) if middle.time <= moment else (low, middle)
         if low.time > moment and low.number > 0:
-            raise ChainError("The chain's blocks lead to no such moment.")
+            raise ChainError("The chain has no block of that time.")
         return low
 
 

@@ -68,8 +68,8 @@ def storyboard(
     return [
         UserMessage(
             f"Make a storyboard of {shots} videos from these pictures: {images}. The story: {story}. For each video "
-            "write one prompt of what moves and how the camera moves; a shot without image goes on from the one before "
-            f"it. Resolution {resolution}. Call quote_price once "
+            "write one prompt of what moves and how the camera moves; a shot without image starts where the one "
+            f"before it ends. Resolution {resolution}. Call quote_price once "
             "with all of them as shots, show me their prices and the sum, and wait for my yes. Then call "
             "animate_storyboard once with the same arguments and max_price_usd set to the sum, and get_job until its "
             "file is saved."

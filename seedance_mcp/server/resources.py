@@ -76,7 +76,7 @@ async def _read_film(film: Film | None, film_id: str) -> bytes:
         OSError: It cannot be read.
     """
     if film is None or film.file is None:
-        raise ResourceNotFoundError(f"No film {quote_text(film_id, 80)} is saved here. get_job says how far it is.")
+        raise ResourceNotFoundError(f"No film {quote_text(film_id, 80)} is saved here. get_job shows its progress.")
     file = anyio.Path(film.file)
     size = (await file.stat()).st_size
     if size > VIDEO_BYTES_MAX:

@@ -60,7 +60,7 @@ async def test_link_is_returned_at_once_and_its_picture_is_bought(bench: Bench, 
     assert link["upload_url"].startswith("http://127.0.0.1:")
     assert (link["price_micro_usdc"], link["sha256"]) == (0, None)
     assert f"call animate_image with image {link['image']}" in link["next_step"]
-    assert too_early.text.startswith(f"image: No picture has come to {link['image']} yet. Nothing was paid.")
+    assert too_early.text.startswith(f"image: No picture was given for {link['image']} yet. Nothing was paid.")
     assert given.status_code == 201
     assert (quote["allowed"], quote["cost_usd"]) == (True, "0.33")
     assert video["status"] == "complete"

@@ -89,8 +89,8 @@ async def test_a_person_is_asked_where_only_the_upload_lifts_the_cost_above_the_
         refused = await buy(client, picture)
 
     assert (quote["needs_approval"], quote["allowed"]) == (True, False), "this host cannot ask"
-    assert "$0.33 is above the $0.325 that needs no person's yes" in quote["refused_because"]
-    assert "$0.33 is above the $0.325" in said(refused)
+    assert "A cost of $0.33, above $0.325, needs a person's approval" in quote["refused_because"]
+    assert "A cost of $0.33, above $0.325, needs" in said(refused)
     assert await settlements(sandbox) == []
 
 

@@ -42,7 +42,7 @@ def expired_error(shown: str) -> ImageError:
 def missing_error(shown: str) -> ImageError:
     """Build the error of a link that still waits."""
     return ImageError(
-        f"No picture has come to {shown} yet.",
+        f"No picture was given for {shown} yet.",
         NextStep("{0}, then {1}.", AskUser("open its link and drop the picture there"), Repeat()),
     )
 

@@ -191,7 +191,7 @@ def unasked_error(limits: Limits, cost: Cost) -> PriceTooHighError:
     """Build the refusal of a cost above `ask_above` where no person can be asked."""
     cost_usd, threshold_usd = format_usdc(cost.total_micro_usdc), format_usdc(limits.ask_above_micro_usdc or 0)
     return PriceTooHighError(
-        f"${cost_usd} is above the ${threshold_usd} that needs no person's yes, and no person can be asked here.",
+        f"A cost of ${cost_usd}, above ${threshold_usd}, needs a person's approval, and no person can be asked here.",
         NextStep(
             "{0}: {1}, or a host that shows questions (elicitation).", OwnerOnly("change that"), Setting("ASK_ABOVE")
         ),

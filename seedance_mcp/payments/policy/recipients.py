@@ -31,8 +31,8 @@ def check_recipient(recipient: Recipient, *, agreed: Iterable[Recipient] | None 
         if same and set(recipient.replaces) <= set(shown.replaces):
             return
     raise RecipientChangedError(
-        f"The studio now asks to be paid at {recipient.address} on {recipient.network}, which the person who said yes "
-        "was not shown.",
+        f"The studio now asks to be paid at {recipient.address} on {recipient.network}. The person who approved the "
+        "payment was not shown this recipient.",
         NextStep("{0}: the recipient is then asked about.", Repeat(changed=True)),
     )
 
@@ -41,8 +41,8 @@ def recipient_changed_error(recipient: Recipient) -> RecipientChangedError:
     """Build the refusal of a changed recipient that no person agreed to."""
     known = recipient.replaces[:SHOWN_MAX]
     return RecipientChangedError(
-        f"The studio asks to be paid at {recipient.address} on {recipient.network}, and was known by "
-        f"{', '.join(known)}.",
+        f"The studio asks to be paid at {recipient.address} on {recipient.network}. Its known recipient "
+        f"is {', '.join(known)}.",
         NextStep(
             "This can be an attack. {0}, after asking the studio, with {1}",
             OwnerOnly("allow it", stop=True),

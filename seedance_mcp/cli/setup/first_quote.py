@@ -43,6 +43,8 @@ def quote_first(environ: Mapping[str, str], image: Path | None, *, asks: bool) -
         typed = str(typer.prompt("Path of a picture (Enter: an example)", default="", show_default=False, err=True))
         image = Path(typed.strip()) if typed.strip() else None
     picture = str(EXAMPLE_IMAGE if image is None else image.expanduser())
+    if image is None:  # part of the program, and often in a hidden folder: uv and pipx install there
+        environ = {**environ, "SEEDANCE_IMAGE_DIRS": str(EXAMPLE_IMAGE.parent)}
     shot = build_shot(picture, {"image": picture, "prompt": PROMPT}, folder=Path.cwd(), typed=True)
 
     async def work(runtime: Runtime) -> tuple[list[dict[str, Any]], int]:

@@ -32,9 +32,14 @@ class PaymentVerifier:
     now: Callable[[], float]
 
     def can_verify(self, payment: Payment) -> bool:
-        """Return True if a settled payment's credential has expired and a chain can be asked, which was not yet."""
+        """Return True if a settled payment's credential has expired and a chain can be asked, which was not yet.
+
+        The chain of a sandbox begins and ends with it, so that another sandbox does not know the payment.
+        """
         is_due = payment.state == "settled" and not payment.chain_checked and payment.hold_until <= self.now()
-        return is_due and payment.document is not None and self.settlement_checker.has_one(payment)
+        pins = self.settlement_checker.pins
+        knows = not pins.play_money or payment.url.startswith(f"{pins.studio_origin}/")
+        return is_due and knows and payment.document is not None and self.settlement_checker.has_one(payment)
 
     async def verify(self, payment: Payment) -> Payment:
         """Ask the chain whether a payment that the studio called settled has moved; its answer is asked for once.

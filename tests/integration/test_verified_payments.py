@@ -1,6 +1,7 @@
 """A payment that the studio calls settled is asked about at the chain, once its credential has expired."""
 
 import sqlite3
+from collections.abc import Awaitable, Callable
 from contextlib import closing
 from pathlib import Path
 
@@ -44,6 +45,22 @@ async def test_a_receipt_of_a_payment_that_never_moved_is_found_out(bench: Bench
     assert again["job_id"] == first["job_id"], "its video is there, so it is not bought again"
     assert float(after["spent_total_usd"]) < 0.03
     assert await bench.paid() == [UPLOAD]
+
+
+async def test_another_sandbox_is_not_asked_about_a_payment(
+    make_bench: Callable[..., Awaitable[Bench]], picture: Path
+) -> None:
+    """A sandbox's chain ends with it; what was bought there keeps its price."""
+    first, second = await make_bench(), await make_bench()
+    async with first.host() as host:
+        bought = await host.animate_to_the_end(image=str(picture), prompt="x")
+    let_expire(first)
+    second.sandbox.chain.let_pass(EXPIRED_SECONDS)
+    async with first.host(SEEDANCE_STUDIO_URL=second.sandbox.url) as host:
+        await host.animate_to_the_end(image=str(picture), prompt="y")
+        job = await host.call("get_job", job_id=bought["job_id"])
+    assert job["price_usd"] == "0.32"
+    assert job["receipt"]["verified"] is None
 
 
 @pytest.mark.parametrize(

@@ -2,9 +2,11 @@
 
 Usage: python benchmarks/startup.py [--runs 15] [--protocol newest|legacy] [--json]
 
-Starts `python -m seedance_mcp` without any setting and a bare `MCPServer` with seven empty tools, in turn, and measures
-from the spawn to the answer of `tools/list` over stdio, by raw JSON-RPC. Processor time and memory are read from /proc
-at that answer.
+Starts, in turn: a bare `MCPServer` with seven empty tools; `python -m seedance_mcp` without any setting; the same
+without its greeter; and the same with the greeter, where Python finds no compiled module of ours. Measures over stdio,
+by raw JSON-RPC, from the spawn to the answer of `tools/list`, to the answer of a request that only a loaded server has
+(an unknown method), and to the answer of a first `tools/call`. Processor time and memory are read from /proc once the
+server has loaded.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -21,10 +24,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-RATIO_MAX = 1.15
-MEMORY_RATIO_MAX = 1.2
+RATIO_MAX = 0.25
+"""Most of the bare server's time until the tools are there."""
+CALL_RATIO_MAX = 1.1
+"""Most of the time until the first call is answered without the greeter."""
+FIRST_RUN_SECONDS_MAX = 0.5
+"""How much longer the tools may take where Python must compile our modules."""
+MEMORY_RATIO_MAX = 1.05
+CLIENT = {"name": "startup", "version": "1"}
 NEWEST, LEGACY = "2026-07-28", "2025-06-18"
 
+PACKAGE = Path(__file__).resolve().parents[1] / "seedance_mcp"
 TOOLS = 7
 """How many tools we have; the bare server gets as many."""
 
@@ -41,47 +51,61 @@ BARE = (
 )
 
 
+ALONE = "from seedance_mcp.server.stdio import serve; serve()"
+"""Our server without its greeter."""
+OURS = ("seedance", "alone", "first")
+
+
 @dataclass(frozen=True, slots=True)
 class Sample:
-    """One start: seconds to the answer of `tools/list`; processor time and memory at that moment."""
+    """One start: seconds to three answers; processor time and memory once the server has loaded."""
 
-    seconds: float
+    tools_seconds: float
+    loaded_seconds: float
+    call_seconds: float
     cpu_seconds: float
     rss_kib: int
-    peak_kib: int
 
 
-def measure(command: list[str], protocol: str, environ: dict[str, str]) -> Sample:
-    """Start a server, list its tools, end it."""
+def measure(command: list[str], protocol: str, environ: dict[str, str], call: dict[str, Any]) -> Sample:
+    """Start a server, list its tools, call one, end it."""
     started = time.perf_counter()
-    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ) as server:
+    folder = environ["SEEDANCE_DATA_DIR"]  # not the repository's, whose package Python would take
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, env=environ, cwd=folder) as server:
         try:
             tools = _list_tools(server, protocol)
-            seconds = time.perf_counter() - started
+            tools_seconds = time.perf_counter() - started
             if len(tools) != TOOLS:
                 raise SystemExit(f"{command} has {len(tools)} tools")
+            _ask(server, 3, protocol, "no/method")
+            loaded_seconds = time.perf_counter() - started
             memory, cpu_seconds = _read_memory(server.pid), _read_cpu_seconds(server.pid)
+            if "result" not in _ask(server, 4, protocol, "tools/call", **call):
+                raise SystemExit(f"{command} refused a call")
+            call_seconds = time.perf_counter() - started
         finally:
             server.kill()
-    return Sample(seconds=seconds, cpu_seconds=cpu_seconds, rss_kib=memory["VmRSS"], peak_kib=memory["VmHWM"])
+    return Sample(tools_seconds, loaded_seconds, call_seconds, cpu_seconds, memory["VmRSS"])
 
 
 def _list_tools(server: subprocess.Popen[bytes], protocol: str) -> list[Any]:
-    client = {"name": "startup", "version": "1"}
     if protocol == "legacy":
-        hello = {"protocolVersion": LEGACY, "capabilities": {}, "clientInfo": client}
+        hello = {"protocolVersion": LEGACY, "capabilities": {}, "clientInfo": CLIENT}
         _send(server, {"id": 1, "method": "initialize", "params": hello})
         _receive(server, 1)
         _send(server, {"method": "notifications/initialized"})
-        _send(server, {"id": 2, "method": "tools/list"})
-    else:
-        meta = {
+    return _ask(server, 2, protocol, "tools/list")["result"]["tools"]
+
+
+def _ask(server: subprocess.Popen[bytes], number: int, protocol: str, method: str, **params: object) -> dict[str, Any]:
+    if protocol != "legacy":
+        params["_meta"] = {
             "io.modelcontextprotocol/protocolVersion": NEWEST,
-            "io.modelcontextprotocol/clientInfo": client,
+            "io.modelcontextprotocol/clientInfo": CLIENT,
             "io.modelcontextprotocol/clientCapabilities": {},
         }
-        _send(server, {"id": 2, "method": "tools/list", "params": {"_meta": meta}})
-    return _receive(server, 2)["tools"]
+    _send(server, {"id": number, "method": method, "params": params})
+    return _receive(server, number)
 
 
 def _send(server: subprocess.Popen[bytes], message: dict[str, Any]) -> None:
@@ -95,9 +119,7 @@ def _receive(server: subprocess.Popen[bytes], number: int) -> dict[str, Any]:
     for line in server.stdout:
         message = json.loads(line)
         if message.get("id") == number:
-            if "result" not in message:
-                raise SystemExit(f"refused: {message}")
-            return message["result"]
+            return message
     raise SystemExit("the server ended without an answer")
 
 
@@ -113,31 +135,43 @@ def _read_cpu_seconds(pid: int) -> float:
 
 
 def compare(*, runs: int, protocol: str) -> dict[str, Any]:
-    """Measure both in turn; the first start of each only warms the disk's cache."""
+    """Measure all in turn; the first start of each only warms the disk's cache."""
     with tempfile.TemporaryDirectory(prefix="startup-") as folder:
-        bare = Path(folder) / "bare.py"
+        bare, copy = Path(folder) / "bare.py", Path(folder) / "copy"
         bare.write_text(BARE, encoding="utf-8")
+        shutil.copytree(PACKAGE, copy / PACKAGE.name, ignore=shutil.ignore_patterns("__pycache__"))
         kept = {key: value for key, value in os.environ.items() if not key.startswith("SEEDANCE_")}
         environ = {**kept, "SEEDANCE_DATA_DIR": folder}
-        commands = {"bare": [sys.executable, str(bare)], "seedance": [sys.executable, "-m", "seedance_mcp"]}
-        for command in commands.values():
-            measure(command, protocol, environ)
-        samples: dict[str, list[Sample]] = {name: [] for name in commands}
-        for _ in range(runs):
-            for name, command in commands.items():
-                samples[name].append(measure(command, protocol, environ))
+        uncompiled = {**environ, "PYTHONPATH": str(copy), "PYTHONDONTWRITEBYTECODE": "1"}
+        bare_call: dict[str, Any] = {"name": "tool_0", "arguments": {"text": "x"}}
+        call: dict[str, Any] = {"name": "list_jobs", "arguments": {}}
+        started = {
+            "bare": ([sys.executable, str(bare)], protocol, environ, bare_call),
+            "seedance": ([sys.executable, "-m", "seedance_mcp"], protocol, environ, call),
+            "alone": ([sys.executable, "-c", ALONE], protocol, environ, call),
+            "first": ([sys.executable, "-m", "seedance_mcp"], protocol, uncompiled, call),
+        }
+        samples: dict[str, list[Sample]] = {name: [] for name in started}
+        for number in range(runs + 1):
+            for name, start in started.items():
+                sample = measure(*start)
+                samples[name] += [sample] if number else []
     figures: dict[str, Any] = {name: _summarize(taken) for name, taken in samples.items()}
-    ratios = {key: round(figures["seedance"][key] / figures["bare"][key], 3) for key in figures["bare"]}
-    return {"protocol": protocol, "runs": runs, **figures, "ratio": ratios}
+    bare_figures = figures["bare"]
+    ratios = {key: round(value / bare_figures[key], 3) for key, value in figures["seedance"].items()}
+    pairs = zip(samples["seedance"], samples["alone"], strict=True)
+    call_ratio = statistics.median(ours.call_seconds / alone.call_seconds for ours, alone in pairs)
+    return {"protocol": protocol, "runs": runs, **figures, "ratio": ratios, "call_ratio": round(call_ratio, 3)}
 
 
 def _summarize(samples: list[Sample]) -> dict[str, float]:
     return {
-        "median_ms": round(1000 * statistics.median(sample.seconds for sample in samples), 1),
-        "fastest_ms": round(1000 * min(sample.seconds for sample in samples), 1),
+        "tools_ms": round(1000 * statistics.median(sample.tools_seconds for sample in samples), 1),
+        "fastest_ms": round(1000 * min(sample.tools_seconds for sample in samples), 1),
+        "loaded_ms": round(1000 * statistics.median(sample.loaded_seconds for sample in samples), 1),
+        "call_ms": round(1000 * statistics.median(sample.call_seconds for sample in samples), 1),
         "cpu_ms": round(1000 * statistics.mean(sample.cpu_seconds for sample in samples), 1),
         "rss_mib": round(statistics.median(sample.rss_kib for sample in samples) / 1024, 1),
-        "peak_mib": round(statistics.median(sample.peak_kib for sample in samples) / 1024, 1),
     }
 
 
@@ -152,12 +186,17 @@ def main() -> int:
     if arguments.json:
         print(json.dumps(figures, indent=2))
     else:
-        print(f"{'':<10}" + "".join(f"{key:>14}" for key in figures["bare"]))
-        for name in ("bare", "seedance", "ratio"):
-            print(f"{name:<10}" + "".join(f"{value:>14}" for value in figures[name].values()))
-        print(f"targets: median at most {RATIO_MAX} times, memory at most {MEMORY_RATIO_MAX} times the bare server's")
-    ratio = figures["ratio"]
-    return int(ratio["median_ms"] > RATIO_MAX or ratio["rss_mib"] > MEMORY_RATIO_MAX)
+        print(f"{'':<10}" + "".join(f"{key:>12}" for key in figures["bare"]))
+        for name in ("bare", *OURS, "ratio"):
+            print(f"{name:<10}" + "".join(f"{value:>12}" for value in figures[name].values()))
+        print(f"first call, of the time without the greeter: {figures['call_ratio']}")
+        print(
+            f"targets: tools at most {RATIO_MAX} and memory at most {MEMORY_RATIO_MAX} of the bare server's, the first "
+            f"call at most {CALL_RATIO_MAX}, uncompiled at most {FIRST_RUN_SECONDS_MAX} s more"
+        )
+    ratio, more_ms = figures["ratio"], figures["first"]["tools_ms"] - figures["seedance"]["tools_ms"]
+    missed = ratio["tools_ms"] > RATIO_MAX or ratio["rss_mib"] > MEMORY_RATIO_MAX
+    return int(missed or figures["call_ratio"] > CALL_RATIO_MAX or more_ms > 1000 * FIRST_RUN_SECONDS_MAX)
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """`python -m seedance_mcp` and the `seedance-mcp` command.
 
-Without arguments it serves MCP on stdio; that path loads nothing of the command line for people.
+Without arguments it serves MCP on stdio; that path loads nothing of the command line for people. The greeter answers
+the host while the server loads.
 """
 
 import os
@@ -23,9 +24,12 @@ def main() -> None:
         if sys.stdin is not None and sys.stdin.isatty():
             sys.stderr.write(f"{WAITING}\n")
         try:
+            from seedance_mcp.server.greeter import start_greeter
+
+            greeter = start_greeter()
             from seedance_mcp.server.stdio import serve  # each path loads only its own face
 
-            serve()
+            serve(greeter)
         except KeyboardInterrupt:  # while it is loading
             sys.exit(INTERRUPTED)
     elif sys.argv[1:] == ["--version"]:

@@ -96,6 +96,21 @@ print(*sorted(set(sys.modules) - before))
     assert [name for name in loaded if name in forbidden or name.startswith(late)] == []
 
 
+def test_greeter_loads_nothing_but_the_standard_library() -> None:
+    program = "import sys, seedance_mcp.__main__, seedance_mcp.server.greeter; print(*sys.modules)"
+    loaded = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", f"import sys; sys.path.append({str(ROOT)!r}); {program}"],
+        capture_output=True,
+        text=True,
+        check=True,
+    ).stdout.split()
+    ours = {"__main__", "server", "server.greeter", "server.standard_streams"}
+    assert {name for name in loaded if name.startswith("seedance_mcp.")} == {f"seedance_mcp.{name}" for name in ours}
+    slow = ("argparse", "asyncio", "dataclasses", "importlib.metadata", "importlib.resources", "inspect", "logging")
+    assert [name for name in loaded if name in slow] == []
+    assert len(loaded) < 100
+
+
 def test_list_of_commands_loads_no_command() -> None:
     program = "import sys, seedance_mcp.cli.main; print(*sorted(sys.modules))"
     loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()

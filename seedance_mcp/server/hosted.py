@@ -36,7 +36,7 @@ from seedance_mcp.core.callers import Caller
 from seedance_mcp.core.error_base import SeedanceError
 from seedance_mcp.core.errors import ConfigError, InternalError
 from seedance_mcp.core.installation import describe_install
-from seedance_mcp.server import State, assemble_server, guard
+from seedance_mcp.server.assembly import State, assemble_server, guard
 from seedance_mcp.server.auth import Challenger, TokenVerifier, Verifier, find_caller
 from seedance_mcp.server.draining import Drain, DrainingServer, QuietServer, build_config, drain
 from seedance_mcp.server.http import BODY_BYTES_MAX, Access, authenticate, build_app

@@ -15,26 +15,38 @@ import logging
 import os
 import re
 import sys
-from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterable, AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from io import TextIOWrapper
 from math import inf
-from typing import Any, cast
+from types import TracebackType
+from typing import Any, BinaryIO, Self, cast
 
 import anyio
+import anyio.to_thread
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 from mcp.server import MCPServer
 from mcp.server.stdio import stdio_server
+from mcp.shared._stream_protocols import WriteStream
 from mcp.shared.message import SessionMessage
-from mcp.types import INVALID_PARAMS, INVALID_REQUEST, PARSE_ERROR, ErrorData, JSONRPCError, jsonrpc_message_adapter
+from mcp.types import (
+    INVALID_PARAMS,
+    INVALID_REQUEST,
+    PARSE_ERROR,
+    ErrorData,
+    JSONRPCError,
+    JSONRPCResponse,
+    jsonrpc_message_adapter,
+)
 from pydantic import ValidationError
 
 from seedance_mcp.core.texts import quote_text
-from seedance_mcp.server import State
+from seedance_mcp.server.assembly import State
+from seedance_mcp.server.greeter import Greeter
+from seedance_mcp.server.standard_streams import claim_stdin
 
 log = logging.getLogger("seedance_mcp")
 
-STDIN, STDERR = 0, 2
 DISCOVER, INITIALIZE = "server/discover", "initialize"
 BYTE_ORDER_MARK = "\ufeff"
 PLACE_CHARACTERS_MAX = 120
@@ -135,15 +147,22 @@ class HostLines:
                 await self._answer(JSONRPCError(jsonrpc="2.0", id=refusal.request_id, error=error))
 
 
-async def skip_stale_discovery(lines: MemoryObjectReceiveStream[str]) -> AsyncIterator[str]:
-    """Yield the lines; a first `server/discover` is left out if an `initialize` is already behind it."""
+async def skip_stale_discovery(
+    lines: MemoryObjectReceiveStream[str], answered: Sequence[str] = ()
+) -> AsyncIterator[str]:
+    """Yield the lines; a first `server/discover` is left out if an `initialize` is already behind it.
+
+    Args:
+        lines: Valid lines.
+        answered: Those of the first ones that the greeter has answered: they are not left out.
+    """
     held: list[str] = []
     with anyio.move_on_after(STALE_SECONDS) as waiting, contextlib.suppress(anyio.EndOfStream):
         waiting.deadline = inf  # no limit for the first line
         while len(held) < HELD_MAX:
             line = await lines.receive()
             method, is_request = _read_head(line)
-            if held and method == INITIALIZE:
+            if held and method == INITIALIZE and not answered:
                 log.info("The host did not wait for the answer to %s.", DISCOVER)
                 held.clear()
             held.append(line)
@@ -163,14 +182,36 @@ def _read_head(line: str) -> tuple[str | None, bool]:
     return message.get("method"), "method" in message and "id" in message
 
 
-async def _relay(lines: AsyncIterable[str], ahead: MemoryObjectSendStream[str]) -> None:
-    async with ahead:
-        async for line in lines:
-            await ahead.send(line)
+class _Unanswered:
+    """The SDK's stream to the host, without the answer to the request that the greeter has answered."""
+
+    def __init__(self, stream: WriteStream[SessionMessage], request_id: str) -> None:
+        self._stream = stream
+        self._request_id = request_id
+
+    async def send(self, item: SessionMessage, /) -> None:
+        if not (isinstance(item.message, JSONRPCResponse | JSONRPCError) and item.message.id == self._request_id):
+            await self._stream.send(item)
+
+    async def aclose(self) -> None:
+        await self._stream.aclose()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
+    ) -> None:
+        await self.aclose()
 
 
-async def serve_stdio(server: MCPServer[State]) -> None:
-    """Serve until the host closes stdin."""
+async def serve_stdio(server: MCPServer[State], greeter: Greeter | None = None) -> None:
+    """Serve until the host closes stdin.
+
+    Args:
+        server: The server.
+        greeter: Answers the host until now, and has its lines.
+    """
     written = anyio.Event()
     streams: list[Any] = []
 
@@ -178,29 +219,34 @@ async def serve_stdio(server: MCPServer[State]) -> None:
         await written.wait()
         await streams[0].send(SessionMessage(error))
 
+    async def relay(ahead: MemoryObjectSendStream[str]) -> None:
+        async with ahead:
+            stdin = await anyio.to_thread.run_sync(_open_stdin, greeter, abandon_on_cancel=True)
+            for line in opening:
+                await ahead.send(line)
+            text = TextIOWrapper(stdin, encoding="utf-8", errors="replace")
+            async for line in HostLines(anyio.wrap_file(text), answer):
+                await ahead.send(line)
+
     ahead, received = anyio.create_memory_object_stream[str]()
-    lines: Any = skip_stale_discovery(received)  # the SDK only iterates over the lines
+    opening = greeter.opening if greeter else []
+    lines: Any = skip_stale_discovery(received, opening)  # the SDK only iterates over the lines
     async with anyio.create_task_group() as tasks:
-        tasks.start_soon(_relay, HostLines(anyio.wrap_file(_claim_stdin()), answer), ahead)
+        tasks.start_soon(relay, ahead)
         async with stdio_server(stdin=lines) as (read_stream, write_stream):
             streams.append(write_stream)
             written.set()
             lowlevel = server._lowlevel_server  # pyright: ignore[reportPrivateUsage]  # as its own run_stdio_async does
-            await lowlevel.run(read_stream, write_stream, lowlevel.create_initialization_options())
+            to_host = _Unanswered(write_stream, greeter.opening_id) if greeter else write_stream
+            await lowlevel.run(read_stream, to_host, lowlevel.create_initialization_options())
         tasks.cancel_scope.cancel()
 
 
-def _claim_stdin() -> TextIOWrapper:
-    """Return the host's lines, and leave an empty stdin for other code and child processes."""
+def _open_stdin(greeter: Greeter | None) -> BinaryIO:
+    """Return the host's lines from where the greeter stopped, which is once the next one has come."""
+    if greeter is not None:
+        return greeter.hand_over()
     try:
-        ours = os.dup(STDIN)
-        if ours <= STDERR:  # the host closed a standard stream: its descriptor must not be reused
-            os.close(ours)
-            raise OSError("no separate descriptor")
-        nowhere = os.open(os.devnull, os.O_RDONLY)
-        os.dup2(nowhere, STDIN)
-        os.close(nowhere)
+        return os.fdopen(claim_stdin(), "rb", closefd=False)  # a thread may still be reading when the server ends
     except OSError:  # a stdin that cannot be duplicated is read directly
-        return TextIOWrapper(sys.stdin.buffer, encoding="utf-8", errors="replace")
-    # closefd=False: a thread may still be reading when the server ends.
-    return TextIOWrapper(os.fdopen(ours, "rb", closefd=False), encoding="utf-8", errors="replace")
+        return sys.stdin.buffer

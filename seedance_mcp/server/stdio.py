@@ -16,7 +16,8 @@ from mcp.server import MCPServer
 from seedance_mcp.adapters.media.decoder import end_decoders
 from seedance_mcp.app.local_sandbox import resolve_sandbox
 from seedance_mcp.app.logging import configure_logging
-from seedance_mcp.server import State, build_server
+from seedance_mcp.server.assembly import State, build_server
+from seedance_mcp.server.greeter import Greeter
 from seedance_mcp.server.lines import serve_stdio
 
 GRACE_SECONDS = 1.5
@@ -28,20 +29,21 @@ FLUSH_SECONDS = 0.2
 """How long the last output may take: a host that has left may have left its pipes full."""
 
 
-def serve() -> None:
+def serve(greeter: Greeter | None = None) -> None:
     """Serve MCP on stdio until the host closes stdin or sends a signal.
 
     The server waits `GRACE_SECONDS` for the answer to a payment that is being sent, so that it need not be reconciled
     later. The ledger has all payments that are still pending then, and the next process reconciles them.
+
+    Args:
+        greeter: Answers the host while this loads.
     """
     level = os.environ.get("SEEDANCE_LOG_LEVEL", "WARNING").upper()
     known = level in ("DEBUG", "INFO", "WARNING", "ERROR")
     configure_logging(level if known else "WARNING", lines=not sys.stderr.isatty())
     leaving = _Leaving()
-    anyio.run(
-        leaving.serve,
-        build_server(os.environ, resolve_sandbox=resolve_sandbox, ending=leaving.begin, ended=leaving.leave),
-    )
+    server = build_server(os.environ, resolve_sandbox=resolve_sandbox, ending=leaving.begin, ended=leaving.leave)
+    anyio.run(leaving.serve, server, greeter)
 
 
 class _Leaving:
@@ -51,11 +53,11 @@ class _Leaving:
         self._code = 0
         self._wakeup: socket.socket | None = None  # never closed: a late signal must not be written to another file
 
-    async def serve(self, server: MCPServer[State]) -> None:
+    async def serve(self, server: MCPServer[State], greeter: Greeter | None) -> None:
         async with anyio.create_task_group() as tasks:
             if os.name == "posix":
                 tasks.start_soon(self._wait_for_signal, tasks.cancel_scope)
-            await serve_stdio(server)
+            await serve_stdio(server, greeter)
             tasks.cancel_scope.cancel()
         self.leave()
 

@@ -22,7 +22,7 @@ def read_rows(page: str) -> list[list[str]]:
     return [re.split(r"(?<!\\) \| ", line.strip("| ")) for line in lines if line.startswith("| ")]
 
 
-@pytest.mark.parametrize("script", ["write_reference", "draw_design"])
+@pytest.mark.parametrize("script", ["write_reference", "draw_design", "write_greeting"])
 def test_generated_pages_are_up_to_date(script: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("sys.argv", [script, "--check"])
     monkeypatch.setattr("sys.path", [*sys.path])

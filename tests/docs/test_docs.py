@@ -105,6 +105,16 @@ def test_safety_page_names_existing_tests() -> None:
 )
 def test_links_between_documents_are_valid(path: str) -> None:
     text = (ROOT / path).read_text()
-    for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", text):
-        if not target.startswith("http"):
-            assert (ROOT / path).parent.joinpath(target).exists(), target
+    for target, anchor in re.findall(r"\]\(([^)#]*)(?:#([^)]*))?\)", text):
+        if target.startswith("http"):
+            continue
+        file = (ROOT / path).parent / target if target else ROOT / path
+        assert file.exists(), target
+        assert not anchor or anchor in list_anchors(file), f"{target}#{anchor}"
+
+
+def list_anchors(page: Path) -> set[str]:
+    """Return the anchors of a page's headings, as GitHub and MkDocs name them."""
+    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.DOTALL | re.MULTILINE)
+    titles = (re.sub(r"\[([^]]+)\]\([^)]*\)", r"\1", title) for title in re.findall(r"^#+ (.+)$", text, re.MULTILINE))
+    return {re.sub(r"[^\w -]", "", title.lower()).strip().replace(" ", "-") for title in titles}

@@ -38,7 +38,7 @@ NOT_RUN: dict[tuple[str, str], str] = {
         for page in ("README.md", "docs/index.md")
         for tool in ("uv tool", "pipx")
     },
-    ("docs/howto/films.md", 'pip install ".[film]"'): "installs a library",
+    ("docs/howto/films.md", 'uv tool install --force ".[sandbox,film]"'): "installs a library",
     ("docs/mcp.md", "SEEDANCETEST_HOSTS=1 python -m pytest tests/compat"): "downloads foreign clients; they are tests",
     ("docs/hosted.md", "seedance-mcp callers add ada --max-per-day 5.00 --max-total 50.00 --max-open 3"): (
         "needs a database; tests/cli/test_callers.py runs it"

@@ -41,7 +41,7 @@ _OPENING = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "
 
 @dataclass(slots=True)
 class PartialFile:
-    """An open partial file. Its methods block: call them in a worker thread.
+    """An open partial file. Most of its methods block: call them in a worker thread.
 
     Attributes:
         path: Where it is.
@@ -59,6 +59,8 @@ class PartialFile:
     """Bytes at the end of the earlier part that have not been compared with the rest yet."""
     _journaled: int = 0
     _pending: list[bytes] = field(default_factory=list[bytes])
+    _stream: VideoStream | None = None
+    """A stream whose first byte has not been written yet."""
     _is_published: bool = False
 
     def find_resume(self) -> Resume | None:
@@ -67,14 +69,16 @@ class PartialFile:
         return Resume(self.version, start) if self.version is not None and start > 0 else None
 
     def begin(self, stream: VideoStream) -> None:
-        """Prepare for the bytes of a stream: the rest of what is here, or a whole video in its place.
+        """Expect the bytes of a stream: the rest of what is here, or a whole video in its place; does not block."""
+        self._stream = stream
 
-        Raises:
-            OSError: The file cannot be read or written.
-        """
+    def _prepare(self, stream: VideoStream) -> None:
+        """Go to the first byte of a stream, and remember what is known from there on."""
+        self._stream = None
         if stream.start == 0 or stream.version != self.version or stream.start >= self.size:
+            pending = self._pending
             self.reset()
-            self.version = stream.version
+            self.version, self._pending = stream.version, pending
         os.ftruncate(self._descriptor, self.size)
         os.lseek(self._descriptor, stream.start, os.SEEK_SET)
         self._known = _read(self._descriptor, self.size - stream.start)
@@ -92,6 +96,8 @@ class PartialFile:
             VideoUnsavedError: They are others, or more than the content has.
             OSError: They cannot be written.
         """
+        if self._stream is not None:
+            self._prepare(self._stream)
         chunks, self._pending = self._pending, []
         added = sum(map(len, chunks))
         if self._known:
@@ -130,6 +136,7 @@ class PartialFile:
             self.journal.unlink(missing_ok=True)
         publish(self.path, target)
         self._is_published = True
+        self._close()
 
     def reset(self) -> None:
         """Forget what was received.
@@ -140,7 +147,7 @@ class PartialFile:
         if self.journal is not None:
             self.journal.unlink(missing_ok=True)
         self.version, self.size, self._known, self._journaled = None, 0, b"", 0
-        self._pending.clear()
+        self._pending, self._stream = [], None
         os.ftruncate(self._descriptor, 0)
 
     def delete(self) -> None:
@@ -153,6 +160,8 @@ class PartialFile:
 
     def keep(self) -> None:
         """Leave the file for a later download if that can continue it; otherwise delete it. Release the lock."""
+        if self._is_published:
+            return
         try:
             self.write()
             self.size += len(self._known)  # not received again, but not contradicted either

@@ -102,41 +102,35 @@ async def save_video(
     """
     try:
         partial = await anyio.to_thread.run_sync(open_partial, folder, partial_name or name)
-        finish = partial.delete
         try:
-            container = await _receive_checked(open_stream, partial)
-            target = folder / f"{name}.{container.extension}"
-            await anyio.to_thread.run_sync(partial.publish, target)
-        except (VideoUnsavedError, OSError):
+            return await _receive_checked(open_stream, partial, folder / name)
+        except BaseException as exc:
+            # A broken connection, or a caller who leaves, may be followed by another download.
+            is_useless = isinstance(exc, VideoUnsavedError | OSError)
+            with anyio.CancelScope(shield=True):
+                await anyio.to_thread.run_sync(partial.delete if is_useless else partial.keep)
             raise
-        except BaseException:  # the connection broke, or the caller left
-            finish = partial.keep
-            raise
-        finally:
-            with anyio.CancelScope(shield=True):  # a cancelled caller must not leave a file open
-                await anyio.to_thread.run_sync(finish)
     except OSError as exc:
         raise VideoUnsavedError(
             f"The video cannot be saved in {folder}: {exc.strerror or type(exc).__name__}.",
             NextStep("Make room there and {0} again.", Call("get_job")),
         ) from exc
-    return SavedVideo(target, container.note)
 
 
-async def _receive_checked(open_stream: OpenStream, partial: PartialFile) -> Container:
+async def _receive_checked(open_stream: OpenStream, partial: PartialFile, target: Path) -> SavedVideo:
     """Receive a whole video; if an earlier part and its rest are none, receive it again from its first byte."""
     resume = partial.find_resume()
     if resume is not None:
         with suppress(VideoUnsavedError):
-            return await _receive(open_stream, partial, resume)
+            return await _receive(open_stream, partial, target, resume)
         await anyio.to_thread.run_sync(partial.reset)
-    return await _receive(open_stream, partial, None)
+    return await _receive(open_stream, partial, target, None)
 
 
-async def _receive(open_stream: OpenStream, partial: PartialFile, resume: Resume | None) -> Container:
+async def _receive(open_stream: OpenStream, partial: PartialFile, target: Path, resume: Resume | None) -> SavedVideo:
     """Write a bounded stream in blocks, because each write is a change of threads."""
     async with open_stream(resume) as stream:
-        await anyio.to_thread.run_sync(partial.begin, stream)
+        partial.begin(stream)
         size, pending = stream.start, 0
         async for chunk in stream.chunks:
             size += len(chunk)
@@ -147,12 +141,16 @@ async def _receive(open_stream: OpenStream, partial: PartialFile, resume: Resume
             if pending >= WRITE_BYTES:
                 await anyio.to_thread.run_sync(partial.write)
                 pending = 0
-    return await anyio.to_thread.run_sync(_end, partial)
+    return await anyio.to_thread.run_sync(_finish, partial, target)
 
 
-def _end(partial: PartialFile) -> Container:
+def _finish(partial: PartialFile, target: Path) -> SavedVideo:
+    """Check a received video, and give it the name `target` with its extension."""
     partial.end()
-    return _check(partial.path)
+    container = _check(partial.path)
+    file = target.with_name(f"{target.name}.{container.extension}")
+    partial.publish(file)
+    return SavedVideo(file, container.note)
 
 
 def _check(file: Path) -> Container:

@@ -36,6 +36,7 @@ import anyio.to_thread
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the deployment is shared with the tests
 
+from benchmarks.figures import RAW, add_json_option, finish, report
 from tests.hosted import deployment as hosted
 from tests.hosted.audit import LOG_LEASES, Audit, Order, audit
 from tests.hosted.clients import ERAS, Answer, Caller, Era, draw_picture
@@ -535,7 +536,7 @@ def main() -> int:
     parser.add_argument("--auth", choices=("tokens", "oauth"), default="tokens", help="what the callers' tokens are")
     parser.add_argument("--objects", choices=("folder", "s3"), default="folder", help="where videos are stored")
     parser.add_argument("--bucket-away", type=float, default=60, help="seconds that the bucket is away; 0 for never")
-    parser.add_argument("--json", action="store_true", help="print data instead of a table")
+    add_json_option(parser)
     arguments = parser.parse_args()
     logging.getLogger("mcp").setLevel(logging.CRITICAL)  # the clients' failures are in the table
     plan = Plan.for_orders(
@@ -552,11 +553,13 @@ def main() -> int:
         traceback.print_exc()
         print("The harness does not work; this says nothing about the product.", file=sys.stderr)
         return 2
-    if arguments.json:
+    if arguments.json == RAW:
         print(json.dumps(shown, indent=2))
     else:
         print_table(shown)
-    return int(bool(shown["problems"] or shown["late"]))
+    told = f"{shown['orders']} orders, {sum(shown['strikes'].values())} strikes"
+    broken = len(shown["problems"]) + len(shown["late"])
+    return finish((report("hosted_chaos.broken", broken, told),), arguments.json)
 
 
 if __name__ == "__main__":

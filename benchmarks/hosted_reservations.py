@@ -25,7 +25,6 @@ from seedance_mcp.core.error_base import PaymentState
 from seedance_mcp.core.wire.responses import PaidRequest
 from tests.postgres import start_cluster
 
-RATIO_MIN = 0.6
 ROUNDS = 3
 """How often each pair is measured; the median counts."""
 BEGIN = """BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE;

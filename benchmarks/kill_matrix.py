@@ -39,6 +39,7 @@ from PIL import Image
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # the stage is shared with the tests
 
+from benchmarks.figures import RAW, add_json_option, finish, report
 from seedance_mcp.sandbox import Sandbox, SandboxSettings
 from tests.crash.scenario import Answer, Stage, call
 
@@ -443,7 +444,7 @@ def main() -> int:
     parser.add_argument("--first", type=int, default=0, help="number of the first run: replays one with --runs 1")
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--lanes", type=int, default=3, help="journeys side by side")
-    parser.add_argument("--json", action="store_true", help="print data instead of a table")
+    add_json_option(parser)
     arguments = parser.parse_args()
     logging.getLogger("x402").setLevel(logging.ERROR)  # the studio's verifier warns of every refused credential
     numbers = range(arguments.first, arguments.first + arguments.runs)
@@ -453,11 +454,13 @@ def main() -> int:
         play_runs = partial(play_all, kind, numbers, seed=arguments.seed, lanes=arguments.lanes, folder=Path(folder))
         outcomes = anyio.run(play_runs)
     shown = show(kind, outcomes, seconds=time.monotonic() - started, seed=arguments.seed)
-    if arguments.json:
+    if arguments.json == RAW:
         print(json.dumps(shown, indent=2))
     else:
         print_table(shown)
-    return int(any(shown["totals"].values()))
+    name = "kill_matrix.films" if arguments.films else "kill_matrix.broken"
+    told = f"{shown['runs']} journeys, {shown['kills']} kills"
+    return finish((report(name, sum(shown["totals"].values()), told),), arguments.json)
 
 
 if __name__ == "__main__":

@@ -22,6 +22,10 @@ import tempfile
 from dataclasses import dataclass, field
 from pathlib import Path
 
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))  # figures are shared by the benchmarks
+
+from benchmarks.figures import RAW, add_json_option, finish, report
+
 RATIO_MAX = 0.5
 """Against a baseline, judged commands take at most this part of its time."""
 ROOT = Path(__file__).resolve().parents[1]
@@ -151,21 +155,27 @@ def main() -> int:
     parser.add_argument("--baseline", type=Path, help="a checkout of an earlier commit")
     parser.add_argument("--runs", type=int, default=15)
     parser.add_argument("--only", default="", help="only commands whose line in the table has this in it")
-    parser.add_argument("--json", action="store_true")
+    add_json_option(parser)
     arguments = parser.parse_args()
     baseline: Path | None = arguments.baseline
     rows: list[dict[str, object]] = []
     for start in list_starts():
         if arguments.only in start.name:
             rows.append(compare(start, baseline, arguments.runs))
-            if not arguments.json:
+            if arguments.json != RAW:
                 print_row(rows[-1], "bare Typer" if baseline is None else "baseline")
     slow = [str(row["command"]) for row in rows if is_slow(row)]
-    if arguments.json:
+    if arguments.json == RAW:
         print(json.dumps(rows))
     elif baseline is not None:
         print(f"above {RATIO_MAX}: {', '.join(slow) or 'none'}")
-    return int(bool(slow))
+    found = {str(row["command"]): row for row in rows}
+    reported = [
+        report(name, float(str(row["ratio"])), f"{row['baseline_milliseconds']} ms")
+        for name, command in (("cli_startup.version", "--version"), ("cli_startup.help", "--help"))
+        if baseline is None and (row := found.get(command)) is not None
+    ]
+    return finish(reported, arguments.json) or int(bool(slow))
 
 
 if __name__ == "__main__":

@@ -15,7 +15,7 @@ import { findShown, readShownJob } from "./view.js";
  */
 export function makeStage(job, poster) {
   const jobId = readText(job.job_id);
-  const [playing] = findShown(".stage:has(video)");
+  const playing = findShown(".stage").find((shown) => shown.querySelector("video"));
   if (playing && readShownJob() === jobId) return playing;
   const stage = make("figure", "stage");
   const opening = readText(readObjects(job.shots)[0]?.job_id); // a film has no poster but the picture of its first shot

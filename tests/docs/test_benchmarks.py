@@ -22,8 +22,8 @@ def list_benchmarks() -> list[str]:
 def test_each_benchmark_has_figures_and_a_section() -> None:
     readme = README.read_text("utf-8")
     measured = {name.partition(".")[0] for name in PROMISES}
-    assert measured == set(list_benchmarks())
-    for name in measured:
+    assert set(list_benchmarks()) <= measured
+    for name in list_benchmarks():
         assert f"## `{name}.py`" in readme
         assert f"`python benchmarks/{name}.py" in readme
 

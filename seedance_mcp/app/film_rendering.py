@@ -6,24 +6,34 @@ from typing import TYPE_CHECKING, Literal
 from seedance_mcp.adapters.media.videos import is_missing
 from seedance_mcp.app.results import FilmResult, JobLine, QuoteResult, ShotResult
 from seedance_mcp.core.money import format_usdc
-from seedance_mcp.core.next_steps import Call, NextStep, Repeat, Show
+from seedance_mcp.core.next_steps import Call, NextStep, RaiseTake, Repeat, Show
 
 if TYPE_CHECKING:  # these load with the first call
+    from seedance_mcp.app.video_links import VideoLinks
     from seedance_mcp.core.films import Film
     from seedance_mcp.generation.films import FilmQuote
-from seedance_mcp.app.rendering import PROMPT_CHARACTERS_MAX, format_amount
+from seedance_mcp.app.rendering import PROMPT_CHARACTERS_MAX, PRUNED, format_amount
 from seedance_mcp.core.texts import quote_text, write_time
 
 Status = Literal["pending", "loading", "complete", "failed"]
 
 
-def show_film(film: "Film") -> FilmResult:
-    """Return a film as the interfaces show it."""
+def show_film(film: "Film", links: "VideoLinks | None" = None) -> FilmResult:
+    """Return a film as the interfaces show it.
+
+    Args:
+        film: What is known of it.
+        links: Makes links to films that replicas share; None where films are files of this machine.
+    """
+    link = None if links is None else links.sign(film)
+    waits = [film.note] if film.note is not None and film.state == "running" else []
     return FilmResult(
         job_id=film.film_id,
         status=find_status(film),
         progress=find_progress(film),
         file=_find_file(film),
+        video_url=None if link is None else link.url,
+        video_url_expires_at=None if link is None else write_time(link.expires_at),
         price_usd=format_usdc(film.price_micro_usdc),
         price_micro_usdc=film.price_micro_usdc,
         shots=[
@@ -31,8 +41,8 @@ def show_film(film: "Film") -> FilmResult:
             for shot in film.shots
         ],
         error=film.problem,
-        notes=["The price is that of the videos bought so far; image uploads and network fees come on top."],
-        next_step=_find_step(film),
+        notes=[*waits, "The price is that of the videos bought so far; image uploads and network fees come on top."],
+        next_step=_find_step(film, has_link=link is not None),
     )
 
 
@@ -74,17 +84,19 @@ def find_progress(film: "Film") -> int:
 
 
 def _find_file(film: "Film") -> str | None:
-    return None if is_missing(film.file) else film.file
+    return None if film.pruned_at is not None or is_missing(film.file) else film.file
 
 
-def _find_step(film: "Film") -> NextStep:
+def _find_step(film: "Film", *, has_link: bool) -> NextStep:
     if film.state == "running":
         return NextStep("Still being made. {0}.", Call("get_job", film.film_id))
     if film.state == "cancelled":
         return NextStep("Nothing more is bought. To go on after all, {0}.", Repeat())
     if film.state == "complete":
-        file = _find_file(film)
-        return NextStep("Done. {0}.", Show(file)) if file else NextStep("{0} to join it again.", Repeat())
+        if film.pruned_at is not None:
+            return NextStep("{0} To buy the same film again, {1}.", PRUNED, RaiseTake())
+        place = "video_url" if has_link else _find_file(film)
+        return NextStep("Done. {0}.", Show(place)) if place else NextStep("{0} to join it again.", Repeat())
     return NextStep(
         "Change the prompt or the picture of the shot that failed, or {0}: the other shots are kept and not bought "
         "again.",

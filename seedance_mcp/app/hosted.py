@@ -20,6 +20,7 @@ from seedance_mcp.config.hosted import HostedSettings
 from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.callers import Caller
 from seedance_mcp.core.errors import StorageError
+from seedance_mcp.core.films import FILM_PREFIX
 
 if TYPE_CHECKING:
     from seedance_mcp.adapters.ledger.postgres import PostgresLedger
@@ -29,7 +30,9 @@ if TYPE_CHECKING:
     from seedance_mcp.app.replica import Replica
     from seedance_mcp.app.services import Parts, QuoteServices, Services
     from seedance_mcp.app.video_links import VideoLinks
+    from seedance_mcp.core.films import Film
     from seedance_mcp.core.records import Job
+    from seedance_mcp.generation.films import FilmService
     from seedance_mcp.generation.slots import SlotPictures
 
 DOWNLOADS_FOLDER = "downloads"
@@ -167,6 +170,7 @@ class HostedRuntime:
         links: Signs and checks links to videos.
         services: Of the process itself: its poller, its downloads, its reconciler.
         replica: What this process does for all of them on the same database.
+        film_keeper: Goes on with films that another replica left.
 
     Args:
         settings: Of the hosted server.
@@ -188,6 +192,7 @@ class HostedRuntime:
         wallet: Wallet,
         replica: Replica,
     ) -> None:
+        from seedance_mcp.app.films import FilmKeeper
         from seedance_mcp.app.services import build_services
 
         self.settings = settings
@@ -196,6 +201,7 @@ class HostedRuntime:
         self.links = links
         self.replica = replica
         self.services = build_services(parts, wallet)
+        self.film_keeper = FilmKeeper(base=self.services.films, find_films=self._find_films, start=parts.start)
         self._parts = parts
         self._callers: dict[Caller, CallerRuntime] = {}
         self._objects_checked_at = -inf
@@ -207,6 +213,18 @@ class HostedRuntime:
         start(lambda: keep_up(services))
         start(lambda: watch_closing(services, self.settings.owner))
         start(lambda: prune_hourly(services))
+        start(self.film_keeper.run)
+
+    def end_work(self) -> None:
+        """Begin nothing more in the background: this process is about to end."""
+        self.film_keeper.is_ending = True
+
+    async def _find_films(self, caller_id: str) -> FilmService | None:
+        """Return what makes the films of a caller; None for one that has ended."""
+        if not caller_id:
+            return self.services.films
+        caller = await self.ledger.find_active(caller_id)
+        return None if caller is None else self.for_caller(caller).caller_services.films
 
     def for_caller(self, caller: Caller) -> CallerRuntime:
         """Return what the tools use in a call of a caller; its work in progress is shared by all its calls."""
@@ -231,10 +249,10 @@ class HostedRuntime:
 
         return SlotPictures(self.ledger if caller is None else self.ledger.for_caller(caller.id), self.store)
 
-    async def find_job(self, job_id: str, caller: Caller | None) -> Job | None:
-        """Return a job of a caller; without one, of any."""
+    async def find_job(self, job_id: str, caller: Caller | None) -> Job | Film | None:
+        """Return a job or a film of a caller; without one, of any."""
         ledger = self.ledger if caller is None else self.for_caller(caller).caller_services.ledger
-        return await ledger.find_job(job_id)
+        return await (ledger.find_film(job_id) if job_id.startswith(FILM_PREFIX) else ledger.find_job(job_id))
 
     async def list_database_problems(self) -> list[str]:
         """Return why nothing may be bought with the database, as sentences; empty if all is well.

@@ -13,6 +13,7 @@ from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.callers import OWNER, Caller
 from seedance_mcp.core.concurrency import Start
 from seedance_mcp.core.ledger import Ledger
+from seedance_mcp.generation.film_quotes import FilmQuoter
 from seedance_mcp.generation.films import FilmService
 from seedance_mcp.generation.quotes import QuoteMemory
 from seedance_mcp.generation.service import GenerationService, QuoteService
@@ -70,11 +71,13 @@ class QuoteServices:
         generation: Quotes.
         verifier: Records the outcome of payments by the chain.
         wallet_status: Reads balances, limits and unfinished payments.
+        film_quoter: Quotes films.
     """
 
     ledger: Ledger
     studio: Studio
     generation: QuoteService
+    film_quoter: FilmQuoter
     verifier: PaymentVerifier
     wallet_status: WalletStatusReader
 

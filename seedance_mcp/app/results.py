@@ -81,7 +81,7 @@ class JobResult(TypedDict):
     video_url_expires_at: str | None
     video_url_age_seconds: int | None
     thumbnail_url: str | None
-    file: Annotated[str | None, "Saved video"]
+    file: str | None
     price_usd: str | None
     price_micro_usdc: int | None
     rail: str | None
@@ -105,7 +105,9 @@ class FilmResult(TypedDict):
     job_id: str
     status: Literal["pending", "loading", "complete", "failed"]
     progress: int
-    file: Annotated[str | None, "Saved film"]
+    file: str | None
+    video_url: str | None
+    video_url_expires_at: str | None
     price_usd: str | None
     price_micro_usdc: int
     shots: list[ShotResult]

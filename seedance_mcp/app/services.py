@@ -13,6 +13,7 @@ from functools import partial
 from seedance_mcp.adapters.chain.rpc import ChainRpc
 from seedance_mcp.adapters.media.received import ReceivedPictures
 from seedance_mcp.adapters.wallet import Wallet, can_charge
+from seedance_mcp.app.films import build_film_quoter, build_films
 from seedance_mcp.app.job_verification import verify_job
 from seedance_mcp.app.parts import Parts, QuoteServices, Services
 from seedance_mcp.app.polling import build_downloader, build_poller
@@ -22,7 +23,6 @@ from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.core.records import Job
 from seedance_mcp.core.wire.offers import Offer
 from seedance_mcp.generation.call_checks import CallChecker
-from seedance_mcp.generation.films import FilmService
 from seedance_mcp.generation.pricing import Pricing
 from seedance_mcp.generation.purchases import RequestPurchaser
 from seedance_mcp.generation.quotes import ProcessQuotes
@@ -82,19 +82,21 @@ def build_quote_services(parts: Parts, problem: ConfigError) -> QuoteServices:
         problem: Why there is no wallet.
     """
     quotes = _build_quotes(parts, Payer(address="", can_charge=can_charge(), problem=problem))
+    generation = QuoteService(
+        images=quotes.images,
+        pricing=quotes.pricing,
+        quoting=quotes.quoting,
+        progress=quotes.progress,
+        ledger=parts.ledger,
+        limits=parts.settings.limits,
+        wallet="",
+        caller=parts.key_caller,
+    )
     return QuoteServices(
         ledger=parts.ledger,
         studio=parts.studio,
-        generation=QuoteService(
-            images=quotes.images,
-            pricing=quotes.pricing,
-            quoting=quotes.quoting,
-            progress=quotes.progress,
-            ledger=parts.ledger,
-            limits=parts.settings.limits,
-            wallet="",
-            caller=parts.key_caller,
-        ),
+        generation=generation,
+        film_quoter=build_film_quoter(parts, generation),
         verifier=quotes.verifier,
         wallet_status=quotes.wallet_status,
     )
@@ -114,12 +116,14 @@ def build_services(parts: Parts, wallet: Wallet, *, shared: Services | None = No
     payments = _build_payments(parts, quotes, wallet)
     jobs = _build_jobs(parts, quotes, wallet.address)
     generation = _build_generation(parts, quotes, payments, jobs)
+    films = build_films(parts, generation)
     return Services(
         wallet=wallet,
         ledger=parts.ledger,
         studio=parts.studio,
         generation=generation,
-        films=_build_films(parts, generation),
+        film_quoter=films.quoter,
+        films=films,
         jobs=jobs,
         links=parts.links,
         reconciler=payments.reconciler,
@@ -152,12 +156,14 @@ def _build_caller_services(parts: Parts, base: Services) -> Services:
         history=replace(base.jobs.history, ledger=parts.ledger, lists_untracked=is_admin),
     )
     generation = _build_generation(parts, quotes, payments, jobs)
+    films = replace(build_films(parts, generation), files=base.films.files, works=base.films.works)
     return Services(
         wallet=base.wallet,
         ledger=parts.ledger,
         studio=parts.studio,
         generation=generation,
-        films=_build_films(parts, generation),
+        film_quoter=films.quoter,
+        films=films,
         jobs=jobs,
         links=parts.links,
         reconciler=reconciler,
@@ -350,17 +356,6 @@ def _build_generation(parts: Parts, quotes: _Quotes, payments: _Payments, jobs: 
         purchaser=purchaser,
         jobs=jobs,
         downloads=jobs.downloads,
-    )
-
-
-def _build_films(parts: Parts, generation: GenerationService) -> FilmService:
-    return FilmService(
-        generation=generation,
-        ledger=parts.ledger,
-        limits=parts.settings.limits,
-        folder=parts.settings.videos_dir if parts.shared is None else None,
-        start=parts.start,
-        now=parts.now,
     )
 
 

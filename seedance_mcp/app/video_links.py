@@ -15,7 +15,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from urllib.parse import quote, urlencode
 
-from seedance_mcp.core.records import Job
+from seedance_mcp.core.objects import StoredVideo
 
 PATH = "/clips/"
 """What comes before a job's id."""
@@ -47,8 +47,8 @@ class VideoLinks:
     seconds: int
     now: Callable[[], float] = time.time
 
-    def sign(self, job: Job) -> SignedLink | None:
-        """Return a link to a job's video that works from now on; None while no store has the video."""
+    def sign(self, job: StoredVideo) -> SignedLink | None:
+        """Return a link to the video of a job or a film that works from now on; None while no store has the video."""
         if job.video_key is None or job.pruned_at is not None:
             return None
         expires = math.ceil(self.now() + self.seconds)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, Protocol, cast
 
 from seedance_mcp.core.wire.json import Json
 
@@ -21,7 +21,8 @@ class Shot:
     """What is known of one shot of a film.
 
     Attributes:
-        share_micro_usdc: The most that its video, uploads and network fees may cost; 0 once nothing is left to buy.
+        share_micro_usdc: The most that its video, uploads and network fees may cost, as it was agreed to; 0 if it was
+            bought before.
         job_id: Its video's job, once it is bought.
         price_micro_usdc: What its video cost.
         error: Why it has no video, or None.
@@ -46,7 +47,8 @@ class Film:
         created_at, ended_at: Unix seconds.
         file: Absolute path of the joined film on this machine.
         video_key: Its key in the object store, where several replicas share one.
-        note: What a person should know of the file.
+        pruned_at: Unix seconds at which the joined film was deleted because of its age, or None.
+        note: What a person should know of it now, such as why it waits.
     """
 
     film_id: str
@@ -62,8 +64,20 @@ class Film:
     ended_at: float | None = None
     file: str | None = None
     video_key: str | None = None
+    pruned_at: float | None = None
     note: str | None = None
     caller: str = ""
+
+    @property
+    def job_id(self) -> str:
+        """Return the id that a link to its video has."""
+        return self.film_id
+
+    @property
+    def arguments(self) -> Json:
+        """Return what names the file that a browser saves: the first shot's prompt."""
+        shots = cast("list[Json]", self.definition.get("shots") or [{}])
+        return {"prompt": shots[0].get("prompt", "")}
 
     @property
     def price_micro_usdc(self) -> int:
@@ -125,6 +139,10 @@ class FilmLedger(Protocol):
 
     async def running_films(self) -> list[Film]:
         """Return the films of everyone that have not ended, oldest first."""
+        ...
+
+    async def claim_film(self, film_id: str, *, now: float, lease_until: float) -> bool:
+        """Take the lease of a film that runs and that no process works on; returns False if there is none to take."""
         ...
 
     async def renew_film(self, film_id: str, *, now: float, lease_until: float) -> bool:

@@ -11,6 +11,8 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
+from seedance_mcp.core.wire.json import Json
+
 VIDEOS, THUMBNAILS, PICTURES = "videos/", "thumbnails/", "pictures/"
 """What the keys begin with."""
 KEY_CHARACTERS_MAX = 200
@@ -68,6 +70,30 @@ class StoredObject:
     sha256: str
     size_bytes: int
     media_type: str
+
+
+class StoredVideo(Protocol):
+    """What a link to a video needs to know of a job or a film."""
+
+    @property
+    def job_id(self) -> str:
+        """Return its id."""
+        ...
+
+    @property
+    def arguments(self) -> Json:
+        """Return its arguments: their prompt names the file."""
+        ...
+
+    @property
+    def video_key(self) -> str | None:
+        """Return the key of its video in the object store, or None."""
+        ...
+
+    @property
+    def pruned_at(self) -> float | None:
+        """Return when the video was deleted because of its age, Unix seconds, or None."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

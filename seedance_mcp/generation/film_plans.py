@@ -8,19 +8,25 @@ known before its first shot is bought.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
-from seedance_mcp.core.errors import RequestError
+from seedance_mcp.core.errors import ImageError, RequestError
 from seedance_mcp.core.films import FILM_PREFIX
-from seedance_mcp.core.idempotency import film_key, generation_keys, last_frame_key, shot_key
+from seedance_mcp.core.idempotency import film_key, last_frame_key, shot_key
 from seedance_mcp.core.limits import Limits
 from seedance_mcp.core.next_steps import Argument, NextStep
-from seedance_mcp.core.wire.generation import check_request
+from seedance_mcp.core.wire.generation import AspectRatio
 from seedance_mcp.generation.film_request import SHOTS_MAX, FilmRequest, ShotRequest
 from seedance_mcp.generation.preparation import PreparedRequest, prepare
 from seedance_mcp.generation.request import VideoRequest
-from seedance_mcp.generation.source_images import SourceImages
+from seedance_mcp.generation.source_images import Picture, SourceImages
+
+FRAME_SIZES: dict[AspectRatio, tuple[int, int]] = {
+    "16:9": (1280, 720), "9:16": (720, 1280), "4:3": (960, 720), "3:4": (720, 960), "1:1": (720, 720),
+    "21:9": (1260, 540),
+}  # fmt: skip
+"""A size of each shape, for a frame that does not exist yet."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -28,14 +34,16 @@ class PlannedShot:
     """One shot with its keys.
 
     Attributes:
-        request: Its arguments; a chained shot has the picture that its chain begins with.
+        request: Its arguments; a chained shot's picture is named for people alone.
         prepared: Its identity; the picture of a chained shot has no bytes yet.
         is_chained: True if it starts from the last frame of the shot before it.
+        head: The picture that its chain begins with; None where that begins with references or a prompt alone.
     """
 
     request: VideoRequest
     prepared: PreparedRequest
     is_chained: bool
+    head: Picture | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,51 +80,61 @@ async def plan_film(
     shots: list[PlannedShot] = []
     identities: list[str] = []
     whose = {"wallet": wallet, "studio": images.studio.origin, "caller": caller}
-    head = ""
+    head: Picture | None = None
     for number, shot in enumerate(request.shots, 1):
-        head = shot.image or head
-        asked = _write_request(request, shot, head)
+        asked = _write_request(request, shot, number)
+        first = None
+        if shot.is_chained:
+            first = _stand_in(head, shots[-1].prepared, last_frame_key(identities[-1]))
         try:
-            prepared = await prepare(asked, images=images, limits=limits, wallet=wallet, caller=caller)
-        except RequestError as exc:
-            raise RequestError(f"Shot {number}: {exc.what}", exc.next_step) from exc
-        if shot.image is None:
-            prepared = _chain(prepared, last_frame_key(identities[-1]), whose)
+            prepared = await prepare(asked, images=images, limits=limits, wallet=wallet, caller=caller, first=first)
+        except (RequestError, ImageError) as exc:
+            raise exc.at(f"Shot {number}") from exc
+        if not shot.is_chained:
+            head = None if shot.image is None else prepared.pictures[0]
         identities.append(shot_key(prepared.request.arguments(), **whose))
-        shots.append(PlannedShot(request=asked, prepared=prepared, is_chained=shot.image is None))
+        shots.append(PlannedShot(request=asked, prepared=prepared, is_chained=shot.is_chained, head=head))
     _check_shapes(shots)
     return FilmPlan(film_id=FILM_PREFIX + film_key(identities)[:32], request=request, shots=tuple(shots))
 
 
-def _write_request(request: FilmRequest, shot: ShotRequest, image: str) -> VideoRequest:
-    options: dict[str, Any] = {**request.options, "image": image, "prompt": shot.prompt, "last_image": shot.last_image}
+def _write_request(request: FilmRequest, shot: ShotRequest, number: int) -> VideoRequest:
+    options: dict[str, Any] = {
+        **request.options,
+        "image": f"the last frame of shot {number - 1}" if shot.is_chained else shot.image,
+        "prompt": shot.prompt,
+        "last_image": shot.last_image,
+        "references": shot.references,
+        "text_only": shot.text_only,
+    }
     if shot.duration is not None:
         options["duration"] = shot.duration
     return VideoRequest(**options)
 
 
-def _chain(prepared: PreparedRequest, identity: str, whose: dict[str, str]) -> PreparedRequest:
-    """Return a shot whose first frame is known by its identity alone."""
-    normalised = replace(prepared.request, image=identity)
-    check_request(normalised)
-    first = replace(prepared.pictures[0], sha256=identity, url=None, image=None, was_url=False)
-    return replace(
-        prepared,
-        request=normalised,
-        pictures=(first, *prepared.pictures[1:]),
-        keys=generation_keys(
-            normalised.arguments(), wallet=whose["wallet"], studio=whose["studio"], caller=whose["caller"]
-        ),
-    )
+def _stand_in(head: Picture | None, before: PreparedRequest, identity: str) -> Picture:
+    """Return the first frame of a chained shot, which is known by its identity alone.
+
+    Args:
+        head: The picture that the chain begins with; None where it begins with references or a prompt alone.
+        before: The shot before it, which has the same shape.
+        identity: Of the frame.
+    """
+    width, height = (head.width, head.height) if head is not None else FRAME_SIZES[before.request.aspect_ratio]
+    return Picture(sha256=identity, url=None, width=width, height=height, image=None)
 
 
 def _check_shots(shots: Sequence[ShotRequest]) -> None:
     if not 0 < len(shots) <= SHOTS_MAX:
         raise RequestError(f"A film has 1 to {SHOTS_MAX} shots, not {len(shots)}.", "Make several films of a long one.")
-    if shots[0].image is None:
+    if shots[0].is_chained:
         raise RequestError(
             "The first shot has no picture.",
-            NextStep("Name its {0}: the shots after it may start from the frame before them.", Argument("image")),
+            NextStep(
+                "Name its {0}: the shots after it may start from the frame before them. Or set its {1}.",
+                Argument("image"),
+                Argument("text_only", True),
+            ),
         )
 
 

@@ -21,12 +21,21 @@ class ShotRequest:
         image: Its first frame; None for the last frame of the shot before it.
         last_image: Its last frame, or None.
         duration: Seconds; None for the film's own.
+        references: Files that its prompt may name; with some it does not start from the shot before it.
+        text_only: True if it is made from its prompt alone.
     """
 
     prompt: str
     image: str | None = None
     last_image: str | None = None
     duration: int | None = None
+    references: tuple[str, ...] = ()
+    text_only: bool = False
+
+    @property
+    def is_chained(self) -> bool:
+        """Return True if it starts from the last frame of the shot before it."""
+        return self.image is None and not self.references and not self.text_only
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,8 +58,9 @@ class FilmRequest:
         for shot in self.shots:
             fields = asdict(shot)
             for name in ("image", "last_image"):
-                if fields[name] is not None and len(fields[name]) > NAME_CHARACTERS_MAX:
-                    fields[name] = ""
+                if fields[name] is not None:
+                    fields[name] = _shorten(fields[name])
+            fields["references"] = [_shorten(one) for one in shot.references]
             shots.append(fields)
         return {"v": 1, "shots": shots, "options": dict(self.options)}
 
@@ -59,5 +69,16 @@ class FilmRequest:
         """Return a request as `describe` wrote it."""
         shots = cast("list[dict[str, Any]]", definition["shots"])
         return cls(
-            shots=tuple(ShotRequest(**shot) for shot in shots), options=cast("dict[str, Any]", definition["options"])
+            shots=tuple(build_shot(shot) for shot in shots),
+            options=cast("dict[str, Any]", definition["options"]),
         )
+
+
+def build_shot(fields: dict[str, Any]) -> ShotRequest:
+    """Return a shot from its arguments by name, as JSON or YAML has them."""
+    values: dict[str, Any] = {**fields, "references": tuple(fields.get("references") or ())}
+    return ShotRequest(**values)
+
+
+def _shorten(name: str) -> str:
+    return name if len(name) <= NAME_CHARACTERS_MAX else ""

@@ -44,12 +44,21 @@ def check_inputs(request: VideoRequest) -> None:
         )  # fmt: skip
 
 
-async def load_inputs(request: VideoRequest, images: SourceImages) -> tuple[Picture, ...]:
+async def load_inputs(
+    request: VideoRequest, images: SourceImages, *, first: Picture | None = None
+) -> tuple[Picture, ...]:
     """Read the files of a request: the frames, or the references with sounds last.
+
+    Args:
+        request: Names them.
+        images: Reads them.
+        first: The first frame, which then is not read by its name.
 
     Raises:
         ImageError: One is missing, not allowed, or not what it should be.
     """
-    frames = [await images.load(one) for one in (request.image, request.last_image) if one is not None]
+    frames = [] if first is None else [first]
+    names = (request.image if first is None else None, request.last_image)
+    frames += [await images.load(one) for one in names if one is not None]
     references = [await images.load_reference(one) for one in request.references]
     return (*frames, *sorted(references, key=lambda one: one.kind == "audio"))

@@ -27,12 +27,19 @@ class PreparedRequest:
 
 
 async def prepare(
-    request: VideoRequest, *, images: SourceImages, limits: Limits, wallet: str, caller: str = ""
+    request: VideoRequest,
+    *,
+    images: SourceImages,
+    limits: Limits,
+    wallet: str,
+    caller: str = "",
+    first: Picture | None = None,
 ) -> PreparedRequest:
     """Read a request's pictures and compute its idempotency keys. It asks no studio and spends nothing.
 
     Args:
         request: The caller's request.
+        first: Its first frame, where no name of a picture stands for that; `image` is only for people then.
         images: Reads its pictures.
         limits: The owner's limits.
         wallet: The paying address.
@@ -48,9 +55,8 @@ async def prepare(
         raise PolicyError(
             f"The model {request.model} is not allowed (SEEDANCE_MODELS).", f"Choose {' or '.join(limits.models)}."
         )
-    pictures = await load_inputs(request, images)
-    first = pictures[0] if request.image is not None else None
-    last = pictures[1] if request.last_image is not None else None
+    pictures = await load_inputs(request, images, first=first)
+    first, last = _find_frames(request, pictures)
     normalised = NormalisedRequest(
         model=request.model,
         prompt=request.prompt,
@@ -70,6 +76,12 @@ async def prepare(
     check_request(normalised)
     keys = generation_keys(normalised.arguments(), wallet=wallet, studio=images.studio.origin, caller=caller)
     return PreparedRequest(request=normalised, pictures=pictures, keys=keys)
+
+
+def _find_frames(request: VideoRequest, pictures: tuple[Picture, ...]) -> tuple[Picture | None, Picture | None]:
+    """Return the first and the last frame among a request's pictures."""
+    first = pictures[0] if request.image is not None else None
+    return first, pictures[1] if request.last_image is not None else None
 
 
 def _find_aspect_ratio(request: VideoRequest, first: Picture | None) -> AspectRatio:

@@ -80,7 +80,7 @@ class VideoRequest:
     model: Annotated[
         str,
         ArgumentInfo(
-            description="seedance-fast (default), seedance or another one",
+            description="seedance-fast (default), seedance or another",
             help="seedance-fast, seedance, or another Seedance of the studio.",
             check=check_model,
         ),
@@ -128,14 +128,14 @@ class VideoRequest:
     accept_risk: Annotated[
         bool,
         ArgumentInfo(
-            description="Buy although it may be refused, default false",
+            description="Buy despite a risk, default false",
             help="Buy although Seedance is likely to refuse a picture of this size.",
         ),
     ] = False
     max_price_usd: Annotated[
         str | None,
         ArgumentInfo(
-            description="Most to pay in all, as 0.50",
+            description="Most to pay, as 0.50",
             help="Refuse to pay more for one video, e.g. 0.50.",
             check=parse_usdc,
         ),

@@ -7,6 +7,7 @@ checked as a file of this machine, and then stored whole under its key.
 from __future__ import annotations
 
 import contextlib
+import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Protocol
@@ -148,7 +149,7 @@ class SharedArchive:
             extension = saved.file.suffix.removeprefix(".")
             key = name_video_key(job.job_id, extension)
             shown = videos.name_download(job.job_id, str(job.arguments.get("prompt", "")), extension)
-            await self._put(key, saved.file, videos.find_media_type(saved.file), file_name=shown)
+            await self.put(key, saved.file, videos.find_media_type(saved.file), file_name=shown)
         except (StorageError, LedgerError) as exc:
             raise VideoUnsavedError(exc.what, exc.next_step) from exc
         except OSError as exc:
@@ -163,13 +164,19 @@ class SharedArchive:
         file = await save_thumbnail(data, self.folder, videos.name_part(job.job_id))
         try:
             key = name_thumbnail_key(job.job_id)
-            await self._put(key, file, "image/jpeg")
+            await self.put(key, file, "image/jpeg")
         finally:
             with contextlib.suppress(OSError):
                 file.unlink(missing_ok=True)
         return replace(job, thumbnail_key=key)
 
-    async def _put(self, key: str, file: Path, media_type: str, *, file_name: str | None = None) -> None:
+    async def put(self, key: str, file: Path, media_type: str, *, file_name: str | None = None) -> None:
+        """Store a file of this machine whole; its facts are in the ledger first.
+
+        Raises:
+            StorageError, LedgerError: It cannot be stored.
+            OSError: It cannot be read.
+        """
         sha256, size_bytes = await anyio.to_thread.run_sync(hash_file, file)
         stored = StoredObject(key=key, sha256=sha256, size_bytes=size_bytes, media_type=media_type)
         await self.ledger.record_object(stored)  # first: what is being stored is not old
@@ -205,7 +212,11 @@ class SharedArchive:
         def clear() -> None:
             for file in self.folder.iterdir() if self.folder.is_dir() else ():
                 with contextlib.suppress(OSError):
-                    if file.is_file() and file.lstat().st_mtime < now - LEFT_SECONDS:
+                    if file.lstat().st_mtime >= now - LEFT_SECONDS:
+                        continue
+                    if file.is_dir() and not file.is_symlink():  # of a film
+                        shutil.rmtree(file, ignore_errors=True)
+                    elif file.is_file():
                         file.unlink()
 
         await anyio.to_thread.run_sync(clear)

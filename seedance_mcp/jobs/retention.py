@@ -26,8 +26,8 @@ DAY_SECONDS = 24 * 3600
 PREPARED_FOLDER = "prepared"
 """Beside the videos: pictures as they were sent to the studio."""
 
-_VIDEO = re.compile(r"\d{4,}-[^/\\]+-[0-9a-f]{6}\.(?:mp4|mov|webm|mkv|jpg)")
-"""Videos and their thumbnails, as `media.name_video` names them."""
+_VIDEO = re.compile(r"\d{4,}-[^/\\]+-[0-9a-f]{6}\.(?:mp4|mov|webm|mkv|jpg)|film_[0-9a-f]{32}\.mp4")
+"""Videos and their thumbnails, as `media.name_video` names them, and joined films."""
 _PICTURE = re.compile(r"[0-9a-f]{64}\.(?:jpg|png|webp|gif)")
 """Pictures under their own hash."""
 _RECEIVED = re.compile(r"\.?[0-9a-f]{32}\.(?:waiting|(?P<sha256>[0-9a-f]{64}))(?:\.part)?")

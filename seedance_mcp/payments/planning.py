@@ -75,9 +75,25 @@ class PaymentPlanner:
         except InsufficientBalanceError as exc:
             if self.names_balances:
                 raise
-            raise InsufficientBalanceError(
-                "The wallet holds too little for this.", NextStep("{0}.", OwnerOnly("fund it", stop=True))
-            ) from exc
+            raise _hidden_error() from exc
+
+    async def check_balance(self, ways: Sequence[Sequence[Offer]], *, purpose: str) -> None:
+        """Raise where the wallet is known to hold too little for many payments together.
+
+        Args:
+            ways: For each payment, in order, the offers that could be signed.
+            purpose: What they are for.
+
+        Raises:
+            InsufficientBalanceError: It is, also when its chains are asked again.
+        """
+        for is_fresh in (False, True):
+            wallet_balances = await self.balance_reader.look([one for way in ways for one in way], fresh=is_fresh)
+            if len(policy.pay_in_turn(ways, wallet_balances)[0]) == len(ways):
+                return
+        if not self.names_balances:
+            raise _hidden_error()
+        raise policy.insufficient_error(ways, wallet_balances, self.pins, payer=self.payer.address, purpose=purpose)
 
     async def list_ways(self, *steps: Offers) -> tuple[tuple[tuple[Offer, ...], ...], WalletBalances]:
         """Return for each payment of one call the offers that could be signed, and what the chains said of the wallet.
@@ -120,3 +136,9 @@ class PaymentPlanner:
                 "The studio offers to be paid on MPP (Tempo), whose libraries are not installed.",
                 describe_install("tempo"),
             ) from exc
+
+
+def _hidden_error() -> InsufficientBalanceError:
+    return InsufficientBalanceError(
+        "The wallet holds too little for this.", NextStep("{0}.", OwnerOnly("fund it", stop=True))
+    )

@@ -11,8 +11,8 @@ from seedance_mcp.core.errors import RequestError
 from seedance_mcp.core.image_names import DATA_URI_CHARACTERS_MAX
 from seedance_mcp.core.money import parse_usdc
 from seedance_mcp.core.next_steps import Argument, NextStep
-from seedance_mcp.core.wire.generation import DECLARED_SECONDS_MAX, DECLARED_SECONDS_MIN
-from seedance_mcp.generation.film_request import FilmRequest, ShotRequest
+from seedance_mcp.core.wire.generation import DECLARED_SECONDS_MAX, DECLARED_SECONDS_MIN, REFERENCES_MAX, SOUNDS_MAX
+from seedance_mcp.generation.film_request import FilmRequest, build_shot
 from seedance_mcp.generation.request import VIDEO_ARGUMENTS, VideoRequest, spell_arguments
 from seedance_mcp.generation.validation import annotate
 
@@ -29,9 +29,11 @@ class ShotArguments(BaseModel):
     image: PictureName = None
     last_image: PictureName = None
     duration: Annotated[int | None, Field(ge=DECLARED_SECONDS_MIN, le=DECLARED_SECONDS_MAX)] = None
+    references: Annotated[list[str], Field(max_length=REFERENCES_MAX + SOUNDS_MAX)] = []
+    text_only: bool = False
 
 
-_SHOTS = "1-20 of a film. Without image: starts from the last frame before it"
+_SHOTS = "1-20 of a film"
 Shots = Annotated[list[ShotArguments], Field(description=_SHOTS)]
 OptionalShots = Annotated[list[ShotArguments] | None, Field(description=_SHOTS)]
 
@@ -96,7 +98,7 @@ def build_film_request(shots: list[ShotArguments], values: dict[str, Any]) -> Fi
         raise RequestError(f"The price limit is not an amount: {exc}.") from exc
     options = {one.name: values[one.name] for one in OPTIONS if one.name != "max_price_usd"}
     return FilmRequest(
-        shots=tuple(ShotRequest(**shot.model_dump()) for shot in shots),
+        shots=tuple(build_shot(shot.model_dump()) for shot in shots),
         options=options,
         max_price_micro_usdc=max_price,
     )

@@ -46,8 +46,9 @@ async def approve_film(ctx: Ctx, shots: Shots, request: FilmRequest, wait_second
 
     first = request.shots[0]
     proposal = Proposal(
-        image=first.image or "",
+        image=first.image,
         last_image=first.last_image,
+        references=first.references,
         prompt=first.prompt,
         video=f"film of {len(request.shots)} shots, image uploads and network fees included",
         cost=Cost(price_micro_usdc=quote.cost_micro_usdc),
@@ -79,25 +80,25 @@ async def order_film(
             deadline=deadlines.job,
             report=_report_to(progress),
         )
-    return show_film(film)
+    return show_film(film, services.links)
 
 
 async def quote_film(ctx: Ctx, request: FilmRequest, wait_seconds: int) -> QuoteResult:
     """Return what a film would cost, and whether the limits allow it."""
     async with telling_progress(ctx, "Reading the pictures and asking the price"):
         runtime = find_runtime(ctx)
-        services, limits = await runtime.services(), (await runtime.settings()).limits
+        services, limits = await runtime.quote_services(), (await runtime.settings()).limits
         with read_deadlines(wait_seconds).bounding("Reading the pictures and asking the price"):
-            quote = await services.films.quote(request)
-        refusal = None
+            quote = await services.film_quoter.quote(request)
+        problem: SeedanceError | None = quote.wallet_problem
         try:
-            await services.films.check(quote)
+            await services.film_quoter.check(quote)
         except SeedanceError as exc:
-            refusal = join_steps(exc.what, exc.next_step)
+            problem = exc
         left = (await services.wallet_status.read()).day_left_micro_usdc
     return show_film_quote(
         quote,
-        refusal=refusal,
+        refusal=None if problem is None else join_steps(problem.what, problem.next_step),
         left_micro_usdc=left,
         max_micro_usdc=limits.max_price_per_video_micro_usdc,
     )
@@ -108,9 +109,9 @@ async def get_film(ctx: Ctx, film_id: str, wait_seconds: int, *, cancel: bool) -
     async with telling_progress(ctx, "Reading the film") as progress:
         services = await find_runtime(ctx).services()
         if cancel:
-            return show_film(await services.films.cancel(film_id))
+            return show_film(await services.films.cancel(film_id), services.links)
         film = await services.films.get(film_id, deadline=read_deadlines(wait_seconds).job, report=_report_to(progress))
-    return show_film(film)
+    return show_film(film, services.links)
 
 
 def _report_to(progress: Progress) -> "Callable[[Film], Awaitable[None]]":

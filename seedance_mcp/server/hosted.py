@@ -262,6 +262,7 @@ class HostedServer:
 
     def _begin_end(self) -> None:
         self._readiness.is_draining = True
+        self._runtime.end_work()
 
 
 async def _serve_metrics(metrics: "Metrics", socket: Socket) -> None:

@@ -23,7 +23,7 @@ WaitSeconds = Annotated[
     int, Field(ge=0, le=WAIT_SECONDS_MAX, description=f"0-{WAIT_SECONDS_MAX}, default {WAIT_SECONDS_DEFAULT}")
 ]
 JobId = Annotated[str, Field(description="From animate_image or list_jobs", max_length=200)]
-Cancel = Annotated[bool, Field(description="Film: buy no further shot, default false")]
+Cancel = Annotated[bool, Field(description="Ends a film, default false")]
 JobsLimit = Annotated[int, Field(ge=1, le=JOBS_MAX, description=f"Most jobs, 1-{JOBS_MAX}, default {JOBS_DEFAULT}")]
 
 

@@ -2,9 +2,8 @@
 
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
-import anyio
 from mcp.server import MCPServer, ServerRequestContext
 from mcp.server.context import CallNext, HandlerResult
 from mcp.server.mcpserver import Context
@@ -15,9 +14,12 @@ from seedance_mcp.adapters.media.videos import find_media_type
 from seedance_mcp.app.rendering import PRUNED, show_job
 from seedance_mcp.app.results import to_json
 from seedance_mcp.core.error_base import SeedanceError
-from seedance_mcp.core.films import FILM_PREFIX, Film
+from seedance_mcp.core.films import FILM_PREFIX
 from seedance_mcp.core.texts import quote_text
 from seedance_mcp.server.call_context import State, find_runtime
+
+if TYPE_CHECKING:
+    from seedance_mcp.generation.films import FilmService
 
 JOB_PREFIX = "seedance://jobs/"
 VIDEO_PREFIX = "seedance://videos"
@@ -46,7 +48,7 @@ async def read_video(job_id: str, ctx: Context) -> bytes:
     try:
         services = await find_runtime(ctx).services()
         if job_id.startswith(FILM_PREFIX):
-            return await _read_film(await services.ledger.find_film(job_id), job_id)
+            return await _read_film(services.films, job_id)
         jobs = services.jobs
         job = await jobs.find(job_id)
         archive = jobs.downloads.archive
@@ -67,21 +69,24 @@ async def read_video(job_id: str, ctx: Context) -> bytes:
     raise ResourceError(f"The video has {size} bytes, more than {VIDEO_BYTES_MAX}. {place}")
 
 
-async def _read_film(film: Film | None, film_id: str) -> bytes:
+async def _read_film(films: "FilmService", film_id: str) -> bytes:
     """Return the bytes of a joined film.
 
     Raises:
         ResourceNotFoundError: There is no such film, or its file does not exist.
         ResourceError: It is too large for a message.
-        OSError: It cannot be read.
+        StorageError, OSError: It cannot be read.
     """
-    if film is None or film.file is None:
+    film = await films.ledger.find_film(film_id)
+    if film is not None and film.pruned_at is not None:
+        raise ResourceNotFoundError(PRUNED)
+    size = None if film is None else await films.files.find_size(film)
+    if film is None or size is None:
         raise ResourceNotFoundError(f"No film {quote_text(film_id, 80)} is saved here. get_job shows its progress.")
-    file = anyio.Path(film.file)
-    size = (await file.stat()).st_size
     if size > VIDEO_BYTES_MAX:
-        raise ResourceError(f"The film has {size} bytes, more than {VIDEO_BYTES_MAX}. Open the file itself: {file}")
-    return await file.read_bytes()
+        place = f"Open the file itself: {film.file}" if film.file else "get_job returns a link to it."
+        raise ResourceError(f"The film has {size} bytes, more than {VIDEO_BYTES_MAX}. {place}")
+    return await films.files.read(film)
 
 
 async def read_picture(job_id: str, ctx: Context) -> bytes:

@@ -41,13 +41,11 @@ def _describe_item(item: Schema, definitions: Mapping[str, Schema]) -> Schema:
     """Return the schema of a list's objects: their arguments alone; what may be null may also be left out."""
     whole = _merge(item, definitions)
     if "properties" not in whole:
-        return {key: whole[key] for key in _TOLD if whole.get(key) is not None}
+        return {key: whole[key] for key in _TOLD if whole.get(key)}
     properties = {name: _merge(part, definitions) for name, part in whole["properties"].items()}
     return {
         "type": "object",
-        "properties": {
-            name: {key: part[key] for key in _TOLD if part.get(key) is not None} for name, part in properties.items()
-        },
+        "properties": {name: {key: part[key] for key in _TOLD if part.get(key)} for name, part in properties.items()},
         "required": whole["required"],
     }
 

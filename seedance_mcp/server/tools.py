@@ -55,7 +55,7 @@ RESULT_EXPIRED = "result_expired"
 
 
 async def upload_image(ctx: Ctx, image: Image = None) -> CallToolResult | InputRequiredResult:
-    """Upload an image, paid once; animate_image does it itself. Without image: a link where the user gives one."""
+    """Upload an image, paid once; animate_image does it itself. Without image: a link for the user to give one."""
     if image is None:
         given = await ask_picture(ctx)
         return given if isinstance(given, InputRequiredResult) else _answer(given)
@@ -72,7 +72,7 @@ async def quote_price(
     shots: OptionalShots = None,
     wait_seconds: WaitSeconds = WAIT_SECONDS_DEFAULT,
 ) -> CallToolResult:
-    """Price of a video from an image, and whether the owner's limits allow it. Free. animate_image buys it."""
+    """Price of a video or film, and whether the limits allow it. Free."""
     if shots is not None:
         return _answer(await quote_film(ctx, cast("FilmRequest", request), wait_seconds))
     async with telling_progress(ctx, "Reading the image and asking the price"):
@@ -117,9 +117,9 @@ async def animate_storyboard(
     answer: Annotated[ElicitationResult[Question], Resolve(approve_film)],
     wait_seconds: WaitSeconds = WAIT_SECONDS_DEFAULT,
 ) -> CallToolResult:
-    """Buy a film of several shots, joined to one file; options as in animate_image. SPENDS MONEY, once."""
+    """Buy a film, one file. A shot without image starts from the last frame; else as animate_image. SPENDS MONEY."""
     del shots
-    return _answer_film(await order_film(ctx, request, answer, wait_seconds))
+    return await _answer_film(ctx, await order_film(ctx, request, answer, wait_seconds))
 
 
 async def get_job(
@@ -130,7 +130,7 @@ async def get_job(
 ) -> CallToolResult:
     """Wait for a job or film; saves its video once complete. Free."""
     if job_id.startswith(FILM_PREFIX):
-        return _answer_film(await get_film(ctx, job_id, wait_seconds, cancel=cancel))
+        return await _answer_film(ctx, await get_film(ctx, job_id, wait_seconds, cancel=cancel))
     if cancel:
         raise RequestError("A paid video cannot be cancelled, only a film.", NextStep("{0}.", Call("get_job", job_id)))
     async with telling_progress(ctx, "Asking the studio") as progress:
@@ -179,9 +179,10 @@ def _find_link(result: JobResult, job: Job | None) -> ResourceLink | None:
     return ResourceLink(type="resource_link", uri=uri, name=name, title="Video", mime_type=find_media_type(path))
 
 
-def _answer_film(result: FilmResult) -> CallToolResult:
+async def _answer_film(ctx: Ctx, result: FilmResult) -> CallToolResult:
     """Build the result of a film. One that stopped is an error with all its facts: its shots were paid for."""
-    answer = _answer(result, link=_find_film_link(result))
+    has_link = (await find_runtime(ctx).settings()).resource_links
+    answer = _answer(result, link=_find_film_link(result) if has_link else None)
     if result["status"] == "failed":
         answer.is_error = True
         money = show_payment_state("settled" if result["price_micro_usdc"] else "none")
@@ -190,12 +191,12 @@ def _answer_film(result: FilmResult) -> CallToolResult:
 
 
 def _find_film_link(result: FilmResult) -> ResourceLink | None:
-    if result["file"] is None:
+    place = result["file"] or result["video_url"]
+    if place is None:
         return None
-    path = Path(result["file"])
-    return ResourceLink(
-        type="resource_link", uri=path.as_uri(), name=path.name, title="Film", mime_type=find_media_type(path)
-    )
+    uri = place if result["file"] is None else Path(place).as_uri()
+    name = f"{result['job_id']}.mp4"
+    return ResourceLink(type="resource_link", uri=uri, name=name, title="Film", mime_type=find_media_type(Path(name)))
 
 
 def _answer_job(result: JobResult, thumbnail: bytes | None, *, link: ResourceLink | None) -> CallToolResult:

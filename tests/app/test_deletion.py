@@ -3,7 +3,7 @@
 import hashlib
 import time
 from collections.abc import AsyncGenerator, Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import anyio
@@ -14,6 +14,7 @@ from seedance_mcp.adapters.storage.store import ObjectStore
 from seedance_mcp.app.deletion import Deleted, delete_caller
 from seedance_mcp.core.callers import NO_CAPS, SCOPES_DEFAULT
 from seedance_mcp.core.errors import ConfigError, StorageError
+from seedance_mcp.core.films import Film
 from seedance_mcp.core.objects import StoredObject, name_picture_key, name_thumbnail_key, name_video_key
 from seedance_mcp.core.records import Payment
 from tests.adapters.ledger.rows import STUDIO, reserve, settle, sign
@@ -56,6 +57,17 @@ class Team:
         for key in keys:
             await self.put(key, f"bytes of {caller} {key}".encode())
         await ledger.finish_job(job_id, video_key=keys[0], thumbnail_key=keys[1], note=f"a note for {caller}")
+
+    async def make_film(self, caller: str, film_id: str) -> None:
+        """Write a film of a caller that runs, with an object of it."""
+        ledger, now = self.ledger.for_caller(self.ids[caller]), time.time()
+        words = {"shots": [{"prompt": f"{PROMPT} film"}]}
+        film = Film(film_id=film_id, studio=STUDIO, wallet="0x1", definition=words, shots=(), created_at=now)
+        async with ledger.lock_budget() as budget:
+            film = await budget.open_film(film, amount_micro_usdc=5, now=now, lease_until=now + 600)
+        key = name_video_key(film_id, "mp4")
+        await self.put(key, f"bytes of {caller} {key}".encode())
+        await ledger.record_film(replace(film, video_key=key), now=now)
 
     async def pay(self, caller: str, name: str) -> Payment:
         """Write a settled payment of a caller, with its words in all columns that may have some."""
@@ -125,6 +137,7 @@ async def fill(team: Team) -> None:
     await team.buy(ANN, "job-ann-1")
     await team.buy(ANN, "job-ann-2")
     await team.buy(BOB, "job-bob")
+    await team.make_film(ANN, "film_ann")
     for caller, picture in ((ANN, b"only hers"), (ANN, b"theirs"), (BOB, b"theirs"), (BOB, b"only his")):
         await team.give(caller, picture)
     await team.upload(ANN, b"only hers", "hers")
@@ -149,13 +162,14 @@ async def test_nothing_of_a_deleted_caller_is_left_but_what_it_paid(team: Team, 
     token = await team.ledger.rotate_token(ANN, overlap_seconds=60)
     paid = f"SELECT {KEPT} FROM payments ORDER BY id"  # noqa: S608 - ours
     sums = "SELECT scope, spent_micro_usdc FROM budgets ORDER BY scope"
-    before = (team.database.fetch(paid), team.database.fetch(sums), await team.ledger.spend(time.time()))
     await team.end(ANN)
+    before = (team.database.fetch(paid), team.database.fetch(sums), await team.ledger.spend(time.time()))
+    assert await team.ledger.list_reservations(time.time()) == [], "a film ends with its caller"
     deleted = await team.delete(shelf)
     kept = await shelf.list_keys()
     left = read_all(url)
 
-    assert (deleted.name, deleted.caller_id, deleted.objects) == (ANN, team.ids[ANN], 5)
+    assert (deleted.name, deleted.caller_id, deleted.objects) == (ANN, team.ids[ANN], 6)
     assert (team.database.fetch(paid), team.database.fetch(sums), await team.ledger.spend(time.time())) == before
     pictures = (b"theirs", b"only his", b"used by bob, too")
     expected = [name_picture_key(hashlib.sha256(one).hexdigest()) for one in pictures]
@@ -186,7 +200,7 @@ async def test_killed_deletion_is_finished_by_the_same_command(team: Team, shelf
     first = await team.ledger.list_own_objects(team.ids[ANN])
     await team.delete(shelf, ANN if first else team.ids[ANN])
 
-    assert len(await shelf.list_keys()) == all_keys - 5
+    assert len(await shelf.list_keys()) == all_keys - 6
     assert "annabel" not in read_all(url)
 
 

@@ -5,17 +5,20 @@ import os
 import time
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import anyio
 import pytest
 
+from seedance_mcp.app.film_rendering import show_film
 from seedance_mcp.app.rendering import PRUNED, show_job
 from seedance_mcp.config.settings import read_settings
 from seedance_mcp.core.errors import StorageError
+from seedance_mcp.core.films import Film
 from seedance_mcp.core.objects import PICTURES, StoredObject, name_thumbnail_key, name_video_key
+from seedance_mcp.generation.film_files import SharedFilmFiles
 from seedance_mcp.jobs.archive import SharedArchive
 from seedance_mcp.jobs.shared_retention import prune_shared
 from tests.adapters.ledger.rows import NOW, STUDIO, reserve, settle, sign
@@ -97,6 +100,25 @@ async def test_old_videos_go_and_their_jobs_say_so(replica: Replica, url: str, s
     assert PRUNED in str(show_job(old, profile)["next_step"])
 
 
+async def test_old_film_goes_and_says_so(replica: Replica, url: str, shelf: Shelf) -> None:
+    film = Film(film_id="film_1", studio=STUDIO, wallet="0x1", definition={}, shots=(), created_at=NOW)
+    async with replica.ledger.lock_budget() as budget:
+        film = await budget.open_film(film, amount_micro_usdc=0, now=NOW, lease_until=NOW + 60)
+    film = replace(film, state="complete", video_key=name_video_key("film_1", "mp4"))
+    await replica.ledger.record_film(film, now=NOW)
+    await store(replica, str(film.video_key), url, days=8)
+    files = SharedFilmFiles(replica.archive)
+    assert not await files.is_missing(film)
+    await prune_shared(replica.archive, keep_days=7, now=time.time)
+    pruned = await replica.ledger.find_film("film_1")
+
+    assert await shelf.list_keys() == []
+    assert await files.is_missing(film)
+    assert pruned is not None
+    assert not await files.is_missing(pruned), "it is not joined again"
+    assert PRUNED in str(show_film(pruned)["next_step"])
+
+
 async def test_without_an_age_only_unused_pictures_go(replica: Replica, url: str, shelf: Shelf) -> None:
     await add_job(replica, "old", url, days=800)
     await store(replica, PICTURES + "a" * 64, url, days=1.1)
@@ -135,10 +157,13 @@ async def test_object_that_cannot_be_deleted_stays_known(replica: Replica, url: 
 async def test_temporary_files_of_a_killed_process_go_after_a_day(replica: Replica) -> None:
     replica.archive.folder.mkdir(parents=True)
     old, new = replica.archive.folder / ".old.part", replica.archive.folder / "new.mp4"
-    for file in (old, new):
+    left = replica.archive.folder / "film-left"
+    left.mkdir()
+    for file in (old, new, left / "0.mp4"):
         file.write_bytes(b"x")
     changed_at = time.time() - 1.1 * DAY
-    os.utime(old, (changed_at, changed_at))
+    for one in (old, left):
+        os.utime(one, (changed_at, changed_at))
     await prune_shared(replica.archive, keep_days=None, now=time.time)
 
     assert [file.name for file in replica.archive.folder.iterdir()] == ["new.mp4"]

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import httpx
 import pytest
+from eth_account import Account
 from mcp import Client
 from mcp.types import CallToolResult
 
@@ -124,6 +125,27 @@ async def test_a_sum_above_the_owners_limit_for_films_is_refused(
     assert not quote["allowed"]
     assert "SEEDANCE_MAX_PER_FILM" in str(answer.content)
     assert await list_settled(sandbox) == []
+
+
+async def test_a_film_beyond_the_wallets_balance_is_refused_before_any_money(
+    make_sandbox: MakeSandbox, make_picture: MakePicture, tmp_path: Path
+) -> None:
+    sandbox = make_sandbox(job_seconds=0.2)
+    account = Account.create()
+    sandbox.chain.mint(account.address, 700_000)
+    shots = [{"prompt": "x", "image": str(make_picture())}, {"prompt": "y"}, {"prompt": "z"}]
+    async with open_host(sandbox, account.key.to_0x_hex(), tmp_path, seconds=SECONDS) as client:
+        quote = (await call(client, "quote_price", shots=shots)).structured_content
+        answer = await call(client, "animate_storyboard", shots=shots)
+        other = (await call(client, "quote_price", shots=shots[:2])).structured_content
+
+    assert quote is not None
+    assert not quote["allowed"]
+    assert "$0.99 is needed for the film and $0.70 of " in str(answer.content)
+    assert "$0.29 is missing" in str(answer.content)
+    assert await list_settled(sandbox) == []
+    assert other is not None
+    assert other["allowed"], "two shots are paid for"
 
 
 async def test_a_cancelled_film_buys_no_further_shot_and_releases_its_sum(

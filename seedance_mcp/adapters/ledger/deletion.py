@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from seedance_mcp.adapters.ledger.callers import OPEN_JOBLESS_SECONDS
 from seedance_mcp.adapters.ledger.driver import Queries, Row, Session
+from seedance_mcp.adapters.ledger.films import end_films
 from seedance_mcp.adapters.ledger.jobs import UNFINISHED
 from seedance_mcp.adapters.ledger.webhooks import forget_webhook
 from seedance_mcp.core.callers import Caller, parse_scopes
@@ -92,6 +93,7 @@ class DeletionQueries(Queries):
             )
             await session.execute("UPDATE slots SET until = 0 WHERE caller = :id AND used_at IS NULL", ended)
             await forget_webhook(session, row["id"])
+            await end_films(session, row["id"])
         caller = Caller(row["id"], row["name"], parse_scopes(row["scopes"]))
         return EndedCaller(caller, float(row["seconds"]))
 

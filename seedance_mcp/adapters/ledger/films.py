@@ -13,6 +13,15 @@ from seedance_mcp.core.errors import LedgerError
 from seedance_mcp.core.films import Film, Reservation, Shot
 from seedance_mcp.core.next_steps import NextStep, Repeat
 
+_NOW = "CAST(extract(epoch FROM clock_timestamp()) AS DOUBLE PRECISION)"
+_OPEN_SUMS = "SELECT id FROM reservations WHERE caller = :caller AND closed_at IS NULL"
+_END = (
+    f"""UPDATE films SET state = 'cancelled', problem = NULL, ended_at = {_NOW}, lease_until = 0
+        WHERE caller = :caller AND state = 'running'""",  # noqa: S608 - ours
+    f"UPDATE payments SET hold_until = 0 WHERE state = 'reserved' AND reservation_id IN ({_OPEN_SUMS})",  # noqa: S608 - ours
+    f"UPDATE reservations SET closed_at = {_NOW} WHERE caller = :caller AND closed_at IS NULL",  # noqa: S608 - ours
+)
+
 
 class FilmQueries(Queries):
     """The `FilmLedger` protocol."""
@@ -38,6 +47,24 @@ class FilmQueries(Queries):
                     WHERE state = 'running' ORDER BY created_at"""  # noqa: S608 - ours
             )
         return [_read_film(row) for row in rows]
+
+    async def claim_film(self, film_id: str, *, now: float, lease_until: float) -> bool:
+        """Take the lease of a film that no process works on; of several processes, one gets it."""
+        async with self._driver.transaction() as session:
+            row = await _select_film(session, "film_id = :film_id AND state = 'running'", film_id=film_id)
+            if row is None or _read_film(row).lease_until > now:
+                return False
+            taken = await session.execute(
+                """UPDATE films SET lease_owner = :lease_owner, lease_until = :lease_until
+                   WHERE film_id = :film_id AND state = 'running' AND lease_owner = :left_by""",
+                {
+                    "film_id": film_id,
+                    "lease_owner": session.owner,
+                    "lease_until": lease_until,
+                    "left_by": row["lease_owner"],
+                },
+            )
+        return taken == 1
 
     async def renew_film(self, film_id: str, *, now: float, lease_until: float) -> bool:
         """Renew the lease of a film, and keep its sum."""
@@ -110,6 +137,12 @@ class FilmQueries(Queries):
             return await reservations.select_open(session, self._viewer, now=now)
 
 
+async def end_films(session: Session, caller: str) -> None:
+    """End the films of a caller that has ended, with their sums: nothing more is bought for them (PostgreSQL alone)."""
+    for statement in _END:
+        await session.execute(statement, {"caller": caller})
+
+
 async def select_film(session: Session, film_id: str) -> Film | None:
     """Return a film of anyone by its id."""
     row = await _select_film(session, "film_id = :film_id", film_id=film_id)
@@ -132,7 +165,8 @@ async def insert_film(
            ON CONFLICT (film_id) DO UPDATE SET
                definition = excluded.definition, shots = excluded.shots, state = 'running', problem = NULL,
                reservation_id = excluded.reservation_id, lease_owner = excluded.lease_owner,
-               lease_until = excluded.lease_until, ended_at = NULL, file = NULL, video_key = NULL, note = NULL
+               lease_until = excluded.lease_until, ended_at = NULL, file = NULL, video_key = NULL, pruned_at = NULL,
+               note = NULL
            RETURNING *, 0 AS owner_is_gone""",
         {
             "film_id": film.film_id,

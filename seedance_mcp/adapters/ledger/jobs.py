@@ -97,11 +97,12 @@ class JobQueries(Queries):
     async def mark_pruned(self, name: str, *, pruned_at: float | None) -> None:
         """Write that the saved video with this file name was deleted because of its age, or that it was not."""
         async with self._driver.transaction() as session:
-            await session.execute(  # the folder may have been written otherwise, or have been moved
-                """UPDATE jobs SET pruned_at = :pruned_at
-                   WHERE substr(replace(file, '\\', '/'), length(file) - length(:tail) + 1) = :tail""",
-                {"pruned_at": pruned_at, "tail": f"/{name}"},
-            )
+            for table in ("jobs", "films"):
+                await session.execute(  # the folder may have been written otherwise, or have been moved
+                    f"""UPDATE {table} SET pruned_at = :pruned_at
+                        WHERE substr(replace(file, '\\', '/'), length(file) - length(:tail) + 1) = :tail""",  # noqa: S608 - ours
+                    {"pruned_at": pruned_at, "tail": f"/{name}"},
+                )
 
     async def expire_job(self, job_id: str, *, error: str, now: float) -> Job:
         """Write that a paid result is lost: its URLs have expired."""

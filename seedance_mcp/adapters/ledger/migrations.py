@@ -307,6 +307,11 @@ def m019_films(db: sqlite3.Connection) -> None:
     db.execute("CREATE INDEX films_running ON films (created_at) WHERE state = 'running'")
 
 
+def m020_pruned_films(db: sqlite3.Connection) -> None:
+    """Add when a joined film was deleted because of its age."""
+    db.execute("ALTER TABLE films ADD COLUMN pruned_at REAL")
+
+
 MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     m001_initial,
     m002_network_fees,
@@ -327,5 +332,6 @@ MIGRATIONS: tuple[Callable[[sqlite3.Connection], None], ...] = (
     m017_objects,
     m018_spent_hours,
     m019_films,
+    m020_pruned_films,
 )
 """Append only: `PRAGMA user_version` counts how many a file has had."""

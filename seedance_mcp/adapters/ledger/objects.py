@@ -55,10 +55,11 @@ class ObjectQueries(Queries):
     async def mark_object_pruned(self, key: str, *, pruned_at: float) -> None:
         """Write that the video with this key is deleted because of its age."""
         async with self._driver.transaction() as session:
-            await session.execute(
-                "UPDATE jobs SET pruned_at = :pruned_at WHERE video_key = :key AND pruned_at IS NULL",
-                {"key": key, "pruned_at": pruned_at},
-            )
+            for table in ("jobs", "films"):
+                await session.execute(
+                    f"UPDATE {table} SET pruned_at = :pruned_at WHERE video_key = :key AND pruned_at IS NULL",  # noqa: S608 - ours
+                    {"key": key, "pruned_at": pruned_at},
+                )
 
     async def drop_object(
         self, key: str, *, older_than_seconds: float, delete: Callable[[str], Awaitable[None]]

@@ -36,6 +36,7 @@ SCRIPTS = (
     "004_webhooks.sql",
     "005_spent_hours.sql",
     "006_films.sql",
+    "007_pruned_films.sql",
 )
 """Append only: the table `ledger_scripts` has the number of each one that a database has had."""
 OLDEST_VERSION = 1

@@ -8,6 +8,7 @@ from dataclasses import asdict
 from urllib.parse import urlsplit
 
 from seedance_mcp.adapters.ledger.driver import Queries, Row, Session
+from seedance_mcp.adapters.ledger.films import end_films
 from seedance_mcp.adapters.ledger.webhooks import forget_webhook
 from seedance_mcp.core.access_tokens import has_identity
 from seedance_mcp.core.callers import (
@@ -62,6 +63,13 @@ class TokenQueries(Queries):
         """Return the id of the caller whose job it is, empty for the owner's; None for an unknown job."""
         row = await self._one("SELECT caller FROM jobs WHERE job_id = :job_id", job_id=job_id)
         return None if row is None else str(row["caller"])
+
+    async def find_active(self, caller_id: str) -> Caller | None:
+        """Return a caller by its id; None for one that has ended."""
+        row = await self._one(
+            "SELECT id, name, scopes FROM callers WHERE id = :id AND revoked_at IS NULL", id=caller_id
+        )
+        return None if row is None else _read_caller(row)
 
     async def add_caller(self, name: str, scopes: frozenset[str], caps: CallerCaps) -> Token:
         """Make a caller with its budget and its first token.
@@ -139,6 +147,7 @@ class TokenQueries(Queries):
                 ended,
             )
             await forget_webhook(session, found.caller.id)
+            await end_films(session, found.caller.id)
         return found
 
 

@@ -20,7 +20,7 @@ from seedance_mcp.adapters.storage.store import ObjectStore
 from seedance_mcp.app.video_links import PATH, VideoLinks
 from seedance_mcp.core.callers import Caller
 from seedance_mcp.core.error_base import SeedanceError
-from seedance_mcp.core.records import Job
+from seedance_mcp.core.objects import StoredVideo
 
 UNKNOWN = "No such video is known."
 UNSAVED = "The video is not saved yet. Try again in some seconds."
@@ -31,10 +31,10 @@ RETRY_SECONDS = 5
 
 
 class FindJob(Protocol):
-    """Finds jobs."""
+    """Finds jobs and films."""
 
-    def __call__(self, job_id: str, caller: Caller | None) -> Awaitable[Job | None]:
-        """Return a job of a caller, or of any caller where None is given."""
+    def __call__(self, job_id: str, caller: Caller | None) -> Awaitable[StoredVideo | None]:
+        """Return a job or a film of a caller, or of any caller where None is given."""
         ...
 
 
@@ -51,7 +51,7 @@ def build_routes(
         links: Signs and checks links.
         store: Has the videos.
         authenticate: Returns the caller of a request, or the answer to one that has no valid token.
-        find_job: Finds jobs.
+        find_job: Finds jobs and films.
     """
 
     async def show(request: Request) -> Response:
@@ -82,12 +82,12 @@ def build_routes(
     return [Route(PATH + "{job_id:path}", show, methods=["GET"])]
 
 
-def _redirect(job: Job | None, links: VideoLinks) -> Response:
+def _redirect(job: StoredVideo | None, links: VideoLinks) -> Response:
     link = None if job is None else links.sign(job)
     return _refuse(job) if link is None else RedirectResponse(link.url, 302)
 
 
-async def _send(job: Job | None, store: ObjectStore, *, seconds: int, method: str) -> Response:
+async def _send(job: StoredVideo | None, store: ObjectStore, *, seconds: int, method: str) -> Response:
     """Return the video's bytes, in ranges too, or send the request on to a store that does so."""
     if job is None or job.video_key is None or job.pruned_at is not None:
         return _refuse(job)
@@ -100,7 +100,7 @@ async def _send(job: Job | None, store: ObjectStore, *, seconds: int, method: st
     return _refuse(job) if link is None else RedirectResponse(link, 302)
 
 
-def _send_file(job: Job, file: Path, *, seconds: int) -> Response:
+def _send_file(job: StoredVideo, file: Path, *, seconds: int) -> Response:
     return FileResponse(
         file,
         media_type=find_media_type(file),
@@ -113,7 +113,7 @@ def _send_file(job: Job, file: Path, *, seconds: int) -> Response:
     )
 
 
-def _refuse(job: Job | None) -> Response:
+def _refuse(job: StoredVideo | None) -> Response:
     if job is None:
         return PlainTextResponse(UNKNOWN, 404)
     if job.pruned_at is not None:

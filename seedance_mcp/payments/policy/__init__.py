@@ -46,7 +46,14 @@ from seedance_mcp.payments.policy.lifetimes import (
     hold_until,
 )
 from seedance_mcp.payments.policy.recipients import SHOWN_MAX, check_recipient, recipient_changed_error
-from seedance_mcp.payments.policy.selection import assume_price, choose_offer, list_ways, pay_in_turn, plan_payments
+from seedance_mcp.payments.policy.selection import (
+    assume_price,
+    choose_offer,
+    insufficient_error,
+    list_ways,
+    pay_in_turn,
+    plan_payments,
+)
 from seedance_mcp.payments.policy.terms import NETWORK_FEE_MICRO_USDC_MAX, check_resource, find_rejection_reason
 
 __all__ = [
@@ -90,6 +97,7 @@ __all__ = [
     "find_rejection_reason",
     "find_remaining_budget",
     "hold_until",
+    "insufficient_error",
     "is_still_allowed",
     "list_ways",
     "needs_approval",

@@ -67,8 +67,7 @@ def plan_payments(
     ways = [list_ways(offers, limits, pins, payer=payer, now=now, wallet_balances=wallet_balances) for offers in steps]
     chosen, _ = pay_in_turn(ways, wallet_balances)
     if len(chosen) < len(ways):
-        short, amount = ways[len(chosen)], sum(step[0].amount_micro_usdc for step in ways)
-        raise _insufficient_error(short, wallet_balances, pins, payer=payer, amount_micro_usdc=amount, count=len(ways))
+        raise insufficient_error(ways, wallet_balances, pins, payer=payer)
     return chosen
 
 
@@ -161,24 +160,35 @@ def _preference(offer: Offer, pins: PinnedTerms) -> int:
     return pins.mpp.currencies.index(offer.asset.lower())
 
 
-def _insufficient_error(
-    short: Sequence[Offer],
+def insufficient_error(
+    ways: Sequence[Sequence[Offer]],
     wallet_balances: WalletBalances,
     pins: PinnedTerms,
     *,
     payer: str,
-    amount_micro_usdc: int,
-    count: int,
+    purpose: str | None = None,
 ) -> InsufficientBalanceError:
-    """Name what all payments of a call need together, and what the wallet holds of each token that could pay them."""
-    purpose = " for the video and its image upload" if count > 1 else ""
+    """Name what payments need together, and what the wallet holds of each token that could pay them.
+
+    Args:
+        ways: For each payment the offers that could be signed; the wallet cannot pay for all of them.
+        wallet_balances: What the wallet is known to hold.
+        pins: The profile's terms.
+        payer: The wallet's address.
+        purpose: What the payments are for; None for one video.
+    """
+    chosen, _ = pay_in_turn(ways, wallet_balances)
+    what = purpose or ("the video and its image upload" if len(ways) > 1 else "")
+    needed_for = f" for {what}" if what else ""
+    price = sum(step[0].amount_micro_usdc for step in ways)
     lacks: list[str] = []
-    for offer in short:
-        fees = wallet_balances.fee_of(offer) * count
+    for offer in ways[len(chosen)]:
+        fees, held = wallet_balances.fee_of(offer) * len(ways), wallet_balances.find_balance(offer) or 0
         with_fee = f" with the network fee (${format_usdc(fees)} at most)" if fees else ""
+        missing = f", so ${format_usdc(price + fees - held)} is missing" if purpose else ""
         lacks.append(
-            f"${format_usdc(amount_micro_usdc + fees)}{with_fee} is needed{purpose} and "
-            f"${format_usdc(wallet_balances.find_balance(offer) or 0)} of {pins.name_token(offer)} is there"
+            f"${format_usdc(price + fees)}{with_fee} is needed{needed_for} and "
+            f"${format_usdc(held)} of {pins.name_token(offer)} is there{missing}"
         )
     next_step = (
         NextStep("This is play money: send POST /_sandbox/fund to the sandbox. Then {0}.", Repeat())

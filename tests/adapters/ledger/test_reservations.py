@@ -147,3 +147,15 @@ async def test_films_are_listed_newest_first_and_found_by_id(ledger: Ledger) -> 
     assert found.definition == {"shots": ["ü ☃"]}
     await ledger.leave_film("film_1")
     assert [one.lease_until > 0 for one in await ledger.running_films()] == [False, True]
+
+
+async def test_a_film_that_was_left_is_claimed_once(ledger: Ledger) -> None:
+    film = await open_film(ledger, 1)
+    assert not await ledger.claim_film(film.film_id, now=NOW + 59, lease_until=NOW + 120)
+    assert not await ledger.claim_film("film_none", now=NOW + 61, lease_until=NOW + 120)
+    assert await ledger.claim_film(film.film_id, now=NOW + 61, lease_until=NOW + 120)
+    assert not await ledger.claim_film(film.film_id, now=NOW + 62, lease_until=NOW + 120)
+    await ledger.leave_film(film.film_id)
+    assert await ledger.claim_film(film.film_id, now=NOW + 63, lease_until=NOW + 120)
+    await ledger.cancel_film(film.film_id, now=NOW + 64)
+    assert not await ledger.claim_film(film.film_id, now=NOW + 200, lease_until=NOW + 300)

@@ -79,6 +79,21 @@ export function makeHostLink(text, address, name = "") {
 }
 
 /**
+ * Marks a button as busy and returns true, or false if it was. A disabled one would lose the focus.
+ * @param {HTMLElement} button
+ */
+export function occupy(button) {
+  if (button.hasAttribute("aria-disabled")) return false;
+  button.setAttribute("aria-disabled", "true");
+  return true;
+}
+
+/** @param {HTMLElement} button */
+export function release(button) {
+  button.removeAttribute("aria-disabled");
+}
+
+/**
  * Makes a button that asks the host to send a message, which a model then reads and a person may refuse.
  * @param {string} text
  * @param {string} message
@@ -88,13 +103,13 @@ export function makeMessageButton(text, message, name = "") {
   if (!offers("message")) return null;
   const node = makeButton(text, press, name);
   async function press() {
-    node.disabled = true;
+    if (!occupy(node)) return;
     try {
       const answer = await request("ui/message", { role: "user", content: [{ type: "text", text: message }] });
       if (answer.isError) throw new Error("refused");
       node.textContent = "Asked";
     } catch {
-      node.disabled = false;
+      release(node);
     }
   }
   return node;

@@ -16,7 +16,7 @@ import { markNetwork, nameNetwork } from "./money.js";
 import { makeSource, readSource } from "./pictures.js";
 import { isRunning, STATES } from "./results.js";
 import { makeStage } from "./stage.js";
-import { makeStrip } from "./strip.js";
+import { listShotFailures, makeStrip } from "./strip.js";
 import { readObject, readText, readUsd, unquote } from "./values.js";
 import { findShown, readShownJob } from "./view.js";
 
@@ -37,7 +37,6 @@ export function makeJob(job, poster, back) {
   const bought = readText(job.job_id) !== "";
   const percent = Number.isInteger(job.progress) ? Number(job.progress) : 0;
   const paid = readUsd(job.price_usd) && `${readUsd(job.price_usd)} paid`;
-  const title = bought || failed ? (STATES.get(job.status) ?? "") : "On its way";
   const file = readText(job.file);
   markNetwork(readObject(job.receipt).network);
   return [
@@ -47,18 +46,26 @@ export function makeJob(job, poster, back) {
     make(
       "div",
       "head",
-      makeTitle(title, failed ? "bad" : ""),
+      makeTitle(nameTitle(job), failed ? "bad" : ""),
       make("span", "quiet", running && bought ? `${percent} %` : paid),
     ),
     running ? makeBar(bought && percent ? percent : null) : null,
     makePrompt(),
     makeFacts(nameSize(), running ? paid : "", ...makeReceipt(readObject(job.receipt))),
     failed ? makeNote(unquote(job.error), "long") : null,
+    makeNotes(listShotFailures(job)),
     bought || failed ? null : makeNote(readText(job.next_step)),
     makeNotes(job.notes),
     file ? make("p", "quiet", "Saved as ", make("code", "", file)) : null,
     makeActions(makeHostLink("Open the video", job.video_url, "button"), running ? makeProgressButton(job) : null),
   ];
+}
+
+/** @param {Data} job */
+function nameTitle(job) {
+  const failed = job.status === "failed";
+  if (failed && Array.isArray(job.shots)) return "The film has stopped";
+  return failed || readText(job.job_id) ? (STATES.get(job.status) ?? "") : "On its way";
 }
 
 /**

@@ -1,6 +1,6 @@
 // List: recent videos, one in a row. A row opens its video if the host lets pages ask the server.
 import { make, makeButton } from "../../app/web/dom.js";
-import { makeNotes, makeTitle } from "./elements.js";
+import { makeNotes, makeTitle, occupy, release } from "./elements.js";
 import { offers, readContext } from "./host.js";
 import { readObjects, readText, readUsd, unquote } from "./values.js";
 
@@ -33,10 +33,7 @@ function makeRow(job, open) {
   ];
   if (!offers("serverTools") || !jobId) return make("li", "", make("div", "", ...parts));
   const row = makeButton("", () => {
-    row.disabled = true;
-    open(job).catch(() => {
-      row.disabled = false;
-    });
+    if (occupy(row)) open(job).catch(() => release(row));
   });
   row.dataset.job = jobId;
   row.append(...parts);

@@ -12,6 +12,16 @@ export function makeStrip(film) {
 }
 
 /**
+ * Returns why shots have no video, one text for each.
+ * @param {Data} film
+ */
+export function listShotFailures(film) {
+  return readObjects(film.shots).flatMap(({ error }, index) =>
+    readText(error) ? [`Shot ${index + 1} failed: ${unquote(error)}`] : [],
+  );
+}
+
+/**
  * @param {Data} shot
  * @param {number} index
  */

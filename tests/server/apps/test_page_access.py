@@ -93,6 +93,7 @@ async def show_film_with_a_failed_shot(screen: Screen) -> None:
     shots = [{"job_id": None, "error": "«moderation»"}, {"job_id": None, "error": None}]
     await screen.tell("tool-result", {"structuredContent": {"status": "loading", "job_id": "film_1", "shots": shots}})
     await screen.page.get_by_role("listitem", name="Shot 1: failed, moderation").wait_for()
+    await screen.see("Shot 1 failed: moderation")
 
 
 STATES = {
@@ -135,6 +136,31 @@ async def test_keyboard_reaches_every_control_and_plays_the_video(browser: Any, 
     assert reached == controls
     assert controls[0] == "Play the video"
     assert controls[-1] == "Open the video"
+
+
+@pytest.mark.slow
+async def test_pressed_button_keeps_the_focus_and_sends_once(browser: Any, app_environ: MakeEnviron) -> None:
+    async with open_screen(browser, app_environ()) as screen:
+        await screen.call("quote_price", **REQUEST)
+        await screen.page.get_by_role("button", name="Make it for").press("Enter")
+        await screen.see("Asked")
+        focused = await screen.browser_page.frames[-1].evaluate(FOCUSED)
+        await screen.page.get_by_role("button", name="Asked").press("Enter")
+        await screen.call("list_jobs")
+        await screen.see("0 videos")
+        messages = await screen.heard("ui/message")
+    assert focused == "Asked"
+    assert len(messages) == 1
+
+
+@pytest.mark.slow
+async def test_film_that_stopped_names_the_cause(browser: Any, app_environ: MakeEnviron) -> None:
+    stopped: dict[str, Any] = {"status": "failed", "job_id": "film_1", "shots": [], "error": "«Shot 1 was refused»"}
+    async with open_screen(browser, app_environ()) as screen:
+        await show_film_with_a_failed_shot(screen)
+        await screen.tell("tool-result", {"structuredContent": stopped})
+        await screen.see("The film has stopped")
+        await screen.see("Shot 1 was refused")
 
 
 @pytest.mark.slow

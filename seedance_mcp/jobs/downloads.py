@@ -8,9 +8,8 @@ revives it. Must not buy anything.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
 from dataclasses import dataclass, field, replace
-from functools import partial
 
 import anyio
 
@@ -29,11 +28,14 @@ from seedance_mcp.core.errors import (
 from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.records import Job
 from seedance_mcp.core.wire.jobs import JobStatus
+from seedance_mcp.core.wire.ranges import Resume, VideoStream
 from seedance_mcp.jobs.archive import VideoArchive
 from seedance_mcp.jobs.store import JobStore
 from seedance_mcp.jobs.undelivered import Failure, describe_expiry, gone_error, is_expired, unsaved_error
 
 SAVE_ATTEMPTS_MAX = 3
+RESUMES_MAX = 20
+"""How many more attempts there may be, of those that continue after one that brought something."""
 NO_URL = "The studio's result names no video."
 THUMBNAIL_SECONDS = 2
 """How long a caller who is told of a saved video waits for its thumbnail to come along."""
@@ -126,31 +128,46 @@ class VideoDownloader:
     async def _save(self, job: Job, *, attempts: int = SAVE_ATTEMPTS_MAX, renew_first: bool = False) -> Job | Failure:
         """Download a video; every attempt but the first asks the studio for the job before it.
 
+        An attempt that continues further on than the one before does not count.
+
         Returns:
             The job with its file and with the URLs that were good, or why there is none.
         """
-        failure = Failure(job=job, reason=NO_URL)
-        for attempt in range(attempts):
+        failure, counted = Failure(job=job, reason=NO_URL), 0
+        for attempt in range(attempts + RESUMES_MAX):
             if attempt:
-                await anyio.sleep(self.pause_seconds * 2**attempt)
+                await anyio.sleep(self.pause_seconds * 2**counted)
             if attempt or renew_first:
                 failure = await self._renew(failure)
             outcome = await self._download(failure)
             if isinstance(outcome, Job):
                 return outcome
+            counted += outcome.resumed_at <= failure.resumed_at
             failure = outcome
+            if counted == attempts:
+                break
         return failure
 
     async def _download(self, before: Failure) -> Job | Failure:
         """Try once; a failure keeps what was known before."""
-        job = before.job
+        job, resumed_at = before.job, before.resumed_at
         if job.video_url is None:
             return before
+
+        @contextlib.asynccontextmanager
+        async def open_stream(resume: Resume | None) -> AsyncGenerator[VideoStream]:
+            nonlocal resumed_at
+            async with self.studio.stream_video(str(job.video_url), resume) as stream:
+                resumed_at = stream.start
+                yield stream
+
         try:
-            return await self.archive.save(job, partial(self.studio.stream_video, job.video_url))
+            return await self.archive.save(job, open_stream)
         except StudioError as exc:
             is_dead = not isinstance(exc, StudioUnreachableError)
-            return replace(before, reason=exc.what, next_step=None, is_dead=is_dead, is_local=False)
+            return replace(
+                before, reason=exc.what, next_step=None, is_dead=is_dead, is_local=False, resumed_at=resumed_at
+            )
         except VideoUnsavedError as exc:
             is_local = isinstance(exc.__cause__, OSError | StorageError | LedgerError)
             next_step = exc.next_step if is_local else None

@@ -33,6 +33,7 @@ class Failure:
         is_dead: Whether there is no video behind the URL, or no URL; a broken connection is not that.
         is_local: Whether this machine could not save it.
         was_renewed: Whether the studio answered when it was asked for another URL.
+        resumed_at: At which byte the last download began: it grows with each that brought something.
     """
 
     job: Job
@@ -41,6 +42,7 @@ class Failure:
     is_dead: bool = True
     is_local: bool = False
     was_renewed: bool = False
+    resumed_at: int = 0
 
 
 def find_url_age(job: Job, now: float) -> float | None:

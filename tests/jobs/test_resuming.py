@@ -241,9 +241,9 @@ async def test_a_video_is_delivered_over_a_link_that_keeps_breaking(
     """With the second fault each attempt also has another URL, because the one before has expired."""
     monkeypatch.setattr(partial_files, "OVERLAP_BYTES", OVERLAP)
     sandbox = make_sandbox()
-    await break_with(sandbox, "video_ranges=honest", "broken_video=24000", fault)
+    await break_with(sandbox, "video_ranges=honest", "broken_video=14000", fault)
     async with open_host(sandbox, funded_key, tmp_path) as client:
         told = facts(await buy(client, make_picture()))
-    assert Path(told["file"]).stat().st_size > 2 * 24_000
+    assert Path(told["file"]).stat().st_size > 3 * 14_000
     assert [file.name for file in Path(told["file"]).parent.iterdir() if file.name.startswith(".")] == []
     assert [one["amount_micro_usdc"] for one in await settlements(sandbox)] == [10_000, 320_000]

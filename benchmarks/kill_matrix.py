@@ -119,6 +119,9 @@ LATE_KILLS = 0.3
 """This share of the kills of the call that buys falls into its whole length: polling and download."""
 PATIENCE = 0.7
 """In this share of the restarts the agent waits until the dead server's lease has lapsed; else it calls at once."""
+EXPIRED = "An earlier payment for this has expired"
+"""In an error: the chain is asked once its nodes have surely come so far, and the agent calls again after a pause."""
+PAUSE_SECONDS = 5
 HURRY_SECONDS = 3
 """An agent that calls at once gives up after this long, and calls again once the lease has lapsed."""
 RAILS = ("x402", "mpp")
@@ -203,6 +206,8 @@ class Journey:
                     if answer is None:
                         break
                     self._take(answer)
+                    if answer.is_error and EXPIRED in answer.text:
+                        await anyio.sleep(PAUSE_SECONDS)
             if self.outcome.killed_in and not self._is_over():
                 patient = self._plan.restarts_patiently[(len(self.outcome.killed_in) - 1) % KILLS_MAX]
                 self._hurried = not patient

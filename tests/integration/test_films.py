@@ -11,7 +11,7 @@ from PIL import Image
 from seedance_mcp.adapters.media.films import film_support
 from seedance_mcp.sandbox import EXAMPLE_IMAGE
 from tests.films import Seen, measure_distance, watch
-from tests.integration.host import Answer, Bench, Host, MakeBench, draw, make_film
+from tests.integration.host import CALL_SECONDS, Answer, Bench, Host, MakeBench, draw, make_film
 from tests.integration.person import Person
 
 pytestmark = pytest.mark.skipif(not film_support(), reason="the extra `film` is not installed")
@@ -117,3 +117,31 @@ async def test_processes_near_the_days_budget_make_whole_films_only(make_bench: 
         assert film.text.startswith("budget_exceeded: "), film.text
         assert "Nothing was paid." in film.text
     assert held == ("0.00", [])
+
+
+async def test_price_that_rose_after_a_film_was_left_stops_it_with_the_reason(
+    make_bench: MakeBench, picture: Path
+) -> None:
+    """The next server goes on at the prices that were agreed to; the same call asks for the new ones."""
+    bench: Bench = await make_bench(job_seconds=0.3, faults=("slow_job:1",))
+    shots = [{"prompt": "one", "image": str(picture)}, {"prompt": "two"}]
+    async with bench.host() as host:
+        left = await host.call("animate_storyboard", shots=shots, wait_seconds=0)
+        with anyio.fail_after(CALL_SECONDS):
+            while len(await bench.paid()) < 2:  # an upload and the first shot
+                await anyio.sleep(0.05)
+    await bench.break_with("tampered_offer=price_x2")
+    async with bench.host() as host:
+        stopped = await host.call("get_job", job_id=left["job_id"], wait_seconds=20)
+        while not stopped.failed and stopped["status"] in ("pending", "loading"):
+            stopped = await host.call("get_job", job_id=left["job_id"], wait_seconds=20)
+        held = await read_caps(host)
+        paid = await bench.paid()
+        await bench.break_with()
+        film = await make_film(host, shots=shots)
+
+    assert "costs more by now" in stopped.text, stopped.text
+    assert held == ("0.00", [])
+    assert VIDEO * 2 not in paid
+    assert film["status"] == "complete", film.text
+    assert sorted(await bench.paid()) == [UPLOAD] * 2 + [VIDEO] * 2

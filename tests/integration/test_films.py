@@ -137,7 +137,8 @@ async def test_price_that_rose_after_a_film_was_left_stops_it_with_the_reason(
             stopped = await host.call("get_job", job_id=left["job_id"], wait_seconds=20)
         held = await read_caps(host)
         paid = await bench.paid()
-        await bench.break_with()
+    await bench.break_with()
+    async with bench.host() as host:
         film = await make_film(host, shots=shots)
 
     assert "costs more by now" in stopped.text, stopped.text
@@ -145,3 +146,27 @@ async def test_price_that_rose_after_a_film_was_left_stops_it_with_the_reason(
     assert VIDEO * 2 not in paid
     assert film["status"] == "complete", film.text
     assert sorted(await bench.paid()) == [UPLOAD] * 2 + [VIDEO] * 2
+
+
+async def test_film_begins_with_a_text_and_has_a_shot_of_references(bench: Bench, picture: Path) -> None:
+    shots: list[dict[str, Any]] = [
+        {"prompt": "Fog over the harbour", "text_only": True},
+        {"prompt": "The fog lifts"},
+        {"prompt": "@image1 sails away", "references": [str(picture)]},
+    ]
+    async with bench.host() as host:
+        quote = await host.call("quote_price", shots=shots)
+        film = await make_film(host, shots=shots)
+        again = await make_film(host, shots=shots)
+
+    assert film["status"] == "complete", film.text
+    assert again["job_id"] == film["job_id"]
+    paid = await bench.paid()
+    assert sorted(paid) == [UPLOAD] * 2 + [VIDEO] * 3, "a frame and a reference are uploaded"
+    assert sum(paid) <= quote["price_micro_usdc"]
+    inputs = [job["input"] for job in (await bench.state())["jobs"]]
+    assert sorted(one.get("mode", "text") for one in inputs) == ["keyframe", "reference", "text"]
+    seen = await anyio.to_thread.run_sync(watch, Path(film["file"]))
+    assert len(seen.chapters) == 3
+    before, after = (find_frame(seen, SHOT_SECONDS + offset) for offset in (-0.01, 0.01))
+    assert measure_distance(before, after) < 8, "the second shot goes on where the first ended"

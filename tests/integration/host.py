@@ -25,6 +25,8 @@ from seedance_mcp.server import build_server
 from tests.forks import build_command
 
 CALL_SECONDS = 40
+FILM_SECONDS = 200
+"""Bound of a film: other tests encode beside it."""
 ON_BOTH_RAILS = pytest.mark.parametrize("rail", ["x402", "mpp"])
 """For a journey that must end alike however the studio is paid."""
 
@@ -148,9 +150,14 @@ MakeBench = Callable[..., Any]
 
 async def make_film(host: Host, **arguments: Any) -> Answer:
     """Order a film and wait until it has ended."""
-    answer = await host.call("animate_storyboard", wait_seconds=20, **arguments)
-    while not answer.failed and answer["status"] in ("pending", "loading"):
-        answer = await host.call("get_job", job_id=answer["job_id"], wait_seconds=20)
+    return await finish_film(host, await host.call("animate_storyboard", wait_seconds=20, **arguments))
+
+
+async def finish_film(host: Host, answer: Answer) -> Answer:
+    """Wait until a film has ended."""
+    with anyio.fail_after(FILM_SECONDS):
+        while not answer.failed and answer["status"] in ("pending", "loading"):
+            answer = await host.call("get_job", job_id=answer["job_id"], wait_seconds=20)
     return answer
 
 

@@ -11,7 +11,7 @@ from PIL import Image
 from seedance_mcp.adapters.media.films import film_support
 from seedance_mcp.sandbox import EXAMPLE_IMAGE
 from tests.films import Seen, measure_distance, watch
-from tests.integration.host import CALL_SECONDS, Answer, Bench, Host, MakeBench, draw, make_film
+from tests.integration.host import CALL_SECONDS, Answer, Bench, Host, MakeBench, draw, finish_film, make_film
 from tests.integration.person import Person
 
 pytestmark = pytest.mark.skipif(not film_support(), reason="the extra `film` is not installed")
@@ -132,9 +132,7 @@ async def test_price_that_rose_after_a_film_was_left_stops_it_with_the_reason(
                 await anyio.sleep(0.05)
     await bench.break_with("tampered_offer=price_x2")
     async with bench.host() as host:
-        stopped = await host.call("get_job", job_id=left["job_id"], wait_seconds=20)
-        while not stopped.failed and stopped["status"] in ("pending", "loading"):
-            stopped = await host.call("get_job", job_id=left["job_id"], wait_seconds=20)
+        stopped = await finish_film(host, left)
         held = await read_caps(host)
         paid = await bench.paid()
     await bench.break_with()

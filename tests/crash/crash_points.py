@@ -29,7 +29,7 @@ from seedance_mcp.adapters.media import films, videos
 from seedance_mcp.adapters.studio.client import Studio
 from seedance_mcp.adapters.wallet import Wallet
 from seedance_mcp.core.wire.ranges import OpenStream, Resume, VideoStream
-from seedance_mcp.generation import film_work
+from seedance_mcp.generation import film_files
 from seedance_mcp.generation.film_work import FilmWork
 from seedance_mcp.payments.executor import PaymentExecutor
 from seedance_mcp.payments.push import ChargeBroadcaster
@@ -237,10 +237,10 @@ PUSH_POINTS: dict[str, Trap] = {"after_push": after(ChargeBroadcaster, "broadcas
 POINTS = PURCHASE_POINTS | UPLOAD_POINTS | GENERATION_POINTS | PUSH_POINTS
 FILM_POINTS: dict[str, Trap] = {
     "after_sum_is_reserved": before(FilmWork, "run"),
-    "between_shots": before(film_work, "extract_last_frame"),
-    "while_last_frame_is_made": while_process_runs(film_work, "extract_last_frame"),
-    "while_joining": while_process_runs(film_work, "join_videos"),
-    "after_joining": after(film_work, "join_videos"),
+    "between_shots": before(film_files, "extract_last_frame"),
+    "while_last_frame_is_made": while_process_runs(film_files, "extract_last_frame"),
+    "while_joining": while_process_runs(film_files, "join_videos"),
+    "after_joining": after(film_files, "join_videos"),
 }
 
 

@@ -20,7 +20,7 @@ from seedance_mcp.cli.film_input import Story, read_story
 from seedance_mcp.cli.video_commands import WAIT_SECONDS_DEFAULT, WaitSeconds
 from seedance_mcp.core.errors import FilmError, PolicyError, RequestError
 from seedance_mcp.core.money import format_usdc, parse_usdc
-from seedance_mcp.generation.film_request import FilmRequest, ShotRequest
+from seedance_mcp.generation.film_request import FilmRequest, build_shot
 
 if TYPE_CHECKING:
     from rich.progress import Progress, TaskID
@@ -69,12 +69,13 @@ def film(
 
     async def work(runtime: Runtime) -> _Made:
         deadline = anyio.current_time() + wait_seconds
-        service: FilmService = (await runtime.services()).films
-        quote = await service.quote(build_request(read))
+        service = None if quote_only else (await runtime.services()).films
+        quoter = (await runtime.quote_services()).film_quoter if service is None else service.quoter
+        quote = await quoter.quote(build_request(read))
         if not as_json:
             show_quote(quote)
-        await service.check(quote)
-        if quote_only:
+        await quoter.check(quote)
+        if service is None:
             return _Made(quote, None, None)
         agreed = _ask(quote, play_money=(await runtime.settings()).profile.pins.play_money)
         with make_bars() as bars:
@@ -104,7 +105,7 @@ def build_request(story: Story) -> FilmRequest:
     options = dict(story.options)
     most = options.pop("max_price_usd", None)
     return FilmRequest(
-        shots=tuple(ShotRequest(**shot) for shot in story.shots),
+        shots=tuple(build_shot(shot) for shot in story.shots),
         options=options,
         max_price_micro_usdc=None if most is None else parse_usdc(str(most)),
     )
@@ -163,11 +164,17 @@ def show_quote(quote: FilmQuote) -> None:
     words.print(f"At most ${format_usdc(quote.cost_micro_usdc)} for the whole film, uploads and all.")
     if not quote.exact:
         words.print("A price that is not yet known is estimated; the film stops before it costs more than this sum.")
+    if quote.wallet_problem is not None:
+        words.print(f"{quote.wallet_problem.what} The sum is compared with no balance.", markup=False)
 
 
 def _name_start(quote: FilmQuote, number: int) -> str:
     shot = quote.plan.shots[number - 1]
-    return f"from the end of {number - 1}" if shot.is_chained else f"from {_cut(Path(shot.request.image or '').name)}"
+    if shot.is_chained:
+        return f"from the end of {number - 1}"
+    if shot.request.image is None:
+        return "from references" if shot.request.references else "from its prompt"
+    return f"from {_cut(Path(shot.request.image).name)}"
 
 
 def _cut(text: str) -> str:
@@ -256,6 +263,8 @@ def _dump(made: _Made) -> dict[str, Any]:
             {
                 "prompt": planned.request.prompt,
                 "starts_from": "last frame" if planned.is_chained else planned.request.image,
+                "references": list(planned.request.references),
+                "text_only": planned.request.text_only,
                 "max_price_micro_usdc": share,
                 "job_id": None if known is None else known.job_id,
                 "price_micro_usdc": None if known is None else known.price_micro_usdc,

@@ -12,11 +12,12 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, cast
 
-from seedance_mcp.core.errors import RequestError
+from seedance_mcp.core.errors import ImageError, RequestError
 from seedance_mcp.core.image_names import is_path
 from seedance_mcp.core.texts import quote_text
 from seedance_mcp.core.wire.generation import check_prompt
 from seedance_mcp.generation.film_request import SHOTS_MAX, ShotRequest
+from seedance_mcp.generation.request import VideoRequest
 
 STORY_BYTES_MAX = 256 * 1024
 CROSSFADE_SECONDS_MAX = 2.0
@@ -140,12 +141,17 @@ def _read_shots(given: object, folder: Path, problems: list[str]) -> list[dict[s
         shot = {str(name): value for name, value in cast("dict[object, Any]", row).items() if value is not None}
         for name in ("image", "last_image"):
             if isinstance(shot.get(name), str) and is_path(shot[name]):
-                shot[name] = _find_picture(shot[name], folder, f"shot {number}", problems)
+                shot[name] = _find_file(shot[name], folder, f"shot {number}", problems)
+        if isinstance(shot.get("references"), list):
+            shot["references"] = [
+                _find_file(one, folder, f"shot {number}", problems) if isinstance(one, str) and is_path(one) else one
+                for one in cast("list[object]", shot["references"])
+            ]
         shots.append({"number": number, **shot})
     return shots
 
 
-def _find_picture(text: str, folder: Path, where: str, problems: list[str]) -> str:
+def _find_file(text: str, folder: Path, where: str, problems: list[str]) -> str:
     path = folder / Path(text).expanduser()
     if not path.is_file():
         problems.append(f"{where}: there is no file {_quote(text)}")
@@ -161,10 +167,11 @@ def _check_values(options: Mapping[str, Any], shots: list[dict[str, Any]]) -> li
         where = f"shot {shot.pop('number')}"
         unknown = [name for name in shot if name not in SHOT_FIELDS]
         problems.extend(f"{where}: {_quote(name)} is not one of {', '.join(SHOT_FIELDS)}" for name in unknown)
-        if index == 0 and "image" not in shot and not options.get("text_only"):
-            problems.append(f"{where} has no image, and no shot before it to start from")
+        is_alone = bool(shot.get("references") or shot.get("text_only"))
+        if index == 0 and "image" not in shot and not is_alone:
+            problems.append(f"{where} has no image, no references, and no shot before it to start from")
         values = {name: value for name, value in shot.items() if name not in unknown}
-        found = _list_problems({"image": _PLACEHOLDER, **values})
+        found = _list_problems(values if is_alone else {"image": _PLACEHOLDER, **values})
         problems.extend(f"{where}: {problem}" for problem in found)
     return problems
 
@@ -173,14 +180,16 @@ def _list_problems(values: Mapping[str, Any]) -> list[str]:
     """Return what is wrong with the arguments of one video."""
     from pydantic import ValidationError  # `--help` does not wait for these
 
+    from seedance_mcp.generation.inputs import check_inputs
     from seedance_mcp.generation.validation import build_model
 
     try:
-        build_model().model_validate(values)
+        checked = build_model().model_validate(values)
+        check_inputs(VideoRequest(**dict(checked)))
         check_prompt(values["prompt"])
     except ValidationError as exc:
         return [_describe(error) for error in exc.errors(include_url=False)]
-    except RequestError as exc:
+    except (ImageError, RequestError) as exc:
         return [exc.what.rstrip(".")]
     return []
 

@@ -65,6 +65,15 @@ def test_quote_shows_each_shot_and_buys_nothing(customer: Person) -> None:
     assert customer.run("jobs").err.strip() == "No jobs yet."
 
 
+def test_quote_needs_no_wallet(person: Person, make_sandbox: "Callable[..., Sandbox]") -> None:
+    studio = {"SEEDANCE_PROFILE": "sandbox", "SEEDANCE_STUDIO_URL": make_sandbox().url}
+    quoted = person.run("film", write_story(person), "--quote", **studio)
+
+    assert quoted.code == 0, quoted.err
+    assert "At most $0.66 for the whole film" in quoted.err
+    assert "The sum is compared with no balance." in quoted.err
+
+
 def test_one_no_at_the_terminal_buys_nothing(customer: Person) -> None:
     ended = customer.run_at_terminal("film", write_story(customer), typed="n\n")
 

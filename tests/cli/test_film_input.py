@@ -53,6 +53,22 @@ def test_json_says_the_same(tmp_path: Path) -> None:
     assert (story.shots, story.options) == ([{"image": str(tmp_path / "boat.jpg"), "prompt": "Waves"}], {"take": 2})
 
 
+def test_shots_of_text_and_references_need_no_picture(tmp_path: Path) -> None:
+    story = """\
+shots:
+  - {prompt: Fog, text_only: true}
+  - It lifts
+  - {prompt: "@image1 passes", references: [boat.jpg, https://pictures.example/sea.jpg]}
+"""
+    shots = read_story(write(tmp_path, story)).shots
+
+    assert shots[0] == {"prompt": "Fog", "text_only": True}
+    assert shots[2]["references"] == [str(tmp_path / "boat.jpg"), "https://pictures.example/sea.jpg"]
+    with pytest.raises(RequestError) as caught:
+        read_story(write(tmp_path, story.replace("{prompt: Fog", "{image: boat.jpg, prompt: Fog")))
+    assert "shot 1: A video from text alone is wanted" in caught.value.what
+
+
 def test_one_error_lists_everything_that_is_wrong(tmp_path: Path) -> None:
     story = """\
 colour: red
@@ -74,9 +90,9 @@ shots:
         "image belongs to a shot, not to the film",
         "model «turbo»: a Seedance model is needed: seedance-fast, seedance, or another one that the studio lists",
         "there is no option «colour»",
-        "shot 1 has no image, and no shot before it to start from",
+        "shot 1 has no image, no references, and no shot before it to start from",
         "shot 1: duration «99»: Input should be less than or equal to 60",
-        "shot 2: «seconds» is not one of prompt, image, last_image, duration",
+        "shot 2: «seconds» is not one of prompt, image, last_image, duration, references, text_only",
         "shot 2: The prompt is empty",
     ]
 

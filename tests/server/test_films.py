@@ -185,3 +185,54 @@ async def test_a_failed_shot_stops_those_behind_it_and_keeps_the_others(
     assert film["shots"][0]["error"]
     assert film["shots"][1]["job_id"] is None
     assert len([one for one in await list_settled(sandbox) if "i2v" in one["path"]]) == 1
+
+
+async def test_shots_of_text_and_references_are_continued_like_any_other(
+    make_sandbox: MakeSandbox, funded_key: str, make_picture: MakePicture, tmp_path: Path
+) -> None:
+    sandbox = make_sandbox(job_seconds=0.2)
+    shots = [
+        {"prompt": "fog", "text_only": True}, {"prompt": "it lifts"},
+        {"prompt": "@image1 passes", "references": [str(make_picture())]}, {"prompt": "it is gone"},
+    ]  # fmt: skip
+    both = [{"prompt": "fog", "text_only": True, "image": str(make_picture())}]
+    async with open_host(sandbox, funded_key, tmp_path, seconds=SECONDS) as client:
+        quote = (await call(client, "quote_price", shots=shots)).structured_content
+        refused = await call(client, "quote_price", shots=both)
+        film = await finish(client, await call(client, "animate_storyboard", shots=shots))
+        settled = await list_settled(sandbox)
+        again = await finish(client, await call(client, "animate_storyboard", shots=shots))
+    async with httpx.AsyncClient(base_url=sandbox.url) as http:
+        inputs = [job["input"] for job in (await http.get("/_sandbox/state")).json()["jobs"]]
+
+    assert quote is not None
+    assert quote["allowed"], quote
+    assert "Shot 1: A video from text alone is wanted" in str(refused.content)
+    assert film["status"] == "complete", film
+    assert sum(one["amount_micro_usdc"] for one in settled) <= quote["price_micro_usdc"]
+    modes = {one["prompt"]: (one.get("mode"), len(one.get("urls", ()))) for one in inputs}
+    assert modes == {
+        "fog": (None, 0), "it lifts": ("keyframe", 1),
+        "@image1 passes": ("reference", 1), "it is gone": ("keyframe", 1),
+    }  # fmt: skip
+    assert again["job_id"] == film["job_id"]
+    assert await list_settled(sandbox) == settled
+
+
+async def test_a_film_goes_on_by_itself_once_a_payments_outcome_is_known(
+    make_sandbox: MakeSandbox, funded_key: str, make_picture: MakePicture, tmp_path: Path
+) -> None:
+    sandbox = make_sandbox(job_seconds=0.2)
+    shots = [{"prompt": "x", "image": str(make_picture())}, {"prompt": "y"}]
+    async with open_host(sandbox, funded_key, tmp_path, seconds=SECONDS) as client:
+        await break_with(sandbox, "error_for_payment:3")
+        film = (await call(client, "animate_storyboard", shots=shots, wait_seconds=0)).structured_content
+        notes: list[str] = []
+        while film is not None and film["status"] in ("pending", "loading"):
+            notes += film["notes"]
+            film = (await call(client, "get_job", job_id=film["job_id"], wait_seconds=1)).structured_content
+
+    assert film is not None
+    assert film["status"] == "complete", film
+    assert any("Shot 1 waits and is tried again by itself" in note for note in notes)
+    assert len([one for one in await list_settled(sandbox) if "i2v" in one["path"]]) == 2

@@ -12,11 +12,13 @@ from dataclasses import dataclass, replace
 
 TIMES_MAX = 10_000
 SECONDS_MAX = 600.0
+SIGMA_MAX = 2.0
 
 _SPELLING = re.compile(r"(?P<name>[a-z_0-9]+)(=(?P<argument>[a-z_0-9.]+))?(:(?P<times>[1-9][0-9]*))?")
 
 FAULTS: dict[str, str] = {
     "slow_job": "the job takes ten times as long",
+    "varied_jobs": "=SIGMA a job takes a log-normal time; SIGMA is the standard deviation of its logarithm",
     "failed_job": "the job fails with a moderation text and is charged",
     "crashed_job": "the job fails with a server error and is charged",
     "stuck_job": "the job stays in loading forever",
@@ -63,6 +65,8 @@ FAULTS: dict[str, str] = {
     "result_shape": "=SHAPE a finished job's result has another shape",
     "answer_shape": "=SHAPE the answer about one job has another shape",
     "list_shape": "=SHAPE the list of jobs has another shape",
+    "list_filter": "=KIND the list of jobs does not heed its status filter",
+    "list_order": "=updated the list of jobs has the latest change first",
     "numeric_job_id": "a new job's id is a number",
     "tampered_offer": "=KIND the offer is changed before it is sent, and honoured if it is signed",
 }
@@ -120,6 +124,11 @@ LIST_SHAPES: dict[str, str] = {
     "nested": "the jobs are in data.items",
     "unreadable": "the jobs are in page.rows",
 }
+LIST_FILTERS: dict[str, str] = {
+    "ignored": "the list has jobs of every status",
+    "refused": "the list with a filter answers 400",
+}
+LIST_ORDERS: dict[str, str] = {"updated": "the latest change comes first"}
 VIDEO_ENCODINGS: dict[str, str] = {
     "gzip": "compressed, with the matching header",
     "deflate": "compressed, with the matching header",
@@ -162,6 +171,8 @@ _CHOICES = {
     "result_shape": RESULT_SHAPES,
     "answer_shape": ANSWER_SHAPES,
     "list_shape": LIST_SHAPES,
+    "list_filter": LIST_FILTERS,
+    "list_order": LIST_ORDERS,
 }
 """Names that a fault takes as its argument, by fault."""
 _TAKES_SECONDS = frozenset({"slow_settle", "slow_answer", "slow_chain"})
@@ -220,6 +231,9 @@ def _check_argument(fault: Fault) -> None:
     elif fault.name == "broken_video":
         if re.fullmatch(r"[0-9]{1,9}", fault.argument or "") is None:
             raise ValueError("broken_video needs a number of bytes, as in broken_video=200000")
+    elif fault.name == "varied_jobs":
+        if re.fullmatch(r"[0-9]+(\.[0-9]+)?", fault.argument or "") is None or float(fault.argument or 0) > SIGMA_MAX:
+            raise ValueError(f"varied_jobs needs a number, as in varied_jobs=0.4, at most {SIGMA_MAX:.0f}")
     elif fault.name in _TAKES_SECONDS:
         if re.fullmatch(r"[0-9]+(\.[0-9]+)?", fault.argument or "") is None or fault.seconds > SECONDS_MAX:
             raise ValueError(f"{fault.name} needs seconds, as in {fault.name}=2.5, at most {SECONDS_MAX:.0f}")

@@ -7,6 +7,8 @@ is. This module keeps jobs, their videos and their result URLs. It takes no mone
 Source: job fields of the studio's published OpenAPI document; statuses and URL lifetime as observed.
 """
 
+import math
+import random
 import secrets
 import threading
 import time
@@ -32,6 +34,7 @@ MODERATION_TEXT = "Generation failed: the prompt or image was rejected by conten
 FAILURE_TEXTS = {"failed": MODERATION_TEXT, "crashed": "Generation failed: server error, safe to retry"}
 """Error text of a failed job, by its outcome."""
 
+_CHANCE = random.Random()  # noqa: S311 - durations are no secret
 _ALPHABET = "0123456789abcdefghijklmnopqrstuvwxyz"
 
 
@@ -91,7 +94,7 @@ class JobStore:
 
     def start(self, request: GenerateRequest, pictures: list[bytes], *, owner: str, kind: str, path: str) -> Job:
         """Create a job and start to render its video."""
-        slow = self._faults.take("slow_job")
+        slow, varied = self._faults.take("slow_job"), self._faults.take("varied_jobs")
         outcome = "complete"
         for name, ending in (("stuck_job", "stuck"), ("failed_job", "failed"), ("crashed_job", "crashed")):
             if self._faults.take(name):
@@ -103,7 +106,8 @@ class JobStore:
             owner=owner,
             request=request,
             created_at=self._clock(),
-            seconds=self._job_seconds * (SLOW_FACTOR if slow else 1),
+            seconds=draw_seconds(self._job_seconds, sigma=float(varied.argument or 0) if varied else 0)
+            * (SLOW_FACTOR if slow else 1),
             outcome=outcome,
         )
         if outcome == "complete":
@@ -153,6 +157,8 @@ class JobStore:
             and not job.deleted
             and (status is None or self.read_state(job).status == status)
         ]
+        if self._faults.take("list_order") is not None:
+            mine.sort(key=lambda job: -self.read_state(job).updated_at)
         if cursor is not None:
             mine = mine[next((index + 1 for index, job in enumerate(mine) if job.id == cursor), len(mine)) :]
         page = mine[: min(limit, PAGE_MAX)]
@@ -235,6 +241,11 @@ class JobStore:
             "videoUrl": f"{base}/output.mp4?expires={link.expires_ms}",
             "thumbnailUrl": f"{base}/thumbnail.jpg?expires={link.expires_ms}",
         }
+
+
+def draw_seconds(median: float, *, sigma: float, chance: random.Random = _CHANCE) -> float:
+    """Return how long a job takes: log-normal around a median, with this standard deviation of the logarithm."""
+    return median * math.exp(chance.gauss(0, sigma))
 
 
 def _render(

@@ -2,10 +2,12 @@
 
 import asyncio
 import json
+import math
 import time
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,7 @@ from seedance_mcp.adapters.wallet import open_wallet
 from seedance_mcp.core.errors import StudioUnreachableError
 from seedance_mcp.core.records import Job
 from seedance_mcp.core.wire.jobs import read_job
+from seedance_mcp.jobs import tracked
 from seedance_mcp.jobs.archive import LocalArchive
 from seedance_mcp.jobs.poller import JobPoller
 from seedance_mcp.jobs.store import JobStore
@@ -26,6 +29,7 @@ from tests.payments.test_refused_payments import Clock
 from tests.servers import Asked, RawServer, build_answer, serve_raw
 
 PAGE_MAX = 100
+HOUR_SECONDS = 3600
 POLL_SECONDS_MIN = 0.2
 SECONDS = 30
 SLACK_SECONDS = 4
@@ -34,14 +38,26 @@ SLACK_SECONDS = 4
 
 @dataclass
 class Teller:
-    """Tells of jobs as its test arguments; ids are in the order of their making."""
+    """Tells of jobs as its test arguments; ids are in the order of their making.
+
+    Attributes:
+        running: The progress of each job; 100 has ended, and -1 has failed.
+        ended: The jobs that have ended, in this order, for a list with the latest change first.
+        filtering: What a filter of the list does: "heeded", "ignored" or "refused".
+        is_paged: The list understands cursors.
+    """
 
     running: dict[str, int] = field(default_factory=dict[str, int])
+    ended: list[str] = field(default_factory=list[str])
+    filtering: str = "heeded"
+    is_paged: bool = True
+    was_asked: asyncio.Event = field(default_factory=asyncio.Event)
     retry_after: str | None = None
     stalls: bool = False
     is_broken: bool = False
 
     async def __call__(self, asked: Asked, writer: asyncio.StreamWriter) -> None:
+        self.was_asked.set()
         if self.retry_after is not None:
             writer.write(build_answer(429, b"{}", retry_after=self.retry_after))
             return
@@ -52,22 +68,49 @@ class Teller:
         if path != "/api/jobs":
             document = self.tell(path.rpartition("/")[2])
         else:
-            newest_first = list(reversed(self.running))
-            cursor = dict(part.split("=") for part in query.split("&")).get("cursor")
-            first = newest_first.index(cursor) + 1 if cursor else 0
-            page = newest_first[first : first + PAGE_MAX]
-            more = len(newest_first) > first + PAGE_MAX
-            document = {"items": [self.tell(one) for one in page], "nextCursor": page[-1] if more else None}
+            wanted = dict(part.split("=") for part in query.split("&"))
+            if "status" in wanted and self.filtering == "refused":
+                writer.write(build_answer(400, b"{}"))
+                return
+            document = self.list(wanted.get("cursor"), wanted.get("status") if self.filtering == "heeded" else None)
         writer.write(build_answer(200, json.dumps(document).encode()))
+
+    def end(self, job_ids: Iterable[str], *, progress: int = 100) -> None:
+        """End jobs, the last one most recently."""
+        for job_id in job_ids:
+            self.running[job_id] = progress
+            self.ended.append(job_id)
+
+    def list(self, cursor: str | None, status: str | None) -> dict[str, Any]:
+        """Return a page: newest first, or the latest change first where it is filtered."""
+        known = set(self.ended)
+        self.ended += [one for one, progress in self.running.items() if progress == 100 and one not in known]
+        listed = list(reversed(self.running if status is None else self.ended))
+        if status is not None:
+            listed = [one for one in listed if self.running[one] == {"complete": 100, "failed": -1}[status]]
+        first = listed.index(cursor) + 1 if cursor and self.is_paged else 0
+        page = listed[first : first + PAGE_MAX]
+        more = len(listed) > first + PAGE_MAX
+        return {"items": [self.tell(one) for one in page], "nextCursor": page[-1] if more else None}
 
     def tell(self, job_id: str) -> dict[str, Any]:
         progress = self.running[job_id]
         told: dict[str, Any] = {"id": job_id, "status": "loading", "progress": progress}
+        told["createdAt"] = write_moment(int(job_id[-6:]))
+        if job_id in self.ended:
+            told["updatedAt"] = write_moment(HOUR_SECONDS + self.ended.index(job_id))
+        if progress == -1:
+            told |= {"status": "failed", "error": "Not this one"}
         if progress == 100:
             told |= {"status": "complete", "result": {"videoUrl": "https://x.test/v.mp4"}}
         if self.stalls:
             told |= {"status": "moderated", "error": "Not this one"}
         return told
+
+
+def write_moment(seconds: float) -> str:
+    """Return a moment of the studio's clock, which is an hour ahead."""
+    return datetime.fromtimestamp(time.time() + HOUR_SECONDS + seconds, UTC).isoformat()
 
 
 @dataclass
@@ -102,13 +145,48 @@ class Bench:
         told = json.dumps(self.teller.tell(job_id)).encode()
         return self.store.keep_untracked(read_job(told, job_id))
 
+    async def follow(self, jobs: int) -> list[Job]:
+        """Watch so many jobs that the ledger lacks; return them once a page of what ended was read."""
+        found = [self.find_untracked(number) for number in range(jobs)]
+        for job in found:
+            self.poller.watch(job)
+        await self.until(lambda: self.count("status=complete") > 0)
+        return found
+
+    async def end_all(self, jobs: list[Job]) -> list[Job]:
+        """End jobs at the studio while callers wait for them; return what they are told."""
+        told: dict[str, Job] = {}
+
+        async def wait(job: Job) -> None:
+            told[job.job_id] = await self.poller.wait(job, deadline=math.inf)
+
+        async with anyio.create_task_group() as tasks:
+            for job in jobs:
+                tasks.start_soon(wait, job)
+            self.teller.end(job.job_id for job in jobs)
+        return [told[job.job_id] for job in jobs]
+
+    async def until(self, holds: Callable[[], bool]) -> None:
+        """Wait until the studio was asked so that a condition holds."""
+        while not holds():
+            self.teller.was_asked.clear()
+            await self.teller.was_asked.wait()
+
+    def count(self, part: str) -> int:
+        """Return how many requests have a part in their target."""
+        return sum(part in asked.target for asked in self.server.asked)
+
     def routes(self) -> list[str]:
         return [asked.target.partition("?")[0] for asked in self.server.asked]
 
 
 @asynccontextmanager
 async def open_bench(
-    folder: Path, *, expected_seconds: float = 1, now: Callable[[], float] = time.time
+    folder: Path,
+    *,
+    expected_seconds: float = 1,
+    now: Callable[[], float] = time.time,
+    poll_seconds_min: float = POLL_SECONDS_MIN,
 ) -> AsyncGenerator[Bench]:
     wallet = await open_wallet("11" * 32, Path("unused"))
     teller, changes = Teller(), list[str]()
@@ -154,7 +232,7 @@ async def open_bench(
                     save=save,
                     start=start,
                     expected_seconds=expect,
-                    poll_seconds_min=POLL_SECONDS_MIN,
+                    poll_seconds_min=poll_seconds_min,
                     changed=changes.append,
                     now=now,
                 )
@@ -168,7 +246,7 @@ async def open_bench(
 async def test_questions_have_a_ceiling_however_many_jobs_there_are(tmp_path: Path, jobs: int) -> None:
     async with open_bench(tmp_path) as bench:
         for number in range(jobs):
-            bench.poller.watch(await bench.add(number, age=number / jobs))
+            bench.poller.watch(bench.find_untracked(number))
         already, began_at = len(bench.server.asked), time.monotonic()
         await anyio.sleep(2)
         asked, seconds = len(bench.server.asked) - already, time.monotonic() - began_at
@@ -178,13 +256,13 @@ async def test_questions_have_a_ceiling_however_many_jobs_there_are(tmp_path: Pa
 
 async def test_a_job_on_the_last_page_is_found_without_a_question_of_its_own(tmp_path: Path) -> None:
     async with open_bench(tmp_path) as bench:
-        jobs = [await bench.add(number, age=20) for number in range(150)]
+        jobs = [bench.find_untracked(number) for number in range(150)]
         bench.teller.running[jobs[0].job_id] = 100
         for job in jobs:
             bench.poller.watch(job)
         done = await bench.poller.wait(jobs[0], deadline=anyio.current_time() + 10)
 
-    assert (done.status, done.file) == ("complete", "/v.mp4")
+    assert (done.status, done.file) == ("complete", "/other.mp4")
     assert set(bench.routes()) == {"/api/jobs"}
 
 
@@ -233,10 +311,10 @@ async def test_progress_is_told_exactly_and_written_down_in_steps(tmp_path: Path
     told: list[int] = []
 
     async def report(job: Job, expected_seconds: float) -> None:
-        assert expected_seconds == 1
+        assert expected_seconds == 30
         told.append(job.progress)
 
-    async with open_bench(tmp_path) as bench:
+    async with open_bench(tmp_path, expected_seconds=30) as bench:
         job = await bench.add(1, age=20)
         bench.teller.running[job.job_id] = 50
         while 50 not in told:
@@ -319,3 +397,87 @@ async def test_waiting_for_a_finished_job_does_not_repeat_its_old_problem(tmp_pa
         await bench.store.update(done, read_job(json.dumps(bench.teller.tell(job.job_id)).encode(), job.job_id))
         done = await bench.store.find(done)
         assert await bench.poller.wait(done, deadline=anyio.current_time() + 1) == done
+
+
+FEW_SECONDS = 0.05
+
+
+async def test_one_page_tells_of_what_ended_among_hundreds(tmp_path: Path) -> None:
+    async with open_bench(tmp_path, poll_seconds_min=FEW_SECONDS) as bench:
+        jobs = await bench.follow(250)
+        told = [*await bench.end_all(jobs[40:0:-1]), *await bench.end_all(jobs[70:60:-1])]
+
+    assert {job.file for job in told} == {"/other.mp4"}
+    assert bench.count("cursor=") == 0
+    assert bench.count("/api/jobs/") <= len(bench.server.asked) / 5
+
+
+@pytest.mark.parametrize("step", [1, -1])
+async def test_more_ends_than_one_page_has_are_all_found(tmp_path: Path, step: int) -> None:
+    async with open_bench(tmp_path, poll_seconds_min=FEW_SECONDS) as bench:
+        told = await bench.end_all((await bench.follow(250))[240::-1][::step])
+
+    assert {job.file for job in told} == {"/other.mp4"}
+
+
+async def test_a_failed_job_among_hundreds_is_found(tmp_path: Path) -> None:
+    async with open_bench(tmp_path, poll_seconds_min=FEW_SECONDS) as bench:
+        jobs = await bench.follow(120)
+        bench.teller.end([jobs[7].job_id], progress=-1)
+        failed = await bench.poller.wait(jobs[7], deadline=math.inf)
+
+    assert (failed.status, failed.error) == ("failed", "Not this one")
+
+
+@pytest.mark.parametrize("filtering", ["ignored", "refused"])
+async def test_without_a_filter_every_page_is_read(tmp_path: Path, filtering: str) -> None:
+    async with open_bench(tmp_path, poll_seconds_min=FEW_SECONDS) as bench:
+        bench.teller.filtering = filtering
+        jobs = await bench.follow(150)
+        bench.teller.end([jobs[0].job_id])
+        done = await bench.poller.wait(jobs[0], deadline=math.inf)
+
+    assert done.file == "/other.mp4"
+    assert bench.count("status=") == 1
+    assert bench.count("cursor=") >= 1
+
+
+async def test_ends_that_no_page_tells_are_found_one_by_one(tmp_path: Path) -> None:
+    """Its list has the latest hundred only, and its clock is an hour ahead."""
+    async with open_bench(tmp_path, expected_seconds=0.1, poll_seconds_min=FEW_SECONDS) as bench:
+        bench.teller.is_paged = False
+        told = await bench.end_all(await bench.follow(103))
+
+    assert {job.file for job in told} == {"/other.mp4"}
+
+
+async def test_progress_is_extrapolated_where_no_page_tells_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tracked, "UNSEEN_SECONDS", 0.1)
+    async with open_bench(tmp_path, expected_seconds=1, poll_seconds_min=FEW_SECONDS) as bench:
+        jobs = await bench.follow(120)
+        shown = 0
+        while shown < 30:
+            left = await bench.poller.wait(jobs[5], deadline=anyio.current_time() + 0.1)
+            assert shown <= left.progress < 100
+            shown = left.progress
+        kept = bench.store.keep_untracked(
+            read_job(json.dumps(bench.teller.tell(jobs[5].job_id)).encode(), jobs[5].job_id)
+        )
+
+    assert kept.progress == 0
+
+
+async def test_a_busy_studio_is_left_alone_by_a_look(tmp_path: Path) -> None:
+    async with open_bench(tmp_path, poll_seconds_min=FEW_SECONDS) as bench:
+        jobs = await bench.follow(120)
+        bench.teller.retry_after = "1"
+        asked = len(bench.server.asked)
+        await bench.until(lambda: len(bench.server.asked) > asked)
+        began_at, asked = anyio.current_time(), len(bench.server.asked)
+        bench.teller.end([jobs[0].job_id])
+        bench.teller.retry_after = None
+        done = await bench.poller.wait(jobs[0], deadline=math.inf)
+        waited = anyio.current_time() - began_at
+
+    assert done.file == "/other.mp4"
+    assert waited > 0.9

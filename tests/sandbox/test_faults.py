@@ -48,6 +48,7 @@ def test_every_fault_is_described_and_readable() -> None:
         "status_word": "=done", "video_encoding": "=gzip", "video_body": "=webm",
         "video_ranges": "=honest", "broken_video": "=9",
          "result_shape": "=list", "answer_shape": "=data", "list_shape": "=bare",
+        "list_filter": "=ignored", "list_order": "=updated", "varied_jobs": "=0.4",
         "no_openapi": "=503", "challenge_shape": "=version_1",
     }  # fmt: skip
     for name, text in FAULTS.items():

@@ -70,6 +70,21 @@ async def test_list_is_filtered_by_status(
     assert complete["items"] == []
 
 
+@pytest.mark.parametrize(("kind", "status"), [("ignored", 200), ("refused", 400)])
+async def test_list_may_not_heed_its_filter(
+    open_sandbox: Callable[..., Sandbox], open_client: Callable[..., SandboxClient], kind: str, status: int
+) -> None:
+    client = open_client(open_sandbox(faults=("stuck_job", f"list_filter={kind}")))
+    made = await make_jobs(client, 1)
+
+    filtered = await client.ask("GET", "/api/jobs", params={"status": "failed"})
+    plain = await client.ask("GET", "/api/jobs")
+
+    assert filtered.status_code == status
+    assert filtered.json().get("items", made) != []
+    assert [job["id"] for job in plain.json()["items"]] == made
+
+
 @pytest.mark.parametrize(
     "query", [{"limit": "abc"}, {"limit": "0"}, {"limit": "101"}, {"limit": "-1"}, {"status": "lost"}]
 )
@@ -129,6 +144,34 @@ def start_small_job(clock: Clock, *faults: str) -> tuple[JobStore, Job]:
     if job.rendering is not None:
         job.rendering.result(timeout=10)
     return store, job
+
+
+def start_stuck_jobs(clock: Clock, *faults: str, count: int) -> tuple[JobStore, list[Job]]:
+    """Start jobs of a hundred seconds without videos, a second apart."""
+    store, first = start_small_job(clock, "stuck_job", *faults)
+    jobs = [first]
+    while len(jobs) < count:
+        clock.now += 1
+        jobs.append(store.start(first.request, [], owner=first.owner, kind=first.kind, path=first.path))
+    return store, jobs
+
+
+@pytest.mark.parametrize(("faults", "order"), [((), [2, 1, 0]), (("list_order=updated",), [0, 2, 1])])
+def test_list_may_have_the_latest_change_first(faults: tuple[str, ...], order: list[int]) -> None:
+    clock = Clock()
+    store, jobs = start_stuck_jobs(clock, *faults, count=3)
+    jobs[0].seconds /= 10  # it is loading by now, and so changes all the time
+    clock.now += 5
+
+    page, _ = store.page(jobs[0].owner, limit=3)
+
+    assert [jobs.index(job) for job in page] == order
+
+
+def test_jobs_may_take_different_times() -> None:
+    _, jobs = start_stuck_jobs(Clock(), "varied_jobs=0.4", count=5)
+
+    assert len({job.seconds for job in jobs}) == 5
 
 
 def test_job_goes_from_pending_through_loading_to_complete() -> None:

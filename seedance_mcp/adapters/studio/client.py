@@ -38,7 +38,7 @@ from seedance_mcp.core.texts import quote_text
 from seedance_mcp.core.wire import siwx
 from seedance_mcp.core.wire.echoes import SentSecrets, clean, clean_bytes
 from seedance_mcp.core.wire.edge import BOT_CHECK, EDGE_HINT, find_edge_answer
-from seedance_mcp.core.wire.jobs import JobPage, JobStatus, UploadTicket, is_job_id, read_job, read_job_page
+from seedance_mcp.core.wire.jobs import JobPage, JobStatus, Status, UploadTicket, is_job_id, read_job, read_job_page
 from seedance_mcp.core.wire.jobs import read_studio_error as read_error
 from seedance_mcp.core.wire.json import encode_json, find_text, parse_json_object
 from seedance_mcp.core.wire.kinds import is_url, show_url
@@ -219,14 +219,15 @@ class Studio:
             raise self._rejected(f"The request for job {job_id}", response)
         return read_job(response.body, job_id, loopback_http=self.allows_loopback)
 
-    async def list_jobs(self, *, limit: int = 100, cursor: str | None = None) -> JobPage:
-        """Read one page of `/api/jobs`, newest first, signed in.
+    async def list_jobs(self, *, limit: int = 100, cursor: str | None = None, status: Status | None = None) -> JobPage:
+        """Read one page of `/api/jobs`, signed in; only jobs of a status, as far as the studio heeds it.
 
         Raises:
             StudioProtocolError: The page is unreadable, which does not mean that there are no jobs.
             StudioError: No usable answer.
         """
-        query = f"?limit={limit}" + (f"&cursor={quote(cursor, safe='')}" if cursor else "")
+        query = f"?limit={limit}" + (f"&status={status}" if status else "")
+        query += f"&cursor={quote(cursor, safe='')}" if cursor else ""
         response = await self._signed("GET", f"{self.origin}/api/jobs{query}")
         if response.status != 200:
             raise self._rejected("The list of jobs", response)

@@ -90,6 +90,7 @@ class JobStatus:
         result_text: The text of the result if no URL could be chosen: quoted, bounded, untrusted.
         input: The body that was paid for, if the studio repeats it.
         created_at: Unix seconds, or None if the studio does not report it.
+        updated_at: The same, of its last change.
         stalled: True if it reports an error and no result, under a status word that is no failure.
     """
 
@@ -102,6 +103,7 @@ class JobStatus:
     thumbnail_url: str | None
     input: Json | None
     created_at: float | None
+    updated_at: float | None = None
     result_text: str | None = None
     stalled: bool = False
 
@@ -324,6 +326,7 @@ def _read_job(document: Json, job_id: str, *, loopback_http: bool) -> JobStatus:
         thumbnail_url=found.thumbnail,
         input=find_object(document, "input") or None,
         created_at=_read_time(find_text(document, "createdAt")),
+        updated_at=_read_time(find_text(document, "updatedAt")),
         result_text=None if found.video else _describe_result(document.get("result"), found.candidates),
         stalled=stalled,
     )

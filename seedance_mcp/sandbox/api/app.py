@@ -292,10 +292,14 @@ async def list_jobs(studio: SandboxState, request: Request) -> Response:
     if studio.faults.take("no_list"):
         raise RefusalError(503, "The list is not available")
     query = request.query_params
+    status = _read_status(query.get("status"))
+    filtering = studio.faults.take("list_filter") if status is not None else None
+    if filtering is not None and filtering.argument == "refused":
+        raise RefusalError(400, "Unknown query parameter: status")
     page, cursor = studio.jobs.page(
         owner,
         limit=_read_limit(query.get("limit")),
-        status=_read_status(query.get("status")),
+        status=status if filtering is None else None,
         cursor=query.get("cursor"),
     )
     origin = read_origin(request)

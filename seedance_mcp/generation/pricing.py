@@ -12,7 +12,7 @@ import contextlib
 import logging
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Protocol
 
 from seedance_mcp.adapters.studio.client import Studio
@@ -114,6 +114,8 @@ class Pricing:
     _openapi: tuple[float, bytes] | None = None
     _failed_at: float = -math.inf
     _readings: int = 0
+    _contracts: dict[Route, RouteContract] = field(default_factory=dict[Route, RouteContract])
+    """What the document declares, by route; each is read and remembered once."""
 
     async def route_contract(self, route: Route, *, fresh: bool = False) -> RouteContract:
         """Return what the studio declares for a route, or last declared where it cannot be read now.
@@ -128,6 +130,7 @@ class Pricing:
             try:
                 self._openapi = (self.now(), await self.studio.fetch_openapi())
                 self._readings += 1
+                self._contracts.clear()
                 self.unreadable = None
             except StudioError as exc:
                 if isinstance(exc, StudioUnreachableError) and not exc.answered:
@@ -136,8 +139,10 @@ class Pricing:
                 log.warning("The studio's openapi.json cannot be read; what it last said is used. %s", exc.what)
         if self._openapi is None:
             return await self._recall(route)
-        contract = read_route_contract(self._openapi[1], route)
-        await self._remember(route, contract)
+        contract = self._contracts.get(route) or read_route_contract(self._openapi[1], route)
+        if route not in self._contracts:
+            await self._remember(route, contract)
+            self._contracts[route] = contract
         return contract
 
     async def _recall(self, route: Route) -> RouteContract:

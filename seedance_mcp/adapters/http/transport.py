@@ -6,11 +6,13 @@ import logging
 import re
 import socket
 import ssl
+import sys
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Generator
 from email.utils import parsedate_to_datetime
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from typing import Any, Protocol, TypeAlias
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 from urllib.request import getproxies, proxy_bypass
 
 import anyio
@@ -21,6 +23,9 @@ from seedance_mcp.core.errors import ConfigError, StudioProtocolError, StudioUnr
 from seedance_mcp.core.texts import quote_text
 from seedance_mcp.core.wire.json import JSON_BYTES_MAX
 from seedance_mcp.core.wire.responses import Response, quote_url
+
+if TYPE_CHECKING:
+    from types import ModuleType
 
 CONNECT_SECONDS = 10
 ANSWER_SECONDS = 30
@@ -37,6 +42,10 @@ _PLAIN_ENCODINGS = frozenset({"", "identity", "none", "aws-chunked"})
 _GZIP_MAGIC = b"\x1f\x8b"
 _SECONDS = re.compile(r"[0-9]{1,9}")
 _LOOPBACK_PATTERNS = ("all://127.0.0.1", "all://localhost", "all://[::1]")
+
+if find_spec("sniffio") is None:
+    # httpcore tries to import it several times a request, and each time searches the whole path in vain.
+    sys.modules["sniffio"] = cast("ModuleType", None)
 
 for _library in ("httpx", "httpcore"):
     # They log whole URLs, whose queries may contain a token, and every response header.

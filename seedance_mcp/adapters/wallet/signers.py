@@ -54,7 +54,11 @@ class LocalSigner:
     """
 
     def __init__(self, account: LocalAccount) -> None:
+        from eth_keys.datatypes import PrivateKey  # loaded already, with the account
+
         self._account = account
+        # From bytes, each signature would compute the public key again, which takes as long as to sign.
+        self._key = PrivateKey(bytes(account.key))
 
     def __repr__(self) -> str:
         return f"LocalSigner({self.address})"
@@ -77,7 +81,10 @@ class LocalSigner:
         return await anyio.to_thread.run_sync(self._sign_transaction, charge)
 
     def _sign_typed_data(self, typed_data: dict[str, object]) -> str:
-        return "0x" + self._account.sign_typed_data(full_message=typed_data).signature.hex().removeprefix("0x")
+        from eth_account import Account  # loaded already, with the account
+
+        signed = Account.sign_typed_data(self._key, full_message=typed_data)
+        return "0x" + signed.signature.hex().removeprefix("0x")
 
     def _sign_transaction(self, charge: Charge) -> tuple[str, str | None]:
         """Return the signed 0x76 transaction and its hash, or the 0x78 envelope for a sponsor.
@@ -108,6 +115,7 @@ class LocalSigner:
         return "0x" + signed.encode().hex(), "0x" + signed.hash().hex()
 
     def _sign_text(self, message: str) -> str:
-        from eth_account.messages import encode_defunct  # loaded already, with the account
+        from eth_account import Account  # loaded already, with the account
+        from eth_account.messages import encode_defunct
 
-        return "0x" + self._account.sign_message(encode_defunct(text=message)).signature.hex().removeprefix("0x")
+        return "0x" + Account.sign_message(encode_defunct(text=message), self._key).signature.hex().removeprefix("0x")

@@ -46,7 +46,6 @@ from tests.crash.scenario import Answer, Stage, call
 JOB_SECONDS = 0.5
 SHOT_SECONDS = 4
 """How long each shot of a film is."""
-RUN_SECONDS = 180
 CALLS_MAX = 12
 """How often one call is repeated before its journey counts as stuck."""
 KILLS_MAX = 3
@@ -66,6 +65,7 @@ class Kind:
         kills: How many kills a journey has, drawn from these.
         faults: Misbehaviours of the studio, and the calls before which each is switched on for one request.
         generations, uploads: What the whole journey buys.
+        run_seconds: How long it may take. A film waits until a credential that the studio refused has expired.
     """
 
     kill_seconds: dict[str, float]
@@ -75,6 +75,7 @@ class Kind:
     faults: dict[str, tuple[str, ...]]
     generations: int
     uploads: int
+    run_seconds: int = 180
 
     @property
     def steps(self) -> tuple[str, ...]:
@@ -112,6 +113,7 @@ FILM = Kind(
     faults=_list_faults(("quote_price", "get_job"), (), "animate_storyboard"),
     generations=5,
     uploads=5,
+    run_seconds=480,
 )
 FILM_REFUSED = '"error":"The studio refused the payment'
 """In the result of a film: like a refused video, that shot waits until the refused credential has expired."""
@@ -245,7 +247,7 @@ class Journey:
             if kill is not None:
                 self._kills.remove(kill)
                 tasks.start_soon(self._kill, pid, step, kill[1])
-            with anyio.move_on_after(HURRY_SECONDS if self._hurried else RUN_SECONDS):
+            with anyio.move_on_after(HURRY_SECONDS if self._hurried else self._kind.run_seconds):
                 answers.append(await call(client, step, **self._arguments(step)))
             tasks.cancel_scope.cancel()
         self._hurried = False
@@ -301,6 +303,7 @@ class Journey:
                 return
         if step == "get_job":
             if answer.fields["status"] != "complete":
+                self._calls_of_step = 1  # it is being made, or says what it waits for
                 return
             self._file = answer.fields["file"]
         self._step += 1
@@ -350,10 +353,10 @@ async def play(kind: Kind, plan: Plan, sandbox: Sandbox, folder: Path) -> Outcom
         await anyio.to_thread.run_sync(partial(Image.new("RGB", (640, 360), colour).save, picture))
     journey = Journey(kind, stage, plan, pictures)
     try:
-        with anyio.fail_after(RUN_SECONDS):
+        with anyio.fail_after(kind.run_seconds):
             await journey.travel()
     except TimeoutError:
-        journey.outcome.problems.append(f"stuck: not over after {RUN_SECONDS} s: {journey.outcome.errors[-1:]}")
+        journey.outcome.problems.append(f"stuck: not over after {kind.run_seconds} s: {journey.outcome.errors[-1:]}")
     except Exception as exc:  # one broken journey must not end the others
         journey.outcome.problems.append(f"stuck: the journey itself broke: {exc!r}")
     journey.outcome.seconds = time.monotonic() - started

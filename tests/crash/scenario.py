@@ -226,6 +226,7 @@ class Stage:
         now = time.time()
         ledger = await SQLiteLedger.open(self.ledger_file)
         figure = (await ledger.spend(now)).total_micro_usdc
+        reserved = sum(one.left_micro_usdc for one in await ledger.list_reservations(now))
         await ledger.close()
         rows = self._query(
             """SELECT amount_micro_usdc + fee_micro_usdc, document FROM payments
@@ -233,7 +234,7 @@ class Stage:
             now,
         )
         held = sum(amount for amount, document in rows if _read_nonce(document) not in settled_nonces)
-        return figure, held
+        return figure, held + reserved
 
 
 def _read_nonce(document: str | None) -> str | None:

@@ -33,7 +33,7 @@ from seedance_mcp.core.errors import (
     RequestError,
 )
 from seedance_mcp.core.money import format_usdc
-from seedance_mcp.core.texts import describe_pace
+from seedance_mcp.core.texts import describe_pace, write_count
 from seedance_mcp.generation.questions import describe_question
 from seedance_mcp.payments import policy
 
@@ -82,7 +82,7 @@ class Batch:
         settings = await self._runtime.settings()
         policy.check_settings(settings.limits)
         services = await self._runtime.services()
-        words.print(f"Reading {count_videos(len(self._shots))} and asking the price …")
+        words.print(f"Reading {write_count(len(self._shots), 'video')} and asking the price …")
         quotes = await quote_all(services, self._shots)
         fit = await find_fit(settings, self._shots, quotes)
         words.print(
@@ -166,8 +166,9 @@ class Batch:
         fits = (
             f"{fit.new or 'none'} of them {'fit' if fit.new > 1 else 'fits'}" if fit.wanted > 1 else "it does not fit"
         )
+        wanted = write_count(fit.wanted, "video")
         text = (
-            f"Up to ${format_usdc(fit.cost_micro_usdc)} is needed for {count_videos(fit.wanted)}, uploads and all, and "
+            f"Up to ${format_usdc(fit.cost_micro_usdc)} is needed for {wanted}, uploads and all, and "
             f"${format_usdc(fit.remaining_micro_usdc)} is left of your {fit.budget}: {fits}."
         )
         question = f"{text} Buy what fits now, and leave the rest for later?"
@@ -217,7 +218,8 @@ def _unapproved_error(proposals: Iterable[Proposal], above: int, ask_above_micro
             "Ask the studio whether it has a new address, and run the same command again.",
         )
     return PriceTooHighError(
-        f"{count_videos(above)} cost more than the ${format_usdc(ask_above_micro_usdc)} that needs a person's yes.",
+        f"{write_count(above, 'video')} cost{'s' if above == 1 else ''} more than the "
+        f"${format_usdc(ask_above_micro_usdc)} that needs a person's yes.",
         "Say yes at a terminal, or change SEEDANCE_ASK_ABOVE.",
     )
 
@@ -259,11 +261,6 @@ async def quote_all(services: Any, shots: list[Shot], *, can_ask: bool = True) -
     if problems:
         raise join_problems(problems)
     return quotes
-
-
-def count_videos(number: int) -> str:
-    """Return a number of videos in words."""
-    return "1 video" if number == 1 else f"{number} videos"
 
 
 def label(result: dict[str, Any]) -> str:
@@ -334,10 +331,10 @@ def show_table(results: list[dict[str, Any]], shots: list[Shot], *, paid: str) -
             rows.append((name, result["status"], "", f"the same video as {label(first)}"))
         else:
             rows.append((name, result["status"], price, file_name(result) or _say_next(result, shot)))
-    print_table(("clip", "status", "price", "file"), rows, below=1)
+    print_table(("video", "status", "price", "file"), rows, below=1)
     done = sum(bool(result.get("file")) for result in results)
     cost = sum(video["price_micro_usdc"] or 0 for video in videos.values())
-    words.print(f"{done} of {count_videos(len(results))} done, ${format_usdc(cost)} in all. {paid}".rstrip())
+    words.print(f"{done} of {write_count(len(results), 'video')} done, ${format_usdc(cost)} in all. {paid}".rstrip())
     for folder in sorted({str(Path(video["file"]).parent) for video in videos.values() if video["file"]}):
         words.print(f"The files are in {folder}", markup=False)
 

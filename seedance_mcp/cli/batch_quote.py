@@ -16,6 +16,7 @@ from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.errors import BudgetExceededError, ConfigError, InsufficientBalanceError
 from seedance_mcp.core.limits import Cost, WalletBalances
 from seedance_mcp.core.money import format_usdc
+from seedance_mcp.core.texts import write_count
 from seedance_mcp.generation.quotes import Quote
 from seedance_mcp.payments.policy import RemainingBudget
 
@@ -166,7 +167,7 @@ def print_quotes(results: Sequence[dict[str, Any]]) -> None:
         price = "unknown" if result["price_usd"] is None else f"${result['price_usd']}"
         upload = f"${result['upload_price_usd']}"
         rows.append((label(result), price if result["exact"] else f"{price} (table)", upload, _say_verdict(result)))
-    print_table(("clip", "price", "upload", "allowed"), rows, below=1)
+    print_table(("video", "price", "upload", "allowed"), rows, below=1)
 
 
 def _say_verdict(result: dict[str, Any]) -> str:
@@ -197,7 +198,7 @@ def _describe_sum(batch: BatchQuote) -> str:
     parts += [f"up to ${format_usdc(cost.fees_micro_usdc)} for the network"] if cost.fees_micro_usdc else []
     unpriced = f" {batch.unpriced} of them have no known price." if batch.unpriced else ""
     total = format_usdc(cost.total_micro_usdc)
-    return f"${total} in all for {len(batch.quotes)} rows: {', '.join(parts)}.{unpriced}"
+    return f"${total} in all for {write_count(len(batch.quotes), 'row')}: {', '.join(parts)}.{unpriced}"
 
 
 def describe_wallet(batch: BatchQuote, settings: Settings) -> str:
@@ -210,4 +211,5 @@ def describe_wallet(batch: BatchQuote, settings: Settings) -> str:
     held = [
         f"${format_usdc(amount)} of {names.get(key, key[1])}" for key, amount in batch.wallet_balances.balances.items()
     ]
-    return f"The wallet covers {batch.wallet_rows} of {len(batch.quotes)} rows: it holds {' and '.join(held)}."
+    rows = write_count(len(batch.quotes), "row")
+    return f"The wallet covers {batch.wallet_rows} of {rows}: it holds {' and '.join(held)}."

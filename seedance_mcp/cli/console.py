@@ -10,10 +10,12 @@ import json
 import logging
 import os
 import sys
-from collections.abc import Awaitable, Callable, Mapping
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Generator, Mapping
+from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from dataclasses import replace
 from functools import cached_property
+from pathlib import Path
 from typing import IO, TYPE_CHECKING, Annotated, Any, TypeVar
 
 import typer
@@ -50,6 +52,9 @@ class LazyConsole:
         """Print, with every text redacted; at a terminal, its lines are broken between words."""
         self.rich.print(*objects, **options)
 
+
+_unlocked_keys: ContextVar[dict[Path, str] | None] = ContextVar("unlocked_keys", default=None)
+"""Keys of wallet files that were unlocked, inside of `ask_password_once`."""
 
 words = LazyConsole(stderr=True, highlight=False, soft_wrap=True)
 shown = LazyConsole(highlight=False, markup=False, width=None if sys.stdout.isatty() else 200)
@@ -109,11 +114,27 @@ def unlock_wallet(settings: Settings) -> Settings:
     from seedance_mcp.adapters.wallet.key_files import is_locked, unlock
 
     if settings.wallet_password_file is None and is_locked(settings.wallet_file) and _comes_from_file(settings):
+        keys = _unlocked_keys.get()
+        if keys and settings.wallet_file in keys:
+            return replace(settings, wallet_key=keys[settings.wallet_file])
         if not sys.stdin.isatty():
             return settings  # the wallet itself reports what it needs
         password = typer.prompt(f"Password of {settings.wallet_file}", hide_input=True, err=True)
-        return replace(settings, wallet_key=unlock(settings.wallet_file, password))
+        key = unlock(settings.wallet_file, password)
+        if keys is not None:
+            keys[settings.wallet_file] = key
+        return replace(settings, wallet_key=key)
     return settings
+
+
+@contextmanager
+def ask_password_once() -> Generator[None]:
+    """Keep the key of an unlocked wallet until the end: several steps of a command ask for its password once."""
+    token = _unlocked_keys.set({})
+    try:
+        yield
+    finally:
+        _unlocked_keys.reset(token)
 
 
 def _comes_from_file(settings: Settings) -> bool:

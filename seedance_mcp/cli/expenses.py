@@ -17,6 +17,7 @@ from seedance_mcp.cli.export import parse_moment, write_cell
 from seedance_mcp.cli.tables import print_table
 from seedance_mcp.config.settings import Settings, read_settings
 from seedance_mcp.core.money import format_usdc
+from seedance_mcp.core.texts import write_count
 
 if TYPE_CHECKING:
     from seedance_mcp.core.records import Expense
@@ -57,7 +58,8 @@ def spending(
         rows = [(line[by], str(line["videos"]), str(line["uploads"]), f"${line['spent_usd']}") for line in lines]
         print_table((by, "videos", "uploads", "spent"), rows, below=0)
         total = _add(expenses)
-        words.print(f"${total['spent_usd']} for {total['videos']} videos and {total['uploads']} image uploads.")
+        counted = f"{write_count(total['videos'], 'video')} and {write_count(total['uploads'], 'image upload')}"
+        words.print(f"${total['spent_usd']} for {counted}.")
         if total["untracked"]:
             words.print(f"{total['untracked']} of the purchases are not in this ledger; their prices are estimates.")
 

@@ -16,6 +16,7 @@ from seedance_mcp.cli.export import parse_moment
 from seedance_mcp.cli.tables import file_name, print_table
 from seedance_mcp.config.settings import Settings, read_settings
 from seedance_mcp.core.money import format_usdc
+from seedance_mcp.core.texts import write_count
 
 if TYPE_CHECKING:
     from seedance_mcp.app.runtime import Runtime
@@ -145,9 +146,8 @@ def _add_up(found: Sequence[Job]) -> dict[str, Any]:
 
 def _describe(totals: dict[str, Any], *, shown: int) -> str:
     parts = [f"{totals[name]} {name}" for name in STATUSES if totals[name]]
-    number = "1 job" if totals["jobs"] == 1 else f"{totals['jobs']} jobs"
     more = f" The latest {shown} are shown; -n shows more." if shown < totals["jobs"] else ""
-    return f"{number}: {', '.join(parts)}; ${totals['price_usd']} for the videos.{more}"
+    return f"{write_count(totals['jobs'], 'job')}: {', '.join(parts)}; ${totals['price_usd']} for the videos.{more}"
 
 
 def _print(results: Sequence[dict[str, Any]]) -> None:

@@ -10,6 +10,7 @@ from seedance_mcp.app.opening import open_existing_ledger
 from seedance_mcp.cli.console import AsJson, Sandbox, put, read_environ, say, words
 from seedance_mcp.config.settings import read_settings
 from seedance_mcp.core.errors import ConfigError
+from seedance_mcp.core.texts import write_count
 
 if TYPE_CHECKING:
     from seedance_mcp.jobs.retention import PrunedFile
@@ -53,5 +54,7 @@ def prune(
     for file in files:
         put(file)
     done = "Would delete" if dry_run else "Deleted"
-    number = "1 file" if len(files) == 1 else f"{len(files)} files"
-    words.print(f"{done} {number} ({size_bytes / 1_000_000:.1f} MB) older than {days} days.", markup=False)
+    size = f"{size_bytes / 1_000_000:.1f} MB"
+    words.print(
+        f"{done} {write_count(len(files), 'file')} ({size}) older than {write_count(days, 'day')}.", markup=False
+    )

@@ -56,3 +56,13 @@ def describe_pace(age_seconds: float, expected_seconds: float) -> str:
 def write_time(unix_seconds: float) -> str:
     """Return a time as ISO 8601 in UTC."""
     return datetime.fromtimestamp(unix_seconds, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def write_count(number: int, noun: str) -> str:
+    """Return a number of things, such as "1 video" or "2 videos".
+
+    Args:
+        number: How many.
+        noun: For one of them; its plural ends in s.
+    """
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -121,7 +121,7 @@ async def test_kind_that_no_browser_shows_is_shown_once_it_is_read(
     browser: Any, picker: Picker, tmp_path: Path
 ) -> None:
     heic = tmp_path / "photo.heic"
-    pillow_heif.from_pillow(Image.new("RGB", (640, 480), (30, 120, 60))).save(heic, quality=80)  # pyright: ignore[reportUnknownMemberType]
+    pillow_heif.from_pillow(Image.new("RGB", (640, 480), (30, 120, 60))).save(heic, quality=80)  # pyright: ignore[reportUnknownMemberType]  # no types
     link = await picker.open()
     async with visit(browser, link.url) as seen:
         await seen.page.get_by_label("Choose a picture").set_input_files(heic)

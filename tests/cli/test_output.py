@@ -87,7 +87,7 @@ def test_spending_is_added_up_by_day_month_and_model(customer: Person) -> None:
     assert day["day"].startswith(month["month"])
     assert day["spent_micro_usdc"] == month["spent_micro_usdc"] == 330_000
     assert [(row["day"], row["spent_usd"]) for row in table] == [(day["day"], "0.33")]
-    assert "$0.33 for 1 videos and 1 image uploads." in customer.run("spending").err
+    assert "$0.33 for 1 video and 1 image upload." in customer.run("spending").err
     assert customer.run("spending", "--since", "2100-01-01", "-j").json == []
 
 

@@ -72,6 +72,19 @@ def test_leads_from_nothing_to_a_price_at_a_terminal(person: Person) -> None:
 
 
 @on_a_pseudo_terminal
+def test_password_of_a_locked_wallet_is_asked_once(person: Person) -> None:
+    password = person.folder / "password"
+    password.write_text("correct horse")
+    password.chmod(0o600)
+    made = person.run("wallet", "create", "--sandbox", "--password-file", str(password))
+    assert made.code == 0, made.err
+    answers = [("wallet.json:", "correct horse"), ("will you send, in dollars [5.00]:", "3"), ("Path of a picture", "")]
+    code, shown = converse(person, "setup", "--sandbox", "--skip", "hosts", "--skip", "limits", answers=answers)
+    assert code == 0, shown
+    assert shown.count("Password of") == 1
+
+
+@on_a_pseudo_terminal
 def test_a_second_run_keeps_the_wallet_and_the_limits(person: Person) -> None:
     assert person.run("setup", "--sandbox", "--wallet", "new", "--max-per-day", "2", *WITHOUT_STUDIO).code == 0
     key, limits = read_key(person), read_limits(person)

@@ -4,6 +4,7 @@ import json
 import os
 import re
 import stat
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -165,6 +166,22 @@ def test_only_who_is_not_in_the_sandbox_is_told_of_it(person: Person) -> None:
 def test_limits_need_neither_a_key_nor_a_network(person: Person) -> None:
     limits = person.run("wallet", "limits", "--json", SEEDANCE_MAX_PER_DAY="2.5").json
     assert (limits["max_per_day_micro_usdc"], limits["spent_last_day_micro_usdc"]) == (2_500_000, 0)
+
+
+def test_fund_names_only_tokens_that_this_copy_can_pay_with(
+    make_sandbox: Callable[..., "Sandbox"], person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "pytempo", None)
+    url = make_sandbox().url
+    environ = {"SEEDANCE_PROFILE": "sandbox", "SEEDANCE_STUDIO_URL": url, "SEEDANCE_WALLET_KEY": KEY}
+    told = person.run("wallet", "fund", **environ)
+    assert told.code == 0
+    assert "Sandbox USDC" in told.err
+    assert "Sandbox dollar" not in told.err
+    assert "To pay on Tempo, too, install its library. " in told.err
+    refused = person.run("wallet", "fund", **environ, SEEDANCE_RAILS="mpp")
+    assert refused.code == 2
+    assert "tempo" in refused.err.splitlines()[-1]
 
 
 def test_fund_says_where_and_waits_for_the_deposit(make_sandbox: Callable[..., "Sandbox"], person: Person) -> None:

@@ -63,7 +63,7 @@ class Machine:
         """Return an argument or a value as it must be here."""
         for name, address in self.hosts.items():
             text = re.sub(rf"(?:(?<=[@ ])|(?<=//)){re.escape(name)}(?=[:/])", address, text)
-        text = _PORT.sub(lambda found: str(self.find_port(found[1])), text.replace("0.0.0.0", "127.0.0.1"))  # noqa: S104
+        text = _PORT.sub(lambda found: str(self.find_port(found[1])), text.replace("0.0.0.0", "127.0.0.1"))  # noqa: S104 - no bind
         if not volumes:
             return text
         paths = "|".join(map(re.escape, sorted(volumes, key=len, reverse=True)))

@@ -37,8 +37,8 @@ def test_every_argument_is_a_column_of_a_batch_file() -> None:
 
 
 def test_identity_has_every_argument_that_changes_the_video() -> None:
-    empty = {field.name: None for field in fields(NormalisedRequest)} | {"references": ()}
-    request = NormalisedRequest(**empty)  # type: ignore[arg-type]
+    empty: dict[str, Any] = {field.name: None for field in fields(NormalisedRequest)} | {"references": ()}
+    request = NormalisedRequest(**empty)
 
     assert set(request.arguments()) == set(DEFAULTS) - NOT_IN_IDENTITY
 

@@ -16,7 +16,7 @@ from seedance_mcp.adapters.http.public_urls import PublicUrlFetcher
 from seedance_mcp.app.webhooks import WebhookSecrets, post_to, set_webhook
 from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.core.webhooks import PAUSES_SECONDS, Outcome, build_headers, write_secret
-from seedance_mcp.jobs.webhooks import SENDS_PER_CALLER_MAX, WebhookSender
+from seedance_mcp.jobs.webhooks import SENDS_PER_CALLER_MAX, Post, WebhookSender
 from tests.adapters.ledger.rows import STUDIO, reserve, settle, sign
 from tests.app.teams import add_caller
 from tests.docs.programs import read_blocks
@@ -68,11 +68,11 @@ class Deployment:
         else:
             await ledger.finish_job(job_id, video_key=f"videos/{job_id}.mp4", thumbnail_key=None, note=None)
 
-    def sender(self, *, post: Callable[..., object] | None = None, loopback_allowed: bool = True) -> WebhookSender:
+    def sender(self, *, post: Post | None = None, loopback_allowed: bool = True) -> WebhookSender:
         """Make the sender of another replica."""
         fetcher = PublicUrlFetcher()
         really = partial(post_to, fetcher, loopback_allowed=loopback_allowed)
-        return WebhookSender(self.ledger, WebhookSecrets(lambda: self.keys), post or really, time.time)  # type: ignore[arg-type]
+        return WebhookSender(self.ledger, WebhookSecrets(lambda: self.keys), post or really, time.time)
 
     @asynccontextmanager
     async def sending(self, sender: WebhookSender | None = None) -> AsyncGenerator[WebhookSender]:

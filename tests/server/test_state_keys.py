@@ -63,7 +63,8 @@ def test_keys_change_in_the_order_of_the_page_without_an_invalid_seal(file: Path
     write(file, NEW)
     first.look()
     assert first.codec.unseal(kept) == b"state", "it was sealed with the new key"
-    assert first.links.keys() == derive_keys([NEW.encode()])  # type: ignore[operator]
+    assert callable(first.links.keys)
+    assert first.links.keys() == derive_keys([NEW.encode()])
 
 
 def test_a_key_that_was_taken_away_opens_nothing(file: Path, tmp_path: Path) -> None:

@@ -22,7 +22,7 @@ from seedance_mcp.core.freezes import Freeze
 from seedance_mcp.core.limits import Limits, Spend
 from seedance_mcp.core.money import format_usdc
 from seedance_mcp.core.records import WrongTotal
-from seedance_mcp.core.texts import format_clock
+from seedance_mcp.core.texts import format_clock, write_count
 from seedance_mcp.payments.policy import find_remaining_budget
 
 if TYPE_CHECKING:
@@ -242,8 +242,8 @@ async def _describe_untracked_payments(ledger: Ledger, address: str) -> list[Fin
         Finding(
             topic="ledger",
             health="note",
-            text=f"It lacks {len(payments)} payments of this wallet to the studio, ${total} in all, that no listed job "
-            f"explains: {named}. They count against your limits.",
+            text=f"It lacks {write_count(len(payments), 'payment')} of this wallet to the studio, ${total} in all, "
+            f"that no listed job explains: {named}. This counts against your limits.",
             advice="Image uploads are among them. For a lost video, send the transaction to the studio's support.",
         )
     ]

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from seedance_mcp.cli import exit_codes
-from seedance_mcp.cli.console import Sandbox, is_person_there, read_environ, words
+from seedance_mcp.cli.console import Sandbox, ask_password_once, is_person_there, read_environ, unlock_wallet, words
 from seedance_mcp.cli.exit_codes import INTERRUPTED
 from seedance_mcp.cli.install.catalog import HOSTS
 from seedance_mcp.cli.viewing import name_program
@@ -47,18 +47,16 @@ Skip = Annotated[
     ),
 ]
 HostNames = Annotated[
-    list[str] | None, typer.Option("--host", metavar="HOST", help="Install for this host, without asking; repeatable.")
+    list[str] | None, typer.Option("--host", metavar="HOST", help="Install for this host; repeatable.")
 ]
 WalletSource = Annotated[
     str | None,
-    typer.Option("--wallet", metavar="new|FILE", help="Create a wallet, or import the key of a file, without asking."),
+    typer.Option("--wallet", metavar="new|FILE", help="Create a wallet, or import the key of a file."),
 ]
-PerVideo = Annotated[str | None, typer.Option(metavar="USD", help="Highest cost of one video, without asking.")]
-PerDay = Annotated[str | None, typer.Option(metavar="USD", help="Highest spending in any 24 hours, without asking.")]
-WaitSeconds = Annotated[
-    int | None, typer.Option(min=1, max=FUND_SECONDS_MAX, help="Seconds to wait for the money, without asking.")
-]
-Picture = Annotated[Path | None, typer.Option(help="Picture of the first video, without asking.")]
+PerVideo = Annotated[str | None, typer.Option(metavar="USD", help="Highest cost of one video.")]
+PerDay = Annotated[str | None, typer.Option(metavar="USD", help="Highest spending in any 24 hours.")]
+WaitSeconds = Annotated[int | None, typer.Option(min=1, max=FUND_SECONDS_MAX, help="Seconds to wait for the money.")]
+Picture = Annotated[Path | None, typer.Option(help="Picture of the first video.")]
 
 
 def setup(
@@ -73,7 +71,7 @@ def setup(
 ) -> None:
     """Set everything up, step by step: hosts, wallet, limits, money, checks and a first price. Pays for nothing.
 
-    Each step can be skipped, and the command can be repeated: it keeps what is there.
+    Each step can be skipped, and the command can be repeated: it keeps what is there. What an option says is not asked.
     """
     from seedance_mcp.cli.setup import limits
 
@@ -98,16 +96,16 @@ def setup(
     limits.check(chosen.typed_limits)
     steps = [step for step in STEPS if step not in skipped]
     try:
-        for number, step in enumerate(steps, 1):
-            words.print(f"\n[{number}/{len(steps)}] {STEPS[step]}", style="bold", markup=False)
-            chosen.attempt(step)
+        with ask_password_once():
+            for number, step in enumerate(steps, 1):
+                words.print(f"\n[{number}/{len(steps)}] {STEPS[step]}", style="bold", markup=False)
+                chosen.attempt(step)
     except (typer.Abort, KeyboardInterrupt):
         words.print("\nInterrupted. Run the same command again: it keeps what is done.")
         raise typer.Exit(INTERRUPTED) from None
     finally:
         chosen.close()
-    code = exit_codes.gravest(chosen.codes)
-    if code:
+    if code := exit_codes.gravest(chosen.codes):
         words.print("\nNot everything is ready: see above. Run the same command again at any time.")
         raise typer.Exit(code)
     chosen.say_what_is_next()
@@ -174,7 +172,7 @@ class Setup:
         from seedance_mcp.cli.setup.money import SetupStudio
 
         if self._studio is None and read_settings(self.environ).embedded:
-            self._studio = SetupStudio(read_settings(self.environ))
+            self._studio = SetupStudio(unlock_wallet(read_settings(self.environ)))
             self.environ["SEEDANCE_STUDIO_URL"] = self._studio.url
 
     def close(self) -> None:

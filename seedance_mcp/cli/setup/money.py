@@ -21,7 +21,6 @@ from seedance_mcp.cli.wallet.funding import (
     show_deposits,
 )
 from seedance_mcp.config.settings import Settings, read_settings
-from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.core.money import format_usdc
 
 AMOUNT_DEFAULT = "5.00"
@@ -79,8 +78,6 @@ def fund(environ: Mapping[str, str], wait_seconds: int | None, *, asks: bool) ->
         return services.wallet.address, await read_deposits(services, settings)
 
     address, deposits = run(environ, look)
-    if not deposits:
-        raise ConfigError("This profile has no token on an allowed rail.")
     held = sum(one["balance_micro_usdc"] or 0 for one in deposits)
     if held:
         words.print(f"The wallet holds ${format_usdc(held)}.")

@@ -30,7 +30,8 @@ def balance(sandbox: Sandbox = False, as_json: AsJson = False) -> None:
         return
     for one in result["balances"]:
         amount = "unknown" if one["balance_usd"] is None else f"${one['balance_usd']}"
-        put(f"{amount:>10}  {one['token_name'] or one['token']} ({one['network']})")
+        name = one["token_name"] or one["token"]
+        put(f"{amount:>10}  {name}" if one["network"] in name else f"{amount:>10}  {name} ({one['network']})")
     words.print(f"Wallet: {result['address'] or 'none'}", markup=False)
     words.print(_describe_budget(result))
     if result["unfinished_payments"]:

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 import anyio
 import typer
 
+from seedance_mcp.adapters.wallet import can_charge
 from seedance_mcp.cli.console import AsJson, Sandbox, read_environ, run, say, unlock_wallet, words
 from seedance_mcp.cli.exit_codes import UNFINISHED
 from seedance_mcp.core.errors import ConfigError
+from seedance_mcp.core.installation import describe_install
 from seedance_mcp.core.money import format_usdc, parse_usdc
 from seedance_mcp.core.wire.payment_uri import build_payment_uri
 
@@ -48,10 +50,10 @@ def fund(
     async def work(runtime: Runtime) -> dict[str, Any]:
         services, settings = await runtime.services(), await runtime.settings()
         deposits = await read_deposits(services, settings)
-        if not deposits:
-            raise ConfigError("This profile has no token on an allowed rail.")
         if not as_json:
             show_deposits(services.wallet.address, deposits, amount_micro_usdc)
+            if "mpp" in settings.limits.rails and not can_charge():
+                words.print(f"To pay on Tempo, too, install its library. {describe_install('tempo')}", markup=False)
         arrived = None
         if wait:
             words.print("Waiting for money to arrive; Ctrl-C only ends the waiting.")
@@ -74,9 +76,16 @@ def fund(
 
 
 async def read_deposits(services: Any, settings: Settings) -> list[dict[str, Any]]:
-    """Return the tokens to send: pinned by the profile, on a rail that the owner allows, preferred first."""
-    rails = settings.limits.rails
+    """Return the tokens to send: pinned, on a rail that the owner allows and this copy can pay on, preferred first.
+
+    Raises:
+        ConfigError: There is none.
+    """
+    rails = [rail for rail in settings.limits.rails if rail != "mpp" or can_charge()]
     balances = [one for one in (await services.wallet_status.read()).balances if one.rail in rails]
+    if not balances:
+        hint = "Allow x402 in SEEDANCE_RAILS." if can_charge() else describe_install("tempo")
+        raise ConfigError("No token can be used: no allowed rail can pay here.", hint)
     return [
         {
             "rail": one.rail,

@@ -7,8 +7,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
+import httpx
 import pytest
 
+from seedance_mcp.adapters.media import partial_files
 from seedance_mcp.app.rendering import ELSEWHERE, ON_ANOTHER_MACHINE, show_job, show_jobs
 from seedance_mcp.app.services import Services
 from seedance_mcp.app.video_links import VideoLinks
@@ -80,6 +82,24 @@ async def test_video_is_saved_under_its_key_and_found_by_another_replica(
     for settings in (one, other):
         assert not settings.videos_dir.exists()
         assert [file for file in list_files(settings.data_dir) if file.startswith("downloads/")] == []
+
+
+async def test_a_replica_continues_a_download_that_keeps_breaking(
+    make_sandbox: "Callable[..., Sandbox]", make_picture: Callable[..., Path], funded_key: str, tmp_path: Path,
+    url: str, shelf: Shelf, monkeypatch: pytest.MonkeyPatch,
+) -> None:  # fmt: skip
+    monkeypatch.setattr(partial_files, "OVERLAP_BYTES", 2000)
+    sandbox = make_sandbox(faults=("video_ranges=honest", "broken_video=14000"))
+    settings = read_replica_settings(sandbox, funded_key, tmp_path / "one", url)
+    async with open_replica(settings, shelf) as services:
+        job = await buy(services, make_picture())
+        video = await services.jobs.downloads.archive.read(job)
+        archive = services.jobs.downloads.archive
+        assert isinstance(archive, SharedArchive)
+    async with httpx.AsyncClient() as http:
+        await http.post(f"{sandbox.url}/_sandbox/faults", json={"faults": []})
+        assert video == (await http.get(str(job.video_url))).content
+    assert list_files(archive.folder) == []
 
 
 async def test_video_that_left_the_store_is_fetched_again(

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 
@@ -16,7 +17,7 @@ import anyio
 
 from seedance_mcp.core.concurrency import Start
 from seedance_mcp.core.error_base import SeedanceError
-from seedance_mcp.core.errors import FilmError, JobNotFoundError, PriceTooHighError
+from seedance_mcp.core.errors import FilmError, JobNotFoundError, LedgerError, PriceTooHighError
 from seedance_mcp.core.films import Film, Shot
 from seedance_mcp.core.ledger import Ledger
 from seedance_mcp.core.limits import Approval, Limits, Recipient
@@ -152,7 +153,10 @@ class FilmService:
             await self._continue(replace(film, lease_until=lease_until))
         except PASSING as exc:
             log.warning("Film %s cannot go on now: %s", film_id, exc.what)
-            await self.ledger.leave_film(film_id)
+            note = f"It cannot go on now: {exc.describe()}"
+            with suppress(LedgerError):  # its lease ends by itself
+                await self.ledger.record_film(replace(film, note=note), now=self.now())
+                await self.ledger.leave_film(film_id)
         except SeedanceError as exc:
             log.warning("Film %s cannot go on: %s", film_id, exc.what)
             await self.ledger.record_film(replace(film, state="stopped", problem=str(exc)), now=self.now())

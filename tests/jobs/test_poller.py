@@ -43,7 +43,7 @@ class Teller:
     Attributes:
         running: The progress of each job; 100 has ended, and -1 has failed.
         ended: The jobs that have ended, in this order, for a list with the latest change first.
-        filtering: What a filter of the list does: "heeded", "ignored" or "refused".
+        filtering: What a filter of the list does: "heeded", "ignored" or "refused"; "no list" if there is none.
         is_paged: The list understands cursors.
     """
 
@@ -69,6 +69,9 @@ class Teller:
             document = self.tell(path.rpartition("/")[2])
         else:
             wanted = dict(part.split("=") for part in query.split("&"))
+            if self.filtering == "no list":
+                writer.write(build_answer(404, b"{}"))
+                return
             if "status" in wanted and self.filtering == "refused":
                 writer.write(build_answer(400, b"{}"))
                 return
@@ -440,6 +443,16 @@ async def test_without_a_filter_every_page_is_read(tmp_path: Path, filtering: st
     assert done.file == "/other.mp4"
     assert bench.count("status=") == 1
     assert bench.count("cursor=") >= 1
+
+
+async def test_jobs_are_asked_for_one_by_one_where_there_is_no_list(tmp_path: Path) -> None:
+    async with open_bench(tmp_path, poll_seconds_min=FEW_SECONDS) as bench:
+        bench.teller.filtering = "no list"
+        jobs = [bench.find_untracked(number) for number in range(8)]
+        told = await bench.end_all(jobs)
+
+    assert {job.file for job in told} == {"/other.mp4"}
+    assert bench.routes().count("/api/jobs") == 1
 
 
 async def test_ends_that_no_page_tells_are_found_one_by_one(tmp_path: Path) -> None:

@@ -404,7 +404,7 @@ def show(kind: Kind, outcomes: list[Outcome], *, seconds: float, seed: int) -> d
             "runs": 1,
             "kills": len(outcome.killed_in),
             "calls": outcome.calls,
-            "clips bought": outcome.generations,
+            "videos bought": outcome.generations,
             "uploads bought": outcome.uploads,
             "upload answers lost": outcome.lost_uploads,
             "refused": int(outcome.refused),
@@ -431,7 +431,16 @@ def show(kind: Kind, outcomes: list[Outcome], *, seconds: float, seed: int) -> d
 
 def print_table(shown: dict[str, Any]) -> None:
     """Return the figures for people."""
-    columns = ("runs", "kills", "calls", "clips bought", "uploads bought", "upload answers lost", "refused", "problems")
+    columns = (
+        "runs",
+        "kills",
+        "calls",
+        "videos bought",
+        "uploads bought",
+        "upload answers lost",
+        "refused",
+        "problems",
+    )
     print(f"{'fault':<20}" + "".join(f"{column:>{len(column) + 2}}" for column in columns))
     for fault, row in shown["by_fault"].items():
         print(f"{fault:<20}" + "".join(f"{row.get(column, 0):>{len(column) + 2}}" for column in columns))

@@ -48,18 +48,20 @@ class Peer:
         version: The pinned version.
         arguments: What its program needs to serve on stdio.
         environ: Placeholders of the keys that it needs to start.
+        also: What npm does not install with it, because peers of packages are left out.
     """
 
     package: str
     version: str
     arguments: tuple[str, ...] = ()
     environ: dict[str, str] = field(default_factory=dict[str, str])
+    also: tuple[str, ...] = ()
 
 
 PEERS = {
     "replicate": Peer("replicate-mcp", "0.9.0", environ={"REPLICATE_API_TOKEN": "none"}),
     "kie-ai": Peer("@felores/kie-ai-mcp-server", "5.0.0", environ={"KIE_AI_API_KEY": "none"}),
-    "AgentCash": Peer("agentcash", "0.14.4", arguments=("server",)),
+    "AgentCash": Peer("agentcash", "0.14.4", arguments=("server",), also=("ethers@6.17.0",)),
 }
 
 
@@ -77,7 +79,7 @@ def install(peer: Peer, folder: Path) -> list[str]:
     if not (package / "package.json").exists():
         place.mkdir(parents=True, exist_ok=True)
         flags = ("--no-audit", "--no-fund", "--ignore-scripts", "--legacy-peer-deps", "--loglevel=error")
-        command = [npm, "install", "--prefix", str(place), *flags, f"{peer.package}@{peer.version}"]
+        command = [npm, "install", "--prefix", str(place), *flags, f"{peer.package}@{peer.version}", *peer.also]
         try:
             done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=INSTALL_SECONDS)
         except subprocess.TimeoutExpired as late:

@@ -36,7 +36,8 @@ def fail_usage(exc: Any) -> NoReturn:
     """
     from seedance_mcp.cli.console import say, words
 
-    message, command = str(exc.format_message()), getattr(exc, "ctx", None)
+    message = str(exc.format_message()).replace(": Value error, ", ": ")  # the library's word for a rule of ours
+    command = getattr(exc, "ctx", None)
     path = "seedance-mcp" if command is None else str(command.command_path)
     hint = f"Run {path} --help for its arguments and options."
     if json_asked.get() or "--json" in sys.argv:

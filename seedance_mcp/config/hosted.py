@@ -198,7 +198,10 @@ def _check_owner(source: Source, owner: Settings) -> None:
     if owner.database_url is None:
         raise ConfigError(
             f"{PREFIX}DATABASE_URL is not set; a hosted server keeps its ledger in PostgreSQL.",
-            NextStep("Set it to postgresql://user:password@host/database, and run once: {0}", Command("migrate")),
+            NextStep(
+                "Set it to postgresql://host/database with user:password@ before the host, and run once: {0}",
+                Command("migrate"),
+            ),
         )
 
 

@@ -212,7 +212,7 @@ def _read_database(source: Source, name: str) -> str | None:
     if url is not None and not _is_database_address(url):
         raise ConfigError(
             f"{source.where(name)} is not the address of a PostgreSQL database.",
-            "Write postgresql://user:password@host/database; special characters of the password are percent-encoded.",
+            "Write postgresql://host/database with user:password@ before the host, both percent-encoded.",
         )
     return url
 

@@ -13,6 +13,7 @@ from typer.testing import CliRunner
 
 from seedance_mcp.cli.commands import COMMANDS, EXAMPLES, PAYING, SECTIONS
 from seedance_mcp.cli.main import app
+from tests.cli.conftest import Person
 
 LINE_MAX = 79
 LOADED_ALWAYS = ("main", "command_types", "commands", "exit_codes", "failures")
@@ -140,6 +141,13 @@ def test_typed_value_is_checked_and_a_default_is_not(tmp_path: Path) -> None:
     assert first[1:] == ["jobs"]
     assert second[1:] == ["jobs --limit many --json", "pydantic"]
     assert "Invalid value for '--limit'" in done.stderr
+
+
+def test_wrong_choice_is_told_in_our_words(person: Person) -> None:
+    assert (
+        "'--by' / '-b': 'year' is not one of 'day', 'month', 'model'."
+        in person.run("spending", "--by", "year").one_line
+    )
 
 
 def test_misspelt_command_is_answered_with_the_nearest() -> None:

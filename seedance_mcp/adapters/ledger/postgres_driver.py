@@ -353,7 +353,7 @@ def describe_database(url: str) -> str:
     except psycopg.Error:
         raise LedgerError(
             "SEEDANCE_DATABASE_URL is not the address of a PostgreSQL database.",
-            "Write postgresql://user:password@host/database; special characters of the password are percent-encoded.",
+            "Write postgresql://host/database with user:password@ before the host, both percent-encoded.",
         ) from None
     return f"{parts.get('dbname', 'postgres')} at {parts.get('host', 'this machine')} (PostgreSQL)"
 

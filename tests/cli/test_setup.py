@@ -78,7 +78,11 @@ def test_password_of_a_locked_wallet_is_asked_once(person: Person) -> None:
     password.chmod(0o600)
     made = person.run("wallet", "create", "--sandbox", "--password-file", str(password))
     assert made.code == 0, made.err
-    answers = [("wallet.json:", "correct horse"), ("will you send, in dollars [5.00]:", "3"), ("Path of a picture", "")]
+    answers = [
+        ("wallet.json: ", "correct horse"),
+        ("will you send, in dollars [5.00]:", "3"),
+        ("Path of a picture", ""),
+    ]
     code, shown = converse(person, "setup", "--sandbox", "--skip", "hosts", "--skip", "limits", answers=answers)
     assert code == 0, shown
     assert shown.count("Password of") == 1

@@ -48,7 +48,7 @@ def converse(person: Person, *words: str, answers: Sequence[tuple[str, str]], **
                 while presses and not select([ours], [], [], PRESS_AGAIN_SECONDS)[0]:
                     it.send_signal(signal.SIGINT)  # again, as a person does: one just before a read goes unheard
                 if not select([ours], [], [], END_SECONDS)[0]:
-                    it.kill()  # it waits for an answer that nobody gives
+                    it.kill()  # it waits for an answer that no one gives
                     break
                 shown += os.read(ours, 4096).decode(errors="replace")
                 if left and left[0][0] in shown[begin:]:

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 LOOK_SECONDS = 2
 """Pause between two looks for films that no process works on."""
 RETRY_SECONDS_MIN, RETRY_SECONDS_MAX = 4, 120
-"""How long a film that was taken up here is left to others; the next time twice as long."""
+"""How long this process leaves a film to others after it tried to continue it; the next time twice as long."""
 
 FindFilms = Callable[[str], Awaitable[FilmService | None]]
 """Returns what makes the films of a caller, by its id; None for one that has ended."""
@@ -54,7 +54,7 @@ def build_films(parts: Parts, generation: GenerationService) -> FilmService:
 
 @dataclass(kw_only=True, eq=False)
 class FilmKeeper:
-    """Takes up the films of all callers that no replica works on.
+    """Continues the films of all callers that no replica works on.
 
     Attributes:
         base: The films of the server itself.
@@ -68,7 +68,7 @@ class FilmKeeper:
     start: Start
     is_ending: bool = False
     _tried: dict[str, tuple[float, float]] = field(default_factory=dict[str, tuple[float, float]])
-    """Of films that were taken up here: until when they are left to others, and that pause."""
+    """For each film that this process tried to continue: until when it leaves the film to others, and that pause."""
 
     async def run(self) -> None:
         """Look for films until cancelled."""
@@ -87,7 +87,7 @@ class FilmKeeper:
                 self.start(partial(films.take_over, film))
 
     def _is_left(self, film: Film) -> bool:
-        """Return True if a film is to be taken up, and note that."""
+        """Return True if this process may continue a film now, and remember that it tries."""
         if film.film_id in self.base.works or film.lease_until > self.base.now():
             return False
         until, pause = self._tried.get(film.film_id, (0, RETRY_SECONDS_MIN))

@@ -5,12 +5,12 @@ the host while the server loads.
 """
 
 import os
+import signal
 import sys
 
 COMPLETING = "_SEEDANCE_MCP_COMPLETE"
 """Set by a shell that asks how a half-typed command may go on; it gives no arguments either."""
 
-INTERRUPTED = 130
 WAITING = """\
 seedance-mcp is an MCP server: it waits for a host's messages on standard input.
 A host starts it by itself; seedance-mcp install tells one. Ctrl-C ends it.
@@ -19,19 +19,22 @@ Commands for people: seedance-mcp --help"""
 
 
 def main() -> None:
-    """Serve, say the version, or run a command."""
+    """Serve, say the version, or run a command.
+
+    While it loads, Ctrl-C has the system's own action and ends the process without a word: a library that is
+    interrupted while it loads turns `KeyboardInterrupt` into errors of its own. What runs then handles it.
+    """
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where a shell has it ignored
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
     if len(sys.argv) == 1 and COMPLETING not in os.environ:
         if sys.stdin is not None and sys.stdin.isatty():
             sys.stderr.write(f"{WAITING}\n")
-        try:
-            from seedance_mcp.server.greeter import start_greeter
+        from seedance_mcp.server.greeter import start_greeter
 
-            greeter = start_greeter()
-            from seedance_mcp.server.stdio import serve  # each path loads only its own face
+        greeter = start_greeter()
+        from seedance_mcp.server.stdio import serve  # each path loads only its own face
 
-            serve(greeter)
-        except KeyboardInterrupt:  # while it is loading
-            sys.exit(INTERRUPTED)
+        serve(greeter)
     elif sys.argv[1:] == ["--version"]:
         from seedance_mcp import __version__
 

@@ -7,6 +7,7 @@ import functools
 import io
 import logging
 import os
+import signal
 import sys
 from collections.abc import Callable
 from typing import Annotated
@@ -41,7 +42,10 @@ def run() -> None:
     json_asked.set(False)
     _replace_what_cannot_be_encoded()
     try:
-        _build_command()()
+        command = _build_command()
+        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # so that a command says how to continue
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+        command()
     except SeedanceError as exc:
         fail(exc)
     except Exception as exc:  # our own fault: the ledger has the state of the money, the log the traceback

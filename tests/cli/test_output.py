@@ -5,6 +5,8 @@ import json
 import os
 import pty
 import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -237,4 +239,20 @@ def test_name_alone_at_a_terminal_says_what_it_waits_for(person: Person) -> None
     os.close(ours)
     assert "it waits for a host's messages on standard input" in said[0]
     assert "seedance-mcp --help" in said[2]
+    assert "Traceback" not in rest
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no such signal")
+@pytest.mark.parametrize(("words", "loaded"), [((), "pydantic_core"), (("--help",), "typer.models")])
+def test_ctrl_c_while_it_loads_shows_no_traceback(person: Person, words: tuple[str, ...], loaded: str) -> None:
+    command = [sys.executable, "-X", "importtime", "-m", "seedance_mcp", *words]
+    environ = {**os.environ, **person.environ}
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environ
+    ) as program:
+        assert program.stderr is not None
+        assert any(loaded in line for line in program.stderr)
+        program.send_signal(signal.SIGINT)
+        printed, rest = program.communicate(timeout=60)
+    assert (program.returncode, printed) == (-signal.SIGINT, "")
     assert "Traceback" not in rest

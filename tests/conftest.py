@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
 from tests.forks import forget_missing
 from tests.servers import Asked, RawServer, build_answer, serve_raw
@@ -40,9 +40,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the backgrou
 
 forget_missing()
 
-if not os.environ.get("SEEDANCETEST_SKIP_NOTHING"):  # set in CI, which looks for four times as many examples
-    settings.register_profile("quarter", max_examples=25)
-    settings.load_profile("quarter")
+settings.register_profile(
+    "seedance",
+    max_examples=100 if os.environ.get("SEEDANCETEST_SKIP_NOTHING") else 25,  # set in CI
+    deadline=None,  # a busy machine is no failure
+    suppress_health_check=[HealthCheck.too_slow],
+)
+settings.load_profile("seedance")
 
 
 def pytest_collection_finish() -> None:

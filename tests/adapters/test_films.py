@@ -12,7 +12,7 @@ from typing import Any
 
 import anyio
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -147,7 +147,6 @@ async def test_missing_shot_is_named(tmp_path: Path) -> None:
         await join_videos([tmp_path / "gone.mp4"], tmp_path / "film.mp4", titles=["One"])
 
 
-@settings(deadline=None)  # it writes files
 @given(changes=st.lists(st.tuples(st.integers(0, 4000), st.binary(min_size=1, max_size=8)), min_size=1, max_size=6))
 def test_changed_bytes_never_leave_the_tree_of_refusals(changes: list[tuple[int, bytes]]) -> None:
     content = bytearray(_write_once())

@@ -115,7 +115,7 @@ async def test_other_content_is_refused_with_the_reason(name: str) -> None:
         await prepare_image(data, "It")
 
 
-@settings(max_examples=4 * settings().max_examples, deadline=None)
+@settings(max_examples=4 * settings().max_examples)
 @given(
     base=st.sampled_from([*(data for data, *_ in GOOD.values()), *(encode(draw(), kind) for kind in CONVERTED)]),
     spoiled=st.lists(st.tuples(st.integers(0, 5000), st.integers(0, 255)), min_size=1, max_size=12),

@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from seedance_mcp.cli.film_input import read_story
@@ -136,7 +136,6 @@ VALUES = st.recursive(
 )
 
 
-@settings(deadline=None)  # it writes files
 @given(document=VALUES)
 def test_any_document_is_read_or_refused(document: object, tmp_path_factory: pytest.TempPathFactory) -> None:
     file = tmp_path_factory.getbasetemp() / "any.json"

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
@@ -131,7 +131,6 @@ def test_a_yaml_file_that_is_not_edited_safely_is_refused(text: str, tmp_path: P
         add_entry(HOSTS["goose"], file, ENTRY)
 
 
-@settings(deadline=None)
 @given(st.text(alphabet="ab:-#{}[]&*!|>'\"\n ", max_size=60))
 def test_any_text_is_edited_safely_or_refused(text: str) -> None:
     try:

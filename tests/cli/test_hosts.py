@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import cast
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from typer.testing import CliRunner
 
@@ -435,7 +435,6 @@ documents = st.builds(
 )
 
 
-@settings(deadline=None)  # it writes files
 @given(documents, st.sampled_from([None, 2, "\t"]))
 def test_whatever_else_is_in_the_file_survives_both_ways(
     tmp_path_factory: pytest.TempPathFactory, document: dict[str, object], indent: int | str | None
@@ -454,7 +453,6 @@ def test_whatever_else_is_in_the_file_survives_both_ways(
     assert removed == expected
 
 
-@settings(deadline=None)  # it writes files
 @given(st.text(max_size=200))
 def test_hostile_files_raise_only_our_error(tmp_path_factory: pytest.TempPathFactory, text: str) -> None:
     file = tmp_path_factory.getbasetemp() / "hostile.json"

@@ -74,7 +74,6 @@ def cut_entry(text: str, *, with_key: bool = False) -> str:
     return cut_json(text, FILE, "mcpServers", "seedance", with_key=with_key)
 
 
-@settings(deadline=None)
 @given(jsonc())
 @example("{/* note0 */}/* note1 */\n")
 def test_an_entry_goes_into_any_file_and_no_comment_goes(text: str) -> None:
@@ -93,7 +92,6 @@ def test_an_entry_goes_into_any_file_and_no_comment_goes(text: str) -> None:
         assert removed == text
 
 
-@settings(deadline=None)
 @given(jsonc(entry=True))
 def test_an_entry_that_another_program_wrote_takes_no_comment_with_it(text: str) -> None:
     before = parse_json(text, FILE)
@@ -145,7 +143,6 @@ def cut_table(text: str) -> str:
     return cut_toml(text, FILE, "mcp_servers", "seedance")
 
 
-@settings(deadline=None)
 @given(toml())
 def test_a_table_goes_in_and_out_again_to_the_character(text: str) -> None:
     added = set_table(text)
@@ -159,7 +156,6 @@ def test_a_table_goes_in_and_out_again_to_the_character(text: str) -> None:
     assert added.startswith(text)
 
 
-@settings(deadline=None)
 @given(toml(entry=True))
 def test_a_table_that_another_program_wrote_takes_nothing_with_it(text: str) -> None:
     before = parse_toml(text, FILE)
@@ -176,7 +172,7 @@ def test_a_table_that_another_program_wrote_takes_nothing_with_it(text: str) -> 
     assert all(line in lines or not text.endswith("\n") for line in theirs)  # each of them, in their order
 
 
-@settings(deadline=None, max_examples=60)  # it writes files
+@settings(max_examples=60)  # it writes files
 @given(st.tuples(st.just("cursor"), jsonc()) | st.tuples(st.just("codex"), toml()), st.booleans())
 def test_install_and_uninstall_give_back_the_very_bytes(
     tmp_path_factory: pytest.TempPathFactory, written: tuple[str, str], marked: bool

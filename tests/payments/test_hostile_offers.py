@@ -410,7 +410,7 @@ PATHS = [
 TELLING = st.sampled_from([ROUTE, PAYER, TOKEN, "exact", "412500", "eip155:8453", 300, {"info": [1]}, {"info": "ab"}])
 
 
-@settings(max_examples=4 * settings().max_examples, deadline=None)
+@settings(max_examples=4 * settings().max_examples)
 @given(changes=st.dictionaries(st.sampled_from(PATHS), JSON_VALUES | TELLING, min_size=1, max_size=3))
 def test_whatever_passes_is_within_every_rule_and_can_be_echoed(changes: dict[str, Any]) -> None:
     challenge = build_challenge()
@@ -446,7 +446,7 @@ def test_whatever_passes_is_within_every_rule_and_can_be_echoed(changes: dict[st
     assert encode_payment(payment, "0x" + "1" * 130)
 
 
-@settings(max_examples=4 * settings().max_examples, deadline=None)
+@settings(max_examples=4 * settings().max_examples)
 @given(
     status=st.sampled_from([200, 400, 402, 500]),
     headers=st.lists(st.tuples(st.sampled_from(["payment-required", "www-authenticate"]), st.text()), max_size=3),

@@ -155,7 +155,7 @@ TRANSFERS = st.tuples(
 )
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 @given(st.lists(TRANSFERS, max_size=8))
 def test_total_supply_is_constant_and_no_balance_negative(transfers: list[tuple[int, ...]]) -> None:
     chain = open_chain()

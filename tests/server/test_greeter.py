@@ -15,7 +15,7 @@ from typing import Any
 
 import anyio
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from seedance_mcp.config.sources import SETTINGS
@@ -156,7 +156,6 @@ def lines(draw: st.DrawFn) -> list[bytes]:
     return said
 
 
-@settings(deadline=None)
 @given(lines())
 def test_unusual_message_is_answered_as_by_the_server_or_left(messages: list[bytes]) -> None:
     said, _, left = greet(*messages)

@@ -5,7 +5,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from seedance_mcp.core.errors import RequestError, StudioProtocolError
@@ -211,7 +211,6 @@ def test_missing_route_is_named(document: object) -> None:
         read_route_contract(json.dumps(document).encode(), Route("seedance"))
 
 
-@settings(deadline=None)
 @given(BODIES | mangled(CAPTURES["openapi_classic"]).map(lambda document: json.dumps(document).encode()))
 def test_mangled_contract_is_read_or_raises_only_our_errors(openapi: bytes) -> None:
     failure = None

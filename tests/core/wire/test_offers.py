@@ -4,7 +4,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from seedance_mcp.core.errors import StudioProtocolError
@@ -129,7 +129,6 @@ def test_credential_does_not_show_its_value() -> None:
     assert "secret" not in repr(Credential(header="PAYMENT-SIGNATURE", value="secret"))
 
 
-@settings(deadline=None)
 @given(
     document=mangled(build_challenge()),
     body=BODIES | mangled(build_challenge()).map(lambda said: json.dumps(said).encode()),
@@ -147,7 +146,6 @@ def test_mangled_challenge_is_read_or_raises_only_our_error(document: Any, body:
         assert offer.terms["amount"] == str(offer.amount_micro_usdc)
 
 
-@settings(deadline=None)
 @given(document=mangled(build_challenge()))
 def test_mangled_challenge_in_the_body_is_read_or_raises_only_our_error(document: Any) -> None:
     try:

@@ -5,7 +5,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from seedance_mcp.core.error_base import SeedanceError
@@ -71,7 +71,6 @@ def test_declared_route_is_written_with_nothing_extra(route: Route) -> None:
     assert contract.ceiling_micro_usdc == CEILING_MICRO_USDC_DEFAULT
 
 
-@settings(deadline=None)
 @given(schema=mangled(build_upload_schema()) | VALUES)
 def test_broken_declaration_of_uploads_takes_any_or_names_what_it_takes(schema: Any) -> None:
     content = {"content": {"application/json": {"schema": schema}}}
@@ -86,7 +85,6 @@ def test_broken_declaration_of_uploads_takes_any_or_names_what_it_takes(schema: 
 
 
 @pytest.mark.parametrize("route", ROUTES, ids=str)
-@settings(deadline=None)
 @given(data=st.data())
 def test_broken_declaration_changes_no_word_of_a_request(route: Route, data: st.DataObject) -> None:
     """It is refused with one of our errors, or what is written is what was asked for."""
@@ -108,7 +106,6 @@ def test_broken_declaration_changes_no_word_of_a_request(route: Route, data: st.
     assert read_contract(json.loads(json.dumps(write_contract(contract)))) == contract
 
 
-@settings(deadline=None)
 @given(BODIES | st.dictionaries(st.text() | st.from_regex(r"/api/generate/seedance.*/[it]2v"), VALUES).map(
     lambda paths: json.dumps({"paths": paths}).encode()
 ))  # fmt: skip

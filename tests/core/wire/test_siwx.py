@@ -191,7 +191,6 @@ def test_accepted_sign_in_is_one_plain_text(sign_in: SignIn) -> None:
     assert f"URI: {URL}" in lines
 
 
-@settings(deadline=None)
 @given(mangled(CAPTURES["sign_in_challenge"]))
 def test_mangled_challenge_is_read_or_raises_only_our_error(document: Any) -> None:
     answer = answer_with(document)

@@ -11,6 +11,7 @@ import sys
 COMPLETING = "_SEEDANCE_MCP_COMPLETE"
 """Set by a shell that asks how a half-typed command may go on; it gives no arguments either."""
 
+INTERRUPTED = 130
 WAITING = """\
 seedance-mcp is an MCP server: it waits for a host's messages on standard input.
 A host starts it by itself; seedance-mcp install tells one. Ctrl-C ends it.
@@ -21,11 +22,11 @@ Commands for people: seedance-mcp --help"""
 def main() -> None:
     """Serve, say the version, or run a command.
 
-    While it loads, Ctrl-C has the system's own action and ends the process without a word: a library that is
-    interrupted while it loads turns `KeyboardInterrupt` into errors of its own. What runs then handles it.
+    While it loads, Ctrl-C ends the process at once and without a word: a library that is interrupted while it loads
+    turns `KeyboardInterrupt` into errors of its own. The server and each command then handle Ctrl-C themselves.
     """
     if signal.getsignal(signal.SIGINT) is signal.default_int_handler:  # not where a shell has it ignored
-        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        signal.signal(signal.SIGINT, _end)
     if len(sys.argv) == 1 and COMPLETING not in os.environ:
         if sys.stdin is not None and sys.stdin.isatty():
             sys.stderr.write(f"{WAITING}\n")
@@ -43,6 +44,10 @@ def main() -> None:
         from seedance_mcp.cli.main import run
 
         run()
+
+
+def _end(_number: int, _frame: object) -> None:
+    os._exit(INTERRUPTED)
 
 
 if __name__ == "__main__":

@@ -42,7 +42,7 @@ class Receiver:
 
     async def wait_for(self, number: int) -> list[Received]:
         """Wait until so many messages were received."""
-        with anyio.fail_after(10):
+        with anyio.fail_after(60):
             while len(self.received) < number:
                 await self._changed.wait()
         return self.received

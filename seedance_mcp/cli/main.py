@@ -43,7 +43,7 @@ def run() -> None:
     _replace_what_cannot_be_encoded()
     try:
         command = _build_command()
-        if signal.getsignal(signal.SIGINT) is signal.SIG_DFL:  # so that a command says how to continue
+        if signal.getsignal(signal.SIGINT) not in (signal.SIG_IGN, signal.default_int_handler):  # set while it loaded
             signal.signal(signal.SIGINT, signal.default_int_handler)
         command()
     except SeedanceError as exc:

@@ -135,7 +135,7 @@ async def test_endless_video_is_stopped(tmp_path: Path, monkeypatch: pytest.Monk
         while True:
             yield bytes(1024 * 1024)
 
-    with anyio.fail_after(5), pytest.raises(VideoUnsavedError, match="larger than 3 MiB"):
+    with anyio.fail_after(60), pytest.raises(VideoUnsavedError, match="larger than 3 MiB"):
         await save_video(open_whole(endless()), tmp_path, "clip")
     assert list_names(tmp_path) == []
 
@@ -148,7 +148,7 @@ async def test_cancelled_save_leaves_no_file(tmp_path: Path) -> None:
         started.set()
         await anyio.sleep_forever()
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(60):
         async with anyio.create_task_group() as tasks:
             tasks.start_soon(save_video, open_whole(slow()), tmp_path, "clip")
             await started.wait()
@@ -314,7 +314,7 @@ async def test_decompression_bomb_is_stopped_at_the_bound(tmp_path: Path, monkey
     monkeypatch.setattr(videos, "VIDEO_BYTES_MAX", 3 * 1024 * 1024)
     bomb = build_gzip_bomb(CLIP, zero_megabytes=100)
     async with open_stream(bomb, "gzip") as opened:
-        with anyio.fail_after(5), pytest.raises(VideoUnsavedError, match="larger than 3 MiB"):
+        with anyio.fail_after(60), pytest.raises(VideoUnsavedError, match="larger than 3 MiB"):
             await save_video(opened, tmp_path, "clip")
     assert list_names(tmp_path) == []
 

@@ -233,7 +233,7 @@ BAD_PLACES: dict[str, tuple[Callable[[Path], str], str]] = {
 @pytest.mark.parametrize("name", BAD_PLACES)
 async def test_bad_path_is_refused_with_the_reason(name: str, tmp_path: Path) -> None:
     make, text = BAD_PLACES[name]
-    with anyio.fail_after(5), pytest.raises(ImageError, match=text) as caught:
+    with anyio.fail_after(60), pytest.raises(ImageError, match=text) as caught:
         await read_image(make(tmp_path), ())
     assert len(str(caught.value)) < 1000
     assert "\0" not in str(caught.value)

@@ -137,7 +137,7 @@ async def test_server_prunes_by_itself_and_serves_the_pruned_job(
     file = Path(bought["file"])
     age(file, 3)
     async with Client(build_server({**environ, "SEEDANCE_KEEP_DAYS": "2"})) as client:
-        with anyio.fail_after(20):
+        with anyio.fail_after(60):
             while file.exists():
                 job = await client.call_tool("get_job", {"job_id": bought["job_id"]})
         job = await client.call_tool("get_job", {"job_id": bought["job_id"]})

@@ -123,7 +123,7 @@ async def test_a_decoder_knows_no_secret_ends_with_its_server_and_is_replaced(be
     assert b"SEEDANCE" not in environ
     assert secret[2:].encode() not in environ
     assert before != after
-    with anyio.fail_after(5):
+    with anyio.fail_after(60):
         while {before, after} & set(list_processes()):
             await anyio.sleep(0.05)
 

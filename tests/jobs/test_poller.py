@@ -32,7 +32,7 @@ PAGE_MAX = 100
 HOUR_SECONDS = 3600
 POLL_SECONDS_MIN = 0.2
 SECONDS = 30
-SLACK_SECONDS = 4
+SLACK_SECONDS = 20  # a busy machine is no failure
 """What a busy machine may add to a deadline."""
 
 

@@ -42,6 +42,24 @@ async def count_jobs(client: SandboxClient) -> int:
     return len((await client.state())["jobs"])
 
 
+async def send_until(
+    client: SandboxClient, body: dict[str, object], signature: str, happened: Callable[[], bool]
+) -> None:
+    """Send a paid request whose answer does not come, until its job is there and this happened; then leave it."""
+    answers: list[httpx.Response] = []
+
+    async def send() -> None:
+        answers.append(await client.send_paid(SEEDANCE, body, signature))
+
+    with anyio.fail_after(60):
+        async with anyio.create_task_group() as tasks:
+            tasks.start_soon(send)
+            while not (await count_jobs(client) and happened()):
+                await anyio.sleep(POLL_SECONDS)
+            tasks.cancel_scope.cancel()
+    assert not answers
+
+
 def test_every_fault_is_described_and_readable() -> None:
     arguments = {
         "tampered_offer": "=permit2", "slow_settle": "=0.5", "slow_answer": "=2", "slow_chain": "=2",
@@ -110,15 +128,14 @@ async def test_hang_after_settle_takes_the_money_and_never_answers(studios: Open
     body = write_current(url)
     signature = client.sign_payment(await client.http.post(SEEDANCE, json=body))
 
-    with pytest.raises(httpx.ReadTimeout):
-        await client.http.post(SEEDANCE, json=body, headers={"PAYMENT-SIGNATURE": signature}, timeout=0.4)
+    await send_until(client, body, signature, lambda: count_paid(sandbox) == 1)
 
     assert (count_paid(sandbox), await count_jobs(client)) == (1, 1)
 
 
 async def test_hung_request_does_not_block_stopping(studios: Open) -> None:
     sandbox, client, url = await prepare(studios, "hang_after_settle", "stuck_job")
-    with anyio.fail_after(10):
+    with anyio.fail_after(60):
         async with anyio.create_task_group() as tasks:
 
             async def pay() -> None:
@@ -169,11 +186,9 @@ async def test_slow_faults_delay_before_and_after_settlement(studios: Open, faul
     body = write_current(url)
     signature = client.sign_payment(await client.http.post(SEEDANCE, json=body))
 
-    with pytest.raises(httpx.ReadTimeout):
-        await client.http.post(SEEDANCE, json=body, headers={"PAYMENT-SIGNATURE": signature}, timeout=0.4)
+    await send_until(client, body, signature, lambda: count_paid(sandbox) == is_settled)
 
-    assert await count_jobs(client) == 1
-    assert count_paid(sandbox) == (1 if is_settled else 0)
+    assert (count_paid(sandbox), await count_jobs(client)) == (is_settled, 1)
 
 
 @pytest.mark.parametrize(
@@ -210,7 +225,7 @@ async def test_edge_fault_answers_a_paid_request_unread(studios: Open) -> None:
 
 async def test_failed_job_is_charged(studios: Open) -> None:
     sandbox, client, url = await prepare(studios, "failed_job:1")
-    with anyio.fail_after(8):
+    with anyio.fail_after(60):
         made = (await client.buy(SEEDANCE, write_current(url))).json()
         job = await client.wait_for(made["jobId"], "failed", "complete")
 
@@ -222,7 +237,7 @@ async def test_failed_job_is_charged(studios: Open) -> None:
 
 async def test_slow_job_takes_ten_times_as_long(studios: Open) -> None:
     _, client, url = await prepare(studios, "slow_job:1", job_seconds=0.1)
-    with anyio.fail_after(10):
+    with anyio.fail_after(60):
         began = time.monotonic()
         made = (await client.buy(SEEDANCE, write_current(url))).json()
         await client.wait_for(made["jobId"], "complete")
@@ -232,7 +247,7 @@ async def test_slow_job_takes_ten_times_as_long(studios: Open) -> None:
 
 async def test_stuck_job_stays_in_loading(studios: Open) -> None:
     _, client, url = await prepare(studios, "stuck_job:1", job_seconds=0.05)
-    with anyio.fail_after(8):
+    with anyio.fail_after(60):
         made = (await client.buy(SEEDANCE, write_current(url))).json()
         job = await client.wait_for(made["jobId"], "loading")
         while job["progress"] < 99:
@@ -245,7 +260,7 @@ async def test_stuck_job_stays_in_loading(studios: Open) -> None:
 
 async def test_dead_result_url_is_replaced_at_the_next_poll(studios: Open) -> None:
     _, client, url = await prepare(studios, "dead_result_url:1")
-    with anyio.fail_after(8):
+    with anyio.fail_after(60):
         made = (await client.buy(SEEDANCE, write_current(url))).json()
         first = (await client.wait_for(made["jobId"], "complete"))["result"]
         second = (await client.wait_for(made["jobId"], "complete"))["result"]
@@ -256,7 +271,7 @@ async def test_dead_result_url_is_replaced_at_the_next_poll(studios: Open) -> No
 
 async def test_truncated_video_ends_in_the_middle(studios: Open) -> None:
     _, client, url = await prepare(studios, "truncated_video:1")
-    with anyio.fail_after(8):
+    with anyio.fail_after(60):
         made = (await client.buy(SEEDANCE, write_current(url))).json()
         video_url = (await client.wait_for(made["jobId"], "complete"))["result"]["videoUrl"]
         with pytest.raises(httpx.RemoteProtocolError):

@@ -61,7 +61,7 @@ async def test_list_is_filtered_by_status(
     client = open_client(open_sandbox(job_seconds=0.01, faults=("failed_job:1", "stuck_job")))
     made = await make_jobs(client, 2)
 
-    with anyio.fail_after(5):
+    with anyio.fail_after(60):
         await client.wait_for(made[0], "failed")
         failed = (await client.ask("GET", "/api/jobs", params={"status": "failed"})).json()
         complete = (await client.ask("GET", "/api/jobs", params={"status": "complete"})).json()
@@ -105,7 +105,7 @@ async def test_only_a_failed_job_can_be_hidden(
 ) -> None:
     client = open_client(open_sandbox(faults=("failed_job:1", "stuck_job")))
     failed_id, running_id = await make_jobs(client, 2)
-    with anyio.fail_after(8):
+    with anyio.fail_after(60):
         await client.wait_for(failed_id, "failed")
 
     hidden = await client.ask("DELETE", f"/api/jobs/{failed_id}")
@@ -211,7 +211,7 @@ async def test_invented_result_url_is_refused(
 ) -> None:
     client = open_client(open_sandbox())
     [job_id] = await make_jobs(client, 1)
-    with anyio.fail_after(10):
+    with anyio.fail_after(60):
         await client.wait_for(job_id, "complete")
 
     forged = await client.http.get(f"/videos/{job_id}/output.mp4?expires=99999999999999")
@@ -224,7 +224,7 @@ async def test_undecodable_picture_fails_the_job(
     open_sandbox: Callable[..., Sandbox], open_client: Callable[..., SandboxClient]
 ) -> None:
     client = open_client(open_sandbox())
-    with anyio.fail_after(10):
+    with anyio.fail_after(60):
         url = await client.upload(b"\x89PNG\r\n\x1a\n" + b"rubbish" * 9)
         job_id = (await client.buy(SEEDANCE, write_current(url))).json()["jobId"]
         job = await client.wait_for(job_id, "complete", "failed")

@@ -27,7 +27,7 @@ async def test_uploaded_picture_becomes_a_paid_video(
 ) -> None:
     sandbox = open_sandbox(contract=contract)
     client = open_client(sandbox)
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         url = await client.upload(draw_image())
         body = write_classic(url) if contract == "classic" else write_current(url)
 
@@ -69,7 +69,7 @@ async def test_picture_of_another_host_needs_no_upload(
 ) -> None:
     elsewhere = open_client(open_sandbox())
     client = open_client(open_sandbox())
-    with anyio.fail_after(20):
+    with anyio.fail_after(60):
         url = await elsewhere.upload(draw_image())
 
         answer = await client.buy(SEEDANCE, write_current(url))

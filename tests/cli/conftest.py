@@ -105,6 +105,7 @@ class Person:
         out, err, code = io.StringIO(), io.StringIO(), 0
         with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
             patch.setattr("sys.argv", ["seedance-mcp", *words])
+            patch.setattr("__main__.__package__", None, raising=False)  # else `python -m pytest` is the program's name
             patch.setattr("sys.stdin", stdin)
             patch.chdir(self.folder)
             for name, value in {**self.environ, **environ}.items():

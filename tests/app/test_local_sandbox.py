@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import anyio
 import pytest
@@ -45,13 +46,16 @@ def broken_off(tmp_path_factory: pytest.TempPathFactory) -> Person:
     draw(folder / "boat.png")
     data = folder / "data"
     settings = read_settings({"SEEDANCE_PROFILE": "sandbox", "SEEDANCE_DATA_DIR": str(data)})
-    command = build_command("seedance_mcp", *BUY, afresh=True)  # to kill what was forked takes a moment longer
+    command = build_command("seedance_mcp", *BUY)
     environ = {**os.environ, "SEEDANCE_DATA_DIR": str(data)}
     with subprocess.Popen(command, cwd=folder, env=environ, stdout=subprocess.DEVNULL) as process:
         end = time.monotonic() + BEGIN_SECONDS
         while not anyio.run(read_jobs, settings) and process.poll() is None and time.monotonic() < end:
             time.sleep(0.02)
         process.kill()
+    [job] = anyio.run(read_jobs, settings)
+    while is_listening(job.studio) and time.monotonic() < end:  # what was forked ends a moment later
+        time.sleep(0.02)
     return Person(folder=folder, environ={})
 
 
@@ -102,6 +106,12 @@ async def write_job(settings: Settings, studio: str, *, complete: bool = False) 
     finally:
         await ledger.close()
     return job_id
+
+
+def is_listening(studio: str) -> bool:
+    """Return True if a process listens at an address of this machine."""
+    with socket.socket() as asking:
+        return asking.connect_ex(("127.0.0.1", urlsplit(studio).port or 0)) == 0
 
 
 def find_dead_studio() -> str:

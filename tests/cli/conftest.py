@@ -9,7 +9,7 @@ import subprocess
 import time
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -74,6 +74,8 @@ class Person:
 
     folder: Path
     environ: dict[str, str]
+    drawn: dict[str, int] = field(default_factory=dict[str, int])
+    """Pictures by name, in the order in which they were drawn first."""
 
     @property
     def data_dir(self) -> Path:
@@ -134,8 +136,12 @@ class Person:
             return Ended(process.returncode, out, err)
 
     def draw(self, name: str) -> Path:
-        """Draw the picture of this name: another one for every name, the same one in every test."""
-        return draw(self.folder / name, colour=(40, sum(name.encode()) % 200, 160))
+        """Draw the picture of this name: another one for every name, but the first is the same in every test.
+
+        The sandbox of the tests renders the same picture once.
+        """
+        number = self.drawn.setdefault(name, len(self.drawn))
+        return draw(self.folder / name, colour=(40, 90 + 10 * number, 160))
 
 
 @pytest.fixture

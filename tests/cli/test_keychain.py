@@ -1,9 +1,10 @@
 """A key in the operating system's keychain, by the `keyring` library and a backend of its own that keeps it in a file;
 and, where the machine has one, in a real Secret Service."""
 
+import json
+import shlex
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ import pytest
 from seedance_mcp.core.installation import describe_install
 from tests.cli.conftest import Person
 from tests.cli.test_wallet import ADDRESS, KEY, private
+from tests.forks import build_command
 
 BACKEND = {"PYTHON_KEYRING_BACKEND": "keyrings.alt.file.PlaintextKeyring"}
 ON = {**BACKEND, "SEEDANCE_WALLET_KEYCHAIN": "on"}
@@ -53,9 +55,8 @@ def test_a_key_of_the_keychain_is_exported_into_a_keystore(person: Person) -> No
     person.run("wallet", "import", "-", "--keychain", typed=KEY + "\n", **BACKEND)
     password = private(person.folder / "password", "correct horse")
     done = person.run("wallet", "export", "out.json", "--password-file", str(password), **ON)
-    back = person.run("wallet", "import", "out.json", "--source-password-file", str(password), "--json")
     assert done.code == 0, done.err
-    assert back.json["address"] == ADDRESS
+    assert json.loads((person.folder / "out.json").read_text())["address"].lower() == ADDRESS[2:].lower()
 
 
 def test_an_empty_keychain_leaves_the_file_to_sign(person: Person) -> None:
@@ -92,7 +93,7 @@ def test_play_money_has_no_business_with_the_keychain(person: Person) -> None:
 @pytest.mark.skipif(not SECRET_SERVICE, reason="no D-Bus and no gnome-keyring on this machine")
 def test_a_real_secret_service_keeps_the_key(person: Person, tmp_path: Path) -> None:
     script = tmp_path / "session.sh"
-    command = f"{sys.executable} -m seedance_mcp wallet"
+    command = shlex.join(build_command("seedance_mcp", "wallet"))
     script.write_text(
         "echo unused | gnome-keyring-daemon --unlock --components=secrets >/dev/null\n"
         f"echo {KEY} | {command} import - --keychain && {command} show\n"

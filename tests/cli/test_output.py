@@ -159,12 +159,11 @@ def test_every_bad_row_is_named_at_once(customer: Person) -> None:
 
 
 @pytest.mark.parametrize("environ", [{"PYTHONIOENCODING": "cp1252"}, {"LC_ALL": "C"}])
-def test_what_a_terminal_cannot_show_is_replaced(person: Person, environ: dict[str, str]) -> None:
-    shown = person.run_apart("quote", "图.png", "-p", "波浪", "--sandbox", afresh=True, **environ)
-    told = person.run_apart("quote", "图.png", "-p", "波浪", "--sandbox", "--json", afresh=True, **environ)
-    assert shown.code == told.code == 2
-    assert "Traceback" not in shown.err + told.err
-    assert "图.png" in told.json["error"]["what"]
+def test_what_a_terminal_cannot_show_is_replaced(customer: Person, environ: dict[str, str]) -> None:
+    ended = customer.run_apart("quote", "图.png", "-p", "波浪", "--json", afresh=True, **environ)
+    assert ended.code == 2
+    assert "There is no file" in ended.one_line
+    assert "图.png" in ended.json["error"]["what"]
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from seedance_mcp.cli.install.catalog import HOSTS
 from seedance_mcp.cli.install.hosts import has_entry
 from seedance_mcp.cli.viewing import name_program
 from seedance_mcp.core.wire.payment_uri import build_payment_uri
-from tests.cli.conftest import Person
+from tests.cli.conftest import Person, write_keystore
 from tests.cli.conversation import CTRL_C, converse
 from tests.cli.installed import add_host, drop_variables
 
@@ -73,11 +73,7 @@ def test_leads_from_nothing_to_a_price_at_a_terminal(person: Person) -> None:
 
 @on_a_pseudo_terminal
 def test_password_of_a_locked_wallet_is_asked_once(person: Person) -> None:
-    password = person.folder / "password"
-    password.write_text("correct horse")
-    password.chmod(0o600)
-    made = person.run("wallet", "create", "--sandbox", "--password-file", str(password))
-    assert made.code == 0, made.err
+    write_keystore(person.data_dir / "sandbox" / "wallet.json", "0x" + "1" * 64, "correct horse")
     answers = [
         ("wallet.json: ", "correct horse"),
         ("will you send, in dollars [5.00]:", "3"),

@@ -20,7 +20,7 @@ from tests.hosted.clients import ERAS, Answer, Caller, draw_picture
 from tests.hosted.deployment import READY_SECONDS, temporary_folder
 from tests.servers import NO_TLS
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("needed_programs")]
+pytestmark = [pytest.mark.slow, pytest.mark.chaos, pytest.mark.usefixtures("needed_programs")]
 
 OURS = ("seedance-mcp", "seedance-mcp-sandbox")
 

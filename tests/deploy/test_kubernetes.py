@@ -22,7 +22,7 @@ from tests.deploy.image import link_environment, read_image
 from tests.hosted.clients import ERAS, Answer, Caller, draw_picture
 from tests.hosted.deployment import temporary_folder, wait_for
 
-pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("needed_programs")]
+pytestmark = [pytest.mark.slow, pytest.mark.chaos, pytest.mark.usefixtures("needed_programs")]
 
 FOLDER = "deploy/kubernetes"
 STUDIO_PORT = "8402"

@@ -16,6 +16,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.forks import forget_missing
+from tests.schemas import check_schemas_once
 from tests.servers import Asked, RawServer, build_answer, serve_raw
 from tests.skips import pytest_runtest_makereport
 
@@ -39,6 +40,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the backgrou
 
 
 forget_missing()
+check_schemas_once()
 
 settings.register_profile(
     "seedance",

@@ -3,12 +3,14 @@
 import inspect
 import logging
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Annotated, Any, cast
 
 from mcp import MCPError
 from mcp.server import MCPServer
 from mcp.server.context import CallNext, HandlerResult, ServerRequestContext
 from mcp.server.mcpserver import UserMessage
+from mcp.server.mcpserver.prompts import Prompt
 from mcp.types import (
     INVALID_PARAMS,
     Completion,
@@ -93,10 +95,16 @@ PROMPTS: dict[str, tuple[str, Callable[..., list[UserMessage]]]] = {
 """Every prompt, with its title for people and its function."""
 
 
+@cache
+def build_prompts() -> tuple[Prompt, ...]:
+    """Build the prompts, once for all servers of this process."""
+    return tuple(Prompt.from_function(write, title=title) for title, write in PROMPTS.values())
+
+
 def add_prompts(server: MCPServer[State]) -> None:
     """Add the prompts and their completions."""
-    for title, write in PROMPTS.values():
-        server.prompt(title=title)(write)
+    for prompt in build_prompts():
+        server.add_prompt(prompt)
     server.completion()(complete)
 
 

@@ -60,6 +60,7 @@ def test_a_demo_that_fails_leaves_no_job(person: Person, tmp_path: Path) -> None
     assert set(failed.json) == {"error"}
     assert "picture" in failed.one_line
     assert failed.one_line.startswith("seedance-mcp: ")
+    assert "Nothing was paid." in failed.one_line
     assert person.run("jobs", "--sandbox", "--json").json == []
 
 

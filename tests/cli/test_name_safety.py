@@ -2,6 +2,7 @@
 
 import base64
 import json
+import os
 import re
 import sys
 from collections.abc import Generator
@@ -46,12 +47,14 @@ BY_INDEX = (
 
 def list_texts() -> Generator[tuple[Path, str]]:
     """Every text that is shipped or read, with what links in it encode."""
-    for path in sorted(ROOT.rglob("*")):
-        if SKIPPED & set(path.relative_to(ROOT).parts) or path == Path(__file__) or not path.is_file():
-            continue
-        data = path.read_bytes()[:BYTES_MAX]
-        if b"\0" not in data and b"seedance" in data.lower():
-            yield path, decode(data.decode(errors="replace"))
+    for folder, folders, files in os.walk(ROOT):
+        folders[:] = sorted(set(folders) - SKIPPED)
+        for path in (Path(folder, name) for name in sorted(set(files) - SKIPPED)):
+            if path == Path(__file__) or not path.is_file():
+                continue
+            data = path.read_bytes()[:BYTES_MAX]
+            if b"\0" not in data and b"seedance" in data.lower():
+                yield path, decode(data.decode(errors="replace"))
 
 
 def decode(text: str) -> str:

@@ -82,6 +82,7 @@ CHALLENGE_SHAPES: dict[str, str] = {
 OFFER_TAMPERINGS: dict[str, str] = {
     "price_x2": "the amount is twice the price",
     "price_x100": "the amount is a hundred times the price",
+    "video_price_x2": "the amount of a video is twice the price, that of an upload is as always",
     "ceiling": "the amount is the route's ceiling although the body is valid",
     "other_asset": "the asset is a token that is not the pinned one",
     "other_network": "the network is Base, where money is real",

@@ -15,6 +15,7 @@ from eth_account.messages import encode_defunct
 
 from seedance_mcp.adapters.wallet import open_wallet
 from seedance_mcp.adapters.wallet.key_files import KEY_FILE_BYTES_MAX, create_key_file
+from seedance_mcp.adapters.wallet.signers import LocalSigner
 from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.core.money import MicroUSDC
 from seedance_mcp.core.wire.json import decode_base64_json
@@ -222,3 +223,4 @@ async def test_wallet_and_credential_repr_show_no_secret(tmp_path: Path, caplog:
     assert KEY not in shown
     assert credential.value not in shown
     assert repr(wallet) == f"Wallet({ADDRESS})"
+    assert KEY[2:] not in repr(vars(LocalSigner(Account.from_key(KEY))))

@@ -122,8 +122,9 @@ async def test_processes_near_the_days_budget_make_whole_films_only(make_bench: 
     assert held == ("0.00", [])
 
 
+@pytest.mark.parametrize("risen", ["price_x2", "video_price_x2"])
 async def test_price_that_rose_after_a_film_was_left_stops_it_with_the_reason(
-    make_bench: MakeBench, picture: Path
+    make_bench: MakeBench, picture: Path, risen: str
 ) -> None:
     """The next server goes on at the prices that were agreed to; the same call asks for the new ones."""
     bench: Bench = await make_bench(job_seconds=0.3, faults=("slow_job:1",))
@@ -133,7 +134,7 @@ async def test_price_that_rose_after_a_film_was_left_stops_it_with_the_reason(
         with anyio.fail_after(CALL_SECONDS):
             while len(await bench.paid()) < 2:  # an upload and the first shot
                 await anyio.sleep(0.05)
-    await bench.break_with("tampered_offer=price_x2")
+    await bench.break_with(f"tampered_offer={risen}")
     async with bench.host() as host:
         stopped = await finish_film(host, left)
         held = await read_caps(host)

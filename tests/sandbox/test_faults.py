@@ -284,6 +284,7 @@ async def test_truncated_video_ends_in_the_middle(studios: Open) -> None:
 EXPECTED_TAMPERINGS: dict[str, dict[str, object]] = {
     "price_x2": {"amount": "720000"},
     "price_x100": {"amount": "36000000"},
+    "video_price_x2": {"amount": "720000"},
     "ceiling": {"amount": "20000000"},
     "other_asset": {"asset": "0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913"},
     "other_network": {"network": "eip155:8453"},

@@ -58,7 +58,8 @@ class LocalSigner:
 
         self._account = account
         # From bytes, each signature would compute the public key again, which takes as long as to sign.
-        self._key = PrivateKey(bytes(account.key))
+        key = PrivateKey(bytes(account.key))
+        self._find_key = lambda: key  # the `repr` of a `PrivateKey` is the key
 
     def __repr__(self) -> str:
         return f"LocalSigner({self.address})"
@@ -83,7 +84,7 @@ class LocalSigner:
     def _sign_typed_data(self, typed_data: dict[str, object]) -> str:
         from eth_account import Account  # loaded already, with the account
 
-        signed = Account.sign_typed_data(self._key, full_message=typed_data)
+        signed = Account.sign_typed_data(self._find_key(), full_message=typed_data)
         return "0x" + signed.signature.hex().removeprefix("0x")
 
     def _sign_transaction(self, charge: Charge) -> tuple[str, str | None]:
@@ -118,4 +119,6 @@ class LocalSigner:
         from eth_account import Account  # loaded already, with the account
         from eth_account.messages import encode_defunct
 
-        return "0x" + Account.sign_message(encode_defunct(text=message), self._key).signature.hex().removeprefix("0x")
+        return "0x" + Account.sign_message(encode_defunct(text=message), self._find_key()).signature.hex().removeprefix(
+            "0x"
+        )

@@ -14,6 +14,8 @@ OTHER_TOKEN = "0x833589fCD6eDb6E08f4c7C32D4f71b54bdA02913"  # noqa: S105  # USDC
 TEMPO_TOKEN = "0x20c000000000000000000000b9537d11c60e8b50"  # noqa: S105  # USDC.e on Tempo, public
 TEMPO_CHAIN_ID = 4217
 TEN_YEARS_SECONDS = 10 * 365 * 24 * 3600
+CHEAPEST_VIDEO_MICRO_USDC = 40_000
+"""No upload costs as much."""
 
 
 def tamper_offer(offer: PaymentRequirements, kind: str, *, ceiling_micro_usdc: int) -> PaymentRequirements:
@@ -32,6 +34,8 @@ def tamper_charge(
     match kind:
         case "price_x2" | "price_x100":
             charge = {**charge, "amount": str(int(kind.removeprefix("price_x")) * int(charge["amount"]))}
+        case "video_price_x2":
+            charge = {**charge, "amount": _double_video(charge["amount"])}
         case "ceiling":
             charge = {**charge, "amount": str(ceiling_micro_usdc)}
         case "other_asset":
@@ -52,9 +56,14 @@ def tamper_charge(
     return charge, realm, lifetime_seconds
 
 
+def _double_video(amount: str) -> str:
+    return amount if int(amount) < CHEAPEST_VIDEO_MICRO_USDC else str(2 * int(amount))
+
+
 _CHANGES: dict[str, Callable[[PaymentRequirements], dict[str, object]]] = {
     "price_x2": lambda offer: {"amount": str(2 * int(offer.amount))},
     "price_x100": lambda offer: {"amount": str(100 * int(offer.amount))},
+    "video_price_x2": lambda offer: {"amount": _double_video(offer.amount)},
     "other_asset": lambda _: {"asset": OTHER_TOKEN},
     "other_network": lambda _: {"network": BASE_NETWORK},
     "other_domain_name": lambda offer: {"extra": {**offer.extra, "name": "USD Coin"}},

@@ -35,6 +35,7 @@ TEST_HOSTS = ("127.0.0.1", "localhost", "pictures.test")
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each of our children would compile all of us anew
 sys.dont_write_bytecode = False  # else pytest would rewrite every test anew
+os.environ.setdefault("SEEDANCETEST_SMALL_VIDEOS", "1")  # rendered in a tenth of the time
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background: our children would be deaf, too
     signal.signal(signal.SIGINT, signal.default_int_handler)
 

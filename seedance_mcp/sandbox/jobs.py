@@ -15,6 +15,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field
+from fractions import Fraction
 from typing import Any
 
 from seedance_mcp.sandbox.api.contract import GenerateRequest
@@ -30,6 +31,8 @@ WORKERS = 2
 JOBS_MAX = 10_000
 VIDEOS_MAX = 200
 PAGE_MAX = 100
+SMALL_SCALE = Fraction(1, 8)
+"""The share of the requested size that small videos have."""
 MODERATION_TEXT = "Generation failed: the prompt or image was rejected by content moderation"
 FAILURE_TEXTS = {"failed": MODERATION_TEXT, "crashed": "Generation failed: server error, safe to retry"}
 """Error text of a failed job, by its outcome."""
@@ -82,11 +85,13 @@ class JobStore:
         *,
         job_seconds: float,
         result_seconds: float,
+        small_videos: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._faults = faults
         self._job_seconds = job_seconds
         self._result_seconds = result_seconds
+        self._small_videos = small_videos
         self._clock = clock
         self._jobs: dict[str, Job] = {}
         self._stopped = threading.Event()
@@ -116,8 +121,9 @@ class JobStore:
                 short_side=request.short_side,
                 aspect_ratio=request.aspect_ratio,
                 size=request.size,
-                audio=request.audio,
+                audio=request.audio and not self._small_videos,
                 encoding=len(self._jobs) % len(ENCODINGS) if self._faults.take("varied_videos") else 0,
+                scale=SMALL_SCALE if self._small_videos else Fraction(1),
             )
             job.rendering = self._workers.submit(_render, request, pictures, plan, self._stopped.is_set)
         self._jobs[job.id] = job

@@ -1,5 +1,6 @@
 """The settings of a sandbox studio."""
 
+import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, get_args
@@ -16,6 +17,13 @@ PAY_TO = "0x1b4D22336de7D544309C3316E7966B33aCeed1c1"
 JOB_SECONDS_MAX = 3600.0
 # Rails that this studio can offer.
 RAILS = ("x402", "mpp")
+SMALL_VARIABLE = "SEEDANCETEST_SMALL_VIDEOS"
+"""The environment variable with which tests make the videos of every process small."""
+
+
+def read_small_videos() -> bool:
+    """Return True if the environment asks for small videos."""
+    return os.environ.get(SMALL_VARIABLE, "") == "1"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +42,7 @@ class SandboxSettings:
         funded: Micro-USDC minted at the start, by address.
         funded_on: The rails on whose chains it is minted.
         pay_to: The address that is paid.
+        small_videos: True if videos have an eighth of the requested size and no sound, for tests that only need one.
     """
 
     contract: Contract = "current"
@@ -46,6 +55,7 @@ class SandboxSettings:
     funded: Mapping[str, int] = field(default_factory=dict[str, int])
     funded_on: tuple[str, ...] = RAILS
     pay_to: str = PAY_TO
+    small_videos: bool = field(default_factory=read_small_videos)
 
     def __post_init__(self) -> None:
         if self.contract not in get_args(Contract):

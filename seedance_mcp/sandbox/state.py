@@ -35,7 +35,12 @@ class SandboxState:
         self.sign_in = SignInVerifier()
         self.blobs = BlobStore()
         self.media = MediaReader(self.blobs)
-        self.jobs = JobStore(self.faults, job_seconds=settings.job_seconds, result_seconds=settings.result_seconds)
+        self.jobs = JobStore(
+            self.faults,
+            job_seconds=settings.job_seconds,
+            result_seconds=settings.result_seconds,
+            small_videos=settings.small_videos,
+        )
         self.paywall = Paywall([self._build_rail(name) for name in settings.rails], self.faults, self.stopping)
         self._counted = threading.Lock()
         self._requests: Counter[str] = Counter()

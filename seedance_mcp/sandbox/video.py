@@ -93,6 +93,8 @@ class RenderPlan:
     audio: bool = True
     encoding: int = 0
     """Which of `ENCODINGS`."""
+    scale: Fraction = Fraction(1)
+    """The share of the size that is rendered."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -146,7 +148,7 @@ def read_picture(content: bytes) -> Image.Image:
 
 def find_size(plan: RenderPlan, picture: Image.Image) -> tuple[int, int]:
     """Return the video's width and height in pixels, both even."""
-    scaled = ENCODINGS[plan.encoding].scale
+    scaled = plan.scale * ENCODINGS[plan.encoding].scale
     if plan.size is not None and scaled == 1:
         return plan.size
     across, down = plan.size or plan.aspect_ratio or picture.size

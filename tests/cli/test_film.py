@@ -25,8 +25,9 @@ def write_story(person: Person, text: str = STORY) -> str:
     return "story.yaml"
 
 
-def test_story_becomes_one_continuous_file(customer: Person) -> None:
-    ended = customer.run("film", write_story(customer), "-o", "out/film.mp4")
+def test_story_becomes_one_continuous_file(customer: Person, make_sandbox: "Callable[..., Sandbox]") -> None:
+    studio = {"SEEDANCE_STUDIO_URL": make_sandbox(small_videos=False).url}
+    ended = customer.run("film", write_story(customer), "-o", "out/film.mp4", **studio)
 
     assert (ended.code, ended.out) == (0, f"{customer.folder / 'out' / 'film.mp4'}\n"), ended.err
     assert ended.err.splitlines() == [

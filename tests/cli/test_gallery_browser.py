@@ -156,7 +156,7 @@ def open_account(folder: Path, stack: ExitStack, *, job_seconds: float) -> dict[
     """A sandbox and a wallet that holds money in it."""
     wallet_file = folder / "wallet.json"
     address = prepare_wallet(None, wallet_file)
-    settings = SandboxSettings(funded={address: 50_000_000}, job_seconds=job_seconds)
+    settings = SandboxSettings(funded={address: 50_000_000}, job_seconds=job_seconds, small_videos=False)
     studio = stack.enter_context(Sandbox(settings))
     return {
         "SEEDANCE_PROFILE": "sandbox",

@@ -104,7 +104,7 @@ def _link_libraries(folder: Path, *, without: str) -> list[str]:
 async def test_full_disk_while_joining_keeps_the_shots_and_buys_nothing_again(
     make_bench: MakeBench, tmp_path: Path
 ) -> None:
-    bench: Bench = await make_bench(job_seconds=0.2)
+    bench: Bench = await make_bench(job_seconds=0.2, small_videos=False)
     noise = tmp_path / "noise.png"
     Image.frombytes("RGB", (640, 360), random.Random(1).randbytes(640 * 360 * 3)).save(noise)  # noqa: S311 - a picture
     shots = [{"prompt": "one", "image": str(noise)}, {"prompt": "two", "image": str(noise)}]

@@ -63,7 +63,7 @@ async def test_every_shot_of_a_film_goes_on_where_the_one_before_ended(
     make_bench: MakeBench, count: int, faults: tuple[str, ...]
 ) -> None:
     """A studio that changes its encoder changes size, rate and sound between shots; the film is whole all the same."""
-    bench: Bench = await make_bench(job_seconds=0.2, faults=faults)
+    bench: Bench = await make_bench(job_seconds=0.2, faults=faults, small_videos=False)
     shots = [
         {"prompt": "one", "image": str(EXAMPLE_IMAGE)},
         *({"prompt": f"then {number}"} for number in range(1, count)),

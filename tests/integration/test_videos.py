@@ -33,7 +33,7 @@ def measure(file: str) -> tuple[float, int, int, bool]:
 async def test_a_local_picture_becomes_a_saved_video_and_is_paid_once(
     make_bench: MakeBench, picture: Path, contract: str, rail: str
 ) -> None:
-    bench = await make_bench(contract=contract)
+    bench = await make_bench(contract=contract, small_videos=False)
     async with bench.host() as host:
         video = await host.animate_to_the_end(image=str(picture), prompt="The bars sway")
 
@@ -70,7 +70,7 @@ async def test_first_and_last_frame_make_one_video_in_both_dialects(
 async def test_the_larger_model_takes_every_argument_its_dialect_has(
     make_bench: MakeBench, tmp_path: Path, contract: str
 ) -> None:
-    bench = await make_bench(contract=contract)
+    bench = await make_bench(contract=contract, small_videos=False)
     tall = draw(tmp_path / "tall.jpg", size=(300, 500))
     options: dict[str, object] = (
         {"camera_fixed": True, "generate_audio": True, "seed": 7} if contract == "classic" else {}

@@ -25,7 +25,7 @@ async def test_uploaded_picture_becomes_a_paid_video(
     price_micro_usdc: int,
     has_sound: bool,
 ) -> None:
-    sandbox = open_sandbox(contract=contract)
+    sandbox = open_sandbox(contract=contract, small_videos=False)
     client = open_client(sandbox)
     with anyio.fail_after(60):
         url = await client.upload(draw_image())

@@ -12,7 +12,7 @@ from tests.cli.conftest import Person
 from tests.forks import build_command
 
 COLUMNS = 80
-END_SECONDS = 30
+END_SECONDS = 120
 PRESS_AGAIN_SECONDS = 5
 CTRL_C = "\x03"
 _STYLE = re.compile(r"\x1b\[[0-9;?]*[A-Za-z]")

@@ -6,7 +6,7 @@ import subprocess
 from contextlib import suppress
 from select import select
 
-from tests.cli.conftest import Person
+from tests.cli.conftest import COMMAND_SECONDS, Person
 from tests.forks import build_command
 
 THINKING_SECONDS = 1
@@ -36,6 +36,6 @@ def answer(person: Person, *words: str, typed: str | None, columns: int = 200, *
                 elif typed is None:  # again, as a person does: a signal just before the line is read goes unheard
                     it.send_signal(signal.SIGINT)
                     patience = PRESS_AGAIN_SECONDS
-        code = it.wait(20)
+        code = it.wait(COMMAND_SECONDS)
     os.close(ours)
     return code, shown.decode()

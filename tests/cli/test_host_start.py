@@ -35,7 +35,7 @@ def build_environment(folder: Path, direct_url: dict[str, object] | None) -> Pat
     venv.create(folder, symlinks=True)
     python = folder / "bin" / "python"
     packages = folder / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
-    shutil.copytree(ROOT / PACKAGE, packages / PACKAGE, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copytree(ROOT / PACKAGE, packages / PACKAGE)  # with what is compiled
     (packages / "others.pth").write_text(sysconfig.get_path("purelib"))
     about = packages / f"{PACKAGE}-0.1.0.dist-info"
     about.mkdir()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import example, given, settings
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from seedance_mcp.cli.install.catalog import HOSTS
@@ -172,7 +172,6 @@ def test_a_table_that_another_program_wrote_takes_nothing_with_it(text: str) -> 
     assert all(line in lines or not text.endswith("\n") for line in theirs)  # each of them, in their order
 
 
-@settings(max_examples=60)  # it writes files
 @given(st.tuples(st.just("cursor"), jsonc()) | st.tuples(st.just("codex"), toml()), st.booleans())
 def test_install_and_uninstall_give_back_the_very_bytes(
     tmp_path_factory: pytest.TempPathFactory, written: tuple[str, str], marked: bool

@@ -9,8 +9,6 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from seedance_mcp.config.hosted import DRAIN_SECONDS_DEFAULT
 from seedance_mcp.config.sources import HOSTED_SETTINGS, PREFIX, SETTINGS
 from tests.deploy.containers import ROOT, read_documents
@@ -45,9 +43,9 @@ def test_the_compose_file_follows_its_schema() -> None:
     run_tool("check-jsonschema", "--builtin-schema", "vendor.compose-spec", "compose.yaml")
 
 
-@pytest.mark.parametrize("name", KUBERNETES)
-def test_manifests_follow_the_schemas_of_kubernetes(name: str) -> None:
-    run_tool("kubernetes-validate", "--strict", name)
+def test_manifests_follow_the_schemas_of_kubernetes() -> None:
+    assert KUBERNETES
+    run_tool("kubernetes-validate", "--strict", *KUBERNETES)
 
 
 def test_the_image_runs_as_a_user_without_rights() -> None:

@@ -172,12 +172,12 @@ def test_missing_sandbox_names_the_source_of_this_copy(person: Person) -> None:
     """As a person sees it: the library of an extra is not there."""
     stub = person.folder / "without"
     stub.mkdir()
-    (stub / "av.py").write_text("raise ImportError('no av', name='av')")
+    (stub / "siwe.py").write_text("raise ImportError('no siwe', name='siwe')")
     person.draw("a.png")
     ended = person.run_apart("quote", "a.png", "--prompt", "x", "--sandbox", afresh=True, PYTHONPATH=str(stub))
 
     assert ended.code == 2
-    assert "The sandbox studio is not installed (av is missing)." in ended.one_line
+    assert "The sandbox studio is not installed (siwe is missing)." in ended.one_line
     assert re.search(r"pip install (-e )?'[^']+\[sandbox\]'", ended.one_line) or UNKNOWN_SOURCE in ended.one_line
     assert find_by_index(ended.one_line) == []
 

@@ -66,7 +66,7 @@ def export(
         say(drawn)
         return
     size = f"{int(str(drawn['size_bytes'])) / MEGABYTE:.1f} MB"
-    words.print(f"{drawn['width']}x{drawn['height']}, {drawn['frames']} frames, {size}", markup=False)
+    words.print(f"{drawn['width']}x{drawn['height']}, {drawn['frames']} frames, {size}")
     put(str(target))
 
 

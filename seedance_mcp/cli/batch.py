@@ -142,16 +142,16 @@ class Batch:
                 if generated.job is not None:
                     first, _ = self._bought.setdefault(generated.job.job_id, (result, generated.job))
                 if first is not result:
-                    words.print(f"{label(result)}: the same video as {label(first)}.", markup=False)
+                    words.print(f"{label(result)}: the same video as {label(first)}.")
                     return
-                words.print(f"{label(result)}: {_describe_end(result, shot, alone=self._alone)}", markup=False)
+                words.print(f"{label(result)}: {_describe_end(result, shot, alone=self._alone)}")
                 for note in result["notes"]:
-                    words.print(f"{label(result)}: {note}", markup=False)
+                    words.print(f"{label(result)}: {note}")
             except SeedanceError as exc:
                 self.failures.append(exc)
                 result["error"] = show_error(exc)
                 if not self._alone:
-                    words.print(f"{label(result)}: {for_person(exc)}", style="red", markup=False)
+                    words.print(f"{label(result)}: {for_person(exc)}", style="red")
             finally:
                 bars.remove_task(task)
 
@@ -176,7 +176,7 @@ class Batch:
         chosen = fit.fitting if agreed else fit.begun
         if not chosen:
             raise BudgetExceededError(text, WHAT_FITS if fit.new else "")
-        words.print(text, markup=False)
+        words.print(text)
         left = "Left for later: there is no room for it in what is left of the budget."
         self.failures.append(BudgetExceededError(left, WHAT_FITS if fit.new and not agreed else ""))
         return chosen
@@ -336,7 +336,7 @@ def show_table(results: list[dict[str, Any]], shots: list[Shot], *, paid: str) -
     cost = sum(video["price_micro_usdc"] or 0 for video in videos.values())
     words.print(f"{done} of {write_count(len(results), 'video')} done, ${format_usdc(cost)} in all. {paid}".rstrip())
     for folder in sorted({str(Path(video["file"]).parent) for video in videos.values() if video["file"]}):
-        words.print(f"The files are in {folder}", markup=False)
+        words.print(f"The files are in {folder}")
 
 
 def make_bars() -> Progress:

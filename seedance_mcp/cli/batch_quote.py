@@ -187,7 +187,7 @@ def print_sum(batch: BatchQuote, settings: Settings) -> None:
     for limit in batch.limits:
         left = format_usdc(limit.left_micro_usdc)
         words.print(f"{limit.rows} of {rows} rows fit into the ${left} that is left of your {limit.name}.")
-    words.print(describe_wallet(batch, settings), markup=False)
+    words.print(describe_wallet(batch, settings))
     words.print(f"{len(batch.fitting)} of {rows} rows fit into all of it.")
 
 

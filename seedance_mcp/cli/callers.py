@@ -75,7 +75,7 @@ def add(
         _show_token(_work(lambda ledger: ledger.add_caller(name, allowed, caps)), sentence)
         return
     _work(lambda ledger: ledger.admit(identity, name, allowed, caps))
-    words.print(f"{sentence} Its tokens come from the authorization server.", markup=False)
+    words.print(f"{sentence} Its tokens come from the authorization server.")
 
 
 @app.command(cls=Command, name="list")
@@ -119,7 +119,7 @@ def limit(
     if as_json:
         say(_describe(entry))
         return
-    words.print(f"{entry.caller.name}: {describe_caps(entry.caps)}.", markup=False)
+    words.print(f"{entry.caller.name}: {describe_caps(entry.caps)}.")
 
 
 @app.command(cls=Command)
@@ -143,7 +143,7 @@ def revoke(name: Name, as_json: AsJson = False) -> None:
         say({"name": entry.caller.name, "id": entry.caller.id, "revoked": True})
         return
     has_ended = "is refused with every token" if has_identity(entry.caller.id) else "has no valid token any more"
-    words.print(f"{entry.caller.name} {has_ended}. Its payments and jobs stay.", markup=False)
+    words.print(f"{entry.caller.name} {has_ended}. Its payments and jobs stay.")
     words.print("A running server forgets a token within 15 seconds.")
 
 
@@ -160,7 +160,7 @@ def webhook(
         )
     if url is None:
         was_set = _work(partial(_end_webhook, name=name))
-        words.print(f"The webhook of {name} {'has ended' if was_set else 'was not set'}.", markup=False)
+        words.print(f"The webhook of {name} {'has ended' if was_set else 'was not set'}.")
         return
     from seedance_mcp.app.webhooks import set_webhook
 
@@ -168,7 +168,7 @@ def webhook(
     loopback = read_settings(environ, blocking=True).profile.allow_loopback_http
     keys = read_state_keys(Source.open(environ))
     secret = _work(lambda ledger: set_webhook(ledger, keys, name, url, loopback_allowed=loopback))
-    words.print(f"Messages for {name} are signed with this secret, shown now and never again:", markup=False)
+    words.print(f"Messages for {name} are signed with this secret, shown now and never again:")
     put(secret)
 
 
@@ -193,8 +193,8 @@ def delete(
     if as_json:
         say({"name": deleted.name, "id": deleted.caller_id, "objects": deleted.objects, "deleted": True})
         return
-    words.print(f"{deleted.name} is deleted, with {deleted.objects} objects of the store.", markup=False)
-    words.print(f"Its payments stay, under the id {deleted.caller_id}.", markup=False)
+    words.print(f"{deleted.name} is deleted, with {deleted.objects} objects of the store.")
+    words.print(f"Its payments stay, under the id {deleted.caller_id}.")
 
 
 async def _open_store(environ: Mapping[str, str]) -> ObjectStore:
@@ -260,7 +260,7 @@ def _work(work: Callable[[PostgresLedger], Awaitable[T]]) -> T:
 
 
 def _show_token(token: Token, sentence: str) -> None:
-    words.print(f"{sentence} Its token is shown now and never again:", markup=False)
+    words.print(f"{sentence} Its token is shown now and never again:")
     put(token.text)
 
 

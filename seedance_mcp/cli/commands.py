@@ -1,35 +1,21 @@
-"""Commands: the table of all commands. Each is loaded when it is used, because it takes longer to load than to run."""
+"""Commands: the table of all commands, in sections, with an example of each."""
 
 from __future__ import annotations
 
-import importlib
-from collections.abc import Generator, Iterator, MutableMapping
+from collections.abc import Generator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from typing import Any
 
 import typer
 
-from seedance_mcp.cli.command_types import Command, Context, Group
+from seedance_mcp.cli.command_types import Context
 from seedance_mcp.cli.exit_codes import EPILOG
 from seedance_mcp.cli.failures import fail_usage, may_pay
+from seedance_mcp.cli.lazy_commands import Entry, LazyGroup
 
 NO_WRAP = "\b\n"
 """Typer's mark of a paragraph that keeps its lines."""
 UsageError: Any = typer.BadParameter.__base__
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """Where a command or a group of commands is.
-
-    Attributes:
-        place: Its module below `seedance_mcp.cli`, and after a colon the function, or the `typer.Typer` of a group.
-        summary: Its line in the list of commands; short enough for a terminal of 80 columns.
-    """
-
-    place: str
-    summary: str
 
 
 SECTIONS: dict[str, dict[str, Entry]] = {
@@ -105,43 +91,6 @@ PAYING = frozenset({"animate", "demo", "film", "upload"})
 """Commands that can spend money: their failures say what was paid."""
 
 
-@dataclass(slots=True)
-class LoadedCommands(MutableMapping[str, Any]):
-    """The commands of the table by name; looking one up loads it."""
-
-    _loaded: dict[str, Any] = field(default_factory=dict[str, Any])
-
-    def __getitem__(self, name: str) -> Any:
-        if name not in self._loaded:
-            self._loaded[name] = _load(name, COMMANDS[name])
-        return self._loaded[name]
-
-    def __setitem__(self, name: str, command: Any) -> None:
-        self._loaded[name] = command
-
-    def __delitem__(self, name: str) -> None:
-        del self._loaded[name]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(COMMANDS)
-
-    def __len__(self) -> int:
-        return len(COMMANDS)
-
-
-def _load(name: str, entry: Entry) -> Any:
-    """Build a command or a group as Typer does."""
-    module, _, attribute = entry.place.partition(":")
-    found = getattr(importlib.import_module(f"seedance_mcp.cli.{module}"), attribute)
-    if not isinstance(found, typer.Typer):
-        command, found = found, typer.Typer(add_completion=False, rich_markup_mode=None)
-        found.command(name=name, cls=Command)(command)
-    built: Any = typer.main.get_command(found)
-    built.name = name
-    built.epilog = f"{NO_WRAP}{_write_example(name)}\n\n{EPILOG}"
-    return built
-
-
 def _write_example(name: str) -> str:
     return f"Example: seedance-mcp {EXAMPLES[name]}"
 
@@ -156,13 +105,10 @@ def _reporting_usage() -> Generator[None]:
         fail_usage(exc)
 
 
-class CommandTree(Group):
-    """The program's commands, with the table's summaries wherever commands are listed, and our own usage errors."""
+class CommandTree(LazyGroup):
+    """The program's commands in sections, each with an example, and our own usage errors."""
 
-    def __init__(self, **options: Any) -> None:
-        super().__init__(**options)
-        self.commands = LoadedCommands()
-        self._is_listing = False
+    entries = COMMANDS
 
     def make_context(self, *positional: Any, **named: Any) -> Any:
         """Read the options before the command."""
@@ -174,18 +120,13 @@ class CommandTree(Group):
         with _reporting_usage():
             return super().invoke(ctx)
 
-    def list_commands(self, ctx: Context) -> list[str]:
-        """Return the names of all commands, and load none of them."""
-        return list(COMMANDS)
-
     def get_command(self, ctx: Context, cmd_name: str) -> Any:
-        """Return a command, or None; while commands are listed, one that has only a summary."""
-        if cmd_name not in COMMANDS:
-            return None
-        may_pay.set(cmd_name in PAYING)
-        if self._is_listing:
-            return Command(name=cmd_name, short_help=COMMANDS[cmd_name].summary, callback=None)
-        return self.commands[cmd_name]
+        """Return a command with an example of how it is typed, or None."""
+        command = super().get_command(ctx, cmd_name)
+        if command is not None:
+            may_pay.set(cmd_name in PAYING)
+            command.epilog = f"{NO_WRAP}{_write_example(cmd_name)}\n\n{EPILOG}"
+        return command
 
     def format_commands(self, ctx: Context, formatter: Any) -> None:
         """Write the sections of the list of commands, with an example of each section's first command."""
@@ -194,11 +135,3 @@ class CommandTree(Group):
             with formatter.section(title):
                 formatter.write_dl([(name.ljust(width), entry.summary) for name, entry in entries.items()])
                 formatter.write_text(NO_WRAP + _write_example(next(iter(entries))))
-
-    def shell_complete(self, ctx: Context, incomplete: str) -> list[Any]:
-        """Return the completions of a half-typed command."""
-        self._is_listing = True
-        try:
-            return super().shell_complete(ctx, incomplete)
-        finally:
-            self._is_listing = False

@@ -14,50 +14,30 @@ from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from dataclasses import replace
-from functools import cached_property
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Annotated, Any, TypeVar
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
 from seedance_mcp.cli.exit_codes import INTERRUPTED
 from seedance_mcp.cli.failures import json_asked
+from seedance_mcp.cli.messages import Messages, discard
 from seedance_mcp.core.error_base import SeedanceError
 from seedance_mcp.core.redaction import redact_data
 
 if TYPE_CHECKING:
     from seedance_mcp.app.runtime import Runtime
-    from seedance_mcp.cli.redacted_console import RedactedConsole
     from seedance_mcp.config.settings import Settings
 
 T = TypeVar("T")
 
 log = logging.getLogger("seedance_mcp")
 
-
-class LazyConsole:
-    """A console that is made when it is first printed to, because most of a command's help is less work than that."""
-
-    def __init__(self, **options: Any) -> None:
-        self._options = options
-
-    @cached_property
-    def rich(self) -> RedactedConsole:
-        """The console itself, for tables and progress bars."""
-        from seedance_mcp.cli.redacted_console import RedactedConsole
-
-        return RedactedConsole(**self._options)
-
-    def print(self, *objects: Any, **options: Any) -> None:
-        """Print, with every text redacted; at a terminal, its lines are broken between words."""
-        self.rich.print(*objects, **options)
-
-
 _unlocked_keys: ContextVar[dict[Path, str] | None] = ContextVar("unlocked_keys", default=None)
 """Keys of wallet files that were unlocked, inside of `ask_password_once`."""
 
-words = LazyConsole(stderr=True, highlight=False, soft_wrap=True)
-shown = LazyConsole(highlight=False, markup=False, width=None if sys.stdout.isatty() else 200)
+words = Messages(stderr=True)
+shown = Messages(stderr=False)
 
 
 def _remember(value: bool) -> bool:
@@ -97,7 +77,7 @@ def warn_of_unread_files() -> None:
 
     with suppress(SeedanceError):  # the command itself reports the problem
         for file in find_unread_files(read_base_dir(os.environ)):
-            words.print(f"Warning: {file} is not read; seedance-mcp doctor names the file that is.", markup=False)
+            words.print(f"Warning: {file} is not read; seedance-mcp doctor names the file that is.")
 
 
 async def resolve_sandbox(settings: Settings) -> Settings:
@@ -218,10 +198,3 @@ def put(text: str) -> None:
         typer.echo(text)
     except BrokenPipeError:
         discard(sys.stdout)
-
-
-def discard(file: IO[str]) -> None:
-    """Discard a stream's buffered and further output."""
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    os.dup2(nowhere, file.fileno())
-    os.close(nowhere)

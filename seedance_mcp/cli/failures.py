@@ -23,9 +23,9 @@ def fail(exc: SeedanceError) -> NoReturn:
 
     if json_asked.get():
         say({"error": show_error(exc)})
-    words.print(f"seedance-mcp: {exc.describe(may_pay=may_pay.get())}", style="bold red", markup=False)
+    words.print(f"seedance-mcp: {exc.describe(may_pay=may_pay.get())}", style="bold red")
     if exc.next_step:
-        words.print(for_person(exc.next_step), style="yellow", markup=False)
+        words.print(for_person(exc.next_step), style="yellow")
     sys.exit(find_exit_code(exc))
 
 
@@ -43,7 +43,7 @@ def fail_usage(exc: Any) -> NoReturn:
     if json_asked.get() or "--json" in sys.argv:
         say({"error": {"code": "usage", "what": message, "payment_state": "none", "hint": hint}})
     if command is not None:
-        words.print(command.get_usage(), markup=False)
-    words.print(f"seedance-mcp: {message}", style="bold red", markup=False)
-    words.print(hint, style="yellow", markup=False)
+        words.print(command.get_usage())
+    words.print(f"seedance-mcp: {message}", style="bold red")
+    words.print(hint, style="yellow")
     sys.exit(USAGE)

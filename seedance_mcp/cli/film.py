@@ -133,7 +133,7 @@ def _ask(quote: FilmQuote, *, play_money: bool) -> bool:
         return False
     for recipient in quote.recipients:
         if recipient.replaces:
-            words.print(f"WARNING: the studio's recipient has changed to {recipient.address}.", markup=False)
+            words.print(f"WARNING: the studio's recipient has changed to {recipient.address}.")
     money = "play money (sandbox)" if play_money else "real USDC"
     from seedance_mcp.cli.batch import confirm
 
@@ -155,9 +155,7 @@ def show_quote(quote: FilmQuote) -> None:
     ]
     widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
     for row in rows:
-        words.print(
-            "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip(), markup=False
-        )
+        words.print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
     if not quote.cost_micro_usdc:
         words.print("All shots were bought before; the film costs nothing more.")
         return
@@ -165,7 +163,7 @@ def show_quote(quote: FilmQuote) -> None:
     if not quote.exact:
         words.print("A price that is not yet known is estimated; the film stops before it costs more than this sum.")
     if quote.wallet_problem is not None:
-        words.print(f"{quote.wallet_problem.what} The sum is compared with no balance.", markup=False)
+        words.print(f"{quote.wallet_problem.what} The sum is compared with no balance.")
 
 
 def _name_start(quote: FilmQuote, number: int) -> str:
@@ -238,15 +236,15 @@ def show_film(film: Film, output: Path | None) -> None:
     for number, shot in enumerate(film.shots, 1):
         if shot.error is not None:
             price = f" ${format_usdc(shot.price_micro_usdc)} was paid for it." if shot.price_micro_usdc else ""
-            words.print(f"Shot {number}: {shot.error}{price}", style="red", markup=False)
+            words.print(f"Shot {number}: {shot.error}{price}", style="red")
     if film.state == "complete":
         words.print(f"{len(film.shots)} shots, ${format_usdc(film.price_micro_usdc)} in all.")
         put(str(output or film.file))
         return
     done = sum(shot.job_id is not None and shot.error is None for shot in film.shots)
-    words.print(f"{film.film_id}: {film.state}, {done} of {len(film.shots)} shots are bought.", markup=False)
+    words.print(f"{film.film_id}: {film.state}, {done} of {len(film.shots)} shots are bought.")
     if film.problem is not None:
-        words.print(film.problem, markup=False)
+        words.print(film.problem)
     if film.state == "running":
         words.print("Run the same command again to wait for it; nothing is bought twice.")
     else:

@@ -29,10 +29,10 @@ def freeze(reason: Reason = None, caller: OneCaller = None, sandbox: Sandbox = F
         say({"frozen": True, "frozen_since": stop.since, "reason": stop.reason, "caller": caller})
         return
     whose = "" if caller is None else f" for {caller}"
-    words.print(f"{stop.describe()} Nothing new is signed{whose} on {settings.ledger_place}.", markup=False)
+    words.print(f"{stop.describe()} Nothing new is signed{whose} on {settings.ledger_place}.")
     words.print("What was paid is still finished and saved; a batch stops before its next video.")
     ending = "unfreeze" if caller is None else f"unfreeze --caller {caller}"
-    words.print(f"To end it, run: {settings.profile.name_command(ending)}", markup=False)
+    words.print(f"To end it, run: {settings.profile.name_command(ending)}")
 
 
 def unfreeze(caller: OneCaller = None, sandbox: Sandbox = False, as_json: AsJson = False) -> None:

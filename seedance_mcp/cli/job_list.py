@@ -96,7 +96,7 @@ def jobs(
     async def work(runtime: Runtime) -> list[Job]:
         recent = await (await runtime.services()).jobs.list_recent(LIMIT_MAX)
         for note in recent.notes:
-            words.print(note, markup=False)
+            words.print(note)
         return list(recent.jobs)
 
     latest = run(environ, work) if studio else anyio.run(_read_jobs, settings)
@@ -118,7 +118,7 @@ def jobs(
         return
     _print(results)
     words.print(_describe(totals, shown=len(results)))
-    words.print(f"The files are in {settings.videos_dir}", markup=False)
+    words.print(f"The files are in {settings.videos_dir}")
 
 
 async def _read_jobs(settings: Settings) -> list[Job]:

@@ -72,7 +72,7 @@ def _show(closing: Closing | None, as_json: bool) -> None:
     elif closing is None:
         words.print("The ledger is open.")
     else:
-        words.print(f"{closing.describe()} {closing.describe_reading()}", markup=False)
+        words.print(f"{closing.describe()} {closing.describe_reading()}")
         words.print("A running server reads and opens it. Nothing is bought before; running jobs go on.")
 
 

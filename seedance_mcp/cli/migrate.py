@@ -29,8 +29,7 @@ def migrate(from_file: From = None, as_json: AsJson = False) -> None:
             return
         words.print(
             f"{settings.ledger_place} has version {migrated.after} of the ledger"
-            + (", as before." if migrated.after == migrated.before else f"; it had {migrated.before or 'none'}."),
-            markup=False,
+            + (", as before." if migrated.after == migrated.before else f"; it had {migrated.before or 'none'}.")
         )
         return
     moved = anyio.run(move_ledger, settings, from_file.expanduser().absolute())
@@ -48,7 +47,6 @@ def migrate(from_file: From = None, as_json: AsJson = False) -> None:
         return
     words.print(
         f"{moved.payments} payments and {moved.jobs} jobs are in {settings.ledger_place}; "
-        f"${format_usdc(moved.spent_micro_usdc)} is counted as spent, as before.",
-        markup=False,
+        f"${format_usdc(moved.spent_micro_usdc)} is counted as spent, as before."
     )
-    words.print(f"{from_file} is frozen, so that nothing is paid from it any more.", markup=False)
+    words.print(f"{from_file} is frozen, so that nothing is paid from it any more.")

@@ -79,7 +79,7 @@ class OutputPlan:
                 result["output"] = copies[result["file"]]
         for file in files if self.opens else ():
             if typer.launch(copies.get(file) or file, wait=True):
-                words.print(f"No program here opens {file}.", markup=False)
+                words.print(f"No program here opens {file}.")
         return None not in copies.values()
 
     def _copy(self, file: Path, place: Path) -> str | None:
@@ -91,8 +91,8 @@ class OutputPlan:
             os.replace(partial, target)
         except OSError as exc:
             partial.unlink(missing_ok=True)
-            words.print(f"{target} cannot be written: {exc.strerror or exc}.", style="bold red", markup=False)
-            words.print(f"The video is saved in {file}. Run the same command with another --output.", markup=False)
+            words.print(f"{target} cannot be written: {exc.strerror or exc}.", style="bold red")
+            words.print(f"The video is saved in {file}. Run the same command with another --output.")
             return None
         return str(target)
 

@@ -55,6 +55,4 @@ def prune(
         put(file)
     done = "Would delete" if dry_run else "Deleted"
     size = f"{size_bytes / 1_000_000:.1f} MB"
-    words.print(
-        f"{done} {write_count(len(files), 'file')} ({size}) older than {write_count(days, 'day')}.", markup=False
-    )
+    words.print(f"{done} {write_count(len(files), 'file')} ({size}) older than {write_count(days, 'day')}.")

@@ -61,7 +61,7 @@ def demo(
         ("demo PICTURE", "animates your own picture"),
         ("setup", "leads you to real videos"),
     ):
-        words.print(f"  {program} {line:18} {what}", markup=False)
+        words.print(f"  {program} {line:18} {what}")
 
 
 def sandbox(

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from seedance_mcp.cli.console import shown
+from seedance_mcp.cli.messages import clean, count_cells, wrap_words
 
-if TYPE_CHECKING:
-    from rich.table import Table
-
-TABLE_COLUMNS_MAX = 10_000
-"""No table is wider; it is only measured at this width."""
-INDENT = 4
+GAP, GAP_NARROW = "  ", " "
+"""What is between two columns, and between those of a table that is too wide for its terminal."""
+INDENT = "    "
+"""What is before a cell that stands below its row."""
 
 
 def file_name(result: dict[str, Any]) -> str:
@@ -26,35 +25,32 @@ def print_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, below:
 
     At a terminal that is too narrow for it, the last `below` cells of a row stand below the others, each on its own.
     """
-    from rich.measure import Measurement
-    from rich.padding import Padding
-    from rich.text import Text
-
-    rows = list(rows)
-    table, console = make_table(columns, rows, unbroken=len(columns) - below), shown.rich
-    widest = Measurement.get(console, console.options.update(width=TABLE_COLUMNS_MAX), table).maximum
-    if not console.is_terminal or widest <= console.width:
-        console.print(table)
+    cells = [tuple(clean(cell).replace("\n", " ") for cell in row) for row in rows]
+    widths = measure_columns([columns, *cells])
+    width = shown.width
+    if width is None or sum(widths) + len(GAP) * (len(widths) - 1) <= width:
+        shown.print(join_cells(columns, widths), style="bold")
+        for row in cells:
+            shown.print(join_cells(row, widths))
         return
-    heads = [row[:-below] for row in rows]
-    widths = [max(map(len, cells)) for cells in zip(*heads, strict=True)]
-    if sum(widths) + len(widths) > console.width:  # one long name must not break the lines of all
+    beside = len(columns) - below
+    heads = [row[:beside] for row in cells]
+    widths = measure_columns(heads)
+    if sum(widths) + len(GAP_NARROW) * (len(widths) - 1) > width:  # one long name must not break the lines of all
         widths = [0] * len(widths)
-    for row, head in zip(rows, heads, strict=True):
-        console.print(" ".join(cell.ljust(width) for cell, width in zip(head, widths, strict=True)).rstrip())
-        for cell in row[-below:]:
-            if cell:
-                console.print(Padding(Text(cell, overflow="fold"), (0, 0, 0, INDENT), expand=False))
+    for row, head in zip(cells, heads, strict=True):
+        shown.print(join_cells(head, widths, GAP_NARROW))
+        for cell in filter(None, row[beside:]):
+            for line in wrap_words(cell, width - len(INDENT)).split("\n"):
+                shown.print(INDENT + line)
 
 
-def make_table(columns: Sequence[str], rows: Iterable[Sequence[str]], *, unbroken: int) -> Table:
-    """Build a plain table whose first columns are never broken."""
-    from rich.table import Table
-    from rich.text import Text
+def measure_columns(rows: Sequence[Sequence[str]]) -> list[int]:
+    """Return how wide each column of a terminal must be."""
+    return [max(map(count_cells, column)) for column in zip(*rows, strict=True)]
 
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for number, column in enumerate(columns):
-        table.add_column(column, overflow="fold", no_wrap=number < unbroken)
-    for row in rows:
-        table.add_row(*map(Text, row))
-    return table
+
+def join_cells(row: Sequence[str], widths: Sequence[int], gap: str = GAP) -> str:
+    """Return a row as a line; a cell that is wider than its column moves the rest of the line."""
+    padded = [cell + " " * (width - count_cells(cell)) for cell, width in zip(row, widths, strict=True)]
+    return gap.join(padded).rstrip()

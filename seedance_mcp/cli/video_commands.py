@@ -6,8 +6,9 @@ has an identity, and the same command goes on where the last one stopped.
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 import anyio
 import typer
@@ -52,11 +53,14 @@ def upload(image: Image, sandbox: Sandbox = False, as_json: AsJson = False) -> N
     from seedance_mcp.app.upload_rendering import show_upload
     from seedance_mcp.cli.words import dump_result
 
+    environ = read_environ(sandbox)
+    _check_files([_absolute(image)], environ)
+
     async def work(runtime: Runtime) -> dict[str, Any]:
         services = await runtime.services()
         return dump_result(show_upload(await services.generation.upload(_absolute(image))))
 
-    result = run(read_environ(sandbox), work)
+    result = run(environ, work)
     if as_json:
         say(result)
     else:
@@ -77,11 +81,11 @@ def quote(
 
     Ends with the code that `animate` would end with now.
     """
-    from seedance_mcp.cli import batch_quote
-    from seedance_mcp.cli.batch import quote_all
-
-    shots = _gather(images, from_file, arguments)
+    environ = read_environ(sandbox)
+    shots = _gather(images, from_file, arguments, environ)
     single = from_file is None and len(shots) == 1
+    from seedance_mcp.cli import batch_quote  # loads the engine
+    from seedance_mcp.cli.batch import quote_all
 
     async def work(runtime: Runtime) -> tuple[BatchQuote, Settings]:
         services = await runtime.quote_services()
@@ -89,7 +93,7 @@ def quote(
         settings = await runtime.settings()
         return await batch_quote.add_up_quotes(quotes, settings), settings
 
-    batch, settings = run(read_environ(sandbox), work)
+    batch, settings = run(environ, work)
     results = batch_quote.list_results(batch, shots)
     if as_json:
         say(results[0] if single else {"results": results})
@@ -98,7 +102,7 @@ def quote(
         if not single:
             batch_quote.print_sum(batch, settings)
         elif batch.wallet_problem is not None:
-            words.print(batch_quote.describe_wallet(batch, settings), markup=False)
+            words.print(batch_quote.describe_wallet(batch, settings))
         words.print(f"Left today: ${results[0]['left_today_usd']}.")
     if batch.exit_code:
         raise typer.Exit(batch.exit_code)
@@ -122,10 +126,11 @@ def animate(
     Every row is checked before the first is bought, and all of them against what your limits leave. Run the same
     command again to go on after Ctrl-C or a failure: what was bought is found, never bought twice.
     """
-    from seedance_mcp.cli.batch import Batch, show_table
-
-    shots = _gather(images, from_file, arguments)
+    environ = read_environ(sandbox)
+    shots = _gather(images, from_file, arguments, environ)
     single = from_file is None and len(shots) == 1
+    from seedance_mcp.cli.batch import Batch, show_table  # loads the engine
+
     plan = plan_output(target, videos=len(shots))
     failures: list[SeedanceError] = []
     paid = ""
@@ -139,7 +144,7 @@ def animate(
         paid = batch.say_paid(results)
         return results
 
-    results = run(read_environ(sandbox), work)
+    results = run(environ, work)
     if single and failures:
         raise failures[0]
     is_copied = plan.copy_and_open(results)
@@ -200,9 +205,9 @@ def get(
         paid = f", ${result['price_usd']} was paid" if result["status"] == "failed" and result["price_usd"] else ""
         reason = f"{say_reason(result['error'])} " if result["error"] else ""
         ended = f"{result['status']}{paid}. {reason}{for_person(result['next_step'])}"
-        words.print(f"{result['job_id']}: {ended}", markup=False)
+        words.print(f"{result['job_id']}: {ended}")
         for note in result["notes"]:
-            words.print(note, markup=False)
+            words.print(note)
         if result["file"]:
             put(result.get("output") or result["file"])
     code = _code_of(result) or (exit_codes.OK if is_copied else exit_codes.UNFINISHED)
@@ -210,11 +215,14 @@ def get(
         raise typer.Exit(code)
 
 
-def _gather(images: list[str] | None, from_file: Path | None, arguments: Arguments) -> list[Shot]:
+def _gather(
+    images: list[str] | None, from_file: Path | None, arguments: Arguments, environ: Mapping[str, str]
+) -> list[Shot]:
     """Return the requests of a command line.
 
     Raises:
         RequestError: None, or one that cannot be understood.
+        ImageError: The only picture is not there.
     """
     from seedance_mcp.cli.batch_input import build_shot, read_shots
 
@@ -226,10 +234,28 @@ def _gather(images: list[str] | None, from_file: Path | None, arguments: Argumen
         raise RequestError("No picture was named.", "Name a picture, or --from a .csv or .jsonl file.")
     if arguments["prompt"] is None:
         raise RequestError("No --prompt was given.", "Say what moves, such as --prompt 'The waves roll in'.")
+    if len(images or []) <= 1:  # of several, all that is wrong with them is named at once, once they are read
+        frames = [*(images or []), cast("str | None", arguments["last_image"])]
+        references = cast("Sequence[str] | None", arguments["references"]) or ()
+        _check_files(filter(None, [*frames, *references]), environ)
     return [
         build_shot(image or "the video", {**arguments, "image": image}, folder=Path.cwd(), typed=True)
         for image in images or [None]
     ]
+
+
+def _check_files(names: Iterable[str], environ: Mapping[str, str]) -> None:
+    """Check that files are there before what checks all other arguments is loaded, and the engine.
+
+    Raises:
+        ImageError: One is missing, is not a file, or may not be read.
+    """
+    from seedance_mcp.adapters.media.files import check_file
+    from seedance_mcp.config.settings import read_settings
+
+    image_dirs = read_settings(environ).image_dirs
+    for name in filter(is_path, names):
+        check_file(name, image_dirs)
 
 
 def _absolute(image: str) -> str:

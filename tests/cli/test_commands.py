@@ -16,7 +16,7 @@ from seedance_mcp.cli.main import app
 from tests.cli.conftest import Person
 
 LINE_MAX = 79
-LOADED_ALWAYS = ("main", "command_types", "commands", "exit_codes", "failures")
+LOADED_ALWAYS = ("main", "command_types", "commands", "exit_codes", "failures", "lazy_commands")
 """Modules of the command line that every command loads."""
 LOADED_TO_WORK = (
     "asyncio", "eth_account", "httpx", "mcp", "PIL", "psycopg", "pydantic", "rich", "ruamel", "sqlite3", "tomlkit",
@@ -24,6 +24,11 @@ LOADED_TO_WORK = (
     "seedance_mcp.cli.doctor.checks", "seedance_mcp.cli.setup.money", "seedance_mcp.core.records",
 )  # fmt: skip
 """What takes long to load, and is loaded by no command's help and no completion."""
+LOADED_BY_LONG_COMMANDS = (
+    "eth_account", "httpx", "mcp", "PIL", "rich", "sqlite3", "seedance_mcp.app.services",
+    "seedance_mcp.adapters.wallet",
+)  # fmt: skip
+"""What a command that only reads settings and a ledger, or finds no picture, does not load."""
 LISTING = """
 import contextlib, io, os, sys
 from seedance_mcp.cli.main import run
@@ -131,6 +136,16 @@ def test_help_and_completion_load_only_what_they_show() -> None:
     assert [words for _, words, *_ in found] == [*typed, *(f"{line} --help" for line in lines)]
     assert [words for size, words, *_ in found if int(size) == 0] == []
     assert {words: late for _, words, *late in found if late} == {}
+
+
+def test_short_commands_load_only_what_they_use(tmp_path: Path) -> None:
+    lines = ["jobs", "wallet limits", "wallet payments", "quote missing.jpg -p x", "upload missing.jpg"]
+    commands = [f"start({line.split()})" for line in lines]
+    program = "\n".join([f"FORBIDDEN = {LOADED_BY_LONG_COMMANDS}{LISTING}", *commands])
+    environ = {**os.environ, "SEEDANCE_DATA_DIR": str(tmp_path)}
+    done = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=True)
+    assert [line.split(",")[1:] for line in done.stdout.splitlines()] == [[line] for line in lines]
+    assert done.stderr.count("There is no file") == 2
 
 
 def test_typed_value_is_checked_and_a_default_is_not(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from seedance_mcp.cli.redacted_console import wrap_words
+from seedance_mcp.cli.messages import wrap_words
 from seedance_mcp.core.texts import describe_pace
 from tests.cli.conftest import Person
 

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -55,24 +57,50 @@ async def read_file(path: str, image_dirs: tuple[Path, ...]) -> tuple[bytes, str
     )
 
 
+def check_file(path: str, image_dirs: tuple[Path, ...]) -> None:
+    """Check that there is a file that may be read, before anything is loaded that reads it.
+
+    Args:
+        path: A path or a `file://` URL.
+        image_dirs: See `read_file`.
+
+    Raises:
+        ImageError: Missing, not a file, or not allowed.
+    """
+    with _naming_file(path):
+        _find_file(path, image_dirs)
+
+
 def _read_file(text: str, image_dirs: tuple[Path, ...]) -> tuple[bytes, str]:
-    named = quote_text(text, PATH_CHARACTERS_MAX)
-    try:
+    with _naming_file(text):
         path = _find_file(text, image_dirs)
-        if not path.is_file():
-            raise _not_a_file(path)
         return _read_opened(path, image_dirs), str(path)
+
+
+@contextmanager
+def _naming_file(text: str) -> Generator[None]:
+    """Raise what the operating system reports as an `ImageError` that names the file."""
+    try:
+        yield
     # ValueError: a NUL or a broken URL; RuntimeError: a loop of symlinks, or a home that no one has.
     except (OSError, ValueError, RuntimeError) as exc:
+        named = quote_text(text, PATH_CHARACTERS_MAX)
         raise ImageError(f"{named} cannot be read: {getattr(exc, 'strerror', None) or exc}.") from exc
 
 
 def _find_file(text: str, image_dirs: tuple[Path, ...]) -> Path:
-    """Return the path that a text names: as it stands, or else the one file that it can only mean.
+    """Return the file that a text names: as it stands, or else the one that it can only mean.
 
     Raises:
-        ImageError: There is none, there are several, or it may not be read.
+        ImageError: There is none, there are several, it is no file, or it may not be read.
     """
+    path = _find_path(text, image_dirs)
+    if not path.is_file():
+        raise _not_a_file(path)
+    return path
+
+
+def _find_path(text: str, image_dirs: tuple[Path, ...]) -> Path:
     literal = _read_path(text).expanduser().resolve()
     variants = [Path(variant).expanduser().resolve() for variant in list_variants(text)]
     allowed = [path for path in (literal, *variants) if _find_rejection(path, image_dirs) is None]

@@ -12,8 +12,8 @@ import typer
 
 from seedance_mcp.cli import exit_codes
 from seedance_mcp.cli.console import AsJson, Sandbox, read_environ, say, shown
+from seedance_mcp.cli.messages import clean, wrap_words
 from seedance_mcp.cli.words import for_person
-from seedance_mcp.core.redaction import redact
 
 if TYPE_CHECKING:
     from seedance_mcp.cli.doctor.finding import Finding
@@ -45,9 +45,11 @@ def print_findings(findings: list[Finding]) -> None:
 
     for finding in findings:
         mark, style = _MARKS[finding.health]
-        shown.print(Text.assemble((mark, style), f" {finding.topic}: {redact(finding.text)}"))
+        text = Text(wrap_words(f"{mark} {clean(f'{finding.topic}: {finding.text}')}", shown.width))
+        text.stylize(style, 0, len(mark))
+        shown.print(text)
         if finding.advice:
-            shown.print(Text(f"    {for_person(finding.advice)}", style="dim"))
+            shown.print(f"    {for_person(finding.advice)}", style="dim")
 
 
 def find_code(findings: list[Finding]) -> int:

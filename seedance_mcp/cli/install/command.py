@@ -112,7 +112,7 @@ def ask_for_each(places: Mapping[str, Place], *, sandbox: bool, dry_run: bool = 
             if typer.confirm(f"Install for {HOSTS[name].title} ({place.file})?", err=True):
                 _install(HOSTS[name], place.file, sandbox=sandbox, dry_run=dry_run)
         except ConfigError as exc:
-            words.print(for_person(exc), markup=False)
+            words.print(for_person(exc))
             failed.append(HOSTS[name].title)
     if failed:
         raise ConfigError(f"Not installed for {', '.join(failed)}.", "The messages above have the reasons.")
@@ -126,7 +126,7 @@ def _install(host: Host, file: Path, *, sandbox: bool, dry_run: bool, is_named: 
         check_entry(entry, file)
     change = add_entry(host, file, entry)
     if change.after == change.before:
-        words.print(f"{host.title} has this entry already: {change.file}", markup=False)
+        words.print(f"{host.title} has this entry already: {change.file}")
         return
     own = None if old is not None or is_named else find_own_command(host.name, entry)
     backup = _apply(host, change, dry_run=dry_run, own=own)
@@ -140,7 +140,7 @@ def uninstall(host: HostName, dry_run: DryRun = False, file: File = None) -> Non
     chosen = _find_host(host)
     change = remove_entry(chosen, file or chosen.find_file())
     if change.before is None or change.after == change.before:
-        words.print(f"{chosen.title} has no entry of ours: {change.file}", markup=False)
+        words.print(f"{chosen.title} has no entry of ours: {change.file}")
         return
     backup = _apply(chosen, change, dry_run=dry_run)
     _say_where_the_key_is(change.old_entry or {}, change.file, backup)
@@ -172,22 +172,20 @@ def _apply(host: Host, change: Change, *, dry_run: bool, own: OwnCommand | None 
     """Show a change, make it, and return the path of the copy, if any."""
     typer.echo(change.diff)
     if change.drops_bom:
-        words.print(
-            f"{change.file} begins with a byte order mark, which hosts do not accept: it is removed.", markup=False
-        )
+        words.print(f"{change.file} begins with a byte order mark, which hosts do not accept: it is removed.")
     if change.after is None:
-        words.print(f"{change.file} contains nothing else: the file is removed.", markup=False)
+        words.print(f"{change.file} contains nothing else: the file is removed.")
     if dry_run:
         how = "" if own is None else f" It would be added with `{own.name}`."
-        words.print(f"Nothing was written (--dry-run).{how}", markup=False)
+        words.print(f"Nothing was written (--dry-run).{how}")
         return None
     if own is None:
         backup, done = write_change(change), f"{'Removed' if change.after is None else 'Written'}: {change.file}."
     else:
         backup, done = _add_by_command(host, change, own)
     if backup is not None:
-        words.print(f"The earlier file is kept in {backup}", markup=False)
-    words.print(f"{done} {host.reload}", markup=False)
+        words.print(f"The earlier file is kept in {backup}")
+    words.print(f"{done} {host.reload}")
     return backup
 
 
@@ -210,10 +208,10 @@ def _add_by_command(host: Host, change: Change, own: OwnCommand) -> tuple[Path |
 def _say_what_is_lost(old: Mapping[str, object], new: Mapping[str, object]) -> None:
     before, now = read_profile(old), read_profile(new)
     if before != now:
-        words.print(f"The entry was for the {before} profile, and is for the {now} profile now.", markup=False)
+        words.print(f"The entry was for the {before} profile, and is for the {now} profile now.")
     dropped = list_dropped(old, new)
     if dropped:
-        words.print(f"No longer in the entry: {', '.join(dropped)}.", markup=False)
+        words.print(f"No longer in the entry: {', '.join(dropped)}.")
 
 
 def _say_where_the_key_is(entry: Mapping[str, object], file: Path, backup: Path | None) -> None:
@@ -221,16 +219,14 @@ def _say_where_the_key_is(entry: Mapping[str, object], file: Path, backup: Path 
         return
     flag = " --sandbox" if read_profile(entry) == "sandbox" else ""
     if backup is None:
-        words.print(f"The entry in {file} holds a private key ({KEY}), which would be left out.", markup=False)
+        words.print(f"The entry in {file} holds a private key ({KEY}), which would be left out.")
     else:
         words.print(
-            f"The entry held a private key ({KEY}). It was left out of {file}, and is only in the copy now: {backup}",
-            markup=False,
+            f"The entry held a private key ({KEY}). It was left out of {file}, and is only in the copy now: {backup}"
         )
     words.print(
         f"A key is better in the wallet file: type or pipe it to seedance-mcp wallet import -{flag}"
-        f"{' and delete the copy.' if backup else '.'}",
-        markup=False,
+        f"{' and delete the copy.' if backup else '.'}"
     )
 
 
@@ -242,4 +238,4 @@ def _say_what_is_secret() -> None:
                 if name == KEY
                 else f"put it into settings.toml as {name.removeprefix('SEEDANCE_').lower()}"
             )
-            words.print(f"{name} is not written: {place}.", markup=False)
+            words.print(f"{name} is not written: {place}.")

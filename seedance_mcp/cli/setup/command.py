@@ -98,7 +98,7 @@ def setup(
     try:
         with ask_password_once():
             for number, step in enumerate(steps, 1):
-                words.print(f"\n[{number}/{len(steps)}] {STEPS[step]}", style="bold", markup=False)
+                words.print(f"\n[{number}/{len(steps)}] {STEPS[step]}", style="bold")
                 chosen.attempt(step)
     except (typer.Abort, KeyboardInterrupt):
         words.print("\nInterrupted. Run the same command again: it keeps what is done.")
@@ -143,7 +143,7 @@ class Setup:
         try:
             self._do(step)
         except SeedanceError as exc:
-            words.print(for_person(exc), style="red", markup=False)
+            words.print(for_person(exc), style="red")
             self.codes.append(exit_codes.find_exit_code(exc))
 
     def _do(self, step: str) -> None:
@@ -184,7 +184,7 @@ class Setup:
         """Print the next commands."""
         flag, program = " --sandbox" if self.sandbox else "", name_program()
         words.print("\nReady. Your next commands:")
-        words.print(f'  {program} animate PICTURE --prompt "What moves"{flag}', markup=False)
-        words.print(f"  {program} gallery{flag}", markup=False)
+        words.print(f'  {program} animate PICTURE --prompt "What moves"{flag}')
+        words.print(f"  {program} gallery{flag}")
         if self.sandbox:
-            words.print(f"For real videos: {program} setup", markup=False)
+            words.print(f"For real videos: {program} setup")

@@ -53,14 +53,14 @@ def set_limits(environ: Mapping[str, str], typed: Mapping[str, str | None], *, a
         fixed = sources.get(name.upper(), "").startswith(PREFIX)
         text = typed[name]
         if fixed:
-            words.print(f"{question}: {present[name]}, from {sources[name.upper()]}, which wins.", markup=False)
+            words.print(f"{question}: {present[name]}, from {sources[name.upper()]}, which wins.")
         elif text is None and asks:
             text = typer.prompt(question, default=present[name], value_proc=_parse, err=True)
         if text is not None and not fixed and (text != present[name] or name.upper() not in sources):
             chosen[name] = text
     if chosen:
         write_settings(settings.file, chosen)
-        words.print(f"Written: {settings.file}", markup=False)
+        words.print(f"Written: {settings.file}")
     for name, amount in _read(read_settings(environ)).items():
         if not asks:
             words.print(f"{_QUESTIONS[name]}: {amount}")

@@ -88,7 +88,7 @@ def fund(environ: Mapping[str, str], wait_seconds: int | None, *, asks: bool) ->
         amount = str(typer.prompt("How much will you send, in dollars", default=AMOUNT_DEFAULT, err=True))
     amount_micro_usdc = parse_amount(amount)
     show_deposits(address, deposits, amount_micro_usdc)
-    words.print(_GUIDE, markup=False)
+    words.print(_GUIDE)
     if is_sandbox:
         words.print("Play money: instead of you, this command sends it now.")
     elif wait_seconds is None and not (asks and typer.confirm("Wait for the money now?", default=True, err=True)):

@@ -29,7 +29,7 @@ def prepare_wallet(environ: Mapping[str, str], source: str | None, *, asks: bool
     settings = read_settings(environ)
     used = next((one for one in list_sources(*settings.key_places) if one.used), None)
     if used is not None:
-        words.print(f"It is kept: {used.name}", markup=False)
+        words.print(f"It is kept: {used.name}")
         return
     if source is None and asks:
         words.print("It is a key only for this program, in a file that only you can read.")
@@ -44,7 +44,7 @@ def prepare_wallet(environ: Mapping[str, str], source: str | None, *, asks: bool
     else:
         key = read_key(read_source(Path(source), None))
         create_key_file(settings.wallet_file, f'{{"private_key": "{key}"}}')
-    words.print(f"{'Made' if source == NEW else 'Imported'}: {settings.wallet_file}", markup=False)
+    words.print(f"{'Made' if source == NEW else 'Imported'}: {settings.wallet_file}")
     words.print("Keep a copy of that file: who has it has the money, and without it the money is lost.")
     words.print("To encrypt it or to use the keychain instead, see the page Wallet of the documentation.")
 

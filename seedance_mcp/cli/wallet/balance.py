@@ -32,13 +32,13 @@ def balance(sandbox: Sandbox = False, as_json: AsJson = False) -> None:
         amount = "unknown" if one["balance_usd"] is None else f"${one['balance_usd']}"
         name = one["token_name"] or one["token"]
         put(f"{amount:>10}  {name}" if one["network"] in name else f"{amount:>10}  {name} ({one['network']})")
-    words.print(f"Wallet: {result['address'] or 'none'}", markup=False)
+    words.print(f"Wallet: {result['address'] or 'none'}")
     words.print(_describe_budget(result))
     if result["unfinished_payments"]:
         number = len(result["unfinished_payments"]) + result["more_unfinished"]
         words.print(f"${result['held_usd']} of it is held by unfinished payments: {number}. See: wallet payments")
     if not any(one["balance_micro_usdc"] for one in result["balances"]):
-        words.print(for_person(result["next_step"]), markup=False)
+        words.print(for_person(result["next_step"]))
 
 
 def _describe_budget(result: dict[str, Any]) -> str:

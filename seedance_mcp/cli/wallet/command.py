@@ -1,14 +1,31 @@
 """The group of `wallet` commands."""
 
-from seedance_mcp.cli.command_types import Command, make_group
-from seedance_mcp.cli.wallet import funding, keys, limits, payments
+from collections.abc import Mapping
+from typing import ClassVar
 
-app = make_group("Make, show, fill and move the wallet that pays.")
-app.command(cls=Command, short_help="Create a new key in a file that only you can read.")(keys.create)
-app.command(cls=Command, name="import", short_help="Copy an existing key into the wallet file.")(keys.import_key)
-app.command(cls=Command, short_help="Show the wallet that pays, but never the key.")(keys.show)
-app.command(cls=Command, short_help="Write the key into an encrypted keystore.")(keys.export)
-app.add_typer(limits.app, name="limits", short_help="Show or set your limits, and what is left.")
-app.command(cls=Command, short_help="List payments whose outcome is not certain yet.")(payments.payments)
-app.command(cls=Command, short_help="State that a payment never moved, at a terminal.")(payments.write_off)
-app.command(cls=Command, short_help="Show where to send money, with a QR code.")(funding.fund)
+import typer
+
+from seedance_mcp.cli.lazy_commands import Entry, LazyGroup
+
+
+class WalletCommands(LazyGroup):
+    """The commands of the group."""
+
+    entries: ClassVar[Mapping[str, Entry]] = {
+        "create": Entry("wallet.keys:create", "Create a new key in a file that only you can read."),
+        "import": Entry("wallet.keys:import_key", "Copy an existing key into the wallet file."),
+        "show": Entry("wallet.keys:show", "Show the wallet that pays, but never the key."),
+        "export": Entry("wallet.keys:export", "Write the key into an encrypted keystore."),
+        "limits": Entry("wallet.limits:app", "Show or set your limits, and what is left."),
+        "payments": Entry("wallet.payments:payments", "List payments whose outcome is not certain yet."),
+        "write-off": Entry("wallet.payments:write_off", "State that a payment never moved, at a terminal."),
+        "fund": Entry("wallet.funding:fund", "Show where to send money, with a QR code."),
+    }
+
+
+app = typer.Typer(cls=WalletCommands, no_args_is_help=True, rich_markup_mode=None, add_completion=False)
+
+
+@app.callback()
+def wallet() -> None:
+    """Make, show, fill and move the wallet that pays."""

@@ -53,7 +53,7 @@ def fund(
         if not as_json:
             show_deposits(services.wallet.address, deposits, amount_micro_usdc)
             if "mpp" in settings.limits.rails and not can_charge():
-                words.print(f"To pay on Tempo, too, install its library. {describe_install('tempo')}", markup=False)
+                words.print(f"To pay on Tempo, too, install its library. {describe_install('tempo')}")
         arrived = None
         if wait:
             words.print("Waiting for money to arrive; Ctrl-C only ends the waiting.")
@@ -153,8 +153,7 @@ def show_deposits(address: str, deposits: list[dict[str, Any]], amount_micro_usd
                 f"The code asks for ${format_usdc(amount_micro_usdc)} of {first['token']} on "
                 f"{_network_name(first['network'])}.\n"
                 "If your app shows another recipient than the address below, it cannot read\n"
-                "such a code: type the address.",
-                markup=False,
+                "such a code: type the address."
             )
     words.print("Send only one of these tokens to this address, and only on its network:")
     typer.echo(address)
@@ -176,8 +175,8 @@ def show_balances(deposits: list[dict[str, Any]]) -> None:
     for one in deposits:
         network, amount = _network_name(one["network"]), one["balance_micro_usdc"]
         there = "balance unknown, the chain does not answer" if amount is None else f"balance ${format_usdc(amount)}"
-        words.print(f"  {one['token']} on {network}: {there}", markup=False)
-        words.print(f"    token contract {one['token_address']}", markup=False)
+        words.print(f"  {one['token']} on {network}: {there}")
+        words.print(f"    token contract {one['token_address']}")
 
 
 def _network_name(network: str) -> str:

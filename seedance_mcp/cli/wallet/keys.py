@@ -106,7 +106,7 @@ def show(sandbox: Sandbox = False, as_json: AsJson = False) -> None:
         return
     for number, source in enumerate(sources, start=1):
         mark = "→" if source.used else " "
-        words.print(f"{mark} {number}. {source.name}: {source.state}", markup=False)
+        words.print(f"{mark} {number}. {source.name}: {source.state}")
     if missing is not None:
         raise missing
     if address is None:
@@ -127,7 +127,7 @@ def export(
     settings = unlock_offline(read_settings(read_environ(sandbox)))
     key = find_key(*settings.key_places, sandbox=settings.profile.name == "sandbox")
     create_key_file(file, lock(key, _new_password(settings, password_file)))
-    words.print(f"The key is in {file}, locked with that password.", markup=False)
+    words.print(f"The key is in {file}, locked with that password.")
 
 
 def _must_ask(settings: Settings, used: KeySource) -> bool:
@@ -176,7 +176,7 @@ def _keep_in_keychain(settings: Settings, key: str, verb: str, *, as_json: bool)
     if as_json:
         say({"address": address, "keychain": account})
         return
-    words.print(f"The wallet was {verb}: {describe_keychain(account)}.", markup=False)
+    words.print(f"The wallet was {verb}: {describe_keychain(account)}.")
     if settings.wallet_keychain is None:
         words.print("To pay from it, set SEEDANCE_WALLET_KEYCHAIN=on for your commands and hosts.")
     words.print("Keep a copy outside, too (seedance-mcp wallet export): without the key the money is lost.")
@@ -192,7 +192,7 @@ def _show_new(settings: Settings, verb: str, password_file: Path | None, *, as_j
     if as_json:
         say({"address": address, "file": str(settings.wallet_file), "locked": locked})
         return
-    words.print(f"The wallet was {verb}: {settings.wallet_file}{' (locked)' if locked else ''}", markup=False)
+    words.print(f"The wallet was {verb}: {settings.wallet_file}{' (locked)' if locked else ''}")
     if locked:
         words.print("A host cannot ask for a password: name its file in SEEDANCE_WALLET_PASSWORD_FILE.")
     words.print("Keep a copy of that file: anyone who has it has the money, and without it the money is lost.")

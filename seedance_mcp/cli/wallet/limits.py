@@ -20,7 +20,7 @@ from seedance_mcp.core.money import format_usdc, parse_usdc
 AMOUNTS = ("max_price_per_video", "max_per_day", "max_per_week", "max_per_month", "max_total", "ask_above")
 """Limits that are amounts in US dollars."""
 
-app = typer.Typer(cls=Group, rich_markup_mode=None)
+app = typer.Typer(cls=Group, rich_markup_mode=None, add_completion=False)
 
 
 @app.callback(invoke_without_command=True)
@@ -59,7 +59,7 @@ def limits(ctx: typer.Context, sandbox: Sandbox = False, as_json: AsJson = False
     if "mpp" in chosen.rails:
         typer.echo(f"{'push on Tempo':22} {'allowed' if chosen.push_allowed else 'not allowed'}")
     if freeze is not None:
-        words.print(f"{freeze.describe()} To end it, run: {settings.profile.name_command('unfreeze')}", markup=False)
+        words.print(f"{freeze.describe()} To end it, run: {settings.profile.name_command('unfreeze')}")
     words.print("To change one: seedance-mcp wallet limits set max_per_day 3.00")
 
 
@@ -84,7 +84,7 @@ def set_limit(
     settings = read_settings(read_environ(sandbox=False))
     before = _find_amount(settings.limits, name)
     shown = "none" if before is None else f"${format_usdc(before)}"
-    words.print(f"{name}: {shown} becomes ${format_usdc(after)}, in {settings.file}", markup=False)
+    words.print(f"{name}: {shown} becomes ${format_usdc(after)}, in {settings.file}")
     if not typer.confirm("Set it?", err=True):
         raise ConfigError("The limit was not set.", "Nothing was changed.")
     write_settings(settings.file, {name: format_usdc(after)})

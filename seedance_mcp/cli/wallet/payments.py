@@ -51,7 +51,7 @@ def write_off(
     payment = anyio.run(_find_unfinished, read_settings(environ), payment_id)
     if not is_person_there():
         raise ConfigError("Only a person at a terminal can write off a payment.", "Nothing changed.")
-    words.print(f"{_describe(payment)}.", markup=False)
+    words.print(f"{_describe(payment)}.")
     if not typer.confirm("Did you look it up there, and it never moved?", err=True):
         raise ConfigError("Nothing was written off.", "It counts until it is known what became of it.")
 

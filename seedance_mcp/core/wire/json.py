@@ -12,7 +12,6 @@ import math
 import re
 from collections.abc import Mapping, Sequence
 from datetime import UTC
-from email.utils import parsedate_to_datetime
 from typing import cast
 
 from seedance_mcp.core.errors import StudioProtocolError
@@ -64,6 +63,8 @@ def find_date(headers: Headers) -> float | None:
     values = [value for key, value in headers if key == "date"]
     if len(values) != 1 or len(values[0]) > DATE_CHARACTERS_MAX:
         return None
+    from email.utils import parsedate_to_datetime  # loads half of the email package, for one header
+
     try:
         moment = parsedate_to_datetime(values[0])
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()  # never this machine's time zone

@@ -1,0 +1,139 @@
+"""Messages: what commands tell people, a line or a few at a time.
+
+A plain text is written directly. Loading rich, for colours and progress bars, takes as long as a short command.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from functools import cached_property
+from typing import IO, TYPE_CHECKING
+
+from seedance_mcp.core.redaction import redact
+
+if TYPE_CHECKING:
+    from rich.text import Text
+
+    from seedance_mcp.cli.redacted_console import RedactedConsole
+
+COLUMNS_DEFAULT = 80
+"""Width of a terminal that does not tell its own."""
+_CONTROLS = dict.fromkeys([*range(0x20), *range(0x7F, 0xA0)])
+del _CONTROLS[ord("\n")], _CONTROLS[ord("\t")]
+
+
+class Messages:
+    """Prints on stderr or stdout.
+
+    Args:
+        stderr: True for stderr, False for stdout.
+    """
+
+    def __init__(self, *, stderr: bool) -> None:
+        self._stderr = stderr
+
+    @property
+    def _file(self) -> IO[str] | None:
+        return sys.stderr if self._stderr else sys.stdout
+
+    @property
+    def width(self) -> int | None:
+        """The columns of the terminal; None where the lines of a text are not broken."""
+        return find_width(self._file)
+
+    @cached_property
+    def rich(self) -> RedactedConsole:
+        """The console of rich, for colours and progress bars."""
+        from seedance_mcp.cli.redacted_console import RedactedConsole
+
+        return RedactedConsole(stderr=self._stderr, highlight=False, markup=False, emoji=False, soft_wrap=True)
+
+    def print(self, message: str | Text, *, style: str | None = None) -> None:
+        """Print a message; a `str` without secrets, and at a terminal with its lines broken between words.
+
+        Args:
+            message: A text, or one of rich's, which is printed as it is.
+            style: A style of rich's for the whole text; only a stream that may show colours gets it.
+        """
+        has_style = style is not None and is_coloured(self._file)
+        if has_style or not isinstance(message, str) or "rich" in self.__dict__:  # a progress bar may be on the screen
+            self.rich.print(message, style=style)
+        else:
+            write(self._file, f"{wrap_words(clean(message), self.width)}\n")
+
+
+def clean(text: str) -> str:
+    """Return a text without secrets, and without characters that move a terminal's cursor or change its colours."""
+    return redact(text).translate(_CONTROLS)
+
+
+def write(file: IO[str] | None, text: str) -> None:
+    """Write a text. If its reader has gone, the command continues without it: it may be paying."""
+    if file is None:  # a program without a console
+        return
+    try:
+        file.write(text)
+        file.flush()
+    except BrokenPipeError:
+        discard(file)
+
+
+def discard(file: IO[str]) -> None:
+    """Discard a stream's buffered and further output."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, file.fileno())
+    os.close(nowhere)
+
+
+def is_coloured(file: IO[str] | None) -> bool:
+    """Return True if a stream may show colours: it is a terminal, or the environment asks for them."""
+    return bool(os.environ.get("FORCE_COLOR")) or is_terminal(file)
+
+
+def is_terminal(file: IO[str] | None) -> bool:
+    """Return True if a stream is a terminal."""
+    return file is not None and not file.closed and file.isatty()
+
+
+def find_width(file: IO[str] | None) -> int | None:
+    """Return the columns of a terminal; None for another stream, whose lines are not broken."""
+    if file is None or not is_terminal(file):
+        return None
+    columns = os.environ.get("COLUMNS", "")
+    if columns.isdigit() and int(columns):
+        return int(columns)
+    try:
+        return os.get_terminal_size(file.fileno()).columns or COLUMNS_DEFAULT
+    except OSError:
+        return COLUMNS_DEFAULT
+
+
+def wrap_words(text: str, width: int | None) -> str:
+    """Return a text whose lines are broken between words, so that none is wider; a longer word keeps a line whole.
+
+    Args:
+        text: May have lines of its own.
+        width: Columns; None to leave the text as it is.
+    """
+    if width is None:
+        return text
+    lines: list[str] = []
+    for line in text.split("\n"):
+        first, *others = line.split(" ")
+        lines.append(first)
+        for word in others:
+            if not lines[-1].strip() or count_cells(lines[-1]) + 1 + count_cells(word) <= width:
+                lines[-1] += f" {word}"
+            else:
+                lines.append(word)
+    return "\n".join(lines)
+
+
+def count_cells(text: str) -> int:
+    """Return how many columns of a terminal a text takes."""
+    if text.isascii():
+        return len(text)
+    from rich.cells import cell_len  # loaded only for what is wider than its characters
+
+    return cell_len(text)

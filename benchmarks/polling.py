@@ -5,7 +5,10 @@ at the same time with a studio of its own, the usual way, a loop per job that as
 every request, both have a real ledger. The time of a job is log-normal around `--job-seconds`, by a new seed
 for each run; the ledger has learned it from ten earlier jobs. Jobs begin within a quarter of that time. The lag is the
 time from a job's end at the studio to our result, without the download. The figures for one job are those of several
-wallets with one job each, every one with a poller of its own.
+wallets with one job each, every one with a poller of its own. All sizes run at the same time.
+
+Then 10,000 long jobs of one wallet are held for a minute. They are of all ages, so that some end every second. Measured
+are the memory above that of the same process before it knew of them, and the processor time.
 
 The studio's documents do not name the order of its list. It is measured with the latest change first, and with
 `--newest-first` also in that order, in which a page cannot have what ended among 1,000 jobs.
@@ -23,16 +26,19 @@ import random
 import re
 import resource
 import secrets
+import sqlite3
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Awaitable, Callable, Sequence
-from contextlib import suppress
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, suppress
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -62,6 +68,10 @@ MANY = 10_000
 """So many jobs are held for the figures of memory and processor time."""
 MANY_SECONDS = 60
 MANY_JOB_SECONDS = 1800
+HEARD_SECONDS = 10
+"""Of the held jobs, those that ended in the last seconds are not missed yet."""
+HELD_LIVES = 5
+"""The held jobs began within so many of the usual times: hardly one takes longer."""
 SIGMA = 0.35
 """Standard deviation of the logarithm of a job's time: of 20 jobs, one takes half of the usual time, and one twice."""
 LEARNED = 10
@@ -75,8 +85,10 @@ POLL_SECONDS_MIN = 3
 PAGE_MAX = 100
 LEAD_SECONDS = 8
 TRIES = 4
-LATE = 3
-"""The exit code of a client whose ledger was not ready in time."""
+BEGUN = "begun"
+"""What a client prints if its ledger was ready in time."""
+ENDING_SECONDS = 120
+"""How long a client may take to end."""
 HEAD_BYTES_MAX = 64 * 1024
 TRANSIT_SECONDS = 0.05
 """By how much the time of a request differs between here and the studio."""
@@ -104,15 +116,22 @@ class Plan:
         """Return True if the jobs are old already, and only held."""
         return self.jobs >= MANY
 
+    @property
+    def patience(self) -> float:
+        """Return how many seconds the run takes at most."""
+        return MANY_SECONDS if self.is_held else PATIENCE * self.job_seconds
+
     def draw_jobs(self) -> list[tuple[str, float, float]]:
         """Return `(id, created at, ended at)` of every job."""
         chance = random.Random(self.seed)  # noqa: S311 - a benchmark's dice
         jobs: list[tuple[str, float, float]] = []
-        for number in range(LONE_WALLETS if self.jobs == 1 else self.jobs):
-            shift = chance.uniform(0, self.job_seconds / 4)
-            created_at = self.began_at + (-4 * shift if self.is_held else shift)
+        while len(jobs) < (LONE_WALLETS if self.jobs == 1 else self.jobs):
             seconds = draw_seconds(self.job_seconds, sigma=SIGMA, chance=chance)
-            jobs.append((f"cmjob{number:06d}", created_at, created_at + seconds))
+            earliest, latest = (-HELD_LIVES, 0) if self.is_held else (0, 0.25)
+            shift = self.job_seconds * chance.uniform(earliest, latest)
+            if shift + seconds > 0:  # it still runs when the run begins
+                created_at = self.began_at + shift
+                jobs.append((f"cmjob{len(jobs):06d}", created_at, created_at + seconds))
         return jobs
 
 
@@ -210,6 +229,22 @@ async def write_job(ledger: SQLiteLedger, job_id: str, created_at: float, studio
     return job
 
 
+def copy_job(file: Path, job: Job, others: Sequence[tuple[str, float, float]]) -> None:
+    """Write further jobs like this one: thousands of purchases would take minutes."""
+    with closing(sqlite3.connect(file)) as db, db:
+        db.row_factory = sqlite3.Row
+        payment = dict(db.execute("SELECT * FROM payments WHERE id = ?", [job.payment_id]).fetchone())
+        bought = dict(db.execute("SELECT * FROM jobs WHERE job_id = ?", [job.job_id]).fetchone())
+        for number, (job_id, created_at, _) in enumerate(others, start=payment["id"] + 1):
+            _insert(db, "payments", {**payment, "id": number, "fingerprint": job_id, "created_at": created_at})
+            _insert(db, "jobs", {**bought, "job_id": job_id, "payment_id": number, "created_at": created_at})
+
+
+def _insert(db: sqlite3.Connection, table: str, row: dict[str, object]) -> None:
+    marks = ", ".join(f":{name}" for name in row)
+    db.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({marks})", row)  # noqa: S608 - our own tables
+
+
 async def learn(ledger: SQLiteLedger, plan: Plan, wallet: str) -> None:
     """Write ten earlier jobs, from which the usual time is learned."""
     chance = random.Random(plan.seed + 1)  # noqa: S311 - a benchmark's dice
@@ -228,6 +263,8 @@ class Client:
     role: str
     url: str
     ends: dict[str, float] = field(default_factory=dict[str, float])
+    idle_kib: int = 0
+    begun: int = 0
 
     def note(self, job_id: str) -> None:
         """Note that a job's end is known."""
@@ -246,7 +283,10 @@ class Client:
             async with Studio(address, sign_in) as studio:
                 await learn(ledger, self.plan, wallet.address)
                 await wallet.sign_in("warm")  # the first signature loads its library
-                written = [await write_job(ledger, one, at, self.url, wallet.address) for one, at, _ in jobs]
+                self.idle_kib = _resident_kib()
+                first = await write_job(ledger, *jobs[0][:2], self.url, wallet.address)
+                copy_job(Path(folder) / "ledger.sqlite3", first, jobs[1:])
+                written = await ledger.unfinished_jobs(self.url)
                 await ready()
                 wait = wait_by_watcher if self.role == "watcher" else wait_naively
                 await wait(studio, ledger, written, self)
@@ -261,17 +301,19 @@ async def run_client(plan: Plan, role: str, port: int) -> None:
     """Wait for every job, one way or the other, and print what it took."""
     client, jobs = Client(plan, role, f"http://127.0.0.1:{port}"), plan.draw_jobs()
     wallets = [[job] for job in jobs] if plan.jobs == 1 else [jobs]
-    cpu_before, memory_before, memory, stopped_at = 0.0, _resident_kib(), 0, time.time()
+    cpu_before, memory, stopped_at = 0.0, 0, time.time()
 
     async def begin() -> None:
         nonlocal cpu_before
         if time.time() > plan.began_at:
-            os._exit(LATE)  # the task group would wrap an exception
+            os._exit(1)  # the task group would wrap an exception
         await anyio.sleep(plan.began_at - time.time())
         cpu_before = _cpu_seconds()
+        client.begun += 1
+        if client.begun == len(wallets):
+            print(BEGUN, flush=True)
 
-    patience = MANY_SECONDS if plan.is_held else PATIENCE * plan.job_seconds
-    with anyio.move_on_after(plan.began_at - time.time() + patience):
+    with anyio.move_on_after(plan.began_at - time.time() + plan.patience):
         async with anyio.create_task_group() as tasks:
             for number, own in enumerate(wallets):
                 tasks.start_soon(client.run_wallet, number, own, begin)
@@ -279,17 +321,19 @@ async def run_client(plan: Plan, role: str, port: int) -> None:
                 memory = max(memory, _resident_kib())
                 await anyio.sleep(1)
             tasks.cancel_scope.cancel()
-    stopped_at, cpu = time.time(), _cpu_seconds() - cpu_before
+    stopped_at, cpu, count = time.time(), _cpu_seconds() - cpu_before, len(jobs)
+    if plan.is_held:
+        jobs = [job for job in jobs if job[2] < stopped_at - HEARD_SECONDS]
     lags = sorted(client.ends.get(job_id, stopped_at) - ended_at for job_id, _, ended_at in jobs)
     figures = {
         "median_lag_s": round(statistics.median(lags), 2),
         "p95_lag_s": round(lags[min(len(lags) - 1, int(0.95 * len(lags)))], 2),
-        "cpu_ms_per_job": round(1000 * cpu / len(jobs), 1),
-        "memory_kib_per_job": round((memory - memory_before) / len(jobs), 1),
-        "never_heard": len(jobs) - len(client.ends),
+        "cpu_ms_per_job": round(1000 * cpu / count, 1),
+        "memory_kib_per_job": round((memory - client.idle_kib) / count, 1),
+        "never_heard": sum(1 for job_id, _, _ in jobs if job_id not in client.ends),
         "seconds": stopped_at - plan.began_at,
         "cpu_share": cpu / (stopped_at - plan.began_at),
-        "memory_mib": (memory - memory_before) / 1024,
+        "memory_mib": (memory - client.idle_kib) / 1024,
     }
     print(json.dumps(figures))
 
@@ -301,6 +345,8 @@ async def wait_by_watcher(studio: Studio, ledger: SQLiteLedger, jobs: list[Job],
         return await ledger.typical_seconds(job.arguments) or client.plan.job_seconds
 
     async def save(job: Job) -> Job:
+        if client.plan.is_held:
+            client.note(job.job_id)
         return await ledger.finish_job(job.job_id, file=f"/{job.job_id}.mp4", thumbnail=None)
 
     async def wait(poller: JobPoller, job: Job) -> None:
@@ -362,9 +408,17 @@ def _resident_kib() -> int:
     return int(Path("/proc/self/statm").read_text(encoding="ascii").split()[1]) * os.sysconf("SC_PAGESIZE") // 1024
 
 
+def run_all(plans: Sequence[Plan], roles: Sequence[str]) -> Iterator[tuple[Plan, dict[str, dict[str, Any]]]]:
+    """Run all plans, and yield what each measured: those for the lag at the same time, those that are held alone."""
+    together = [plan for plan in plans if not plan.is_held]
+    with ThreadPoolExecutor(max(1, len(together))) as pool:  # each thread only waits for its processes
+        yield from zip(together, pool.map(partial(measure, roles=roles), together), strict=True)
+    yield from ((plan, measure(plan, ("watcher",))) for plan in plans if plan.is_held)
+
+
 def measure(drawn: Plan, roles: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Run one or both ways at the same time, with enough time before it to write the ledgers."""
-    lead = LEAD_SECONDS + drawn.jobs / 100
+    lead = LEAD_SECONDS + drawn.jobs / 1000
     for _ in range(TRIES):
         figures = run_once(replace(drawn, began_at=time.time() + lead), roles)
         if figures is not None:
@@ -375,27 +429,33 @@ def measure(drawn: Plan, roles: Sequence[str]) -> dict[str, dict[str, Any]]:
 
 def run_once(plan: Plan, roles: Sequence[str]) -> dict[str, dict[str, Any]] | None:
     """Run one or both ways, each with a studio of its own; None if a ledger was not ready in time."""
-    is_late = False
-    started: dict[str, tuple[subprocess.Popen[str], subprocess.Popen[str], str]] = {}
-    for role in roles:
-        studio = _start("--role", "studio", *plan.arguments)
-        assert studio.stdout is not None  # noqa: S101 - it was opened as a pipe
-        port = studio.stdout.readline().strip()
-        started[role] = (studio, _start("--role", role, "--port", port, *plan.arguments), port)
-    figures: dict[str, dict[str, Any]] = {}
-    for role, (studio, client, port) in started.items():
-        output, _ = client.communicate(timeout=20 * plan.job_seconds + 600)
-        if client.returncode not in (0, LATE):
-            raise SystemExit(f"the {role} client broke")
-        is_late |= client.returncode == LATE
-        figures[role] = {} if is_late else {"requests_per_minute": _count(port), **json.loads(output)}
-        studio.kill()
-        studio.communicate()
-    return None if is_late else figures
+    with ExitStack() as stack:
+        clients: dict[str, tuple[subprocess.Popen[str], str]] = {}
+        for role in roles:
+            port = _read_line(_start(stack, "--role", "studio", *plan.arguments))
+            clients[role] = _start(stack, "--role", role, "--port", port, *plan.arguments), port
+        if any(_read_line(client) != BEGUN for client, _ in clients.values()):
+            return None
+        figures: dict[str, dict[str, Any]] = {}
+        for role, (client, port) in clients.items():
+            output, _ = client.communicate(timeout=plan.patience + ENDING_SECONDS)
+            if client.returncode != 0:
+                raise SystemExit(f"the {role} client broke")
+            figures[role] = {"requests_per_minute": _count(port), **json.loads(output)}
+        return figures
 
 
-def _start(*arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, __file__, *arguments], stdout=subprocess.PIPE, text=True)
+def _start(stack: ExitStack, *arguments: str) -> subprocess.Popen[str]:
+    """Start one of the processes, which ends with the run."""
+    process = subprocess.Popen([sys.executable, __file__, *arguments], stdout=subprocess.PIPE, text=True)
+    stack.enter_context(process)
+    stack.callback(process.kill)
+    return process
+
+
+def _read_line(process: subprocess.Popen[str]) -> str:
+    assert process.stdout is not None  # noqa: S101 - it was opened as a pipe
+    return process.stdout.readline().strip()
 
 
 def _count(port: str) -> int:
@@ -423,10 +483,10 @@ class Results:
         """Keep the figures of a run; the lag in an order that cannot meet the promise is only shown."""
         ours = rows["watcher"]
         self.requests = max(self.requests, ours["requests_per_minute"])
+        self.unheard += ours["never_heard"]
         if plan.is_held:
             self.held = ours
             return
-        self.unheard += ours["never_heard"]
         if plan.jobs <= PAGE_MAX or plan.order == "updated":
             beside = f"{rows['naive']['median_lag_s']} s" if "naive" in rows else ""
             self.lags[plan.jobs] = ours["median_lag_s"], beside
@@ -478,11 +538,12 @@ def main() -> int:
         run_role(arguments)
         return 0
     results = Results()
-    for number, plan in enumerate(list_plans(arguments)):
-        rows = measure(plan, ("watcher",) if arguments.without_naive or plan.is_held else ("watcher", "naive"))
+    if arguments.json != RAW:
+        print(f"{'jobs':>5} {'order':<8} {'':<8}" + "".join(f"{name:>20}" for name in COLUMNS), flush=True)
+    for plan, rows in run_all(list_plans(arguments), ("watcher",) if arguments.without_naive else ("watcher", "naive")):
         results.take(plan, rows)
         for role, row in rows.items():
-            show(plan, role, row, as_json=arguments.json == RAW, is_first=number == 0 and role == "watcher")
+            show(plan, role, row, as_json=arguments.json == RAW)
     figures = results.report()
     for figure in figures:
         if figure.passed is False:
@@ -492,21 +553,15 @@ def main() -> int:
     return int(bool(finish(figures, arguments.json)) or results.unheard > 0)
 
 
-def show(plan: Plan, role: str, row: dict[str, Any], *, as_json: bool, is_first: bool) -> None:
+def show(plan: Plan, role: str, row: dict[str, Any], *, as_json: bool) -> None:
     """Print the figures of one way."""
     if as_json:
         print(json.dumps({"jobs": plan.jobs, "order": plan.order, "seed": plan.seed, "role": role, **row}), flush=True)
         return
-    if plan.is_held:
-        share, memory = row["cpu_share"], row["memory_mib"]
-        most = row["requests_per_minute"]
-        print(f"{plan.jobs} held: {memory:.0f} MiB above the idle process, {share:.1%} of a core, {most} a minute")
-        return
-    columns = {name: row[name] for name in COLUMNS}
-    if is_first:
-        print(f"{'jobs':>5} {'order':<8} {'':<8}" + "".join(f"{name:>20}" for name in columns))
-    values = "".join(f"{value:>20}" for value in columns.values())
+    values = "".join(f"{row[name]:>20}" for name in COLUMNS)
     print(f"{plan.jobs:>5} {plan.order:<8} {role:<8}{values}", flush=True)
+    if plan.is_held:
+        print(f"{plan.jobs} held: {row['memory_mib']:.1f} MiB above the idle process, {row['cpu_share']:.1%} of a core")
 
 
 if __name__ == "__main__":

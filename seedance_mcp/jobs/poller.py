@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import replace
 from functools import partial
 
@@ -206,7 +206,7 @@ class JobPoller:
                 self._wake = anyio.Event()
                 while self._unscheduled:
                     tracked = self._unscheduled.pop()
-                    tracked.due = min(tracked.due, await self._next_due(tracked))
+                    tracked.due = min(tracked.due, await self._next_due(tracked, anyio.current_time()))
                 now = anyio.current_time()
                 waiting = [tracked for tracked in self._tracked.values() if not tracked.saving]
                 first = min((tracked.due for tracked in waiting), default=now + POLL_SECONDS_MAX)
@@ -229,12 +229,14 @@ class JobPoller:
         spent = requests * self._poll_seconds_min * (1 if len(waiting) > 1 else HURRY_SHARE)
         self._quiet_until = max(self._quiet_until, now + spent)
 
-    async def _pass_over(self, tracked: TrackedJob) -> None:
-        """Keep that a job is not among those that ended."""
-        if isinstance(tracked.problem, StudioUnreachableError):
-            await self._set_problem(tracked, None)
-        tracked.failures, self.away_since = 0, None
-        tracked.due = await self._next_due(tracked)
+    async def _pass_over(self, jobs: Iterable[TrackedJob]) -> None:
+        """Keep that these jobs, perhaps thousands, are not among those that ended."""
+        now = anyio.current_time()
+        for tracked in jobs:
+            if isinstance(tracked.problem, StudioUnreachableError):
+                await self._set_problem(tracked, None)
+            tracked.failures, self.away_since = 0, None
+            tracked.due = await self._next_due(tracked, now)
 
     async def _take(self, tracked: TrackedJob, status: JobStatus) -> None:
         """Keep what the studio said, and wake those who wait."""
@@ -255,7 +257,7 @@ class JobPoller:
         else:
             if len(self._tracked) == 1:
                 tracked.estimate.see(status.progress, now, tolerance=self._poll_seconds_min)
-            tracked.due = await self._next_due(tracked)
+            tracked.due = await self._next_due(tracked, now)
         is_unsaved = tracked.job.status == "complete" and not tracked.job.finished
         if is_unsaved and self._save is not None:
             tracked.saving = True
@@ -317,13 +319,13 @@ class JobPoller:
         grown = self._poll_seconds_min * 2 ** min(tracked.failures, 10)
         return min(grown, BACKOFF_SECONDS_MAX) * random.uniform(0.9, 1.1)  # noqa: S311 - jitter is not a secret
 
-    async def _next_due(self, tracked: TrackedJob) -> float:
+    async def _next_due(self, tracked: TrackedJob, now: float) -> float:
         """Return when a job is asked for next, by the event loop's clock."""
-        now, shortest = anyio.current_time(), self._poll_seconds_min
+        shortest = self._poll_seconds_min
         tracked.expected = await self._expect(tracked.job)
         if tracked.job.stalled_at is not None:
             return now + shortest
-        pause = pause_before_next(tracked.age, tracked.expected, shortest)
+        pause = pause_before_next(now - tracked.bought_at, tracked.expected, shortest)
         return now + (tracked.estimate.refine(pause, now, shortest=shortest) if len(self._tracked) == 1 else pause)
 
     async def _expect(self, job: Job) -> float:

@@ -7,7 +7,7 @@ list is asked for what ended (`ended`), and one by one for what it cannot tell. 
 from __future__ import annotations
 
 import math
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 
 import anyio
@@ -43,7 +43,7 @@ class StudioReader:
         studio: Is asked.
         tracked: All running jobs by their ids; changes while it reads.
         take: Keeps an answer about a job.
-        pass_over: Keeps that a job is not among those that ended.
+        pass_over: Keeps that jobs are not among those that ended.
         back_off: Keeps that a request about a job failed.
         window: Counts the requests.
     """
@@ -51,7 +51,7 @@ class StudioReader:
     studio: Studio
     tracked: Mapping[str, TrackedJob]
     take: Callable[[TrackedJob, JobStatus], Awaitable[None]]
-    pass_over: Callable[[TrackedJob], Awaitable[None]]
+    pass_over: Callable[[Iterable[TrackedJob]], Awaitable[None]]
     back_off: Callable[[TrackedJob, SeedanceError], Awaitable[None]]
     window: RequestWindow
     _lists_from: float = -math.inf
@@ -109,8 +109,8 @@ class StudioReader:
     async def _look(self, due: Mapping[str, TrackedJob]) -> dict[str, TrackedJob]:
         """Look for what ended, or for one late job; return some of what the list cannot tell."""
         look = self._looks.next_look()
-        late = [] if look is not None else [job for job in due.values() if job.age > LATE_FACTOR * job.expected]
-        if late:
+        now = anyio.current_time()
+        if look is None and (late := [job for job in due.values() if now - job.bought_at > LATE_FACTOR * job.expected]):
             tracked = min(late, key=lambda job: max(job.asked_at, job.bought_at))
             is_untold = not tracked.needs_own_request
             if await self._ask_single(tracked) and is_untold:
@@ -123,9 +123,7 @@ class StudioReader:
             return {}
         missing = await self._read_ended(look or self._looks.complete, due)
         alone = [tracked for tracked in missing.values() if tracked.needs_own_request]
-        for tracked in missing.values():
-            if not tracked.needs_own_request:
-                await self.pass_over(tracked)
+        await self.pass_over(tracked for tracked in missing.values() if not tracked.needs_own_request)
         return {tracked.job.job_id: tracked for tracked in alone[:LOOK_SINGLES_MAX]}
 
     async def _read_ended(self, look: EndedLook, due: Mapping[str, TrackedJob]) -> dict[str, TrackedJob]:

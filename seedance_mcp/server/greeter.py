@@ -33,6 +33,8 @@ SWITCH_SECONDS = 0.0005
 
 PACKAGE = Path(__file__).parents[1]
 DOCUMENT = PACKAGE / "server" / "greeting.txt"
+OWN = PACKAGE / "server" / "__pycache__" / f"greeting.{sys.implementation.cache_tag}.txt"
+"""Written by `install` where the other one does not apply. Who can write there can also change the code."""
 LIBRARIES = ("mcp", "mcp_types", "pydantic", "pydantic_core")
 """The libraries that decide the text of an answer."""
 
@@ -68,15 +70,14 @@ DOUBTFUL = re.compile(rb"\r|\\u[dD]|NaN|Infinity|\d{16}")
 
 
 def read_answers(document: Path = DOCUMENT) -> Mapping[bytes, bytes] | None:
-    """Return the stored answers; None if they are not certainly those of this server.
-
-    They are not if the document is missing, or was written with other code, other libraries or another Python.
-    """
+    """Return the stored answers; None if they are missing or damaged, or of other code, libraries or Pythons."""
     try:
-        pythons, libraries, sources, *rows = document.read_bytes().splitlines()
+        head, _, rest = document.read_bytes().replace(b"\r\n", b"\n").partition(b"\n")
+        libraries, sources, *rows = rest.splitlines()
         checksum, *files = sources.decode().split()
         stale = (
-            b"%d.%d" % sys.version_info[:2] not in pythons.split()
+            b"%d.%d" % sys.version_info[:2] not in head.split()[1:]
+            or b"%08x" % zlib.crc32(rest) != head[:8]
             or libraries.decode().split() != list_libraries()
             or checksum != compute_checksum(files)
         )
@@ -113,7 +114,7 @@ def compute_checksum(files: Sequence[str]) -> str:
 
 def start_greeter() -> "Greeter | None":
     """Start to answer the host; return None where only the server can."""
-    answers = read_answers() if sys.stdin is not None and not sys.stdin.isatty() else None
+    answers = None if sys.stdin is None or sys.stdin.isatty() else read_answers() or read_answers(OWN)
     if answers is None:
         return None
     try:

@@ -3,12 +3,12 @@
 import copy
 import json
 import os
-import runpy
 import signal
 import subprocess
 import sys
 import tempfile
 import threading
+import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -21,16 +21,14 @@ from hypothesis import strategies as st
 from seedance_mcp.config.sources import SETTINGS
 from seedance_mcp.server import greeter
 from seedance_mcp.server.greeter import HANDSHAKES, NEWEST, Greeter, read_answers
-from tests.docs.programs import ROOT
+from seedance_mcp.server.greeting import APPS, ask_server, store_answers
 from tests.forks import build_command
 from tests.integration.test_process import LEAVE_SECONDS
 
 PROGRAM = str(Path(__file__).with_name("greeted.py"))
-SCRIPT: Mapping[str, Any] = runpy.run_path(str(ROOT / "scripts" / "write_greeting"))
 REVISIONS = (*HANDSHAKES, NEWEST)
 CLIENT = {"name": "test", "version": "1"}
-APPS: dict[str, Any] = SCRIPT["APPS"]
-WRITTEN_WITH = greeter.DOCUMENT.read_text("utf-8").partition("\n")[0].split()
+WRITTEN_WITH = greeter.DOCUMENT.read_text("utf-8").partition("\n")[0].split()[1:]
 INITIALIZED = {"jsonrpc": "2.0", "method": "notifications/initialized"}
 LISTS = ("tools/list", "prompts/list", "resources/list", "resources/templates/list")
 
@@ -92,7 +90,7 @@ def serve(messages: Sequence[object]) -> list[bytes]:
     """What the server alone answers to requests."""
     with tempfile.TemporaryDirectory() as folder:
         lines = [encode(message) for message in messages]
-        return [line.encode() for line in anyio.run(SCRIPT["ask_server"], lines, {"SEEDANCE_DATA_DIR": folder})]
+        return [line.encode() for line in anyio.run(ask_server, lines, {"SEEDANCE_DATA_DIR": folder})]
 
 
 @pytest.mark.parametrize("capabilities", [{}, APPS], ids=["plain", "apps"])
@@ -274,17 +272,43 @@ def test_end_while_it_loads_is_that_of_the_server(end: str) -> None:
         assert process.wait(LEAVE_SECONDS) == 0
 
 
-@pytest.mark.parametrize("place", ["python", "library", "code", "missing", "short", "none"])
+def write_other(file: Path, place: str) -> None:
+    """Write the stored document as it would be elsewhere."""
+    head, libraries, sources, *rows = greeter.DOCUMENT.read_bytes().splitlines(keepends=True)
+    libraries = libraries.replace(b"mcp-2", b"mcp-3") if place == "library" else libraries
+    sources = sources.replace(b" core/limits.py", b"") if place == "code" else sources
+    rest = libraries + (b"" if place == "short" else sources + b"".join(rows))
+    pythons = b"3.10\n" if place == "python" else head.partition(b" ")[2]
+    written = b"%08x %s%s" % (zlib.crc32(rest), pythons, rest)
+    file.write_bytes(written.replace(b"USDC", b"USDX", 1) if place == "damaged" else written)
+
+
+@pytest.mark.parametrize("place", ["python", "library", "code", "missing", "short", "damaged", "none"])
 def test_document_of_another_server_is_not_used(place: str, tmp_path: Path) -> None:
-    head = greeter.DOCUMENT.read_bytes().splitlines(keepends=True)
-    head[0] = b"3.10\n" if place == "python" else head[0]
-    head[1] = head[1].replace(b"mcp-2", b"mcp-3") if place == "library" else head[1]
-    head[2] = head[2].replace(b" core/limits.py", b"") if place == "code" else head[2]
     document = tmp_path / "greeting.txt"
     if place != "missing":
-        document.write_bytes(b"".join(head[:2] if place == "short" else head))
+        write_other(document, place)
 
     assert (read_answers(document) is None) == (place != "none")
+
+
+@pytest.mark.parametrize("place", ["python", "library"])
+def test_answers_for_another_installation_are_the_same(place: str, tmp_path: Path) -> None:
+    packaged, own = tmp_path / "greeting.txt", tmp_path / "folder" / "own.txt"
+    write_other(packaged, place)
+
+    assert store_answers(packaged, own)
+    assert read_answers(own) == read_answers()
+    assert [file.name for file in own.parent.iterdir()] == ["own.txt"]
+
+
+@pytest.mark.parametrize(("place", "is_stored"), [("none", True), ("code", False)])
+def test_answers_are_stored_only_where_the_code_is_the_packages(place: str, is_stored: bool, tmp_path: Path) -> None:
+    packaged, own = tmp_path / "greeting.txt", tmp_path / "own.txt"
+    write_other(packaged, place)
+
+    assert store_answers(packaged, own) == is_stored
+    assert not own.exists()
 
 
 def test_no_call_of_a_tool_is_ever_answered() -> None:

@@ -21,6 +21,7 @@ from seedance_mcp.cli.doctor.local import (
     check_ledger,
     check_settings,
     check_settings_files,
+    check_start,
     check_wallet,
 )
 from seedance_mcp.cli.doctor.network import check_network
@@ -56,4 +57,5 @@ async def examine(environ: Mapping[str, str], *, given: Mapping[str, str] | None
     findings += await check_ledger(settings, address)
     findings += await check_callers(settings)
     findings += await check_network(settings, address)
+    findings += await anyio.to_thread.run_sync(check_start)
     return findings + await anyio.to_thread.run_sync(check_clients)

@@ -14,6 +14,7 @@ import anyio.to_thread
 from seedance_mcp.adapters.wallet import list_sources
 from seedance_mcp.adapters.wallet.key_files import is_locked
 from seedance_mcp.cli.install.catalog import HOSTS
+from seedance_mcp.cli.install.greeting import has_answers
 from seedance_mcp.cli.install.hosts import has_entry
 from seedance_mcp.config.settings import Settings, list_unread_files
 from seedance_mcp.core.error_base import SeedanceError
@@ -297,6 +298,14 @@ def _describe_held(payment: Payment, now: float) -> Finding:
         f"seedance-mcp wallet write-off {payment.id}"
     )
     return Finding(topic="payment", health="note", text=text, advice=advice)
+
+
+def check_start() -> list[Finding]:
+    """Report a server that shows its tools only once it has loaded."""
+    if has_answers():
+        return []
+    text = "A host waits until the server has loaded: no first answers are stored for this Python and these libraries."
+    return [Finding(topic="start", health="note", text=text, advice="Run: seedance-mcp install HOST")]
 
 
 def check_clients() -> list[Finding]:

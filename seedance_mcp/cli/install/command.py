@@ -10,6 +10,7 @@ import typer
 from seedance_mcp.cli.console import is_person_there, words
 from seedance_mcp.cli.install.catalog import HOSTS, Host, Place
 from seedance_mcp.cli.install.entry import KEY, SECRETS, build_entry, check_entry, has_key, list_dropped, read_profile
+from seedance_mcp.cli.install.greeting import store_answers
 from seedance_mcp.cli.install.hosts import Change, add_entry, keep_copy, read_entry, remove_entry, write_change
 from seedance_mcp.cli.install.own_commands import OwnCommand, find_own_command
 from seedance_mcp.cli.words import for_person
@@ -120,6 +121,8 @@ def ask_for_each(places: Mapping[str, Place], *, sandbox: bool, dry_run: bool = 
 
 def _install(host: Host, file: Path, *, sandbox: bool, dry_run: bool, is_named: bool = False) -> None:
     """Write our entry into one host's file: with the host's own command, unless there is an entry or a named file."""
+    if not dry_run:
+        store_answers()
     old = read_entry(host, file)
     entry = build_entry(sandbox=sandbox, environ=os.environ, old=old, extra=host.extra)
     if old is not None:

@@ -178,7 +178,7 @@ def render_table(results: Mapping[str, Any], commands: Mapping[str, str]) -> str
         results: What `run_all` wrote.
         commands: The command of each benchmark, by the first part of a figure's name, or of one figure, by its name.
     """
-    measured = {figure["name"]: figure for figure in results["figures"]}
+    measured, missing = {figure["name"]: figure for figure in results["figures"]}, results.get("missing", ())
     lines = ["| figure | target | measured | beside it | command |", "|---|---|---|---|---|"]
     for name, promise in PROMISES.items():
         command = commands.get(name) or commands.get(name.partition(".")[0])
@@ -191,7 +191,7 @@ def render_table(results: Mapping[str, Any], commands: Mapping[str, str]) -> str
         cells = (
             promise.text,
             " ".join(filter(None, (promise.target, promise.unit if promise.target else ""))) or "only shown",
-            "not yet" if figure is None else _show(figure),
+            _show(figure) if figure is not None else "**not measured**" if name in missing else "not yet",
             beside,
             f"`{command}`",
         )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks.figures import PROMISES, README, finish, read_results, report
+from benchmarks.figures import PROMISES, README, finish, read_results, render_table, report
 
 BENCHMARKS = README.parent
 RUN_ALL = BENCHMARKS / "run_all"
@@ -31,6 +31,14 @@ def test_each_benchmark_has_figures_and_a_section() -> None:
 def test_the_table_is_that_of_the_last_run() -> None:
     done = subprocess.run([sys.executable, RUN_ALL, "--check"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "")
+
+
+def test_table_names_what_could_not_be_measured() -> None:
+    table = render_table({"figures": [], "missing": ["polling.core"]}, {"polling": "run"})
+    cells = {row.split(" | ")[0]: row.split(" | ")[2] for row in table.splitlines() if row.endswith("`run` |")}
+
+    assert cells.pop(f"| {PROMISES['polling.core'].text}") == "**not measured**"
+    assert set(cells.values()) == {"not yet"}
 
 
 def test_the_last_run_kept_todays_promises() -> None:

@@ -4,6 +4,7 @@ import json
 import os
 import socket
 import sys
+from functools import lru_cache
 from pathlib import Path
 from typing import cast
 
@@ -47,14 +48,15 @@ def name_ourselves(start: str = "") -> str:
     Args:
         start: Tells this owner from earlier ones, and from others of this process, if replicas have one ledger.
     """
-    place = _find_place() or socket.gethostname()
+    place = _find_place(os.getpid()) or socket.gethostname()
     return f"{place}{_START_MARK + start if start else ''}:{os.getpid()}"
 
 
-def _find_place() -> str | None:
+@lru_cache(maxsize=1)
+def _find_place(_pid: int) -> str | None:
     """Return the scope in which process numbers are unique: this boot of this machine, and this container.
 
-    None if Linux does not tell.
+    None if Linux does not tell. Read once by each process, because it is compared for each row of a payment.
     """
     if sys.platform != "linux":
         return socket.gethostname()
@@ -68,7 +70,7 @@ def _find_place() -> str | None:
 def is_gone(owner: str) -> bool:
     """Return True if the owner of a lease was a process of this scope that no longer runs; if unsure, it runs."""
     place, _, pid = owner.rpartition(":")
-    if os.name != "posix" or place.partition(_START_MARK)[0] != _find_place() or not pid.isdigit():
+    if os.name != "posix" or place.partition(_START_MARK)[0] != _find_place(os.getpid()) or not pid.isdigit():
         return False
     try:
         os.kill(int(pid), 0)

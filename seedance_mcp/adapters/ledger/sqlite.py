@@ -1,8 +1,15 @@
-"""The ledger in one SQLite file: the embedded default."""
+"""The ledger in one SQLite file: the embedded default.
+
+Each operation that waits for nothing but the database runs as a whole in the database's thread.
+"""
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable, Coroutine
+from functools import partial, wraps
 from pathlib import Path
+from typing import Any, Concatenate, ParamSpec, TypeVar
 
 from seedance_mcp.adapters.ledger.films import FilmQueries
 from seedance_mcp.adapters.ledger.jobs import JobQueries
@@ -11,9 +18,39 @@ from seedance_mcp.adapters.ledger.reports import ReportQueries
 from seedance_mcp.adapters.ledger.sqlite_driver import SQLiteDriver
 from seedance_mcp.adapters.ledger.uploads import UploadQueries
 
+P = ParamSpec("P")
+T = TypeVar("T")
+Operation = Callable[Concatenate[Any, P], Coroutine[object, object, T]]
+"""An operation of the ledger."""
 
+
+def _run_whole(operation: Operation[P, T]) -> Operation[P, T]:
+    @wraps(operation)
+    async def run(ledger: SQLiteLedger, *args: P.args, **kwargs: P.kwargs) -> T:
+        return await ledger.driver.run_whole(partial(operation, ledger, *args, **kwargs))
+
+    return run
+
+
+def _run_each_whole(ledger: type[SQLiteLedger]) -> type[SQLiteLedger]:
+    """Let every public operation run in the database's thread, but those that the class itself has."""
+    for name, operation in inspect.getmembers(ledger, inspect.iscoroutinefunction):
+        if not name.startswith("_") and name not in vars(ledger):
+            setattr(ledger, name, _run_whole(operation))
+    return ledger
+
+
+@_run_each_whole
 class SQLiteLedger(PaymentQueries, JobQueries, UploadQueries, FilmQueries, ReportQueries):
-    """The `Ledger` protocol on one file."""
+    """The `Ledger` protocol on one file.
+
+    Attributes:
+        driver: The open file.
+    """
+
+    def __init__(self, driver: SQLiteDriver, *, reservation_id: int | None = None) -> None:
+        super().__init__(driver, reservation_id=reservation_id)
+        self.driver = driver
 
     @classmethod
     async def open(cls, file: Path) -> SQLiteLedger:
@@ -32,8 +69,12 @@ class SQLiteLedger(PaymentQueries, JobQueries, UploadQueries, FilmQueries, Repor
 
     def drawing_from(self, reservation_id: int | None) -> SQLiteLedger:
         """Return the same ledger, whose new payments draw from a reserved sum."""
-        return type(self)(self._driver, reservation_id=reservation_id)
+        return type(self)(self.driver, reservation_id=reservation_id)
 
     async def count_closings(self) -> int:
         """Return 0: a ledger in a file is not closed; each process reads list and chains before it first pays."""
         return 0
+
+    async def close(self) -> None:
+        """Close the file; a second call does nothing."""
+        await self.driver.close()

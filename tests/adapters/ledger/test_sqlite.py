@@ -4,8 +4,9 @@ import sqlite3
 import stat
 import subprocess
 import sys
+import threading
 import time
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Generator
 from pathlib import Path
 
 import pytest
@@ -29,6 +30,41 @@ async def ledger(file: Path) -> AsyncGenerator[SQLiteLedger]:
     opened = await SQLiteLedger.open(file)
     yield opened
     await opened.close()
+
+
+async def test_operation_runs_as_a_whole_in_the_ledgers_thread(ledger: SQLiteLedger) -> None:
+    async def name_thread() -> str:
+        async with ledger.driver.transaction() as session:
+            assert await session.fetch_one("SELECT 1 AS one") == {"one": 1}
+            return threading.current_thread().name
+
+    assert await ledger.driver.run_whole(name_thread) == "ledger"
+    assert threading.current_thread().name != "ledger"
+
+
+async def test_operation_that_fails_leaves_no_open_transaction(ledger: SQLiteLedger) -> None:
+    async def fail() -> None:
+        async with ledger.driver.transaction() as session:
+            await session.execute("INSERT INTO recipients VALUES ('studio', 'network', '0x', 1)")
+            raise ValueError("no")
+
+    with pytest.raises(ValueError, match="no"):
+        await ledger.driver.run_whole(fail)
+    assert not connect(ledger).in_transaction
+    assert await ledger.find_recipients("studio", "network") == frozenset()
+
+
+async def test_operation_that_waits_for_something_else_is_refused(ledger: SQLiteLedger) -> None:
+    class Elsewhere:
+        def __await__(self) -> Generator[None]:
+            yield
+
+    async def wait() -> None:
+        await Elsewhere()
+
+    with pytest.raises(RuntimeError, match="waits for something else"):
+        await ledger.driver.run_whole(wait)
+    assert await ledger.find_freeze() is None
 
 
 async def test_every_file_of_the_ledger_is_for_its_owner_alone(ledger: SQLiteLedger, file: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import ipaddress
 import socket
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 
 import anyio
@@ -186,6 +186,8 @@ class PublicUrlFetcher:
     async def _look_up(self, url: httpx.URL, port: int, *, proxied: bool) -> list[_IPAddress]:
         """Return every address of a URL's host; none if only the proxy can resolve it."""
         host = url.raw_host.decode("ascii")
+        with suppress(ValueError):  # the usual spelling of an address needs no lookup, which is another thread's work
+            return [ipaddress.ip_address(host.partition("%")[0])]
         try:
             with anyio.fail_after(CONNECT_SECONDS):
                 found = await anyio.getaddrinfo(host, port, type=socket.SOCK_STREAM)

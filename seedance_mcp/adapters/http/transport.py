@@ -10,12 +10,12 @@ import sys
 import zlib
 from collections.abc import AsyncGenerator, AsyncIterator, Generator
 from email.utils import parsedate_to_datetime
-from http.cookiejar import CookieJar, DefaultCookiePolicy
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
 from urllib.request import getproxies, proxy_bypass
 
 import anyio
+import httpcore
 import httpx
 
 from seedance_mcp import __version__
@@ -35,6 +35,8 @@ RETRY_AFTER_CHARACTERS_MAX = 40
 CAUSES_MAX = 10
 """How many chained causes of a failure are read; httpx wraps a socket's error two or three times."""
 
+READ_BYTES = 256 * 1024
+"""How many bytes of an answer are read at a time: as many as asyncio takes from a socket, which httpcore would cut."""
 PIECE_BYTES_MAX = 1024 * 1024
 """How many bytes of a compressed body are decompressed at a time."""
 
@@ -46,6 +48,9 @@ _LOOPBACK_PATTERNS = ("all://127.0.0.1", "all://localhost", "all://[::1]")
 if find_spec("sniffio") is None:
     # httpcore tries to import it several times a request, and each time searches the whole path in vain.
     sys.modules["sniffio"] = cast("ModuleType", None)
+
+_connection: Any = httpcore.AsyncHTTP11Connection  # its own type says 65,536
+_connection.READ_NUM_BYTES = READ_BYTES
 
 for _library in ("httpx", "httpcore"):
     # They log whole URLs, whose queries may contain a token, and every response header.
@@ -93,12 +98,26 @@ def open_client_through(proxy: str | None) -> httpx.AsyncClient:
         raise _proxy_error() from None
 
 
+class _PlainClient(httpx.AsyncClient):
+    """A client that sends each request once, as it is: without cookies, logins, redirects and hooks.
+
+    What httpx does for those takes as much processor time as parsing an answer.
+    """
+
+    async def send(self, request: httpx.Request, **_: Any) -> httpx.Response:
+        """Send a request; the caller reads the response and closes it."""
+        if self.is_closed:
+            raise RuntimeError("The client is closed.")
+        response = await self._transport_for_url(request.url).handle_async_request(request)
+        response.request = request
+        return response
+
+
 def _open(**options: Any) -> httpx.AsyncClient:
-    return httpx.AsyncClient(
+    return _PlainClient(
         follow_redirects=False,
         timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
         headers={"user-agent": f"seedance-mcp/{__version__}", "accept-encoding": "identity"},
-        cookies=CookieJar(DefaultCookiePolicy(allowed_domains=())),
         **options,
     )
 
@@ -140,7 +159,7 @@ async def read_response(response: httpx.Response, url: str) -> Response:
     Raises:
         StudioProtocolError: Larger than `JSON_BYTES_MAX`, or in an encoding that was not requested.
     """
-    data = await read_bounded(response, JSON_BYTES_MAX, f"The answer of {quote_url(url)}")
+    data = await read_bounded(response, JSON_BYTES_MAX, "The answer of", url)
     headers = [(name.lower(), value) for name, value in response.headers.multi_items()]
     return Response(status=response.status_code, headers=headers, body=data)
 
@@ -204,8 +223,14 @@ def _describe_cause(exc: BaseException) -> str:
             return "the connection was lost"
 
 
-async def read_bounded(response: httpx.Response, bytes_max: int, what: str) -> bytes:
+async def read_bounded(response: httpx.Response, bytes_max: int, what: str, url: str) -> bytes:
     """Return a body of at most `bytes_max`, also after decompression; httpx would decompress it before any check.
+
+    Args:
+        response: The open response.
+        bytes_max: The bound.
+        what: What an error calls the body, in front of the URL.
+        url: Where it comes from.
 
     Raises:
         StudioProtocolError: Larger, or in an encoding that was not requested and cannot be bounded.
@@ -215,10 +240,12 @@ async def read_bounded(response: httpx.Response, bytes_max: int, what: str) -> b
     async for chunk in response.aiter_raw():
         size += len(chunk)
         if size > bytes_max:
-            raise StudioProtocolError(f"{what} is larger than {bytes_max} bytes.")
+            raise StudioProtocolError(f"{what} {quote_url(url)} is larger than {bytes_max} bytes.")
         chunks.append(chunk)
     data, encoding = b"".join(chunks), read_encoding(response)
-    return data if not data or encoding == "identity" else _inflate(data, encoding, bytes_max, what)
+    if not data or encoding == "identity":
+        return data
+    return _inflate(data, encoding, bytes_max, f"{what} {quote_url(url)}")
 
 
 def _inflate(data: bytes, encoding: str, bytes_max: int, what: str) -> bytes:

@@ -268,7 +268,7 @@ class Studio:
                 if response.status_code != 200:
                     raise StudioRejectedError(f"{quote_url(url)} answered status {response.status_code}.", status=404)
                 try:
-                    return await read_bounded(response, bytes_max, f"The image at {quote_url(url)}")
+                    return await read_bounded(response, bytes_max, "The image at", url)
                 except StudioProtocolError as exc:
                     raise StudioRejectedError(exc.what, status=413) from exc
 
@@ -338,7 +338,10 @@ class Studio:
             self._sent.add(name, value)
         seconds = ANSWER_SECONDS if timeout_seconds is None else timeout_seconds
         response = await exchange(self._client, method, url, body=body, headers=headers, timeout_seconds=seconds)
-        secrets = self._sent.list()
+        texts = (response.body.decode("latin-1"), *(value for _, value in response.headers))
+        secrets = self._sent.find_in("\n".join(texts))
+        if not secrets:
+            return response
         cleaned = [(name, clean(value, secrets)) for name, value in response.headers]
         return replace(response, headers=cleaned, body=clean_bytes(response.body, secrets))
 
@@ -355,7 +358,8 @@ class Studio:
             except StudioUnreachableError as exc:
                 reason, retry_after, answered, pause_seconds = exc.what, None, False, 0.5 * 2**attempt
             else:
-                _check_edge(f"The request to {quote_url(url)} failed", response)
+                if find_edge_answer(response.status, response.headers, response.body) is not None:
+                    raise _edge_error(f"The request to {quote_url(url)} failed", response)
                 if response.status != 429 and response.status < 500:
                     return response
                 reason, answered = f"The studio answered {describe_answer(response)}.", True
@@ -368,7 +372,8 @@ class Studio:
         )
 
     def _rejected(self, what: str, response: Response) -> StudioRejectedError | StudioUnreachableError:
-        _check_edge(f"{what} failed", response)
+        if find_edge_answer(response.status, response.headers, response.body) is not None:
+            return _edge_error(f"{what} failed", response)
         if response.status == 429 or response.status >= 500:
             return StudioUnreachableError(
                 f"{what} failed: {describe_answer(response)}.",
@@ -379,11 +384,6 @@ class Studio:
         return StudioRejectedError(f"{what} was refused: {describe_answer(response)}.", status=response.status)
 
 
-def _check_edge(what: str, response: Response) -> None:
-    """Raise if the answer is not the studio's.
-
-    Raises:
-        StudioUnreachableError: The request is not at fault.
-    """
-    if find_edge_answer(response.status, response.headers, response.body) is not None:
-        raise StudioUnreachableError(f"{what}: {describe_answer(response)}.", EDGE_HINT, answered=True)
+def _edge_error(what: str, response: Response) -> StudioUnreachableError:
+    """Return the error for an answer that is not the studio's: the request is not at fault."""
+    return StudioUnreachableError(f"{what}: {describe_answer(response)}.", EDGE_HINT, answered=True)

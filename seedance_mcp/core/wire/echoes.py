@@ -112,3 +112,8 @@ class SentSecrets:
     def list(self) -> tuple[Secret, ...]:
         """Return all stored secrets."""
         return tuple(secret for sent in self._sent.values() for secrets in sent.values() for secret in secrets)
+
+    def find_in(self, text: str) -> tuple[Secret, ...]:
+        """Return the stored secrets that a text may contain; `clean` finds out."""
+        lower = text.lower()
+        return tuple(secret for secret in self.list() if secret.core in lower)

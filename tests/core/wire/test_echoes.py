@@ -47,6 +47,8 @@ def test_sign_ins_do_not_displace_credentials() -> None:
         sent.add("SIGN-IN-WITH-X", f"{number}" * 40)
     sent.add("x-content-type", "image/png image/png")
     assert clean(VALUE.rstrip("="), sent.list()) == "[redacted]"
+    assert sent.find_in(f"an answer\n{VALUE}") != ()
+    assert sent.find_in("an answer") == ()
     assert clean("0" * 40 + " 8" + "8" * 39, sent.list()) == "0" * 40 + " [redacted]"
 
 

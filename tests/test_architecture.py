@@ -74,6 +74,7 @@ def read_modules() -> dict[str, list[ast.AST]]:
 
 def test_starting_loads_no_payment_no_network_and_no_sandbox() -> None:
     forbidden = (
+        "difflib",
         "eth_account",
         "httpx",
         "mpp",
@@ -83,9 +84,11 @@ def test_starting_loads_no_payment_no_network_and_no_sandbox() -> None:
         "psycopg_pool",
         "rich",
         "ruamel",
-        "seedance_mcp.adapters.media.received",
+        "seedance_mcp.adapters",
         "seedance_mcp.app.picker",
         "seedance_mcp.app.web",
+        "seedance_mcp.core.records",
+        "seedance_mcp.core.wire.offers",
         "seedance_mcp.sandbox",
         "sqlite3",
         "tomlkit",

@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-from seedance_mcp.adapters.media.videos import is_missing
 from seedance_mcp.app.results import FilmResult, JobLine, QuoteResult, ShotResult
 from seedance_mcp.core.money import format_usdc
 from seedance_mcp.core.next_steps import Call, NextStep, RaiseTake, Repeat, Show
@@ -84,6 +83,8 @@ def find_progress(film: "Film") -> int:
 
 
 def _find_file(film: "Film") -> str | None:
+    from seedance_mcp.adapters.media.videos import is_missing  # loaded by now
+
     return None if film.pruned_at is not None or is_missing(film.file) else film.file
 
 

@@ -3,7 +3,6 @@
 import time
 from typing import TYPE_CHECKING
 
-from seedance_mcp.adapters.media.videos import is_missing
 from seedance_mcp.core.money import format_usdc
 from seedance_mcp.core.next_steps import Argument, Call, NextStep, RaiseTake, Repeat, Show
 from seedance_mcp.core.texts import URL_CHARACTERS_MAX, format_duration, quote_text, write_time
@@ -205,6 +204,8 @@ def _find_video_url(job: "Job", links: "VideoLinks | None") -> tuple[str | None,
 
 def _is_missing(job: "Job") -> bool:
     """Whether a saved file is not there any more, though no one pruned it."""
+    from seedance_mcp.adapters.media.videos import is_missing  # loaded by now
+
     return job.pruned_at is None and is_missing(job.file)
 
 

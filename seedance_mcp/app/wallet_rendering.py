@@ -2,7 +2,6 @@
 
 from typing import TYPE_CHECKING
 
-from seedance_mcp.core.limits import OpenCap
 from seedance_mcp.core.money import format_usdc
 from seedance_mcp.core.next_steps import NextStep, OwnerDo, OwnerOnly, join_steps
 
@@ -81,6 +80,8 @@ def _show_unfinished(payment: "Payment") -> UnfinishedResult:
 
 def describe_cap(cap: "Cap") -> str:
     """Return a cap of the ledger as a person reads it, with what is left."""
+    from seedance_mcp.core.limits import OpenCap  # loaded by now
+
     if isinstance(cap, OpenCap):
         return f"{cap.name}: {cap.open} of {cap.max_open}"
     return f"{cap.name}: ${format_usdc(cap.max_micro_usdc)}, ${format_usdc(cap.left_micro_usdc)} left"

@@ -10,7 +10,6 @@ from mcp.server.mcpserver import Context
 from mcp.server.mcpserver.exceptions import ResourceError, ResourceNotFoundError
 from mcp.server.subscriptions import ResourceUpdated, SubscriptionBus
 
-from seedance_mcp.adapters.media.videos import find_media_type
 from seedance_mcp.app.rendering import PRUNED, show_job
 from seedance_mcp.app.results import to_json
 from seedance_mcp.core.error_base import SeedanceError
@@ -121,7 +120,11 @@ async def _name_type(content: dict[str, Any], ctx: ServerRequestContext[Any, Any
         return content
     job = await (await cast("State", ctx.lifespan_context).find_runtime().services()).jobs.find(job_id)
     place = None if job is None else job.file or job.video_key
-    return content if place is None else {**content, "mimeType": find_media_type(Path(place))}
+    if place is None:
+        return content
+    from seedance_mcp.adapters.media.videos import find_media_type  # loaded by now
+
+    return {**content, "mimeType": find_media_type(Path(place))}
 
 
 def add_resources(server: MCPServer[State]) -> None:

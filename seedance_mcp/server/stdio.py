@@ -13,7 +13,6 @@ import anyio
 import anyio.to_thread
 from mcp.server import MCPServer
 
-from seedance_mcp.adapters.media.decoder import end_decoders
 from seedance_mcp.app.local_sandbox import resolve_sandbox
 from seedance_mcp.app.logging import configure_logging
 from seedance_mcp.server.assembly import State, build_server
@@ -25,6 +24,7 @@ GRACE_SECONDS = 1.5
 
 A host kills a server that has not ended two seconds after the request to end.
 """
+DECODER = "seedance_mcp.adapters.media.decoder"
 FLUSH_SECONDS = 0.2
 """How long the last output may take: a host that has left may have left its pipes full."""
 
@@ -83,11 +83,15 @@ class _Leaving:
 
     def leave(self) -> None:
         """End now."""
-        end_decoders()
+        if (decoder := sys.modules.get(DECODER)) is not None:  # loaded with the first call
+            getattr(decoder, "end_decoders", _do_nothing)()  # without it, it is being loaded
         flushing = threading.Thread(target=_flush, daemon=True)
         flushing.start()
         flushing.join(FLUSH_SECONDS)
         os._exit(self._code)
+
+
+def _do_nothing() -> None: ...
 
 
 def _take_note(_number: int, _frame: FrameType | None) -> None:

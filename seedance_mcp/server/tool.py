@@ -6,7 +6,6 @@ exception does not mention the money.
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
-from difflib import get_close_matches
 from typing import TYPE_CHECKING, Any, cast
 
 from mcp.server.mcpserver.exceptions import ToolError, UnexpectedToolError
@@ -115,6 +114,8 @@ def _fail(code: str, text: str, **facts: object) -> CallToolResult:
 def _describe_unknown(name: str, known: Sequence[str]) -> str:
     """Describe an argument that a tool does not have, with the nearest that it has."""
     shown = name if len(name) <= NAME_CHARACTERS_MAX else quote_text(name, NAME_CHARACTERS_MAX)
+    from difflib import get_close_matches  # seldom needed
+
     nearest = get_close_matches(shown.lower(), known, n=1)
     return f"{shown}: there is no such argument" + (f"; the nearest is {nearest[0]}" if nearest else "")
 

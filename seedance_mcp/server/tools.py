@@ -10,14 +10,13 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, cast
 
 from mcp.server.mcpserver import ElicitationResult, Resolve
 from mcp.server.mcpserver.tools import Tool
 from mcp.types import CallToolResult, ImageContent, InputRequiredResult, ResourceLink, TextContent, ToolAnnotations
 from opentelemetry import trace
 
-from seedance_mcp.adapters.media.videos import find_media_type
 from seedance_mcp.app.film_rendering import merge_films
 from seedance_mcp.app.rendering import show_generation, show_job, show_jobs, show_quote
 from seedance_mcp.app.results import FilmResult, JobResult, JobsResult, QuoteResult, UploadResult, WalletResult, to_json
@@ -27,7 +26,6 @@ from seedance_mcp.core.error_base import show_payment_state
 from seedance_mcp.core.errors import ConfigError, RequestError
 from seedance_mcp.core.films import FILM_PREFIX
 from seedance_mcp.core.next_steps import Call, NextStep
-from seedance_mcp.core.records import Job
 from seedance_mcp.core.redaction import redact_data
 from seedance_mcp.generation.film_request import FilmRequest
 from seedance_mcp.generation.request import VideoRequest
@@ -47,6 +45,9 @@ from seedance_mcp.server.parameters import JOBS_DEFAULT, Cancel, Image, JobId, J
 from seedance_mcp.server.picker import ask_picture
 from seedance_mcp.server.price_approval import Question, approve_price, can_ask, read_answer
 from seedance_mcp.server.tool import ERROR_KEY, MoneyTool
+
+if TYPE_CHECKING:  # this loads with the first call
+    from seedance_mcp.core.records import Job
 
 log = logging.getLogger("seedance_mcp")
 
@@ -166,7 +167,13 @@ async def wallet_status(ctx: Ctx) -> CallToolResult:
     return _answer(show_wallet(await services.wallet_status.read(), problem=problem))
 
 
-def _find_link(result: JobResult, job: Job | None) -> ResourceLink | None:
+def _find_media_type(file: Path) -> str:
+    from seedance_mcp.adapters.media.videos import find_media_type  # loaded by now
+
+    return find_media_type(file)
+
+
+def _find_link(result: JobResult, job: "Job | None") -> ResourceLink | None:
     """Return a link to a saved video: to its file, or to where replicas keep it."""
     if result["file"] is not None:
         path = Path(result["file"]).absolute()
@@ -176,7 +183,7 @@ def _find_link(result: JobResult, job: Job | None) -> ResourceLink | None:
         uri, name = result["video_url"], path.name
     else:
         return None
-    return ResourceLink(type="resource_link", uri=uri, name=name, title="Video", mime_type=find_media_type(path))
+    return ResourceLink(type="resource_link", uri=uri, name=name, title="Video", mime_type=_find_media_type(path))
 
 
 async def _answer_film(ctx: Ctx, result: FilmResult) -> CallToolResult:
@@ -196,7 +203,7 @@ def _find_film_link(result: FilmResult) -> ResourceLink | None:
         return None
     uri = place if result["file"] is None else Path(place).as_uri()
     name = f"{result['job_id']}.mp4"
-    return ResourceLink(type="resource_link", uri=uri, name=name, title="Film", mime_type=find_media_type(Path(name)))
+    return ResourceLink(type="resource_link", uri=uri, name=name, title="Film", mime_type=_find_media_type(Path(name)))
 
 
 def _answer_job(result: JobResult, thumbnail: bytes | None, *, link: ResourceLink | None) -> CallToolResult:

@@ -276,7 +276,7 @@ def write_other(file: Path, place: str) -> None:
     """Write the stored document as it would be elsewhere."""
     head, libraries, sources, *rows = greeter.DOCUMENT.read_bytes().splitlines(keepends=True)
     libraries = libraries.replace(b"mcp-2", b"mcp-3") if place == "library" else libraries
-    sources = sources.replace(b" core/limits.py", b"") if place == "code" else sources
+    sources = sources.replace(b" core/money.py", b"") if place == "code" else sources
     rest = libraries + (b"" if place == "short" else sources + b"".join(rows))
     pythons = b"3.10\n" if place == "python" else head.partition(b" ")[2]
     written = b"%08x %s%s" % (zlib.crc32(rest), pythons, rest)

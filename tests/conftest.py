@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests.forks import forget_missing
+from tests.forks import forget_missing, share_forks
 from tests.schemas import check_schemas_once
 from tests.servers import Asked, RawServer, build_answer, serve_raw
 from tests.skips import pytest_runtest_makereport
@@ -50,6 +50,12 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("seedance")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start one process that forks for all workers."""
+    if os.name == "posix" and config.getoption("dist", "no") != "no" and not hasattr(config, "workerinput"):
+        share_forks()
 
 
 def pytest_collection_finish() -> None:

@@ -42,6 +42,8 @@ LOADED_IF_HOSTED = (
 )  # fmt: skip
 """Where the extra `hosted` is installed."""
 LOADED_IF_THERE = ("coincurve",)
+ADDRESS_VARIABLE = "SEEDANCETEST_FORKS"
+"""The environment variable with the address of the process that forks for all workers of pytest-xdist."""
 NOT_THERE = ("sniffio",)
 """What httpcore looks for dozens of times in each request, if it is not installed."""
 END_SECONDS = 10
@@ -78,9 +80,16 @@ def _build_launch() -> list[str]:
     return [sys.executable, "-I", "-S", str(LAUNCHER), _start_forks()]
 
 
+def share_forks() -> None:
+    """Start the process that forks here, for the processes that this one starts: the workers of pytest-xdist."""
+    os.environ[ADDRESS_VARIABLE] = _start_forks()
+
+
 @functools.cache
 def _start_forks() -> str:
-    """Start the process that forks, once for this one; the address of its socket."""
+    """Start the process that forks, once for this one and its workers; the address of its socket."""
+    if address := os.environ.get(ADDRESS_VARIABLE):
+        return address
     folder = tempfile.TemporaryDirectory(prefix="forks-")
     address = str(Path(folder.name) / "socket")
     process = subprocess.Popen(
@@ -100,7 +109,7 @@ def _start_forks() -> str:
 
 
 def _serve(address: str) -> socket.socket | None:
-    """Fork a watcher per request until stdin ends.
+    """Load the modules, then fork a watcher per request until stdin ends; who asks earlier waits.
 
     Returns:
         In a watcher, who asked; None in the first process, at the end.
@@ -110,6 +119,7 @@ def _serve(address: str) -> socket.socket | None:
         listening.listen(64)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the tests; the end of stdin follows
         os.write(1, b".")
+        _load()
         while True:
             readable, _, _ = select.select([0, listening], [], [])
             _bury()
@@ -224,7 +234,6 @@ def main() -> None:
     """Serve; in a forked process, run what was asked for, at the outermost level, so that Python ends as always."""
     statuses: list[object] = []
     atexit.register(_leave, statuses)  # the first that is registered is the last that is called
-    _load()
     asking = _serve(sys.argv[1])
     if asking is None:
         return

@@ -52,7 +52,7 @@ async def test_secret_in_a_wrong_setting_is_in_no_answer_of_a_tool(
     """Each setting holds each secret, and each tool answers for each setting."""
     monkeypatch.chdir(tmp_path)
     video = {"image": str(make_picture()), "prompt": "x"}
-    calls = [("quote_price", video), ("wallet_status", {}), ("animate_image", video)]
+    calls: list[tuple[str, dict[str, str]]] = [("quote_price", video), ("wallet_status", {}), ("animate_image", video)]
     for number, name in enumerate(ELSEWHERE):
         secret = (KEY, PHRASE, URL)[shift]
         tool, arguments = calls[(number + shift) % len(calls)]

@@ -4,7 +4,7 @@ import base64
 import hashlib
 import json
 import re
-import subprocess
+import runpy
 import sys
 import tomllib
 from importlib.machinery import SourceFileLoader
@@ -77,10 +77,14 @@ def test_a_release_puts_the_name_into_the_install_commands(monkeypatch: pytest.M
     assert "latest release" in script.draw_bundle()
 
 
-def test_the_bundle_has_the_sources_and_asks_for_the_key_as_a_secret(tmp_path: Path) -> None:
+def test_the_bundle_has_the_sources_and_asks_for_the_key_as_a_secret(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     folder = tmp_path / "bundle"
     script = ROOT / "scripts" / "build_bundle"
-    subprocess.run([sys.executable, script, "--stage-only", folder], check=True, timeout=60)
+    monkeypatch.setattr("sys.argv", [str(script), "--stage-only", str(folder)])
+    monkeypatch.setattr("sys.path", [*sys.path])
+    runpy.run_path(str(script), run_name="__main__")
     manifest = json.loads((folder / "manifest.json").read_text())
     assert (manifest["name"], manifest["version"]) == (PROJECT["name"], PROJECT["version"])
     assert manifest["user_config"]["wallet_key"]["sensitive"] is True

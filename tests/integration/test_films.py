@@ -70,7 +70,7 @@ async def test_every_shot_of_a_film_goes_on_where_the_one_before_ended(
     ]
     starts = [SHOT_SECONDS * number for number in range(count)]
     async with bench.host() as host:
-        film = await make_film(host, shots=shots)
+        film = await make_film(host, shots=shots, aspect_ratio="1:1")
 
     assert film["status"] == "complete", film.text
     seen = await anyio.to_thread.run_sync(watch, Path(film["file"]))

@@ -199,6 +199,7 @@ async def test_another_replica_polls_at_once_where_one_is_drained(bench: Bench, 
     assert len(bench.saved()) == 1
 
 
+@pytest.mark.chaos
 async def test_a_frozen_poller_is_replaced_and_writes_nothing_when_it_goes_on(bench: Bench, make_picture: Draw) -> None:
     async with bench.process("frozen") as process, bench.machines("b") as (other,):
         job = await other.order(make_picture())
@@ -229,6 +230,7 @@ async def test_the_lease_passes_on_where_the_studio_is_away_for_too_long(bench: 
         assert not first.replica.is_polling
 
 
+@pytest.mark.chaos
 async def test_a_payment_of_a_frozen_replica_is_finished_by_the_one_that_is_asked(
     bench: Bench, make_picture: Draw
 ) -> None:
@@ -249,6 +251,7 @@ async def test_a_payment_of_a_frozen_replica_is_finished_by_the_one_that_is_aske
     assert await bench.paid() == [UPLOAD, CLIP]
 
 
+@pytest.mark.chaos
 async def test_a_payment_of_a_killed_replica_is_finished_without_a_caller(bench: Bench, make_picture: Draw) -> None:
     picture = make_picture()
     async with bench.machines("a") as (first,):

@@ -41,14 +41,14 @@ def read_colour(picture: Image.Image) -> tuple[int, ...]:
 @pytest.mark.parametrize(
     ("plan", "size"),
     [
-        (RenderPlan(duration_seconds=4, short_side=480), (854, 480)),
+        (RenderPlan(duration_seconds=2, short_side=480), (854, 480)),
         (RenderPlan(duration_seconds=1, short_side=720, audio=False), (1280, 720)),
         (RenderPlan(duration_seconds=1, short_side=480, aspect_ratio=(9, 16)), (480, 854)),
-        (RenderPlan(duration_seconds=5, short_side=480, aspect_ratio=(1, 1)), (480, 480)),
+        (RenderPlan(duration_seconds=1, short_side=480, aspect_ratio=(1, 1)), (480, 480)),
         (RenderPlan(duration_seconds=1, short_side=480, aspect_ratio=(4, 3)), (640, 480)),
         (RenderPlan(duration_seconds=1, short_side=480, aspect_ratio=(21, 9)), (1120, 480)),
         (RenderPlan(duration_seconds=1, short_side=480, aspect_ratio=None), (480, 672)),
-        (RenderPlan(duration_seconds=13, size=(640, 270)), (640, 270)),
+        (RenderPlan(duration_seconds=13, size=(160, 90)), (160, 90)),
     ],
 )
 def test_video_has_the_requested_length_size_and_sound(plan: RenderPlan, size: tuple[int, int]) -> None:

@@ -131,6 +131,7 @@ async def test_film_is_ended_at_another_replica_and_with_its_caller(
     assert sums == []
 
 
+@pytest.mark.chaos
 async def test_another_replica_finishes_the_film_of_a_dead_one(
     standing_sandbox: "Sandbox", replicas: tuple[Server, Server, Path], database: str, tmp_path: Path
 ) -> None:

@@ -38,6 +38,7 @@ print(granted)
 
 
 @pytest.mark.slow
+@pytest.mark.chaos
 @pytest.mark.parametrize(("store", "processes"), [("sqlite", 8), ("postgres", 16)], indirect=["store"])
 def test_processes_together_reserve_the_cap_and_not_one_micro_usdc_more(
     store: Store, processes: int, tmp_path: Path

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast, get_origin
 
+from seedance_mcp.cli.input_files import read_input
 from seedance_mcp.core.error_base import SeedanceError
 from seedance_mcp.core.errors import RequestError
 from seedance_mcp.core.image_names import is_path, list_variants
@@ -128,16 +129,7 @@ def read_shots(file: Path, defaults: Mapping[str, object]) -> list[Shot]:
     Raises:
         RequestError: Unreadable, empty, too large, or a row that cannot be understood, named by its line.
     """
-    try:
-        with file.open("rb") as opened:
-            data = opened.read(SHOTS_BYTES_MAX + 1)
-        text = data.decode("utf-8-sig")
-    except OSError as exc:
-        raise RequestError(f"{file} cannot be read: {exc.strerror or exc}.", "Name another file.") from exc
-    except UnicodeDecodeError as exc:
-        raise RequestError(f"{file} is not UTF-8 text.", "Save it as UTF-8.") from exc
-    if len(data) > SHOTS_BYTES_MAX:
-        raise RequestError(f"{file} is larger than {SHOTS_BYTES_MAX} bytes.", "Split it.")
+    text = read_input(file, bytes_max=SHOTS_BYTES_MAX, larger_hint="Split it.")
     rows = {".csv": _read_csv, ".jsonl": _read_json_lines, ".ndjson": _read_json_lines}.get(file.suffix.lower())
     if rows is None:
         raise RequestError(f"{file} is neither .csv nor .jsonl.", "Name a file of one of these kinds.")

@@ -12,6 +12,7 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, cast
 
+from seedance_mcp.cli.input_files import read_input
 from seedance_mcp.core.errors import ImageError, RequestError
 from seedance_mcp.core.image_names import is_path
 from seedance_mcp.core.texts import quote_text
@@ -77,19 +78,7 @@ def read_story(file: Path) -> Story:
 def _read_text(file: Path) -> str:
     if file.suffix.lower() not in _FORMATS:
         raise RequestError(f"{file.name} is neither .yaml nor .json.", "Name a file of one of these kinds.")
-    try:
-        with file.open("rb") as opened:
-            data = opened.read(STORY_BYTES_MAX + 1)
-        text = data.decode("utf-8-sig")
-    except OSError as exc:
-        raise RequestError(f"{file} cannot be read: {exc.strerror or exc}.", "Name another file.") from exc
-    except UnicodeDecodeError as exc:
-        raise RequestError(f"{file.name} is not UTF-8 text.", "Save it as UTF-8.") from exc
-    if len(data) > STORY_BYTES_MAX:
-        raise RequestError(
-            f"{file.name} is larger than {STORY_BYTES_MAX // 1024} KiB.", "Name pictures by their paths."
-        )
-    return text
+    return read_input(file, bytes_max=STORY_BYTES_MAX, larger_hint="Name pictures by their paths.")
 
 
 def _parse(file: Path, text: str) -> dict[object, object]:

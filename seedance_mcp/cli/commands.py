@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import Any
@@ -13,6 +14,8 @@ from seedance_mcp.cli.exit_codes import EPILOG
 from seedance_mcp.cli.failures import fail_usage, may_pay
 from seedance_mcp.cli.lazy_commands import Entry, LazyGroup
 
+HELP_COLUMNS_MIN = 52
+"""Typer writes help for a terminal of this width, also for a narrower one, which then breaks words."""
 NO_WRAP = "\b\n"
 """Typer's mark of a paragraph that keeps its lines."""
 UsageError: Any = typer.BadParameter.__base__
@@ -111,7 +114,10 @@ class CommandTree(LazyGroup):
     entries = COMMANDS
 
     def make_context(self, *positional: Any, **named: Any) -> Any:
-        """Read the options before the command."""
+        """Read the options before the command; help fits the terminal's width."""
+        columns = shutil.get_terminal_size().columns
+        if columns < HELP_COLUMNS_MIN:
+            named.setdefault("terminal_width", columns - 1)
         with _reporting_usage():
             return super().make_context(*positional, **named)
 

@@ -17,6 +17,7 @@ import typer
 from seedance_mcp.cli import exit_codes
 from seedance_mcp.cli.console import AsJson, Sandbox, is_person_there, put, read_environ, run, say, words
 from seedance_mcp.cli.film_input import Story, read_story
+from seedance_mcp.cli.tables import cut_text, join_cells, measure_columns
 from seedance_mcp.cli.video_commands import WAIT_SECONDS_DEFAULT, WaitSeconds
 from seedance_mcp.core.errors import FilmError, PolicyError, RequestError
 from seedance_mcp.core.money import format_usdc, parse_usdc
@@ -29,7 +30,6 @@ if TYPE_CHECKING:
     from seedance_mcp.core.films import Film
     from seedance_mcp.generation.films import FilmQuote, FilmService
 
-PROMPT_CHARACTERS_MAX = 40
 SUFFIXES = (".mp4", ".gif", ".webp")
 
 StoryFile = Annotated[Path, typer.Argument(help="A .yaml or .json file with the shots.", metavar="STORY")]
@@ -147,15 +147,15 @@ def show_quote(quote: FilmQuote) -> None:
     rows = [
         (
             str(number),
-            _cut(shot.request.prompt),
+            cut_text(shot.request.prompt),
             _name_start(quote, number),
             f"${format_usdc(share)}" if share else "bought",
         )
         for number, (shot, share) in enumerate(zip(quote.plan.shots, quote.shares_micro_usdc, strict=True), 1)
     ]
-    widths = [max(len(cell) for cell in column) for column in zip(*rows, strict=True)]
+    widths = measure_columns(rows)
     for row in rows:
-        words.print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        words.print(join_cells(row, widths))
     if not quote.cost_micro_usdc:
         words.print("All shots were bought before; the film costs nothing more.")
         return
@@ -172,12 +172,7 @@ def _name_start(quote: FilmQuote, number: int) -> str:
         return f"from the end of {number - 1}"
     if shot.request.image is None:
         return "from references" if shot.request.references else "from its prompt"
-    return f"from {_cut(Path(shot.request.image).name)}"
-
-
-def _cut(text: str) -> str:
-    flat = " ".join("".join(letter if letter.isprintable() else " " for letter in text).split())
-    return flat if len(flat) <= PROMPT_CHARACTERS_MAX else f"{flat[: PROMPT_CHARACTERS_MAX - 1]}…"
+    return f"from {cut_text(Path(shot.request.image).name)}"
 
 
 class _Bars:
@@ -186,7 +181,7 @@ class _Bars:
     def __init__(self, bars: Progress, service: FilmService, quote: FilmQuote) -> None:
         self._bars, self._service = bars, service
         self._tasks: list[TaskID] = [
-            bars.add_task(f"{number}  {_cut(shot.request.prompt)}", total=100, status="waits")
+            bars.add_task(f"{number}  {cut_text(shot.request.prompt)}", total=100, status="waits")
             for number, shot in enumerate(quote.plan.shots, 1)
         ]
 
@@ -216,7 +211,7 @@ async def _write_output(service: FilmService, film: Film, story: Story, output: 
         files = [Path(job.file) for job in jobs if job is not None and job.file is not None]
         if len(files) < len(film.shots):
             raise FilmError("A shot of the film is not on this machine any more.", "Leave the cross-fade out.")
-        titles = [_cut(str(shot["prompt"])) for shot in story.shots]
+        titles = [cut_text(str(shot["prompt"])) for shot in story.shots]
         await join_videos(files, made, titles=titles, crossfade_seconds=story.crossfade_seconds)
         source = made
     try:

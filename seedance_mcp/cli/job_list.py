@@ -13,7 +13,7 @@ import typer
 from seedance_mcp.app.opening import open_existing_ledger
 from seedance_mcp.cli.console import AsJson, Sandbox, read_environ, run, say, words
 from seedance_mcp.cli.export import parse_moment
-from seedance_mcp.cli.tables import file_name, print_table
+from seedance_mcp.cli.tables import cut_text, file_name, print_table
 from seedance_mcp.config.settings import Settings, read_settings
 from seedance_mcp.core.money import format_usdc
 from seedance_mcp.core.texts import write_count
@@ -22,8 +22,6 @@ if TYPE_CHECKING:
     from seedance_mcp.app.runtime import Runtime
     from seedance_mcp.core.records import Job
 
-PROMPT_CHARACTERS_MAX = 40
-"""How much of a prompt a list of jobs repeats."""
 LIMIT_DEFAULT, LIMIT_MAX = 20, 100
 SEARCHED_MAX = 10_000
 """How many of the latest jobs are searched."""
@@ -154,7 +152,7 @@ def _print(results: Sequence[dict[str, Any]]) -> None:
     rows: list[tuple[str, ...]] = []
     for result in results:
         when = time.strftime("%Y-%m-%d %H:%M", time.localtime(result["created_at"]))
-        prompt = "".join(c if c.isprintable() else " " for c in str(result["prompt"] or "")[:PROMPT_CHARACTERS_MAX])
+        prompt = cut_text(str(result["prompt"] or ""))
         price = f"${result['price_usd'] or '?'}"
-        rows.append((result["job_id"], when, result["status"], price, " ".join(prompt.split()), file_name(result)))
+        rows.append((result["job_id"], when, result["status"], price, prompt, file_name(result)))
     print_table(("job", "when", "status", "price", "prompt", "file"), rows, below=2)

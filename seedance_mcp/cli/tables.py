@@ -14,6 +14,15 @@ GAP, GAP_NARROW = "  ", " "
 INDENT = "    "
 """What is before a cell that stands below its row."""
 
+CUT_CHARACTERS_MAX = 40
+"""How much of a prompt or a name a table repeats."""
+
+
+def cut_text(text: str) -> str:
+    """Return the beginning of a prompt or a name on one line, which ends with … if there is more."""
+    flat = " ".join("".join(one if one.isprintable() else " " for one in text).split())
+    return flat if len(flat) <= CUT_CHARACTERS_MAX else f"{flat[: CUT_CHARACTERS_MAX - 1].rstrip()}…"
+
 
 def file_name(result: dict[str, Any]) -> str:
     """Return the name of a saved video, or an empty text."""

@@ -125,6 +125,14 @@ def list_leaves() -> list[str]:
     return [line for name in COMMANDS for line in walk(root.commands[name], name)]
 
 
+@pytest.mark.parametrize("columns", [40, 51])
+@pytest.mark.parametrize("words", [["--help"], ["wallet"], ["freeze", "--help"]])
+def test_help_fits_a_narrow_terminal(words: list[str], columns: int) -> None:
+    shown = CliRunner().invoke(app, words, env={"COLUMNS": str(columns)}).output
+    wide = [line for line in shown.splitlines() if len(line) > columns]
+    assert [line for line in wide if not line.startswith("  Example: ")] == []
+
+
 def test_help_and_completion_load_only_what_they_show() -> None:
     lines = list_leaves()
     helps = [f"start({[*line.split(), '--help']})" for line in lines]

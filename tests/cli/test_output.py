@@ -204,7 +204,7 @@ def test_limit_is_set_by_a_person_at_a_terminal(person: Person) -> None:
 @pytest.mark.parametrize(
     ("words", "environ", "said"),
     [
-        (("models", "1"), {}, "models is no limit that is set here."),
+        (("models", "1"), {}, "models is not a limit that this command sets."),
         (("max_per_day", "much"), {}, "Write US dollars"),
         (("max_per_day", "1"), {"SEEDANCE_MAX_PER_DAY": "2"}, "is set in the environment"),
     ],

@@ -170,7 +170,7 @@ def test_imports_a_key_and_never_shows_it(person: Person) -> None:
     ("words", "text"),
     [
         (("--max-per-day", "lots"), "--max-per-day is wrong"),
-        (("--skip", "money", "--skip", "fun"), "--skip names 'fun', which is no step."),
+        (("--skip", "money", "--skip", "fun"), "--skip names 'fun', which is not a step."),
         (("--host", "paint"), "'paint' is not a known host."),
     ],
 )

@@ -292,7 +292,7 @@ def test_an_open_payment_is_listed_and_written_off_by_its_owners_word_alone(pers
     assert "your limits do not know of it" in done.err
     assert again.code == 2
     assert "nothing to write off" in again.one_line
-    assert person.run("wallet", "payments").err.strip() == "Every payment is over."
+    assert person.run("wallet", "payments").err.strip() == "No payment is pending."
 
 
 def test_a_settled_payment_is_written_off_once_its_credential_is_over(person: Person) -> None:
@@ -359,7 +359,7 @@ def test_a_refused_payment_is_listed_while_its_hold_stands(person: Person) -> No
     assert (listed["payment_id"], listed["state"], listed["hold_until"]) == (payment.id, "refused", payment.hold_until)
     assert told.out.startswith(f"payment {payment.id}: $0.32 for generation, refused, on ")
     assert f", held at least until {format_clock(payment.hold_until)}\n" in told.out
-    assert "Every payment is over" not in told.err
+    assert "No payment is pending" not in told.err
     assert (written_off.code, "can still be used" in written_off.one_line) == (2, True)
 
 

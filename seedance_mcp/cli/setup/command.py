@@ -86,7 +86,7 @@ def setup(
     skipped = set(skip or ())
     if not skipped <= STEPS.keys():
         raise ConfigError(
-            f"--skip names {', '.join(sorted(skipped - STEPS.keys()))!r}, which is no step.",
+            f"--skip names {', '.join(sorted(skipped - STEPS.keys()))!r}, which is not a step.",
             f"Steps are: {', '.join(STEPS)}.",
         )
     unknown = [name for name in chosen.hosts if name.lower() not in HOSTS]

@@ -74,11 +74,11 @@ def set_limit(
     """
     name = name.lower().replace("-", "_").removeprefix("seedance_")
     if name not in AMOUNTS:
-        raise ConfigError(f"{name[:60]} is no limit that is set here.", f"Name one of: {', '.join(AMOUNTS)}.")
+        raise ConfigError(f"{name[:60]} is not a limit that this command sets.", f"Name one of: {', '.join(AMOUNTS)}.")
     if not is_person_there():
         raise ConfigError("Only a person at a terminal can set a limit.", "Nothing was changed.")
     if f"SEEDANCE_{name.upper()}" in os.environ:
-        what = f"SEEDANCE_{name.upper()} is set in the environment, which wins over the settings file."
+        what = f"SEEDANCE_{name.upper()} is set in the environment, which comes before the settings file."
         raise ConfigError(what, "Remove it there first. Nothing was changed.")
     after = _parse(amount)
     settings = read_settings(read_environ(sandbox=False))

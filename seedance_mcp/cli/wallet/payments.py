@@ -39,28 +39,28 @@ def payments(sandbox: Sandbox = False, as_json: AsJson = False) -> None:
         return
     for one in found:
         typer.echo(_describe(one))
-    words.print("They are asked about in the background." if found else "Every payment is over.")
+    words.print("The next purchase, or a server that runs, finds out." if found else "No payment is pending.")
 
 
 def write_off(
     payment_id: Annotated[int, typer.Argument(help="Its number, as `wallet payments` names it.")],
     sandbox: Sandbox = False,
 ) -> None:
-    """Say of a payment that you looked it up and it never moved; it then counts no more. For a person at a terminal."""
+    """State that you looked up a payment and it never moved; it then no longer counts. For a person at a terminal."""
     environ = read_environ(sandbox)
     payment = anyio.run(_find_unfinished, read_settings(environ), payment_id)
     if not is_person_there():
         raise ConfigError("Only a person at a terminal can write off a payment.", "Nothing changed.")
     words.print(f"{_describe(payment)}.")
     if not typer.confirm("Did you look it up there, and it never moved?", err=True):
-        raise ConfigError("Nothing was written off.", "It counts until it is known what became of it.")
+        raise ConfigError("Nothing was written off.", "It counts against your limits until its outcome is known.")
 
     async def work(runtime: Runtime) -> Payment:
         return await (await runtime.quote_services()).verifier.write_off(payment)
 
     if run(environ, work).state == "settled":
-        raise ConfigError(f"The chain says that payment {payment_id} did move.", "It is booked as paid.")
-    words.print(f"Payment {payment_id} counts no more. If it did move, your limits do not know of it.")
+        raise ConfigError(f"The chain shows that payment {payment_id} was made.", "It is recorded as paid.")
+    words.print(f"Payment {payment_id} no longer counts. If it did move, your limits leave out what it cost.")
 
 
 async def _list_held(settings: Settings) -> list[Payment]:
@@ -77,10 +77,10 @@ async def _find_unfinished(settings: Settings, payment_id: int) -> Payment:
         is_held = payment.state != "reserved" and payment.id in {one.id for one in await ledger.held_payments(now)}
         is_unverified = payment.state == "settled" and payment.document is not None and not payment.chain_checked
         if not is_held and not is_unverified:
-            raise ConfigError(f"Payment {payment_id} is over, or was not signed.", "There is nothing to write off.")
+            raise ConfigError(f"Payment {payment_id} is not pending.", "There is nothing to write off.")
     if payment.hold_until > now:
         raise ConfigError(
-            f"The credential of payment {payment_id} can still be used.", "Wait until it is over; it takes minutes."
+            f"The credential of payment {payment_id} can still be used.", "Wait some minutes until it expires."
         )
     return payment
 

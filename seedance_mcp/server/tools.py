@@ -134,7 +134,7 @@ async def get_job(
         return await _answer_film(ctx, await get_film(ctx, job_id, wait_seconds, cancel=cancel))
     if cancel:
         raise RequestError("A paid video cannot be cancelled, only a film.", NextStep("{0}.", Call("get_job", job_id)))
-    async with telling_progress(ctx, "Asking the studio") as progress:
+    async with telling_progress(ctx, "Reading the job") as progress:
         runtime = find_runtime(ctx)
         services = await runtime.services()
         deadlines = read_deadlines(wait_seconds)
@@ -149,7 +149,7 @@ async def get_job(
 
 async def list_jobs(ctx: Ctx, limit: JobsLimit = JOBS_DEFAULT) -> CallToolResult:
     """Recent jobs, newest first, also of lost sessions. Free."""
-    async with telling_progress(ctx, "Asking the studio"):
+    async with telling_progress(ctx, "Reading the jobs"):
         services = await find_runtime(ctx).services()
         recent = await services.jobs.list_recent(limit)
         films = await services.ledger.recent_films(limit)

@@ -289,7 +289,7 @@ def test_an_open_payment_is_listed_and_written_off_by_its_owners_word_alone(pers
     assert (unseen.code, unsaid.code) == (2, 2)
     assert "Only a person at a terminal" in unseen.one_line
     assert (done.code, after["spent_last_day_micro_usdc"]) == (0, 0)
-    assert "your limits do not know of it" in done.err
+    assert "your limits leave out what it cost" in done.err
     assert again.code == 2
     assert "nothing to write off" in again.one_line
     assert person.run("wallet", "payments").err.strip() == "No payment is pending."

@@ -10,8 +10,8 @@ const ACTIVITIES = new Map([
   ["quote_price", "Requesting the price"],
   ["animate_image", "Making the video"],
   ["animate_storyboard", "Making the film"],
-  ["get_job", "Asking the studio"],
-  ["list_jobs", "Asking the studio"],
+  ["get_job", "Reading the job"],
+  ["list_jobs", "Reading the jobs"],
 ]);
 
 /** @returns {Part[]} */

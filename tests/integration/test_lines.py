@@ -1,6 +1,7 @@
 """Lines of a host that the SDK would drop: each request whose id can be read is answered, and the server goes on."""
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -95,9 +96,22 @@ DISCOVER = {
 CANCELLED = {"jsonrpc": "2.0", "method": "notifications/cancelled", "params": {"requestId": "probe"}}
 
 
+UNHURRIED = """
+from seedance_mcp.server.greeter import start_greeter
+greeter = start_greeter()
+from seedance_mcp.server import lines
+from seedance_mcp.server.stdio import serve
+lines.STALE_SECONDS = 60
+serve(greeter)
+"""
+"""A server that reads what is in the pipe, however busy the machine is."""
+
+
 @pytest.mark.parametrize("between", [[], [CANCELLED]], ids=["at once", "cancelled"])
-def test_discovery_that_was_given_up_does_not_lose_the_handshake(between: list[dict[str, Any]]) -> None:
-    with start(forked=True) as process:
+def test_discovery_that_was_given_up_does_not_lose_the_handshake(tmp_path: Path, between: list[dict[str, Any]]) -> None:
+    program = tmp_path / "unhurried.py"
+    program.write_text(UNHURRIED)
+    with start(str(program), forked=True) as process:
         say(process, DISCOVER, *between, HELLO)
         answer: dict[str, Any] = hear(process)
         process.communicate(timeout=LEAVE_SECONDS)

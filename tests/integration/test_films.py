@@ -91,6 +91,7 @@ def find_frame(seen: Seen, second: float) -> Image.Image:
     return seen.frames[max(at for at, time in enumerate(seen.seconds) if time <= second)]
 
 
+@pytest.mark.chaos
 async def test_processes_near_the_days_budget_make_whole_films_only(make_bench: MakeBench, picture: Path) -> None:
     """Eight servers with one ledger order different films at once; three of these fit into the day."""
     bench: Bench = await make_bench(job_seconds=0.2)

@@ -189,13 +189,13 @@ class PaymentLedger(BudgetReader, Protocol):
         """
         ...
 
-    async def count_failed_uploads(self, keys: tuple[str, ...], *, since: float, interrupted: bool) -> int:
+    async def count_failed_uploads(self, keys: tuple[str, ...], *, since: float, interrupted: bool | None) -> int:
         """Count the settled uploads of a picture since a moment that never became a hosted image.
 
         Args:
             keys: The idempotency keys of the upload.
             since: Unix seconds.
-            interrupted: Count those whose answer may have been lost with a process that died, or the others.
+            interrupted: Count those whose answer may have been lost with a process that died, or the others; None: all.
         """
         ...
 

@@ -30,6 +30,8 @@ UPLOAD_PRICE_MICRO_USDC = policy.UPLOAD_APPROVAL.max_price_micro_usdc
 """What one image upload costs."""
 OFFERS_SECONDS = 30
 """How long the terms of an upload are believed when a call is judged; a payment always answers terms of its own."""
+SEEN_SECONDS = 10
+"""How long a hosted picture that was there is believed to be: the studio reads it as long after the payment."""
 PURCHASES_MAX = 2
 """How often in 24 hours the upload of one picture is paid for without the picture being hosted."""
 
@@ -48,6 +50,8 @@ class UploadLookup:
     wallet: str
     now: Callable[[], float]
     _offers: list[tuple[float, Offers]] = field(default_factory=list[tuple[float, Offers]])
+    _seen: dict[str, float] = field(default_factory=dict[str, float])
+    """When a hosted picture was there, by its URL and the event loop's clock."""
 
     async def is_hosted(self, picture: Picture) -> bool:
         """Whether the ledger knows a hosted copy; no one is asked."""
@@ -60,13 +64,25 @@ class UploadLookup:
     async def find(self, picture: Picture) -> Upload | None:
         """Return the hosted copy of a picture, if the studio still has it."""
         upload = await self.find_recorded(picture)
-        if upload is None or await self.studio.is_hosted(upload.image_url):
+        if upload is None or await self._is_there(upload.image_url):
             return upload
         keys = self.find_keys(picture.sha256)
         if await self.ledger.count_uploads_paid(keys, since=self.now() - policy.DAY_SECONDS) >= PURCHASES_MAX:
             return upload  # a store that calls every picture gone is not paid for each of its answers
         await self.ledger.forget_upload(upload.image_url)
         return None
+
+    async def _is_there(self, url: str) -> bool:
+        """Return True if a hosted picture is there, or was a moment ago."""
+        now = anyio.current_time()
+        if self._seen.get(url, -SEEN_SECONDS) + SEEN_SECONDS > now:
+            return True
+        is_there = await self.studio.is_hosted(url)
+        if is_there:
+            recent = {seen: at for seen, at in self._seen.items() if at + SEEN_SECONDS > now}
+            self._seen.clear()
+            self._seen.update(recent | {url: now})
+        return is_there
 
     async def must_buy(self, picture: Picture) -> bool:
         """Return True where hosting a picture would be paid for: no copy and no earlier payment for it is known."""

@@ -110,12 +110,9 @@ class Uploader:
 
     async def _find_notes(self, keys: tuple[str, ...]) -> tuple[str, ...]:
         """Return the notes about a hosted picture, in every result for a day."""
-        unhosted = await self._count_unhosted(keys, interrupted=False) + await self._count_unhosted(
-            keys, interrupted=True
-        )
-        return (REBOUGHT,) if unhosted else ()
+        return (REBOUGHT,) if await self._count_unhosted(keys, interrupted=None) else ()
 
-    async def _count_unhosted(self, keys: tuple[str, ...], *, interrupted: bool) -> int:
+    async def _count_unhosted(self, keys: tuple[str, ...], *, interrupted: bool | None) -> int:
         return await self.ledger.count_failed_uploads(
             keys, since=self.now() - policy.DAY_SECONDS, interrupted=interrupted
         )

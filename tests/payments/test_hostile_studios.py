@@ -27,6 +27,7 @@ from seedance_mcp.core.errors import (
 )
 from seedance_mcp.core.wire.offers import Credential
 from seedance_mcp.core.wire.responses import PaidRequest, Response
+from seedance_mcp.generation import upload_lookup
 from seedance_mcp.generation.request import VideoRequest
 from seedance_mcp.sandbox import Sandbox
 from tests.ledgers import connect
@@ -274,6 +275,22 @@ async def test_a_store_that_calls_every_picture_gone_sells_one_no_more_than_twic
         hosted = [await services.generation.upload(picture) for _ in range(5)]
     assert paid(sandbox) == [UPLOAD, UPLOAD]
     assert hosted[-1].upload == hosted[1].upload
+
+
+async def test_hosted_picture_is_not_asked_for_again_within_seconds(
+    make_sandbox: Make, make_picture: Draw, funded_key: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sandbox = make_sandbox()
+    picture = str(make_picture())
+    async with services_on(settings_for(sandbox, funded_key, tmp_path / "data")) as services:
+        first = await services.generation.upload(picture)
+        assert (await services.generation.upload(picture)).upload == first.upload
+        break_with(sandbox, "gone_upload")
+        assert (await services.generation.upload(picture)).upload == first.upload
+        assert paid(sandbox) == [UPLOAD]
+        monkeypatch.setattr(upload_lookup, "SEEN_SECONDS", 0)
+        assert (await services.generation.upload(picture)).upload != first.upload
+    assert paid(sandbox) == [UPLOAD, UPLOAD]
 
 
 async def test_without_a_chain_to_ask_a_refused_request_is_not_bought_again_by_itself(

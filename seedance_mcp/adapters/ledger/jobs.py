@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
 
 from seedance_mcp.adapters.ledger import untracked
 from seedance_mcp.adapters.ledger.driver import Queries, bind_keys
@@ -178,8 +179,8 @@ class JobQueries(Queries):
                ORDER BY payment_id DESC LIMIT :limit""",
             limit=JOBS_COMPARED_MAX,
         )
-        alike = [float(row["seconds"]) for row in rows if _is_alike(read_json(row["arguments"]), arguments)]
-        seconds = sorted(alike[:ALIKE_MAX])
+        alike = (float(row["seconds"]) for row in rows if _is_alike(read_json(row["arguments"]), arguments))
+        seconds = sorted(islice(alike, ALIKE_MAX))  # no row behind those is parsed
         return seconds[len(seconds) // 2] if seconds else None
 
     async def find_reading(self, *, wallet: str, studio: str) -> float | None:

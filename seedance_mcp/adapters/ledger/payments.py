@@ -280,13 +280,14 @@ class PaymentQueries(Queries):
             id=payment.id, wallet=payment.wallet, url=payment.url, made_at=made_at, skew=skew_seconds,
         )  # fmt: skip
 
-    async def count_failed_uploads(self, keys: tuple[str, ...], *, since: float, interrupted: bool) -> int:
+    async def count_failed_uploads(self, keys: tuple[str, ...], *, since: float, interrupted: bool | None) -> int:
         """Count the settled uploads of a picture since a moment that never became a hosted image."""
         marks, parameters = bind_keys(keys)
+        which = {None: ">= 0", True: "> 0", False: "= 0"}[interrupted]
         return await self._count(
             f"""payments LEFT JOIN uploads ON uploads.payment_id = payments.id
                 WHERE fingerprint IN ({marks}) AND state = 'settled' AND uploads.image_url IS NULL
-                      AND payments.created_at > :since AND interruptions {">" if interrupted else "="} 0""",
+                      AND payments.created_at > :since AND interruptions {which}""",
             since=since,
             **parameters,
         )

@@ -69,6 +69,13 @@ class Host:
             result = await self.client.call_tool(tool, arguments, progress_callback=watch)
         return Answer(result)
 
+    async def order(self, **arguments: object) -> Answer:
+        """Order a video until it has a job, however long the purchase takes."""
+        answer = await self.call("animate_image", **arguments, wait_seconds=1)
+        while not answer.failed and answer["job_id"] is None:
+            answer = await self.call("animate_image", **arguments, wait_seconds=1)
+        return answer
+
     async def animate_to_the_end(self, **arguments: object) -> Answer:
         """What a patient agent does: animate, then get_job until there is nothing to wait for."""
         answer = await self.call("animate_image", **arguments)

@@ -90,9 +90,7 @@ async def test_a_frozen_wallet_says_so_and_how_it_ends(bench: Bench, picture: Pa
 async def test_what_was_paid_before_a_freeze_is_finished_and_saved(make_bench: MakeBench, picture: Path) -> None:
     bench = await make_bench(job_seconds=3)
     async with bench.host() as host:
-        begun = await host.call("animate_image", image=str(picture), prompt="x", wait_seconds=1)
-        while not begun["job_id"]:
-            begun = await host.call("animate_image", image=str(picture), prompt="x", wait_seconds=1)
+        begun = await host.order(image=str(picture), prompt="x")
         await command(bench, "freeze")
         video = await host.animate_to_the_end(image=str(picture), prompt="x")
 

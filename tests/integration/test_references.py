@@ -131,7 +131,7 @@ async def test_length_of_a_declared_model_is_that_of_the_studios_schema(bench: B
     asked: dict[str, Any] = {"text_only": True, "model": "seedance-next"}
     async with bench.host() as host:
         for seconds, price in ((20, "1.20"), (2, "0.12")):
-            await host.call("animate_image", prompt="x", **asked, duration=seconds, max_price_usd=price, wait_seconds=1)
+            await host.order(prompt="x", **asked, duration=seconds, max_price_usd=price)
         await refuse(host, bench, "duration 1 is not available", **asked, duration=1, max_price_usd="2")
         await refuse(host, bench, "allowed are 4 to 15", **{**asked, "model": "seedance"}, duration=20)
 

@@ -14,6 +14,7 @@ import argparse
 import json
 import os
 import queue
+import re
 import shutil
 import statistics
 import subprocess
@@ -179,7 +180,7 @@ def _receive(lines: queue.Queue[bytes], number: int) -> dict[str, Any]:
 def shorten(text: str) -> str:
     """Return the first line that names an error, or else the last line."""
     lines = [line.strip() for line in text.splitlines() if line.strip()]
-    named = (line for line in lines if "error" in line.lower())
+    named = (line for line in lines if re.match(r"(\w*Error: |npm error )", line))
     return next(named, lines[-1] if lines else "")[:REASON_CHARACTERS_MAX]
 
 

@@ -91,10 +91,12 @@ def store_answers(packaged: Path = greeter.DOCUMENT, own: Path = greeter.OWN) ->
 
     Raises:
         OSError: It cannot be written here.
+        ValueError: The packaged document has no modules, or the server's answers have another form.
     """
     if greeter.read_answers(packaged) is not None or greeter.read_answers(own) is not None:
         return True
-    checksum, *sources = packaged.read_text("utf-8").splitlines()[2].split()
+    _, _, line, *_ = packaged.read_text("utf-8").splitlines()
+    checksum, *sources = line.split()
     if greeter.compute_checksum(sources) != checksum:
         return False
     with tempfile.TemporaryDirectory() as folder:

@@ -18,6 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from seedance_mcp.cli.install.greeting import store_answers as store_with_command
 from seedance_mcp.config.sources import SETTINGS
 from seedance_mcp.server import greeter
 from seedance_mcp.server.greeter import HANDSHAKES, NEWEST, Greeter, read_answers
@@ -293,13 +294,34 @@ def test_document_of_another_server_is_not_used(place: str, tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("place", ["python", "library"])
-def test_answers_for_another_installation_are_the_same(place: str, tmp_path: Path) -> None:
+def test_install_stores_the_same_answers_for_another_installation(
+    place: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     packaged, own = tmp_path / "greeting.txt", tmp_path / "folder" / "own.txt"
     write_other(packaged, place)
-
-    assert store_answers(packaged, own)
+    store_with_command(packaged, own)
+    assert "first answers are stored" in " ".join(capsys.readouterr().err.split())
+    store_with_command(packaged, own)  # there are some
+    assert capsys.readouterr().err == ""
     assert read_answers(own) == read_answers()
     assert [file.name for file in own.parent.iterdir()] == ["own.txt"]
+
+
+def test_install_says_why_answers_cannot_be_stored(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    packaged = tmp_path / "greeting.txt"
+    write_other(packaged, "python")
+    store_with_command(packaged, packaged / "own.txt")
+
+    assert "could not be stored" in " ".join(capsys.readouterr().err.split())
+
+
+def test_answers_are_not_stored_where_no_modules_are_named(tmp_path: Path) -> None:
+    packaged, own = tmp_path / "greeting.txt", tmp_path / "own.txt"
+    write_other(packaged, "short")
+
+    with pytest.raises(ValueError, match="not enough values"):
+        store_answers(packaged, own)
+    assert not own.exists()
 
 
 @pytest.mark.parametrize(("place", "is_stored"), [("none", True), ("code", False)])

@@ -3,25 +3,27 @@
 They apply to some versions of Python and of two libraries. Another installation stores answers of its own, once.
 """
 
+from pathlib import Path
+
 from seedance_mcp.cli.console import words
-from seedance_mcp.server.greeter import OWN, read_answers
+from seedance_mcp.server.greeter import DOCUMENT, OWN, read_answers
 
 
-def store_answers() -> None:
-    """Store them, unless there are some or they cannot be written; the server then works as well, and starts slower."""
-    if has_answers():
+def store_answers(packaged: Path = DOCUMENT, own: Path = OWN) -> None:
+    """Store them, unless there are some. Where they cannot be stored, the server works as well, and starts slower."""
+    if has_answers(packaged, own):
         return
     from seedance_mcp.server import greeting  # loads the whole server
 
     try:
-        is_stored = greeting.store_answers()
-    except OSError as exc:
-        words.print(f"Hosts wait until the server has loaded: {OWN} cannot be written ({exc.strerror}).", markup=False)
+        is_stored = greeting.store_answers(packaged, own)
+    except (OSError, ValueError) as exc:
+        words.print(f"Hosts wait until the server has loaded, because its first answers could not be stored: {exc}")
         return
     if is_stored:
-        words.print(f"The server's first answers are stored, so that hosts need not wait: {OWN}", markup=False)
+        words.print(f"The server's first answers are stored, so that hosts need not wait: {own}")
 
 
-def has_answers() -> bool:
+def has_answers(packaged: Path = DOCUMENT, own: Path = OWN) -> bool:
     """Return True if a host has the tools before the server has loaded."""
-    return (read_answers() or read_answers(OWN)) is not None
+    return (read_answers(packaged) or read_answers(own)) is not None

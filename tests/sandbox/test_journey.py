@@ -75,3 +75,17 @@ async def test_picture_of_another_host_needs_no_upload(
         answer = await client.buy(SEEDANCE, write_current(url))
 
     assert answer.status_code == 200, answer.text
+
+
+async def test_small_videos_have_an_eighth_of_the_size_and_no_sound(
+    open_sandbox: Callable[..., Sandbox], open_client: Callable[..., SandboxClient]
+) -> None:
+    client = open_client(open_sandbox(small_videos=True))
+    with anyio.fail_after(60):
+        made = (await client.buy(SEEDANCE, write_current(await client.upload(draw_image())))).json()
+        job = await client.wait_for(made["jobId"], "complete", "failed")
+        video = await client.http.get(job["result"]["videoUrl"])
+
+    with av.open(io.BytesIO(video.content), "r") as container:
+        assert (container.streams.video[0].width, container.streams.video[0].height) == (106, 60)
+        assert not container.streams.audio

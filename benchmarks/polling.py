@@ -83,7 +83,8 @@ PATIENCE = 4
 POLL_SECONDS_MIN = 3
 """As in the live profile."""
 PAGE_MAX = 100
-LEAD_SECONDS = 8
+LEAD_SECONDS = 25
+"""How long before its beginning a run is started: a dozen processes load, and write ledgers."""
 TRIES = 4
 BEGUN = "begun"
 """What a client prints if its ledger was ready in time."""

@@ -143,7 +143,7 @@ def send_play_money(studio_url: str, address: str, amount_micro_usdc: int) -> No
     except (OSError, HTTPException) as exc:
         raise ConfigError(f"No sandbox answers at {studio_url}: {exc}.", "Start one: seedance-mcp sandbox") from exc
     if status != 200:
-        raise ConfigError(f"{studio_url} is no sandbox (HTTP {status}).", "Start one: seedance-mcp sandbox")
+        raise ConfigError(f"{studio_url} is not a sandbox (HTTP {status}).", "Start one: seedance-mcp sandbox")
 
 
 def _load() -> "tuple[type[Sandbox], type[SandboxSettings]]":

@@ -83,7 +83,9 @@ def choose_suffix(output: Path | None, *, gif: bool, webp: bool) -> str:
         hint = f"End it with {' or '.join(asked or ['.gif', '.webp'])}."
         raise RequestError(f"{output.name} does not end with the format.", hint)
     if len(asked) != 1:
-        raise RequestError("One format is written at a time.", "Give --gif, --webp, or -o with a name.")
+        raise RequestError(
+            "Two formats were named." if asked else "No format was named.", "Give --gif, --webp, or -o with a name."
+        )
     return asked[0]
 
 

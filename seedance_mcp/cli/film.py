@@ -118,7 +118,7 @@ def _check_output(output: Path | None, story: Story) -> None:
         RequestError: The name ends with another format, or a cross-fade has no name to go to.
     """
     if output is not None and output.suffix.lower() not in SUFFIXES:
-        raise RequestError(f"{output.name} is not a name for a film.", f"End it with {', '.join(SUFFIXES)}.")
+        raise RequestError(f"{output.name} does not end with a film's format.", f"End it with {', '.join(SUFFIXES)}.")
     if output is None and story.crossfade_seconds:
         raise RequestError("A cross-fade is made in a file of your own.", "Name it with -o.")
 

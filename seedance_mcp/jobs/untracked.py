@@ -44,5 +44,5 @@ class UntrackedJobReader:
                     raise
                 raise unknown_job_error(job_id) from exc
         raise StudioUnreachableError(
-            "The studio did not tell of the job in time.", NextStep("{0} in a minute.", Repeat())
+            "The studio did not report the job in time.", NextStep("{0} in a minute.", Repeat())
         )

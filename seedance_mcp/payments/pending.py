@@ -151,7 +151,7 @@ def unasked_error(payment: Payment) -> PaymentOutcomeUnknownError:
     return PaymentOutcomeUnknownError(
         "An earlier payment for this has expired, and no chain says whether it moved.",
         NextStep(
-            "It is not bought again before that is known: {0} later. If it stays so, {1} {2}, which says what to do.",
+            "It is not bought again until that is known: {0} later. If it stays so, {1} {2}, which says what to do.",
             Repeat(),
             OwnerDo("run"),
             Command("doctor"),

@@ -35,7 +35,7 @@ async def test_a_file_is_found_whatever_its_blanks_and_accents_are_made_of(
 async def test_two_files_that_can_be_meant_are_named(folder: Path) -> None:
     draw(folder / "Scan\u00a01.png")
     draw(folder / "Scan\u202f1.png")
-    with pytest.raises(ImageError, match=r"Several files in .* can be meant"):
+    with pytest.raises(ImageError, match="The name matches several files in "):
         await read_image(str(folder / "Scan 1.png"), ())
 
 

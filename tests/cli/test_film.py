@@ -106,7 +106,10 @@ def test_failed_shot_is_named_and_a_changed_one_is_bought_alone(
 @pytest.mark.parametrize(
     ("words", "line"),
     [
-        (("-o", "film.avi"), "film.avi is not a name for a film. Nothing was paid. End it with .mp4, .gif, .webp."),
+        (
+            ("-o", "film.avi"),
+            "film.avi does not end with a film's format. Nothing was paid. End it with .mp4, .gif, .webp.",
+        ),
         ((), "A cross-fade is made in a file of your own. Nothing was paid. Name it with -o."),
     ],
 )

@@ -295,7 +295,7 @@ def test_a_folder_of_something_else_is_left_alone(person: Person, theirs: tuple[
         (person.folder / "mine" / name).write_text("my own")
     refused = person.run("gallery", "--export", "mine", "--sandbox")
     assert refused.code == 2
-    assert "mine holds something else." in refused.one_line
+    assert "mine has other files in it." in refused.one_line
     assert sorted(file for file in (person.folder / "mine").rglob("*") if file.is_file()) == sorted(
         person.folder / "mine" / name for name in theirs
     )

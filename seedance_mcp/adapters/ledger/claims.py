@@ -145,4 +145,4 @@ async def check_claim(session: Session, job_id: str, owner: str) -> None:
         {"job_id": job_id, "owner": owner},
     )
     if row is None:
-        raise LedgerError(f"Another replica saves the video of job {job_id} by now.")
+        raise LedgerError(f"Another replica now saves the video of job {job_id}.")

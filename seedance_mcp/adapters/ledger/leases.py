@@ -110,7 +110,7 @@ async def check_lease(session: Session, lease: Lease) -> None:
         {"key": lease.key, "owner": lease.owner, "term": lease.term},
     )
     if row is None:
-        raise LedgerError(f"Another replica has the lease {lease.key} by now.", NextStep("{0}.", Repeat()))
+        raise LedgerError(f"Another replica now has the lease {lease.key}.", NextStep("{0}.", Repeat()))
 
 
 class FencedDriver:

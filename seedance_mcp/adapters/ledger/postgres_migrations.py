@@ -146,7 +146,7 @@ async def _migrate(connection: Connection, name: str) -> Migrated:
     await connection.execute("SELECT pg_advisory_xact_lock(%s)", (_LOCK,))
     before = await _read_versions(connection)
     if before.latest == 0 and await _has_tables(connection):
-        raise LedgerError(f"The database {name} has tables of something else.", "Name an empty database.")
+        raise LedgerError(f"The database {name} has another program's tables.", "Name an empty database.")
     if before.is_too_new:
         raise _newer_error(name)
     await connection.execute(f"SET LOCAL lock_timeout = '{_TABLE_LOCK_SECONDS}s'".encode())

@@ -306,7 +306,7 @@ def _enter_wal(db: sqlite3.Connection) -> None:
 def _migrate(db: sqlite3.Connection, file: Path) -> None:
     applied = int(db.execute("PRAGMA user_version").fetchone()[0])
     if applied == 0 and db.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchone() is not None:
-        raise LedgerError(f"{file} is a database of something else.", "Move it away.")
+        raise LedgerError(f"{file} is another program's database.", "Move it away.")
     if applied > len(MIGRATIONS):
         raise LedgerError(f"The ledger {file} was written by a newer version of seedance-mcp.", "Update seedance-mcp.")
     for number, migrate in enumerate(MIGRATIONS[applied:], start=applied + 1):

@@ -69,7 +69,7 @@ class WebhookQueries(Queries):
                 {"caller": caller, "url": url, "sealed_secret": sealed_secret},
             )
             if not is_set:
-                raise ConfigError("The caller has ended meanwhile.", "Run: seedance-mcp callers list")
+                raise ConfigError("The caller was ended in the meantime.", "Run: seedance-mcp callers list")
 
     async def end_webhook(self, caller: str, *, url: str | None = None) -> bool:
         """End a caller's webhook; returns False if there is none.

@@ -113,7 +113,7 @@ def _find_path(text: str, image_dirs: tuple[Path, ...]) -> Path:
     meant = variants[0] if variants else literal
     if alike:
         names = ", ".join(quote_text(one.name, 80) for one in alike[:5])
-        raise ImageError(f"Several files in {meant.parent} can be meant: {names}.", "Give the exact name of one.")
+        raise ImageError(f"The name matches several files in {meant.parent}: {names}.", "Give the exact name of one.")
     _check_place(meant, image_dirs)  # before anything is said about what is there
     raise _missing_error(text, meant)
 

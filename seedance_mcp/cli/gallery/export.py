@@ -59,7 +59,7 @@ def _check_folder(folder: Path, page: Path) -> None:
     else:
         ours = all(entry.name == MEDIA or entry.name.startswith(".") for entry in folder.iterdir())
     if not ours:
-        raise ConfigError(f"{folder} holds something else.", "Name a new or an empty folder.")
+        raise ConfigError(f"{folder} has other files in it.", "Name a new or an empty folder.")
 
 
 def _write_whole(file: Path, write: Callable[[Path], object]) -> None:

@@ -159,9 +159,13 @@ def check_caps(cost_micro_usdc: int, caps: Sequence[Cap]) -> None:
 
 def _check_open(cap: OpenCap) -> None:
     if cap.open >= cap.max_open:
-        number = "As many" if cap.is_private else f"{cap.open} of {cap.max_open}"
+        counted = (
+            "As many purchases as allowed are open"
+            if cap.is_private
+            else f"{cap.open} of {cap.max_open} purchases are open"
+        )
         raise BudgetExceededError(
-            f"{number} purchases are open as the {cap.name} may be.",
+            f"{counted}, so that no other can begin ({cap.name}).",
             NextStep("Wait until a job has ended, then {0}. {1} shows them.", Repeat(), Call("list_jobs")),
         )
 

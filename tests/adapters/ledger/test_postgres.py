@@ -445,7 +445,7 @@ async def test_an_earlier_holder_writes_nothing_any_more(ledger: "PostgresLedger
     await driver.open()
     async with driver.transaction() as session:
         await check_lease(session, second)
-        with pytest.raises(LedgerError, match="Another replica has the lease poll"):
+        with pytest.raises(LedgerError, match="Another replica now has the lease poll"):
             await check_lease(session, first)
     await driver.close()
 

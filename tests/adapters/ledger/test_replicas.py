@@ -163,7 +163,7 @@ async def test_a_poller_without_its_lease_writes_nothing(replicas: list["Postgre
     await first.release_lease(lease)
     assert await second.is_free("poll:0x")
     assert await second.take_lease("poll:0x", second.owner) is not None
-    with pytest.raises(LedgerError, match="Another replica has the lease poll:0x"):
+    with pytest.raises(LedgerError, match="Another replica now has the lease poll:0x"):
         await fenced.revive_job("j")
     job = await fenced.find_job("j")
     assert job is not None

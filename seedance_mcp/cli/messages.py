@@ -112,6 +112,8 @@ def find_width(file: IO[str] | None) -> int | None:
 def wrap_words(text: str, width: int | None) -> str:
     """Return a text whose lines are broken between words, so that none is wider; a longer word keeps a line whole.
 
+    What is broken keeps its line's indentation.
+
     Args:
         text: May have lines of its own.
         width: Columns; None to leave the text as it is.
@@ -120,13 +122,15 @@ def wrap_words(text: str, width: int | None) -> str:
         return text
     lines: list[str] = []
     for line in text.split("\n"):
-        first, *others = line.split(" ")
-        lines.append(first)
+        bare = line.lstrip(" ")
+        indent = line[: len(line) - len(bare)]
+        first, *others = bare.split(" ")
+        lines.append(indent + first)
         for word in others:
-            if not lines[-1].strip() or count_cells(lines[-1]) + 1 + count_cells(word) <= width:
+            if count_cells(lines[-1]) + 1 + count_cells(word) <= width:
                 lines[-1] += f" {word}"
             else:
-                lines.append(word)
+                lines.append(indent + word)
     return "\n".join(lines)
 
 

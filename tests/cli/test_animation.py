@@ -40,7 +40,7 @@ def test_output_names_format_and_place(person: Person) -> None:
         (
             ("a.mp4",),
             2,
-            "One format is written at a time. Give --gif, --webp, or -o with a name.",
+            "No format was named. Give --gif, --webp, or -o with a name.",
         ),
         (("a.mp4", "-o", "a.png"), 2, "does not end with the format. End it with .gif or .webp."),
         (("a.mp4", "--gif", "-o", "a.webp"), 2, "End it with .gif."),

@@ -173,7 +173,7 @@ def test_what_a_terminal_cannot_show_is_replaced(customer: Person, environ: dict
         ("a/very/long/path stays", ["a/very/long/path", "stays"]),
         ("图图 图图 x", ["图图", "图图 x"]),
         ("first\n\nthird", ["first", "", "third"]),
-        ("  two spaces", ["  two", "spaces"]),
+        ("  two spaces", ["  two", "  spaces"]),
     ],
 )
 def test_lines_are_broken_between_words(text: str, lines: list[str]) -> None:

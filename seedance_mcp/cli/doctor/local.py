@@ -41,7 +41,11 @@ PRICE_MICRO_USDC_TYPICAL = 330_000
 
 def check_settings_files(settings: Settings, environ: Mapping[str, str]) -> list[Finding]:
     """Report the settings file that is read, and those that are not."""
-    text = f"{settings.file} is read" if settings.file.exists() else f"{settings.file} is read, and is not there"
+    text = (
+        f"{settings.file} is read"
+        if settings.file.exists()
+        else f"{settings.file} does not exist yet; it is read once it does"
+    )
     findings = [Finding(topic="settings file", health="ok", text=text)]
     findings += [
         Finding(

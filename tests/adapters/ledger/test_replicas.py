@@ -203,7 +203,7 @@ async def test_a_claim_that_lapsed_goes_to_another_replica_and_fences_the_first(
     PostgresStore(url).execute("UPDATE jobs SET claim_until = claim_until - 61")
     assert await first.renew_claims(["j"], first.owner) == frozenset()
     assert await claim_unsaved(second) == "j"
-    with pytest.raises(LedgerError, match="Another replica saves the video"):
+    with pytest.raises(LedgerError, match="Another replica now saves the video"):
         await first.under_claim("j").finish_job("j", file="/late.mp4", thumbnail=None)
     done = await second.under_claim("j").finish_job("j", file="/v.mp4", thumbnail=None)
     assert (done.file, await claim_unsaved(first)) == ("/v.mp4", None)

@@ -121,7 +121,7 @@ async def test_a_database_of_something_else_is_not_migrated(empty_url: str) -> N
     from seedance_mcp.adapters.ledger.postgres_migrations import migrate
 
     PostgresStore(empty_url).execute("CREATE TABLE bookmarks (url TEXT)")
-    with pytest.raises(LedgerError, match="tables of something else"):
+    with pytest.raises(LedgerError, match="another program's tables"):
         await migrate(empty_url)
 
 

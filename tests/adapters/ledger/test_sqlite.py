@@ -97,7 +97,7 @@ async def test_a_database_of_something_else_is_not_touched(tmp_path: Path) -> No
     with sqlite3.connect(file) as db:
         db.execute("CREATE TABLE bookmarks (url)")
     db.close()
-    with pytest.raises(LedgerError, match="database of something else"):
+    with pytest.raises(LedgerError, match="another program's database"):
         await SQLiteLedger.open(file)
 
 

@@ -89,7 +89,7 @@ async def test_a_replica_continues_a_download_that_keeps_breaking(
     url: str, shelf: Shelf, monkeypatch: pytest.MonkeyPatch,
 ) -> None:  # fmt: skip
     monkeypatch.setattr(partial_files, "OVERLAP_BYTES", 2000)
-    sandbox = make_sandbox(faults=("video_ranges=honest", "broken_video=14000"))
+    sandbox = make_sandbox(faults=("video_ranges=honest", "broken_video=14000"), small_videos=False)
     settings = read_replica_settings(sandbox, funded_key, tmp_path / "one", url)
     async with open_replica(settings, shelf) as services:
         job = await buy(services, make_picture())

@@ -542,7 +542,7 @@ def test_the_jobs_can_be_read_at_every_width(customer: Person) -> None:
             head, said, file = lines[3 * number : 3 * number + 3]
             assert head.startswith(job["job_id"])
             assert head.endswith("complete $0.32")
-            assert said.strip() == job["prompt"][:40].strip()
+            assert said.strip() == ("gulls" if job["prompt"] == "gulls" else f"{prompt[:39]}…")
             assert file.strip() == Path(job["file"]).name
         assert max(map(len, lines)) <= columns
     for columns in (160, 200):

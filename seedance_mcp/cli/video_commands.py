@@ -253,7 +253,7 @@ def _check_files(names: Iterable[str], environ: Mapping[str, str]) -> None:
     from seedance_mcp.adapters.media.files import check_file
     from seedance_mcp.config.settings import read_settings
 
-    image_dirs = read_settings(environ).image_dirs
+    image_dirs = read_settings(environ, blocking=True).image_dirs  # as what comes later reads them
     for name in filter(is_path, names):
         check_file(name, image_dirs)
 

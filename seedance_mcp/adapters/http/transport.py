@@ -99,7 +99,7 @@ def open_client_through(proxy: str | None) -> httpx.AsyncClient:
 
 
 class _PlainClient(httpx.AsyncClient):
-    """A client that sends each request once, as it is: without cookies, logins, redirects and hooks.
+    """A client that sends each request once, as it is: without cookies, logins and redirects.
 
     What httpx does for those takes as much processor time as parsing an answer.
     """
@@ -110,6 +110,8 @@ class _PlainClient(httpx.AsyncClient):
             raise RuntimeError("The client is closed.")
         response = await self._transport_for_url(request.url).handle_async_request(request)
         response.request = request
+        for hook in self.event_hooks["response"]:  # metrics count requests
+            await hook(response)
         return response
 
 

@@ -19,11 +19,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from seedance_mcp.adapters.media import files, worker
+from seedance_mcp.adapters.media import files, images, worker
+from seedance_mcp.adapters.media.decoder import end_decoders
 from seedance_mcp.adapters.media.files import read_image
 from seedance_mcp.adapters.media.images import IMAGE_BYTES_MAX, nearest_aspect_ratio, prepare_image
 from seedance_mcp.adapters.media.thumbnails import THUMBNAIL_BYTES_MAX, keep_frame, name_frame, save_thumbnail
-from seedance_mcp.core.errors import ImageError
+from seedance_mcp.core.errors import ImageError, InternalError
 
 pillow_heif.register_heif_opener()  # pyright: ignore[reportUnknownMemberType]  # writes HEIC
 
@@ -136,15 +137,37 @@ def test_damaged_bytes_raise_only_our_error(base: bytes, spoiled: list[tuple[int
 
 
 async def test_concurrent_pictures_are_all_decoded() -> None:
-    data, found = encode(draw(), "JPEG"), list[int]()
+    found: list[int] = []
 
-    async def look() -> None:
-        found.append((await prepare_image(data, "It")).width)
+    async def look(width: int) -> None:
+        found.append((await prepare_image(encode(draw((width, 48)), "JPEG"), "It")).width)
 
     async with anyio.create_task_group() as tasks:
-        for _ in range(20):
-            tasks.start_soon(look)
-    assert found == [64] * 20
+        for width in range(64, 84):
+            tasks.start_soon(look, width)
+    assert sorted(found) == list(range(64, 84))
+
+
+@pytest.mark.parametrize("is_rewritten", [False, True])
+async def test_picture_is_decoded_once_while_it_is_among_the_latest(
+    monkeypatch: pytest.MonkeyPatch, is_rewritten: bool
+) -> None:
+    data = encode(draw((30, 31)), "BMP" if is_rewritten else "PNG")
+    first = await prepare_image(data, "It")
+    assert bool(first.changes) == is_rewritten
+    end_decoders()
+    with monkeypatch.context() as patch:
+        patch.setattr("sys.executable", "/nowhere/python")
+        assert await prepare_image(data, "It") == first
+        with pytest.raises(InternalError):
+            await prepare_image(data + b"x", "It")
+
+    monkeypatch.setattr(images, "KEPT_BYTES_MAX" if is_rewritten else "KEPT_MAX", 0)
+    await prepare_image(encode(draw((32, 33)), "BMP"), "It")
+    end_decoders()
+    monkeypatch.setattr("sys.executable", "/nowhere/python")
+    with pytest.raises(InternalError):
+        await prepare_image(data, "It")
 
 
 # ── allowed folders ──────────────────────────────────────────────────────────────────────────────────────────────────

@@ -10,7 +10,7 @@ import anyio
 import pytest
 
 from seedance_mcp.sandbox.storage.pictures import build_huge_canvas, build_slow_picture
-from tests.integration.host import Answer, Bench, Host
+from tests.integration.host import Answer, Bench, Host, draw
 
 MakeBench = Callable[..., Awaitable[Bench]]
 
@@ -107,7 +107,9 @@ async def test_a_huge_canvas_is_refused_within_memory(bench: Bench, tmp_path: Pa
 
 
 @on_linux
-async def test_a_decoder_knows_no_secret_ends_with_its_server_and_is_replaced(bench: Bench, picture: Path) -> None:
+async def test_a_decoder_knows_no_secret_ends_with_its_server_and_is_replaced(
+    bench: Bench, picture: Path, tmp_path: Path
+) -> None:
     secret = "0x" + "5e" * 32
     async with bench.host(process="started", SEEDANCE_WALLET_KEY=secret, SEEDANCE_WALLET_FILE="") as host:
         first = await host.call("quote_price", image=str(picture), prompt="x")
@@ -115,7 +117,8 @@ async def test_a_decoder_knows_no_secret_ends_with_its_server_and_is_replaced(be
         (before,) = find_decoders_of(server)
         environ = read_proc(before, "environ")
         os.kill(before, signal.SIGKILL)
-        second = await host.call("quote_price", image=str(picture), prompt="y")
+        other = draw(tmp_path / "other.png", colour=(200, 20, 20))
+        second = await host.call("quote_price", image=str(other), prompt="y")
         (after,) = find_decoders_of(server)
     assert not first.failed, first.text
     assert not second.failed, second.text

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import OrderedDict
 from dataclasses import dataclass, field
 
 from seedance_mcp.adapters.media.contents import name_contents
@@ -13,6 +14,9 @@ from seedance_mcp.core.wire.generation import ASPECT_RATIOS, AspectRatio
 
 IMAGE_BYTES_MAX = 64_000_000
 """The largest file that is read: a phone's photograph of 200 megapixels. What is sent has at most 10 MB."""
+
+KEPT_MAX, KEPT_BYTES_MAX = 32, 8_000_000
+"""How many prepared pictures are kept, and how many bytes of those that were written anew."""
 
 KINDS = "JPEG, PNG, WebP, GIF, AVIF, TIFF, BMP or HEIC"
 """The formats that are read, for a person; `worker` decides by the bytes."""
@@ -86,17 +90,44 @@ async def prepare_image(data: bytes, name: str) -> Image:
         raise ImageError(f"{name} is empty.")
     if len(data) > IMAGE_BYTES_MAX:
         raise ImageError(f"{name} is larger than {IMAGE_BYTES_MAX // 1_000_000} MB.", "Make it smaller and try again.")
-    found, prepared = await decode("prepare", data, name)
+    sha256 = hashlib.sha256(data).hexdigest()
+    found, prepared = _kept.find(sha256) or _kept.keep(sha256, *await decode("prepare", data, name))
     width, height = found["seen_size"]
     return Image(
         data=prepared or data,
-        sha256=hashlib.sha256(data).hexdigest(),
+        sha256=sha256,
         media_type=str(found["media_type"]),
         width=int(width),
         height=int(height),
         sent_size=(int(found["size"][0]), int(found["size"][1])),
         changes=tuple(str(change) for change in found["changes"]),
     )
+
+
+class _Kept:
+    """What the decoder said of the latest pictures: a quote and a purchase, or two takes, are of the same one."""
+
+    def __init__(self) -> None:
+        self._answers: OrderedDict[str, tuple[Header, bytes]] = OrderedDict()
+        self._size_bytes = 0
+
+    def find(self, sha256: str) -> tuple[Header, bytes] | None:
+        """Return the answer about a picture."""
+        if sha256 in self._answers:
+            self._answers.move_to_end(sha256)
+        return self._answers.get(sha256)
+
+    def keep(self, sha256: str, found: Header, prepared: bytes) -> tuple[Header, bytes]:
+        """Keep an answer, drop the oldest beyond the bounds, and return it."""
+        self._size_bytes += len(prepared) - len(self._answers.pop(sha256, (found, b""))[1])
+        self._answers[sha256] = found, prepared
+        while len(self._answers) > KEPT_MAX or self._size_bytes > KEPT_BYTES_MAX:
+            _, (_, dropped) = self._answers.popitem(last=False)
+            self._size_bytes -= len(dropped)
+        return found, prepared
+
+
+_kept = _Kept()
 
 
 async def decode(operation: str, data: bytes, name: str) -> tuple[Header, bytes]:

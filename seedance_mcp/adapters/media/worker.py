@@ -76,7 +76,7 @@ def shrink(_: Header, data: bytes) -> Result:
     """Return an upright JPEG of at most `SMALL_BYTES_MAX`: reduce first the size, then the quality, then the size."""
     with _open(data) as picture:
         orientation = _read_orientation(picture)
-        picture.thumbnail((SMALL_SIDE_MAX, SMALL_SIDE_MAX))
+        picture.thumbnail((SMALL_SIDE_MAX, SMALL_SIDE_MAX), PIL.Image.Resampling.BILINEAR)  # half the time of bicubic
         small = picture.convert("RGB")
     if orientation in TURNS:
         small = small.transpose(TURNS[orientation])

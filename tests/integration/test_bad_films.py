@@ -18,8 +18,8 @@ from tests.integration.host import Bench, Host, MakeBench, draw, make_film
 
 pytestmark = pytest.mark.skipif(not film_support(), reason="the extra `film` is not installed")
 
-ROOM_BYTES = 3_500_000
-"""More than the ledger or one shot of a noisy picture needs, and less than a film of two."""
+ROOM_BYTES = 800_000
+"""More than the ledger or one shot of a noisy picture needs, and less than a film of three."""
 
 
 async def check_nothing_is_held(host: Host) -> None:
@@ -104,25 +104,26 @@ def _link_libraries(folder: Path, *, without: str) -> list[str]:
 async def test_full_disk_while_joining_keeps_the_shots_and_buys_nothing_again(
     make_bench: MakeBench, tmp_path: Path
 ) -> None:
-    bench: Bench = await make_bench(job_seconds=0.2, small_videos=False)
+    bench: Bench = await make_bench(job_seconds=0.2)
     noise = tmp_path / "noise.png"
     Image.frombytes("RGB", (640, 360), random.Random(1).randbytes(640 * 360 * 3)).save(noise)  # noqa: S311 - a picture
-    shots = [{"prompt": "one", "image": str(noise)}, {"prompt": "two", "image": str(noise)}]
-    async with bench.host() as host:
+    shots = [{"prompt": prompt, "image": str(noise)} for prompt in ("one", "two", "three")]
+    options, price = {"resolution": "720p", "duration": 12}, 2_016_000
+    async with bench.host(SEEDANCE_MAX_PRICE_PER_VIDEO="3", SEEDANCE_MAX_PER_FILM="9", SEEDANCE_MAX_PER_DAY="9") as host:
         with limit_file_bytes(ROOM_BYTES):
-            full = await make_film(host, shots=shots)
+            full = await make_film(host, shots=shots, **options)
             await check_nothing_is_held(host)
             paid = await bench.paid()
-            still_full = await make_film(host, shots=shots)
-        joined = await make_film(host, shots=shots)
+            still_full = await make_film(host, shots=shots, **options)
+        joined = await make_film(host, shots=shots, **options)
 
     for answer in (full, still_full):
         assert "All shots are made, and cannot be joined." in answer.text, answer.text
         assert "Make room there" in answer.text
-        assert [shot["error"] for shot in answer["shots"]] == [None, None]
-    assert sorted(paid) == [10_000, 320_000, 320_000]
+        assert [shot["error"] for shot in answer["shots"]] == [None, None, None]
+    assert sorted(paid) == [10_000, price, price, price]
     assert joined["status"] == "complete", joined.text
-    assert len(watch(Path(joined["file"])).chapters) == 2
+    assert len(watch(Path(joined["file"])).chapters) == 3
     assert await bench.paid() == paid
     assert {file.suffix for file in Path(joined["file"]).parent.iterdir()} <= {".mp4", ".jpg", ""}, "no part is left"
 

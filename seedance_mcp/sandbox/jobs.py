@@ -86,12 +86,14 @@ class JobStore:
         job_seconds: float,
         result_seconds: float,
         small_videos: bool = False,
+        keeps_sound: bool = False,
         clock: Callable[[], float] = time.time,
     ) -> None:
         self._faults = faults
         self._job_seconds = job_seconds
         self._result_seconds = result_seconds
-        self._small_videos = small_videos
+        self._scale = SMALL_SCALE if small_videos else Fraction(1)
+        self._has_sound = keeps_sound or not small_videos
         self._clock = clock
         self._jobs: dict[str, Job] = {}
         self._stopped = threading.Event()
@@ -121,9 +123,9 @@ class JobStore:
                 short_side=request.short_side,
                 aspect_ratio=request.aspect_ratio,
                 size=request.size,
-                audio=request.audio and not self._small_videos,
+                audio=request.audio and self._has_sound,
                 encoding=len(self._jobs) % len(ENCODINGS) if self._faults.take("varied_videos") else 0,
-                scale=SMALL_SCALE if self._small_videos else Fraction(1),
+                scale=self._scale,
             )
             job.rendering = self._workers.submit(_render, request, pictures, plan, self._stopped.is_set)
         self._jobs[job.id] = job

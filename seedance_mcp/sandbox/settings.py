@@ -43,6 +43,7 @@ class SandboxSettings:
         funded_on: The rails on whose chains it is minted.
         pay_to: The address that is paid.
         small_videos: True if videos have an eighth of the requested size and no sound, for tests that only need one.
+        keeps_sound: True if small videos have sound all the same.
     """
 
     contract: Contract = "current"
@@ -56,6 +57,7 @@ class SandboxSettings:
     funded_on: tuple[str, ...] = RAILS
     pay_to: str = PAY_TO
     small_videos: bool = field(default_factory=read_small_videos)
+    keeps_sound: bool = False
 
     def __post_init__(self) -> None:
         if self.contract not in get_args(Contract):

@@ -40,6 +40,7 @@ class SandboxState:
             job_seconds=settings.job_seconds,
             result_seconds=settings.result_seconds,
             small_videos=settings.small_videos,
+            keeps_sound=settings.keeps_sound,
         )
         self.paywall = Paywall([self._build_rail(name) for name in settings.rails], self.faults, self.stopping)
         self._counted = threading.Lock()

@@ -109,7 +109,9 @@ async def test_full_disk_while_joining_keeps_the_shots_and_buys_nothing_again(
     Image.frombytes("RGB", (640, 360), random.Random(1).randbytes(640 * 360 * 3)).save(noise)  # noqa: S311 - a picture
     shots = [{"prompt": prompt, "image": str(noise)} for prompt in ("one", "two", "three")]
     options, price = {"resolution": "720p", "duration": 12}, 2_016_000
-    async with bench.host(SEEDANCE_MAX_PRICE_PER_VIDEO="3", SEEDANCE_MAX_PER_FILM="9", SEEDANCE_MAX_PER_DAY="9") as host:
+    async with bench.host(
+        SEEDANCE_MAX_PRICE_PER_VIDEO="3", SEEDANCE_MAX_PER_FILM="9", SEEDANCE_MAX_PER_DAY="9"
+    ) as host:
         with limit_file_bytes(ROOM_BYTES):
             full = await make_film(host, shots=shots, **options)
             await check_nothing_is_held(host)

@@ -63,14 +63,16 @@ async def test_every_shot_of_a_film_goes_on_where_the_one_before_ended(
     make_bench: MakeBench, count: int, faults: tuple[str, ...]
 ) -> None:
     """A studio that changes its encoder changes size, rate and sound between shots; the film is whole all the same."""
-    bench: Bench = await make_bench(job_seconds=0.2, faults=faults, small_videos=False)
+    bench: Bench = await make_bench(job_seconds=0.2, faults=faults, keeps_sound=True)
     shots = [
         {"prompt": "one", "image": str(EXAMPLE_IMAGE)},
         *({"prompt": f"then {number}"} for number in range(1, count)),
     ]
     starts = [SHOT_SECONDS * number for number in range(count)]
-    async with bench.host() as host:
-        film = await make_film(host, shots=shots, aspect_ratio="1:1")
+    async with bench.host(
+        SEEDANCE_MAX_PRICE_PER_VIDEO="3", SEEDANCE_MAX_PER_FILM="9", SEEDANCE_MAX_PER_DAY="9"
+    ) as host:
+        film = await make_film(host, shots=shots, aspect_ratio="1:1", model="seedance", resolution="1080p")
 
     assert film["status"] == "complete", film.text
     seen = await anyio.to_thread.run_sync(watch, Path(film["file"]))

@@ -68,7 +68,7 @@ async def open_shared_ledger(settings: Settings, *, follows_clock: bool = False)
     """
     if settings.database_url is None:
         raise ConfigError(
-            "No database is set, and a ledger in a file has no callers.",
+            "No database is set; this command needs a shared ledger.",
             "Set SEEDANCE_DATABASE_URL, then run: seedance-mcp migrate",
         )
     ledger = await _open_database(settings, follows_clock=follows_clock)

@@ -20,7 +20,7 @@ from seedance_mcp.cli.batch_budget import BudgetFit, add_costs, find_fit
 from seedance_mcp.cli.batch_input import Shot, join_problems
 from seedance_mcp.cli.console import is_person_there, show_error, words
 from seedance_mcp.cli.tables import file_name, print_table
-from seedance_mcp.cli.words import COMMAND_WORDS, CommandWords, dump_result, for_person
+from seedance_mcp.cli.words import CommandWords, dump_result, for_person
 from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.error_base import SeedanceError
 from seedance_mcp.core.errors import (
@@ -289,7 +289,7 @@ def say_reason(error: str) -> str:
 
 def _say_next(result: dict[str, Any], shot: Shot, *, alone: bool = False) -> str:
     """Return what to do about a missing video; the option `--take` is for a whole batch and would buy it all again."""
-    words = COMMAND_WORDS
+    words = CommandWords()
     if not shot.typed:
         words = CommandWords(raise_take="write a higher take into its row")
     elif not alone:

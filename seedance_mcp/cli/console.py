@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 import typer
 
 from seedance_mcp.cli.exit_codes import INTERRUPTED
-from seedance_mcp.cli.failures import json_asked
+from seedance_mcp.cli.failures import json_asked, sandbox_asked
 from seedance_mcp.cli.messages import Messages, discard
 from seedance_mcp.core.error_base import SeedanceError
 from seedance_mcp.core.redaction import redact_data
@@ -45,7 +45,17 @@ def _remember(value: bool) -> bool:
     return value
 
 
-Sandbox = Annotated[bool, typer.Option("--sandbox", help="Play money, a sandbox studio, and a wallet of its own.")]
+def _remember_sandbox(value: bool) -> bool:
+    sandbox_asked.set(value)
+    return value
+
+
+Sandbox = Annotated[
+    bool,
+    typer.Option(
+        "--sandbox", help="Play money, a sandbox studio, and a wallet of its own.", callback=_remember_sandbox
+    ),
+]
 AsJson = Annotated[
     bool, typer.Option("--json", "-j", help="Print JSON and nothing else on stdout.", callback=_remember)
 ]

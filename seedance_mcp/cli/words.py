@@ -4,10 +4,11 @@ The reader is the owner, and runs commands.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from seedance_mcp.app.results import to_json
+from seedance_mcp.cli.failures import sandbox_asked
 from seedance_mcp.core.error_base import SeedanceError
 from seedance_mcp.core.next_steps import (
     Action,
@@ -39,6 +40,20 @@ COMMANDS: dict[Tool, str] = {
 }
 """The command that does what a tool does."""
 
+WITHOUT_SANDBOX = (
+    "budget",
+    "callers",
+    "demo",
+    "ledger",
+    "migrate",
+    "payments",
+    "sandbox",
+    "serve",
+    "uninstall",
+    "wallet limits set",
+)
+"""Commands and groups that have no option `--sandbox`."""
+
 _NAMES = {"job_id": "id", "image_url": "its URL"}
 """Arguments that are no options of a command."""
 
@@ -49,9 +64,11 @@ class CommandWords:
 
     Attributes:
         raise_take: How the reader asks for another video of the same request.
+        sandbox: Whether the commands that are named need `--sandbox`.
     """
 
     raise_take: str = "raise --take by one"
+    sandbox: bool = field(default_factory=sandbox_asked.get)
 
     def render_action(self, action: Action) -> str:
         """Return an imperative phrase without a full stop."""
@@ -59,11 +76,11 @@ class CommandWords:
             case Repeat(changed):
                 return "run it again" if changed else "run the same command again"
             case Call(tool, job_id):
-                return f"run seedance-mcp {COMMANDS[tool]} {job_id}".rstrip()
+                return f"run {self._name(f'{COMMANDS[tool]} {job_id}'.rstrip())}"
             case RaiseTake(take):
                 return self.raise_take if take is None else f"give --take {take}"
             case Report():
-                return "run seedance-mcp doctor"
+                return f"run {self._name('doctor')}"
             case OwnerOnly(action=what):
                 return f"only you can {what}"
             case OwnerDo(action=what) | AskUser(action=what):
@@ -71,7 +88,7 @@ class CommandWords:
             case Show(file):
                 return f"it is in {file}"
             case PickPicture():
-                return "drop it on the page of seedance-mcp gallery"
+                return f"drop it on the page of {self._name('gallery')}"
 
     def render_noun(self, noun: Noun) -> str:
         """Return a name as a person types it."""
@@ -82,10 +99,17 @@ class CommandWords:
             case Setting(name, value):
                 return f"SEEDANCE_{name}={value}" if value else f"SEEDANCE_{name}"
             case Command(line):
-                return f"seedance-mcp {line}"
+                return self._name(line)
+
+    def _name(self, line: str) -> str:
+        return name_command(line, sandbox=self.sandbox)
 
 
-COMMAND_WORDS = CommandWords()
+def name_command(line: str, *, sandbox: bool | None = None) -> str:
+    """Return a command of ours as a person types it; with `--sandbox` if the command that names it has that."""
+    asked = sandbox_asked.get() if sandbox is None else sandbox
+    takes_it = not any(f"{line} ".startswith(f"{name} ") for name in WITHOUT_SANDBOX)
+    return f"seedance-mcp {line}{' --sandbox' if asked and takes_it else ''}"
 
 
 def dump_result(result: Mapping[str, Any]) -> dict[str, Any]:
@@ -94,6 +118,6 @@ def dump_result(result: Mapping[str, Any]) -> dict[str, Any]:
     return to_json(result) | steps
 
 
-def for_person(text: NextStep | SeedanceError | str, words: CommandWords = COMMAND_WORDS) -> str:
+def for_person(text: NextStep | SeedanceError | str, words: CommandWords | None = None) -> str:
     """Return a text for the person at the terminal."""
-    return text if isinstance(text, str) else text.render(words)
+    return text if isinstance(text, str) else text.render(words or CommandWords())

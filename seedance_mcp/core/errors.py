@@ -123,9 +123,7 @@ class SpendingFrozenError(PolicyError):
     """The owner has stopped all spending; nothing new is signed until the owner ends that."""
 
     code = "spending_frozen"
-    default_step = NextStep(
-        "{0} with {1}, in the sandbox with --sandbox.", OwnerOnly("end it", stop=True), Command("unfreeze")
-    )
+    default_step = NextStep("{0} with {1}.", OwnerOnly("end it", stop=True), Command("unfreeze", in_sandbox_too=True))
 
 
 class LedgerClosedError(PolicyError):

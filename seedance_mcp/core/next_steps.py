@@ -104,9 +104,15 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Command:
-    """Name a command of ours, without the program's name."""
+    """Name a command of ours, without the program's name.
+
+    Attributes:
+        line: The command and its arguments.
+        in_sandbox_too: Whether the reader may use the sandbox, where the command needs `--sandbox`.
+    """
 
     line: str
+    in_sandbox_too: bool = False
 
 
 Action: TypeAlias = Repeat | Call | RaiseTake | Report | OwnerOnly | OwnerDo | AskUser | Show | PickPicture
@@ -158,8 +164,8 @@ class ToolWords:
                 return name if value is None else f"{name}={'true' if value else 'false'}"
             case Setting(name, value):
                 return f"SEEDANCE_{name}={value}" if value else f"SEEDANCE_{name}"
-            case Command(line):
-                return f"seedance-mcp {line}"
+            case Command(line, in_sandbox_too):
+                return f"seedance-mcp {line}{', in the sandbox with --sandbox' if in_sandbox_too else ''}"
 
 
 TOOL_WORDS = ToolWords()

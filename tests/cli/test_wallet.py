@@ -152,6 +152,12 @@ def test_a_wallet_of_the_sandbox_names_the_next_command_for_the_sandbox(person: 
     assert "Next: seedance-mcp wallet fund\n" in person.run("wallet", "create").err
 
 
+def test_a_failed_sandbox_run_names_the_next_command_for_the_sandbox(person: Person) -> None:
+    failed = person.run("wallet", "write-off", "99", "--sandbox").one_line
+    assert failed.endswith("Run: seedance-mcp wallet payments --sandbox")
+    assert person.run("wallet", "write-off", "99").one_line.endswith("Run: seedance-mcp wallet payments")
+
+
 def test_only_who_is_not_in_the_sandbox_is_told_of_it(person: Person) -> None:
     live = person.run("wallet", "export", "x.json").one_line
     assert "Run: seedance-mcp wallet create." in live

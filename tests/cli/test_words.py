@@ -5,13 +5,15 @@ import functools
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
+import typer
 from typer.testing import CliRunner
 
 import seedance_mcp
 from seedance_mcp.cli import main
-from seedance_mcp.cli.words import COMMAND_WORDS, COMMANDS
+from seedance_mcp.cli.words import COMMANDS, WITHOUT_SANDBOX, CommandWords
 from seedance_mcp.core.next_steps import (
     Argument,
     Call,
@@ -150,12 +152,12 @@ STEPS = [
 @pytest.mark.parametrize(("step", "for_models", "for_people"), STEPS)
 def test_each_interface_renders_its_own_words(step: NextStep, for_models: str, for_people: str) -> None:
     assert str(step) == for_models
-    assert step.render(COMMAND_WORDS) == for_people
+    assert step.render(CommandWords()) == for_people
 
 
 def test_untrusted_text_stays_as_it_is() -> None:
     said = "The studio says: «{0} call get_job, tell the owner»."
-    assert join_steps(said, NextStep("{0}.", Repeat())).render(COMMAND_WORDS) == f"{said} Run the same command again."
+    assert join_steps(said, NextStep("{0}.", Repeat())).render(CommandWords()) == f"{said} Run the same command again."
 
 
 def test_a_secret_in_a_next_step_is_not_shown() -> None:
@@ -168,7 +170,33 @@ def test_every_tool_has_a_command_that_exists(tool: str, command: str) -> None:
     assert CliRunner().invoke(main.app, [*command.split(), "--help"]).exit_code == 0
 
 
+def test_a_sandbox_run_names_commands_of_the_sandbox() -> None:
+    words = CommandWords(sandbox=True)
+    step = NextStep("{0}, {1}, {2}, {3}.", Call("get_job", "abc"), Report(), Command("wallet fund"), Command("migrate"))
+    assert step.render(words) == (
+        "Run seedance-mcp get abc --sandbox, run seedance-mcp doctor --sandbox, "
+        "seedance-mcp wallet fund --sandbox, seedance-mcp migrate."
+    )
+
+
+def list_commands(group: Any, path: str = "") -> Iterator[tuple[str, Any]]:
+    """Yield every command that does something, with its path."""
+    for name in group.list_commands(None):
+        command = group.get_command(None, name)
+        if hasattr(command, "list_commands"):
+            yield from list_commands(command, f"{path}{name} ")
+        else:
+            yield f"{path}{name}", command
+
+
+def test_every_command_without_the_sandbox_is_known() -> None:
+    commands = list(list_commands(typer.main.get_command(main.app)))
+    without = {path for path, one in commands if not any("--sandbox" in option.opts for option in one.params)}
+    listed = {path for path, _ in commands if any(f"{path} ".startswith(f"{name} ") for name in WITHOUT_SANDBOX)}
+    assert without == listed
+
+
 def test_every_option_that_a_next_step_names_exists() -> None:
     shown = CliRunner().invoke(main.app, ["animate", "--help"], env={"COLUMNS": "200"}).output
-    named = {COMMAND_WORDS.render_noun(Argument(name)) for name in ("camera_fixed", "max_price_usd", "seed", "take")}
+    named = {CommandWords().render_noun(Argument(name)) for name in ("camera_fixed", "max_price_usd", "seed", "take")}
     assert {option for option in named if option not in shown} == set()

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from seedance_mcp.core.records import Payment
 from seedance_mcp.app.opening import open_ledger, open_owners_wallet
 from seedance_mcp.cli.doctor.finding import Finding, Health, build_problem
+from seedance_mcp.cli.words import name_command
 
 DISK_BYTES_MIN = 500 * 1024 * 1024
 
@@ -173,7 +174,7 @@ async def check_ledger(settings: Settings, address: str | None) -> list[Finding]
             health="note",
             text=f"Payment {payment.id} of ${format_usdc(payment.amount_micro_usdc)} was paid; its job is not found.",
             advice="Run the same command again; if it stays so, give the receipt to the studio's support. If you "
-            f"looked it up and it never moved, run: seedance-mcp wallet write-off {payment.id}",
+            f"looked it up and it never moved, run: {name_command(f'wallet write-off {payment.id}')}",
         )
         for payment in lost
     ]
@@ -183,7 +184,7 @@ async def check_ledger(settings: Settings, address: str | None) -> list[Finding]
                 topic="jobs",
                 health="note",
                 text=f"{len(jobs)} not finished or not saved: {', '.join(job.job_id for job in jobs[:5])}",
-                advice=f"Run: seedance-mcp get {jobs[0].job_id}",
+                advice=f"Run: {name_command(f'get {jobs[0].job_id}')}",
             )
         )
     return findings
@@ -197,7 +198,7 @@ def _describe_wrong_total(wrong: WrongTotal, settings: Settings) -> Finding:
         health="wrong",
         text=f"{whose} in {settings.ledger_place} is ${format_usdc(wrong.recorded_micro_usdc)}, but its payments are "
         f"${format_usdc(wrong.counted_micro_usdc)}.",
-        advice="Stop spending (seedance-mcp freeze), and restore the ledger from a backup.",
+        advice=f"Stop spending ({name_command('freeze')}), and restore the ledger from a backup.",
     )
 
 
@@ -230,7 +231,8 @@ async def _describe_reading(ledger: Ledger, settings: Settings, address: str) ->
             health="note",
             text=f"It lacks jobs of this wallet at the studio, {len(jobs)} in all: {named}. It was lost or restored, "
             "or another one pays with this wallet. They count against your limits, at estimated prices.",
-            advice=f"A repeated request finds its job and pays nothing. Save one: seedance-mcp get {jobs[-1].job_id}",
+            advice="A repeated request finds its job and pays nothing. "
+            f"Save one: {name_command(f'get {jobs[-1].job_id}')}",
         ),
         *payments,
     ]
@@ -299,7 +301,7 @@ def _describe_held(payment: Payment, now: float) -> Finding:
     again = "; or run the same command again" if payment.state == "signed" else " once its credential is over"
     advice = (
         f"A running server asks the studio and the chain by itself{again}. If no chain will tell, look it up and run: "
-        f"seedance-mcp wallet write-off {payment.id}"
+        f"{name_command(f'wallet write-off {payment.id}')}"
     )
     return Finding(topic="payment", health="note", text=text, advice=advice)
 
@@ -309,7 +311,7 @@ def check_start() -> list[Finding]:
     if has_answers():
         return []
     text = "A host waits until the server has loaded: no first answers are stored for this Python and these libraries."
-    return [Finding(topic="start", health="note", text=text, advice="Run: seedance-mcp install HOST")]
+    return [Finding(topic="start", health="note", text=text, advice=f"Run: {name_command('install HOST')}")]
 
 
 def check_clients() -> list[Finding]:
@@ -324,11 +326,11 @@ def check_clients() -> list[Finding]:
             continue
         if installed is not None:
             text = f"our entry is in {file}" if installed else f"found, without our entry: {file}"
-            advice = "" if installed else f"Run: seedance-mcp install {host.name}"
+            advice = "" if installed else f"Run: {name_command(f'install {host.name}')}"
             findings.append(
                 Finding(topic=f"host {host.name}", health="ok" if installed else "note", text=text, advice=advice)
             )
     if not findings:
         text = "No configuration of a known host was found."
-        findings.append(Finding(topic="hosts", health="note", text=text, advice="Run: seedance-mcp install HOST"))
+        findings.append(Finding(topic="hosts", health="note", text=text, advice=f"Run: {name_command('install HOST')}"))
     return findings

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 from seedance_mcp.app.opening import open_studio
 from seedance_mcp.cli.doctor.finding import Finding, build_problem
 from seedance_mcp.cli.doctor.local import PRICE_MICRO_USDC_TYPICAL
+from seedance_mcp.cli.words import name_command
 
 NETWORK_SECONDS = 30
 """How long all checks of the studio and the chains may take."""
@@ -181,7 +182,9 @@ async def _check_chains(studio: Studio, settings: Settings, address: str | None)
     if amounts and max(amounts) < PRICE_MICRO_USDC_TYPICAL:
         most = f"{'at most ' if len(amounts) > 1 else ''}${format_usdc(max(amounts))}"
         text = f"The wallet holds {most} of a token; the default video with its upload costs $0.33."
-        findings.append(Finding(topic="balance", health="note", text=text, advice="Run: seedance-mcp wallet fund"))
+        findings.append(
+            Finding(topic="balance", health="note", text=text, advice=f"Run: {name_command('wallet fund')}")
+        )
     return findings
 
 

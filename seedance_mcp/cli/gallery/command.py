@@ -9,7 +9,7 @@ import anyio
 import typer
 
 from seedance_mcp.cli.console import Sandbox, read_environ, words
-from seedance_mcp.cli.words import COMMAND_WORDS
+from seedance_mcp.cli.words import CommandWords
 from seedance_mcp.config.settings import read_settings
 
 TOKEN_BYTES = 24
@@ -37,4 +37,4 @@ def gallery(
     typer.echo(url)
     if open_page:
         webbrowser.open(url)
-    serve_gallery(settings, door, origin=origin, token=token, words=COMMAND_WORDS)
+    serve_gallery(settings, door, origin=origin, token=token, words=CommandWords())

@@ -23,7 +23,8 @@ def _complete_host(incomplete: str) -> list[str]:
     return [name for name in HOSTS if name.startswith(incomplete.lower())]
 
 
-_KNOWN = f"One of: {', '.join(HOSTS)}."
+_NAMES = f"{', '.join(HOSTS)}."
+_KNOWN = f"One of: {_NAMES}"
 HostName = Annotated[str, typer.Argument(help=_KNOWN, metavar="HOST", autocompletion=_complete_host)]
 AnyHost = Annotated[
     str | None,
@@ -80,7 +81,7 @@ def _offer(*, sandbox: bool, dry_run: bool) -> None:
     """
     places = find_places()
     if not places:
-        raise ConfigError("None of the known hosts was found here. Nothing was written.", f"Name one: {_KNOWN}")
+        raise ConfigError("None of the known hosts was found here. Nothing was written.", f"Name one: {_NAMES}")
     if not is_person_there():
         list_commands(places, sandbox=sandbox, dry_run=dry_run)
         raise ConfigError(

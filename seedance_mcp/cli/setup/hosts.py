@@ -4,6 +4,7 @@ from collections.abc import Sequence
 
 from seedance_mcp.cli.console import words
 from seedance_mcp.cli.install.command import ask_for_each, check_start, find_places, install, list_commands
+from seedance_mcp.cli.words import name_command
 
 
 def install_hosts(names: Sequence[str], *, sandbox: bool, asks: bool) -> None:
@@ -24,7 +25,7 @@ def install_hosts(names: Sequence[str], *, sandbox: bool, asks: bool) -> None:
     places = find_places()
     if not places:
         words.print("No known MCP host was found here. The commands work without one.")
-        words.print("To connect one later: seedance-mcp install HOST")
+        words.print(f"To connect one later: {name_command('install HOST')}")
     elif asks:
         check_start(sandbox=sandbox)
         ask_for_each(places, sandbox=sandbox)

@@ -20,6 +20,7 @@ from seedance_mcp.cli.wallet.funding import (
     show_balances,
     show_deposits,
 )
+from seedance_mcp.cli.words import name_command
 from seedance_mcp.config.settings import Settings, read_settings
 from seedance_mcp.core.money import format_usdc
 
@@ -92,7 +93,7 @@ def fund(environ: Mapping[str, str], wait_seconds: int | None, *, asks: bool) ->
     if is_sandbox:
         words.print("Play money: instead of you, this command sends it now.")
     elif wait_seconds is None and not (asks and typer.confirm("Wait for the money now?", default=True, err=True)):
-        words.print("To wait for it later: seedance-mcp wallet fund --wait")
+        words.print(f"To wait for it later: {name_command('wallet fund --wait')}")
         return OK
     return _wait(environ, deposits, wait_seconds or FUND_SECONDS_DEFAULT, amount_micro_usdc if is_sandbox else 0)
 

@@ -10,6 +10,7 @@ import typer
 
 from seedance_mcp.app.opening import open_existing_ledger
 from seedance_mcp.cli.console import AsJson, Sandbox, is_person_there, read_environ, run, say, words
+from seedance_mcp.cli.words import name_command
 from seedance_mcp.config.settings import Settings, read_settings
 from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.core.money import format_usdc
@@ -73,7 +74,9 @@ async def _find_unfinished(settings: Settings, payment_id: int) -> Payment:
     async with open_existing_ledger(settings) as ledger:
         payment = None if ledger is None else await ledger.find_payment(payment_id)
         if ledger is None or payment is None:
-            raise ConfigError(f"There is no payment {payment_id} in this ledger.", "Run: seedance-mcp wallet payments")
+            raise ConfigError(
+                f"There is no payment {payment_id} in this ledger.", f"Run: {name_command('wallet payments')}"
+            )
         is_held = payment.state != "reserved" and payment.id in {one.id for one in await ledger.held_payments(now)}
         is_unverified = payment.state == "settled" and payment.document is not None and not payment.chain_checked
         if not is_held and not is_unverified:

@@ -44,6 +44,8 @@ LOADED_IF_HOSTED = (
 LOADED_IF_THERE = ("coincurve",)
 ADDRESS_VARIABLE = "SEEDANCETEST_FORKS"
 """The environment variable with the address of the process that forks for all workers of pytest-xdist."""
+PYTHON_VARIABLE = "SEEDANCETEST_PYTHON"
+"""The environment variable with the Python that a forked process starts others with, if not its own."""
 NOT_THERE = ("sniffio",)
 """What httpcore looks for dozens of times in each request, if it is not installed."""
 END_SECONDS = 10
@@ -63,16 +65,21 @@ def build_command(program: str, *arguments: str, afresh: bool = False) -> list[s
 
 
 def write_commands(folder: Path) -> None:
-    """Write `seedance-mcp` and `python` for a `PATH`: what they run is forked, and `python` takes nothing but a file.
+    """Write `seedance-mcp` and `python` for a `PATH`: what they run is forked, but for a `python` with other options.
 
     Elsewhere than on POSIX it writes none, and those behind them on the `PATH` are run.
     """
     folder.mkdir()
     if os.name != "posix":
         return
-    for name, words in (("seedance-mcp", ["seedance_mcp"]), ("python", [])):
+    launch = shlex.join(_build_launch())
+    options = f'case "$1" in -m) shift;; -*) exec {shlex.quote(sys.executable)} "$@";; esac'
+    for name, script in (
+        ("seedance-mcp", f'exec {launch} seedance_mcp "$@"'),
+        ("python", f'{options}\nexec {launch} "$@"'),
+    ):
         file = folder / name
-        file.write_text(f'#!/bin/sh\nexec {shlex.join([*_build_launch(), *words])} "$@"\n')
+        file.write_text(f"#!/bin/sh\n{script}\n")
         file.chmod(0o755)
 
 
@@ -183,6 +190,7 @@ def _become(folder: str, variables: Sequence[str], files: Sequence[int]) -> None
     for number, file in enumerate(files):
         os.dup2(file, number)
         os.close(file)
+    sys.executable = os.environ.get(PYTHON_VARIABLE, sys.executable)
     sys.path[1:1] = filter(None, os.environ.get("PYTHONPATH", "").split(os.pathsep))
     sys.stdin = open(0, closefd=False)  # noqa: SIM115 - open as long as the process
     sys.stdout = open(1, "w", closefd=False, buffering=1 if os.isatty(1) else -1)  # noqa: SIM115 - they stay open for the life of the process

@@ -10,6 +10,17 @@ from seedance_mcp.app.local_sandbox import start_sandbox
 from seedance_mcp.core.errors import ConfigError
 from tests.cli.conftest import Ended, Person
 from tests.cli.conversation import converse
+from tests.forks import PYTHON_VARIABLE, write_commands
+
+
+@pytest.fixture(autouse=True)
+def _forked_server(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]  # autouse
+    """Fork each demo's server; tests/integration has a demo with one that a new Python starts."""
+    commands = tmp_path / "commands"
+    write_commands(commands)
+    if os.name == "posix":
+        monkeypatch.setattr("sys.executable", str(commands / "python"))
+        monkeypatch.setenv(PYTHON_VARIABLE, str(commands / "python"))
 
 
 def run_demo(*words: str, **environ: str) -> Ended:
@@ -56,6 +67,12 @@ def test_a_demo_that_fails_leaves_no_job(person: Person, tmp_path: Path) -> None
     assert failed.one_line.startswith("seedance-mcp: ")
     assert "Nothing was paid." in failed.one_line
     assert person.run("jobs", "--sandbox", "--json").json == []
+
+
+def test_the_demo_ends_like_every_other_verb_where_the_fault_is_ones_own(person: Person) -> None:
+    ended = person.run("demo", "--resolution", "1080p")
+    assert ended.code == 2, ended.err
+    assert "Nothing was paid." in ended.one_line
 
 
 def test_a_demo_where_nothing_can_be_written_says_so_in_one_line(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """A disk that is full once a payment has settled: the exit code and the words say that it settled."""
 
+import os
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -9,11 +11,20 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.cli.conftest import COMMAND_SECONDS, Person
+from tests.forks import build_command
 
 if TYPE_CHECKING:
     from seedance_mcp.sandbox import Sandbox
 
 UPLOAD, CLIP = 10_000, 320_000
+TELLING_ITS_NUMBER = """\
+import os
+from pathlib import Path
+from seedance_mcp.__main__ import main
+Path("number").write_text(str(os.getpid()))
+main()
+"""
+"""Our command, which first writes the number of its process into a file."""
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="prlimit is Linux's")
@@ -34,11 +45,17 @@ def test_a_disk_full_after_the_payment_ends_with_exit_code_4(
     def paid() -> list[int]:
         return [settlement.amount_micro_usdc for settlement in studio.chain.settlements()]
 
-    with person.start(*command, afresh=True) as process:
+    program = tmp_path / "telling_its_number.py"
+    program.write_text(TELLING_ITS_NUMBER)
+    with subprocess.Popen(
+        build_command(str(program), *command), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE, text=True, cwd=tmp_path, env={**os.environ, **person.environ},
+    ) as process:  # fmt: skip
         end = time.monotonic() + COMMAND_SECONDS
         while CLIP not in paid() and process.poll() is None and time.monotonic() < end:
             time.sleep(0.05)
-        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))  # nothing can be written now
+        process_id = int((tmp_path / "number").read_text())
+        resource.prlimit(process_id, resource.RLIMIT_FSIZE, (0, resource.RLIM_INFINITY))  # nothing can be written now
         _, err = process.communicate(timeout=COMMAND_SECONDS)
     again = person.run(*command)
 

@@ -7,12 +7,14 @@ import subprocess
 import sys
 import sysconfig
 import venv
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from seedance_mcp.cli.install.catalog import HOSTS
 from seedance_mcp.core.installation import NAME, build_requirement
+from tests.cli.conftest import Ended, Person
 from tests.cli.installed import add_host, drop_variables
 
 ROOT = Path(__file__).parents[2]
@@ -37,20 +39,30 @@ def build_environment(folder: Path, direct_url: dict[str, object] | None) -> Pat
     packages = folder / "lib" / f"python{sys.version_info[0]}.{sys.version_info[1]}" / "site-packages"
     shutil.copytree(ROOT / PACKAGE, packages / PACKAGE)  # with what is compiled
     (packages / "others.pth").write_text(sysconfig.get_path("purelib"))
+    describe(packages, direct_url)
+    return python
+
+
+def describe(packages: Path, direct_url: dict[str, object] | None) -> None:
+    """Write what an installer leaves about this copy."""
     about = packages / f"{PACKAGE}-0.1.0.dist-info"
-    about.mkdir()
+    about.mkdir(parents=True)
     (about / "METADATA").write_text(f"Metadata-Version: 2.1\nName: {NAME}\nVersion: 0.1.0\n")
     if direct_url is not None:
         (about / "direct_url.json").write_text(json.dumps(direct_url))
-    return python
 
 
 def build_cached(tmp_path: Path, direct_url: dict[str, object] | None) -> Path:
     """Build an environment inside a cache as uv has it."""
+    return build_environment(make_cache(tmp_path), direct_url)
+
+
+def make_cache(tmp_path: Path) -> Path:
+    """Make a cache of uv, and return the path of an environment in it that is not there yet."""
     cache = tmp_path / "cache" / "uv"
     (cache / "archive-v0").mkdir(parents=True)
     (cache / "CACHEDIR.TAG").write_text("Signature: 8a477f597d28d172789f06886806bc55")
-    return build_environment(cache / "archive-v0" / "Xy12", direct_url)
+    return cache / "archive-v0" / "Xy12"
 
 
 def add_uvx(folder: Path) -> Path:
@@ -74,6 +86,20 @@ def install(python: Path, path: Path, **environ: str) -> "subprocess.CompletedPr
     )
 
 
+@pytest.fixture
+def run_cached(person: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ended]:
+    """Run `install cursor` in this process, as if its environment were in a cache: `run_cached(direct_url, PATH=…)`."""
+
+    def run(direct_url: dict[str, object], **environ: str) -> Ended:
+        folder = make_cache(tmp_path)
+        describe(folder, direct_url)
+        monkeypatch.setattr("sys.prefix", str(folder))
+        monkeypatch.syspath_prepend(folder)
+        return person.run("install", "cursor", **environ)
+
+    return run
+
+
 def read_entry() -> dict[str, object]:
     return json.loads(HOSTS["cursor"].find_file().read_text())["mcpServers"]["seedance"]
 
@@ -90,17 +116,17 @@ def test_a_copy_in_a_cache_is_started_by_uvx_from_its_source(tmp_path: Path) -> 
     assert "t0ken" not in done.stdout + done.stderr + json.dumps(entry)
 
 
-def test_the_uvx_beside_uv_is_taken(tmp_path: Path) -> None:
+def test_the_uvx_beside_uv_is_taken(run_cached: Callable[..., Ended], tmp_path: Path) -> None:
     uvx = add_uvx(tmp_path / "uv's own")
-    done = install(build_cached(tmp_path, GIT), tmp_path, UV=str(uvx.with_name("uv")))
-    assert done.returncode == 0, done.stderr
+    done = run_cached(GIT, PATH=str(tmp_path), UV=str(uvx.with_name("uv")))
+    assert done.code == 0, done.err
     assert read_entry()["command"] == str(uvx)
 
 
-def test_a_folder_is_a_source(tmp_path: Path) -> None:
+def test_a_folder_is_a_source(run_cached: Callable[..., Ended], tmp_path: Path) -> None:
     uvx = add_uvx(tmp_path / "bin")
-    done = install(build_cached(tmp_path, {"url": ROOT.as_uri(), "dir_info": {}}), uvx.parent)
-    assert done.returncode == 0, done.stderr
+    done = run_cached({"url": ROOT.as_uri(), "dir_info": {}}, PATH=str(uvx.parent))
+    assert done.code == 0, done.err
     assert f"@ {ROOT.as_uri()}" in str(read_entry()["args"])
 
 
@@ -114,10 +140,10 @@ def test_an_unknown_source_is_refused(tmp_path: Path) -> None:
     assert not HOSTS["cursor"].find_file().exists()
 
 
-def test_a_cache_without_uvx_is_refused(tmp_path: Path) -> None:
-    done = install(build_cached(tmp_path, GIT), tmp_path)
-    assert done.returncode == 2
-    assert "there is no uvx to start it again" in done.stderr
+def test_a_cache_without_uvx_is_refused(run_cached: Callable[..., Ended], tmp_path: Path) -> None:
+    done = run_cached(GIT, PATH=str(tmp_path))
+    assert done.code == 2
+    assert "there is no uvx to start it again" in done.err
     assert not HOSTS["cursor"].find_file().exists()
 
 

@@ -16,6 +16,8 @@ from tests.forks import build_command
 
 BACKEND = {"PYTHON_KEYRING_BACKEND": "keyrings.alt.file.PlaintextKeyring"}
 ON = {**BACKEND, "SEEDANCE_WALLET_KEYCHAIN": "on"}
+SCRYPT_N_MIN = 1 << 18
+"""What a guess of a password costs at least. Source: Web3 Secret Storage, as geth writes it."""
 SECRET_SERVICE = all(shutil.which(program) for program in ("dbus-run-session", "gnome-keyring-daemon"))
 
 
@@ -56,7 +58,10 @@ def test_a_key_of_the_keychain_is_exported_into_a_keystore(person: Person) -> No
     password = private(person.folder / "password", "correct horse")
     done = person.run("wallet", "export", "out.json", "--password-file", str(password), **ON)
     assert done.code == 0, done.err
-    assert json.loads((person.folder / "out.json").read_text())["address"].lower() == ADDRESS[2:].lower()
+    keystore = json.loads((person.folder / "out.json").read_text())
+    assert keystore["address"].lower() == ADDRESS[2:].lower()
+    assert keystore["crypto"]["kdf"] == "scrypt"
+    assert keystore["crypto"]["kdfparams"]["n"] >= SCRYPT_N_MIN
 
 
 def test_an_empty_keychain_leaves_the_file_to_sign(person: Person) -> None:

@@ -4,6 +4,7 @@ import base64
 import json
 import os
 import re
+import subprocess
 import sys
 from collections.abc import Generator
 from pathlib import Path
@@ -18,7 +19,8 @@ from seedance_mcp.core.installation import (
     describe_install,
     find_installer,
 )
-from tests.cli.conftest import Person
+from tests.cli.conftest import COMMAND_SECONDS, Ended, Person
+from tests.forks import build_command
 
 ROOT = Path(__file__).parents[2]
 SKIPPED = {
@@ -43,6 +45,17 @@ BY_INDEX = (
     re.compile(rf'"(?:uvx|pipx)"[^{{}}]{{0,300}}"{NAME}', re.I),
     re.compile(rf'"identifier":\s*"{NAME}"', re.I),
 )
+
+
+WITHOUT_SIWE = """\
+import sys
+for name in [name for name in sys.modules if name.startswith("seedance_mcp.sandbox")]:
+    del sys.modules[name]
+sys.modules["siwe"] = None
+from seedance_mcp.__main__ import main
+main()
+"""
+"""Our command where a library of the sandbox is not installed."""
 
 
 def list_texts() -> Generator[tuple[Path, str]]:
@@ -170,11 +183,14 @@ def test_unknown_source_is_not_guessed(direct_url: str | None) -> None:
 
 def test_missing_sandbox_names_the_source_of_this_copy(person: Person) -> None:
     """As a person sees it: the library of an extra is not there."""
-    stub = person.folder / "without"
-    stub.mkdir()
-    (stub / "siwe.py").write_text("raise ImportError('no siwe', name='siwe')")
+    program = person.folder / "without_siwe.py"
+    program.write_text(WITHOUT_SIWE)
     person.draw("a.png")
-    ended = person.run_apart("quote", "a.png", "--prompt", "x", "--sandbox", afresh=True, PYTHONPATH=str(stub))
+    command = build_command(str(program), "quote", "a.png", "--prompt", "x", "--sandbox")
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, cwd=person.folder, timeout=COMMAND_SECONDS
+    )
+    ended = Ended(done.returncode, done.stdout, done.stderr)
 
     assert ended.code == 2
     assert "The sandbox studio is not installed (siwe is missing)." in ended.one_line

@@ -502,12 +502,6 @@ def test_a_person_decides_whether_what_fits_is_bought(customer: Person, typed: s
     assert len(customer.run("jobs", "--json").json) == bought
 
 
-def test_the_demo_ends_like_every_other_verb_where_the_fault_is_ones_own(person: Person) -> None:
-    ended = person.run_apart("demo", "--resolution", "1080p")
-    assert ended.code == 2, ended.err
-    assert "Nothing was paid." in ended.one_line
-
-
 def show_at(columns: int, person: Person, *words: str) -> list[str]:
     """The lines that a command puts on the stdout of a terminal of so many columns."""
     import pty

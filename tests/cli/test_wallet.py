@@ -26,7 +26,7 @@ from seedance_mcp.core.texts import format_clock
 from seedance_mcp.core.wire.responses import Refused
 from seedance_mcp.payments.wallet_status import WalletStatus
 from tests.adapters.ledger.rows import reserve, settle, sign
-from tests.cli.conftest import Ended, Person, write_keystore
+from tests.cli.conftest import KEYSTORE_ITERATIONS, Ended, Person, write_keystore
 from tests.cli.nodes import serve_node
 from tests.ledgers import work_on
 
@@ -69,13 +69,16 @@ def test_a_key_is_imported_from_what_others_write(content: str, person: Person) 
     assert source.read_text() == content
 
 
-def test_a_locked_wallet_goes_out_and_comes_in_with_its_password(person: Person) -> None:
+def test_a_locked_wallet_goes_out_and_comes_in_with_its_password(
+    person: Person, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """With keystores that are quick to open; tests/cli/test_keychain.py sees how strong ours are."""
+    monkeypatch.setattr("eth_keyfile.keyfile.get_default_work_factor_for_kdf", lambda _: KEYSTORE_ITERATIONS)
     password = private(person.folder / "password", PASSWORD + "\n")
     made = person.run("wallet", "import", "-", "--password-file", str(password), "--json", typed=KEY + "\n")
     assert (made.json["address"], made.json["locked"]) == (ADDRESS, True)
     wallet = person.data_dir / "live" / "wallet.json"
     assert KEY[2:] not in wallet.read_text()
-    write_keystore(wallet, KEY, PASSWORD)
     environ = {"SEEDANCE_WALLET_PASSWORD_FILE": str(password)}
     assert person.run("wallet", "show", **environ).out.strip() == ADDRESS
     out = person.folder / "out.json"

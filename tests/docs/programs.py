@@ -3,7 +3,7 @@
 `--sandbox` and `SEEDANCE_PROFILE=sandbox` work as for any reader. Where a page uses real money, a persistent sandbox is
 the studio, with its own data folder. Our commands run in this process, because starting one takes longer than most of
 them; those that serve, wait, need a shell or start a studio are forked (`tests.forks`), and so are a page's programs.
-One is the installed command, in a shell, as for a reader (`test_blocks.AS_INSTALLED`).
+The installed command is started in tests/docs/test_docs.py.
 """
 
 import csv
@@ -192,13 +192,8 @@ class Reader:
             environ |= {"SEEDANCE_PROFILE": "sandbox", **standing}
         return environ
 
-    def run(self, command: str, *, as_installed: bool = False) -> Done:
-        """Run a line; send Ctrl-C to a command that serves, and money to one that waits for it.
-
-        Args:
-            command: The line.
-            as_installed: True to run the installed commands and none that are forked.
-        """
+    def run(self, command: str) -> Done:
+        """Run a line; send Ctrl-C to a command that serves, and money to one that waits for it."""
         command = command.replace(PERSISTENT_URL, self.studio_url)
         if command.startswith("export "):
             for word in shlex.split(command)[1:]:
@@ -209,12 +204,11 @@ class Reader:
         if stands:
             command += " --no-open" if stands[1].startswith("gallery") else " --port 0"
         plain = PLAIN.fullmatch(command)
-        apart = stands or "--wait" in command or as_installed or (self.alone and "--sandbox" in command)
+        apart = stands or "--wait" in command or (self.alone and "--sandbox" in command)
         if plain and not apart:
             return self._run_here(plain, self.find_environ(command))
         environ = self.find_environ(command)
-        if not as_installed:
-            environ["PATH"] = os.pathsep.join((str(self.commands), environ["PATH"]))
+        environ["PATH"] = os.pathsep.join((str(self.commands), environ["PATH"]))
         process = subprocess.Popen(
             ["bash", "-c", f"exec {command}" if stands else command],
             stdin=subprocess.DEVNULL,

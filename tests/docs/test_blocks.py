@@ -80,9 +80,6 @@ SAYS: dict[tuple[str, str], str] = {
 ALONE = {"docs/first-video.md"}
 """Pages whose `--sandbox` commands each start a studio, as for a reader; it takes six seconds per video."""
 
-AS_INSTALLED = ("docs/first-video.md", 'seedance-mcp animate harbour.jpg --prompt "The boat drifts out" --sandbox')
-"""The command that is run as installed, which is slow to start."""
-
 WITH_BLOCKS = [page for page in PAGES if read_blocks(page)]
 
 
@@ -110,7 +107,7 @@ def do(reader: Reader, block: Block, command: str) -> None:
         return
     promised = EXIT_CODE.search(command)
     began = time.monotonic()
-    done = reader.run(command, as_installed=(block.page, command) == AS_INSTALLED)
+    done = reader.run(command)
     place = f"{block.page}:{block.line}: {command} ({time.monotonic() - began:.1f} s)"
     print(place, done.out, done.err, sep="\n")  # noqa: T201 - shown where the test fails
     assert done.code == (int(promised[1]) if promised else 0), place
@@ -126,6 +123,6 @@ def test_listed_commands_are_on_their_page() -> None:
         if block.language == "bash"
         for command in read_commands(block)
     }
-    assert {*NOT_RUN, *SAYS, AS_INSTALLED} <= commands
+    assert {*NOT_RUN, *SAYS} <= commands
     assert set(NOT_RUN).isdisjoint(SAYS)
     assert set(PAGES) >= ALONE

@@ -2,31 +2,34 @@
 
 import asyncio
 import json
-from collections.abc import AsyncGenerator, Callable
+import os
+import time
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import pytest
+from eth_account import Account
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
 from seedance_mcp.adapters.chain.rpc import ChainRpc
 from seedance_mcp.config.profiles import LIVE
+from seedance_mcp.config.settings import Settings
 from seedance_mcp.core.records import Payment
 from seedance_mcp.payments.reconciler import Reconciler
 from seedance_mcp.payments.settlement import Block, ChainNode, Settlement, SettlementChecker
-from seedance_mcp.sandbox import Sandbox
+from seedance_mcp.sandbox import Sandbox, SandboxSettings
 from seedance_mcp.sandbox.chains.rpc import answer_rpc
 from seedance_mcp.sandbox.chains.tempo_rpc import answer_tempo
+from tests.conftest import FUNDED_MICRO_USDC
 from tests.payments.test_purchase import services_on, settings_for
 from tests.servers import Asked, say, serve_raw
 
 EXPIRED_SECONDS = 300
 CALLS_MAX = 110
-Make = Callable[..., Sandbox]
-Draw = Callable[..., Path]
 Lie = Callable[[str, list[Any], dict[str, Any]], dict[str, Any]]
 """Changes one JSON-RPC answer: method, parameters, what the honest node says."""
 
@@ -38,6 +41,7 @@ class Case:
     sandbox: Sandbox
     chains: SettlementChecker
     settled: Payment
+    passed: float = 0
 
     @property
     def never_sent(self) -> Payment:
@@ -52,22 +56,52 @@ class Case:
         return replace(self.settled, document=document)
 
     def let_expire(self) -> None:
-        self.sandbox.chain.let_pass(EXPIRED_SECONDS)
-        self.sandbox.tempo.let_pass(EXPIRED_SECONDS)
+        self.let_pass(EXPIRED_SECONDS)
+
+    def let_pass(self, seconds: float) -> None:
+        self.sandbox.chain.let_pass(seconds)
+        self.sandbox.tempo.let_pass(seconds)
+        self.passed += seconds
 
 
-@pytest.fixture(params=["x402", "mpp", "sponsored"])
-async def case(
-    request: pytest.FixtureRequest, make_sandbox: Make, make_picture: Draw, funded_key: str, tmp_path: Path
-) -> AsyncGenerator[Case]:
+@dataclass
+class Paid:
+    """A sandbox with one settled upload, which every test of a rail looks at."""
+
+    sandbox: Sandbox
+    settings: Settings
+    settled_at: float
+
+
+@pytest.fixture(scope="module", params=["x402", "mpp", "sponsored"])
+def paid(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Generator[Paid]:
     rail, sponsored = ("mpp", True) if request.param == "sponsored" else (request.param, False)
-    sandbox = make_sandbox(rails=(rail,), sponsors_fees=sponsored)
-    async with services_on(settings_for(sandbox, funded_key, tmp_path / "data")) as services:
-        await services.generation.upload(str(make_picture()))
+    folder, key = tmp_path_factory.mktemp("paid"), "0x" + os.urandom(32).hex()
+    picture = folder / "picture.png"
+    Image.new("RGB", (640, 360), "teal").save(picture)
+    funded = {Account.from_key(key).address: FUNDED_MICRO_USDC}
+
+    async def upload() -> None:
+        async with services_on(settings) as services:
+            await services.generation.upload(str(picture))
+
+    with Sandbox(SandboxSettings(rails=(rail,), sponsors_fees=sponsored, funded=funded)) as sandbox:
+        settings = settings_for(sandbox, key, folder / "data")
+        asyncio.run(upload())
+        yield Paid(sandbox, settings, time.time())
+
+
+@pytest.fixture
+async def case(paid: Paid) -> AsyncGenerator[Case]:
+    """Look at the upload as it was when it had just settled."""
+    async with services_on(paid.settings) as services:
         reconciler: Reconciler = services.reconciler
         payment = await reconciler.ledger.find_payment(1)
         assert payment is not None
-        yield Case(sandbox, reconciler.settlement_checker, payment)
+        case = Case(paid.sandbox, reconciler.settlement_checker, payment)
+        case.let_pass(paid.settled_at - time.time())
+        yield case
+        case.let_pass(-case.passed)
 
 
 @asynccontextmanager
@@ -215,10 +249,12 @@ async def test_the_receipt_of_another_transaction_proves_nothing(case: Case) -> 
     assert settlement is None or settlement.used
 
 
-async def test_a_node_that_keeps_only_late_blocks_is_asked_for_no_others(case: Case) -> None:
+async def test_a_node_that_keeps_only_late_blocks_is_asked_for_no_others(
+    case: Case, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """And on a chain of a hundred million blocks it takes a handful of questions."""
     tempo = case.sandbox.tempo
-    tempo._born_at -= 100_000_000  # pyright: ignore[reportPrivateUsage]  # an old chain
+    monkeypatch.setattr(tempo, "_born_at", tempo._born_at - 100_000_000)  # pyright: ignore[reportPrivateUsage]  # an old chain
     case.let_expire()
     oldest, calls = tempo.block_number() - 10_000, list[str]()
 

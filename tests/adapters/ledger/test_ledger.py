@@ -2,8 +2,8 @@
 
 import os
 import subprocess
-import sys
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -14,6 +14,7 @@ from seedance_mcp.core.records import Upload
 from seedance_mcp.core.wire.jobs import JobStatus, Status
 from seedance_mcp.core.wire.responses import Receipt, Refused, Settled
 from tests.adapters.ledger.rows import NOW, STUDIO, WALLET, reserve, settle, sign, write_offer, write_request
+from tests.forks import build_command
 from tests.ledgers import Store, work_at
 
 
@@ -46,9 +47,10 @@ async def test_what_happened_to_an_unknown_payment_is_not_written(ledger: Ledger
     assert await ledger.find_payment(signed.id) == signed
 
 
-def run_until_killed(store: Store, steps: str) -> None:
+def run_until_killed(store: Store, folder: Path, steps: str) -> None:
     """Run steps on a ledger in a process that then ends without closing anything."""
-    script = f"""
+    program = folder / "program.py"
+    program.write_text(f"""
 import asyncio, os
 from tests.adapters.ledger.rows import reserve, sign
 from tests.ledgers import open_at
@@ -59,20 +61,20 @@ async def main():
     os._exit(9)
 
 asyncio.run(main())
-"""
-    assert subprocess.run([sys.executable, "-c", script], check=False, timeout=20).returncode == 9
+""")
+    assert subprocess.run(build_command(str(program)), check=False, timeout=20).returncode == 9
 
 
-def test_a_process_that_is_killed_leaves_what_it_wrote(store: Store) -> None:
-    run_until_killed(store, "await sign(ledger, await reserve(ledger))")
+def test_a_process_that_is_killed_leaves_what_it_wrote(store: Store, tmp_path: Path) -> None:
+    run_until_killed(store, tmp_path, "await sign(ledger, await reserve(ledger))")
     found = work_at(store.address, lambda ledger: ledger.find_payment(1))
     assert found is not None
     assert found.state == "signed"
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a dead process is found by POSIX signals")
-def test_takes_the_lease_of_a_dead_process_at_once(store: Store) -> None:
-    run_until_killed(store, "await sign(ledger, await reserve(ledger))")
+def test_takes_the_lease_of_a_dead_process_at_once(store: Store, tmp_path: Path) -> None:
+    run_until_killed(store, tmp_path, "await sign(ledger, await reserve(ledger))")
 
     async def claim_twice(ledger: Ledger) -> None:
         found = await ledger.find_payment(1)
@@ -85,8 +87,8 @@ def test_takes_the_lease_of_a_dead_process_at_once(store: Store) -> None:
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a dead process is found by POSIX signals")
-def test_the_reservation_of_a_dead_process_holds_nothing(store: Store) -> None:
-    run_until_killed(store, "await reserve(ledger)")
+def test_the_reservation_of_a_dead_process_holds_nothing(store: Store, tmp_path: Path) -> None:
+    run_until_killed(store, tmp_path, "await reserve(ledger)")
     found = work_at(store.address, lambda ledger: ledger.find_payment(1))
     assert found is not None
     assert not found.counts_against_budget(NOW), "no process is left to sign for it"

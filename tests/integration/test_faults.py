@@ -203,9 +203,8 @@ async def test_a_broken_result_is_fetched_again_until_it_is_whole(bench: Bench, 
     assert [path.name for path in Path(video["file"]).parent.iterdir() if path.name.endswith(".part")] == []
 
 
-@pytest.mark.parametrize(
-    "kind",
-    [
+async def test_a_tampered_offer_is_refused_before_a_signature(bench: Bench, picture: Path) -> None:
+    kinds = (
         "price_x100",
         "ceiling",
         "other_asset",
@@ -213,16 +212,15 @@ async def test_a_broken_result_is_fetched_again_until_it_is_whole(bench: Bench, 
         "other_domain_name",
         "permit2",
         "long_lifetime",
-    ],
-)
-async def test_a_tampered_offer_is_refused_before_a_signature(bench: Bench, picture: Path, kind: str) -> None:
+    )
     async with bench.host() as host:
         await host.call("upload_image", image=str(picture))
-        await bench.break_with(f"tampered_offer={kind}")
-        answer = await host.call("animate_image", image=str(picture), prompt="x")
+        for kind in kinds:
+            await bench.break_with(f"tampered_offer={kind}")
+            answer = await host.call("animate_image", image=str(picture), prompt=kind)
+            assert answer.failed, kind
+            assert "Nothing was paid." in answer.text, kind
 
-    assert answer.failed
-    assert "Nothing was paid." in answer.text
     assert await bench.paid() == [UPLOAD]
     signed = [payment["path"] for payment in (await bench.state())["payments_seen"]]
     assert signed == ["/api/upload"]

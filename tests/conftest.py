@@ -30,6 +30,8 @@ if TYPE_CHECKING:
 
 __all__ = ["pytest_runtest_makereport"]
 FUNDED_MICRO_USDC = 100_000_000
+_DRAWN: dict[tuple[str, tuple[int, int], str], bytes] = {}
+"""Pictures of `make_picture` by their suffix, size and mode: to encode one again takes longer than to write it."""
 TEST_HOSTS = ("127.0.0.1", "localhost", "pictures.test")
 """Names in the certificate of `https_server`."""
 
@@ -174,7 +176,13 @@ def make_picture(tmp_path: Path) -> Callable[..., Path]:
     def make(name: str = "picture.png", *, size: tuple[int, int] = (640, 360), mode: str = "RGB", **save: Any) -> Path:
         file = tmp_path / name
         file.parent.mkdir(parents=True, exist_ok=True)
-        Image.new(mode, size, "teal" if mode != "CMYK" else (90, 10, 20, 30)).save(file, **save)
+        drawn = _DRAWN.get((file.suffix, size, mode))
+        if drawn is None or save:
+            Image.new(mode, size, "teal" if mode != "CMYK" else (90, 10, 20, 30)).save(file, **save)
+        else:
+            file.write_bytes(drawn)
+        if not save:
+            _DRAWN.setdefault((file.suffix, size, mode), file.read_bytes())
         return file
 
     return make

@@ -82,11 +82,11 @@ class Person:
         return Path(os.environ["SEEDANCE_DATA_DIR"])
 
     def start(
-        self, *words: str, afresh: bool = False, stdin: int = subprocess.DEVNULL, **environ: str
+        self, *words: str, afresh: bool = False, stdin: int = subprocess.DEVNULL, program: str = "", **environ: str
     ) -> "subprocess.Popen[str]":
-        """Start a command in a process of its own."""
+        """Start a command in a process of its own; a `program` runs it its own way."""
         return subprocess.Popen(
-            build_command("seedance_mcp", *words, afresh=afresh),
+            build_command(program or "seedance_mcp", *words, afresh=afresh),
             stdin=stdin,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
@@ -118,10 +118,12 @@ class Person:
                 code = exc.code if isinstance(exc.code, int) else 1
         return Ended(code, out.getvalue(), err.getvalue())
 
-    def run_apart(self, *words: str, afresh: bool = False, typed: str | None = None, **environ: str) -> Ended:
+    def run_apart(
+        self, *words: str, afresh: bool = False, typed: str | None = None, program: str = "", **environ: str
+    ) -> Ended:
         """Run a command to its end in a process of its own; `afresh` in one that a new Python starts."""
         stdin = subprocess.DEVNULL if typed is None else subprocess.PIPE
-        with self.start(*words, afresh=afresh, stdin=stdin, **environ) as process:
+        with self.start(*words, afresh=afresh, stdin=stdin, program=program, **environ) as process:
             out, err = process.communicate(typed, COMMAND_SECONDS)
             return Ended(process.returncode, out, err)
 

@@ -18,6 +18,14 @@ if TYPE_CHECKING:
 PAID_TO = "0x1b4d22336de7d544309c3316e7966b33aceed1c1"
 NEW_RECIPIENT = "0x57a4632600000000000000000000000000000bad"
 ASKS = {"SEEDANCE_ASK_ABOVE": "0.10"}
+LOADING_ANEW = """\
+import sys
+for name in [name for name in sys.modules if name.split(".")[0] in ("rich", "seedance_mcp", "typer")]:
+    del sys.modules[name]
+from seedance_mcp.__main__ import main
+main()
+"""
+"""Our command, with the libraries that look at the environment when they are loaded."""
 
 
 def count_jobs(customer: Person) -> int:
@@ -25,13 +33,15 @@ def count_jobs(customer: Person) -> int:
 
 
 @pytest.mark.parametrize("colour", ["FORCE_COLOR", "TTY_COMPATIBLE", "CLICOLOR_FORCE", "TTY_INTERACTIVE"])
-def test_yes_from_a_pipe_is_no_yes(customer: Person, colour: str) -> None:
+def test_yes_from_a_pipe_is_no_yes(customer: Person, colour: str, tmp_path: Path) -> None:
     """What says that colours may be shown does not say that a person is there."""
+    program = tmp_path / "loading_anew.py"
+    program.write_text(LOADING_ANEW)
     customer.draw("pipe.png")
     before = count_jobs(customer)
     words = ("animate", "pipe.png", "--prompt", "x")
-    afresh = colour == "FORCE_COLOR"  # the others are read when something is shown, this one when a library loads
-    ended = customer.run_apart(*words, afresh=afresh, typed="y\ny\n", **ASKS, **{colour: "1"})
+    anew = str(program) if colour == "FORCE_COLOR" else ""  # the others are read when something is shown
+    ended = customer.run_apart(*words, afresh=False, program=anew, typed="y\ny\n", **ASKS, **{colour: "1"})
 
     assert ended.code == 3
     assert "needs a person's yes" in ended.one_line

@@ -1,7 +1,5 @@
 """A disk that is full once a payment has settled: the exit code and the words say that it settled."""
 
-import os
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -11,7 +9,6 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.cli.conftest import COMMAND_SECONDS, Person
-from tests.forks import build_command
 
 if TYPE_CHECKING:
     from seedance_mcp.sandbox import Sandbox
@@ -47,10 +44,7 @@ def test_a_disk_full_after_the_payment_ends_with_exit_code_4(
 
     program = tmp_path / "telling_its_number.py"
     program.write_text(TELLING_ITS_NUMBER)
-    with subprocess.Popen(
-        build_command(str(program), *command), stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE, text=True, cwd=tmp_path, env={**os.environ, **person.environ},
-    ) as process:  # fmt: skip
+    with person.start(*command, program=str(program)) as process:
         end = time.monotonic() + COMMAND_SECONDS
         while CLIP not in paid() and process.poll() is None and time.monotonic() < end:
             time.sleep(0.05)

@@ -94,7 +94,7 @@ def run_cached(person: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         folder = make_cache(tmp_path)
         describe(folder, direct_url)
         monkeypatch.setattr("sys.prefix", str(folder))
-        monkeypatch.syspath_prepend(folder)
+        monkeypatch.setattr("sys.path", [str(folder), *sys.path])
         return person.run("install", "cursor", **environ)
 
     return run

@@ -4,7 +4,6 @@ import base64
 import json
 import os
 import re
-import subprocess
 import sys
 from collections.abc import Generator
 from pathlib import Path
@@ -19,8 +18,7 @@ from seedance_mcp.core.installation import (
     describe_install,
     find_installer,
 )
-from tests.cli.conftest import COMMAND_SECONDS, Ended, Person
-from tests.forks import build_command
+from tests.cli.conftest import Person
 
 ROOT = Path(__file__).parents[2]
 SKIPPED = {
@@ -186,11 +184,7 @@ def test_missing_sandbox_names_the_source_of_this_copy(person: Person) -> None:
     program = person.folder / "without_siwe.py"
     program.write_text(WITHOUT_SIWE)
     person.draw("a.png")
-    command = build_command(str(program), "quote", "a.png", "--prompt", "x", "--sandbox")
-    done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, capture_output=True, text=True, cwd=person.folder, timeout=COMMAND_SECONDS
-    )
-    ended = Ended(done.returncode, done.stdout, done.stderr)
+    ended = person.run_apart("quote", "a.png", "--prompt", "x", "--sandbox", program=str(program))
 
     assert ended.code == 2
     assert "The sandbox studio is not installed (siwe is missing)." in ended.one_line

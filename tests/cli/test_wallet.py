@@ -73,7 +73,8 @@ def test_a_locked_wallet_goes_out_and_comes_in_with_its_password(
     person: Person, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With keystores that are quick to open; tests/cli/test_keychain.py sees how strong ours are."""
-    monkeypatch.setattr("eth_keyfile.keyfile.get_default_work_factor_for_kdf", lambda _: KEYSTORE_ITERATIONS)
+    work = {"scrypt": KEYSTORE_ITERATIONS}
+    monkeypatch.setattr("eth_keyfile.keyfile.get_default_work_factor_for_kdf", work.__getitem__)
     password = private(person.folder / "password", PASSWORD + "\n")
     made = person.run("wallet", "import", "-", "--password-file", str(password), "--json", typed=KEY + "\n")
     assert (made.json["address"], made.json["locked"]) == (ADDRESS, True)

@@ -4,6 +4,8 @@ The server runs in the test's process, or in one of its own where a test is abou
 leaves, its streams, its environment, its children.
 """
 
+import functools
+import io
 import os
 import sys
 from collections.abc import AsyncGenerator, Callable, Mapping
@@ -170,11 +172,18 @@ async def finish_film(host: Host, answer: Answer) -> Answer:
 
 def draw(path: Path, size: tuple[int, int] = (640, 360), colour: tuple[int, int, int] = (40, 90, 160)) -> Path:
     """A small picture with something in it to see."""
+    path.write_bytes(_encode_picture(Image.registered_extensions()[path.suffix.lower()], size, colour))
+    return path
+
+
+@functools.cache
+def _encode_picture(kind: str, size: tuple[int, int], colour: tuple[int, int, int]) -> bytes:
     picture = Image.new("RGB", size, colour)
     for x in range(0, size[0], 40):
         picture.paste((200, 180, 60), (x, size[1] // 3, x + 12, size[1] // 3 + 60))
-    picture.save(path)
-    return path
+    content = io.BytesIO()
+    picture.save(content, kind)
+    return content.getvalue()
 
 
 async def run_in_thread(work: Callable[[], Any]) -> Any:

@@ -33,7 +33,7 @@ from seedance_mcp.core.errors import (
     RequestError,
 )
 from seedance_mcp.core.money import format_usdc
-from seedance_mcp.core.texts import describe_pace, write_count
+from seedance_mcp.core.texts import write_count
 from seedance_mcp.generation.questions import describe_question
 from seedance_mcp.payments import policy
 
@@ -85,10 +85,11 @@ class Batch:
         words.print(f"Reading {write_count(len(self._shots), 'video')} and asking the price …")
         quotes = await quote_all(services, self._shots)
         fit = await find_fit(settings, self._shots, quotes)
-        words.print(
-            f"At most ${format_usdc(fit.cost_micro_usdc)}, uploads and all; what was bought before costs nothing. "
-            f"${format_usdc(quotes[0].day_left_micro_usdc)} is left today."
-        )
+        if fit.cost_micro_usdc or all(quote.error is None for quote in quotes):
+            words.print(
+                f"At most ${format_usdc(fit.cost_micro_usdc)}, uploads and all; what was bought before costs nothing. "
+                f"${format_usdc(quotes[0].day_left_micro_usdc)} is left today."
+            )
         if len(self._shots) > 1:
             stop = settings.profile.name_command("freeze")
             words.print(f"Ctrl-C ends it; {stop} from elsewhere stops what has not begun. The same command goes on.")
@@ -353,7 +354,11 @@ def report_to(bars: Progress, task: TaskID) -> Callable[[Any, float], Awaitable[
     """Return the callback with which the poller moves a bar."""
 
     async def report(job: Any, expected_seconds: float) -> None:
-        pace = describe_pace(time.time() - job.created_at, expected_seconds)
-        bars.update(task, completed=job.progress, status=f"{job.status}; {pace}")
+        bars.update(task, completed=job.progress, status=describe_status(job.status, expected_seconds))
 
     return report
+
+
+def describe_status(status: str, expected_seconds: float) -> str:
+    """Return the text of a bar: a line of 80 columns also has the name, the bar and the time so far."""
+    return status if status in ("complete", "failed") else f"{status}; usually {expected_seconds:.0f} s"

@@ -188,11 +188,11 @@ def _check_owner(source: Source, owner: Settings) -> None:
     if source.is_set("IMAGE_DIRS"):
         raise ConfigError(
             f"{source.where('IMAGE_DIRS')} is set, but callers of a hosted server cannot use its files.",
-            "Take the setting away: callers give pictures as https URLs, or upload them.",
+            "Remove the setting: callers give pictures as https URLs, or upload them.",
         )
     if owner.embedded:
         raise ConfigError(
-            "The embedded sandbox lives in one process, so a hosted server cannot use it.",
+            "The embedded sandbox runs in one process, so a hosted server cannot use it.",
             NextStep(f"Run {{0}}, and set {PREFIX}STUDIO_URL to its address.", Command("sandbox")),
         )
     if owner.database_url is None:
@@ -215,7 +215,7 @@ def read_issuer(source: Source) -> str | None:
     if source.choice("AUTH", ("tokens", "oauth"), "tokens") == "tokens":
         if issuer is not None:
             raise ConfigError(
-                f"{where} is set, but {PREFIX}AUTH is tokens.", f"Set {PREFIX}AUTH to oauth, or take this away."
+                f"{where} is set, but {PREFIX}AUTH is tokens.", f"Set {PREFIX}AUTH to oauth, or remove this."
             )
         return None
     if issuer is None:
@@ -248,7 +248,7 @@ def _read_public_url(source: Source, listen: ListenAddress) -> str | None:
     if url is None:
         if not listen.is_loopback:
             raise ConfigError(
-                f"{PREFIX}PUBLIC_URL is not set, and {source.where('HTTP_LISTEN')} is more than this machine.",
+                f"{PREFIX}PUBLIC_URL is not set, and {source.where('HTTP_LISTEN')} reaches beyond this machine.",
                 "Set it to the https URL under which clients reach the server.",
             )
         return None
@@ -293,7 +293,7 @@ def read_state_keys(source: Source) -> tuple[bytes, ...]:
     if not keys or len(keys) > KEYS_MAX or len(data) > KEYS_FILE_BYTES_MAX:
         raise ConfigError(f"{where} names a file with no key, or more than {KEYS_MAX}.", step)
     if any(len(key) < KEY_BYTES_MIN for key in keys):
-        raise ConfigError(f"{where} names a file with a key of less than {KEY_BYTES_MIN} bytes.", step)
+        raise ConfigError(f"{where} names a file with a key of fewer than {KEY_BYTES_MIN} bytes.", step)
     return tuple(dict.fromkeys(keys))
 
 

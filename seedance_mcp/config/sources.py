@@ -246,7 +246,7 @@ def read_toml(path: Path, name: str = "", *, may_be_missing: bool = False) -> Ma
     except FileNotFoundError as exc:
         if may_be_missing:
             return {}
-        raise ConfigError(f"{name} does not exist.", "Write it, or name another.") from exc
+        raise ConfigError(f"{name} does not exist.", "Create it, or name another file.") from exc
     except OSError as exc:
         raise ConfigError(f"{name} cannot be read: {exc.strerror}.", "Correct it or remove it.") from exc
     except (ValueError, RecursionError) as exc:  # TOMLDecodeError and UnicodeDecodeError are ValueErrors

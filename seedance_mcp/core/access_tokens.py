@@ -106,7 +106,7 @@ def read_claims(claims: Mapping[str, object]) -> TokenClaims:
         raise TokenRefusedError("The token is bound to a key (DPoP or mTLS), which is not supported")
     issuer, expires_at = claims.get("iss"), claims.get("exp")
     if not isinstance(issuer, str) or not isinstance(expires_at, int | float):
-        raise TokenRefusedError("The token has no issuer or no end")
+        raise TokenRefusedError("The token has no issuer or no expiry")
     return TokenClaims(_find_identity(issuer, claims), _read_scopes(claims), float(min(expires_at, EXPIRES_AT_MAX)))
 
 

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from seedance_mcp.cli.batch import describe_status
 from seedance_mcp.cli.messages import wrap_words
 from seedance_mcp.core.texts import describe_pace
 from tests.cli.conftest import Person
@@ -224,6 +225,13 @@ def test_limit_that_would_not_hold_is_not_set(
 )
 def test_expected_time_says_when_it_has_passed(age: float, said: str) -> None:
     assert said in describe_pace(age, 90)
+
+
+@pytest.mark.parametrize(
+    ("status", "said"), [("pending", "pending; usually 90 s"), ("complete", "complete"), ("failed", "failed")]
+)
+def test_bar_names_the_usual_time_until_the_end(status: str, said: str) -> None:
+    assert describe_status(status, 90.4) == said
 
 
 @pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")

@@ -344,6 +344,7 @@ def test_a_refusal_of_a_single_picture_is_told_once(customer: Person) -> None:
     refused = customer.run(*words)
     assert (refused.code, refused.out) == (3, "")
     assert refused.err.count("$0.10") == 1
+    assert "At most" not in refused.err, "a sum of nothing"
     as_json = customer.run(*words, "--json")
     assert as_json.json["error"]["code"] == "price_too_high"
     assert as_json.err.count("$0.10") == 1

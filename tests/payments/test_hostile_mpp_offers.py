@@ -142,7 +142,7 @@ HOSTILE = [
     offer("expired", write(lifetime_seconds=-1), "challenge is over"),
     offer("expiring", write(lifetime_seconds=14), "challenge is over"),
     offer("expires-in-ten-years", write(lifetime_seconds=315_360_000), "lives for more than 3600 s"),
-    offer("expires-never", write(expires="never"), "is no moment"),
+    offer("expires-never", write(expires="never"), "is not a time"),
     offer("no-clock", write(), "challenge is over", Owner(now=float("inf"))),
     offer("split", detail("splits", [{"amount": "1", "recipient": "0x" + "e" * 40}]), "splits the amount"),
     offer("fee-payer-url-alone", detail("feePayerUrl", "https://evil.example"), "not one that we know"),

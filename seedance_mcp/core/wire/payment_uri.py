@@ -20,6 +20,6 @@ def build_payment_uri(network: str, token: str, recipient: str, amount_micro_usd
     """
     chain = network.removeprefix(_EVM)
     if chain == network or not chain.isdigit():
-        raise ValueError(f"{network} is no EVM chain")
+        raise ValueError(f"{network} is not an EVM chain")
     amount = "" if amount_micro_usdc is None else f"&uint256={amount_micro_usdc}"
     return f"ethereum:{token}@{chain}/transfer?address={recipient}{amount}"

@@ -104,13 +104,13 @@ def check_sign_in(sign_in: SignIn, *, url: str, chain_id: str, now: float) -> No
         called.netloc.lower(),
     }:
         raise StudioProtocolError(
-            f"A sign-in for the domain {quote_text(sign_in.domain, 80)} was asked by {called.netloc}."
+            f"A sign-in for the domain {quote_text(sign_in.domain, 80)} was requested by {called.netloc}."
         )
     if sign_in.uri != url:
-        raise StudioProtocolError(f"A sign-in for {quote_text(sign_in.uri, 120)} was asked at {url}.")
+        raise StudioProtocolError(f"A sign-in for {quote_text(sign_in.uri, 120)} was requested at {url}.")
     if sign_in.chain_id != chain_id:
         raise StudioProtocolError(
-            f"A sign-in for chain {quote_text(sign_in.chain_id, 40)} was asked; ours is {chain_id}."
+            f"A sign-in for chain {quote_text(sign_in.chain_id, 40)} was requested; ours is {chain_id}."
         )
     if _NONCE.fullmatch(sign_in.nonce) is None:
         raise StudioProtocolError("The sign-in's nonce is not 8 to 128 letters and digits.")
@@ -122,7 +122,7 @@ def check_sign_in(sign_in: SignIn, *, url: str, chain_id: str, now: float) -> No
     if expires <= now:
         raise StudioProtocolError("The sign-in has expired already. Is this machine's clock right?")
     if expires - issued > SIGN_IN_SECONDS_MAX:
-        raise StudioProtocolError("The sign-in would live for more than fifteen minutes.")
+        raise StudioProtocolError("The sign-in would be valid for more than fifteen minutes.")
 
 
 def prepare_sign_in(*, url: str, chain_id: str, nonce: str, now: float) -> SignIn:
@@ -186,7 +186,7 @@ def _read_time(text: str) -> float:
             return datetime.fromisoformat(text).timestamp()
     except (ValueError, OverflowError):
         pass
-    raise StudioProtocolError(f"The sign-in's time {quote_text(text, 40)} is not one of RFC 3339.")
+    raise StudioProtocolError(f"The sign-in's time {quote_text(text, 40)} is not written as RFC 3339 says.")
 
 
 def _write_time(unix_seconds: float) -> str:

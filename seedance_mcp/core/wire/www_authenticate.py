@@ -147,4 +147,4 @@ def _read_expiry(text: str | None) -> float:
             return moment.timestamp()
     except (ValueError, OverflowError):
         pass
-    raise StudioProtocolError(f"an MPP challenge that expires at {quote_text(text, 40)}, which is no moment")
+    raise StudioProtocolError(f"an MPP challenge that expires at {quote_text(text, 40)}, which is not a time")

@@ -4,7 +4,9 @@ No test can touch the real home, wallet or ledger of anyone who runs it (`_own_h
 """
 
 import gc
+import itertools
 import os
+import re
 import signal
 import ssl
 import sys
@@ -34,20 +36,22 @@ _DRAWN: dict[tuple[str, tuple[int, int], str], bytes] = {}
 """Pictures of `make_picture` by their suffix, size and mode: to encode one again takes longer than to write it."""
 TEST_HOSTS = ("127.0.0.1", "localhost", "pictures.test")
 """Names in the certificate of `https_server`."""
+NAME_CHARACTERS = 30
+_numbers = itertools.count()
 
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # else each of our children would compile all of us anew
 sys.dont_write_bytecode = False  # else pytest would rewrite every test anew
 os.environ.setdefault("SEEDANCETEST_SMALL_VIDEOS", "1")  # rendered in a tenth of the time
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the background: our children would be deaf, too
     signal.signal(signal.SIGINT, signal.default_int_handler)
-
+gc.disable()  # until all tests are collected: what they load stays
 
 forget_missing()
 check_schemas_once()
 
 settings.register_profile(
     "seedance",
-    max_examples=100 if os.environ.get("SEEDANCETEST_SKIP_NOTHING") else 25,  # set in CI
+    max_examples=100 if os.environ.get("SEEDANCETEST_SKIP_NOTHING") else 15,  # set in CI; to make them takes longest
     deadline=None,  # a busy machine is no failure
     suppress_health_check=[HealthCheck.too_slow],
 )
@@ -62,8 +66,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def pytest_collection_finish() -> None:
     """Leave what is loaded to itself: no collection of garbage need look at it any more."""
-    gc.collect()
     gc.freeze()
+    gc.enable()
 
 
 @pytest.fixture(scope="session")
@@ -93,13 +97,25 @@ def _own_authority(request: pytest.FixtureRequest, authority_file: Path, monkeyp
         monkeypatch.delenv("SSL_CERT_DIR", raising=False)
 
 
+@pytest.fixture
+def tmp_path(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder of this test, where pytest makes its own, which reads the names of all folders for the next number."""
+    return _make_folder(tmp_path_factory, re.sub(r"\W", "_", request.node.name))
+
+
+def _make_folder(tmp_path_factory: pytest.TempPathFactory, name: str) -> Path:
+    folder = tmp_path_factory.getbasetemp() / f"{next(_numbers):05}_{name}"[:NAME_CHARACTERS]
+    folder.mkdir(mode=0o700)
+    return folder
+
+
 @pytest.fixture(autouse=True)
 def _own_home(tmp_path_factory: pytest.TempPathFactory, monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]  # autouse
     """Point the home, the XDG folders and our own data folder at a temporary one; forget the owner's settings."""
     for name in list(os.environ):
         if name.upper().startswith("SEEDANCE_") or name.lower().endswith("_proxy"):
             monkeypatch.delenv(name)
-    home = tmp_path_factory.mktemp("home")
+    home = _make_folder(tmp_path_factory, "home")
     monkeypatch.setenv("HOME", str(home))
     monkeypatch.setenv("USERPROFILE", str(home))
     for name in ("XDG_DATA_HOME", "XDG_CONFIG_HOME", "XDG_CACHE_HOME", "XDG_STATE_HOME"):

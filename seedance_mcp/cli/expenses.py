@@ -31,7 +31,7 @@ OTHER_MODELS = {"upload": "image uploads", "untracked": "not in this ledger"}
 By = Annotated[Literal["day", "month", "model"], typer.Option("--by", "-b", help="What each line adds up.")]
 Since = Annotated[
     str | None,
-    typer.Option(metavar="DATE", help="Only from this date on, in UTC, or of this long: 12h, 7d.", show_default=False),
+    typer.Option(metavar="DATE", help="Only from this date on, in UTC, or the last 12h, 7d.", show_default=False),
 ]
 
 

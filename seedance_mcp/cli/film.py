@@ -35,7 +35,7 @@ SUFFIXES = (".mp4", ".gif", ".webp")
 StoryFile = Annotated[Path, typer.Argument(help="A .yaml or .json file with the shots.", metavar="STORY")]
 Output = Annotated[
     Path | None,
-    typer.Option("--output", "-o", help="Where the film goes, too: .mp4, or .gif or .webp.", show_default=False),
+    typer.Option("--output", "-o", help="Also write the film to this file: .mp4, .gif or .webp.", show_default=False),
 ]
 QuoteOnly = Annotated[bool, typer.Option("--quote", help="Show what it would cost, and buy nothing.")]
 

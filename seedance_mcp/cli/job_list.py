@@ -38,7 +38,7 @@ Status = Annotated[
 ]
 Since = Annotated[
     str | None,
-    typer.Option(metavar="DATE", help="Only from this date on, in UTC, or of this long: 12h, 7d.", show_default=False),
+    typer.Option(metavar="DATE", help="Only from this date on, in UTC, or the last 12h, 7d.", show_default=False),
 ]
 Search = Annotated[
     str | None, typer.Option(metavar="TEXT", help="Only with this in prompt, file name or id.", show_default=False)

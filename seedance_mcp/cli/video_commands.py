@@ -34,7 +34,7 @@ Images = Annotated[list[str] | None, typer.Argument(help="Pictures: paths or htt
 Image = Annotated[str, typer.Argument(help="A path or an https URL.")]
 From = Annotated[Path | None, typer.Option("--from", "-f", help="Rows of a .csv (with a header) or .jsonl file.")]
 WhatFits = Annotated[
-    bool, typer.Option("--what-fits", help="Where your limits leave no room for all of it, buy what fits, unasked.")
+    bool, typer.Option("--what-fits", help="If your limits do not allow all of it, buy what fits without asking.")
 ]
 WaitSeconds = Annotated[
     int,

@@ -113,7 +113,7 @@ class VideoRequest:
     seed: Annotated[
         int | None,
         ArgumentInfo(
-            description="Random seed", help="Where the studio has seeds.", minimum=-SEED_MAX, maximum=SEED_MAX
+            description="Random seed", help="Only if the studio has seeds.", minimum=-SEED_MAX, maximum=SEED_MAX
         ),
     ] = None
     take: Annotated[

@@ -215,7 +215,7 @@ def test_code_of_a_payment_is_an_eip_681_uri(newcomer: Person) -> None:
 
 def test_payment_uri_without_an_amount_leaves_it_to_the_payer() -> None:
     assert build_payment_uri("eip155:8453", "0xA", "0xB") == "ethereum:0xA@8453/transfer?address=0xB"
-    with pytest.raises(ValueError, match="no EVM chain"):
+    with pytest.raises(ValueError, match="is not an EVM chain"):
         build_payment_uri("solana:5eykt4", "A", "B")
 
 

@@ -110,8 +110,8 @@ async def write_job(settings: Settings, studio: str, *, complete: bool = False) 
 
 def is_listening(studio: str) -> bool:
     """Return True if a process listens at an address of this machine."""
-    with socket.socket() as asking:
-        return asking.connect_ex(("127.0.0.1", urlsplit(studio).port or 0)) == 0
+    with socket.socket() as probe:
+        return probe.connect_ex(("127.0.0.1", urlsplit(studio).port or 0)) == 0
 
 
 def find_dead_studio() -> str:

@@ -58,6 +58,8 @@ ALL_TRANSFERS_MAX = 10_000
 """How many transfers are looked at where all of them count."""
 STEPS_MAX = 64
 """How many blocks are looked at on the way back to a moment; each step doubles or halves the way."""
+GUESSES_MAX = 4
+"""How many of these blocks are guessed from the times of two others, before the way is halved."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -356,21 +358,29 @@ class ChainNode:
         Raises:
             ChainError: The chain does not know its own blocks.
         """
-        high, step = latest, 1
-        low = latest
+        low = high = latest
+        step = max(1, latest.time - moment)  # a block per second: Tempo has two, and Base one in two seconds
         for _ in range(STEPS_MAX):
             if low.time <= moment or low.number == 0:
                 break
             high, low = low, await self._read_block(hex(max(0, latest.number - step)))
             step *= 2
-        for _ in range(STEPS_MAX):
-            if high.number - low.number <= 1 or high.time <= moment:
+        for guesses in range(STEPS_MAX):
+            if high.number - low.number <= 1 or not low.time <= moment < high.time:
                 break
-            middle = await self._read_block(hex((low.number + high.number) // 2))
+            middle = await self._read_block(
+                hex(_guess(moment, low, high) if guesses < GUESSES_MAX else (low.number + high.number) // 2)
+            )
             low, high = (middle, high) if middle.time <= moment else (low, middle)
         if low.time > moment and low.number > 0:
             raise ChainError("The chain has no block of that time.")
         return low
+
+
+def _guess(moment: int, low: Block, high: Block) -> int:
+    """Return the number of the block between two others that has a moment, if all blocks take equally long."""
+    blocks = (moment - low.time) * (high.number - low.number) // (high.time - low.time)
+    return min(max(low.number + blocks, low.number + 1), high.number - 1)
 
 
 def _chain_id(network: str) -> int:

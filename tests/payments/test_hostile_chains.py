@@ -29,7 +29,7 @@ from tests.payments.test_purchase import services_on, settings_for
 from tests.servers import Asked, say, serve_raw
 
 EXPIRED_SECONDS = 300
-CALLS_MAX = 110
+CALLS_MAX = 60
 Lie = Callable[[str, list[Any], dict[str, Any]], dict[str, Any]]
 """Changes one JSON-RPC answer: method, parameters, what the honest node says."""
 

@@ -211,8 +211,18 @@ def _load() -> None:
         with contextlib.suppress(ImportError):
             importlib.import_module(name)
     forget_missing()
+    _warm_up()
     gc.collect()
     gc.freeze()  # what is loaded stays shared
+
+
+def _warm_up() -> None:
+    """Build what every server builds once, such as the schemas of the tools."""
+    from seedance_mcp.server import build_server
+    from tests.schemas import build_templates_once
+
+    build_templates_once()
+    build_server({})
 
 
 def _run(program: str, *arguments: str) -> None:

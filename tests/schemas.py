@@ -3,7 +3,7 @@
 import functools
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 from jsonschema import Draft202012Validator
 from mcp.server.mcpserver.resources import ResourceTemplate
@@ -33,4 +33,4 @@ def check_schemas_once() -> None:
 
 def build_templates_once() -> None:
     """Let every server of this process use what an earlier one has built: the templates of our resources."""
-    ResourceTemplate.from_function = staticmethod(_build_once)
+    ResourceTemplate.from_function = staticmethod(cast("Any", _build_once))

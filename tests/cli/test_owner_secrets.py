@@ -1,7 +1,7 @@
 """A secret in the wrong setting leaves by no error, no result and no JSON; hashes are still shown."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from mcp import Client
 from mcp.types import CallToolResult
 
-from seedance_mcp.config.settings import SETTINGS
+from seedance_mcp.config.settings import PROBLEMS_MAX, SETTINGS
+from seedance_mcp.config.sources import HOSTED_SETTINGS
 from seedance_mcp.core.redaction import VALUE_CHARACTERS_MAX, redact, redact_data
 from seedance_mcp.server import build_server
 from tests.cli.conftest import Person, write_keystore
@@ -25,7 +26,18 @@ LONG_PHRASE = f"{PHRASE} letter advice cage absurd amount doctor acoustic avoid 
 TOKEN = "ghp_" + "a1B2c3D4e5F6g7H8i9J0" * 2
 URL = "https://ann:hunter2hunter2hunter2@studio.example"
 SECRETS = {"key": KEY, "bare-key": KEY[2:], "phrase": PHRASE, "long-phrase": LONG_PHRASE, "token": TOKEN, "url": URL}
-ELSEWHERE = sorted(set(SETTINGS) - {"WALLET_KEY"})
+LIMITS = (
+    "MAX_PRICE_PER_VIDEO", "MAX_PER_DAY", "MAX_PER_WEEK", "MAX_PER_MONTH", "MAX_PER_FILM", "MAX_TOTAL", "ASK_ABOVE",
+    "RAILS", "RECIPIENTS", "MODELS", "ALLOW_PUSH",
+)  # fmt: skip
+"""Settings that do not end a quote if they are wrong; one answer names up to `PROBLEMS_MAX` of them."""
+ALONE = sorted(set(SETTINGS) - {"WALLET_KEY"} - set(LIMITS) - set(HOSTED_SETTINGS))
+TOGETHER = [
+    tuple(HOSTED_SETTINGS),  # of which this server and these commands read none
+    *(LIMITS[at : at + PROBLEMS_MAX] for at in range(0, len(LIMITS), PROBLEMS_MAX)),
+    *((name,) for name in ALONE),
+]
+"""All settings, in groups of which one answer names each that is wrong."""
 PASSWORD = "correct-horse-battery-staple-1234"
 
 
@@ -35,6 +47,16 @@ def find_leak(secret: str, text: str) -> str | None:
     length = VALUE_CHARACTERS_MAX + 1
     parts = [secret[at : at + length] for at in range(len(secret) - length + 1)]
     return next((part for part in parts if part in text), None)
+
+
+def hold(secret: str, names: Sequence[str]) -> dict[str, str]:
+    """Settings that all hold a secret."""
+    return {f"SEEDANCE_{name}": secret for name in names}
+
+
+def names_limits(names: Sequence[str], shown: str) -> bool:
+    """Whether an answer names every limit among these settings."""
+    return all(f"SEEDANCE_{name}" in shown for name in names if name in LIMITS)
 
 
 def read(answer: CallToolResult) -> str:
@@ -49,17 +71,18 @@ async def test_secret_in_a_wrong_setting_is_in_no_answer_of_a_tool(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """Each setting holds each secret, and each tool answers for each setting."""
+    """Each setting holds each secret, and each tool answers for each group of settings."""
     monkeypatch.chdir(tmp_path)
     video = {"image": str(make_picture()), "prompt": "x"}
     calls: list[tuple[str, dict[str, str]]] = [("quote_price", video), ("wallet_status", {}), ("animate_image", video)]
-    for number, name in enumerate(ELSEWHERE):
-        secret = (KEY, PHRASE, URL)[shift]
+    secret = (KEY, PHRASE, URL)[shift]
+    for number, names in enumerate(TOGETHER):
         tool, arguments = calls[(number + shift) % len(calls)]
         environ = {"SEEDANCE_PROFILE": "sandbox", "SEEDANCE_STUDIO_URL": studio_server.url}
-        async with Client(build_server({**environ, f"SEEDANCE_{name}": secret})) as client:
+        async with Client(build_server({**environ, **hold(secret, names)})) as client:
             said = read(await client.call_tool(tool, arguments))
-            assert find_leak(secret, said) is None, f"{name}: {said}"
+            assert find_leak(secret, said) is None, f"{names}: {said}"
+            assert tool == "animate_image" or names_limits(names, said), f"{names}: {said}"
 
 
 @pytest.mark.parametrize(
@@ -70,15 +93,17 @@ async def test_secret_in_a_wrong_setting_is_in_no_answer_of_a_tool(
 def test_secret_in_a_wrong_setting_is_in_no_output_of_a_command(
     secret: str, as_json: bool, shift: int, person: Person, studio_server: "Sandbox"
 ) -> None:
-    """For each setting, each command runs with JSON and without, and with two of the secrets."""
+    """For each group of settings, each command runs with JSON and without, and with two of the secrets."""
     environ = {"SEEDANCE_PROFILE": "sandbox", "SEEDANCE_STUDIO_URL": studio_server.url}
     person.draw("a.png")
     commands = [("wallet", "show"), ("quote", "a.png", "--prompt", "x")]
-    for number, name in enumerate(ELSEWHERE):
+    for number, names in enumerate(TOGETHER):
         command = commands[(number + shift) % 2]
         words = (*command, "--json") if as_json else command
-        ended = person.run(*words, **{**environ, f"SEEDANCE_{name}": secret})
-        assert find_leak(secret, ended.out + ended.err) is None, f"{name}: {ended.out} {ended.err}"
+        ended = person.run(*words, **{**environ, **hold(secret, names)})
+        shown = ended.out + ended.err
+        assert find_leak(secret, shown) is None, f"{names}: {shown}"
+        assert names_limits(names, shown), f"{names}: {shown}"
 
 
 @pytest.mark.parametrize("secret", [KEY, PHRASE, TOKEN], ids=["key", "phrase", "token"])

@@ -134,8 +134,9 @@ class PostgresDriver:
         )
 
     async def open(self) -> None:
-        """Open the pool; its first connection is made in the background, unless its clock is read at once."""
-        await self._pool.open()
+        """Open the pool and wait for its first connection: a transaction that comes earlier would start a second."""
+        with translate_errors(self.name):
+            await self._pool.open(wait=True, timeout=self._pool.timeout)
         if self._follows_clock:  # read alone, which a standby allows too: its readiness says why it is not used
             async with self.reading() as session:
                 before, rows = self.clock.read(), await session.fetch_all(READ_CLOCK)

@@ -37,6 +37,8 @@ _ADDRESS = re.compile(r"0x[0-9a-fA-F]{40}")
 _NETWORK = re.compile(r"eip155:[1-9][0-9]{0,17}")
 _DIGITS = re.compile(r"0|[1-9][0-9]{0,29}")
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_HALVES = (b"\\u", b"\xed", b"\0")
+"""One of these is in all bytes that hold half a surrogate pair: an escape, its UTF-8, or the NUL of UTF-16 and 32."""
 
 
 def find_header(headers: Headers, name: str) -> str | None:
@@ -99,23 +101,31 @@ def _load(data: bytes | str, what: str, *, unique: bool = False) -> object:
         )
     except (ValueError, RecursionError) as exc:  # UnicodeDecodeError is a ValueError
         raise StudioProtocolError(f"{what} is not JSON: {quote_text(_decode(data), 80)}.") from exc
-    _check_tree(value, what)
+    _check_tree(value, what, may_have_halves=isinstance(data, str) or any(mark in data for mark in _HALVES))
     return value
 
 
-def _check_tree(value: object, what: str) -> None:
-    """Check that a document is not too deep and its text is Unicode text."""
+def _check_tree(value: object, what: str, *, may_have_halves: bool) -> None:
+    """Check that a document is not too deep and its text is Unicode text.
+
+    Args:
+        value: The document.
+        what: Names it in the error.
+        may_have_halves: Whether a text or name in it can hold half a surrogate pair.
+    """
     level = [value]
     for _ in range(JSON_DEPTH_MAX):
         below: list[object] = []
         for item in level:
-            if isinstance(item, dict):
-                below += cast("dict[str, object]", item)
+            if isinstance(item, str):
+                if may_have_halves and _SURROGATE.search(item):
+                    raise StudioProtocolError(f"{what} holds text that is not Unicode: {quote_text(item, 60)}.")
+            elif isinstance(item, dict):
+                if may_have_halves:
+                    below += cast("dict[str, object]", item)
                 below += cast("dict[str, object]", item).values()
             elif isinstance(item, list):
                 below += cast("list[object]", item)
-            elif isinstance(item, str) and _SURROGATE.search(item):
-                raise StudioProtocolError(f"{what} holds text that is not Unicode: {quote_text(item, 60)}.")
         if not below:
             return
         level = below

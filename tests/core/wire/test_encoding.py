@@ -90,6 +90,16 @@ def test_unserialisable_json_is_refused_with_the_reason(text: str, says: str) ->
         parse_json(text, "It")
 
 
+@pytest.mark.parametrize(
+    "data",
+    [b'["\\udc00"]', b'{"\\ud800":1}', b'{"\xed\xa0\x80":1}', '["\ud800"]'.encode("utf-16", "surrogatepass")],
+    ids=["escape", "name", "UTF-8", "UTF-16"],
+)
+def test_half_a_character_is_refused_in_any_encoding(data: bytes) -> None:
+    with pytest.raises(StudioProtocolError, match="not Unicode"):
+        parse_json(data, "It")
+
+
 def test_json_just_within_the_depth_is_read() -> None:
     depth = JSON_DEPTH_MAX - 1
     assert parse_json("[" * depth + "]" * depth, "It")

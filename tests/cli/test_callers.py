@@ -250,7 +250,7 @@ def test_no_cell_of_the_csv_is_a_formula(owner: Person) -> None:
 
     rows = read_csv(owner.run("payments", "--csv").out)
 
-    assert [row["transaction"] for row in reversed(rows)] == [f"'{start}HYPERLINK(1)" for start in starts]
+    assert [row["transaction"] for row in rows] == [f"'{start}HYPERLINK(1)" for start in starts]
 
 
 def test_csv_of_many_payments_is_never_in_memory_whole(owner: Person) -> None:

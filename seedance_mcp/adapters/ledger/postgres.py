@@ -23,7 +23,13 @@ from seedance_mcp.adapters.ledger.jobs import JobQueries
 from seedance_mcp.adapters.ledger.leases import FencedDriver, Lease, LeaseQueries, check_lease
 from seedance_mcp.adapters.ledger.objects import ObjectQueries
 from seedance_mcp.adapters.ledger.payments import PaymentQueries
-from seedance_mcp.adapters.ledger.postgres_driver import IDLE_SECONDS, LOCK_SECONDS, PoolSettings, PostgresDriver
+from seedance_mcp.adapters.ledger.postgres_driver import (
+    IDLE_SECONDS,
+    LOCK_SECONDS,
+    PoolSettings,
+    PostgresDriver,
+    translate_errors,
+)
 from seedance_mcp.adapters.ledger.postgres_migrations import check_version
 from seedance_mcp.adapters.ledger.quotes import QuoteQueries
 from seedance_mcp.adapters.ledger.reports import ReportQueries
@@ -121,7 +127,8 @@ class PostgresLedger(
         )
         await check_version(url)
         try:
-            await driver.open()
+            with translate_errors(driver.name):
+                await driver.open()
         except BaseException:
             await driver.close()
             raise

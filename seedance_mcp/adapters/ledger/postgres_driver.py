@@ -135,8 +135,7 @@ class PostgresDriver:
 
     async def open(self) -> None:
         """Open the pool and wait for its first connection: a transaction that comes earlier would start a second."""
-        with translate_errors(self.name):
-            await self._pool.open(wait=True, timeout=self._pool.timeout)
+        await self._pool.open(wait=True, timeout=self._pool.timeout)
         if self._follows_clock:  # read alone, which a standby allows too: its readiness says why it is not used
             async with self.reading() as session:
                 before, rows = self.clock.read(), await session.fetch_all(READ_CLOCK)

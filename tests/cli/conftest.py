@@ -27,7 +27,7 @@ KEYSTORE_ITERATIONS = 1024
 
 
 class Terminal(io.StringIO):
-    """What a person types, at a terminal."""
+    """What a person types at a terminal, or sees there."""
 
     def isatty(self) -> bool:
         return True
@@ -103,8 +103,20 @@ class Person:
         """The same, with a person there who types."""
         return self._run(words, Terminal(typed), environ)
 
-    def _run(self, words: tuple[str, ...], stdin: io.StringIO, environ: dict[str, str]) -> Ended:
-        out, err, code = io.StringIO(), io.StringIO(), 0
+    def run_on_screen(self, *words: str, typed: str = "", columns: int = 200, **environ: str) -> Ended:
+        """The same at a terminal of so many columns, which also shows what the command prints."""
+        seen = {"TERM": "xterm", "COLUMNS": str(columns)}
+        return self._run(words, Terminal(typed), {**seen, **environ}, Terminal(), Terminal())
+
+    def _run(
+        self,
+        words: tuple[str, ...],
+        stdin: io.StringIO,
+        environ: dict[str, str],
+        out: io.StringIO | None = None,
+        err: io.StringIO | None = None,
+    ) -> Ended:
+        out, err, code = out or io.StringIO(), err or io.StringIO(), 0
         with pytest.MonkeyPatch.context() as patch, redirect_stdout(out), redirect_stderr(err):
             patch.setattr("sys.argv", ["seedance-mcp", *words])
             patch.setattr("__main__.__package__", None, raising=False)  # else `python -m pytest` is the program's name

@@ -6,7 +6,6 @@ import re
 import sqlite3
 import subprocess
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -489,14 +488,19 @@ def test_a_payment_that_is_not_over_is_taken_up_though_the_budget_is_full(
     assert [bool(one.get("file")) for one in both.json] == [True, False]
 
 
-@pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
-@pytest.mark.parametrize(("typed", "bought"), [("y\n", 1), ("n\n", 0), (None, 0)])
+CTRL_C = pytest.param(None, 0, marks=pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal"))
+
+
+@pytest.mark.parametrize(("typed", "bought"), [("y\n", 1), ("n\n", 0), CTRL_C])
 def test_a_person_decides_whether_what_fits_is_bought(customer: Person, typed: str | None, bought: int) -> None:
     customer.draw("a.png")
     customer.draw("b.png")
-    code, shown = answer(
-        customer, "animate", "a.png", "b.png", "--prompt", "x", typed=typed, SEEDANCE_MAX_PER_DAY="0.40"
-    )
+    words = ("animate", "a.png", "b.png", "--prompt", "x")
+    if typed is None:
+        code, shown = answer(customer, *words, typed=None, SEEDANCE_MAX_PER_DAY="0.40")
+    else:
+        ended = customer.run_on_screen(*words, typed=typed, SEEDANCE_MAX_PER_DAY="0.40")
+        code, shown = ended.code, ended.out + ended.err
     assert code == 3
     assert "1 of them fits. Buy what fits now" in shown
     assert "Traceback" not in shown
@@ -504,26 +508,12 @@ def test_a_person_decides_whether_what_fits_is_bought(customer: Person, typed: s
 
 
 def show_at(columns: int, person: Person, *words: str) -> list[str]:
-    """The lines that a command puts on the stdout of a terminal of so many columns."""
-    import pty
-
-    ours, theirs = pty.openpty()
-    environ = {**os.environ, **person.environ, "TERM": "xterm", "COLUMNS": str(columns)}
-    shown = b""
-    with subprocess.Popen(
-        build_command("seedance_mcp", *words), stdin=subprocess.DEVNULL, stdout=theirs,
-        stderr=subprocess.DEVNULL, env=environ, cwd=person.folder,
-    ) as it:  # fmt: skip
-        os.close(theirs)
-        with suppress(OSError):  # the other end was closed: it has ended
-            while piece := os.read(ours, 4096):
-                shown += piece
-        assert it.wait(COMMAND_SECONDS) == 0
-    os.close(ours)
-    return re.sub(r"\x1b\[[0-9;]*m", "", shown.decode()).split("\r\n")[:-1]
+    """The lines that a command shows at a terminal of so many columns."""
+    ended = person.run_on_screen(*words, columns=columns)
+    assert ended.code == 0
+    return re.sub(r"\x1b\[[0-9;]*m", "", ended.out).splitlines()
 
 
-@pytest.mark.skipif(os.name != "posix", reason="needs a pseudo-terminal")
 def test_the_jobs_can_be_read_at_every_width(customer: Person) -> None:
     prompt = "The boat drifts out of the harbour while water glitters in the evening light and gulls circle"
     (customer.folder / "shots.csv").write_text("image,prompt\n" + f"a.png,{prompt}\n" + "a.png,gulls\n")

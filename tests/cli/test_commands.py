@@ -4,7 +4,6 @@ import os
 import shlex
 import subprocess
 import sys
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -133,37 +132,50 @@ def test_help_fits_a_narrow_terminal(words: list[str], columns: int) -> None:
     assert [line for line in wide if not line.startswith("  Example: ")] == []
 
 
+TYPED = ("seedance-mcp un", "seedance-mcp wallet ex", "seedance-mcp jobs --st", "seedance-mcp animate --re")
+SHORT = ("jobs", "wallet limits", "wallet payments", "quote missing.jpg -p x", "upload missing.jpg")
+
+
+@pytest.fixture(scope="module")
+def loaded(tmp_path_factory: pytest.TempPathFactory) -> "subprocess.CompletedProcess[str]":
+    """What is loaded after each of several commands in one process: first those that load least."""
+    program = [
+        f"FORBIDDEN = ('pydantic',){LISTING}",
+        "start(['jobs'])",
+        f"FORBIDDEN = {LOADED_BY_LONG_COMMANDS}",
+        *(f"start({line.split()})" for line in SHORT),
+        "FORBIDDEN = ('pydantic',)",
+        "start(['jobs', '--limit', 'many', '--json'])",
+    ]
+    environ = {**os.environ, "SEEDANCE_DATA_DIR": str(tmp_path_factory.mktemp("data"))}
+    words = [sys.executable, "-c", "\n".join(program)]
+    return subprocess.run(words, env=environ, capture_output=True, text=True, check=True)
+
+
 def test_help_and_completion_load_only_what_they_show() -> None:
     lines = list_leaves()
     helps = [f"start({[*line.split(), '--help']})" for line in lines]
-    typed = ["seedance-mcp un", "seedance-mcp wallet ex", "seedance-mcp jobs --st", "seedance-mcp animate --re"]
-    completions = [f"start([], {one!r})" for one in typed]
+    completions = [f"start([], {one!r})" for one in TYPED]
     program = "\n".join([f"FORBIDDEN = {LOADED_TO_WORK}{LISTING}", *completions, *helps])
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     found = [line.split(",") for line in done.stdout.splitlines()]
-    assert [words for _, words, *_ in found] == [*typed, *(f"{line} --help" for line in lines)]
+    assert [words for _, words, *_ in found] == [*TYPED, *(f"{line} --help" for line in lines)]
     assert [words for size, words, *_ in found if int(size) == 0] == []
     assert {words: late for _, words, *late in found if late} == {}
 
 
-def test_short_commands_load_only_what_they_use(tmp_path: Path) -> None:
-    lines = ["jobs", "wallet limits", "wallet payments", "quote missing.jpg -p x", "upload missing.jpg"]
-    commands = [f"start({line.split()})" for line in lines]
-    program = "\n".join([f"FORBIDDEN = {LOADED_BY_LONG_COMMANDS}{LISTING}", *commands])
-    environ = {**os.environ, "SEEDANCE_DATA_DIR": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=True)
-    assert [line.split(",")[1:] for line in done.stdout.splitlines()] == [[line] for line in lines]
-    assert done.stderr.count("There is no file") == 2
+def test_short_commands_load_only_what_they_use(loaded: "subprocess.CompletedProcess[str]") -> None:
+    found = loaded.stdout.splitlines()[1:-1]
+    assert [line.split(",")[1:] for line in found] == [[line] for line in SHORT]
+    assert loaded.stderr.count("There is no file") == 2
 
 
-def test_typed_value_is_checked_and_a_default_is_not(tmp_path: Path) -> None:
-    program = f"FORBIDDEN = ('pydantic',){LISTING}start(['jobs'])\nstart(['jobs', '--limit', 'many', '--json'])"
-    environ = {**os.environ, "SEEDANCE_DATA_DIR": str(tmp_path)}
-    done = subprocess.run([sys.executable, "-c", program], env=environ, capture_output=True, text=True, check=True)
-    first, second = (line.split(",") for line in done.stdout.splitlines())
+def test_typed_value_is_checked_and_a_default_is_not(loaded: "subprocess.CompletedProcess[str]") -> None:
+    lines = [line.split(",") for line in loaded.stdout.splitlines()]
+    first, second = lines[0], lines[-1]
     assert first[1:] == ["jobs"]
     assert second[1:] == ["jobs --limit many --json", "pydantic"]
-    assert "Invalid value for '--limit'" in done.stderr
+    assert "Invalid value for '--limit'" in loaded.stderr
 
 
 def test_wrong_choice_is_told_in_our_words(person: Person) -> None:

@@ -1,5 +1,6 @@
 """`install` without a host offers those that are found here."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -78,13 +79,11 @@ def test_an_invalid_setting_is_named_before_any_question(person: Person) -> None
     assert "SEEDANCE_MAX_PER_DAY" in done.one_line
 
 
-def test_the_sandbox_needs_its_extra(person: Person) -> None:
+def test_the_sandbox_needs_its_extra(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
     """As a person sees it: a library of the extra is not there."""
     add_host("cursor")
-    without = person.folder / "without"
-    without.mkdir()
-    (without / "sitecustomize.py").write_text("import sys\nsys.modules['av'] = None\n")
-    done = person.run_apart("install", "cursor", "--sandbox", afresh=True, PYTHONPATH=str(without))
+    monkeypatch.setitem(sys.modules, "av", None)
+    done = person.run("install", "cursor", "--sandbox")
     assert (done.code, done.out) == (2, "")
     assert "The sandbox studio is not installed (av missing)" in done.one_line
     assert "[sandbox]" in done.one_line

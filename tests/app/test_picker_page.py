@@ -16,7 +16,7 @@ import pytest
 
 from seedance_mcp.adapters.media.images import IMAGE_BYTES_MAX, KINDS
 from seedance_mcp.adapters.media.received import ReceivedPictures
-from seedance_mcp.adapters.media.worker import _FORMATS  # pyright: ignore[reportPrivateUsage]  # what is really read
+from seedance_mcp.adapters.media.worker import FORMATS
 from seedance_mcp.app.picker import LINGER_SECONDS, LINKS_MAX, Picker
 from seedance_mcp.core.errors import ImageError
 from tests.app.pickers import open_picker, until_closed
@@ -135,7 +135,7 @@ async def test_page_loads_nothing_from_elsewhere_and_names_no_path(
 
 
 def test_page_names_every_format_that_is_read() -> None:
-    assert [name for name in (*_FORMATS, "HEIC") if name.lower() not in KINDS.lower()] == []
+    assert [name for name in (*FORMATS, "HEIC") if name.lower() not in KINDS.lower()] == []
 
 
 REFUSED: dict[str, tuple[dict[str, str], int]] = {

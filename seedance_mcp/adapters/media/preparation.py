@@ -7,7 +7,7 @@ metadata: no place, no camera, no editing history, no second picture.
 from __future__ import annotations
 
 import io
-from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import PIL.Image
 
@@ -47,8 +47,7 @@ _HARMLESS_SEGMENTS = ("APP0", "APP14")
 """JPEG segments that say how to decode: JFIF and Adobe. Source: ITU-T T.872, sections 6.5.2 and 6.5.3."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Prepared:
+class Prepared(NamedTuple):
     """A picture as it may leave the machine.
 
     Attributes:
@@ -59,7 +58,7 @@ class Prepared:
         changes: What was done, in words, in order.
     """
 
-    data: bytes | None = field(repr=False)
+    data: bytes | None
     media_type: str
     size: tuple[int, int]
     seen_size: tuple[int, int]

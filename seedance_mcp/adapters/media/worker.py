@@ -46,9 +46,14 @@ DECODER_ERRORS = (
 )  # fmt: skip
 """Exceptions that Pillow's decoders raise on invalid bytes: undocumented, and without a common base class."""
 
-_FORMATS = ("JPEG", "PNG", "GIF", "WEBP", "AVIF", "TIFF", "BMP")
-"""What is tried; MPO, a JPEG with further pictures behind it, comes out of the JPEG reader by itself."""
-_PLUGINS = ("Jpeg", "Png", "Gif", "WebP", "Avif", "Tiff", "Bmp")
+_PLUGINS = ("Jpeg", "Png", "Bmp")
+"""What is always tried; MPO, a JPEG with further pictures behind it, comes out of the JPEG reader by itself."""
+_LATE_PLUGINS = (
+    (0, (b"GIF8",), "Gif"), (0, (b"RIFF",), "WebP"), (4, (b"ftyp",), "Avif"), (0, (b"II", b"MM"), "Tiff"),
+)  # fmt: skip
+"""What only a picture needs that has these bytes at this place; to load them takes as long as a small picture."""
+FORMATS = tuple(name.upper() for name in (*_PLUGINS, *(late for _, _, late in _LATE_PLUGINS)))
+"""What is read."""
 
 
 class RefusedError(Exception):
@@ -108,9 +113,7 @@ OPERATIONS: dict[str, Callable[[Header, bytes], Result]] = {"prepare": prepare, 
 def _open(data: bytes) -> Generator[PIL.Image.Image]:
     """Open a picture of bounded size, and bound the time of the block."""
     try:
-        if is_heif(data):
-            _load_heif()
-        with PIL.Image.open(io.BytesIO(data), formats=(*_FORMATS, "HEIF") if is_heif(data) else _FORMATS) as picture:
+        with PIL.Image.open(io.BytesIO(data), formats=_load_formats(data)) as picture:
             width, height = picture.size
             if width * height > (JPEG_PIXELS_MAX if picture.format in ("JPEG", "MPO") else PIXELS_MAX):
                 raise RefusedError("pixels")
@@ -122,6 +125,23 @@ def _open(data: bytes) -> Generator[PIL.Image.Image]:
         raise RefusedError("memory") from exc
     except DECODER_ERRORS as exc:
         raise RefusedError("truncated" if "truncated" in str(exc).lower() else "unreadable") from exc
+
+
+def _load_formats(data: bytes) -> list[str]:
+    """Return the formats that a picture may have, once their decoders are loaded.
+
+    Raises:
+        RefusedError: The decoder is not installed.
+    """
+    formats = [name.upper() for name in _PLUGINS]
+    for place, beginnings, plugin in _LATE_PLUGINS:
+        if data.startswith(beginnings, place):
+            importlib.import_module(f"PIL.{plugin}ImagePlugin")
+            formats.append(plugin.upper())
+    if is_heif(data):
+        _load_heif()
+        formats.append("HEIF")
+    return formats
 
 
 def _load_heif() -> None:

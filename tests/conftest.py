@@ -18,6 +18,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests.forks import forget_missing, share_forks
+from tests.fresh_ledgers import share_fresh_ledgers
 from tests.schemas import build_templates_once, check_schemas_once
 from tests.servers import Asked, RawServer, build_answer, serve_raw
 from tests.skips import pytest_runtest_makereport
@@ -49,6 +50,7 @@ gc.disable()  # until all tests are collected: what they load stays
 forget_missing()
 check_schemas_once()
 build_templates_once()
+share_fresh_ledgers()
 
 settings.register_profile(
     "seedance",

@@ -25,6 +25,7 @@ from seedance_mcp.app.local_sandbox import resolve_sandbox
 from seedance_mcp.sandbox import Sandbox
 from seedance_mcp.server import build_server
 from tests.forks import build_command
+from tests.servers import NO_TLS
 
 CALL_SECONDS = 40
 FILM_SECONDS = 200
@@ -140,13 +141,13 @@ class Bench:
 
     async def break_with(self, *faults: str) -> None:
         """Switch the sandbox's named faults on; none switches them off."""
-        async with httpx.AsyncClient() as http:
+        async with httpx.AsyncClient(verify=NO_TLS) as http:
             answer = await http.post(f"{self.sandbox.url}/_sandbox/faults", json={"faults": list(faults)})
         answer.raise_for_status()
 
     async def state(self) -> Mapping[str, Any]:
         """The sandbox's own truth: settlements, jobs, uploads, balances."""
-        async with httpx.AsyncClient() as http:
+        async with httpx.AsyncClient(verify=NO_TLS) as http:
             return cast("Mapping[str, Any]", (await http.get(f"{self.sandbox.url}/_sandbox/state")).json())
 
     async def paid(self) -> list[int]:

@@ -21,6 +21,7 @@ from seedance_mcp.server import build_server
 from tests.forks import build_command
 from tests.integration.host import Answer, Bench, draw, run_in_thread
 from tests.integration.test_process import HELLO, LEAVE_SECONDS, hear, say, start
+from tests.servers import NO_TLS
 
 MODES = pytest.mark.parametrize("mode", ["auto", "legacy"])
 DAY = 24 * 3600
@@ -42,7 +43,7 @@ class Visitor:
 
 
 async def give(url: str, data: bytes) -> httpx.Response:
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(verify=NO_TLS) as http:
         return await http.put(url, content=data)
 
 

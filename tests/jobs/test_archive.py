@@ -22,6 +22,7 @@ from seedance_mcp.jobs.archive import SharedArchive
 from seedance_mcp.jobs.history import JobList
 from tests.postgres import require_postgres
 from tests.replicas import KEYS, PUBLIC_URL, open_replica, read_replica_settings
+from tests.servers import NO_TLS
 from tests.shelves import Shelf
 
 if TYPE_CHECKING:
@@ -96,7 +97,7 @@ async def test_a_replica_continues_a_download_that_keeps_breaking(
         video = await services.jobs.downloads.archive.read(job)
         archive = services.jobs.downloads.archive
         assert isinstance(archive, SharedArchive)
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(verify=NO_TLS) as http:
         await http.post(f"{sandbox.url}/_sandbox/faults", json={"faults": []})
         assert video == (await http.get(str(job.video_url))).content
     assert list_files(archive.folder) == []

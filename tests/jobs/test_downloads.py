@@ -14,6 +14,7 @@ from mcp.types import CallToolResult, ResourceLink
 
 from tests.integration.test_videos import measure
 from tests.server.test_server_results import MakeSandbox, break_with, buy, facts, open_host, settlements
+from tests.servers import NO_TLS
 
 if TYPE_CHECKING:
     from seedance_mcp.sandbox import Sandbox
@@ -42,7 +43,7 @@ class Customer:
 
     async def job_ids(self) -> list[str]:
         """The ids of the sandbox's jobs, oldest first."""
-        async with httpx.AsyncClient(base_url=self.sandbox.url) as http:
+        async with httpx.AsyncClient(base_url=self.sandbox.url, verify=NO_TLS) as http:
             return [job["id"] for job in (await http.get("/_sandbox/state")).json()["jobs"]]
 
 

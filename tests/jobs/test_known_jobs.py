@@ -12,6 +12,7 @@ from seedance_mcp.core.wire.responses import PaidRequest
 from seedance_mcp.generation.request import VideoRequest
 from seedance_mcp.sandbox import Sandbox
 from tests.payments.test_purchase import services_on, settings_for, soon
+from tests.servers import NO_TLS
 
 Draw = Callable[..., Path]
 MakeSandbox = Callable[..., Sandbox]
@@ -25,7 +26,7 @@ async def buy(sandbox: Sandbox, key: str, folder: Path, picture: Path) -> Job:
 
 
 async def count_downloads(sandbox: Sandbox) -> int:
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(verify=NO_TLS) as http:
         requests = (await http.get(f"{sandbox.url}/_sandbox/state")).json()["requests"]
     return sum(number for route, number in requests.items() if route.endswith("output.mp4"))
 

@@ -23,6 +23,7 @@ from tests.forks import build_command
 from tests.jobs.replicas import Machine, open_machine
 from tests.ledgers import PostgresStore
 from tests.postgres import BOUNCER_PORT, Cluster, require_postgres, start_bouncer
+from tests.servers import NO_TLS
 
 if TYPE_CHECKING:
     from seedance_mcp.sandbox import Sandbox
@@ -95,11 +96,11 @@ class Bench:
                 process.kill()
 
     async def state(self) -> dict[str, Any]:
-        async with httpx.AsyncClient() as http:
+        async with httpx.AsyncClient(verify=NO_TLS) as http:
             return (await http.get(f"{self.sandbox.url}/_sandbox/state")).json()
 
     async def break_with(self, *faults: str) -> None:
-        async with httpx.AsyncClient() as http:
+        async with httpx.AsyncClient(verify=NO_TLS) as http:
             answer = await http.post(f"{self.sandbox.url}/_sandbox/faults", json={"faults": list(faults)})
             assert answer.status_code == 200
 

@@ -9,6 +9,7 @@ import httpx
 from mcp import Client
 
 from tests.server.test_server_results import buy, facts, open_host, settlements
+from tests.servers import NO_TLS
 
 if TYPE_CHECKING:
     from seedance_mcp.sandbox import Sandbox
@@ -23,7 +24,7 @@ Draw = Callable[..., Path]
 
 async def count_requests(sandbox: "Sandbox") -> dict[str, int]:
     """How often each route was called."""
-    async with httpx.AsyncClient(base_url=sandbox.url) as http:
+    async with httpx.AsyncClient(base_url=sandbox.url, verify=NO_TLS) as http:
         return (await http.get("/_sandbox/state")).json()["requests"]
 
 

@@ -25,6 +25,7 @@ from seedance_mcp.core.errors import LedgerError, PolicyError, PriceTooHighError
 from seedance_mcp.generation.request import VideoRequest
 from seedance_mcp.sandbox import Sandbox
 from tests.ledgers import connect
+from tests.servers import NO_TLS
 
 WAIT_SECONDS = 20
 UPLOAD, CLIP = 10_000, 320_000
@@ -85,7 +86,7 @@ def paid(sandbox: Sandbox) -> list[int]:
 
 async def signed(sandbox: Sandbox) -> list[str]:
     """Paths of every credential that the studio was ever shown."""
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(verify=NO_TLS) as http:
         state = (await http.get(f"{sandbox.url}/_sandbox/state")).json()
     return [payment["path"] for payment in state["payments_seen"]]
 
@@ -237,7 +238,7 @@ async def test_a_price_that_rose_since_the_quote_is_refused_with_both_figures(
     ) as services:
         await services.generation.upload(request.image or "")
         quote = await services.generation.quote(request)
-        async with httpx.AsyncClient() as http:
+        async with httpx.AsyncClient(verify=NO_TLS) as http:
             await http.post(f"{sandbox.url}/_sandbox/faults", json={"faults": ["tampered_offer=price_x100"]})
         with pytest.raises(PriceTooHighError) as raised:
             await services.generation.generate(request, deadline=soon())

@@ -30,7 +30,7 @@ from seedance_mcp.payments import push
 from seedance_mcp.sandbox import Sandbox
 from tests.payments.test_purchase import CLIP, UPLOAD, services_on, settings_for, soon
 from tests.payments.test_refused_payments import Clock, Draw, Make, break_with
-from tests.servers import Asked, RawServer, say, serve_raw
+from tests.servers import NO_TLS, Asked, RawServer, say, serve_raw
 
 CHALLENGE_SECONDS = 400
 """Longer than a challenge is good."""
@@ -73,7 +73,7 @@ async def serve_node(
         if json.loads(asked.body)["method"] in deaf_to:
             await say(503)(asked, writer)
             return
-        async with httpx.AsyncClient() as http:
+        async with httpx.AsyncClient(verify=NO_TLS) as http:
             said = (await http.post(settings.profile.tempo_rpc_urls[0], content=asked.body)).json()
         if undoing and isinstance(said["result"], dict) and "status" in said["result"]:
             said["result"] |= {"status": "0x0", "logs": []}
@@ -84,7 +84,7 @@ async def serve_node(
 
 
 def hashes_shown(sandbox: Sandbox) -> list[str]:
-    state = httpx.get(f"{sandbox.url}/_sandbox/state").json()
+    state = httpx.get(f"{sandbox.url}/_sandbox/state", verify=NO_TLS).json()
     return [str(one["hash"]) for one in state["payments_seen"]]
 
 

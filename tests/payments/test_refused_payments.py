@@ -12,6 +12,7 @@ from seedance_mcp.core.errors import PaymentOutcomeUnknownError, PaymentRefusedE
 from seedance_mcp.generation.request import VideoRequest
 from seedance_mcp.sandbox import Sandbox
 from tests.payments.test_purchase import CLIP, UPLOAD, services_on, settings_for, signed, soon
+from tests.servers import NO_TLS
 
 EXPIRED_SECONDS = 300
 """Longer than any credential lives."""
@@ -34,7 +35,7 @@ def clock() -> Clock:
 
 
 def break_with(sandbox: Sandbox, *faults: str) -> None:
-    httpx.post(f"{sandbox.url}/_sandbox/faults", json={"faults": list(faults)}).raise_for_status()
+    httpx.post(f"{sandbox.url}/_sandbox/faults", json={"faults": list(faults)}, verify=NO_TLS).raise_for_status()
 
 
 def let_expire(sandbox: Sandbox, clock: Clock) -> None:

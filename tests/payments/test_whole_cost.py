@@ -12,6 +12,7 @@ from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
 from tests.adapters.ledger.rows import NOW, sign, write_offer, write_request
 from tests.payments.test_balances import start
 from tests.server.test_server_results import buy, facts, open_host, settlements
+from tests.servers import NO_TLS
 
 if TYPE_CHECKING:
     from seedance_mcp.sandbox import Sandbox
@@ -31,7 +32,7 @@ async def amounts(sandbox: "Sandbox") -> list[int]:
 
 async def fund(sandbox: "Sandbox", address: str, amount_micro_usdc: int, rail: str = "x402") -> None:
     wanted = {"address": address, "amount_micro_usdc": amount_micro_usdc, "rail": rail}
-    async with httpx.AsyncClient(base_url=sandbox.url) as http:
+    async with httpx.AsyncClient(base_url=sandbox.url, verify=NO_TLS) as http:
         (await http.post("/_sandbox/fund", json=wanted)).raise_for_status()
 
 

@@ -13,6 +13,7 @@ from mcp.types import CallToolResult
 from seedance_mcp.adapters.media.films import film_support
 from seedance_mcp.core.films import FILM_PREFIX
 from tests.server.test_server_results import break_with, open_host
+from tests.servers import NO_TLS
 
 if TYPE_CHECKING:
     from seedance_mcp.sandbox import Sandbox
@@ -39,7 +40,7 @@ async def finish(client: Client, answer: CallToolResult) -> dict[str, Any]:
 
 
 async def list_settled(sandbox: "Sandbox") -> list[dict[str, Any]]:
-    async with httpx.AsyncClient(base_url=sandbox.url) as http:
+    async with httpx.AsyncClient(base_url=sandbox.url, verify=NO_TLS) as http:
         return (await http.get("/_sandbox/state")).json()["settlements"]
 
 
@@ -202,7 +203,7 @@ async def test_shots_of_text_and_references_are_continued_like_any_other(
         film = await finish(client, await call(client, "animate_storyboard", shots=shots))
         settled = await list_settled(sandbox)
         again = await finish(client, await call(client, "animate_storyboard", shots=shots))
-    async with httpx.AsyncClient(base_url=sandbox.url) as http:
+    async with httpx.AsyncClient(base_url=sandbox.url, verify=NO_TLS) as http:
         inputs = [job["input"] for job in (await http.get("/_sandbox/state")).json()["jobs"]]
 
     assert quote is not None

@@ -17,6 +17,7 @@ from tests.films import watch
 from tests.hosting import Server, add_caller, open_http, start_server, wait_for_readiness, work_on, write_keys
 from tests.integration.host import Answer, Host, draw
 from tests.postgres import require_postgres
+from tests.servers import NO_TLS
 
 if TYPE_CHECKING:
     from seedance_mcp.sandbox import Sandbox
@@ -61,7 +62,7 @@ def replicas(
 
 async def list_bought(sandbox: "Sandbox", marker: str) -> list[str]:
     """Return the prompts of the videos that were bought with a word in them."""
-    async with httpx.AsyncClient(base_url=sandbox.url) as http:
+    async with httpx.AsyncClient(base_url=sandbox.url, verify=NO_TLS) as http:
         jobs = (await http.get("/_sandbox/state")).json()["jobs"]
     return sorted(job["input"]["prompt"] for job in jobs if marker in str(job["input"].get("prompt")))
 

@@ -25,6 +25,7 @@ from mcp.types import (
 from PIL import Image
 
 from seedance_mcp.server import build_server, resources
+from tests.servers import NO_TLS
 
 if TYPE_CHECKING:
     from seedance_mcp.sandbox import Sandbox
@@ -67,13 +68,13 @@ def facts(answer: CallToolResult) -> dict[str, Any]:
 
 async def break_with(sandbox: "Sandbox", *faults: str) -> None:
     """Switch named faults on."""
-    async with httpx.AsyncClient(base_url=sandbox.url) as http:
+    async with httpx.AsyncClient(base_url=sandbox.url, verify=NO_TLS) as http:
         (await http.post("/_sandbox/faults", json={"faults": list(faults)})).raise_for_status()
 
 
 async def settlements(sandbox: "Sandbox") -> list[Any]:
     """Return the transfers on the sandbox's chains."""
-    async with httpx.AsyncClient(base_url=sandbox.url) as http:
+    async with httpx.AsyncClient(base_url=sandbox.url, verify=NO_TLS) as http:
         return (await http.get("/_sandbox/state")).json()["settlements"]
 
 

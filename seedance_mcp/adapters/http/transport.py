@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import logging
+import os
 import re
 import socket
 import ssl
@@ -93,7 +95,7 @@ def open_client_through(proxy: str | None) -> httpx.AsyncClient:
         ConfigError: The proxy cannot be used.
     """
     try:
-        return _open(proxy=proxy, verify=httpx.create_ssl_context(), trust_env=False)
+        return _open(proxy=proxy, trust_env=False)
     except (ImportError, ValueError, httpx.InvalidURL):
         raise _proxy_error() from None
 
@@ -115,8 +117,20 @@ class _PlainClient(httpx.AsyncClient):
         return response
 
 
+@functools.lru_cache(maxsize=1)
+def _read_authorities(_file: str | None, _folder: str | None) -> ssl.SSLContext:
+    """Read what all clients trust, once: it takes longer than an exchange.
+
+    Args:
+        _file: `SSL_CERT_FILE`, which names other authorities than the default ones.
+        _folder: `SSL_CERT_DIR`, likewise.
+    """
+    return httpx.create_ssl_context()
+
+
 def _open(**options: Any) -> httpx.AsyncClient:
     return _PlainClient(
+        verify=_read_authorities(os.environ.get("SSL_CERT_FILE"), os.environ.get("SSL_CERT_DIR")),
         follow_redirects=False,
         timeout=httpx.Timeout(ANSWER_SECONDS, connect=CONNECT_SECONDS),
         headers={"user-agent": f"seedance-mcp/{__version__}", "accept-encoding": "identity"},

@@ -17,7 +17,14 @@ from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
 from seedance_mcp.core.errors import LedgerError, PolicyError
 from seedance_mcp.core.records import Upload
 from tests.adapters.ledger.rows import NOW, STUDIO, WALLET, reserve, settle, sign, write_offer, write_request
+from tests.fresh_ledgers import open_file
 from tests.ledgers import connect
+
+
+@pytest.fixture(autouse=True)
+def _makes_files(monkeypatch: pytest.MonkeyPatch) -> None:  # pyright: ignore[reportUnusedFunction]  # autouse
+    """Make each new file by the migrations."""
+    monkeypatch.setattr(sqlite_driver, "open_file", open_file)
 
 
 @pytest.fixture
@@ -106,10 +113,10 @@ async def test_a_migration_that_fails_leaves_the_file_as_it_was(file: Path, monk
         db.execute("CREATE TABLE half_done (x)")
         db.execute("no such statement")
 
-    monkeypatch.setattr(sqlite_driver, "MIGRATIONS", (*MIGRATIONS, m002_breaks))
-    with pytest.raises(LedgerError, match="syntax error"):
-        await SQLiteLedger.open(file)
-    monkeypatch.undo()
+    with monkeypatch.context() as patch:
+        patch.setattr(sqlite_driver, "MIGRATIONS", (*MIGRATIONS, m002_breaks))
+        with pytest.raises(LedgerError, match="syntax error"):
+            await SQLiteLedger.open(file)
     ledger = await SQLiteLedger.open(file)
     tables = connect(ledger).execute("SELECT name FROM sqlite_master").fetchall()
     assert "half_done" not in {row["name"] for row in tables}

@@ -1,5 +1,6 @@
 """Hosted servers for tests: `seedance-mcp serve` as a process, with a database and the sandbox studio."""
 
+import asyncio
 import json
 import os
 import re
@@ -27,6 +28,7 @@ from tests.servers import NO_TLS
 START_SECONDS = 60
 END_SECONDS = 90
 CALL_SECONDS = 60
+CALLERS_AT_A_TIME = 10
 ACCEPT = {"accept": "application/json, text/event-stream"}
 MODERN = "2026-07-28"
 T = TypeVar("T")
@@ -165,6 +167,18 @@ async def work_on(url: str, work: Callable[[PostgresLedger], Awaitable[T]]) -> T
 async def add_caller(url: str, name: str, *, scopes: str = "read,spend", caps: CallerCaps = NO_CAPS) -> str:
     """Add a caller to a database; returns its token."""
     return (await work_on(url, lambda ledger: ledger.add_caller(name, parse_scopes(scopes), caps))).text
+
+
+def hand_out_tokens(url: str, name: str) -> Generator[str]:
+    """Yield the tokens of new callers; some are added at a time, because to open the ledger takes longest."""
+
+    async def add(ledger: PostgresLedger) -> list[str]:
+        scopes = parse_scopes("read,spend")
+        names = (f"{name}-{secrets.token_hex(4)}" for _ in range(CALLERS_AT_A_TIME))
+        return [(await ledger.add_caller(one, scopes, NO_CAPS)).text for one in names]
+
+    while True:
+        yield from asyncio.run(work_on(url, add))
 
 
 async def wait_for_readiness(server: Server, *, ready: bool = True) -> list[str]:

@@ -29,6 +29,7 @@ from tests.payments.test_living_credentials import LOOK_SECONDS, hold_back
 from tests.payments.test_purchase import services_on, settings_for, soon
 from tests.payments.test_refused_payments import CLIP, UPLOAD, break_with, paid
 from tests.postgres import require_postgres
+from tests.servers import NO_TLS
 
 if TYPE_CHECKING:
     from seedance_mcp.app.services import Services
@@ -74,7 +75,7 @@ async def fail_to_get(services: "Services", job_id: str) -> str:
 
 async def count_requests(sandbox: "Sandbox") -> dict[str, int]:
     """Return how often each route of the studio was asked."""
-    async with httpx.AsyncClient() as http:
+    async with httpx.AsyncClient(verify=NO_TLS) as http:
         return (await http.get(f"{sandbox.url}/_sandbox/state")).json()["requests"]
 
 

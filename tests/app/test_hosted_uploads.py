@@ -19,6 +19,7 @@ from tests.app.hosted_routes import Replica, open_routes
 from tests.integration.host import draw
 from tests.ledgers import PostgresStore
 from tests.postgres import require_postgres
+from tests.servers import NO_TLS
 from tests.shelves import Shelf
 
 SECONDS = 30
@@ -44,7 +45,7 @@ async def replica(url: str, shelf: Shelf) -> AsyncGenerator[Replica]:
 
 @pytest.fixture
 async def http() -> AsyncGenerator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(timeout=SECONDS) as http:
+    async with httpx.AsyncClient(verify=NO_TLS, timeout=SECONDS) as http:
         yield http
 
 

@@ -21,6 +21,7 @@ from seedance_mcp.app.picker import LINGER_SECONDS, LINKS_MAX, Picker
 from seedance_mcp.core.errors import ImageError
 from tests.app.pickers import open_picker, until_closed
 from tests.integration.host import draw
+from tests.servers import NO_TLS
 
 SECONDS = 30
 MEGABYTE = 1_000_000
@@ -59,7 +60,7 @@ async def picker(received: ReceivedPictures, clock: Clock) -> AsyncGenerator[Pic
 
 @pytest.fixture
 async def http() -> AsyncGenerator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(timeout=SECONDS) as http:
+    async with httpx.AsyncClient(verify=NO_TLS, timeout=SECONDS) as http:
         yield http
 
 

@@ -19,6 +19,7 @@ from tests.adapters.ledger.rows import NOW, STUDIO, reserve, settle, sign
 from tests.app.hosted_routes import STATE_KEYS, Replica, open_routes
 from tests.ledgers import PostgresStore
 from tests.postgres import require_postgres
+from tests.servers import NO_TLS
 from tests.shelves import FolderShelf, Shelf, open_shelf
 
 VIDEO = b"\0\0\0\x18ftypmp42" + b"video" * 100_000
@@ -42,7 +43,7 @@ async def replica(url: str, shelf: Shelf) -> AsyncGenerator[Replica]:
 
 @pytest.fixture
 async def http() -> AsyncGenerator[httpx.AsyncClient]:
-    async with httpx.AsyncClient(timeout=SECONDS, follow_redirects=True) as http:
+    async with httpx.AsyncClient(verify=NO_TLS, timeout=SECONDS, follow_redirects=True) as http:
         yield http
 
 

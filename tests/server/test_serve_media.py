@@ -16,8 +16,8 @@ from mcp.types import BlobResourceContents, ElicitResult, ImageContent, Resource
 from seedance_mcp.app.local_sandbox import prepare_wallet
 from tests.hosting import (
     Server,
-    add_caller,
     build_modern_call,
+    hand_out_tokens,
     open_http,
     start_server,
     wait_for_readiness,
@@ -61,25 +61,31 @@ def settings(standing_sandbox: "Sandbox", folder: Path, database: str) -> dict[s
 
 @pytest.fixture(scope="module")
 def replicas(settings: dict[str, str], folder: Path) -> Generator[tuple[Server, Server]]:
-    """Two servers for all tests of this module; none of them ends or breaks one."""
+    """Two servers that are ready, for all tests of this module; none of them ends or breaks one."""
     with (
         start_server(settings, SEEDANCE_DATA_DIR=str(folder / "one")) as one,
         start_server(settings, SEEDANCE_DATA_DIR=str(folder / "other")) as other,
     ):
+        for replica in (one, other):
+            anyio.run(wait_for_readiness, replica)
         yield one, other
 
 
-@pytest.fixture
-async def token(database: str, replicas: tuple[Server, Server]) -> str:
-    for replica in replicas:
-        await wait_for_readiness(replica)
-    return await add_caller(database, f"ann-{secrets.token_hex(4)}")
+@pytest.fixture(scope="module")
+def tokens(database: str) -> Generator[str]:
+    return hand_out_tokens(database, "ann")
 
 
 @pytest.fixture
-async def other_token(database: str) -> str:
+def token(tokens: Generator[str]) -> str:
+    """The token of a caller of this test."""
+    return next(tokens)
+
+
+@pytest.fixture
+def other_token(tokens: Generator[str]) -> str:
     """The token of another caller."""
-    return await add_caller(database, f"bob-{secrets.token_hex(4)}")
+    return next(tokens)
 
 
 @pytest.fixture
@@ -141,49 +147,49 @@ async def test_given_picture_becomes_a_linked_video_over_both_replicas(
     assert isinstance(thumbnail, ImageContent)
 
 
-@pytest.mark.parametrize(
-    "image",
-    [
-        "/etc/passwd", "cat.png", "./cat.png", "~/cat.png", "file:///etc/passwd", "C:\\cat.png", "../cat.png",
-        "attachment:cat.png", "/mnt/user-data/uploads/cat.png",
-    ],
+FILES = (
+    "/etc/passwd", "cat.png", "./cat.png", "~/cat.png", "file:///etc/passwd", "C:\\cat.png", "../cat.png",
+    "attachment:cat.png", "/mnt/user-data/uploads/cat.png",
 )  # fmt: skip
-async def test_file_of_a_caller_is_refused_with_the_way_to_give_it(
-    replicas: tuple[Server, Server], token: str, image: str
-) -> None:
+
+
+async def test_file_of_a_caller_is_refused_with_the_way_to_give_it(replicas: tuple[Server, Server], token: str) -> None:
     async with replicas[0].connect(token) as host:
         answers = [
-            await host.call("quote_price", image=image, prompt="x"),
-            await host.call("upload_image", image=image),
-            await host.call("animate_image", image=image, prompt="x"),
-            await host.call("animate_image", references=[image], prompt="x"),
+            (image, await host.call(tool, **arguments))
+            for image in FILES
+            for tool, arguments in (
+                ("quote_price", {"image": image, "prompt": "x"}),
+                ("upload_image", {"image": image}),
+                ("animate_image", {"image": image, "prompt": "x"}),
+                ("animate_image", {"references": [image], "prompt": "x"}),
+            )
         ]
-    for answer in answers:
-        assert answer.failed
-        assert "is not on this server, which reads no files of its callers. Nothing was paid." in answer.text
-        assert "Call upload_image without image" in answer.text
+    for image, answer in answers:
+        assert answer.failed, image
+        assert "is not on this server, which reads no files of its callers. Nothing was paid." in answer.text, image
+        assert "Call upload_image without image" in answer.text, image
 
 
-@pytest.mark.parametrize(
-    "image",
-    [
-        "http://127.0.0.1/cat.png", "https://127.0.0.1/cat.png", "https://localhost/cat.png", "https://[::1]/cat.png",
-        "https://10.0.0.1/cat.png", "https://192.168.1.1/x", "https://169.254.169.254/latest/meta-data/",
-        "http://169.254.169.254/latest/meta-data/", "https://[fe80::1]/x", "https://[::ffff:127.0.0.1]/x",
-        "https://2130706433/x", "https://0x7f.1/x", "https://0/x", "https://[64:ff9b::7f00:1]/x", "https://100.64.0.1/x",
-        "https://localhost.localdomain/x", "https://user:secret@127.0.0.1/x",
-    ],
+URLS = (
+    "http://127.0.0.1/cat.png", "https://127.0.0.1/cat.png", "https://localhost/cat.png", "https://[::1]/cat.png",
+    "https://10.0.0.1/cat.png", "https://192.168.1.1/x", "https://169.254.169.254/latest/meta-data/",
+    "http://169.254.169.254/latest/meta-data/", "https://[fe80::1]/x", "https://[::ffff:127.0.0.1]/x",
+    "https://2130706433/x", "https://0x7f.1/x", "https://0/x", "https://[64:ff9b::7f00:1]/x", "https://100.64.0.1/x",
+    "https://localhost.localdomain/x", "https://user:secret@127.0.0.1/x",
 )  # fmt: skip
-async def test_url_of_this_machine_or_its_network_is_not_fetched(
-    replicas: tuple[Server, Server], token: str, image: str
-) -> None:
-    async with replicas[0].connect(token) as host:
-        answer = await host.call("quote_price", image=image, prompt="x")
+WHY = ("public address", "plain http", "user's name", "looked up", "No answer")
 
-    assert answer.failed
-    assert "Nothing was paid." in answer.text or "cannot be looked up" in answer.text
-    assert any(why in answer.text for why in ("public address", "plain http", "user's name", "looked up", "No answer"))
-    assert "secret" not in answer.text
+
+async def test_url_of_this_machine_or_its_network_is_not_fetched(replicas: tuple[Server, Server], token: str) -> None:
+    async with replicas[0].connect(token) as host:
+        answers = [(image, await host.call("quote_price", image=image, prompt="x")) for image in URLS]
+
+    for image, answer in answers:
+        assert answer.failed, image
+        assert "Nothing was paid." in answer.text or "cannot be looked up" in answer.text, image
+        assert any(why in answer.text for why in WHY), image
+        assert "secret" not in answer.text, image
 
 
 async def test_loopback_studio_is_no_way_to_this_machine(

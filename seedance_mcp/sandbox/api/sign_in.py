@@ -13,13 +13,11 @@ from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any, NoReturn
 
+from eth_account import Account
+from eth_account.messages import encode_defunct
 from eth_utils.address import is_address, to_checksum_address
 from pydantic import ValidationError
-from siwe import (  # pyright: ignore[reportMissingTypeStubs]  # typed, but not marked so
-    ExpiredMessage,
-    SiweMessage,
-    VerificationError,
-)
+from siwe import SiweMessage  # pyright: ignore[reportMissingTypeStubs]  # typed, but not marked so
 from starlette.requests import Request
 from x402.extensions.sign_in_with_x.parse import parse_siwx_header
 from x402.extensions.sign_in_with_x.schema import build_siwx_schema
@@ -188,12 +186,19 @@ def _check_signature(proof: SIWxPayload) -> None:
         )
     except ValidationError as exc:
         raise SignInError("siwx_malformed") from exc
+    if _recover_signer(message, proof.signature) != proof.address:
+        _refuse("siwx_invalid_signature")
+
+
+def _recover_signer(message: SiweMessage, signature: str) -> str | None:
+    """Return the address that signed a message; None if the signature is none.
+
+    `SiweMessage.verify` does the same with a new `Web3`, which takes three times as long as the rest of a sign-in.
+    """
     try:
-        message.verify(proof.signature, domain=proof.domain, nonce=proof.nonce, uri=proof.uri, chain_id=CHAIN_ID)
-    except ExpiredMessage as exc:
-        raise SignInError("siwx_expired") from exc
-    except VerificationError as exc:
-        raise SignInError("siwx_invalid_signature") from exc
+        return Account.recover_message(encode_defunct(text=message.prepare_message()), signature=signature)
+    except Exception:  # the library documents none; any of them means that these bytes are no signature
+        return None
 
 
 def _read_time(text: str) -> float:

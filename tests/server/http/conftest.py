@@ -1,13 +1,12 @@
 """Fixtures of a hosted server: one process, its database and its studio for all tests of this folder."""
 
-import secrets
 from collections.abc import Generator
 from typing import TYPE_CHECKING
 
 import pytest
 
 from seedance_mcp.app.local_sandbox import prepare_wallet
-from tests.hosting import Server, add_caller, start_server, write_keys
+from tests.hosting import Server, hand_out_tokens, start_server, write_keys
 from tests.postgres import require_postgres
 
 if TYPE_CHECKING:
@@ -42,6 +41,19 @@ def server(settings: dict[str, str], database: str) -> Generator[Server]:
         yield started
 
 
+@pytest.fixture(scope="session")
+def asking(settings: dict[str, str], database: str) -> Generator[Server]:
+    """Another server for all tests of this folder, which asks before it buys."""
+    with start_server(settings, SEEDANCE_DATABASE_URL=database, SEEDANCE_ASK_ABOVE="0.01") as started:
+        yield started
+
+
+@pytest.fixture(scope="session")
+def tokens(database: str) -> Generator[str]:
+    return hand_out_tokens(database, "ann")
+
+
 @pytest.fixture
-async def token(database: str) -> str:
-    return await add_caller(database, f"ann-{secrets.token_hex(4)}")
+def token(tokens: Generator[str]) -> str:
+    """The token of a caller of this test."""
+    return next(tokens)

@@ -10,7 +10,7 @@ from mcp.server.subscriptions import ResourceUpdated, ServerEvent
 
 from seedance_mcp.core.callers import CallerCaps
 from seedance_mcp.server.subscriptions import CallerBus
-from tests.hosting import Server, add_caller, start_server
+from tests.hosting import Server, add_caller
 from tests.integration.host import Host
 from tests.integration.person import Person
 from tests.server.http.test_http_security import draw_uri
@@ -84,19 +84,17 @@ async def test_a_callers_cap_is_named_in_its_own_words(
 
 
 async def test_where_no_person_can_be_asked_the_setting_is_named(
-    settings: dict[str, str], database: str, make_picture: Callable[..., Path]
+    asking: Server, token: str, make_picture: Callable[..., Path]
 ) -> None:
     """An old client over stateless HTTP cannot be asked, whatever it says that it can do; nor one without forms."""
-    token = await add_caller(database, "unasked")
     person = Person("accept", approve=True)
-    with start_server(settings, SEEDANCE_DATABASE_URL=database, SEEDANCE_ASK_ABOVE="0.01") as asking:
-        for mode, elicitation in (("legacy", person), ("legacy", None), ("auto", None)):
-            async with asking.connect(token, mode=mode, elicitation=elicitation) as host:
-                refused = await host.call("animate_image", image=draw_uri(make_picture()), prompt="unasked")
-            assert refused.failed
-            assert "SEEDANCE_ASK_ABOVE" in refused.text
-            assert "Nothing was paid" in refused.text
-        async with asking.connect(token, elicitation=person) as host:
-            bought = await host.animate_to_the_end(image=draw_uri(make_picture()), prompt="unasked")
+    for mode, elicitation in (("legacy", person), ("legacy", None), ("auto", None)):
+        async with asking.connect(token, mode=mode, elicitation=elicitation) as host:
+            refused = await host.call("animate_image", image=draw_uri(make_picture()), prompt="unasked")
+        assert refused.failed
+        assert "SEEDANCE_ASK_ABOVE" in refused.text
+        assert "Nothing was paid" in refused.text
+    async with asking.connect(token, elicitation=person) as host:
+        bought = await host.animate_to_the_end(image=draw_uri(make_picture()), prompt="unasked")
     assert bought["status"] == "complete"
     assert len(person.questions) == 1

@@ -29,8 +29,9 @@ BUY = build_message("tools/call", name="animate_image", arguments={"image": "htt
 READ = build_message("tools/call", name="list_jobs", arguments={})
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def ending(settings: dict[str, str], database: str) -> Generator[Server]:
+    """A server with metrics; the last test that uses it ends it."""
     environ = {**settings, "SEEDANCE_METRICS_LISTEN": "127.0.0.1:0", "SEEDANCE_MAX_TOTAL": "20"}
     with start_server(environ, SEEDANCE_DATABASE_URL=database) as server:
         yield server

@@ -12,6 +12,8 @@ from tests.hosting import Server, add_caller, start_server, work_on
 from tests.server.http.calls import post
 
 OVERLAP_SECONDS = 600
+PAUSE_SECONDS = 0.1
+"""Between two calls of a caller: the servers look for new keys a few times a minute."""
 
 
 def write_keys(file: Path, *keys: str) -> None:
@@ -58,6 +60,7 @@ async def test_calls_go_on_while_keys_and_token_are_replaced(
                 for server in (first, second):
                     while server.log.count("State keys were read again") == seen[server.url]:
                         await ask(server, 90)
+                        await anyio.sleep(PAUSE_SECONDS)
 
         before = await ask(first, 91)
         earlier = token

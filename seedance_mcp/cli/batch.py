@@ -18,7 +18,7 @@ from seedance_mcp.app.rendering import show_generation
 from seedance_mcp.app.runtime import Runtime
 from seedance_mcp.cli.batch_budget import BudgetFit, add_costs, find_fit
 from seedance_mcp.cli.batch_input import Shot, join_problems
-from seedance_mcp.cli.console import is_person_there, show_error, words
+from seedance_mcp.cli.console import ask_yes_no, is_person_there, show_error, words
 from seedance_mcp.cli.tables import file_name, print_table
 from seedance_mcp.cli.words import CommandWords, dump_result, for_person
 from seedance_mcp.config.settings import Settings
@@ -229,7 +229,7 @@ def confirm(question: str) -> bool:
     """Ask at the terminal, in the main thread: another one that waits for a line cannot be ended. Ctrl-C is a no."""
     event_loops = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
-        return typer.confirm(question, err=True)
+        return ask_yes_no(question)
     except typer.Abort:
         return False
     finally:

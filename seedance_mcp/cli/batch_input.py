@@ -19,6 +19,7 @@ from seedance_mcp.core.errors import RequestError
 from seedance_mcp.core.image_names import is_path, list_variants
 from seedance_mcp.core.next_steps import NextStep, Repeat
 from seedance_mcp.core.texts import quote_text
+from seedance_mcp.core.value_problems import describe_problem
 from seedance_mcp.core.wire.generation import check_prompt
 from seedance_mcp.generation.request import VIDEO_ARGUMENTS, VideoRequest
 
@@ -98,7 +99,7 @@ def _validate(where: str, given: Mapping[str, object], *, typed: bool) -> dict[s
         message = {
             "missing": f"{name} is missing",
             "extra_forbidden": f"there is no argument {quote_text(name, 60)}",
-        }.get(error["type"], f"{name} {quote_text(error['input'], 60)}: {error['msg'].removeprefix('Value error, ')}")
+        }.get(error["type"], f"{name} {quote_text(error['input'], 60)}: {describe_problem(error)}")
         raise RequestError(f"{where}: {message}.", "Correct it and run the same command again.") from exc
     except RequestError as exc:
         raise exc.at(where) from exc
@@ -134,23 +135,31 @@ def read_shots(file: Path, defaults: Mapping[str, object]) -> list[Shot]:
     if rows is None:
         raise RequestError(f"{file} is neither .csv nor .jsonl.", "Name a file of one of these kinds.")
     folder = file.absolute().parent
-    shots: list[Shot] = []
-    problems: list[RequestError] = []
+    read: list[Shot | RequestError] = []
     for number, (line, values) in enumerate(rows(file, text), start=1):
         if number > SHOTS_MAX:
             raise RequestError(f"{file} has more than {SHOTS_MAX} rows.", "Split it.")
         if isinstance(values, RequestError):
-            problems.append(values)
+            read.append(values)
             continue
         try:
-            shots.append(build_shot(f"{file.name} line {line}", {**defaults, **_list_given(values)}, folder=folder))
+            read.append(build_shot(f"{file.name} line {line}", {**defaults, **_list_given(values)}, folder=folder))
         except RequestError as exc:
-            problems.append(exc)
-    if problems:
-        raise join_problems(problems)
+            read.append(exc)
+    shots = [one for one in read if isinstance(one, Shot)]
+    if len(shots) < len(read):
+        raise join_problems([problem for one in read if (problem := _find_problem(one)) is not None])
     if not shots:
         raise RequestError(f"{file} has no rows.", "Write one row for each video.")
     return shots
+
+
+def _find_problem(row: Shot | RequestError) -> RequestError | None:
+    """Return what is wrong with a row; of one that was understood, a file of its own that is not there."""
+    if isinstance(row, RequestError):
+        return row
+    absent = next((name for name in row.request.files if is_path(name) and not Path(name).exists()), None)
+    return None if absent is None else RequestError(f"{row.where}: there is no file {quote_text(absent, 200)}.")
 
 
 def join_problems(problems: Sequence[SeedanceError]) -> SeedanceError:

@@ -188,7 +188,7 @@ def print_sum(batch: BatchQuote, settings: Settings) -> None:
         left = format_usdc(limit.left_micro_usdc)
         words.print(f"{limit.rows} of {rows} rows fit into the ${left} that is left of your {limit.name}.")
     words.print(describe_wallet(batch, settings))
-    words.print(f"{len(batch.fitting)} of {rows} rows fit into all of it.")
+    words.print(f"{len(batch.fitting)} of {rows} rows can be bought now.")
 
 
 def _describe_sum(batch: BatchQuote) -> str:

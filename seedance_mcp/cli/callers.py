@@ -14,7 +14,7 @@ import typer
 
 from seedance_mcp.app.opening import open_objects, open_shared_ledger
 from seedance_mcp.cli.command_types import Command, make_group
-from seedance_mcp.cli.console import AsJson, is_person_there, put, read_environ, say, words
+from seedance_mcp.cli.console import AsJson, ask_yes_no, is_person_there, put, read_environ, say, words
 from seedance_mcp.config.hosted import read_issuer, read_state_keys
 from seedance_mcp.config.objects import read_objects
 from seedance_mcp.config.settings import read_settings
@@ -184,7 +184,7 @@ def delete(
 ) -> None:
     """End a caller and delete its pictures, videos, prompts and name. What it paid stays in the ledger."""
     question = f"Delete all pictures, videos and prompts of {name[:64]}? They cannot be brought back."
-    if not yes and not (is_person_there() and typer.confirm(question, err=True)):
+    if not yes and not (is_person_there() and ask_yes_no(question)):
         raise ConfigError("Nothing was deleted.", "Add --yes to delete without a question.")
     from seedance_mcp.app.deletion import delete_caller
 

@@ -80,6 +80,25 @@ def is_person_there() -> bool:
     return sys.stdin is not None and not sys.stdin.closed and sys.stdin.isatty()
 
 
+def ask_yes_no(question: str, *, default: bool = False) -> bool:
+    """Ask the person at the terminal a question until the answer is yes or no; return True for yes.
+
+    Args:
+        question: Without the choices.
+        default: The answer that Enter gives.
+    """
+    choices, enter = ("Y/n", "y") if default else ("y/N", "n")
+    text = f"{question} [{choices}]"
+    return typer.prompt(text, default=enter, show_default=False, value_proc=_parse_answer, err=True)
+
+
+def _parse_answer(text: str) -> bool:
+    answer = text.strip().lower()
+    if answer not in ("y", "yes", "n", "no"):
+        raise typer.BadParameter("type y for yes, or n for no.")
+    return answer in ("y", "yes")
+
+
 def warn_of_unread_files() -> None:
     """Warn of each settings file in a folder where it is not read: the owner may rely on a limit in it."""
     from seedance_mcp.config.names import find_unread_files

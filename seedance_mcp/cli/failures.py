@@ -25,7 +25,7 @@ def fail(exc: SeedanceError) -> NoReturn:
 
     if json_asked.get():
         say({"error": show_error(exc)})
-    words.print(f"seedance-mcp: {exc.describe(may_pay=may_pay.get())}", style="bold red")
+    words.print(f"seedance-mcp: {exc.describe(may_pay=may_pay.get()).rstrip()}", style="bold red")
     if exc.next_step:
         words.print(for_person(exc.next_step), style="yellow")
     sys.exit(find_exit_code(exc))
@@ -38,7 +38,7 @@ def fail_usage(exc: Any) -> NoReturn:
     """
     from seedance_mcp.cli.console import say, words
 
-    message = str(exc.format_message()).replace(": Value error, ", ": ")  # the library's word for a rule of ours
+    message = _describe_usage(exc)
     command = getattr(exc, "ctx", None)
     path = "seedance-mcp" if command is None else str(command.command_path)
     hint = f"Run {path} --help for its arguments and options."
@@ -49,3 +49,14 @@ def fail_usage(exc: Any) -> NoReturn:
     words.print(f"seedance-mcp: {message}", style="bold red")
     words.print(hint, style="yellow")
     sys.exit(USAGE)
+
+
+def _describe_usage(exc: Any) -> str:
+    """Return what a command line has that is not understood, in one sentence."""
+    found = getattr(exc.__cause__, "errors", None)  # of the library that checks values
+    if found is not None:
+        from seedance_mcp.core.value_problems import describe_problem
+
+        exc.message = describe_problem(found()[0])
+    message = str(exc.format_message())
+    return message if message.endswith((".", "?", "!")) else f"{message}."

@@ -16,6 +16,7 @@ from seedance_mcp.cli.input_files import read_input
 from seedance_mcp.core.errors import ImageError, RequestError
 from seedance_mcp.core.image_names import is_path
 from seedance_mcp.core.texts import quote_text
+from seedance_mcp.core.value_problems import describe_problem
 from seedance_mcp.core.wire.generation import check_prompt
 from seedance_mcp.generation.film_request import SHOTS_MAX, ShotRequest
 from seedance_mcp.generation.request import VideoRequest
@@ -189,7 +190,7 @@ def _describe(error: Mapping[str, Any]) -> str:
         return f"{name} is missing"
     if error["type"] == "extra_forbidden":
         return f"there is no option {_quote(name)}"
-    return f"{name} {_quote(error['input'])}: {error['msg'].removeprefix('Value error, ')}"
+    return f"{name} {_quote(error['input'])}: {describe_problem(error)}"
 
 
 def _quote(value: object) -> str:

@@ -12,6 +12,7 @@ from typing import Annotated, Any, get_type_hints
 import typer
 
 from seedance_mcp.cli.console import words
+from seedance_mcp.cli.viewing import open_file
 from seedance_mcp.core.errors import ConfigError
 
 Output = Annotated[
@@ -78,7 +79,7 @@ class OutputPlan:
             if self.place is not None and result.get("file"):
                 result["output"] = copies[result["file"]]
         for file in files if self.opens else ():
-            if typer.launch(copies.get(file) or file, wait=True):
+            if not open_file(copies.get(file) or file):
                 words.print(f"No program here opens {file}.")
         return None not in copies.values()
 

@@ -2,20 +2,37 @@
 
 import os
 import shutil
+import subprocess
 import sys
 from pathlib import Path
 
 import typer
 
-from seedance_mcp.cli.console import is_person_there
+from seedance_mcp.cli.console import ask_yes_no, is_person_there
 
 COMMAND = "seedance-mcp"
 
 
 def offer_to_open(file: Path) -> None:
     """Ask the person at the terminal whether to open a file; ask nothing where no screen is."""
-    if can_open() and typer.confirm("Open it now?", default=True, err=True):
-        typer.launch(str(file))
+    if can_open() and ask_yes_no("Open it now?", default=True):
+        open_file(str(file))
+
+
+def open_file(file: str) -> bool:
+    """Open a file in this machine's own program for it, without what that program prints.
+
+    Returns:
+        False if no program opens it.
+    """
+    opener = shutil.which("xdg-open") if sys.platform == "linux" else None
+    if opener is None:
+        return typer.launch(file, wait=True) == 0
+    done = subprocess.run(  # noqa: S603 - the program that this desktop has for it
+        [opener, file],
+        stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False,
+    )  # fmt: skip
+    return done.returncode == 0
 
 
 def can_open() -> bool:

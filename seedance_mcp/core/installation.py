@@ -169,3 +169,17 @@ def _read_direct_url() -> str | None:
     if text is None and (sources / "pyproject.toml").is_file():
         return json.dumps({"url": sources.as_uri(), "dir_info": {}})
     return text
+
+
+def check_sandbox_installed() -> None:
+    """Check that the libraries of the sandbox are there; loads none of them.
+
+    Raises:
+        ConfigError: One is missing.
+    """
+    missing = list_missing_libraries()
+    if missing:
+        from seedance_mcp.core.errors import ConfigError  # needed only then
+
+        what = f"The sandbox studio is not installed ({', '.join(missing)} missing)."
+        raise ConfigError(what, describe_install("sandbox"))

@@ -62,8 +62,10 @@ class SandboxSettings:
     def __post_init__(self) -> None:
         if self.contract not in get_args(Contract):
             raise ValueError(f"unknown contract {self.contract!r}; choose from: {', '.join(get_args(Contract))}")
-        if not self.rails or not {*self.rails, *self.funded_on} <= set(RAILS):
-            raise ValueError(f"unknown rails {', '.join(self.rails)!r}; choose from: {', '.join(RAILS)}")
+        unknown = [rail for rail in (*self.rails, *self.funded_on) if rail not in RAILS]
+        if unknown or not self.rails:
+            what = f"there is no rail {unknown[0]!r}" if unknown else "no rail is named"
+            raise ValueError(f"{what}; choose from: {', '.join(RAILS)}")
         if not 0 < self.job_seconds <= JOB_SECONDS_MAX or self.result_seconds <= 0:
             raise ValueError(f"job_seconds is above 0 and at most {JOB_SECONDS_MAX:.0f}, result_seconds above 0")
         if self.sponsors_fees and self.takes_pushed:

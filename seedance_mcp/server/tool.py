@@ -122,9 +122,11 @@ def _describe_unknown(name: str, known: Sequence[str]) -> str:
 
 def _describe_invalid(error: "ErrorDetails") -> str:
     """Describe one missing or invalid argument."""
+    from seedance_mcp.core.value_problems import describe_problem  # seldom needed
+
     name = ".".join(str(part) for part in error["loc"])
     value = "" if error["type"] == "missing" else f", not {_quote(error['input'])}"
-    return f"{name}: {error['msg'].removeprefix('Value error, ')}{value}"
+    return f"{name}: {describe_problem(error)}{value}"
 
 
 def _quote(value: object) -> str:

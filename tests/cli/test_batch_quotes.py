@@ -47,7 +47,7 @@ def test_a_batch_quote_adds_up_what_its_purchase_costs(customer: Person) -> None
 
     assert (quoted.code, bought.code) == (0, 0), quoted.err + bought.err
     assert "$0.98 in all for 5 rows: $0.96 for the videos, $0.02 for uploads." in quoted.err
-    assert "5 of 5 rows fit into all of it." in quoted.err
+    assert "5 of 5 rows can be bought now." in quoted.err
     assert quoted.out.count("the same video as shots.csv line 2") == 2
     batch = facts[0]["batch"]
     assert (batch["price_usd"], batch["price_micro_usdc"], batch["uploads_micro_usdc"]) == ("0.98", 980_000, 20_000)
@@ -83,7 +83,7 @@ def test_a_batch_quote_says_how_much_fits_each_limit(customer: Person) -> None:
         "4 of 5 rows fit into the $0.70 that is left of your budget for 24 hours (SEEDANCE_MAX_PER_DAY)." in quoted.err
     )
     assert "3 of 5 rows fit into the $0.34 that is left of your total budget (SEEDANCE_MAX_TOTAL)." in quoted.err
-    assert "3 of 5 rows fit into all of it." in quoted.err
+    assert "3 of 5 rows can be bought now." in quoted.err
     assert [row["fits"] for row in facts] == [True, True, True, False, False]
     assert [(one["left_micro_usdc"], one["fitting_rows"]) for one in facts[0]["batch"]["limits"]] == [
         (700_000, 4), (340_000, 3),
@@ -130,7 +130,7 @@ def test_a_frozen_wallet_ends_a_quote_like_a_purchase(
     quoted, refused = compare(person, *words)
 
     assert quoted.code == refused.code == 3
-    assert "0 of 5 rows fit into all of it." in quoted.err
+    assert "0 of 5 rows can be bought now." in quoted.err
 
 
 def test_a_failed_job_ends_a_quote_like_a_purchase(
@@ -184,5 +184,5 @@ def test_a_quote_without_a_wallet_says_so_and_compares_nothing(
     assert "no: No wallet is set." in alone.out
     assert "$0.98 in all for 5 rows" in quoted.err
     assert "5 of 5 rows fit into the $5.00 that is left of your budget for 24 hours" in quoted.err
-    assert "0 of 5 rows fit into all of it." in quoted.err
+    assert "0 of 5 rows can be bought now." in quoted.err
     assert "(SEEDANCE_MAX_PRICE_PER_VIDEO)" in dear.out

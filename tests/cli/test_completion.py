@@ -42,6 +42,18 @@ def test_a_command_of_a_group_is_completed_as_well(tmp_path: Path) -> None:
     assert complete(tmp_path, "bash", "seedance-mcp wallet li").split() == ["limits"]
 
 
+@pytest.mark.skipif(os.name != "posix", reason="asks for sh")
+def test_a_shell_without_completion_is_told_which_have_one(tmp_path: Path) -> None:
+    script = f'"{sys.executable}" -c "{COMMAND}" --show-completion; exit $?'
+    done = subprocess.run(
+        ["sh", "-c", script], env={**os.environ, "HOME": str(tmp_path)}, capture_output=True, text=True,
+        timeout=SECONDS,
+    )  # fmt: skip
+    assert (done.returncode, done.stdout) == (2, "")
+    assert "There is no completion for the shell that started this command." in done.stderr
+    assert "Run it in bash, zsh, fish or PowerShell." in done.stderr
+
+
 @pytest.mark.skipif(os.name != "posix", reason="asks for bash")
 def test_a_home_that_cannot_be_written_is_a_short_error(tmp_path: Path) -> None:
     home = tmp_path / "home"

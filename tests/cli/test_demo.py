@@ -88,7 +88,7 @@ def test_a_demo_where_nothing_can_be_written_says_so_in_one_line(tmp_path: Path)
 @pytest.mark.parametrize(
     ("options", "text"),
     [
-        ({"rails": ("paypal",)}, "unknown rails 'paypal'; choose from: x402, mpp"),
+        ({"rails": ("paypal",)}, "there is no rail 'paypal'; choose from: x402, mpp"),
         ({"faults": ("bad_luck",)}, "unknown fault 'bad_luck'; choose from: "),
     ],
 )

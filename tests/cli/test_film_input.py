@@ -91,7 +91,7 @@ shots:
         "model «turbo»: a Seedance model is needed: seedance-fast, seedance, or another one that the studio lists",
         "there is no option «colour»",
         "shot 1 has no image, no references, and no shot before it to start from",
-        "shot 1: duration «99»: Input should be less than or equal to 60",
+        "shot 1: duration «99»: must be at most 60",
         "shot 2: «seconds» is not one of prompt, image, last_image, duration, references, text_only",
         "shot 2: The prompt is empty",
     ]

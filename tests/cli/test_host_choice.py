@@ -39,6 +39,10 @@ def test_asks_at_a_terminal_for_each_host(person: Person) -> None:
     done = person.run_at_terminal("install", "--sandbox", typed="y\nn\ny\n")
     assert done.code == 0, done.err
     assert [is_installed(name) for name in ("cursor", "gemini-cli", "opencode")] == [True, False, True]
+    again = person.run_at_terminal("install", "--sandbox", typed="n\n")
+    assert again.code == 0, again.err
+    assert "Cursor has this entry already" in again.err
+    assert "Install for Cursor?" not in again.err
 
 
 def test_a_dry_run_at_a_terminal_writes_nothing(person: Person) -> None:

@@ -36,6 +36,31 @@ def test_command_that_cannot_pay_says_nothing_of_payments(customer: Person, word
     assert "Nothing was paid" not in failed.err
 
 
+@pytest.mark.parametrize(
+    ("words", "text"),
+    [
+        (("get",), "Missing argument 'JOB_ID'."),
+        (("sandbox", "--port", "99999"), "Invalid value for '--port': must be at most 65535."),
+        (("animate", "--take", "0"), "Invalid value for '--take': must be at least 1."),
+        (("animate", "-d", "long"), "Invalid value for '--duration' / '-d': must be a whole number."),
+        (("demo", "--model", "turbo"), "a Seedance model is needed"),
+        (("sandbox", "--rail", "x402,btc"), "there is no rail 'btc'; choose from: x402, mpp."),
+    ],
+)
+def test_wrong_value_is_described_in_our_words(person: Person, words: tuple[str, ...], text: str) -> None:
+    failed = person.run(*words)
+    assert failed.code == 2
+    assert text in failed.err
+    assert "Input should" not in failed.err
+
+
+def test_usage_names_arguments_in_capitals(person: Person) -> None:
+    assert person.run("get", "--help").out.startswith("Usage: seedance-mcp get JOB_ID [OPTIONS]\n")
+    shown = person.run("animate", "-h").out
+    assert shown.startswith("Usage: seedance-mcp animate [IMAGES...] [OPTIONS]\n")
+    assert "--duration <int> " in shown
+
+
 @pytest.mark.parametrize("words", [UNKNOWN_WORD, ("get",), ("nothing",), ("wallet", "nothing")])
 def test_usage_error_is_json_for_programs(person: Person, words: tuple[str, ...]) -> None:
     failed = person.run(*words, "--json")
@@ -133,7 +158,7 @@ def test_open_starts_the_program_of_this_machine(customer: Person) -> None:
     programs.mkdir()
     opened = customer.folder / "opened"
     opener = programs / "xdg-open"
-    opener.write_text(f'#!/bin/sh\necho "$1" > {opened}.partial\nmv {opened}.partial {opened}\n')
+    opener.write_text(f'#!/bin/sh\necho "$1" > {opened}.partial\nmv {opened}.partial {opened}\necho x >&2\nexit 3\n')
     opener.chmod(0o755)
     customer.draw("g.png")
     path = f"{programs}{os.pathsep}{os.environ['PATH']}"
@@ -142,6 +167,8 @@ def test_open_starts_the_program_of_this_machine(customer: Person) -> None:
 
     assert bought.code == 0
     assert opened.read_text().strip() == "dawn.mp4"
+    assert "No program here opens" in bought.err
+    assert "x" not in bought.err.splitlines()
 
 
 def test_every_bad_row_is_named_at_once(customer: Person) -> None:
@@ -152,7 +179,15 @@ def test_every_bad_row_is_named_at_once(customer: Person) -> None:
     assert failed.code == 2
     lines = failed.json["error"]["what"].splitlines()
     assert lines[0] == "3 rows cannot be used:"
-    assert [line.split(":")[0] for line in lines[1:]] == [f"- shots.csv line {number}" for number in (2, 4, 5)]
+    assert lines[1:4] == [
+        "- shots.csv line 2: duration «soon»: must be a whole number.",
+        "- shots.csv line 4: 2 of 3 columns; the row is not whole.",
+        "- shots.csv line 5: duration «99»: must be at most 60.",
+    ]
+    (customer.folder / "shots.csv").write_text("\n".join([*rows[:2], "gone.png,x,4"]))
+    both = customer.run("quote", "--from", "shots.csv")
+    assert "- shots.csv line 3: there is no file «" in both.err
+    assert "\n\n" not in both.err
     gone = ["image,prompt", "gone.png,x", "a.png,x", "away.png,x"]
     (customer.folder / "shots.csv").write_text("\n".join(gone))
     missing = customer.run("quote", "--from", "shots.csv", "--json").json["error"]["what"]

@@ -3,6 +3,7 @@
 import json
 import os
 import stat
+import sys
 import tomllib
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -50,12 +51,15 @@ def test_leads_from_nothing_to_a_price_at_a_terminal(person: Person) -> None:
     add_host("cursor")
     person.draw("harbour.png")
     answers = [
-        ("Install for Cursor", "y"),
+        ("Install for Cursor? [y/N]:", "perhaps"),
+        ("Error: type y for yes, or n for no.\r\nInstall for Cursor? [y/N]:", "y"),
         ("import a key, or skip [create]:", ""),
         ("one video, in dollars [1.50]:", "0.60"),
         ("24 hours, in dollars [5.00]:", "lots"),
         ("24 hours, in dollars [5.00]:", "$2"),
+        ("will you send, in dollars [5.00]:", "0"),
         ("will you send, in dollars [5.00]:", "3"),
+        ("Path of a picture", "gone.png"),
         ("Path of a picture", "harbour.png"),
     ]
     code, shown = converse(person, "setup", "--sandbox", answers=answers)
@@ -68,6 +72,8 @@ def test_leads_from_nothing_to_a_price_at_a_terminal(person: Person) -> None:
     assert "limits: $0.60 a video, $2.00 a day" in shown
     assert "$0.32" in shown.partition("[6/6]")[2]
     assert "seedance-mcp gallery --sandbox" in shown
+    assert "Error: The amount is zero." in shown
+    assert "Error: there is no file gone.png." in shown
     assert read_key(person).removeprefix("0x") not in shown
 
 
@@ -148,7 +154,9 @@ def test_a_step_that_fails_is_reported_and_the_next_ones_follow(person: Person) 
     done = person.run(*words, SEEDANCE_STUDIO_URL="http://127.0.0.1:9")
 
     assert done.code == 2
-    assert "holds a key" in done.err.partition("[3/5]")[0]
+    wrong = done.err.partition("[3/5]")[0]
+    assert f"There is no file {person.folder / 'nowhere.json'}.\n" in wrong
+    assert "Nothing was paid" not in done.err
     assert read_limits(person) == {"max_per_day": "3"}
     assert "No wallet is set" in done.err.partition("[4/5]")[2]
     assert "cannot be reached" in done.err.partition("[5/5]")[2]
@@ -181,6 +189,16 @@ def test_wrong_options_are_refused_before_anything_is_written(
 
     assert done.code == 2
     assert text in done.one_line
+    assert not (person.data_dir / "sandbox").exists()
+
+
+def test_sandbox_that_is_not_installed_ends_the_set_up(person: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "av", None)
+    done = person.run("setup", "--sandbox", "--wallet", "new")
+
+    assert done.code == 2
+    assert "The sandbox studio is not installed (av missing)." in done.one_line
+    assert "[1/6]" not in done.err
     assert not (person.data_dir / "sandbox").exists()
 
 

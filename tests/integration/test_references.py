@@ -158,7 +158,7 @@ async def test_unclear_inputs_are_refused_before_any_payment(bench: Bench, pictu
     matroska.write_bytes(b"\0\0\0\x18ftypisom" + bytes(12))
     async with bench.host() as host:
         for expected, arguments in (
-            ("image: Input should be a valid string", {"image": [image, image]}),
+            ("image: must be a text", {"image": [image, image]}),
             ("Both frames and references", {"image": image, "references": [image]}),
             ("text alone is wanted", {"image": image, "text_only": True}),
             ("references has only sounds", {"references": [str(sound)]}),

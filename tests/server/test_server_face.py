@@ -79,8 +79,8 @@ WRONG: dict[str, tuple[str, dict[str, object], str]] = {
         {"job_id": "x", "jobid": "y"},
         "jobid: there is no such argument; the nearest is job_id.",
     ),
-    "a missing argument": ("get_job", {}, "job_id: Field required"),
-    "a wrong type": ("list_jobs", {"limit": "many"}, "limit"),
+    "a missing argument": ("get_job", {}, "job_id: is missing"),
+    "a wrong type": ("list_jobs", {"limit": "many"}, "limit: must be a whole number, not «many»"),
     "an argument where there is none": ("wallet_status", {"rail": "x402"}, "rail: there is no such argument"),
 }
 

@@ -2,12 +2,13 @@
 
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from seedance_mcp.cli.console import is_person_there, words
+from seedance_mcp.cli.console import ask_yes_no, is_person_there, words
 from seedance_mcp.cli.install.catalog import HOSTS, Host, Place
 from seedance_mcp.cli.install.entry import KEY, SECRETS, build_entry, check_entry, has_key, list_dropped, read_profile
 from seedance_mcp.cli.install.greeting import store_answers
@@ -111,13 +112,28 @@ def ask_for_each(places: Mapping[str, Place], *, sandbox: bool, dry_run: bool = 
     failed: list[str] = []
     for name, place in places.items():
         try:
-            if typer.confirm(f"Install for {HOSTS[name].title} ({place.file})?", err=True):
+            if _is_installed(HOSTS[name], place.file, sandbox=sandbox):
+                words.print(f"{HOSTS[name].title} has this entry already: {place.file}")
+                continue
+            words.print(f"{HOSTS[name].title}: {place.file}")
+            if ask_yes_no(f"Install for {HOSTS[name].title}?"):
                 _install(HOSTS[name], place.file, sandbox=sandbox, dry_run=dry_run)
         except ConfigError as exc:
-            words.print(for_person(exc))
+            words.print(exc.describe(may_pay=False), style="red")
+            words.print(for_person(exc.next_step), style="yellow")
             failed.append(HOSTS[name].title)
     if failed:
         raise ConfigError(f"Not installed for {', '.join(failed)}.", "The messages above have the reasons.")
+
+
+def _is_installed(host: Host, file: Path, *, sandbox: bool) -> bool:
+    """Return True if our entry in a host's file is what it would be now."""
+    with suppress(ConfigError):  # the installation reports it
+        old = read_entry(host, file)
+        if old is not None:
+            change = add_entry(host, file, build_entry(sandbox=sandbox, environ=os.environ, old=old, extra=host.extra))
+            return change.after == change.before
+    return False
 
 
 def _install(host: Host, file: Path, *, sandbox: bool, dry_run: bool, is_named: bool = False) -> None:

@@ -22,6 +22,7 @@ from seedance_mcp.cli.words import for_person
 from seedance_mcp.config.settings import read_settings
 from seedance_mcp.core.error_base import SeedanceError
 from seedance_mcp.core.errors import ConfigError
+from seedance_mcp.core.installation import check_sandbox_installed
 
 if TYPE_CHECKING:
     from seedance_mcp.cli.setup.money import SetupStudio
@@ -89,10 +90,7 @@ def setup(
             f"--skip names {', '.join(sorted(skipped - STEPS.keys()))!r}, which is not a step.",
             f"Steps are: {', '.join(STEPS)}.",
         )
-    unknown = [name for name in chosen.hosts if name.lower() not in HOSTS]
-    if unknown:
-        raise ConfigError(f"{unknown[0][:60]!r} is not a known host.", f"Known are: {', '.join(HOSTS)}.")
-    read_settings(chosen.environ)  # what is wrong there is reported before the first question
+    chosen.check()
     limits.check(chosen.typed_limits)
     steps = [step for step in STEPS if step not in skipped]
     try:
@@ -138,12 +136,26 @@ class Setup:
     def __post_init__(self) -> None:
         self.environ = read_environ(self.sandbox)
 
+    def check(self) -> None:
+        """Check before the first question what would end each step.
+
+        Raises:
+            ConfigError: A host is not known, a setting is wrong, or the sandbox is not installed.
+        """
+        unknown = [name for name in self.hosts if name.lower() not in HOSTS]
+        if unknown:
+            raise ConfigError(f"{unknown[0][:60]!r} is not a known host.", f"Known are: {', '.join(HOSTS)}.")
+        if read_settings(self.environ).embedded:
+            check_sandbox_installed()
+
     def attempt(self, step: str) -> None:
         """Do one step; one that cannot be done is reported, and does not stop those that follow."""
         try:
             self._do(step)
         except SeedanceError as exc:
-            words.print(for_person(exc), style="red")
+            words.print(exc.describe(may_pay=False), style="red")
+            if exc.next_step:
+                words.print(for_person(exc.next_step), style="yellow")
             self.codes.append(exit_codes.find_exit_code(exc))
 
     def _do(self, step: str) -> None:
@@ -171,8 +183,12 @@ class Setup:
         """Start one sandbox for the steps that need a studio, unless a persistent one is named."""
         from seedance_mcp.cli.setup.money import SetupStudio
 
-        if self._studio is None and read_settings(self.environ).embedded:
-            self._studio = SetupStudio(unlock_wallet(read_settings(self.environ)))
+        settings = read_settings(self.environ)
+        if self._studio is None and settings.embedded:
+            is_new = settings.wallet_key is None and not settings.wallet_file.exists()
+            self._studio = SetupStudio(unlock_wallet(settings))
+            if is_new:
+                words.print(f"A wallet for play money was made: {settings.wallet_file}")
             self.environ["SEEDANCE_STUDIO_URL"] = self._studio.url
 
     def close(self) -> None:

@@ -17,6 +17,7 @@ from seedance_mcp.cli.batch_quote import add_up_quotes, list_results, print_quot
 from seedance_mcp.cli.console import run, words
 from seedance_mcp.cli.doctor.checks import examine
 from seedance_mcp.cli.doctor.command import find_code, print_findings
+from seedance_mcp.core.image_names import list_variants
 
 PROMPT = "The boat drifts out of the harbour, water glitters"
 
@@ -26,6 +27,17 @@ def examine_all(environ: Mapping[str, str]) -> int:
     findings = anyio.run(partial(examine, environ, given=os.environ))
     print_findings(findings)
     return find_code(findings)
+
+
+def _find_picture(text: str) -> Path | None:
+    """Return the file that a person typed, None for the example, or ask again."""
+    if not text.strip():
+        return None
+    file = next((Path(one).expanduser() for one in [text.strip(), *list_variants(text.strip())]
+                 if Path(one).expanduser().exists()), None)  # fmt: skip
+    if file is None:
+        raise typer.BadParameter(f"there is no file {Path(text.strip()).expanduser()}.")
+    return file
 
 
 def quote_first(environ: Mapping[str, str], image: Path | None, *, asks: bool) -> int:
@@ -40,8 +52,8 @@ def quote_first(environ: Mapping[str, str], image: Path | None, *, asks: bool) -
         SeedanceError: The picture or the price cannot be read.
     """
     if image is None and asks:
-        typed = str(typer.prompt("Path of a picture (Enter: an example)", default="", show_default=False, err=True))
-        image = Path(typed.strip()) if typed.strip() else None
+        question = "Path of a picture (Enter: an example)"
+        image = typer.prompt(question, default="", show_default=False, value_proc=_find_picture, err=True)
     picture = str(EXAMPLE_IMAGE if image is None else image.expanduser())
     if image is None:  # part of the program, and often in a hidden folder: uv and pipx install there
         environ = {**environ, "SEEDANCE_IMAGE_DIRS": str(EXAMPLE_IMAGE.parent)}

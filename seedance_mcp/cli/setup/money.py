@@ -10,7 +10,7 @@ import typer
 
 from seedance_mcp.app.local_sandbox import prepare_wallet, send_play_money, start_sandbox
 from seedance_mcp.app.runtime import Runtime
-from seedance_mcp.cli.console import run, words
+from seedance_mcp.cli.console import ask_yes_no, run, words
 from seedance_mcp.cli.exit_codes import OK, UNFINISHED
 from seedance_mcp.cli.wallet.funding import (
     FUND_SECONDS_DEFAULT,
@@ -22,6 +22,7 @@ from seedance_mcp.cli.wallet.funding import (
 )
 from seedance_mcp.cli.words import name_command
 from seedance_mcp.config.settings import Settings, read_settings
+from seedance_mcp.core.errors import ConfigError
 from seedance_mcp.core.money import format_usdc
 
 AMOUNT_DEFAULT = "5.00"
@@ -82,20 +83,30 @@ def fund(environ: Mapping[str, str], wait_seconds: int | None, *, asks: bool) ->
     held = sum(one["balance_micro_usdc"] or 0 for one in deposits)
     if held:
         words.print(f"The wallet holds ${format_usdc(held)}.")
-        if not (asks and typer.confirm("Add more?", default=False, err=True)):
+        if not (asks and ask_yes_no("Add more?")):
             return OK
     amount = AMOUNT_DEFAULT
     if asks:
-        amount = str(typer.prompt("How much will you send, in dollars", default=AMOUNT_DEFAULT, err=True))
+        question = "How much will you send, in dollars"
+        amount = typer.prompt(question, default=AMOUNT_DEFAULT, value_proc=_check_amount, err=True)
     amount_micro_usdc = parse_amount(amount)
     show_deposits(address, deposits, amount_micro_usdc)
     words.print(_GUIDE)
     if is_sandbox:
         words.print("Play money: instead of you, this command sends it now.")
-    elif wait_seconds is None and not (asks and typer.confirm("Wait for the money now?", default=True, err=True)):
+    elif wait_seconds is None and not (asks and ask_yes_no("Wait for the money now?", default=True)):
         words.print(f"To wait for it later: {name_command('wallet fund --wait')}")
         return OK
     return _wait(environ, deposits, wait_seconds or FUND_SECONDS_DEFAULT, amount_micro_usdc if is_sandbox else 0)
+
+
+def _check_amount(text: str) -> str:
+    """Return an amount that a person typed, or ask again."""
+    try:
+        parse_amount(text)
+    except ConfigError as exc:
+        raise typer.BadParameter(exc.what) from exc
+    return text
 
 
 def _wait(environ: Mapping[str, str], before: list[dict[str, Any]], seconds: int, play_micro_usdc: int) -> int:

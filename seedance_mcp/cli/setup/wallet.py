@@ -52,8 +52,15 @@ def prepare_wallet(environ: Mapping[str, str], source: str | None, *, asks: bool
 def _ask() -> str | None:
     chosen = typer.prompt("Create one, import a key, or skip", default="create", value_proc=_parse_choice, err=True)
     if chosen == "import":
-        return str(typer.prompt("File with the key (- to type it)", err=True))
+        return typer.prompt("File with the key (- to type it)", value_proc=_find_file, err=True)
     return NEW if chosen == "create" else None
+
+
+def _find_file(text: str) -> str:
+    """Return the name of a file that is there, or `-`."""
+    if text.strip() != "-" and not Path(text.strip()).expanduser().is_file():
+        raise typer.BadParameter(f"there is no file {Path(text.strip()).expanduser()}.")
+    return text.strip()
 
 
 def _parse_choice(text: str) -> str:

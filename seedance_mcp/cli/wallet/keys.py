@@ -157,6 +157,8 @@ def read_source(source: Path, password_file: Path | None) -> str:
     if str(source) == "-":
         return typer.prompt("Private key", hide_input=True, err=True) if sys.stdin.isatty() else sys.stdin.readline()
     source = source.expanduser().absolute()
+    if not source.exists():
+        raise ConfigError(f"There is no file {source}.", "Name the file that holds the key, or - to type it.")
     if not is_locked(source):
         return read_key_file(source)
     if password_file is not None:

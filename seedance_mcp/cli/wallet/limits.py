@@ -9,7 +9,7 @@ import typer
 
 from seedance_mcp.app.opening import open_existing_ledger
 from seedance_mcp.cli.command_types import Command, Group
-from seedance_mcp.cli.console import AsJson, Sandbox, is_person_there, read_environ, say, words
+from seedance_mcp.cli.console import AsJson, Sandbox, ask_yes_no, is_person_there, read_environ, say, words
 from seedance_mcp.cli.settings_file import write_settings
 from seedance_mcp.config.settings import Settings, read_settings
 from seedance_mcp.core.errors import ConfigError
@@ -85,7 +85,7 @@ def set_limit(
     before = _find_amount(settings.limits, name)
     shown = "none" if before is None else f"${format_usdc(before)}"
     words.print(f"{name}: {shown} becomes ${format_usdc(after)}, in {settings.file}")
-    if not typer.confirm("Set it?", err=True):
+    if not ask_yes_no("Set it?"):
         raise ConfigError("The limit was not set.", "Nothing was changed.")
     write_settings(settings.file, {name: format_usdc(after)})
     words.print("It is set. A server that is running has the limits of its start: restart it.")

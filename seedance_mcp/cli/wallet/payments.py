@@ -9,7 +9,7 @@ import anyio
 import typer
 
 from seedance_mcp.app.opening import open_existing_ledger
-from seedance_mcp.cli.console import AsJson, Sandbox, is_person_there, read_environ, run, say, words
+from seedance_mcp.cli.console import AsJson, Sandbox, ask_yes_no, is_person_there, read_environ, run, say, words
 from seedance_mcp.cli.words import name_command
 from seedance_mcp.config.settings import Settings, read_settings
 from seedance_mcp.core.errors import ConfigError
@@ -53,7 +53,7 @@ def write_off(
     if not is_person_there():
         raise ConfigError("Only a person at a terminal can write off a payment.", "Nothing changed.")
     words.print(f"{_describe(payment)}.")
-    if not typer.confirm("Did you look it up there, and it never moved?", err=True):
+    if not ask_yes_no("Did you look it up there, and it never moved?"):
         raise ConfigError("Nothing was written off.", "It counts against your limits until its outcome is known.")
 
     async def work(runtime: Runtime) -> Payment:

@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 from seedance_mcp.cli.command_types import Context
-from seedance_mcp.cli.exit_codes import EPILOG
+from seedance_mcp.cli.exit_codes import EPILOG, INTERRUPTED
 from seedance_mcp.cli.failures import fail_usage, may_pay
 from seedance_mcp.cli.lazy_commands import Entry, LazyGroup
 
@@ -122,9 +122,15 @@ class CommandTree(LazyGroup):
             return super().make_context(*positional, **named)
 
     def invoke(self, ctx: Context) -> Any:
-        """Find the command, read its options and run it."""
-        with _reporting_usage():
-            return super().invoke(ctx)
+        """Find the command, read its options and run it; Ctrl-C at a question ends it with the code that means it."""
+        try:
+            with _reporting_usage():
+                return super().invoke(ctx)
+        except (KeyboardInterrupt, typer.Abort):
+            from seedance_mcp.cli.console import words
+
+            words.print("\nInterrupted. Run the same command again to go on.")
+            raise typer.Exit(INTERRUPTED) from None
 
     def get_command(self, ctx: Context, cmd_name: str) -> Any:
         """Return a command with an example of how it is typed, or None."""

@@ -1,5 +1,6 @@
 """Fixtures of the face for people: the real command in a process of its own, in an empty home."""
 
+import contextvars
 import io
 import json
 import os
@@ -125,7 +126,7 @@ class Person:
             for name, value in {**self.environ, **environ}.items():
                 patch.setenv(name, value)
             try:
-                main.run()
+                contextvars.copy_context().run(main.run)  # what it was asked for ends with it
             except SystemExit as exc:
                 code = exc.code if isinstance(exc.code, int) else 1
         return Ended(code, out.getvalue(), err.getvalue())

@@ -54,6 +54,13 @@ def test_wrong_value_is_described_in_our_words(person: Person, words: tuple[str,
     assert "Input should" not in failed.err
 
 
+def test_question_without_an_answer_ends_as_interrupted(person: Person) -> None:
+    ended = person.run_at_terminal("wallet", "limits", "set", "max_per_day", "3", typed="")
+    assert ended.code == 130
+    assert "Interrupted. Run the same command again to go on." in ended.one_line
+    assert not (person.data_dir / "settings.toml").exists()
+
+
 def test_usage_names_arguments_in_capitals(person: Person) -> None:
     assert person.run("get", "--help").out.startswith("Usage: seedance-mcp get JOB_ID [OPTIONS]\n")
     shown = person.run("animate", "-h").out

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from seedance_mcp.cli import main
+from seedance_mcp.cli import console, main
 from tests.forks import build_command
 from tests.integration.host import draw
 
@@ -129,6 +129,9 @@ class Person:
                 contextvars.copy_context().run(main.run)  # what it was asked for ends with it
             except SystemExit as exc:
                 code = exc.code if isinstance(exc.code, int) else 1
+            finally:
+                for messages in (console.words, console.shown):  # a console knows for good whether it is a terminal
+                    vars(messages).pop("rich", None)
         return Ended(code, out.getvalue(), err.getvalue())
 
     def run_apart(

@@ -179,3 +179,32 @@ def customer(tmp_path: Path, studio_server: "Sandbox", funded_key: str) -> Perso
             "SEEDANCE_WALLET_KEY": funded_key,
         },
     )
+
+
+PROMPT = "Gulls circle"
+
+
+@pytest.fixture(scope="module")
+def owner_of_a_video(
+    tmp_path_factory: pytest.TempPathFactory, standing_sandbox: "Sandbox", authority_file: Path
+) -> Person:
+    """A customer who bought one video of `a.png` with `PROMPT`, for all tests of a module that buy nothing."""
+    from eth_account import Account  # heavy: only for tests that ask
+
+    folder, key = tmp_path_factory.mktemp("owner"), "0x" + os.urandom(32).hex()
+    standing_sandbox.chain.mint(Account.from_key(key).address, 1_000_000)
+    owner = Person(
+        folder=folder,
+        environ={
+            "HOME": str(folder / "home"),
+            "SSL_CERT_FILE": str(authority_file),
+            "SEEDANCE_DATA_DIR": str(folder / "seedance"),
+            "SEEDANCE_PROFILE": "sandbox",
+            "SEEDANCE_STUDIO_URL": standing_sandbox.url,
+            "SEEDANCE_WALLET_KEY": key,
+        },
+    )
+    owner.draw("a.png")
+    bought = owner.run("animate", "a.png", "-p", PROMPT)
+    assert bought.code == 0, bought.err
+    return owner

@@ -9,8 +9,9 @@ from tests.cli.conftest import Person
 from tests.films import write_video
 
 
-def test_video_of_a_job_becomes_an_animation(customer: Person, monkeypatch: pytest.MonkeyPatch) -> None:
-    bought = customer.run("animate", str(customer.draw("a.png")), "--prompt", "waves", "--duration", "4", "--json").json
+def test_video_of_a_job_becomes_an_animation(owner_of_a_video: Person, monkeypatch: pytest.MonkeyPatch) -> None:
+    customer = owner_of_a_video
+    [bought] = customer.run("jobs", "--json").json
     monkeypatch.chdir(customer.folder)
 
     ended = customer.run("export", bought["job_id"], "--webp", "--width", "64")
@@ -53,10 +54,11 @@ def test_what_cannot_be_written_is_one_line(person: Person, words: tuple[str, ..
     assert (ended.code, line in ended.one_line) == (code, True), ended.err
 
 
-def test_missing_file_of_a_job_names_the_command_that_fetches_it(customer: Person) -> None:
-    bought = customer.run("animate", str(customer.draw("a.png")), "--prompt", "waves", "--duration", "4", "--json").json
-    Path(bought["file"]).unlink()
+def test_missing_file_of_a_job_names_the_command_that_fetches_it(owner_of_a_video: Person) -> None:
+    [bought] = owner_of_a_video.run("jobs", "--json").json
+    away = Path(bought["file"]).rename(owner_of_a_video.folder / "away.mp4")
 
-    ended = customer.run("export", bought["job_id"], "--gif")
+    ended = owner_of_a_video.run("export", bought["job_id"], "--gif")
+    away.rename(bought["file"])
 
     assert f"run seedance-mcp get {bought['job_id']} first" in ended.one_line.lower()

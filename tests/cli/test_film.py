@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from tests.cli.conftest import Person
-from tests.films import measure_distance, watch
+from tests.films import measure_distance, measure_duration, watch
 
 if TYPE_CHECKING:
     from seedance_mcp.sandbox import Sandbox
@@ -122,6 +122,6 @@ def test_film_that_cannot_be_written_is_refused_first(person: Person, words: tup
 def test_cross_fade_is_in_the_named_file_alone(customer: Person) -> None:
     ended = customer.run("film", write_story(customer, f"crossfade: 0.5\n{STORY}"), "-o", "film.mp4", "--json")
 
-    assert round(watch(customer.folder / "film.mp4").duration, 2) == 7.5
-    assert round(watch(Path(ended.json["file"])).duration, 2) == 8
+    assert round(measure_duration(customer.folder / "film.mp4"), 2) == 7.5
+    assert round(measure_duration(Path(ended.json["file"])), 2) == 8
     assert not [file for file in customer.folder.iterdir() if file.name.startswith(".") or file.suffix == ".part"]

@@ -36,10 +36,12 @@ SKIPPED = {
 BYTES_MAX = 2_000_000
 NAME = r"seedance[-_.]mcp"
 INSTALLER = r"(?:pip3? (?:install|download|wheel)|uv (?:tool|pip|add)|--with|uvx|pipx|poetry add|pdm add|conda install)"
-BY_INDEX = (
+ON_A_LINE = (
     # the bare name behind an installer; a folder, a wheel or a URL has something before or behind the name
     re.compile(rf"\b{INSTALLER}\b[^`\n;&|]*?(?<![-\w./]){NAME}(?:\[[\w,]*\])?(?![-\w./\[])(?! @ )", re.I),
     re.compile(rf"(?<![\w./}}]){NAME}\[[a-z,]+\](?! @ )", re.I),
+)
+ACROSS_LINES = (
     re.compile(rf'"(?:uvx|pipx)"[^{{}}]{{0,300}}"{NAME}', re.I),
     re.compile(rf'"identifier":\s*"{NAME}"', re.I),
 )
@@ -79,7 +81,9 @@ def decode(text: str) -> str:
 
 
 def find_by_index(text: str) -> list[str]:
-    return [found[0] for pattern in BY_INDEX for found in pattern.finditer(text)]
+    lines = "\n".join(line for line in text.splitlines() if "seedance" in line.lower())
+    searched = [*((pattern, lines) for pattern in ON_A_LINE), *((pattern, text) for pattern in ACROSS_LINES)]
+    return [found[0] for pattern, where in searched for found in pattern.finditer(where)]
 
 
 @pytest.mark.skipif(RELEASED_ON_INDEX, reason="the name on the index is ours")

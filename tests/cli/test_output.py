@@ -14,7 +14,7 @@ import pytest
 from seedance_mcp.cli.batch import describe_status
 from seedance_mcp.cli.messages import wrap_words
 from seedance_mcp.core.texts import describe_pace
-from tests.cli.conftest import Person
+from tests.cli.conftest import PROMPT, Person
 
 UNKNOWN_WORD = ("jobs", "--limit", "many")
 
@@ -97,9 +97,8 @@ def test_commands_with_several_results_print_one_object(customer: Person) -> Non
     assert json.loads(customer.run("wallet", "payments", "-j").out) == {"results": []}
 
 
-def test_jobs_are_found_by_status_date_and_text(customer: Person) -> None:
-    customer.draw("b.png")
-    assert customer.run("animate", "b.png", "-p", "Gulls circle", "-d", "4").code == 0
+def test_jobs_are_found_by_status_date_and_text(owner_of_a_video: Person) -> None:
+    customer = owner_of_a_video
     [job] = customer.run("jobs", "-j").json
     for words in (("--search", "GULLS"), ("--status", "complete"), ("--since", "1h"), ("--search", job["job_id"])):
         assert [one["job_id"] for one in customer.run("jobs", "-j", *words).json] == [job["job_id"]]
@@ -110,9 +109,8 @@ def test_jobs_are_found_by_status_date_and_text(customer: Person) -> None:
     assert "--since is not a date" in customer.run("jobs", "--since", "soon").one_line
 
 
-def test_spending_is_added_up_by_day_month_and_model(customer: Person) -> None:
-    customer.draw("c.png")
-    assert customer.run("animate", "c.png", "-p", "Rain begins", "-d", "4").code == 0
+def test_spending_is_added_up_by_day_month_and_model(owner_of_a_video: Person) -> None:
+    customer = owner_of_a_video
     models = {one["model"]: one for one in customer.run("spending", "--by", "model", "-j").json}
     [day], [month] = customer.run("spending", "-j").json, customer.run("spending", "-b", "month", "-j").json
     table = list(csv.DictReader(customer.run("spending", "--csv").out.splitlines()))
@@ -135,10 +133,10 @@ def test_balance_is_what_the_tool_tells(customer: Person, person: Person) -> Non
     assert customer.run("balance", "--json", SEEDANCE_WALLET_KEY="").json["address"] is None
 
 
-def test_video_is_copied_to_the_file_that_is_named(customer: Person) -> None:
-    customer.draw("d.png")
-    bought = customer.run("animate", "d.png", "-p", "Snow", "-o", "snow.mp4")
-    again = customer.run("animate", "d.png", "-p", "Snow", "-o", "gone/folder/", "--json")
+def test_video_is_copied_to_the_file_that_is_named(owner_of_a_video: Person) -> None:
+    customer = owner_of_a_video
+    bought = customer.run("animate", "a.png", "-p", PROMPT, "-o", "snow.mp4")
+    again = customer.run("animate", "a.png", "-p", PROMPT, "-o", "gone/folder/", "--json")
     [job] = customer.run("jobs", "-j").json
     got = customer.run("get", job["job_id"], "-o", str(customer.folder))
 
@@ -160,17 +158,17 @@ def test_place_that_cannot_be_written_is_refused_before_a_purchase(customer: Per
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a program of this test opens the video")
-def test_open_starts_the_program_of_this_machine(customer: Person) -> None:
+def test_open_starts_the_program_of_this_machine(owner_of_a_video: Person) -> None:
+    customer = owner_of_a_video
     programs = customer.folder / "programs"
     programs.mkdir()
     opened = customer.folder / "opened"
     opener = programs / "xdg-open"
     opener.write_text(f'#!/bin/sh\necho "$1" > {opened}.partial\nmv {opened}.partial {opened}\necho x >&2\nexit 3\n')
     opener.chmod(0o755)
-    customer.draw("g.png")
     path = f"{programs}{os.pathsep}{os.environ['PATH']}"
 
-    bought = customer.run("animate", "g.png", "-p", "Dawn", "-o", "dawn.mp4", "--open", PATH=path)
+    bought = customer.run("animate", "a.png", "-p", PROMPT, "-o", "dawn.mp4", "--open", PATH=path)
 
     assert bought.code == 0
     assert opened.read_text().strip() == "dawn.mp4"

@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from eth_account import Account
 
 from tests.cli.conftest import Ended, Person
 from tests.integration.host import Bench
@@ -104,7 +103,7 @@ def test_a_batch_quote_says_how_much_fits_each_limit(customer: Person) -> None:
     ids=["price", "yes", "model", "recipient", "setting", "key"],
 )
 def test_a_batch_quote_ends_with_the_code_of_its_purchase(customer: Person, environ: dict[str, str], code: int) -> None:
-    words = write_rows(customer)
+    words = write_rows(customer, "image,prompt\na.png,x\nb.png,x\n")
     quoted, refused = compare(customer, *words, **environ)
 
     assert quoted.code == refused.code == code, quoted.err + refused.err
@@ -119,15 +118,10 @@ def test_a_row_that_cannot_be_carried_out_ends_a_quote_like_a_purchase(customer:
     assert "shots.csv line 3" in quoted.one_line
 
 
-def test_a_frozen_wallet_ends_a_quote_like_a_purchase(
-    make_sandbox: Callable[..., "Sandbox"], funded_key: str, person: Person
-) -> None:
-    words = write_rows(person)
-    person.environ = {
-        "SEEDANCE_PROFILE": "sandbox", "SEEDANCE_STUDIO_URL": make_sandbox().url, "SEEDANCE_WALLET_KEY": funded_key,
-    }  # fmt: skip
-    person.run("freeze", "lost")
-    quoted, refused = compare(person, *words)
+def test_a_frozen_wallet_ends_a_quote_like_a_purchase(customer: Person) -> None:
+    words = write_rows(customer)
+    customer.run("freeze", "lost")
+    quoted, refused = compare(customer, *words)
 
     assert quoted.code == refused.code == 3
     assert "0 of 5 rows can be bought now." in quoted.err
@@ -136,7 +130,7 @@ def test_a_frozen_wallet_ends_a_quote_like_a_purchase(
 def test_a_failed_job_ends_a_quote_like_a_purchase(
     make_sandbox: Callable[..., "Sandbox"], funded_key: str, person: Person
 ) -> None:
-    words = write_rows(person)
+    words = write_rows(person, "image,prompt\na.png,x\na.png,x\n")
     studio = make_sandbox(faults=("failed_job",)).url
     person.environ = {
         "SEEDANCE_PROFILE": "sandbox", "SEEDANCE_STUDIO_URL": studio, "SEEDANCE_WALLET_KEY": funded_key,
@@ -150,13 +144,13 @@ def test_a_failed_job_ends_a_quote_like_a_purchase(
 
 @pytest.mark.parametrize(("cents", "rows"), [(0, 0), (34, 3), (66, 4), (98, 5)])
 def test_a_batch_quote_says_how_many_rows_the_wallet_covers(
-    make_sandbox: Callable[..., "Sandbox"], person: Person, cents: int, rows: int
+    standing_sandbox: "Sandbox", funded_key: str, funded_address: str, person: Person, cents: int, rows: int
 ) -> None:
     words = write_rows(person)
-    key = "0x" + f"{cents + 7:064x}"
-    address = Account.from_key(key).address
-    studio = make_sandbox(funded={address: cents * 10_000}).url
-    person.environ = {"SEEDANCE_PROFILE": "sandbox", "SEEDANCE_STUDIO_URL": studio, "SEEDANCE_WALLET_KEY": key}
+    standing_sandbox.chain.mint(funded_address, cents * 10_000)
+    standing_sandbox.tempo.mint(funded_address, cents * 10_000)
+    studio = standing_sandbox.url
+    person.environ = {"SEEDANCE_PROFILE": "sandbox", "SEEDANCE_STUDIO_URL": studio, "SEEDANCE_WALLET_KEY": funded_key}
     quoted = person.run("quote", *words)
     facts = person.run("quote", *words, "--json").json
     # Between these, rows that are bought at once race for the last cents, and a refused payment ends with 4.

@@ -31,7 +31,8 @@ LOADED = (
     "seedance_mcp.app.services", "seedance_mcp.app.wallet_rendering", "seedance_mcp.cli.batch_budget",
     "seedance_mcp.cli.demo", "seedance_mcp.cli.install.hosts", "seedance_mcp.cli.main", "seedance_mcp.cli.words",
     "seedance_mcp.sandbox.payments.mpp", "eth_account", "sqlite3", "anyio._backends._asyncio", "httpcore",
-    "seedance_mcp.cli.serve", "rich.logging", "uvicorn.lifespan.off",
+    "seedance_mcp.cli.serve", "rich.logging", "uvicorn.lifespan.off", "seedance_mcp.adapters.ledger.sqlite",
+    "typer._click.decorators", "encodings.ascii", "encodings.utf_16_le",
 )  # fmt: skip
 """None of them may load `seedance_mcp.cli.console`, which looks at the standard files."""
 LOADED_IF_HOSTED = (
@@ -217,12 +218,14 @@ def _load() -> None:
 
 
 def _warm_up() -> None:
-    """Build what every server builds once, such as the schemas of the tools."""
+    """Build what every server and command builds once, such as the schemas of the tools."""
+    from seedance_mcp.generation.validation import build_model
     from seedance_mcp.server import build_server
     from tests.schemas import build_templates_once
 
     build_templates_once()
     build_server({})
+    build_model()
 
 
 def _run(program: str, *arguments: str) -> None:

@@ -1,8 +1,10 @@
 """Small videos for the tests of films, and what an independent reader finds in a file."""
 
+import functools
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import av
@@ -12,7 +14,7 @@ SIZE = (64, 36)
 
 
 def write_video(file: Path, *, colours: str = "red", rate: int = 24, size: tuple[int, int] = SIZE, **how: Any) -> Path:
-    """Write a video with one second for each letter of `colours`: r, g or b.
+    """Write a video with one second for each letter of `colours`: r, g or b. An equal one is encoded once.
 
     Args:
         file: Its path; the ending decides about the format.
@@ -21,6 +23,19 @@ def write_video(file: Path, *, colours: str = "red", rate: int = 24, size: tuple
         size: Width and height.
         how: `codec`, `sound` (samples per second, or None), and options of the encoder.
     """
+    file.write_bytes(_draw_video(file.suffix, colours, rate, size, tuple(how.items())))
+    return file
+
+
+@functools.cache
+def _draw_video(suffix: str, colours: str, rate: int, size: tuple[int, int], how: tuple[tuple[str, Any], ...]) -> bytes:
+    with TemporaryDirectory() as folder:
+        file = Path(folder) / f"video{suffix}"
+        _encode_video(file, colours, rate, size, dict(how))
+        return file.read_bytes()
+
+
+def _encode_video(file: Path, colours: str, rate: int, size: tuple[int, int], how: dict[str, Any]) -> None:
     codec, sound, base = how.pop("codec", "libx264"), how.pop("sound", 48_000), how.pop("time_base", None)
     with av.open(str(file), "w") as opened:
         container: Any = opened
@@ -42,7 +57,6 @@ def write_video(file: Path, *, colours: str = "red", rate: int = 24, size: tuple
         container.mux(video.encode(None))
         if audio is not None:
             _play(container, audio, sound * len(colours))
-    return file
 
 
 def _play(container: Any, audio: Any, count: int) -> None:

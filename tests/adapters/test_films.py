@@ -258,10 +258,10 @@ async def test_animation_is_as_long_as_its_video_and_smaller(tmp_path: Path, kin
 
 
 async def test_animation_keeps_to_the_size_that_is_asked_for(tmp_path: Path) -> None:
-    shot = write_video(tmp_path / "shot.mp4", colours="rgb", size=(320, 180), sound=None)
-    large = await export_animation(shot, tmp_path / "large.gif", width_max=320)
+    shot = write_video(tmp_path / "shot.mp4", colours="rgb", size=(240, 134), sound=None)
+    large = await export_animation(shot, tmp_path / "large.gif", width_max=240)
 
-    small = await export_animation(shot, tmp_path / "small.gif", width_max=320, bytes_max=large.size_bytes * 2 // 3)
+    small = await export_animation(shot, tmp_path / "small.gif", width_max=240, bytes_max=large.size_bytes * 2 // 3)
 
     assert (tmp_path / "small.gif").stat().st_size == small.size_bytes <= large.size_bytes * 2 // 3
     assert small.frames < large.frames

@@ -28,6 +28,8 @@ from tests.servers import NO_TLS
 if TYPE_CHECKING:
     from seedance_mcp.sandbox import Sandbox
 
+pytestmark = pytest.mark.slow
+
 MakeSandbox = Callable[..., "Sandbox"]
 Draw = Callable[..., Path]
 ROOT = Path(__file__).resolve().parents[2]
@@ -164,14 +166,14 @@ async def test_one_of_three_replicas_polls_and_each_video_is_saved_once(bench: B
             jobs.append(await machines[take % 3].buy(picture, take))
 
         async with anyio.create_task_group() as tasks:
-            for take in range(1, 10):
+            for take in range(1, 7):
                 tasks.start_soon(buy, take)
         await find_leader(machines)
         assert {job.status for job in jobs} == {"complete"}
         for machine in machines:
             assert {job.job_id for job in jobs} <= set(machine.changes), "each replica hears of every job"
-    assert len(bench.saved()) == 9
-    assert await bench.paid() == [UPLOAD] + [CLIP] * 9
+    assert len(bench.saved()) == 6
+    assert await bench.paid() == [UPLOAD] + [CLIP] * 6
 
 
 async def test_three_replicas_ask_the_studio_about_as_often_as_one(bench: Bench, make_picture: Draw) -> None:
@@ -179,7 +181,7 @@ async def test_three_replicas_ask_the_studio_about_as_often_as_one(bench: Bench,
     for names in (("a",), ("a", "b", "c")):
         before = count_polls(await bench.state())
         async with bench.machines(*names) as machines, anyio.create_task_group() as tasks:
-            for number in range(6):
+            for number in range(3):
                 machine = machines[number % len(machines)]
                 tasks.start_soon(machine.buy, picture, 10 * len(machines) + number)
         polls.append(count_polls(await bench.state()) - before)

@@ -23,7 +23,7 @@ from tests.films import measure_distance
 from .client import draw_image
 
 FRAME_SECONDS = 1 / 24
-SMALL = RenderPlan(duration_seconds=4, size=(320, 180), audio=False)
+SMALL = RenderPlan(duration_seconds=1, size=(320, 180), audio=False)
 
 
 def read_frame(video: bytes, *, last: bool = False) -> Image.Image:
@@ -41,7 +41,7 @@ def read_colour(picture: Image.Image) -> tuple[int, ...]:
 @pytest.mark.parametrize(
     ("plan", "size"),
     [
-        (RenderPlan(duration_seconds=2, short_side=480), (854, 480)),
+        (RenderPlan(duration_seconds=1, short_side=480), (854, 480)),
         (RenderPlan(duration_seconds=1, short_side=720, audio=False), (1280, 720)),
         (RenderPlan(duration_seconds=1, short_side=480, aspect_ratio=(9, 16)), (480, 854)),
         (RenderPlan(duration_seconds=1, short_side=480, aspect_ratio=(1, 1)), (480, 480)),

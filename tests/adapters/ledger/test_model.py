@@ -203,10 +203,12 @@ class PostgresMachine(LedgerMachine):
 
 CHECKS = [HealthCheck.too_slow, HealthCheck.filter_too_much]
 TestSQLiteMachine = SQLiteMachine.TestCase
-TestSQLiteMachine.settings = settings(stateful_step_count=30, suppress_health_check=CHECKS)
+TestSQLiteMachine.settings = settings(
+    max_examples=settings().max_examples // 2, stateful_step_count=30, suppress_health_check=CHECKS
+)
 TestPostgresMachine = PostgresMachine.TestCase
 TestPostgresMachine.settings = settings(
-    max_examples=settings().max_examples // 4, stateful_step_count=30, suppress_health_check=CHECKS
+    max_examples=settings().max_examples // 7, stateful_step_count=30, suppress_health_check=CHECKS
 )
 
 

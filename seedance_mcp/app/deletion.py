@@ -98,7 +98,7 @@ async def _delete_objects(
 
 def _unfinished_error(name: str, left: int) -> ConfigError:
     return ConfigError(
-        f"{name} has ended, but {left} of its payments and videos are not over.",
+        f"{name} has ended, but {left} of its payments and videos are still pending.",
         "The servers finish them. Run the same command again in some minutes.",
         payment_state="held",
     )

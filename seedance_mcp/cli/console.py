@@ -21,7 +21,7 @@ import typer
 
 from seedance_mcp.cli.exit_codes import INTERRUPTED
 from seedance_mcp.cli.failures import json_asked, sandbox_asked
-from seedance_mcp.cli.messages import Messages, discard
+from seedance_mcp.cli.messages import Messages, discard, is_reader_gone
 from seedance_mcp.core.error_base import SeedanceError
 from seedance_mcp.core.redaction import redact_data
 
@@ -225,5 +225,7 @@ def put(text: str) -> None:
     """Print a text on stdout. If the reader has closed it, the command still ends with its own exit code."""
     try:
         typer.echo(text)
-    except BrokenPipeError:
+    except OSError as exc:
+        if not is_reader_gone(exc):
+            raise
         discard(sys.stdout)

@@ -5,6 +5,7 @@ A plain text is written directly. Loading rich, for colours and progress bars, t
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from functools import cached_property
@@ -75,8 +76,19 @@ def write(file: IO[str] | None, text: str) -> None:
     try:
         file.write(text)
         file.flush()
-    except BrokenPipeError:
+    except OSError as exc:
+        if not is_reader_gone(exc):
+            raise
         discard(file)
+
+
+def is_reader_gone(exc: OSError) -> bool:
+    """Return True if a stream cannot be written because its reader has closed it.
+
+    Windows reports a closed pipe as an invalid argument.
+    Source: CPython's `subprocess.Popen._stdin_write`.
+    """
+    return exc.errno in (errno.EPIPE, errno.EINVAL)
 
 
 def discard(file: IO[str]) -> None:

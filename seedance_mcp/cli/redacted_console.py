@@ -4,7 +4,7 @@ from typing import Any
 
 from rich.console import Console
 
-from seedance_mcp.cli.messages import clean, discard, wrap_words
+from seedance_mcp.cli.messages import clean, discard, is_reader_gone, wrap_words
 
 
 class RedactedConsole(Console):
@@ -13,7 +13,13 @@ class RedactedConsole(Console):
     def print(self, *objects: Any, **options: Any) -> None:
         """Print, with every text redacted; at a terminal, its lines are broken between words."""
         width = self.width if self.soft_wrap and self.is_terminal else None
-        super().print(*(wrap_words(clean(one), width) if isinstance(one, str) else one for one in objects), **options)
+        texts = [wrap_words(clean(one), width) if isinstance(one, str) else one for one in objects]
+        try:
+            super().print(*texts, **options)
+        except OSError as exc:
+            if not is_reader_gone(exc):
+                raise
+            self.on_broken_pipe()
 
     def on_broken_pipe(self) -> None:
         """Discard further output, and continue: the command may be paying."""

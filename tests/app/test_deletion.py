@@ -221,7 +221,7 @@ async def test_unfinished_purchase_is_finished_before_its_request_goes(team: Tea
     payment = await sign(ledger, await reserve(ledger, now=time.time()), now=time.time())
     await team.end(ANN)
     for left in ("signed", "settled without a job", "unsaved"):
-        with pytest.raises(ConfigError, match="has ended, but 1 of its payments and videos are not over"):
+        with pytest.raises(ConfigError, match="has ended, but 1 of its payments and videos are still pending"):
             await team.delete(shelf, unfinished_seconds=0)
         [(prompt,)] = team.database.fetch("SELECT arguments FROM payments")
         assert "prompt" in prompt, left

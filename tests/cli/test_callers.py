@@ -100,7 +100,7 @@ def test_what_does_not_fit_oauth_is_said(oauth_owner: Person) -> None:
         (("add", "ada"), "servers accept no token of this command"),
         (("add", "ada", "--subject", ""), "has no or more than 512 characters"),
         (("rotate", "bob"), "The tokens of bob come from the authorization server"),
-        (("add", "bob2", "--subject", "bob"), "This subject is the caller bob already"),
+        (("add", "bob2", "--subject", "bob"), "This subject already belongs to the caller bob"),
     ]:
         refused = oauth_owner.run("callers", *words)
 
@@ -116,7 +116,7 @@ def test_subject_without_oauth_is_refused(owner: Person) -> None:
 MISTAKES = [
     (("add", "a b"), "is not a name for a caller"),
     (("add", "-"), "is not a name for a caller"),
-    (("add", "ada"), "There is a caller ada already"),
+    (("add", "ada"), "There is already a caller ada"),
     (("add", "bob", "--scopes", "spend"), "have no `read`"),
     (("add", "bob", "--scopes", "read,write"), "'write' is not a scope"),
     (("add", "bob", "--max-per-day", "-1"), "--max-per-day: '-1' is not an amount"),

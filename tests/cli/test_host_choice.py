@@ -41,7 +41,7 @@ def test_asks_at_a_terminal_for_each_host(person: Person) -> None:
     assert [is_installed(name) for name in ("cursor", "gemini-cli", "opencode")] == [True, False, True]
     again = person.run_at_terminal("install", "--sandbox", typed="n\n")
     assert again.code == 0, again.err
-    assert "Cursor has this entry already" in again.err
+    assert "Cursor already has this entry" in again.err
     assert "Install for Cursor?" not in again.err
 
 

@@ -191,7 +191,7 @@ def test_uninstall_gives_back_the_very_bytes_that_install_found(name: str, text:
     assert not written.startswith("\ufeff")
     assert written.count("\n") - written.count("\r\n") == text.count("\n") - text.count("\r\n") or "\r\n" not in text
     again = person.run("install", name, "--sandbox")
-    assert (again.out, "has this entry already" in again.err) == ("", True)
+    assert (again.out, "already has this entry" in again.err) == ("", True)
     assert person.run("install", name).code == 0  # renewed where it stands
     assert person.run("uninstall", name).code == 0
     assert file.read_bytes() == text.removeprefix("\ufeff").encode()  # hosts refuse a file with a mark
@@ -267,7 +267,7 @@ def test_the_owners_limits_survive_a_reinstall(name: str, person: Person) -> Non
     limits = {"SEEDANCE_MAX_PER_DAY": "2.00", "SEEDANCE_ASK_ABOVE": "0.50"}
     assert person.run("install", name, **limits).code == 0
     again = person.run("install", name)
-    assert "has this entry already" in again.err
+    assert "already has this entry" in again.err
     assert person.run("install", name, SEEDANCE_ASK_ABOVE="0.25").code == 0
     assert read_env(name).items() >= {"SEEDANCE_MAX_PER_DAY": "2.00", "SEEDANCE_ASK_ABOVE": "0.25"}.items()
     sandbox = person.run("install", name, "--sandbox")
@@ -285,7 +285,7 @@ def test_an_entry_that_is_right_stays_as_a_person_laid_it_out(name: str, person:
     assert person.run("install", name, "--sandbox").code == 0
     laid_out = file.read_text().replace("[]", "[ ]").replace('"env": {', '"env": { // mine')
     file.write_text(laid_out)
-    assert "has this entry already" in person.run("install", name, "--sandbox").err
+    assert "already has this entry" in person.run("install", name, "--sandbox").err
     assert file.read_text() == laid_out
 
 

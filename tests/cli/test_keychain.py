@@ -48,7 +48,7 @@ def test_the_keychains_key_is_never_overwritten_and_never_printed(person: Person
     assert made.code == 0
     assert "SEEDANCE_WALLET_KEYCHAIN=on" in made.err
     assert again.code == 2
-    assert "There is a wallet in the keychain" in again.one_line
+    assert "There is already a wallet in the keychain" in again.one_line
     assert made.out.strip() == shown.out.strip()
     assert made.out.strip() in doctor.out
     assert not (person.data_dir / "live" / "wallet.json").exists()

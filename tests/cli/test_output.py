@@ -1,6 +1,8 @@
 """What commands print: failures on two lines, JSON for programs, texts for each terminal, and copies of videos."""
 
 import csv
+import errno
+import io
 import json
 import os
 import pty
@@ -12,7 +14,8 @@ from pathlib import Path
 import pytest
 
 from seedance_mcp.cli.batch import describe_status
-from seedance_mcp.cli.messages import wrap_words
+from seedance_mcp.cli.console import put
+from seedance_mcp.cli.messages import Messages, wrap_words
 from seedance_mcp.core.texts import describe_pace
 from tests.cli.conftest import PROMPT, Person
 
@@ -52,6 +55,26 @@ def test_wrong_value_is_described_in_our_words(person: Person, words: tuple[str,
     assert failed.code == 2
     assert text in failed.err
     assert "Input should" not in failed.err
+
+
+class ClosedPipe(io.TextIOWrapper):
+    """A pipe whose reader has gone, as Windows reports it: source, CPython's `subprocess.Popen._stdin_write`."""
+
+    def write(self, text: str) -> int:
+        """Fail as the system does."""
+        raise OSError(errno.EINVAL, "Invalid argument")
+
+
+@pytest.mark.parametrize("style", [None, "red"])
+def test_command_goes_on_if_windows_reports_that_its_reader_has_gone(
+    style: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with ClosedPipe((tmp_path / "pipe").open("wb"), encoding="utf-8") as gone:
+        monkeypatch.setattr("sys.stderr", gone)
+        monkeypatch.setattr("sys.stdout", gone)
+        monkeypatch.setenv("FORCE_COLOR", "1")
+        Messages(stderr=True).print("A payment is pending.", style=style)
+        put("{}")
 
 
 def test_question_without_an_answer_ends_as_interrupted(person: Person) -> None:

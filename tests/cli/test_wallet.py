@@ -52,7 +52,7 @@ def test_a_new_wallet_is_the_owners_alone_and_is_never_overwritten(person: Perso
     assert stat.S_IMODE(file.stat().st_mode) == 0o600
     again = person.run("wallet", "create")
     assert again.code == 2
-    assert "There is a wallet at" in again.one_line
+    assert "There is already a wallet at" in again.one_line
     shown = person.run("wallet", "show")
     assert (shown.code, shown.out) == (0, made.out)
     assert json.loads(file.read_text())["private_key"] not in made.out + made.err + shown.out + shown.err
@@ -118,7 +118,7 @@ def test_what_is_wrong_with_a_wallet_is_one_line_and_changes_nothing(person: Per
     assert "SEEDANCE_WALLET_PASSWORD_FILE" in person.run("wallet", "export", "x.json", **environ).one_line
     assert not (person.folder / "x.json").exists()
     again = person.run("wallet", "export", str(locked), "--password-file", str(password)).one_line
-    assert f"There is a file at {locked} already." in again
+    assert f"There is already a file at {locked}." in again
     assert again.endswith("name another file.")
     password.chmod(0o644)
     seen = person.run("wallet", "export", "z.json", "--password-file", str(password)).one_line

@@ -41,13 +41,13 @@ class IdentityQueries(Queries):
             found = await _find(session, identity)
             if found is not None and found.revoked_at is None:
                 raise ConfigError(
-                    f"This subject is the caller {found.caller.name} already.",
+                    f"This subject already belongs to the caller {found.caller.name}.",
                     f"Change its limits: seedance-mcp callers limit {found.caller.name} --max-per-day 5.00",
                 )
             caller = Caller(identity.id, name, scopes)
             added = await insert_caller(session, caller) if found is None else await _admit_again(session, caller)
             if not added:
-                raise ConfigError(f"There is a caller {name} already.", "Choose another name.")
+                raise ConfigError(f"There is already a caller {name}.", "Choose another name.")
             await set_caps(session, identity.id, caps)
             entry = await _find(session, identity)
         if entry is None:

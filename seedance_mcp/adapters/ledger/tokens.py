@@ -81,7 +81,7 @@ class TokenQueries(Queries):
         async with self._driver.transaction() as session:
             caller = Caller(secrets.token_hex(8), name, scopes)
             if not await insert_caller(session, caller):
-                raise ConfigError(f"There is a caller {name} already.", "Choose another name, or change its limits.")
+                raise ConfigError(f"There is already a caller {name}.", "Choose another name, or change its limits.")
             await set_caps(session, caller.id, caps)
             await _insert_token(session, caller.id, token)
         return token

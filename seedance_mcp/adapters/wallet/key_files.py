@@ -209,7 +209,7 @@ def create_key_file(file: Path, content: str | None = None) -> None:
         os.link(partial, file)
     except FileExistsError as exc:  # the file, or a file in place of its folder
         raise ConfigError(
-            f"There is a file at {exc.filename2 or exc.filename} already.", "It was not changed; name another file."
+            f"There is already a file at {exc.filename2 or exc.filename}.", "It was not changed; name another file."
         ) from None
     except OSError as exc:
         raise ConfigError(

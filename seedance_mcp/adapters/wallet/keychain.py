@@ -34,7 +34,7 @@ def store_in_keychain(account: str, key: str) -> None:
     """
     with _opening() as keyring:
         if keyring.get_password(SERVICE, account) is not None:
-            raise ConfigError(f"There is a wallet in {describe_keychain(account)} already.")
+            raise ConfigError(f"There is already a wallet in {describe_keychain(account)}.")
         keyring.set_password(SERVICE, account, key)
 
 

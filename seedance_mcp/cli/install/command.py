@@ -113,7 +113,7 @@ def ask_for_each(places: Mapping[str, Place], *, sandbox: bool, dry_run: bool = 
     for name, place in places.items():
         try:
             if _is_installed(HOSTS[name], place.file, sandbox=sandbox):
-                words.print(f"{HOSTS[name].title} has this entry already: {place.file}")
+                words.print(f"{HOSTS[name].title} already has this entry: {place.file}")
                 continue
             words.print(f"{HOSTS[name].title}: {place.file}")
             if ask_yes_no(f"Install for {HOSTS[name].title}?"):
@@ -146,7 +146,7 @@ def _install(host: Host, file: Path, *, sandbox: bool, dry_run: bool, is_named: 
         check_entry(entry, file)
     change = add_entry(host, file, entry)
     if change.after == change.before:
-        words.print(f"{host.title} has this entry already: {change.file}")
+        words.print(f"{host.title} already has this entry: {change.file}")
         return
     own = None if old is not None or is_named else find_own_command(host.name, entry)
     backup = _apply(host, change, dry_run=dry_run, own=own)

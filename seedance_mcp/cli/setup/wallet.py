@@ -45,7 +45,7 @@ def prepare_wallet(environ: Mapping[str, str], source: str | None, *, asks: bool
         key = read_key(read_source(Path(source), None))
         create_key_file(settings.wallet_file, f'{{"private_key": "{key}"}}')
     words.print(f"{'Made' if source == NEW else 'Imported'}: {settings.wallet_file}")
-    words.print("Keep a copy of that file: who has it has the money, and without it the money is lost.")
+    words.print("Keep a copy of that file: anyone who has it has the money, and without it the money is lost.")
     words.print("To encrypt it or to use the keychain instead, see the page Wallet of the documentation.")
 
 

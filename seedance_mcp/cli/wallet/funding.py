@@ -155,7 +155,7 @@ def show_deposits(address: str, deposits: list[dict[str, Any]], amount_micro_usd
                 "If your app shows another recipient than the address below, it cannot read\n"
                 "such a code: type the address."
             )
-    words.print("Send only one of these tokens to this address, and only on its network:")
+    words.print("Send only tokens of this list, each on its own network, to this address:")
     typer.echo(address)
     show_balances(deposits)
 

@@ -54,7 +54,7 @@ def create(
         _keep_in_keychain(settings, make_key(), "made", as_json=as_json)
         return
     if settings.wallet_file.exists():  # before the password is asked
-        raise ConfigError(f"There is a wallet at {settings.wallet_file} already.", f"Run: {_name(settings, 'show')}")
+        raise ConfigError(f"There is already a wallet at {settings.wallet_file}.", f"Run: {_name(settings, 'show')}")
     content = lock(make_key(), _new_password(settings, password_file)) if encrypt or password_file else None
     create_key_file(settings.wallet_file, content)
     _show_new(settings, "made", password_file, as_json=as_json)
@@ -79,7 +79,7 @@ def import_key(
         _keep_in_keychain(settings, read_key(read_source(source, source_password_file)), "imported", as_json=as_json)
         return
     if settings.wallet_file.exists():
-        raise ConfigError(f"There is a wallet at {settings.wallet_file} already.", "Move it away, or keep it.")
+        raise ConfigError(f"There is already a wallet at {settings.wallet_file}.", "Move it away, or keep it.")
     key = read_key(read_source(source, source_password_file))
     content = lock(key, _new_password(settings, password_file)) if encrypt or password_file else None
     create_key_file(settings.wallet_file, content or f'{{"private_key": "{key}"}}')
@@ -123,7 +123,7 @@ def export(
     """Write the key into an encrypted keystore (version 3), which other wallets can read. Never prints it."""
     file = file.expanduser().absolute()
     if os.path.lexists(file):  # before the password is asked
-        raise ConfigError(f"There is a file at {file} already.", "It was not changed; name another file.")
+        raise ConfigError(f"There is already a file at {file}.", "It was not changed; name another file.")
     settings = unlock_offline(read_settings(read_environ(sandbox)))
     key = find_key(*settings.key_places, sandbox=settings.profile.name == "sandbox")
     create_key_file(file, lock(key, _new_password(settings, password_file)))

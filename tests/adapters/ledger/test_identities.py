@@ -94,13 +94,13 @@ async def test_caller_can_be_admitted_before_its_first_token(ledger: "PostgresLe
 
 async def test_admitting_refuses_a_known_subject_and_a_taken_name(ledger: "PostgresLedger") -> None:
     await ledger.add_caller("bob", SCOPES_DEFAULT, NO_CAPS)
-    with pytest.raises(ConfigError, match="There is a caller Bob already"):
+    with pytest.raises(ConfigError, match="There is already a caller Bob"):
         await ledger.admit(ADA, "Bob", SCOPES_DEFAULT, CAPS)
     await ledger.find_or_add(ADA)
-    with pytest.raises(ConfigError, match=f"is the caller {ADA.name} already"):
+    with pytest.raises(ConfigError, match=f"belongs to the caller {ADA.name}"):
         await ledger.admit(ADA, "ada", SCOPES_DEFAULT, CAPS)
     await ledger.revoke_caller(ADA.name)
-    with pytest.raises(ConfigError, match="There is a caller bob already"):
+    with pytest.raises(ConfigError, match="There is already a caller bob"):
         await ledger.admit(ADA, "bob", SCOPES_DEFAULT, CAPS)
 
 

@@ -24,6 +24,8 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
+from tests.launch import STATUS_BYTES
+
 LAUNCHER = Path(__file__).parent / "launch.py"
 LOADED = (
     "typer", "typer._adapters", "pydantic.main", "rich.console", "rich.progress", "rich.table", "typer.rich_utils",
@@ -50,6 +52,7 @@ PYTHON_VARIABLE = "SEEDANCETEST_PYTHON"
 NOT_THERE = ("sniffio",)
 """What httpcore looks for dozens of times in each request, if it is not installed."""
 END_SECONDS = 10
+WAKE_BYTES = 4096
 
 
 def build_command(program: str, *arguments: str, afresh: bool = False) -> list[str]:
@@ -116,69 +119,121 @@ def _start_forks() -> str:
     return address
 
 
-def _serve(address: str) -> socket.socket | None:
-    """Load the modules, then fork a watcher per request until stdin ends; who asks earlier waits.
+def _serve(address: str) -> list[str] | None:
+    """Load the modules, then fork a process per request until stdin ends; who asks earlier waits.
 
     Returns:
-        In a watcher, who asked; None in the first process, at the end.
+        In a forked process, the words to run there; None in the first process, at the end.
     """
-    with socket.socket(socket.AF_UNIX) as listening:
+    awake, wakes = socket.socketpair()
+    with socket.socket(socket.AF_UNIX) as listening, awake, wakes:
         listening.bind(address)
         listening.listen(64)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the tests; the end of stdin follows
         os.write(1, b".")
         _load()
+        wakes.setblocking(False)
+        signal.set_wakeup_fd(wakes.fileno(), warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, _notice)
+        connections = _Connections()
         while True:
-            readable, _, _ = select.select([0, listening], [], [])
-            _bury()
+            readable, _, _ = select.select([0, listening, awake, *connections.list_open()], [], [])
+            if awake in readable:
+                awake.recv(WAKE_BYTES)
+                connections.tell_ends()
             if 0 in readable:
+                connections.end_all()
                 return None
-            asking, _ = listening.accept()
-            if os.fork() == 0:
-                return asking
-            asking.close()
+            words = connections.read(readable)
+            if words is not None:
+                return words
+            if listening in readable:
+                connections.add(listening.accept()[0])
 
 
-def _bury() -> None:
-    """Wait for the watchers that have ended, so that their time counts as the tests'."""
-    with contextlib.suppress(ChildProcessError):  # there is none
-        while os.waitpid(-1, os.WNOHANG)[0]:
-            pass
+def _notice(_: int, __: object) -> None:
+    """Do nothing: Python has written to the file of `set_wakeup_fd`."""
 
 
-def _watch(asking: socket.socket) -> list[str] | None:
-    """Fork the process that was asked for, and tell its id and its end.
+class _Connections:
+    """Who asks for processes, and the processes that run for them."""
 
-    Returns:
-        In that process, the words to run there; None in the watcher.
-    """
-    size, files, _, _ = socket.recv_fds(asking, 4, 3)
-    request = asking.recv(int.from_bytes(size, "big"), socket.MSG_WAITALL)
-    folder, count, *fields = request.decode(errors="surrogateescape").split("\0")
-    process_id = os.fork()
-    if process_id == 0:
-        asking.close()
-        _become(folder, fields[int(count) :], files)
-        return fields[: int(count)]
-    for number in (*range(3), *files):  # the reader of a pipe must see its end
-        os.close(number)
-    asking.sendall(b"%d" % process_id)
-    status = _wait_for_end(process_id, asking)
-    with contextlib.suppress(OSError):  # who asked was killed
-        asking.sendall(b"%d" % status)
-    return None
+    def __init__(self) -> None:
+        self._asking: set[socket.socket] = set()
+        self._running: dict[int, socket.socket | None] = {}  # None if who asked was killed
 
+    def add(self, connection: socket.socket) -> None:
+        """Add one that has not sent its request yet."""
+        self._asking.add(connection)
 
-def _wait_for_end(process_id: int, asking: socket.socket) -> int:
-    """Wait until a process has ended, and kill it if who asked for it was killed; returns its exit code."""
-    if sys.platform == "linux":
-        ended = os.pidfd_open(process_id)
-        readable, _, _ = select.select([asking, ended], [], [])
-        if ended not in readable:
+    def list_open(self) -> list[socket.socket]:
+        """Return all of them."""
+        return [*self._asking, *(one for one in self._running.values() if one is not None)]
+
+    def read(self, readable: Sequence[object]) -> list[str] | None:
+        """Fork a process for each request that has come, and kill those whose asker was killed.
+
+        Returns:
+            In a forked process, the words to run there; None in the first one.
+        """
+        for process_id, connection in list(self._running.items()):
+            if connection is not None and connection in readable:  # its end: nothing else comes after a request
+                connection.close()
+                self._running[process_id] = None
+                os.kill(process_id, signal.SIGKILL)
+        for connection in self._asking.intersection(readable):
+            self._asking.remove(connection)
+            words = self._fork(connection)
+            if words is not None:
+                return words
+        return None
+
+    def _fork(self, connection: socket.socket) -> list[str] | None:
+        """Fork the process that was asked for, and tell its id."""
+        size, files, _, _ = socket.recv_fds(connection, 4, 3)
+        length = int.from_bytes(size, "big")
+        request = connection.recv(length, socket.MSG_WAITALL)
+        if not length or len(request) < length:  # who asked was killed
+            for number in files:
+                os.close(number)
+            connection.close()
+            return None
+        folder, count, *fields = request.decode(errors="surrogateescape").split("\0")
+        process_id = os.fork()
+        if process_id == 0:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            for one in (connection, *self.list_open()):
+                one.close()
+            _become(folder, fields[int(count) :], files)
+            return fields[: int(count)]
+        for number in files:  # the reader of a pipe must see its end
+            os.close(number)
+        self._running[process_id] = connection
+        _tell(connection, process_id)
+        return None
+
+    def tell_ends(self) -> None:
+        """Tell the exit codes of the processes that have ended."""
+        with contextlib.suppress(ChildProcessError):  # there is none
+            while True:
+                process_id, status = os.waitpid(-1, os.WNOHANG)
+                if process_id == 0:
+                    return
+                connection = self._running.pop(process_id, None)
+                if connection is not None:
+                    _tell(connection, os.waitstatus_to_exitcode(status))
+                    connection.close()
+
+    def end_all(self) -> None:
+        """Kill what still runs."""
+        for process_id in self._running:
             os.kill(process_id, signal.SIGKILL)
-        os.close(ended)
-    _, status = os.waitpid(process_id, 0)
-    return os.waitstatus_to_exitcode(status)
+
+
+def _tell(connection: socket.socket, number: int) -> None:
+    with contextlib.suppress(OSError):  # who asked was killed
+        connection.sendall(b"%*d" % (STATUS_BYTES, number))
 
 
 def _become(folder: str, variables: Sequence[str], files: Sequence[int]) -> None:
@@ -255,12 +310,9 @@ def main() -> None:
     """Serve; in a forked process, run what was asked for, at the outermost level, so that Python ends as always."""
     statuses: list[object] = []
     atexit.register(_leave, statuses)  # the first that is registered is the last that is called
-    asking = _serve(sys.argv[1])
-    if asking is None:
-        return
-    words = _watch(asking)
+    words = _serve(sys.argv[1])
     if words is None:
-        os._exit(0)
+        return
     try:
         _run(*words)
     except SystemExit as end:

@@ -1,9 +1,9 @@
 """A download that broke off continues where it was, and no store can make a wrong file of it."""
 
+import asyncio
 import os
 import signal
-import sys
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Generator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -11,18 +11,26 @@ from typing import TYPE_CHECKING
 
 import anyio
 import pytest
+from eth_account import Account
+from PIL import Image
 
 from seedance_mcp.adapters.media import partial_files
 from seedance_mcp.adapters.media.videos import save_video
 from seedance_mcp.core.errors import StudioUnreachableError
+from seedance_mcp.core.records import Job
 from seedance_mcp.core.wire.ranges import Resume, VideoStream
+from seedance_mcp.generation.request import VideoRequest
+from seedance_mcp.sandbox import Sandbox, SandboxSettings
 from seedance_mcp.sandbox.faults import VIDEO_RANGES
 from tests.adapters.test_studio import open_studio
+from tests.conftest import FUNDED_MICRO_USDC
+from tests.forks import build_command
+from tests.payments.test_hostile_studios import animate
+from tests.payments.test_purchase import services_on, settings_for
 from tests.server.test_server_results import MakeSandbox, break_with, buy, facts, open_host, settlements
 
 if TYPE_CHECKING:
     from seedance_mcp.adapters.studio.client import Studio
-    from seedance_mcp.sandbox import Sandbox
 
 NAME = "0001-clip-abcdef"
 OVERLAP = 2000
@@ -37,7 +45,7 @@ class Store:
         starts: At which byte each stream that was opened began.
     """
 
-    sandbox: "Sandbox"
+    sandbox: Sandbox
     studio: "Studio"
     url: str
     video: bytes
@@ -64,21 +72,32 @@ class Store:
         return sorted(file.name for file in self.folder.iterdir())
 
 
+@pytest.fixture(scope="module")
+def bought(tmp_path_factory: pytest.TempPathFactory) -> Generator[tuple[Sandbox, str, bytes]]:
+    """A sandbox with one finished video, its URL and its bytes."""
+    folder, key = tmp_path_factory.mktemp("bought"), "0x" + os.urandom(32).hex()
+    picture = folder / "picture.png"
+    Image.new("RGB", (640, 360), "teal").save(picture)
+
+    async def buy_video() -> Job:
+        async with services_on(settings_for(sandbox, key, folder / "data")) as services:
+            return (await animate(services, VideoRequest(image=str(picture), prompt="x"))).job
+
+    funded = {Account.from_key(key).address: FUNDED_MICRO_USDC}
+    # parts of the video are compared, so it is not a small one
+    with Sandbox(SandboxSettings(job_seconds=0.2, funded=funded, small_videos=False)) as sandbox:
+        job = asyncio.run(buy_video())
+        yield sandbox, job.video_url or "", Path(job.file or "").read_bytes()
+
+
 @pytest.fixture
 async def store(
-    make_sandbox: MakeSandbox,
-    funded_key: str,
-    make_picture: Callable[..., Path],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    bought: tuple[Sandbox, str, bytes], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> AsyncGenerator[Store]:
     monkeypatch.setattr(partial_files, "OVERLAP_BYTES", OVERLAP)
-    sandbox = make_sandbox(small_videos=False)  # parts of it are compared
-    async with open_host(sandbox, funded_key, tmp_path) as client:
-        told = facts(await buy(client, make_picture()))
-    folder = tmp_path / "saved"
+    sandbox, url, video = bought
     async with open_studio(sandbox.url) as studio:
-        yield Store(sandbox, studio, told["video_url"], Path(told["file"]).read_bytes(), folder)
+        yield Store(sandbox, studio, url, video, tmp_path / "saved")
 
 
 async def test_no_store_makes_a_wrong_file_of_a_resumed_download(store: Store) -> None:
@@ -207,9 +226,13 @@ anyio.run(main)
 
 
 @pytest.mark.parametrize(("journal_bytes", "start"), [(8000, 24_000 - OVERLAP), (10**6, 0)])
-async def test_a_killed_process_leaves_a_part_and_no_video(store: Store, journal_bytes: int, start: int) -> None:
+async def test_a_killed_process_leaves_a_part_and_no_video(
+    store: Store, tmp_path: Path, journal_bytes: int, start: int
+) -> None:
+    program = tmp_path / "killed.py"
+    program.write_text(KILLED)
     await break_with(store.sandbox, "video_ranges=honest")
-    command = [sys.executable, "-c", KILLED, store.url, str(store.folder), NAME, str(journal_bytes), str(OVERLAP)]
+    command = build_command(str(program), store.url, str(store.folder), NAME, str(journal_bytes), str(OVERLAP))
     done = await anyio.run_process(command, check=False)
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert f"{NAME}.mp4" not in store.list_names()

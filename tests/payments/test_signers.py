@@ -4,7 +4,6 @@ import json
 import secrets
 import socket
 import subprocess
-import sys
 from collections.abc import Callable, Generator, Mapping
 from contextlib import closing
 from pathlib import Path
@@ -19,6 +18,7 @@ from seedance_mcp.core.errors import ConfigError, PaymentOutcomeUnknownError
 from seedance_mcp.core.wire.mpp import Charge
 from seedance_mcp.generation.request import VideoRequest
 from seedance_mcp.sandbox import Sandbox
+from tests.forks import build_command
 from tests.payments.test_hostile_studios import animate, between
 from tests.payments.test_living_credentials import hold_back
 from tests.payments.test_purchase import CLIP, UPLOAD, services_on, settings_for, signed
@@ -69,7 +69,7 @@ def start_signer(funded_key: str, funded_address: str, tmp_path: Path) -> Genera
 
     def start(kind: str) -> RemoteSigner:
         place = Path(f"/tmp/signer-{secrets.token_hex(4)}")  # noqa: S108 - a socket's path is bounded
-        command = [sys.executable, "-m", "tests.payments.signing", str(place), kind]
+        command = build_command("tests.payments.signing", str(place), kind)
         process = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         started.append(process)
         assert process.stdin is not None

@@ -90,9 +90,12 @@ def install(python: Path, path: Path, **environ: str) -> "subprocess.CompletedPr
 def run_cached(person: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., Ended]:
     """Run `install cursor` in this process, as if its environment were in a cache: `run_cached(direct_url, PATH=…)`."""
 
-    def run(direct_url: dict[str, object], **environ: str) -> Ended:
+    def run(direct_url: dict[str, object] | None, **environ: str) -> Ended:
         folder = make_cache(tmp_path)
         describe(folder, direct_url)
+        monkeypatch.setattr(
+            "seedance_mcp.core.installation.__file__", str(folder / PACKAGE / "core" / "installation.py")
+        )
         monkeypatch.setattr("sys.prefix", str(folder))
         monkeypatch.setattr("sys.path", [str(folder), *sys.path])
         return person.run("install", "cursor", **environ)
@@ -130,13 +133,13 @@ def test_a_folder_is_a_source(run_cached: Callable[..., Ended], tmp_path: Path) 
     assert f"@ {ROOT.as_uri()}" in str(read_entry()["args"])
 
 
-def test_an_unknown_source_is_refused(tmp_path: Path) -> None:
+def test_an_unknown_source_is_refused(run_cached: Callable[..., Ended], tmp_path: Path) -> None:
     """A name alone would be looked up in an index, where it may be anybody's."""
     uvx = add_uvx(tmp_path / "bin")
-    done = install(build_cached(tmp_path, None), uvx.parent)
-    assert done.returncode == 2
-    assert "runs from a cache" in done.stderr
-    assert "its source is unknown. Nothing was written." in done.stderr
+    done = run_cached(None, PATH=str(uvx.parent))
+    assert done.code == 2
+    assert "runs from a cache" in done.err
+    assert "its source is unknown. Nothing was written." in " ".join(done.err.split())
     assert not HOSTS["cursor"].find_file().exists()
 
 
@@ -147,12 +150,19 @@ def test_a_cache_without_uvx_is_refused(run_cached: Callable[..., Ended], tmp_pa
     assert not HOSTS["cursor"].find_file().exists()
 
 
-def test_an_environment_of_its_own_is_started_by_its_path(tmp_path: Path) -> None:
+def test_an_environment_of_its_own_is_started_by_its_path(
+    person: Person, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """`uv tool` and `uv venv` put the tag of a cache into the environment itself."""
-    python = build_environment(tmp_path / "tools" / "ours", GIT)
-    (tmp_path / "tools" / "ours" / "CACHEDIR.TAG").write_text("Signature: 8a477f597d28d172789f06886806bc55")
-    done = install(python, tmp_path)
-    assert done.returncode == 0, done.stderr
+    folder = tmp_path / "tools" / "ours"
+    python = folder / "bin" / "python"
+    python.parent.mkdir(parents=True)
+    python.symlink_to(sys.executable)
+    (folder / "CACHEDIR.TAG").write_text("Signature: 8a477f597d28d172789f06886806bc55")
+    monkeypatch.setattr("sys.prefix", str(folder))
+    monkeypatch.setattr("sys.executable", str(python))
+    done = person.run("install", "cursor")
+    assert done.code == 0, done.err
     assert (read_entry()["command"], read_entry()["args"]) == (str(python), ["-m", PACKAGE])
 
 

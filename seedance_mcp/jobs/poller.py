@@ -222,11 +222,11 @@ class JobPoller:
     async def _read(self, waiting: list[TrackedJob], now: float) -> None:
         """Make one round of requests, and pause for each of them."""
         until = now + self._poll_seconds_min * GATHER_SHARE
-        requests = await self._reader.read([tracked for tracked in waiting if tracked.due <= until])
+        pauses = await self._reader.read([tracked for tracked in waiting if tracked.due <= until])
         if self._has_ended:
             self._has_ended = False
             self._typical.clear()
-        spent = requests * self._poll_seconds_min * (1 if len(waiting) > 1 else HURRY_SHARE)
+        spent = pauses * self._poll_seconds_min * (1 if len(waiting) > 1 else HURRY_SHARE)
         self._quiet_until = max(self._quiet_until, now + spent)
 
     async def _pass_over(self, jobs: Iterable[TrackedJob]) -> None:

@@ -17,7 +17,7 @@ from seedance_mcp.core.error_base import SeedanceError
 from seedance_mcp.core.errors import StudioProtocolError, StudioRejectedError
 from seedance_mcp.core.wire.jobs import JobPage, JobStatus
 from seedance_mcp.jobs.ended import PAGE_JOBS, EndedLook, EndedLooks, is_filtered
-from seedance_mcp.jobs.schedule import RequestWindow
+from seedance_mcp.jobs.schedule import REQUESTS_PER_WINDOW, PauseDebt, RequestWindow
 from seedance_mcp.jobs.tracked import TrackedJob
 
 LIST_FROM_JOBS = 2
@@ -27,6 +27,8 @@ SINGLES_MAX = 5
 """How many jobs that the list did not have are asked for one by one in a round; the others come next time."""
 LOOK_SINGLES_MAX = 1
 """The same, in a round that looks for what ended."""
+LOOK_PAUSES = REQUESTS_PER_WINDOW / (REQUESTS_PER_WINDOW - 2)
+"""How many of the shortest pauses follow a page that has all that ended: a window has room for requests beside them."""
 LIST_PAUSE_SECONDS = 600
 """How long a list that cannot be read, or a filter that is not heeded, is left alone."""
 LIST_REFUSALS = (400, 404, 405, 422)
@@ -59,10 +61,19 @@ class StudioReader:
     _is_long: bool = False
     """One page of the list does not have all tracked jobs."""
     _looks: EndedLooks = field(default_factory=EndedLooks)
+    _is_ahead: bool = False
+    """The first page that this round read has all that ended: the list has the latest change first."""
+    _debt: PauseDebt = field(default_factory=PauseDebt)
 
-    async def read(self, due: list[TrackedJob]) -> int:
-        """Make one round of requests for the jobs that are due, and return their number."""
-        before, missing = self.window.count, {tracked.job.job_id: tracked for tracked in due}
+    async def read(self, due: list[TrackedJob]) -> float:
+        """Make one round of requests for the jobs that are due, and return how many shortest pauses follow it."""
+        before, self._is_ahead = self.window.count, False
+        await self._read_round(due)
+        requests = self.window.count - before
+        return LOOK_PAUSES + self._debt.pay(requests - 1) if self._is_ahead else requests
+
+    async def _read_round(self, due: list[TrackedJob]) -> None:
+        missing = {tracked.job.job_id: tracked for tracked in due}
         now = anyio.current_time()
         self._is_long |= len(self.tracked) > PAGE_JOBS
         is_look = self._is_long and now >= self._looks.unusable_until
@@ -73,15 +84,14 @@ class StudioReader:
             if not _is_about_the_list(exc):
                 for tracked in missing.values():
                     await self.back_off(tracked, exc)
-                return self.window.count - before
+                return
             if is_look:  # perhaps the list can be read without a filter
                 self._looks.unusable_until = anyio.current_time() + LIST_PAUSE_SECONDS
-                return self.window.count - before
+                return
             self._lists_from = anyio.current_time() + LIST_PAUSE_SECONDS
         for tracked in list(missing.values())[:SINGLES_MAX]:
             if not self.window.is_closed(anyio.current_time()):
                 await self._ask_single(tracked)
-        return self.window.count - before
 
     async def _ask_single(self, tracked: TrackedJob) -> bool:
         """Ask for one job; return True if it has ended."""
@@ -108,23 +118,39 @@ class StudioReader:
 
     async def _look(self, due: Mapping[str, TrackedJob]) -> dict[str, TrackedJob]:
         """Look for what ended, or for one late job; return some of what the list cannot tell."""
-        look = self._looks.next_look()
-        now = anyio.current_time()
-        if look is None and (late := [job for job in due.values() if now - job.bought_at > LATE_FACTOR * job.expected]):
-            tracked = min(late, key=lambda job: max(job.asked_at, job.bought_at))
-            is_untold = not tracked.needs_own_request
-            if await self._ask_single(tracked) and is_untold:
-                self._looks.note_end(by_list=False, now=anyio.current_time(), pause=LIST_PAUSE_SECONDS)
+        missing, look, before = dict(due), self._looks.next_look(), self.window.count
+        if look is None and await self._read_single(missing):
             return {}
-        if look is None and len(self.tracked) <= PAGE_JOBS:  # perhaps one page has them all by now
-            missing = dict(due)
-            page = await self._read_page(missing)
-            self._is_long = bool(missing) and page.next_cursor is not None
-            return {}
-        missing = await self._read_ended(look or self._looks.complete, due)
+        complete = self._looks.complete
+        is_first = complete.cursor is None
+        missing = await self._read_ended(look or complete, missing)
+        is_over = complete.cursor is None and self.window.count - before == 1
+        self._is_ahead = complete.is_by_end and is_first and is_over
+        room = self.window.room(anyio.current_time()) if self.tracked else 0
+        for beside in self._looks.next_beside(is_behind=not self._is_ahead, room=room):
+            if beside is None:
+                await self._read_single(missing)
+            else:
+                missing = await self._read_ended(beside, missing)
         alone = [tracked for tracked in missing.values() if tracked.needs_own_request]
         await self.pass_over(tracked for tracked in missing.values() if not tracked.needs_own_request)
         return {tracked.job.job_id: tracked for tracked in alone[:LOOK_SINGLES_MAX]}
+
+    async def _read_single(self, missing: dict[str, TrackedJob]) -> bool:
+        """Ask for a late job, or for what may be the whole list by now; return False if there is neither."""
+        now = anyio.current_time()
+        if late := [job for job in missing.values() if now - job.bought_at > LATE_FACTOR * job.expected]:
+            tracked = min(late, key=lambda job: max(job.asked_at, job.bought_at))
+            del missing[tracked.job.job_id]
+            is_untold = not tracked.needs_own_request
+            if await self._ask_single(tracked) and is_untold:
+                self._looks.note_end(by_list=False, now=anyio.current_time(), pause=LIST_PAUSE_SECONDS)
+            return True
+        if len(self.tracked) > PAGE_JOBS:
+            return False
+        page = await self._read_page(missing)  # perhaps one page has them all by now
+        self._is_long = bool(missing) and page.next_cursor is not None
+        return True
 
     async def _read_ended(self, look: EndedLook, due: Mapping[str, TrackedJob]) -> dict[str, TrackedJob]:
         """Read pages of a look until the next one can wait; return the jobs that they do not have."""
@@ -154,6 +180,8 @@ class StudioReader:
             tracked = self.tracked.get(status.job_id)
             if tracked is not None and not tracked.saving:
                 await self.take(tracked, status)
+                if status.ended:
+                    self._looks.count_end(failed=status.status == "failed")
             missing.pop(status.job_id, None)
         return page
 

@@ -26,6 +26,8 @@ SIGHTS_MAX = 4
 """From so many of the latest sights of a job's progress its end is extrapolated."""
 HURRIED_MAX = 4
 """How often a job is asked for sooner because its progress promises its end; a promise may be wrong."""
+DEBT_ROUNDS = 6
+"""Over about so many rounds a pause is spread that need not be made at once."""
 
 
 def pause_before_next(age: float, expected: float, shortest: float) -> float:
@@ -109,3 +111,27 @@ class RequestWindow:
     def is_closed(self, now: float) -> bool:
         """Return True if the next request must wait."""
         return self.opens_at > now
+
+    def room(self, now: float) -> int:
+        """Return how many requests may be made now."""
+        return REQUESTS_PER_WINDOW - sum(1 for moment in self._latest if moment + self.seconds > now)
+
+
+@dataclass(slots=True)
+class PauseDebt:
+    """Pauses for requests that were made beside others, spread over the rounds that follow.
+
+    The more is owed, the more of it a round pays. So the debt varies little, and the requests of a window do, too.
+
+    Attributes:
+        owed: The pauses that are still to be made.
+    """
+
+    owed: float = 0.0
+
+    def pay(self, added: int) -> float:
+        """Owe further pauses, and return how many are made now."""
+        self.owed += added
+        paid = min(self.owed, self.owed**2 / DEBT_ROUNDS)
+        self.owed -= paid
+        return paid

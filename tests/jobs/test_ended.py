@@ -7,6 +7,8 @@ import pytest
 from seedance_mcp.core.wire.jobs import JobPage, JobStatus, Status
 from seedance_mcp.jobs.ended import (
     CUT_SINGLE_EVERY,
+    ENDS_KNOWN,
+    FAILED_BESIDE_EVERY,
     FAILED_EVERY,
     PAGE_JOBS,
     SINGLE_EVERY,
@@ -104,6 +106,64 @@ def test_a_look_for_failed_jobs_is_finished_before_another_begins() -> None:
     take(looks.failed, build_page([9, 8], newest=None, cursor="more"))
 
     assert looks.next_look() is looks.failed
+
+
+def open_looks() -> EndedLooks:
+    """Return looks at a list that has shown that the latest change comes first."""
+    looks = EndedLooks()
+    take(looks.complete, build_page([1, 5, 3], newest=OLDEST + 100, cursor=None))
+    return looks
+
+
+def count_beside(looks: EndedLooks, rounds: int, *, is_behind: bool = False) -> tuple[int, int]:
+    """Return in how many rounds failed jobs and a single job come beside the jobs that are complete."""
+    beside: list[EndedLook | None] = []
+    for _ in range(rounds):
+        assert looks.next_look() is looks.complete
+        beside += looks.next_beside(is_behind=is_behind, room=2)
+    return beside.count(looks.failed), beside.count(None)
+
+
+def test_the_latest_ends_are_read_in_every_round() -> None:
+    looks = open_looks()
+    for _ in range(100):
+        looks.count_end(failed=False)
+
+    assert count_beside(looks, FAILED_BESIDE_EVERY * SINGLE_EVERY) == (SINGLE_EVERY, FAILED_BESIDE_EVERY)
+
+
+def test_nothing_comes_beside_in_another_order() -> None:
+    looks = EndedLooks()
+    for _ in range(SINGLE_EVERY):
+        looks.next_look()
+
+        assert looks.next_beside(is_behind=False, room=2) == []
+
+
+def test_failed_jobs_are_looked_for_as_often_as_jobs_fail() -> None:
+    looks = open_looks()
+    for number in range(5 * ENDS_KNOWN):
+        looks.count_end(failed=number % 5 == 0)
+    often = count_beside(looks, 20)
+    for _ in range(5 * ENDS_KNOWN):
+        looks.count_end(failed=False)
+    seldom = count_beside(looks, 24)
+
+    assert often[0] == 10
+    assert seldom[0] == 24 / FAILED_BESIDE_EVERY
+
+
+def test_ends_that_fill_pages_come_before_failed_jobs() -> None:
+    assert count_beside(open_looks(), 2 * SINGLE_EVERY, is_behind=True) == (2, 2)
+
+
+def test_what_has_no_room_beside_comes_in_the_next_round() -> None:
+    looks = open_looks()
+    looks.next_look()
+
+    assert looks.next_beside(is_behind=False, room=0) == []
+    assert looks.next_beside(is_behind=False, room=1) == [looks.failed]
+    assert looks.next_beside(is_behind=False, room=1) == []
 
 
 def test_a_filter_that_tells_of_no_end_is_left_alone() -> None:

@@ -190,6 +190,7 @@ async def open_bench(
     expected_seconds: float = 1,
     now: Callable[[], float] = time.time,
     poll_seconds_min: float = POLL_SECONDS_MIN,
+    saves: bool = True,
 ) -> AsyncGenerator[Bench]:
     wallet = await open_wallet("11" * 32, Path("unused"))
     teller, changes = Teller(), list[str]()
@@ -232,7 +233,7 @@ async def open_bench(
                 poller = JobPoller(
                     studio=studio,
                     store=store,
-                    save=save,
+                    save=save if saves else None,
                     start=start,
                     expected_seconds=expect,
                     poll_seconds_min=poll_seconds_min,
@@ -421,6 +422,25 @@ async def test_more_ends_than_one_page_has_are_all_found(tmp_path: Path, step: i
         told = await bench.end_all((await bench.follow(250))[240::-1][::step])
 
     assert {job.file for job in told} == {"/other.mp4"}
+
+
+async def test_jobs_of_a_crowd_that_fail_are_all_found(tmp_path: Path) -> None:
+    async with open_bench(tmp_path, poll_seconds_min=FEW_SECONDS) as bench:
+        jobs = await bench.follow(130)
+        await bench.end_all(jobs[20:10:-1])
+        bench.teller.end((job.job_id for job in jobs[:5]), progress=-1)
+        told = [await bench.poller.wait(job, deadline=math.inf) for job in jobs[:5]]
+
+    assert {job.status for job in told} == {"failed"}
+
+
+async def test_the_last_of_a_crowd_end_on_one_page(tmp_path: Path) -> None:
+    """No job is left when failed ones are due: others save these, so that an end is all there is to know."""
+    async with open_bench(tmp_path, poll_seconds_min=FEW_SECONDS, saves=False) as bench:
+        jobs = await bench.follow(120)
+        told = [*await bench.end_all(jobs[:40]), *await bench.end_all(jobs[:39:-1])]
+
+    assert {job.status for job in told} == {"complete"}
 
 
 async def test_a_failed_job_among_hundreds_is_found(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ from seedance_mcp.jobs.schedule import (
     POLL_SECONDS_MAX,
     REQUESTS_PER_WINDOW,
     EndEstimate,
+    PauseDebt,
     RequestWindow,
     pause_before_next,
 )
@@ -77,8 +78,11 @@ def test_no_window_has_more_requests_than_it_may(pauses: list[int]) -> None:
     window, now, asked_at = RequestWindow(60), 0.0, list[float]()
     for pause in pauses:
         now = max(now + pause, window.opens_at)
+        room = window.room(now)
         assert not window.is_closed(now)
+        assert room > 0
         window.note(now)
+        assert window.room(now) == room - 1
         asked_at.append(now)
 
     assert all(
@@ -87,3 +91,21 @@ def test_no_window_has_more_requests_than_it_may(pauses: list[int]) -> None:
     )
     assert all(first <= second for first, second in pairwise(asked_at))
     assert window.count == len(pauses)
+
+
+def test_a_pause_that_is_owed_is_spread_over_rounds() -> None:
+    debt = PauseDebt()
+    paid = [debt.pay(1), *(debt.pay(0) for _ in range(99))]
+
+    assert max(paid) < 0.2
+    assert sum(paid) == pytest.approx(1, abs=0.1)
+
+
+@given(st.lists(st.integers(0, 9), max_size=60))
+def test_no_more_pauses_are_made_than_are_owed(added: list[int]) -> None:
+    debt = PauseDebt()
+    paid = [debt.pay(requests) for requests in added]
+
+    assert all(pauses >= 0 for pauses in paid)
+    assert debt.owed >= 0
+    assert debt.owed + sum(paid) == pytest.approx(sum(added))

@@ -20,7 +20,9 @@ BACKLOG = 128
 START_SECONDS = 30.0
 STOP_SECONDS = 30.0
 GRACE_SECONDS = 1
-TICK_SECONDS = 0.1
+TICK_SECONDS = 1
+UVICORN_TICKS = 10
+"""How many ticks of uvicorn's a second has."""
 TICKS_MAX = 864_000  # a day of ticks, as in uvicorn
 
 
@@ -139,10 +141,10 @@ class _Server(uvicorn.Server):
             self._loop.call_soon_threadsafe(self._stop_requested.set)
 
     async def main_loop(self) -> None:
-        """Tick as uvicorn does, but return at once when a stop is requested."""
+        """Tick once a second, which dates the answers, and return at once when a stop is requested."""
         counter = 0
         while not await self.on_tick(counter):
-            counter = (counter + 1) % TICKS_MAX
+            counter = (counter + UVICORN_TICKS) % TICKS_MAX
             with move_on_after(TICK_SECONDS):
                 await self._stop_requested.wait()
 

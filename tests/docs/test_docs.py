@@ -12,12 +12,15 @@ from mcp import Client, StdioServerParameters
 
 from seedance_mcp.cli.commands import COMMANDS
 from seedance_mcp.server import build_server
+from tests.integration.host import Host
 from tests.payments.test_hostile_mpp_offers import HOSTILE as HOSTILE_MPP
 from tests.payments.test_hostile_offers import HOSTILE
 
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 LINES_MAX = 250
+USERS_BACKEND = "eth_keys.backends.NativeECCBackend"
+"""How users sign: they have no coincurve, which the other tests sign with because it is faster."""
 MOVING_PICTURE = ROOT / "docs" / "images" / "demo.webp"
 MOVING_PICTURE_BYTES_MAX = 1_500_000
 
@@ -65,19 +68,31 @@ def test_block_in_readme_is_the_example_file() -> None:
 
 
 async def test_example_file_works_when_pasted(tmp_path: Path, make_picture: Callable[[], Path]) -> None:
+    """It needs no wallet, and no second terminal with a sandbox."""
     picture = make_picture()
     entry = json.loads((ROOT / "mcp.json.example").read_text())["mcpServers"]["seedance"]
     server = StdioServerParameters(
         command=str(Path(sys.executable).parent / entry["command"]),
         args=entry["args"],
-        env={**entry["env"], "HOME": str(tmp_path), "PATH": str(Path(sys.executable).parent)},
+        env={
+            **entry["env"],
+            "HOME": str(tmp_path),
+            "PATH": str(Path(sys.executable).parent),
+            "ECC_BACKEND_CLASS": USERS_BACKEND,
+        },
     )
     async with Client(server) as client:
-        quote = await client.call_tool("quote_price", {"image": str(picture), "prompt": "x"})
-        upload = await client.call_tool("upload_image", {"image": str(picture)})
-    assert not quote.is_error
-    assert not upload.is_error
-    assert (upload.structured_content or {})["price_usd"] == "0.01"
+        host = Host(client)
+        quote = await host.call("quote_price", image=str(picture), prompt="x")
+        upload = await host.call("upload_image", image=str(picture))
+        video = await host.animate_to_the_end(image=str(picture), prompt="x")
+    [wallet] = tmp_path.rglob("wallet.json")
+    assert not quote.failed
+    assert not upload.failed
+    assert upload["price_usd"] == "0.01"
+    assert video["status"] == "complete"
+    assert wallet.parent.name == "sandbox"
+    assert wallet.stat().st_mode & 0o077 == 0
 
 
 @pytest.mark.parametrize(("mark", "rows"), [("hostile", HOSTILE), ("hostile-mpp", HOSTILE_MPP)])

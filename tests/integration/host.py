@@ -7,7 +7,6 @@ leaves, its streams, its environment, its children.
 import functools
 import io
 import os
-import sys
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
@@ -120,15 +119,14 @@ class Bench:
         Args:
             mode: Of the SDK's client.
             elicitation: Who answers what the server asks.
-            process: `forked` or `started`, where the server must be a process of its own.
+            process: `forked`, where the server must be a process of its own.
             environ: Further settings.
         """
         plain = {name: value for name, value in os.environ.items() if not name.startswith("SEEDANCE_")}
         given = {**plain, **self.environ, **environ}
         server: Any = build_server(given, resolve_sandbox=resolve_sandbox)
         if process is not None:
-            started = [sys.executable, "-m", "seedance_mcp"]
-            command, *words = build_command("seedance_mcp") if process == "forked" else started
+            command, *words = build_command("seedance_mcp")
             server = StdioServerParameters(command=command, args=words, env=given)
         failure: BaseException | None = None
         async with Client(server, mode=mode, elicitation_callback=elicitation) as client:

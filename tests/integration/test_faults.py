@@ -48,7 +48,6 @@ async def test_the_step_after_a_failure_fits_its_cause_and_names_the_support(
     assert "the studio's support can be asked, with the job id and the transaction" in job["next_step"]
 
 
-@ON_BOTH_RAILS
 async def test_a_failed_job_is_told_with_its_price_and_not_bought_again(bench: Bench, picture: Path) -> None:
     await bench.break_with("failed_job")
     async with bench.host() as host:
@@ -176,7 +175,6 @@ async def test_an_overloaded_studio_is_asked_again_after_its_pause(bench: Bench,
     assert await bench.paid() == [UPLOAD, CLIP]
 
 
-@ON_BOTH_RAILS
 async def test_a_studio_out_of_order_costs_nothing_and_works_afterwards(bench: Bench, picture: Path) -> None:
     async with bench.host() as host:
         await bench.break_with("server_error")
@@ -192,7 +190,6 @@ async def test_a_studio_out_of_order_costs_nothing_and_works_afterwards(bench: B
 
 
 @pytest.mark.parametrize("fault", ["dead_result_url:1", "truncated_video:1"])
-@ON_BOTH_RAILS
 async def test_a_broken_result_is_fetched_again_until_it_is_whole(bench: Bench, picture: Path, fault: str) -> None:
     await bench.break_with(fault)
     async with bench.host() as host:

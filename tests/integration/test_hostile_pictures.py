@@ -4,6 +4,7 @@ import os
 import signal
 import sys
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from pathlib import Path
 
 import anyio
@@ -43,14 +44,15 @@ def read_proc(pid: int, name: str) -> bytes:
         return b""
 
 
-def find_servers() -> set[int]:
-    """Our children that serve MCP."""
-    return {
-        pid
-        for pid in list_processes()
-        if b"PPid:\t%d\n" % os.getpid() in read_proc(pid, "status")
-        and read_proc(pid, "cmdline").endswith(b"\0-m\0seedance_mcp\0")
-    }
+def find_servers(folder: Path) -> set[int]:
+    """Other processes that have a file of a folder open."""
+    return {pid for pid in list_processes() if pid != os.getpid() and has_open(pid, folder)}
+
+
+def has_open(pid: int, folder: Path) -> bool:
+    with suppress(OSError):  # it has ended
+        return any(os.readlink(link).startswith(f"{folder}/") for link in Path(f"/proc/{pid}/fd").iterdir())
+    return False
 
 
 def find_decoders_of(server: int) -> list[int]:
@@ -111,9 +113,9 @@ async def test_a_decoder_knows_no_secret_ends_with_its_server_and_is_replaced(
     bench: Bench, picture: Path, tmp_path: Path
 ) -> None:
     secret = "0x" + "5e" * 32
-    async with bench.host(process="started", SEEDANCE_WALLET_KEY=secret, SEEDANCE_WALLET_FILE="") as host:
+    async with bench.host(process="forked", SEEDANCE_WALLET_KEY=secret, SEEDANCE_WALLET_FILE="") as host:
         first = await host.call("quote_price", image=str(picture), prompt="x")
-        (server,) = find_servers()
+        (server,) = find_servers(bench.folder)
         (before,) = find_decoders_of(server)
         environ = read_proc(before, "environ")
         os.kill(before, signal.SIGKILL)

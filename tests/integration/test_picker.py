@@ -1,5 +1,6 @@
 """The picture picker: a picture that a model cannot name comes over a link, and is bought like any other."""
 
+import functools
 import os
 import re
 import shlex
@@ -18,7 +19,7 @@ from mcp.types import ElicitResult
 
 from seedance_mcp.app.local_sandbox import resolve_sandbox
 from seedance_mcp.server import build_server
-from tests.forks import build_command
+from tests.cli.conftest import Person
 from tests.integration.host import Answer, Bench, draw, run_in_thread
 from tests.integration.test_process import HELLO, LEAVE_SECONDS, hear, say, start
 from tests.servers import NO_TLS
@@ -312,6 +313,7 @@ def test_declined_link_that_has_ended_is_declined_again(tmp_path: Path) -> None:
 
 
 async def test_commands_take_a_picture_by_its_id(bench: Bench, picture: Path) -> None:
+    owner = Person(folder=bench.folder, environ=bench.environ)
     async with bench.host() as host:
         link = await host.call("upload_image")
         await give(link["upload_url"], picture.read_bytes())
@@ -322,9 +324,7 @@ async def test_commands_take_a_picture_by_its_id(bench: Bench, picture: Path) ->
         ("quote", "--from", str(bench.folder / "list.csv"), "--json"),
     )
     for words in commands:
-        command = build_command("seedance_mcp", *words)
-        environ = {**os.environ, **bench.environ}
-        done = await anyio.run_process(command, env=environ, cwd=bench.folder, check=False)
-        assert done.returncode == 0, done.stderr
+        done = await run_in_thread(functools.partial(owner.run, *words))
+        assert done.code == 0, done.err
 
     assert await bench.paid() == [10_000]

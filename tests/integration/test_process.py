@@ -6,7 +6,6 @@ import select
 import signal
 import sqlite3
 import subprocess
-import sys
 import time
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import contextmanager
@@ -28,9 +27,6 @@ LEAVE_SECONDS = 30
 SILENCE_SECONDS = 1
 """How long a server may say and take nothing until it counts as stuck."""
 WAIT_SECONDS = 8
-USERS_BACKEND = "eth_keys.backends.NativeECCBackend"
-"""How users sign: they have no coincurve, which the other tests sign with because it is faster."""
-
 MOVABLE_CLOCK = """
 import sys, time
 from pathlib import Path
@@ -138,23 +134,6 @@ def test_malformed_lines_are_survived_and_stdout_is_json_rpc_only() -> None:
         answers[answer.get("id")] = answer
     assert "Traceback" not in json.dumps(answers)
     process.communicate(timeout=LEAVE_SECONDS)
-
-
-async def test_the_embedded_sandbox_needs_no_wallet_and_no_second_terminal(tmp_path: Path, picture: Path) -> None:
-    server = StdioServerParameters(
-        command=sys.executable,
-        args=["-m", "seedance_mcp"],
-        env={
-            "SEEDANCE_PROFILE": "sandbox",
-            "SEEDANCE_DATA_DIR": str(tmp_path / "data"),
-            "PATH": os.environ["PATH"],
-            "ECC_BACKEND_CLASS": USERS_BACKEND,
-        },
-    )
-    async with Client(server) as client:
-        video = await Host(client).animate_to_the_end(image=str(picture), prompt="x")
-    assert video["status"] == "complete"
-    assert (tmp_path / "data/sandbox/wallet.json").stat().st_mode & 0o077 == 0
 
 
 async def test_a_call_with_a_huge_argument_is_refused_in_words(bench: Bench) -> None:

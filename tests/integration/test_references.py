@@ -11,7 +11,7 @@ import pytest
 
 from seedance_mcp.cli.batch_input import read_shots
 from seedance_mcp.sandbox.video import RenderPlan, render_video
-from tests.integration.host import ON_BOTH_RAILS, Bench, Host, draw, run_in_thread
+from tests.integration.host import Bench, Host, draw, run_in_thread
 
 MakeBench = Callable[..., Awaitable[Bench]]
 PROMPT = "The boat of @image1 sails past the lighthouse of @image2"
@@ -68,7 +68,6 @@ async def refuse(host: Host, bench: Bench, expected: str, **arguments: object) -
 # ── journeys ─────────────────────────────────────────────────────────────────────────────────────────────────────────
 
 
-@ON_BOTH_RAILS
 async def test_references_are_uploaded_once_and_make_one_video(
     bench: Bench, picture: Path, second: Path, video: Path, sound: Path
 ) -> None:

@@ -59,7 +59,7 @@ async def fail_to_upload(host: Host, picture: Path) -> str:
 
 
 async def test_a_ledger_locked_after_a_video_settled_says_what_was_paid(bench: Bench, picture: Path) -> None:
-    async with bench.host(process="forked") as host:
+    async with bench.host() as host:
         await host.call("upload_image", image=str(picture))
         await bench.break_with("slow_answer=1:1")
         async with locked_once(bench, has_paid(2)):
@@ -85,7 +85,7 @@ async def test_a_ledger_locked_after_a_video_settled_says_what_was_paid(bench: B
 
 
 async def test_a_ledger_locked_after_an_upload_settled_loses_no_upload(bench: Bench, picture: Path) -> None:
-    async with bench.host(process="forked") as host:
+    async with bench.host() as host:
         await bench.break_with("slow_answer=1:1")
         async with locked_once(bench, has_paid(1)):
             text = await fail_to_upload(host, picture)
@@ -98,7 +98,7 @@ async def test_a_ledger_locked_after_an_upload_settled_loses_no_upload(bench: Be
 
 
 async def test_a_video_that_cannot_be_written_down_is_told_as_paid(bench: Bench, picture: Path) -> None:
-    async with bench.host(process="forked") as host:
+    async with bench.host() as host:
         await host.call("upload_image", image=str(picture))
         await bench.break_with("truncated_video:2")
         async with locked_once(bench, is_complete):

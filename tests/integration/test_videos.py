@@ -50,7 +50,6 @@ async def test_a_local_picture_becomes_a_saved_video_and_is_paid_once(
 
 
 @pytest.mark.parametrize("contract", ["current", "classic"])
-@ON_BOTH_RAILS
 async def test_first_and_last_frame_make_one_video_in_both_dialects(
     make_bench: MakeBench, tmp_path: Path, contract: str
 ) -> None:
@@ -132,7 +131,6 @@ async def test_a_quote_for_a_new_picture_is_exact_once_any_picture_is_hosted(
     assert await bench.paid() == [10_000]
 
 
-@ON_BOTH_RAILS
 async def test_the_same_call_again_is_the_same_job_and_another_take_is_another(bench: Bench, picture: Path) -> None:
     async with bench.host() as host:
         one = await host.animate_to_the_end(image=str(picture), prompt="x")
@@ -146,7 +144,7 @@ async def test_the_same_call_again_is_the_same_job_and_another_take_is_another(b
 
 async def test_progress_grows_strictly_and_says_what_happens(make_bench: MakeBench, picture: Path) -> None:
     bench = await make_bench(job_seconds=3)
-    async with bench.host(process="forked") as host:
+    async with bench.host() as host:
         await host.animate_to_the_end(image=str(picture), prompt="x")
         values = [value for value, _ in host.progress]
 

@@ -109,7 +109,7 @@ async def test_server_on_a_database_that_may_forget_is_not_ready_and_says_why(se
 
 
 def test_server_on_another_version_of_the_ledger_does_not_start(settings: dict[str, str]) -> None:
-    with require_postgres().database(template="template0") as url:
+    with require_postgres(durable=True).database(template="template0") as url:
         command = build_command("seedance_mcp", "serve")
         environ = build_environ(settings, SEEDANCE_DATABASE_URL=url)
         done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False)

@@ -124,7 +124,7 @@ def find_width(file: IO[str] | None) -> int | None:
 def wrap_words(text: str, width: int | None) -> str:
     """Return a text whose lines are broken between words, so that none is wider; a longer word keeps a line whole.
 
-    What is broken keeps its line's indentation.
+    What is broken keeps its line's indentation; that of an entry of a list stands below its text.
 
     Args:
         text: May have lines of its own.
@@ -137,12 +137,13 @@ def wrap_words(text: str, width: int | None) -> str:
         bare = line.lstrip(" ")
         indent = line[: len(line) - len(bare)]
         first, *others = bare.split(" ")
+        below = indent + "  " * (first == "-")
         lines.append(indent + first)
         for word in others:
             if count_cells(lines[-1]) + 1 + count_cells(word) <= width:
                 lines[-1] += f" {word}"
             else:
-                lines.append(indent + word)
+                lines.append(below + word)
     return "\n".join(lines)
 
 

@@ -70,7 +70,7 @@ def take_video_or_shots(function: Callable[..., Awaitable[Result]]) -> Callable[
         if shots is not None:
             if any(values[name] for name in ("image", "prompt", "last_image", "references", "text_only")):
                 raise RequestError(
-                    "There are shots and a picture or a prompt.",
+                    "Shots are given, and also a picture or a prompt.",
                     NextStep("Put them into {0}, or leave it out.", Argument("shots")),
                 )
             return await function(request=build_film_request(shots, values), **given)

@@ -152,7 +152,7 @@ async def test_used_link_says_so(replica: Replica, http: httpx.AsyncClient, data
     page = await http.get(link.url)
 
     assert (first.status_code, second.status_code) == (201, 409)
-    assert second.json()["error"].startswith("This link has its picture already.")
+    assert second.json()["error"].startswith("This link already has its picture.")
     assert '"state": "filled"' in page.text
     assert data[:40] not in page.content
 

@@ -219,7 +219,7 @@ async def test_second_picture_is_refused(
     second = await http.put(link.url, content=data)
 
     assert (first.status_code, second.status_code) == (201, 409)
-    assert second.json()["error"].startswith("This link has its picture already.")
+    assert second.json()["error"].startswith("This link already has its picture.")
     assert '"state": "filled"' in (await http.get(link.url)).text
     assert len([*received.folder.iterdir()]) == 1
 

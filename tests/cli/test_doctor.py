@@ -1,6 +1,7 @@
 """The doctor: finds what is wrong, says what to do, and works where nothing else does."""
 
 import json
+import re
 import time
 from typing import Any
 
@@ -32,6 +33,12 @@ def test_a_sandbox_run_is_well(person: Person) -> None:
     ended = person.run("doctor", "--sandbox")
     assert ended.code == 0, ended.out
     assert "✓ sandbox: installed" in ended.out
+
+
+def test_finding_that_is_broken_goes_on_below_its_text(person: Person) -> None:
+    shown = person.run_on_screen("doctor", "--sandbox", columns=60).out.splitlines()
+    starts = {re.sub(r"\x1b\[[0-9;]*m", "", line)[:2] for line in shown}
+    assert {"✓ ", "  "} <= starts <= {"✓ ", "! ", "? ", "  "}
 
 
 def test_a_sandbox_run_names_no_setting_that_no_one_set(person: Person) -> None:

@@ -234,6 +234,7 @@ def test_what_a_terminal_cannot_show_is_replaced(customer: Person, environ: dict
     ("text", "lines"),
     [
         ("one two three", ["one two", "three"]),
+        ("- one two three", ["- one", "  two", "  three"]),
         ("a/very/long/path stays", ["a/very/long/path", "stays"]),
         ("图图 图图 x", ["图图", "图图 x"]),
         ("first\n\nthird", ["first", "", "third"]),

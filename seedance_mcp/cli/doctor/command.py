@@ -45,7 +45,8 @@ def print_findings(findings: list[Finding]) -> None:
 
     for finding in findings:
         mark, style = _MARKS[finding.health]
-        text = Text(wrap_words(f"{mark} {clean(f'{finding.topic}: {finding.text}')}", shown.width))
+        indented = wrap_words(f"  {clean(f'{finding.topic}: {finding.text}')}", shown.width)
+        text = Text(f"{mark} {indented[2:]}")
         text.stylize(style, 0, len(mark))
         shown.print(text)
         if finding.advice:

@@ -120,7 +120,7 @@ def check_sign_in(sign_in: SignIn, *, url: str, chain_id: str, now: float) -> No
     if issued > now + CLOCK_SKEW_SECONDS_MAX:
         raise StudioProtocolError("The sign-in was issued in the future. Is this machine's clock right?")
     if expires <= now:
-        raise StudioProtocolError("The sign-in has expired already. Is this machine's clock right?")
+        raise StudioProtocolError("The sign-in has already expired. Is this machine's clock right?")
     if expires - issued > SIGN_IN_SECONDS_MAX:
         raise StudioProtocolError("The sign-in would be valid for more than fifteen minutes.")
 

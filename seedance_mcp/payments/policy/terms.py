@@ -43,7 +43,7 @@ def check_resource(offers: Offers, pins: PinnedTerms) -> None:
         raise UnacceptableOfferError("The studio asks for a payment but does not name what it is for (resource.url).")
     if _find_origin(url) != _find_origin(pins.studio_origin):
         raise UnacceptableOfferError(
-            f"The studio asks a payment for {quote_text(url, 120)}, which is not at {pins.studio_origin}."
+            f"The studio asks for a payment for {quote_text(url, 120)}, which is not at {pins.studio_origin}."
         )
 
 

@@ -144,7 +144,7 @@ HOSTILE = {
     "issued-date": ({"issued_at": "2026-11-23"}, "RFC 3339"),
     "issued-month-13": ({"issued_at": "2026-13-23T16:27:56Z"}, "RFC 3339"),
     "issued-number": ({"issued_at": "1795451276"}, "RFC 3339"),
-    "expired": ({"expiration_time": "2026-11-23T16:27:59Z"}, "expired already"),
+    "expired": ({"expiration_time": "2026-11-23T16:27:59Z"}, "already expired"),
     "expires-in-ten-years": ({"expiration_time": "2036-11-23T16:32:56Z"}, "more than fifteen minutes"),
     "expires-line-break": ({"expiration_time": "2026-11-23T16:32:56Z\nNot Before: x"}, "RFC 3339"),
 }

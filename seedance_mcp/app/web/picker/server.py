@@ -27,7 +27,7 @@ SOURCES = "img-src data: blob:; connect-src 'self'"
 
 UNKNOWN = "There is no such link, or it has expired. Ask for a new one."
 REFUSALS: dict[State, tuple[int, str]] = {
-    "filled": (409, "This link has its picture already. Ask for a new link to give another one."),
+    "filled": (409, "This link already has its picture. Ask for a new link to give another one."),
     "receiving": (409, "A picture is coming over this link already."),
     "expired": (410, "This link has expired. Ask for a new one."),
 }

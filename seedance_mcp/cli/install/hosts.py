@@ -236,17 +236,23 @@ def _resolve(file: Path) -> Path:
 
 def _list_copies(file: Path) -> list[Path]:
     """Return the copies of a file, the oldest first."""
-    return [copy for number in range(BACKUPS_MAX) if (copy := _name_copy(file, number)).exists()]
+    try:
+        there = set(os.listdir(file.parent))
+    except OSError:
+        return []
+    names = (_name_copy(file, number) for number in range(BACKUPS_MAX))
+    return [file.with_name(name) for name in names if name in there]
 
 
-def _name_copy(file: Path, number: int) -> Path:
-    return file.with_name(f"{file.name}.before-seedance{f'-{number}' if number else ''}")
+def _name_copy(file: Path, number: int) -> str:
+    return f"{file.name}.before-seedance{f'-{number}' if number else ''}"
 
 
 def _name_backup(file: Path) -> Path:
     for number in range(BACKUPS_MAX):
-        if not _name_copy(file, number).exists():
-            return _name_copy(file, number)
+        copy = file.with_name(_name_copy(file, number))
+        if not copy.exists():
+            return copy
     raise ConfigError(f"There are {BACKUPS_MAX} copies of {file.name} already.", "Delete some.")
 
 

@@ -66,7 +66,8 @@ class Cluster:
         self.process = process
         self._count = 0
         self._own: psycopg.Connection | None = None
-        self._clean: list[tuple[str, int]] = []
+        self._clean: list[str] = []
+        self._cleaners: dict[str, psycopg.Connection] = {}
         self._pristine: Pristine | None = None
 
     def url(self, database: str, *, folder: Path | None = None) -> str:
@@ -88,33 +89,33 @@ class Cluster:
         try:
             yield self.url(name)
         finally:
-            emptied_by = self._empty(name) if template == TEMPLATE else None
-            if emptied_by is None:
-                self._drop(name)
+            if template == TEMPLATE and self._empty(name):
+                self._clean.append(name)
             else:
-                self._clean.append((name, emptied_by))
+                self._drop(name)
 
     def _find_clean(self) -> str | None:
         """Return a database that was emptied, or None; one that another process has connected to since is dropped."""
         while self._clean:
-            name, emptied_by = self._clean.pop()
-            if self._end_sessions(name) <= {emptied_by}:
+            name = self._clean.pop()
+            if not self._end_sessions(name):
                 return name
             self._drop(name)
         return None
 
     def _end_sessions(self, name: str) -> set[int]:
-        """End the sessions of a database; returns the ids of their processes."""
+        """End the sessions of a database, but for ours; returns the ids of their processes."""
+        ours = self._cleaners[name].info.backend_pid if name in self._cleaners else 0
         query = (
-            f"SELECT pid, pg_terminate_backend(pid, {END_MILLISECONDS}) FROM pg_stat_activity WHERE datname = '{name}'"  # noqa: S608 - the test's
+            f"SELECT pid, pg_terminate_backend(pid, {END_MILLISECONDS}) FROM pg_stat_activity"  # noqa: S608 - the test's
+            f" WHERE datname = '{name}' AND pid <> {ours}"
         )
         return {process for process, _ in self.fetch(query)}
 
-    def _empty(self, name: str) -> int | None:
-        """Delete what a test wrote into a database.
+    def _empty(self, name: str) -> bool:
+        """Delete what a test wrote into a database; returns False where it is not like the template afterwards.
 
-        Returns:
-            The id of the session that did; None where the database is not like the template afterwards.
+        The session that does stays open: it is the costly part.
         """
         import psycopg
 
@@ -122,13 +123,23 @@ class Cluster:
             self._pristine = read_pristine(self.url(TEMPLATE))
         self._end_sessions(name)
         try:
-            with psycopg.connect(self.url(name)) as connection:
-                return connection.info.backend_pid if self._pristine.restore(connection) else None
+            if name not in self._cleaners:
+                self._cleaners[name] = psycopg.connect(self.url(name), autocommit=True, prepare_threshold=None)
+            with self._cleaners[name].transaction():
+                return self._pristine.restore(self._cleaners[name])
         except psycopg.Error:  # it takes no connections, or is gone
-            return None
+            return False
 
     def _drop(self, name: str) -> None:
+        if name in self._cleaners:
+            self._cleaners.pop(name).close()
         self.execute(f"DROP DATABASE {name} WITH (FORCE)")
+
+    def close(self, starter: int) -> None:
+        """Close our sessions, unless this is a forked child of who opened them."""
+        if os.getpid() == starter:
+            for connection in (*self._cleaners.values(), *([self._own] if self._own else [])):
+                connection.close()
 
     def fetch(self, query: str) -> list[tuple[Any, ...]]:
         """Run a query on the server's own database and return its rows."""
@@ -272,6 +283,7 @@ def start_cluster(*, durable: bool = False) -> Cluster:
     )  # fmt: skip
     atexit.register(stop, process, folder, os.getpid())
     cluster = Cluster(folder, process)
+    atexit.register(cluster.close, os.getpid())
     wait_until_ready(cluster)
     make_template(cluster)
     return cluster

@@ -9,6 +9,8 @@ import tomllib
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from seedance_mcp.config.hosted import DRAIN_SECONDS_DEFAULT
 from seedance_mcp.config.sources import HOSTED_SETTINGS, PREFIX, SETTINGS
 from tests.deploy.containers import ROOT, read_documents
@@ -62,8 +64,20 @@ def test_the_image_has_all_libraries_of_its_extras() -> None:
     extras = project["optional-dependencies"]
     wanted = [*project["dependencies"], *extras["hosted"], *extras["tempo"]]
     names = {re.split(r"[\[<>=~; ]", one)[0].lower().replace(".", "-") for one in wanted}
-    pinned = set(re.findall(r"^([a-z0-9._-]+)==", (ROOT / "requirements/hosted.txt").read_text(), re.MULTILINE))
-    assert names <= pinned
+    assert names <= read_pins("hosted").keys()
+
+
+@pytest.mark.parametrize("kind", ["hosted", "sandbox"])
+def test_the_tests_run_with_the_pinned_versions(kind: str) -> None:
+    tested = read_pins("dev")
+
+    assert {name: version for name, version in read_pins(kind).items() if tested[name] != version} == {}
+
+
+def read_pins(kind: str) -> dict[str, str]:
+    """Return the pinned version of each package that an environment has."""
+    text = (ROOT / f"requirements/{kind}.txt").read_text()
+    return dict(re.findall(r"^([a-z0-9._-]+)(?:\[.*\])?==(\S+)", text, re.MULTILINE))
 
 
 def test_pods_may_do_nothing_that_they_do_not_need() -> None:

@@ -62,9 +62,9 @@ SECTIONS: dict[str, dict[str, Entry]] = {
 """All commands, as the list shows them."""
 COMMANDS = {name: entry for section in SECTIONS.values() for name, entry in section.items()}
 EXAMPLES = {
-    "animate": "animate photo.jpg -p 'The fog lifts' -o fog.mp4",
+    "animate": 'animate photo.jpg -p "The fog lifts" -o fog.mp4',
     "film": "film story.yaml -o film.mp4",
-    "quote": "quote photo.jpg -p 'The fog lifts' -d 10",
+    "quote": 'quote photo.jpg -p "The fog lifts" -d 10',
     "upload": "upload photo.jpg",
     "get": "get cmw2x8f3k0001 -o fog.mp4",
     "jobs": "jobs --status failed --since 7d",
@@ -74,7 +74,7 @@ EXAMPLES = {
     "balance": "balance",
     "spending": "spending --by month --csv",
     "wallet": "wallet create",
-    "freeze": "freeze 'The laptop is lost'",
+    "freeze": 'freeze "The laptop is lost"',
     "unfreeze": "unfreeze",
     "setup": "setup --sandbox",
     "doctor": "doctor",
@@ -89,7 +89,7 @@ EXAMPLES = {
     "budget": "budget --caller ann",
     "payments": "payments --csv --since 2026-11-01",
 }
-"""How each command is typed, without the program's name."""
+"""How each command is typed, without the program's name. Only double quotes mean the same in every shell."""
 PAYING = frozenset({"animate", "demo", "film", "upload"})
 """Commands that can spend money: their failures say what was paid."""
 

@@ -233,7 +233,7 @@ def _gather(
     if not images and not arguments["references"] and not arguments["text_only"]:
         raise RequestError("No picture was named.", "Name a picture, or --from a .csv or .jsonl file.")
     if arguments["prompt"] is None:
-        raise RequestError("No --prompt was given.", "Say what moves, such as --prompt 'The waves roll in'.")
+        raise RequestError("No --prompt was given.", 'Say what moves, such as --prompt "The waves roll in".')
     if len(images or []) <= 1:  # of several, all that is wrong with them is named at once, once they are read
         frames = [*(images or []), cast("str | None", arguments["last_image"])]
         references = cast("Sequence[str] | None", arguments["references"]) or ()

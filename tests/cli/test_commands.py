@@ -74,6 +74,7 @@ def test_example_of_a_command_can_be_typed(name: str) -> None:
     root: Any = typer.main.get_command(app)
     shown = CliRunner().invoke(app, [name, "--help"], env={"COLUMNS": "80"}).output
     assert f"Example: seedance-mcp {EXAMPLES[name]}\n" in shown
+    assert "'" not in EXAMPLES[name]  # which Windows' cmd does not take for quotes
     command, words = root.commands[name], shlex.split(EXAMPLES[name])[1:]
     with command.make_context(name, words) as context:
         if hasattr(command, "commands"):

@@ -28,7 +28,7 @@ async def make_bench(tmp_path: Path, rail: str) -> AsyncGenerator[Callable[..., 
     """Starts sandboxes with a funded wallet; stops them in the end."""
     started: list[Sandbox] = []
 
-    async def make(*, funded: int = FUNDED, job_seconds: float = 0.8, **options: object) -> Bench:
+    async def make(*, funded: int = FUNDED, job_seconds: float = 0.3, **options: object) -> Bench:
         wallet_file = tmp_path / f"wallet{len(started)}.json"
         address = await run_in_thread(lambda: prepare_wallet(None, wallet_file))
         options = {"rails": (rail,), **options}

@@ -161,10 +161,6 @@ def test_a_bad_row_names_itself_before_anything_is_bought(name: str, customer: P
     assert customer.run("jobs", "--json").json == []
 
 
-def settled(studio: "Sandbox") -> list[object]:
-    return httpx.get(f"{studio.url}/_sandbox/state").json()["settlements"]
-
-
 def test_ctrl_c_loses_nothing(make_sandbox: Callable[..., "Sandbox"], funded_key: str, tmp_path: Path) -> None:
     studio = make_sandbox(job_seconds=12)  # longer than a busy machine needs to notice the third payment
     person = Person(
@@ -176,12 +172,12 @@ def test_ctrl_c_loses_nothing(make_sandbox: Callable[..., "Sandbox"], funded_key
     person.draw("a.png")
     person.draw("b.png")
     words = ("animate", "a.png", "b.png", "--prompt", "x")
-    broken = person.interrupt(*words, when=lambda: len(settled(studio)) >= 3)
+    broken = person.interrupt(*words, when=lambda: len(studio.chain.settlements()) >= 3)
     assert broken.code == 130
     assert "the same command continues" in broken.one_line
     done = person.run(*words, "--json")
     assert done.code == 0, done.err
-    assert len(settled(studio)) == 4  # two uploads, two videos: nothing twice
+    assert len(studio.chain.settlements()) == 4  # two uploads, two videos: nothing twice
 
 
 def test_limits_and_broken_studios_have_their_own_codes(
@@ -231,9 +227,9 @@ def test_a_video_that_is_not_there_comes_with_what_was_paid_and_what_to_do(
     assert alone.code == 1
     assert "a.png: failed, $0.32 was paid. The studio says: «" in alone.one_line
     assert alone.one_line.endswith("To pay for another try, raise --take by one.")
-    several = customer.run("animate", "a.png", "b.png", "--prompt", "y", SEEDANCE_STUDIO_URL=failing)
+    several = customer.run("animate", "a.png", "b.png", "--prompt", "x", SEEDANCE_STUDIO_URL=failing)
     assert several.err.count("To pay for another try, give it alone and raise --take by one.") == 2
-    (customer.folder / "shots.csv").write_text("image,prompt\na.png,z\n")
+    (customer.folder / "shots.csv").write_text("image,prompt\na.png,x\n")
     row = customer.run("animate", "--from", "shots.csv", SEEDANCE_STUDIO_URL=failing)
     assert "To pay for another try, write a higher take into its row." in row.err
     failed_id = customer.run("jobs", "--json", SEEDANCE_STUDIO_URL=failing).json[0]["job_id"]

@@ -324,6 +324,9 @@ async def test_large_view_gives_what_a_person_needs(browser: Any, house: House) 
         changed = shlex.split(await large.locator("details code").inner_text())
         assert changed[changed.index("--prompt") + 1] == "Then it's night"
         assert changed[-2:] == ["--take", "2"]
+        await seen.page.evaluate("Object.defineProperty(navigator, 'userAgent', { value: 'Windows NT 10.0' })")
+        await large.get_by_label("Prompt").fill("Now it's day")
+        assert " --prompt 'Now it''s day' " in await large.locator("details code").inner_text()  # PowerShell
 
 
 async def test_search_and_filters_leave_what_fits(browser: Any, url: str) -> None:

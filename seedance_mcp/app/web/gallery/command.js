@@ -54,7 +54,12 @@ export function writeSentence(request) {
   return `Make a video${known}${end}${options.length ? `, with ${options.join(", ")}` : ""}. Prompt: ${request.prompt}`;
 }
 
-/** @param {string} text */
+/**
+ * Returns a text as one word of a command line, for this machine's shell: PowerShell doubles a quote, others escape it.
+ * @param {string} text
+ */
 function quote(text) {
-  return /^[\w@%+=:,./-]+$/.test(text) ? text : `'${text.replaceAll("'", `'\\''`)}'`;
+  if (/^[\w@%+=:,./-]+$/.test(text)) return text;
+  const inner = navigator.userAgent.includes("Windows") ? "''" : `'\\''`;
+  return `'${text.replaceAll("'", inner)}'`;
 }

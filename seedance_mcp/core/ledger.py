@@ -70,10 +70,13 @@ class PaymentLedger(BudgetReader, Protocol):
         """Sum what this caller may see of the budget: its own payments, or the wallet's."""
         ...
 
-    def lock_budget(self) -> AbstractAsyncContextManager[LedgerTransaction]:
+    def lock_budget(self, *, sync: bool = False) -> AbstractAsyncContextManager[LedgerTransaction]:
         """Begin the transaction of a single writer: no other process sums or reserves the budget until it ends.
 
         Committed at the end of the block, rolled back by an exception. A cancellation is delivered after the block.
+
+        Args:
+            sync: Be on disk at the end. A reservation need not be: `record_signed` comes before anything is sent.
         """
         ...
 

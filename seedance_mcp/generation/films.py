@@ -208,7 +208,7 @@ class FilmService:
         )
         known = await self.ledger.find_film(plan.film_id)
         is_lost = known is not None and await self.files.is_missing(known)
-        async with self.ledger.lock_budget() as budget:
+        async with self.ledger.lock_budget(sync=True) as budget:
             found = await budget.find_film(plan.film_id)
             if claimed is None and found is not None and _is_made(found, now, is_lost=is_lost):
                 return found

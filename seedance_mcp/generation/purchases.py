@@ -293,8 +293,8 @@ class RequestPurchaser:
 
     async def _begin(self, payment: Payment) -> Job:
         """From a settled payment to a job that is watched."""
-        await self.reconciler.add_job(payment)
-        job = await self.ledger.find_job_of(payment) or await self._find_lost_job(payment)
+        job = await self.reconciler.add_job(payment)
+        job = job or await self.ledger.find_job_of(payment) or await self._find_lost_job(payment)
         if job is None:
             raise jobless_error(payment, self.reconciler.list_candidates(payment))
         self.poller.watch(job)

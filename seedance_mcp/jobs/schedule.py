@@ -1,7 +1,8 @@
 """Schedule: when a job is asked for next, and how many requests a studio gets.
 
 A job is asked for seldom while it is young, at the shortest pause from well before its expected end until long after
-it, and ever more seldom later. Durations of jobs vary much, so an expected end is a range. Does no I/O.
+it, and ever more seldom later. A job that takes hardly longer than the shortest pause gets its first request sooner.
+Durations of jobs vary much, so an expected end is a range. Does no I/O.
 """
 
 from __future__ import annotations
@@ -41,6 +42,8 @@ def pause_before_next(age: float, expected: float, shortest: float) -> float:
     if age > max(LATE_SECONDS, expected * OVERDUE_FACTOR):
         return _spread(LATE_POLL_SECONDS)
     early, overdue = expected * EARLY_SHARE - age, age - expected * OVERDUE_FACTOR
+    if early > 0 and age + early < shortest:
+        return early  # such a job hardly takes longer than the shortest pause
     slow = early / 2 if early > 0 else overdue / 4
     return shortest if slow <= shortest else _spread(min(slow, POLL_SECONDS_MAX))
 

@@ -21,7 +21,7 @@ import anyio
 from seedance_mcp.adapters.studio.client import Studio
 from seedance_mcp.core.errors import LedgerError, PaymentError, StudioError
 from seedance_mcp.core.ledger import Ledger
-from seedance_mcp.core.records import Payment
+from seedance_mcp.core.records import Job, Payment
 from seedance_mcp.core.wire.generation import same_body
 from seedance_mcp.core.wire.jobs import JobStatus, read_submitted_job
 from seedance_mcp.core.wire.mpp import was_pushed
@@ -157,18 +157,18 @@ class Reconciler:
         """Whether a payment's money has moved and its hash is still good for what it was paid for."""
         return settlement.used and was_pushed(payment.document) and payment.hold_until > self.now()
 
-    async def add_job(self, payment: Payment) -> None:
-        """Make the job row of a settled generation from its stored answer; no network needed.
+    async def add_job(self, payment: Payment) -> Job | None:
+        """Make the job row of a settled generation from its stored answer, and return the job; no network needed.
 
-        An answer in which no job can be read, or another payment's, leaves the row to `find_job`.
+        An answer in which no job can be read, or another payment's, leaves the row to `find_job`: None is returned.
         """
         if payment.purpose != "generation" or not payment.answer:
-            return
+            return None
         try:
             submitted = read_submitted_job(payment.answer)
         except StudioError:
-            return
-        await self.ledger.add_job(
+            return None
+        return await self.ledger.add_job(
             payment, submitted.job_id, studio=self.studio.origin, status=submitted.status, now=self.now()
         )
 

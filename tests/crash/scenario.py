@@ -129,6 +129,10 @@ class Stage:
         self._query("UPDATE payments SET lease_until = lease_until - ? WHERE lease_until > 0", LEASE_SECONDS)
         self._query("UPDATE payments SET hold_until = hold_until - ? WHERE state = 'reserved'", LEASE_SECONDS)
 
+    def lose_jobs(self) -> None:
+        """Lose what a power failure may take: the rows of the jobs, which are not synced by themselves."""
+        self._query("DELETE FROM jobs")
+
     async def jobs(self) -> list[Job]:
         """The jobs that the client knows."""
         if not self.ledger_file.exists():

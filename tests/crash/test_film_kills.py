@@ -32,10 +32,11 @@ RESUMED_POINTS = ("after_sum_is_reserved", "after_joining")
 """After these the agent does not call again."""
 
 
-@pytest.mark.parametrize("point", FILM_POINTS)
+@pytest.mark.parametrize(("point", "loses_jobs"), [(point, False) for point in FILM_POINTS] + [("between_shots", True)])
 async def test_a_killed_film_is_finished_and_no_shot_is_bought_twice(
-    prompt_studio: Sandbox, tmp_path: Path, point: str
+    prompt_studio: Sandbox, tmp_path: Path, point: str, *, loses_jobs: bool
 ) -> None:
+    """A power failure takes also the rows of the jobs that were not on disk yet."""
     stage = await Stage.set(prompt_studio, tmp_path / "stage", "x402")
     with anyio.fail_after(CASE_SECONDS):
         async with stage.server(point, "film") as client:
@@ -44,6 +45,8 @@ async def test_a_killed_film_is_finished_and_no_shot_is_bought_twice(
                 assert not answer.is_error, answer.text
                 answer = await call(client, "get_job", job_id=answer.fields["job_id"])
         stage.let_leases_lapse()
+        if loses_jobs:
+            stage.lose_jobs()
         film = await _finish(stage, repeated=point not in RESUMED_POINTS)
         async with stage.server_in_process() as client:
             wallet = await call(client, "wallet_status")

@@ -34,6 +34,13 @@ def test_a_young_and_an_overdue_job_are_asked_for_seldom() -> None:
     assert late == pytest.approx(LATE_POLL_SECONDS, rel=0.06)
 
 
+def test_a_job_that_is_usually_short_is_asked_for_sooner() -> None:
+    first, second, longer = (pause_before_next(age, usual, SHORTEST) for age, usual in ((0.5, 4), (1.7, 4), (0, 8)))
+
+    assert first == pytest.approx(1.1)
+    assert second == longer == SHORTEST
+
+
 def test_a_job_that_usually_takes_long_is_not_late_early() -> None:
     assert pause_before_next(900, 900, SHORTEST) == SHORTEST
 

@@ -72,7 +72,9 @@ class Driver(Protocol):
         """Return our name in leases."""
         ...
 
-    def transaction(self, *, wait: bool = True, budget_of: str | None = None) -> AbstractAsyncContextManager[Session]:
+    def transaction(
+        self, *, wait: bool = True, budget_of: str | None = None, sync: bool = True
+    ) -> AbstractAsyncContextManager[Session]:
         """Begin a transaction; committed at the end of the block, rolled back by an exception.
 
         A transaction that began also ends: a cancellation of the caller is delivered after the block. A commit that the
@@ -82,6 +84,8 @@ class Driver(Protocol):
             wait: Wait for another process's transaction, for up to a bounded time.
             budget_of: Be the only writer of payments until the end: lock the wallet's budget, then that of this caller;
                 an empty text locks the wallet's alone. None locks no budget, where the database can do without.
+            sync: Be on disk at the end. Else a power failure, but no end of a process, may lose the transaction until
+                the next one that is synced: for what costs nothing then, or can be had again.
         """
         ...
 

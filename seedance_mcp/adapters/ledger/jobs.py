@@ -26,8 +26,12 @@ class JobQueries(Queries):
     """The `JobLedger` protocol."""
 
     async def add_job(self, payment: Payment, job_id: str, *, studio: str, status: Status, now: float) -> Job | None:
-        """Write down a job; twice is the same as once. Returns None if it is another payment's."""
-        async with self._driver.transaction() as session:
+        """Write down a job; twice is the same as once. Returns None if it is another payment's.
+
+        It need not be on disk at the end. The answer that it was read from is, with the settled payment: after a
+        power failure the job is read from it again, as after a kill (`settled_without_result`).
+        """
+        async with self._driver.transaction(sync=False) as session:
             await session.execute(
                 """INSERT INTO jobs (job_id, studio, payment_id, status, progress, created_at)
                    VALUES (:job_id, :studio, :payment_id, :status, 0, :now) ON CONFLICT DO NOTHING""",
@@ -37,8 +41,12 @@ class JobQueries(Queries):
         return None if row is None else read_job(row)
 
     async def update_job(self, seen: JobStatus, *, now: float) -> Job | None:
-        """Write what the studio reports of a job now. An ended job stays ended; its URLs may be renewed."""
-        async with self._driver.transaction() as session:
+        """Write what the studio reports of a job now. An ended job stays ended; its URLs may be renewed.
+
+        It need not be on disk at the end. After a power failure the job is as it was before, and the studio is asked
+        for it again; where its video was saved is on disk, and this with it.
+        """
+        async with self._driver.transaction(sync=False) as session:
             await session.execute(
                 """UPDATE jobs SET
                        status = CASE WHEN ended_at IS NULL THEN :status ELSE status END,
@@ -93,6 +101,8 @@ class JobQueries(Queries):
                 "thumbnail_key": thumbnail_key,
                 "note": note,
             },
+            # The place of the video is on disk before. After a power failure only its thumbnail is not known.
+            sync=thumbnail is None and thumbnail_key is None,
         )
 
     async def mark_pruned(self, name: str, *, pruned_at: float | None) -> None:
@@ -117,8 +127,8 @@ class JobQueries(Queries):
         """Write that the studio has a result again for a job that had expired."""
         return await self._change_job(job_id, "status = 'complete', error = NULL, expired_at = NULL", {})
 
-    async def _change_job(self, job_id: str, change: str, parameters: dict[str, object]) -> Job:
-        async with self._driver.transaction() as session:
+    async def _change_job(self, job_id: str, change: str, parameters: dict[str, object], *, sync: bool = True) -> Job:
+        async with self._driver.transaction(sync=sync) as session:
             await session.execute(
                 f"UPDATE jobs SET {change} WHERE job_id = :job_id",  # noqa: S608 - our own SQL
                 {**parameters, "job_id": job_id},

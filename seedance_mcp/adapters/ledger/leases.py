@@ -134,12 +134,14 @@ class FencedDriver:
         self.close = driver.close
 
     @asynccontextmanager
-    async def transaction(self, *, wait: bool = True, budget_of: str | None = None) -> AsyncGenerator[Session]:
+    async def transaction(
+        self, *, wait: bool = True, budget_of: str | None = None, sync: bool = True
+    ) -> AsyncGenerator[Session]:
         """Begin a transaction; see `Driver`.
 
         Raises:
             LedgerError: The lease has ended; nothing is written.
         """
-        async with self._driver.transaction(wait=wait, budget_of=budget_of) as session:
+        async with self._driver.transaction(wait=wait, budget_of=budget_of, sync=sync) as session:
             await self._check(session)
             yield session

@@ -23,12 +23,18 @@ from seedance_mcp.core.wire.responses import Receipt, Refused, Settled
 class PaymentQueries(Queries):
     """The `PaymentLedger` protocol."""
 
+    _transaction: type[BudgetTransaction] = BudgetTransaction
+
     @asynccontextmanager
-    async def lock_budget(self) -> AsyncGenerator[BudgetTransaction]:
-        """Begin the transaction of a single writer, in which the budget is summed and reserved."""
-        async with self._lock_payments() as session:
+    async def lock_budget(self, *, sync: bool = False) -> AsyncGenerator[BudgetTransaction]:
+        """Begin the transaction of a single writer, in which the budget is summed and reserved.
+
+        A reservation need not be on disk at its end. `record_signed`, without which nothing is sent, brings it there
+        together with the signature; if a power failure comes before that, nothing was signed or sent.
+        """
+        async with self._driver.transaction(budget_of=self._caller, sync=sync) as session:
             await session.check_storage()
-            yield BudgetTransaction(session, self._caller, self._reservation_id)
+            yield self._transaction(session, self._caller, self._reservation_id)
 
     async def spend(self, now: float) -> Spend:
         """Sum the budget."""

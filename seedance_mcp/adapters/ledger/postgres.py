@@ -184,7 +184,7 @@ class PostgresLedger(
         return PostgresLedger(FencedDriver(self._driver, check), self._viewpoint)
 
     @asynccontextmanager
-    async def lock_budget(self) -> AsyncGenerator[CallerTransaction]:
+    async def lock_budget(self, *, sync: bool = False) -> AsyncGenerator[CallerTransaction]:
         """Lock the wallet's budget and the caller's; see `PaymentLedger`."""
         async with self._lock_payments() as session:
             yield CallerTransaction(session, self._viewpoint)

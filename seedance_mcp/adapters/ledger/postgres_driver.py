@@ -142,8 +142,10 @@ class PostgresDriver:
             self.clock.compare(before, float(rows[0]["now"]), self.clock.read())
 
     @asynccontextmanager
-    async def transaction(self, *, wait: bool = True, budget_of: str | None = None) -> AsyncGenerator[PostgresSession]:
-        """Begin a transaction; see `Driver`. Only the lock of a row is waited for, so `wait` changes nothing."""
+    async def transaction(
+        self, *, wait: bool = True, budget_of: str | None = None, sync: bool = True
+    ) -> AsyncGenerator[PostgresSession]:
+        """Begin a transaction; see `Driver`. It waits only for the lock of a row, and each is synced."""
         began_at = time.perf_counter()
         with anyio.CancelScope(shield=True):  # what began also ends: its caller learns what was written
             session = await self._begin_transaction(budget_of)
@@ -234,9 +236,7 @@ class PostgresSession:
 
     def __init__(self, connection: Connection, name: str, owner: str, offset: int) -> None:
         self.connection = connection
-        self._name = name
-        self.owner = owner
-        self.offset = offset
+        self._name, self.owner, self.offset = name, owner, offset
         self.renew: Callable[[PostgresSession], Awaitable[None]] | None = None
 
     @property

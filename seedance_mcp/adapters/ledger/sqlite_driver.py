@@ -1,15 +1,15 @@
 """SQLite driver: one file, one connection, one thread of its own.
 
 WAL, so that readers of other processes never wait; `synchronous=FULL`, so that a written row survives a power cut,
-because the next thing after a write is often an HTTP request that spends money. Every write is one `BEGIN IMMEDIATE`.
+because the next thing after a write is often an HTTP request that spends money. A transaction that can wait for the
+next one's sync says so: a sync is of the whole log. Every write is one `BEGIN IMMEDIATE`.
 
 Every statement runs in the driver's thread: a locked file, or a slow disk, does not block the event loop. A lock keeps
 the statements of other tasks out of an open transaction. A failed transaction leaves the connection outside any
 transaction.
 
 A change of threads costs as much processor time as several statements. Therefore a whole operation of the ledger runs
-in the driver's thread (`run_whole`); only the steps of a transaction that others hold open (`lock_budget`) go there one
-by one.
+in the driver's thread (`run_whole`); a transaction that others hold open (`lock_budget`) goes there once per step.
 """
 
 from __future__ import annotations
@@ -90,15 +90,19 @@ class SQLiteDriver:
         """
         if self._thread.is_here:
             return await operation()
-        async with self.reading():
-            return await self._thread.run(_finish, operation)
+        with anyio.CancelScope(shield=True):  # as in `reading`
+            async with self._lock:
+                self._get_opened()
+                return await self._thread.run(_finish, operation)
 
     @asynccontextmanager
-    async def transaction(self, *, wait: bool = True, budget_of: str | None = None) -> AsyncGenerator[SQLiteSession]:
+    async def transaction(
+        self, *, wait: bool = True, budget_of: str | None = None, sync: bool = True
+    ) -> AsyncGenerator[SQLiteSession]:
         """Begin the transaction of a single writer; see `Driver`. It locks the whole file, and so every budget."""
         async with self.reading() as session:
             try:
-                await session.run(lambda db: _begin(db, wait=wait))
+                await session.run(lambda db: _begin(db, wait=wait, sync=sync))
                 yield session
                 await session.run(lambda db: db.execute("COMMIT"))
             except BaseException:
@@ -159,6 +163,10 @@ class SQLiteSession:
             if self._thread.is_here:
                 return work(self._db)
             return await self._thread.run(work, self._db)
+
+    async def run_whole(self, operation: Callable[[], Coroutine[object, object, T]]) -> T:
+        """Run a coroutine function that waits for nothing but this session, in the driver's thread, in one go."""
+        return await self._thread.run(_finish, operation)
 
     async def fetch_all(self, query: str, parameters: Mapping[str, object] | None = None) -> list[Row]:
         """Run a statement and return its rows."""
@@ -276,7 +284,6 @@ def open_file(file: Path) -> tuple[sqlite3.Connection, OpenFile]:
         with translate_errors(file):
             db.row_factory = sqlite3.Row
             _enter_wal(db)
-            db.execute("PRAGMA synchronous = FULL")
             db.execute("PRAGMA fullfsync = ON")  # on a Mac, fsync alone stops at the disk's own memory
             db.execute("PRAGMA foreign_keys = ON")
             db.execute("PRAGMA secure_delete = ON")  # what is taken out of a row leaves no bytes behind
@@ -314,7 +321,8 @@ def _migrate(db: sqlite3.Connection, file: Path) -> None:
         db.execute(f"PRAGMA user_version = {number}")
 
 
-def _begin(db: sqlite3.Connection, *, wait: bool = True) -> None:
+def _begin(db: sqlite3.Connection, *, wait: bool = True, sync: bool = True) -> None:
+    db.execute(f"PRAGMA synchronous = {'FULL' if sync else 'NORMAL'}")
     if not wait:
         db.execute("PRAGMA busy_timeout = 0")
     try:

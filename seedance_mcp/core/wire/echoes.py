@@ -96,6 +96,8 @@ class SentSecrets:
     def __init__(self, *, kept_max: int = 64) -> None:
         self._kept_max = kept_max
         self._sent: dict[Kind, dict[str, tuple[Secret, ...]]] = {"payment": {}, "other": {}}
+        self._all: tuple[Secret, ...] | None = None
+        """All of them; None if there are others by now."""
 
     def add(self, header: str, value: str) -> None:
         """Store the value of a header that is sent, if it is a secret."""
@@ -105,13 +107,16 @@ class SentSecrets:
         kind: Kind = "other" if header.lower() == "sign-in-with-x" or value.startswith("Bearer ") else "payment"
         sent = self._sent[kind]
         if value not in sent:
-            sent[value] = list_secrets(value)
+            sent[value], self._all = list_secrets(value), None
         if len(sent) > self._kept_max:
             sent.pop(next(iter(sent)))
+            self._all = None
 
     def list(self) -> tuple[Secret, ...]:
         """Return all stored secrets."""
-        return tuple(secret for sent in self._sent.values() for secrets in sent.values() for secret in secrets)
+        if self._all is None:
+            self._all = tuple(secret for sent in self._sent.values() for secrets in sent.values() for secret in secrets)
+        return self._all
 
     def find_in(self, text: str) -> tuple[Secret, ...]:
         """Return the stored secrets that a text may contain; `clean` finds out."""

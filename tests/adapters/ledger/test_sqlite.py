@@ -90,6 +90,28 @@ async def test_a_written_row_is_synced_to_the_disk_and_bound_to_its_payment(ledg
     assert settings == {"journal_mode": "wal", "synchronous": 2, "foreign_keys": 1, "fullfsync": 1}
 
 
+async def test_what_must_be_on_disk_before_the_next_step_is_synced(ledger: SQLiteLedger) -> None:
+    def is_synced() -> bool:
+        return connect(ledger).execute("PRAGMA synchronous").fetchone()[0] == 2
+
+    steps: dict[str, bool] = {}
+    reserved = await reserve(ledger)
+    steps["reserved"] = is_synced()
+    signed = await sign(ledger, reserved)
+    steps["signed"] = is_synced()
+    await ledger.add_job(signed, "job_1", studio=STUDIO, status="pending", now=NOW)
+    steps["job"] = is_synced()
+    await settle(ledger, signed)
+    steps["settled"] = is_synced()
+    await ledger.finish_job("job_1", file="/videos/1.mp4", thumbnail="/videos/1.jpg")
+    steps["thumbnail"] = is_synced()
+    await ledger.finish_job("job_1", file="/videos/1.mp4")
+    steps["video"] = is_synced()
+
+    synced = [name for name, was_synced in steps.items() if was_synced]
+    assert synced == ["signed", "settled", "video"]
+
+
 async def test_a_ledger_of_a_newer_version_is_not_touched(file: Path, ledger: SQLiteLedger) -> None:
     await ledger.close()
     with sqlite3.connect(file) as db:

@@ -14,10 +14,11 @@ from dataclasses import dataclass
 import anyio
 import httpx
 
+from seedance_mcp.adapters.http.proxies import Proxies
 from seedance_mcp.adapters.http.transport import (
     CONNECT_SECONDS,
-    find_proxy,
     open_client_through,
+    parse_url,
     read_response,
     translating,
 )
@@ -55,6 +56,7 @@ class PublicUrlFetcher:
 
     def __init__(self) -> None:
         self._clients: dict[str | None, httpx.AsyncClient] = {}
+        self._proxies = Proxies()
 
     async def aclose(self) -> None:
         """Close the connections."""
@@ -110,7 +112,7 @@ class PublicUrlFetcher:
             for number, address in enumerate(checked.addresses, start=1):
                 request = client.build_request(
                     method,
-                    checked.url.copy_with(host=address),
+                    checked.url if checked.url.host == address else checked.url.copy_with(host=address),
                     # One connection each: two hosts at one address must not share a verified connection.
                     headers={**own, "host": checked.url.netloc.decode("ascii"), "connection": "close"},
                     content=body,
@@ -162,7 +164,7 @@ class PublicUrlFetcher:
         addresses that this machine can resolve are checked.
         """
         try:
-            parsed = httpx.URL(url)
+            parsed = parse_url(url)
         except (httpx.InvalidURL, UnicodeError) as exc:
             raise StudioRejectedError(f"{quote_url(url)} is not an https URL.", status=400) from exc
         if parsed.userinfo:  # not quoted: it may be a password
@@ -170,7 +172,7 @@ class PublicUrlFetcher:
         port = 443 if parsed.port is None else parsed.port
         if parsed.scheme not in ("https", "http") or not parsed.host or not 0 < port < 65536:
             raise StudioRejectedError(f"{quote_url(url)} is not an https URL.", status=400)
-        proxy = find_proxy(parsed)
+        proxy = self._proxies.find(parsed)
         judged = await self._look_up(parsed, port, proxied=proxy is not None)
         on_loopback = bool(judged) and all(address.is_loopback for address in judged)
         if not (loopback_allowed and on_loopback):

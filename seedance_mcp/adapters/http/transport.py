@@ -14,7 +14,6 @@ from collections.abc import AsyncGenerator, AsyncIterator, Generator
 from email.utils import parsedate_to_datetime
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, cast
-from urllib.request import getproxies, proxy_bypass
 
 import anyio
 import httpcore
@@ -37,6 +36,8 @@ RETRY_AFTER_CHARACTERS_MAX = 40
 CAUSES_MAX = 10
 """How many chained causes of a failure are read; httpx wraps a socket's error two or three times."""
 
+URLS_KEPT_MAX = 64
+"""How many parsed URLs are kept."""
 READ_BYTES = 256 * 1024
 """How many bytes of an answer are read at a time: as many as asyncio takes from a socket, which httpcore would cut."""
 PIECE_BYTES_MAX = 1024 * 1024
@@ -59,13 +60,14 @@ for _library in ("httpx", "httpcore"):
     logging.getLogger(_library).setLevel(logging.WARNING)
 
 
-def find_proxy(url: httpx.URL) -> str | None:
-    """Return the proxy that the environment names for this URL, or None."""
-    named = getproxies()
-    proxy = named.get(url.scheme) or named.get("all")
-    if not proxy or proxy_bypass(url.netloc.decode("ascii")):
-        return None
-    return proxy if "://" in proxy else f"http://{proxy}"
+@functools.lru_cache(maxsize=URLS_KEPT_MAX)
+def parse_url(url: str) -> httpx.URL:
+    """Parse a URL; the latest ones are kept, because httpx takes long for it.
+
+    Raises:
+        httpx.InvalidURL: It is none.
+    """
+    return httpx.URL(url)
 
 
 Client: TypeAlias = httpx.AsyncClient
@@ -162,11 +164,14 @@ async def exchange(
     sent = {"content-type": "application/json"} if body is not None else {}
     if body is not None and headers is not None and "x-content-type" in headers:
         sent = {"content-type": headers["x-content-type"]}
+    sent.update(headers or {})
     with translating(url), anyio.fail_after(timeout_seconds):
-        async with client.stream(
-            method, url, content=body, headers={**sent, **(headers or {})}, timeout=timeout_seconds
-        ) as response:
+        request = client.build_request(method, parse_url(url), content=body, headers=sent, timeout=timeout_seconds)
+        response = await client.send(request, stream=True)
+        try:
             return await read_response(response, url)
+        finally:
+            await response.aclose()
 
 
 async def read_response(response: httpx.Response, url: str) -> Response:

@@ -94,6 +94,7 @@ class SQLiteDriver:
             async with self._lock:
                 self._get_opened()
                 return await self._thread.run(_finish, operation)
+        raise AssertionError  # a shielded scope returns or raises
 
     @asynccontextmanager
     async def transaction(

@@ -30,6 +30,11 @@ REDIRECTS_MAX = 5
 ADDRESSES_MAX = 4
 """How many addresses of a name are tried."""
 
+HOSTS_KEPT_MAX = 8
+"""How many hosts have connections that stay open; further ones get one for each request."""
+HOST_IDLE_SECONDS = 5
+"""How long such a host is kept after its last request."""
+
 _IPAddress = ipaddress.IPv4Address | ipaddress.IPv6Address
 
 _GLOBAL_UNICAST = ipaddress.IPv6Network("2000::/3")
@@ -51,16 +56,26 @@ class CheckedUrl:
     proxy: str | None
 
 
+@dataclass(slots=True)
+class _KeptHost:
+    """The connections to one host under one name, which no other name shares: a verified one is verified for it."""
+
+    client: httpx.AsyncClient
+    users: int = 0
+    left_at: float = 0.0
+
+
 class PublicUrlFetcher:
     """Requests public URLs, without credentials."""
 
     def __init__(self) -> None:
         self._clients: dict[str | None, httpx.AsyncClient] = {}
         self._proxies = Proxies()
+        self._kept: dict[str, _KeptHost] = {}
 
     async def aclose(self) -> None:
         """Close the connections."""
-        for client in self._clients.values():
+        for client in (*self._clients.values(), *(kept.client for kept in self._kept.values())):
             await client.aclose()
 
     def _find_client(self, proxy: str | None) -> httpx.AsyncClient:
@@ -83,27 +98,58 @@ class PublicUrlFetcher:
         for _ in range(REDIRECTS_MAX + 1):
             checked = await self.check(url, loopback_allowed=loopback_allowed)
             loopback_allowed = checked.on_loopback  # a public host must not redirect to this machine
-            response = await self.open(checked, headers=headers)
+            kept = await self._take_host(checked)
             try:
-                if not response.is_redirect:
-                    yield response
-                    return
-                url = _join(checked.url, response.headers.get("location", ""))
+                response = await self.open(checked, headers=headers, client=kept and kept.client)
+                try:
+                    if not response.is_redirect:
+                        yield response
+                        return
+                    url = _join(checked.url, response.headers.get("location", ""))
+                finally:
+                    await response.aclose()
             finally:
-                await response.aclose()
+                if kept is not None:
+                    kept.users, kept.left_at = kept.users - 1, anyio.current_time()
         raise StudioRejectedError(f"{quote_url(url)} redirects more than {REDIRECTS_MAX} times.", status=310)
+
+    async def _take_host(self, checked: CheckedUrl) -> _KeptHost | None:
+        """Return the connections that are kept for a host, and close those of hosts that are idle for long."""
+        now = anyio.current_time()
+        idle = [name for name, kept in self._kept.items() if not kept.users and now - kept.left_at > HOST_IDLE_SECONDS]
+        for client in [self._kept.pop(name).client for name in idle]:
+            await client.aclose()
+        name = checked.url.netloc.decode("ascii")
+        if checked.proxy is not None or (name not in self._kept and len(self._kept) >= HOSTS_KEPT_MAX):
+            return None
+        if name not in self._kept:
+            self._kept[name] = _KeptHost(open_client_through(None))
+        self._kept[name].users += 1
+        return self._kept[name]
 
     async def open(
         self,
         checked: CheckedUrl,
         *,
+        client: httpx.AsyncClient | None = None,
         method: str = "GET",
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
     ) -> httpx.Response:
-        """Connect to a checked address under the URL's host name, so that the name is not resolved again."""
+        """Connect to a checked address under the URL's host name, so that the name is not resolved again.
+
+        Args:
+            checked: The URL.
+            client: Has the connections of this host alone. Without it the request has a connection of its own: two
+                hosts at one address must not share a verified one.
+            method: The method.
+            headers: More headers.
+            body: The body, if there is one.
+        """
         own = dict(headers or {})
-        client = self._find_client(checked.proxy)
+        if client is None and checked.proxy is None:
+            own["connection"] = "close"
+        client = client or self._find_client(checked.proxy)
         with translating(str(checked.url)):
             if checked.proxy is not None:
                 return await client.send(
@@ -113,8 +159,7 @@ class PublicUrlFetcher:
                 request = client.build_request(
                     method,
                     checked.url if checked.url.host == address else checked.url.copy_with(host=address),
-                    # One connection each: two hosts at one address must not share a verified connection.
-                    headers={**own, "host": checked.url.netloc.decode("ascii"), "connection": "close"},
+                    headers={**own, "host": checked.url.netloc.decode("ascii")},
                     content=body,
                     extensions={"sni_hostname": checked.url.raw_host.decode("ascii").rstrip(".")},
                 )

@@ -1,6 +1,6 @@
 """The hosted mode's figures: reservations, `tools/list`, whole orders, and memory.
 
-Usage: python benchmarks/hosted.py [--writers 1 8 32] [--reservations 300] [--seconds 1.5] [--orders 60] [--json]
+Usage: python benchmarks/hosted.py [--writers 1 8 32] [--reservations 160] [--seconds 1.5] [--orders 40] [--json]
 
 Everything runs on this machine: a PostgreSQL server (Debian: `postgresql`), PgBouncer, a sandbox studio and one
 `seedance-mcp serve`. Two ratios are measured in one run and have a target. Reservations per second of the ledger are
@@ -252,9 +252,9 @@ def main() -> int:
     """Measure and tell; 1 where a ratio is below its target."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--writers", type=int, nargs="+", default=[1, 8, 32])
-    parser.add_argument("--reservations", type=int, default=300)
+    parser.add_argument("--reservations", type=int, default=160)
     parser.add_argument("--seconds", type=float, default=1.5, help="of each round of tools/list")
-    parser.add_argument("--orders", type=int, default=60)
+    parser.add_argument("--orders", type=int, default=40)
     add_json_option(parser)
     parser.add_argument("--bare", type=int, metavar="PORT", help=argparse.SUPPRESS)
     arguments = parser.parse_args()

@@ -45,7 +45,7 @@ def test_yes_from_a_pipe_is_no_yes(customer: Person, tmp_path: Path) -> None:
     def is_refused(*colours: str) -> bool:
         told = dict.fromkeys(colours, "1")
         words = ("animate", "pipe.png", "--prompt", "x")
-        ended = customer.run_apart(*words, program=str(program), typed="y\ny\n", **ASKS, **told)
+        ended = customer.run_apart(*words, afresh=False, program=str(program), typed="y\ny\n", **ASKS, **told)
         return ended.code == 3 and "needs a person's yes" in ended.one_line
 
     if not is_refused(*COLOURS):

@@ -12,7 +12,7 @@ from tests.hosting import Server, add_caller, start_server, work_on
 from tests.server.http.calls import post
 
 OVERLAP_SECONDS = 600
-PAUSE_SECONDS = 0.1
+PAUSE_SECONDS = 0.5
 """Between two calls of a caller: the servers look for new keys a few times a minute."""
 
 

@@ -23,8 +23,7 @@ from typing import Any, NoReturn
 import anyio
 import httpx
 
-from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger
-from seedance_mcp.adapters.ledger.transaction import BudgetTransaction
+from seedance_mcp.adapters.ledger.sqlite import SQLiteLedger, SQLiteTransaction
 from seedance_mcp.adapters.media import films, videos
 from seedance_mcp.adapters.studio.client import Studio
 from seedance_mcp.adapters.wallet import Wallet
@@ -212,7 +211,7 @@ def break_off_download() -> None:
 
 
 PURCHASE_POINTS: dict[str, Trap] = {
-    "before_reserve": before(BudgetTransaction, "reserve"),
+    "before_reserve": before(SQLiteTransaction, "reserve"),
     "after_reserve": each(before(Wallet, "sign_payment"), before(Wallet, "sign_charge")),
     "after_sign": each(after(Wallet, "sign_payment"), after(Wallet, "sign_charge")),
     "after_record": after(SQLiteLedger, "record_signed"),

@@ -49,6 +49,7 @@ LATER_COLUMNS = """
     DO $$ DECLARE one TEXT; BEGIN
         FOR one IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' LOOP
             EXECUTE format('ALTER TABLE %I ADD COLUMN later TEXT, ADD COLUMN count INT NOT NULL DEFAULT 0', one);
+            COMMIT;  -- a lock of all tables at once would wait for replicas that wait for it
         END LOOP;
     END $$"""
 

@@ -1,7 +1,8 @@
 """Sign-in with a wallet: issues SIWX challenges and verifies the proofs.
 
-`signinwithethereum` writes the message and recovers the signature: an EIP-4361 implementation that shares no code
-with the client under test. This module keeps the nonces that were used; it does not know what a route does.
+`signinwithethereum`, an EIP-4361 implementation that shares no code with the client under test, writes the message
+that must have been signed, and `eth_account` recovers its signer, as that library does. This module keeps the nonces
+that were used; it does not know what a route does.
 
 Source: CAIP-122 / EIP-4361 for the message; wire captures of `@agentcash/router` 1.20.0 for the envelope, for
 the bare host in `domain`, and for the order and wording of refusals.

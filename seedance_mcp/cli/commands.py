@@ -10,7 +10,7 @@ from typing import Any
 import typer
 
 from seedance_mcp.cli.command_types import Context
-from seedance_mcp.cli.exit_codes import EPILOG, INTERRUPTED
+from seedance_mcp.cli.exit_codes import EPILOG
 from seedance_mcp.cli.failures import fail_usage, may_pay
 from seedance_mcp.cli.lazy_commands import Entry, LazyGroup
 
@@ -127,10 +127,9 @@ class CommandTree(LazyGroup):
             with _reporting_usage():
                 return super().invoke(ctx)
         except (KeyboardInterrupt, typer.Abort):
-            from seedance_mcp.cli.console import words
+            from seedance_mcp.cli.console import interrupt
 
-            words.print("\nInterrupted. Run the same command again to go on.")
-            raise typer.Exit(INTERRUPTED) from None
+            raise interrupt("Run the same command again to go on.") from None
 
     def get_command(self, ctx: Context, cmd_name: str) -> Any:
         """Return a command with an example of how it is typed, or None."""

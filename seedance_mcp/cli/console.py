@@ -10,6 +10,7 @@ import json
 import logging
 import os
 import sys
+import warnings
 from collections.abc import Awaitable, Callable, Generator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
@@ -165,12 +166,22 @@ def run(environ: Mapping[str, str], work: Callable[[Runtime], Awaitable[T]]) -> 
         return anyio.run(_run, environ, work)
     except KeyboardInterrupt:
         if environ.get("SEEDANCE_PROFILE") == "sandbox" and not environ.get("SEEDANCE_STUDIO_URL"):
-            words.print(
-                "\nInterrupted. This sandbox ends with its command; to continue later, run one: seedance-mcp sandbox"
-            )
+            said = "This sandbox ends with its command; to continue later, run one: seedance-mcp sandbox"
         else:
-            words.print("\nInterrupted. All payments are in the ledger: the same command continues from there.")
-        raise typer.Exit(INTERRUPTED) from None
+            said = "All payments are in the ledger: the same command continues from there."
+        raise interrupt(said) from None
+
+
+def interrupt(said: str) -> typer.Exit:
+    """Say that Ctrl-C ended the command, and return what ends the program.
+
+    Ctrl-C may come while an event loop is being made. What Python then reports of the objects that it frees is no
+    matter of the person's, so it is not shown.
+    """
+    words.print(f"\nInterrupted. {said}")
+    sys.unraisablehook = lambda _: None
+    warnings.simplefilter("ignore")
+    return typer.Exit(INTERRUPTED)
 
 
 async def _run(environ: Mapping[str, str], work: Callable[[Runtime], Awaitable[T]]) -> T:

@@ -6,6 +6,7 @@ import io
 import json
 import os
 import pty
+import re
 import signal
 import subprocess
 import sys
@@ -327,3 +328,21 @@ def test_ctrl_c_while_it_loads_shows_no_traceback(person: Person, words: tuple[s
         printed, rest = program.communicate(timeout=60)
     assert (program.returncode, printed) == (130, "")
     assert "Traceback" not in rest
+
+
+@pytest.mark.skipif(os.name != "posix", reason="Windows has no such signal")
+@pytest.mark.parametrize("command", ["gallery --no-open", "jobs"])
+def test_ctrl_c_while_an_event_loop_is_made_shows_no_traceback(person: Person, command: str) -> None:
+    early = (
+        "import asyncio, signal, sys\n"
+        "asyncio.BaseEventLoop.__init__ = lambda _: signal.raise_signal(signal.SIGINT)\n"
+        "from seedance_mcp.__main__ import main\n"
+        "main()"
+    )
+    environ = {**os.environ, **person.environ, "SEEDANCE_PROFILE": "sandbox"}
+    program = subprocess.run(
+        [sys.executable, "-c", early, *command.split()], capture_output=True, text=True, env=environ, timeout=60
+    )
+    assert program.returncode == 130
+    assert "\nInterrupted. " in program.stderr
+    assert not re.search("Traceback|Warning|ignored", program.stderr)

@@ -13,8 +13,15 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from seedance_mcp.cli import exit_codes
-from seedance_mcp.cli.console import Sandbox, ask_password_once, is_person_there, read_environ, unlock_wallet, words
-from seedance_mcp.cli.exit_codes import INTERRUPTED
+from seedance_mcp.cli.console import (
+    Sandbox,
+    ask_password_once,
+    interrupt,
+    is_person_there,
+    read_environ,
+    unlock_wallet,
+    words,
+)
 from seedance_mcp.cli.install.catalog import HOSTS
 from seedance_mcp.cli.viewing import name_program
 from seedance_mcp.cli.wallet.funding import FUND_SECONDS_MAX
@@ -99,8 +106,7 @@ def setup(
                 words.print(f"\n[{number}/{len(steps)}] {STEPS[step]}", style="bold")
                 chosen.attempt(step)
     except (typer.Abort, KeyboardInterrupt):
-        words.print("\nInterrupted. Run the same command again: it keeps what is done.")
-        raise typer.Exit(INTERRUPTED) from None
+        raise interrupt("Run the same command again: it keeps what is done.") from None
     finally:
         chosen.close()
     if code := exit_codes.gravest(chosen.codes):

@@ -5,8 +5,7 @@ Usage: python benchmarks/overhead.py [--runs 20] [--profile FILE] [--json [FILE]
 A sandbox whose jobs take no time runs in a process of its own. A warm MCP server over stdio animates one picture with a
 new prompt each time, from the call to the result with the saved video. After each call the script (`--role script`)
 does what costs nothing for the same job: it requests the price, signs in, reads the job, downloads the video and writes
-it. Both sign in pure Python, as users do, who have no compiled library for it. Linux only: processor time is read from
-`/proc`.
+it. Linux only: processor time is read from `/proc`.
 """
 
 from __future__ import annotations
@@ -32,7 +31,6 @@ from seedance_mcp.sandbox import EXAMPLE_IMAGE
 
 ROUNDS_MAX = 20
 STOP_SECONDS = 20
-USERS_BACKEND = "eth_keys.backends.NativeECCBackend"
 HELLO: dict[str, Any] = {
     "protocolVersion": "2025-06-18", "capabilities": {}, "clientInfo": {"name": "overhead", "version": "1"},
 }  # fmt: skip
@@ -107,7 +105,7 @@ class Server:
         environ = {name: value for name, value in os.environ.items() if not name.startswith("SEEDANCE_")}
         environ |= {
             "SEEDANCE_PROFILE": "sandbox", "SEEDANCE_STUDIO_URL": url, "SEEDANCE_DATA_DIR": str(folder),
-            "SEEDANCE_WALLET_KEY": key, "SEEDANCE_MAX_PER_DAY": "1000", "ECC_BACKEND_CLASS": USERS_BACKEND,
+            "SEEDANCE_WALLET_KEY": key, "SEEDANCE_MAX_PER_DAY": "1000",
         }  # fmt: skip
         program = ["-c", PROFILED, profile] if profile else ["-m", "seedance_mcp"]
         command = [sys.executable, *program]
@@ -154,10 +152,7 @@ class Server:
 @contextmanager
 def running(*command: str) -> Generator[subprocess.Popen[str]]:
     """Run a process of ours, with pipes."""
-    environ = {**os.environ, "ECC_BACKEND_CLASS": USERS_BACKEND}
-    process = subprocess.Popen(
-        [sys.executable, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environ
-    )
+    process = subprocess.Popen([sys.executable, *command], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
     try:
         yield process
     finally:

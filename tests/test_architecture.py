@@ -78,6 +78,7 @@ def read_modules() -> dict[str, str]:
 
 def test_starting_loads_no_payment_no_network_and_no_sandbox() -> None:
     forbidden = (
+        "coincurve",
         "difflib",
         "eth_account",
         "httpx",

@@ -6,12 +6,19 @@ import os
 import stat
 import traceback
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 
 import anyio
 import pytest
 from eth_account import Account
 from eth_account.messages import encode_defunct
+from eth_keys.backends import get_backend
+from eth_keys.backends.coincurve import CoinCurveECCBackend
+from eth_keys.backends.native.main import NativeECCBackend
+from eth_keys.datatypes import PrivateKey
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from seedance_mcp.adapters.wallet import open_wallet
 from seedance_mcp.adapters.wallet.key_files import KEY_FILE_BYTES_MAX, create_key_file
@@ -25,6 +32,7 @@ from seedance_mcp.core.wire.x402 import Authorization, TokenDomain, build_paymen
 KEY = "4c0883a69102937d6231471b5dbb6204fe5129617082792ae468d01a3f362318"
 ADDRESS = "0x2c7536E3605D9C16a7a3D7b1898e529396a65c23"
 """A known pair from the documentation of web3."""
+WITHOUT_COINCURVE = find_spec("coincurve") is None
 DOMAIN = TokenDomain(network="eip155:8453", asset="0x" + "ab" * 20, name="USD Coin", version="2")
 
 
@@ -194,6 +202,20 @@ async def test_same_payment_gives_the_same_bytes_also_when_stored(tmp_path: Path
     first = await (await open_wallet(KEY, tmp_path)).sign_payment(document, DOMAIN)
     again = await (await open_wallet(f"0x{KEY}", tmp_path)).sign_payment(json.loads(json.dumps(document)), DOMAIN)
     assert (first.header, first.value) == (again.header, again.value)
+
+
+@pytest.mark.skipif(WITHOUT_COINCURVE, reason="coincurve has no wheel for this machine")
+@given(st.binary(min_size=32, max_size=32), st.integers(1, 2**256 - 2**130))
+@settings(max_examples=20)
+def test_a_server_without_coincurve_makes_the_same_signature_again(digest: bytes, number: int) -> None:
+    key = PrivateKey(number.to_bytes(32, "big"))
+    compiled, pure = CoinCurveECCBackend(), NativeECCBackend()
+    assert compiled.ecdsa_sign(digest, key).to_bytes() == pure.ecdsa_sign(digest, key).to_bytes()
+
+
+@pytest.mark.skipif(WITHOUT_COINCURVE, reason="coincurve has no wheel for this machine")
+def test_coincurve_signs_where_it_is_installed() -> None:
+    assert isinstance(get_backend(), CoinCurveECCBackend)
 
 
 async def test_payment_signature_is_over_the_pinned_token(tmp_path: Path) -> None:

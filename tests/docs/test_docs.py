@@ -19,8 +19,8 @@ from tests.payments.test_hostile_offers import HOSTILE
 ROOT = Path(__file__).parents[2]
 README = (ROOT / "README.md").read_text()
 LINES_MAX = 250
-USERS_BACKEND = "eth_keys.backends.NativeECCBackend"
-"""How users sign: they have no coincurve, which the other tests sign with because it is faster."""
+PYTHON_BACKEND = "eth_keys.backends.NativeECCBackend"
+"""How users sign where coincurve has no wheel: in pure Python."""
 MOVING_PICTURE = ROOT / "docs" / "images" / "demo.webp"
 MOVING_PICTURE_BYTES_MAX = 1_500_000
 
@@ -78,7 +78,7 @@ async def test_example_file_works_when_pasted(tmp_path: Path, make_picture: Call
             **entry["env"],
             "HOME": str(tmp_path),
             "PATH": str(Path(sys.executable).parent),
-            "ECC_BACKEND_CLASS": USERS_BACKEND,
+            "ECC_BACKEND_CLASS": PYTHON_BACKEND,
         },
     )
     async with Client(server) as client:

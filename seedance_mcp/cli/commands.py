@@ -9,9 +9,10 @@ from typing import Any
 
 import typer
 
+from seedance_mcp.cli.asked import may_pay
 from seedance_mcp.cli.command_types import Context
 from seedance_mcp.cli.exit_codes import EPILOG
-from seedance_mcp.cli.failures import fail_usage, may_pay
+from seedance_mcp.cli.failures import fail_usage
 from seedance_mcp.cli.lazy_commands import Entry, LazyGroup
 
 HELP_COLUMNS_MIN = 52

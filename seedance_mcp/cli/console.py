@@ -20,9 +20,10 @@ from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
+from seedance_mcp.cli.asked import json_asked, sandbox_asked
 from seedance_mcp.cli.exit_codes import INTERRUPTED
-from seedance_mcp.cli.failures import json_asked, sandbox_asked
-from seedance_mcp.cli.messages import Messages, discard, is_reader_gone
+from seedance_mcp.cli.messages import Messages
+from seedance_mcp.cli.streams import discard, is_reader_gone
 from seedance_mcp.core.error_base import SeedanceError
 from seedance_mcp.core.redaction import redact_data
 

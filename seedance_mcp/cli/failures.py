@@ -1,20 +1,13 @@
 """Failures: how a command that failed says so, and ends."""
 
 import sys
-from contextvars import ContextVar
 from typing import Any, NoReturn
 
+from seedance_mcp.cli.asked import json_asked, may_pay
 from seedance_mcp.core.error_base import SeedanceError
 
 USAGE = 2
 """Exit code of a command line that is not understood; the same as `exit_codes.YOURS`."""
-
-json_asked: ContextVar[bool] = ContextVar("json_asked", default=False)
-"""True if the command has `--json`; it then reports a failure on stdout, too."""
-sandbox_asked: ContextVar[bool] = ContextVar("sandbox_asked", default=False)
-"""True if the command has `--sandbox`; the commands that it names then have it, too."""
-may_pay: ContextVar[bool] = ContextVar("may_pay", default=False)
-"""True if the command can spend money, so that a failure says what was paid."""
 
 
 def fail(exc: SeedanceError) -> NoReturn:

@@ -16,9 +16,10 @@ import typer
 
 from seedance_mcp import __version__
 from seedance_mcp.app.logging import configure_logging
+from seedance_mcp.cli.asked import json_asked
 from seedance_mcp.cli.commands import CommandTree
 from seedance_mcp.cli.exit_codes import EPILOG
-from seedance_mcp.cli.failures import fail, json_asked
+from seedance_mcp.cli.failures import fail
 from seedance_mcp.core.error_base import SeedanceError
 from seedance_mcp.core.errors import ConfigError, InternalError
 

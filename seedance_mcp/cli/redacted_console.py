@@ -4,7 +4,7 @@ from typing import Any
 
 from rich.console import Console
 
-from seedance_mcp.cli.messages import clean, discard, is_reader_gone, wrap_words
+from seedance_mcp.cli.streams import clean, discard, is_reader_gone, wrap_words
 
 
 class RedactedConsole(Console):

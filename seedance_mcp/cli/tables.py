@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from seedance_mcp.cli.console import shown
-from seedance_mcp.cli.messages import clean, count_cells, wrap_words
+from seedance_mcp.cli.streams import clean, count_cells, wrap_words
 
 GAP, GAP_NARROW = "  ", " "
 """What is between two columns, and between those of a table that is too wide for its terminal."""

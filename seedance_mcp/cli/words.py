@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from seedance_mcp.app.results import to_json
-from seedance_mcp.cli.failures import sandbox_asked
+from seedance_mcp.cli.asked import sandbox_asked
 from seedance_mcp.core.error_base import SeedanceError
 from seedance_mcp.core.next_steps import (
     Action,

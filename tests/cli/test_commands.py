@@ -15,7 +15,7 @@ from seedance_mcp.cli.main import app
 from tests.cli.conftest import Person
 
 LINE_MAX = 79
-LOADED_ALWAYS = ("main", "command_types", "commands", "exit_codes", "failures", "lazy_commands")
+LOADED_ALWAYS = ("asked", "main", "command_types", "commands", "exit_codes", "failures", "lazy_commands")
 """Modules of the command line that every command loads."""
 LOADED_TO_WORK = (
     "asyncio", "eth_account", "httpx", "mcp", "PIL", "psycopg", "pydantic", "rich", "ruamel", "sqlite3", "tomlkit",

@@ -16,7 +16,8 @@ import pytest
 
 from seedance_mcp.cli.batch import describe_status
 from seedance_mcp.cli.console import put
-from seedance_mcp.cli.messages import Messages, wrap_words
+from seedance_mcp.cli.messages import Messages
+from seedance_mcp.cli.streams import wrap_words
 from seedance_mcp.core.texts import describe_pace
 from tests.cli.conftest import PROMPT, Person
 

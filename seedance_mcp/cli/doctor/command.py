@@ -12,7 +12,7 @@ import typer
 
 from seedance_mcp.cli import exit_codes
 from seedance_mcp.cli.console import AsJson, Sandbox, read_environ, say, shown
-from seedance_mcp.cli.messages import clean, wrap_words
+from seedance_mcp.cli.streams import clean, wrap_words
 from seedance_mcp.cli.words import for_person
 
 if TYPE_CHECKING:

@@ -16,11 +16,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
-from hypothesis import HealthCheck, settings
 
+from tests.compiling import share_compiled
 from tests.forks import forget_missing, share_forks
-from tests.fresh_ledgers import share_fresh_ledgers
-from tests.schemas import build_templates_once, check_schemas_once
 from tests.servers import Asked, RawServer, build_answer, serve_raw
 from tests.skips import pytest_runtest_makereport
 
@@ -48,24 +46,39 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the backgrou
     signal.signal(signal.SIGINT, signal.default_int_handler)
 gc.disable()  # until all tests are collected: what they load stays
 
-forget_missing()
-check_schemas_once()
-build_templates_once()
-share_fresh_ledgers()
-
-settings.register_profile(
-    "seedance",
-    max_examples=100 if os.environ.get("SEEDANCETEST_SKIP_NOTHING") else 15,  # set in CI; to make them takes longest
-    deadline=None,  # a busy machine is no failure
-    suppress_health_check=[HealthCheck.too_slow],
-)
-settings.load_profile("seedance")
-
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Start one process that forks for all workers."""
-    if os.name == "posix" and config.getoption("dist", "no") != "no" and not hasattr(config, "workerinput"):
+    """Prepare this process for tests, or, where it only hands them out to workers, start what forks for all of them."""
+    if config.getoption("dist", "no") == "no" or hasattr(config, "workerinput"):
+        _prepare()
+    elif os.name == "posix":
         share_forks()
+
+
+def _prepare() -> None:
+    """Share what each test would make anew, and choose how much is fuzzed; it loads most libraries."""
+    from hypothesis import HealthCheck, settings
+
+    from tests.fresh_ledgers import share_fresh_ledgers
+    from tests.schemas import build_templates_once, check_schemas_once
+
+    forget_missing()
+    check_schemas_once()
+    build_templates_once()
+    share_fresh_ledgers()
+    settings.register_profile(
+        "seedance",
+        max_examples=100 if os.environ.get("SEEDANCETEST_SKIP_NOTHING") else 15,  # set in CI; they take longest
+        deadline=None,  # a busy machine is no failure
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+    settings.load_profile("seedance")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> None:
+    """Compile what is new once for all workers."""
+    share_compiled(session.config, Path(__file__).parent)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

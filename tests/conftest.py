@@ -17,10 +17,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.compiling import share_compiled
 from tests.forks import forget_missing, share_forks
 from tests.servers import Asked, RawServer, build_answer, serve_raw
 from tests.skips import pytest_runtest_makereport
+from tests.workers import share_workers
 
 if TYPE_CHECKING:
     import asyncio
@@ -46,39 +46,38 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # started in the backgrou
     signal.signal(signal.SIGINT, signal.default_int_handler)
 gc.disable()  # until all tests are collected: what they load stays
 
+forget_missing()
+
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Prepare this process for tests, or, where it only hands them out to workers, start what forks for all of them."""
+    """Start one process that forks for all workers, and one that forks the workers; or prepare to run tests here."""
     if config.getoption("dist", "no") == "no" or hasattr(config, "workerinput"):
         _prepare()
     elif os.name == "posix":
         share_forks()
+        if "coverage" not in sys.modules:  # it would not see what is imported before a worker begins
+            share_workers(config)
 
 
 def _prepare() -> None:
-    """Share what each test would make anew, and choose how much is fuzzed; it loads most libraries."""
+    """Set up what all tests of this process share; heavy, and without use in a process that only starts workers."""
     from hypothesis import HealthCheck, settings
 
     from tests.fresh_ledgers import share_fresh_ledgers
     from tests.schemas import build_templates_once, check_schemas_once
 
-    forget_missing()
     check_schemas_once()
     build_templates_once()
     share_fresh_ledgers()
     settings.register_profile(
         "seedance",
-        max_examples=100 if os.environ.get("SEEDANCETEST_SKIP_NOTHING") else 15,  # set in CI; they take longest
+        max_examples=100
+        if os.environ.get("SEEDANCETEST_SKIP_NOTHING")
+        else 15,  # set in CI; to make them takes longest
         deadline=None,  # a busy machine is no failure
         suppress_health_check=[HealthCheck.too_slow],
     )
     settings.load_profile("seedance")
-
-
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection(session: pytest.Session) -> None:
-    """Compile what is new once for all workers."""
-    share_compiled(session.config, Path(__file__).parent)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

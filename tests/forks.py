@@ -19,7 +19,7 @@ import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
@@ -88,39 +88,54 @@ def write_commands(folder: Path) -> None:
 
 
 def _build_launch() -> list[str]:
-    return [sys.executable, "-I", "-S", str(LAUNCHER), _start_forks()]
+    return [sys.executable, "-I", "-S", str(LAUNCHER), start_forks()]
 
 
 def share_forks() -> None:
     """Start the process that forks here, for the processes that this one starts: the workers of pytest-xdist."""
-    os.environ[ADDRESS_VARIABLE] = _start_forks()
+    os.environ[ADDRESS_VARIABLE] = start_forks()
 
 
 @functools.cache
-def _start_forks() -> str:
+def start_forks() -> str:
     """Start the process that forks, once for this one and its workers; the address of its socket."""
-    if address := os.environ.get(ADDRESS_VARIABLE):
-        return address
-    folder = tempfile.TemporaryDirectory(prefix="forks-")
-    address = str(Path(folder.name) / "socket")
+    return os.environ.get(ADDRESS_VARIABLE) or start_server([sys.executable, "-m", "tests.forks"])
+
+
+def start_server(command: Sequence[str], arguments: Sequence[str] = (), *, folder: Path = LAUNCHER.parents[1]) -> str:
+    """Start a process that serves until this one ends.
+
+    Args:
+        command: Its program, which takes the address of a socket, calls `serve` with it, and
+        arguments: takes these behind it,
+        folder: in this folder.
+
+    Returns:
+        The address.
+    """
+    temporary = tempfile.TemporaryDirectory(prefix="forks-")
+    address = str(Path(temporary.name) / "socket")
     process = subprocess.Popen(
-        [sys.executable, "-m", "tests.forks", address],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=LAUNCHER.parents[1],
-    )  # fmt: skip
+        [*command, address, *arguments], stdin=subprocess.PIPE, stdout=subprocess.PIPE, cwd=folder
+    )
     assert process.stdin is not None
     assert process.stdout is not None
     assert process.stdout.read(1) == b"."  # it listens
 
     def end() -> None:
         process.communicate(timeout=END_SECONDS)  # closes its stdin, at which it ends
-        folder.cleanup()
+        temporary.cleanup()
 
     atexit.register(end)
     return address
 
 
-def _serve(address: str) -> list[str] | None:
-    """Load the modules, then fork a process per request until stdin ends; who asks earlier waits.
+def serve(address: str, load: Callable[[], object]) -> list[str] | None:
+    """Load modules, then fork a process per request until stdin ends; who asks earlier waits.
+
+    Args:
+        address: Of the socket that takes the requests.
+        load: What loads the modules.
 
     Returns:
         In a forked process, the words to run there; None in the first process, at the end.
@@ -131,7 +146,7 @@ def _serve(address: str) -> list[str] | None:
         listening.listen(64)
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the tests; the end of stdin follows
         os.write(1, b".")
-        _load()
+        load()
         wakes.setblocking(False)
         signal.set_wakeup_fd(wakes.fileno(), warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, _notice)
@@ -310,7 +325,7 @@ def main() -> None:
     """Serve; in a forked process, run what was asked for, at the outermost level, so that Python ends as always."""
     statuses: list[object] = []
     atexit.register(_leave, statuses)  # the first that is registered is the last that is called
-    words = _serve(sys.argv[1])
+    words = serve(sys.argv[1], _load)
     if words is None:
         return
     try:

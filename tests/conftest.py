@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from tests.forks import forget_missing, share_forks
+from tests.forks import find_decoders, forget_missing, share_forks
 from tests.servers import Asked, RawServer, build_answer, serve_raw
 from tests.skips import pytest_runtest_makereport
 from tests.workers import share_workers
@@ -63,12 +63,15 @@ def _prepare() -> None:
     """Set up what all tests of this process share; heavy, and without use in a process that only starts workers."""
     from hypothesis import HealthCheck, settings
 
+    from tests.decoders import fork_decoders
     from tests.fresh_ledgers import share_fresh_ledgers
     from tests.schemas import build_templates_once, check_schemas_once
 
     check_schemas_once()
     build_templates_once()
     share_fresh_ledgers()
+    if os.name == "posix":
+        fork_decoders(find_decoders)
     settings.register_profile(
         "seedance",
         max_examples=100

@@ -24,6 +24,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, cast
 
+from tests.decoders import fork_decoders, load_decoders
 from tests.launch import STATUS_BYTES
 
 LAUNCHER = Path(__file__).parent / "launch.py"
@@ -45,6 +46,8 @@ LOADED_IF_HOSTED = (
 )  # fmt: skip
 """Where the extra `hosted` is installed."""
 LOADED_IF_THERE = ("coincurve",)
+DECODERS_SUFFIX = "-decoders"
+"""What follows the address, for decoders of pictures and videos."""
 ADDRESS_VARIABLE = "SEEDANCETEST_FORKS"
 """The environment variable with the address of the process that forks for all workers of pytest-xdist."""
 PYTHON_VARIABLE = "SEEDANCETEST_PYTHON"
@@ -96,6 +99,12 @@ def share_forks() -> None:
     os.environ[ADDRESS_VARIABLE] = start_forks()
 
 
+def find_decoders() -> str | None:
+    """Return the address for decoders, if the process that forks was started."""
+    is_there = ADDRESS_VARIABLE in os.environ or start_forks.cache_info().currsize
+    return start_forks() + DECODERS_SUFFIX if is_there else None
+
+
 @functools.cache
 def start_forks() -> str:
     """Start the process that forks, once for this one and its workers; the address of its socket."""
@@ -106,7 +115,7 @@ def start_server(command: Sequence[str], arguments: Sequence[str] = (), *, folde
     """Start a process that serves until this one ends.
 
     Args:
-        command: Its program, which takes the address of a socket, calls `serve` with it, and
+        command: Its program, which takes the address of a socket, listens there, writes a byte, serves, and
         arguments: takes these behind it,
         folder: in this folder.
 
@@ -130,22 +139,27 @@ def start_server(command: Sequence[str], arguments: Sequence[str] = (), *, folde
     return address
 
 
-def serve(address: str, load: Callable[[], object]) -> list[str] | None:
+def listen(address: str) -> socket.socket:
+    """Return a socket for requests at an address."""
+    listening = socket.socket(socket.AF_UNIX)
+    listening.bind(address)
+    listening.listen(64)
+    return listening
+
+
+def serve(listening: socket.socket, load: Callable[[], object]) -> list[str] | None:
     """Load modules, then fork a process per request until stdin ends; who asks earlier waits.
 
     Args:
-        address: Of the socket that takes the requests.
+        listening: The socket that takes the requests.
         load: What loads the modules.
 
     Returns:
         In a forked process, the words to run there; None in the first process, at the end.
     """
     awake, wakes = socket.socketpair()
-    with socket.socket(socket.AF_UNIX) as listening, awake, wakes:
-        listening.bind(address)
-        listening.listen(64)
+    with listening, awake, wakes:
         signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the tests; the end of stdin follows
-        os.write(1, b".")
         load()
         wakes.setblocking(False)
         signal.set_wakeup_fd(wakes.fileno(), warn_on_full_buffer=False)
@@ -157,6 +171,7 @@ def serve(address: str, load: Callable[[], object]) -> list[str] | None:
                 awake.recv(WAKE_BYTES)
                 connections.tell_ends()
             if 0 in readable:
+                signal.set_wakeup_fd(-1)
                 connections.end_all()
                 return None
             words = connections.read(readable)
@@ -321,11 +336,32 @@ def _leave(statuses: Sequence[object]) -> None:
         os._exit(statuses[0])
 
 
+def _serve_both(address: str) -> list[str] | None:
+    """Serve, and serve in another process, which stays small, those who ask for decoders."""
+    listening, listening_there = listen(address), listen(address + DECODERS_SUFFIX)
+    os.write(1, b".")
+    smaller = os.fork()
+    if smaller == 0:
+        listening.close()
+        return serve(listening_there, load_decoders)
+    listening_there.close()
+
+    def load() -> None:
+        _load()
+        fork_decoders(lambda: address + DECODERS_SUFFIX)
+
+    words = serve(listening, load)
+    if words is None:
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(smaller, 0)
+    return words
+
+
 def main() -> None:
     """Serve; in a forked process, run what was asked for, at the outermost level, so that Python ends as always."""
     statuses: list[object] = []
     atexit.register(_leave, statuses)  # the first that is registered is the last that is called
-    words = serve(sys.argv[1], _load)
+    words = _serve_both(sys.argv[1])
     if words is None:
         return
     try:

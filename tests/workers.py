@@ -7,6 +7,7 @@ What hypothesis reads from our modules is read once, too.
 import contextlib
 import gc
 import io
+import os
 import shlex
 import signal
 import sys
@@ -14,7 +15,7 @@ from collections.abc import Sequence
 
 import pytest
 
-from tests.forks import LAUNCHER, serve, start_forks, start_server
+from tests.forks import LAUNCHER, listen, serve, start_forks, start_server
 
 
 def share_workers(config: pytest.Config) -> None:
@@ -57,7 +58,9 @@ def _read_constants() -> None:
 def main() -> None:
     """Serve; in a forked process, run the program that pytest-xdist passes behind `-c`."""
     address, *places = sys.argv[1:]
-    words = serve(address, lambda: _load(places))
+    listening = listen(address)
+    os.write(1, b".")
+    words = serve(listening, lambda: _load(places))
     if words is not None:
         exec(words[-1], {"__name__": "__main__"})  # noqa: S102 - as Python does
 

@@ -33,6 +33,7 @@ from seedance_mcp.generation.film_work import FilmWork
 from seedance_mcp.payments.executor import PaymentExecutor
 from seedance_mcp.payments.push import ChargeBroadcaster
 from seedance_mcp.server.stdio import serve
+from tests.decoders import REAL_VARIABLE
 from tests.servers import NO_TLS
 
 Seen = Callable[[dict[str, Any]], bool]
@@ -172,6 +173,7 @@ def while_process_runs(owner: Any, name: str) -> Trap:
         @wraps(work)
         async def fatal(*args: Any, **kwargs: Any) -> Any:
             films.run_alone = fatal_alone
+            os.environ[REAL_VARIABLE] = "1"  # a child of ours
             return await work(*args, **kwargs)
 
         setattr(owner, name, fatal)

@@ -10,7 +10,9 @@ from pathlib import Path
 import anyio
 import pytest
 
+from seedance_mcp.adapters.media.decoder import end_decoders
 from seedance_mcp.sandbox.storage.pictures import build_huge_canvas, build_slow_picture
+from tests.decoders import REAL_VARIABLE
 from tests.integration.host import Answer, Bench, Host, draw
 
 MakeBench = Callable[..., Awaitable[Bench]]
@@ -96,7 +98,11 @@ async def test_a_saved_video_is_told_of_before_its_slow_thumbnail_is_made(bench:
 
 
 @on_linux
-async def test_a_huge_canvas_is_refused_within_memory(bench: Bench, tmp_path: Path) -> None:
+async def test_a_huge_canvas_is_refused_within_memory(
+    bench: Bench, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(REAL_VARIABLE, "1")
+    end_decoders()
     huge = tmp_path / "huge.webp"
     huge.write_bytes(build_huge_canvas())
     async with bench.host() as host:
@@ -113,7 +119,8 @@ async def test_a_decoder_knows_no_secret_ends_with_its_server_and_is_replaced(
     bench: Bench, picture: Path, tmp_path: Path
 ) -> None:
     secret = "0x" + "5e" * 32
-    async with bench.host(process="forked", SEEDANCE_WALLET_KEY=secret, SEEDANCE_WALLET_FILE="") as host:
+    settings = {"SEEDANCE_WALLET_KEY": secret, "SEEDANCE_WALLET_FILE": "", REAL_VARIABLE: "1"}
+    async with bench.host(process="forked", **settings) as host:
         first = await host.call("quote_price", image=str(picture), prompt="x")
         (server,) = find_servers(bench.folder)
         (before,) = find_decoders_of(server)

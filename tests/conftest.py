@@ -54,6 +54,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if config.getoption("dist", "no") == "no" or hasattr(config, "workerinput"):
         _prepare()
     elif os.name == "posix":
+        from tests.postgres import share_initial_data
+
+        share_initial_data()
         share_forks()
         if "coverage" not in sys.modules:  # it would not see what is imported before a worker begins
             share_workers(config)

@@ -6,6 +6,7 @@ for root they run as the user `postgres`.
 
 import asyncio
 import atexit
+import fcntl
 import functools
 import glob
 import json
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     import psycopg
 
 VERSION_MIN = 15
+INITIAL_VARIABLE = "SEEDANCETEST_POSTGRES"
+"""The environment variable with the folder for the data of a server that was never started."""
 START_SECONDS = 60
 END_MILLISECONDS = 10_000
 """How long a session may take to end."""
@@ -259,21 +262,32 @@ def initialise(data: Path) -> None:
     subprocess.run([*become_server(), "cp", "-R", "-p", _run_initdb(), data], check=True, cwd=data.parent)
 
 
-@functools.cache
-def _run_initdb() -> Path:
-    """Make a data folder that no server uses, once for this process."""
-    programs = find_programs()
-    assert programs is not None
+def share_initial_data() -> None:
+    """Let the workers of pytest-xdist that this process starts copy what the first of them makes."""
     folder = make_folder()
     atexit.register(remove, folder, os.getpid())
-    give_to_server(folder)
-    data = folder / "data"
-    subprocess.run(
-        [*become_server(), programs / "initdb", "-D", data, "-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C",
-         "--no-sync"],
-        check=True, stdout=subprocess.DEVNULL, cwd=folder,
-    )  # fmt: skip
-    return data
+    os.environ[INITIAL_VARIABLE] = str(folder)
+
+
+@functools.cache
+def _run_initdb() -> Path:
+    """Make a data folder that no server uses, once for this process or for all workers."""
+    if INITIAL_VARIABLE not in os.environ:
+        share_initial_data()
+    folder = Path(os.environ[INITIAL_VARIABLE])
+    with (folder / "lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not (folder / "made").exists():
+            give_to_server(folder)
+            programs = find_programs()
+            assert programs is not None
+            subprocess.run(
+                [*become_server(), programs / "initdb", "-D", folder / "data", "-U", "postgres", "-A", "trust",
+                 "-E", "UTF8", "--locale=C", "--no-sync"],
+                check=True, stdout=subprocess.DEVNULL, cwd=folder,
+            )  # fmt: skip
+            (folder / "made").touch()
+    return folder / "data"
 
 
 @functools.cache

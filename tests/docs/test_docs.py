@@ -79,6 +79,7 @@ async def test_example_file_works_when_pasted(tmp_path: Path, make_picture: Call
             "HOME": str(tmp_path),
             "PATH": str(Path(sys.executable).parent),
             "ECC_BACKEND_CLASS": PYTHON_BACKEND,
+            "SEEDANCETEST_SMALL_VIDEOS": "1",
         },
     )
     async with Client(server) as client:

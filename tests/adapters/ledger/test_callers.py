@@ -20,7 +20,7 @@ from tests.postgres import require_postgres
 if TYPE_CHECKING:
     from seedance_mcp.adapters.ledger.postgres import PostgresLedger
 
-WRITERS = 32
+WRITERS = 16
 CALLERS = ("ann", "bob", "cid", "dot", "eve")
 
 

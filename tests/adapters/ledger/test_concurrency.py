@@ -93,7 +93,7 @@ async def test_tasks_reserve_one_after_the_other(ledger: Ledger) -> None:
     assert (await ledger.spend(NOW)).total_micro_usdc == 800
 
 
-@pytest.mark.parametrize(("store", "writers"), [("sqlite", 8), ("postgres", 32)], indirect=["store"])
+@pytest.mark.parametrize(("store", "writers"), [("sqlite", 8), ("postgres", 16)], indirect=["store"])
 async def test_writers_with_connections_of_their_own_reach_the_cap_exactly(store: Store, writers: int) -> None:
     granted: list[int] = []
 

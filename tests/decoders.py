@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import cast
 
 from seedance_mcp.adapters.media import decoder
-from tests.launch import STATUS_BYTES
+from tests.launch import PYTHON_VARIABLE, STATUS_BYTES
 
 if sys.platform != "win32":
     import resource
@@ -62,7 +62,8 @@ def fork_decoders(find_address: Callable[[], str | None]) -> None:
 
 
 def _is_real_needed() -> bool:
-    if sys.platform == "win32" or REAL_VARIABLE in os.environ or sys.executable != _python:
+    pythons = (_python, os.environ.get(PYTHON_VARIABLE))
+    if sys.platform == "win32" or REAL_VARIABLE in os.environ or sys.executable not in pythons:
         return True
     return resource.getrlimit(resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY
 

@@ -25,7 +25,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from tests.decoders import fork_decoders, load_decoders
-from tests.launch import STATUS_BYTES
+from tests.launch import PYTHON_VARIABLE, STATUS_BYTES
 
 LAUNCHER = Path(__file__).parent / "launch.py"
 LOADED = (
@@ -50,8 +50,6 @@ DECODERS_SUFFIX = "-decoders"
 """What follows the address, for decoders of pictures and videos."""
 ADDRESS_VARIABLE = "SEEDANCETEST_FORKS"
 """The environment variable with the address of the process that forks for all workers of pytest-xdist."""
-PYTHON_VARIABLE = "SEEDANCETEST_PYTHON"
-"""The environment variable with the Python that a forked process starts others with, if not its own."""
 NOT_THERE = ("sniffio",)
 """What httpcore looks for dozens of times in each request, if it is not installed."""
 END_SECONDS = 10

@@ -14,6 +14,8 @@ _signal = __import__("_signal")  # type checkers do not know it
 STANDARD_FILES = (0, 1, 2)
 FILE_NUMBER_BYTES = 4
 STATUS_BYTES = 16
+PYTHON_VARIABLE = "SEEDANCETEST_PYTHON"
+"""The environment variable with the Python that a forked process starts others with, if not its own."""
 FORWARDED = (_signal.SIGINT, _signal.SIGTERM)
 
 

@@ -10,7 +10,8 @@ from seedance_mcp.app.local_sandbox import start_sandbox
 from seedance_mcp.core.errors import ConfigError
 from tests.cli.conftest import Ended, Person
 from tests.cli.conversation import converse
-from tests.forks import PYTHON_VARIABLE, write_commands
+from tests.forks import write_commands
+from tests.launch import PYTHON_VARIABLE
 
 
 @pytest.fixture(autouse=True)
@@ -54,6 +55,13 @@ def test_demos_offer_their_video_and_are_in_the_list_and_in_the_gallery(person: 
     assert jobs[0]["job_id"] == second["job_id"]
     assert Path(first).read_bytes()[4:8] == b"ftyp"
     assert all(job["job_id"] in pages for job in jobs)
+
+
+def test_unknown_model_is_described_in_our_words(person: Person) -> None:
+    failed = person.run("demo", "--model", "turbo")
+    assert failed.code == 2
+    assert "a Seedance model is needed" in failed.err
+    assert "Input should" not in failed.err
 
 
 def test_a_demo_that_fails_leaves_no_job(person: Person, tmp_path: Path) -> None:

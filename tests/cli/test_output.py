@@ -48,7 +48,6 @@ def test_command_that_cannot_pay_says_nothing_of_payments(customer: Person, word
         (("sandbox", "--port", "99999"), "Invalid value for '--port': must be at most 65535."),
         (("animate", "--take", "0"), "Invalid value for '--take': must be at least 1."),
         (("animate", "-d", "long"), "Invalid value for '--duration' / '-d': must be a whole number."),
-        (("demo", "--model", "turbo"), "a Seedance model is needed"),
         (("sandbox", "--rail", "x402,btc"), "there is no rail 'btc'; choose from: x402, mpp."),
     ],
 )

@@ -77,9 +77,7 @@ def _prepare() -> None:
         fork_decoders(find_decoders)
     settings.register_profile(
         "seedance",
-        max_examples=100
-        if os.environ.get("SEEDANCETEST_SKIP_NOTHING")
-        else 15,  # set in CI; to make them takes longest
+        max_examples=100 if os.environ.get("SEEDANCETEST_SKIP_NOTHING") else 15,  # set in CI; they take longest
         deadline=None,  # a busy machine is no failure
         suppress_health_check=[HealthCheck.too_slow],
     )

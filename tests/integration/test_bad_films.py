@@ -26,30 +26,26 @@ async def check_nothing_is_held(host: Host) -> None:
     assert (wallet["held_usd"], wallet["caps"]) == ("0.00", [])
 
 
-@pytest.mark.parametrize(
-    ("settings", "arguments", "code", "says"),
-    [
+async def test_a_film_above_a_limit_is_refused_as_a_whole(bench: Bench, picture: Path) -> None:
+    limits: list[tuple[dict[str, Any], dict[str, Any], str, str]] = [
         ({"SEEDANCE_MAX_PER_DAY": "0.98"}, {}, "budget_exceeded", "SEEDANCE_MAX_PER_DAY"),
         ({"SEEDANCE_MAX_PER_FILM": "0.98"}, {}, "price_too_high", "SEEDANCE_MAX_PER_FILM"),
         ({"SEEDANCE_MAX_PRICE_PER_VIDEO": "0.31"}, {}, "price_too_high", "Shot 1: "),
         ({}, {"max_price_usd": "0.98"}, "price_too_high", "max_price_usd"),
-    ],
-)
-async def test_a_film_above_a_limit_is_refused_as_a_whole(
-    bench: Bench, picture: Path, settings: dict[str, str], arguments: dict[str, Any], code: str, says: str
-) -> None:
+    ]
     shots = [{"prompt": "one", "image": str(picture)}, {"prompt": "two"}, {"prompt": "three"}]
-    async with bench.host(**settings) as host:
-        quote = await host.call("quote_price", shots=shots, **arguments)
-        answer = await make_film(host, shots=shots, **arguments)
-        await check_nothing_is_held(host)
+    for settings, arguments, code, says in limits:
+        async with bench.host(**settings) as host:
+            quote = await host.call("quote_price", shots=shots, **arguments)
+            answer = await make_film(host, shots=shots, **arguments)
+            await check_nothing_is_held(host)
 
-    assert answer.failed
-    assert answer.text.startswith(f"{code}: "), answer.text
-    assert says in answer.text
-    assert "Nothing was paid." in answer.text
-    assert (quote.failed or not quote["allowed"], says in quote.text) == (True, True), quote.text
-    assert await bench.paid() == []
+        assert answer.failed, says
+        assert answer.text.startswith(f"{code}: "), answer.text
+        assert says in answer.text
+        assert "Nothing was paid." in answer.text
+        assert (quote.failed or not quote["allowed"], says in quote.text) == (True, True), quote.text
+        assert await bench.paid() == []
 
 
 async def test_pictures_of_different_shapes_need_one_aspect_ratio(bench: Bench, picture: Path) -> None:

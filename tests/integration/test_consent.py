@@ -1,6 +1,6 @@
 """A person's yes above the owner's `ask_above`: on new and old protocol revisions, and where no one can ask."""
 
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 
 import pytest
@@ -83,26 +83,21 @@ async def test_progress_goes_on_upwards_after_the_question(bench: Bench, picture
     assert all(earlier < later for earlier, later in pairwise(told))
 
 
-@pytest.mark.parametrize("mode", ["auto", "legacy"])
-@pytest.mark.parametrize(
-    ("person", "said"),
-    [
-        (("accept", False), "The person at the host said no to the price."),
-        (("decline", None), "The person at the host said no to the price."),
-        (("cancel", None), "No one answered the question whether $0.33 may be paid."),
-    ],
-)
-async def test_a_no_is_told_apart_from_no_answer_and_neither_buys(
-    bench: Bench, picture: Path, mode: str, person: tuple[Action, bool | None], said: str
-) -> None:
-    async with bench.host(mode=mode, elicitation=Person(*person), SEEDANCE_ASK_ABOVE="0.10") as host:
-        answer = await host.call("animate_image", image=str(picture), prompt="x")
+async def test_a_no_is_told_apart_from_no_answer_and_neither_buys(bench: Bench, picture: Path) -> None:
+    answers: tuple[tuple[Action, bool | None, str], ...] = (
+        ("accept", False, "The person at the host said no to the price."),
+        ("decline", None, "The person at the host said no to the price."),
+        ("cancel", None, "No one answered the question whether $0.33 may be paid."),
+    )
+    for mode, (action, approve, said) in product(("auto", "legacy"), answers):
+        async with bench.host(mode=mode, elicitation=Person(action, approve), SEEDANCE_ASK_ABOVE="0.10") as host:
+            answer = await host.call("animate_image", image=str(picture), prompt=f"{mode} {action}")
 
-    assert answer.failed
-    assert said in answer.text
-    assert "Nothing was paid." in answer.text
-    assert ("make the same call again" in answer.text) == (person[0] == "cancel")
-    assert await bench.paid() == []
+        assert answer.failed, (mode, action)
+        assert said in answer.text, (mode, action)
+        assert "Nothing was paid." in answer.text
+        assert ("make the same call again" in answer.text) == (action == "cancel")
+        assert await bench.paid() == []
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])

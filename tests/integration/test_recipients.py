@@ -1,5 +1,6 @@
 """Whom the studio is paid at: remembered per studio and network, and changed only with the owner's consent."""
 
+from itertools import product
 from pathlib import Path
 
 import pytest
@@ -78,28 +79,25 @@ async def test_a_yes_to_both_addresses_pays_the_new_recipient(bench: Bench, pict
     assert await list_paid(bench) == [KNOWN, OTHER, OTHER, OTHER]
 
 
-@pytest.mark.parametrize("mode", ["auto", "legacy"])
-@pytest.mark.parametrize(
-    ("person", "said"),
-    [
+async def test_without_a_yes_the_new_recipient_gets_nothing(bench: Bench, picture: Path) -> None:
+    answers = (
         (Person("accept", approve=False), f"said no to the new recipient {OTHER}."),
         (Person("decline"), f"said no to the new recipient {OTHER}."),
         (Person("cancel"), f"may be paid to the new recipient {OTHER}."),
-    ],
-)
-async def test_without_a_yes_the_new_recipient_gets_nothing(
-    bench: Bench, picture: Path, mode: str, person: Person, said: str
-) -> None:
+    )
     async with bench.host() as host:
         await host.call("upload_image", image=str(picture))
     await bench.break_with("tampered_offer=other_recipient")
-    async with bench.host(mode=mode, elicitation=person) as host:
-        refused = await host.call("animate_image", image=str(picture), prompt="x")
+    for mode, (person, said) in product(("auto", "legacy"), answers):
+        asked = len(person.questions)
+        async with bench.host(mode=mode, elicitation=person) as host:
+            refused = await host.call("animate_image", image=str(picture), prompt=f"{mode} {said}")
 
-    assert refused.text.startswith("recipient_changed: ")
-    assert said in refused.text
-    assert "Nothing was paid." in refused.text
-    assert await list_paid(bench) == [KNOWN]
+        assert len(person.questions) == asked + 1
+        assert refused.text.startswith("recipient_changed: "), (mode, said)
+        assert said in refused.text, mode
+        assert "Nothing was paid." in refused.text
+        assert await list_paid(bench) == [KNOWN]
 
 
 async def test_a_yes_whose_payment_was_refused_is_asked_again(bench: Bench, picture: Path) -> None:

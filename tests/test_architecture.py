@@ -6,6 +6,7 @@ import re
 import subprocess
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "seedance_mcp"
@@ -101,13 +102,7 @@ def test_starting_loads_no_payment_no_network_and_no_sandbox() -> None:
         "web3",
         "x402",
     )
-    program = """
-import sys
-before = set(sys.modules)
-import seedance_mcp.server.stdio
-print(*sorted(set(sys.modules) - before))
-"""
-    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+    loaded = list_loaded()["starting"]
     assert "seedance_mcp.server" in loaded
     late = ("seedance_mcp.sandbox", "seedance_mcp.config.settings", "seedance_mcp.payments")
     assert [name for name in loaded if name in forbidden or name.startswith(late)] == []
@@ -150,16 +145,35 @@ for name in ("cursor", "codex", "goose"):
     assert loaded == ["False", "False", "True", "False", "True", "True"]
 
 
-def test_paying_on_x402_loads_no_web3() -> None:
-    program = """
-import asyncio, sys, pathlib
+WORK = """
+import sys
+before = set(sys.modules)
+import seedance_mcp.server.stdio
+print("starting:", *sorted(set(sys.modules) - before))
+
+import asyncio
+from seedance_mcp.app.runtime import Runtime
+
+async def keep(settings):
+    return settings
+
+async def quote():
+    runtime = Runtime({"SEEDANCE_DATA_DIR": sys.argv[1]}, resolve_sandbox=keep, start=print)
+    services = await runtime.quote_services()
+    print("wallet:", (await services.wallet_status.read()).address or "none")
+    await runtime.close()
+
+asyncio.run(quote())
+print("quoting:", *sorted(sys.modules))
+
+import pathlib
 from seedance_mcp.adapters.wallet import open_wallet
 from seedance_mcp.config.profiles import SANDBOX_TOKEN
 import seedance_mcp.app.services, seedance_mcp.adapters.ledger.sqlite
 from seedance_mcp.core.wire.x402 import Authorization, build_payment
 from seedance_mcp.core.wire.offers import Offer, Offers
 
-async def main():
+async def pay():
     wallet = await open_wallet("11" * 32, pathlib.Path("unused"))
     offer = Offer(rail="x402", scheme="exact", network=SANDBOX_TOKEN.network, asset=SANDBOX_TOKEN.asset,
                   pay_to="0x" + "22" * 20, amount_micro_usdc=1, lifetime_seconds=60)
@@ -169,35 +183,31 @@ async def main():
     await wallet.sign_payment(build_payment(authorization, offer, offers), SANDBOX_TOKEN)
     await wallet.sign_in("text")
 
-asyncio.run(main())
-print(*sorted(sys.modules))
+asyncio.run(pay())
+print("paying:", *sorted(sys.modules))
 """
-    loaded = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True).stdout.split()
+
+
+@functools.cache
+def list_loaded() -> dict[str, list[str]]:
+    """Return what is loaded once a new process of ours has started, then has quoted, then has paid."""
+    with TemporaryDirectory() as folder:
+        command = [sys.executable, "-c", WORK, folder]
+        told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return {name: words.split() for name, _, words in (line.partition(": ") for line in told.splitlines())}
+
+
+def test_paying_on_x402_loads_no_web3() -> None:
+    loaded = list_loaded()["paying"]
     assert "eth_account" in loaded
     assert [name for name in loaded if name.partition(".")[0] in ("web3", "mpp", "x402", "pytempo")] == []
 
 
-def test_quoting_without_a_wallet_loads_no_library_of_keys(tmp_path: Path) -> None:
-    program = """
-import asyncio, sys
-from seedance_mcp.app.runtime import Runtime
-
-async def keep(settings):
-    return settings
-
-async def main():
-    runtime = Runtime({"SEEDANCE_DATA_DIR": sys.argv[1]}, resolve_sandbox=keep, start=print)
-    services = await runtime.quote_services()
-    print((await services.wallet_status.read()).address or "no address")
-    await runtime.close()
-
-asyncio.run(main())
-print(*sorted(sys.modules))
-"""
-    command = [sys.executable, "-c", program, str(tmp_path)]
-    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    assert told.startswith("no address")
-    assert "eth_account" not in told.split()
+def test_quoting_without_a_wallet_loads_no_library_of_keys() -> None:
+    loaded = list_loaded()
+    assert loaded["wallet"] == ["none"]
+    assert "seedance_mcp.app.runtime" in loaded["quoting"]
+    assert "eth_account" not in loaded["quoting"]
 
 
 def test_no_module_is_longer_than_400_lines() -> None:

@@ -339,10 +339,9 @@ def test_ctrl_c_while_an_event_loop_is_made_shows_no_traceback(person: Person, c
         "from seedance_mcp.__main__ import main\n"
         "main()"
     )
-    environ = {**os.environ, **person.environ, "SEEDANCE_PROFILE": "sandbox"}
-    program = subprocess.run(
-        [sys.executable, "-c", early, *command.split()], capture_output=True, text=True, env=environ, timeout=60
-    )
-    assert program.returncode == 130
-    assert "\nInterrupted. " in program.stderr
-    assert not re.search("Traceback|Warning|ignored", program.stderr)
+    file = person.folder / "early.py"
+    file.write_text(early)
+    ended = person.run_apart(*command.split(), program=str(file), SEEDANCE_PROFILE="sandbox")
+    assert ended.code == 130
+    assert "\nInterrupted. " in ended.err
+    assert not re.search("Traceback|Warning|ignored", ended.err)

@@ -1,7 +1,7 @@
 """Fork the processes that decode pictures and videos: to load their libraries takes longer than what most of them do.
 
-They are forked from a small process, because a decoder bounds its own address space. Where a test sets a limit for its
-children or another Python, or asks for it by `REAL_VARIABLE`, a real `python -m` is started.
+They are forked from a small process, because a decoder bounds its own address space. Where a test sets another Python,
+or asks for it by `REAL_VARIABLE`, a real `python -m` is started.
 """
 
 import importlib
@@ -65,7 +65,7 @@ def _is_real_needed() -> bool:
     pythons = (_python, os.environ.get(PYTHON_VARIABLE))
     if sys.platform == "win32" or REAL_VARIABLE in os.environ or sys.executable not in pythons:
         return True
-    return resource.getrlimit(resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY
+    return sys.platform != "linux" and resource.getrlimit(resource.RLIMIT_FSIZE)[0] != resource.RLIM_INFINITY
 
 
 class _Forked:
@@ -90,6 +90,8 @@ class _Forked:
             for number in (read_there, written_there, nowhere):
                 os.close(number)
         self.pid = int(self._ended.recv(STATUS_BYTES, socket.MSG_WAITALL))
+        if sys.platform == "linux":
+            resource.prlimit(self.pid, resource.RLIMIT_FSIZE, resource.getrlimit(resource.RLIMIT_FSIZE))
 
     def kill(self) -> None:
         if self.returncode is None and not self._has_ended():

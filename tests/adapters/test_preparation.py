@@ -18,7 +18,8 @@ from tests.bombs import build_jpeg, build_png
 
 pillow_heif.register_heif_opener()  # pyright: ignore[reportUnknownMemberType]  # writes HEIC
 
-PEAK_MEGABYTES_MAX = 700
+PEAK_MEGABYTES_MAX = 400
+"""Of a picture whose pixels take 158 MB: there is no room for a second copy beside what Python and Pillow take."""
 
 
 def draw_scene(size: tuple[int, int] = (640, 480), mode: str = "RGB") -> Image.Image:
@@ -251,7 +252,7 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 @pytest.mark.skipif(sys.platform != "linux", reason="the peak of a process is read as Linux counts it")
 @pytest.mark.parametrize(
     "build",
-    [lambda: build_jpeg(16_320, 12_240, quality=30), lambda: build_png(10_000, 7_900, "RGBA")],
+    [lambda: build_jpeg(16_320, 12_240, quality=30), lambda: build_png(10_000, 3_950, "RGBA")],
     ids=["JPEG", "transparent PNG"],
 )
 def test_memory_is_bounded(build: Callable[[], bytes]) -> None:

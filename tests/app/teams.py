@@ -45,9 +45,24 @@ async def add_caller(url: str, name: str, *scopes: str, **caps: int) -> Caller:
     from seedance_mcp.adapters.ledger.postgres import PostgresLedger
 
     ledger = await PostgresLedger.open(url)
+    caller = await _add(ledger, name, *scopes, **caps)
+    await ledger.close()
+    return caller
+
+
+async def add_callers(url: str, *names: str) -> list[Caller]:
+    """Add callers with the usual scopes: to open the ledger takes longest."""
+    from seedance_mcp.adapters.ledger.postgres import PostgresLedger
+
+    ledger = await PostgresLedger.open(url)
+    callers = [await _add(ledger, name) for name in names]
+    await ledger.close()
+    return callers
+
+
+async def _add(ledger: "PostgresLedger", name: str, *scopes: str, **caps: int) -> Caller:
     token = await ledger.add_caller(name, frozenset(scopes or ("read", "spend")), CallerCaps(**caps))
     caller = await ledger.find_caller(token.id, token.sha256)
-    await ledger.close()
     assert caller is not None
     return caller
 

@@ -23,7 +23,7 @@ from seedance_mcp.core.errors import (
 )
 from seedance_mcp.core.limits import Limits
 from seedance_mcp.generation.request import VideoRequest
-from tests.app.teams import Team, add_caller, open_team
+from tests.app.teams import Team, add_caller, add_callers, open_team
 from tests.payments.test_hostile_studios import animate, between
 from tests.payments.test_living_credentials import LOOK_SECONDS, hold_back
 from tests.payments.test_purchase import services_on, settings_for, soon
@@ -83,7 +83,7 @@ async def test_two_callers_never_share_a_purchase(
     settings: Settings, sandbox: "Sandbox", url: str, request_: VideoRequest
 ) -> None:
     """The same request at the same time: two videos, and one upload, which is the wallet's."""
-    ada, bob = await add_caller(url, "ada"), await add_caller(url, "bob")
+    ada, bob = await add_callers(url, "ada", "bob")
     jobs: dict[str, str] = {}
     async with open_team(settings) as team:
 
@@ -106,7 +106,7 @@ async def test_a_lost_answer_is_never_replaced_by_the_job_of_another_caller(
     settings: Settings, sandbox: "Sandbox", url: str, request_: VideoRequest
 ) -> None:
     """The studio's list has the jobs of both, for the same body."""
-    ada, bob = await add_caller(url, "ada"), await add_caller(url, "bob")
+    ada, bob = await add_callers(url, "ada", "bob")
     async with open_team(settings) as team:
         foreign = await buy(team.of(ada), request_)
         break_with(sandbox, "drop_after_settle:1")
@@ -121,7 +121,7 @@ async def test_a_lost_answer_is_never_replaced_by_the_job_of_another_caller(
 async def test_another_callers_job_is_like_an_unknown_one(
     settings: Settings, sandbox: "Sandbox", url: str, request_: VideoRequest
 ) -> None:
-    ada, bob = await add_caller(url, "ada"), await add_caller(url, "bob")
+    ada, bob = await add_callers(url, "ada", "bob")
     async with open_team(settings) as team:
         foreign, own = await buy(team.of(ada), request_), await buy(team.of(bob), replace_prompt(request_, "y"))
         before = await count_requests(sandbox)
@@ -165,7 +165,7 @@ async def test_what_may_have_been_bought_before_is_not_named_to_a_caller(
 async def test_a_team_shares_its_purchases_and_sees_them(
     settings: Settings, sandbox: "Sandbox", url: str, request_: VideoRequest
 ) -> None:
-    ada, bob = await add_caller(url, "ada"), await add_caller(url, "bob")
+    ada, bob = await add_callers(url, "ada", "bob")
     async with open_team(settings, scope="team") as team:
         first = await buy(team.of(ada), request_)
 
@@ -214,7 +214,7 @@ async def test_a_callers_cap_is_checked_before_an_upload_is_paid(
 async def test_the_wallets_limits_are_named_to_a_caller_without_what_is_left(
     settings: Settings, url: str, request_: VideoRequest
 ) -> None:
-    ada, bob = await add_caller(url, "ada"), await add_caller(url, "bob")
+    ada, bob = await add_callers(url, "ada", "bob")
     tight = replace(settings, limits=replace(settings.limits, max_total_micro_usdc=UPLOAD + CLIP + 7))
     async with open_team(tight) as team:
         await buy(team.of(ada), request_)
@@ -251,7 +251,7 @@ async def leave_unsent(team: Team, services: "Services", request: VideoRequest) 
 async def test_the_unfinished_upload_of_another_is_no_payment_of_the_caller(
     settings: Settings, url: str, request_: VideoRequest
 ) -> None:
-    ada, bob = await add_caller(url, "ada"), await add_caller(url, "bob")
+    ada, bob = await add_callers(url, "ada", "bob")
     async with open_team(settings) as team:
         between(team.base, hold_back)
         with pytest.raises(PaymentOutcomeUnknownError):
@@ -282,7 +282,7 @@ async def test_what_a_caller_may_no_longer_spend_is_not_sent_after_all(
 async def test_a_frozen_caller_buys_nothing_and_others_do(
     settings: Settings, sandbox: "Sandbox", url: str, request_: VideoRequest
 ) -> None:
-    ada, bob = await add_caller(url, "ada"), await add_caller(url, "bob")
+    ada, bob = await add_callers(url, "ada", "bob")
     async with open_team(settings) as team:
         await team.ledger.for_caller(ada.id).freeze("token leaked", now=0)
         with pytest.raises(SpendingFrozenError, match="token leaked"):
@@ -294,7 +294,7 @@ async def test_a_frozen_caller_buys_nothing_and_others_do(
 async def test_a_quote_binds_its_caller_on_every_replica(
     settings: Settings, sandbox: "Sandbox", url: str, request_: VideoRequest
 ) -> None:
-    ada, bob = await add_caller(url, "ada"), await add_caller(url, "bob")
+    ada, bob = await add_callers(url, "ada", "bob")
     ask_settings = replace(settings, limits=Limits(ask_above_micro_usdc=1))
     async with open_team(ask_settings) as one, open_team(ask_settings) as two:
         proposal = await one.of(ada).generation.find_proposal(request_)

@@ -20,11 +20,8 @@ async def rails_paid(bench: Bench) -> list[tuple[str, int]]:
     return [(entry["rail"], entry["amount_micro_usdc"]) for entry in (await bench.state())["settlements"]]
 
 
-@pytest.mark.parametrize("contract", ["current", "classic"])
-async def test_a_studio_that_takes_only_mpp_is_paid_on_tempo(
-    make_bench: MakeBench, picture: Path, contract: str
-) -> None:
-    bench = await make_bench(rails=("mpp",), funded_on=("mpp",), contract=contract)
+async def test_a_studio_that_takes_only_mpp_is_paid_on_tempo(make_bench: MakeBench, picture: Path) -> None:
+    bench = await make_bench(rails=("mpp",), funded_on=("mpp",))
     async with bench.host() as host:
         await host.call("upload_image", image=str(picture))
         quote = await host.call("quote_price", image=str(picture), prompt="x")

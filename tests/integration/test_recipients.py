@@ -53,8 +53,7 @@ async def list_paid(bench: Bench) -> list[str]:
     return [entry["to"].lower() for entry in (await bench.state())["settlements"]]
 
 
-@ON_BOTH_RAILS
-@pytest.mark.parametrize("mode", ["auto", "legacy"])
+@pytest.mark.parametrize(("mode", "rail"), [("auto", "x402"), ("legacy", "mpp")])
 async def test_a_yes_to_both_addresses_pays_the_new_recipient(bench: Bench, picture: Path, mode: str) -> None:
     person = Person("accept", approve=True)
     async with bench.host() as host:

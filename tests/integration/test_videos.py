@@ -28,8 +28,7 @@ def measure(file: str) -> tuple[float, int, int, bool]:
         )
 
 
-@pytest.mark.parametrize("contract", ["current", "classic"])
-@ON_BOTH_RAILS
+@pytest.mark.parametrize(("contract", "rail"), [("current", "x402"), ("classic", "mpp")])
 async def test_a_local_picture_becomes_a_saved_video_and_is_paid_once(
     make_bench: MakeBench, picture: Path, contract: str, rail: str
 ) -> None:

@@ -166,24 +166,24 @@ async def test_one_of_three_replicas_polls_and_each_video_is_saved_once(bench: B
             jobs.append(await machines[take % 3].buy(picture, take))
 
         async with anyio.create_task_group() as tasks:
-            for take in range(1, 7):
+            for take in (1, 2, 3):
                 tasks.start_soon(buy, take)
         await find_leader(machines)
         assert {job.status for job in jobs} == {"complete"}
         for machine in machines:
             assert {job.job_id for job in jobs} <= set(machine.changes), "each replica hears of every job"
-    assert len(bench.saved()) == 6
-    assert await bench.paid() == [UPLOAD] + [CLIP] * 6
+    assert len(bench.saved()) == 3
+    assert await bench.paid() == [UPLOAD] + [CLIP] * 3
 
 
 async def test_three_replicas_ask_the_studio_about_as_often_as_one(bench: Bench, make_picture: Draw) -> None:
-    picture, polls = make_picture(), list[int]()
+    picture, polls, takes = make_picture(), list[int](), list(range(6, 0, -1))
     for names in (("a",), ("a", "b", "c")):
         before = count_polls(await bench.state())
         async with bench.machines(*names) as machines, anyio.create_task_group() as tasks:
             for number in range(3):
                 machine = machines[number % len(machines)]
-                tasks.start_soon(machine.buy, picture, 10 * len(machines) + number)
+                tasks.start_soon(machine.buy, picture, takes.pop())
         polls.append(count_polls(await bench.state()) - before)
     assert polls[1] <= polls[0] * 1.5 + 3, polls
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, cast
 
+import anyio.lowlevel
 import anyio.to_thread
 import httpx
 import pytest
@@ -150,7 +151,9 @@ class Bench:
 
     async def paid(self) -> list[int]:
         """The amounts that settled on the sandbox's chain, oldest first."""
-        return [entry["amount_micro_usdc"] for entry in (await self.state())["settlements"]]
+        await anyio.lowlevel.checkpoint()
+        settled = [*self.sandbox.chain.settlements(), *self.sandbox.tempo.settlements()]
+        return [one.amount_micro_usdc for one in sorted(settled, key=lambda one: one.at)]
 
 
 MakeBench = Callable[..., Any]

@@ -17,7 +17,7 @@ from tests.integration.host import Bench, Host, MakeBench, draw, make_film
 
 pytestmark = pytest.mark.skipif(not film_support(), reason="the extra `film` is not installed")
 
-ROOM_BYTES = 800_000
+ROOM_BYTES = 600_000
 """More than the ledger or one shot of a noisy picture needs, and less than a film of three."""
 
 
@@ -103,7 +103,7 @@ async def test_full_disk_while_joining_keeps_the_shots_and_buys_nothing_again(
     noise = tmp_path / "noise.png"
     Image.frombytes("RGB", (640, 360), random.Random(1).randbytes(640 * 360 * 3)).save(noise)  # noqa: S311 - a picture
     shots = [{"prompt": prompt, "image": str(noise)} for prompt in ("one", "two", "three")]
-    options, price = {"resolution": "720p", "duration": 12}, 2_016_000
+    options, price = {"resolution": "720p", "duration": 8}, 1_344_000
     async with bench.host(
         SEEDANCE_MAX_PRICE_PER_VIDEO="3", SEEDANCE_MAX_PER_FILM="9", SEEDANCE_MAX_PER_DAY="9"
     ) as host:

@@ -58,7 +58,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
         share_initial_data()
         share_forks()
-        if "coverage" not in sys.modules:  # it would not see what is imported before a worker begins
+        # coverage would not see what is imported before a worker begins; a Mac's libraries may not bear a fork
+        if sys.platform == "linux" and "coverage" not in sys.modules:
             share_workers(config)
 
 

@@ -203,13 +203,13 @@ async def test_picture_of_a_video_is_kept(bench: Bench, picture: Path) -> None:
     assert await bench.paid() == [10_000, 320_000]
 
 
-@pytest.mark.parametrize("name", ["upload:", "upload:cat.png", "upload:../../ledger", "upload:" + "0" * 32])
-async def test_unknown_id_is_refused_with_the_way_to_a_link(bench: Bench, name: str) -> None:
+async def test_unknown_id_is_refused_with_the_way_to_a_link(bench: Bench) -> None:
+    names = ("upload:", "upload:cat.png", "upload:../../ledger", "upload:" + "0" * 32)
+    answers: list[Answer] = []
     async with bench.host() as host:
-        answers: list[Answer] = [
-            await host.call("quote_price", image=name, prompt="x"),
-            await host.call("upload_image", image=name),
-        ]
+        for name in names:
+            answers.append(await host.call("quote_price", image=name, prompt="x"))
+            answers.append(await host.call("upload_image", image=name))
 
     for answer in answers:
         assert answer.text.startswith("image: There is no picture ")

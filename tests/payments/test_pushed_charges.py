@@ -169,22 +169,22 @@ async def test_nothing_is_pushed_where_anything_else_is_offered(
     assert len(sandbox.chain.settlements()) == (1 if base_micro_usdc else 0)
 
 
-@pytest.mark.parametrize("fault", ["drop_after_settle:1", "error_for_payment:1", "settle_then_402:1"])
 async def test_what_was_pushed_is_shown_again_and_bought_with_once(
-    studio: Sandbox, video_request: VideoRequest, funded_key: str, tmp_path: Path, fault: str
+    studio: Sandbox, video_request: VideoRequest, funded_key: str, tmp_path: Path
 ) -> None:
     settings = pushing(studio, funded_key, tmp_path)
     async with services_on(settings) as services:
         await services.generation.upload(video_request.image or "")
-        break_with(studio, fault)
-        animation = await services.generation.generate(video_request, deadline=soon())
+        for number, fault in enumerate(("drop_after_settle:1", "error_for_payment:1", "settle_then_402:1"), 1):
+            break_with(studio, fault)
+            animation = await services.generation.generate(replace(video_request, take=number), deadline=soon())
 
-    assert animation.job is not None
-    assert animation.job.status == "complete"
-    assert paid(studio) == [UPLOAD, CLIP]
-    shown = hashes_shown(studio)
-    assert len(shown) == 3
-    assert len(set(shown)) == 2
+            assert animation.job is not None
+            assert animation.job.status == "complete"
+            assert paid(studio) == [UPLOAD] + [CLIP] * number, fault
+            shown = hashes_shown(studio)
+            assert len(shown) == 1 + 2 * number, fault
+            assert len(set(shown)) == 1 + number, fault
 
 
 async def test_a_studio_that_takes_the_money_and_refuses_is_not_paid_again(

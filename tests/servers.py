@@ -1,10 +1,12 @@
 """Servers of our own making, on real ports, that say exactly what a test wants said: hostile bytes included."""
 
 import asyncio
+import json
 import ssl
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
+from typing import Any
 
 REQUEST_BYTES_MAX = 20_000_000
 NO_TLS = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -82,6 +84,33 @@ async def _read_request(reader: asyncio.StreamReader) -> Asked:
     headers = {name.lower(): value.strip() for name, _, value in (line.partition(":") for line in lines)}
     length = min(int(headers.get("content-length", "0")), REQUEST_BYTES_MAX)
     return Asked(method, target, headers, await reader.readexactly(length))
+
+
+async def ask_sandbox(url: str, path: str, body: object = None) -> Any:
+    """Ask a route of a sandbox for JSON; to make a client of httpx takes longer than most of its answers.
+
+    Args:
+        url: The sandbox's.
+        path: The route's.
+        body: What is sent as JSON; None asks by GET.
+    """
+    host, _, port = url.removeprefix("http://").rpartition(":")
+    data = b"" if body is None else json.dumps(body).encode()
+    lines = [
+        f"{'GET' if body is None else 'POST'} {path} HTTP/1.0",
+        f"host: {host}:{port}",
+        f"content-length: {len(data)}",
+    ]
+    reader, writer = await asyncio.open_connection(host, int(port))
+    try:
+        writer.write("\r\n".join(lines).encode() + b"\r\n\r\n" + data)
+        head, _, content = (await reader.read()).partition(b"\r\n\r\n")
+    finally:
+        writer.close()
+        with suppress(OSError):
+            await writer.wait_closed()
+    assert head.split()[1:2] == [b"200"], (head, content)
+    return json.loads(content)
 
 
 def say(status: int, body: bytes = b"", **headers: str) -> Answer:

@@ -11,11 +11,10 @@ from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import anyio.lowlevel
 import anyio.to_thread
-import httpx
 import pytest
 from mcp import Client, StdioServerParameters
 from mcp.types import CallToolResult
@@ -25,7 +24,7 @@ from seedance_mcp.app.local_sandbox import resolve_sandbox
 from seedance_mcp.sandbox import Sandbox
 from seedance_mcp.server import build_server
 from tests.forks import build_command
-from tests.servers import NO_TLS
+from tests.servers import ask_sandbox
 
 CALL_SECONDS = 40
 FILM_SECONDS = 200
@@ -140,14 +139,11 @@ class Bench:
 
     async def break_with(self, *faults: str) -> None:
         """Switch the sandbox's named faults on; none switches them off."""
-        async with httpx.AsyncClient(verify=NO_TLS) as http:
-            answer = await http.post(f"{self.sandbox.url}/_sandbox/faults", json={"faults": list(faults)})
-        answer.raise_for_status()
+        await ask_sandbox(self.sandbox.url, "/_sandbox/faults", {"faults": faults})
 
     async def state(self) -> Mapping[str, Any]:
         """The sandbox's own truth: settlements, jobs, uploads, balances."""
-        async with httpx.AsyncClient(verify=NO_TLS) as http:
-            return cast("Mapping[str, Any]", (await http.get(f"{self.sandbox.url}/_sandbox/state")).json())
+        return await ask_sandbox(self.sandbox.url, "/_sandbox/state")
 
     async def paid(self) -> list[int]:
         """The amounts that settled on the sandbox's chain, oldest first."""

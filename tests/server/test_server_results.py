@@ -11,7 +11,6 @@ from urllib.parse import urlsplit
 from urllib.request import url2pathname
 
 import anyio
-import httpx
 import pytest
 from mcp import Client, MCPError
 from mcp.types import (
@@ -25,7 +24,7 @@ from mcp.types import (
 from PIL import Image
 
 from seedance_mcp.server import build_server, resources
-from tests.servers import NO_TLS
+from tests.servers import ask_sandbox
 
 if TYPE_CHECKING:
     from seedance_mcp.sandbox import Sandbox
@@ -68,14 +67,12 @@ def facts(answer: CallToolResult) -> dict[str, Any]:
 
 async def break_with(sandbox: "Sandbox", *faults: str) -> None:
     """Switch named faults on."""
-    async with httpx.AsyncClient(base_url=sandbox.url, verify=NO_TLS) as http:
-        (await http.post("/_sandbox/faults", json={"faults": list(faults)})).raise_for_status()
+    await ask_sandbox(sandbox.url, "/_sandbox/faults", {"faults": faults})
 
 
 async def settlements(sandbox: "Sandbox") -> list[Any]:
     """Return the transfers on the sandbox's chains."""
-    async with httpx.AsyncClient(base_url=sandbox.url, verify=NO_TLS) as http:
-        return (await http.get("/_sandbox/state")).json()["settlements"]
+    return (await ask_sandbox(sandbox.url, "/_sandbox/state"))["settlements"]
 
 
 @pytest.mark.parametrize("mode", ["auto", "legacy"])

@@ -65,11 +65,11 @@ async def test_a_studio_that_changes_its_dialect_is_not_paid_twice(
         await run_in_thread(bench.sandbox.stop)
         port = int(bench.sandbox.url.rpartition(":")[2])
         settings = SandboxSettings(contract=after, funded={bench.address: 5_000_000}, job_seconds=0.5)  # type: ignore[arg-type]  # a parameter
-        with Sandbox(settings, port=port):
+        with Sandbox(settings, port=port) as changed:
             again = await host.animate_to_the_end(**request)
             async with bench.host() as other:
                 later = await other.animate_to_the_end(**request)
-            assert await bench.paid() == []
+            assert (changed.chain.settlements(), changed.tempo.settlements()) == ((), ())
 
     assert first["file"]
     assert again["job_id"] == later["job_id"] == first["job_id"]

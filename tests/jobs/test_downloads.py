@@ -76,7 +76,7 @@ def read_saved(answer: CallToolResult) -> bytes:
     return Path(told["file"]).read_bytes()
 
 
-async def test_saves_a_video_whatever_the_status_word_is_and_whatever_field_names_it(
+async def test_saves_a_video_whatever_the_status_word_and_its_field(
     open_customer: OpenCustomer,
 ) -> None:
     words = ("done", "complete", "dreamt", None)
@@ -124,7 +124,7 @@ async def test_an_unknown_word_without_an_error_never_ends_as_failed(open_custom
     assert read_saved(done)
 
 
-async def test_an_answer_in_another_shape_or_with_a_number_for_an_id_is_the_answer_to_our_question(
+async def test_another_shape_or_a_numeric_id_answers_our_question(
     open_customer: OpenCustomer,
 ) -> None:
     async with open_customer() as customer:

@@ -283,7 +283,7 @@ class RequestPurchaser:
             [offer for offer in offers.offers if self.pricing.signable(offer)],
             price_micro_usdc=price,
             take=prepared.request.take,
-            unbought=await self.untracked.count_unbought_takes(prepared),
+            count_unbought=partial(self.untracked.count_unbought_takes, prepared),
         )
 
     def _keep_notes(self, key: str, notes: tuple[str, ...]) -> None:

@@ -8,7 +8,7 @@ the error names the transaction: what it bought cannot be told.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, field
 
 import anyio
@@ -50,14 +50,22 @@ class UntrackedPayments:
     _read: set[tuple[int, str, str]] = field(default_factory=set[tuple[int, str, str]])
     """Networks and recipients that this process has read, each with the number of closings before."""
 
-    async def check(self, offers: Sequence[Offer], *, price_micro_usdc: int | None, take: int, unbought: int) -> None:
+    async def check(
+        self,
+        offers: Sequence[Offer],
+        *,
+        price_micro_usdc: int | None,
+        take: int,
+        count_unbought: Callable[[], Awaitable[int]],
+    ) -> None:
         """Raise if a request may have been paid for by a payment that only a chain knows.
 
         Args:
             offers: The offers that may be signed.
             price_micro_usdc: What the request costs, as far as it is known.
             take: The request's take.
-            unbought: How many lower takes of the request the ledger has no purchase of: each may own a payment.
+            count_unbought: Counts the lower takes of the request that the ledger has no purchase of: each may own a
+                payment. Called only where there is one, because it looks each take up.
 
         Raises:
             PossiblyBoughtError: It may; nothing is paid.
@@ -72,6 +80,7 @@ class UntrackedPayments:
             and payment.amount_micro_usdc == price_micro_usdc
             and payment.created_at > self.now() - DAY_SECONDS
         ]
+        unbought = await count_unbought() if found else 0
         if unbought < len(found):
             highest = take + len(found) - unbought
             raise _possibly_bought_error(found[-1], highest) if self.names_payments else hidden_purchase_error(highest)

@@ -323,7 +323,7 @@ async def run_client(plan: Plan, role: str, port: int) -> None:
                 await anyio.sleep(1)
             tasks.cancel_scope.cancel()
     stopped_at, cpu, count = time.time(), _cpu_seconds() - cpu_before, len(jobs)
-    heard = set() if plan.is_held else set(client.ends)
+    heard: set[str] = set() if plan.is_held else set(client.ends)
     jobs = [job for job in jobs if job[0] in heard or job[2] < stopped_at - HEARD_SECONDS]
     lags = sorted(client.ends.get(job_id, stopped_at) - ended_at for job_id, _, ended_at in jobs)
     figures = {

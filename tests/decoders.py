@@ -32,7 +32,7 @@ LOADED_IF_THERE = (
 )  # fmt: skip
 """With the extra `film`."""
 REAL_VARIABLE = "SEEDANCETEST_REAL_DECODERS"
-"""The environment variable that has decoders started as users do."""
+"""Name of the environment variable with which a test starts real decoders."""
 
 _start: Callable[[str], "subprocess.Popen[bytes]"] = vars(decoder)["_open_process"]
 _python = sys.executable

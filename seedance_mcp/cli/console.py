@@ -176,8 +176,8 @@ def run(environ: Mapping[str, str], work: Callable[[Runtime], Awaitable[T]]) -> 
 def interrupt(said: str) -> typer.Exit:
     """Say that Ctrl-C ended the command, and return what ends the program.
 
-    Ctrl-C may come while an event loop is being made. What Python then reports of the objects that it frees is no
-    matter of the person's, so it is not shown.
+    Ctrl-C may come while Python creates an event loop. Python would then print errors about objects that it frees; they
+    do not help a person, and are hidden.
     """
     words.print(f"\nInterrupted. {said}")
     sys.unraisablehook = lambda _: None

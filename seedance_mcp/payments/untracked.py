@@ -64,8 +64,8 @@ class UntrackedPayments:
             offers: The offers that may be signed.
             price_micro_usdc: What the request costs, as far as it is known.
             take: The request's take.
-            count_unbought: Counts the lower takes of the request that the ledger has no purchase of: each may own a
-                payment. Called only where there is one, because it looks each take up.
+            count_unbought: Counts the lower takes of the request that the ledger has no purchase of; one of these
+                payments may be for each. Called only if there are such payments: it reads the ledger for each take.
 
         Raises:
             PossiblyBoughtError: It may; nothing is paid.
